@@ -1,0 +1,17 @@
+//! Rookery: a real-time messaging backend. The modules in the order in which a message meets them:
+//!
+//! [`router`] picks the shard and forwards → [`node`] verifies the token and holds sessions → [`shard`] decides, appends
+//! to the log, commits, pushes, and applies to SQLite. The leaves below them know nothing of each other's neighbours.
+
+pub mod auth;
+
+pub mod clock;
+pub mod ids;
+pub mod problem;
+pub mod protocol;
+
+pub mod telemetry;
+
+pub mod node;
+
+pub mod shard;

@@ -1,0 +1,23 @@
+//! The contract between router and node: the headers that a router adds to a forwarded request, and those by which a node
+//! tells that the request belongs elsewhere. The router strips every one of them from what a client sent.
+
+/// Milliseconds left of the request's budget when the router sent it on.
+pub const DEADLINE_MS: &str = "rookery-deadline-ms";
+
+/// Idempotency key that the router stamped on a POST without one.
+pub const STAMPED_KEY: &str = "rookery-stamped-key";
+
+/// On a 421: `host:port` of the HTTP port of the node that owns the shard, as far as the answering node knows.
+pub const OWNER: &str = "rookery-owner";
+
+/// On a 421: version of the table that the answering node follows.
+pub const TABLE_VERSION: &str = "rookery-table-version";
+
+/// Every header with this prefix is ours; only [`CONSISTENCY`] may come from a client.
+pub const PREFIX: &str = "rookery-";
+
+/// Client contract: `strict` refuses a stale answer.
+pub const CONSISTENCY: &str = "rookery-consistency";
+
+/// Client contract: milliseconds by which an answer may be stale.
+pub const STALE: &str = "rookery-stale";

@@ -1,0 +1,91 @@
+//! The table: the one versioned assignment `shard → [owner, standby…]` that every router and node follows, the nodes
+//! that are registered, and the identity of the cluster. This file is the contract; [`embedded`] implements it for one
+//! process.
+//!
+//! **Promises.** `swap` is a compare-and-set on the version: of two that name the same version one wins. Versions only
+//! grow. `load` returns the latest swapped table or a later one. The identity is written once and never changes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{NodeId, ShardId};
+use crate::shard::log::Identity;
+
+pub mod embedded;
+
+#[cfg(test)]
+pub mod conformance;
+
+/// How a node is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddresses {
+    /// `host:port` of its HTTP port, for routers.
+    pub http: String,
+    /// `host:port` of its peer port, for the links of other nodes.
+    pub peer: String,
+}
+
+/// One version of the assignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Grows by one with every swap; the first table has version 1.
+    pub version: u64,
+    /// Of which cluster, with how many shards.
+    pub identity: Identity,
+    /// Every node that the table names, and how to reach it.
+    pub nodes: BTreeMap<NodeId, NodeAddresses>,
+    /// One row a shard, in order of shards: the owner first, then its standbys.
+    pub rows: Vec<Vec<NodeId>>,
+}
+
+impl Table {
+    /// The node that should own a shard.
+    #[must_use]
+    pub fn owner(&self, shard: ShardId) -> Option<&NodeId> {
+        self.rows.get(usize::from(shard.0))?.first()
+    }
+
+    /// How to reach a node.
+    #[must_use]
+    pub fn addresses(&self, node: &NodeId) -> Option<&NodeAddresses> {
+        self.nodes.get(node)
+    }
+
+    /// The shards whose first node is this one.
+    pub fn owned_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
+        let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
+        numbered.filter(move |(_, row)| row.first() == Some(node)).map(|(shard, _)| shard)
+    }
+}
+
+/// The store of the table did not answer; the call may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("table: {0}")]
+pub struct TableError(pub String);
+
+/// The contract; see the head of this file.
+#[async_trait]
+pub trait TableStore: fmt::Debug + Send + Sync + 'static {
+    /// The identity of the cluster, or `None` before it was created.
+    async fn identity(&self) -> Result<Option<Identity>, TableError>;
+
+    /// Creates the cluster: writes the identity unless there is one, and returns the one that holds now.
+    async fn create(&self, identity: Identity) -> Result<Identity, TableError>;
+
+    /// The current table, or `None` before the first.
+    async fn load(&self) -> Result<Option<Table>, TableError>;
+
+    /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version must be `expected + 1`.
+    /// False, and no effect, when another version is current.
+    async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError>;
+
+    /// Announces a live node and how it is reached; to be repeated every second. A node that stops announcing leaves
+    /// the list after 90 s.
+    async fn register(&self, node: &NodeId, addresses: &NodeAddresses) -> Result<(), TableError>;
+
+    /// Every registered node.
+    async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError>;
+}

@@ -1,0 +1,345 @@
+//! The domain's words: what can be asked of a shard and what it answers. Everything here can travel over a link, so
+//! fields are only ever added, with a default.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConversationName, Epoch, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId};
+use crate::problem::Problem;
+use crate::protocol::{Conversation, ConversationItem, Message};
+use crate::shard::log::record::{Event, Fingerprint, IndexChange};
+
+/// A write. Each is decided by the shard's owner against the head, and answered after its commit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Command {
+    /// Create a conversation. Goes to the conversation's shard. Answer: [`Done::Created`].
+    Create(Create),
+    /// Write a message. Answer: [`Done::Sent`].
+    Send(Send),
+    /// Add participants. Answer: [`Done::Added`].
+    Add(Add),
+    /// Remove a participant, or leave. Answer: [`Done::Removed`].
+    Remove(Remove),
+    /// Move the read watermark of a participant to a message. Answer: [`Done::Marked`].
+    MarkRead(MarkRead),
+    /// Set or take back a reaction. Answer: [`Done::Marked`].
+    React(React),
+    /// Move delivered watermarks. Automatic, so it may be shed: answered at once, before any commit; what names no
+    /// participant or does not advance is ignored. Answer: [`Done::Marked`].
+    Delivered(Vec<Delivered>),
+    /// Change users' indexes. Goes to the users' shard (all of one shard). Answer after the commit of all:
+    /// [`Done::Indexed`].
+    Index(Vec<IndexChange>),
+}
+
+/// Create a conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Create {
+    pub name: ConversationName,
+    pub by: UserId,
+    pub title: Option<Arc<str>>,
+    /// Without duplicates, the creator first.
+    pub participants: Vec<UserId>,
+    pub key: Option<IdempotencyKey>,
+    /// Over name (if the client chose it), title and participants as sent.
+    pub fingerprint: Fingerprint,
+}
+
+/// Write a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Send {
+    pub conversation: ConversationName,
+    pub source: UserId,
+    pub text: Arc<str>,
+    pub reply_to: Option<MessageId>,
+    pub key: Option<IdempotencyKey>,
+}
+
+/// Add participants.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Add {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub users: Vec<UserId>,
+}
+
+/// Remove a participant, or leave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Remove {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub user: UserId,
+}
+
+/// Read up to a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct MarkRead {
+    pub message_id: MessageId,
+    pub user: UserId,
+    /// The session that sent it: it gets no `receipt` frame of its own. None for REST.
+    pub origin: Option<SessionId>,
+}
+
+/// Set (or with `None` take back) the reaction of a user on a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct React {
+    pub message_id: MessageId,
+    pub user: UserId,
+    pub reaction: Option<u32>,
+}
+
+/// A device of `user` was given everything of `conversation` up to `up_to`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "said above")]
+pub struct Delivered {
+    pub conversation: ConversationName,
+    pub user: UserId,
+    pub up_to: Seq,
+}
+
+/// Answer to a command that was accepted, at the commit level (but for [`Command::Delivered`]).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Done {
+    /// The conversation. Answered when the index record of its creator is committed too.
+    Created {
+        /// As it is now.
+        conversation: Conversation,
+        /// True when the key had made it before.
+        replayed: bool,
+    },
+    /// The message.
+    Sent {
+        /// As it is now.
+        message: Message,
+        /// True when the key had made it before.
+        replayed: bool,
+    },
+    /// The conversation with its new participants, whose indexes are committed too (or soon will be).
+    Added(Conversation),
+    /// The user is no participant any more; his index is committed too (or soon will be).
+    Removed,
+    /// The mark holds.
+    Marked,
+    /// All index changes hold.
+    Indexed,
+}
+
+/// A read. Strict: it sees everything acknowledged before it began.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub enum Query {
+    /// Answer: [`Found::Conversation`].
+    Conversation { name: ConversationName, reader: UserId },
+    /// Participants by name. Answer: [`Found::Participants`].
+    Participants { name: ConversationName, reader: UserId, after: Option<UserId>, limit: u32 },
+    /// Answer: [`Found::History`].
+    History(HistoryQuery),
+    /// Events after a seq, dense. Answer: [`Found::Events`].
+    Events { name: ConversationName, reader: UserId, after: Seq, limit: u32 },
+    /// Watermarks by name. Answer: [`Found::Watermarks`].
+    Watermarks { name: ConversationName, reader: UserId, after: Option<UserId>, limit: u32 },
+    /// Answer: [`Found::Message`].
+    Message { id: MessageId, reader: UserId },
+    /// Receipts of a message, for its sender, by name. Answer: [`Found::Receipts`].
+    Receipts { id: MessageId, reader: UserId, after: Option<UserId>, limit: u32 },
+    /// What the list of conversations shows, for names that are all of this shard; in the order asked, `None` where the
+    /// reader is no participant (any more). Answer: [`Found::Summaries`].
+    Summaries { names: Vec<ConversationName>, reader: UserId },
+    /// A page of a user's index, newest joined first; `after`: the position of the last item of the page before.
+    /// Answer: [`Found::Index`].
+    Index { user: UserId, after: Option<Offset>, limit: u32 },
+    /// What a user created under an idempotency key in the last 24 h. Answer: [`Found::CreateKey`].
+    CreateKey { user: UserId, key: IdempotencyKey },
+}
+
+/// Which page of a history, nearest to a seq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Around {
+    /// The newest page.
+    Newest,
+    /// The oldest page.
+    Oldest,
+    /// Nearest below this seq, exclusive.
+    Before(Seq),
+    /// Nearest above this seq, exclusive.
+    After(Seq),
+    /// Nearest on both sides of this seq, inclusive.
+    Around(Seq),
+}
+
+/// A page of messages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct HistoryQuery {
+    pub conversation: ConversationName,
+    pub reader: UserId,
+    pub around: Around,
+    /// Sorts the page: ascending by seq, or descending.
+    pub ascending: bool,
+    pub limit: u32,
+    pub source: Option<UserId>,
+    pub reply_to: Option<MessageId>,
+}
+
+/// Answer to a read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each is documented at its query")]
+pub enum Found {
+    Conversation(Conversation),
+    Participants(crate::protocol::Page<crate::protocol::Participant>),
+    History(crate::protocol::HistoryPage),
+    Events { items: Vec<Arc<Event>>, next: Option<Seq> },
+    Watermarks(crate::protocol::Page<crate::protocol::Watermark>),
+    Message(Message),
+    Receipts(crate::protocol::Page<crate::protocol::Receipt>),
+    Summaries(Vec<Option<ConversationItem>>),
+    Index { items: Vec<IndexItem>, next: Option<Offset> },
+    CreateKey(Option<CreateKeyUse>),
+}
+
+/// What a key created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateKeyUse {
+    /// The conversation.
+    pub name: ConversationName,
+    /// Of the request that created it.
+    pub fingerprint: Fingerprint,
+}
+
+/// A row of a user's index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexItem {
+    /// Which conversation.
+    pub conversation: ConversationName,
+    /// Seq of the user's latest `created`, `joined` or `left` in it.
+    pub seq: Seq,
+    /// In or out.
+    pub joined: bool,
+    /// Offset of the index record in the user's shard: grows with each change, orders the list.
+    pub version: Offset,
+}
+
+/// How sure a read is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Freshness {
+    /// Proven: nothing acknowledged before the read began is missing.
+    Strict,
+    /// The owner could not prove its lease; the answer may lack what was acknowledged in the last `ms` milliseconds.
+    Stale {
+        /// Milliseconds since the last proof.
+        ms: u64,
+    },
+}
+
+/// Interest of a node in one conversation, on behalf of one of its users.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Interest {
+    /// Which conversation.
+    pub conversation: ConversationName,
+    /// For whom; must be a participant.
+    pub user: UserId,
+    /// Also return what came after this seq.
+    pub after: Option<Seq>,
+    /// At most so many events; the caller asks again from the last one.
+    pub limit: u32,
+}
+
+/// Answer to an [`Interest`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Subscribed {
+    /// From now on every event after `tail` is pushed.
+    Live {
+        /// Committed tail of the conversation at the moment of subscribing.
+        tail: Seq,
+        /// Seq at which the user joined last.
+        joined: Seq,
+        /// Events from `after + 1`, dense, up to `tail` unless the limit cut them. Empty without `after`, or when
+        /// `after` is at or past the tail.
+        events: Vec<Arc<Event>>,
+    },
+    /// The user left or was removed at `left`; nothing is pushed for him. Only given when `after` lies within his last
+    /// membership, so that he can be told up to his own `left`.
+    Ended {
+        /// Seq of his `left`.
+        left: Seq,
+        /// Events from `after + 1`, dense, up to `left` unless the limit cut them.
+        events: Vec<Arc<Event>>,
+    },
+    /// Not a participant, or no such conversation: the caller cannot tell which.
+    NotParticipant,
+    /// Not now; ask again.
+    Failed(Problem),
+}
+
+/// What a shard pushes to a subscribed node. Pushes of one shard to one subscriber arrive in order of their commits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Push {
+    /// A committed event.
+    Event {
+        /// Epoch of the owner that pushes; a lower one than seen before is dropped by the receiver.
+        epoch: Epoch,
+        /// The event.
+        event: Arc<Event>,
+    },
+    /// Watermarks of `user` moved; for the sessions of `targets` (senders of covered messages) and, when `read`, the
+    /// sessions of the user himself but `origin`.
+    Watermark {
+        #[expect(missing_docs, reason = "said above")]
+        conversation: ConversationName,
+        #[expect(missing_docs, reason = "said above")]
+        user: UserId,
+        /// True for a read advance, false for a delivered one.
+        read: bool,
+        #[expect(missing_docs, reason = "said above")]
+        up_to: Seq,
+        #[expect(missing_docs, reason = "said above")]
+        ts: u64,
+        #[expect(missing_docs, reason = "said above")]
+        targets: Vec<UserId>,
+        #[expect(missing_docs, reason = "said above")]
+        origin: Option<SessionId>,
+    },
+    /// A reaction; for every participant.
+    Reaction {
+        #[expect(missing_docs, reason = "said above")]
+        conversation: ConversationName,
+        #[expect(missing_docs, reason = "said above")]
+        user: UserId,
+        #[expect(missing_docs, reason = "said above")]
+        message_id: MessageId,
+        #[expect(missing_docs, reason = "said above")]
+        reaction: Option<u32>,
+        #[expect(missing_docs, reason = "said above")]
+        ts: u64,
+    },
+    /// A committed change of a subscribed user's index.
+    Index {
+        #[expect(missing_docs, reason = "said above")]
+        user: UserId,
+        #[expect(missing_docs, reason = "said above")]
+        item: IndexItem,
+    },
+    /// Pushes of this shard to this subscriber were dropped, or its owner changes: subscribe again, with cursors.
+    Resubscribe {
+        #[expect(missing_docs, reason = "said above")]
+        shard: crate::ids::ShardId,
+    },
+}
+
+/// Why a shard did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum ShardError {
+    /// Refused, or not possible now; for the client.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// Surely nothing was done: this node does not own the shard (any more). Ask the owner.
+    #[error("not the owner of the shard")]
+    NotOwner,
+}

@@ -1,0 +1,252 @@
+//! The log: per shard two streams of entries and one control record that fences them. This file is the contract;
+//! [`embedded`] is the implementation for one process, and `conformance` is the suite that every implementation passes.
+//!
+//! ```text
+//!            trim point            applied            committed (= tail, unless an append is in doubt)
+//!                │                    │                   │
+//!   ─ trimmed ───┤▓▓▓▓▓▓▓ entries ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓┤
+//! ```
+//!
+//! **What an acknowledged append promises.** [`AppendOutcome::Appended`] or [`AppendOutcome::AlreadyDone`] is answered
+//! only when the entry has reached the commit level of the deployment (embedded: on disk, fsynced). From then on every
+//! `read` returns it, until it is trimmed.
+//!
+//! **Order.** A stream is one sequence of entries without a hole; an append succeeds only right after the tail that the
+//! appender named, offset *and* chain.
+//!
+//! **Fence.** An append, trim or renewal under a token that is not the current one has no effect and is answered
+//! `Fenced`. Only `claim` changes the token.
+//!
+//! **In doubt.** [`AppendError::InDoubt`] says that the entry may be there now, or may appear later. The appender MUST
+//! send the same batch again, unchanged, until it gets a definite answer, and MUST NOT append anything else to that
+//! stream under that token before. [`AppendError::NotWritten`] says that it is surely not there and never will be.
+//!
+//! **Cancel safety.** Dropping the future of `append` or `claim` leaves its outcome in doubt. The others may be dropped.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
+use crate::shard::log::record::Tail;
+
+pub mod embedded;
+
+pub mod record;
+
+#[cfg(test)]
+pub mod conformance;
+
+/// Which of a shard's two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stream {
+    /// Every durable change of conversations and of users' indexes.
+    Messages,
+    /// Watermarks and reactions.
+    Receipts,
+}
+
+impl Stream {
+    /// Both, in the order in which [`Control::tails`] lists them.
+    pub const BOTH: [Self; 2] = [Self::Messages, Self::Receipts];
+
+    /// Place in [`Control::tails`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Messages => 0,
+            Self::Receipts => 1,
+        }
+    }
+
+    /// The word for it in keys, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Receipts => "receipts",
+        }
+    }
+}
+
+/// What its holder owns a shard by. Two tokens of one epoch are told apart by the nonce.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// Number of the ownership.
+    pub epoch: Epoch,
+    /// Random, so that after a rollback of the log two owners never hold the same token.
+    pub nonce: u64,
+}
+
+impl Token {
+    /// A token of that epoch with a fresh nonce.
+    #[must_use]
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, nonce: rand::random() }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:016x}", self.epoch, self.nonce)
+    }
+}
+
+/// What makes a cluster this cluster; fixed when it is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Number of shards S, a power of two up to 65,536.
+    pub shards: u32,
+}
+
+/// A shard's control record (`ctl`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Of which cluster, with how many shards.
+    pub identity: Identity,
+    /// The current token.
+    pub token: Token,
+    /// Who holds it.
+    pub owner: NodeId,
+    /// Grows with each append and renewal; a watcher that sees it stand still may suspect the owner.
+    pub beat: u64,
+    /// Tails of the two streams, in the order of [`Stream::BOTH`].
+    pub tails: [Tail; 2],
+}
+
+impl Control {
+    /// Tail of one stream.
+    #[must_use]
+    pub fn tail(&self, stream: Stream) -> Tail {
+        let [messages, receipts] = self.tails;
+        match stream {
+            Stream::Messages => messages,
+            Stream::Receipts => receipts,
+        }
+    }
+}
+
+/// A wish to own a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Which shard.
+    pub shard: ShardId,
+    /// The control record must hold exactly this token and beat, or not exist.
+    pub expected: Option<(Token, u64)>,
+    /// The new token; its epoch must be higher than that of the current one.
+    pub token: Token,
+    /// Who claims.
+    pub owner: NodeId,
+    /// Written at the first claim; compared at each later one.
+    pub identity: Identity,
+}
+
+/// Answer to a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// The token is set, at commit level. The control record after it.
+    Claimed(Control),
+    /// Nothing was changed: the control record is not as expected (also when the epoch would not rise, or the identity
+    /// differs). What is there, if anything.
+    Refused(Option<Control>),
+}
+
+/// One sealed entry on its way into a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Which stream.
+    pub stream: Stream,
+    /// The appender's token.
+    pub token: Token,
+    /// The tail the stream must have.
+    pub expected: Tail,
+    /// The tail after it, as sealed into `bytes`.
+    pub tail: Tail,
+    /// The entry.
+    pub bytes: Bytes,
+}
+
+/// Definite answer to an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// Written now, at commit level.
+    Appended,
+    /// Was written before under the same token: the stream's tail is exactly this batch's. At commit level.
+    AlreadyDone,
+    /// Not written: another token is current.
+    Fenced {
+        /// The current token.
+        current: Token,
+    },
+    /// Not written: the token is current but the stream has another tail. Entries were lost (their appender re-appends
+    /// them verbatim), or the appender has a bug.
+    TailMismatch {
+        /// The stream's tail.
+        found: Tail,
+    },
+}
+
+/// An append without a definite outcome, or surely without effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Surely not there, and never will be: the caller may refuse the commands of the batch.
+    #[error("not written: {0}")]
+    NotWritten(String),
+    /// Surely not acknowledged by a second copy; in doubt otherwise.
+    #[error("not replicated: {0}")]
+    NotReplicated(String),
+    /// May be there, or appear later: send the same batch again.
+    #[error("in doubt: {0}")]
+    InDoubt(String),
+}
+
+/// Anything else that went wrong with the log; the call may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("log: {0}")]
+pub struct LogError(pub String);
+
+/// An entry as read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEntry {
+    /// Offset of its last record.
+    pub last: Offset,
+    /// The entry.
+    pub bytes: Bytes,
+}
+
+/// The contract; see the head of this file.
+#[async_trait]
+pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
+    /// The control record, or `None` when the shard was never claimed.
+    async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError>;
+
+    /// Takes a shard by compare-and-set. The first claim of a shard creates its two streams, empty.
+    async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError>;
+
+    /// Appends one cycle: at most one batch for each stream, of any shards. Answers in the order of `cycle`. The batches
+    /// are independent of each other: one may be fenced while the others are appended.
+    async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>>;
+
+    /// Bumps the beat of each shard. In the order given: true when the token was current.
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError>;
+
+    /// Entries whose last offset is above `after`, in order, from the lowest, up to about `bytes_max` (at least one, if
+    /// there is one). When entries right after `after` were trimmed, the first one returned starts later: the reader
+    /// sees a hole.
+    async fn read(
+        &self,
+        shard: ShardId,
+        stream: Stream,
+        after: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<RawEntry>, LogError>;
+
+    /// Drops entries whose last offset is at or below `upto`; never the control record or its tails. Without effect
+    /// under a token that is not current.
+    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError>;
+}
