@@ -69,5 +69,7 @@ metrics_table! {
     Histogram APPEND_RECORDS "rookery_shard_append_records" "Records per append batch.";
     Histogram APPEND_SECONDS "rookery_shard_append_seconds" "Time from sealing a batch to its definite answer, in seconds.";
     Counter HEAD_LOOKUPS "rookery_shard_head_lookups_total" "Look-ups of a conversation's head by result (hit, fill).";
+    Gauge HEADS "rookery_shard_heads" "Heads of conversations in memory, by shard.";
+    Counter RECEIPTS_SHED "rookery_shard_receipts_shed_total" "Automatic delivered marks dropped because too many waited.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
 }

@@ -291,6 +291,21 @@ impl Entry {
         Ok(Self { epoch: header.epoch, first: header.first, tail: header.tail(), records })
     }
 
+    /// The records of an entry whose place is not to be checked; none when the bytes are no entry.
+    #[must_use]
+    pub fn records_of(bytes: &Bytes) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut rest = if Header::read(bytes).is_ok() { bytes.slice(HEADER_BYTES..) } else { Bytes::new() };
+        while let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_be_bytes(*length) as usize) {
+            if rest.len() < 4 + length {
+                break;
+            }
+            let _length = rest.split_to(4);
+            records.push(Record::decode(rest.split_to(length)));
+        }
+        records
+    }
+
     /// The offset of each record beside it.
     pub fn numbered(&self) -> impl Iterator<Item = (Offset, &Record)> {
         (self.first.0..).map(Offset).zip(&self.records)

@@ -1,0 +1,236 @@
+//! The append side of one stream of a shard: records get their offsets here, in the order of their decisions; they
+//! gather while a batch is away, are sealed into the next entry, and are committed in order. Pure but for the lane.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::ids::{Offset, ShardId};
+use crate::shard::command::Push;
+use crate::shard::lane::{Definite, Lane};
+use crate::shard::log::record::{ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Record, Tail, seal};
+use crate::shard::log::{Batch, Stream, Token};
+use crate::telemetry;
+
+/// Bytes of records that may gather behind the batch in flight; a command that comes later is refused.
+const PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A decided record on its way into the log.
+#[derive(Debug)]
+pub struct Decided {
+    /// Its offset.
+    pub offset: Offset,
+    /// The record.
+    pub record: Record,
+    /// What is pushed once it is committed, beside what follows from the record itself.
+    pub pushes: Vec<Push>,
+    encoded: Bytes,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    end: oneshot::Receiver<Definite>,
+    tail: Tail,
+    bytes: u64,
+    records: Vec<Decided>,
+}
+
+/// One stream's append side. `W` waits for commits.
+#[derive(Debug)]
+pub struct Appender<W> {
+    shard: ShardId,
+    stream: Stream,
+    token: Token,
+    /// Tail after the batch in flight; what comes next follows it.
+    sealed: Tail,
+    committed: Tail,
+    pending: VecDeque<Decided>,
+    pending_bytes: usize,
+    in_flight: Option<InFlight>,
+    waiting: VecDeque<(Offset, W)>,
+    untrimmed: VecDeque<(Offset, u64)>,
+    untrimmed_bytes: u64,
+}
+
+/// What the end of a batch means for the shard.
+#[derive(Debug)]
+pub enum Ended {
+    /// These records are committed, in order.
+    Committed(Vec<Decided>),
+    /// The batch, and all that was decided after it on this stream, is surely not in the log. The stream goes on at
+    /// the committed tail.
+    NotWritten(String),
+    /// The shard must be given up. True when the batch may stand in the log nevertheless.
+    Lost {
+        /// One sentence for the log.
+        reason: String,
+        /// See above.
+        doubted: bool,
+    },
+}
+
+impl<W> Appender<W> {
+    /// Starts at the stream's tail.
+    #[must_use]
+    pub fn new(shard: ShardId, stream: Stream, token: Token, tail: Tail) -> Self {
+        Self {
+            shard,
+            stream,
+            token,
+            sealed: tail,
+            committed: tail,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            in_flight: None,
+            waiting: VecDeque::new(),
+            untrimmed: VecDeque::new(),
+            untrimmed_bytes: 0,
+        }
+    }
+
+    /// The committed tail.
+    #[must_use]
+    pub fn committed(&self) -> Tail {
+        self.committed
+    }
+
+    /// Offset of the last decided record.
+    #[must_use]
+    pub fn last(&self) -> Offset {
+        Offset(self.sealed.offset.0 + self.pending.len() as u64)
+    }
+
+    /// Nothing gathers and nothing is in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.in_flight.is_none()
+    }
+
+    /// A batch is in flight.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Too much gathers to take more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pending_bytes >= PENDING_BYTES_MAX
+    }
+
+    /// Bytes appended here and not trimmed yet.
+    #[must_use]
+    pub fn untrimmed_bytes(&self) -> u64 {
+        self.untrimmed_bytes
+    }
+
+    /// The log was trimmed up to there.
+    pub fn trimmed(&mut self, upto: Offset) {
+        while let Some((offset, bytes)) = self.untrimmed.front().copied() {
+            if offset > upto {
+                break;
+            }
+            self.untrimmed.pop_front();
+            self.untrimmed_bytes -= bytes;
+        }
+    }
+
+    /// Gives a record the next offset and puts it in the batch being built.
+    pub fn decide(&mut self, record: Record, pushes: Vec<Push>) -> Offset {
+        let encoded = record.encode();
+        self.pending_bytes += encoded.len();
+        let offset = self.last().next();
+        self.pending.push_back(Decided { offset, record, pushes, encoded });
+        offset
+    }
+
+    /// `waiter` is given back by [`Appender::ready`] when `offset` is committed.
+    pub fn wait(&mut self, offset: Offset, waiter: W) {
+        let place = self.waiting.partition_point(|(earlier, _)| *earlier <= offset);
+        self.waiting.insert(place, (offset, waiter));
+    }
+
+    /// The next waiter whose offset is committed.
+    pub fn ready(&mut self) -> Option<W> {
+        if self.waiting.front()?.0 > self.committed.offset {
+            return None;
+        }
+        self.waiting.pop_front().map(|(_, waiter)| waiter)
+    }
+
+    /// Every waiter, committed or not: the shard ends, or its decisions are void.
+    pub fn take_waiting(&mut self) -> impl Iterator<Item = (Offset, W)> + use<W> {
+        std::mem::take(&mut self.waiting).into_iter()
+    }
+
+    /// Seals what gathered, if nothing is in flight, and hands it to the lane.
+    pub fn pump(&mut self, lane: &Lane) {
+        if self.in_flight.is_some() || self.pending.is_empty() {
+            return;
+        }
+        let mut bytes = 0;
+        let mut count = 0;
+        for decided in self.pending.iter().take(ENTRY_RECORDS_MAX) {
+            bytes += decided.encoded.len() + 4;
+            if count > 0 && bytes > ENTRY_BYTES_MAX {
+                break;
+            }
+            count += 1;
+        }
+        let records: Vec<Decided> = self.pending.drain(..count).collect();
+        let encoded: Vec<Bytes> = records.iter().map(|decided| decided.encoded.clone()).collect();
+        self.pending_bytes -= encoded.iter().map(Bytes::len).sum::<usize>();
+        let (entry, tail) = seal(&self.sealed, self.token.epoch, &encoded);
+        let batch = Batch {
+            shard: self.shard,
+            stream: self.stream,
+            token: self.token,
+            expected: self.sealed,
+            tail,
+            bytes: entry,
+        };
+        let size = batch.bytes.len() as u64;
+        telemetry::APPEND_RECORDS.record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)), &[]);
+        self.sealed = tail;
+        self.in_flight = Some(InFlight { end: lane.append(batch), tail, bytes: size, records });
+    }
+
+    /// Waits for the end of the batch in flight; for ever when there is none. Cancel-safe.
+    pub async fn end(&mut self) -> Definite {
+        match &mut self.in_flight {
+            Some(in_flight) => (&mut in_flight.end).await.unwrap_or(Definite::Fenced {
+                current: self.token,
+                // The lane is gone with the batch: no one knows.
+                doubted: true,
+            }),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes in the end of the batch in flight.
+    pub fn ended(&mut self, end: Definite) -> Ended {
+        let Some(in_flight) = self.in_flight.take() else { return Ended::Committed(Vec::new()) };
+        match end {
+            Definite::Committed => {
+                self.committed = in_flight.tail;
+                self.untrimmed.push_back((in_flight.tail.offset, in_flight.bytes));
+                self.untrimmed_bytes += in_flight.bytes;
+                Ended::Committed(in_flight.records)
+            }
+            Definite::NotWritten(reason) => {
+                self.sealed = self.committed;
+                self.pending.clear();
+                self.pending_bytes = 0;
+                Ended::NotWritten(reason)
+            }
+            Definite::Fenced { current, doubted } => {
+                Ended::Lost { reason: format!("another token is current: {current:?}"), doubted }
+            }
+            Definite::TailMismatch { found } => Ended::Lost {
+                reason: format!("the {} stream ends at {}, not where we left it", self.stream.as_str(), found.offset),
+                doubted: true,
+            },
+        }
+    }
+}

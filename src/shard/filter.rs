@@ -1,0 +1,65 @@
+//! A filter over the idempotency keys that clients used in the last 24 hours: "surely never used" is answered from
+//! memory, only "perhaps" costs a look-up in SQLite.
+
+use fastbloom::BloomFilter;
+
+use crate::ids::{ConversationName, UserId};
+
+/// Keys per generation for which the filter is sized; with more of them it answers "perhaps" more often, never wrongly.
+const KEYS_EXPECTED: usize = 32_768;
+const FALSE_POSITIVES: f64 = 0.01;
+/// A generation lives this long, and one is kept behind it: a key is remembered for 24 to 48 h.
+const GENERATION_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Remembers used keys; bounded, about 80 KiB.
+#[derive(Debug)]
+pub struct KeyFilter {
+    current: BloomFilter,
+    previous: BloomFilter,
+    since_ms: u64,
+}
+
+impl KeyFilter {
+    /// An empty filter.
+    #[must_use]
+    pub fn new(now_ms: u64) -> Self {
+        Self { current: generation(), previous: generation(), since_ms: now_ms }
+    }
+
+    /// Remembers that `sender` used `key` in `conversation`.
+    pub fn insert(&mut self, conversation: &ConversationName, sender: &UserId, key: &str, now_ms: u64) {
+        if now_ms.saturating_sub(self.since_ms) >= GENERATION_MS {
+            self.previous = std::mem::replace(&mut self.current, generation());
+            self.since_ms = now_ms;
+        }
+        self.current.insert(&(conversation.as_str(), sender.as_str(), key));
+    }
+
+    /// False when the key was surely not used in the last 24 h.
+    #[must_use]
+    pub fn perhaps_used(&self, conversation: &ConversationName, sender: &UserId, key: &str) -> bool {
+        let use_of = (conversation.as_str(), sender.as_str(), key);
+        self.current.contains(&use_of) || self.previous.contains(&use_of)
+    }
+}
+
+fn generation() -> BloomFilter {
+    BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(KEYS_EXPECTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_key_is_remembered_for_a_day_and_forgotten_after_two() {
+        let (conversation, sender) = (ConversationName::parse("c").expect("name"), UserId::parse("u").expect("name"));
+        let mut filter = KeyFilter::new(0);
+        filter.insert(&conversation, &sender, "first", 0);
+        filter.insert(&conversation, &sender, "second", GENERATION_MS);
+        assert!(filter.perhaps_used(&conversation, &sender, "first"));
+        filter.insert(&conversation, &sender, "third", 2 * GENERATION_MS);
+        assert!(!filter.perhaps_used(&conversation, &sender, "first"));
+        assert!(filter.perhaps_used(&conversation, &sender, "second"));
+    }
+}

@@ -1,0 +1,294 @@
+//! The head of a conversation: the fold of the log up to the end of the batch being built. Every command is decided
+//! against it and advances it at once, before the append answers, so that a removal holds for the next request. Pure:
+//! time and randomness come in, events come out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
+use crate::problem::{Code, Problem};
+use crate::protocol::{Conversation, PARTICIPANTS_MAX, PARTICIPANTS_SHOWN_MAX, Participant, Role};
+use crate::shard::command::{Add, Create, Remove, Send};
+use crate::shard::log::record::{Event, EventKind, Fingerprint, KeyUse};
+use crate::shard::store::HeadRow;
+
+/// How many of the newest messages are kept with their authors, to know whom a watermark concerns.
+pub const RECENT_MAX: usize = 200;
+
+/// Since when, and in which order, someone participates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Standing {
+    /// Seq of his latest `created` or `joined`.
+    pub joined: Seq,
+    /// His place among the users of that event.
+    pub position: u32,
+}
+
+/// The fold of one conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its title.
+    pub title: Option<Arc<str>>,
+    /// Its admin; the last one, when no one is left.
+    pub admin: UserId,
+    /// Unix milliseconds of its creation.
+    pub created: u64,
+    /// Who created it.
+    pub created_by: UserId,
+    /// Under which key.
+    pub create_key: Option<KeyUse>,
+    /// Offset of its `created` record.
+    pub created_offset: Offset,
+    /// Its last seq.
+    pub last_seq: Seq,
+    /// `created` of its last event.
+    pub last_created: u64,
+    /// The participants: this is the participant cache.
+    pub participants: BTreeMap<UserId, Standing>,
+    /// Seq and author of the newest messages, ascending.
+    pub recent: VecDeque<(Seq, UserId)>,
+}
+
+/// Over the known fields of a send.
+#[must_use]
+pub fn send_fingerprint(text: &str, reply_to: Option<MessageId>) -> Fingerprint {
+    let mut hash = Sha256::new();
+    hash.update(text.as_bytes());
+    hash.update([0]);
+    hash.update(reply_to.map_or([0; 16], |id| *id.as_bytes()));
+    let digest: [u8; 32] = hash.finalize().into();
+    *digest.first_chunk::<16>().unwrap_or(&[0; 16])
+}
+
+fn key_use(key: Option<&IdempotencyKey>, fingerprint: Fingerprint) -> Option<KeyUse> {
+    key.map(|key| KeyUse { key: Arc::clone(&key.key), stamped: key.stamped, fingerprint })
+}
+
+/// The refusal of whoever is no participant, the same whether or not the conversation exists.
+#[must_use]
+pub fn not_participant() -> Problem {
+    Problem::new(Code::NotParticipant, "you are no participant of this conversation, or it does not exist")
+}
+
+impl Head {
+    /// From the store's rows.
+    #[must_use]
+    pub fn filled(row: HeadRow) -> Self {
+        let standing = |joined, position| Standing { joined, position };
+        Self {
+            title: row.title,
+            admin: row.admin,
+            created: row.created,
+            created_by: row.created_by,
+            create_key: row.create_key,
+            created_offset: row.created_offset,
+            last_seq: row.last_seq,
+            last_created: row.last_created,
+            participants: row.members.into_iter().map(|m| (m.user, standing(m.joined, m.position))).collect(),
+            recent: row.recent.into(),
+        }
+    }
+
+    /// The head that a `created` event begins.
+    #[must_use]
+    pub fn begun(event: &Event, offset: Offset) -> Option<Self> {
+        let EventKind::Created { by, title, participants } = &event.kind else { return None };
+        let mut head = Self {
+            title: title.clone(),
+            admin: by.clone(),
+            created: event.created,
+            created_by: by.clone(),
+            create_key: event.key.clone(),
+            created_offset: offset,
+            last_seq: event.seq,
+            last_created: event.created,
+            participants: BTreeMap::new(),
+            recent: VecDeque::new(),
+        };
+        head.join(participants, event.seq);
+        Some(head)
+    }
+
+    fn join(&mut self, users: &[UserId], seq: Seq) {
+        for (position, user) in (0_u32..).zip(users) {
+            self.participants.entry(user.clone()).or_insert(Standing { joined: seq, position });
+        }
+    }
+
+    /// Takes in an event that was decided against this head.
+    pub fn advance(&mut self, event: &Event) {
+        self.last_seq = event.seq;
+        self.last_created = event.created;
+        match &event.kind {
+            EventKind::Created { .. } => {}
+            EventKind::Message { source, .. } => {
+                self.recent.push_back((event.seq, source.clone()));
+                if self.recent.len() > RECENT_MAX {
+                    self.recent.pop_front();
+                }
+            }
+            EventKind::Joined { users, .. } => self.join(users, event.seq),
+            EventKind::Left { user, admin, .. } => {
+                self.participants.remove(user);
+                if let Some(admin) = admin {
+                    self.admin = admin.clone();
+                }
+            }
+        }
+    }
+
+    /// Whether someone participates.
+    #[must_use]
+    pub fn has(&self, user: &UserId) -> bool {
+        self.participants.contains_key(user)
+    }
+
+    fn event(&self, conversation: &ConversationName, now_ms: u64, key: Option<KeyUse>, kind: EventKind) -> Event {
+        Event {
+            conversation: conversation.clone(),
+            seq: self.last_seq.next(),
+            created: now_ms.max(self.last_created),
+            key,
+            kind,
+        }
+    }
+
+    /// The `message` event of a send by a participant; idempotency and `reply_to` were checked before.
+    ///
+    /// # Errors
+    /// `not_participant`.
+    pub fn decide_send(&self, send: &Send, now_ms: u64, random: u64) -> Result<Event, Problem> {
+        if !self.has(&send.source) {
+            return Err(not_participant());
+        }
+        let fingerprint = send_fingerprint(&send.text, send.reply_to);
+        let kind = EventKind::Message {
+            id: MessageId::new(now_ms.max(self.last_created), send.conversation.slot(), random),
+            source: send.source.clone(),
+            text: Arc::clone(&send.text),
+            reply_to: send.reply_to,
+        };
+        Ok(self.event(&send.conversation, now_ms, key_use(send.key.as_ref(), fingerprint), kind))
+    }
+
+    /// The `joined` event for those who are not in yet; `None` when all are.
+    ///
+    /// # Errors
+    /// `not_participant`, `forbidden`, `invalid` beyond the most participants.
+    pub fn decide_add(&self, add: &Add, now_ms: u64) -> Result<Option<Event>, Problem> {
+        if !self.has(&add.by) {
+            return Err(not_participant());
+        }
+        if self.admin != add.by {
+            return Err(Problem::new(Code::Forbidden, "only the admin may add participants"));
+        }
+        let mut users: Vec<UserId> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for user in &add.users {
+            if !self.has(user) && seen.insert(user) {
+                users.push(user.clone());
+            }
+        }
+        if users.is_empty() {
+            return Ok(None);
+        }
+        if self.participants.len() + users.len() > PARTICIPANTS_MAX {
+            let detail = format!("a conversation has at most {PARTICIPANTS_MAX} participants");
+            return Err(Problem::new(Code::Invalid, detail));
+        }
+        Ok(Some(self.event(&add.conversation, now_ms, None, EventKind::Joined { by: add.by.clone(), users })))
+    }
+
+    /// The `left` event; `None` when the user is no participant anyway.
+    ///
+    /// # Errors
+    /// `not_participant`, `forbidden`.
+    pub fn decide_remove(&self, remove: &Remove, now_ms: u64) -> Result<Option<Event>, Problem> {
+        let leaves = remove.by == remove.user;
+        if !leaves {
+            if !self.has(&remove.by) {
+                return Err(not_participant());
+            }
+            if self.admin != remove.by {
+                return Err(Problem::new(Code::Forbidden, "only the admin may remove others"));
+            }
+        }
+        if !self.has(&remove.user) {
+            return Ok(None);
+        }
+        let admin = if self.admin == remove.user { self.successor(&remove.user) } else { None };
+        let kind = EventKind::Left { by: remove.by.clone(), user: remove.user.clone(), admin };
+        Ok(Some(self.event(&remove.conversation, now_ms, None, kind)))
+    }
+
+    /// The longest-standing participant but `gone`.
+    fn successor(&self, gone: &UserId) -> Option<UserId> {
+        let others = self.participants.iter().filter(|(user, _)| *user != gone);
+        others.min_by_key(|(_, standing)| **standing).map(|(user, _)| user.clone())
+    }
+
+    /// Role of a participant.
+    #[must_use]
+    pub fn role(&self, user: &UserId) -> Role {
+        if self.admin == *user { Role::Admin } else { Role::Member }
+    }
+
+    /// As clients see it.
+    #[must_use]
+    pub fn view(&self, name: &ConversationName) -> Conversation {
+        let shown = self.participants.keys().take(PARTICIPANTS_SHOWN_MAX);
+        let participants = shown.map(|user| Participant { name: user.clone(), role: self.role(user) }).collect();
+        Conversation {
+            name: name.clone(),
+            title: self.title.as_deref().map(str::to_owned),
+            admin: self.admin.clone(),
+            created: self.created,
+            last_seq: self.last_seq,
+            participants_count: self.participants.len() as u64,
+            participants: Some(participants),
+        }
+    }
+}
+
+/// The `created` event of a conversation that does not exist yet.
+#[must_use]
+pub fn decide_create(create: &Create, now_ms: u64) -> Event {
+    Event {
+        conversation: create.name.clone(),
+        seq: Seq(1),
+        created: now_ms,
+        key: key_use(create.key.as_ref(), create.fingerprint),
+        kind: EventKind::Created {
+            by: create.by.clone(),
+            title: create.title.clone(),
+            participants: create.participants.clone(),
+        },
+    }
+}
+
+/// What creating a name that is in use comes to: the same request again, or a refusal.
+///
+/// # Errors
+/// `name_taken`, or `idempotency_conflict` for the same key with another request.
+pub fn decide_create_again(head: &Head, create: &Create) -> Result<(), Problem> {
+    let same_key = match (&head.create_key, &create.key) {
+        (Some(used), Some(key)) => head.created_by == create.by && used.key == key.key,
+        _ => false,
+    };
+    match (same_key, &head.create_key) {
+        (true, Some(used)) if used.fingerprint == create.fingerprint => Ok(()),
+        (true, _) => Err(idempotency_conflict()),
+        (false, _) => Err(Problem::new(
+            Code::NameTaken,
+            "a conversation of this name exists; choose another name or leave it out",
+        )),
+    }
+}
+
+/// The refusal of another request under a used key.
+#[must_use]
+pub fn idempotency_conflict() -> Problem {
+    Problem::new(Code::IdempotencyConflict, "this Idempotency-Key was used for another request; use a new key")
+}

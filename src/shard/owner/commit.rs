@@ -1,0 +1,213 @@
+//! After the append: what a committed batch sets free, what a lost one takes back, and the housekeeping around it.
+
+use std::sync::Arc;
+
+use crate::ids::Offset;
+use crate::problem::Problem;
+use crate::shard::append::{Decided, Ended};
+use crate::shard::command::{IndexItem, Push};
+use crate::shard::log::Stream;
+use crate::shard::log::record::{EventKind, Record};
+use crate::shard::owner::conversation::Known;
+use crate::shard::owner::{End, Owner, Waiter, fail};
+use crate::telemetry;
+
+/// Conversations looked at per eviction.
+const EVICT_STEPS: usize = 64;
+
+impl Owner {
+    /// Takes in the end of a stream's batch. True when the shard is lost.
+    pub(super) fn batch_ended(&mut self, stream: Stream, end: End) -> bool {
+        match self.side(stream).ended(end) {
+            Ended::Committed(records) => {
+                self.committed(stream, records);
+                false
+            }
+            Ended::NotWritten(reason) => {
+                tracing::warn!(shard = %self.setup.shard, stream = stream.as_str(), reason, "append refused by the log");
+                self.take_back(stream);
+                false
+            }
+            Ended::Lost { reason, doubted } => {
+                tracing::error!(shard = %self.setup.shard, stream = stream.as_str(), reason, "the shard is given up");
+                // Only this stream's batch had a chance; but a caller cannot tell them apart.
+                self.closing = true;
+                if !doubted {
+                    for (_, waiter) in self.side(stream).take_waiting() {
+                        fail(waiter, false);
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    fn committed(&mut self, stream: Stream, records: Vec<Decided>) {
+        let tail = self.side(stream).committed();
+        // Answers first: whoever waits longest.
+        while let Some(waiter) = self.side(stream).ready() {
+            match waiter {
+                Waiter::Write(answer, accepted) => drop(answer.send(Ok(*accepted))),
+                Waiter::Ticket(answer, outcome) => drop(answer.send(*outcome)),
+            }
+        }
+        for decided in records {
+            self.push(decided);
+        }
+        let [messages, receipts] = &self.setup.committed;
+        match stream {
+            Stream::Messages => messages.send_replace(tail),
+            Stream::Receipts => receipts.send_replace(tail),
+        };
+    }
+
+    fn push(&mut self, decided: Decided) {
+        match &decided.record {
+            Record::Event(event) => {
+                for push in &decided.pushes {
+                    self.subscriptions.push_event(event, push);
+                }
+                if !matches!(event.kind, EventKind::Message { .. }) {
+                    self.setup.outbox_due.send_replace(decided.offset);
+                }
+            }
+            Record::Index(change) => {
+                let (conversation, seq, joined) = (change.conversation.clone(), change.seq, change.joined);
+                let item = IndexItem { conversation, seq, joined, version: decided.offset };
+                let push = Push::Index { user: change.user.clone(), item };
+                self.subscriptions.push_index(&change.user, &push);
+            }
+            Record::Advances { conversation, .. } => {
+                for push in &decided.pushes {
+                    if let Push::Watermark { user, targets, read, .. } = push {
+                        let mut to = targets.clone();
+                        to.extend(read.then(|| user.clone()));
+                        self.subscriptions.push_to(conversation, push, Some(&to));
+                    }
+                }
+            }
+            Record::Reaction { conversation, .. } => {
+                for push in &decided.pushes {
+                    self.subscriptions.push_to(conversation, push, None);
+                }
+            }
+            Record::OutboxProgress { .. } | Record::EpochStart { .. } | Record::Unreadable { .. } => {}
+        }
+    }
+
+    /// A batch is surely not in the log: everything decided on that stream since the committed tail is void. What was
+    /// built on it in memory is dropped and filled again from SQLite, once that has what was committed.
+    fn take_back(&mut self, stream: Stream) {
+        let committed = self.side(stream).committed().offset;
+        let problem = Problem::unavailable("the log refused to write; nothing was written, retry later");
+        for (offset, waiter) in self.side(stream).take_waiting() {
+            match waiter {
+                _ if offset <= committed => fail(waiter, false),
+                Waiter::Write(answer, _) => drop(answer.send(Err(problem.clone().into()))),
+                Waiter::Ticket(answer, _) => drop(answer.send(Err(problem.clone()))),
+            }
+        }
+        match stream {
+            Stream::Messages => self.take_back_messages(committed),
+            Stream::Receipts => {
+                for state in self.conversations.values_mut() {
+                    state.marks = None;
+                    state.receipts_touched = state.receipts_touched.min(committed);
+                    state.reaction_touched = state.reaction_touched.min(committed);
+                }
+                self.fill_floor = [self.fill_floor[0], committed];
+            }
+        }
+    }
+
+    fn take_back_messages(&mut self, committed: Offset) {
+        while self.unapplied.back().is_some_and(|(offset, _)| *offset > committed) {
+            self.unapplied.pop_back();
+        }
+        for state in self.conversations.values_mut() {
+            state.known = Known::No;
+            state.tail.retain(|(offset, _)| *offset <= committed);
+            state.keys.retain(|_, used| used.offset <= committed);
+            state.members_changed = state.members_changed.min(committed);
+        }
+        let kept: std::collections::HashSet<_> =
+            self.unapplied.iter().filter_map(|(_, record)| id_of(record)).collect();
+        self.unapplied_ids.retain(|id, _| kept.contains(id));
+        self.index_touched.retain(|_, offset| *offset <= committed);
+        self.index_recent.retain(|_, (_, offset)| *offset <= committed);
+        self.outbox_progress = None;
+        self.fill_floor = [committed, self.fill_floor[1]];
+    }
+
+    /// SQLite has everything of the messages stream up to there: memory need not keep it.
+    pub(super) fn applied(&mut self, upto: Offset) {
+        while self.unapplied.front().is_some_and(|(offset, _)| *offset <= upto) {
+            let Some((offset, record)) = self.unapplied.pop_front() else { return };
+            match record {
+                Record::Event(event) => {
+                    if let EventKind::Message { id, .. } = &event.kind {
+                        self.unapplied_ids.remove(id);
+                    }
+                    let Some(state) = self.conversations.get_mut(&event.conversation) else { continue };
+                    state.tail.pop_front();
+                    if let Some(key) = event.key.as_ref().filter(|key| !key.stamped) {
+                        state.keys.remove(&(event.actor().clone(), Arc::clone(&key.key)));
+                    }
+                }
+                Record::Index(change) => {
+                    if self.index_touched.get(&change.user) == Some(&offset) {
+                        self.index_touched.remove(&change.user);
+                    }
+                    let of = (change.user.clone(), change.conversation.clone());
+                    if self.index_recent.get(&of).is_some_and(|(_, last)| *last == offset) {
+                        self.index_recent.remove(&of);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.evict();
+    }
+
+    /// Drops heads that were not used for long, down to the limit; never one with anything unapplied.
+    pub(super) fn evict(&mut self) {
+        let receipts_applied = self.setup.applied[1].borrow().offset;
+        for _ in 0..EVICT_STEPS {
+            if self.conversations.len() <= self.setup.heads_max {
+                return;
+            }
+            let Some(name) = self.order.pop_front() else { return };
+            let Some(state) = self.conversations.get_mut(&name) else { continue };
+            if !state.used && state.is_evictable(receipts_applied) {
+                self.conversations.remove(&name);
+            } else {
+                state.used = false;
+                self.order.push_back(name);
+            }
+        }
+    }
+
+    pub(super) fn housekeeping(&mut self) {
+        self.expire_stamped();
+        self.subscriptions.tell_lagged();
+        if let Some(upto) = self.outbox_progress.take_if(|_| !self.closing) {
+            let record = Record::OutboxProgress { upto };
+            let offset = self.messages.decide(record.clone(), Vec::new());
+            self.unapplied.push_back((offset, record));
+        }
+        telemetry::HEADS.set(
+            f64::from(u32::try_from(self.conversations.len()).unwrap_or(u32::MAX)),
+            &[("shard", &self.setup.shard.0.to_string())],
+        );
+    }
+}
+
+fn id_of(record: &Record) -> Option<crate::ids::MessageId> {
+    match record {
+        Record::Event(event) => match &event.kind {
+            EventKind::Message { id, .. } => Some(*id),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,461 @@
+//! The owner's loop of one shard: the single writer. It decides commands against heads, lets records gather in the two
+//! append sides, and when a batch is committed answers, pushes and wakes the workers, in that order of records.
+//!
+//! Never awaits anything but its own inputs: look-ups in SQLite run beside it and come back as [`Completion`]s, while
+//! the commands of that conversation wait in their order.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, ShardId, UserId};
+use crate::problem::Problem;
+use crate::protocol::{Conversation, Page, Participant};
+use crate::shard::append::Appender;
+use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
+use crate::shard::filter::KeyFilter;
+use crate::shard::lane::{Definite, Lane};
+use crate::shard::log::record::{Event, Fingerprint, IndexChange, OutboxPosition, Record, Tail};
+use crate::shard::log::{Stream, Token};
+use crate::shard::owner::conversation::ConversationState;
+use crate::shard::store::{HeadRow, KeyRow, Located, Marks, Store, StoreError};
+use crate::shard::subscriptions::{Subscriber, SubscriberId, Subscriptions};
+
+mod conversation;
+
+mod work;
+
+mod decide;
+
+mod receipts;
+
+mod stamped;
+
+mod ticket;
+
+pub(super) use decide::{core_of, message_unknown};
+pub(super) use stamped::STAMPED_MS;
+
+mod commit;
+
+/// Inputs taken at once before the batches are pumped.
+const INPUTS_AT_ONCE: usize = 256;
+/// Look-ups in SQLite at the same time.
+const LOOKUPS_MAX: usize = 32;
+/// Housekeeping: expiry of stamped keys, lagged subscribers, outbox progress.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A write as the loop takes it: names resolved.
+#[derive(Debug)]
+pub(super) enum Write {
+    Create(Create),
+    Send(Send),
+    Add(Add),
+    Remove(Remove),
+    Read { conversation: ConversationName, seq: Seq, user: UserId, origin: Option<SessionId> },
+    React { conversation: ConversationName, id: MessageId, user: UserId, reaction: Option<u32> },
+    Index(Vec<IndexChange>),
+}
+
+/// What the loop answers to a write, after its commit.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// As it stands.
+    Done(Done),
+    /// The key was used before: answer this message.
+    SentAgain { conversation: ConversationName, seq: Seq },
+    /// The outbox has `users` rows of the record at `offset`, the caller's first.
+    Created { view: Conversation, replayed: bool, offset: Offset, users: u32 },
+    /// Likewise, for added or removed participants.
+    Changed { done: Done, offset: Offset, users: u32 },
+}
+
+/// What a reader wants beside the proof that he may read.
+#[derive(Debug, Clone)]
+pub(super) enum Want {
+    /// The conversation itself.
+    View,
+    /// A page of its participants.
+    Participants { after: Option<UserId>, limit: u32 },
+    /// Its committed tail in memory and the offsets to wait for.
+    Tail,
+}
+
+/// A reader's ticket: what the loop knows that SQLite may not have yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ticket {
+    pub view: Option<Conversation>,
+    pub participants: Option<Page<Participant>>,
+    /// Committed events that may not be applied yet, ascending; dense from SQLite's last seq on.
+    pub tail: Vec<Arc<Event>>,
+    /// Committed last seq.
+    pub last_seq: Seq,
+    /// Seq of the reader's latest join.
+    pub joined: Seq,
+    /// Offsets that touched the conversation, by stream; 0 when applied.
+    pub touched: [Offset; 2],
+    /// Offset of the last reaction there.
+    pub reaction: Offset,
+}
+
+/// How a subscribing user stands in a conversation.
+#[derive(Debug)]
+pub(super) enum Admission {
+    Participant(Ticket),
+    /// No participant; his own `left` may be in the tail, else in SQLite.
+    Stranger(Ticket),
+}
+
+/// What comes into the loop.
+#[derive(Debug)]
+pub(super) enum Input {
+    Write {
+        write: Write,
+        deadline: Instant,
+        answer: oneshot::Sender<Result<Accepted, ShardError>>,
+    },
+    Delivered(Vec<Delivered>),
+    Begin {
+        conversation: ConversationName,
+        reader: UserId,
+        want: Want,
+        answer: oneshot::Sender<Result<Ticket, Problem>>,
+    },
+    Locate {
+        id: MessageId,
+        answer: oneshot::Sender<Option<Located>>,
+    },
+    Touched {
+        conversations: Vec<ConversationName>,
+        user: Option<UserId>,
+        answer: oneshot::Sender<[Offset; 2]>,
+    },
+    Subscribe {
+        subscriber: Subscriber,
+        conversation: ConversationName,
+        user: UserId,
+        answer: oneshot::Sender<Result<Admission, Problem>>,
+    },
+    Unsubscribe(SubscriberId, Vec<(ConversationName, UserId)>),
+    SubscribeIndex {
+        subscriber: Subscriber,
+        user: UserId,
+        answer: oneshot::Sender<Offset>,
+    },
+    UnsubscribeIndex(SubscriberId, UserId),
+    Forget(SubscriberId),
+    OutboxDelivered(OutboxPosition),
+    Close,
+}
+
+/// What a look-up brought.
+#[derive(Debug)]
+pub(super) enum Looked {
+    Head(Option<HeadRow>),
+    Marks(Vec<Marks>),
+    Key(Option<KeyRow>),
+    ReplyTo(Option<Located>),
+}
+
+#[derive(Debug)]
+pub(super) struct Completion {
+    conversation: ConversationName,
+    result: Result<Looked, StoreError>,
+}
+
+/// One thing asked of a conversation, waiting for its turn.
+#[derive(Debug)]
+pub(super) struct Work {
+    kind: WorkKind,
+    facts: Facts,
+}
+
+/// Look-ups already made for a piece of work: `None` where none was made.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// What the key made before, if anything.
+    key: Option<Option<KeyRow>>,
+    /// Whether the message replied to is in the conversation.
+    reply_to: Option<bool>,
+}
+
+#[derive(Debug)]
+pub(super) enum WorkKind {
+    Write { write: Write, deadline: Instant, answer: oneshot::Sender<Result<Accepted, ShardError>> },
+    Delivered(Vec<(UserId, Seq)>),
+    Begin { reader: UserId, want: Want, answer: oneshot::Sender<Result<Ticket, Problem>> },
+    Subscribe { subscriber: Subscriber, user: UserId, answer: oneshot::Sender<Result<Admission, Problem>> },
+}
+
+/// Waits for a commit.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Write(oneshot::Sender<Result<Accepted, ShardError>>, Box<Accepted>),
+    Ticket(oneshot::Sender<Result<Ticket, Problem>>, Box<Result<Ticket, Problem>>),
+}
+
+/// What the loop is started with.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub shard: ShardId,
+    pub token: Token,
+    pub tails: [Tail; 2],
+    pub store: Store,
+    pub lane: Lane,
+    pub clock: Clock,
+    pub filter: KeyFilter,
+    /// Stamped keys of the last minute, from the raw entries.
+    pub stamped: Vec<StampedKey>,
+    pub heads_max: usize,
+    pub stream_bytes_max: u64,
+    pub inputs: mpsc::Receiver<Input>,
+    pub committed: [Arc<watch::Sender<Tail>>; 2],
+    pub applied: [watch::Receiver<Tail>; 2],
+    pub trimmed: watch::Receiver<[Offset; 2]>,
+    /// Offset of the last record that has rows in the outbox.
+    pub outbox_due: Arc<watch::Sender<Offset>>,
+    /// Set when the loop ends.
+    pub closed: watch::Sender<bool>,
+}
+
+/// A key that the router stamped, as found in a record.
+#[derive(Debug, Clone)]
+pub(super) struct StampedKey {
+    pub conversation: ConversationName,
+    pub sender: UserId,
+    pub key: Arc<str>,
+    pub fingerprint: Fingerprint,
+    pub seq: Seq,
+    pub at_ms: u64,
+}
+
+/// The loop's state.
+#[derive(Debug)]
+pub(super) struct Owner {
+    setup: Setup,
+    /// Append sides, by stream.
+    messages: Appender<Waiter>,
+    receipts: Appender<Waiter>,
+    conversations: HashMap<ConversationName, ConversationState>,
+    /// Order of use, roughly, for eviction.
+    order: VecDeque<ConversationName>,
+    /// Messages not applied yet.
+    unapplied_ids: HashMap<MessageId, Located>,
+    /// Records of the messages stream, decided and not applied yet.
+    unapplied: VecDeque<(Offset, Record)>,
+    /// Last unapplied index change by user, and by (user, conversation) with its seq.
+    index_touched: HashMap<UserId, Offset>,
+    index_recent: HashMap<(UserId, ConversationName), (Seq, Offset)>,
+    /// Delivered marks that wait for the receipts stream; the highest seq wins.
+    delivered: HashMap<ConversationName, HashMap<UserId, Seq>>,
+    delivered_count: usize,
+    stamped: VecDeque<(u64, ConversationName, UserId, Arc<str>)>,
+    subscriptions: Subscriptions,
+    outbox_progress: Option<OutboxPosition>,
+    /// Fills wait until this much is applied: what was committed when heads were dropped.
+    fill_floor: [Offset; 2],
+    completions: mpsc::Sender<Completion>,
+    lookups: Arc<Semaphore>,
+    closing: bool,
+}
+
+/// Starts the loop.
+pub(super) fn spawn(setup: Setup) {
+    let (completions, completed) = mpsc::channel(LOOKUPS_MAX * 2);
+    let [messages_tail, receipts_tail] = setup.tails;
+    let mut owner = Owner {
+        messages: Appender::new(setup.shard, Stream::Messages, setup.token, messages_tail),
+        receipts: Appender::new(setup.shard, Stream::Receipts, setup.token, receipts_tail),
+        conversations: HashMap::new(),
+        order: VecDeque::new(),
+        unapplied_ids: HashMap::new(),
+        unapplied: VecDeque::new(),
+        index_touched: HashMap::new(),
+        index_recent: HashMap::new(),
+        delivered: HashMap::new(),
+        delivered_count: 0,
+        stamped: VecDeque::new(),
+        subscriptions: Subscriptions::new(setup.shard),
+        outbox_progress: None,
+        fill_floor: [Offset(0); 2],
+        completions,
+        lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        closing: false,
+        setup,
+    };
+    owner.remember_stamped();
+    drop(tokio::spawn(owner.run(completed)));
+}
+
+/// Why the loop ends.
+enum Stop {
+    Closed,
+    Lost,
+}
+
+impl Owner {
+    async fn run(mut self, mut completed: mpsc::Receiver<Completion>) {
+        let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
+        let mut tick = tokio::time::interval(TICK);
+        let [mut messages_applied, mut receipts_applied] = self.setup.applied.clone();
+        let mut trimmed = self.setup.trimmed.clone();
+        let stop = loop {
+            tokio::select! {
+                biased;
+                end = self.messages.end() => {
+                    if self.batch_ended(Stream::Messages, end) { break Stop::Lost; }
+                }
+                end = self.receipts.end() => {
+                    if self.batch_ended(Stream::Receipts, end) { break Stop::Lost; }
+                }
+                Some(completion) = completed.recv() => self.complete(completion),
+                Ok(()) = messages_applied.changed() => {
+                    let upto = messages_applied.borrow_and_update().offset;
+                    self.applied(upto);
+                }
+                Ok(()) = receipts_applied.changed() => { receipts_applied.borrow_and_update(); }
+                Ok(()) = trimmed.changed() => {
+                    let [messages, receipts] = *trimmed.borrow_and_update();
+                    self.messages.trimmed(messages);
+                    self.receipts.trimmed(receipts);
+                }
+                _ = tick.tick() => self.housekeeping(),
+                count = self.setup.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
+                    if count == 0 { break Stop::Closed; }
+                    for input in inputs.drain(..) {
+                        self.take(input);
+                    }
+                }
+            }
+            self.pump();
+            if self.closing && self.messages.is_idle() && self.receipts.is_idle() {
+                break Stop::Closed;
+            }
+        };
+        self.end(&stop);
+    }
+
+    fn end(mut self, stop: &Stop) {
+        self.subscriptions.tell_all();
+        let waiting = self.messages.take_waiting().chain(self.receipts.take_waiting());
+        for (_, waiter) in waiting {
+            fail(waiter, matches!(stop, Stop::Lost));
+        }
+        self.setup.closed.send_replace(true);
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Write { write, deadline, answer } => self.take_write(write, deadline, answer),
+            Input::Delivered(marks) => self.take_delivered(marks),
+            Input::Begin { conversation, reader, want, answer } => {
+                self.work(&conversation, WorkKind::Begin { reader, want, answer });
+            }
+            Input::Subscribe { subscriber, conversation, user, answer } => {
+                self.work(&conversation, WorkKind::Subscribe { subscriber, user, answer });
+            }
+            Input::Locate { id, answer } => {
+                let found = self.unapplied_ids.get(&id).cloned();
+                answer.send(found).ok();
+            }
+            Input::Touched { conversations, user, answer } => {
+                answer.send(self.touched(&conversations, user.as_ref())).ok();
+            }
+            Input::Unsubscribe(subscriber, interests) => {
+                for (conversation, user) in interests {
+                    self.subscriptions.remove(subscriber, &conversation, &user);
+                }
+            }
+            Input::SubscribeIndex { subscriber, user, answer } => {
+                self.subscriptions.add_index(&subscriber, &user);
+                let touched = self.index_touched.get(&user).copied().unwrap_or_default();
+                answer.send(touched.min(self.messages.committed().offset)).ok();
+            }
+            Input::UnsubscribeIndex(subscriber, user) => self.subscriptions.remove_index(subscriber, &user),
+            Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
+            Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
+            Input::Close => self.closing = true,
+        }
+    }
+
+    fn take_write(&mut self, write: Write, deadline: Instant, answer: oneshot::Sender<Result<Accepted, ShardError>>) {
+        if self.closing {
+            answer.send(Err(ShardError::NotOwner)).ok();
+            return;
+        }
+        if let Some(problem) = self.no_room() {
+            answer.send(Err(problem.into())).ok();
+            return;
+        }
+        let conversation = match &write {
+            Write::Create(create) => create.name.clone(),
+            Write::Send(send) => send.conversation.clone(),
+            Write::Add(add) => add.conversation.clone(),
+            Write::Remove(remove) => remove.conversation.clone(),
+            Write::Read { conversation, .. } | Write::React { conversation, .. } => conversation.clone(),
+            Write::Index(_) => {
+                let Write::Index(changes) = write else { return };
+                self.decide_index(changes, answer);
+                return;
+            }
+        };
+        self.work(&conversation, WorkKind::Write { write, deadline, answer });
+    }
+
+    /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.
+    fn no_room(&self) -> Option<Problem> {
+        if self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes() > self.setup.stream_bytes_max {
+            return Some(Problem::unavailable(
+                "the log of this shard is full until its worker catches up; retry later",
+            ));
+        }
+        (self.messages.is_full() || self.receipts.is_full())
+            .then(|| Problem::unavailable("the log does not keep up with this shard; retry later"))
+    }
+
+    fn side(&mut self, stream: Stream) -> &mut Appender<Waiter> {
+        match stream {
+            Stream::Messages => &mut self.messages,
+            Stream::Receipts => &mut self.receipts,
+        }
+    }
+
+    fn pump(&mut self) {
+        if !self.receipts.is_away() {
+            self.flush_delivered();
+        }
+        let lane = self.setup.lane.clone();
+        self.messages.pump(&lane);
+        self.receipts.pump(&lane);
+    }
+
+    fn now(&self) -> u64 {
+        self.setup.clock.now_ms()
+    }
+}
+
+/// Answers a waiter whose record did not get its commit.
+fn fail(waiter: Waiter, doubted: bool) {
+    match waiter {
+        Waiter::Write(answer, _) => {
+            let error = if doubted {
+                ShardError::Problem(Problem::new(
+                    crate::problem::Code::OutcomeUnknown,
+                    "the shard moved while this was being written; retry with the same key",
+                ))
+            } else {
+                ShardError::NotOwner
+            };
+            answer.send(Err(error)).ok();
+        }
+        Waiter::Ticket(answer, _) => {
+            answer.send(Err(Problem::unavailable("the shard moves; retry"))).ok();
+        }
+    }
+}
+
+/// Definite ends are named here so that `commit` reads as the story of a batch.
+type End = Definite;

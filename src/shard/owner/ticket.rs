@@ -1,0 +1,86 @@
+//! Tickets for readers: what the loop knows of a conversation that SQLite may not have yet.
+
+use std::ops::Bound;
+
+use tokio::sync::oneshot;
+
+use crate::ids::{ConversationName, Offset, Seq, UserId};
+use crate::problem::Problem;
+use crate::protocol::{Page, Participant};
+use crate::shard::head::{Head, not_participant};
+use crate::shard::owner::{Owner, Ticket, Waiter, Want};
+
+impl Owner {
+    pub(super) fn begin(
+        &mut self,
+        name: &ConversationName,
+        reader: &UserId,
+        want: &Want,
+        answer: oneshot::Sender<Result<Ticket, Problem>>,
+    ) {
+        let Some(state) = self.conversations.get(name) else { return };
+        let mut until = state.members_changed;
+        let outcome = match state.head().filter(|head| head.has(reader)) {
+            None => Err(not_participant()),
+            Some(head) => {
+                let mut ticket = self.ticket(name, reader);
+                match want {
+                    Want::Tail => {}
+                    Want::View => {
+                        until = state.tail.back().map_or(Offset(0), |(offset, _)| *offset);
+                        ticket.view = Some(head.view(name));
+                    }
+                    Want::Participants { after, limit } => {
+                        ticket.participants = Some(page_of(head, after.as_ref(), *limit));
+                    }
+                }
+                Ok(ticket)
+            }
+        };
+        if until <= self.messages.committed().offset {
+            answer.send(outcome).ok();
+        } else {
+            self.messages.wait(until, Waiter::Ticket(answer, Box::new(outcome)));
+        }
+    }
+
+    /// What the loop knows of a conversation that SQLite may not have yet.
+    pub(super) fn ticket(&self, name: &ConversationName, reader: &UserId) -> Ticket {
+        let Some(state) = self.conversations.get(name) else { return Ticket::default() };
+        let committed = self.messages.committed().offset;
+        let standing = state.head().and_then(|head| head.participants.get(reader));
+        Ticket {
+            view: None,
+            participants: None,
+            tail: state.committed_tail(committed),
+            last_seq: state.committed_seq(committed),
+            joined: standing.map_or(Seq(0), |standing| standing.joined),
+            touched: [state.messages_touched(committed), state.receipts_touched],
+            reaction: state.reaction_touched,
+        }
+    }
+
+    /// Offsets to wait for before SQLite has everything committed of these conversations, and of a user's index.
+    pub(super) fn touched(&self, conversations: &[ConversationName], user: Option<&UserId>) -> [Offset; 2] {
+        let committed = self.messages.committed().offset;
+        let of_index = user.and_then(|user| self.index_touched.get(user)).copied().unwrap_or_default();
+        let mut touched = [of_index.min(committed), Offset(0)];
+        for state in conversations.iter().filter_map(|name| self.conversations.get(name)) {
+            let [messages, receipts] = touched;
+            touched = [messages.max(state.messages_touched(committed)), receipts.max(state.receipts_touched)];
+        }
+        touched
+    }
+}
+
+fn page_of(head: &Head, after: Option<&UserId>, limit: u32) -> Page<Participant> {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut users = head.participants.range::<UserId, _>((from, Bound::Unbounded)).map(|(user, _)| user);
+    let items: Vec<Participant> = users
+        .by_ref()
+        .take(limit as usize)
+        .map(|user| Participant { name: user.clone(), role: head.role(user) })
+        .collect();
+    let next = users.next().and(items.last()).map(|last| last.name.to_string());
+    Page { items, next, partial: false }
+}

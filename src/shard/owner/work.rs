@@ -1,0 +1,216 @@
+//! Work of one conversation: in its order, one piece after the other; what needs a look-up in SQLite stops those behind
+//! it until the look-up is back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::ids::ConversationName;
+use crate::problem::Problem;
+use crate::shard::command::Send;
+use crate::shard::head::Head;
+use crate::shard::owner::conversation::Known;
+use crate::shard::owner::{Admission, Completion, Facts, Looked, Owner, Work, WorkKind, Write};
+use crate::shard::store::{Located, StoreError};
+use crate::telemetry;
+
+/// Work waiting for one conversation's look-up; more is refused.
+const WAITING_MAX: usize = 4096;
+
+/// What a piece of work waits for.
+enum Lookup {
+    Head,
+    Marks,
+    Key,
+    ReplyTo,
+}
+
+/// Outcome of one step.
+enum Step {
+    Finished,
+    /// Not decidable yet; the work is given back.
+    Needs(Lookup, Box<Work>),
+}
+
+impl Owner {
+    /// Takes work for a conversation: at once, or behind what waits there.
+    pub(super) fn work(&mut self, name: &ConversationName, kind: WorkKind) {
+        let work = Work { kind, facts: Facts::default() };
+        if !self.conversations.contains_key(name) {
+            self.order.push_back(name.clone());
+        }
+        let state = self.conversations.entry(name.clone()).or_default();
+        state.used = true;
+        if !matches!(state.known, Known::No) {
+            telemetry::HEAD_LOOKUPS.add(1, &[("result", "hit")]);
+        }
+        if state.waiting.len() >= WAITING_MAX {
+            refuse(work, &Problem::unavailable("too many requests wait for this conversation; retry later"));
+            return;
+        }
+        state.waiting.push_back(work);
+        if !state.blocked {
+            self.drain_waiting(name);
+        }
+    }
+
+    fn drain_waiting(&mut self, name: &ConversationName) {
+        loop {
+            let Some(state) = self.conversations.get_mut(name) else { return };
+            let Some(work) = state.waiting.pop_front() else { break };
+            if let Step::Needs(lookup, work) = self.step(name, work) {
+                self.spawn_lookup(name, &lookup, &work);
+                let Some(state) = self.conversations.get_mut(name) else { return };
+                state.blocked = true;
+                state.waiting.push_front(*work);
+                return;
+            }
+        }
+        self.evict();
+    }
+
+    fn spawn_lookup(&self, name: &ConversationName, lookup: &Lookup, work: &Work) {
+        let (store, name) = (self.setup.store.clone(), name.clone());
+        let (completions, permits) = (self.completions.clone(), Arc::clone(&self.lookups));
+        let [mut messages, mut receipts] = self.setup.applied.clone();
+        let [messages_floor, receipts_floor] = self.fill_floor;
+        let now_ms = self.now();
+        let send = match &work.kind {
+            WorkKind::Write { write: Write::Send(send), .. } => Some(send.clone()),
+            _ => None,
+        };
+        let wanted = match lookup {
+            Lookup::Head => 0,
+            Lookup::Marks => 1,
+            Lookup::Key => 2,
+            Lookup::ReplyTo => 3,
+        };
+        drop(tokio::spawn(async move {
+            let _permit = permits.acquire().await;
+            let result = match (wanted, send) {
+                (0, _) => {
+                    messages.wait_for(|tail| tail.offset >= messages_floor).await.ok();
+                    store.head(&name).await.map(Looked::Head)
+                }
+                (1, _) => {
+                    receipts.wait_for(|tail| tail.offset >= receipts_floor).await.ok();
+                    store.marks(&name).await.map(Looked::Marks)
+                }
+                (2, Some(Send { source, key: Some(key), .. })) => {
+                    store.key(&name, &source, &key, now_ms).await.map(Looked::Key)
+                }
+                (3, Some(Send { reply_to: Some(id), .. })) => store.locate(id).await.map(Looked::ReplyTo),
+                _ => Err(StoreError("a look-up without its question".to_owned())),
+            };
+            completions.send(Completion { conversation: name, result }).await.ok();
+        }));
+    }
+
+    /// Takes in what a look-up brought, and goes on with what waited for it.
+    pub(super) fn complete(&mut self, completion: Completion) {
+        let Completion { conversation: name, result } = completion;
+        let Some(state) = self.conversations.get_mut(&name) else { return };
+        state.blocked = false;
+        match result {
+            Ok(Looked::Head(row)) => {
+                telemetry::HEAD_LOOKUPS.add(1, &[("result", "fill")]);
+                state.known = row.map_or(Known::Absent, |row| Known::Head(Box::new(Head::filled(row))));
+            }
+            Ok(Looked::Marks(rows)) => {
+                let marks = rows.into_iter().map(|row| (row.user, (row.delivered, row.read)));
+                state.marks = Some(marks.collect());
+            }
+            Ok(Looked::Key(row)) => {
+                if let Some(work) = state.waiting.front_mut() {
+                    work.facts.key = Some(row);
+                }
+            }
+            Ok(Looked::ReplyTo(found)) => {
+                if let Some(work) = state.waiting.front_mut() {
+                    work.facts.reply_to = Some(found.is_some_and(|at: Located| at.conversation == name));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(shard = %self.setup.shard, %error, "look-up failed; refusing what waits for it");
+                let problem = Problem::unavailable("the shard's file cannot be read now; retry later");
+                for work in std::mem::take(&mut state.waiting) {
+                    refuse(work, &problem);
+                }
+            }
+        }
+        self.drain_waiting(&name);
+    }
+
+    fn step(&mut self, name: &ConversationName, work: Work) -> Step {
+        let Some(state) = self.conversations.get(name) else { return Step::Finished };
+        if matches!(state.known, Known::No) {
+            return Step::Needs(Lookup::Head, Box::new(work));
+        }
+        match work.kind {
+            WorkKind::Write { ref write, deadline, .. } => {
+                if Instant::now() >= deadline {
+                    refuse(work, &Problem::unavailable("the shard did not get to this request in time; retry"));
+                    return Step::Finished;
+                }
+                if let Some(lookup) = self.missing(name, write, &work.facts) {
+                    return Step::Needs(lookup, Box::new(work));
+                }
+                let Work { kind, facts } = work;
+                let WorkKind::Write { write, answer, .. } = kind else { return Step::Finished };
+                self.decide(name, write, answer, &facts);
+            }
+            WorkKind::Delivered(_) if state.marks.is_none() => {
+                return Step::Needs(Lookup::Marks, Box::new(work));
+            }
+            WorkKind::Delivered(marks) => self.decide_delivered(name, &marks),
+            WorkKind::Begin { reader, want, answer } => self.begin(name, &reader, &want, answer),
+            WorkKind::Subscribe { subscriber, user, answer } => {
+                let ticket = self.ticket(name, &user);
+                let participates = self.head(name).is_some_and(|head| head.has(&user));
+                if participates {
+                    self.subscriptions.add(&subscriber, name, &user);
+                    answer.send(Ok(Admission::Participant(ticket))).ok();
+                } else {
+                    answer.send(Ok(Admission::Stranger(ticket))).ok();
+                }
+            }
+        }
+        Step::Finished
+    }
+
+    /// What must be looked up before this write can be decided.
+    fn missing(&self, name: &ConversationName, write: &Write, facts: &Facts) -> Option<Lookup> {
+        let state = self.conversations.get(name)?;
+        match write {
+            Write::Send(send) if state.head().is_some_and(|head| head.has(&send.source)) => {
+                if let Some(id) = send.reply_to
+                    && facts.reply_to.is_none()
+                    && !self.unapplied_ids.get(&id).is_some_and(|at| at.conversation == *name)
+                    && id.slot() == name.slot()
+                {
+                    return Some(Lookup::ReplyTo);
+                }
+                let key = send.key.as_ref().filter(|key| !key.stamped)?;
+                let in_memory = state.keys.contains_key(&(send.source.clone(), Arc::clone(&key.key)));
+                let perhaps = || self.setup.filter.perhaps_used(name, &send.source, &key.key);
+                (!in_memory && facts.key.is_none() && perhaps()).then_some(Lookup::Key)
+            }
+            Write::Read { .. } if state.head().is_some() && state.marks.is_none() => Some(Lookup::Marks),
+            _ => None,
+        }
+    }
+}
+
+fn refuse(work: Work, problem: &Problem) {
+    match work.kind {
+        WorkKind::Write { answer, .. } => {
+            answer.send(Err(problem.clone().into())).ok();
+        }
+        WorkKind::Delivered(marks) => telemetry::RECEIPTS_SHED.add(marks.len() as u64, &[]),
+        WorkKind::Begin { answer, .. } => {
+            answer.send(Err(problem.clone())).ok();
+        }
+        WorkKind::Subscribe { answer, .. } => {
+            answer.send(Err(problem.clone())).ok();
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Reads: the message list merges the committed tail in memory with SQLite; everything else waits until the worker has
+//! reached what touched it (the read barrier). Either way a read sees every write acknowledged before it began.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
+use crate::problem::{Code, Problem};
+use crate::protocol::{HistoryPage, Message, MessageCore, Page};
+use crate::shard::command::{Around, Found, HistoryQuery, Interest, Query, ShardError, Subscribed};
+use crate::shard::log::Stream;
+use crate::shard::log::record::{Event, EventKind};
+use crate::shard::owner::{Admission, Input, Ticket, Want, core_of, message_unknown};
+use crate::shard::paging::{merge, pick};
+use crate::shard::store::{HistoryRead, Located, StoreError};
+use crate::shard::subscriptions::Subscriber;
+use crate::shard::{IndexPage, Inner};
+
+impl From<StoreError> for ShardError {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "read of the shard's file failed");
+        Self::Problem(Problem::unavailable("the shard's file cannot be read now; retry later"))
+    }
+}
+
+impl Inner {
+    /// Asks the loop, waits for its answer.
+    async fn ask<T>(
+        &self,
+        deadline: Instant,
+        input: impl FnOnce(oneshot::Sender<T>) -> Input,
+    ) -> Result<T, ShardError> {
+        let (answer, answered) = oneshot::channel();
+        let wait = async {
+            self.inputs.send(input(answer)).await.map_err(|_| ShardError::NotOwner)?;
+            answered.await.map_err(|_| ShardError::NotOwner)
+        };
+        tokio::time::timeout_at(deadline.into(), wait)
+            .await
+            .unwrap_or_else(|_| Err(Problem::unavailable("the shard did not answer in time; retry").into()))
+    }
+
+    async fn begin(
+        &self,
+        conversation: &ConversationName,
+        reader: &UserId,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Ticket, ShardError> {
+        let (conversation, reader) = (conversation.clone(), reader.clone());
+        let asked = self.ask(deadline, |answer| Input::Begin { conversation, reader, want, answer }).await?;
+        Ok(asked?)
+    }
+
+    /// Waits until SQLite has these offsets.
+    async fn barrier(&self, touched: [Offset; 2], deadline: Instant) -> Result<(), ShardError> {
+        let deadline = deadline.min(Instant::now() + self.config.barrier_max);
+        for (stream, offset) in Stream::BOTH.into_iter().zip(touched) {
+            let mut applied = self.applied(stream);
+            if applied.borrow_and_update().offset >= offset {
+                continue;
+            }
+            self.hurry(stream);
+            let reached = applied.wait_for(|tail| tail.offset >= offset);
+            match tokio::time::timeout_at(deadline.into(), reached).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return Err(ShardError::NotOwner),
+                Err(_) => {
+                    let detail = "the shard's worker is behind; an answer now would lack what was acknowledged, retry";
+                    return Err(Problem::new(Code::Lagging, detail).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn find(&self, query: Query, deadline: Instant) -> Result<Found, ShardError> {
+        match query {
+            Query::Conversation { name, reader } => {
+                let ticket = self.begin(&name, &reader, Want::View, deadline).await?;
+                let view = ticket.view.ok_or_else(|| Problem::unavailable("the conversation is not known yet; retry"));
+                Ok(Found::Conversation(view?))
+            }
+            Query::Participants { name, reader, after, limit } => {
+                let ticket = self.begin(&name, &reader, Want::Participants { after, limit }, deadline).await?;
+                let page = ticket.participants.unwrap_or(Page { items: Vec::new(), next: None, partial: false });
+                Ok(Found::Participants(page))
+            }
+            Query::History(query) => Ok(Found::History(self.history(&query, deadline).await?)),
+            Query::Events { name, reader, after, limit } => {
+                let ticket = self.begin(&name, &reader, Want::Tail, deadline).await?;
+                let mut items = self.events(&name, after, limit.saturating_add(1), &ticket).await?;
+                let more = items.len() > limit as usize;
+                items.truncate(limit as usize);
+                let next = items.last().map(|event| event.seq).filter(|_| more);
+                Ok(Found::Events { items, next })
+            }
+            Query::Watermarks { name, reader, after, limit } => {
+                let ticket = self.begin(&name, &reader, Want::Tail, deadline).await?;
+                self.barrier(ticket.touched, deadline).await?;
+                let items = self.store.watermarks(&name, after.as_ref(), limit.saturating_add(1)).await?;
+                Ok(Found::Watermarks(cut(items, limit, |mark| mark.user.to_string())))
+            }
+            Query::Message { id, reader } => {
+                let (at, ticket) = self.find_message(id, &reader, deadline).await?;
+                Ok(Found::Message(self.message(&at.conversation, at.seq, &reader, &ticket, deadline).await?))
+            }
+            Query::Receipts { id, reader, after, limit } => {
+                let (at, ticket) = self.find_message(id, &reader, deadline).await?;
+                if at.source != reader {
+                    return Err(
+                        Problem::new(Code::NotSender, "only the sender of a message may see its receipts").into()
+                    );
+                }
+                self.barrier(ticket.touched, deadline).await?;
+                let items = self.store.receipts(id, &at, after.as_ref(), limit.saturating_add(1)).await?;
+                Ok(Found::Receipts(cut(items, limit, |receipt| receipt.user_id.to_string())))
+            }
+            Query::Summaries { names, reader } => {
+                let conversations = names.clone();
+                let touched = self.ask(deadline, |answer| Input::Touched { conversations, user: None, answer }).await?;
+                self.barrier(touched, deadline).await?;
+                Ok(Found::Summaries(self.store.summaries(&names, &reader).await?))
+            }
+            Query::Index { user, after, limit } => {
+                self.index_barrier(&user, deadline).await?;
+                let mut items = self.store.index_page(&user, after, limit.saturating_add(1)).await?;
+                let more = items.len() > limit as usize;
+                items.truncate(limit as usize);
+                let next = items.last().map(|item| item.version).filter(|_| more);
+                Ok(Found::Index { items, next })
+            }
+            Query::CreateKey { user, key } => {
+                self.index_barrier(&user, deadline).await?;
+                Ok(Found::CreateKey(self.store.create_key(&user, &key, self.clock.now_ms()).await?))
+            }
+        }
+    }
+
+    async fn index_barrier(&self, user: &UserId, deadline: Instant) -> Result<(), ShardError> {
+        let user = Some(user.clone());
+        let touched = self.ask(deadline, |answer| Input::Touched { conversations: Vec::new(), user, answer }).await?;
+        self.barrier(touched, deadline).await
+    }
+
+    async fn history(&self, query: &HistoryQuery, deadline: Instant) -> Result<HistoryPage, ShardError> {
+        let ticket = self.begin(&query.conversation, &query.reader, Want::Tail, deadline).await?;
+        let mut rows = self.history_rows(query, query.around, query.limit).await?;
+        // One match on the side that was not asked for tells whether the page goes on there.
+        let other = match query.around {
+            Around::Before(seq) => Some(Around::After(Seq(seq.0.saturating_sub(1)))),
+            Around::After(seq) => Some(Around::Before(seq.next())),
+            Around::Newest | Around::Oldest | Around::Around(_) => None,
+        };
+        if let Some(other) = other {
+            rows.extend(self.history_rows(query, other, 1).await?);
+        }
+        let matching = |message: &MessageCore| {
+            query.source.as_ref().is_none_or(|source| message.source == *source)
+                && query.reply_to.is_none_or(|id| message.reply_to == Some(id))
+        };
+        let tail = ticket.tail.iter().filter_map(|event| core_of(event)).filter(matching).collect();
+        let picked = pick(merge(rows, tail), query.around, query.limit as usize);
+        let before = picked.items.first().map(|message| message.seq).filter(|_| picked.older);
+        let after = picked.items.last().map(|message| message.seq).filter(|_| picked.newer);
+        let mut items = self.with_reactions(picked.items, &query.reader, &ticket, deadline).await?;
+        if !query.ascending {
+            items.reverse();
+        }
+        Ok(HistoryPage { items, before, after })
+    }
+
+    async fn history_rows(
+        &self,
+        query: &HistoryQuery,
+        around: Around,
+        limit: u32,
+    ) -> Result<Vec<MessageCore>, StoreError> {
+        let (conversation, source, reply_to) = (&query.conversation, query.source.as_ref(), query.reply_to);
+        self.store.history(HistoryRead { conversation, around, limit, source, reply_to }).await
+    }
+
+    async fn with_reactions(
+        &self,
+        messages: Vec<MessageCore>,
+        reader: &UserId,
+        ticket: &Ticket,
+        deadline: Instant,
+    ) -> Result<Vec<Message>, ShardError> {
+        self.barrier([Offset(0), ticket.reaction], deadline).await?;
+        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+        let mut counts: BTreeMap<MessageId, (BTreeMap<u32, u64>, Option<u32>)> = BTreeMap::new();
+        if !ids.is_empty() {
+            for (id, user, code) in self.store.reactions(&ids).await? {
+                let (reactions, mine) = counts.entry(id).or_default();
+                *reactions.entry(code).or_default() += 1;
+                if user == *reader {
+                    *mine = Some(code);
+                }
+            }
+        }
+        let with = |core: MessageCore| {
+            let (reactions, my_reaction) = counts.remove(&core.id).unwrap_or_default();
+            Message { core, reactions, my_reaction }
+        };
+        Ok(messages.into_iter().map(with).collect())
+    }
+
+    /// Events after `after`, dense: first from SQLite, then from the tail in memory.
+    async fn events(
+        &self,
+        name: &ConversationName,
+        after: Seq,
+        limit: u32,
+        ticket: &Ticket,
+    ) -> Result<Vec<Arc<Event>>, ShardError> {
+        let in_memory = ticket.tail.first().map_or(Seq(u64::MAX), |event| event.seq);
+        let mut items = Vec::new();
+        if after.next() < in_memory {
+            items = self.store.events(name, after, limit).await?;
+        }
+        let mut last = items.last().map_or(after, |event| event.seq);
+        for event in &ticket.tail {
+            if items.len() >= limit as usize {
+                break;
+            }
+            if event.seq == last.next() {
+                last = event.seq;
+                items.push(Arc::clone(event));
+            }
+        }
+        Ok(items)
+    }
+
+    /// Where a message is: in memory until it is applied, then in SQLite.
+    pub(super) async fn locate(&self, id: MessageId, deadline: Instant) -> Result<Located, ShardError> {
+        let found = self.ask(deadline, |answer| Input::Locate { id, answer }).await?;
+        let found = match found {
+            Some(at) => Some(at),
+            None => self.store.locate(id).await?,
+        };
+        Ok(found.ok_or_else(message_unknown)?)
+    }
+
+    async fn find_message(
+        &self,
+        id: MessageId,
+        reader: &UserId,
+        deadline: Instant,
+    ) -> Result<(Located, Ticket), ShardError> {
+        let at = self.locate(id, deadline).await?;
+        match self.begin(&at.conversation, reader, Want::Tail, deadline).await {
+            // Decided but not committed: no one may know of it yet.
+            Ok(ticket) if ticket.last_seq < at.seq => Err(message_unknown().into()),
+            Ok(ticket) => Ok((at, ticket)),
+            Err(ShardError::Problem(problem)) if problem.code == Code::NotParticipant => Err(message_unknown().into()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn message(
+        &self,
+        name: &ConversationName,
+        seq: Seq,
+        reader: &UserId,
+        ticket: &Ticket,
+        deadline: Instant,
+    ) -> Result<Message, ShardError> {
+        let core = match ticket.tail.iter().find(|event| event.seq == seq) {
+            Some(event) => core_of(event),
+            None => {
+                let around = Around::After(Seq(seq.0.saturating_sub(1)));
+                let read = HistoryRead { conversation: name, around, limit: 1, source: None, reply_to: None };
+                self.store.history(read).await?.into_iter().find(|message| message.seq == seq)
+            }
+        };
+        let core = core.ok_or_else(message_unknown)?;
+        let mut messages = self.with_reactions(vec![core], reader, ticket, deadline).await?;
+        Ok(messages.pop().ok_or_else(message_unknown)?)
+    }
+
+    /// The message that a key made before, for its sender.
+    pub(super) async fn sent_again(
+        &self,
+        name: &ConversationName,
+        seq: Seq,
+        sender: &UserId,
+        deadline: Instant,
+    ) -> Result<Message, ShardError> {
+        let ticket = self.begin(name, sender, Want::Tail, deadline).await?;
+        self.message(name, seq, sender, &ticket, deadline).await
+    }
+
+    /// Answers one interest of a subscriber.
+    pub(super) async fn admit(&self, subscriber: &Subscriber, interest: Interest, deadline: Instant) -> Subscribed {
+        match self.try_admit(subscriber, interest, deadline).await {
+            Ok(subscribed) => subscribed,
+            Err(ShardError::Problem(problem)) => Subscribed::Failed(problem),
+            Err(ShardError::NotOwner) => Subscribed::Failed(Problem::unavailable("the shard moves; ask again")),
+        }
+    }
+
+    async fn try_admit(
+        &self,
+        subscriber: &Subscriber,
+        interest: Interest,
+        deadline: Instant,
+    ) -> Result<Subscribed, ShardError> {
+        let Interest { conversation, user, after, limit } = interest;
+        let (name, of, subscriber) = (conversation.clone(), user.clone(), subscriber.clone());
+        let asked = self.ask(deadline, |answer| Input::Subscribe { subscriber, conversation: name, user: of, answer });
+        match asked.await?? {
+            Admission::Participant(ticket) => {
+                let (tail, joined) = (ticket.last_seq, ticket.joined);
+                let events = match after {
+                    Some(after) if after < tail => self.events(&conversation, after, limit, &ticket).await?,
+                    _ => Vec::new(),
+                };
+                Ok(Subscribed::Live { tail, joined, events })
+            }
+            Admission::Stranger(ticket) => {
+                let Some(after) = after else { return Ok(Subscribed::NotParticipant) };
+                let Some((joined, left)) = self.departure(&conversation, &user, &ticket).await? else {
+                    return Ok(Subscribed::NotParticipant);
+                };
+                if after.next() < joined || after >= left {
+                    return Ok(Subscribed::NotParticipant);
+                }
+                let mut events = self.events(&conversation, after, limit, &ticket).await?;
+                events.retain(|event| event.seq <= left);
+                Ok(Subscribed::Ended { left, events })
+            }
+        }
+    }
+
+    /// The last membership of a former participant. His `left` may be in the tail only; then so may his `joined`.
+    async fn departure(
+        &self,
+        name: &ConversationName,
+        user: &UserId,
+        ticket: &Ticket,
+    ) -> Result<Option<(Seq, Seq)>, ShardError> {
+        let is_left = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Left { user: gone, .. } if gone == user);
+        if let Some(left) = ticket.tail.iter().rev().find(is_left) {
+            // When he had joined need not be known: he was in until now, so whatever he asks for he had seen or could.
+            return Ok(Some((Seq(0), left.seq)));
+        }
+        Ok(self.store.departure(name, user).await?)
+    }
+
+    pub(super) async fn index_page(
+        &self,
+        subscriber: &Subscriber,
+        user: UserId,
+        after: Offset,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<IndexPage, ShardError> {
+        let (subscriber, of) = (subscriber.clone(), user.clone());
+        let touched = self.ask(deadline, |answer| Input::SubscribeIndex { subscriber, user: of, answer }).await?;
+        self.barrier([touched, Offset(0)], deadline).await?;
+        let mut items = self.store.index_since(&user, after, limit.saturating_add(1)).await?;
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Ok(IndexPage { items, more })
+    }
+}
+
+/// Cuts a list that was read one too long.
+fn cut<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Page<T> {
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next = items.last().map(cursor).filter(|_| more);
+    Page { items, next, partial: false }
+}
