@@ -1,1 +1,48 @@
-fn main() {}
+//! Load tests over the public API. The first form is `bench`: it starts the server in a process of its own and measures
+//! sends, deliveries, persisted records and the server's CPU per message, and the memory of idle sessions.
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod client;
+mod idle;
+mod server;
+
+/// Load tests for Rookery.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Closed loop: some senders, each waiting for its answer, and some online recipients of every message.
+    Bench(bench::Options),
+    /// Memory of idle sessions.
+    Idle(idle::Options),
+}
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    // 5,000 sockets and some; a refusal shows later as a failed connect with its reason.
+    rlimit::increase_nofile_limit(20_000).ok();
+    let outcome = match Arguments::parse().command {
+        Command::Bench(options) => bench::run(&options).await,
+        Command::Idle(options) => idle::run(&options).await,
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("loadtest: {error}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line of the report.
+#[expect(clippy::print_stdout, reason = "the report is the output of this program")]
+fn say(line: &str) {
+    println!("{line}");
+}
