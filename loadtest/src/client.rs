@@ -60,8 +60,8 @@ impl Connection {
         self.sender.ready().await.map_err(|error| error.to_string())?;
         let response = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        Ok((status, body))
+        let answer = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((status, answer))
     }
 }
 
@@ -69,7 +69,7 @@ impl Connection {
 pub(crate) async fn socket(address: &str, token: &str) -> Result<Socket, String> {
     let mut request =
         format!("ws://{address}/v1/ws").into_client_request().map_err(|error| format!("{address}: {error}"))?;
-    let bearer = format!("Bearer {token}").parse().map_err(|_| "a token is no header value".to_owned())?;
+    let bearer = format!("Bearer {token}").parse::<http::HeaderValue>().map_err(|error| format!("a token is no header value: {error}"))?;
     request.headers_mut().insert("authorization", bearer);
     let (mut socket, _) =
         tokio_tungstenite::connect_async(request).await.map_err(|error| format!("{address}: {error}"))?;

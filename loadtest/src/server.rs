@@ -72,7 +72,7 @@ pub(crate) fn cpu_seconds_of(pid: u32) -> Result<f64, String> {
     let stat = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: u32 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
-    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok());
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|rate| u32::try_from(rate).ok());
     Ok(f64::from(ticks) / f64::from(per_second.unwrap_or(100)))
 }
 
