@@ -309,14 +309,37 @@ impl IdempotencyKey {
 mod tests {
     use super::*;
 
+    /// Made with a second implementation, in another language. Never change one: stored conversations are found by it.
+    const GOLDEN_SLOTS: [(&[u8], u16); 7] = [
+        (b"", 0xefd0),
+        (b"a", 0x82a2),
+        (b"alice", 0x3507),
+        (b"bob", 0xf649),
+        (b"general", 0x1cf2),
+        (b"team.rookery@example:42-x", 0x98a2),
+        (&[b'x'; 128], 0xf49a),
+    ];
+
     #[test]
     fn the_slot_of_a_name_is_pinned_for_ever() {
-        let golden = [("", 0xefd0_u16), ("a", 0), ("alice", 0), ("general", 0)];
-        let found: Vec<_> = golden.iter().map(|(name, _)| (*name, Slot::of(name.as_bytes()).0)).collect();
-        assert_eq!(found, GOLDEN_SLOTS);
+        for (name, slot) in GOLDEN_SLOTS {
+            assert_eq!(Slot::of(name), Slot(slot), "{}", String::from_utf8_lossy(name));
+        }
     }
 
-    const GOLDEN_SLOTS: [(&str, u16); 4] = [("", 0), ("a", 0), ("alice", 0), ("general", 0)];
+    #[test]
+    fn the_bits_of_a_message_id_are_pinned_for_ever() {
+        let golden = [
+            ((0, 0, 0), "00000000-0000-8000-8000-000000000000"),
+            ((u64::MAX, 0xffff, u64::MAX), "ffffffff-ffff-8fff-bfff-ffffffffffff"),
+            ((1_732_270_000_000, 0x1cf2, 0), "01935356-8780-81cf-8800-000000000000"),
+            ((1_732_270_000_000, 0x000f, 1), "01935356-8780-8000-bc00-000000000001"),
+            ((1_732_270_000_000, 0xfff0, u64::MAX), "01935356-8780-8fff-83ff-ffffffffffff"),
+        ];
+        for ((unix_ms, slot, random), text) in golden {
+            assert_eq!(MessageId::new(unix_ms, Slot(slot), random).to_string(), text);
+        }
+    }
 
     #[test]
     fn a_message_id_is_pinned_and_carries_its_slot() {

@@ -72,4 +72,8 @@ metrics_table! {
     Gauge HEADS "rookery_shard_heads" "Heads of conversations in memory, by shard.";
     Counter RECEIPTS_SHED "rookery_shard_receipts_shed_total" "Automatic delivered marks dropped because too many waited.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
+    Counter LOG_TRANSACTIONS "rookery_log_transactions_total" "Transactions of the embedded log by result (committed, refused, in_doubt).";
+    Histogram LOG_TRANSACTION_ENTRIES "rookery_log_transaction_entries" "Entries that one transaction of the embedded log appends.";
+    Histogram LOG_TRANSACTION_SECONDS "rookery_log_transaction_seconds" "Time of one transaction of the embedded log with its fsync, in seconds.";
+    Gauge LOG_WAL_PAGES "rookery_log_wal_pages" "Pages in the write-ahead file of the embedded log at its last checkpoint.";
 }

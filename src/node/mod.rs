@@ -6,4 +6,8 @@ pub mod session;
 
 pub mod owners;
 
+pub mod ring;
+
+pub mod assignment;
+
 pub mod table;

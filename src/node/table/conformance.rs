@@ -1,1 +1,123 @@
+//! What every implementation of the table promises, as claims: `table_conformance!(factory)` makes one test of each. The
+//! factory is an async function that returns a [`Setup`] over an empty store.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::ids::{ClusterId, NodeId};
+use crate::node::table::{NodeAddresses, Table, TableStore};
+use crate::shard::log::Identity;
+
+/// A store under test.
+#[async_trait]
+pub trait Setup: Send {
+    /// The store.
+    fn table(&self) -> Arc<dyn TableStore>;
+
+    /// Ends everything that uses the store in this process and opens it again.
+    async fn reopen(&mut self);
+}
+
+/// One test for each claim.
+macro_rules! table_conformance {
+    ($factory:path) => {
+        $crate::node::table::conformance::table_conformance!(@each $factory,
+            the_identity_is_written_once,
+            the_first_swap_expects_version_0,
+            a_swap_from_another_version_has_no_effect,
+            of_swaps_that_name_one_version_one_wins,
+            registered_nodes_are_listed_with_their_latest_addresses,
+            identity_and_table_outlive_the_process,
+        );
+    };
+    (@each $factory:path, $($claim:ident,)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $claim() {
+            $crate::node::table::conformance::$claim($factory().await).await;
+        })*
+    };
+}
+pub(crate) use table_conformance;
+
+fn addresses(host: &str) -> NodeAddresses {
+    NodeAddresses { http: format!("{host}:1"), peer: format!("{host}:2") }
+}
+
+fn table_of(identity: Identity, version: u64, owner: &str) -> Table {
+    let nodes = BTreeMap::from([(NodeId::from(owner), addresses(owner))]);
+    Table { version, identity, nodes, rows: vec![vec![NodeId::from(owner)]; 4] }
+}
+
+fn fresh_identity() -> Identity {
+    Identity { cluster: ClusterId::random(), shards: 4 }
+}
+
+pub async fn the_identity_is_written_once(setup: impl Setup) {
+    let table = setup.table();
+    assert_eq!(table.identity().await.unwrap(), None);
+    let (first, second) = (fresh_identity(), fresh_identity());
+    assert_eq!(table.create(first).await.unwrap(), first);
+    assert_eq!(table.create(second).await.unwrap(), first);
+    assert_eq!(table.identity().await.unwrap(), Some(first));
+}
+
+pub async fn the_first_swap_expects_version_0(setup: impl Setup) {
+    let (table, identity) = (setup.table(), fresh_identity());
+    assert_eq!(table.load().await.unwrap(), None);
+    assert!(!table.swap(1, table_of(identity, 2, "a")).await.unwrap());
+    assert_eq!(table.load().await.unwrap(), None);
+    assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
+    assert_eq!(table.load().await.unwrap(), Some(table_of(identity, 1, "a")));
+}
+
+pub async fn a_swap_from_another_version_has_no_effect(setup: impl Setup) {
+    let (table, identity) = (setup.table(), fresh_identity());
+    assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
+    assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
+    for stale in [0, 1, 3] {
+        assert!(!table.swap(stale, table_of(identity, stale + 1, "c")).await.unwrap(), "from {stale}");
+    }
+    assert_eq!(table.load().await.unwrap(), Some(table_of(identity, 2, "b")));
+    assert!(table.swap(2, table_of(identity, 9, "c")).await.is_err(), "a version that does not follow");
+}
+
+pub async fn of_swaps_that_name_one_version_one_wins(setup: impl Setup) {
+    let identity = fresh_identity();
+    for version in 0..8 {
+        let rivals = (0..4).map(|rival| {
+            let (table, named) = (setup.table(), format!("rival-{rival}"));
+            tokio::spawn(async move { (table.swap(version, table_of(identity, version + 1, &named)).await, named) })
+        });
+        let mut winners = Vec::new();
+        for rival in rivals.collect::<Vec<_>>() {
+            let (swapped, named) = rival.await.unwrap();
+            winners.extend(swapped.unwrap().then_some(named));
+        }
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        assert_eq!(setup.table().load().await.unwrap(), Some(table_of(identity, version + 1, &winners[0])));
+    }
+}
+
+pub async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl Setup) {
+    let table = setup.table();
+    assert!(table.nodes().await.unwrap().is_empty());
+    let (one, two) = (NodeId::from("one"), NodeId::from("two"));
+    table.register(&one, &addresses("old")).await.unwrap();
+    table.register(&two, &addresses("two")).await.unwrap();
+    table.register(&one, &addresses("new")).await.unwrap();
+    let expected = BTreeMap::from([(one, addresses("new")), (two, addresses("two"))]);
+    assert_eq!(table.nodes().await.unwrap(), expected);
+}
+
+pub async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {
+    let identity = fresh_identity();
+    assert_eq!(setup.table().create(identity).await.unwrap(), identity);
+    assert!(setup.table().swap(0, table_of(identity, 1, "a")).await.unwrap());
+    setup.reopen().await;
+    assert_eq!(setup.table().identity().await.unwrap(), Some(identity));
+    assert_eq!(setup.table().load().await.unwrap(), Some(table_of(identity, 1, "a")));
+    assert!(!setup.table().swap(0, table_of(identity, 1, "b")).await.unwrap());
+    assert!(setup.table().swap(1, table_of(identity, 2, "b")).await.unwrap());
+}

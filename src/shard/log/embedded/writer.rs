@@ -1,0 +1,311 @@
+//! The one writer of the file: gathers what waits into a cycle, decides it, commits it as one transaction with one
+//! fsync, then answers.
+//!
+//! **After a failure.** A statement that failed before COMMIT for want of space or by a constraint is rolled back: surely
+//! not written. Any other failure leaves the cycle in doubt: the connection is dropped, and until the file is opened
+//! and proven again (see [`file::open`]) every answer is "in doubt", because a batch sent again may be there.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::cycle::{Cycle, Effects, State};
+use super::file::{self, Checkpoint, TRIM_STEP_ENTRIES};
+use crate::ids::{Offset, ShardId};
+use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, LogError, Stream, Token};
+use crate::telemetry::{LOG_TRANSACTION_ENTRIES, LOG_TRANSACTION_SECONDS, LOG_TRANSACTIONS, LOG_WAL_PAGES};
+
+/// A cycle takes no further request once it holds this many bytes of entries; the rest waits for the next one.
+const CYCLE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Nor once it holds this many requests.
+const CYCLE_REQUESTS_MAX: usize = 1024;
+/// The WAL is checkpointed after about this many written pages.
+const CHECKPOINT_PAGES: usize = 1000;
+/// At this size the WAL is checkpointed even if readers have to be waited for.
+const WAL_PAGES_MAX: i64 = 16 * 1024;
+/// Pause before requests are answered "in doubt" because the file cannot be opened: the pace of those who ask again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answer to an append: one for each batch.
+pub(super) type AppendAnswers = Vec<Result<AppendOutcome, AppendError>>;
+
+/// A wish with the way back.
+#[derive(Debug)]
+pub(super) enum Request {
+    Append {
+        batches: Vec<Batch>,
+        answer: oneshot::Sender<AppendAnswers>,
+    },
+    Claim {
+        claim: Claim,
+        answer: oneshot::Sender<Result<ClaimOutcome, LogError>>,
+    },
+    Renew {
+        holds: Vec<(ShardId, Token)>,
+        answer: oneshot::Sender<Result<Vec<bool>, LogError>>,
+    },
+    /// One step; the answer is whether there is more to trim.
+    Trim {
+        target: Trim,
+        answer: oneshot::Sender<Result<bool, LogError>>,
+    },
+    Swap {
+        name: String,
+        expected: u64,
+        body: Bytes,
+        answer: oneshot::Sender<Result<bool, LogError>>,
+    },
+}
+
+/// What to trim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trim {
+    pub(super) shard: ShardId,
+    pub(super) token: Token,
+    pub(super) stream: Stream,
+    pub(super) upto: Offset,
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append { batches, .. } => batches.iter().map(|batch| batch.bytes.len()).sum(),
+            Self::Swap { body, .. } => body.len(),
+            Self::Claim { .. } | Self::Renew { .. } | Self::Trim { .. } => 0,
+        }
+    }
+}
+
+/// Why a cycle was not committed.
+#[derive(Debug, Clone)]
+struct Failure {
+    in_doubt: bool,
+    reason: String,
+}
+
+impl Failure {
+    fn of_statement(error: &sqlx::Error) -> Self {
+        Self { in_doubt: !file::surely_without_effect(error), reason: error.to_string() }
+    }
+
+    fn in_doubt(error: &sqlx::Error) -> Self {
+        Self { in_doubt: true, reason: error.to_string() }
+    }
+
+    fn of_append(&self) -> AppendError {
+        if self.in_doubt {
+            AppendError::InDoubt(self.reason.clone())
+        } else {
+            AppendError::NotWritten(self.reason.clone())
+        }
+    }
+
+    fn of_other(&self) -> LogError {
+        LogError(self.reason.clone())
+    }
+}
+
+/// How a cycle ended: how many entries each of its trim steps deleted.
+type End = Result<Vec<u64>, Failure>;
+
+/// Answers one request, once it is known how the cycle ended.
+type Settle = Box<dyn FnOnce(&End) + Send>;
+
+/// The connection and what it is known to hold.
+#[derive(Debug)]
+struct Open {
+    connection: SqliteConnection,
+    state: State,
+}
+
+/// The task.
+#[derive(Debug)]
+pub(super) struct Writer {
+    path: PathBuf,
+    requests: mpsc::Receiver<Request>,
+    /// `None` after a failure in doubt, until the file is proven again.
+    open: Option<Open>,
+    /// Pages written since the last checkpoint, about.
+    pages: usize,
+    /// Held for as long as the file is open; released last.
+    lock: std::fs::File,
+}
+
+impl Writer {
+    /// Opens the file; `lock` is held for it already.
+    pub(super) async fn open(
+        path: PathBuf,
+        lock: std::fs::File,
+        requests: mpsc::Receiver<Request>,
+    ) -> Result<Self, sqlx::Error> {
+        let (connection, state) = file::open(&path).await?;
+        Ok(Self { path, requests, open: Some(Open { connection, state }), pages: 0, lock })
+    }
+
+    /// Serves until every sender is gone or `closing` fires; then finishes what is queued and closes the file.
+    pub(super) async fn run(mut self, closing: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                first = self.requests.recv() => first,
+            };
+            let Some(first) = first else { break };
+            self.cycle(first).await;
+        }
+        self.requests.close();
+        while let Some(first) = self.requests.recv().await {
+            self.cycle(first).await;
+        }
+        if let Some(open) = self.open.take()
+            && let Err(error) = open.connection.close().await
+        {
+            warn!(%error, "log file did not close cleanly");
+        }
+        drop(self.lock);
+    }
+
+    async fn cycle(&mut self, first: Request) {
+        let mut bytes = first.bytes();
+        let mut requests = vec![first];
+        while bytes < CYCLE_BYTES_MAX && requests.len() < CYCLE_REQUESTS_MAX {
+            let Ok(next) = self.requests.try_recv() else { break };
+            bytes += next.bytes();
+            requests.push(next);
+        }
+        let mut open = match self.opened().await {
+            Ok(open) => open,
+            Err(failure) => {
+                let nothing = State::default();
+                let mut cycle = Cycle::new(&nothing);
+                requests.into_iter().for_each(|request| decide(&mut cycle, request)(&Err(failure.clone())));
+                return;
+            }
+        };
+        let mut cycle = Cycle::new(&open.state);
+        let settles: Vec<Settle> = requests.into_iter().map(|request| decide(&mut cycle, request)).collect();
+        let effects = cycle.into_effects();
+        let end = if effects.is_empty() { Ok(Vec::new()) } else { commit(&mut open.connection, &effects).await };
+        match &end {
+            Ok(_) => {
+                self.pages += effects.entries.iter().map(|entry| 2 + entry.bytes.len() / 4096).sum::<usize>();
+                self.pages += effects.controls.len().min(8) + 64 * effects.trims.len();
+                open.state.controls.extend(effects.controls);
+                open.state.cells.extend(effects.cells);
+                self.open = Some(open);
+            }
+            Err(failure) if failure.in_doubt => error!(reason = failure.reason, "log transaction in doubt"),
+            Err(failure) => {
+                error!(reason = failure.reason, "log transaction refused");
+                self.open = Some(open);
+            }
+        }
+        settles.into_iter().for_each(|settle| settle(&end));
+        self.checkpoint_when_due().await;
+    }
+
+    /// The connection, opened and proven again if need be.
+    async fn opened(&mut self) -> Result<Open, Failure> {
+        if let Some(open) = self.open.take() {
+            return Ok(open);
+        }
+        match file::open(&self.path).await {
+            Ok((connection, state)) => Ok(Open { connection, state }),
+            Err(error) => {
+                error!(%error, "log file cannot be opened again");
+                tokio::time::sleep(REOPEN_PAUSE).await;
+                Err(Failure::in_doubt(&error))
+            }
+        }
+    }
+
+    async fn checkpoint_when_due(&mut self) {
+        let Some(Open { connection, .. }) = &mut self.open else { return };
+        if self.pages < CHECKPOINT_PAGES {
+            return;
+        }
+        self.pages = 0;
+        let mut done = file::checkpoint(connection, Checkpoint::Passive).await;
+        if matches!(done, Ok((_, pages)) if pages > WAL_PAGES_MAX) {
+            done = file::checkpoint(connection, Checkpoint::Truncate).await;
+        }
+        match done {
+            Ok((_, pages)) => {
+                LOG_WAL_PAGES.set(f64::from(i32::try_from(pages).unwrap_or(i32::MAX)), &[]);
+                if pages > WAL_PAGES_MAX {
+                    warn!(pages, "log checkpoint is held up by a reader");
+                }
+            }
+            Err(error) => warn!(%error, "log checkpoint failed"),
+        }
+    }
+}
+
+/// Decides one request. What comes back answers it.
+fn decide(cycle: &mut Cycle<'_>, request: Request) -> Settle {
+    match request {
+        Request::Append { batches, answer } => {
+            let outcomes: Vec<AppendOutcome> = batches.iter().map(|batch| cycle.append(batch)).collect();
+            Box::new(move |end| {
+                let one = |outcome| end.as_ref().map(|_| outcome).map_err(Failure::of_append);
+                drop(answer.send(outcomes.into_iter().map(one).collect()));
+            })
+        }
+        Request::Claim { claim, answer } => settle(answer, cycle.claim(&claim)),
+        Request::Renew { holds, answer } => {
+            settle(answer, holds.into_iter().map(|(shard, token)| cycle.renew(shard, token)).collect())
+        }
+        Request::Swap { name, expected, body, answer } => settle(answer, cycle.swap(&name, expected, &body)),
+        Request::Trim { target: Trim { shard, token, stream, upto }, answer } => {
+            let step = cycle.trim(shard, token, stream, upto);
+            Box::new(move |end| {
+                let deleted = |trimmed: &Vec<u64>| step.and_then(|step| trimmed.get(step)).copied().unwrap_or(0);
+                let more = end.as_ref().map(|trimmed| deleted(trimmed) >= TRIM_STEP_ENTRIES);
+                drop(answer.send(more.map_err(Failure::of_other)));
+            })
+        }
+    }
+}
+
+fn settle<T: Send + 'static>(answer: oneshot::Sender<Result<T, LogError>>, outcome: T) -> Settle {
+    Box::new(move |end| drop(answer.send(end.as_ref().map(|_| outcome).map_err(Failure::of_other))))
+}
+
+/// One transaction, one fsync.
+async fn commit(connection: &mut SqliteConnection, effects: &Effects) -> End {
+    let begun = Instant::now();
+    let end = transaction(connection, effects).await;
+    let result = match &end {
+        Ok(_) => "committed",
+        Err(failure) if failure.in_doubt => "in_doubt",
+        Err(_) => "refused",
+    };
+    LOG_TRANSACTIONS.add(1, &[("result", result)]);
+    LOG_TRANSACTION_ENTRIES.record(f64::from(u32::try_from(effects.entries.len()).unwrap_or(u32::MAX)), &[]);
+    LOG_TRANSACTION_SECONDS.record(begun.elapsed().as_secs_f64(), &[]);
+    end
+}
+
+async fn transaction(connection: &mut SqliteConnection, effects: &Effects) -> End {
+    let begun = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await;
+    begun.map_err(|error| Failure::of_statement(&error))?;
+    let trimmed = match file::write(connection, effects).await {
+        Ok(trimmed) => trimmed,
+        Err(error) => {
+            // SQLite may have rolled back by itself. If neither did, the next BEGIN fails and the file is opened anew.
+            if let Err(rollback) = sqlx::raw_sql("ROLLBACK").execute(connection).await {
+                warn!(error = %rollback, "log transaction was not rolled back by us");
+            }
+            return Err(Failure::of_statement(&error));
+        }
+    };
+    let committed = sqlx::raw_sql("COMMIT").execute(connection).await;
+    committed.map_err(|error| Failure::in_doubt(&error))?;
+    Ok(trimmed)
+}
