@@ -70,4 +70,6 @@ metrics_table! {
     Histogram APPEND_SECONDS "rookery_shard_append_seconds" "Time from sealing a batch to its definite answer, in seconds.";
     Counter HEAD_LOOKUPS "rookery_shard_head_lookups_total" "Look-ups of a conversation's head by result (hit, fill).";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
+    Counter HTTP_REQUESTS "rookery_http_requests_total" "Requests answered by role (node, router), route (the template of the path) and status.";
+    Histogram HTTP_REQUEST_SECONDS "rookery_http_request_seconds" "Time from the head of a request to its answer by role and route, in seconds.";
 }
