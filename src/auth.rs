@@ -44,7 +44,7 @@ const JWKS_BYTES_MAX: u64 = 1024 * 1024;
 pub struct Config {
     /// Shared secret of HS256 (at least 32 bytes), if that is accepted.
     pub hs256_secret: Option<String>,
-    /// JWKS file with the public keys of RS256, ES256 and EdDSA; re-read when it changes.
+    /// JWKS file with the public keys of RS256, ES256 and `EdDSA`; re-read when it changes.
     pub jwks: Option<PathBuf>,
     /// Required `iss`, if any.
     pub issuer: Option<String>,

@@ -77,7 +77,7 @@ impl Answer {
     }
 
     /// Tells how sure the answer is; refused when that is not sure enough.
-    pub(super) fn as_fresh_as(self, freshness: Freshness, strict: bool) -> Result<Self, Refusal> {
+    pub(super) fn with_freshness(self, freshness: Freshness, strict: bool) -> Result<Self, Refusal> {
         match freshness {
             Freshness::Strict => Ok(self),
             Freshness::Stale { .. } if strict => {

@@ -125,7 +125,7 @@ impl Rest {
         let asked = Query::Conversation { name: earlier.name, reader: call.user.clone() };
         match self.shards.query_at_owner(shard, asked, call.deadline).await? {
             (Found::Conversation(conversation), freshness) => {
-                created(&conversation, true)?.as_fresh_as(freshness, call.strict())
+                created(&conversation, true)?.with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("conversation")),
         }
@@ -158,7 +158,7 @@ impl Rest {
                 }
             }
         }
-        Answer::ok(&page)?.as_fresh_as(freshness, call.strict())
+        Answer::ok(&page)?.with_freshness(freshness, call.strict())
     }
 
     pub(super) async fn show_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -168,7 +168,7 @@ impl Rest {
         let asked = Query::Conversation { name, reader: call.user.clone() };
         match self.query(call, slot, asked).await? {
             (Found::Conversation(conversation), freshness) => {
-                Answer::ok(&conversation)?.as_fresh_as(freshness, call.strict())
+                Answer::ok(&conversation)?.with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("conversation")),
         }

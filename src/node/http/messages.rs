@@ -57,7 +57,7 @@ impl Rest {
         let name = asked.conversation.clone();
         match self.query(call, name.slot(), Query::History(asked)).await? {
             (Found::History(page), freshness) => {
-                let answer = Answer::ok(&page)?.as_fresh_as(freshness, call.strict())?;
+                let answer = Answer::ok(&page)?.with_freshness(freshness, call.strict())?;
                 if call.head.method != http::Method::HEAD {
                     self.mark_delivered(call, &page);
                 }
@@ -87,7 +87,7 @@ impl Rest {
         match self.query(call, slot, asked).await? {
             (Found::Events { items, next }, freshness) => {
                 let items = items.iter().map(|event| event_value(event)).collect();
-                Answer::ok(&EventsPage { items, next })?.as_fresh_as(freshness, call.strict())
+                Answer::ok(&EventsPage { items, next })?.with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("events")),
         }
@@ -98,7 +98,7 @@ impl Rest {
         let id = call.message_id()?;
         let asked = Query::Message { id, reader: call.user.clone() };
         match self.query(call, id.slot(), asked).await? {
-            (Found::Message(message), freshness) => Answer::ok(&message)?.as_fresh_as(freshness, call.strict()),
+            (Found::Message(message), freshness) => Answer::ok(&message)?.with_freshness(freshness, call.strict()),
             _ => Err(unexpected("message")),
         }
     }
@@ -109,7 +109,7 @@ impl Rest {
         let id = call.message_id()?;
         let asked = Query::Receipts { id, reader: call.user.clone(), after, limit };
         match self.query(call, id.slot(), asked).await? {
-            (Found::Receipts(page), freshness) => Answer::ok(&page)?.as_fresh_as(freshness, call.strict()),
+            (Found::Receipts(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
             _ => Err(unexpected("receipts")),
         }
     }

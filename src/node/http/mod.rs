@@ -113,7 +113,7 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    /// The REST face over these owners; WebSockets go to `hub`.
+    /// The REST face over these owners; requests for sessions go to `hub`.
     #[must_use]
     pub fn new(owners: Owners, hub: Arc<Hub>, verifier: Verifier, config: Config) -> Self {
         Self { rest: Rest::new(Arc::new(owners), verifier, config), hub }

@@ -20,7 +20,7 @@ impl Rest {
         let slot = name.slot();
         let asked = Query::Participants { name, reader: call.user.clone(), after, limit };
         match self.query(call, slot, asked).await? {
-            (Found::Participants(page), freshness) => Answer::ok(&page)?.as_fresh_as(freshness, call.strict()),
+            (Found::Participants(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
             _ => Err(unexpected("participants")),
         }
     }
@@ -33,7 +33,7 @@ impl Rest {
         let slot = conversation.slot();
         let command = Command::Add(Add { conversation, by: call.user.clone(), users });
         match self.execute(call, slot, command).await? {
-            Done::Added(conversation) => Answer::ok(&conversation),
+            Done::Added(as_it_is_now) => Answer::ok(&as_it_is_now),
             _ => Err(unexpected("add")),
         }
     }
@@ -56,7 +56,7 @@ impl Rest {
         let slot = name.slot();
         let asked = Query::Watermarks { name, reader: call.user.clone(), after, limit };
         match self.query(call, slot, asked).await? {
-            (Found::Watermarks(page), freshness) => Answer::ok(&page)?.as_fresh_as(freshness, call.strict()),
+            (Found::Watermarks(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
             _ => Err(unexpected("watermarks")),
         }
     }

@@ -105,15 +105,16 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
+    tokio::select! {
+        ended = serving.as_mut() => return log_end(ended),
+        () = shutdown.cancelled() => serving.as_mut().graceful_shutdown(),
+    }
+    log_end(serving.await);
+}
+
+/// A peer that goes away or stays silent is its own business.
+fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
-        // A peer that went away, or stayed silent; its business.
         tracing::debug!(%error, "connection ended");
     }
 }

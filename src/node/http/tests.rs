@@ -275,8 +275,8 @@ fn message(seq: u64) -> Message {
     Message { core, reactions: BTreeMap::new(), my_reaction: None }
 }
 
-fn item(conversation: &str, version: u64, joined: bool) -> IndexItem {
-    IndexItem { conversation: name(conversation), seq: Seq(1), joined, version: Offset(version) }
+fn item(of: &str, version: u64, joined: bool) -> IndexItem {
+    IndexItem { conversation: name(of), seq: Seq(1), joined, version: Offset(version) }
 }
 
 fn refused(code: Code) -> ShardError {
@@ -322,8 +322,12 @@ async fn the_body_is_checked_in_the_order_of_the_contract() {
     assert_eq!(send().code().await, Code::UnsupportedMediaType);
     assert_eq!(send().raw("{}").code().await, Code::UnsupportedMediaType);
     assert_eq!(send().raw("{}").header("content-type", "text/json").code().await, Code::UnsupportedMediaType);
-    let long = json!({"text": "x".repeat(16_385), "reply_to": "x"});
-    assert_eq!(face.request("POST", MESSAGES).json(&long).code().await, Code::Invalid, "400 before 413 of the text");
+    let long_and_wrong = json!({"text": "x".repeat(16_385), "reply_to": "x"});
+    assert_eq!(
+        face.request("POST", MESSAGES).json(&long_and_wrong).code().await,
+        Code::Invalid,
+        "400 before 413 of the text"
+    );
     let long = json!({"text": "x".repeat(16_385)});
     assert_eq!(send().json(&long).code().await, Code::Invalid, "an unknown query parameter");
     assert_eq!(face.request("POST", MESSAGES).json(&long).code().await, Code::TextTooLong);
@@ -570,10 +574,9 @@ async fn a_conversation_is_created_with_the_caller_first() {
 async fn a_key_that_created_before_gives_the_same_or_a_conflict() {
     let done = Done::Created { conversation: conversation(), replayed: false };
     let face = Fixture::new().reads(Found::CreateKey(None)).writes(done);
-    let create = |face: &Fixture, body: Value| {
-        let asking = face.request("POST", "/v1/conversations").header("idempotency-key", "k1").json(&body);
-        let request = asking.builder.body(Full::new(asking.body)).expect("a request");
-        request
+    let create = |on: &Fixture, body: Value| {
+        let asking = on.request("POST", "/v1/conversations").header("idempotency-key", "k1").json(&body);
+        asking.builder.body(Full::new(asking.body)).expect("a request")
     };
     let body = json!({"participants": ["x"], "name": "team", "title": "T"});
     let first = Answered::of(face.rest.handle(create(&face, body.clone())).await).await;
@@ -616,8 +619,8 @@ async fn what_a_create_names_is_checked() {
 
 #[tokio::test]
 async fn a_list_tells_which_owners_did_not_answer() {
-    let items = vec![item("a", 9, true), item("b", 8, true), item("gone", 7, false), item("c", 6, true)];
-    let face = Fixture::new().reads(Found::Index { items, next: Some(Offset(6)) });
+    let index = vec![item("a", 9, true), item("b", 8, true), item("gone", 7, false), item("c", 6, true)];
+    let face = Fixture::new().reads(Found::Index { items: index, next: Some(Offset(6)) });
     let whole = ConversationItem { conversation: conversation(), unread: Some(3), last_message: None };
     *face.script.summaries.lock().expect("a lock") = vec![Ok(Some(whole)), Ok(None), Err(Problem::unavailable("x"))];
     let answered = face.request("GET", "/v1/conversations").answer().await;
