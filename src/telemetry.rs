@@ -76,4 +76,6 @@ metrics_table! {
     Histogram LOG_TRANSACTION_ENTRIES "rookery_log_transaction_entries" "Entries that one transaction of the embedded log appends.";
     Histogram LOG_TRANSACTION_SECONDS "rookery_log_transaction_seconds" "Time of one transaction of the embedded log with its fsync, in seconds.";
     Gauge LOG_WAL_PAGES "rookery_log_wal_pages" "Pages in the write-ahead file of the embedded log at its last checkpoint.";
+    Counter HTTP_REQUESTS "rookery_http_requests_total" "Requests answered by role (node, router), route (the template of the path) and status.";
+    Histogram HTTP_REQUEST_SECONDS "rookery_http_request_seconds" "Time from the head of a request to its answer by role and route, in seconds.";
 }

@@ -2,6 +2,10 @@
 
 pub mod hop;
 
+pub mod http;
+
+pub mod render;
+
 pub mod session;
 
 pub mod owners;

@@ -1,0 +1,277 @@
+//! Conversations: creating, listing, showing. Creating and listing go by the caller: this node must own his shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::sync::MutexGuard;
+
+use crate::ids::{ConversationName, IdempotencyKey, UserId};
+use crate::node::http::Rest;
+use crate::node::http::answer::{Answer, Refusal, unexpected};
+use crate::node::http::request::{self, Call, invalid};
+use crate::problem::{Code, Problem};
+use crate::protocol::{Conversation, ConversationItem, CreateBody, Page, TITLE_BYTES_MAX};
+use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
+use crate::shard::log::record::Fingerprint;
+
+/// Largest page of the list.
+const LIST_MAX: u32 = 200;
+
+/// Page of the list when the query names none.
+const LIST: u32 = 50;
+
+/// Kept back from the budget of a list, so that there is time to tell without those owners that did not answer.
+const SUMMARIES_MARGIN: Duration = Duration::from_millis(500);
+
+/// An item of the list: the whole, or what the caller's own shard knows of it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ListItem {
+    Whole(Box<ConversationItem>),
+    Partial(PartialItem),
+}
+
+/// An item whose owner did not answer in time. The index of a user holds the names only, so all else is null rather
+/// than made up; the fields are there, so that a client finds the same shape.
+#[derive(Serialize)]
+struct PartialItem {
+    name: ConversationName,
+    title: Option<String>,
+    admin: Option<UserId>,
+    created: Option<u64>,
+    last_seq: Option<u64>,
+    participants_count: Option<u64>,
+    unread: Option<u32>,
+    last_message: Option<()>,
+}
+
+impl PartialItem {
+    fn of(name: ConversationName) -> Self {
+        Self {
+            name,
+            title: None,
+            admin: None,
+            created: None,
+            last_seq: None,
+            participants_count: None,
+            unread: None,
+            last_message: None,
+        }
+    }
+}
+
+impl Rest {
+    pub(super) async fn create_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let create = create_command(call)?;
+        let key = create.key.clone();
+        let home = self.shard_of(call.user.slot());
+        if !self.shards.owns(home) {
+            return Err(Refusal::Elsewhere(home));
+        }
+        // Two at once under one key may name different conversations: the second waits, and then finds the first.
+        let _turn = self.turn_to_create(call, key.as_ref()).await?;
+        if let Some(key) = key.filter(|key| !key.stamped)
+            && let Some(earlier) = self.created_before(call, key).await?
+        {
+            return self.repeat_create(call, earlier, &create.fingerprint).await;
+        }
+        let shard = self.shard_of(create.name.slot());
+        match self.shards.execute_at_owner(shard, Command::Create(create), call.deadline).await? {
+            Done::Created { conversation, replayed } => created(&conversation, replayed),
+            _ => Err(unexpected("create")),
+        }
+    }
+
+    async fn turn_to_create(
+        &self,
+        call: &Call<'_>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<MutexGuard<'_, ()>>, Refusal> {
+        let Some(key) = key else { return Ok(None) };
+        let [high, low, ..] = digest_of(&call.user, key);
+        let place = usize::from(u16::from_be_bytes([high, low])) % self.creating.len().max(1);
+        let Some(lock) = self.creating.get(place) else { return Ok(None) };
+        let turn = tokio::time::timeout_at(call.deadline.into(), lock.lock()).await;
+        let turn = turn.map_err(|_elapsed| Problem::unavailable("another create with this key is under way"))?;
+        Ok(Some(turn))
+    }
+
+    /// What the caller created under this key in the last 24 h.
+    async fn created_before(&self, call: &Call<'_>, key: IdempotencyKey) -> Result<Option<CreateKeyUse>, Refusal> {
+        let asked = Query::CreateKey { user: call.user.clone(), key };
+        match self.query(call, call.user.slot(), asked).await? {
+            // A stale "nothing" could let one key make two conversations.
+            (Found::CreateKey(None), Freshness::Stale { .. }) => {
+                Err(Problem::unavailable("whether the key was used cannot be told now").into())
+            }
+            (Found::CreateKey(earlier), _) => Ok(earlier),
+            _ => Err(unexpected("create key")),
+        }
+    }
+
+    async fn repeat_create(
+        &self,
+        call: &Call<'_>,
+        earlier: CreateKeyUse,
+        fingerprint: &Fingerprint,
+    ) -> Result<Answer, Refusal> {
+        if earlier.fingerprint != *fingerprint {
+            let detail = "this key created another conversation; use a new key";
+            return Err(Problem::new(Code::IdempotencyConflict, detail).into());
+        }
+        let shard = self.shard_of(earlier.name.slot());
+        let asked = Query::Conversation { name: earlier.name, reader: call.user.clone() };
+        match self.shards.query_at_owner(shard, asked, call.deadline).await? {
+            (Found::Conversation(conversation), freshness) => {
+                created(&conversation, true)?.with_freshness(freshness, call.strict())
+            }
+            _ => Err(unexpected("conversation")),
+        }
+    }
+
+    pub(super) async fn list_conversations(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let query = call.query(&["limit", "after"])?;
+        let limit = query.limit(LIST, LIST_MAX)?;
+        let after = query.get("after").map(request::list_position).transpose()?;
+        let asked = Query::Index { user: call.user.clone(), after, limit };
+        let (found, freshness) = self.query(call, call.user.slot(), asked).await?;
+        let Found::Index { items, next } = found else { return Err(unexpected("index")) };
+        let names: Vec<_> = items.into_iter().filter(|item| item.joined).map(|item| item.conversation).collect();
+        let deadline = call.deadline.checked_sub(SUMMARIES_MARGIN).unwrap_or(call.deadline);
+        let summaries = match names.as_slice() {
+            [] => Vec::new(),
+            names => self.shards.summaries(&call.user, names, deadline).await,
+        };
+        let mut summaries = summaries.into_iter();
+        let mut page =
+            Page { items: Vec::with_capacity(names.len()), next: next.map(request::list_cursor), partial: false };
+        for name in names {
+            match summaries.next() {
+                Some(Ok(Some(item))) => page.items.push(ListItem::Whole(Box::new(item))),
+                // He is no participant any more; the index is about to learn it.
+                Some(Ok(None)) => {}
+                Some(Err(_)) | None => {
+                    page.partial = true;
+                    page.items.push(ListItem::Partial(PartialItem::of(name)));
+                }
+            }
+        }
+        Answer::ok(&page)?.with_freshness(freshness, call.strict())
+    }
+
+    pub(super) async fn show_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query(&[])?;
+        let name = call.conversation()?;
+        let slot = name.slot();
+        let asked = Query::Conversation { name, reader: call.user.clone() };
+        match self.query(call, slot, asked).await? {
+            (Found::Conversation(conversation), freshness) => {
+                Answer::ok(&conversation)?.with_freshness(freshness, call.strict())
+            }
+            _ => Err(unexpected("conversation")),
+        }
+    }
+}
+
+fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusal> {
+    Ok(Answer::made(conversation, replayed)?.at(format!("/v1/conversations/{}", conversation.name)))
+}
+
+/// The command of a create, all of it checked that can be checked here.
+fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
+    let body: CreateBody = call.json()?;
+    call.query(&[])?;
+    let key = call.idempotency_key()?.unwrap_or_else(IdempotencyKey::stamp);
+    if body.title.as_ref().is_some_and(|title| !(1..=TITLE_BYTES_MAX).contains(&title.len())) {
+        return Err(Problem::new(Code::Invalid, format!("title is null or has 1 to {TITLE_BYTES_MAX} bytes")));
+    }
+    let chosen = body.name.as_deref().map(request::conversation_name).transpose()?;
+    let others = request::participants(&body.participants)?;
+    let fingerprint = fingerprint(chosen.as_ref(), body.title.as_deref(), &call.user, &others);
+    let name = match chosen {
+        Some(name) => name,
+        None => derived_name(&call.user, &key)?,
+    };
+    let others = others.into_iter().filter(|other| *other != call.user);
+    Ok(Create {
+        name,
+        by: call.user.clone(),
+        title: body.title.map(Arc::from),
+        participants: std::iter::once(call.user.clone()).chain(others).collect(),
+        key: Some(key),
+        fingerprint,
+    })
+}
+
+/// The name of a conversation for which none was chosen: the same for each retry, so that a retry cannot make a second.
+fn derived_name(user: &UserId, key: &IdempotencyKey) -> Result<ConversationName, Problem> {
+    let hex: String = digest_of(user, key).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("c-{hex}");
+    ConversationName::parse(&name).map_err(|_wrong| invalid("no name can be made; choose one"))
+}
+
+fn digest_of(user: &UserId, key: &IdempotencyKey) -> [u8; 32] {
+    // A user's name has no zero byte, so no two pairs give the same bytes.
+    Sha256::new().chain_update(user.as_str()).chain_update([0]).chain_update(key.key.as_bytes()).finalize().into()
+}
+
+/// Over the known fields: a name if one was chosen, the title, and who takes part, in any order.
+fn fingerprint(
+    chosen: Option<&ConversationName>,
+    title: Option<&str>,
+    user: &UserId,
+    others: &[UserId],
+) -> Fingerprint {
+    let mut participants: Vec<_> = others.iter().chain([user]).map(UserId::as_str).collect();
+    participants.sort_unstable();
+    participants.dedup();
+    let fields = [chosen.map(ConversationName::as_str), title];
+    let mut hash = Sha256::new();
+    for field in fields.into_iter().chain(participants.into_iter().map(Some)) {
+        // With presence and length before it, no field runs into the next.
+        hash.update([u8::from(field.is_some())]);
+        let text = field.unwrap_or_default();
+        hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(text);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut short = Fingerprint::default();
+    short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::parse(name).expect("a name")
+    }
+
+    #[test]
+    fn a_derived_name_depends_on_user_and_key_alone() {
+        let key = |key: &str, stamped| IdempotencyKey { key: Arc::from(key), stamped };
+        let name = |by: &str, with: &IdempotencyKey| derived_name(&user(by), with).expect("a name").to_string();
+        assert_eq!(name("bob", &key("k", false)), name("bob", &key("k", false)));
+        assert_ne!(name("bob", &key("k", false)), name("bob", &key("l", false)));
+        assert_ne!(name("bob", &key("k", false)), name("alice", &key("k", false)));
+        assert_eq!(name("bob", &key("k", false)).len(), 34);
+    }
+
+    #[test]
+    fn a_fingerprint_sees_every_field_and_no_order() {
+        let name = ConversationName::parse("a").expect("a name");
+        let of = |chosen, title, others: &[&str]| {
+            let others: Vec<_> = others.iter().map(|other| user(other)).collect();
+            fingerprint(chosen, title, &user("bob"), &others)
+        };
+        let plain = of(None, None, &["x", "y"]);
+        assert_eq!(plain, of(None, None, &["y", "x", "bob"]));
+        for other in [of(None, None, &["x"]), of(None, Some("a"), &["x", "y"]), of(Some(&name), None, &["x", "y"])] {
+            assert_ne!(plain, other);
+        }
+        assert_ne!(of(None, Some("a"), &["x"]), of(Some(&name), None, &["x"]));
+    }
+}

@@ -1,0 +1,176 @@
+//! Messages: sending, history, receipts, reactions.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::ids::{Seq, UserId};
+use crate::node::http::Rest;
+use crate::node::http::answer::{Answer, Refusal, unexpected};
+use crate::node::http::participants::{PAGE, PAGE_MAX};
+use crate::node::http::request::{self, Call, invalid};
+use crate::node::render::event_value;
+use crate::problem::{Code, Problem};
+use crate::protocol::{HistoryPage, REACTION_MAX, ReactionBody, SendBody, TEXT_BYTES_MAX};
+use crate::shard::command::{
+    Around, Command, Delivered, Done, Found, HistoryQuery, MarkRead, Query, React, Send as SendCommand,
+};
+
+/// Largest page of messages or events.
+const MESSAGES_MAX: u32 = 200;
+
+/// Page of messages or events when the query names none.
+const MESSAGES: u32 = 50;
+
+/// A page of events.
+#[derive(Serialize)]
+struct EventsPage {
+    items: Vec<Value>,
+    next: Option<Seq>,
+}
+
+impl Rest {
+    pub(super) async fn send_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let body: SendBody = call.json()?;
+        call.query(&[])?;
+        let conversation = call.conversation()?;
+        let key = call.idempotency_key()?;
+        let reply_to = body.reply_to.as_deref().map(request::message_reference).transpose()?;
+        if body.text.is_empty() {
+            return Err(invalid("text has at least one byte").into());
+        }
+        if body.text.len() > TEXT_BYTES_MAX {
+            let detail = format!("a text has at most {TEXT_BYTES_MAX} bytes");
+            return Err(Problem::new(Code::TextTooLong, detail).into());
+        }
+        let slot = conversation.slot();
+        let send = SendCommand { conversation, source: call.user.clone(), text: Arc::from(body.text), reply_to, key };
+        match self.execute(call, slot, Command::Send(send)).await? {
+            Done::Sent { message, replayed } => Answer::made(&message, replayed),
+            _ => Err(unexpected("send")),
+        }
+    }
+
+    pub(super) async fn show_history(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let asked = history_query(call)?;
+        let name = asked.conversation.clone();
+        match self.query(call, name.slot(), Query::History(asked)).await? {
+            (Found::History(page), freshness) => {
+                let answer = Answer::ok(&page)?.with_freshness(freshness, call.strict())?;
+                if call.head.method != http::Method::HEAD {
+                    self.mark_delivered(call, &page);
+                }
+                Ok(answer)
+            }
+            _ => Err(unexpected("history")),
+        }
+    }
+
+    /// The device has been given these, or will be in a moment. Nobody waits for the mark, and it may be shed: the next
+    /// one covers it.
+    fn mark_delivered(&self, call: &Call<'_>, page: &HistoryPage) {
+        let Some(newest) = page.items.iter().max_by_key(|message| message.core.seq) else { return };
+        let conversation = newest.core.conversation.clone();
+        let shard = self.shard_of(conversation.slot());
+        let mark = Delivered { conversation, user: call.user.clone(), up_to: newest.core.seq };
+        self.shards.hand_over(shard, Command::Delivered(vec![mark]), call.deadline);
+    }
+
+    pub(super) async fn show_events(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let query = call.query(&["after", "limit"])?;
+        let limit = query.limit(MESSAGES, MESSAGES_MAX)?;
+        let after = query.seq("after")?.unwrap_or_default();
+        let name = call.conversation()?;
+        let slot = name.slot();
+        let asked = Query::Events { name, reader: call.user.clone(), after, limit };
+        match self.query(call, slot, asked).await? {
+            (Found::Events { items, next }, freshness) => {
+                let items = items.iter().map(|event| event_value(event)).collect();
+                Answer::ok(&EventsPage { items, next })?.with_freshness(freshness, call.strict())
+            }
+            _ => Err(unexpected("events")),
+        }
+    }
+
+    pub(super) async fn show_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query(&[])?;
+        let id = call.message_id()?;
+        let asked = Query::Message { id, reader: call.user.clone() };
+        match self.query(call, id.slot(), asked).await? {
+            (Found::Message(message), freshness) => Answer::ok(&message)?.with_freshness(freshness, call.strict()),
+            _ => Err(unexpected("message")),
+        }
+    }
+
+    pub(super) async fn show_receipts(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let query = call.query(&["limit", "after"])?;
+        let (limit, after): (u32, Option<UserId>) = (query.limit(PAGE, PAGE_MAX)?, query.user("after")?);
+        let id = call.message_id()?;
+        let asked = Query::Receipts { id, reader: call.user.clone(), after, limit };
+        match self.query(call, id.slot(), asked).await? {
+            (Found::Receipts(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
+            _ => Err(unexpected("receipts")),
+        }
+    }
+
+    pub(super) async fn react(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let body: ReactionBody = call.json()?;
+        call.query(&[])?;
+        if !(1..=REACTION_MAX).contains(&body.reaction) {
+            let detail = format!("reaction is a number from 1 to {REACTION_MAX}");
+            return Err(Problem::new(Code::Invalid, detail).into());
+        }
+        self.set_reaction(call, Some(body.reaction)).await
+    }
+
+    pub(super) async fn take_reaction_back(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query(&[])?;
+        self.set_reaction(call, None).await
+    }
+
+    async fn set_reaction(&self, call: &Call<'_>, reaction: Option<u32>) -> Result<Answer, Refusal> {
+        let message_id = call.message_id()?;
+        let command = Command::React(React { message_id, user: call.user.clone(), reaction });
+        match self.execute(call, message_id.slot(), command).await? {
+            Done::Marked => Ok(Answer::no_content()),
+            _ => Err(unexpected("react")),
+        }
+    }
+
+    pub(super) async fn mark_read(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query(&[])?;
+        let message_id = call.message_id()?;
+        let command = Command::MarkRead(MarkRead { message_id, user: call.user.clone(), origin: None });
+        match self.execute(call, message_id.slot(), command).await? {
+            Done::Marked => Ok(Answer::no_content()),
+            _ => Err(unexpected("read")),
+        }
+    }
+}
+
+fn history_query(call: &Call<'_>) -> Result<HistoryQuery, Problem> {
+    let query = call.query(&["limit", "before", "after", "around", "order", "source", "reply_to"])?;
+    let ascending = match query.get("order") {
+        None | Some("desc") => false,
+        Some("asc") => true,
+        Some(_) => return Err(invalid("order is asc or desc")),
+    };
+    let around = match (query.seq("before")?, query.seq("after")?, query.seq("around")?) {
+        (None, None, None) if ascending => Around::Oldest,
+        (None, None, None) => Around::Newest,
+        (Some(seq), None, None) => Around::Before(seq),
+        (None, Some(seq), None) => Around::After(seq),
+        (None, None, Some(seq)) => Around::Around(seq),
+        _ => return Err(invalid("only one of before, after and around can be given")),
+    };
+    Ok(HistoryQuery {
+        limit: query.limit(MESSAGES, MESSAGES_MAX)?,
+        source: query.user("source")?,
+        reply_to: query.get("reply_to").map(request::message_reference).transpose()?,
+        conversation: call.conversation()?,
+        reader: call.user.clone(),
+        around,
+        ascending,
+    })
+}

@@ -1,0 +1,63 @@
+//! Participants of a conversation and their watermarks.
+
+use crate::node::http::Rest;
+use crate::node::http::answer::{Answer, Refusal, unexpected};
+use crate::node::http::request::{self, Call};
+use crate::protocol::AddBody;
+use crate::shard::command::{Add, Command, Done, Found, Query, Remove};
+
+/// Largest page of participants or watermarks.
+pub(super) const PAGE_MAX: u32 = 1_000;
+
+/// Page of participants or watermarks when the query names none.
+pub(super) const PAGE: u32 = 100;
+
+impl Rest {
+    pub(super) async fn list_participants(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let query = call.query(&["limit", "after"])?;
+        let (limit, after) = (query.limit(PAGE, PAGE_MAX)?, query.user("after")?);
+        let name = call.conversation()?;
+        let slot = name.slot();
+        let asked = Query::Participants { name, reader: call.user.clone(), after, limit };
+        match self.query(call, slot, asked).await? {
+            (Found::Participants(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
+            _ => Err(unexpected("participants")),
+        }
+    }
+
+    pub(super) async fn add_participants(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let body: AddBody = call.json()?;
+        call.query(&[])?;
+        let users = request::participants(&body.participants)?;
+        let conversation = call.conversation()?;
+        let slot = conversation.slot();
+        let command = Command::Add(Add { conversation, by: call.user.clone(), users });
+        match self.execute(call, slot, command).await? {
+            Done::Added(as_it_is_now) => Answer::ok(&as_it_is_now),
+            _ => Err(unexpected("add")),
+        }
+    }
+
+    pub(super) async fn remove_participant(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query(&[])?;
+        let (conversation, user) = (call.conversation()?, call.named_user()?);
+        let slot = conversation.slot();
+        let command = Command::Remove(Remove { conversation, by: call.user.clone(), user });
+        match self.execute(call, slot, command).await? {
+            Done::Removed => Ok(Answer::no_content()),
+            _ => Err(unexpected("remove")),
+        }
+    }
+
+    pub(super) async fn show_watermarks(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let query = call.query(&["limit", "after"])?;
+        let (limit, after) = (query.limit(PAGE, PAGE_MAX)?, query.user("after")?);
+        let name = call.conversation()?;
+        let slot = name.slot();
+        let asked = Query::Watermarks { name, reader: call.user.clone(), after, limit };
+        match self.query(call, slot, asked).await? {
+            (Found::Watermarks(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
+            _ => Err(unexpected("watermarks")),
+        }
+    }
+}

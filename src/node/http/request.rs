@@ -1,0 +1,370 @@
+//! What a request asks, taken apart and checked: path parameters, query, headers, body. Nothing here waits.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
+use crate::node::hop;
+use crate::problem::{Code, Problem};
+use crate::protocol::NAMES_PER_REQUEST_MAX;
+
+/// One budget for a request, however many waits it meets.
+pub(super) const BUDGET: Duration = Duration::from_secs(5);
+
+/// Longest request id taken from a client, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Longest explanation of a JSON error, in characters: it may quote what was sent.
+const JSON_ERROR_CHARS_MAX: usize = 200;
+
+/// The idempotency key of a client.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// First byte of a list cursor: which kind of cursor it is.
+const LIST_CURSOR_KIND: u8 = 1;
+
+/// A request that was let in.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) head: &'a Parts,
+    /// Who asks.
+    pub(super) user: UserId,
+    /// `{name}` or `{id}`, and `{user}`, percent-encoded.
+    pub(super) params: (Option<&'a str>, Option<&'a str>),
+    pub(super) body: Bytes,
+    pub(super) deadline: Instant,
+}
+
+impl Call<'_> {
+    /// The conversation of the path.
+    pub(super) fn conversation(&self) -> Result<ConversationName, Problem> {
+        conversation_name(&percent_decoded(self.params.0.unwrap_or_default()).unwrap_or_default())
+    }
+
+    /// The user of the path.
+    pub(super) fn named_user(&self) -> Result<UserId, Problem> {
+        user_name(&percent_decoded(self.params.1.unwrap_or_default()).unwrap_or_default())
+    }
+
+    /// The message of the path; what is no id names no message.
+    pub(super) fn message_id(&self) -> Result<MessageId, Problem> {
+        let id = percent_decoded(self.params.0.unwrap_or_default()).and_then(|text| MessageId::parse(&text));
+        id.ok_or_else(|| Problem::new(Code::MessageUnknown, "no message has this id"))
+    }
+
+    /// The query, if it has no other parameters than these, each at most once.
+    pub(super) fn query(&self, known: &'static [&'static str]) -> Result<Query, Problem> {
+        Query::parse(self.head.uri.query().unwrap_or_default(), known)
+    }
+
+    /// The body as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let parsed = serde_json::from_slice::<T>(&self.body).map_err(|error| {
+            let text: String = error.to_string().chars().take(JSON_ERROR_CHARS_MAX).collect();
+            let place = format!("line {} column {}", error.line(), error.column());
+            // A cut or unplaced text still tells where.
+            let detail = if text.ends_with(&place) { text } else { format!("{text} at {place}") };
+            Problem::new(Code::Invalid, format!("the body is not as it should be: {detail}"))
+        })?;
+        // The parser would take a struct's fields from an array, too.
+        match self.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => Ok(parsed),
+            _ => Err(Problem::new(Code::Invalid, "the body must be a JSON object, at line 1 column 1")),
+        }
+    }
+
+    /// The key under which the request may be repeated: the client's, else the one that the router stamped.
+    pub(super) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
+        let mut given = self.head.headers.get_all(IDEMPOTENCY_KEY).iter();
+        if let Some(value) = given.next() {
+            let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
+            let key = IdempotencyKey::from_client(text).filter(|_| given.next().is_none());
+            let wrong = || Problem::new(Code::Invalid, "one Idempotency-Key of 1 to 128 bytes is accepted");
+            return key.ok_or_else(wrong).map(Some);
+        }
+        let stamped = text_of(&self.head.headers, hop::STAMPED_KEY).and_then(IdempotencyKey::from_client);
+        Ok(stamped.map(|key| IdempotencyKey { stamped: true, ..key }))
+    }
+
+    /// Whether a stale answer is refused.
+    pub(super) fn strict(&self) -> bool {
+        text_of(&self.head.headers, hop::CONSISTENCY).is_some_and(|value| value.eq_ignore_ascii_case("strict"))
+    }
+}
+
+/// A checked query.
+#[derive(Debug, Default)]
+pub(super) struct Query(Vec<(&'static str, String)>);
+
+impl Query {
+    fn parse(text: &str, known: &'static [&'static str]) -> Result<Self, Problem> {
+        let mut found: Vec<(&'static str, String)> = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (percent_decoded(name), percent_decoded(value)) else {
+                return Err(invalid("the query is not well encoded"));
+            };
+            let Some(known_name) = known.iter().find(|known_name| **known_name == name) else {
+                return Err(invalid("a query parameter is not known here"));
+            };
+            if found.iter().any(|(earlier, _)| earlier == known_name) {
+                return Err(Problem::new(Code::Invalid, format!("the query parameter {known_name} is given twice")));
+            }
+            found.push((known_name, value));
+        }
+        Ok(Self(found))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `limit`, from 1 to `max`.
+    pub(super) fn limit(&self, default: u32, max: u32) -> Result<u32, Problem> {
+        let Some(text) = self.get("limit") else { return Ok(default) };
+        let limit =
+            number(text).and_then(|number| u32::try_from(number).ok()).filter(|limit| (1..=max).contains(limit));
+        limit.ok_or_else(|| Problem::new(Code::Invalid, format!("limit is a number from 1 to {max}")))
+    }
+
+    /// A seq. One past the largest that is stored means the same as that.
+    pub(super) fn seq(&self, name: &'static str) -> Result<Option<Seq>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let seq =
+            number(text).ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a seq, a whole number")))?;
+        Ok(Some(Seq(seq.min(i64::MAX.unsigned_abs()))))
+    }
+
+    /// A user's name.
+    pub(super) fn user(&self, name: &str) -> Result<Option<UserId>, Problem> {
+        self.get(name).map(user_name).transpose()
+    }
+}
+
+/// The cursor of the list of conversations after this position.
+pub(super) fn list_cursor(version: Offset) -> String {
+    let [a, b, c, d, e, f, g, h] = version.0.to_be_bytes();
+    URL_SAFE_NO_PAD.encode([LIST_CURSOR_KIND, a, b, c, d, e, f, g, h])
+}
+
+/// The position in a cursor of ours.
+pub(super) fn list_position(cursor: &str) -> Result<Offset, Problem> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
+    match bytes.as_deref() {
+        Some([LIST_CURSOR_KIND, version @ ..]) => <[u8; 8]>::try_from(version).ok(),
+        _ => None,
+    }
+    .map(|version| Offset(u64::from_be_bytes(version)))
+    .filter(|version| i64::try_from(version.0).is_ok())
+    .ok_or_else(|| invalid("the cursor is none that was given here"))
+}
+
+/// The names of a body, checked: 1 to 1,000 as sent; given back without duplicates, in their order.
+pub(super) fn participants(names: &[String]) -> Result<Vec<UserId>, Problem> {
+    if !(1..=NAMES_PER_REQUEST_MAX).contains(&names.len()) {
+        let detail = format!("participants has 1 to {NAMES_PER_REQUEST_MAX} names");
+        return Err(Problem::new(Code::Invalid, detail));
+    }
+    let mut seen = std::collections::HashSet::with_capacity(names.len());
+    let parsed = names.iter().map(|name| user_name(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(parsed.into_iter().filter(|user| seen.insert(user.clone())).collect())
+}
+
+/// A message named in a body or a query: any UUID. One that is no id of ours goes on to the shard, which answers in
+/// the order of the contract that it knows no such message.
+pub(super) fn message_reference(text: &str) -> Result<MessageId, Problem> {
+    let hyphenated = Some(text).filter(|text| text.len() == 36).and_then(|text| Uuid::try_parse(text).ok());
+    hyphenated.map(MessageId).ok_or_else(|| invalid("reply_to is no UUID"))
+}
+
+pub(super) fn conversation_name(text: &str) -> Result<ConversationName, Problem> {
+    ConversationName::parse(text).map_err(|wrong| Problem::new(Code::InvalidName, wrong.to_string()))
+}
+
+pub(super) fn user_name(text: &str) -> Result<UserId, Problem> {
+    UserId::parse(text).map_err(|wrong| Problem::new(Code::InvalidName, wrong.to_string()))
+}
+
+/// The client's request id if it is one we can repeat, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> String {
+    let fits = |id: &&str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(allowed)
+    };
+    text_of(headers, "x-request-id").filter(fits).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// The token of `Authorization: Bearer`. No other place is looked at, and two headers are none.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let value = given.next().filter(|_| given.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// When the request must be answered: the router's remaining budget, at most ours.
+pub(super) fn deadline(headers: &HeaderMap) -> Instant {
+    let left = text_of(headers, hop::DEADLINE_MS).and_then(number).map_or(BUDGET, Duration::from_millis);
+    Instant::now() + left.min(BUDGET)
+}
+
+/// Whether the body is said to be JSON; parameters do not matter.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let essence = text_of(headers, header::CONTENT_TYPE.as_str()).map(|value| value.split(';').next().unwrap_or(value));
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+pub(super) fn invalid(detail: &'static str) -> Problem {
+    Problem::new(Code::Invalid, detail)
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// A number in plain digits: no sign, no space.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Too many digits are a number all the same, larger than any that we know.
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// Percent-decoding; `None` when it is not well formed or gives no UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+            decoded.push(high << 4 | low);
+        } else {
+            decoded.push(byte);
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).expect("a header"));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_list_cursor_survives_the_way_out_and_back_and_nothing_else_is_one() {
+        for version in [0, 1, 42, i64::MAX.unsigned_abs()] {
+            assert_eq!(list_position(&list_cursor(Offset(version))), Ok(Offset(version)));
+        }
+        let past = list_cursor(Offset(u64::MAX));
+        for bad in ["", "x", "12", "AAAAAAAAAAAA", "AQ", "AQAAAAAAAAABAA", "=", "ä", &past] {
+            assert_eq!(list_position(bad).expect_err(bad).code, Code::Invalid);
+        }
+    }
+
+    #[test]
+    fn a_query_takes_what_is_known_once() {
+        let parse = |text| Query::parse(text, &["limit", "after"]);
+        assert_eq!(parse("limit=5&after=a%40b").expect("a query").get("after"), Some("a@b"));
+        assert!(parse("").expect("a query").get("limit").is_none());
+        for bad in ["x=1", "limit=1&limit=1", "limit=%", "limit=%zz", "after=%ff", "Limit=1", "token=x"] {
+            assert_eq!(parse(bad).expect_err(bad).code, Code::Invalid);
+        }
+    }
+
+    #[test]
+    fn limits_are_never_cut_silently() {
+        let limit = |text: &str| Query::parse(text, &["limit"]).expect("a query").limit(50, 200).map_err(|p| p.code);
+        assert_eq!(limit(""), Ok(50));
+        assert_eq!(limit("limit=1"), Ok(1));
+        assert_eq!(limit("limit=200"), Ok(200));
+        for bad in [
+            "limit=0",
+            "limit=201",
+            "limit=-1",
+            "limit=+1",
+            "limit=",
+            "limit",
+            "limit=1.0",
+            "limit=99999999999999999999",
+        ] {
+            assert_eq!(limit(bad), Err(Code::Invalid), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_seq_is_digits_however_many() {
+        let seq = |text: &str| Query::parse(text, &["after"]).expect("a query").seq("after").map_err(|p| p.code);
+        assert_eq!(seq("after=0"), Ok(Some(Seq(0))));
+        assert_eq!(seq("after=99999999999999999999"), Ok(Some(Seq(i64::MAX.unsigned_abs()))));
+        for bad in ["after=", "after=-1", "after=x", "after=1e3", "after=%201"] {
+            assert_eq!(seq(bad), Err(Code::Invalid), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_token_comes_from_one_authorization_header() {
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer abc")])), Some("abc"));
+        assert_eq!(bearer(&headers(&[("authorization", "bearer abc")])), Some("abc"));
+        assert_eq!(bearer(&headers(&[])), None);
+        assert_eq!(bearer(&headers(&[("authorization", "Basic abc")])), None);
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer")])), None);
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")])), None);
+    }
+
+    #[test]
+    fn a_request_id_is_repeated_only_if_it_is_harmless() {
+        assert_eq!(request_id(&headers(&[("x-request-id", "a.B_c-1")])), "a.B_c-1");
+        let long = "x".repeat(65);
+        for bad in ["", "a b", "a/b", "ä", long.as_str()] {
+            let id = request_id(&headers(&[("x-request-id", bad)]));
+            assert!(id != bad && id.len() == 36, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_never_more_than_ours() {
+        let left = |text: &str| deadline(&headers(&[("rookery-deadline-ms", text)])) - Instant::now();
+        assert!(left("100") <= Duration::from_millis(100));
+        assert!(left("99999999999999999999") <= BUDGET);
+        assert!(left("nonsense") <= BUDGET);
+        assert!(left("4000") > Duration::from_millis(100));
+    }
+
+    #[test]
+    fn the_content_type_is_compared_without_its_parameters() {
+        for good in ["application/json", "Application/JSON; charset=utf-8", " application/json ;x"] {
+            assert!(is_json(&headers(&[("content-type", good)])), "{good}");
+        }
+        for bad in ["text/plain", "application/jsonx", "application/problem+json", ""] {
+            assert!(!is_json(&headers(&[("content-type", bad)])), "{bad}");
+        }
+        assert!(!is_json(&headers(&[])));
+    }
+
+    #[test]
+    fn names_are_counted_as_sent_and_given_without_duplicates() {
+        let names = |list: &[&str]| participants(&list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let found = names(&["b", "a", "b"]).expect("names");
+        assert_eq!(found.iter().map(UserId::as_str).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(names(&[]).expect_err("none").code, Code::Invalid);
+        assert_eq!(names(&["a"; 1_001]).expect_err("too many").code, Code::Invalid);
+        assert!(names(&["a"; 1_000]).is_ok());
+        assert_eq!(names(&["a b"]).expect_err("no name").code, Code::InvalidName);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the REST face needs of the shards: the local ones, and the owners of the others. A trait, so that everything
+//! above it is tested without a log, a file or a socket.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use crate::ids::{ConversationName, ShardId, UserId};
+use crate::node::owners::Owners;
+use crate::node::table::Table;
+use crate::problem::Problem;
+use crate::protocol::ConversationItem;
+use crate::shard::command::{Command, Done, Found, Freshness, Query, ShardError};
+use crate::shard::map::ShardMap;
+
+/// See [`Owners`], which is the one implementation outside tests.
+#[async_trait]
+pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
+    fn map(&self) -> ShardMap;
+
+    fn table(&self) -> Arc<Table>;
+
+    fn owns(&self, shard: ShardId) -> bool;
+
+    /// Executes at the local shard, or says that it is not ours.
+    async fn execute_here(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, ShardError>;
+
+    /// Reads from the local shard, or says that it is not ours.
+    async fn query_here(
+        &self,
+        shard: ShardId,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<(Found, Freshness), ShardError>;
+
+    /// Hands a command to the local shard without waiting for its answer; its bounded queue may shed it.
+    fn hand_over(&self, shard: ShardId, command: Command, deadline: Instant);
+
+    async fn execute_at_owner(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, Problem>;
+
+    async fn query_at_owner(
+        &self,
+        shard: ShardId,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<(Found, Freshness), Problem>;
+
+    async fn summaries(
+        &self,
+        reader: &UserId,
+        names: &[ConversationName],
+        deadline: Instant,
+    ) -> Vec<Result<Option<ConversationItem>, Problem>>;
+}
+
+#[async_trait]
+impl Shards for Owners {
+    fn map(&self) -> ShardMap {
+        Self::map(self)
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Self::table(self)
+    }
+
+    fn owns(&self, shard: ShardId) -> bool {
+        self.local(shard).is_some()
+    }
+
+    async fn execute_here(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, ShardError> {
+        let handle = self.local(shard).ok_or(ShardError::NotOwner)?;
+        handle.execute(command, deadline).await
+    }
+
+    async fn query_here(
+        &self,
+        shard: ShardId,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<(Found, Freshness), ShardError> {
+        let handle = self.local(shard).ok_or(ShardError::NotOwner)?;
+        handle.query(query, deadline).await
+    }
+
+    fn hand_over(&self, shard: ShardId, command: Command, deadline: Instant) {
+        if let Some(handle) = self.local(shard) {
+            // Enqueued by the call itself; dropping the future only gives up the answer.
+            drop(handle.execute(command, deadline));
+        }
+    }
+
+    async fn execute_at_owner(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, Problem> {
+        self.execute(shard, command, deadline).await
+    }
+
+    async fn query_at_owner(
+        &self,
+        shard: ShardId,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<(Found, Freshness), Problem> {
+        self.query(shard, query, deadline).await
+    }
+
+    async fn summaries(
+        &self,
+        reader: &UserId,
+        names: &[ConversationName],
+        deadline: Instant,
+    ) -> Vec<Result<Option<ConversationItem>, Problem>> {
+        Self::summaries(self, reader, names, deadline).await
+    }
+}
