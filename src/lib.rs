@@ -12,6 +12,8 @@ pub mod protocol;
 
 pub mod telemetry;
 
+pub mod router;
+
 pub mod node;
 
 pub mod shard;

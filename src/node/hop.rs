@@ -21,3 +21,7 @@ pub const CONSISTENCY: &str = "rookery-consistency";
 
 /// Client contract: milliseconds by which an answer may be stale.
 pub const STALE: &str = "rookery-stale";
+
+/// On a forwarded request whose body was over the limit: the number of bytes that the router read (and threw away). The
+/// request then comes without its body; the node checks the token as always and answers 413 `too_large`.
+pub const BODY_TOO_LARGE: &str = "rookery-body-too-large";

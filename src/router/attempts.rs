@@ -1,0 +1,168 @@
+//! One request's attempts within its budget: whom to ask next, when, and what may be said at the end.
+//!
+//! **Invariants.** No attempt starts and no pause lasts beyond the deadline. Once an attempt may have been executed, the end
+//! never claims that nothing was: [`GivenUp::in_doubt`] stays set.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{Instant, timeout};
+
+use crate::ids::Slot;
+use crate::router::directory::Directory;
+use crate::telemetry::ROUTER_RETRIES;
+
+/// Bounds of the pause between two attempts; each is drawn from the upper half of its step.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// Hints followed without a pause; two nodes that point at each other cost no more than this.
+const HINTS_AT_ONCE_MAX: u32 = 3;
+
+/// How an attempt went.
+#[derive(Debug)]
+pub(super) enum Attempt<T> {
+    /// Answered: this is what the client gets.
+    Answered(T),
+    /// The node does not own the shard and did nothing; it may know who does, by which table.
+    Elsewhere { owner: Option<String>, version: Option<u64> },
+    /// The node cannot now and did nothing; this is what the client gets if no later attempt goes better.
+    Declined(T),
+    /// Surely nothing was sent.
+    Unreachable,
+    /// It may have been executed: the connection broke, or no answer came in time.
+    Broken,
+}
+
+/// An answer, or the end of the budget.
+#[derive(Debug)]
+pub(super) struct Ended<T> {
+    /// What a node answered, if one did.
+    pub(super) answer: Option<T>,
+    /// An attempt before it may have been executed all the same.
+    pub(super) in_doubt: bool,
+}
+
+/// A request that can be sent to any node, again and again.
+pub(super) trait Repeatable {
+    /// What a node answers.
+    type Answer;
+
+    /// Sends it once, with so much time left.
+    fn send(&self, address: &str, left: Duration) -> impl Future<Output = Attempt<Self::Answer>> + Send;
+}
+
+/// Makes attempts until one is answered or the deadline has come. Dropping the future drops the attempt in flight.
+pub(super) async fn within<R: Repeatable>(
+    directory: &Directory,
+    slot: Slot,
+    deadline: Instant,
+    request: &R,
+) -> Ended<R::Answer> {
+    let mut course = Course { pause: PAUSE_FIRST, place: 0, hint: None, hints_followed: 0, in_doubt: false };
+    let mut declined = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let went = match course.next_address(directory, slot) {
+            Some(address) => match request.send(&address, left).await {
+                Attempt::Answered(answer) => return Ended { answer: Some(answer), in_doubt: course.in_doubt },
+                Attempt::Declined(answer) => {
+                    declined = Some(answer);
+                    Went::Declined
+                }
+                Attempt::Elsewhere { owner, version } => {
+                    directory.hint(version.unwrap_or(0));
+                    course.hint = owner.filter(|owner| *owner != address);
+                    Went::Elsewhere
+                }
+                Attempt::Unreachable => Went::Unreachable,
+                Attempt::Broken => Went::Broken,
+            },
+            None => Went::NoTable,
+        };
+        ROUTER_RETRIES.add(1, &[("why", went.word())]);
+        let Some(pause) = course.after(went, directory, slot) else { continue };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if pause >= left && went != Went::NoTable {
+            break;
+        }
+        // A change of the table ends the pause: it is what most pauses wait for.
+        if timeout(pause.min(left), directory.changed()).await.is_ok() {
+            course.place = 0;
+        }
+    }
+    Ended { answer: declined, in_doubt: course.in_doubt }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    NoTable,
+    Elsewhere,
+    Declined,
+    Unreachable,
+    Broken,
+}
+
+impl Went {
+    fn word(self) -> &'static str {
+        match self {
+            Self::NoTable => "no_table",
+            Self::Elsewhere => "elsewhere",
+            Self::Declined => "declined",
+            Self::Unreachable => "unreachable",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+struct Course {
+    pause: Duration,
+    /// Which of the row's nodes is asked next.
+    place: usize,
+    hint: Option<String>,
+    hints_followed: u32,
+    in_doubt: bool,
+}
+
+impl Course {
+    fn next_address(&mut self, directory: &Directory, slot: Slot) -> Option<String> {
+        if let Some(hint) = self.hint.take() {
+            return Some(hint);
+        }
+        let candidates = directory.candidates(slot);
+        let place = self.place.checked_rem(candidates.len())?;
+        candidates.into_iter().nth(place)
+    }
+
+    /// What follows a failed attempt: a pause, or none at all.
+    fn after(&mut self, went: Went, directory: &Directory, slot: Slot) -> Option<Duration> {
+        match went {
+            Went::NoTable => directory.refresh(),
+            Went::Declined => {}
+            Went::Elsewhere => {
+                self.place = 0;
+                if self.hint.is_some() && self.hints_followed < HINTS_AT_ONCE_MAX {
+                    self.hints_followed += 1;
+                    return None;
+                }
+            }
+            Went::Broken => {
+                self.in_doubt = true;
+                directory.refresh();
+            }
+            Went::Unreachable => {
+                directory.refresh();
+                self.place += 1;
+                let others = directory.candidates(slot).len();
+                if !self.place.is_multiple_of(others.max(1)) {
+                    return None;
+                }
+            }
+        }
+        let step = self.pause;
+        self.pause = (step * 2).min(PAUSE_MAX);
+        Some(step.mul_f64(rand::rng().random_range(0.5..1.0)))
+    }
+}

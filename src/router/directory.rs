@@ -1,0 +1,153 @@
+//! The followed table: slot → address of a node. Polled, and polled at once when a node hints at a newer version.
+//!
+//! **Invariants.** The version followed never falls. A table of another cluster is never taken. A router that lost the
+//! table's store keeps routing by the last table; nodes refuse what is not theirs, so an old table costs hops, not truth.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::ids::Slot;
+use crate::node::table::{Table, TableStore};
+use crate::shard::map::ShardMap;
+use crate::telemetry::{ROUTER_TABLE_ERRORS, ROUTER_TABLE_VERSION};
+
+/// How often the table is polled unless a hint asks for more.
+pub const POLL_EVERY: Duration = Duration::from_millis(250);
+/// Polls are at least this far apart, however many hints come in.
+const POLL_GAP: Duration = Duration::from_millis(20);
+/// Longest wait for one poll.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The table as followed now. Cheap to clone; the poll ends with the last clone or with its `stop`.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    table: watch::Receiver<Option<Arc<Table>>>,
+    hints: Arc<Hints>,
+}
+
+#[derive(Debug, Default)]
+struct Hints {
+    wanted: AtomicU64,
+    poll: Notify,
+}
+
+impl Directory {
+    /// Starts to follow a table on a task of its own, until `stop` or until the last clone is dropped.
+    #[must_use]
+    pub fn follow(store: Arc<dyn TableStore>, every: Duration, stop: CancellationToken) -> Self {
+        let (sender, table) = watch::channel(None);
+        let hints = Arc::<Hints>::default();
+        let poll = Poll { store, every, sender, hints: Arc::clone(&hints), failing: false };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = poll.run() => {}
+            }
+        });
+        Self { table, hints }
+    }
+
+    /// The latest table seen, if any was.
+    #[must_use]
+    pub fn table(&self) -> Option<Arc<Table>> {
+        self.table.borrow().clone()
+    }
+
+    /// HTTP addresses of the nodes of a slot's shard: the owner's first, then those of the row's other nodes. Empty
+    /// without a table.
+    #[must_use]
+    pub fn candidates(&self, slot: Slot) -> Vec<String> {
+        let Some(table) = self.table() else { return Vec::new() };
+        let Some(map) = ShardMap::new(table.identity.shards) else { return Vec::new() };
+        let row = table.rows.get(usize::from(map.shard_of(slot).0));
+        let nodes = row.into_iter().flatten();
+        nodes.filter_map(|node| table.addresses(node)).map(|addresses| addresses.http.clone()).collect()
+    }
+
+    /// A node said that there is a table of this version: polls at once if it is newer than the one followed.
+    pub fn hint(&self, version: u64) {
+        let followed = self.table.borrow().as_ref().map_or(0, |table| table.version);
+        if version > followed && self.hints.wanted.fetch_max(version, Ordering::AcqRel) < version {
+            self.hints.poll.notify_one();
+        }
+    }
+
+    /// Polls at once: the table followed did not lead to a node that answers.
+    pub fn refresh(&self) {
+        self.hints.poll.notify_one();
+    }
+
+    /// Waits for the next change of the table, for ever if it is followed no more. Cancel safe; a change that came
+    /// before the call is not seen, so bound the wait.
+    pub async fn changed(&self) {
+        let mut table = self.table.clone();
+        table.mark_unchanged();
+        if table.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Poll {
+    store: Arc<dyn TableStore>,
+    every: Duration,
+    sender: watch::Sender<Option<Arc<Table>>>,
+    hints: Arc<Hints>,
+    failing: bool,
+}
+
+impl Poll {
+    async fn run(mut self) {
+        loop {
+            let began = Instant::now();
+            match timeout(POLL_TIMEOUT, self.store.load()).await {
+                Ok(Ok(Some(table))) => self.take(table),
+                Ok(Ok(None)) => self.failing = false,
+                Ok(Err(error)) => self.failed(&error.to_string()),
+                Err(_elapsed) => self.failed("no answer in time"),
+            }
+            tokio::select! {
+                () = sleep_until(began + self.every) => {}
+                () = self.hints.poll.notified() => sleep_until(began + POLL_GAP).await,
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    fn take(&mut self, table: Table) {
+        self.failing = false;
+        let followed = self.sender.borrow().clone();
+        if let Some(followed) = &followed {
+            if followed.identity != table.identity {
+                error!(
+                    ours = ?followed.identity,
+                    theirs = ?table.identity,
+                    "the table now belongs to another cluster, keeping ours"
+                );
+                return;
+            }
+            if table.version <= followed.version {
+                return;
+            }
+        }
+        info!(version = table.version, "following a table");
+        #[expect(clippy::cast_precision_loss, reason = "a version beyond 2^53 takes longer than any cluster lives")]
+        ROUTER_TABLE_VERSION.set(table.version as f64, &[]);
+        self.sender.send_replace(Some(Arc::new(table)));
+    }
+
+    fn failed(&mut self, why: &str) {
+        ROUTER_TABLE_ERRORS.add(1, &[]);
+        // Once per outage: at four polls a second the log would hold nothing else.
+        if !self.failing {
+            warn!(why, "the table cannot be read, routing by the last one");
+        }
+        self.failing = true;
+    }
+}

@@ -1,0 +1,400 @@
+//! The router: takes every client connection, finds the shard of each request and forwards it to the node that owns it,
+//! within one budget of time; splices WebSockets. Stateless: it keeps no conversation, user or session.
+//!
+//! **Invariants.** A request is answered, whatever becomes of nodes: at the end of the budget with a problem. The router
+//! vouches for nobody: nodes verify tokens, and no header of ours passes from a client. Every wait, body, connection and
+//! socket has a bound.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::auth;
+use crate::auth::Verifier;
+use crate::ids::{IdempotencyKey, Slot};
+use crate::node::hop;
+use crate::problem::{Code, Problem};
+use crate::router::cors::Origins;
+use crate::router::directory::Directory;
+use crate::router::forward::{AnswerBody, Forwarder, Outgoing};
+use crate::router::hold::{Hold, Unread};
+use crate::router::paced::{HeadAwaited, Paced};
+use crate::router::route::{Endpoint, Target};
+use crate::router::websocket::Sockets;
+use crate::telemetry::{ROUTER_CONNECTIONS, ROUTER_REQUEST_SECONDS, ROUTER_REQUESTS};
+
+mod attempts;
+pub mod cors;
+pub mod directory;
+mod forward;
+mod headers;
+mod hold;
+mod paced;
+pub mod route;
+mod websocket;
+
+#[cfg(test)]
+mod tests;
+
+/// Largest head of a request; a larger one is answered 431.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Pause after a failed accept: it mostly means that the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Settings of a router.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Client connections that are no WebSockets; more wait in the listen queue of the system.
+    pub connections_max: usize,
+    /// WebSockets; more are refused with 503 `unavailable`.
+    pub sockets_max: usize,
+    /// Time for one request from its last byte to its answer, all attempts included.
+    pub budget: Duration,
+    /// Memory for requests that wait for a node's answer; a request over it is refused with 503 `unavailable`.
+    pub hold_bytes_max: usize,
+    /// A request's head must arrive within this from its first byte, else the connection is closed.
+    pub head_timeout: Duration,
+    /// A body must arrive within this, else 400 (one over the limit may take three times as long).
+    pub body_timeout: Duration,
+    /// A connection without a request is closed after this.
+    pub idle_timeout: Duration,
+    /// At the end, requests begun have so long to finish.
+    pub finish_timeout: Duration,
+    /// At the end, WebSockets are told to reconnect spread over this window.
+    pub drain_window: Duration,
+    /// Pages that may use the API.
+    pub origins: Origins,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            sockets_max: 20_000,
+            budget: Duration::from_secs(5),
+            hold_bytes_max: 64 * 1024 * 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            finish_timeout: Duration::from_secs(10),
+            drain_window: Duration::from_secs(5),
+            origins: Origins::None,
+        }
+    }
+}
+
+/// A router. Cheap to clone.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    directory: Directory,
+    verifier: Option<Verifier>,
+    forwarder: Forwarder,
+    hold: Hold,
+    sockets: Sockets,
+    draining: AtomicBool,
+}
+
+impl Router {
+    /// A router by this table. With a verifier, requests with a good token may fill the whole hold memory, others a
+    /// quarter of it; without one, all count as others.
+    #[must_use]
+    pub fn new(config: Config, directory: Directory, verifier: Option<Verifier>) -> Self {
+        let forwarder = Forwarder::new(directory.clone());
+        let hold = Hold::new(config.hold_bytes_max, config.body_timeout);
+        let sockets = Sockets::new(directory.clone(), config.sockets_max, config.drain_window);
+        Self(Arc::new(Inner {
+            config,
+            directory,
+            verifier,
+            forwarder,
+            hold,
+            sockets,
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// Why no traffic should come here now.
+    ///
+    /// # Errors
+    /// One word: it drains, or it never saw a table.
+    pub fn readiness(&self) -> Result<(), &'static str> {
+        if self.0.draining.load(Ordering::Acquire) {
+            return Err("draining");
+        }
+        self.0.directory.table().map(|_table| ()).ok_or("no table yet")
+    }
+
+    /// Serves clients until `drain`; then takes no more connections, finishes the requests begun, half-closes the
+    /// WebSockets spread over the window, and returns: at the latest after the longer of `finish_timeout` and
+    /// `drain_window` plus 5 s. Dropping the future leaves connections to themselves.
+    ///
+    /// Call it once per router: a drained router stays drained.
+    pub async fn serve(&self, listener: TcpListener, drain: CancellationToken) {
+        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+        let permits = Arc::new(Semaphore::new(self.0.config.connections_max.min(Semaphore::MAX_PERMITS)));
+        loop {
+            let next = async {
+                // The permit first: a connection that cannot be served is not accepted.
+                let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+                Some((listener.accept().await, permit))
+            };
+            let accepted = tokio::select! {
+                () = drain.cancelled() => break,
+                accepted = next => accepted,
+            };
+            match accepted {
+                Some((Ok((stream, _peer)), permit)) => {
+                    let connection = Connection { drain: drain.clone(), cut: cut.clone(), permit };
+                    tasks.spawn(connection.serve(Arc::clone(&self.0), stream));
+                }
+                Some((Err(error), _permit)) => {
+                    warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+                None => break,
+            }
+        }
+        drop(listener);
+        self.0.draining.store(true, Ordering::Release);
+        info!(connections = tasks.len(), "the router drains");
+        tasks.close();
+        let finish = async {
+            if timeout(self.0.config.finish_timeout, tasks.wait()).await.is_err() {
+                cut.cancel();
+                tasks.wait().await;
+            }
+        };
+        tokio::join!(finish, self.0.sockets.drain());
+        info!("the router has drained");
+    }
+}
+
+struct Connection {
+    drain: CancellationToken,
+    cut: CancellationToken,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(self, router: Arc<Inner>, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "no nodelay towards a client");
+        }
+        let gauge = ROUTER_CONNECTIONS.bind(&[]);
+        gauge.increment(1.0);
+        let awaited = HeadAwaited::default();
+        let io = TokioIo::new(Paced::new(stream, router.config.head_timeout, awaited.clone()));
+        let idle_timeout = router.config.idle_timeout;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (router, awaited) = (Arc::clone(&router), awaited.clone());
+            async move {
+                awaited.arrived();
+                let response = router.handle(request).await;
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    awaited.again();
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle_timeout)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .half_close(true)
+            .serve_connection(io, service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut draining = false;
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = self.drain.cancelled(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.cut.cancelled() => break Ok(()),
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%error, "a client connection ended early");
+        }
+        gauge.decrement(1.0);
+        drop(self.permit);
+    }
+}
+
+impl Inner {
+    async fn handle(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let started = Instant::now();
+        let request_id = headers::request_id(request.headers());
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let endpoint = route::find(request.uri().path()).map(|route| route.endpoint);
+        let answered = self.answer(request, &request_id).await;
+        let mut response = answered.unwrap_or_else(|refusal| refusal.response(&request_id));
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(headers::REQUEST_ID, id);
+        }
+        cors::apply(&self.config.origins, origin.as_ref(), response.headers_mut());
+        let label = endpoint.map_or("none", Endpoint::label);
+        ROUTER_REQUESTS.add(1, &[("route", label), ("status", response.status().as_str())]);
+        ROUTER_REQUEST_SECONDS.record(started.elapsed().as_secs_f64(), &[("route", label)]);
+        response
+    }
+
+    /// The order of checks of the client contract: path, method, token; all further ones are the node's.
+    async fn answer(&self, mut request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, Refusal> {
+        let placed = match self.place(request.method(), request.uri().path(), request.headers()) {
+            Ok(placed) => placed,
+            Err(refusal) => {
+                self.hold.throw_away(request.into_body()).await?;
+                return Err(refusal);
+            }
+        };
+        let (endpoint, slot) = match placed {
+            Placed::Preflight(response) => return Ok(response),
+            Placed::At(endpoint, slot) => (endpoint, slot),
+        };
+        let upgrade = endpoint == Endpoint::Socket && headers::asks_websocket(request.headers());
+        let client = upgrade.then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let held = self.hold.read(body, self.is_verified(&parts)).await?;
+        let mut outgoing = self.outgoing(parts, slot, request_id);
+        outgoing.body = held.bytes.clone();
+        if let Some(sent) = held.too_large {
+            outgoing.headers.insert(HeaderName::from_static(hop::BODY_TOO_LARGE), HeaderValue::from(sent));
+        }
+        let answered = match client {
+            Some(client) => self.sockets.open(&outgoing, client).await,
+            None => self.forwarder.forward(&outgoing).await,
+        };
+        drop(held);
+        answered.map_err(Refusal::from)
+    }
+
+    fn place(&self, method: &Method, path: &str, sent: &http::HeaderMap) -> Result<Placed, Refusal> {
+        let Some(route) = route::find(path) else {
+            return Err(Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md").into());
+        };
+        if let Some(response) = cors::preflight(&self.config.origins, method, sent, route.endpoint.allow()) {
+            return Ok(Placed::Preflight(response.map(|()| AnswerBody::Left(http_body_util::Full::default()))));
+        }
+        if !route.endpoint.allows(method) {
+            let problem = Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path");
+            return Err(Refusal { allow: Some(route.endpoint.allow()), ..Refusal::from(problem) });
+        }
+        let slot = match route.target {
+            Target::Slot(slot) => slot,
+            Target::Subject => subject_slot(route.endpoint, sent)
+                .ok_or_else(|| Problem::new(Code::Unauthorized, "send a token as Authorization: Bearer <token>"))?,
+        };
+        Ok(Placed::At(route.endpoint, slot))
+    }
+
+    fn is_verified(&self, parts: &Parts) -> bool {
+        let token = headers::bearer(&parts.headers).or_else(|| headers::offered_bearer(&parts.headers));
+        self.verifier.as_ref().zip(token).is_some_and(|(verifier, token)| verifier.verify(token).is_ok())
+    }
+
+    fn outgoing(&self, parts: Parts, slot: Slot, request_id: &str) -> Outgoing {
+        let Parts { method, uri, headers: mut sent, .. } = parts;
+        headers::strip_request(&mut sent);
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            sent.insert(headers::REQUEST_ID, id);
+        }
+        if method == Method::POST && !sent.contains_key(headers::IDEMPOTENCY_KEY) {
+            if let Ok(key) = HeaderValue::from_str(&IdempotencyKey::stamp().key) {
+                sent.insert(HeaderName::from_static(hop::STAMPED_KEY), key);
+            }
+        }
+        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let deadline = Instant::now() + self.config.budget;
+        Outgoing { method, path, headers: sent, body: bytes::Bytes::new(), slot, deadline }
+    }
+}
+
+/// Where a request goes, if anywhere.
+enum Placed {
+    Preflight(Response<AnswerBody>),
+    At(Endpoint, Slot),
+}
+
+/// The slot of the token's `sub`. A WebSocket whose token is in the subprotocols goes to some node even with a bad one:
+/// the node upgrades and closes with 4401, because a browser cannot see a 401.
+fn subject_slot(endpoint: Endpoint, sent: &http::HeaderMap) -> Option<Slot> {
+    if sent.contains_key(header::AUTHORIZATION) || endpoint != Endpoint::Socket {
+        return Some(auth::claimed_subject(headers::bearer(sent)?)?.slot());
+    }
+    let token = headers::offered_bearer(sent)?;
+    Some(auth::claimed_subject(token).map_or_else(|| Slot::of(token.as_bytes()), |user| user.slot()))
+}
+
+/// The router's own refusal.
+#[derive(Debug)]
+struct Refusal {
+    problem: Problem,
+    allow: Option<&'static str>,
+    /// Bytes of the request may be unread: the connection cannot go on.
+    close: bool,
+}
+
+impl Refusal {
+    fn response(&self, request_id: &str) -> Response<AnswerBody> {
+        let mut response = self.problem.response(request_id).map(Either::Left);
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.close {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, allow: None, close: false }
+    }
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        let (problem, close) = match unread {
+            Unread::Full => {
+                (Problem::unavailable("this router holds as many requests as it may; nothing was written"), false)
+            }
+            Unread::Late => (Problem::new(Code::Invalid, "the body was not received in time"), true),
+            Unread::Broken => (Problem::new(Code::Invalid, "the body broke off or is malformed"), true),
+        };
+        Self { problem, allow: None, close }
+    }
+}
+
+/// Binds the port of a router, with one clear line when that fails.
+///
+/// # Errors
+/// The address is in use or may not be bound.
+pub async fn bind(address: &str) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}

@@ -1,0 +1,260 @@
+//! Path → what to hash. Pure: no table, no node, no token; the node checks names and ids again, in the order of the
+//! client contract, so a bad name only has to reach *some* node here.
+//!
+//! **Invariant.** Two requests that a node takes to name the same conversation hash to the same slot, whether or not the
+//! client percent-encoded the name.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+use crate::ids::{MessageId, Slot};
+
+/// One path of the client contract. Its label is the path's template, so labels are few whatever clients send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the last word of its path; see `Endpoint::label`")]
+pub enum Endpoint {
+    Conversations,
+    Conversation,
+    Participants,
+    Participant,
+    Messages,
+    Events,
+    Watermarks,
+    Message,
+    Receipts,
+    Reaction,
+    Read,
+    Socket,
+}
+
+impl Endpoint {
+    /// The path's template, as the label of metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The value of `Allow`: every method of this path, HEAD wherever GET.
+    #[must_use]
+    pub fn allow(self) -> &'static str {
+        self.parts().1
+    }
+
+    /// True when the path has this method.
+    #[must_use]
+    pub fn allows(self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    fn parts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Conversations => ("/conversations", "GET, HEAD, POST"),
+            Self::Conversation => ("/conversations/{name}", "GET, HEAD"),
+            Self::Participants => ("/conversations/{name}/participants", "GET, HEAD, POST"),
+            Self::Participant => ("/conversations/{name}/participants/{user}", "DELETE"),
+            Self::Messages => ("/conversations/{name}/messages", "GET, HEAD, POST"),
+            Self::Events => ("/conversations/{name}/events", "GET, HEAD"),
+            Self::Watermarks => ("/conversations/{name}/watermarks", "GET, HEAD"),
+            Self::Message => ("/messages/{id}", "GET, HEAD"),
+            Self::Receipts => ("/messages/{id}/receipts", "GET, HEAD"),
+            Self::Reaction => ("/messages/{id}/reaction", "PUT, DELETE"),
+            Self::Read => ("/messages/{id}/read", "POST"),
+            Self::Socket => ("/ws", "GET"),
+        }
+    }
+}
+
+/// What decides the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// This slot: of the conversation in the path, or carried by the message id in it.
+    Slot(Slot),
+    /// The slot of the token's `sub`.
+    Subject,
+}
+
+/// Where a path leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Which path it is.
+    pub endpoint: Endpoint,
+    /// What decides the node.
+    pub target: Target,
+}
+
+/// Most segments of any path, plus one to tell that there are too many.
+const SEGMENTS_MAX: usize = 5;
+
+/// The route of a path (without query), or `None` when there is nothing at it. Served under `/v1` and without the prefix.
+#[must_use]
+pub fn find(path: &str) -> Option<Route> {
+    let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let segments: Vec<&str> = path.strip_prefix('/')?.split('/').take(SEGMENTS_MAX).collect();
+    let (endpoint, target) = match segments.as_slice() {
+        ["ws"] | ["ws", ""] => (Endpoint::Socket, Target::Subject),
+        ["conversations"] => (Endpoint::Conversations, Target::Subject),
+        [_, "", ..] => return None,
+        ["conversations", name] => (Endpoint::Conversation, of_name(name)),
+        ["conversations", name, "participants"] => (Endpoint::Participants, of_name(name)),
+        ["conversations", name, "participants", user] if !user.is_empty() => (Endpoint::Participant, of_name(name)),
+        ["conversations", name, "messages"] => (Endpoint::Messages, of_name(name)),
+        ["conversations", name, "events"] => (Endpoint::Events, of_name(name)),
+        ["conversations", name, "watermarks"] => (Endpoint::Watermarks, of_name(name)),
+        ["messages", id] => (Endpoint::Message, of_message(id)),
+        ["messages", id, "receipts"] => (Endpoint::Receipts, of_message(id)),
+        ["messages", id, "reaction"] => (Endpoint::Reaction, of_message(id)),
+        ["messages", id, "read"] => (Endpoint::Read, of_message(id)),
+        _ => return None,
+    };
+    Some(Route { endpoint, target })
+}
+
+fn of_name(segment: &str) -> Target {
+    Target::Slot(Slot::of(&decoded(segment)))
+}
+
+fn of_message(segment: &str) -> Target {
+    let bytes = decoded(segment);
+    let id = std::str::from_utf8(&bytes).ok().and_then(MessageId::parse);
+    Target::Slot(id.map_or_else(|| Slot::of(&bytes), |id| id.slot()))
+}
+
+/// The bytes of a segment with `%XX` resolved; an escape that is none stays as it is.
+fn decoded(segment: &str) -> Cow<'_, [u8]> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment.as_bytes());
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        if let (Some((high, low)), Some(after)) = (escaped, rest.get(3..)) {
+            bytes.push(high << 4 | low);
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    Cow::Owned(bytes)
+}
+
+fn digit(hex: u8) -> Option<u8> {
+    char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PATHS: [(&str, Endpoint); 11] = [
+        ("/conversations", Endpoint::Conversations),
+        ("/conversations/general", Endpoint::Conversation),
+        ("/conversations/general/participants", Endpoint::Participants),
+        ("/conversations/general/participants/bob", Endpoint::Participant),
+        ("/conversations/general/messages", Endpoint::Messages),
+        ("/conversations/general/events", Endpoint::Events),
+        ("/conversations/general/watermarks", Endpoint::Watermarks),
+        ("/messages/x", Endpoint::Message),
+        ("/messages/x/receipts", Endpoint::Receipts),
+        ("/messages/x/reaction", Endpoint::Reaction),
+        ("/messages/x/read", Endpoint::Read),
+    ];
+
+    #[test]
+    fn every_path_is_found_with_and_without_the_prefix_but_not_with_a_trailing_slash() {
+        for (path, endpoint) in PATHS {
+            assert_eq!(find(path).map(|route| route.endpoint), Some(endpoint), "{path}");
+            assert_eq!(find(&format!("/v1{path}")), find(path), "{path}");
+            assert_eq!(find(&format!("{path}/")), None, "{path}");
+            assert_eq!(find(&format!("/v2{path}")), None, "{path}");
+            assert_eq!(find(&format!("/v1/v1{path}")), None, "{path}");
+        }
+        for path in ["/ws", "/ws/", "/v1/ws", "/v1/ws/"] {
+            assert_eq!(find(path), Some(Route { endpoint: Endpoint::Socket, target: Target::Subject }), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_not_found() {
+        for path in [
+            "",
+            "/",
+            "*",
+            "/v1",
+            "/v1/",
+            "//ws",
+            "/ws//",
+            "/ws/x",
+            "/conversations/",
+            "/conversations//messages",
+            "/conversations/a/participants/",
+            "/conversations/a/participants/b/c",
+            "/conversations/a/b/c/d/e/f",
+            "/messages",
+            "/messages/",
+            "/messages//read",
+            "/metrics",
+            "/livez",
+            "/readyz",
+            "/cluster",
+            "/v1conversations",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn head_is_allowed_wherever_get_is_except_for_the_socket() {
+        for (path, endpoint) in PATHS {
+            assert_eq!(endpoint.allows(&Method::HEAD), endpoint.allows(&Method::GET), "{path}");
+            assert!(!endpoint.allows(&Method::OPTIONS) && !endpoint.allows(&Method::PATCH), "{path}");
+        }
+        assert!(Endpoint::Socket.allows(&Method::GET) && !Endpoint::Socket.allows(&Method::POST));
+        assert!(!Endpoint::Messages.allows(&Method::from_bytes(b"GE").unwrap()));
+    }
+
+    #[test]
+    fn a_message_id_leads_to_the_slot_that_it_carries_and_anything_else_somewhere() {
+        let id = MessageId::new(1, Slot(0xabcd), 7);
+        assert_eq!(find(&format!("/v1/messages/{id}/read")).map(|r| r.target), Some(Target::Slot(Slot(0xabcd))));
+        let upper = id.to_string().to_uppercase();
+        assert_eq!(find(&format!("/v1/messages/{upper}")).map(|r| r.target), Some(Target::Slot(Slot(0xabcd))));
+        assert!(matches!(find("/v1/messages/none").map(|r| r.target), Some(Target::Slot(_))));
+    }
+
+    #[test]
+    fn an_invalid_name_still_has_a_slot_so_that_the_node_can_refuse_in_the_right_order() {
+        for name in ["..", "a%20b", "%", "%zz", "%2", "%2f", "%ff"] {
+            let found = find(&format!("/conversations/{name}/messages")).expect(name);
+            assert!(matches!(found.target, Target::Slot(_)), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn percent_encoding_never_changes_where_a_name_leads(name in "[A-Za-z0-9._@:-]{1,128}", mask in any::<u128>()) {
+            let mut encoded = String::new();
+            for (at, byte) in name.bytes().enumerate() {
+                match mask >> (at % 64) & 3 {
+                    0 => encoded.push_str(&format!("%{byte:02X}")),
+                    1 => encoded.push_str(&format!("%{byte:02x}")),
+                    _ => encoded.push(char::from(byte)),
+                }
+            }
+            let found = find(&format!("/conversations/{encoded}")).unwrap();
+            prop_assert_eq!(found.target, Target::Slot(Slot::of(name.as_bytes())));
+        }
+
+        #[test]
+        fn no_path_at_all_upsets_it(path in "[/a-z%.0-9]{0,40}") {
+            let _ = find(&path);
+        }
+    }
+}
