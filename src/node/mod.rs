@@ -2,8 +2,14 @@
 
 pub mod hop;
 
+pub mod link;
+
 pub mod session;
 
 pub mod owners;
+
+pub mod outbox;
+
+pub mod directory;
 
 pub mod table;
