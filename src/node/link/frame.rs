@@ -165,3 +165,132 @@ pub fn cut_events(parts: &mut [Result<Vec<Subscribed>, ShardError>]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::ids::{MessageId, Seq, Slot};
+    use crate::protocol::{Conversation, Message, MessageCore, Participant, Role};
+
+    /// A request of version 1, as it was sent first. Never change it: older nodes send it.
+    const REQUEST_V1: &str = "81a75265717565737484a2696407ab646561646c696e655f6d73cd1388ad7461626c655f76657273696f6e03\
+                              a4626f647981b0556e737562736372696265496e64657882a57368617264\
+                              0ca475736572a3626f62";
+
+    fn name(text: &str) -> ConversationName {
+        ConversationName::parse(text).expect("a name")
+    }
+
+    fn user(text: &str) -> UserId {
+        UserId::parse(text).expect("a name")
+    }
+
+    fn message() -> Message {
+        let id = MessageId::new(1, Slot(77), 5);
+        let core = MessageCore {
+            id,
+            conversation: name("general"),
+            seq: Seq(9),
+            source: user("alice"),
+            text: "hi ✓".to_owned(),
+            reply_to: Some(id),
+            created: 1_700_000_000_000,
+            edited: None,
+            deleted: false,
+        };
+        Message { core, reactions: BTreeMap::from([(128_077, 2)]), my_reaction: Some(128_077) }
+    }
+
+    fn item() -> ConversationItem {
+        let conversation = Conversation {
+            name: name("general"),
+            title: None,
+            admin: user("alice"),
+            created: 5,
+            last_seq: Seq(9),
+            participants_count: 1,
+            participants: Some(vec![Participant { name: user("alice"), role: Role::Admin }]),
+        };
+        ConversationItem { conversation, unread: Some(3), last_message: Some(message()) }
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<_> = hex.chars().collect();
+        digits.chunks(2).map(|two| u8::from_str_radix(&String::from_iter(two), 16).expect("hex")).collect()
+    }
+
+    #[test]
+    fn a_request_of_the_first_version_is_read_and_written_as_ever() {
+        let frame: Frame = decode(&bytes(REQUEST_V1)).expect("it is read");
+        let Frame::Request(request) = &frame else { panic!("{frame:?}") };
+        assert_eq!((request.id, request.deadline_ms, request.table_version), (7, 5_000, 3));
+        assert!(matches!(&request.body, Body::UnsubscribeIndex { shard: ShardId(12), user } if user.as_str() == "bob"));
+        assert_eq!(encode(&frame).expect("it is written"), bytes(REQUEST_V1));
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_missing_ones_have_defaults() {
+        let later = json!({"Request": {
+            "id": 1, "deadline_ms": 5, "priority": [1, {"a": null}],
+            "body": {"UnsubscribeIndex": {"shard": 3, "user": "bob", "why": "later"}},
+        }});
+        let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
+        assert!(matches!(frame, Frame::Request(Request { id: 1, table_version: 0, .. })));
+        let later = json!({"Answer": {"id": 2, "result": {"Err": {"Problem": {
+            "code": "lagging", "detail": "x", "retry_after": null, "hint": 7,
+        }}}, "epoch": 4}});
+        let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
+        assert!(matches!(frame, Frame::Answer(Answer { id: 2, result: Err(ShardError::Problem(_)), .. })));
+        assert!(decode::<Frame>(&[0xc1, 0, 1]).is_err());
+    }
+
+    #[test]
+    fn answers_come_out_as_they_went_in() {
+        let outcomes = [
+            Outcome::Found(Found::Message(message()), Freshness::Stale { ms: 7 }),
+            Outcome::Summaries(vec![Ok(vec![Some(item()), None]), Err(ShardError::NotOwner)]),
+            Outcome::Done(Done::Sent { message: message(), replayed: true }),
+        ];
+        for outcome in outcomes {
+            let before = format!("{outcome:?}");
+            let frame = Frame::<()>::Answer(Answer { id: 1, table_version: 2, result: Ok(outcome) });
+            let read: Frame = decode(&encode(&frame).expect("it is written")).expect("it is read");
+            let Frame::Answer(Answer { result: Ok(after), .. }) = read else { panic!("{read:?}") };
+            assert_eq!(format!("{after:?}"), before);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_frame_is_not_written() {
+        let text = "x".repeat(FRAME_BYTES_MAX);
+        assert!(matches!(encode(&text), Err(FrameError::TooLarge(_))));
+    }
+
+    #[test]
+    fn events_are_cut_from_the_end_so_that_an_answer_fits_and_stays_dense() {
+        let event = |seq| {
+            let text = Arc::from("x".repeat(16_384));
+            let kind =
+                EventKind::Message { id: MessageId::new(1, Slot(1), seq), source: user("a"), text, reply_to: None };
+            Arc::new(Event { conversation: name("c"), seq: Seq(seq), created: 1, key: None, kind })
+        };
+        let live = || Subscribed::Live { tail: Seq(400), joined: Seq(1), events: (1..=400).map(event).collect() };
+        let mut parts = vec![Ok(vec![live()]), Err(ShardError::NotOwner), Ok(vec![live()])];
+        cut_events(&mut parts);
+        let mut kept = Vec::new();
+        for part in parts.iter().flatten().flatten() {
+            let Subscribed::Live { events, .. } = part else { panic!("{part:?}") };
+            assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)));
+            kept.push(events.len());
+        }
+        assert_eq!(kept[0], 400);
+        assert!((1..400).contains(&kept[1]), "{kept:?}");
+        let frame = Frame::<()>::Answer(Answer { id: 1, table_version: 1, result: Ok(Outcome::Subscribed(parts)) });
+        assert!(encode(&frame).is_ok());
+    }
+}
