@@ -86,4 +86,9 @@ metrics_table! {
     Gauge LOG_WAL_PAGES "rookery_log_wal_pages" "Pages in the write-ahead file of the embedded log at its last checkpoint.";
     Counter HTTP_REQUESTS "rookery_http_requests_total" "Requests answered by role (node, router), route (the template of the path) and status.";
     Histogram HTTP_REQUEST_SECONDS "rookery_http_request_seconds" "Time from the head of a request to its answer by role and route, in seconds.";
+    Counter LINK_ENDS "rookery_link_ends_total" "Open links to owners that ended.";
+    Counter LINKS_REFUSED "rookery_link_refused_total" "Connections to the peer port that did not prove the cluster key.";
+    Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, not_owner, not_sent, lost).";
+    Counter OUTBOX_ROWS "rookery_outbox_rows_total" "Rows of outboxes delivered to the shards of their users.";
+    Counter OUTBOX_RETRIES "rookery_outbox_retries_total" "Deliveries of outbox rows that failed and are tried again.";
 }

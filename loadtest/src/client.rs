@@ -69,7 +69,9 @@ impl Connection {
 pub(crate) async fn socket(address: &str, token: &str) -> Result<Socket, String> {
     let mut request =
         format!("ws://{address}/v1/ws").into_client_request().map_err(|error| format!("{address}: {error}"))?;
-    let bearer = format!("Bearer {token}").parse::<http::HeaderValue>().map_err(|error| format!("a token is no header value: {error}"))?;
+    let bearer = format!("Bearer {token}")
+        .parse::<http::HeaderValue>()
+        .map_err(|error| format!("a token is no header value: {error}"))?;
     request.headers_mut().insert("authorization", bearer);
     let (mut socket, _) =
         tokio_tungstenite::connect_async(request).await.map_err(|error| format!("{address}: {error}"))?;

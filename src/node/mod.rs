@@ -6,6 +6,8 @@ pub mod http;
 
 pub mod render;
 
+pub mod link;
+
 pub mod session;
 
 pub mod owners;
@@ -13,5 +15,9 @@ pub mod owners;
 pub mod ring;
 
 pub mod assignment;
+
+pub mod outbox;
+
+pub mod directory;
 
 pub mod table;

@@ -1,0 +1,439 @@
+//! The requesting end of a link: opens it on demand, keeps requests in the order in which they were made, matches answers
+//! to requests, and hands pushes on.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use fastwebsockets::Role;
+use fastwebsockets::handshake::generate_key;
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::NodeId;
+use crate::node::link::frame::{Answer, Body, Frame, PEER_VERSION, Request as Asked, decode, encode};
+use crate::node::link::proof::{End, Nonce, PROOF_BYTES, Terms};
+use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Writer, open, ticks};
+use crate::node::link::{
+    CLUSTER_HEADER, Config, Credentials, Failure, LinkError, NODE_HEADER, NONCE_HEADER, PATH, VERSION_HEADER,
+};
+use crate::node::table::Table;
+use crate::shard::command::Push;
+use crate::telemetry;
+
+/// A link that ended sooner than this after it was opened counts as a failed attempt.
+const STEADY_AFTER: Duration = Duration::from_secs(1);
+
+/// The requesting end of the link to one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Link {
+    shared: Arc<Shared>,
+}
+
+/// What a link is made of.
+pub struct Setup {
+    /// Who we are.
+    pub credentials: Credentials,
+    /// The node at the other end.
+    pub peer: NodeId,
+    /// Tells how it is reached.
+    pub table: watch::Receiver<Arc<Table>>,
+    /// Takes its pushes; while it is full nothing more is read from the link.
+    pub pushes: mpsc::Sender<Push>,
+    /// Called each time an open link has ended, after the last of its pushes and before it is opened again.
+    pub broken: Box<dyn Fn(&NodeId) + Send + Sync>,
+    /// Settings.
+    pub config: Config,
+    /// Ends the link.
+    pub stop: CancellationToken,
+}
+
+struct Shared {
+    setup: Setup,
+    next: AtomicU64,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("peer", &self.setup.peer).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    waiting: HashMap<u64, Waiting>,
+    stopped: bool,
+    connected: bool,
+}
+
+struct Queued {
+    id: u64,
+    deadline: Instant,
+    frame: Vec<u8>,
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Result<Answer, Failure>>,
+    sent: bool,
+}
+
+impl Link {
+    /// A link that is opened when it is first needed. Its task ends when `setup.stop` fires.
+    #[must_use]
+    pub fn spawn(setup: Setup) -> Self {
+        let shared = Arc::new(Shared {
+            setup,
+            next: AtomicU64::new(1),
+            state: Mutex::new(State::default()),
+            wake: Notify::new(),
+        });
+        tokio::spawn(run(Arc::clone(&shared)));
+        Self { shared }
+    }
+
+    /// Asks the node. The request is queued, behind all earlier ones, before this returns; the future waits for the answer,
+    /// at most until `deadline`. Dropping the future does not take the request back.
+    pub fn call(
+        &self,
+        body: &Body,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Answer, Failure>> + Send + 'static {
+        let queued = self.enqueue(body, deadline);
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let (id, answer) = queued?;
+            let mut abandon = Abandon { shared, id, done: false };
+            match timeout_at(deadline.into(), answer).await {
+                Ok(answered) => {
+                    abandon.done = true;
+                    answered.unwrap_or(Err(Failure::Lost))
+                }
+                Err(_elapsed) => Err(abandon.give_up()),
+            }
+        }
+    }
+
+    /// Tells the node something whose answer nobody needs, behind all earlier requests. Does nothing when the link is
+    /// neither open nor about to be: then the node knows nothing of us that could end.
+    pub fn tell(&self, body: &Body, deadline: Instant) {
+        let state = self.shared.state();
+        let needed = state.connected || !state.queue.is_empty();
+        drop(state);
+        if needed {
+            // The answer is dropped unread: its waiting entry goes with the receiver.
+            if let Ok((id, _)) = self.enqueue(body, deadline) {
+                self.shared.state().waiting.remove(&id);
+            }
+        }
+    }
+
+    fn enqueue(
+        &self,
+        body: &Body,
+        deadline: Instant,
+    ) -> Result<(u64, oneshot::Receiver<Result<Answer, Failure>>), Failure> {
+        let shared = &self.shared;
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let id = shared.next.fetch_add(1, Ordering::Relaxed);
+        let table_version = shared.setup.table.borrow().version;
+        let frame = encode(&Frame::Request(Asked { id, deadline_ms, table_version, body }))
+            .map_err(|_error| Failure::TooLarge)?;
+        let (sender, receiver) = oneshot::channel();
+        let mut state = shared.state();
+        if state.stopped {
+            return Err(Failure::NotSent("this node ends"));
+        }
+        if state.is_full(frame.len(), &shared.setup.config) {
+            state.purge(now);
+            if state.is_full(frame.len(), &shared.setup.config) {
+                return Err(Failure::Full);
+            }
+        }
+        state.queued_bytes += frame.len();
+        state.queue.push_back(Queued { id, deadline, frame });
+        state.waiting.insert(id, Waiting { answer: sender, sent: false });
+        drop(state);
+        shared.wake.notify_one();
+        Ok((id, receiver))
+    }
+}
+
+impl State {
+    fn is_full(&self, more: usize, config: &Config) -> bool {
+        self.waiting.len().max(self.queue.len()) >= config.in_flight_max
+            || self.queued_bytes.saturating_add(more) > config.queued_bytes_max
+    }
+
+    /// Drops what waited past its deadline: those who asked have given up.
+    fn purge(&mut self, now: Instant) {
+        self.queue.retain(|queued| {
+            let keep = queued.deadline > now;
+            if !keep {
+                self.queued_bytes -= queued.frame.len();
+            }
+            keep
+        });
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request is queued. Cancel-safe.
+    async fn until_queued(&self) {
+        while !self.has_queued() {
+            self.wake.notified().await;
+        }
+    }
+
+    fn has_queued(&self) -> bool {
+        let mut state = self.state();
+        state.purge(Instant::now());
+        !state.queue.is_empty()
+    }
+
+    /// Moves requests from the queue to the writer, up to one write, and remembers that they are out.
+    fn take(&self, writer: &mut Writer) {
+        let now = Instant::now();
+        let mut state = self.state();
+        while writer.gathered() < COALESCE_BYTES {
+            let Some(queued) = state.queue.pop_front() else { break };
+            state.queued_bytes -= queued.frame.len();
+            if queued.deadline <= now {
+                continue;
+            }
+            if let Some(waiting) = state.waiting.get_mut(&queued.id) {
+                waiting.sent = true;
+            }
+            writer.add(queued.frame);
+        }
+    }
+
+    fn answered(&self, answer: Answer) {
+        if let Some(waiting) = self.state().waiting.remove(&answer.id) {
+            // Fails when the asker has given up.
+            waiting.answer.send(Ok(answer)).ok();
+        }
+    }
+
+    /// The socket is gone: what was handed to it is lost, what was not waits for the next.
+    fn disconnected(&self) {
+        let mut state = self.state();
+        state.connected = false;
+        let lost: Vec<_> = state.waiting.extract_if(|_, waiting| waiting.sent).collect();
+        drop(state);
+        for (_, waiting) in lost {
+            waiting.answer.send(Err(Failure::Lost)).ok();
+        }
+    }
+
+    fn stopped(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        state.queue.clear();
+        state.queued_bytes = 0;
+        drop(state);
+        for waiting in waiting.into_values() {
+            let failure = if waiting.sent { Failure::Lost } else { Failure::NotSent("this node ends") };
+            waiting.answer.send(Err(failure)).ok();
+        }
+    }
+}
+
+/// Forgets a request that nobody waits for any more.
+struct Abandon {
+    shared: Arc<Shared>,
+    id: u64,
+    done: bool,
+}
+
+impl Abandon {
+    /// Time is up. A request still in the queue will not be taken from it, since its deadline has passed.
+    fn give_up(&mut self) -> Failure {
+        self.done = true;
+        match self.shared.state().waiting.remove(&self.id) {
+            Some(waiting) if !waiting.sent => Failure::NotSent("the owner could not be reached in time"),
+            _ => Failure::Lost,
+        }
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if !self.done {
+            self.shared.state().waiting.remove(&self.id);
+        }
+    }
+}
+
+/// Opens the link whenever something waits for it, until it is stopped.
+async fn run(shared: Arc<Shared>) {
+    let setup = &shared.setup;
+    let mut failures = 0_u32;
+    loop {
+        tokio::select! {
+            () = setup.stop.cancelled() => break,
+            () = shared.until_queued() => {}
+        }
+        let opened = Instant::now();
+        let ended = tokio::select! {
+            () = setup.stop.cancelled() => break,
+            ended = dial(setup) => ended,
+        };
+        let error = match ended {
+            Ok((reader, writer, pulse)) => {
+                tracing::info!(peer = %setup.peer, "link opened");
+                shared.state().connected = true;
+                let error = carry(&shared, reader, writer, &pulse).await;
+                shared.disconnected();
+                (setup.broken)(&setup.peer);
+                telemetry::LINK_ENDS.add(1, &[]);
+                error
+            }
+            Err(error) => error,
+        };
+        failures = if opened.elapsed() > STEADY_AFTER { 1 } else { failures.saturating_add(1) };
+        if setup.stop.is_cancelled() {
+            break;
+        }
+        if failures == 1 {
+            tracing::warn!(peer = %setup.peer, %error, "link is down");
+        } else {
+            tracing::debug!(peer = %setup.peer, %error, failures, "link is down");
+        }
+        tokio::select! {
+            () = setup.stop.cancelled() => break,
+            () = sleep(backoff(&setup.config, failures)) => {}
+        }
+    }
+    shared.stopped();
+}
+
+/// Between half and all of a delay that doubles up to its cap, so that nodes do not dial in step.
+fn backoff(config: &Config, failures: u32) -> Duration {
+    let doubled = config.backoff_min.saturating_mul(1_u32 << failures.saturating_sub(1).min(16));
+    doubled.min(config.backoff_max).mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// Carries requests, answers and pushes until the socket ends.
+async fn carry(shared: &Shared, mut reader: Reader, mut writer: Writer, pulse: &Pulse) -> LinkError {
+    let setup = &shared.setup;
+    let reading = async {
+        loop {
+            if let Err(error) = take_frame(shared, &mut reader, pulse).await {
+                return error;
+            }
+        }
+    };
+    let writing = async {
+        let mut ticks = ticks(setup.config.heartbeat);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => writer.beat(),
+                () = shared.until_queued() => shared.take(&mut writer),
+            }
+            if let Err(error) = writer.flush().await {
+                return error;
+            }
+        }
+    };
+    // Whichever ends first ends the link, so that no read or write is ever taken up again after it was dropped.
+    tokio::select! {
+        error = reading => error,
+        error = writing => error,
+        error = pulse.watch(&setup.config) => error,
+        () = setup.stop.cancelled() => LinkError::Stopped,
+    }
+}
+
+async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Result<(), LinkError> {
+    let bytes = reader.read().await?;
+    match decode::<Frame>(&bytes).map_err(|error| LinkError::Protocol(error.to_string()))? {
+        Frame::Answer(answer) => shared.answered(answer),
+        Frame::Pushes(pushes) => {
+            for push in pushes {
+                let sent = pulse.while_busy(shared.setup.pushes.send(push)).await;
+                sent.map_err(|_closed| LinkError::Stopped)?;
+            }
+        }
+        Frame::Request(_) => return Err(LinkError::Protocol("a request came from the owner's end".to_owned())),
+    }
+    Ok(())
+}
+
+/// Connects, upgrades, and proves both ends.
+async fn dial(setup: &Setup) -> Result<(Reader, Writer, Arc<Pulse>), LinkError> {
+    let address =
+        setup.table.borrow().addresses(&setup.peer).map(|node| node.peer.clone()).ok_or(LinkError::NoAddress)?;
+    let stream = timeout(setup.config.connect_timeout, TcpStream::connect(&address))
+        .await
+        .map_err(|_elapsed| LinkError::Timeout("connecting"))??;
+    stream.set_nodelay(true)?;
+    timeout(setup.config.handshake_timeout, handshake(setup, stream))
+        .await
+        .map_err(|_elapsed| LinkError::Timeout("the handshake"))?
+}
+
+async fn handshake(setup: &Setup, stream: TcpStream) -> Result<(Reader, Writer, Arc<Pulse>), LinkError> {
+    let requester_nonce: Nonce = rand::random();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(PATH)
+        .header(header::HOST, setup.peer.0.as_ref())
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key())
+        .header(NODE_HEADER, setup.credentials.node.0.as_ref())
+        .header(CLUSTER_HEADER, setup.credentials.cluster.to_string())
+        .header(VERSION_HEADER, PEER_VERSION)
+        .header(NONCE_HEADER, STANDARD.encode(requester_nonce))
+        .body(Empty::<Bytes>::new())?;
+    let upgrading = async {
+        let mut response = sender.send_request(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(LinkError::Refused(response.status().as_u16()));
+        }
+        Ok(hyper::upgrade::on(&mut response).await?)
+    };
+    let (upgraded, ()) =
+        tokio::try_join!(upgrading, async { connection.with_upgrades().await.map_err(LinkError::Http) })?;
+    let (mut reader, mut writer, pulse) = open(upgraded, Role::Client, &setup.config)?;
+    let challenge = reader.read().await?;
+    let terms = Terms {
+        version: PEER_VERSION,
+        cluster: setup.credentials.cluster,
+        requester: setup.credentials.node.clone(),
+        owner: setup.peer.clone(),
+        requester_nonce,
+        owner_nonce: <[u8; PROOF_BYTES]>::try_from(&*challenge).map_err(|_length| LinkError::NotProven)?,
+    };
+    let key = &setup.credentials.key;
+    writer.add(terms.prove(key, End::Requester).ok_or(LinkError::NotProven)?.to_vec());
+    writer.flush().await?;
+    let proof = reader.read().await?;
+    if !terms.holds(key, End::Owner, &proof) {
+        return Err(LinkError::NotProven);
+    }
+    reader.proven();
+    Ok((reader, writer, pulse))
+}

@@ -1,0 +1,296 @@
+//! The peer contract: what travels over a link, as MessagePack with named fields. Fields and variants are only ever
+//! added: what a reader does not know it skips, what an older writer left out has a default. A new variant is sent only
+//! to a peer whose version, told when the link is opened, knows it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConversationName, Offset, ShardId, UserId};
+use crate::protocol::ConversationItem;
+use crate::shard::IndexPage;
+use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, ShardError, Subscribed};
+use crate::shard::log::record::{Event, EventKind};
+
+/// Version of the peer contract that this build speaks.
+pub const PEER_VERSION: u16 = 1;
+
+/// Oldest version that this build still understands.
+pub const PEER_VERSION_MIN: u16 = 1;
+
+/// Largest frame, in bytes. A larger one is neither sent nor read: the request fails, the link lives on.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of events in one answer to [`Body::Subscribe`]; the rest is cut as if by the interest's limit.
+pub const EVENT_BYTES_MAX: usize = 8 << 20;
+
+/// One frame. `B` is the body of a request, owned or borrowed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Frame<B = Body> {
+    /// From the node that opened the link.
+    Request(Request<B>),
+    /// To the node that opened the link, in any order.
+    Answer(Answer),
+    /// To the node that opened the link: pushes of its subscriptions, per shard in the order of their commits.
+    Pushes(Vec<Push>),
+}
+
+/// A request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request<B = Body> {
+    /// Names the request on this link; its answer carries it.
+    pub id: u64,
+    /// What is left of the request's budget, in milliseconds.
+    pub deadline_ms: u64,
+    /// Version of the table by which the requester chose this node.
+    #[serde(default)]
+    pub table_version: u64,
+    /// What is asked.
+    pub body: B,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answer {
+    /// Of which request.
+    pub id: u64,
+    /// Version of the table that the answering node follows: with `NotOwner`, the hint where to look.
+    #[serde(default)]
+    pub table_version: u64,
+    /// What became of it.
+    pub result: Result<Outcome, ShardError>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields are those of ShardHandle's methods")]
+pub enum Body {
+    /// Execute a command. Answer: [`Outcome::Done`].
+    Execute { shard: ShardId, command: Command },
+    /// Read. Answer: [`Outcome::Found`].
+    Query { shard: ShardId, query: Query },
+    /// Summaries of conversations of several shards. Answer: [`Outcome::Summaries`].
+    Summaries { reader: UserId, parts: Vec<(ShardId, Vec<ConversationName>)> },
+    /// Subscribe to conversations of several shards. Answer: [`Outcome::Subscribed`].
+    Subscribe { parts: Vec<(ShardId, Vec<Interest>)> },
+    /// End interests. Answer: [`Outcome::Ended`].
+    Unsubscribe { parts: Vec<(ShardId, Vec<(ConversationName, UserId)>)> },
+    /// Subscribe to a user's index. Answer: [`Outcome::IndexPage`].
+    SubscribeIndex { shard: ShardId, user: UserId, after: Offset, limit: u32 },
+    /// End interest in a user's index. Answer: [`Outcome::Ended`].
+    UnsubscribeIndex { shard: ShardId, user: UserId },
+}
+
+/// What became of a request that was served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Of [`Body::Execute`].
+    Done(Done),
+    /// Of [`Body::Query`].
+    Found(Found, Freshness),
+    /// Of [`Body::Summaries`]: one for each part, in their order.
+    Summaries(Vec<Result<Vec<Option<ConversationItem>>, ShardError>>),
+    /// Of [`Body::Subscribe`]: one for each part, in their order.
+    Subscribed(Vec<Result<Vec<Subscribed>, ShardError>>),
+    /// Of [`Body::SubscribeIndex`].
+    IndexPage(IndexPage),
+    /// Of [`Body::Unsubscribe`] and [`Body::UnsubscribeIndex`].
+    Ended,
+}
+
+/// A frame that cannot be sent or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// Over [`FRAME_BYTES_MAX`].
+    #[error("a frame of {0} bytes is too large")]
+    TooLarge(usize),
+    /// Not of this contract.
+    #[error("not a frame of the peer contract: {0}")]
+    Malformed(String),
+}
+
+/// A value as MessagePack with named fields.
+///
+/// # Errors
+/// [`FrameError::TooLarge`], or a value that has no form in MessagePack.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
+    let bytes = rmp_serde::to_vec_named(value).map_err(|error| FrameError::Malformed(error.to_string()))?;
+    if bytes.len() < FRAME_BYTES_MAX { Ok(bytes) } else { Err(FrameError::TooLarge(bytes.len())) }
+}
+
+/// The value in these bytes; unknown fields are skipped.
+///
+/// # Errors
+/// [`FrameError::Malformed`].
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    rmp_serde::from_slice(bytes).map_err(|error| FrameError::Malformed(error.to_string()))
+}
+
+/// About how many bytes an event takes on a link, never much less.
+#[must_use]
+pub fn event_weight(event: &Event) -> usize {
+    let names = |users: &[UserId]| users.iter().map(|user| user.as_str().len() + 4).sum::<usize>();
+    let kind = match &event.kind {
+        EventKind::Created { participants, title, .. } => names(participants) + title.as_ref().map_or(0, |t| t.len()),
+        EventKind::Message { text, .. } => text.len(),
+        EventKind::Joined { users, .. } => names(users),
+        EventKind::Left { .. } => 256,
+    };
+    kind + 512
+}
+
+/// About how many bytes a push takes on a link, never much less.
+#[must_use]
+pub fn push_weight(push: &Push) -> usize {
+    match push {
+        Push::Event { event, .. } => event_weight(event),
+        Push::Watermark { targets, .. } => targets.iter().map(|user| user.as_str().len() + 4).sum::<usize>() + 512,
+        Push::Reaction { .. } | Push::Index { .. } | Push::Resubscribe { .. } => 512,
+    }
+}
+
+/// Cuts the events of an answer to [`Body::Subscribe`] so that it fits a frame. What is cut looks as if the interest's
+/// limit had cut it, so the subscriber asks again from where it stands.
+pub fn cut_events(parts: &mut [Result<Vec<Subscribed>, ShardError>]) {
+    let mut left = EVENT_BYTES_MAX;
+    for subscribed in parts.iter_mut().flatten().flatten() {
+        if let Subscribed::Live { events, .. } | Subscribed::Ended { events, .. } = subscribed {
+            let fits = events.iter().take_while(|event| {
+                let weight = event_weight(event);
+                let room = left.checked_sub(weight);
+                left = room.unwrap_or(0);
+                room.is_some()
+            });
+            let keep = fits.count();
+            events.truncate(keep);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::ids::{MessageId, Seq, Slot};
+    use crate::protocol::{Conversation, Message, MessageCore, Participant, Role};
+
+    /// A request of version 1, as it was sent first. Never change it: older nodes send it.
+    const REQUEST_V1: &str = "81a75265717565737484a2696407ab646561646c696e655f6d73cd1388ad7461626c655f76657273696f6e03\
+                              a4626f647981b0556e737562736372696265496e64657882a57368617264\
+                              0ca475736572a3626f62";
+
+    fn name(text: &str) -> ConversationName {
+        ConversationName::parse(text).expect("a name")
+    }
+
+    fn user(text: &str) -> UserId {
+        UserId::parse(text).expect("a name")
+    }
+
+    fn message() -> Message {
+        let id = MessageId::new(1, Slot(77), 5);
+        let core = MessageCore {
+            id,
+            conversation: name("general"),
+            seq: Seq(9),
+            source: user("alice"),
+            text: "hi ✓".to_owned(),
+            reply_to: Some(id),
+            created: 1_700_000_000_000,
+            edited: None,
+            deleted: false,
+        };
+        Message { core, reactions: BTreeMap::from([(128_077, 2)]), my_reaction: Some(128_077) }
+    }
+
+    fn item() -> ConversationItem {
+        let conversation = Conversation {
+            name: name("general"),
+            title: None,
+            admin: user("alice"),
+            created: 5,
+            last_seq: Seq(9),
+            participants_count: 1,
+            participants: Some(vec![Participant { name: user("alice"), role: Role::Admin }]),
+        };
+        ConversationItem { conversation, unread: Some(3), last_message: Some(message()) }
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<_> = hex.chars().collect();
+        digits.chunks(2).map(|two| u8::from_str_radix(&String::from_iter(two), 16).expect("hex")).collect()
+    }
+
+    #[test]
+    fn a_request_of_the_first_version_is_read_and_written_as_ever() {
+        let frame: Frame = decode(&bytes(REQUEST_V1)).expect("it is read");
+        let Frame::Request(request) = &frame else { panic!("{frame:?}") };
+        assert_eq!((request.id, request.deadline_ms, request.table_version), (7, 5_000, 3));
+        assert!(matches!(&request.body, Body::UnsubscribeIndex { shard: ShardId(12), user } if user.as_str() == "bob"));
+        assert_eq!(encode(&frame).expect("it is written"), bytes(REQUEST_V1));
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_missing_ones_have_defaults() {
+        let later = json!({"Request": {
+            "id": 1, "deadline_ms": 5, "priority": [1, {"a": null}],
+            "body": {"UnsubscribeIndex": {"shard": 3, "user": "bob", "why": "later"}},
+        }});
+        let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
+        assert!(matches!(frame, Frame::Request(Request { id: 1, table_version: 0, .. })));
+        let later = json!({"Answer": {"id": 2, "result": {"Err": {"Problem": {
+            "code": "lagging", "detail": "x", "retry_after": null, "hint": 7,
+        }}}, "epoch": 4}});
+        let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
+        assert!(matches!(frame, Frame::Answer(Answer { id: 2, result: Err(ShardError::Problem(_)), .. })));
+        assert!(decode::<Frame>(&[0xc1, 0, 1]).is_err());
+    }
+
+    #[test]
+    fn answers_come_out_as_they_went_in() {
+        let outcomes = [
+            Outcome::Found(Found::Message(message()), Freshness::Stale { ms: 7 }),
+            Outcome::Summaries(vec![Ok(vec![Some(item()), None]), Err(ShardError::NotOwner)]),
+            Outcome::Done(Done::Sent { message: message(), replayed: true }),
+        ];
+        for outcome in outcomes {
+            let before = format!("{outcome:?}");
+            let frame = Frame::<()>::Answer(Answer { id: 1, table_version: 2, result: Ok(outcome) });
+            let read: Frame = decode(&encode(&frame).expect("it is written")).expect("it is read");
+            let Frame::Answer(Answer { result: Ok(after), .. }) = read else { panic!("{read:?}") };
+            assert_eq!(format!("{after:?}"), before);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_frame_is_not_written() {
+        let text = "x".repeat(FRAME_BYTES_MAX);
+        assert!(matches!(encode(&text), Err(FrameError::TooLarge(_))));
+    }
+
+    #[test]
+    fn events_are_cut_from_the_end_so_that_an_answer_fits_and_stays_dense() {
+        let event = |seq| {
+            let text = Arc::from("x".repeat(16_384));
+            let kind =
+                EventKind::Message { id: MessageId::new(1, Slot(1), seq), source: user("a"), text, reply_to: None };
+            Arc::new(Event { conversation: name("c"), seq: Seq(seq), created: 1, key: None, kind })
+        };
+        let live = || Subscribed::Live { tail: Seq(400), joined: Seq(1), events: (1..=400).map(event).collect() };
+        let mut parts = vec![Ok(vec![live()]), Err(ShardError::NotOwner), Ok(vec![live()])];
+        cut_events(&mut parts);
+        let mut kept = Vec::new();
+        for part in parts.iter().flatten().flatten() {
+            let Subscribed::Live { events, .. } = part else { panic!("{part:?}") };
+            assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)));
+            kept.push(events.len());
+        }
+        assert_eq!(kept[0], 400);
+        assert!((1..400).contains(&kept[1]), "{kept:?}");
+        let frame = Frame::<()>::Answer(Answer { id: 1, table_version: 1, result: Ok(Outcome::Subscribed(parts)) });
+        assert!(encode(&frame).is_ok());
+    }
+}

@@ -1,0 +1,202 @@
+//! One request to the owner of one shard: where it goes, and when it is tried again.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{timeout, timeout_at};
+
+use crate::ids::{NodeId, ShardId};
+use crate::node::link::Failure;
+use crate::node::link::frame::{Answer, Body, Outcome};
+use crate::node::owners::Owners;
+use crate::problem::{Code, Problem};
+use crate::shard::command::{Command, ShardError};
+use crate::telemetry;
+
+/// First wait before another attempt; doubles with each, jittered.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// Longest wait before another attempt.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// A local shard answers at its deadline; one that does not is given up this much later.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Where a shard is served, as far as we know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Route {
+    /// By this node.
+    Here,
+    /// By another node.
+    Node(NodeId),
+    /// The table names nobody, or us while we do not own the shard yet.
+    Nowhere,
+}
+
+/// Why an attempt brought nothing.
+#[derive(Debug)]
+pub(super) enum Missed {
+    /// For the caller.
+    Refused(Problem),
+    /// Surely not served; the owner is elsewhere, or cannot be reached now.
+    NotServed,
+    /// May have been served.
+    Lost,
+}
+
+impl From<ShardError> for Missed {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::Problem(problem) => Self::Refused(problem),
+            ShardError::NotOwner => Self::NotServed,
+        }
+    }
+}
+
+impl From<Failure> for Missed {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotSent(_) => Self::NotServed,
+            Failure::Lost => Self::Lost,
+            Failure::Full => Self::Refused(Problem::unavailable("too much waits for the owner; try again")),
+            Failure::TooLarge => {
+                Self::Refused(Problem::new(Code::TooLarge, "the request is too large for the link to the owner"))
+            }
+        }
+    }
+}
+
+/// The growing wait between attempts.
+#[derive(Debug)]
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    pub(super) fn new() -> Self {
+        Self(PAUSE_MIN)
+    }
+
+    fn next(&mut self) -> Duration {
+        let wait = self.0;
+        self.0 = (wait * 2).min(PAUSE_MAX);
+        wait.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+impl Owners {
+    /// Where a shard is served.
+    pub(super) fn route(&self, shard: ShardId) -> Route {
+        if self.inner.service.owns(shard) {
+            return Route::Here;
+        }
+        match self.inner.setup.table.borrow().owner(shard) {
+            Some(node) if node != self.node() => Route::Node(node.clone()),
+            _ => Route::Nowhere,
+        }
+    }
+
+    /// One attempt. The request is enqueued before this returns.
+    pub(super) fn send(
+        &self,
+        route: &Route,
+        body: &Body,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<Outcome, Missed>> {
+        match route {
+            Route::Here => {
+                let served = self.inner.service.serve(body.clone(), deadline, &self.inner.subscriber);
+                let within = timeout_at((deadline + GRACE).into(), served);
+                within.map(|result| result.map_err(|_elapsed| Missed::Lost)?.map_err(Missed::from)).boxed()
+            }
+            Route::Node(node) => self.link(node).call(body, deadline).map(answered).boxed(),
+            Route::Nowhere => std::future::ready(Err(Missed::NotServed)).boxed(),
+        }
+    }
+
+    /// Asks the owner of a shard until it answers or the budget ends. The first attempt is enqueued before this returns.
+    pub(super) fn ask(
+        &self,
+        shard: ShardId,
+        body: Body,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<Outcome, Problem>> {
+        let mut version = self.table().version;
+        let mut attempt = self.send(&self.route(shard), &body, deadline);
+        let owners = self.clone();
+        let asked = async move {
+            let mut pause = Pause::new();
+            let mut in_doubt = false;
+            loop {
+                match attempt.await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(Missed::Refused(problem)) => return Err(judge(&body, problem, in_doubt)),
+                    Err(Missed::NotServed) => {}
+                    Err(Missed::Lost) if !repeatable(&body) => return Err(outcome_unknown()),
+                    Err(Missed::Lost) => in_doubt = true,
+                }
+                if !owners.pause(&mut pause, version, deadline).await {
+                    return Err(judge(&body, unavailable(), in_doubt));
+                }
+                version = owners.table().version;
+                attempt = owners.send(&owners.route(shard), &body, deadline);
+            }
+        };
+        asked.boxed()
+    }
+
+    /// Waits before another attempt: until the table is newer than `version`, or for a moment. False when no time is left
+    /// or this node ends.
+    pub(super) async fn pause(&self, pause: &mut Pause, version: u64, deadline: Instant) -> bool {
+        let mut table = self.inner.setup.table.clone();
+        let wait = pause.next().min(deadline.saturating_duration_since(Instant::now()));
+        let stop = &self.inner.stop;
+        // Newer, or not in time, or never: each way it is time to try again.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = timeout(wait, table.wait_for(|table| table.version > version)) => {}
+        }
+        !stop.is_cancelled() && Instant::now() < deadline
+    }
+}
+
+fn answered(answer: Result<Answer, Failure>) -> Result<Outcome, Missed> {
+    let result = match &answer {
+        Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "not_owner",
+        Ok(_) => "answered",
+        Err(Failure::Lost) => "lost",
+        Err(_) => "not_sent",
+    };
+    telemetry::LINK_REQUESTS.add(1, &[("result", result)]);
+    Ok(answer?.result?)
+}
+
+/// True when serving the request twice does no more than serving it once.
+fn repeatable(body: &Body) -> bool {
+    match body {
+        Body::Execute { command: Command::Send(send), .. } => send.key.is_some(),
+        Body::Execute { command: Command::Create(create), .. } => create.key.is_some(),
+        _ => true,
+    }
+}
+
+/// What the caller is told, when an earlier attempt may have been served: neither "nothing was written", nor that he is no
+/// participant, since that may be the effect of his own leaving.
+fn judge(body: &Body, problem: Problem, in_doubt: bool) -> Problem {
+    let Body::Execute { command, .. } = body else { return problem };
+    let hides = match problem.code {
+        Code::Unavailable | Code::NotReplicated | Code::Lagging => true,
+        Code::NotParticipant => matches!(command, Command::Remove(_)),
+        _ => false,
+    };
+    if in_doubt && hides { outcome_unknown() } else { problem }
+}
+
+/// The budget ended, and surely nothing was written.
+pub(super) fn unavailable() -> Problem {
+    Problem::unavailable("the owner of this shard cannot be reached now; try again")
+}
+
+/// The budget ended, and something may have been written.
+pub(super) fn outcome_unknown() -> Problem {
+    Problem::new(Code::OutcomeUnknown, "the owner did not answer in time; repeat the request with the same key")
+}

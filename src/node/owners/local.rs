@@ -1,0 +1,156 @@
+//! The shards that this node owns, by number, and how they serve requests, be they this node's own or those of peers.
+
+use std::collections::HashMap;
+use std::future::ready;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+
+use crate::ids::ShardId;
+use crate::node::link::frame::{Body, Outcome, cut_events};
+use crate::node::link::{Serve, Serving};
+use crate::problem::Problem;
+use crate::shard::ShardHandle;
+use crate::shard::command::{Found, Query, ShardError};
+use crate::shard::subscriptions::{Subscriber, SubscriberId};
+
+/// The owned shards.
+#[derive(Debug, Default)]
+pub(super) struct LocalShards {
+    shards: ArcSwap<HashMap<ShardId, ShardHandle>>,
+}
+
+impl LocalShards {
+    pub(super) fn insert(&self, shard: ShardHandle) {
+        self.shards.rcu(|shards| {
+            let mut shards = HashMap::clone(shards);
+            shards.insert(shard.id(), shard.clone());
+            shards
+        });
+    }
+
+    pub(super) fn remove(&self, shard: ShardId) -> Option<ShardHandle> {
+        let before = self.shards.rcu(|shards| {
+            let mut shards = HashMap::clone(shards);
+            shards.remove(&shard);
+            shards
+        });
+        before.get(&shard).cloned()
+    }
+
+    pub(super) fn get(&self, shard: ShardId) -> Option<ShardHandle> {
+        self.shards.load().get(&shard).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<ShardHandle> {
+        self.shards.load().values().cloned().collect()
+    }
+
+    /// The same work at several shards, side by side; each has a result of its own.
+    fn each<T, R, F>(
+        &self,
+        parts: Vec<(ShardId, T)>,
+        work: impl Fn(ShardHandle, T) -> F,
+    ) -> BoxFuture<'static, Vec<Result<R, ShardError>>>
+    where
+        F: Future<Output = Result<R, ShardError>> + Send + 'static,
+        R: Send + 'static,
+    {
+        let works = parts.into_iter().map(|(shard, part)| match self.get(shard) {
+            Some(handle) => work(handle, part).left_future(),
+            None => ready(Err(ShardError::NotOwner)).right_future(),
+        });
+        join_all(works.collect::<Vec<_>>()).boxed()
+    }
+
+    fn serve_parts(&self, body: Body, deadline: Instant, subscriber: &Subscriber) -> Serving {
+        match body {
+            Body::Summaries { reader, parts } => {
+                let answers = self.each(parts, move |handle, names| {
+                    let query = Query::Summaries { names, reader: reader.clone() };
+                    async move {
+                        match handle.query(query, deadline).await?.0 {
+                            Found::Summaries(items) => Ok(items),
+                            _ => Err(ShardError::Problem(Problem::unavailable("the shard answered something else"))),
+                        }
+                    }
+                });
+                async move { Ok(Outcome::Summaries(answers.await)) }.boxed()
+            }
+            Body::Subscribe { parts } => {
+                let subscriber = subscriber.clone();
+                let answers = self.each(parts, move |handle, interests| {
+                    let subscriber = subscriber.clone();
+                    async move { handle.subscribe(&subscriber, interests, deadline).await }
+                });
+                let cut = async move {
+                    let mut parts = answers.await;
+                    cut_events(&mut parts);
+                    Ok(Outcome::Subscribed(parts))
+                };
+                cut.boxed()
+            }
+            Body::Unsubscribe { parts } => {
+                for (shard, interests) in parts {
+                    if let Some(handle) = self.get(shard) {
+                        handle.unsubscribe(subscriber.id(), interests);
+                    }
+                }
+                ready(Ok(Outcome::Ended)).boxed()
+            }
+            _ => ready(Err(ShardError::NotOwner)).boxed(),
+        }
+    }
+}
+
+impl Serve for LocalShards {
+    fn owns(&self, shard: ShardId) -> bool {
+        self.shards.load().contains_key(&shard)
+    }
+
+    fn serve(&self, body: Body, deadline: Instant, subscriber: &Subscriber) -> Serving {
+        let one = match &body {
+            Body::Execute { shard, .. }
+            | Body::Query { shard, .. }
+            | Body::SubscribeIndex { shard, .. }
+            | Body::UnsubscribeIndex { shard, .. } => *shard,
+            Body::Summaries { .. } | Body::Subscribe { .. } | Body::Unsubscribe { .. } => {
+                return self.serve_parts(body, deadline, subscriber);
+            }
+        };
+        let Some(handle) = self.get(one) else { return ready(Err(ShardError::NotOwner)).boxed() };
+        match body {
+            Body::Execute { command, .. } => {
+                handle.execute(command, deadline).map(|done| done.map(Outcome::Done)).boxed()
+            }
+            Body::Query { query, .. } => async move {
+                let (found, freshness) = handle.query(query, deadline).await?;
+                Ok(Outcome::Found(found, freshness))
+            }
+            .boxed(),
+            Body::SubscribeIndex { user, after, limit, .. } => {
+                let subscriber = subscriber.clone();
+                async move {
+                    let page = handle.subscribe_index(&subscriber, user, after, limit, deadline).await?;
+                    Ok(Outcome::IndexPage(page))
+                }
+                .boxed()
+            }
+            Body::UnsubscribeIndex { user, .. } => {
+                handle.unsubscribe_index(subscriber.id(), user);
+                ready(Ok(Outcome::Ended)).boxed()
+            }
+            Body::Summaries { .. } | Body::Subscribe { .. } | Body::Unsubscribe { .. } => {
+                self.serve_parts(body, deadline, subscriber)
+            }
+        }
+    }
+
+    fn forget(&self, subscriber: SubscriberId) {
+        for shard in self.shards.load().values() {
+            shard.forget(subscriber);
+        }
+    }
+}

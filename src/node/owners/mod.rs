@@ -1,0 +1,314 @@
+//! The way from this node to the owner of any shard: the local shard if it is ours, else a link to the node that the
+//! table names, with hints followed and one budget for all attempts.
+//!
+//! **Invariants.** A request that may have been served is repeated only when that does no harm; else, and when the budget
+//! ends in doubt, the answer is `outcome_unknown`, never `unavailable`. Whoever subscribed is told when what he subscribed
+//! to may have been missed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ids::{ConversationName, NodeId, Offset, ShardId, UserId};
+use crate::node::link::client::{self, Link};
+use crate::node::link::frame::{Body, Outcome};
+use crate::node::link::server::{self, PeerServer};
+use crate::node::link::{Config, Credentials, Serve};
+use crate::node::owners::attempt::Route;
+use crate::node::owners::local::LocalShards;
+use crate::node::owners::places::Places;
+use crate::node::table::Table;
+use crate::problem::Problem;
+use crate::protocol::ConversationItem;
+use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Subscribed};
+use crate::shard::map::ShardMap;
+use crate::shard::subscriptions::Subscriber;
+use crate::shard::{IndexPage, ShardHandle};
+
+mod attempt;
+mod local;
+mod places;
+mod rounds;
+
+#[cfg(test)]
+pub(in crate::node) mod testing;
+#[cfg(test)]
+mod tests;
+
+/// The end of an interest is told to the owner within this time, or not at all.
+const TELL_WITHIN: Duration = Duration::from_secs(5);
+
+/// What [`Owners`] are made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Who we are.
+    pub credentials: Credentials,
+    /// The map of slots to shards.
+    pub map: ShardMap,
+    /// The table as this node follows it.
+    pub table: watch::Receiver<Arc<Table>>,
+    /// Takes the pushes of everything subscribed.
+    pub pushes: mpsc::Sender<Push>,
+    /// Settings of links.
+    pub link: Config,
+}
+
+/// Reaches owners. Cheap to clone.
+///
+/// Pushes of everything subscribed through it, local or remote, arrive in the one channel given at its construction. A
+/// broken link, a dropped push and a moved shard all arrive there as `Push::Resubscribe` for the shards concerned. An
+/// answer and a push come by different ways, so either may be seen first.
+#[derive(Debug, Clone)]
+pub struct Owners {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    setup: Setup,
+    local: Arc<LocalShards>,
+    /// Serves requests for our own shards, ours and those of peers: `local`, but in tests.
+    service: Arc<dyn Serve>,
+    /// This node as a subscriber of its own shards.
+    subscriber: Subscriber,
+    links: Mutex<HashMap<NodeId, (Link, CancellationToken)>>,
+    places: Arc<Places>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Owners {
+    /// Starts to follow the table. Must be called within a tokio runtime; its tasks run until [`Owners::shutdown`].
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let local = Arc::new(LocalShards::default());
+        let service: Arc<dyn Serve> = Arc::<LocalShards>::clone(&local);
+        Self::assemble(setup, local, service)
+    }
+
+    fn assemble(setup: Setup, local: Arc<LocalShards>, service: Arc<dyn Serve>) -> Self {
+        let subscriber = Subscriber::new(setup.pushes.clone());
+        let inner = Inner {
+            setup,
+            local,
+            service,
+            subscriber,
+            links: Mutex::default(),
+            places: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let owners = Self { inner: Arc::new(inner) };
+        owners.inner.tasks.spawn(places::follow(owners.clone()));
+        owners
+    }
+
+    /// Serves the shards of this node to its peers, on their port.
+    #[must_use]
+    pub fn serve_peers(&self, listener: TcpListener) -> PeerServer {
+        let setup = server::Setup {
+            credentials: self.inner.setup.credentials.clone(),
+            service: Arc::clone(&self.inner.service),
+            table: self.inner.setup.table.clone(),
+            config: self.inner.setup.link.clone(),
+        };
+        PeerServer::spawn(listener, setup)
+    }
+
+    /// From now on the shard is served here.
+    pub fn insert_local(&self, shard: ShardHandle) {
+        self.inner.local.insert(shard);
+    }
+
+    /// From now on the shard is not served here; to be called before it is closed. Sessions of this node are told to
+    /// subscribe again; those of other nodes are by the shard itself or by their own view of the table.
+    pub fn remove_local(&self, shard: ShardId) -> Option<ShardHandle> {
+        let removed = self.inner.local.remove(shard);
+        if removed.is_some() {
+            self.inner.places.lost_shard(shard);
+        }
+        removed
+    }
+
+    /// Every shard that is served here.
+    #[must_use]
+    pub fn locals(&self) -> Vec<ShardHandle> {
+        self.inner.local.all()
+    }
+
+    /// Ends all links. What waits for an answer gets none: `outcome_unknown` or `unavailable`.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// The map of slots to shards.
+    #[must_use]
+    pub fn map(&self) -> ShardMap {
+        self.inner.setup.map
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        &self.inner.setup.credentials.node
+    }
+
+    /// The table as followed now.
+    #[must_use]
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.inner.setup.table.borrow())
+    }
+
+    /// The shard, if this node owns it now.
+    #[must_use]
+    pub fn local(&self, shard: ShardId) -> Option<ShardHandle> {
+        self.inner.local.get(shard)
+    }
+
+    /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns, so two calls in a row
+    /// for one conversation are decided in that order (unless the shard moves between them); the returned future waits for
+    /// the answer.
+    ///
+    /// Dropping the future does not undo the command.
+    pub fn execute(
+        &self,
+        shard: ShardId,
+        command: Command,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Done, Problem>> + Send + 'static {
+        let asked = self.ask(shard, Body::Execute { shard, command }, deadline);
+        async move {
+            match asked.await? {
+                Outcome::Done(done) => Ok(done),
+                _ => Err(attempt::outcome_unknown()),
+            }
+        }
+    }
+
+    /// Reads at the owner of `shard`.
+    ///
+    /// # Errors
+    /// As the client sees it.
+    pub async fn query(&self, shard: ShardId, query: Query, deadline: Instant) -> Result<(Found, Freshness), Problem> {
+        match self.ask(shard, Body::Query { shard, query }, deadline).await? {
+            Outcome::Found(found, freshness) => Ok((found, freshness)),
+            _ => Err(attempt::unavailable()),
+        }
+    }
+
+    /// Summaries for a list, with one request per owning *node*, side by side. In the order of `names`; `Err` where the
+    /// owner did not answer in time.
+    pub async fn summaries(
+        &self,
+        reader: &UserId,
+        names: &[ConversationName],
+        deadline: Instant,
+    ) -> Vec<Result<Option<ConversationItem>, Problem>> {
+        let items = names.iter().map(|name| (self.shard_of(name), name.clone())).collect();
+        let build = |parts| Body::Summaries { reader: reader.clone(), parts };
+        let unpack = |outcome| match outcome {
+            Outcome::Summaries(parts) => Some(parts),
+            _ => None,
+        };
+        self.in_rounds(items, deadline, build, unpack).await
+    }
+
+    /// Subscribes to conversations of any shards, with one request per owning node, side by side. In the order given;
+    /// what could not be asked is [`Subscribed::Failed`]. Answers when the last owner has, or at the deadline.
+    pub async fn subscribe(&self, interests: Vec<Interest>, deadline: Instant) -> Vec<Subscribed> {
+        let items = interests.into_iter().map(|interest| (self.shard_of(&interest.conversation), interest)).collect();
+        let build = |parts| Body::Subscribe { parts };
+        let unpack = |outcome| match outcome {
+            Outcome::Subscribed(parts) => Some(parts),
+            _ => None,
+        };
+        let answers = self.in_rounds(items, deadline, build, unpack).await;
+        answers.into_iter().map(|answer| answer.unwrap_or_else(Subscribed::Failed)).collect()
+    }
+
+    /// Ends interests. What cannot be told to the owner now is not: the owner forgets this node when the link ends.
+    pub fn unsubscribe(&self, interests: Vec<(ConversationName, UserId)>) {
+        let mut by_route: HashMap<Route, HashMap<ShardId, Vec<_>>> = HashMap::new();
+        for interest in interests {
+            let shard = self.shard_of(&interest.0);
+            by_route.entry(self.route(shard)).or_default().entry(shard).or_default().push(interest);
+        }
+        for (route, parts) in by_route {
+            self.tell(&route, Body::Unsubscribe { parts: parts.into_iter().collect() });
+        }
+    }
+
+    /// Subscribes to a user's index; see [`ShardHandle::subscribe_index`].
+    ///
+    /// # Errors
+    /// When the owner cannot be asked now.
+    pub async fn subscribe_index(
+        &self,
+        user: UserId,
+        after: Offset,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<IndexPage, Problem> {
+        let shard = self.inner.setup.map.shard_of(user.slot());
+        let route = self.route(shard);
+        self.note(shard, &route);
+        match self.ask(shard, Body::SubscribeIndex { shard, user, after, limit }, deadline).await? {
+            Outcome::IndexPage(page) => {
+                self.subscribed(shard, &route);
+                Ok(page)
+            }
+            _ => Err(attempt::unavailable()),
+        }
+    }
+
+    /// Ends interest in a user's index.
+    pub fn unsubscribe_index(&self, user: UserId) {
+        let shard = self.inner.setup.map.shard_of(user.slot());
+        self.tell(&self.route(shard), Body::UnsubscribeIndex { shard, user });
+    }
+
+    fn shard_of(&self, name: &ConversationName) -> ShardId {
+        self.inner.setup.map.shard_of(name.slot())
+    }
+
+    fn tell(&self, route: &Route, body: Body) {
+        let deadline = Instant::now() + TELL_WITHIN;
+        match route {
+            Route::Here => drop(self.inner.service.serve(body, deadline, &self.inner.subscriber)),
+            Route::Node(node) => {
+                let links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((link, _)) = links.get(node) {
+                    link.tell(&body, deadline);
+                }
+            }
+            Route::Nowhere => {}
+        }
+    }
+
+    /// The link to a node, made when it is first needed.
+    fn link(&self, node: &NodeId) -> Link {
+        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = links.entry(node.clone()).or_insert_with(|| {
+            let places = Arc::clone(&self.inner.places);
+            let stop = self.inner.stop.child_token();
+            let link = Link::spawn(client::Setup {
+                credentials: self.inner.setup.credentials.clone(),
+                peer: node.clone(),
+                table: self.inner.setup.table.clone(),
+                pushes: self.inner.setup.pushes.clone(),
+                broken: Box::new(move |peer| places.lost_node(peer)),
+                config: self.inner.setup.link.clone(),
+                stop: stop.clone(),
+            });
+            (link, stop)
+        });
+        made.0.clone()
+    }
+}

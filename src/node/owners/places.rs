@@ -1,0 +1,115 @@
+//! Where this node's subscriptions are, so that those who hold them are told when pushes may have been missed: the link
+//! broke, or the shard is served elsewhere now.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::ids::{NodeId, ShardId};
+use crate::node::owners::Owners;
+use crate::node::owners::attempt::Route;
+use crate::shard::command::Push;
+
+/// By shard, the place where this node subscribed last. A shard stays marked after its last interest ended: then one
+/// needless `Resubscribe` may follow, and does nothing. Bounded by the number of shards.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    at: HashMap<ShardId, Route>,
+    due: BTreeSet<ShardId>,
+}
+
+impl Places {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, shard: ShardId, route: &Route) {
+        self.state().at.insert(shard, route.clone());
+    }
+
+    /// What was subscribed at this node may have been missed.
+    pub(super) fn lost_node(&self, node: &NodeId) {
+        self.lost(|_, route| matches!(route, Route::Node(at) if at == node));
+    }
+
+    /// What was subscribed at this shard may have been missed.
+    pub(super) fn lost_shard(&self, shard: ShardId) {
+        self.lost(|of, _| of == shard);
+    }
+
+    fn lost(&self, is_lost: impl Fn(ShardId, &Route) -> bool) {
+        let mut state = self.state();
+        let lost: Vec<_> = state.at.extract_if(|shard, route| is_lost(*shard, route)).map(|(shard, _)| shard).collect();
+        state.due.extend(lost);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    fn take_due(&self) -> BTreeSet<ShardId> {
+        std::mem::take(&mut self.state().due)
+    }
+}
+
+impl Owners {
+    /// About to subscribe at the shard, there.
+    pub(super) fn note(&self, shard: ShardId, route: &Route) {
+        if *route != Route::Nowhere {
+            self.inner.places.note(shard, route);
+        }
+    }
+
+    /// Subscribed at the shard, there. If it has moved meanwhile the subscription is not worth much.
+    pub(super) fn subscribed(&self, shard: ShardId, route: &Route) {
+        self.note(shard, route);
+        if self.route(shard) != *route {
+            self.inner.places.lost_shard(shard);
+        }
+    }
+
+    fn table_moved(&self) {
+        self.inner.places.lost(|shard, route| self.route(shard) != *route);
+        let table = self.table();
+        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|node, (_, stop)| {
+            let known = table.addresses(node).is_some();
+            if !known {
+                stop.cancel();
+            }
+            known
+        });
+    }
+}
+
+/// Follows the table, and tells of what may have been missed, until this node ends.
+pub(super) async fn follow(owners: Owners) {
+    let inner = Arc::clone(&owners.inner);
+    let mut table = inner.setup.table.clone();
+    let telling = async {
+        loop {
+            tokio::select! {
+                () = inner.places.wake.notified() => {}
+                changed = table.changed() => match changed {
+                    Ok(()) => owners.table_moved(),
+                    // Whoever followed the table is gone; links may still break.
+                    Err(_) => inner.places.wake.notified().await,
+                },
+            }
+            for shard in inner.places.take_due() {
+                if inner.setup.pushes.send(Push::Resubscribe { shard }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = telling => {}
+        () = inner.stop.cancelled() => {}
+    }
+}

@@ -1,0 +1,178 @@
+//! Nodes for tests: real links over loopback, with a service that answers what the test tells it to.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::ids::{ClusterId, NodeId, ShardId};
+use crate::node::link::frame::{Body, Outcome};
+use crate::node::link::proof::ClusterKey;
+use crate::node::link::server::PeerServer;
+use crate::node::link::{Config, Credentials, Serve, Serving};
+use crate::node::owners::{Owners, Setup};
+use crate::node::table::{NodeAddresses, Table};
+use crate::shard::command::{Push, ShardError};
+use crate::shard::log::Identity;
+use crate::shard::map::ShardMap;
+use crate::shard::subscriptions::{Subscriber, SubscriberId};
+
+/// Shards in tests.
+pub(in crate::node) const SHARDS: u32 = 16;
+
+type Answering = dyn Fn(&Body) -> Result<Outcome, ShardError> + Send + Sync;
+
+/// Answers by a function, after a delay of the test's choice, and remembers what it was asked.
+pub(in crate::node) struct Fake {
+    answering: Box<Answering>,
+    /// How long the answer to a request takes.
+    pub(in crate::node) delay: Mutex<Box<dyn Fn(&Body) -> Duration + Send>>,
+    bodies: Mutex<Vec<Body>>,
+    pub(in crate::node) owned: Mutex<HashSet<ShardId>>,
+    pub(in crate::node) subscribers: Mutex<Vec<Subscriber>>,
+    pub(in crate::node) forgotten: Mutex<Vec<SubscriberId>>,
+}
+
+impl Fake {
+    pub(in crate::node) fn new(
+        answering: impl Fn(&Body) -> Result<Outcome, ShardError> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            answering: Box::new(answering),
+            delay: Mutex::new(Box::new(|_| Duration::ZERO)),
+            bodies: Mutex::default(),
+            owned: Mutex::default(),
+            subscribers: Mutex::default(),
+            forgotten: Mutex::default(),
+        })
+    }
+
+    /// Everything asked so far, in order.
+    pub(in crate::node) fn bodies(&self) -> Vec<Body> {
+        self.bodies.lock().expect("not poisoned").clone()
+    }
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+impl Serve for Fake {
+    fn owns(&self, shard: ShardId) -> bool {
+        self.owned.lock().expect("not poisoned").contains(&shard)
+    }
+
+    fn serve(&self, body: Body, _: Instant, subscriber: &Subscriber) -> Serving {
+        let answer = (self.answering)(&body);
+        let delay = (self.delay.lock().expect("not poisoned"))(&body);
+        self.bodies.lock().expect("not poisoned").push(body);
+        self.subscribers.lock().expect("not poisoned").push(subscriber.clone());
+        async move {
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+            answer
+        }
+        .boxed()
+    }
+
+    fn forget(&self, subscriber: SubscriberId) {
+        self.forgotten.lock().expect("not poisoned").push(subscriber);
+    }
+}
+
+/// Waits for a condition, at most 20 s.
+pub(in crate::node) async fn eventually(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), waiting).await.expect("the condition holds in the end");
+}
+
+pub(in crate::node) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+pub(in crate::node) fn credentials(node: &str) -> Credentials {
+    Credentials {
+        node: NodeId::from(node),
+        cluster: ClusterId(Uuid::nil()),
+        key: ClusterKey::new(&[7; 32]).expect("long enough"),
+    }
+}
+
+/// A table in which all shards belong to the first node.
+pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Table> {
+    let addresses = |peer: &String| NodeAddresses { http: String::new(), peer: peer.clone() };
+    let named: BTreeMap<_, _> = nodes.iter().map(|(node, peer)| (NodeId::from(*node), addresses(peer))).collect();
+    let owner: Vec<_> = nodes.first().map(|(node, _)| NodeId::from(*node)).into_iter().collect();
+    let rows = (0..SHARDS).map(|_| owner.clone()).collect();
+    Arc::new(Table {
+        version,
+        identity: Identity { cluster: ClusterId(Uuid::nil()), shards: SHARDS },
+        nodes: named,
+        rows,
+    })
+}
+
+pub(in crate::node) fn node(
+    name: &str,
+    fake: &Arc<Fake>,
+    table: watch::Receiver<Arc<Table>>,
+    link: Config,
+) -> (Owners, mpsc::Receiver<Push>) {
+    let (pushes, pushed) = mpsc::channel(64);
+    let map = ShardMap::new(SHARDS).expect("a power of two");
+    let setup = Setup { credentials: credentials(name), map, table, pushes, link };
+    (Owners::assemble(setup, Arc::default(), Arc::<Fake>::clone(fake)), pushed)
+}
+
+/// A node that owns every shard.
+pub(in crate::node) fn lone_node(fake: &Arc<Fake>) -> (Owners, mpsc::Receiver<Push>) {
+    fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
+    let (_, table) = watch::channel(table(1, &[("a", String::new())]));
+    node("a", fake, table, Config::default())
+}
+
+/// A requesting node `a`, and an owner `b` of every shard, with a real link between them.
+pub(in crate::node) struct Pair {
+    pub(in crate::node) owners: Owners,
+    pub(in crate::node) pushed: mpsc::Receiver<Push>,
+    pub(in crate::node) server: PeerServer,
+    pub(in crate::node) table: watch::Sender<Arc<Table>>,
+    pub(in crate::node) owner: Owners,
+}
+
+impl Pair {
+    pub(in crate::node) async fn new(fake: &Arc<Fake>, config: Config) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        Self::through(fake, config, listener, address).await
+    }
+
+    /// The requester reaches the owner by `address`, be it the listener's or one in between.
+    pub(in crate::node) async fn through(
+        fake: &Arc<Fake>,
+        config: Config,
+        listener: TcpListener,
+        address: String,
+    ) -> Self {
+        let (sender, receiver) = watch::channel(table(1, &[("b", address), ("a", String::new())]));
+        fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
+        let (owner, _) = node("b", fake, receiver.clone(), config.clone());
+        let server = owner.serve_peers(listener);
+        let nothing = Fake::new(|_| Err(ShardError::NotOwner));
+        let (owners, pushed) = node("a", &nothing, receiver, config);
+        Self { owners, pushed, server, table: sender, owner }
+    }
+}
