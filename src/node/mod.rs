@@ -4,6 +4,8 @@ pub mod hop;
 
 pub mod session;
 
+pub mod render;
+
 pub mod owners;
 
 pub mod table;
