@@ -91,4 +91,13 @@ metrics_table! {
     Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, not_owner, not_sent, lost).";
     Counter OUTBOX_ROWS "rookery_outbox_rows_total" "Rows of outboxes delivered to the shards of their users.";
     Counter OUTBOX_RETRIES "rookery_outbox_retries_total" "Deliveries of outbox rows that failed and are tried again.";
+    Gauge SESSIONS "rookery_session_live" "Live sessions of this node.";
+    Counter SESSION_REFUSED "rookery_session_refused_total" "Sessions refused at the upgrade by reason (token, user_limit, node_limit, draining).";
+    Counter SESSION_FRAMES "rookery_session_frames_total" "WebSocket frames by direction (in, out).";
+    Counter SESSION_WRITES "rookery_session_writes_total" "Writes to sockets; frames out divided by writes tells how well frames are coalesced.";
+    Counter SESSION_SLOW "rookery_session_slow_total" "Sessions closed with 4420 by reason (overflow, stalled).";
+    Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, index, resubscribe).";
+    Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
+    Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";
+    Counter SESSION_DELIVERED "rookery_session_delivered_total" "Delivered marks gathered from pongs by result (sent, shed).";
 }

@@ -10,6 +10,8 @@ pub mod link;
 
 pub mod session;
 
+pub mod render;
+
 pub mod owners;
 
 pub mod ring;

@@ -1,19 +1,55 @@
-//! Sessions: live WebSockets of users. `state` is the pure part (cursors, order, gaps), the hub joins sessions to
-//! subscriptions, and this file has the socket.
+//! Sessions: live WebSockets of users. The path of an event: [`drive`] takes the push, [`board`] finds the cursors that it
+//! continues ([`state`], pure), the frame encoded once goes into each [`outbox`], and [`socket`] writes what has gathered
+//! there in one go. A session that is behind fetches spans at the pace of its socket instead ([`start`], [`answers`]).
+//!
+//! Promises: seq in order, each once, a hole only as an explicit `gap` (I9); nothing after the user's own `left` (I10);
+//! every queue bounded, a client that does not keep up is closed with 4420 and resumes.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::auth::Verifier;
+use crate::auth::{Identity, Refused, Verifier};
 use crate::clock::Clock;
 use crate::node::owners::Owners;
+use crate::node::session::board::Board;
+use crate::node::session::outbox::Session;
+use crate::node::session::receipts::Gather;
+use crate::node::session::upstream::Upstream;
+use crate::problem::CloseCode;
+use crate::protocol::{FRAME_BYTES_MAX, RESUME_EVENTS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::shard::command::Push;
+use crate::telemetry;
+
+mod answers;
+mod board;
+mod commands;
+mod drive;
+mod outbox;
+mod pulse;
+mod receipts;
+mod socket;
+mod start;
+mod state;
+mod upgrade;
+mod upstream;
+
+#[cfg(test)]
+mod board_tests;
+#[cfg(test)]
+mod socket_tests;
+
+/// After the drain window, how long sockets have to end.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// Settings of sessions.
 #[derive(Debug, Clone)]
@@ -36,9 +72,41 @@ pub struct Config {
     pub resume_wait_max: Duration,
 }
 
+/// Checks a token.
+type Verify = Box<dyn Fn(&str) -> Result<Identity, Refused> + Send + Sync>;
+
 /// All sessions of this node and what they are subscribed to.
 #[derive(Debug)]
-pub struct Hub {}
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+/// What the hub's tasks and all sockets share.
+struct Inner {
+    board: Mutex<Board>,
+    upstream: Arc<dyn Upstream>,
+    verify: Verify,
+    clock: Clock,
+    config: Config,
+    gather: Gather,
+    /// Bounds the requests to owners under way.
+    requests: Semaphore,
+    /// The hub's own tasks.
+    tracker: TaskTracker,
+    /// One task per socket.
+    sockets: TaskTracker,
+    stop: CancellationToken,
+    draining: AtomicBool,
+    frames_in: metrics::Counter,
+    frames_out: metrics::Counter,
+    writes: metrics::Counter,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("config", &self.config).finish_non_exhaustive()
+    }
+}
 
 impl Hub {
     /// A hub without sessions. `pushes` is the channel that was given to `owners`; the hub's tasks run until it closes or
@@ -51,20 +119,119 @@ impl Hub {
         config: Config,
         pushes: mpsc::Receiver<Push>,
     ) -> Arc<Self> {
-        let _ = (owners, verifier, clock, config, pushes);
-        todo!()
+        let verify: Verify = Box::new(move |token| verifier.verify(token));
+        Self::start(Arc::new(owners), verify, clock, config, pushes)
+    }
+
+    fn start(
+        upstream: Arc<dyn Upstream>,
+        verify: Verify,
+        clock: Clock,
+        config: Config,
+        pushes: mpsc::Receiver<Push>,
+    ) -> Arc<Self> {
+        let inner = Arc::new(Inner {
+            board: Mutex::new(Board::new(upstream.map())),
+            upstream,
+            verify,
+            clock,
+            config,
+            gather: Gather::default(),
+            requests: Semaphore::new(drive::REQUESTS_MAX),
+            tracker: TaskTracker::new(),
+            sockets: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+            frames_in: telemetry::SESSION_FRAMES.bind(&[("direction", "in")]),
+            frames_out: telemetry::SESSION_FRAMES.bind(&[("direction", "out")]),
+            writes: telemetry::SESSION_WRITES.bind(&[]),
+        });
+        inner.tracker.spawn(drive::follow(Arc::clone(&inner), pushes));
+        inner.tracker.spawn(drive::send_marks(Arc::clone(&inner)));
+        Arc::new(Self { inner })
     }
 
     /// How many sessions are live.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        todo!()
+        self.inner.board().sessions.len()
     }
 
     /// Tells every session to `reconnect` after a delay spread over `window`, then closes each with 1012; done when all
     /// are gone, at most at the end of the window plus 2 s. New ones are refused from the start.
+    ///
+    /// A session lives on until its own delay is over, so that the time without one is short. Dropping the future leaves
+    /// the sessions closing by themselves.
     pub async fn drain(&self, window: Duration, reason: &'static str) {
-        let _ = (window, reason);
+        self.inner.draining.store(true, Ordering::SeqCst);
+        let sessions: Vec<_> = self.inner.board().sessions.values().map(|entry| Arc::clone(&entry.session)).collect();
+        tracing::info!(sessions = sessions.len(), window_ms = millis(window), reason, "draining sessions");
+        let now = Instant::now();
+        for session in sessions {
+            let delay = window.mul_f64(rand::random_range(0.0..=1.0));
+            session.offer_frame(&ServerFrame::Reconnect { after_ms: millis(delay), reason });
+            session.close_at(now + delay);
+        }
+        self.inner.sockets.close();
+        if tokio::time::timeout(window + DRAIN_GRACE, self.inner.sockets.wait()).await.is_err() {
+            tracing::warn!(sessions = self.sessions(), "sessions did not end in time and are dropped");
+        }
+        self.inner.stop.cancel();
+        self.inner.tracker.close();
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.inner.stop.cancel();
+    }
+}
+
+impl Inner {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a session in, if there is room for it; its first frame is `hello`.
+    fn admit(self: &Arc<Self>, session: &Arc<Session>, held: bool) -> Result<(), CloseCode> {
+        self.on_board(|board| {
+            let refusal = if self.draining.load(Ordering::SeqCst) {
+                Some((CloseCode::ServiceRestart, "draining"))
+            } else if board.sessions.len() >= self.config.sessions_max {
+                Some((CloseCode::TryAgainLater, "node_limit"))
+            } else {
+                let of_user = board.users.get(&session.user).map_or(0, |user| user.sessions.len());
+                (of_user >= self.config.sessions_per_user_max).then_some((CloseCode::TooMany, "user_limit"))
+            };
+            if let Some((code, reason)) = refusal {
+                telemetry::SESSION_REFUSED.add(1, &[("reason", reason)]);
+                return Err(code);
+            }
+            session.offer_frame(&ServerFrame::Hello {
+                session: session.id,
+                user: &session.user,
+                now: self.clock.now_ms(),
+                heartbeat_ms: millis(self.config.heartbeat),
+                max_frame_bytes: FRAME_BYTES_MAX,
+                max_text_bytes: TEXT_BYTES_MAX,
+                resume_max_events: RESUME_EVENTS_MAX,
+            });
+            board.open(session, held);
+            self.count(board);
+            Ok(())
+        })
+    }
+
+    fn leave(self: &Arc<Self>, session: &Session) {
+        self.on_board(|board| {
+            board.close(session.id);
+            self.count(board);
+        });
+    }
+
+    fn count(&self, board: &Board) {
+        let live = u32::try_from(board.sessions.len()).unwrap_or(u32::MAX);
+        telemetry::SESSIONS.set(f64::from(live), &[]);
     }
 }
 
@@ -72,6 +239,9 @@ impl Hub {
 /// subprotocol: upgrade, then close 4401), upgrades, and starts the session.
 #[must_use]
 pub fn accept(hub: &Arc<Hub>, request: Request<Incoming>, request_id: &str) -> Response<Full<Bytes>> {
-    let _ = (hub, request, request_id);
-    todo!()
+    upgrade::accept(&hub.inner, request, request_id)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,196 @@
+//! What clients send: each frame is checked, sent to its owner in the order it came, and answered with `ok` or `error`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, Slot};
+use crate::node::session::Inner;
+use crate::node::session::outbox::Session;
+use crate::problem::{Code, Problem};
+use crate::protocol::{ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX};
+use crate::shard::command::{Command, Done, MarkRead, React, Send};
+
+/// What a command may take in all.
+const COMMAND_MAX: Duration = Duration::from_secs(5);
+/// How long after that the answer of an owner is still awaited: it knows better what became of the command.
+const ANSWER_GRACE: Duration = Duration::from_millis(250);
+/// Largest position: what every client's numbers can hold.
+const POSITION_MAX: u64 = (1 << 53) - 1;
+
+/// The `ref` of a frame whose other fields may be wrong.
+#[derive(Debug, Default, Deserialize)]
+struct Referred {
+    #[serde(default, rename = "ref")]
+    reference: Option<Value>,
+}
+
+/// Takes one frame. Waits while the session has too many commands under way, so that nothing more is read meanwhile.
+pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight: &Arc<Semaphore>, text: &[u8]) {
+    let Referred { reference } = serde_json::from_slice(text).unwrap_or_default();
+    let frame = match serde_json::from_slice(text) {
+        Ok(frame) => frame,
+        Err(error) => {
+            let problem = Problem::new(Code::Invalid, format!("this is no frame that is known here: {error}"));
+            return answer(session, reference, Err(problem));
+        }
+    };
+    let decided = match frame {
+        ClientFrame::Ping {} => {
+            let now = inner.clock.now_ms();
+            return session.offer_frame(&ServerFrame::Pong { reference: reference.as_ref(), now });
+        }
+        ClientFrame::Auth { token } => return answer(session, reference, authorize(inner, session, &token)),
+        ClientFrame::Resume { positions, more } => {
+            let resumed = resume(inner, session, positions, more);
+            // Its answer is `ready`; one that is asked for is given.
+            if reference.is_some() || resumed.is_err() {
+                answer(session, reference, resumed);
+            }
+            return;
+        }
+        ClientFrame::Send { conversation, text, reply_to, client_id } => {
+            send(session, &conversation, text, reply_to.as_deref(), client_id.as_deref())
+        }
+        ClientFrame::Read { message_id } => read(session, &message_id),
+        ClientFrame::React { message_id, reaction } => react(session, &message_id, reaction),
+    };
+    let (slot, command) = match decided {
+        Ok(decided) => decided,
+        Err(problem) => return answer(session, reference, Err(problem)),
+    };
+    let Ok(permit) = Arc::clone(in_flight).acquire_owned().await else { return };
+    let deadline = Instant::now() + COMMAND_MAX;
+    // Enqueued here, in the order of the frames; only the answer is awaited aside.
+    let done = inner.upstream.execute(inner.upstream.map().shard_of(slot), command, deadline);
+    let waiting = finish(Arc::clone(session), reference, done, deadline, permit);
+    let stop = inner.stop.clone();
+    inner.tracker.spawn(async move { stop.run_until_cancelled(waiting).await });
+}
+
+async fn finish(
+    session: Arc<Session>,
+    reference: Option<Value>,
+    done: BoxFuture<'static, Result<Done, Problem>>,
+    deadline: Instant,
+    permit: OwnedSemaphorePermit,
+) {
+    let result = match tokio::time::timeout_at((deadline + ANSWER_GRACE).into(), done).await {
+        Ok(Ok(Done::Sent { message, .. })) => serde_json::to_value(message)
+            .map_err(|_unencodable| Problem::new(Code::OutcomeUnknown, "the message was written but cannot be shown")),
+        Ok(Ok(_)) => Ok(Value::Null),
+        Ok(Err(problem)) => Err(problem),
+        Err(_) => Err(Problem::new(Code::OutcomeUnknown, "the owner did not answer in time: retry with the same key")),
+    };
+    answer(&session, reference, result);
+    drop(permit);
+}
+
+fn answer(session: &Session, reference: Option<Value>, result: Result<Value, Problem>) {
+    match result {
+        Ok(result) => session.offer_frame(&ServerFrame::Ok { reference: &reference.unwrap_or_default(), result }),
+        Err(problem) => {
+            let problem = problem.body(&session.request_id);
+            session.offer_frame(&ServerFrame::Error { reference: reference.as_ref(), problem });
+        }
+    }
+}
+
+fn authorize(inner: &Inner, session: &Session, token: &str) -> Result<Value, Problem> {
+    let refuse = |why: String| Err(Problem::new(Code::Unauthorized, why));
+    match (inner.verify)(token) {
+        Ok(identity) if identity.user != session.user => refuse("the token is for another user".to_owned()),
+        Ok(identity) if identity.expires <= session.expires.load(Ordering::Relaxed) => {
+            refuse("the token does not live longer than the one in use".to_owned())
+        }
+        Ok(identity) => {
+            session.renew(identity.expires);
+            Ok(Value::Null)
+        }
+        Err(refused) => refuse(refused.0),
+    }
+}
+
+fn resume(
+    inner: &Arc<Inner>,
+    session: &Session,
+    positions: BTreeMap<String, u64>,
+    more: bool,
+) -> Result<Value, Problem> {
+    if positions.len() > RESUME_POSITIONS_MAX {
+        return Err(Problem::new(Code::Invalid, "at most 500 positions in one frame; send the rest in further ones"));
+    }
+    let mut checked = BTreeMap::new();
+    for (name, position) in positions {
+        if position > POSITION_MAX {
+            return Err(Problem::new(Code::Invalid, "a position is the seq last seen in a conversation"));
+        }
+        checked.insert(conversation_name(&name)?, Seq(position));
+    }
+    if inner.on_board(|board| board.resume(session.id, checked, more)) {
+        Ok(Value::Null)
+    } else {
+        Err(Problem::new(Code::Invalid, "too many positions in one resume; all of them are forgotten"))
+    }
+}
+
+fn send(
+    session: &Session,
+    conversation: &str,
+    text: String,
+    reply_to: Option<&str>,
+    client_id: Option<&str>,
+) -> Result<(Slot, Command), Problem> {
+    let conversation = conversation_name(conversation)?;
+    let key = match client_id {
+        None => IdempotencyKey::stamp(),
+        Some(key) => IdempotencyKey::from_client(key)
+            .ok_or_else(|| Problem::new(Code::Invalid, "a client_id has 1 to 128 bytes without control characters"))?,
+    };
+    let reply_to = match reply_to {
+        Some(id) if Uuid::try_parse(id).is_err() => {
+            return Err(Problem::new(Code::Invalid, "reply_to is no message id"));
+        }
+        other => other,
+    };
+    if text.is_empty() {
+        return Err(Problem::new(Code::Invalid, "a text has at least one byte"));
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Problem::new(Code::TextTooLong, "a text has at most 16384 bytes of UTF-8"));
+    }
+    let unknown = || Problem::new(Code::ReplyToUnknown, "reply_to names no message of this conversation");
+    let reply_to = reply_to.map(|id| MessageId::parse(id).ok_or_else(unknown)).transpose()?;
+    let slot = conversation.slot();
+    let (source, text, key) = (session.user.clone(), Arc::from(text), Some(key));
+    Ok((slot, Command::Send(Send { conversation, source, text, reply_to, key })))
+}
+
+fn read(session: &Session, message_id: &str) -> Result<(Slot, Command), Problem> {
+    let message_id = known_id(message_id)?;
+    let mark = MarkRead { message_id, user: session.user.clone(), origin: Some(session.id) };
+    Ok((message_id.slot(), Command::MarkRead(mark)))
+}
+
+fn react(session: &Session, message_id: &str, reaction: Option<u32>) -> Result<(Slot, Command), Problem> {
+    if reaction.is_some_and(|reaction| !(1..=REACTION_MAX).contains(&reaction)) {
+        return Err(Problem::new(Code::Invalid, "a reaction is a number from 1 to 1114111, or null"));
+    }
+    let message_id = known_id(message_id)?;
+    Ok((message_id.slot(), Command::React(React { message_id, user: session.user.clone(), reaction })))
+}
+
+fn conversation_name(name: &str) -> Result<ConversationName, Problem> {
+    ConversationName::parse(name).map_err(|invalid| Problem::new(Code::InvalidName, invalid.to_string()))
+}
+
+fn known_id(id: &str) -> Result<MessageId, Problem> {
+    MessageId::parse(id).ok_or_else(|| Problem::new(Code::MessageUnknown, "there is no message with this id"))
+}

@@ -1,0 +1,146 @@
+//! Pure: when a session is pinged, and what a pong proves. One ping serves the heartbeat and the delivered marks: the
+//! frames written before it have been read when its pong comes back.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::ids::Seq;
+use crate::node::session::receipts::Marks;
+use crate::shard::log::record::{Event, EventKind};
+
+/// Unanswered pings after which the session is dropped.
+const UNANSWERED_MAX: usize = 2;
+/// Conversations with marks that wait for a ping; marks of more are shed.
+const MARKS_MAX: usize = 10_000;
+
+/// What is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing before this instant.
+    Nothing(Instant),
+    /// Send a ping with this payload.
+    Ping([u8; 8]),
+    /// The peer answers no more: drop the session.
+    Dead,
+}
+
+/// Pings of one session.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    heartbeat: Duration,
+    marks_every: Duration,
+    last: Instant,
+    count: u64,
+    written: Marks,
+    in_flight: VecDeque<(u64, Marks)>,
+}
+
+impl Pulse {
+    /// A pulse whose first heartbeat is due one period from `now`.
+    pub(super) fn new(heartbeat: Duration, marks_every: Duration, now: Instant) -> Self {
+        Self { heartbeat, marks_every, last: now, count: 0, written: Marks::new(), in_flight: VecDeque::new() }
+    }
+
+    /// A frame with this event of someone else was written.
+    pub(super) fn wrote(&mut self, event: &Event) {
+        if !matches!(event.kind, EventKind::Message { .. }) {
+            return;
+        }
+        if let Some(seq) = self.written.get_mut(&event.conversation) {
+            *seq = (*seq).max(event.seq);
+        } else if self.written.len() < MARKS_MAX {
+            self.written.insert(event.conversation.clone(), event.seq);
+        }
+    }
+
+    /// What to do now. After [`Due::Ping`] the ping must be written before any later frame.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let beat = self.last + self.heartbeat;
+        if now >= beat && self.in_flight.len() >= UNANSWERED_MAX {
+            return Due::Dead;
+        }
+        // While a ping is out, marks wait for its pong: a client that reads slowly is not pinged more for it.
+        let marks = (!self.written.is_empty() && self.in_flight.is_empty()).then(|| self.last + self.marks_every);
+        let next = marks.map_or(beat, |marks| marks.min(beat));
+        if now < next {
+            return Due::Nothing(next);
+        }
+        self.last = now;
+        self.count += 1;
+        self.in_flight.push_back((self.count, std::mem::take(&mut self.written)));
+        Due::Ping(self.count.to_be_bytes())
+    }
+
+    /// A pong came; returns what it proves to have been read. A pong that answers no ping of ours proves nothing.
+    pub(super) fn pong(&mut self, payload: &[u8]) -> Marks {
+        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return Marks::new() };
+        let mut proven = Marks::new();
+        while let Some((_, marks)) = self.in_flight.pop_front_if(|(ping, _)| *ping <= number && number <= self.count) {
+            for (conversation, seq) in marks {
+                let highest: &mut Seq = proven.entry(conversation).or_default();
+                *highest = (*highest).max(seq);
+            }
+        }
+        proven
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ids::{ConversationName, MessageId, Slot, UserId};
+
+    const BEAT: Duration = Duration::from_secs(25);
+    const MARKS: Duration = Duration::from_millis(250);
+
+    fn message(seq: u64) -> Event {
+        let source = UserId::parse("alice").expect("a name");
+        let id = MessageId::new(1, Slot(1), seq);
+        let kind = EventKind::Message { id, source, text: Arc::from("x"), reply_to: None };
+        Event { conversation: name(), seq: Seq(seq), created: 1, key: None, kind }
+    }
+
+    fn name() -> ConversationName {
+        ConversationName::parse("c").expect("a name")
+    }
+
+    #[test]
+    fn a_pong_proves_what_was_written_before_its_ping_and_no_more() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(BEAT, MARKS, start);
+        assert_eq!(pulse.due(start + MARKS), Due::Nothing(start + BEAT), "nothing to prove");
+        pulse.wrote(&message(4));
+        pulse.wrote(&message(5));
+        let Due::Ping(payload) = pulse.due(start + MARKS) else { panic!("a ping is due") };
+        pulse.wrote(&message(6));
+        assert!(matches!(pulse.due(start + MARKS * 8), Due::Nothing(_)), "one ping at a time");
+        assert!(pulse.pong(b"nonsense").is_empty());
+        assert!(pulse.pong(&9_u64.to_be_bytes()).is_empty(), "a pong to a ping never sent");
+        assert_eq!(pulse.pong(&payload).get(&name()), Some(&Seq(5)));
+        let Due::Ping(next) = pulse.due(start + MARKS * 9) else { panic!("the rest is due") };
+        assert_eq!(pulse.pong(&next).get(&name()), Some(&Seq(6)));
+        assert!(pulse.pong(&next).is_empty(), "once");
+    }
+
+    #[test]
+    fn two_unanswered_pings_are_the_end() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(BEAT, MARKS, start);
+        assert!(matches!(pulse.due(start + BEAT), Due::Ping(_)));
+        assert!(matches!(pulse.due(start + BEAT * 2), Due::Ping(_)));
+        assert!(matches!(pulse.due(start + BEAT * 2), Due::Nothing(_)));
+        assert_eq!(pulse.due(start + BEAT * 3), Due::Dead);
+    }
+
+    #[test]
+    fn an_answered_heartbeat_keeps_the_session() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(BEAT, MARKS, start);
+        for beat in 1..10 {
+            let Due::Ping(payload) = pulse.due(start + BEAT * beat) else { panic!("a heartbeat is due") };
+            pulse.pong(&payload);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Delivered marks: when the pong to a ping shows how far a client has read, the highest seq per conversation is gathered
+//! here for the whole node, and goes to the owners at most every [`Config::delivered_every`].
+//!
+//! Marks are automatic and the next one covers the last, so under load they are shed and counted, never queued.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::ids::{ConversationName, Seq, ShardId, UserId};
+use crate::node::session::upstream::Upstream;
+use crate::shard::command::{Command, Delivered};
+use crate::telemetry;
+
+#[cfg(doc)]
+use crate::node::session::Config;
+
+/// Marks gathered on a node between two rounds; more are shed.
+const GATHERED_MAX: usize = 65_536;
+/// Marks in one command.
+const BATCH_MAX: usize = 1_000;
+/// How long a round may take; marks that were not taken by then are shed.
+const ROUND_MAX: Duration = Duration::from_secs(2);
+
+/// Marks of one session since its last ping: conversation and highest seq.
+pub(super) type Marks = HashMap<ConversationName, Seq>;
+
+/// The node's gathered marks.
+#[derive(Debug, Default)]
+pub(super) struct Gather(Mutex<HashMap<(UserId, ConversationName), Seq>>);
+
+impl Gather {
+    /// Adds what a client of `user` has read.
+    pub(super) fn add(&self, user: &UserId, marks: Marks) {
+        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shed = 0;
+        for (conversation, seq) in marks {
+            let full = gathered.len() >= GATHERED_MAX;
+            match gathered.entry((user.clone(), conversation)) {
+                Entry::Occupied(mut held) => {
+                    let highest = (*held.get()).max(seq);
+                    held.insert(highest);
+                }
+                Entry::Vacant(_) if full => shed += 1,
+                Entry::Vacant(free) => {
+                    free.insert(seq);
+                }
+            }
+        }
+        drop(gathered);
+        if shed > 0 {
+            telemetry::SESSION_DELIVERED.add(shed, &[("result", "shed")]);
+        }
+    }
+
+    /// Sends what is gathered to its owners, one round; the next one may begin when this is done.
+    pub(super) async fn send(&self, upstream: &dyn Upstream) {
+        let gathered = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if gathered.is_empty() {
+            return;
+        }
+        let map = upstream.map();
+        let mut by_shard: HashMap<ShardId, Vec<Delivered>> = HashMap::new();
+        for ((user, conversation), up_to) in gathered {
+            let shard = map.shard_of(conversation.slot());
+            by_shard.entry(shard).or_default().push(Delivered { conversation, user, up_to });
+        }
+        let deadline = Instant::now() + ROUND_MAX;
+        let batches = by_shard.iter().flat_map(|(shard, marks)| marks.chunks(BATCH_MAX).map(|batch| (*shard, batch)));
+        let rounds = batches.map(|(shard, batch)| {
+            let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            let answer = upstream.execute(shard, Command::Delivered(batch.to_vec()), deadline);
+            async move {
+                let taken = matches!(tokio::time::timeout_at(deadline.into(), answer).await, Ok(Ok(_)));
+                let result = if taken { "sent" } else { "shed" };
+                telemetry::SESSION_DELIVERED.add(count, &[("result", result)]);
+            }
+        });
+        join_all(rounds).await;
+    }
+}

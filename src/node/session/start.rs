@@ -1,0 +1,351 @@
+//! How a session starts on the board, resumes, and ends: it gets a cursor in each conversation of its user; `live` and
+//! `ready` tell when those have caught up.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::ids::{ConversationName, Offset, Seq, SessionId, UserId};
+use crate::node::session::board::{
+    Ask, Board, Entry, Fetch, Interest, Load, Membership, Phase, Place, SPAN_LIMIT, User,
+};
+use crate::node::session::outbox::Session;
+use crate::node::session::state::Cursor;
+use crate::protocol::{LIVE_POSITIONS_MAX, ServerFrame};
+use crate::shard::IndexPage;
+
+/// Conversations fetched for one session in one go.
+const FETCH_CONVERSATIONS: usize = 16;
+/// Positions of one resume, over all its frames; more are refused.
+pub(super) const RESUME_TOTAL_MAX: usize = 20_000;
+
+impl Board {
+    /// A session opened. With `held` it waits for its `resume`.
+    pub(super) fn open(&mut self, session: &Arc<Session>, held: bool) {
+        let entry = Entry {
+            session: Arc::clone(session),
+            phase: if held { Phase::Held } else { Phase::Starting },
+            positions: BTreeMap::new(),
+            due: HashMap::new(),
+            announce: Vec::new(),
+            ready_due: false,
+            queue: VecDeque::new(),
+            fetching: false,
+            attempt: 0,
+        };
+        self.sessions.insert(session.id, entry);
+        if let Some(known) = self.users.get_mut(&session.user) {
+            known.sessions.push(session.id);
+        } else {
+            self.generations += 1;
+            let user = User {
+                shard: self.map.shard_of(session.user.slot()),
+                generation: self.generations,
+                loaded: false,
+                confirmed: Offset(0),
+                newest: Offset(0),
+                loading: true,
+                sessions: vec![session.id],
+                memberships: HashMap::new(),
+            };
+            self.users.insert(session.user.clone(), user);
+            let (user, generation) = (session.user.clone(), self.generations);
+            self.work.loads.push(Load { user, generation, after: Offset(0), attempt: 0 });
+        }
+        self.attach_if_possible(session.id);
+    }
+
+    /// A session is gone; with the last one of a user go his subscriptions.
+    pub(super) fn close(&mut self, id: SessionId) {
+        let Some(entry) = self.sessions.remove(&id) else { return };
+        let user = &entry.session.user;
+        let Some(known) = self.users.get_mut(user) else { return };
+        known.sessions.retain(|other| *other != id);
+        let last = known.sessions.is_empty();
+        for conversation in known.memberships.keys() {
+            let Some(feed) = self.feeds.get_mut(conversation) else { continue };
+            if last {
+                let was = feed.members.remove(user);
+                if was.is_some_and(|member| member.interest != Interest::None || !member.places.is_empty()) {
+                    self.work.ended.push((conversation.clone(), user.clone()));
+                }
+            } else if let Some(member) = feed.members.get_mut(user) {
+                member.places.retain(|place| place.session.id != id);
+                member.places.shrink_to_fit();
+            }
+            if feed.members.is_empty() {
+                self.feeds.remove(conversation);
+            }
+        }
+        if last {
+            self.users.remove(user);
+            self.work.ended_indexes.push(user.clone());
+        }
+    }
+
+    /// A page of a user's index came; returns false when there is nobody for it any more.
+    pub(super) fn loaded(&mut self, load: &Load, page: &IndexPage) -> bool {
+        let Some(known) = self.users.get_mut(&load.user) else { return false };
+        if known.generation != load.generation {
+            return true;
+        }
+        let last = page.items.last().map_or(load.after, |item| item.version);
+        known.newest = known.newest.max(last);
+        let first = !known.loaded;
+        for item in &page.items {
+            if first {
+                // Nobody has a cursor yet: all start together, at the end of the last page.
+                let Some(known) = self.users.get_mut(&load.user) else { break };
+                let membership = known.memberships.entry(item.conversation.clone()).or_default();
+                if membership.seq < item.seq {
+                    *membership = Membership { seq: item.seq, joined: item.joined };
+                }
+            } else {
+                self.index_item(&load.user, item);
+            }
+        }
+        if page.more {
+            self.work.loads.push(Load { after: last, attempt: 0, ..load.clone() });
+            return true;
+        }
+        self.index_complete(&load.user, first);
+        true
+    }
+
+    /// A user's index could not be read: asked again while he has sessions.
+    pub(super) fn load_failed(&mut self, load: Load) {
+        if self.users.get(&load.user).is_some_and(|known| known.generation == load.generation) {
+            let attempt = load.attempt.saturating_add(1);
+            self.work.loads.push(Load { attempt, ..load });
+        }
+    }
+
+    fn index_complete(&mut self, user: &UserId, first: bool) {
+        let Some(known) = self.users.get_mut(user) else { return };
+        known.loaded = true;
+        known.loading = false;
+        known.confirmed = known.newest;
+        if !first {
+            return;
+        }
+        let joined: Vec<_> =
+            known.memberships.iter().filter(|(_, at)| at.joined).map(|(name, _)| name.clone()).collect();
+        let sessions = known.sessions.clone();
+        for conversation in joined {
+            self.ensure_interest(user, &conversation);
+        }
+        for id in sessions {
+            self.attach_if_possible(id);
+        }
+    }
+
+    /// A `resume` frame: sets cursors when it is the last of its row. False when there are too many positions.
+    pub(super) fn resume(&mut self, id: SessionId, positions: BTreeMap<ConversationName, Seq>, more: bool) -> bool {
+        let Some(entry) = self.sessions.get_mut(&id) else { return true };
+        entry.positions.extend(positions);
+        if entry.positions.len() > RESUME_TOTAL_MAX {
+            entry.positions.clear();
+            return false;
+        }
+        if more {
+            return true;
+        }
+        if entry.phase == Phase::Attached {
+            self.set_anew(id);
+        } else {
+            entry.phase = Phase::Starting;
+            self.attach_if_possible(id);
+        }
+        true
+    }
+
+    /// The resume of a held session did not come in time: it starts without.
+    pub(super) fn stop_waiting(&mut self, id: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&id).filter(|entry| entry.phase == Phase::Held) {
+            entry.phase = Phase::Starting;
+            self.attach_if_possible(id);
+        }
+    }
+
+    fn attach_if_possible(&mut self, id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let Some(known) = self.users.get(&entry.session.user) else { return };
+        if entry.phase != Phase::Starting || !known.loaded {
+            return;
+        }
+        entry.phase = Phase::Attached;
+        let mut positions = std::mem::take(&mut entry.positions);
+        let (user, joined) = (entry.session.user.clone(), known.joined());
+        for conversation in joined {
+            let position = positions.remove(&conversation);
+            self.start_due(id, &conversation, position);
+            self.ensure_interest(&user, &conversation);
+        }
+        self.start_foreign(id, positions);
+        self.become_ready(id);
+    }
+
+    /// A resume within a running session. What is not named and live stays live: it is at its tail.
+    fn set_anew(&mut self, id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let mut positions = std::mem::take(&mut entry.positions);
+        entry.due.clear();
+        entry.announce.clear();
+        entry.ready_due = false;
+        let user = entry.session.user.clone();
+        let Some(joined) = self.users.get(&user).map(User::joined) else { return };
+        for conversation in joined {
+            if let Some(position) = positions.remove(&conversation) {
+                self.start_due(id, &conversation, Some(position));
+            } else if self.feed(&conversation).place(&user, id).is_none_or(|place| place.cursor.seq().is_none()) {
+                self.start_due(id, &conversation, None);
+            }
+            self.ensure_interest(&user, &conversation);
+        }
+        self.start_foreign(id, positions);
+        self.become_ready(id);
+    }
+
+    /// Positions in conversations that the index does not have: the owner decides.
+    fn start_foreign(&mut self, id: SessionId, positions: BTreeMap<ConversationName, Seq>) {
+        let Some(user) = self.sessions.get(&id).map(|entry| entry.session.user.clone()) else { return };
+        for (conversation, seq) in positions {
+            if let Some(known) = self.users.get_mut(&user) {
+                known.memberships.entry(conversation.clone()).or_default();
+            }
+            self.set_place(id, &conversation, Cursor::Behind { seq, fresh: true });
+            if let Some(entry) = self.sessions.get_mut(&id) {
+                entry.due.insert(conversation.clone(), true);
+            }
+            self.enqueue(id, &conversation);
+        }
+    }
+
+    fn start_due(&mut self, id: SessionId, conversation: &ConversationName, position: Option<Seq>) {
+        if let Some(entry) = self.sessions.get_mut(&id) {
+            entry.due.insert(conversation.clone(), position.is_some());
+        }
+        self.start(id, conversation, position);
+    }
+
+    /// Sets the session's cursor in a conversation anew.
+    pub(super) fn start(&mut self, id: SessionId, conversation: &ConversationName, position: Option<Seq>) {
+        let Some(session) = self.sessions.get(&id).map(|entry| Arc::clone(&entry.session)) else { return };
+        let feed = self.feed(conversation);
+        let subscribed = feed.member(&session.user).interest == Interest::Live;
+        let tail = feed.known.filter(|_| subscribed);
+        let (cursor, gap) = Cursor::begin(position, tail);
+        Self::tell_gap(&session, conversation, gap);
+        self.set_place(id, conversation, cursor);
+        match cursor {
+            Cursor::Live { .. } => self.settle(id, conversation, true),
+            Cursor::Behind { .. } => self.enqueue(id, conversation),
+            Cursor::Waiting { .. } => {}
+        }
+    }
+
+    fn set_place(&mut self, id: SessionId, conversation: &ConversationName, cursor: Cursor) {
+        let Some(session) = self.sessions.get(&id).map(|entry| Arc::clone(&entry.session)) else { return };
+        let feed = self.feed(conversation);
+        if let Some(place) = feed.place(&session.user, id) {
+            place.cursor = cursor;
+        } else {
+            let member = feed.member(&session.user);
+            member.places.reserve_exact(1);
+            member.places.push(Place { session, cursor });
+        }
+    }
+
+    /// The conversation is no longer awaited: it is live, or ended.
+    pub(super) fn settle(&mut self, id: SessionId, conversation: &ConversationName, live: bool) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let named = entry.due.remove(conversation) == Some(true);
+        if named && live {
+            entry.announce.push(conversation.clone());
+        }
+        if entry.announce.len() >= LIVE_POSITIONS_MAX || entry.ready_due && entry.due.is_empty() {
+            self.tell_progress(id);
+        }
+    }
+
+    fn become_ready(&mut self, id: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&id) {
+            entry.ready_due = true;
+        }
+        self.tell_progress(id);
+    }
+
+    /// Tells what has caught up since, and `ready` when nothing is awaited any more.
+    pub(super) fn tell_progress(&mut self, id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let session = Arc::clone(&entry.session);
+        let mut caught_up = std::mem::take(&mut entry.announce).into_iter().peekable();
+        while caught_up.peek().is_some() {
+            let positions: BTreeMap<_, _> = caught_up
+                .by_ref()
+                .take(LIVE_POSITIONS_MAX)
+                .filter_map(|name| {
+                    let seq = self.feeds.get_mut(&name)?.place(&session.user, id)?.cursor.seq()?;
+                    Some((name, seq))
+                })
+                .collect();
+            if !positions.is_empty() {
+                session.offer_frame(&ServerFrame::Live { positions });
+            }
+        }
+        if let Some(entry) = self.sessions.get_mut(&id).filter(|entry| entry.ready_due && entry.due.is_empty()) {
+            entry.ready_due = false;
+            entry.due.shrink_to_fit();
+            session.offer_frame(&ServerFrame::Ready {});
+        }
+    }
+
+    /// The session has to fetch in this conversation when its outbox has room.
+    pub(super) fn enqueue(&mut self, id: SessionId, conversation: &ConversationName) {
+        if let Some(entry) = self.sessions.get_mut(&id) {
+            entry.queue.push_back(conversation.clone());
+            self.pump(id);
+        }
+    }
+
+    /// Fetches the next spans of a session if none is under way and its outbox has room; else the writer calls again.
+    pub(super) fn pump(&mut self, id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        if entry.fetching || entry.queue.is_empty() {
+            return;
+        }
+        // Set before looking, so that a writer that makes room meanwhile is not missed.
+        entry.session.hungry.store(true, Ordering::SeqCst);
+        if !entry.session.has_room() {
+            return;
+        }
+        entry.session.hungry.store(false, Ordering::SeqCst);
+        let Some(known) = self.users.get(&entry.session.user) else { return };
+        let mut asks: Vec<Ask> = Vec::new();
+        while asks.len() < FETCH_CONVERSATIONS {
+            let Some(conversation) = entry.queue.pop_front() else { break };
+            let Some(feed) = self.feeds.get_mut(&conversation) else { continue };
+            let (round, floor) = (feed.round, feed.known);
+            let user = entry.session.user.clone();
+            let Some(Cursor::Behind { seq, .. }) = feed.place(&user, id).map(|place| place.cursor) else { continue };
+            if asks.iter().any(|ask| ask.conversation == conversation) {
+                continue;
+            }
+            let generation = known.generation;
+            asks.push(Ask { conversation, user, generation, round, after: Some(seq), limit: 0, floor, attempt: 0 });
+        }
+        let limit = SPAN_LIMIT / u32::try_from(asks.len().max(1)).unwrap_or(SPAN_LIMIT);
+        asks.iter_mut().for_each(|ask| ask.limit = limit);
+        if !asks.is_empty() {
+            entry.fetching = true;
+            self.work.fetches.push(Fetch { session: id, asks, attempt: entry.attempt });
+        }
+    }
+}
+
+impl User {
+    /// The conversations he is in, as far as known.
+    fn joined(&self) -> Vec<ConversationName> {
+        self.memberships.iter().filter(|(_, at)| at.joined).map(|(name, _)| name.clone()).collect()
+    }
+}

@@ -1,0 +1,80 @@
+//! What sessions need of the rest of the node: the way to owners. A trait, so that the hub is tested without shards.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use crate::ids::{ConversationName, Offset, ShardId, UserId};
+use crate::node::owners::Owners;
+use crate::problem::Problem;
+use crate::shard::IndexPage;
+use crate::shard::command::{Command, Done, Interest, Subscribed};
+use crate::shard::map::ShardMap;
+
+/// See the methods of the same names of [`Owners`].
+#[async_trait]
+pub(super) trait Upstream: Send + Sync + 'static {
+    /// The map of slots to shards.
+    fn map(&self) -> ShardMap;
+
+    /// Enqueues before it returns.
+    fn execute(&self, shard: ShardId, command: Command, deadline: Instant)
+    -> BoxFuture<'static, Result<Done, Problem>>;
+
+    /// Answers in the order asked.
+    async fn subscribe(&self, interests: Vec<Interest>, deadline: Instant) -> Vec<Subscribed>;
+
+    /// Ends interests.
+    fn unsubscribe(&self, interests: Vec<(ConversationName, UserId)>);
+
+    /// Subscribes to a user's index.
+    async fn subscribe_index(
+        &self,
+        user: UserId,
+        after: Offset,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<IndexPage, Problem>;
+
+    /// Ends interest in a user's index.
+    fn unsubscribe_index(&self, user: UserId);
+}
+
+#[async_trait]
+impl Upstream for Owners {
+    fn map(&self) -> ShardMap {
+        Self::map(self)
+    }
+
+    fn execute(
+        &self,
+        shard: ShardId,
+        command: Command,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<Done, Problem>> {
+        Box::pin(Self::execute(self, shard, command, deadline))
+    }
+
+    async fn subscribe(&self, interests: Vec<Interest>, deadline: Instant) -> Vec<Subscribed> {
+        Self::subscribe(self, interests, deadline).await
+    }
+
+    fn unsubscribe(&self, interests: Vec<(ConversationName, UserId)>) {
+        Self::unsubscribe(self, interests);
+    }
+
+    async fn subscribe_index(
+        &self,
+        user: UserId,
+        after: Offset,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<IndexPage, Problem> {
+        Self::subscribe_index(self, user, after, limit, deadline).await
+    }
+
+    fn unsubscribe_index(&self, user: UserId) {
+        Self::unsubscribe_index(self, user);
+    }
+}
