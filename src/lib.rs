@@ -15,3 +15,11 @@ pub mod telemetry;
 pub mod node;
 
 pub mod shard;
+
+pub mod operations;
+
+mod files;
+
+pub mod dev;
+
+pub mod config;
