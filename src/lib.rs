@@ -18,8 +18,6 @@ pub mod shard;
 
 pub mod operations;
 
-mod files;
-
 pub mod dev;
 
 pub mod config;

@@ -45,7 +45,6 @@ impl Counter {
     }
 
     /// A handle for a hot path, its labels bound once.
-    #[must_use]
     pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Counter {
         counter!(self.0, labels(with))
     }
@@ -58,7 +57,6 @@ impl Gauge {
     }
 
     /// A handle for a hot path, its labels bound once.
-    #[must_use]
     pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Gauge {
         gauge!(self.0, labels(with))
     }
@@ -71,7 +69,6 @@ impl Histogram {
     }
 
     /// A handle for a hot path, its labels bound once.
-    #[must_use]
     pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Histogram {
         histogram!(self.0, labels(with))
     }
@@ -188,7 +185,7 @@ fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildErro
 
 macro_rules! metrics_table {
     ($($kind:ident $constant:ident $name:literal $help:literal;)*) => {
-        $(#[doc = $help] pub const $constant: $kind = $kind($name);)*
+        $(#[doc = concat!("`", $name, "`")] pub const $constant: $kind = $kind($name);)*
 
         /// Every metric of the process but those of the operating system.
         pub const ALL: &[Described] = &[$(Described { kind: Kind::$kind, name: $name, help: $help },)*];

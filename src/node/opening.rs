@@ -83,8 +83,8 @@ impl Opener {
     pub(super) async fn open_first(&self, shards: Vec<ShardId>) -> Result<(), String> {
         let folder = &self.inner.folder;
         std::fs::create_dir_all(folder).map_err(|error| format!("data folder {}: {error}", folder.display()))?;
-        let opened: Vec<_> = shards.into_iter().filter_map(|shard| self.hold(shard)).collect();
-        for opened in opened {
+        let opening: Vec<_> = shards.into_iter().filter_map(|shard| self.hold(shard)).collect();
+        for opened in opening {
             opened.await.unwrap_or_else(|_ended| Err("the node ended while it started".to_owned()))?;
         }
         Ok(())

@@ -1,109 +1,20 @@
-//! Gathers every setting: flags, `ROOKERY_*` environment, a `.env` file in the working folder, defaults, in that order of
-//! precedence. Nothing else reads the environment.
-//!
-//! Each flag `--some-thing` is also the variable `ROOKERY_SOME_THING`. Secrets have no flag, so that they never show in a
-//! list of processes: they come from the environment or from a file, and no type here shows them.
+//! The settings themselves: each field is a flag, its comment the help, and the module's own Config is made from them.
+#![expect(clippy::doc_markdown, reason = "the comments of fields are help texts for a terminal")]
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args};
 
 use crate::auth;
+use crate::config::secrets::Secret;
 use crate::ids::UserId;
 use crate::node::session;
 use crate::shard;
 use crate::shard::map::ShardMap;
 use crate::shard::{store, worker};
 use crate::telemetry::LogFormat;
-
-/// Variable of the shared secret of HS256 tokens.
-pub const JWT_SECRET: &str = "ROOKERY_JWT_SECRET";
-
-/// Variable of the key by which nodes trust each other's links.
-pub const CLUSTER_KEY: &str = "ROOKERY_CLUSTER_KEY";
-
-const PREFIX: &str = "ROOKERY_";
-
-const SECRETS_HELP: &str = "\
-Secrets have no flag. They come from the environment or from a file:
-  ROOKERY_JWT_SECRET        shared secret of HS256 tokens, at least 32 bytes
-  ROOKERY_JWT_SECRET_FILE   a file with that secret
-  ROOKERY_CLUSTER_KEY       key by which nodes trust each other's links, at least 32 bytes
-  ROOKERY_CLUSTER_KEY_FILE  a file with that key
-Without them a random one is made in the data folder at the first start.
-
-Every flag can also be given as ROOKERY_<FLAG> in the environment or in a file .env in the
-working folder. A flag wins over the environment, which wins over .env.";
-
-/// What was asked for, with all its settings.
-#[derive(Debug, Clone)]
-pub enum Invocation {
-    /// Run the one-process cluster.
-    Dev(Box<Settings>, Secrets),
-    /// Make a token.
-    Token(TokenSettings, Secrets),
-}
-
-/// Why there is no invocation.
-#[derive(Debug)]
-pub enum Refused {
-    /// Flags that cannot be read, or `--help` and `--version`: to be printed as clap does.
-    Flags(clap::Error),
-    /// One clear line.
-    Line(String),
-}
-
-impl Invocation {
-    /// Gathers from the command line, the environment of the process and `.env` in the working folder.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn gather() -> Result<Self, Refused> {
-        Self::from_parts(std::env::args_os(), &Environment::of_process()?)
-    }
-
-    /// Gathers from given parts.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn from_parts(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Self, Refused> {
-        let command = with_variables(Cli::command().args_override_self(true));
-        let args = with_environment(args.into_iter().collect(), &command, environment);
-        let matches = command.try_get_matches_from(args).map_err(Refused::Flags)?;
-        let cli = Cli::from_arg_matches(&matches).map_err(Refused::Flags)?;
-        let secrets = Secrets::gather(environment)?;
-        match cli.subcommand {
-            None => Ok(Self::Dev(Box::new(cli.settings), secrets)),
-            Some(Sub::Dev(settings)) => Ok(Self::Dev(settings, secrets)),
-            Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
-        }
-    }
-}
-
-/// Self-hosted real-time messaging backend. Without a subcommand: `dev`.
-#[derive(Debug, Parser)]
-#[command(name = "rookery", version, args_conflicts_with_subcommands = true, after_help = SECRETS_HELP)]
-struct Cli {
-    #[command(subcommand)]
-    subcommand: Option<Sub>,
-    #[command(flatten)]
-    settings: Settings,
-}
-
-#[derive(Debug, Subcommand)]
-enum Sub {
-    /// Run router and nodes in one process, with nothing beside it.
-    #[command(after_help = SECRETS_HELP)]
-    Dev(Box<Settings>),
-    /// Print a token for a user, signed with the shared secret.
-    #[command(after_help = SECRETS_HELP)]
-    Token(TokenSettings),
-}
 
 /// Settings of `rookery token`.
 #[derive(Debug, Clone, Args)]
@@ -331,141 +242,6 @@ impl Settings {
             barrier_max: of.read_barrier,
         }
     }
-}
-
-/// Something that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret; the space around it (a file's last line end) is dropped.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
-    }
-
-    /// The secret itself, for the place that uses it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-/// The secrets that were given.
-#[derive(Debug, Clone, Default)]
-pub struct Secrets {
-    /// Shared secret of HS256 tokens.
-    pub jwt: Option<Secret>,
-    /// Key of the links between nodes.
-    pub cluster_key: Option<Secret>,
-}
-
-impl Secrets {
-    fn gather(environment: &Environment) -> Result<Self, Refused> {
-        Ok(Self { jwt: environment.secret(JWT_SECRET)?, cluster_key: environment.secret(CLUSTER_KEY)? })
-    }
-}
-
-/// The variables that matter: those of the process and, below them, those of `.env`.
-#[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
-
-impl Environment {
-    /// Of given variables; an empty one counts as unset. The first of two equal names wins.
-    pub fn new(variables: impl IntoIterator<Item = (String, OsString)>) -> Self {
-        let mut kept = BTreeMap::new();
-        for (name, value) in variables {
-            if name.starts_with(PREFIX) && !value.is_empty() {
-                kept.entry(name).or_insert(value);
-            }
-        }
-        Self(kept)
-    }
-
-    fn of_process() -> Result<Self, Refused> {
-        let process = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        let file = dot_env(Path::new(".env"))?;
-        Ok(Self::new(process.chain(file)))
-    }
-
-    fn secret(&self, name: &str) -> Result<Option<Secret>, Refused> {
-        let file_name = format!("{name}_FILE");
-        let text = match (self.0.get(name), self.0.get(&file_name)) {
-            (Some(_), Some(_)) => return Err(Refused::Line(format!("set {name} or {file_name}, not both"))),
-            (None, None) => return Ok(None),
-            (Some(text), None) => {
-                text.to_str().ok_or_else(|| Refused::Line(format!("{name} is not valid UTF-8")))?.to_owned()
-            }
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|error| Refused::Line(format!("{file_name}: {}: {error}", path.display())))?,
-        };
-        Ok(Some(Secret::new(&text)))
-    }
-}
-
-/// Reads a `.env` file; none is no error. Lines are told by number only: they may hold a secret.
-fn dot_env(path: &Path) -> Result<Vec<(String, OsString)>, Refused> {
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(dotenvy::Error::Io(error)) => return Err(Refused::Line(format!("{}: {error}", path.display()))),
-        Err(_) => return Err(Refused::Line(format!("{} cannot be read", path.display()))),
-    };
-    let mut variables = Vec::new();
-    for line in lines {
-        let after = variables.last().map_or_else(|| "at its start".to_owned(), |(name, _)| format!("after {name}"));
-        let (name, value) =
-            line.map_err(|_hidden| Refused::Line(format!("{}: a line {after} is no NAME=value", path.display())))?;
-        variables.push((name, OsString::from(value)));
-    }
-    Ok(variables)
-}
-
-/// The variable of a flag.
-fn variable(flag: &str) -> String {
-    format!("{PREFIX}{}", flag.to_ascii_uppercase().replace('-', "_"))
-}
-
-/// Puts the variables' names and the defaults into the help.
-fn with_variables(command: clap::Command) -> clap::Command {
-    let told = command.mut_args(|arg| {
-        let Some(flag) = arg.get_long().filter(|flag| !matches!(*flag, "help" | "version")) else { return arg };
-        let name = variable(flag);
-        let default = match arg.get_default_values() {
-            [] => "none".into(),
-            [first, ..] => first.to_string_lossy(),
-        };
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let help = format!("{help} [default: {default}] [env: {name}]");
-        arg.help(help).hide_default_value(true)
-    });
-    told.mut_subcommands(|sub| with_variables(sub.args_override_self(true)))
-}
-
-/// Puts what the environment says before the flags of the command line, which override it.
-fn with_environment(args: Vec<OsString>, command: &clap::Command, environment: &Environment) -> Vec<OsString> {
-    let asks_only = |arg: &OsString| ["--help", "-h", "--version", "-V", "help"].iter().any(|word| arg == word);
-    if args.iter().any(asks_only) {
-        return args;
-    }
-    let sub = args.get(1).and_then(|word| command.find_subcommand(word));
-    let place = if sub.is_some() { 2 } else { 1 }.min(args.len());
-    let flags = sub.unwrap_or(command).get_arguments().filter_map(clap::Arg::get_long);
-    let given = flags.filter_map(|flag| {
-        let mut arg = OsString::from(format!("--{flag}="));
-        arg.push(environment.0.get(&variable(flag))?);
-        Some(arg)
-    });
-    let given: Vec<_> = given.collect();
-    let mut args = args;
-    args.splice(place..place, given);
-    args
 }
 
 fn shards(text: &str) -> Result<u32, String> {

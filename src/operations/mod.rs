@@ -135,10 +135,10 @@ impl ClusterShard {
             owner: row.first().cloned(),
             standby: row.iter().skip(1).cloned().collect(),
             epoch: status.map(|status| status.epoch.0),
-            tails: offsets(|status| status.committed),
-            committed: offsets(|status| status.committed),
-            applied: offsets(|status| status.applied),
-            durable: offsets(|status| status.durable),
+            tails: offsets(|of| of.committed),
+            committed: offsets(|of| of.committed),
+            applied: offsets(|of| of.applied),
+            durable: offsets(|of| of.durable),
             lag: status.map(|status| status.lag),
         }
     }
@@ -219,7 +219,7 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
                 setup.metrics.run_upkeep();
                 continue;
             }
-            next = next => next,
+            accepted = next => accepted,
         };
         match accepted {
             Ok((socket, _)) => {
@@ -284,3 +284,6 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+#[cfg(test)]
+mod tests;

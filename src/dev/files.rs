@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::config::Secret;
+use crate::config::secrets::Secret;
 
 /// Random bytes of a secret that we make.
 const SECRET_BYTES: usize = 48;
@@ -16,7 +16,7 @@ const SECRET_BYTES: usize = 48;
 ///
 /// # Errors
 /// One clear line: the file cannot be read or written.
-pub fn secret(given: Option<Secret>, path: &Path) -> Result<Secret, String> {
+pub(super) fn secret(given: Option<Secret>, path: &Path) -> Result<Secret, String> {
     if let Some(secret) = given {
         return Ok(secret);
     }
@@ -33,7 +33,7 @@ pub fn secret(given: Option<Secret>, path: &Path) -> Result<Secret, String> {
 ///
 /// # Errors
 /// One clear line: it cannot be read.
-pub fn read_secret(path: &Path) -> Result<Option<Secret>, String> {
+pub(super) fn read_secret(path: &Path) -> Result<Option<Secret>, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(Secret::new(&text))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -45,7 +45,7 @@ pub fn read_secret(path: &Path) -> Result<Option<Secret>, String> {
 ///
 /// # Errors
 /// One clear line.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
