@@ -17,3 +17,9 @@ pub mod router;
 pub mod node;
 
 pub mod shard;
+
+pub mod operations;
+
+pub mod dev;
+
+pub mod config;

@@ -1,1 +1,37 @@
-fn main() {}
+//! Start-up only: what was asked for, logs, the limit of open files, run, exit code.
+
+use std::process::ExitCode;
+
+use rookery::config::{Invocation, Refused};
+use rookery::dev;
+
+/// Files a process may have open at once are asked for up to this many: a socket is one.
+const FILES_WANTED: u64 = 65_536;
+
+fn main() -> ExitCode {
+    match Invocation::gather() {
+        Ok(Invocation::Dev(settings, secrets)) => {
+            let files = rlimit::increase_nofile_limit(FILES_WANTED);
+            finished(dev::run(&settings, secrets, files.ok()))
+        }
+        Ok(Invocation::Token(settings, secrets)) => finished(dev::token(&settings, secrets)),
+        Err(Refused::Flags(error)) => {
+            // Help and version are no failures; clap prints each where it belongs.
+            let code = if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            drop(error.print());
+            code
+        }
+        Err(Refused::Line(line)) => finished(Err(line)),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one line of a failed start, also when there are no logs yet")]
+fn finished(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("rookery: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,19 +1,38 @@
 //! Every metric's name, unit and help in one place; nothing else names a metric. Labels are of low cardinality: never a
-//! conversation, a user or a session.
+//! conversation, a user or a session. Also the set-up of the recorder and of the logs.
+//!
+//! Names are `rookery_<layer>_<noun>_<unit or total>`, in base units. `docs/metrics.md` is generated from this file.
 
-use metrics::{Label, counter, gauge, histogram};
+use std::time::Duration;
+
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// Upper bounds of histograms in seconds: from an append to the budget of a request.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Upper bounds of histograms in bytes: from one small frame to an entry of the greatest size.
+const BYTES_BUCKETS: [f64; 9] = [64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+
+/// Upper bounds of histograms that count things: from one to a full table of a large conversation.
+const COUNT_BUCKETS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0, 4000.0, 10_000.0];
+
+/// How often the recorder folds what its histograms gathered; without it their memory would grow until the next scrape.
+pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A number that only grows.
 #[derive(Debug, Clone, Copy)]
-pub struct Counter(&'static str, &'static str);
+pub struct Counter(&'static str);
 
 /// A number that goes up and down.
 #[derive(Debug, Clone, Copy)]
-pub struct Gauge(&'static str, &'static str);
+pub struct Gauge(&'static str);
 
 /// A distribution.
 #[derive(Debug, Clone, Copy)]
-pub struct Histogram(&'static str, &'static str);
+pub struct Histogram(&'static str);
 
 fn labels(of: &[(&'static str, &str)]) -> Vec<Label> {
     of.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect()
@@ -26,7 +45,6 @@ impl Counter {
     }
 
     /// A handle for a hot path, its labels bound once.
-    #[must_use]
     pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Counter {
         counter!(self.0, labels(with))
     }
@@ -39,7 +57,6 @@ impl Gauge {
     }
 
     /// A handle for a hot path, its labels bound once.
-    #[must_use]
     pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Gauge {
         gauge!(self.0, labels(with))
     }
@@ -52,19 +69,140 @@ impl Histogram {
     }
 
     /// A handle for a hot path, its labels bound once.
-    #[must_use]
     pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Histogram {
         histogram!(self.0, labels(with))
     }
 }
 
+/// What kind of metric a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+impl Kind {
+    /// The word for it in Prometheus text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric as it is told to the recorder and to the reader of the documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Described {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+impl Described {
+    /// The unit that its name ends in; everything else is a count.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        let stem = self.name.strip_suffix("_total").unwrap_or(self.name);
+        if stem.ends_with("_seconds") {
+            Unit::Seconds
+        } else if stem.ends_with("_bytes") {
+            Unit::Bytes
+        } else {
+            Unit::Count
+        }
+    }
+}
+
+/// Why telemetry could not start: one clear line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InstallError(String);
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One readable line each.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+/// Installs the recorder of this process and describes every metric. Only the first call of a process can succeed.
+///
+/// # Errors
+/// When the process has a recorder already.
+pub fn install() -> Result<PrometheusHandle, InstallError> {
+    let recorder = builder().map_err(|error| InstallError(format!("metrics: {error}")))?.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder)
+        .map_err(|_again| InstallError("metrics: this process has a recorder already".to_owned()))?;
+    describe_all();
+    Ok(handle)
+}
+
+/// Tells the current recorder the help and unit of every metric, those of the process among them.
+pub fn describe_all() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.unit(), metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.unit(), metric.help),
+            Kind::Histogram => describe_histogram!(metric.name, metric.unit(), metric.help),
+        }
+    }
+    metrics_process::Collector::default().describe();
+}
+
+/// Starts log lines on standard error. `level` is a level (`info`) or a list of filters (`info,rookery::shard=debug`).
+///
+/// # Errors
+/// A filter that cannot be read, or logs that were started before.
+pub fn start_logs(format: LogFormat, level: &str) -> Result<(), InstallError> {
+    let filter = EnvFilter::try_new(level).map_err(|error| InstallError(format!("log level \"{level}\": {error}")))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| InstallError(format!("logs: {error}")))
+}
+
+fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
+        .set_buckets(&COUNT_BUCKETS)
+}
+
 macro_rules! metrics_table {
     ($($kind:ident $constant:ident $name:literal $help:literal;)*) => {
-        $(#[doc = $help] pub const $constant: $kind = $kind($name, $help);)*
+        $(#[doc = concat!("`", $name, "`")] pub const $constant: $kind = $kind($name);)*
+
+        /// Every metric of the process but those of the operating system.
+        pub const ALL: &[Described] = &[$(Described { kind: Kind::$kind, name: $name, help: $help },)*];
     };
 }
 
 metrics_table! {
+    Gauge BUILD_INFO "rookery_build_info" "Always 1; the label version says which build runs.";
+    Gauge TABLE_VERSION "rookery_table_version" "Version of the table that a node (or the router) follows, by node.";
+    Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
+    Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
+    Counter TABLE_ERRORS "rookery_node_table_errors_total" "Registrations and look-ups of the table that failed, by node.";
+    Gauge SHARD_COMMITTED_OFFSET "rookery_shard_committed_offset" "Offset of the last committed record, by shard and stream.";
+    Gauge SHARD_APPLIED_OFFSET "rookery_shard_applied_offset" "Offset of the last record applied to SQLite, by shard and stream.";
+    Gauge SHARD_DURABLE_OFFSET "rookery_shard_durable_offset" "Offset of the last record that a checkpoint made durable, by shard and stream.";
+    Gauge SHARD_LAG_RECORDS "rookery_shard_lag_records" "Records committed but not yet applied, by shard.";
+    Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard.";
     Counter APPEND_OUTCOMES "rookery_shard_appends_total" "Append batches by outcome (appended, already_done, fenced, tail_mismatch, not_written, in_doubt).";
     Histogram APPEND_RECORDS "rookery_shard_append_records" "Records per append batch.";
     Histogram APPEND_SECONDS "rookery_shard_append_seconds" "Time from sealing a batch to its definite answer, in seconds.";
@@ -100,4 +238,85 @@ metrics_table! {
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
     Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";
     Counter SESSION_DELIVERED "rookery_session_delivered_total" "Delivered marks gathered from pongs by result (sent, shed).";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Units that a gauge or histogram may end in beside nouns that are counted.
+    const FOREIGN_UNITS: [&str; 8] = ["_ms", "_millis", "_micros", "_us", "_kb", "_mb", "_kib", "_minutes"];
+
+    fn document() -> String {
+        let mut text = String::from(
+            "# Metrics\n\nServed as Prometheus text by `/metrics` of the operations port. Generated from `src/telemetry.rs`: \
+             `UPDATE_DOCS=1 cargo test --lib telemetry`.\n\nNo label ever holds a conversation, a user or a session. Beside \
+             these there are the metrics of the process itself (`process_cpu_seconds_total`, `process_resident_memory_bytes`, \
+             `process_open_fds` and the like).\n\n| name | kind | unit | what it tells |\n|---|---|---|---|\n",
+        );
+        for metric in ALL {
+            let unit = match metric.unit() {
+                Unit::Seconds => "seconds",
+                Unit::Bytes => "bytes",
+                _ => "–",
+            };
+            text.push_str(&format!("| `{}` | {} | {unit} | {} |\n", metric.name, metric.kind.as_str(), metric.help));
+        }
+        text
+    }
+
+    #[test]
+    fn every_metric_keeps_the_rules_for_names_and_has_help() {
+        let mut seen = BTreeSet::new();
+        for metric in ALL {
+            let name = metric.name;
+            assert!(seen.insert(name), "{name} is there twice");
+            assert!(name.starts_with("rookery_"), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert_eq!(metric.kind == Kind::Counter, name.ends_with("_total"), "{name}: counters end in _total");
+            assert!(!FOREIGN_UNITS.iter().any(|unit| name.ends_with(unit)), "{name}: not a base unit");
+            assert!(metric.help.len() > 10 && metric.help.ends_with('.'), "{name}: {}", metric.help);
+            for forbidden in ["conversation", "user", "session_id"] {
+                assert!(!metric.help.contains(&format!("by {forbidden}")), "{name}: label of high cardinality");
+            }
+        }
+    }
+
+    #[test]
+    fn every_exported_series_has_a_help_and_a_type_line() {
+        let recorder = builder().expect("buckets").build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe_all();
+            for metric in ALL {
+                match metric.kind {
+                    Kind::Counter => counter!(metric.name).increment(1),
+                    Kind::Gauge => gauge!(metric.name).set(1.0),
+                    Kind::Histogram => histogram!(metric.name).record(1.0),
+                }
+            }
+        });
+        let text = handle.render();
+        for metric in ALL {
+            assert!(text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)), "help of {}", metric.name);
+            assert!(text.contains(&format!("# TYPE {} {}\n", metric.name, metric.kind.as_str())), "{}", metric.name);
+            if metric.kind == Kind::Histogram {
+                assert!(text.contains(&format!("{}_bucket{{le=", metric.name)), "{} has no buckets", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "only this test: whether to rewrite the document")]
+    fn the_document_of_metrics_is_not_stale() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+        if std::env::var("UPDATE_DOCS").is_ok() {
+            std::fs::write(&path, document()).expect("docs can be written");
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(found, document(), "docs/metrics.md is stale: run UPDATE_DOCS=1 cargo test --lib telemetry");
+    }
 }

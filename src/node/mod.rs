@@ -1,4 +1,35 @@
 //! The process in the cluster: which shards are ours and by what right; sessions, links, and the HTTP face of the shards.
+//!
+//! This file is the life of a node: it locks its folder, announces itself, follows the table, serves, opens the shards
+//! that the table gives it, and goes away in the opposite order. Invariants: a node serves a shard only through a handle
+//! that was opened here; it is ready only between the opening of its shards and its drain; every task it starts ends with
+//! it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Verifier;
+use crate::clock::Clock;
+use crate::ids::{NodeId, Offset, ShardId};
+use crate::node::folder::FolderLock;
+use crate::node::opening::Opener;
+use crate::node::session::Hub;
+use crate::node::table::{NodeAddresses, Table, TableStore};
+use crate::node::watchdog::Watchdog;
+use crate::shard::log::{Identity, ShardLog, Stream};
+use crate::shard::{ShardHandle, ShardStatus};
+use crate::telemetry;
 
 pub mod hop;
 
@@ -23,3 +54,299 @@ pub mod outbox;
 pub mod directory;
 
 pub mod table;
+
+pub mod watchdog;
+
+pub mod folder;
+
+mod following;
+
+mod opening;
+
+mod parts;
+
+/// Time for closing again what a failed start has opened.
+const CLOSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
+
+/// How often the gauges of a node's shards are set.
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// Settings of a node.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Of its sessions.
+    pub session: session::Config,
+    /// Of its shards.
+    pub shard: crate::shard::Config,
+    /// Requests per second of one user, sustained; more get 429.
+    pub requests_per_second: u32,
+    /// Requests that one user may send at once on top of that.
+    pub request_burst: u32,
+}
+
+/// What a node is started with, beside its [`Listeners`].
+#[derive(Clone)]
+pub struct Setup {
+    /// Its name.
+    pub id: NodeId,
+    /// Of which cluster.
+    pub identity: Identity,
+    /// Its own folder: `shards/0012.sqlite` and the like. Made if absent; locked.
+    pub folder: PathBuf,
+    /// The log.
+    pub log: Arc<dyn ShardLog>,
+    /// The table.
+    pub table: Arc<dyn TableStore>,
+    /// Verifies tokens of clients.
+    pub verifier: Verifier,
+    /// Proves nodes to each other.
+    pub cluster_key: Arc<str>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Told of loops that end.
+    pub watchdog: Watchdog,
+    /// Settings.
+    pub config: Config,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The cluster key stays out of it.
+        f.debug_struct("Setup").field("id", &self.id).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// The bound ports of a node.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Where routers reach it.
+    pub http: TcpListener,
+    /// Where the links of other nodes reach it.
+    pub peer: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both to free ports of an address.
+    ///
+    /// # Errors
+    /// One clear line.
+    pub async fn bind(host: IpAddr) -> Result<Self, String> {
+        let bind = async || {
+            let bound = TcpListener::bind((host, 0)).await;
+            bound.map_err(|error| format!("no free port on {host}: {error}"))
+        };
+        Ok(Self { http: bind().await?, peer: bind().await? })
+    }
+
+    /// Where they listen.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn addresses(&self) -> std::io::Result<NodeAddresses> {
+        Ok(NodeAddresses { http: self.http.local_addr()?.to_string(), peer: self.peer.local_addr()?.to_string() })
+    }
+}
+
+/// A running node. Dropping it does not stop its tasks: [`Node::drain`] it, then [`Node::close`] it.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    addresses: NodeAddresses,
+    hub: Arc<Hub>,
+    table: watch::Receiver<Arc<Table>>,
+    shards: Shards,
+    life: Life,
+    ready: AtomicBool,
+    // Held until the node is closed.
+    lock: FolderLock,
+}
+
+/// What ends the parts of a node, in the order in which they end.
+#[derive(Debug, Clone, Default)]
+struct Life {
+    /// No more HTTP connections are taken; those that are open finish the request they are at.
+    requests: CancellationToken,
+    /// No shard is opened any more.
+    opening: CancellationToken,
+    /// Everything else.
+    all: CancellationToken,
+    /// Tasks of the HTTP face.
+    request_tasks: TaskTracker,
+    /// All other tasks.
+    tasks: TaskTracker,
+}
+
+/// The shards that are open on this node.
+#[derive(Debug, Clone, Default)]
+struct Shards(Arc<Mutex<BTreeMap<ShardId, ShardHandle>>>);
+
+impl Shards {
+    fn insert(&self, shard: ShardId, handle: ShardHandle) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
+    }
+
+    fn remove(&self, shard: ShardId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+    }
+
+    fn handles(&self) -> Vec<ShardHandle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+impl Node {
+    /// Starts a node and opens the shards that the table gives it. Answers when it serves all of them.
+    ///
+    /// Not cancel-safe: dropped, it leaves tasks behind.
+    ///
+    /// # Errors
+    /// One clear line: the folder is in use or cannot be written, there is no table in time, a shard is refused.
+    pub async fn start(setup: Setup, listeners: Listeners) -> Result<Self, String> {
+        let lock = FolderLock::take(&setup.folder)?;
+        let addresses = listeners.addresses().map_err(|error| format!("{}: no listener: {error}", setup.id))?;
+        let life = Life::default();
+        let table = following::start(&setup, &addresses, &life).await?;
+        let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
+        let shards = Shards::default();
+        let opener = Opener::new(&setup, owners, shards.clone(), life.clone());
+        let gauges = set_gauges(setup.id.clone(), shards.clone(), table.clone());
+        life.spawn(gauges);
+        let id = setup.id.clone();
+        let node = Self { id, addresses, hub, table, shards, life, ready: AtomicBool::new(false), lock };
+        let given = node.table().owned_by(&node.id).collect();
+        match opener.open_first(given).await {
+            Ok(()) => {
+                node.life.tasks.spawn(opener.follow(node.table.clone()));
+                node.ready.store(true, Ordering::SeqCst);
+                Ok(node)
+            }
+            Err(why) => {
+                node.close(Instant::now() + CLOSE_AFTER_FAILURE_MAX).await;
+                Err(why)
+            }
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// How it is reached.
+    #[must_use]
+    pub fn addresses(&self) -> &NodeAddresses {
+        &self.addresses
+    }
+
+    /// Started and not draining. It has a table from its start on.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+
+    /// The table as followed now.
+    #[must_use]
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.borrow())
+    }
+
+    /// How many sessions are live here.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.hub.sessions()
+    }
+
+    /// How the shards stand that are open here.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<ShardStatus> {
+        self.shards.handles().iter().map(ShardHandle::status).collect()
+    }
+
+    /// Is not ready from now on, and sends its sessions away over `window`; other requests are still served.
+    pub async fn drain(&self, window: Duration, reason: &'static str) {
+        self.ready.store(false, Ordering::SeqCst);
+        self.hub.drain(window, reason).await;
+    }
+
+    /// Takes no more requests and finishes those that are begun, at most until `deadline`. Links still serve other nodes.
+    pub async fn finish_requests(&self, deadline: Instant) {
+        self.ready.store(false, Ordering::SeqCst);
+        self.life.opening.cancel();
+        self.life.requests.cancel();
+        self.life.request_tasks.close();
+        drop(tokio::time::timeout_at(deadline.into(), self.life.request_tasks.wait()).await);
+    }
+
+    /// Closes the shards: applies and checkpoints what is committed, at most until `deadline`.
+    pub async fn close_shards(&self, deadline: Instant) {
+        self.life.opening.cancel();
+        let mut closing = JoinSet::new();
+        for handle in self.shards.handles() {
+            closing.spawn(async move { handle.close(deadline).await });
+        }
+        let all = async { while closing.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(deadline.into(), all).await.is_err() {
+            tracing::warn!(node = %self.id, "shards were not closed in time; what is left is applied at the next start");
+        }
+    }
+
+    /// Ends the node: requests, shards, then links and everything else, at most until `deadline`; gives its folder free.
+    pub async fn close(&self, deadline: Instant) {
+        self.finish_requests(deadline).await;
+        self.close_shards(deadline).await;
+        self.life.all.cancel();
+        self.life.tasks.close();
+        drop(tokio::time::timeout_at(deadline.into(), self.life.tasks.wait()).await);
+        self.lock.release();
+    }
+}
+
+impl Life {
+    /// Runs a task until the node ends.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let all = self.all.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = all.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+}
+
+/// Sets the gauges of a node's shards, for ever.
+async fn set_gauges(node: NodeId, shards: Shards, table: watch::Receiver<Arc<Table>>) {
+    let mut every = tokio::time::interval(GAUGES_EVERY);
+    loop {
+        every.tick().await;
+        let version = table.borrow().version;
+        telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
+        let handles = shards.handles();
+        let open = u64::try_from(handles.len()).unwrap_or(u64::MAX);
+        telemetry::NODE_SHARDS.set(as_gauge(open), &[("node", &node.0)]);
+        for handle in handles {
+            set_shard_gauges(&handle.status());
+        }
+    }
+}
+
+fn set_shard_gauges(status: &ShardStatus) {
+    let shard = status.shard.0.to_string();
+    let shard = shard.as_str();
+    telemetry::SHARD_EPOCH.set(as_gauge(status.epoch.0), &[("shard", shard)]);
+    telemetry::SHARD_LAG_RECORDS.set(as_gauge(status.lag), &[("shard", shard)]);
+    for stream in Stream::BOTH {
+        let labels = [("shard", shard), ("stream", stream.as_str())];
+        let at = |offsets: [Offset; 2]| offsets.get(stream.index()).map_or(0.0, |offset| as_gauge(offset.0));
+        telemetry::SHARD_COMMITTED_OFFSET.set(at(status.committed), &labels);
+        telemetry::SHARD_APPLIED_OFFSET.set(at(status.applied), &labels);
+        telemetry::SHARD_DURABLE_OFFSET.set(at(status.durable), &labels);
+    }
+}
+
+/// Exact up to 2^53; beyond that a gauge is off by less than one part in 10^15.
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "gauges are floats; see the comment")]
+fn as_gauge(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,136 @@
+//! Gathers every setting: flags, `ROOKERY_*` environment, a `.env` file in the working folder, defaults, in that order of
+//! precedence. Nothing else reads the environment.
+//!
+//! Each flag `--some-thing` is also the variable `ROOKERY_SOME_THING`. Secrets have no flag, so that they never show in a
+//! list of processes: they come from the environment or from a file, and no type here shows them.
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::secrets::{Environment, PREFIX, Secrets};
+use crate::config::settings::{Settings, TokenSettings};
+
+pub mod secrets;
+
+pub mod settings;
+
+const SECRETS_HELP: &str = "\
+Secrets have no flag. They come from the environment or from a file:
+  ROOKERY_JWT_SECRET        shared secret of HS256 tokens, at least 32 bytes
+  ROOKERY_JWT_SECRET_FILE   a file with that secret
+  ROOKERY_CLUSTER_KEY       key by which nodes trust each other's links, at least 32 bytes
+  ROOKERY_CLUSTER_KEY_FILE  a file with that key
+Without them a random one is made in the data folder at the first start.
+
+Every flag can also be given as ROOKERY_<FLAG> in the environment or in a file .env in the
+working folder. A flag wins over the environment, which wins over .env.";
+
+/// What was asked for, with all its settings.
+#[derive(Debug, Clone)]
+pub enum Invocation {
+    /// Run the one-process cluster.
+    Dev(Box<Settings>, Secrets),
+    /// Make a token.
+    Token(TokenSettings, Secrets),
+}
+
+/// Why there is no invocation.
+#[derive(Debug)]
+pub enum Refused {
+    /// Flags that cannot be read, or `--help` and `--version`: to be printed as clap does.
+    Flags(clap::Error),
+    /// One clear line.
+    Line(String),
+}
+
+impl Invocation {
+    /// Gathers from the command line, the environment of the process and `.env` in the working folder.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn gather() -> Result<Self, Refused> {
+        Self::from_parts(std::env::args_os(), &Environment::of_process()?)
+    }
+
+    /// Gathers from given parts.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn from_parts(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Self, Refused> {
+        let command = with_variables(Cli::command().args_override_self(true));
+        let args = with_environment(args.into_iter().collect(), &command, environment);
+        let matches = command.try_get_matches_from(args).map_err(Refused::Flags)?;
+        let cli = Cli::from_arg_matches(&matches).map_err(Refused::Flags)?;
+        let secrets = Secrets::gather(environment)?;
+        match cli.subcommand {
+            None => Ok(Self::Dev(Box::new(cli.settings), secrets)),
+            Some(Sub::Dev(settings)) => Ok(Self::Dev(settings, secrets)),
+            Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
+        }
+    }
+}
+
+/// Self-hosted real-time messaging backend. Without a subcommand: `dev`.
+#[derive(Debug, Parser)]
+#[command(name = "rookery", version, args_conflicts_with_subcommands = true, after_help = SECRETS_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    subcommand: Option<Sub>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Run router and nodes in one process, with nothing beside it.
+    #[command(after_help = SECRETS_HELP)]
+    Dev(Box<Settings>),
+    /// Print a token for a user, signed with the shared secret.
+    #[command(after_help = SECRETS_HELP)]
+    Token(TokenSettings),
+}
+
+/// The variable of a flag.
+fn variable(flag: &str) -> String {
+    format!("{PREFIX}{}", flag.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Puts the variables' names and the defaults into the help.
+fn with_variables(command: clap::Command) -> clap::Command {
+    let told = command.mut_args(|arg| {
+        let Some(flag) = arg.get_long().filter(|flag| !matches!(*flag, "help" | "version")) else { return arg };
+        let name = variable(flag);
+        let default = match arg.get_default_values() {
+            [] => "none".into(),
+            [first, ..] => first.to_string_lossy(),
+        };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = format!("{help} [default: {default}] [env: {name}]");
+        arg.help(help).hide_default_value(true)
+    });
+    told.mut_subcommands(|sub| with_variables(sub.args_override_self(true)))
+}
+
+/// Puts what the environment says before the flags of the command line, which override it.
+fn with_environment(args: Vec<OsString>, command: &clap::Command, environment: &Environment) -> Vec<OsString> {
+    let asks_only = |arg: &OsString| ["--help", "-h", "--version", "-V", "help"].iter().any(|word| arg == word);
+    if args.iter().any(asks_only) {
+        return args;
+    }
+    let sub = args.get(1).and_then(|word| command.find_subcommand(word));
+    let place = if sub.is_some() { 2 } else { 1 }.min(args.len());
+    let flags = sub.unwrap_or(command).get_arguments().filter_map(clap::Arg::get_long);
+    let given = flags.filter_map(|flag| {
+        let mut arg = OsString::from(format!("--{flag}="));
+        arg.push(environment.get(&variable(flag))?);
+        Some(arg)
+    });
+    let given: Vec<_> = given.collect();
+    let mut args = args;
+    args.splice(place..place, given);
+    args
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::secrets::{CLUSTER_KEY, JWT_SECRET};
+use super::*;
+
+const SECRET: &str = "a-secret-that-must-never-be-shown-anywhere";
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    Environment::new(variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))))
+}
+
+fn gather(args: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, Refused> {
+    let args = std::iter::once("rookery").chain(args.iter().copied()).map(OsString::from);
+    Invocation::from_parts(args, &environment(variables))
+}
+
+fn settings(args: &[&str], variables: &[(&str, &str)]) -> Settings {
+    match gather(args, variables).expect("settings") {
+        Invocation::Dev(settings, _) => *settings,
+        Invocation::Token(..) => panic!("not dev"),
+    }
+}
+
+fn refusal(args: &[&str], variables: &[(&str, &str)]) -> String {
+    match gather(args, variables).expect_err("refused") {
+        Refused::Flags(error) => error.to_string(),
+        Refused::Line(line) => line,
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_dot_env_over_the_default() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join(".env");
+    std::fs::write(&file, "ROOKERY_NODES=5\nROOKERY_HEADS=7\nROOKERY_SHARDS=8\n").expect("a file");
+    let of_file = secrets::dot_env(&file).expect("readable");
+    let of_process = [("ROOKERY_HEADS".to_owned(), "9".into()), ("ROOKERY_SHARDS".to_owned(), "32".into())];
+    let environment = Environment::new(of_process.into_iter().chain(of_file));
+    for args in [&["rookery", "--shards", "64"][..], &["rookery", "dev", "--shards", "64"]] {
+        let found = Invocation::from_parts(args.iter().map(OsString::from), &environment).expect("settings");
+        let Invocation::Dev(settings, _) = found else { panic!("not dev") };
+        assert_eq!(settings.process.shards, 64, "flag");
+        assert_eq!(settings.shard.heads, 9, "environment");
+        assert_eq!(settings.process.nodes, 5, ".env");
+        assert_eq!(settings.shard.apply_records, 256, "default");
+    }
+}
+
+#[test]
+fn no_dot_env_is_no_error_and_a_broken_one_is_told_without_its_text() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(secrets::dot_env(&folder.path().join(".env")).expect("none").is_empty());
+    let file = folder.path().join(".env");
+    std::fs::write(&file, format!("ROOKERY_NODES=5\nROOKERY_JWT_SECRET {SECRET}\n")).expect("a file");
+    let Err(Refused::Line(line)) = secrets::dot_env(&file) else { panic!("taken") };
+    assert!(line.contains("after ROOKERY_NODES") && !line.contains(SECRET) && !line.contains('\n'), "{line}");
+}
+
+#[test]
+fn defaults_are_those_of_the_documents() {
+    let found = settings(&[], &[]);
+    assert_eq!(found.process.listen.to_string(), "127.0.0.1:8082");
+    assert_eq!(found.process.operations_listen.to_string(), "127.0.0.1:9082");
+    assert_eq!((found.process.nodes, found.process.shards), (3, 16));
+    let session = found.session();
+    assert_eq!(session.outbox_bytes_max, 512 * 1024);
+    assert_eq!(session.heartbeat, Duration::from_secs(25));
+    assert_eq!(session.delivered_every, Duration::from_millis(250));
+    let shard = found.shard();
+    assert_eq!(shard.stream_bytes_max, 128 << 20);
+    assert_eq!(shard.barrier_max, Duration::from_secs(2));
+    assert_eq!((shard.worker.records_max, shard.worker.gather_max), (256, Duration::from_millis(20)));
+    assert_eq!((shard.store.checkpoint_pages, shard.store.checkpoint_every), (1_000, Duration::from_secs(5)));
+    assert_eq!((shard.worker.trim_floor, shard.worker.trim_floor_bytes), (Duration::from_secs(60), 8 << 20));
+}
+
+#[test]
+fn every_setting_can_be_given_by_its_variable() {
+    let given = settings(
+        &[],
+        &[
+            ("ROOKERY_CORS_ORIGINS", "https://a.example,https://b.example"),
+            ("ROOKERY_LOG_FORMAT", "json"),
+            ("ROOKERY_READY_FILE", "/tmp/ready"),
+            ("ROOKERY_OUTBOX", "1MiB"),
+            ("ROOKERY_DRAIN_WINDOW", "500ms"),
+            ("ROOKERY_JWT_ISSUER", ""),
+        ],
+    );
+    assert_eq!(given.client.cors_origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(given.process.log_format, crate::telemetry::LogFormat::Json);
+    assert_eq!(given.process.ready_file.as_deref(), Some(Path::new("/tmp/ready")));
+    assert_eq!(given.session().outbox_bytes_max, 1 << 20);
+    assert_eq!(given.process.drain_window, Duration::from_millis(500));
+    assert_eq!(given.client.jwt_issuer, None, "an empty variable counts as unset");
+}
+
+#[test]
+fn what_cannot_be_right_is_refused_with_the_name_of_the_setting() {
+    for (args, variables, names) in [
+        (&["--shards", "17"][..], &[][..], "--shards"),
+        (&[], &[("ROOKERY_SHARDS", "0")], "--shards"),
+        (&["--listen", "nowhere"], &[], "--listen"),
+        (&["--heartbeat", "25"], &[], "--heartbeat"),
+        (&["--outbox", "512kb"], &[], "--outbox"),
+        (&["--nodes", "0"], &[], "--nodes"),
+        (&["--drain-window", "1m"], &[], "--drain-window"),
+        (&["token", "not/a/name"], &[], "<USER>"),
+        (&["--no-such-thing"], &[], "--no-such-thing"),
+    ] {
+        let told = refusal(args, variables);
+        assert!(told.contains(names), "{args:?} {variables:?}: {told}");
+    }
+}
+
+#[test]
+fn secrets_have_no_flag_and_are_never_shown() {
+    for flag in ["--jwt-secret", "--cluster-key"] {
+        assert!(refusal(&[flag, SECRET], &[]).contains(flag), "{flag} is taken");
+    }
+    let variables = [(JWT_SECRET, SECRET), (CLUSTER_KEY, SECRET)];
+    let Invocation::Dev(settings, secrets) = gather(&[], &variables).expect("settings") else { panic!("not dev") };
+    assert_eq!(secrets.jwt.as_ref().map(|secret| secret.expose()), Some(SECRET));
+    assert!(!format!("{settings:?} {secrets:?} {:?}", environment(&variables)).contains(SECRET));
+    for args in [&["--help"][..], &["dev", "--help"], &["token", "--help"], &["help"]] {
+        let told = refusal(args, &variables);
+        assert!(!told.contains(SECRET) && told.contains(JWT_SECRET), "{told}");
+    }
+}
+
+#[test]
+fn a_secret_may_come_from_a_file_but_not_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secret");
+    std::fs::write(&path, format!("{SECRET}\n")).expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let by_file = [("ROOKERY_JWT_SECRET_FILE", path)];
+    let Invocation::Token(_, secrets) = gather(&["token", "alice"], &by_file).expect("settings") else {
+        panic!("token")
+    };
+    assert_eq!(secrets.jwt.as_ref().map(|secret| secret.expose()), Some(SECRET));
+    let twice = refusal(&[], &[("ROOKERY_JWT_SECRET_FILE", path), (JWT_SECRET, SECRET)]);
+    assert!(twice.contains("not both") && !twice.contains(SECRET), "{twice}");
+    let absent = refusal(&[], &[("ROOKERY_CLUSTER_KEY_FILE", "/no/such/file")]);
+    assert!(absent.contains("ROOKERY_CLUSTER_KEY_FILE: /no/such/file") && !absent.contains('\n'), "{absent}");
+}
+
+#[test]
+fn help_explains_every_flag_with_its_default_and_its_variable() {
+    let command = with_variables(Cli::command());
+    let subs = command.get_subcommands().filter(|sub| sub.get_name() != "help");
+    for arg in std::iter::once(&command).chain(subs).flat_map(clap::Command::get_arguments) {
+        let Some(flag) = arg.get_long() else { continue };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.len() > 50 && help.contains("[default: "), "--{flag}: {help}");
+        assert!(help.contains(&format!("[env: {}]", variable(flag))), "--{flag}: {help}");
+    }
+}
+
+fn document() -> String {
+    let mut text = String::from(
+        "# Configuration\n\nGenerated from `src/config/settings.rs`: `UPDATE_DOCS=1 cargo test --lib config`.\n\nEvery flag \
+         is also a variable of the environment, and may stand in a file `.env` in the working folder. A flag wins over the \
+         environment, which wins over `.env`, which wins over the default. An empty variable counts as unset. Durations are \
+         whole numbers with `ms`, `s`, `m`, `h` or `d`; sizes with `KiB`, `MiB`, `GiB` or nothing for bytes.\n\n\
+         ## Secrets\n\nSecrets have no flag, so that no list of processes shows them, and are in no log.\n\n\
+         | variable | what it is |\n|---|---|\n\
+         | `ROOKERY_JWT_SECRET` | shared secret of HS256 tokens, at least 32 bytes |\n\
+         | `ROOKERY_JWT_SECRET_FILE` | a file with that secret |\n\
+         | `ROOKERY_CLUSTER_KEY` | key by which nodes trust each other's links, at least 32 bytes |\n\
+         | `ROOKERY_CLUSTER_KEY_FILE` | a file with that key |\n\n\
+         Without them `rookery dev` makes random ones at its first start: `jwt-secret` and `cluster-key` in the data folder, \
+         readable by their owner only.\n",
+    );
+    for (sub, title) in [("dev", "`rookery` or `rookery dev`"), ("token", "`rookery token <user>`")] {
+        write!(text, "\n## {title}\n").expect("to a string");
+        let command = Cli::command();
+        let command = command.find_subcommand(sub).expect("a subcommand");
+        let mut heading = None;
+        for arg in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
+            let flag = arg.get_long().expect("filtered");
+            if heading != Some(arg.get_help_heading()) {
+                heading = Some(arg.get_help_heading());
+                if let Some(heading) = arg.get_help_heading() {
+                    write!(text, "\n### {heading}\n").expect("to a string");
+                }
+                text.push_str("\n| flag | variable | default | what it does |\n|---|---|---|---|\n");
+            }
+            let default = arg.get_default_values().first().map_or("–".to_owned(), |of| format!("`{}`", of.display()));
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            writeln!(text, "| `--{flag}` | `{}` | {default} | {help} |", variable(flag)).expect("to a string");
+        }
+    }
+    text
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "only this test: whether to rewrite the document")]
+fn the_document_of_settings_is_not_stale() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    if std::env::var("UPDATE_DOCS").is_ok() {
+        std::fs::write(&path, document()).expect("docs can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, document(), "docs/configuration.md is stale: run UPDATE_DOCS=1 cargo test --lib config");
+}

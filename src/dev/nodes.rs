@@ -1,0 +1,186 @@
+//! The nodes of the one process: their start, the table that they wait for, and how the operations port tells them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::settings::Settings;
+use crate::dev::{Shared, joints};
+use crate::ids::NodeId;
+use crate::node::table::{NodeAddresses, Table, TableStore};
+use crate::node::{self, Listeners, Node, Setup};
+use crate::operations::{Cluster, ClusterNode, Subject};
+use crate::shard::log::Identity;
+
+/// Longest wait until all nodes are registered.
+const REGISTER_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The nodes of this process, as its operations port tells them.
+#[derive(Debug)]
+pub(super) struct Process {
+    nodes: Vec<Arc<Node>>,
+    draining: AtomicBool,
+}
+
+impl Process {
+    /// Of started nodes.
+    pub(super) fn new(nodes: Vec<Arc<Node>>) -> Self {
+        Self { nodes, draining: AtomicBool::new(false) }
+    }
+
+    /// Is not ready from now on.
+    pub(super) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Does something with all nodes side by side.
+    pub(super) async fn each<F, T>(&self, act: F)
+    where
+        F: Fn(Arc<Node>) -> T,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let mut acts: JoinSet<()> = self.nodes.iter().cloned().map(act).collect();
+        while acts.join_next().await.is_some() {}
+    }
+}
+
+impl Subject for Process {
+    fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::SeqCst) {
+            return Err("draining".to_owned());
+        }
+        match self.nodes.iter().find(|node| !node.ready()) {
+            Some(node) => Err(format!("{} is not ready", node.id())),
+            None => Ok(()),
+        }
+    }
+
+    fn cluster(&self) -> Cluster {
+        let told = |node: &Arc<Node>| {
+            let NodeAddresses { http, peer } = node.addresses().clone();
+            let told = ClusterNode { http, peer, sessions: Some(node.sessions()), ready: Some(node.ready()) };
+            (node.id().clone(), told)
+        };
+        let table = self.nodes.iter().map(|node| node.table()).max_by_key(|table| table.version);
+        let statuses: Vec<_> = self.nodes.iter().flat_map(|node| node.statuses()).collect();
+        Cluster::of(table.as_deref(), self.nodes.iter().map(told).collect(), &statuses)
+    }
+}
+
+/// Starts all nodes, side by side; done when they serve all shards.
+///
+/// # Errors
+/// One clear line.
+pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Arc<Node>>, String> {
+    let config = node::Config {
+        session: settings.session(),
+        shard: settings.shard(),
+        requests_per_second: settings.client.requests_per_second,
+        request_burst: settings.client.request_burst,
+    };
+    let mut expected = BTreeMap::new();
+    let mut starting = JoinSet::new();
+    for number in 1..=settings.process.nodes {
+        let name = format!("node-{number}");
+        let listeners = Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST)).await?;
+        let addresses = listeners.addresses().map_err(|error| format!("{name}: no listener: {error}"))?;
+        let setup = Setup {
+            id: NodeId::from(name.as_str()),
+            identity: shared.identity,
+            folder: settings.process.data.join(&name),
+            log: Arc::clone(&shared.log),
+            table: Arc::clone(&shared.table),
+            verifier: shared.verifier.clone(),
+            cluster_key: Arc::clone(&shared.cluster_key),
+            clock: Clock::system(),
+            watchdog: shared.watchdog.clone(),
+            config: config.clone(),
+        };
+        expected.insert(setup.id.clone(), addresses);
+        starting.spawn(Node::start(setup, listeners));
+    }
+    // Nodes wait for the table; the table waits for the nodes to register. A node that cannot start ends both.
+    let placed = place(shared.table.as_ref(), shared.identity, &expected);
+    let mut nodes = Vec::new();
+    let started = async {
+        while let Some(started) = starting.join_next().await {
+            nodes.push(Arc::new(started.map_err(|error| format!("a node ended: {error}"))??));
+        }
+        Ok::<_, String>(())
+    };
+    tokio::try_join!(placed, started)?;
+    nodes.sort_by(|a, b| a.id().cmp(b.id()));
+    Ok(nodes)
+}
+
+/// Waits until all nodes are registered, then writes the first table, or the next one with their present addresses.
+async fn place(
+    store: &dyn TableStore,
+    identity: Identity,
+    expected: &BTreeMap<NodeId, NodeAddresses>,
+) -> Result<(), String> {
+    let registered = async {
+        loop {
+            let nodes = store.nodes().await.map_err(|e| e.to_string())?;
+            if expected.iter().all(|(id, addresses)| nodes.get(id) == Some(addresses)) {
+                return Ok::<_, String>(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let seconds = REGISTER_WAIT_MAX.as_secs();
+    let waited = tokio::time::timeout(REGISTER_WAIT_MAX, registered).await;
+    waited.map_err(|_late| format!("not all nodes registered within {seconds} s"))??;
+    let current = store.load().await.map_err(|e| e.to_string())?;
+    let next = match &current {
+        None => joints::first_table(identity, expected),
+        Some(current) => next_table(current, expected)?,
+    };
+    let version = current.map_or(0, |table| table.version);
+    match store.swap(version, next).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("another process writes the table of this data folder".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The same rows, with the nodes where they are now.
+fn next_table(current: &Table, nodes: &BTreeMap<NodeId, NodeAddresses>) -> Result<Table, String> {
+    let mut owners = current.rows.iter().flatten();
+    if let Some(missing) = owners.find(|owner| !nodes.contains_key(owner)) {
+        return Err(format!(
+            "{missing} owns shards of this data folder; give --nodes at least the number it was made with"
+        ));
+    }
+    Ok(Table { version: current.version + 1, nodes: nodes.clone(), ..current.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ClusterId;
+
+    fn nodes(numbers: std::ops::RangeInclusive<u16>, port: u16) -> BTreeMap<NodeId, NodeAddresses> {
+        let one = |number| {
+            let addresses = NodeAddresses { http: format!("h{number}:{port}"), peer: format!("p{number}:{port}") };
+            (NodeId::from(format!("node-{number}").as_str()), addresses)
+        };
+        numbers.map(one).collect()
+    }
+
+    #[test]
+    fn a_restart_keeps_the_rows_and_moves_the_addresses_and_fewer_nodes_are_refused() {
+        let identity = Identity { cluster: ClusterId::random(), shards: 2 };
+        let rows = vec![vec![NodeId::from("node-1")], vec![NodeId::from("node-3")]];
+        let current = Table { version: 4, identity, nodes: nodes(1..=3, 1), rows: rows.clone() };
+        let more = next_table(&current, &nodes(1..=4, 2)).expect("enough nodes");
+        assert_eq!((more.version, &more.rows, &more.nodes), (5, &rows, &nodes(1..=4, 2)));
+        let refused = next_table(&current, &nodes(1..=2, 2)).expect_err("node-3 is missing");
+        assert!(refused.starts_with("node-3 owns shards") && !refused.contains('\n'), "{refused}");
+    }
+}

@@ -1,0 +1,289 @@
+//! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`. A server of its own on a thread of its own, so that it
+//! answers also when the loops that it tells about stand still; never reachable through the client port.
+//!
+//! Invariants: `/livez` asks only whether the process's loops move, never the log; at most [`CONNECTIONS_MAX`] sockets are
+//! served at once (more wait to be accepted), each for at most [`CONNECTION_MAX`].
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::NodeId;
+use crate::node::table::Table;
+use crate::node::watchdog::Watchdog;
+use crate::shard::ShardStatus;
+use crate::telemetry;
+
+/// Sockets served at once.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Longest life of one socket.
+pub const CONNECTION_MAX: Duration = Duration::from_secs(60);
+
+/// The process as its operations port tells it. Called on the thread of the port: must not wait.
+pub trait Subject: fmt::Debug + Send + Sync + 'static {
+    /// Ready for traffic, or one sentence why not.
+    ///
+    /// # Errors
+    /// Why not.
+    fn ready(&self) -> Result<(), String>;
+
+    /// What `/cluster` shows.
+    fn cluster(&self) -> Cluster;
+}
+
+/// Body of `/cluster`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Version of the table, 0 before the first.
+    pub table_version: u64,
+    /// Every node that the table names.
+    pub nodes: BTreeMap<NodeId, ClusterNode>,
+    /// Every shard, in order.
+    pub shards: Vec<ClusterShard>,
+}
+
+/// A node in `/cluster`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClusterNode {
+    /// Its HTTP port.
+    pub http: String,
+    /// Its peer port.
+    pub peer: String,
+    /// Live sessions, if it is a node of this process.
+    pub sessions: Option<usize>,
+    /// Started and not draining, if it is a node of this process.
+    pub ready: Option<bool>,
+}
+
+/// A shard in `/cluster`. What is told by its owner is null unless the owner is in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClusterShard {
+    /// Number of the shard.
+    pub shard: u16,
+    /// Who should own it by the table.
+    pub owner: Option<NodeId>,
+    /// Its standbys by the table.
+    pub standby: Vec<NodeId>,
+    /// Epoch under which it is owned.
+    pub epoch: Option<u64>,
+    /// Offsets of the tails, which are what is committed unless an append is in doubt.
+    pub tails: Option<Offsets>,
+    /// Committed offsets.
+    pub committed: Option<Offsets>,
+    /// Applied offsets.
+    pub applied: Option<Offsets>,
+    /// Durable offsets.
+    pub durable: Option<Offsets>,
+    /// Records committed but not yet applied.
+    pub lag: Option<u64>,
+}
+
+/// One offset for each stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Offsets {
+    /// Of messages.
+    pub messages: u64,
+    /// Of receipts.
+    pub receipts: u64,
+}
+
+impl Cluster {
+    /// Joins the table with what the owners in this process tell.
+    #[must_use]
+    pub fn of(table: Option<&Table>, mut nodes: BTreeMap<NodeId, ClusterNode>, statuses: &[ShardStatus]) -> Self {
+        let Some(table) = table else { return Self { table_version: 0, nodes, shards: Vec::new() } };
+        for (id, addresses) in &table.nodes {
+            nodes.entry(id.clone()).or_insert_with(|| ClusterNode {
+                http: addresses.http.clone(),
+                peer: addresses.peer.clone(),
+                sessions: None,
+                ready: None,
+            });
+        }
+        let shards = (0..=u16::MAX).zip(&table.rows).map(|(shard, row)| {
+            let status = statuses.iter().find(|status| status.shard.0 == shard);
+            ClusterShard::of(shard, row, status)
+        });
+        Self { table_version: table.version, shards: shards.collect(), nodes }
+    }
+}
+
+impl ClusterShard {
+    fn of(shard: u16, row: &[NodeId], status: Option<&ShardStatus>) -> Self {
+        let offsets = |pick: fn(&ShardStatus) -> [crate::ids::Offset; 2]| {
+            let [messages, receipts] = pick(status?);
+            Some(Offsets { messages: messages.0, receipts: receipts.0 })
+        };
+        Self {
+            shard,
+            owner: row.first().cloned(),
+            standby: row.iter().skip(1).cloned().collect(),
+            epoch: status.map(|status| status.epoch.0),
+            tails: offsets(|of| of.committed),
+            committed: offsets(|of| of.committed),
+            applied: offsets(|of| of.applied),
+            durable: offsets(|of| of.durable),
+            lag: status.map(|status| status.lag),
+        }
+    }
+}
+
+/// What the port serves from.
+#[derive(Clone)]
+pub struct Setup {
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// Knows whether the loops move.
+    pub watchdog: Watchdog,
+    /// The process.
+    pub subject: Arc<dyn Subject>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+/// The running port. Dropping it ends it.
+#[derive(Debug)]
+pub struct Operations {
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Operations {
+    /// Starts serving on a bound listener.
+    ///
+    /// # Errors
+    /// One clear line, when the thread or its loop cannot be started.
+    pub fn serve(listener: TcpListener, setup: Setup) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("operations port: {error}");
+        let address = listener.local_addr().map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let run = move || runtime.block_on(accept(listener, setup, stopped));
+        std::thread::Builder::new().name("operations".to_owned()).spawn(run).map_err(failed)?;
+        Ok(Self { address, stop })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Operations {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the operations port cannot be served");
+            return;
+        }
+    };
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut upkeep = tokio::time::interval(telemetry::UPKEEP_EVERY);
+    loop {
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = upkeep.tick() => {
+                setup.metrics.run_upkeep();
+                continue;
+            }
+            accepted = next => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let served = serve_socket(socket, setup.clone());
+                tokio::spawn(async move {
+                    let _held = permit;
+                    drop(tokio::time::timeout(CONNECTION_MAX, served).await);
+                });
+            }
+            // Out of files, most likely: wait until some are closed, instead of turning around at once.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn serve_socket(socket: tokio::net::TcpStream, setup: Setup) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(&setup, request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_headers(64);
+    // A scraper that hangs up early is its own affair.
+    drop(server.serve_connection(TokioIo::new(socket), service).await);
+}
+
+fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    if !matches!(path, "/metrics" | "/livez" | "/readyz" | "/cluster") {
+        return response(StatusCode::NOT_FOUND, TEXT, "there is nothing at this path\n".to_owned());
+    }
+    if method != Method::GET && method != Method::HEAD {
+        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match path {
+        "/metrics" => {
+            metrics_process::Collector::default().collect();
+            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", setup.metrics.render())
+        }
+        "/livez" => verdict(setup.watchdog.check(), TEXT),
+        "/readyz" => verdict(setup.subject.ready(), TEXT),
+        _ => match serde_json::to_string(&setup.subject.cluster()) {
+            Ok(json) => response(StatusCode::OK, "application/json", json),
+            Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        },
+    }
+}
+
+fn verdict(good: Result<(), String>, content_type: &'static str) -> Response<Full<Bytes>> {
+    match good {
+        Ok(()) => response(StatusCode::OK, content_type, "ok\n".to_owned()),
+        Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, content_type, format!("{why}\n")),
+    }
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use super::*;
+use crate::ids::{ClusterId, Epoch, Offset, ShardId};
+use crate::node::table::NodeAddresses;
+use crate::shard::log::Identity;
+
+#[derive(Debug, Default)]
+struct Process {
+    draining: AtomicBool,
+}
+
+impl Subject for Process {
+    fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::SeqCst) { Err("draining".to_owned()) } else { Ok(()) }
+    }
+
+    fn cluster(&self) -> Cluster {
+        let [one, two] = [NodeId::from("node-1"), NodeId::from("node-2")];
+        let addresses = NodeAddresses { http: "127.0.0.1:1".to_owned(), peer: "127.0.0.1:2".to_owned() };
+        let identity = Identity { cluster: ClusterId::random(), shards: 2 };
+        let table = Table {
+            version: 3,
+            identity,
+            nodes: [(one.clone(), addresses.clone()), (two.clone(), addresses)].into(),
+            rows: vec![vec![one.clone(), two.clone()], vec![two]],
+        };
+        let status = ShardStatus {
+            shard: ShardId(0),
+            owner: one,
+            epoch: Epoch(7),
+            committed: [Offset(42), Offset(5)],
+            applied: [Offset(40), Offset(5)],
+            durable: [Offset(30), Offset(4)],
+            lag: 2,
+        };
+        Cluster::of(Some(&table), BTreeMap::new(), &[status])
+    }
+}
+
+async fn get(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::builder().method(method).uri(format!("http://{address}{path}")).body(Empty::new());
+    let answer = client.request(request.expect("a request")).await.expect("an answer");
+    let kind = answer.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.expect("a body").to_bytes();
+    (status, kind, String::from_utf8(body.to_vec()).expect("UTF-8"))
+}
+
+fn serve(process: Arc<Process>) -> Operations {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let watchdog = Watchdog::spawn(CancellationToken::new());
+    Operations::serve(listener, Setup { metrics, watchdog, subject: process }).expect("served")
+}
+
+#[tokio::test]
+async fn readiness_follows_the_process_and_liveness_does_not() {
+    let process = Arc::new(Process::default());
+    let port = serve(Arc::clone(&process));
+    assert_eq!(get(port.address(), "GET", "/readyz").await.0, 200);
+    process.draining.store(true, Ordering::SeqCst);
+    let (status, _, body) = get(port.address(), "GET", "/readyz").await;
+    assert_eq!((status, body.as_str()), (503, "draining\n"));
+    assert_eq!(get(port.address(), "GET", "/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text_and_other_paths_and_methods_are_refused() {
+    let port = serve(Arc::default());
+    let (status, kind, _) = get(port.address(), "GET", "/metrics").await;
+    assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(get(port.address(), "GET", "/v1/conversations").await.0, 404);
+    assert_eq!(get(port.address(), "POST", "/metrics").await.0, 405);
+    assert_eq!(get(port.address(), "HEAD", "/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn cluster_joins_the_table_with_what_owners_tell() {
+    let port = serve(Arc::default());
+    let (status, kind, body) = get(port.address(), "GET", "/cluster").await;
+    assert_eq!((status, kind.as_str()), (200, "application/json"));
+    let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(told["table_version"], 3);
+    assert_eq!(told["nodes"]["node-2"]["http"], "127.0.0.1:1");
+    let offsets = |messages: u64, receipts: u64| serde_json::json!({"messages": messages, "receipts": receipts});
+    let owned = serde_json::json!({
+        "shard": 0, "owner": "node-1", "standby": ["node-2"], "epoch": 7, "tails": offsets(42, 5),
+        "committed": offsets(42, 5), "applied": offsets(40, 5), "durable": offsets(30, 4), "lag": 2,
+    });
+    assert_eq!(told["shards"][0], owned);
+    assert_eq!(told["shards"][1]["owner"], "node-2");
+    assert!(told["shards"][1]["epoch"].is_null());
+}
+
+#[tokio::test]
+async fn a_port_that_is_dropped_takes_no_more_connections() {
+    let port = serve(Arc::default());
+    let address = port.address();
+    drop(port);
+    let refused = async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), refused).await.expect("refused in time");
+}
