@@ -1,0 +1,12 @@
+//! The client contract (`docs/api.md`), as one client sees it.
+
+mod auth;
+mod conversations;
+mod errors;
+mod events;
+mod history;
+mod messages;
+mod participants;
+mod receipts;
+mod resume;
+mod websocket;

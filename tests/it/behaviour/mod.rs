@@ -1,0 +1,8 @@
+//! What holds over time: between many devices, under load, after a crash, at the end of the process.
+
+mod devices;
+mod durability;
+mod live_order;
+mod load;
+mod process;
+mod slow_reader;

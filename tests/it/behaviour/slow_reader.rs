@@ -1,0 +1,52 @@
+//! A device that does not read costs a bounded amount of memory, and nobody else anything.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::server::Server;
+use crate::support::socket::{Opening, Socket, reading};
+use crate::support::{Fields, Group, resident_kib, token};
+
+/// Sockets that never read.
+const SLOW: usize = 8;
+/// Messages of 16 KiB: more than the outbox and all socket buffers on the way can hold.
+const MESSAGES: u64 = 1_500;
+
+// what must not happen: 21 — a slow reader is closed and resumes; buffers do not grow without bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
+    let server = Server::start();
+    let group = Group::create(&server, 1).await;
+    let bob = &group.members[0];
+    let mut slow = Vec::new();
+    for _ in 0..SLOW {
+        let opening =
+            Opening { header_token: Some(token(bob.user())), receive_buffer: Some(4_096), ..Opening::default() };
+        let mut socket = Socket::try_open(&server, opening).await.unwrap();
+        socket.until_t("ready").await;
+        slow.push(socket);
+    }
+    let quick = reading(Socket::ready(&server, bob.user()).await, &group.name, MESSAGES + 1);
+    let before = resident_kib(server.pid());
+    let text = "x".repeat(16_000);
+    for _ in 0..MESSAGES / 10 {
+        join_all((0..10).map(|_| group.admin.say(&group.name, &text))).await;
+    }
+    let quick = quick.await.unwrap();
+    assert_eq!(quick.seqs(&group.name), (2..=MESSAGES + 1).collect::<Vec<u64>>(), "the quick device got all");
+    let grown = resident_kib(server.pid()).saturating_sub(before);
+    assert!(grown < 200 * 1_024, "the server grew by {grown} KiB");
+    for mut socket in slow {
+        let code = socket.closed().await;
+        assert!(matches!(code, Some(4420) | None), "a slow consumer: {code:?}");
+        let seen = socket.seqs(&group.name);
+        assert!((seen.len() as u64) < MESSAGES, "it did not get everything");
+        assert_eq!(seen, (2..seen.len() as u64 + 2).collect::<Vec<u64>>(), "what it got has no hole");
+    }
+    // It comes back and goes on where it was, or is told of the gap.
+    let mut socket = Socket::open_at(&server, bob.user(), "/v1/ws?resume=wait").await;
+    socket.send(&json!({"t": "resume", "positions": {&group.name: MESSAGES - 10}})).await;
+    socket.until_t("ready").await;
+    assert_eq!(socket.seqs(&group.name), (MESSAGES - 9..=MESSAGES + 1).collect::<Vec<u64>>());
+    assert_eq!(group.admin.get(&group.path("")).await.expect(200).number("last_seq"), MESSAGES + 1);
+}

@@ -1,0 +1,18 @@
+//! Black-box tests: the real binary, its public API, nothing else. `api` says what one client sees, `behaviour` what
+//! holds over time: under load, after a crash, between many devices.
+//!
+//! Tests share one server where they can (unique names keep them apart) and wait on conditions with a deadline.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test stops at what it did not expect, and says so"
+)]
+
+mod api;
+mod behaviour;
+mod support;
