@@ -308,7 +308,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     // Nobody takes pushes at the other end, so the queue is full in the end and stays so.
     while full < 20 {
         let push = Push::Event { epoch: Epoch(1), event: event(queued + 1) };
-        match subscriber.push(ShardId(1), push) {
+        match subscriber.push(push) {
             crate::shard::subscriptions::Pushed::Queued => (queued, full) = (queued + 1, 0),
             _ => {
                 full += 1;
