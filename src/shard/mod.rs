@@ -20,6 +20,8 @@ pub mod lane;
 
 pub mod log;
 
+pub(crate) mod apply;
+
 pub mod worker;
 
 pub mod store;
