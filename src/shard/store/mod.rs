@@ -27,6 +27,8 @@ mod open;
 
 mod writer;
 
+mod checkpoint;
+
 mod write_messages;
 
 mod write_receipts;

@@ -18,13 +18,12 @@ use crate::shard::store::columns::{int, number, offset, stream as stream_of, tai
 use crate::shard::store::multi::Multi;
 use crate::shard::store::retained::{Mark, Retained};
 use crate::shard::store::{ApplyEntry, Config, Progress, StoreError, write_messages, write_receipts};
-use crate::telemetry::{APPLY_QUARANTINED, CHECKPOINTS};
+use crate::telemetry::APPLY_QUARANTINED;
 
 const PROGRESS: &str = "SELECT stream, applied, chain, max_epoch, newest_ts FROM progress";
 const SET_PROGRESS: &str = "UPDATE progress SET applied = ?, chain = ?, max_epoch = ?, newest_ts = ? WHERE stream = ?";
 pub(super) const KEPT: &str =
     "SELECT last_offset, ts, length(bytes) FROM entries WHERE stream = ? ORDER BY last_offset";
-const DROP_KEPT: &str = "DELETE FROM entries WHERE stream = ? AND last_offset <= ?";
 const ENTRY: Multi =
     Multi { head: "INSERT INTO entries (stream, last_offset, ts, bytes) VALUES ", row: "(?, ?, ?, ?)", tail: "" };
 const QUARANTINE: Multi = Multi {
@@ -32,12 +31,6 @@ const QUARANTINE: Multi = Multi {
     row: "(?, ?, ?, ?)",
     tail: "",
 };
-
-/// Bytes of applied entries after which the length of the WAL is looked at again, and how many transactions.
-const LOOK_BYTES: u64 = 64 * 1024;
-const LOOK_APPLIES: u32 = 16;
-/// A WAL of so many pages (64 MiB) is worth a line in the log: a reader holds it back.
-const WAL_PAGES_ALARM: i64 = 16 * 1024;
 
 /// What the writer is asked to do. The answers may be dropped.
 #[derive(Debug)]
@@ -58,23 +51,24 @@ pub(super) enum Ask {
 /// The owner of the connection.
 #[derive(Debug)]
 pub(super) struct Writer {
-    connection: SqliteConnection,
-    config: Config,
-    shard: ShardId,
-    progress: watch::Sender<Progress>,
+    pub(super) connection: SqliteConnection,
+    pub(super) config: Config,
+    pub(super) shard: ShardId,
+    pub(super) progress: watch::Sender<Progress>,
     clockworks: [Clockwork; 2],
-    kept: [Retained; 2],
+    pub(super) kept: [Retained; 2],
     /// A write failed and may yet have happened: look before the next one.
-    uncertain: bool,
+    pub(super) uncertain: bool,
     /// When the first apply since the last checkpoint was.
-    dirty_since: Option<Instant>,
-    looked: Looked,
+    pub(super) dirty_since: Option<Instant>,
+    pub(super) looked: Looked,
 }
 
+/// What was applied since the length of the WAL was last looked at.
 #[derive(Debug, Default)]
-struct Looked {
-    bytes: u64,
-    applies: u32,
+pub(super) struct Looked {
+    pub(super) bytes: u64,
+    pub(super) applies: u32,
 }
 
 impl Writer {
@@ -280,7 +274,7 @@ impl Writer {
     }
 
     /// Reads where the file stands, and what raw entries it holds.
-    async fn look_up_progress(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn look_up_progress(&mut self) -> Result<(), StoreError> {
         let mut applied = [Tail::EMPTY; 2];
         for row in sqlx::query(PROGRESS).fetch_all(&mut self.connection).await? {
             let index = stream_of(&row, 0)?.index();
@@ -302,93 +296,6 @@ impl Writer {
         self.progress.send_modify(|progress| progress.applied = applied);
         self.uncertain = false;
         Ok(())
-    }
-
-    async fn is_checkpoint_due(&mut self) -> bool {
-        if self.looked.bytes < LOOK_BYTES && self.looked.applies < LOOK_APPLIES {
-            return false;
-        }
-        self.looked = Looked::default();
-        let durable = self.progress.borrow().durable;
-        let kept = self.kept.iter().zip(durable).map(|(kept, tail)| kept.bytes_above(tail.offset)).sum::<u64>();
-        // Does no work, tells how long the WAL is.
-        let pages = self.wal("NOOP").await.map_or(0, |wal| wal.pages - wal.checkpointed);
-        kept > self.config.raw_bytes_max || pages >= i64::from(self.config.checkpoint_pages)
-    }
-
-    /// The checkpoint that nobody waits for.
-    async fn checkpoint_quietly(&mut self) {
-        if let Err(error) = self.checkpoint("PASSIVE").await {
-            // Not lost, only later: the next one is due after the same while.
-            self.dirty_since = Some(Instant::now());
-            tracing::warn!(shard = %self.shard, %error, "checkpoint failed");
-        }
-    }
-
-    async fn checkpoint(&mut self, mode: &'static str) -> Result<Progress, StoreError> {
-        if self.uncertain {
-            self.look_up_progress().await?;
-        }
-        let done = match self.drop_kept().await {
-            Ok(()) => self.checkpoint_now(mode).await,
-            failed => failed,
-        };
-        if done.is_err() {
-            CHECKPOINTS.add(1, &[("result", "failed")]);
-        }
-        done.map(|()| *self.progress.borrow())
-    }
-
-    async fn checkpoint_now(&mut self, mode: &'static str) -> Result<(), StoreError> {
-        let wal = self.wal(mode).await?;
-        if wal.is_complete() {
-            self.progress.send_modify(|progress| progress.durable = progress.applied);
-            self.dirty_since = None;
-            CHECKPOINTS.add(1, &[("result", "complete")]);
-            return Ok(());
-        }
-        // A reader holds the WAL back; as much as could be was moved. Tried again after the usual while.
-        self.dirty_since = Some(Instant::now());
-        CHECKPOINTS.add(1, &[("result", "held_back")]);
-        if wal.pages > WAL_PAGES_ALARM {
-            tracing::warn!(shard = %self.shard, pages = wal.pages, "a long read keeps the WAL from being checkpointed");
-        }
-        Ok(())
-    }
-
-    /// Drops raw entries that are durable and either old or too many.
-    async fn drop_kept(&mut self) -> Result<(), StoreError> {
-        let durable = self.progress.borrow().durable;
-        for ((stream, kept), tail) in Stream::BOTH.into_iter().zip(&mut self.kept).zip(durable) {
-            let (floor, most) = (self.config.raw_floor, self.config.raw_bytes_max);
-            let Some(upto) = kept.releasable(tail.offset, floor, most, usize::MAX) else { continue };
-            sqlx::query(DROP_KEPT).bind(stream.as_str()).bind(int(upto.0)).execute(&mut self.connection).await?;
-            kept.release(upto);
-        }
-        Ok(())
-    }
-
-    async fn wal(&mut self, mode: &'static str) -> Result<Wal, StoreError> {
-        let statement = match mode {
-            "NOOP" => "PRAGMA wal_checkpoint(NOOP)",
-            "TRUNCATE" => "PRAGMA wal_checkpoint(TRUNCATE)",
-            _ => "PRAGMA wal_checkpoint(PASSIVE)",
-        };
-        let row = sqlx::query(statement).fetch_one(&mut self.connection).await?;
-        Ok(Wal { busy: row.try_get::<i64, _>(0)? != 0, pages: row.try_get(1)?, checkpointed: row.try_get(2)? })
-    }
-}
-
-/// What a checkpoint says of the WAL.
-struct Wal {
-    busy: bool,
-    pages: i64,
-    checkpointed: i64,
-}
-
-impl Wal {
-    fn is_complete(&self) -> bool {
-        !self.busy && self.pages == self.checkpointed
     }
 }
 
