@@ -238,6 +238,16 @@ metrics_table! {
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
     Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";
     Counter SESSION_DELIVERED "rookery_session_delivered_total" "Delivered marks gathered from pongs by result (sent, shed).";
+    Histogram APPLY_RECORDS "rookery_shard_apply_records" "Records per apply transaction, by stream.";
+    Histogram APPLY_SECONDS "rookery_shard_apply_seconds" "Time of an apply transaction, in seconds, by stream.";
+    Counter APPLY_FAILURES "rookery_shard_apply_failures_total" "Rounds of a worker that failed and are tried again, by stream and cause (log, sqlite).";
+    Counter APPLY_STOPPED "rookery_shard_apply_stopped_total" "Workers that stopped because the log does not link to the file, by stream.";
+    Counter APPLY_QUARANTINED "rookery_shard_apply_quarantined_total" "Records put aside because they could not be applied, by stream.";
+    Counter CHECKPOINTS "rookery_shard_checkpoints_total" "Checkpoints of SQLite files by result (complete, held_back, failed).";
+    Counter TRIMS "rookery_shard_trims_total" "Trims of the log by stream and result (done, failed).";
+    Gauge COMMITTED_OFFSET "rookery_shard_committed_offset" "Committed offset by shard and stream.";
+    Gauge APPLIED_OFFSET "rookery_shard_applied_offset" "Applied offset by shard and stream.";
+    Gauge DURABLE_OFFSET "rookery_shard_durable_offset" "Durable (checkpointed) offset by shard and stream.";
 }
 
 #[cfg(test)]
