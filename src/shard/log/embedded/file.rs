@@ -61,7 +61,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", "16777216")
-        .statement_cache_capacity(64)
+        .statement_cache_capacity(96)
         .thread_name(|_| "log-writer".to_owned())
 }
 

@@ -254,11 +254,11 @@ async fn checkpoint(connection: &mut SqliteConnection) -> Result<i64, sqlx::Erro
     if pages <= WAL_PAGES_MAX {
         return Ok(pages);
     }
-    let (busy, pages) = file::checkpoint(connection, Checkpoint::Truncate).await?;
-    if busy {
-        warn!(pages, "log checkpoint is held up by a reader");
+    let (held_up, left) = file::checkpoint(connection, Checkpoint::Truncate).await?;
+    if held_up {
+        warn!(pages = left, "log checkpoint is held up by a reader");
     }
-    Ok(pages)
+    Ok(left)
 }
 
 /// About how many pages a transaction wrote.
