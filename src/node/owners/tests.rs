@@ -132,7 +132,7 @@ impl Between {
 async fn pair_through(fake: &Arc<Fake>, config: Config) -> (Pair, Arc<Between>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (between, address) = Between::spawn(listener.local_addr().expect("an address").to_string()).await;
-    (Pair::through(fake, config, listener, address).await, between)
+    (Pair::through(fake, config, listener, address), between)
 }
 
 #[tokio::test]
@@ -319,7 +319,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     }
     for expected in 1..=queued {
         match timeout(PATIENCE, pair.pushed.recv()).await.expect("in time") {
-            Some(Push::Event { event, .. }) => assert_eq!(event.seq, Seq(expected)),
+            Some(Push::Event { event: got, .. }) => assert_eq!(got.seq, Seq(expected)),
             // Subscriber::push may have told so already when there was room.
             Some(Push::Resubscribe { .. }) => {}
             other => panic!("{other:?}"),
