@@ -161,10 +161,10 @@ impl Owners {
 
 fn answered(answer: Result<Answer, Failure>) -> Result<Outcome, Missed> {
     let result = match &answer {
-        Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "not_owner",
+        Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "redirected",
         Ok(_) => "answered",
         Err(Failure::Lost) => "lost",
-        Err(_) => "not_sent",
+        Err(_) => "unsent",
     };
     telemetry::LINK_REQUESTS.add(1, &[("result", result)]);
     Ok(answer?.result?)
