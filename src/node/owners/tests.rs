@@ -135,7 +135,7 @@ async fn pair_through(fake: &Arc<Fake>, config: Config) -> (Pair, Arc<Between>) 
     (Pair::through(fake, config, listener, address), between)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn commands_are_served_in_the_order_in_which_they_were_made() {
     let fake = Fake::new(marked);
     // Every other answer is late, which must not hold up the requests behind it.
