@@ -83,7 +83,8 @@ impl Owners {
     /// The latest time he was added after `left`.
     fn joined_after(&self, name: &ConversationName, user: &UserId, left: Seq) -> Option<Seq> {
         let events = self.histories.get(name)?.iter().filter(|event| event.seq > left);
-        let joined = events.filter(|event| matches!(&event.kind, EventKind::Joined { users, .. } if users.contains(user)));
+        let joined =
+            events.filter(|event| matches!(&event.kind, EventKind::Joined { users, .. } if users.contains(user)));
         joined.map(|event| event.seq).next_back()
     }
 
