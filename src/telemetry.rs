@@ -211,10 +211,10 @@ metrics_table! {
     Counter RECEIPTS_SHED "rookery_shard_receipts_shed_total" "Automatic delivered marks dropped because too many waited.";
     Counter ROUTER_REQUESTS "rookery_router_requests_total" "Requests answered by the router, by route and status.";
     Histogram ROUTER_REQUEST_SECONDS "rookery_router_request_seconds" "Time from a request's head to the head of its answer, by route, in seconds.";
-    Counter ROUTER_RETRIES "rookery_router_retries_total" "Attempts after the first, by why the one before failed (elsewhere, declined, unreachable, broken, no_table).";
+    Counter ROUTER_RETRIES "rookery_router_retries_total" "Attempts that led to another one or to the end of the budget, by why they were none.";
     Gauge ROUTER_HELD_BYTES "rookery_router_held_bytes" "Bytes of requests held in memory until a node has answered.";
-    Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSockets.";
-    Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSockets spliced to nodes.";
+    Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSocket.";
+    Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSocket connections spliced to nodes.";
     Gauge ROUTER_TABLE_VERSION "rookery_router_table_version" "Version of the table that the router follows.";
     Counter ROUTER_TABLE_ERRORS "rookery_router_table_errors_total" "Polls of the table that failed.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
