@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::auth::{self, Verifier};
 use crate::clock::Clock;
@@ -39,11 +40,17 @@ struct Script {
     writes: Mutex<VecDeque<Result<Done, ShardError>>>,
     summaries: Mutex<Vec<Result<Option<ConversationItem>, Problem>>>,
     asked: Mutex<Vec<String>>,
+    /// Where reads wait, once closed.
+    gate: Semaphore,
 }
 
 impl Script {
     fn note(&self, what: String) {
         self.asked.lock().expect("a lock").push(what);
+    }
+
+    fn close_gate(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
     fn asked(&self) -> Vec<String> {
@@ -88,6 +95,7 @@ impl Shards for Script {
             return Err(ShardError::NotOwner);
         }
         self.note(format!("{query:?}"));
+        drop(self.gate.acquire().await.expect("a gate"));
         self.reads.lock().expect("a lock").pop_front().expect("a prepared answer")
     }
 
@@ -138,6 +146,7 @@ impl Fixture {
             writes: Mutex::default(),
             summaries: Mutex::default(),
             asked: Mutex::default(),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
         let clock = Clock::manual(NOW_MS);
         let keys = auth::Config { hs256_secret: Some(SECRET.into()), cache_max: 10, ..auth::Config::default() };
@@ -669,4 +678,41 @@ async fn the_request_id_of_the_client_comes_back() {
     let face = Fixture::new();
     let answered = face.bare("GET", "/nothing").header("x-request-id", "abc-1").answer().await;
     assert_eq!((answered.header("x-request-id"), answered.json["request_id"].as_str()), ("abc-1", Some("abc-1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_does_not_answer_is_given_up_after_the_budget() {
+    let face = Fixture::new();
+    face.script.close_gate();
+    let begun = tokio::time::Instant::now();
+    assert_eq!(face.request("GET", MESSAGES).code().await, Code::Unavailable);
+    assert!(begun.elapsed() < Duration::from_secs(6));
+    let create = face.request("POST", "/v1/conversations").header("idempotency-key", "k");
+    assert_eq!(create.json(&json!({"participants": ["x"]})).code().await, Code::OutcomeUnknown);
+}
+
+#[tokio::test]
+async fn of_two_creates_under_one_key_the_second_waits_for_the_first() {
+    let done = |replayed| Done::Created { conversation: conversation(), replayed };
+    let face = Fixture::new().reads(Found::CreateKey(None)).reads(Found::CreateKey(None));
+    let face = face.writes(done(false)).writes(done(true));
+    face.script.close_gate();
+    let create = || {
+        let asking = face.request("POST", "/v1/conversations").header("idempotency-key", "k");
+        asking.json(&json!({"participants": ["x"]})).answer()
+    };
+    let looks = || face.script.asked.lock().expect("a lock").len();
+    let control = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let looked = looks();
+        face.script.gate.add_permits(1);
+        looked
+    };
+    let (first, second, looked) = tokio::join!(create(), create(), control);
+    assert_eq!(looked, 1, "the second has not even looked");
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (201, 200));
+    let asked = face.script.asked();
+    assert!(asked[1].starts_with("Create(") && asked[2].starts_with("CreateKey"), "{asked:?}");
 }
