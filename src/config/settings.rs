@@ -11,6 +11,8 @@ use crate::auth;
 use crate::config::secrets::Secret;
 use crate::ids::UserId;
 use crate::node::session;
+use crate::router;
+use crate::router::cors::Origins;
 use crate::shard;
 use crate::shard::map::ShardMap;
 use crate::shard::{store, worker};
@@ -96,10 +98,10 @@ pub struct ClientSettings {
     /// Verified tokens that each node remembers.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     pub token_cache: usize,
-    /// Origins that browsers may call from, comma-separated; unset: any localhost origin.
+    /// Origins that browsers may call from, comma-separated; unset: any localhost origin, *: every origin.
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',', action = ArgAction::Set)]
     pub cors_origins: Vec<String>,
-    /// Sockets of clients at once; more wait to be accepted.
+    /// Connections of clients that are no WebSocket; more wait to be accepted.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     pub connections_max: usize,
     /// Requests per second of one user at one node, sustained; more get 429.
@@ -215,6 +217,27 @@ impl Settings {
             delivered_every: of.delivered_every,
             resume_wait_max: of.resume_wait,
         }
+    }
+
+    /// Of the router.
+    ///
+    /// # Errors
+    /// One clear line: an origin that is none.
+    pub fn router(&self) -> Result<router::Config, String> {
+        let of = &self.client;
+        let origins = match of.cors_origins.as_slice() {
+            [] => Origins::Localhost,
+            listed => Origins::parse(&listed.join(",")).map_err(|why| format!("--cors-origins: {why}"))?,
+        };
+        Ok(router::Config {
+            connections_max: of.connections_max,
+            sockets_max: self.session.sessions_max.saturating_mul(usize::from(self.process.nodes)),
+            budget: of.request_budget,
+            hold_bytes_max: usize::try_from(of.hold_bytes).unwrap_or(usize::MAX),
+            drain_window: self.process.drain_window,
+            origins,
+            ..router::Config::default()
+        })
     }
 
     /// Of the shards of a node.

@@ -17,20 +17,24 @@ use crate::auth::{self, Verifier};
 use crate::clock::Clock;
 use crate::config::secrets::{CLUSTER_KEY, JWT_SECRET, Secret, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
+use crate::dev::front::Front;
 use crate::dev::nodes::Process;
 use crate::ids::ClusterId;
 use crate::node::folder::FolderLock;
+use crate::node::link::proof::ClusterKey;
 use crate::node::table::TableStore;
+use crate::node::table::embedded::EmbeddedTable;
 use crate::node::watchdog::Watchdog;
 use crate::operations::{self, Operations, Subject};
-use crate::shard::log::{Identity, ShardLog};
+use crate::shard::log::Identity;
+use crate::shard::log::embedded::EmbeddedLog;
 use crate::telemetry;
 
 mod example;
 
 mod files;
 
-mod joints;
+mod front;
 
 mod nodes;
 
@@ -47,9 +51,6 @@ const EXIT_INTERRUPTED: i32 = 130;
 const LOG_FILE: &str = "log.sqlite";
 const JWT_SECRET_FILE: &str = "jwt-secret";
 const CLUSTER_KEY_FILE: &str = "cluster-key";
-
-/// Shortest cluster key, in bytes.
-const CLUSTER_KEY_BYTES_MIN: usize = 32;
 
 /// Runs the cluster until a signal. `files` is how many files the process may open, if known.
 ///
@@ -128,17 +129,18 @@ impl Signals {
 /// What the router and all nodes share.
 struct Shared {
     identity: Identity,
-    log: Arc<dyn ShardLog>,
+    log: Arc<EmbeddedLog>,
     table: Arc<dyn TableStore>,
     verifier: Verifier,
-    cluster_key: Arc<str>,
+    cluster_key: ClusterKey,
     watchdog: Watchdog,
 }
 
 /// The running cluster.
 struct DevCluster {
     process: Arc<Process>,
-    router: joints::Router,
+    front: Front,
+    log: Arc<EmbeddedLog>,
     operations: Operations,
     folder: FolderLock,
     stop: CancellationToken,
@@ -154,21 +156,21 @@ impl DevCluster {
         let stop = CancellationToken::new();
         let shared = open_shared(settings, secrets.cluster_key, &jwt, &stop).await?;
         let nodes = nodes::start(settings, &shared).await?;
-        let router = joints::Router::start(settings, &shared, client, &stop).await?;
-        let running = Arc::new(Process::new(nodes));
+        let (front, router) = Front::start(settings, &shared, client, &stop).await?;
+        let running = Arc::new(Process::new(nodes, router));
         let subject: Arc<dyn Subject> = Arc::<Process>::clone(&running);
         let setup = operations::Setup { metrics, watchdog: shared.watchdog.clone(), subject };
         let unpolled = operations_listener.into_std().map_err(|error| format!("operations port: {error}"))?;
         let operations = Operations::serve(unpolled, setup)?;
         telemetry::BUILD_INFO.set(1.0, &[("version", env!("CARGO_PKG_VERSION"))]);
-        let started = Self { process: running, router, operations, folder, stop };
+        let started = Self { process: running, front, log: shared.log, operations, folder, stop };
         started.announce(settings, &jwt)?;
         Ok(started)
     }
 
     /// Tells that it serves: log line, ready file, example.
     fn announce(&self, settings: &Settings, jwt: &Secret) -> Result<(), String> {
-        let (client, operations) = (self.router.address(), self.operations.address());
+        let (client, operations) = (self.front.address(), self.operations.address());
         tracing::info!(%client, %operations, nodes = settings.process.nodes, "serving");
         example::print(client, operations, jwt)?;
         if let Some(path) = &settings.process.ready_file {
@@ -186,7 +188,7 @@ impl DevCluster {
         let requests_until = deadline.checked_sub(CLOSE_SHARE).unwrap_or(deadline);
         self.process.begin_draining();
         let sessions = self.process.each(move |node| async move { node.drain(window, "the node stops").await });
-        let drained = async { tokio::join!(self.router.drain(window), sessions) };
+        let drained = async { tokio::join!(self.front.drain(), sessions) };
         if tokio::time::timeout_at(requests_until.into(), drained).await.is_err() {
             tracing::warn!("not every session and request was finished in time");
         }
@@ -195,6 +197,9 @@ impl DevCluster {
         self.process.each(move |node| async move { node.close_shards(deadline).await }).await;
         self.process.each(move |node| async move { node.close(deadline).await }).await;
         self.stop.cancel();
+        if tokio::time::timeout_at(deadline.into(), self.log.close()).await.is_err() {
+            tracing::warn!("the log was not closed in time");
+        }
         drop(self.operations);
         self.folder.release();
     }
@@ -213,13 +218,12 @@ async fn open_shared(
 ) -> Result<Shared, String> {
     let data = &settings.process.data;
     let cluster_key = files::secret(cluster_key, &data.join(CLUSTER_KEY_FILE))?;
-    if cluster_key.expose().len() < CLUSTER_KEY_BYTES_MIN {
-        return Err(format!("{CLUSTER_KEY} is shorter than {CLUSTER_KEY_BYTES_MIN} bytes"));
-    }
+    let cluster_key = ClusterKey::new(cluster_key.expose().as_bytes());
+    let cluster_key = cluster_key.map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
     let verifier = Verifier::new(settings.auth(jwt), Clock::system())?;
-    let (log, table) = joints::open_stores(&data.join(LOG_FILE)).await?;
+    let log = EmbeddedLog::open(&data.join(LOG_FILE)).await?;
+    let table: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
     let identity = identify(table.as_ref(), settings.process.shards, data).await?;
-    let cluster_key = Arc::from(cluster_key.expose());
     let watchdog = Watchdog::spawn(stop.clone());
     Ok(Shared { identity, log, table, verifier, cluster_key, watchdog })
 }

@@ -1,6 +1,7 @@
 //! The nodes of the one process: their start, the table that they wait for, and how the operations port tells them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,27 +11,39 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::settings::Settings;
-use crate::dev::{Shared, joints};
+use crate::dev::Shared;
 use crate::ids::NodeId;
+use crate::node::assignment::first_table;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{self, Listeners, Node, Setup};
 use crate::operations::{Cluster, ClusterNode, Subject};
+use crate::router::Router;
 use crate::shard::log::Identity;
+use crate::shard::log::embedded::EmbeddedLog;
+
+/// Nodes that hold a shard: its owner alone.
+const REPLICAS: usize = 1;
 
 /// Longest wait until all nodes are registered.
 const REGISTER_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The nodes of this process, as its operations port tells them.
-#[derive(Debug)]
 pub(super) struct Process {
     nodes: Vec<Arc<Node>>,
+    router: Router,
     draining: AtomicBool,
 }
 
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
 impl Process {
-    /// Of started nodes.
-    pub(super) fn new(nodes: Vec<Arc<Node>>) -> Self {
-        Self { nodes, draining: AtomicBool::new(false) }
+    /// Of started nodes and the router before them.
+    pub(super) fn new(nodes: Vec<Arc<Node>>, router: Router) -> Self {
+        Self { nodes, router, draining: AtomicBool::new(false) }
     }
 
     /// Is not ready from now on.
@@ -56,7 +69,7 @@ impl Subject for Process {
         }
         match self.nodes.iter().find(|node| !node.ready()) {
             Some(node) => Err(format!("{} is not ready", node.id())),
-            None => Ok(()),
+            None => self.router.readiness().map_err(|why| format!("router: {why}")),
         }
     }
 
@@ -93,10 +106,10 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
             id: NodeId::from(name.as_str()),
             identity: shared.identity,
             folder: settings.process.data.join(&name),
-            log: Arc::clone(&shared.log),
+            log: Arc::<EmbeddedLog>::clone(&shared.log),
             table: Arc::clone(&shared.table),
             verifier: shared.verifier.clone(),
-            cluster_key: Arc::clone(&shared.cluster_key),
+            cluster_key: shared.cluster_key.clone(),
             clock: Clock::system(),
             watchdog: shared.watchdog.clone(),
             config: config.clone(),
@@ -138,7 +151,7 @@ async fn place(
     waited.map_err(|_late| format!("not all nodes registered within {seconds} s"))??;
     let current = store.load().await.map_err(|e| e.to_string())?;
     let next = match &current {
-        None => joints::first_table(identity, expected),
+        None => first_table(identity, expected, REPLICAS),
         Some(current) => next_table(current, expected)?,
     };
     let version = current.map_or(0, |table| table.version);

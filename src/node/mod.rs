@@ -23,6 +23,7 @@ use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::folder::FolderLock;
+use crate::node::link::proof::ClusterKey;
 use crate::node::opening::Opener;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
@@ -38,8 +39,6 @@ pub mod http;
 pub mod link;
 
 pub mod session;
-
-pub mod render;
 
 pub mod owners;
 
@@ -98,7 +97,7 @@ pub struct Setup {
     /// Verifies tokens of clients.
     pub verifier: Verifier,
     /// Proves nodes to each other.
-    pub cluster_key: Arc<str>,
+    pub cluster_key: ClusterKey,
     /// The time of day.
     pub clock: Clock,
     /// Told of loops that end.
@@ -109,7 +108,6 @@ pub struct Setup {
 
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The cluster key stays out of it.
         f.debug_struct("Setup").field("id", &self.id).field("folder", &self.folder).finish_non_exhaustive()
     }
 }

@@ -10,8 +10,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
+use crate::node::outbox;
 use crate::node::owners::Owners;
-use crate::node::parts;
 use crate::node::table::Table;
 use crate::node::{Life, Setup, Shards};
 use crate::shard::lane::Lane;
@@ -164,14 +164,14 @@ impl Inner {
     async fn serve(&self, shard: ShardId, handle: ShardHandle, first: Option<oneshot::Sender<Result<(), String>>>) {
         tracing::info!(node = %self.node, %shard, epoch = %handle.status().epoch, "shard opened");
         self.shards.insert(shard, handle.clone());
-        parts::insert_local(&self.owners, handle.clone());
+        self.owners.insert_local(handle.clone());
         if let Some(first) = first {
             drop(first.send(Ok(())));
         }
-        parts::deliver_outbox(self.owners.clone(), handle).await;
+        outbox::deliver(handle, self.owners.clone(), self.life.all.clone()).await;
         if !self.life.opening.is_cancelled() {
             self.shards.remove(shard);
-            parts::remove_local(&self.owners, shard);
+            drop(self.owners.remove_local(shard));
         }
     }
 

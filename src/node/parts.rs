@@ -1,19 +1,16 @@
-//! Joins a node's parts: owners and links, hub, HTTP face, outbox delivery. Nothing is decided here.
+//! Joins a node's parts: owners and links, hub, HTTP face. Nothing is decided here.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::ids::ShardId;
-use crate::node::owners::Owners;
+use crate::node::http::{self, Http};
+use crate::node::link::{self, Credentials};
+use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
 use crate::node::table::Table;
 use crate::node::{Life, Listeners, Setup};
-use crate::shard::ShardHandle;
-use crate::shard::command::Push;
-
-/// Pushes waiting for the hub; when it is full, an owner drops and tells the hub to subscribe again.
-const PUSHES_MAX: usize = 8_192;
+use crate::shard::map::ShardMap;
 
 /// What a node's parts are reached by.
 #[derive(Debug)]
@@ -27,33 +24,39 @@ pub(super) struct Faces {
 /// Starts owners, hub, peer server and HTTP face.
 ///
 /// # Errors
-/// One clear line.
+/// One clear line: the number of shards cannot be.
 pub(super) fn serve(
     setup: &Setup,
     listeners: Listeners,
     table: watch::Receiver<Arc<Table>>,
     life: &Life,
 ) -> Result<Faces, String> {
-    let (pushes, pushed) = mpsc::channel::<Push>(PUSHES_MAX);
-    drop((table, pushes, listeners, life.request_tasks.clone()));
-    let owners: Owners = Err("not joined yet: owners, links and HTTP face".to_owned())?;
+    let shards = setup.identity.shards;
+    let map = ShardMap::new(shards).ok_or_else(|| format!("there cannot be {shards} shards"))?;
+    let link = link::Config::default();
+    // When it is full, a shard drops the push and tells the hub to subscribe again.
+    let (pushes, pushed) = mpsc::channel(link.pushes_max);
+    let credentials =
+        Credentials { node: setup.id.clone(), cluster: setup.identity.cluster, key: setup.cluster_key.clone() };
+    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, link });
+    let peers = owners.serve_peers(listeners.peer);
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
-    let hub = Hub::spawn(owners.clone(), verifier, clock, setup.config.session.clone(), pushed);
+    let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);
+    let config = http::Config {
+        requests_per_second: setup.config.requests_per_second,
+        burst: setup.config.request_burst,
+        ..http::Config::new(setup.id.clone())
+    };
+    let face = Arc::new(Http::new(owners.clone(), Arc::clone(&hub), verifier, config));
+    let serving = http::serve(listeners.http, face, life.requests.clone());
+    let watchdog = setup.watchdog.clone();
+    let stop = life.requests.clone();
+    life.request_tasks.spawn(async move { watchdog.watch("HTTP face of a node", stop, serving).await });
+    let (all, links) = (life.all.clone(), owners.clone());
+    life.tasks.spawn(async move {
+        all.cancelled().await;
+        peers.shutdown().await;
+        links.shutdown().await;
+    });
     Ok(Faces { owners, hub })
-}
-
-/// Lets local requests and links reach a shard that was opened.
-pub(super) fn insert_local(owners: &Owners, handle: ShardHandle) {
-    drop((owners.clone(), handle));
-}
-
-/// Forgets a shard that ended.
-pub(super) fn remove_local(owners: &Owners, shard: ShardId) {
-    drop((owners.clone(), shard));
-}
-
-/// Delivers the outbox of a shard to the shards of users until the shard ends.
-pub(super) async fn deliver_outbox(owners: Owners, handle: ShardHandle) {
-    drop(owners);
-    while handle.outbox(1).await.is_some() {}
 }
