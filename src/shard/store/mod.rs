@@ -183,7 +183,7 @@ impl Store {
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask) -> Result<T, StoreError> {
         let closed = || StoreError("the file is closed".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.writer.send(ask(reply)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())
+        self.writer.send(ask(reply)).await.ok().ok_or_else(closed)?;
+        answer.await.ok().ok_or_else(closed)
     }
 }

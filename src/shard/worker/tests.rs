@@ -1,3 +1,5 @@
+//! The workers over a log in memory.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
