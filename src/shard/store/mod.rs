@@ -1,8 +1,8 @@
 //! The view of a shard in its SQLite file: one writer, lazy readers. Rows, applied offsets and the raw entries they came
 //! from are committed in one transaction, so the file always equals apply(log up to its applied offsets).
 //!
-//! Kept in parts: what is read lies by subject in [`messages`], [`receipts`], [`index`] and [`progress`]; what is written
-//! comes folded from [`crate::shard::apply`] and goes through the one [`writer`] in statements of many rows.
+//! Kept in parts: what is read lies by subject in `messages`, `receipts`, `index` and `progress`; what is written comes
+//! folded from `shard::apply` and goes through the one `writer` in statements of many rows.
 
 use std::path::Path;
 use std::sync::Arc;
