@@ -305,8 +305,15 @@ async fn a_batch_that_fails_leaves_nothing_and_the_same_batch_works_later() {
         store.apply(Stream::Messages, log.entries.clone()).await.expect_err("the disk is full");
         assert_eq!(store.progress().applied[0], Tail::EMPTY);
     }
-    assert_eq!(store.digest().await.expect("reads"), before);
     store.execute("PRAGMA max_page_count = 1000000").await;
+    // A failure after the rows were written, at which SQLite does not roll back by itself.
+    store.execute("CREATE TRIGGER refuse BEFORE INSERT ON entries BEGIN SELECT raise(ABORT, 'no'); END").await;
+    for _ in 0..3 {
+        store.apply(Stream::Messages, log.entries.clone()).await.expect_err("refused");
+        assert_eq!(store.progress().applied[0], Tail::EMPTY);
+    }
+    store.execute("DROP TRIGGER refuse").await;
+    assert_eq!(store.digest().await.expect("reads"), before);
     store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
     assert_eq!(store.progress().applied[0], log.tail);
     assert_eq!(store.events(&conversation("c"), Seq(0), 100).await.expect("reads").len(), 39);
