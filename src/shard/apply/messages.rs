@@ -138,8 +138,8 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
 #[must_use]
 pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry>) -> Changes {
     let horizon = key_horizon(known.clockwork.newest_ts);
-    let changes = Changes { clockwork: known.clockwork, ..Changes::default() };
-    let mut fold = Fold { known, changes };
+    let clockwork = known.clockwork;
+    let mut fold = Fold { known, changes: Changes { clockwork, ..Changes::default() } };
     for entry in entries {
         for (offset, record) in entry.numbered() {
             fold.changes.clockwork.see(entry, record);

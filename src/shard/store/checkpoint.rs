@@ -40,9 +40,7 @@ impl Writer {
     }
 
     pub(super) async fn checkpoint(&mut self, mode: &'static str) -> Result<Progress, StoreError> {
-        if self.uncertain {
-            self.look_up_progress().await?;
-        }
+        self.be_certain().await?;
         let done = match self.drop_kept().await {
             Ok(()) => self.checkpoint_now(mode).await,
             failed => failed,

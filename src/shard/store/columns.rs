@@ -63,12 +63,12 @@ pub(super) fn optional_id(row: &SqliteRow, column: usize) -> Result<Option<Messa
 
 pub(super) fn fingerprint(row: &SqliteRow, column: usize) -> Result<Fingerprint, StoreError> {
     let bytes: &[u8] = row.try_get(column)?;
-    bytes.try_into().map_err(|_| damaged("a fingerprint", "it is not 16 bytes"))
+    bytes.try_into().ok().ok_or_else(|| damaged("a fingerprint", "it is not 16 bytes"))
 }
 
 pub(super) fn tail(row: &SqliteRow, offset_column: usize, chain_column: usize) -> Result<Tail, StoreError> {
     let chain: &[u8] = row.try_get(chain_column)?;
-    let chain = chain.try_into().map_err(|_| damaged("a chain", "it is not 16 bytes"))?;
+    let chain = chain.try_into().ok().ok_or_else(|| damaged("a chain", "it is not 16 bytes"))?;
     Ok(Tail { offset: offset(row, offset_column)?, chain: Chain(chain) })
 }
 

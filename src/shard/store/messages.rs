@@ -114,7 +114,6 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    #[expect(clippy::type_complexity, reason = "read once at open, destructured there")]
     pub async fn recent_keys(
         &self,
         now_ms: u64,

@@ -1,8 +1,8 @@
 //! The view of a shard in its SQLite file: one writer, lazy readers. Rows, applied offsets and the raw entries they came
 //! from are committed in one transaction, so the file always equals apply(log up to its applied offsets).
 //!
-//! Kept in parts: what is read lies by subject in [`messages`], [`receipts`], [`index`] and [`progress`]; what is written
-//! comes folded from [`crate::shard::apply`] and goes through the one [`writer`] in statements of many rows.
+//! Kept in parts: what is read lies by subject in `messages`, `receipts`, `index` and `progress`; what is written comes
+//! folded from `shard::apply` and goes through the one `writer` in statements of many rows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -183,7 +183,7 @@ impl Store {
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask) -> Result<T, StoreError> {
         let closed = || StoreError("the file is closed".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.writer.send(ask(reply)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())
+        self.writer.send(ask(reply)).await.ok().ok_or_else(closed)?;
+        answer.await.ok().ok_or_else(closed)
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn open_writer(
     path: &Path,
     identity: Identity,
     shard: ShardId,
-) -> Result<SqliteConnection, OpenError> {
+) -> Result<(SqliteConnection, SqliteConnectOptions), OpenError> {
     let refused = |error: StoreError| OpenError::Sqlite { path: shown(path), error: error.0 };
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -54,7 +54,7 @@ pub(super) async fn open_writer(
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
     migrated.map_err(|error| OpenError::Sqlite { path: shown(path), error: error.to_string() })?;
     claim(&mut connection, identity, shard).await.map_err(refused)?;
-    Ok(connection)
+    Ok((connection, options))
 }
 
 /// The readers, opened when needed.

@@ -188,13 +188,13 @@ async fn write_members(connection: &mut SqliteConnection, changes: &Changes) -> 
     if changes.members.is_empty() {
         return Ok(());
     }
-    let joined: Vec<_> = changes.members.iter().filter_map(|(who, joined)| Some((who, (*joined)?))).collect();
-    JOIN.run(connection, &joined, |query, ((name, who), joined)| {
+    let joining: Vec<_> = changes.members.iter().filter_map(|(who, joined)| Some((who, (*joined)?))).collect();
+    JOIN.run(connection, &joining, |query, ((name, who), joined)| {
         query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.seq.0)).bind(joined.position)
     })
     .await?;
-    let left: Vec<_> = changes.members.iter().filter(|(_, joined)| joined.is_none()).map(|(who, _)| who).collect();
-    LEAVE.run(connection, &left, |query, (name, who)| query.bind(name.as_str()).bind(who.as_str())).await?;
+    let leaving: Vec<_> = changes.members.iter().filter(|(_, joined)| joined.is_none()).map(|(who, _)| who).collect();
+    LEAVE.run(connection, &leaving, |query, (name, who)| query.bind(name.as_str()).bind(who.as_str())).await?;
     let departures: Vec<_> = changes.departures.iter().collect();
     DEPARTURE
         .run(connection, &departures, |query, ((name, who), (joined, left))| {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -52,6 +52,8 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) connection: SqliteConnection,
+    /// How to connect again.
+    pub(super) options: SqliteConnectOptions,
     pub(super) config: Config,
     pub(super) shard: ShardId,
     pub(super) progress: watch::Sender<Progress>,
@@ -74,13 +76,14 @@ pub(super) struct Looked {
 impl Writer {
     /// Takes over the connection of a file that is ours and migrated.
     pub(super) async fn start(
-        connection: SqliteConnection,
+        (connection, options): (SqliteConnection, SqliteConnectOptions),
         shard: ShardId,
         config: Config,
     ) -> Result<(Self, watch::Receiver<Progress>), StoreError> {
         let (progress, receiver) = watch::channel(Progress::default());
         let mut writer = Self {
             connection,
+            options,
             config,
             shard,
             progress,
@@ -158,9 +161,7 @@ impl Writer {
     }
 
     async fn apply(&mut self, stream: Stream, entries: &[ApplyEntry]) -> Result<u32, StoreError> {
-        if self.uncertain {
-            self.look_up_progress().await?;
-        }
+        self.be_certain().await?;
         let before = applied(&self.progress.borrow(), stream);
         // Entries that are in the file already come again after a write whose answer was lost.
         let entries: Vec<&ApplyEntry> = entries.iter().filter(|new| new.entry.tail.offset > before.offset).collect();
@@ -190,14 +191,18 @@ impl Writer {
     ) -> Result<(Clockwork, Vec<Quarantined>), StoreError> {
         // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by itself, and sqlx would
         // believe for ever that a transaction is open.
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
-        let written = self.write_rows(stream, entries, tail).await;
+        let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await;
+        let written = match begun {
+            Ok(_) => self.write_rows(stream, entries, tail).await,
+            Err(error) => Err(StoreError::from(error)),
+        };
         let committed = match &written {
             Ok(_) => sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(StoreError::from),
             Err(error) => Err(error.clone()),
         };
         if let Err(error) = committed {
-            // Fails when SQLite has rolled back already.
+            // Fails when SQLite has rolled back already. Also after a BEGIN that failed: a transaction that could not
+            // be ended before would be in its way for ever.
             let _rolled_back = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
             return Err(error);
         }
@@ -271,6 +276,19 @@ impl Writer {
                 *slot = tail;
             }
         });
+    }
+
+    /// After a write that failed, looks where the file stands; over a new connection when the old one is broken.
+    pub(super) async fn be_certain(&mut self) -> Result<(), StoreError> {
+        if !self.uncertain {
+            return Ok(());
+        }
+        if let Err(error) = self.look_up_progress().await {
+            tracing::warn!(shard = %self.shard, %error, "the file is opened again");
+            self.connection = self.options.connect().await?;
+            self.look_up_progress().await?;
+        }
+        Ok(())
     }
 
     /// Reads where the file stands, and what raw entries it holds.

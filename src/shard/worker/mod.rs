@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::record::{EntryError, Tail};
@@ -70,7 +69,6 @@ pub struct Workers {
     trimmed: watch::Receiver<[Offset; 2]>,
     hurry: [Arc<Notify>; 2],
     finishing: CancellationToken,
-    tasks: TaskTracker,
     store: Store,
     _stop: DropGuard,
 }
@@ -79,7 +77,7 @@ impl Workers {
     /// Starts them.
     #[must_use]
     pub fn spawn(setup: Setup) -> Self {
-        let (stop, finishing, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (stop, finishing) = (CancellationToken::new(), CancellationToken::new());
         let progress = setup.store.progress();
         let (durable, durable_seen) = watch::channel(progress.durable.map(|tail| tail.offset));
         let (trimmed, trimmed_seen) = watch::channel([Offset(0); 2]);
@@ -87,38 +85,37 @@ impl Workers {
         let hurry = Stream::BOTH.map(|_| Arc::new(Notify::new()));
         let [messages, receipts] = Stream::BOTH;
         let [of_messages, of_receipts] = &setup.committed;
-        let start = |stream: Stream, committed: &watch::Receiver<Tail>, at: Tail, hurry: &Arc<Notify>, kept: &Kept| {
-            let (applied, seen) = watch::channel(at);
-            let worker = Worker {
-                shard: setup.shard,
-                stream,
-                log: Arc::clone(&setup.log),
-                store: setup.store.clone(),
-                config: setup.config.clone(),
-                committed: committed.clone(),
-                applied,
-                hurry: Arc::clone(hurry),
-                retained: Arc::clone(kept),
-                stop: stop.clone(),
-                finishing: finishing.clone(),
+        let start =
+            |stream: Stream, committed: &watch::Receiver<Tail>, at: Tail, hurried: &Arc<Notify>, kept: &Kept| {
+                let (applied, seen) = watch::channel(at);
+                let worker = Worker {
+                    shard: setup.shard,
+                    stream,
+                    log: Arc::clone(&setup.log),
+                    store: setup.store.clone(),
+                    config: setup.config.clone(),
+                    committed: committed.clone(),
+                    applied,
+                    hurry: Arc::clone(hurried),
+                    retained: Arc::clone(kept),
+                    stop: stop.clone(),
+                    finishing: finishing.clone(),
+                };
+                tokio::spawn(worker.run());
+                seen
             };
-            tasks.spawn(worker.run());
-            seen
-        };
         let applied = [
             start(messages, of_messages, progress.applied[0], &hurry[0], &retained[0]),
             start(receipts, of_receipts, progress.applied[1], &hurry[1], &retained[1]),
         ];
         let trim = Trim { setup: setup.clone(), retained, durable, trimmed, stop: stop.clone() };
-        tasks.spawn(trim.run());
-        tasks.close();
+        tokio::spawn(trim.run());
         Self {
             applied,
             durable: durable_seen,
             trimmed: trimmed_seen,
             hurry,
             finishing,
-            tasks,
             store: setup.store,
             _stop: stop.drop_guard(),
         }
@@ -198,29 +195,27 @@ impl Worker {
         }
         let mut streak = Streak::default();
         while self.wait().await {
-            let from = *self.applied.borrow();
-            let upto = *self.committed.borrow_and_update();
-            let feed = Feed {
-                shard: self.shard,
-                stream: self.stream,
-                log: self.log.as_ref(),
-                store: &self.store,
-                config: &self.config,
-            };
-            match feed.round(from, upto).await {
-                Ok((tail, entries)) => {
-                    if streak.end() {
-                        tracing::info!(shard = %self.shard, stream = self.stream.as_str(), "applying again");
-                    }
-                    self.note(tail, upto, &entries);
-                }
-                Err(RoundError::Entry(error)) => {
-                    self.stopped(&error).await;
-                    return;
-                }
+            match self.round().await {
+                Ok(()) => self.worked(&mut streak),
+                Err(RoundError::Entry(error)) => return self.stopped(&error).await,
                 Err(error) => self.failed(&error, &mut streak).await,
             }
         }
+    }
+
+    async fn round(&mut self) -> Result<(), RoundError> {
+        let from = *self.applied.borrow();
+        let upto = *self.committed.borrow_and_update();
+        let feed = Feed {
+            shard: self.shard,
+            stream: self.stream,
+            log: self.log.as_ref(),
+            store: &self.store,
+            config: &self.config,
+        };
+        let (tail, entries) = feed.round(from, upto).await?;
+        self.note(tail, upto, &entries);
+        Ok(())
     }
 
     /// Waits until there is something to apply, and the tick unless someone hurries. False when all is done.
@@ -261,6 +256,12 @@ impl Worker {
         COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
         APPLIED_OFFSET.set(gauge(tail.offset), &labels);
         self.applied.send_replace(tail);
+    }
+
+    fn worked(&self, streak: &mut Streak) {
+        if streak.end() {
+            tracing::info!(shard = %self.shard, stream = self.stream.as_str(), "applying again");
+        }
     }
 
     async fn failed(&self, error: &RoundError, streak: &mut Streak) {

@@ -1,3 +1,5 @@
+//! The workers over a log in memory.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -248,6 +250,28 @@ async fn the_log_is_trimmed_behind_what_is_durable_and_old() {
     assert_eq!(offsets, [Offset(1), Offset(0)], "what is younger than the floor stays");
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(2)));
     assert_eq!(*bench.workers.durable().borrow(), [Offset(3), Offset(0)]);
+}
+
+// I8: whatever the floor and its bytes say, nothing goes that a loss of power could take from the file
+#[tokio::test]
+async fn nothing_is_trimmed_that_is_not_durable() {
+    let mut bench = Bench::new(config()).await;
+    let kept = Stream::BOTH.map(|_| Arc::new(Mutex::new(Retained::default())));
+    for at in 0..4 {
+        bench.append(&[Record::EpochStart { epoch: Epoch(1), node: "n".into(), ts: START + at * 100_000 }]);
+    }
+    for entry in &bench.written.entries {
+        lock(&kept[0]).push(mark(&entry.entry, &entry.bytes));
+    }
+    let (committed, config) = (bench.committed.each_ref().map(watch::Sender::subscribe), config());
+    let (log, store) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, bench.store.clone());
+    let setup = Setup { shard: SHARD, log, store, token: Token::new(Epoch(1)), committed, config };
+    let (durable, trimmed) = (watch::Sender::new([Offset(0); 2]), watch::Sender::new([Offset(0); 2]));
+    let trim = Trim { setup, retained: kept.clone(), durable, trimmed, stop: CancellationToken::new() };
+    trim.trim(Stream::Messages, &kept[0], Offset(2)).await;
+    assert_eq!(bench.log.first(Stream::Messages), Some(Offset(3)));
+    trim.trim(Stream::Messages, &kept[0], Offset(4)).await;
+    assert_eq!(bench.log.first(Stream::Messages), Some(Offset(4)), "the newest is young");
 }
 
 // what must not happen: 8 (no graceful shutdown of the workers)

@@ -43,7 +43,8 @@ impl Trim {
         }
     }
 
-    async fn trim(&self, stream: Stream, retained: &Kept, durable: Offset) {
+    /// Trims one stream as far as its durable offset and the floor allow.
+    pub(super) async fn trim(&self, stream: Stream, retained: &Kept, durable: Offset) {
         let (setup, config) = (&self.setup, &self.setup.config);
         let shard = setup.shard.to_string();
         DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
