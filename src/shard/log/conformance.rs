@@ -127,6 +127,7 @@ pub async fn read_all(log: &dyn ShardLog, shard: ShardId, stream: Stream) -> Vec
     loop {
         let some = log.read(shard, stream, after, 300).await.unwrap();
         let Some(last) = some.last() else { return found };
+        assert!(last.last > after, "read {} after {after}", last.last);
         after = last.last;
         found.extend(some);
     }

@@ -154,18 +154,17 @@ fn check_stream(entries: &[RawEntry], tail: &Tail, said: &Said, which: (u16, usi
 async fn everything_acknowledged_is_there_after_kill_9_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.sqlite");
-    let mut said = AllSaid::new();
+    let mut all = AllSaid::new();
     for round in 0..ROUNDS {
-        let (child_path, known) = (path.clone(), std::mem::take(&mut said));
+        let (child_path, mut known) = (path.clone(), std::mem::take(&mut all));
         let killed = tokio::task::spawn_blocking(move || {
-            let mut said = known;
-            run_and_kill(&child_path, &mut said);
-            said
+            run_and_kill(&child_path, &mut known);
+            known
         });
-        said = killed.await.unwrap();
-        assert!(said.values().any(|said| said.acknowledged.is_some()), "round {round}");
+        all = killed.await.unwrap();
+        assert!(all.values().any(|said| said.acknowledged.is_some()), "round {round}");
         let log = open_when_free(&path).await;
-        for (&(shard, stream), said) in &said {
+        for (&(shard, stream), said) in &all {
             let kind = Stream::BOTH[stream];
             let entries = read_all(&*log, ShardId(shard), kind).await;
             let control = log.control(ShardId(shard)).await.unwrap().unwrap();

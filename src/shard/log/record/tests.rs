@@ -360,8 +360,8 @@ proptest! {
     #[test]
     fn a_body_of_any_bytes_is_read_or_refused_but_never_panics(count in 0_u16..5, body in vec(any::<u8>(), 0..64)) {
         let framed = [&u32::try_from(body.len()).unwrap().to_be_bytes(), body.as_slice()].concat();
-        for body in [body, framed] {
-            if let Ok(entry) = Entry::decode_after(&Tail::EMPTY, &with_a_right_chain(count, &body)) {
+        for tried in [body, framed] {
+            if let Ok(entry) = Entry::decode_after(&Tail::EMPTY, &with_a_right_chain(count, &tried)) {
                 prop_assert_eq!(entry.records.len(), usize::from(count));
             }
         }
