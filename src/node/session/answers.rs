@@ -11,6 +11,10 @@ use crate::protocol::GapReason;
 use crate::shard::command::Subscribed;
 use crate::shard::log::record::Event;
 
+/// How often an owner is asked again whose tail is older than what we know of a membership. After that its word stands:
+/// it lost that change.
+const STALE_ATTEMPTS_MAX: u32 = 8;
+
 /// What a span did for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fetched {
@@ -30,8 +34,8 @@ impl Board {
         match answer {
             Subscribed::Live { tail, joined, events } => {
                 let stale = self.note_member(user, conversation, joined, tail);
-                if stale {
-                    // Answered before the user's `left` that we have seen: ask what is true now.
+                if stale && ask.attempt < STALE_ATTEMPTS_MAX {
+                    // Answered before a change of his membership that we know of, which may have ended the interest.
                     self.ask_again(ask, ask.attempt.saturating_add(1));
                     return;
                 }
@@ -85,7 +89,7 @@ impl Board {
     fn note_member(&mut self, user: &UserId, conversation: &ConversationName, joined: Seq, tail: Seq) -> bool {
         let Some(known) = self.users.get_mut(user) else { return true };
         let membership = known.memberships.entry(conversation.clone()).or_default();
-        if !membership.joined && membership.seq > tail {
+        if membership.seq > tail {
             return true;
         }
         *membership = Membership { seq: membership.seq.max(joined), joined: true };

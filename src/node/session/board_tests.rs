@@ -188,7 +188,9 @@ impl Client {
                         // In again, he may also get what lies between: members read the whole history.
                         let again = owners.joined_after(&name, &self.user, left);
                         prop_assert!(again.is_some(), "{frame} after own left {left}");
-                        let start = again.is_some_and(|joined| seq == joined) || seq == left.next();
+                        let users = frame["users"].as_array().cloned().unwrap_or_default();
+                        let joined = frame["kind"] == "joined" && users.contains(&self.user.as_str().into());
+                        let start = joined && seq > left || seq == left.next();
                         prop_assert!(start, "{frame} after own left {left}");
                     } else if let Some(seen) = self.seen.get(&name) {
                         prop_assert_eq!(seq, seen.next(), "{} does not continue {}", frame, seen);
