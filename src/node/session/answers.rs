@@ -182,7 +182,7 @@ impl Board {
 
     fn span(&mut self, id: SessionId, ask: &Ask, answer: Subscribed) -> Fetched {
         let Ask { conversation, user, .. } = ask;
-        if !self.users.get(user).is_some_and(|known| known.generation == ask.generation) {
+        if self.users.get(user).is_none_or(|known| known.generation != ask.generation) {
             if matches!(answer, Subscribed::Live { .. }) && !self.users.contains_key(user) {
                 self.work.ended.push((conversation.clone(), user.clone()));
             }
@@ -198,6 +198,7 @@ impl Board {
             }
             return Fetched::Progress;
         };
+        let session = Arc::clone(&place.session);
         match answer {
             Subscribed::Live { tail, joined, events } => {
                 let stale = self.note_member(user, conversation, joined, tail);
@@ -211,7 +212,7 @@ impl Board {
                 self.note_left(user, conversation, Some(left));
                 let fetched = self.advance(id, ask, left, &events);
                 let feed = self.feeds.get_mut(conversation);
-                let at = feed.and_then(|feed| feed.place(user, id)).and_then(|place| place.cursor.seq());
+                let at = feed.and_then(|feed| feed.place(user, id)).and_then(|now| now.cursor.seq());
                 if at.is_some_and(|at| at >= left) {
                     self.end_place(id, ask, left);
                     return Fetched::Progress;
@@ -223,12 +224,10 @@ impl Board {
                 Fetched::Nothing
             }
             Subscribed::NotParticipant => {
-                self.note_left(user, conversation, None);
                 let at = ask.after.unwrap_or_default().next();
                 let gap = Gap { from: at, to: at, reason: GapReason::NotParticipant };
-                if let Some(place) = self.feeds.get_mut(conversation).and_then(|feed| feed.place(user, id)) {
-                    Self::tell_gap(&place.session, conversation, Some(gap));
-                }
+                Self::tell_gap(&session, conversation, Some(gap));
+                self.note_left(user, conversation, None);
                 self.end_place(id, ask, ask.after.unwrap_or_default());
                 Fetched::Progress
             }

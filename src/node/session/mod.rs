@@ -34,6 +34,7 @@ mod answers;
 mod board;
 mod commands;
 mod drive;
+mod membership;
 mod outbox;
 mod pulse;
 mod receipts;
