@@ -477,9 +477,9 @@ proptest! {
 #[test]
 fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_frames_of_two_hundred() {
     let mut board = Board::new(ShardMap::new(16).expect("a power of two"));
-    let open = |board: &mut Board| {
+    let open = |at: &mut Board| {
         let session = Arc::new(Session::new(user(0), Arc::from("r"), u64::MAX, 1 << 20));
-        board.open(&session, true);
+        at.open(&session, true);
         session
     };
     let session = open(&mut board);
@@ -508,8 +508,8 @@ fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_f
     board.close(session.id);
     assert!(board.take_work().ended.is_empty(), "one device is left");
     board.close(second.id);
-    let work = board.take_work();
-    assert_eq!((work.ended.len(), work.ended_indexes.len()), (5_000, 1));
+    let last = board.take_work();
+    assert_eq!((last.ended.len(), last.ended_indexes.len()), (5_000, 1));
     assert!(board.feeds.is_empty() && board.users.is_empty());
 }
 

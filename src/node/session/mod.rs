@@ -1,4 +1,4 @@
-//! Sessions: live WebSockets of users. The path of an event: [`drive`] takes the push, [`board`] finds the cursors that it
+//! Sessions: the live sockets of users. The path of an event: [`drive`] takes the push, [`board`] finds the cursors that it
 //! continues ([`state`], pure), the frame encoded once goes into each [`outbox`], and [`socket`] writes what has gathered
 //! there in one go. A session that is behind fetches spans at the pace of its socket instead ([`start`], [`answers`]).
 //!
