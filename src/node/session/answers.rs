@@ -11,6 +11,10 @@ use crate::protocol::GapReason;
 use crate::shard::command::Subscribed;
 use crate::shard::log::record::Event;
 
+/// How often an owner is asked again whose tail is older than what we know of a membership. After that its word stands:
+/// it lost that change.
+const STALE_ATTEMPTS_MAX: u32 = 8;
+
 /// What a span did for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fetched {
@@ -30,8 +34,8 @@ impl Board {
         match answer {
             Subscribed::Live { tail, joined, events } => {
                 let stale = self.note_member(user, conversation, joined, tail);
-                if stale {
-                    // Answered before the user's `left` that we have seen: ask what is true now.
+                if stale && ask.attempt < STALE_ATTEMPTS_MAX {
+                    // Answered before a change of his membership that we know of, which may have ended the interest.
                     self.ask_again(ask, ask.attempt.saturating_add(1));
                     return;
                 }
@@ -85,7 +89,7 @@ impl Board {
     fn note_member(&mut self, user: &UserId, conversation: &ConversationName, joined: Seq, tail: Seq) -> bool {
         let Some(known) = self.users.get_mut(user) else { return true };
         let membership = known.memberships.entry(conversation.clone()).or_default();
-        if !membership.joined && membership.seq > tail {
+        if membership.seq > tail {
             return true;
         }
         *membership = Membership { seq: membership.seq.max(joined), joined: true };
@@ -178,7 +182,7 @@ impl Board {
 
     fn span(&mut self, id: SessionId, ask: &Ask, answer: Subscribed) -> Fetched {
         let Ask { conversation, user, .. } = ask;
-        if !self.users.get(user).is_some_and(|known| known.generation == ask.generation) {
+        if self.users.get(user).is_none_or(|known| known.generation != ask.generation) {
             if matches!(answer, Subscribed::Live { .. }) && !self.users.contains_key(user) {
                 self.work.ended.push((conversation.clone(), user.clone()));
             }
@@ -194,6 +198,7 @@ impl Board {
             }
             return Fetched::Progress;
         };
+        let session = Arc::clone(&place.session);
         match answer {
             Subscribed::Live { tail, joined, events } => {
                 let stale = self.note_member(user, conversation, joined, tail);
@@ -207,7 +212,7 @@ impl Board {
                 self.note_left(user, conversation, Some(left));
                 let fetched = self.advance(id, ask, left, &events);
                 let feed = self.feeds.get_mut(conversation);
-                let at = feed.and_then(|feed| feed.place(user, id)).and_then(|place| place.cursor.seq());
+                let at = feed.and_then(|feed| feed.place(user, id)).and_then(|now| now.cursor.seq());
                 if at.is_some_and(|at| at >= left) {
                     self.end_place(id, ask, left);
                     return Fetched::Progress;
@@ -219,12 +224,10 @@ impl Board {
                 Fetched::Nothing
             }
             Subscribed::NotParticipant => {
-                self.note_left(user, conversation, None);
                 let at = ask.after.unwrap_or_default().next();
                 let gap = Gap { from: at, to: at, reason: GapReason::NotParticipant };
-                if let Some(place) = self.feeds.get_mut(conversation).and_then(|feed| feed.place(user, id)) {
-                    Self::tell_gap(&place.session, conversation, Some(gap));
-                }
+                Self::tell_gap(&session, conversation, Some(gap));
+                self.note_left(user, conversation, None);
                 self.end_place(id, ask, ask.after.unwrap_or_default());
                 Fetched::Progress
             }

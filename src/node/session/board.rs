@@ -15,7 +15,7 @@ use crate::node::render;
 use crate::node::session::outbox::{self, Session};
 use crate::node::session::state::{Cursor, Gap, Pushed};
 use crate::protocol::{GapReason, ReceiptKind, ServerFrame};
-use crate::shard::command::{IndexItem, Push};
+use crate::shard::command::Push;
 use crate::shard::log::record::{Event, EventKind};
 use crate::shard::map::ShardMap;
 use crate::telemetry;
@@ -276,107 +276,6 @@ impl Board {
                 entry.session.offer(frame.clone(), None);
             }
         }
-    }
-
-    fn index_changed(&mut self, user: &UserId, item: &IndexItem) {
-        let Some(known) = self.users.get_mut(user) else { return };
-        known.newest = known.newest.max(item.version);
-        if !known.loading {
-            known.confirmed = known.newest;
-        }
-        self.index_item(user, item);
-    }
-
-    /// One row of a user's index; an older row than what is known changes nothing.
-    pub(super) fn index_item(&mut self, user: &UserId, item: &IndexItem) {
-        if item.joined {
-            self.joined(user, &item.conversation, item.seq);
-        } else {
-            self.left_told(user, &item.conversation, item.seq);
-        }
-    }
-
-    /// The user was added at `seq`: his sessions start right before it, unless they still are in the conversation (then
-    /// his `left` in between is on its way, and starts them anew).
-    fn joined(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
-        let Some(known) = self.users.get_mut(user) else { return };
-        let membership = known.memberships.entry(conversation.clone()).or_default();
-        if membership.seq > seq || membership.seq == seq && !membership.joined {
-            return;
-        }
-        *membership = Membership { seq, joined: true };
-        self.start_user(user, conversation, seq);
-    }
-
-    fn start_user(&mut self, user: &UserId, conversation: &ConversationName, joined: Seq) {
-        let Some(known) = self.users.get(user) else { return };
-        let position = Some(Seq(joined.0.saturating_sub(1)));
-        for id in known.sessions.clone() {
-            let here = self.feed(conversation).place(user, id).is_some();
-            if !here && self.sessions.get(&id).is_some_and(|entry| entry.phase == Phase::Attached) {
-                self.start(id, conversation, position);
-            }
-        }
-        self.ensure_interest(user, conversation);
-    }
-
-    /// The `left` of a user was pushed and delivered to his live cursors: they end.
-    fn left_seen(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
-        let Some(known) = self.users.get_mut(user) else { return };
-        let Some(membership) = known.memberships.get_mut(conversation) else { return };
-        if membership.seq < seq {
-            *membership = Membership { seq, joined: false };
-        }
-        let again = (membership.joined && membership.seq > seq).then_some(membership.seq);
-        let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) else { return };
-        if member.interest == Interest::Live {
-            member.interest = Interest::None;
-        }
-        let mut gone = Vec::new();
-        member.places.retain(|place| {
-            // Also a cursor that started at a later tail, before this was seen; unless it started in the next stay.
-            let started_again = |at: Seq| again.is_some_and(|joined| at.next() >= joined);
-            let ends = matches!(place.cursor, Cursor::Live { seq: at } if at >= seq && !started_again(at));
-            gone.extend(ends.then_some(place.session.id));
-            !ends
-        });
-        for id in gone {
-            self.settle(id, conversation, false);
-        }
-        match again {
-            Some(joined) => self.start_user(user, conversation, joined),
-            None => self.drop_member_if_idle(user, conversation),
-        }
-    }
-
-    /// The index says that the user left at `seq`: what he still has to get, up to his `left`, is fetched.
-    fn left_told(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
-        let Some(known) = self.users.get_mut(user) else { return };
-        let membership = known.memberships.entry(conversation.clone()).or_default();
-        if membership.seq >= seq {
-            return;
-        }
-        *membership = Membership { seq, joined: false };
-        let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) else { return };
-        let (mut behind, mut gone) = (Vec::new(), Vec::new());
-        member.places.retain_mut(|place| {
-            // Started at a later tail, before this was known.
-            let ends = matches!(place.cursor, Cursor::Live { seq: at } if at >= seq);
-            if ends {
-                gone.push(place.session.id);
-            } else if place.cursor.seq().is_some() {
-                place.cursor.fall_behind();
-                behind.push(place.session.id);
-            }
-            !ends
-        });
-        for id in gone {
-            self.settle(id, conversation, false);
-        }
-        for id in behind {
-            self.enqueue(id, conversation);
-        }
-        self.drop_member_if_idle(user, conversation);
     }
 
     /// Pushes of a shard were lost or its owner changes: everything of it is asked for again. Of each conversation the

@@ -33,9 +33,9 @@ struct Referred {
 }
 
 /// Takes one frame. Waits while the session has too many commands under way, so that nothing more is read meanwhile.
-pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight: &Arc<Semaphore>, text: &[u8]) {
-    let Referred { reference } = serde_json::from_slice(text).unwrap_or_default();
-    let frame = match serde_json::from_slice(text) {
+pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight: &Arc<Semaphore>, sent: &[u8]) {
+    let Referred { reference } = serde_json::from_slice(sent).unwrap_or_default();
+    let frame = match serde_json::from_slice(sent) {
         Ok(frame) => frame,
         Err(error) => {
             let problem = Problem::new(Code::Invalid, format!("this is no frame that is known here: {error}"));

@@ -1,6 +1,6 @@
-//! Sessions: live WebSockets of users. The path of an event: [`drive`] takes the push, [`board`] finds the cursors that it
-//! continues ([`state`], pure), the frame encoded once goes into each [`outbox`], and [`socket`] writes what has gathered
-//! there in one go. A session that is behind fetches spans at the pace of its socket instead ([`start`], [`answers`]).
+//! Sessions: the live sockets of users. The path of an event: `drive` takes the push, `board` finds the cursors that it
+//! continues (`state`, pure), the frame encoded once goes into each `outbox`, and `socket` writes what has gathered
+//! there in one go. A session that is behind fetches spans at the pace of its socket instead (`start`, `answers`).
 //!
 //! Promises: seq in order, each once, a hole only as an explicit `gap` (I9); nothing after the user's own `left` (I10);
 //! every queue bounded, a client that does not keep up is closed with 4420 and resumes.
@@ -34,6 +34,7 @@ mod answers;
 mod board;
 mod commands;
 mod drive;
+mod membership;
 mod outbox;
 mod pulse;
 mod receipts;

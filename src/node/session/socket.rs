@@ -23,6 +23,7 @@ use crate::node::session::pulse::{Due, Pulse};
 use crate::node::session::{Inner, commands};
 use crate::problem::CloseCode;
 use crate::protocol::{FRAME_BYTES_MAX, ServerFrame};
+use crate::shard::log::record::Event;
 use crate::telemetry;
 
 /// Commands of one session under way; beyond it nothing more is read from the socket.
@@ -38,19 +39,30 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// After the end of file of a draining router: the longest delay told to a client.
 const ROUTER_DRAIN_JITTER_MS: u64 = 1_000;
 
-/// Serves one upgraded socket to its end. `admitted` is the code to close with at once when the session is refused.
+/// How a socket begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// As a session; `held` until its resume.
+    Admitted {
+        /// `resume=wait`.
+        held: bool,
+    },
+    /// Closed at once.
+    Refused(CloseCode),
+}
+
+/// Serves one upgraded socket to its end. `first` is what was read beyond the HTTP request.
 pub(super) async fn serve(
     inner: &Arc<Inner>,
     stream: TcpStream,
     first: Bytes,
     session: Arc<Session>,
-    admitted: Result<(), CloseCode>,
-    held: bool,
+    admission: Admission,
 ) {
     // A failure here is a dead socket, which the first write finds.
     stream.set_nodelay(true).ok();
     let (read, write) = stream.into_split();
-    if let Err(code) = admitted {
+    if let Admission::Refused(code) = admission {
         session.end(End::Close(code));
     }
     let now = Instant::now();
@@ -60,9 +72,10 @@ pub(super) async fn serve(
     let reader = Arc::clone(&socket).read(read, first);
     let reading = tokio::spawn(stop.clone().run_until_cancelled_owned(reader));
     let stopped_with_us = stop.drop_guard();
-    let held_until = (held && admitted.is_ok()).then(|| now + inner.config.resume_wait_max);
+    let held = admission == Admission::Admitted { held: true };
+    let held_until = held.then(|| now + inner.config.resume_wait_max);
     socket.write(write, held_until).await;
-    if admitted.is_ok() {
+    if matches!(admission, Admission::Admitted { .. }) {
         inner.leave(&socket.session);
     }
     // Ends when the client has closed too, or here; its outcome is in the outbox.
@@ -153,7 +166,7 @@ impl Socket {
     }
 
     /// Adds a ping after what is written now, if one is due.
-    fn beat(&self, events: &[Arc<crate::shard::log::record::Event>], bytes: &mut BytesMut) -> Instant {
+    fn beat(&self, events: &[Arc<Event>], bytes: &mut BytesMut) -> Instant {
         let now = Instant::now();
         let mut pulse = self.pulse();
         events.iter().for_each(|event| pulse.wrote(event));

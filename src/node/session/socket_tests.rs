@@ -1,5 +1,7 @@
 //! Sessions over real sockets: hyper in front as on a node, a public WebSocket client, owners played by a fake.
 
+#![expect(clippy::shadow_unrelated, reason = "a test tells one story after the other with the same names")]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -140,8 +142,8 @@ impl Node {
         // `bob` is the token of bob until 2,000 s; `bob.3000` until 3,000 s.
         let verify = Box::new(|token: &str| {
             let (user, expires) = token.split_once('.').unwrap_or((token, "2000"));
-            let expires = expires.parse().map_err(|_| Refused("bad".to_owned()))?;
-            let user = UserId::parse(user).map_err(|_| Refused("bad".to_owned()))?;
+            let expires = expires.parse().map_err(|_bad| Refused("bad".to_owned()))?;
+            let user = UserId::parse(user).map_err(|_bad| Refused("bad".to_owned()))?;
             if user.as_str() == "bad" { Err(Refused("bad".to_owned())) } else { Ok(Identity { user, expires }) }
         });
         let upstream: Arc<dyn Upstream> = Arc::<Fake>::clone(&fake);
@@ -248,7 +250,7 @@ impl Client {
         self.socket.send(Message::text(frame.to_string())).await.expect("sent");
     }
 
-    async fn is_ready(mut self) -> Self {
+    async fn when_ready(mut self) -> Self {
         self.expect("hello").await;
         self.expect("ready").await;
         self
@@ -262,7 +264,7 @@ async fn a_session_says_hello_becomes_ready_and_gets_what_commits() {
     let hello = bob.expect("hello").await;
     assert_eq!((&hello["user"], &hello["max_frame_bytes"]), (&json!("bob"), &json!(131_072)));
     bob.expect("ready").await;
-    let mut second = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut second = node.connect("/v1/ws", "bob").await.when_ready().await;
     node.say("hi").await;
     for device in [&mut bob, &mut second] {
         let frame = device.expect("message").await;
@@ -321,7 +323,7 @@ async fn large_missed_spans_come_at_the_pace_of_the_socket() {
 #[tokio::test]
 async fn commands_are_answered_and_bad_frames_leave_the_session() {
     let node = Node::start(config(), 1).await;
-    let mut bob = node.connect("/v1/ws/", "bob").await.is_ready().await;
+    let mut bob = node.connect("/v1/ws/", "bob").await.when_ready().await;
     bob.send(json!({"t": "ping", "ref": 7})).await;
     assert_eq!(bob.expect("pong").await, json!({"t": "pong", "ref": 7, "now": 1_000_000}));
     bob.send(json!({"t": "send", "ref": "a", "conversation": "c", "text": "hi", "client_id": "k"})).await;
@@ -382,7 +384,7 @@ async fn browsers_bring_the_token_as_a_subprotocol() {
     let offer = [("sec-websocket-protocol", "rookery.v1, rookery.bearer.bob")];
     let bob = node.connect_with("/v1/ws", &offer).await.expect("connected");
     assert_eq!(bob.protocol.as_deref(), Some("rookery.v1"));
-    bob.is_ready().await;
+    bob.when_ready().await;
     let offer = [("sec-websocket-protocol", "rookery.v1, rookery.bearer.bad")];
     assert_eq!(node.connect_with("/v1/ws", &offer).await.expect("upgraded").closed().await, 4401);
 }
@@ -390,26 +392,26 @@ async fn browsers_bring_the_token_as_a_subprotocol() {
 #[tokio::test]
 async fn broken_frames_close_with_their_codes() {
     let node = Node::start(config(), 1).await;
-    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     client.socket.send(Message::binary(vec![1])).await.expect("sent");
     assert_eq!(client.closed().await, 1003);
 
-    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     client.socket.send(Message::text("x".repeat(128 * 1024 + 1))).await.expect("sent");
     assert_eq!(client.closed().await, 1009);
 
-    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     for part in 0..3 {
         let code = if part == 0 { OpCode::Data(Data::Text) } else { OpCode::Data(Data::Continue) };
         client.socket.send(Message::Frame(Frame::message(vec![b'x'; 60_000], code, false))).await.expect("sent");
     }
     assert_eq!(client.closed().await, 1009, "fragments count together");
 
-    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     client.socket.get_mut().write_all(b"\x81\x02{}").await.expect("written");
     assert_eq!(client.closed().await, 4400, "unmasked");
 
-    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     client.socket.get_mut().write_all(b"\x81\x81\0\0\0\0\xff").await.expect("written");
     assert_eq!(client.closed().await, 4400, "not utf-8");
 }
@@ -417,7 +419,7 @@ async fn broken_frames_close_with_their_codes() {
 #[tokio::test]
 async fn a_message_in_fragments_is_put_together() {
     let node = Node::start(config(), 1).await;
-    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     let (text, more) = (OpCode::Data(Data::Text), OpCode::Data(Data::Continue));
     client.socket.send(Message::Frame(Frame::message(&b"{\"t\":"[..], text, false))).await.expect("sent");
     client.socket.send(Message::Ping(Bytes::from_static(b"between"))).await.expect("sent");
@@ -429,7 +431,7 @@ async fn a_message_in_fragments_is_put_together() {
 #[tokio::test]
 async fn the_clients_close_is_answered_once() {
     let node = Node::start(config(), 1).await;
-    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     let close = CloseFrame { code: 4000.into(), reason: "bye".into() };
     client.socket.close(Some(close)).await.expect("sent");
     assert_eq!(client.closed().await, 4000);
@@ -439,8 +441,8 @@ async fn the_clients_close_is_answered_once() {
 #[tokio::test]
 async fn a_token_ends_its_session_unless_a_newer_one_comes() {
     let node = Node::start(Config { heartbeat: Duration::from_millis(50), ..config() }, 1).await;
-    let mut old = node.connect("/v1/ws", "bob").await.is_ready().await;
-    let mut renewed = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut old = node.connect("/v1/ws", "bob").await.when_ready().await;
+    let mut renewed = node.connect("/v1/ws", "bob").await.when_ready().await;
     renewed.send(json!({"t": "auth", "ref": 1, "token": "bob.3000"})).await;
     assert_eq!(renewed.expect("ok").await["ref"], 1);
     node.clock.set(2_029_000);
@@ -455,9 +457,9 @@ async fn a_token_ends_its_session_unless_a_newer_one_comes() {
 #[tokio::test]
 async fn sessions_and_frames_are_limited() {
     let node = Node::start(Config { sessions_per_user_max: 1, sessions_max: 2, ..config() }, 1).await;
-    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;
     assert_eq!(node.connect("/v1/ws", "bob").await.closed().await, 4429);
-    let _carol = node.connect("/v1/ws", "carol").await.is_ready().await;
+    let _carol = node.connect("/v1/ws", "carol").await.when_ready().await;
     assert_eq!(node.connect("/v1/ws", "dave").await.closed().await, 1013);
     for _ in 0..1_000 {
         if bob.socket.send(Message::text(r#"{"t":"ping"}"#)).await.is_err() {
@@ -470,8 +472,8 @@ async fn sessions_and_frames_are_limited() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed_as_slow() {
     let node = Node::start(Config { outbox_bytes_max: 64 * 1024, ..config() }, 1).await;
-    let mut slow = node.connect("/v1/ws", "bob").await.is_ready().await;
-    let mut quick = node.connect("/v1/ws", "carol").await.is_ready().await;
+    let mut slow = node.connect("/v1/ws", "bob").await.when_ready().await;
+    let mut quick = node.connect("/v1/ws", "carol").await.when_ready().await;
     let mut said = 0;
     while node.hub.sessions() == 2 && said < 5_000 {
         node.say(&"x".repeat(16_000)).await;
@@ -503,8 +505,8 @@ async fn a_client_that_does_not_read_is_closed_as_slow() {
 #[tokio::test]
 async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
     let node = Node::start(config(), 1).await;
-    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
-    let mut alice = node.connect("/v1/ws", "alice").await.is_ready().await;
+    let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;
+    let mut alice = node.connect("/v1/ws", "alice").await.when_ready().await;
     node.say("one").await;
     bob.expect("message").await;
     alice.expect("message").await;
@@ -535,11 +537,11 @@ async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
 #[tokio::test]
 async fn receipts_reach_senders_and_other_devices() {
     let node = Node::start(config(), 1).await;
-    let mut alice = node.connect("/v1/ws", "alice").await.is_ready().await;
+    let mut alice = node.connect("/v1/ws", "alice").await.when_ready().await;
     let mut bob = node.connect("/v1/ws", "bob").await;
     let origin = serde_json::from_value(bob.expect("hello").await["session"].clone()).expect("an id");
     bob.expect("ready").await;
-    let mut bobs_other = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut bobs_other = node.connect("/v1/ws", "bob").await.when_ready().await;
     let user = |name| UserId::parse(name).expect("a name");
     let push = Push::Watermark {
         conversation: name(),
@@ -565,7 +567,7 @@ async fn receipts_reach_senders_and_other_devices() {
 #[tokio::test]
 async fn a_drain_tells_when_to_come_back_and_takes_nobody_new() {
     let node = Node::start(config(), 1).await;
-    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;
     let hub = Arc::clone(&node.hub);
     let drained = tokio::spawn(async move { hub.drain(Duration::from_millis(300), "node drains").await });
     let told = bob.expect("reconnect").await;
@@ -581,7 +583,7 @@ async fn a_drain_tells_when_to_come_back_and_takes_nobody_new() {
 #[tokio::test]
 async fn the_end_of_file_of_a_draining_router_is_answered_with_reconnect() {
     let node = Node::start(config(), 1).await;
-    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;
     let MaybeTlsStream::Plain(stream) = bob.socket.get_mut() else { panic!("plain tcp") };
     stream.shutdown().await.expect("shut");
     bob.expect("reconnect").await;
@@ -591,7 +593,7 @@ async fn the_end_of_file_of_a_draining_router_is_answered_with_reconnect() {
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_dropped() {
     let node = Node::start(Config { heartbeat: Duration::from_millis(30), ..config() }, 1).await;
-    let _silent = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let _silent = node.connect("/v1/ws", "bob").await.when_ready().await;
     node.until("the silent one is dropped", |node| node.hub.sessions() == 0).await;
 }
 
@@ -599,5 +601,17 @@ async fn a_client_that_answers_no_ping_is_dropped() {
 async fn a_session_whose_resume_never_comes_starts_without() {
     let node = Node::start(Config { resume_wait_max: Duration::from_millis(50), ..config() }, 3).await;
     let bob = node.connect("/v1/ws?resume=wait", "bob").await;
-    bob.is_ready().await;
+    bob.when_ready().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_takes_nothing_is_given_up() {
+    let config = Config { outbox_bytes_max: 256 << 20, write_timeout: Duration::from_millis(50), ..config() };
+    let node = Node::start(config, 1).await;
+    let _stalled = node.connect("/v1/ws", "bob").await.when_ready().await;
+    let deadline = Instant::now() + WAIT;
+    while node.hub.sessions() > 0 {
+        assert!(Instant::now() < deadline, "the stalled session stays");
+        node.say(&"x".repeat(16_000)).await;
+    }
 }

@@ -38,7 +38,7 @@ impl Board {
             known.sessions.push(session.id);
         } else {
             self.generations += 1;
-            let user = User {
+            let first = User {
                 shard: self.map.shard_of(session.user.slot()),
                 generation: self.generations,
                 loaded: false,
@@ -48,7 +48,7 @@ impl Board {
                 sessions: vec![session.id],
                 memberships: HashMap::new(),
             };
-            self.users.insert(session.user.clone(), user);
+            self.users.insert(session.user.clone(), first);
             let (user, generation) = (session.user.clone(), self.generations);
             self.work.loads.push(Load { user, generation, after: Offset(0), attempt: 0 });
         }
@@ -95,8 +95,8 @@ impl Board {
         for item in &page.items {
             if first {
                 // Nobody has a cursor yet: all start together, at the end of the last page.
-                let Some(known) = self.users.get_mut(&load.user) else { break };
-                let membership = known.memberships.entry(item.conversation.clone()).or_default();
+                let Some(starting) = self.users.get_mut(&load.user) else { break };
+                let membership = starting.memberships.entry(item.conversation.clone()).or_default();
                 if membership.seq < item.seq {
                     *membership = Membership { seq: item.seq, joined: item.joined };
                 }
@@ -304,9 +304,10 @@ impl Board {
                 session.offer_frame(&ServerFrame::Live { positions });
             }
         }
-        if let Some(entry) = self.sessions.get_mut(&id).filter(|entry| entry.ready_due && entry.due.is_empty()) {
-            entry.ready_due = false;
-            entry.due.shrink_to_fit();
+        let ready = self.sessions.get_mut(&id).filter(|now| now.ready_due && now.due.is_empty());
+        if let Some(now_ready) = ready {
+            now_ready.ready_due = false;
+            now_ready.due.shrink_to_fit();
             session.offer_frame(&ServerFrame::Ready {});
         }
     }

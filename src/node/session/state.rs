@@ -186,8 +186,8 @@ mod tests {
         let (cursor, gap) = Cursor::begin(Some(Seq(5)), Some(Seq(1_006)));
         assert_eq!(gap, Some(Gap { from: Seq(6), to: Seq(6), reason: GapReason::TooFar }));
         assert_eq!(cursor.seq(), Some(Seq(6)));
-        let (cursor, gap) = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)));
-        assert_eq!((cursor.seq(), gap), (Some(Seq(5)), None));
+        let (near, no_gap) = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)));
+        assert_eq!((near.seq(), no_gap), (Some(Seq(5)), None));
     }
 
     #[test]

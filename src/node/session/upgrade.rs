@@ -12,8 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::auth::Identity;
 use crate::ids::UserId;
+use crate::node::session::Inner;
 use crate::node::session::outbox::Session;
-use crate::node::session::{Inner, socket};
+use crate::node::session::socket::{self, Admission};
 use crate::problem::{CloseCode, Code, Problem};
 use crate::telemetry;
 
@@ -152,13 +153,14 @@ async fn run(inner: Arc<Inner>, upgraded: UpgradeFut, checked: Checked, request_
         Some(Identity { user, expires }) => {
             let session = Arc::new(Session::new(user, request_id, expires, outbox_max));
             let admitted = inner.admit(&session, checked.held);
-            socket::serve(&inner, stream, parts.read_buf, session, admitted, checked.held).await;
+            let admission = admitted.map_or_else(Admission::Refused, |()| Admission::Admitted { held: checked.held });
+            socket::serve(&inner, stream, parts.read_buf, session, admission).await;
         }
         None => {
             telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
             let Ok(nobody) = UserId::parse("-") else { return };
             let session = Arc::new(Session::new(nobody, request_id, u64::MAX, outbox_max));
-            socket::serve(&inner, stream, parts.read_buf, session, Err(CloseCode::Unauthorized), false).await;
+            socket::serve(&inner, stream, parts.read_buf, session, Admission::Refused(CloseCode::Unauthorized)).await;
         }
     }
 }
