@@ -424,7 +424,7 @@ async fn a_drain_finishes_requests_begun_and_takes_no_more() {
     assert_eq!(stand.router.readiness(), Ok(()));
     let mut client = stand.client().await;
     client.send(POST, "{}").await;
-    let (mut at_node, _) = listener.accept().await.unwrap();
+    let (mut at_node, _) = timeout(PATIENCE, listener.accept()).await.expect("the router connects").unwrap();
     read_message(&mut at_node, &mut Vec::new()).await.expect("the request");
     stand.drain.cancel();
     timeout(PATIENCE, async {

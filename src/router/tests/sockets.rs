@@ -156,7 +156,7 @@ async fn a_node_that_dies_ends_its_sockets() {
     let stand = Stand::new(&[listener.local_addr().unwrap()]).await;
     let mut client = stand.client().await;
     client.send(&authorized(), "").await;
-    let (mut at_node, _) = listener.accept().await.unwrap();
+    let (mut at_node, _) = timeout(PATIENCE, listener.accept()).await.expect("the router connects").unwrap();
     read_message(&mut at_node, &mut Vec::new()).await.expect("the upgrade");
     at_node.write_all(SWITCH.as_bytes()).await.unwrap();
     assert_eq!(client.answer().await.unwrap().status(), 101);
