@@ -211,10 +211,10 @@ metrics_table! {
     Counter RECEIPTS_SHED "rookery_shard_receipts_shed_total" "Automatic delivered marks dropped because too many waited.";
     Counter ROUTER_REQUESTS "rookery_router_requests_total" "Requests answered by the router, by route and status.";
     Histogram ROUTER_REQUEST_SECONDS "rookery_router_request_seconds" "Time from a request's head to the head of its answer, by route, in seconds.";
-    Counter ROUTER_RETRIES "rookery_router_retries_total" "Attempts after the first, by why the one before failed (elsewhere, declined, unreachable, broken, no_table).";
+    Counter ROUTER_RETRIES "rookery_router_retries_total" "Attempts that led to another one or to the end of the budget, by why they were none.";
     Gauge ROUTER_HELD_BYTES "rookery_router_held_bytes" "Bytes of requests held in memory until a node has answered.";
-    Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSockets.";
-    Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSockets spliced to nodes.";
+    Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSocket.";
+    Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSocket connections spliced to nodes.";
     Gauge ROUTER_TABLE_VERSION "rookery_router_table_version" "Version of the table that the router follows.";
     Counter ROUTER_TABLE_ERRORS "rookery_router_table_errors_total" "Polls of the table that failed.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
@@ -226,7 +226,7 @@ metrics_table! {
     Histogram HTTP_REQUEST_SECONDS "rookery_http_request_seconds" "Time from the head of a request to its answer by role and route, in seconds.";
     Counter LINK_ENDS "rookery_link_ends_total" "Open links to owners that ended.";
     Counter LINKS_REFUSED "rookery_link_refused_total" "Connections to the peer port that did not prove the cluster key.";
-    Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, not_owner, not_sent, lost).";
+    Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, redirected, unsent, lost).";
     Counter OUTBOX_ROWS "rookery_outbox_rows_total" "Rows of outboxes delivered to the shards of their users.";
     Counter OUTBOX_RETRIES "rookery_outbox_retries_total" "Deliveries of outbox rows that failed and are tried again.";
     Gauge SESSIONS "rookery_session_live" "Live sessions of this node.";
@@ -238,6 +238,16 @@ metrics_table! {
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
     Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";
     Counter SESSION_DELIVERED "rookery_session_delivered_total" "Delivered marks gathered from pongs by result (sent, shed).";
+    Histogram APPLY_RECORDS "rookery_shard_apply_records" "Records per apply transaction, by stream.";
+    Histogram APPLY_SECONDS "rookery_shard_apply_seconds" "Time of an apply transaction, in seconds, by stream.";
+    Counter APPLY_FAILURES "rookery_shard_apply_failures_total" "Rounds of a worker that failed and are tried again, by stream and cause (log, sqlite).";
+    Counter APPLY_STOPPED "rookery_shard_apply_stopped_total" "Workers that stopped because the log does not link to the file, by stream.";
+    Counter APPLY_QUARANTINED "rookery_shard_apply_quarantined_total" "Records put aside because they could not be applied, by stream.";
+    Counter CHECKPOINTS "rookery_shard_checkpoints_total" "Checkpoints of SQLite files by result (complete, held_back, failed).";
+    Counter TRIMS "rookery_shard_trims_total" "Trims of the log by stream and result (done, failed).";
+    Gauge COMMITTED_OFFSET "rookery_shard_committed_offset" "Committed offset by shard and stream.";
+    Gauge APPLIED_OFFSET "rookery_shard_applied_offset" "Applied offset by shard and stream.";
+    Gauge DURABLE_OFFSET "rookery_shard_durable_offset" "Durable (checkpointed) offset by shard and stream.";
 }
 
 #[cfg(test)]

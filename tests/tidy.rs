@@ -345,8 +345,8 @@ fn log_lines_are_lower_case_without_a_full_stop() {
                 continue;
             };
             let call: String = std::iter::once(&line[at..])
-                .chain(code[i + 1..].iter().map(|(_, line)| *line))
-                .take_while(|line| !line.trim().is_empty())
+                .chain(code[i + 1..].iter().map(|(_, next)| *next))
+                .take_while(|part| !part.trim().is_empty())
                 .take(12)
                 .collect::<Vec<_>>()
                 .join(" ");

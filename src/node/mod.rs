@@ -36,8 +36,6 @@ pub mod hop;
 
 pub mod http;
 
-pub mod render;
-
 pub mod link;
 
 pub mod session;

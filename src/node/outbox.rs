@@ -101,7 +101,7 @@ async fn deliver_rows(outbox: &impl Outbox, owners: &Owners, rows: Vec<OutboxRow
         let undelivered = open.first_key_value().map(|(position, _)| *position);
         let delivered = positions.iter().take_while(|position| undelivered.is_none_or(|first| **position < first));
         let prefix = delivered.count();
-        let reached = positions.drain(..prefix).last();
+        let reached = positions.drain(..prefix).next_back();
         if let Some(upto) = if undelivered.is_none() { last } else { reached } {
             *done = Some(upto);
             outbox.delivered(upto);

@@ -54,8 +54,8 @@ pub struct Ring {
 impl Ring {
     /// A ring over these nodes; their order and repetitions do not matter.
     #[must_use]
-    pub fn new<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> Self {
-        let distinct: BTreeSet<&NodeId> = nodes.into_iter().collect();
+    pub fn new<'a>(members: impl IntoIterator<Item = &'a NodeId>) -> Self {
+        let distinct: BTreeSet<&NodeId> = members.into_iter().collect();
         let nodes: Vec<NodeId> = distinct.into_iter().cloned().collect();
         let mut points: Vec<Point> = nodes.iter().enumerate().flat_map(|(node, id)| points_of(node, id)).collect();
         // The crate orders points of equal hash as they were added: add them in an order that depends on the set alone.

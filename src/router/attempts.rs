@@ -84,12 +84,12 @@ pub(super) async fn within<R: Repeatable>(
         };
         ROUTER_RETRIES.add(1, &[("why", went.word())]);
         let Some(pause) = course.after(went, directory, slot) else { continue };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if pause >= left && went != Went::NoTable {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if pause >= rest && went != Went::NoTable {
             break;
         }
         // A change of the table ends the pause: it is what most pauses wait for.
-        if timeout(pause.min(left), directory.changed()).await.is_ok() {
+        if timeout(pause.min(rest), directory.changed()).await.is_ok() {
             course.place = 0;
         }
     }

@@ -206,12 +206,12 @@ mod tests {
     #[tokio::test]
     async fn a_body_at_the_limit_is_kept_and_one_byte_more_is_not() {
         let hold = Hold::new(1024 * 1024, PATIENCE);
-        let held = hold.read(body(FRAME_BYTES_MAX), true).await.unwrap();
-        assert_eq!((held.bytes.len(), held.too_large), (FRAME_BYTES_MAX, None));
-        let held = hold.read(body(FRAME_BYTES_MAX + 1), true).await.unwrap();
-        assert_eq!((held.bytes.len(), held.too_large), (0, Some(FRAME_BYTES_MAX as u64 + 1)));
-        let held = hold.read(chunked(129, 1024), true).await.unwrap();
-        assert_eq!(held.too_large, Some(129 * 1024));
+        let at_limit = hold.read(body(FRAME_BYTES_MAX), true).await.unwrap();
+        assert_eq!((at_limit.bytes.len(), at_limit.too_large), (FRAME_BYTES_MAX, None));
+        let over = hold.read(body(FRAME_BYTES_MAX + 1), true).await.unwrap();
+        assert_eq!((over.bytes.len(), over.too_large), (0, Some(FRAME_BYTES_MAX as u64 + 1)));
+        let in_chunks = hold.read(chunked(129, 1024), true).await.unwrap();
+        assert_eq!(in_chunks.too_large, Some(129 * 1024));
     }
 
     #[tokio::test]

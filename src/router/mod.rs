@@ -1,11 +1,10 @@
 //! The router: takes every client connection, finds the shard of each request and forwards it to the node that owns it,
-//! within one budget of time; splices WebSockets. Stateless: it keeps no conversation, user or session.
+//! within one budget of time; splices WebSocket connections. Stateless: it keeps no conversation, user or session.
 //!
 //! **Invariants.** A request is answered, whatever becomes of nodes: at the end of the budget with a problem. The router
 //! vouches for nobody: nodes verify tokens, and no header of ours passes from a client. Every wait, body, connection and
 //! socket has a bound.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,18 +12,12 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
 
 use crate::auth;
 use crate::auth::Verifier;
@@ -35,10 +28,9 @@ use crate::router::cors::Origins;
 use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, Forwarder, Outgoing};
 use crate::router::hold::{Hold, Unread};
-use crate::router::paced::{HeadAwaited, Paced};
 use crate::router::route::{Endpoint, Target};
 use crate::router::websocket::Sockets;
-use crate::telemetry::{ROUTER_CONNECTIONS, ROUTER_REQUEST_SECONDS, ROUTER_REQUESTS};
+use crate::telemetry::{ROUTER_REQUEST_SECONDS, ROUTER_REQUESTS};
 
 mod attempts;
 pub mod cors;
@@ -48,22 +40,18 @@ mod headers;
 mod hold;
 mod paced;
 pub mod route;
+mod server;
 mod websocket;
 
 #[cfg(test)]
 mod tests;
 
-/// Largest head of a request; a larger one is answered 431.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Pause after a failed accept: it mostly means that the process has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// Settings of a router.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Client connections that are no WebSockets; more wait in the listen queue of the system.
+    /// Client connections that are no WebSocket; more wait in the listen queue of the system.
     pub connections_max: usize,
-    /// WebSockets; more are refused with 503 `unavailable`.
+    /// WebSocket connections; more are refused with 503 `unavailable`.
     pub sockets_max: usize,
     /// Time for one request from its last byte to its answer, all attempts included.
     pub budget: Duration,
@@ -77,7 +65,7 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// At the end, requests begun have so long to finish.
     pub finish_timeout: Duration,
-    /// At the end, WebSockets are told to reconnect spread over this window.
+    /// At the end, WebSocket clients are told to reconnect spread over this window.
     pub drain_window: Duration,
     /// Pages that may use the API.
     pub origins: Origins,
@@ -145,101 +133,12 @@ impl Router {
     }
 
     /// Serves clients until `drain`; then takes no more connections, finishes the requests begun, half-closes the
-    /// WebSockets spread over the window, and returns: at the latest after the longer of `finish_timeout` and
+    /// sockets towards their nodes, spread over the window, and returns: at the latest after the longer of `finish_timeout` and
     /// `drain_window` plus 5 s. Dropping the future leaves connections to themselves.
     ///
     /// Call it once per router: a drained router stays drained.
     pub async fn serve(&self, listener: TcpListener, drain: CancellationToken) {
-        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
-        let permits = Arc::new(Semaphore::new(self.0.config.connections_max.min(Semaphore::MAX_PERMITS)));
-        loop {
-            let next = async {
-                // The permit first: a connection that cannot be served is not accepted.
-                let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-                Some((listener.accept().await, permit))
-            };
-            let accepted = tokio::select! {
-                () = drain.cancelled() => break,
-                accepted = next => accepted,
-            };
-            match accepted {
-                Some((Ok((stream, _peer)), permit)) => {
-                    let connection = Connection { drain: drain.clone(), cut: cut.clone(), permit };
-                    tasks.spawn(connection.serve(Arc::clone(&self.0), stream));
-                }
-                Some((Err(error), _permit)) => {
-                    warn!(%error, "a connection could not be accepted");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-                None => break,
-            }
-        }
-        drop(listener);
-        self.0.draining.store(true, Ordering::Release);
-        info!(connections = tasks.len(), "the router drains");
-        tasks.close();
-        let finish = async {
-            if timeout(self.0.config.finish_timeout, tasks.wait()).await.is_err() {
-                cut.cancel();
-                tasks.wait().await;
-            }
-        };
-        tokio::join!(finish, self.0.sockets.drain());
-        info!("the router has drained");
-    }
-}
-
-struct Connection {
-    drain: CancellationToken,
-    cut: CancellationToken,
-    permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn serve(self, router: Arc<Inner>, stream: TcpStream) {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "no nodelay towards a client");
-        }
-        let gauge = ROUTER_CONNECTIONS.bind(&[]);
-        gauge.increment(1.0);
-        let awaited = HeadAwaited::default();
-        let io = TokioIo::new(Paced::new(stream, router.config.head_timeout, awaited.clone()));
-        let idle_timeout = router.config.idle_timeout;
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (router, awaited) = (Arc::clone(&router), awaited.clone());
-            async move {
-                awaited.arrived();
-                let response = router.handle(request).await;
-                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    awaited.again();
-                }
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(idle_timeout)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .half_close(true)
-            .serve_connection(io, service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let mut draining = false;
-        let ended = loop {
-            tokio::select! {
-                ended = connection.as_mut() => break ended,
-                () = self.drain.cancelled(), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = self.cut.cancelled() => break Ok(()),
-            }
-        };
-        if let Err(error) = ended {
-            debug!(%error, "a client connection ended early");
-        }
-        gauge.decrement(1.0);
-        drop(self.permit);
+        server::run(&self.0, listener, drain).await;
     }
 }
 
@@ -321,10 +220,10 @@ impl Inner {
         if let Ok(id) = HeaderValue::from_str(request_id) {
             sent.insert(headers::REQUEST_ID, id);
         }
-        if method == Method::POST && !sent.contains_key(headers::IDEMPOTENCY_KEY) {
-            if let Ok(key) = HeaderValue::from_str(&IdempotencyKey::stamp().key) {
-                sent.insert(HeaderName::from_static(hop::STAMPED_KEY), key);
-            }
+        let unkeyed = method == Method::POST && !sent.contains_key(headers::IDEMPOTENCY_KEY);
+        let stamp = unkeyed.then(|| HeaderValue::from_str(&IdempotencyKey::stamp().key));
+        if let Some(Ok(key)) = stamp {
+            sent.insert(HeaderName::from_static(hop::STAMPED_KEY), key);
         }
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let deadline = Instant::now() + self.config.budget;

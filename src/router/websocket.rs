@@ -1,4 +1,4 @@
-//! WebSockets: relays the upgrade to a node over a connection of its own, then splices both directions without looking at
+//! WebSocket connections: relays the upgrade to a node over a connection of its own, then splices both directions without looking at
 //! frames.
 //!
 //! **Invariants.** A spliced socket ends: when either side does, within a linger time; at a drain, within the window plus
@@ -62,7 +62,7 @@ impl Sockets {
     /// `unavailable`: too many sockets, or no node could be asked.
     pub(super) async fn open(&self, outgoing: &Outgoing, client: OnUpgrade) -> Result<Response<AnswerBody>, Problem> {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Err(Problem::unavailable("this router has as many WebSockets as it may have"));
+            return Err(Problem::unavailable("this router has as many sockets as it may have"));
         };
         let ended = within(&self.directory, outgoing.slot, outgoing.deadline, &Upgrade { outgoing }).await;
         let opened = outgoing.concluded(ended, |opened: &Opened| opened.answer.status())?;
@@ -149,8 +149,8 @@ struct Splice {
 impl Splice {
     async fn run(self, client: OnUpgrade, node: OnUpgrade) {
         let both = async { tokio::try_join!(client, node) };
-        let (client, node) = match timeout(HANDOVER_TIMEOUT, both).await {
-            Ok(Ok(both)) => both,
+        let upgraded = match timeout(HANDOVER_TIMEOUT, both).await {
+            Ok(Ok(upgraded)) => upgraded,
             Ok(Err(error)) => return debug!(%error, "a websocket ended before its splice began"),
             Err(_elapsed) => return debug!("a websocket was not handed over in time"),
         };
@@ -158,13 +158,13 @@ impl Splice {
         gauge.increment(1.0);
         tokio::select! {
             () = self.cut.cancelled() => {}
-            () = self.relay(client, node) => {}
+            () = self.relay(upgraded) => {}
         }
         gauge.decrement(1.0);
         drop(self.permit);
     }
 
-    async fn relay(&self, client: Upgraded, node: Upgraded) {
+    async fn relay(&self, (client, node): (Upgraded, Upgraded)) {
         let (from_client, to_client) = split(TokioIo::new(client));
         let (from_node, to_node) = split(TokioIo::new(node));
         let leave = async {

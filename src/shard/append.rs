@@ -18,13 +18,13 @@ const PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A decided record on its way into the log.
 #[derive(Debug)]
-pub struct Decided {
+pub(super) struct Decided {
     /// Its offset.
-    pub offset: Offset,
+    pub(super) offset: Offset,
     /// The record.
-    pub record: Record,
+    pub(super) record: Record,
     /// What is pushed once it is committed, beside what follows from the record itself.
-    pub pushes: Vec<Push>,
+    pub(super) pushes: Vec<Push>,
     encoded: Bytes,
 }
 
@@ -38,7 +38,7 @@ struct InFlight {
 
 /// One stream's append side. `W` waits for commits.
 #[derive(Debug)]
-pub struct Appender<W> {
+pub(super) struct Appender<W> {
     shard: ShardId,
     stream: Stream,
     token: Token,
@@ -55,7 +55,7 @@ pub struct Appender<W> {
 
 /// What the end of a batch means for the shard.
 #[derive(Debug)]
-pub enum Ended {
+pub(super) enum Ended {
     /// These records are committed, in order.
     Committed(Vec<Decided>),
     /// The batch, and all that was decided after it on this stream, is surely not in the log. The stream goes on at
@@ -73,7 +73,7 @@ pub enum Ended {
 impl<W> Appender<W> {
     /// Starts at the stream's tail.
     #[must_use]
-    pub fn new(shard: ShardId, stream: Stream, token: Token, tail: Tail) -> Self {
+    pub(super) fn new(shard: ShardId, stream: Stream, token: Token, tail: Tail) -> Self {
         Self {
             shard,
             stream,
@@ -91,42 +91,42 @@ impl<W> Appender<W> {
 
     /// The committed tail.
     #[must_use]
-    pub fn committed(&self) -> Tail {
+    pub(super) fn committed(&self) -> Tail {
         self.committed
     }
 
     /// Offset of the last decided record.
     #[must_use]
-    pub fn last(&self) -> Offset {
+    pub(super) fn last(&self) -> Offset {
         Offset(self.sealed.offset.0 + self.pending.len() as u64)
     }
 
     /// Nothing gathers and nothing is in flight.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.in_flight.is_none()
     }
 
     /// A batch is in flight.
     #[must_use]
-    pub fn is_away(&self) -> bool {
+    pub(super) fn is_away(&self) -> bool {
         self.in_flight.is_some()
     }
 
     /// Too much gathers to take more.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.pending_bytes >= PENDING_BYTES_MAX
     }
 
     /// Bytes appended here and not trimmed yet.
     #[must_use]
-    pub fn untrimmed_bytes(&self) -> u64 {
+    pub(super) fn untrimmed_bytes(&self) -> u64 {
         self.untrimmed_bytes
     }
 
     /// The log was trimmed up to there.
-    pub fn trimmed(&mut self, upto: Offset) {
+    pub(super) fn trimmed(&mut self, upto: Offset) {
         while let Some((offset, bytes)) = self.untrimmed.front().copied() {
             if offset > upto {
                 break;
@@ -137,7 +137,7 @@ impl<W> Appender<W> {
     }
 
     /// Gives a record the next offset and puts it in the batch being built.
-    pub fn decide(&mut self, record: Record, pushes: Vec<Push>) -> Offset {
+    pub(super) fn decide(&mut self, record: Record, pushes: Vec<Push>) -> Offset {
         let encoded = record.encode();
         self.pending_bytes += encoded.len();
         let offset = self.last().next();
@@ -146,13 +146,13 @@ impl<W> Appender<W> {
     }
 
     /// `waiter` is given back by [`Appender::ready`] when `offset` is committed.
-    pub fn wait(&mut self, offset: Offset, waiter: W) {
+    pub(super) fn wait(&mut self, offset: Offset, waiter: W) {
         let place = self.waiting.partition_point(|(earlier, _)| *earlier <= offset);
         self.waiting.insert(place, (offset, waiter));
     }
 
     /// The next waiter whose offset is committed.
-    pub fn ready(&mut self) -> Option<W> {
+    pub(super) fn ready(&mut self) -> Option<W> {
         if self.waiting.front()?.0 > self.committed.offset {
             return None;
         }
@@ -160,12 +160,12 @@ impl<W> Appender<W> {
     }
 
     /// Every waiter, committed or not: the shard ends, or its decisions are void.
-    pub fn take_waiting(&mut self) -> impl Iterator<Item = (Offset, W)> + use<W> {
+    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = (Offset, W)> + use<W> {
         std::mem::take(&mut self.waiting).into_iter()
     }
 
     /// Seals what gathered, if nothing is in flight, and hands it to the lane.
-    pub fn pump(&mut self, lane: &Lane) {
+    pub(super) fn pump(&mut self, lane: &Lane) {
         if self.in_flight.is_some() || self.pending.is_empty() {
             return;
         }
@@ -197,7 +197,7 @@ impl<W> Appender<W> {
     }
 
     /// Waits for the end of the batch in flight; for ever when there is none. Cancel-safe.
-    pub async fn end(&mut self) -> Definite {
+    pub(super) async fn end(&mut self) -> Definite {
         match &mut self.in_flight {
             Some(in_flight) => (&mut in_flight.end).await.unwrap_or(Definite::Fenced {
                 current: self.token,
@@ -209,7 +209,7 @@ impl<W> Appender<W> {
     }
 
     /// Takes in the end of the batch in flight.
-    pub fn ended(&mut self, end: Definite) -> Ended {
+    pub(super) fn ended(&mut self, end: Definite) -> Ended {
         let Some(in_flight) = self.in_flight.take() else { return Ended::Committed(Vec::new()) };
         match end {
             Definite::Committed => {

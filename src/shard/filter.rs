@@ -13,7 +13,7 @@ const GENERATION_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Remembers used keys; bounded, about 80 KiB.
 #[derive(Debug)]
-pub struct KeyFilter {
+pub(super) struct KeyFilter {
     current: BloomFilter,
     previous: BloomFilter,
     since_ms: u64,
@@ -22,12 +22,12 @@ pub struct KeyFilter {
 impl KeyFilter {
     /// An empty filter.
     #[must_use]
-    pub fn new(now_ms: u64) -> Self {
+    pub(super) fn new(now_ms: u64) -> Self {
         Self { current: generation(), previous: generation(), since_ms: now_ms }
     }
 
     /// Remembers that `sender` used `key` in `conversation`.
-    pub fn insert(&mut self, conversation: &ConversationName, sender: &UserId, key: &str, now_ms: u64) {
+    pub(super) fn insert(&mut self, conversation: &ConversationName, sender: &UserId, key: &str, now_ms: u64) {
         if now_ms.saturating_sub(self.since_ms) >= GENERATION_MS {
             self.previous = std::mem::replace(&mut self.current, generation());
             self.since_ms = now_ms;
@@ -37,7 +37,7 @@ impl KeyFilter {
 
     /// False when the key was surely not used in the last 24 h.
     #[must_use]
-    pub fn perhaps_used(&self, conversation: &ConversationName, sender: &UserId, key: &str) -> bool {
+    pub(super) fn perhaps_used(&self, conversation: &ConversationName, sender: &UserId, key: &str) -> bool {
         let use_of = (conversation.as_str(), sender.as_str(), key);
         self.current.contains(&use_of) || self.previous.contains(&use_of)
     }

@@ -15,45 +15,45 @@ use crate::shard::log::record::{Event, EventKind, Fingerprint, KeyUse};
 use crate::shard::store::HeadRow;
 
 /// How many of the newest messages are kept with their authors, to know whom a watermark concerns.
-pub const RECENT_MAX: usize = 200;
+pub(super) const RECENT_MAX: usize = 200;
 
 /// Since when, and in which order, someone participates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Standing {
+pub(super) struct Standing {
     /// Seq of his latest `created` or `joined`.
-    pub joined: Seq,
+    pub(super) joined: Seq,
     /// His place among the users of that event.
-    pub position: u32,
+    pub(super) position: u32,
 }
 
 /// The fold of one conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub(super) struct Head {
     /// Its title.
-    pub title: Option<Arc<str>>,
+    pub(super) title: Option<Arc<str>>,
     /// Its admin; the last one, when no one is left.
-    pub admin: UserId,
+    pub(super) admin: UserId,
     /// Unix milliseconds of its creation.
-    pub created: u64,
+    pub(super) created: u64,
     /// Who created it.
-    pub created_by: UserId,
+    pub(super) created_by: UserId,
     /// Under which key.
-    pub create_key: Option<KeyUse>,
+    pub(super) create_key: Option<KeyUse>,
     /// Offset of its `created` record.
-    pub created_offset: Offset,
+    pub(super) created_offset: Offset,
     /// Its last seq.
-    pub last_seq: Seq,
+    pub(super) last_seq: Seq,
     /// `created` of its last event.
-    pub last_created: u64,
+    pub(super) last_created: u64,
     /// The participants: this is the participant cache.
-    pub participants: BTreeMap<UserId, Standing>,
+    pub(super) participants: BTreeMap<UserId, Standing>,
     /// Seq and author of the newest messages, ascending.
-    pub recent: VecDeque<(Seq, UserId)>,
+    pub(super) recent: VecDeque<(Seq, UserId)>,
 }
 
 /// Over the known fields of a send.
 #[must_use]
-pub fn send_fingerprint(text: &str, reply_to: Option<MessageId>) -> Fingerprint {
+pub(super) fn send_fingerprint(text: &str, reply_to: Option<MessageId>) -> Fingerprint {
     let mut hash = Sha256::new();
     hash.update(text.as_bytes());
     hash.update([0]);
@@ -68,14 +68,14 @@ fn key_use(key: Option<&IdempotencyKey>, fingerprint: Fingerprint) -> Option<Key
 
 /// The refusal of whoever is no participant, the same whether or not the conversation exists.
 #[must_use]
-pub fn not_participant() -> Problem {
+pub(super) fn not_participant() -> Problem {
     Problem::new(Code::NotParticipant, "you are no participant of this conversation, or it does not exist")
 }
 
 impl Head {
     /// From the store's rows.
     #[must_use]
-    pub fn filled(row: HeadRow) -> Self {
+    pub(super) fn filled(row: HeadRow) -> Self {
         let standing = |joined, position| Standing { joined, position };
         Self {
             title: row.title,
@@ -93,7 +93,7 @@ impl Head {
 
     /// The head that a `created` event begins.
     #[must_use]
-    pub fn begun(event: &Event, offset: Offset) -> Option<Self> {
+    pub(super) fn begun(event: &Event, offset: Offset) -> Option<Self> {
         let EventKind::Created { by, title, participants } = &event.kind else { return None };
         let mut head = Self {
             title: title.clone(),
@@ -118,7 +118,7 @@ impl Head {
     }
 
     /// Takes in an event that was decided against this head.
-    pub fn advance(&mut self, event: &Event) {
+    pub(super) fn advance(&mut self, event: &Event) {
         self.last_seq = event.seq;
         self.last_created = event.created;
         match &event.kind {
@@ -141,7 +141,7 @@ impl Head {
 
     /// Whether someone participates.
     #[must_use]
-    pub fn has(&self, user: &UserId) -> bool {
+    pub(super) fn has(&self, user: &UserId) -> bool {
         self.participants.contains_key(user)
     }
 
@@ -159,7 +159,7 @@ impl Head {
     ///
     /// # Errors
     /// `not_participant`.
-    pub fn decide_send(&self, send: &Send, now_ms: u64, random: u64) -> Result<Event, Problem> {
+    pub(super) fn decide_send(&self, send: &Send, now_ms: u64, random: u64) -> Result<Event, Problem> {
         if !self.has(&send.source) {
             return Err(not_participant());
         }
@@ -177,7 +177,7 @@ impl Head {
     ///
     /// # Errors
     /// `not_participant`, `forbidden`, `invalid` beyond the most participants.
-    pub fn decide_add(&self, add: &Add, now_ms: u64) -> Result<Option<Event>, Problem> {
+    pub(super) fn decide_add(&self, add: &Add, now_ms: u64) -> Result<Option<Event>, Problem> {
         if !self.has(&add.by) {
             return Err(not_participant());
         }
@@ -205,7 +205,7 @@ impl Head {
     ///
     /// # Errors
     /// `not_participant`, `forbidden`.
-    pub fn decide_remove(&self, remove: &Remove, now_ms: u64) -> Result<Option<Event>, Problem> {
+    pub(super) fn decide_remove(&self, remove: &Remove, now_ms: u64) -> Result<Option<Event>, Problem> {
         let leaves = remove.by == remove.user;
         if !leaves {
             if !self.has(&remove.by) {
@@ -231,13 +231,13 @@ impl Head {
 
     /// Role of a participant.
     #[must_use]
-    pub fn role(&self, user: &UserId) -> Role {
+    pub(super) fn role(&self, user: &UserId) -> Role {
         if self.admin == *user { Role::Admin } else { Role::Member }
     }
 
     /// As clients see it.
     #[must_use]
-    pub fn view(&self, name: &ConversationName) -> Conversation {
+    pub(super) fn view(&self, name: &ConversationName) -> Conversation {
         let shown = self.participants.keys().take(PARTICIPANTS_SHOWN_MAX);
         let participants = shown.map(|user| Participant { name: user.clone(), role: self.role(user) }).collect();
         Conversation {
@@ -254,7 +254,7 @@ impl Head {
 
 /// The `created` event of a conversation that does not exist yet.
 #[must_use]
-pub fn decide_create(create: &Create, now_ms: u64) -> Event {
+pub(super) fn decide_create(create: &Create, now_ms: u64) -> Event {
     Event {
         conversation: create.name.clone(),
         seq: Seq(1),
@@ -272,7 +272,7 @@ pub fn decide_create(create: &Create, now_ms: u64) -> Event {
 ///
 /// # Errors
 /// `name_taken`, or `idempotency_conflict` for the same key with another request.
-pub fn decide_create_again(head: &Head, create: &Create) -> Result<(), Problem> {
+pub(super) fn decide_create_again(head: &Head, create: &Create) -> Result<(), Problem> {
     let same_key = match (&head.create_key, &create.key) {
         (Some(used), Some(key)) => head.created_by == create.by && used.key == key.key,
         _ => false,
@@ -289,6 +289,6 @@ pub fn decide_create_again(head: &Head, create: &Create) -> Result<(), Problem> 
 
 /// The refusal of another request under a used key.
 #[must_use]
-pub fn idempotency_conflict() -> Problem {
+pub(super) fn idempotency_conflict() -> Problem {
     Problem::new(Code::IdempotencyConflict, "this Idempotency-Key was used for another request; use a new key")
 }

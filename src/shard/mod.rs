@@ -42,6 +42,8 @@ mod read;
 
 mod paging;
 
+pub(crate) mod apply;
+
 pub mod worker;
 
 pub mod store;

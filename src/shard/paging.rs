@@ -6,18 +6,18 @@ use crate::shard::command::Around;
 
 /// A page, ascending, and whether matches exist on either side of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picked {
+pub(super) struct Picked {
     /// The page.
-    pub items: Vec<MessageCore>,
+    pub(super) items: Vec<MessageCore>,
     /// Older matches exist.
-    pub older: bool,
+    pub(super) older: bool,
     /// Newer matches exist.
-    pub newer: bool,
+    pub(super) newer: bool,
 }
 
 /// Joins rows and tail, each ascending, into one ascending list without doubles.
 #[must_use]
-pub fn merge(rows: Vec<MessageCore>, tail: Vec<MessageCore>) -> Vec<MessageCore> {
+pub(super) fn merge(rows: Vec<MessageCore>, tail: Vec<MessageCore>) -> Vec<MessageCore> {
     let mut all = rows;
     all.extend(tail);
     all.sort_by_key(|message| message.seq);
@@ -28,7 +28,7 @@ pub fn merge(rows: Vec<MessageCore>, tail: Vec<MessageCore>) -> Vec<MessageCore>
 /// Picks the page nearest to `around` out of `matches` (ascending), which hold at least `limit + 1` matches on each side
 /// that `around` asks for and one on the other, where there are so many.
 #[must_use]
-pub fn pick(matches: Vec<MessageCore>, around: Around, limit: usize) -> Picked {
+pub(super) fn pick(matches: Vec<MessageCore>, around: Around, limit: usize) -> Picked {
     let below = |seq: Seq| matches.partition_point(|message| message.seq < seq);
     let upto = |seq: Seq| matches.partition_point(|message| message.seq <= seq);
     let (from, to) = match around {

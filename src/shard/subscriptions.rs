@@ -28,9 +28,12 @@ pub struct Subscriber {
 
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pushed {
+pub(crate) enum Pushed {
+    /// Queued.
     Queued,
+    /// Dropped: the queue is full.
     Dropped,
+    /// No one will ever take it.
     Gone,
 }
 
@@ -48,7 +51,8 @@ impl Subscriber {
         self.id
     }
 
-    fn push(&self, push: Push) -> Pushed {
+    /// Queues a push, or drops it when the queue is full.
+    pub(crate) fn push(&self, push: Push) -> Pushed {
         match self.sender.try_send(push) {
             Ok(()) => Pushed::Queued,
             Err(TrySendError::Full(_)) => Pushed::Dropped,

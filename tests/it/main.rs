@@ -12,6 +12,7 @@
     clippy::print_stderr,
     reason = "a test stops at what it did not expect, and says so"
 )]
+#![allow(clippy::shadow_unrelated, reason = "a test reads the same thing again, later: the newest is what counts")]
 
 mod api;
 mod behaviour;

@@ -7,27 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use fastwebsockets::Role;
-use fastwebsockets::handshake::generate_key;
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::NodeId;
-use crate::node::link::frame::{Answer, Body, Frame, PEER_VERSION, Request as Asked, decode, encode};
-use crate::node::link::proof::{End, Nonce, PROOF_BYTES, Terms};
-use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Writer, open, ticks};
-use crate::node::link::{
-    CLUSTER_HEADER, Config, Credentials, Failure, LinkError, NODE_HEADER, NONCE_HEADER, PATH, VERSION_HEADER,
-};
+use crate::node::link::frame::{Answer, Body, Frame, Request, decode, encode};
+use crate::node::link::handshake::request_link;
+use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
+use crate::node::link::{Config, Credentials, Failure, LinkError};
 use crate::node::table::Table;
 use crate::shard::command::Push;
 use crate::telemetry;
@@ -108,6 +97,9 @@ impl Link {
 
     /// Asks the node. The request is queued, behind all earlier ones, before this returns; the future waits for the answer,
     /// at most until `deadline`. Dropping the future does not take the request back.
+    ///
+    /// # Errors
+    /// [`Failure`].
     pub fn call(
         &self,
         body: &Body,
@@ -142,6 +134,7 @@ impl Link {
         }
     }
 
+    /// The failure is the caller's answer.
     fn enqueue(
         &self,
         body: &Body,
@@ -153,7 +146,7 @@ impl Link {
         let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         let table_version = shared.setup.table.borrow().version;
-        let frame = encode(&Frame::Request(Asked { id, deadline_ms, table_version, body }))
+        let frame = encode(&Frame::Request(Request { id, deadline_ms, table_version, body }))
             .map_err(|_error| Failure::TooLarge)?;
         let (sender, receiver) = oneshot::channel();
         let mut state = shared.state();
@@ -249,11 +242,11 @@ impl Shared {
     fn stopped(&self) {
         let mut state = self.state();
         state.stopped = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let all = std::mem::take(&mut state.waiting);
         state.queue.clear();
         state.queued_bytes = 0;
         drop(state);
-        for waiting in waiting.into_values() {
+        for waiting in all.into_values() {
             let failure = if waiting.sent { Failure::Lost } else { Failure::NotSent("this node ends") };
             waiting.answer.send(Err(failure)).ok();
         }
@@ -286,47 +279,49 @@ impl Drop for Abandon {
     }
 }
 
-/// Opens the link whenever something waits for it, until it is stopped.
+/// Keeps the link until it is stopped.
 async fn run(shared: Arc<Shared>) {
+    let setup = &shared.setup;
+    setup.stop.run_until_cancelled(open_on_demand(&shared)).await;
+    shared.stopped();
+    (setup.broken)(&setup.peer);
+}
+
+/// Opens the link whenever something waits for it.
+async fn open_on_demand(shared: &Shared) {
     let setup = &shared.setup;
     let mut failures = 0_u32;
     loop {
-        tokio::select! {
-            () = setup.stop.cancelled() => break,
-            () = shared.until_queued() => {}
-        }
-        let opened = Instant::now();
-        let ended = tokio::select! {
-            () = setup.stop.cancelled() => break,
-            ended = dial(setup) => ended,
-        };
-        let error = match ended {
-            Ok((reader, writer, pulse)) => {
-                tracing::info!(peer = %setup.peer, "link opened");
-                shared.state().connected = true;
-                let error = carry(&shared, reader, writer, &pulse).await;
-                shared.disconnected();
-                (setup.broken)(&setup.peer);
-                telemetry::LINK_ENDS.add(1, &[]);
-                error
-            }
+        shared.until_queued().await;
+        let begun = Instant::now();
+        let error = match dial(setup).await {
+            Ok(socket) => use_link(shared, socket).await,
             Err(error) => error,
         };
-        failures = if opened.elapsed() > STEADY_AFTER { 1 } else { failures.saturating_add(1) };
-        if setup.stop.is_cancelled() {
-            break;
-        }
-        if failures == 1 {
-            tracing::warn!(peer = %setup.peer, %error, "link is down");
-        } else {
-            tracing::debug!(peer = %setup.peer, %error, failures, "link is down");
-        }
-        tokio::select! {
-            () = setup.stop.cancelled() => break,
-            () = sleep(backoff(&setup.config, failures)) => {}
-        }
+        failures = if begun.elapsed() > STEADY_AFTER { 1 } else { failures.saturating_add(1) };
+        log_down(&setup.peer, &error, failures);
+        sleep(backoff(&setup.config, failures)).await;
     }
-    shared.stopped();
+}
+
+async fn use_link(shared: &Shared, socket: Socket) -> LinkError {
+    let setup = &shared.setup;
+    tracing::info!(peer = %setup.peer, "link opened");
+    shared.state().connected = true;
+    let error = carry(shared, socket).await;
+    shared.disconnected();
+    (setup.broken)(&setup.peer);
+    telemetry::LINK_ENDS.add(1, &[]);
+    error
+}
+
+/// Once per outage for everyone, each attempt for those who look closely.
+fn log_down(peer: &NodeId, error: &LinkError, failures: u32) {
+    if failures == 1 {
+        tracing::warn!(%peer, %error, "link is down");
+    } else {
+        tracing::debug!(%peer, %error, failures, "link is still down");
+    }
 }
 
 /// Between half and all of a delay that doubles up to its cap, so that nodes do not dial in step.
@@ -336,17 +331,18 @@ fn backoff(config: &Config, failures: u32) -> Duration {
 }
 
 /// Carries requests, answers and pushes until the socket ends.
-async fn carry(shared: &Shared, mut reader: Reader, mut writer: Writer, pulse: &Pulse) -> LinkError {
-    let setup = &shared.setup;
+async fn carry(shared: &Shared, socket: Socket) -> LinkError {
+    let Socket { mut reader, mut writer, pulse } = socket;
+    let config = &shared.setup.config;
     let reading = async {
         loop {
-            if let Err(error) = take_frame(shared, &mut reader, pulse).await {
+            if let Err(error) = take_frame(shared, &mut reader, &pulse).await {
                 return error;
             }
         }
     };
     let writing = async {
-        let mut ticks = ticks(setup.config.heartbeat);
+        let mut ticks = ticks(config.heartbeat);
         loop {
             tokio::select! {
                 _ = ticks.tick() => writer.beat(),
@@ -361,8 +357,7 @@ async fn carry(shared: &Shared, mut reader: Reader, mut writer: Writer, pulse: &
     tokio::select! {
         error = reading => error,
         error = writing => error,
-        error = pulse.watch(&setup.config) => error,
-        () = setup.stop.cancelled() => LinkError::Stopped,
+        error = pulse.watch(config) => error,
     }
 }
 
@@ -382,58 +377,13 @@ async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Resu
 }
 
 /// Connects, upgrades, and proves both ends.
-async fn dial(setup: &Setup) -> Result<(Reader, Writer, Arc<Pulse>), LinkError> {
+async fn dial(setup: &Setup) -> Result<Socket, LinkError> {
     let address =
         setup.table.borrow().addresses(&setup.peer).map(|node| node.peer.clone()).ok_or(LinkError::NoAddress)?;
     let stream = timeout(setup.config.connect_timeout, TcpStream::connect(&address))
         .await
         .map_err(|_elapsed| LinkError::Timeout("connecting"))??;
-    stream.set_nodelay(true)?;
-    timeout(setup.config.handshake_timeout, handshake(setup, stream))
+    timeout(setup.config.handshake_timeout, request_link(&setup.credentials, &setup.peer, &setup.config, stream))
         .await
         .map_err(|_elapsed| LinkError::Timeout("the handshake"))?
-}
-
-async fn handshake(setup: &Setup, stream: TcpStream) -> Result<(Reader, Writer, Arc<Pulse>), LinkError> {
-    let requester_nonce: Nonce = rand::random();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(PATH)
-        .header(header::HOST, setup.peer.0.as_ref())
-        .header(header::CONNECTION, "upgrade")
-        .header(header::UPGRADE, "websocket")
-        .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .header(header::SEC_WEBSOCKET_KEY, generate_key())
-        .header(NODE_HEADER, setup.credentials.node.0.as_ref())
-        .header(CLUSTER_HEADER, setup.credentials.cluster.to_string())
-        .header(VERSION_HEADER, PEER_VERSION)
-        .header(NONCE_HEADER, STANDARD.encode(requester_nonce))
-        .body(Empty::<Bytes>::new())?;
-    let upgrading = async {
-        let mut response = sender.send_request(request).await?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(LinkError::Refused(response.status().as_u16()));
-        }
-        Ok(hyper::upgrade::on(&mut response).await?)
-    };
-    let (upgraded, ()) =
-        tokio::try_join!(upgrading, async { connection.with_upgrades().await.map_err(LinkError::Http) })?;
-    let (mut reader, mut writer, pulse) = open(upgraded, Role::Client, &setup.config)?;
-    let challenge = reader.read().await?;
-    let terms = Terms {
-        version: PEER_VERSION,
-        cluster: setup.credentials.cluster,
-        requester: setup.credentials.node.clone(),
-        owner: setup.peer.clone(),
-        requester_nonce,
-        owner_nonce: <[u8; PROOF_BYTES]>::try_from(&*challenge).map_err(|_length| LinkError::NotProven)?,
-    };
-    let key = &setup.credentials.key;
-    writer.add(terms.prove(key, End::Requester).ok_or(LinkError::NotProven)?.to_vec());
-    writer.flush().await?;
-    let proof = reader.read().await?;
-    if !terms.holds(key, End::Owner, &proof) {
-        return Err(LinkError::NotProven);
-    }
-    reader.proven();
-    Ok((reader, writer, pulse))
 }

@@ -1,4 +1,4 @@
-//! The peer contract: what travels over a link, as MessagePack with named fields. Fields and variants are only ever
+//! The peer contract: what travels over a link, as `MessagePack` with named fields. Fields and variants are only ever
 //! added: what a reader does not know it skips, what an older writer left out has a default. A new variant is sent only
 //! to a peer whose version, told when the link is opened, knows it.
 
@@ -108,10 +108,10 @@ pub enum FrameError {
     Malformed(String),
 }
 
-/// A value as MessagePack with named fields.
+/// A value as `MessagePack` with named fields.
 ///
 /// # Errors
-/// [`FrameError::TooLarge`], or a value that has no form in MessagePack.
+/// [`FrameError::TooLarge`], or a value that has no form in `MessagePack`.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
     let bytes = rmp_serde::to_vec_named(value).map_err(|error| FrameError::Malformed(error.to_string()))?;
     if bytes.len() < FRAME_BYTES_MAX { Ok(bytes) } else { Err(FrameError::TooLarge(bytes.len())) }
@@ -241,11 +241,11 @@ mod tests {
         }});
         let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
         assert!(matches!(frame, Frame::Request(Request { id: 1, table_version: 0, .. })));
-        let later = json!({"Answer": {"id": 2, "result": {"Err": {"Problem": {
+        let later_answer = json!({"Answer": {"id": 2, "result": {"Err": {"Problem": {
             "code": "lagging", "detail": "x", "retry_after": null, "hint": 7,
         }}}, "epoch": 4}});
-        let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
-        assert!(matches!(frame, Frame::Answer(Answer { id: 2, result: Err(ShardError::Problem(_)), .. })));
+        let answer: Frame = decode(&encode(&later_answer).expect("it is written")).expect("it is read");
+        assert!(matches!(answer, Frame::Answer(Answer { id: 2, result: Err(ShardError::Problem(_)), .. })));
         assert!(decode::<Frame>(&[0xc1, 0, 1]).is_err());
     }
 
@@ -285,7 +285,7 @@ mod tests {
         let mut kept = Vec::new();
         for part in parts.iter().flatten().flatten() {
             let Subscribed::Live { events, .. } = part else { panic!("{part:?}") };
-            assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)));
+            assert!(events.iter().zip(1..).all(|(one, seq)| one.seq == Seq(seq)));
             kept.push(events.len());
         }
         assert_eq!(kept[0], 400);

@@ -19,21 +19,10 @@ use crate::shard::subscriptions::{Subscriber, SubscriberId};
 
 pub mod client;
 pub mod frame;
+mod handshake;
 pub mod proof;
 pub mod server;
 mod socket;
-
-/// Path of the upgrade request on the peer port; every other path is answered 404.
-pub const PATH: &str = "/link";
-
-/// Header of the upgrade request: id of the node that opens the link.
-const NODE_HEADER: &str = "rookery-node";
-/// Header of the upgrade request: the cluster that it belongs to.
-const CLUSTER_HEADER: &str = "rookery-cluster";
-/// Header of the upgrade request: version of the peer contract.
-const VERSION_HEADER: &str = "rookery-peer-version";
-/// Header of the upgrade request: its nonce, base64.
-const NONCE_HEADER: &str = "rookery-nonce";
 
 /// Settings of links.
 #[derive(Debug, Clone)]

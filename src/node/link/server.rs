@@ -2,44 +2,27 @@
 //! order, and carries answers and pushes back.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use fastwebsockets::Role;
-use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
-use crate::ids::{ClusterId, NodeId};
-use crate::node::link::frame::{
-    Answer, Frame, Outcome, PEER_VERSION, PEER_VERSION_MIN, Request as Asked, decode, encode, push_weight,
-};
-use crate::node::link::proof::{End, Nonce, PROOF_BYTES, Terms};
-use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Writer, open, ticks};
-use crate::node::link::{
-    CLUSTER_HEADER, Config, Credentials, LinkError, NODE_HEADER, NONCE_HEADER, PATH, Serve, VERSION_HEADER,
-};
+use crate::ids::NodeId;
+use crate::node::link::frame::{Answer, Frame, Outcome, Request, decode, encode, push_weight};
+use crate::node::link::handshake::accept_link;
+use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
+use crate::node::link::{Config, Credentials, LinkError, Serve};
 use crate::node::table::Table;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Push, ShardError};
-use crate::shard::subscriptions::Subscriber;
+use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::telemetry;
 
 /// Longest budget that a peer may claim.
@@ -85,6 +68,12 @@ struct Port {
     tasks: TaskTracker,
     /// The link of each node; a newer one takes the place of the older, which must be dead.
     links: Mutex<HashMap<NodeId, CancellationToken>>,
+}
+
+impl Port {
+    fn links(&self) -> MutexGuard<'_, HashMap<NodeId, CancellationToken>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl PeerServer {
@@ -137,130 +126,36 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
 
 /// One connection: proof first, then the link. The permit is held until the peer has proven itself.
 async fn connection(port: Arc<Port>, stream: TcpStream, from: SocketAddr, permit: OwnedSemaphorePermit) {
-    let within = Instant::now() + port.setup.config.handshake_timeout;
-    let proving = timeout_at(within.into(), prove(&port, stream));
-    let proven = tokio::select! {
-        proven = proving => proven.unwrap_or(Err(LinkError::Timeout("the handshake"))),
-        () = port.stop.cancelled() => return,
-    };
+    let Setup { credentials, config, .. } = &port.setup;
+    let proving = timeout(config.handshake_timeout, accept_link(credentials, config, stream));
+    let Some(proven) = port.stop.run_until_cancelled(proving).await else { return };
     drop(permit);
-    let link = match proven {
-        Ok(link) => link,
+    match proven.unwrap_or(Err(LinkError::Timeout("the handshake"))) {
+        Ok((peer, socket)) => serve_link(&port, peer, socket).await,
         Err(error) => {
             telemetry::LINKS_REFUSED.add(1, &[]);
             tracing::warn!(%from, %error, "peer connection refused");
-            return;
         }
-    };
+    }
+}
+
+/// Serves a link in the place of an older one of that node, if there is one.
+async fn serve_link(port: &Arc<Port>, peer: NodeId, socket: Socket) {
     let ours = port.stop.child_token();
-    let older = port.links.lock().unwrap_or_else(PoisonError::into_inner).insert(link.peer.clone(), ours.clone());
+    let older = port.links().insert(peer.clone(), ours.clone());
     if let Some(older) = older {
         older.cancel();
     }
-    tracing::info!(peer = %link.peer, "link accepted");
-    let peer = link.peer.clone();
-    let error = link.carry(&port, &ours).await;
-    if !ours.is_cancelled() {
-        // Nobody took our place, so the entry is ours. Cancelled first: whoever looks sees that it is over.
-        ours.cancel();
-        let mut links = port.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if links.get(&peer).is_some_and(CancellationToken::is_cancelled) {
-            links.remove(&peer);
-        }
+    tracing::info!(%peer, "link accepted");
+    let error = ours.run_until_cancelled(carry(port, socket)).await.unwrap_or(LinkError::Stopped);
+    ours.cancel();
+    // The entry is a newer link's if that has taken our place.
+    let mut links = port.links();
+    if links.get(&peer).is_some_and(CancellationToken::is_cancelled) {
+        links.remove(&peer);
     }
+    drop(links);
     tracing::info!(%peer, %error, "link ended");
-}
-
-/// What the upgrade request told.
-struct Hello {
-    version: u16,
-    cluster: ClusterId,
-    node: NodeId,
-    nonce: Nonce,
-}
-
-impl Hello {
-    fn read(headers: &HeaderMap) -> Option<Self> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let nonce = STANDARD.decode(text(NONCE_HEADER)?).ok()?;
-        Some(Self {
-            version: text(VERSION_HEADER)?.parse().ok()?,
-            cluster: ClusterId(Uuid::try_parse(text(CLUSTER_HEADER)?).ok()?),
-            node: NodeId::from(text(NODE_HEADER)?),
-            nonce: nonce.try_into().ok()?,
-        })
-    }
-}
-
-/// An accepted link whose peer has proven itself.
-struct Proven {
-    peer: NodeId,
-    reader: Reader,
-    writer: Writer,
-    pulse: Arc<Pulse>,
-}
-
-/// Serves the upgrade and exchanges proofs. Whatever is no upgrade is answered 404 and closed.
-async fn prove(port: &Port, stream: TcpStream) -> Result<Proven, LinkError> {
-    stream.set_nodelay(true)?;
-    let (sender, mut upgraded) = oneshot::channel();
-    let sender = Mutex::new(Some(sender));
-    let service = service_fn(|request: Request<Incoming>| {
-        let (response, accepted) = answer_upgrade(request);
-        if let Some(accepted) = accepted
-            && let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
-            // Fails when the connection is given up.
-            sender.send(accepted).ok();
-        }
-        async move { Ok::<_, Infallible>(response) }
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(port.setup.config.handshake_timeout)
-        .keep_alive(false)
-        .max_headers(32)
-        .max_buf_size(8 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await?;
-    let (hello, upgraded) =
-        upgraded.try_recv().map_err(|_none| LinkError::Protocol("not an upgrade to a link".to_owned()))?;
-    let socket = upgraded.await.map_err(|error| LinkError::Protocol(error.to_string()))?;
-    let (mut reader, mut writer, pulse) = open(socket.into_inner().into_inner(), Role::Server, &port.setup.config)?;
-    let us = &port.setup.credentials;
-    let terms = Terms {
-        version: hello.version,
-        cluster: us.cluster,
-        requester: hello.node,
-        owner: us.node.clone(),
-        requester_nonce: hello.nonce,
-        owner_nonce: rand::random::<[u8; PROOF_BYTES]>(),
-    };
-    writer.add(terms.owner_nonce.to_vec());
-    writer.flush().await?;
-    let proof = reader.read().await?;
-    let known = (PEER_VERSION_MIN..=PEER_VERSION).contains(&hello.version) && hello.cluster == us.cluster;
-    if !known || !terms.holds(&us.key, End::Requester, &proof) {
-        return Err(LinkError::NotProven);
-    }
-    writer.add(terms.prove(&us.key, End::Owner).ok_or(LinkError::NotProven)?.to_vec());
-    writer.flush().await?;
-    reader.proven();
-    Ok(Proven { peer: terms.requester, reader, writer, pulse })
-}
-
-fn answer_upgrade(mut request: Request<Incoming>) -> (Response<Empty<Bytes>>, Option<(Hello, UpgradeFut)>) {
-    let asked = request.method() == Method::GET && request.uri().path() == PATH && is_upgrade_request(&request);
-    if asked
-        && let Some(hello) = Hello::read(request.headers())
-        && let Ok((response, upgraded)) = upgrade(&mut request)
-    {
-        return (response, Some((hello, upgraded)));
-    }
-    let mut refusal = Response::new(Empty::new());
-    *refusal.status_mut() = StatusCode::NOT_FOUND;
-    (refusal, None)
 }
 
 /// An encoded answer and its share of the bytes that may wait.
@@ -274,33 +169,38 @@ struct Serving {
     bytes: Arc<Semaphore>,
 }
 
-impl Proven {
-    /// Serves the link until it ends.
-    async fn carry(mut self, port: &Arc<Port>, stop: &CancellationToken) -> LinkError {
-        let config = &port.setup.config;
-        let (push_sender, pushes) = mpsc::channel(config.pushes_max.max(1));
-        let (answers, answered) = mpsc::channel(config.in_flight_max.max(1));
-        let bytes = Arc::new(Semaphore::new(config.queued_bytes_max.min(Semaphore::MAX_PERMITS)));
-        let subscriber = Subscriber::new(push_sender);
-        let serving = Serving { port: Arc::clone(port), answers, bytes };
-        let in_flight = Arc::new(Semaphore::new(config.in_flight_max));
-        let reading = async {
-            loop {
-                if let Err(error) = serve_next(&serving, &mut self.reader, &self.pulse, &subscriber, &in_flight).await {
-                    return error;
-                }
+/// Ends the interests of a link, however the link ends.
+struct Forget<'a>(&'a dyn Serve, SubscriberId);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.forget(self.1);
+    }
+}
+
+/// Serves a link until it ends.
+async fn carry(port: &Arc<Port>, socket: Socket) -> LinkError {
+    let Socket { mut reader, mut writer, pulse } = socket;
+    let config = &port.setup.config;
+    let (push_sender, pushes) = mpsc::channel(config.pushes_max.max(1));
+    let (answers, answered) = mpsc::channel(config.in_flight_max.max(1));
+    let bytes = Arc::new(Semaphore::new(config.queued_bytes_max.min(Semaphore::MAX_PERMITS)));
+    let subscriber = Subscriber::new(push_sender);
+    let _forget = Forget(&*port.setup.service, subscriber.id());
+    let serving = Serving { port: Arc::clone(port), answers, bytes };
+    let in_flight = Arc::new(Semaphore::new(config.in_flight_max));
+    let reading = async {
+        loop {
+            if let Err(error) = serve_next(&serving, &mut reader, &pulse, &subscriber, &in_flight).await {
+                return error;
             }
-        };
-        let writing = write(&mut self.writer, answered, pushes, config);
-        // Whichever ends first ends the link, so that no read or write is ever taken up again after it was dropped.
-        let error = tokio::select! {
-            error = reading => error,
-            error = writing => error,
-            error = self.pulse.watch(config) => error,
-            () = stop.cancelled() => LinkError::Stopped,
-        };
-        port.setup.service.forget(subscriber.id());
-        error
+        }
+    };
+    // Whichever ends first ends the link, so that no read or write is ever taken up again after it was dropped.
+    tokio::select! {
+        error = reading => error,
+        error = write(&mut writer, answered, pushes, config) => error,
+        error = pulse.watch(config) => error,
     }
 }
 
@@ -318,7 +218,7 @@ async fn serve_next(
         Ok(_) => return Err(LinkError::Protocol("only requests are taken at the owner's end".to_owned())),
         Err(error) => return Err(LinkError::Protocol(error.to_string())),
     };
-    let Asked { id, deadline_ms, body, .. } = request;
+    let Request { id, deadline_ms, body, .. } = request;
     let Ok(permit) = Arc::clone(in_flight).try_acquire_owned() else {
         let full = Problem::unavailable("too many requests of one node are being served; try again");
         pulse.while_busy(serving.answer(id, Err(full.into()))).await;
@@ -373,9 +273,9 @@ async fn write(
     loop {
         tokio::select! {
             _ = ticks.tick() => writer.beat(),
-            Some((frame, permit)) = answers.recv() => {
+            Some((frame, held)) = answers.recv() => {
                 writer.add(frame);
-                permits.push(permit);
+                permits.push(held);
                 while writer.gathered() < COALESCE_BYTES && let Ok((more, permit)) = answers.try_recv() {
                     writer.add(more);
                     permits.push(permit);

@@ -173,8 +173,15 @@ impl Writer {
     }
 }
 
+/// Both halves, and what they tell of the peer.
+pub(super) struct Socket {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    pub(super) pulse: Arc<Pulse>,
+}
+
 /// Takes the TCP stream out of an upgraded connection, and what was read of it already.
-pub(super) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<(Reader, Writer, Arc<Pulse>), LinkError> {
+pub(super) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<Socket, LinkError> {
     let parts = upgraded
         .downcast::<TokioIo<TcpStream>>()
         .map_err(|_other| LinkError::Protocol("the upgraded connection is no TCP stream".to_owned()))?;
@@ -188,5 +195,5 @@ pub(super) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<(R
     socket.set_max_message_size(UNPROVEN_FRAME_BYTES_MAX);
     let writer =
         Writer { socket: write, masked, batch: Vec::new(), scratch: Vec::new(), patience: config.write_timeout };
-    Ok((Reader { socket }, writer, pulse))
+    Ok(Socket { reader: Reader { socket }, writer, pulse })
 }

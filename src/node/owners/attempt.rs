@@ -161,10 +161,10 @@ impl Owners {
 
 fn answered(answer: Result<Answer, Failure>) -> Result<Outcome, Missed> {
     let result = match &answer {
-        Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "not_owner",
+        Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "redirected",
         Ok(_) => "answered",
         Err(Failure::Lost) => "lost",
-        Err(_) => "not_sent",
+        Err(_) => "unsent",
     };
     telemetry::LINK_REQUESTS.add(1, &[("result", result)]);
     Ok(answer?.result?)
@@ -199,4 +199,33 @@ pub(super) fn unavailable() -> Problem {
 /// The budget ended, and something may have been written.
 pub(super) fn outcome_unknown() -> Problem {
     Problem::new(Code::OutcomeUnknown, "the owner did not answer in time; repeat the request with the same key")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ConversationName, UserId};
+    use crate::shard::command::{Query, Remove};
+
+    fn leave() -> Body {
+        let user = UserId::parse("bob").expect("a name");
+        let conversation = ConversationName::parse("c").expect("a name");
+        let command = Command::Remove(Remove { conversation, by: user.clone(), user });
+        Body::Execute { shard: ShardId(1), command }
+    }
+
+    #[test]
+    fn a_refusal_after_a_lost_attempt_never_claims_that_nothing_was_written() {
+        let refusal = |code| Problem::new(code, "x");
+        for code in Code::ALL {
+            assert_eq!(judge(&leave(), refusal(code), false).code, code);
+            let claims = [Code::Unavailable, Code::NotReplicated, Code::Lagging, Code::NotParticipant].contains(&code);
+            let told = judge(&leave(), refusal(code), true).code;
+            assert_eq!(told, if claims { Code::OutcomeUnknown } else { code });
+        }
+        let name = ConversationName::parse("c").expect("a name");
+        let query = Query::Conversation { name, reader: UserId::parse("bob").expect("a name") };
+        let read = Body::Query { shard: ShardId(1), query };
+        assert_eq!(judge(&read, refusal(Code::Unavailable), true).code, Code::Unavailable);
+    }
 }

@@ -86,9 +86,9 @@ impl LocalShards {
                     async move { handle.subscribe(&subscriber, interests, deadline).await }
                 });
                 let cut = async move {
-                    let mut parts = answers.await;
-                    cut_events(&mut parts);
-                    Ok(Outcome::Subscribed(parts))
+                    let mut answered = answers.await;
+                    cut_events(&mut answered);
+                    Ok(Outcome::Subscribed(answered))
                 };
                 cut.boxed()
             }

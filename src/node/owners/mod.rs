@@ -177,6 +177,9 @@ impl Owners {
     /// the answer.
     ///
     /// Dropping the future does not undo the command.
+    ///
+    /// # Errors
+    /// As the client sees it.
     pub fn execute(
         &self,
         shard: ShardId,

@@ -26,13 +26,14 @@ use crate::shard::subscriptions::{Subscriber, SubscriberId};
 /// Shards in tests.
 pub(in crate::node) const SHARDS: u32 = 16;
 
+type Delay = dyn Fn(&Body) -> Duration + Send;
 type Answering = dyn Fn(&Body) -> Result<Outcome, ShardError> + Send + Sync;
 
 /// Answers by a function, after a delay of the test's choice, and remembers what it was asked.
 pub(in crate::node) struct Fake {
     answering: Box<Answering>,
     /// How long the answer to a request takes.
-    pub(in crate::node) delay: Mutex<Box<dyn Fn(&Body) -> Duration + Send>>,
+    pub(in crate::node) delay: Mutex<Box<Delay>>,
     bodies: Mutex<Vec<Body>>,
     pub(in crate::node) owned: Mutex<HashSet<ShardId>>,
     pub(in crate::node) subscribers: Mutex<Vec<Subscriber>>,
@@ -150,29 +151,23 @@ pub(in crate::node) struct Pair {
     pub(in crate::node) pushed: mpsc::Receiver<Push>,
     pub(in crate::node) server: PeerServer,
     pub(in crate::node) table: watch::Sender<Arc<Table>>,
-    pub(in crate::node) owner: Owners,
 }
 
 impl Pair {
     pub(in crate::node) async fn new(fake: &Arc<Fake>, config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        Self::through(fake, config, listener, address).await
+        Self::through(fake, config, listener, address)
     }
 
     /// The requester reaches the owner by `address`, be it the listener's or one in between.
-    pub(in crate::node) async fn through(
-        fake: &Arc<Fake>,
-        config: Config,
-        listener: TcpListener,
-        address: String,
-    ) -> Self {
+    pub(in crate::node) fn through(fake: &Arc<Fake>, config: Config, listener: TcpListener, address: String) -> Self {
         let (sender, receiver) = watch::channel(table(1, &[("b", address), ("a", String::new())]));
         fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
         let (owner, _) = node("b", fake, receiver.clone(), config.clone());
         let server = owner.serve_peers(listener);
         let nothing = Fake::new(|_| Err(ShardError::NotOwner));
         let (owners, pushed) = node("a", &nothing, receiver, config);
-        Self { owners, pushed, server, table: sender, owner }
+        Self { owners, pushed, server, table: sender }
     }
 }

@@ -132,10 +132,10 @@ impl Between {
 async fn pair_through(fake: &Arc<Fake>, config: Config) -> (Pair, Arc<Between>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (between, address) = Between::spawn(listener.local_addr().expect("an address").to_string()).await;
-    (Pair::through(fake, config, listener, address).await, between)
+    (Pair::through(fake, config, listener, address), between)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn commands_are_served_in_the_order_in_which_they_were_made() {
     let fake = Fake::new(marked);
     // Every other answer is late, which must not hold up the requests behind it.
@@ -308,7 +308,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     // Nobody takes pushes at the other end, so the queue is full in the end and stays so.
     while full < 20 {
         let push = Push::Event { epoch: Epoch(1), event: event(queued + 1) };
-        match subscriber.push(ShardId(1), push) {
+        match subscriber.push(push) {
             crate::shard::subscriptions::Pushed::Queued => (queued, full) = (queued + 1, 0),
             _ => {
                 full += 1;
@@ -319,7 +319,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     }
     for expected in 1..=queued {
         match timeout(PATIENCE, pair.pushed.recv()).await.expect("in time") {
-            Some(Push::Event { event, .. }) => assert_eq!(event.seq, Seq(expected)),
+            Some(Push::Event { event: got, .. }) => assert_eq!(got.seq, Seq(expected)),
             // Subscriber::push may have told so already when there was room.
             Some(Push::Resubscribe { .. }) => {}
             other => panic!("{other:?}"),
@@ -491,4 +491,35 @@ async fn local_and_remote_shards_are_reached_the_same_way() {
     owners.unsubscribe(vec![(conversation(1), user("a"))]);
     assert!(matches!(fake.bodies().last(), Some(Body::Unsubscribe { parts }) if parts.len() == 1));
     assert_eq!(owners.map().shards(), SHARDS);
+}
+
+#[tokio::test]
+async fn what_waited_past_its_deadline_is_never_sent() {
+    let fake = Fake::new(marked);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let pair = Pair::through(&fake, config(), listener, address.clone());
+    // The table does not say yet where the owner is, so requests wait.
+    pair.table.send_replace(table(2, &[("b", String::new())]));
+    let short = Instant::now() + Duration::from_millis(200);
+    let (late, patient) = (
+        pair.owners.execute(ShardId(1), send("late", true), short),
+        tokio::spawn(pair.owners.execute(ShardId(1), send("patient", true), soon())),
+    );
+    assert_eq!(late.await.expect_err("nobody there").code, Code::Unavailable);
+    pair.table.send_replace(table(3, &[("b", address)]));
+    patient.await.expect("no panic").expect("it is reached in time");
+    assert_eq!(fake.bodies().iter().map(text).collect::<Vec<_>>(), ["patient"]);
+}
+
+#[tokio::test]
+async fn a_newer_link_of_a_node_takes_the_place_of_the_older() {
+    let fake = Fake::new(marked);
+    let pair = Pair::new(&fake, config()).await;
+    pair.owners.execute(ShardId(1), send("x", false), soon()).await.expect("the first link");
+    let older = fake.subscribers.lock().expect("not poisoned")[0].id();
+    let (restarted, _pushed) = node("a", &Fake::new(marked), pair.table.subscribe(), config());
+    restarted.execute(ShardId(1), send("y", false), soon()).await.expect("the second link");
+    eventually(|| fake.forgotten.lock().expect("not poisoned").contains(&older)).await;
+    restarted.execute(ShardId(1), send("z", false), soon()).await.expect("the second link lives");
 }

@@ -43,6 +43,9 @@ impl Board {
                 }
                 self.subscription_holds(user, conversation, tail, lost);
             }
+            Subscribed::Ended { .. } | Subscribed::NotParticipant if self.joined_since(ask) => {
+                self.ask_again(ask, ask.attempt.saturating_add(1));
+            }
             Subscribed::Ended { left, .. } => self.not_subscribed(user, conversation, Some(left)),
             Subscribed::NotParticipant => self.not_subscribed(user, conversation, None),
             Subscribed::Failed(_) => self.ask_again(ask, ask.attempt.saturating_add(1)),
@@ -68,7 +71,14 @@ impl Board {
 
     fn ask_again(&mut self, ask: &Ask, attempt: u32) {
         let floor = self.feeds.get(&ask.conversation).and_then(|feed| feed.known);
-        self.work.asks.push(Ask { attempt, floor, ..ask.clone() });
+        let told = self.users.get(&ask.user).map_or(ask.told, |known| known.membership_seq(&ask.conversation));
+        self.work.asks.push(Ask { attempt, floor, told, ..ask.clone() });
+    }
+
+    /// The user is known to have been added after it was asked: a refusal is old.
+    fn joined_since(&self, ask: &Ask) -> bool {
+        let membership = self.users.get(&ask.user).and_then(|known| known.memberships.get(&ask.conversation));
+        membership.is_some_and(|membership| membership.joined && membership.seq > ask.told)
     }
 
     /// Takes in that the owner at `tail` sees the user as a participant since `joined`; true when we know better.
@@ -203,6 +213,10 @@ impl Board {
                     return Fetched::Progress;
                 }
                 fetched
+            }
+            Subscribed::NotParticipant if self.joined_since(ask) => {
+                self.requeue(id, conversation);
+                Fetched::Nothing
             }
             Subscribed::NotParticipant => {
                 self.note_left(user, conversation, None);

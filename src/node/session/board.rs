@@ -40,6 +40,8 @@ pub(super) struct Ask {
     pub(super) limit: u32,
     /// What was known of the tail when it was asked.
     pub(super) floor: Option<Seq>,
+    /// Seq of the user's membership known when it was asked: a refusal says nothing of a later one.
+    pub(super) told: Seq,
     /// Fruitless attempts before this one.
     pub(super) attempt: u32,
 }
@@ -332,7 +334,9 @@ impl Board {
         }
         let mut gone = Vec::new();
         member.places.retain(|place| {
-            let ends = matches!(place.cursor, Cursor::Live { seq: at } if at == seq);
+            // Also a cursor that started at a later tail, before this was seen; unless it started in the next stay.
+            let started_again = |at: Seq| again.is_some_and(|joined| at.next() >= joined);
+            let ends = matches!(place.cursor, Cursor::Live { seq: at } if at >= seq && !started_again(at));
             gone.extend(ends.then_some(place.session.id));
             !ends
         });
@@ -354,12 +358,20 @@ impl Board {
         }
         *membership = Membership { seq, joined: false };
         let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) else { return };
-        let mut behind = Vec::new();
-        for place in &mut member.places {
-            if place.cursor.seq().is_some_and(|at| at < seq) {
+        let (mut behind, mut gone) = (Vec::new(), Vec::new());
+        member.places.retain_mut(|place| {
+            // Started at a later tail, before this was known.
+            let ends = matches!(place.cursor, Cursor::Live { seq: at } if at >= seq);
+            if ends {
+                gone.push(place.session.id);
+            } else if place.cursor.seq().is_some() {
                 place.cursor.fall_behind();
                 behind.push(place.session.id);
             }
+            !ends
+        });
+        for id in gone {
+            self.settle(id, conversation, false);
         }
         for id in behind {
             self.enqueue(id, conversation);
@@ -385,6 +397,7 @@ impl Board {
                     after: after.take(),
                     limit: SPAN_LIMIT,
                     floor: feed.known,
+                    told: known.membership_seq(conversation),
                     attempt: 0,
                 };
                 work.asks.push(ask);
@@ -401,14 +414,16 @@ impl Board {
 
     /// Asks for the conversation on behalf of a user unless that is done or under way.
     pub(super) fn ensure_interest(&mut self, user: &UserId, conversation: &ConversationName) {
-        let Some(generation) = self.users.get(user).map(|known| known.generation) else { return };
+        let Some(known) = self.users.get(user) else { return };
+        let (generation, told) = (known.generation, known.membership_seq(conversation));
         let feed = self.feed(conversation);
         let (round, floor) = (feed.round, feed.known);
         let member = feed.member(user);
         if member.interest == Interest::None {
             member.interest = Interest::Asking;
             let (conversation, user) = (conversation.clone(), user.clone());
-            let ask = Ask { conversation, user, generation, round, after: None, limit: SPAN_LIMIT, floor, attempt: 0 };
+            let limit = SPAN_LIMIT;
+            let ask = Ask { conversation, user, generation, round, after: None, limit, floor, told, attempt: 0 };
             self.work.asks.push(ask);
         }
     }
@@ -447,6 +462,13 @@ impl Board {
         };
         telemetry::SESSION_GAPS.add(1, &[("reason", label)]);
         session.offer_frame(&ServerFrame::Gap { conversation, from, to, reason });
+    }
+}
+
+impl User {
+    /// Seq of the latest change of his membership that is known.
+    pub(super) fn membership_seq(&self, conversation: &ConversationName) -> Seq {
+        self.memberships.get(conversation).map_or(Seq(0), |membership| membership.seq)
     }
 }
 

@@ -1,1 +1,473 @@
+//! The board against a model of owners, under any interleaving of commits, pushes, lost links, answers, removals, and
+//! resumes: each session sees each seq once, in order, with holes only where a gap was told, and nothing after its
+//! user's own `left` (I9, I10).
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::board::{Ask, Board, Fetch, Load, Work};
+use super::outbox::Session;
+use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, SessionId, Slot, UserId};
+use crate::problem::Problem;
+use crate::shard::IndexPage;
+use crate::shard::command::{IndexItem, Push, Subscribed};
+use crate::shard::log::record::{Event, EventKind};
+use crate::shard::map::ShardMap;
+
+const CONVERSATIONS: [&str; 2] = ["c0", "c1"];
+const USERS: [&str; 3] = ["u0", "u1", "u2"];
+
+fn conversation(index: usize) -> ConversationName {
+    ConversationName::parse(CONVERSATIONS[index]).expect("a name")
+}
+
+fn user(index: usize) -> UserId {
+    UserId::parse(USERS[index]).expect("a name")
+}
+
+/// All payloads of the text frames queued for a session; they are taken.
+pub(super) fn frames(session: &Session) -> Vec<Value> {
+    let mut found = Vec::new();
+    loop {
+        let taken = session.take();
+        let mut rest = &taken.bytes[..];
+        if rest.is_empty() {
+            return found;
+        }
+        while !rest.is_empty() {
+            let (start, length) = match rest[1] {
+                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+                127 => (10, usize::try_from(u64::from_be_bytes(rest[2..10].try_into().expect("8"))).expect("fits")),
+                short => (2, usize::from(short)),
+            };
+            found.push(serde_json::from_slice(&rest[start..start + length]).expect("json"));
+            rest = &rest[start + length..];
+        }
+    }
+}
+
+/// Conversations, memberships and indexes as their owners have them, and what is on its way to the node.
+#[derive(Default)]
+struct Owners {
+    histories: BTreeMap<ConversationName, Vec<Arc<Event>>>,
+    /// Index rows of each user in the order of their versions.
+    indexes: HashMap<UserId, Vec<IndexItem>>,
+    /// Interests registered for the node.
+    interests: HashMap<(ConversationName, UserId), ()>,
+    pushes: VecDeque<Push>,
+    epoch: u64,
+    /// Pushes are being dropped until the node is told to subscribe again.
+    lagged: bool,
+}
+
+impl Owners {
+    fn members(&self, name: &ConversationName) -> BTreeMap<UserId, Seq> {
+        let mut members = BTreeMap::new();
+        for event in self.histories.get(name).into_iter().flatten() {
+            match &event.kind {
+                EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => {
+                    members.extend(users.iter().map(|user| (user.clone(), event.seq)));
+                }
+                EventKind::Left { user, .. } => {
+                    members.remove(user);
+                }
+                EventKind::Message { .. } => {}
+            }
+        }
+        members
+    }
+
+    /// The latest time he was added after `left`.
+    fn joined_after(&self, name: &ConversationName, user: &UserId, left: Seq) -> Option<Seq> {
+        let events = self.histories.get(name)?.iter().filter(|event| event.seq > left);
+        let joined =
+            events.filter(|event| matches!(&event.kind, EventKind::Joined { users, .. } if users.contains(user)));
+        joined.map(|event| event.seq).next_back()
+    }
+
+    fn tail(&self, name: &ConversationName) -> Seq {
+        Seq(self.histories.get(name).map_or(0, |events| events.len() as u64))
+    }
+
+    fn push(&mut self, push: Push) {
+        if !self.lagged {
+            self.pushes.push_back(push);
+        }
+    }
+
+    fn commit(&mut self, name: &ConversationName, kind: EventKind) {
+        let seq = self.tail(name).next();
+        let changed: Vec<_> = match &kind {
+            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => {
+                users.iter().map(|user| (user.clone(), true)).collect()
+            }
+            EventKind::Left { user, .. } => vec![(user.clone(), false)],
+            EventKind::Message { .. } => Vec::new(),
+        };
+        let event = Arc::new(Event { conversation: name.clone(), seq, created: seq.0, key: None, kind });
+        self.histories.entry(name.clone()).or_default().push(Arc::clone(&event));
+        if self.interests.keys().any(|(of, _)| of == name) {
+            self.push(Push::Event { epoch: Epoch(self.epoch), event });
+        }
+        for (user, joined) in changed {
+            if !joined {
+                self.interests.remove(&(name.clone(), user.clone()));
+            }
+            let rows = self.indexes.entry(user.clone()).or_default();
+            let version = Offset(rows.last().map_or(0, |row| row.version.0) + 1);
+            let item = IndexItem { conversation: name.clone(), seq, joined, version };
+            rows.push(item.clone());
+            self.push(Push::Index { user, item });
+        }
+    }
+
+    fn say(&mut self, name: &ConversationName, by: &UserId) {
+        let id = MessageId::new(1, Slot(0), self.tail(name).0);
+        let kind = EventKind::Message { id, source: by.clone(), text: Arc::from("x"), reply_to: None };
+        self.commit(name, kind);
+    }
+
+    fn subscribe(&mut self, ask: &Ask) -> Subscribed {
+        let tail = self.tail(&ask.conversation);
+        let events = |upto: Seq| -> Vec<_> {
+            let Some(after) = ask.after else { return Vec::new() };
+            let history = self.histories.get(&ask.conversation).into_iter().flatten();
+            let span = history.filter(|event| event.seq > after && event.seq <= upto);
+            span.take(ask.limit as usize).cloned().collect()
+        };
+        if let Some(joined) = self.members(&ask.conversation).get(&ask.user) {
+            let answer = Subscribed::Live { tail, joined: *joined, events: events(tail) };
+            self.interests.insert((ask.conversation.clone(), ask.user.clone()), ());
+            return answer;
+        }
+        let mut span = None;
+        for event in self.histories.get(&ask.conversation).into_iter().flatten() {
+            match &event.kind {
+                EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. }
+                    if users.contains(&ask.user) =>
+                {
+                    span = Some((event.seq, event.seq));
+                }
+                EventKind::Left { user, .. } if *user == ask.user => {
+                    span = span.map(|(joined, _)| (joined, event.seq));
+                }
+                _ => {}
+            }
+        }
+        match (span, ask.after) {
+            (Some((joined, left)), Some(after)) if after.next() >= joined && after < left => {
+                Subscribed::Ended { left, events: events(left) }
+            }
+            _ => Subscribed::NotParticipant,
+        }
+    }
+}
+
+/// What one session was sent, checked as it comes.
+struct Client {
+    session: Arc<Session>,
+    user: UserId,
+    /// Per conversation the last seq seen, if it is in it.
+    seen: HashMap<ConversationName, Seq>,
+    /// After the own `left` only a start right before an own `joined` is allowed.
+    out: HashMap<ConversationName, Seq>,
+    ready: usize,
+}
+
+impl Client {
+    fn take(&mut self, owners: &Owners) -> Result<(), TestCaseError> {
+        for frame in frames(&self.session) {
+            let name = |field: &str| ConversationName::parse(frame[field].as_str().expect("a name")).expect("a name");
+            match frame["t"].as_str().expect("t") {
+                "message" | "event" => {
+                    let (name, seq) = (name("conversation"), Seq(frame["seq"].as_u64().expect("seq")));
+                    if let Some(left) = self.out.remove(&name) {
+                        // In again, he may also get what lies between: members read the whole history.
+                        let again = owners.joined_after(&name, &self.user, left);
+                        prop_assert!(again.is_some(), "{frame} after own left {left}");
+                        let start = again.is_some_and(|joined| seq == joined) || seq == left.next();
+                        prop_assert!(start, "{frame} after own left {left}");
+                    } else if let Some(seen) = self.seen.get(&name) {
+                        prop_assert_eq!(seq, seen.next(), "{} does not continue {}", frame, seen);
+                    }
+                    self.seen.insert(name.clone(), seq);
+                    if frame["kind"] == "left" && frame["user"] == self.user.as_str() {
+                        self.seen.remove(&name);
+                        self.out.insert(name, seq);
+                    }
+                }
+                "gap" => {
+                    let (name, to) = (name("conversation"), Seq(frame["to"].as_u64().expect("to")));
+                    let from = Seq(frame["from"].as_u64().expect("from"));
+                    match frame["reason"].as_str().expect("reason") {
+                        "replaced" => drop(self.seen.insert(name, Seq(from.0 - 1))),
+                        "not_participant" => drop(self.seen.remove(&name)),
+                        _ => drop(self.seen.insert(name, to)),
+                    }
+                }
+                "ready" => self.ready += 1,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Say(usize, usize),
+    Join(usize, usize),
+    Leave(usize, usize),
+    Deliver,
+    /// The pushes of a shard are lost from now on, until the node is told.
+    Lose,
+    Tell,
+    /// The owner takes the n-th waiting request, now.
+    Decide(usize),
+    /// The n-th decided answer arrives.
+    Arrive(usize, bool),
+    Open(usize, bool),
+    Close(usize),
+    Resume(usize, usize, u64),
+    Drain(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..2_usize, 0..3_usize).prop_map(|(c, u)| Step::Say(c, u)),
+        2 => (0..2_usize, 0..3_usize).prop_map(|(c, u)| Step::Join(c, u)),
+        2 => (0..2_usize, 0..3_usize).prop_map(|(c, u)| Step::Leave(c, u)),
+        8 => Just(Step::Deliver),
+        1 => Just(Step::Lose),
+        1 => Just(Step::Tell),
+        6 => (0..8_usize).prop_map(Step::Decide),
+        6 => (0..8_usize, prop::bool::weighted(0.1)).prop_map(|(n, fails)| Step::Arrive(n, fails)),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(u, held)| Step::Open(u, held)),
+        1 => (0..6_usize).prop_map(Step::Close),
+        1 => (0..6_usize, 0..2_usize, 0..12_u64).prop_map(|(s, c, p)| Step::Resume(s, c, p)),
+        3 => (0..6_usize).prop_map(Step::Drain),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+enum Waiting {
+    Asks(Vec<Ask>),
+    Fetch(Fetch),
+    Load(Load),
+}
+
+enum Answer {
+    Asks(Vec<Ask>, Vec<Subscribed>),
+    Fetch(Fetch, Vec<Subscribed>),
+    Load(Load, IndexPage),
+}
+
+struct World {
+    board: Board,
+    owners: Owners,
+    clients: Vec<Client>,
+    waiting: Vec<Waiting>,
+    answers: Vec<Answer>,
+    outbox: usize,
+}
+
+impl World {
+    fn new(outbox: usize) -> Self {
+        let board = Board::new(ShardMap::new(1).expect("a power of two"));
+        let mut owners = Owners { epoch: 1, ..Owners::default() };
+        for index in 0..2 {
+            let participants = vec![user(0), user(1)];
+            owners.commit(&conversation(index), EventKind::Created { by: user(0), title: None, participants });
+        }
+        owners.pushes.clear();
+        Self { board, owners, clients: Vec::new(), waiting: Vec::new(), answers: Vec::new(), outbox }
+    }
+
+    fn gather(&mut self) {
+        let Work { asks, fetches, loads, ended, ended_indexes: _ } = self.board.take_work();
+        for (name, user) in ended {
+            self.owners.interests.remove(&(name, user));
+        }
+        if !asks.is_empty() {
+            self.waiting.push(Waiting::Asks(asks));
+        }
+        self.waiting.extend(fetches.into_iter().map(Waiting::Fetch));
+        self.waiting.extend(loads.into_iter().map(Waiting::Load));
+    }
+
+    fn decide(&mut self, index: usize) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let answer = match self.waiting.remove(index % self.waiting.len()) {
+            Waiting::Asks(asks) => {
+                let answers = asks.iter().map(|ask| self.owners.subscribe(ask)).collect();
+                Answer::Asks(asks, answers)
+            }
+            Waiting::Fetch(fetch) => {
+                let answers = fetch.asks.iter().map(|ask| self.owners.subscribe(ask)).collect();
+                Answer::Fetch(fetch, answers)
+            }
+            Waiting::Load(load) => {
+                let rows = self.owners.indexes.get(&load.user).into_iter().flatten();
+                let mut items: Vec<_> = rows.filter(|row| row.version > load.after).cloned().collect();
+                let more = items.len() > 1;
+                items.truncate(1);
+                Answer::Load(load, IndexPage { items, more })
+            }
+        };
+        self.answers.push(answer);
+    }
+
+    fn arrive(&mut self, index: usize, fails: bool) {
+        if self.answers.is_empty() {
+            return;
+        }
+        let failed = |answers: Vec<Subscribed>| -> Vec<Subscribed> {
+            let failed = || Subscribed::Failed(Problem::unavailable("test"));
+            answers.into_iter().map(|answer| if fails { failed() } else { answer }).collect()
+        };
+        match self.answers.remove(index % self.answers.len()) {
+            Answer::Asks(asks, answers) => {
+                for (ask, answer) in asks.iter().zip(failed(answers)) {
+                    self.board.subscribed(ask, answer);
+                }
+            }
+            Answer::Fetch(fetch, answers) => self.board.fetched(&fetch, failed(answers)),
+            Answer::Load(load, _) if fails => self.board.load_failed(load),
+            Answer::Load(load, page) => drop(self.board.loaded(&load, &page)),
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match *step {
+            Step::Say(c, u) if self.owners.members(&conversation(c)).contains_key(&user(u)) => {
+                self.owners.say(&conversation(c), &user(u));
+            }
+            Step::Join(c, u) if !self.owners.members(&conversation(c)).contains_key(&user(u)) => {
+                let kind = EventKind::Joined { by: user(0), users: vec![user(u)] };
+                self.owners.commit(&conversation(c), kind);
+            }
+            Step::Leave(c, u) if self.owners.members(&conversation(c)).contains_key(&user(u)) => {
+                let kind = EventKind::Left { by: user(0), user: user(u), admin: None };
+                self.owners.commit(&conversation(c), kind);
+            }
+            Step::Deliver => {
+                if let Some(push) = self.owners.pushes.pop_front() {
+                    self.board.push(push);
+                }
+            }
+            Step::Lose => self.owners.lagged = true,
+            Step::Tell if self.owners.lagged => {
+                self.owners.lagged = false;
+                self.owners.epoch += 1;
+                self.owners.interests.clear();
+                self.owners.pushes.push_back(Push::Resubscribe { shard: crate::ids::ShardId(0) });
+            }
+            Step::Decide(index) => self.decide(index),
+            Step::Arrive(index, fails) => self.arrive(index, fails),
+            Step::Open(u, held) if self.clients.len() < 6 => {
+                let session = Arc::new(Session::new(user(u), Arc::from("r"), u64::MAX, self.outbox));
+                self.board.open(&session, held);
+                let (seen, out) = (HashMap::new(), HashMap::new());
+                self.clients.push(Client { session, user: user(u), seen, out, ready: 0 });
+            }
+            Step::Close(s) if s < self.clients.len() => {
+                let client = self.clients.remove(s);
+                self.board.close(client.session.id);
+            }
+            Step::Resume(s, c, position) if s < self.clients.len() => self.resume(s, c, position)?,
+            Step::Drain(s) if s < self.clients.len() => self.drain(s)?,
+            _ => {}
+        }
+        self.gather();
+        Ok(())
+    }
+
+    fn resume(&mut self, s: usize, c: usize, position: u64) -> Result<(), TestCaseError> {
+        // What was queued before belongs to the old cursor.
+        self.clients[s].take(&self.owners)?;
+        let client = &mut self.clients[s];
+        self.board.resume(client.session.id, BTreeMap::from([(conversation(c), Seq(position))]), false);
+        client.seen.insert(conversation(c), Seq(position));
+        client.out.remove(&conversation(c));
+        Ok(())
+    }
+
+    fn drain(&mut self, s: usize) -> Result<(), TestCaseError> {
+        self.clients[s].take(&self.owners)?;
+        let id = self.clients[s].session.id;
+        self.board.pump(id);
+        Ok(())
+    }
+
+    /// Everything under way arrives, all outboxes are read.
+    fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
+        self.step(&Step::Tell)?;
+        let held: Vec<SessionId> = self.clients.iter().map(|client| client.session.id).collect();
+        for id in held {
+            self.board.stop_waiting(id);
+        }
+        for _ in 0..5_000 {
+            self.gather();
+            let idle = self.owners.pushes.is_empty() && self.waiting.is_empty() && self.answers.is_empty();
+            self.step(&Step::Deliver)?;
+            self.decide(0);
+            self.arrive(0, false);
+            for s in 0..self.clients.len() {
+                self.drain(s)?;
+            }
+            self.gather();
+            if idle && self.waiting.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(TestCaseError::fail("it never comes to rest"))
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        for client in &self.clients {
+            prop_assert!(client.ready >= 1, "{} is never ready", client.user);
+            prop_assert!(!client.session.is_ending(), "spans never end a session");
+            for index in 0..2 {
+                let name = conversation(index);
+                let is_member = self.owners.members(&name).contains_key(&client.user);
+                let place = self.board.feeds.get(&name).and_then(|feed| {
+                    let member = feed.members.get(&client.user)?;
+                    member.places.iter().find(|place| place.session.id == client.session.id)
+                });
+                prop_assert_eq!(place.is_some(), is_member, "{} in {}", client.user, name);
+                if let Some(place) = place {
+                    let tail = self.owners.tail(&name);
+                    prop_assert_eq!(place.cursor, super::state::Cursor::Live { seq: tail });
+                    if let Some(seen) = client.seen.get(&name) {
+                        prop_assert_eq!(*seen, tail, "{} saw all of {}", client.user, name);
+                    }
+                    prop_assert!(self.owners.interests.contains_key(&(name, client.user.clone())));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_session_sees_each_seq_once_in_order_and_ends_at_the_tail(steps in steps(), small: bool) {
+        let mut world = World::new(if small { 1_000 } else { 1 << 20 });
+        for step in &steps {
+            // Live frames may overflow a small outbox; here only spans are to be shown harmless, so it is read in time.
+            for s in 0..world.clients.len() {
+                if small { world.drain(s)?; }
+            }
+            world.step(step)?;
+        }
+        world.come_to_rest()?;
+        world.check()?;
+    }
+}

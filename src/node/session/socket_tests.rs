@@ -1,1 +1,603 @@
+//! Sessions over real sockets: hyper in front as on a node, a public WebSocket client, owners played by a fake.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::upstream::Upstream;
+use super::{Config, Hub, accept};
+use crate::auth::{Identity, Refused};
+use crate::clock::Clock;
+use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, ShardId, Slot, UserId};
+use crate::problem::{Code, Problem};
+use crate::protocol::{Message as ShownMessage, MessageCore};
+use crate::shard::IndexPage;
+use crate::shard::command::{Command, Done, IndexItem, Interest, Push, Subscribed};
+use crate::shard::log::record::{Event, EventKind};
+use crate::shard::map::ShardMap;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Owners of one conversation `c`, in which everybody is since seq 1.
+#[derive(Default)]
+struct Fake {
+    events: Mutex<Vec<Arc<Event>>>,
+    commands: Mutex<Vec<Command>>,
+}
+
+#[async_trait]
+impl Upstream for Fake {
+    fn map(&self) -> ShardMap {
+        ShardMap::new(1).expect("a power of two")
+    }
+
+    fn execute(&self, _: ShardId, command: Command, _: Instant) -> BoxFuture<'static, Result<Done, Problem>> {
+        self.commands.lock().expect("lock").push(command.clone());
+        let done = match command {
+            Command::Send(send) if send.text.as_ref() == "refuse" => Err(Problem::new(Code::NotParticipant, "no")),
+            Command::Send(send) => {
+                let core = MessageCore {
+                    id: MessageId::new(1, send.conversation.slot(), 1),
+                    conversation: send.conversation,
+                    seq: Seq(2),
+                    source: send.source,
+                    text: send.text.as_ref().to_owned(),
+                    reply_to: None,
+                    created: 1,
+                    edited: None,
+                    deleted: false,
+                };
+                let message = ShownMessage { core, reactions: std::collections::BTreeMap::new(), my_reaction: None };
+                Ok(Done::Sent { message, replayed: false })
+            }
+            _ => Ok(Done::Marked),
+        };
+        Box::pin(std::future::ready(done))
+    }
+
+    async fn subscribe(&self, interests: Vec<Interest>, _: Instant) -> Vec<Subscribed> {
+        let events = self.events.lock().expect("lock");
+        let tail = Seq(events.len() as u64);
+        let answer = |interest: Interest| {
+            if interest.conversation.as_str() != "c" {
+                return Subscribed::NotParticipant;
+            }
+            let after = interest.after.unwrap_or(tail);
+            let span = events.iter().filter(|event| event.seq > after);
+            Subscribed::Live { tail, joined: Seq(1), events: span.take(interest.limit as usize).cloned().collect() }
+        };
+        interests.into_iter().map(answer).collect()
+    }
+
+    fn unsubscribe(&self, _: Vec<(ConversationName, UserId)>) {}
+
+    async fn subscribe_index(&self, _: UserId, _: Offset, _: u32, _: Instant) -> Result<IndexPage, Problem> {
+        let item = IndexItem { conversation: name(), seq: Seq(1), joined: true, version: Offset(1) };
+        Ok(IndexPage { items: vec![item], more: false })
+    }
+
+    fn unsubscribe_index(&self, _: UserId) {}
+}
+
+fn name() -> ConversationName {
+    ConversationName::parse("c").expect("a name")
+}
+
+fn event(seq: u64, text: &str) -> Arc<Event> {
+    let source = UserId::parse("alice").expect("a name");
+    let id = MessageId::new(1, Slot(0), seq);
+    let kind = EventKind::Message { id, source, text: Arc::from(text), reply_to: None };
+    Arc::new(Event { conversation: name(), seq: Seq(seq), created: seq, key: None, kind })
+}
+
+struct Node {
+    hub: Arc<Hub>,
+    fake: Arc<Fake>,
+    pushes: mpsc::Sender<Push>,
+    clock: Clock,
+    at: String,
+}
+
+fn config() -> Config {
+    Config {
+        outbox_bytes_max: 512 * 1024,
+        heartbeat: Duration::from_secs(25),
+        write_timeout: Duration::from_secs(10),
+        sessions_per_user_max: 4,
+        sessions_max: 100,
+        frames_per_second_max: 100,
+        delivered_every: Duration::from_millis(20),
+        resume_wait_max: Duration::from_secs(10),
+    }
+}
+
+impl Node {
+    /// A node whose owners already have that many events.
+    async fn start(config: Config, events: u64) -> Self {
+        let fake = Arc::new(Fake::default());
+        fake.events.lock().expect("lock").extend((1..=events).map(|seq| event(seq, "old")));
+        let (pushes, receiver) = mpsc::channel(64);
+        let clock = Clock::manual(1_000_000);
+        // `bob` is the token of bob until 2,000 s; `bob.3000` until 3,000 s.
+        let verify = Box::new(|token: &str| {
+            let (user, expires) = token.split_once('.').unwrap_or((token, "2000"));
+            let expires = expires.parse().map_err(|_| Refused("bad".to_owned()))?;
+            let user = UserId::parse(user).map_err(|_| Refused("bad".to_owned()))?;
+            if user.as_str() == "bad" { Err(Refused("bad".to_owned())) } else { Ok(Identity { user, expires }) }
+        });
+        let upstream: Arc<dyn Upstream> = Arc::<Fake>::clone(&fake);
+        let hub = Hub::start(upstream, verify, clock.clone(), config, receiver);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let at = listener.local_addr().expect("address").to_string();
+        let serving = Arc::clone(&hub);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let hub = Arc::clone(&serving);
+                let service = service_fn(move |request| {
+                    let response = accept(&hub, request, "request-1");
+                    async move { Ok::<http::Response<Full<Bytes>>, std::convert::Infallible>(response) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades();
+                tokio::spawn(connection);
+            }
+        });
+        Self { hub, fake, pushes, clock, at }
+    }
+
+    async fn connect_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Client, u16> {
+        let mut request = format!("ws://{}{path}", self.at).into_client_request().expect("a request");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a value"));
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, response)) => {
+                let protocol = response.headers().get("sec-websocket-protocol");
+                let protocol = protocol.map(|value| value.to_str().expect("text").to_owned());
+                Ok(Client { socket, protocol, pings: 0 })
+            }
+            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    async fn connect(&self, path: &str, token: &str) -> Client {
+        self.connect_with(path, &[("authorization", &format!("Bearer {token}"))]).await.expect("connected")
+    }
+
+    /// Commits and pushes one message.
+    async fn say(&self, text: &str) {
+        let event = {
+            let mut events = self.fake.events.lock().expect("lock");
+            let event = event(events.len() as u64 + 1, text);
+            events.push(Arc::clone(&event));
+            event
+        };
+        self.pushes.send(Push::Event { epoch: Epoch(1), event }).await.expect("the hub follows");
+    }
+
+    async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + WAIT;
+        while !reached(self) {
+            assert!(Instant::now() < deadline, "never: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+struct Client {
+    socket: Socket,
+    protocol: Option<String>,
+    pings: usize,
+}
+
+impl Client {
+    async fn raw(&mut self) -> Message {
+        let next = tokio::time::timeout(WAIT, self.socket.next()).await.expect("in time");
+        next.expect("not ended").expect("a message")
+    }
+
+    async fn next(&mut self) -> Value {
+        loop {
+            match self.raw().await {
+                Message::Text(text) => return serde_json::from_str(&text).expect("json"),
+                Message::Ping(_) => self.pings += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn expect(&mut self, t: &str) -> Value {
+        let frame = self.next().await;
+        assert_eq!(frame["t"], t, "{frame}");
+        frame
+    }
+
+    /// The code of the close that comes, whatever comes before it.
+    async fn closed(&mut self) -> u16 {
+        loop {
+            match self.raw().await {
+                Message::Close(frame) => return frame.expect("a code").code.into(),
+                Message::Text(_) | Message::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: Value) {
+        self.socket.send(Message::text(frame.to_string())).await.expect("sent");
+    }
+
+    async fn is_ready(mut self) -> Self {
+        self.expect("hello").await;
+        self.expect("ready").await;
+        self
+    }
+}
+
+#[tokio::test]
+async fn a_session_says_hello_becomes_ready_and_gets_what_commits() {
+    let node = Node::start(config(), 3).await;
+    let mut bob = node.connect("/v1/ws", "bob").await;
+    let hello = bob.expect("hello").await;
+    assert_eq!((&hello["user"], &hello["max_frame_bytes"]), (&json!("bob"), &json!(131_072)));
+    bob.expect("ready").await;
+    let mut second = node.connect("/v1/ws", "bob").await.is_ready().await;
+    node.say("hi").await;
+    for device in [&mut bob, &mut second] {
+        let frame = device.expect("message").await;
+        assert_eq!((&frame["seq"], &frame["text"]), (&json!(4), &json!("hi")));
+    }
+    assert_eq!(node.hub.sessions(), 2);
+    drop((bob, second));
+    node.until("both are gone", |node| node.hub.sessions() == 0).await;
+}
+
+#[tokio::test]
+async fn a_resume_brings_the_missed_then_live_then_ready() {
+    let node = Node::start(config(), 1_500).await;
+    let mut bob = node.connect("/v1/ws?resume=wait", "bob").await;
+    bob.expect("hello").await;
+    node.say("pushed while held").await;
+    bob.send(json!({"t": "resume", "positions": {"strange": 5}, "more": true})).await;
+    bob.send(json!({"t": "resume", "positions": {"c": 100}})).await;
+    let mut seqs = Vec::new();
+    let mut gaps = HashMap::new();
+    loop {
+        let frame = bob.next().await;
+        match frame["t"].as_str().expect("t") {
+            "gap" => drop(gaps.insert(frame["conversation"].to_string(), frame)),
+            "message" => seqs.push(frame["seq"].as_u64().expect("seq")),
+            "live" => assert_eq!(frame["positions"], json!({"c": 1_501})),
+            "ready" => break,
+            _ => panic!("{frame}"),
+        }
+    }
+    assert_eq!(seqs, (502..=1_501).collect::<Vec<u64>>());
+    let expected = json!({"t": "gap", "conversation": "c", "from": 101, "to": 501, "reason": "too_far"});
+    assert_eq!(gaps["\"c\""], expected);
+    let expected = json!({"t": "gap", "conversation": "strange", "from": 6, "to": 6, "reason": "not_participant"});
+    assert_eq!(gaps["\"strange\""], expected);
+}
+
+#[tokio::test]
+async fn large_missed_spans_come_at_the_pace_of_the_socket() {
+    let config = Config { outbox_bytes_max: 64 * 1024, ..config() };
+    let node = Node::start(config, 1).await;
+    {
+        let mut events = node.fake.events.lock().expect("lock");
+        events.extend((2..=400).map(|seq| event(seq, &"x".repeat(16_000))));
+    }
+    let mut bob = node.connect("/v1/ws?resume=wait", "bob").await;
+    bob.expect("hello").await;
+    bob.send(json!({"t": "resume", "positions": {"c": 0}})).await;
+    for seq in 1..=400 {
+        assert_eq!(bob.expect("message").await["seq"], json!(seq));
+    }
+    assert_eq!(bob.expect("live").await["positions"], json!({"c": 400}));
+    bob.expect("ready").await;
+}
+
+#[tokio::test]
+async fn commands_are_answered_and_bad_frames_leave_the_session() {
+    let node = Node::start(config(), 1).await;
+    let mut bob = node.connect("/v1/ws/", "bob").await.is_ready().await;
+    bob.send(json!({"t": "ping", "ref": 7})).await;
+    assert_eq!(bob.expect("pong").await, json!({"t": "pong", "ref": 7, "now": 1_000_000}));
+    bob.send(json!({"t": "send", "ref": "a", "conversation": "c", "text": "hi", "client_id": "k"})).await;
+    let ok = bob.expect("ok").await;
+    assert_eq!((&ok["ref"], &ok["result"]["text"]), (&json!("a"), &json!("hi")));
+    let id = MessageId::new(1, Slot(1), 1);
+    bob.send(json!({"t": "react", "ref": 1, "message_id": id, "reaction": null})).await;
+    assert_eq!(bob.expect("ok").await, json!({"t": "ok", "ref": 1, "result": null}));
+    let refused = [
+        (json!({"t": "send", "ref": 2, "conversation": "c", "text": "refuse"}), "not_participant"),
+        (json!({"t": "send", "ref": 2, "conversation": "a b", "text": "x"}), "invalid_name"),
+        (json!({"t": "send", "ref": 2, "conversation": "c", "text": ""}), "invalid"),
+        (json!({"t": "send", "ref": 2, "conversation": "c", "text": "x".repeat(16_385)}), "text_too_long"),
+        (json!({"t": "send", "ref": 2, "conversation": "c", "text": "x", "reply_to": "7"}), "invalid"),
+        (json!({"t": "read", "ref": 2, "message_id": "7"}), "message_unknown"),
+        (json!({"t": "react", "ref": 2, "message_id": id, "reaction": 0}), "invalid"),
+        (json!({"t": "typing", "ref": 2}), "invalid"),
+        (json!({"t": "auth", "ref": 2, "token": "bad"}), "unauthorized"),
+        (json!({"t": "auth", "ref": 2, "token": "carol.3000"}), "unauthorized"),
+        (json!({"t": "auth", "ref": 2, "token": "bob.1500"}), "unauthorized"),
+    ];
+    for (frame, code) in refused {
+        bob.send(frame.clone()).await;
+        let error = bob.expect("error").await;
+        assert_eq!((&error["ref"], &error["problem"]["code"]), (&json!(2), &json!(code)), "{frame}");
+        assert_eq!(error["problem"]["request_id"], "request-1");
+    }
+    bob.socket.send(Message::text("{nonsense")).await.expect("sent");
+    assert_eq!(bob.expect("error").await.get("ref"), None);
+    let commands = node.fake.commands.lock().expect("lock");
+    let Command::Send(first) = &commands[0] else { panic!("{:?}", commands[0]) };
+    let key = first.key.as_ref().expect("a key");
+    assert_eq!((&*key.key, key.stamped, first.source.as_str()), ("k", false, "bob"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_session_is_refused_before_the_upgrade() {
+    let node = Node::start(config(), 1).await;
+    let bearer = ("authorization", "Bearer bob");
+    assert_eq!(node.connect_with("/v1/ws", &[("authorization", "Bearer bad")]).await.err(), Some(401));
+    assert_eq!(node.connect_with("/v1/ws", &[]).await.err(), Some(401));
+    assert_eq!(node.connect_with("/v1/ws?token=bob", &[]).await.err(), Some(400));
+    assert_eq!(node.connect_with("/v1/ws?access_token=bob", &[bearer]).await.err(), Some(400));
+    assert_eq!(node.connect_with("/v1/ws?x=1", &[bearer]).await.err(), Some(400));
+    for (request, status) in [("GET", "400"), ("POST", "405")] {
+        let mut stream = TcpStream::connect(&node.at).await.expect("connected");
+        let text = format!("{request} /v1/ws HTTP/1.1\r\nhost: x\r\nauthorization: Bearer bob\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.expect("written");
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.expect("an answer");
+        assert!(String::from_utf8_lossy(&head).ends_with(status), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn browsers_bring_the_token_as_a_subprotocol() {
+    let node = Node::start(config(), 1).await;
+    let offer = [("sec-websocket-protocol", "rookery.v1, rookery.bearer.bob")];
+    let bob = node.connect_with("/v1/ws", &offer).await.expect("connected");
+    assert_eq!(bob.protocol.as_deref(), Some("rookery.v1"));
+    bob.is_ready().await;
+    let offer = [("sec-websocket-protocol", "rookery.v1, rookery.bearer.bad")];
+    assert_eq!(node.connect_with("/v1/ws", &offer).await.expect("upgraded").closed().await, 4401);
+}
+
+#[tokio::test]
+async fn broken_frames_close_with_their_codes() {
+    let node = Node::start(config(), 1).await;
+    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    client.socket.send(Message::binary(vec![1])).await.expect("sent");
+    assert_eq!(client.closed().await, 1003);
+
+    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    client.socket.send(Message::text("x".repeat(128 * 1024 + 1))).await.expect("sent");
+    assert_eq!(client.closed().await, 1009);
+
+    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    for part in 0..3 {
+        let code = if part == 0 { OpCode::Data(Data::Text) } else { OpCode::Data(Data::Continue) };
+        client.socket.send(Message::Frame(Frame::message(vec![b'x'; 60_000], code, false))).await.expect("sent");
+    }
+    assert_eq!(client.closed().await, 1009, "fragments count together");
+
+    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    client.socket.get_mut().write_all(b"\x81\x02{}").await.expect("written");
+    assert_eq!(client.closed().await, 4400, "unmasked");
+
+    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    client.socket.get_mut().write_all(b"\x81\x81\0\0\0\0\xff").await.expect("written");
+    assert_eq!(client.closed().await, 4400, "not utf-8");
+}
+
+#[tokio::test]
+async fn a_message_in_fragments_is_put_together() {
+    let node = Node::start(config(), 1).await;
+    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let (text, more) = (OpCode::Data(Data::Text), OpCode::Data(Data::Continue));
+    client.socket.send(Message::Frame(Frame::message(&b"{\"t\":"[..], text, false))).await.expect("sent");
+    client.socket.send(Message::Ping(Bytes::from_static(b"between"))).await.expect("sent");
+    client.socket.send(Message::Frame(Frame::message(&b"\"ping\"}"[..], more, true))).await.expect("sent");
+    assert!(matches!(client.raw().await, Message::Pong(payload) if &payload[..] == b"between"));
+    client.expect("pong").await;
+}
+
+#[tokio::test]
+async fn the_clients_close_is_answered_once() {
+    let node = Node::start(config(), 1).await;
+    let mut client = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let close = CloseFrame { code: 4000.into(), reason: "bye".into() };
+    client.socket.close(Some(close)).await.expect("sent");
+    assert_eq!(client.closed().await, 4000);
+    assert!(client.socket.next().await.is_none(), "nothing follows");
+}
+
+#[tokio::test]
+async fn a_token_ends_its_session_unless_a_newer_one_comes() {
+    let node = Node::start(Config { heartbeat: Duration::from_millis(50), ..config() }, 1).await;
+    let mut old = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut renewed = node.connect("/v1/ws", "bob").await.is_ready().await;
+    renewed.send(json!({"t": "auth", "ref": 1, "token": "bob.3000"})).await;
+    assert_eq!(renewed.expect("ok").await["ref"], 1);
+    node.clock.set(2_029_000);
+    old.send(json!({"t": "ping"})).await;
+    old.expect("pong").await;
+    node.clock.set(2_030_000);
+    assert_eq!(old.closed().await, 4401);
+    renewed.send(json!({"t": "ping"})).await;
+    renewed.expect("pong").await;
+}
+
+#[tokio::test]
+async fn sessions_and_frames_are_limited() {
+    let node = Node::start(Config { sessions_per_user_max: 1, sessions_max: 2, ..config() }, 1).await;
+    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
+    assert_eq!(node.connect("/v1/ws", "bob").await.closed().await, 4429);
+    let _carol = node.connect("/v1/ws", "carol").await.is_ready().await;
+    assert_eq!(node.connect("/v1/ws", "dave").await.closed().await, 1013);
+    for _ in 0..1_000 {
+        if bob.socket.send(Message::text(r#"{"t":"ping"}"#)).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(bob.closed().await, 4429);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed_as_slow() {
+    let node = Node::start(Config { outbox_bytes_max: 64 * 1024, ..config() }, 1).await;
+    let mut slow = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut quick = node.connect("/v1/ws", "carol").await.is_ready().await;
+    let mut said = 0;
+    while node.hub.sessions() == 2 && said < 5_000 {
+        node.say(&"x".repeat(16_000)).await;
+        said += 1;
+        assert_eq!(quick.expect("message").await["seq"], json!(said + 1));
+        let ending = node.hub.inner.board().sessions.values().any(|entry| entry.session.is_ending());
+        if ending {
+            break;
+        }
+    }
+    assert!(said < 5_000, "the outbox is bounded");
+    let mut last = 1;
+    loop {
+        match slow.raw().await {
+            Message::Text(text) => {
+                let frame: Value = serde_json::from_str(&text).expect("json");
+                assert_eq!(frame["seq"], json!(last + 1), "no hole before the end");
+                last += 1;
+            }
+            Message::Close(frame) => {
+                assert_eq!(u16::from(frame.expect("a code").code), 4420);
+                break;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
+    let node = Node::start(config(), 1).await;
+    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let mut alice = node.connect("/v1/ws", "alice").await.is_ready().await;
+    node.say("one").await;
+    bob.expect("message").await;
+    alice.expect("message").await;
+    let delivered = |node: &Node| {
+        let commands = node.fake.commands.lock().expect("lock");
+        let marks: Vec<_> = commands
+            .iter()
+            .filter_map(|command| if let Command::Delivered(marks) = command { Some(marks.clone()) } else { None })
+            .flatten()
+            .map(|mark| (mark.user.to_string(), mark.up_to))
+            .collect();
+        marks
+    };
+    assert!(delivered(&node).is_empty(), "bob has not answered the ping yet");
+    // Reading on is what makes the client answer.
+    bob.send(json!({"t": "ping"})).await;
+    bob.expect("pong").await;
+    alice.send(json!({"t": "ping"})).await;
+    alice.expect("pong").await;
+    while delivered(&node).is_empty() {
+        bob.send(json!({"t": "ping"})).await;
+        bob.expect("pong").await;
+    }
+    assert_eq!(delivered(&node), [("bob".to_owned(), Seq(2))]);
+    assert_eq!(alice.pings, 0, "her own message needs no mark");
+}
+
+#[tokio::test]
+async fn receipts_reach_senders_and_other_devices() {
+    let node = Node::start(config(), 1).await;
+    let mut alice = node.connect("/v1/ws", "alice").await.is_ready().await;
+    let mut bob = node.connect("/v1/ws", "bob").await;
+    let origin = serde_json::from_value(bob.expect("hello").await["session"].clone()).expect("an id");
+    bob.expect("ready").await;
+    let mut bobs_other = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let user = |name| UserId::parse(name).expect("a name");
+    let push = Push::Watermark {
+        conversation: name(),
+        user: user("bob"),
+        read: true,
+        up_to: Seq(1),
+        ts: 9,
+        targets: vec![user("alice"), user("nobody")],
+        origin: Some(origin),
+    };
+    node.pushes.send(push).await.expect("the hub follows");
+    let expected = json!({"t": "receipt", "conversation": "c", "user": "bob", "kind": "read", "up_to": 1, "ts": 9});
+    assert_eq!(alice.next().await, expected);
+    assert_eq!(bobs_other.next().await, expected);
+    let message_id = MessageId::new(1, Slot(0), 1);
+    let push = Push::Reaction { conversation: name(), user: user("alice"), message_id, reaction: Some(128_077), ts: 9 };
+    node.pushes.send(push).await.expect("the hub follows");
+    for client in [&mut alice, &mut bob, &mut bobs_other] {
+        assert_eq!(client.expect("receipt").await["reaction"], json!(128_077));
+    }
+}
+
+#[tokio::test]
+async fn a_drain_tells_when_to_come_back_and_takes_nobody_new() {
+    let node = Node::start(config(), 1).await;
+    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let hub = Arc::clone(&node.hub);
+    let drained = tokio::spawn(async move { hub.drain(Duration::from_millis(300), "node drains").await });
+    let told = bob.expect("reconnect").await;
+    assert!(told["after_ms"].as_u64().expect("a number") <= 300, "{told}");
+    assert_eq!(told["reason"], "node drains");
+    assert_eq!(node.connect("/v1/ws", "carol").await.closed().await, 1012);
+    assert_eq!(bob.closed().await, 1012);
+    drop(bob);
+    tokio::time::timeout(WAIT, drained).await.expect("in time").expect("no panic");
+    assert_eq!(node.hub.sessions(), 0);
+}
+
+#[tokio::test]
+async fn the_end_of_file_of_a_draining_router_is_answered_with_reconnect() {
+    let node = Node::start(config(), 1).await;
+    let mut bob = node.connect("/v1/ws", "bob").await.is_ready().await;
+    let MaybeTlsStream::Plain(stream) = bob.socket.get_mut() else { panic!("plain tcp") };
+    stream.shutdown().await.expect("shut");
+    bob.expect("reconnect").await;
+    assert_eq!(bob.closed().await, 1012);
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_dropped() {
+    let node = Node::start(Config { heartbeat: Duration::from_millis(30), ..config() }, 1).await;
+    let _silent = node.connect("/v1/ws", "bob").await.is_ready().await;
+    node.until("the silent one is dropped", |node| node.hub.sessions() == 0).await;
+}
+
+#[tokio::test]
+async fn a_session_whose_resume_never_comes_starts_without() {
+    let node = Node::start(Config { resume_wait_max: Duration::from_millis(50), ..config() }, 3).await;
+    let bob = node.connect("/v1/ws?resume=wait", "bob").await;
+    bob.is_ready().await;
+}

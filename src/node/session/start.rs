@@ -197,8 +197,13 @@ impl Board {
         for conversation in joined {
             if let Some(position) = positions.remove(&conversation) {
                 self.start_due(id, &conversation, Some(position));
-            } else if self.feed(&conversation).place(&user, id).is_none_or(|place| place.cursor.seq().is_none()) {
-                self.start_due(id, &conversation, None);
+            } else {
+                // What is on its way from an earlier position goes on: to jump to the tail would be a silent hole.
+                match self.feed(&conversation).place(&user, id).map(|place| place.cursor.seq()) {
+                    None => self.start_due(id, &conversation, None),
+                    Some(None) => self.await_tail(id, &conversation),
+                    Some(Some(_)) => {}
+                }
             }
             self.ensure_interest(&user, &conversation);
         }
@@ -218,6 +223,12 @@ impl Board {
                 entry.due.insert(conversation.clone(), true);
             }
             self.enqueue(id, &conversation);
+        }
+    }
+
+    fn await_tail(&mut self, id: SessionId, conversation: &ConversationName) {
+        if let Some(entry) = self.sessions.get_mut(&id) {
+            entry.due.insert(conversation.clone(), false);
         }
     }
 
@@ -331,8 +342,9 @@ impl Board {
             if asks.iter().any(|ask| ask.conversation == conversation) {
                 continue;
             }
-            let generation = known.generation;
-            asks.push(Ask { conversation, user, generation, round, after: Some(seq), limit: 0, floor, attempt: 0 });
+            let (generation, told) = (known.generation, known.membership_seq(&conversation));
+            let (after, limit, attempt) = (Some(seq), SPAN_LIMIT, 0);
+            asks.push(Ask { conversation, user, generation, round, after, limit, floor, told, attempt });
         }
         let limit = SPAN_LIMIT / u32::try_from(asks.len().max(1)).unwrap_or(SPAN_LIMIT);
         asks.iter_mut().for_each(|ask| ask.limit = limit);

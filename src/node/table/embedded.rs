@@ -48,7 +48,7 @@ impl EmbeddedTable {
 
     async fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TableError> {
         let cell = self.log.cell(name).await.map_err(|error| TableError(error.0))?;
-        let parse = |cell: Cell| serde_json::from_slice(&cell.body);
+        let parse = |stored: Cell| serde_json::from_slice(&stored.body);
         cell.map(parse).transpose().map_err(|error| TableError(format!("the stored {name} is malformed: {error}")))
     }
 

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::ids::{ClusterId, NodeId};
+use crate::auth::Verifier;
+use crate::ids::{ClusterId, NodeId, Slot};
 use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
@@ -183,10 +184,10 @@ async fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-            let mut lines = head.split("\r\n").map(str::to_owned);
-            let line = lines.next().unwrap_or_default();
-            let pairs = lines.filter_map(|line| line.split_once(": ").map(|(n, v)| (n.to_lowercase(), v.to_owned())));
-            let mut seen = Seen { line, headers: pairs.collect(), body: Vec::new() };
+            let (line, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
+            let pairs = rest.split("\r\n").filter_map(|header| header.split_once(": "));
+            let pairs = pairs.map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+            let mut seen = Seen { line: line.to_owned(), headers: pairs.collect(), body: Vec::new() };
             let length: usize = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
             buffer.drain(..end + 4);
             while buffer.len() < length {
@@ -223,13 +224,17 @@ impl Stand {
 
     /// The poll is so slow that only the first one, hints and failures load the table.
     async fn with(config: Config, table: Option<Table>) -> Self {
+        Self::verifying(config, table, None).await
+    }
+
+    async fn verifying(config: Config, table: Option<Table>, verifier: Option<Verifier>) -> Self {
         let shelf = Arc::new(Shelf::default());
         let expected = table.is_some();
         shelf.put(table);
         let drain = CancellationToken::new();
         let store = Arc::clone(&shelf);
         let directory = Directory::follow(store, Duration::from_secs(3600), drain.clone());
-        let router = Router::new(config, directory.clone(), None);
+        let router = Router::new(config, directory.clone(), verifier);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (serving, stop) = (router.clone(), drain.clone());
@@ -315,4 +320,37 @@ fn token(subject: &str) -> String {
 /// An address that nothing listens on.
 async fn nowhere() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn the_version_followed_never_falls_and_another_clusters_table_is_never_taken() {
+    let shelf = Arc::new(Shelf::default());
+    let (one, two) = (nowhere().await, nowhere().await);
+    shelf.put(table(5, &[one]));
+    let stop = CancellationToken::new();
+    let directory = Directory::follow(Arc::<Shelf>::clone(&shelf), Duration::from_millis(1), stop.clone());
+    let next_load = async || {
+        let before = shelf.loads.load(Ordering::SeqCst);
+        // Two more: the first may have read what was there before.
+        timeout(PATIENCE, async {
+            while shelf.loads.load(Ordering::SeqCst) < before + 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .expect("polls go on");
+        directory.candidates(Slot(0))
+    };
+    assert_eq!(next_load().await, [one.to_string()]);
+    shelf.put(table(4, &[two]));
+    assert_eq!(next_load().await, [one.to_string()]);
+    let mut foreign = table(9, &[two]).unwrap();
+    foreign.identity.cluster = ClusterId(Uuid::from_u128(2));
+    shelf.put(Some(foreign));
+    assert_eq!(next_load().await, [one.to_string()]);
+    shelf.put(None);
+    assert_eq!(next_load().await, [one.to_string()]);
+    shelf.put(table(6, &[two, one]));
+    assert_eq!(next_load().await, [two.to_string(), one.to_string()]);
+    stop.cancel();
 }

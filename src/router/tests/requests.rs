@@ -7,6 +7,9 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
+use crate::auth;
+use crate::auth::Verifier;
+use crate::clock::Clock;
 
 const POST: &str = "POST /v1/conversations/general/messages\ncontent-type: application/json";
 const GET: &str = "GET /v1/conversations/general/messages";
@@ -119,7 +122,7 @@ async fn item_5_a_node_that_is_down_is_a_503_and_never_a_dropped_connection() {
 #[tokio::test]
 async fn item_5_a_node_that_dies_with_a_write_in_hand_leaves_the_outcome_unknown() {
     let node = Node::scripted(|_, _| Reply::SendAndClose(String::new())).await;
-    let stand = Stand::with(short(200), table(1, &[node.address])).await;
+    let stand = Stand::with(short(600), table(1, &[node.address])).await;
     let got = stand.ask(POST, "{}").await;
     assert_eq!((got.status(), got.code().as_str()), (503, "outcome_unknown"));
     assert!(node.seen().len() > 1, "it was tried again");
@@ -140,7 +143,7 @@ async fn a_node_that_never_answers_is_a_503_at_the_end_of_the_budget() {
 #[tokio::test]
 async fn surely_not_written_is_not_said_after_an_attempt_that_may_have_been() {
     let node = Node::scripted(|at, _| if at == 0 { Reply::SendAndClose(String::new()) } else { declined() }).await;
-    let stand = Stand::with(short(300), table(1, &[node.address])).await;
+    let stand = Stand::with(short(1000), table(1, &[node.address])).await;
     assert_eq!(stand.ask(POST, "{}").await.code(), "outcome_unknown");
 }
 
@@ -314,10 +317,10 @@ async fn pages_of_admitted_origins_may_read_answers_and_errors_and_preflight_wit
     let mut client = stand.client().await;
     let preflight = "OPTIONS /v1/conversations\norigin: http://localhost:5173\naccess-control-request-method: POST";
     client.send(preflight, "").await;
-    let got = client.answer().await.unwrap();
-    assert_eq!((got.status(), got.header("access-control-allow-methods")), (204, Some("GET, HEAD, POST")));
-    assert!(got.header("access-control-allow-headers").unwrap().contains("Idempotency-Key"));
-    assert!(got.header("x-request-id").is_some());
+    let allowed = client.answer().await.unwrap();
+    assert_eq!((allowed.status(), allowed.header("access-control-allow-methods")), (204, Some("GET, HEAD, POST")));
+    assert!(allowed.header("access-control-allow-headers").unwrap().contains("Idempotency-Key"));
+    assert!(allowed.header("x-request-id").is_some());
     for head in [GET, "GET /nowhere", "GET /v1/conversations", "PUT /v1/ws"] {
         let got = client.ask(&format!("{head}\norigin: http://localhost:5173"), "").await;
         assert_eq!(got.header("access-control-allow-origin"), Some("http://localhost:5173"), "{head}");
@@ -336,7 +339,7 @@ async fn pages_of_admitted_origins_may_read_answers_and_errors_and_preflight_wit
 #[tokio::test]
 async fn a_head_that_does_not_arrive_closes_the_connection() {
     let node = Node::ok().await;
-    let quick = Config { head_timeout: Duration::from_millis(150), ..config() };
+    let quick = Config { head_timeout: Duration::from_millis(500), ..config() };
     let stand = Stand::with(quick, table(1, &[node.address])).await;
     let mut silent = stand.client().await;
     assert_eq!(silent.rest().await, b"");
@@ -381,7 +384,7 @@ async fn a_head_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_full_hold_memory_refuses_at_once_and_recovers() {
     let node = Node::scripted(|at, _| if at == 0 { Reply::Hang } else { answer("200 OK", &[], "{}") }).await;
-    let small = Config { hold_bytes_max: 16 * 1024, budget: Duration::from_millis(1500), ..config() };
+    let small = Config { hold_bytes_max: 16 * 1024, budget: Duration::from_millis(2500), ..config() };
     let stand = Stand::with(small, table(1, &[node.address])).await;
     let mut held = stand.client().await;
     held.send(POST, &"x".repeat(3 * 1024)).await;
@@ -396,6 +399,22 @@ async fn a_full_hold_memory_refuses_at_once_and_recovers() {
     assert_eq!(node.seen().len(), 1, "refused without a node");
     assert_eq!(held.answer().await.unwrap().code(), "outcome_unknown");
     assert_eq!(stand.ask(POST, "{}").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_good_token_has_the_whole_hold_memory() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let clock = Clock::system();
+    let settings = auth::Config { hs256_secret: Some(secret.to_owned()), cache_max: 10, ..auth::Config::default() };
+    let verifier = Verifier::new(settings, clock.clone()).unwrap();
+    let good = auth::issue(secret, &"alice".parse().unwrap(), Duration::from_secs(60), &clock).unwrap();
+    let node = Node::ok().await;
+    let small = Config { hold_bytes_max: 64 * 1024, ..config() };
+    let stand = Stand::verifying(small, table(1, &[node.address]), Some(verifier)).await;
+    let body = "x".repeat(30 * 1024);
+    assert_eq!(stand.ask(&format!("{POST}\nauthorization: Bearer {good}"), &body).await.status(), 200);
+    assert_eq!(stand.ask(&format!("{POST}\nauthorization: Bearer {}", token("alice")), &body).await.status(), 503);
+    assert_eq!(node.seen().len(), 1);
 }
 
 #[tokio::test]

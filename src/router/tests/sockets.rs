@@ -1,4 +1,4 @@
-//! WebSockets through the router.
+//! WebSocket connections through the router.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;

@@ -1,16 +1,56 @@
 //! The view of a shard in its SQLite file: one writer, lazy readers. Rows, applied offsets and the raw entries they came
 //! from are committed in one transaction, so the file always equals apply(log up to its applied offsets).
+//!
+//! Kept in parts: what is read lies by subject in [`messages`], [`receipts`], [`index`] and [`progress`]; what is written
+//! comes folded from [`crate::shard::apply`] and goes through the one [`writer`] in statements of many rows.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, ShardId, UserId};
-use crate::protocol;
-use crate::shard::command::{Around, CreateKeyUse, IndexItem};
-use crate::shard::log::record::{Entry, Event, Fingerprint, IndexChange, KeyUse, OutboxPosition, Tail};
+use crate::ids::ShardId;
+use crate::shard::log::record::Tail;
 use crate::shard::log::{Identity, Stream};
+
+mod rows;
+
+pub(crate) mod retained;
+
+mod columns;
+
+mod multi;
+
+mod open;
+
+mod writer;
+
+mod checkpoint;
+
+mod write_messages;
+
+mod write_receipts;
+
+mod messages;
+
+mod receipts;
+
+mod index;
+
+mod progress;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use rows::{ApplyEntry, HeadRow, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member, OutboxRow};
+pub(crate) use writer::mark;
+
+/// Asks waiting for the writer. More wait to be queued: the workers, of which there is one per stream.
+const ASKS_MAX: usize = 4;
+/// How long closing waits for reads that are under way.
+const READS_END: Duration = Duration::from_secs(2);
 
 /// Settings of a shard's file.
 #[derive(Debug, Clone)]
@@ -20,9 +60,9 @@ pub struct Config {
     /// A checkpoint after this many pages of WAL …
     pub checkpoint_pages: u32,
     /// … or after this long, whichever is first.
-    pub checkpoint_every: std::time::Duration,
+    pub checkpoint_every: Duration,
     /// Raw entries are kept at least this long (by record time) …
-    pub raw_floor: std::time::Duration,
+    pub raw_floor: Duration,
     /// … but, above the durable offset, never more than this many bytes of them.
     pub raw_bytes_max: u64,
 }
@@ -67,119 +107,13 @@ pub struct Progress {
     pub durable: [Tail; 2],
 }
 
-/// What the head of a conversation is filled from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeadRow {
-    /// Title.
-    pub title: Option<Arc<str>>,
-    /// Current admin.
-    pub admin: UserId,
-    /// Unix milliseconds of its creation.
-    pub created: u64,
-    /// Offset of its `created` record.
-    pub created_offset: Offset,
-    /// Who created it.
-    pub created_by: UserId,
-    /// Under which key.
-    pub create_key: Option<KeyUse>,
-    /// Its last seq.
-    pub last_seq: Seq,
-    /// `created` of its last event.
-    pub last_created: u64,
-    /// Current participants.
-    pub members: Vec<Member>,
-    /// Seq and author of its newest messages, at most 200, ascending.
-    pub recent: Vec<(Seq, UserId)>,
-}
-
-/// A current participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Who.
-    pub user: UserId,
-    /// Seq of his latest `created` or `joined`.
-    pub joined: Seq,
-    /// His place among the users of that event: with `joined` the order of standing.
-    pub position: u32,
-}
-
-/// The watermarks of one participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marks {
-    /// Whose.
-    pub user: UserId,
-    /// Delivered up to.
-    pub delivered: Seq,
-    /// Read up to.
-    pub read: Seq,
-}
-
-/// What an idempotency key of a client made in a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRow {
-    /// Seq of the message.
-    pub seq: Seq,
-    /// Of the request.
-    pub fingerprint: Fingerprint,
-}
-
-/// Where a message is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
-    /// Its conversation.
-    pub conversation: ConversationName,
-    /// Its seq there.
-    pub seq: Seq,
-    /// Its author.
-    pub source: UserId,
-}
-
-/// A page of messages as the store holds them: up to `limit + 1` matches on each side asked for, so that the caller can
-/// tell whether more exist.
+/// One shard's file. Cheap to clone; the last clone dropped closes the file as it stands.
 #[derive(Debug, Clone)]
-pub struct HistoryRead<'a> {
-    /// Which conversation.
-    pub conversation: &'a ConversationName,
-    /// Which page.
-    pub around: Around,
-    /// Messages wanted.
-    pub limit: u32,
-    /// Only of this author.
-    pub source: Option<&'a UserId>,
-    /// Only answers to this message.
-    pub reply_to: Option<MessageId>,
+pub struct Store {
+    writer: mpsc::Sender<writer::Ask>,
+    progress: watch::Receiver<Progress>,
+    readers: SqlitePool,
 }
-
-/// A row of the outbox: an index change that waits to be delivered to the user's shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxRow {
-    /// Its place.
-    pub position: OutboxPosition,
-    /// What to deliver.
-    pub change: IndexChange,
-}
-
-/// A raw entry kept in the file, verbatim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptEntry {
-    /// Offset of its last record.
-    pub last: Offset,
-    /// The entry.
-    pub bytes: Bytes,
-}
-
-/// An entry to apply: decoded and verbatim.
-#[derive(Debug, Clone)]
-pub struct ApplyEntry {
-    /// Decoded, checked to link.
-    pub entry: Entry,
-    /// Verbatim.
-    pub bytes: Bytes,
-}
-
-/// One shard's file. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Store {}
 
 impl Store {
     /// Opens or creates the file, runs migrations, compares identity and shard. Blocking steps run on SQLite's threads.
@@ -187,26 +121,40 @@ impl Store {
     /// # Errors
     /// [`OpenError`]: nothing was changed.
     pub async fn open(path: &Path, identity: Identity, shard: ShardId, config: Config) -> Result<Self, OpenError> {
-        let _ = (path, identity, shard, config);
-        todo!()
+        let connection = open::open_writer(path, identity, shard).await?;
+        let readers = open::open_readers(path, shard, &config);
+        let started = writer::Writer::start(connection, shard, config).await;
+        let (writer, progress) =
+            started.map_err(|error| OpenError::Sqlite { path: writer::shown(path), error: error.0 })?;
+        let (sender, asked) = mpsc::channel(ASKS_MAX);
+        tokio::spawn(writer.run(asked));
+        Ok(Self { writer: sender, progress, readers })
     }
 
     /// Applied and durable positions, as last committed.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        todo!()
+        *self.progress.borrow()
+    }
+
+    /// Applied and durable positions, as they grow.
+    #[must_use]
+    pub fn watch_progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
     }
 
     /// Applies whole entries of one stream, in order, in one transaction: rows, offset, chain, raw bytes. They must
-    /// follow the applied tail. Returns the records that were quarantined.
+    /// follow the applied tail; those that are in the file already are passed over. Returns how many records were
+    /// quarantined.
     ///
     /// Not cancel-safe to *interpret*: dropped, the transaction may or may not commit.
     ///
     /// # Errors
-    /// Nothing of it is in the file.
-    pub async fn apply(&self, stream: Stream, entries: Vec<ApplyEntry>) -> Result<u32, StoreError> {
-        let _ = (stream, entries);
-        todo!()
+    /// Nothing of it is in the file, or all of it, when SQLite could not say: the same call again is right in both
+    /// cases.
+    pub async fn apply(&self, stream: Stream, entries: impl Into<Arc<[ApplyEntry]>>) -> Result<u32, StoreError> {
+        let entries = entries.into();
+        self.ask(|reply| writer::Ask::Apply(stream, entries, reply)).await?
     }
 
     /// Checkpoints the WAL; afterwards `durable` is what was applied before, if no reader held the WAL back.
@@ -214,237 +162,28 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn checkpoint(&self) -> Result<Progress, StoreError> {
-        todo!()
+        self.ask(writer::Ask::Checkpoint).await?
     }
 
-    /// What a head is filled from; `None` when there is no such conversation.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn head(&self, conversation: &ConversationName) -> Result<Option<HeadRow>, StoreError> {
-        let _ = conversation;
-        todo!()
+    /// What raw entries the file keeps of a stream.
+    pub(crate) async fn kept(&self, stream: Stream) -> Result<retained::Retained, StoreError> {
+        self.ask(|reply| writer::Ask::Kept(stream, reply)).await
     }
 
-    /// Every watermark of a conversation.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn marks(&self, conversation: &ConversationName) -> Result<Vec<Marks>, StoreError> {
-        let _ = conversation;
-        todo!()
+    /// Checkpoints and closes the file. Reads that do not end within 2 s leave the WAL where it is.
+    pub async fn close(&self) {
+        let _slow = tokio::time::timeout(READS_END, self.readers.close()).await;
+        let _closed = self.ask(writer::Ask::Close).await;
     }
 
-    /// What a client's key made, if it was used within 24 h (of record time) before `now_ms`.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn key(
-        &self,
-        conversation: &ConversationName,
-        sender: &UserId,
-        key: &IdempotencyKey,
-        now_ms: u64,
-    ) -> Result<Option<KeyRow>, StoreError> {
-        let _ = (conversation, sender, key, now_ms);
-        todo!()
+    fn readers(&self) -> &SqlitePool {
+        &self.readers
     }
 
-    /// Every client key of the last 24 h before `now_ms`, for the filter: (conversation, sender, key), and the users'
-    /// create keys as (user, key).
-    ///
-    /// # Errors
-    /// SQLite refused.
-    #[expect(clippy::type_complexity, reason = "read once at open, destructured there")]
-    pub async fn recent_keys(
-        &self,
-        now_ms: u64,
-    ) -> Result<(Vec<(ConversationName, UserId, String)>, Vec<(UserId, String)>), StoreError> {
-        let _ = now_ms;
-        todo!()
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask) -> Result<T, StoreError> {
+        let closed = || StoreError("the file is closed".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(ask(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())
     }
-
-    /// What a user created under a client's key, if within 24 h before `now_ms`.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn create_key(
-        &self,
-        user: &UserId,
-        key: &IdempotencyKey,
-        now_ms: u64,
-    ) -> Result<Option<CreateKeyUse>, StoreError> {
-        let _ = (user, key, now_ms);
-        todo!()
-    }
-
-    /// Where a message is.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn locate(&self, id: MessageId) -> Result<Option<Located>, StoreError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Messages of a page, ascending by seq, without reactions.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn history(&self, read: HistoryRead<'_>) -> Result<Vec<protocol::MessageCore>, StoreError> {
-        let _ = read;
-        todo!()
-    }
-
-    /// Reactions on messages: (message, user, code), of these messages only.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn reactions(&self, ids: &[MessageId]) -> Result<Vec<(MessageId, UserId, u32)>, StoreError> {
-        let _ = ids;
-        todo!()
-    }
-
-    /// Events after `after`, ascending and dense, messages among them (without their keys).
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn events(
-        &self,
-        conversation: &ConversationName,
-        after: Seq,
-        limit: u32,
-    ) -> Result<Vec<Arc<Event>>, StoreError> {
-        let _ = (conversation, after, limit);
-        todo!()
-    }
-
-    /// Participants by name after `after`.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn participants(
-        &self,
-        conversation: &ConversationName,
-        after: Option<&UserId>,
-        limit: u32,
-    ) -> Result<Vec<UserId>, StoreError> {
-        let _ = (conversation, after, limit);
-        todo!()
-    }
-
-    /// The last membership of someone who is no participant any more: (joined, left).
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn departure(
-        &self,
-        conversation: &ConversationName,
-        user: &UserId,
-    ) -> Result<Option<(Seq, Seq)>, StoreError> {
-        let _ = (conversation, user);
-        todo!()
-    }
-
-    /// Watermarks of current participants by name after `after`; who never moved one has delivered 0 and read = the seq
-    /// of his own join.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn watermarks(
-        &self,
-        conversation: &ConversationName,
-        after: Option<&UserId>,
-        limit: u32,
-    ) -> Result<Vec<protocol::Watermark>, StoreError> {
-        let _ = (conversation, after, limit);
-        todo!()
-    }
-
-    /// Receipts of one message by name after `after`: of each current participant but its sender whose latest join
-    /// precedes it. `*_at`: of the first advance that covers it.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn receipts(
-        &self,
-        id: MessageId,
-        at: &Located,
-        after: Option<&UserId>,
-        limit: u32,
-    ) -> Result<Vec<protocol::Receipt>, StoreError> {
-        let _ = (id, at, after, limit);
-        todo!()
-    }
-
-    /// For each name: the conversation (without participants), unread of the reader and last message; `None` where the
-    /// reader is no participant.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn summaries(
-        &self,
-        names: &[ConversationName],
-        reader: &UserId,
-    ) -> Result<Vec<Option<protocol::ConversationItem>>, StoreError> {
-        let _ = (names, reader);
-        todo!()
-    }
-
-    /// A page of a user's list: conversations he is in, newest version first, below `after`.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn index_page(
-        &self,
-        user: &UserId,
-        after: Option<Offset>,
-        limit: u32,
-    ) -> Result<Vec<IndexItem>, StoreError> {
-        let _ = (user, after, limit);
-        todo!()
-    }
-
-    /// Rows of a user's index (left ones too) changed after a version, ascending by version.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn index_since(&self, user: &UserId, after: Offset, limit: u32) -> Result<Vec<IndexItem>, StoreError> {
-        let _ = (user, after, limit);
-        todo!()
-    }
-
-    /// Undelivered rows of the outbox after a place, in order.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn outbox(&self, after: OutboxPosition, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        let _ = (after, limit);
-        todo!()
-    }
-
-    /// Raw entries of a stream whose last offset is above `after`, in order, up to about `bytes_max`.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn kept_entries(
-        &self,
-        stream: Stream,
-        after: Offset,
-        bytes_max: usize,
-    ) -> Result<Vec<KeptEntry>, StoreError> {
-        let _ = (stream, after, bytes_max);
-        todo!()
-    }
-
-    /// Hash over the logical content (every table but raw entries), for comparing replicas at equal offsets.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn digest(&self) -> Result<[u8; 32], StoreError> {
-        todo!()
-    }
-
-    /// Checkpoints and closes the file.
-    pub async fn close(&self) {}
 }

@@ -198,6 +198,7 @@ async fn the_list_has_the_newest_joined_first_in_pages_without_overlap() {
         loop {
             let page = bob.get(&path).await.expect(200);
             assert!(page.list("items").len() <= 3, "{page}");
+            assert!(names.len() <= expected.len(), "the cursor does not move on: {names:?}");
             names.extend(page.list("items").iter().map(|item| item.text("name").to_owned()));
             let Some(next) = page["next"].as_str() else { break };
             path = format!("/v1/conversations?limit=3&after={}", percent(next));

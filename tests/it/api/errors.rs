@@ -244,7 +244,7 @@ async fn everything_is_also_served_without_the_version() {
     let name = made.text("name");
     let path = format!("/conversations/{name}/messages");
     let sent = alice.post(&path, &json!({"text": "x"})).await.expect(201);
-    assert_eq!(alice.get(&path).await.expect(200).list("items"), &[sent.clone()]);
+    assert_eq!(alice.get(&path).await.expect(200).list("items"), std::slice::from_ref(&sent));
     assert_eq!(alice.get(&format!("/messages/{}", sent.text("id"))).await.expect(200), sent);
     assert_eq!(alice.get(&format!("/v1/conversations/{name}")).await.expect(200).number("last_seq"), 2);
 }

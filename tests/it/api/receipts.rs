@@ -175,6 +175,7 @@ async fn watermarks_page_by_name() {
         if page["next"].is_null() {
             break;
         }
+        assert!(paged.len() < names.len(), "the cursor does not move on: {paged:?}");
         at = format!("&after={}", paged[paged.len() - 1]);
     }
     assert_eq!(paged, names);
@@ -272,14 +273,15 @@ async fn a_reaction_is_shown_to_all_participants() {
     let bob = &group.members[0];
     bob.put(&reaction_path(&sent), &json!({"reaction": 128_077})).await.expect(204);
     for code in [json!(128_077), json!(null)] {
+        if code.is_null() {
+            let frame = json!({"t": "react", "message_id": sent["id"], "reaction": null});
+            assert_eq!(sockets[1].request(frame).await.text("t"), "ok");
+        }
         for socket in &mut sockets {
-            let receipt = socket
-                .until("the reaction", |frame| frame["kind"] == "reaction" && frame.get("reaction") == Some(&code))
-                .await;
+            let fits = |frame: &Value| frame["kind"] == "reaction" && frame.get("reaction") == Some(&code);
+            let receipt = socket.find("the reaction", fits).await;
             assert_eq!((receipt.text("t"), receipt.text("user")), ("receipt", bob.user()));
             assert_eq!((&receipt["message_id"], receipt.text("conversation")), (&sent["id"], group.name.as_str()));
         }
-        let answer = sockets[1].request(json!({"t": "react", "message_id": sent["id"], "reaction": null})).await;
-        assert_eq!(answer.text("t"), "ok");
     }
 }

@@ -75,7 +75,7 @@ impl Client {
             let body = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
             Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
         };
-        tokio::time::timeout(ANSWER_WITHIN, whole).await.map_err(|_| "no answer".to_owned())?
+        tokio::time::timeout(ANSWER_WITHIN, whole).await.map_err(|elapsed| elapsed.to_string())?
     }
 
     /// Any request; a connection that breaks fails the test.

@@ -1,7 +1,5 @@
 //! One device of a user: a WebSocket that remembers every frame it got.
 
-use std::time::Duration;
-
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
@@ -230,7 +228,7 @@ pub(crate) async fn devices(server: &Server, user: &str, count: usize) -> Vec<So
     sockets
 }
 
-/// Reads a socket until this moment on the condition, in the background.
+/// Reads a socket in the background until this change of the conversation is here.
 pub(crate) fn reading(mut socket: Socket, conversation: &str, seq: u64) -> tokio::task::JoinHandle<Socket> {
     let conversation = conversation.to_owned();
     tokio::spawn(async move {
@@ -238,6 +236,3 @@ pub(crate) fn reading(mut socket: Socket, conversation: &str, seq: u64) -> tokio
         socket
     })
 }
-
-/// Long enough for what the server does by a clock of its own.
-pub(crate) const A_WHILE: Duration = Duration::from_secs(2);

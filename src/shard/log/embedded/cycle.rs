@@ -158,3 +158,66 @@ impl<'s> Cycle<'s> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::NodeId;
+    use crate::shard::log::conformance::{batch, identity};
+
+    const SHARD: ShardId = ShardId(1);
+    const M: Stream = Stream::Messages;
+
+    fn claim(expected: Option<(Token, u64)>, token: Token) -> Claim {
+        Claim { shard: SHARD, expected, token, owner: NodeId::from("n"), identity: identity() }
+    }
+
+    #[test]
+    fn a_request_sees_what_earlier_ones_of_its_cycle_decided() {
+        let nothing = State::default();
+        let mut cycle = Cycle::new(&nothing);
+        let (first, second) = (Token::new(Epoch(1)), Token::new(Epoch(2)));
+        let ClaimOutcome::Claimed(control) = cycle.claim(&claim(None, first)) else { panic!("refused") };
+        let one = batch(SHARD, M, first, &Tail::EMPTY, (2, "one"));
+        let two = batch(SHARD, M, first, &one.tail, (1, "two"));
+        assert_eq!(cycle.append(&one), AppendOutcome::Appended);
+        assert_eq!(cycle.append(&two), AppendOutcome::Appended);
+        assert_eq!(cycle.append(&two), AppendOutcome::AlreadyDone);
+        let stale = claim(Some((first, control.beat)), second);
+        assert!(matches!(cycle.claim(&stale), ClaimOutcome::Refused(Some(_))), "the beat moved");
+        let ClaimOutcome::Claimed(taken) = cycle.claim(&claim(Some((first, control.beat + 3)), second)) else {
+            panic!("refused")
+        };
+        assert_eq!(taken.tail(M), two.tail);
+        assert_eq!(cycle.append(&two), AppendOutcome::Fenced { current: second });
+        assert!(cycle.swap("table", 0, &Bytes::new()) && !cycle.swap("table", 0, &Bytes::new()));
+        let effects = cycle.into_effects();
+        assert_eq!(effects.entries.iter().map(|entry| entry.last.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(effects.controls.get(&SHARD), Some(&taken));
+    }
+
+    #[test]
+    fn a_trim_does_not_reach_what_a_later_request_of_its_cycle_appends() {
+        let nothing = State::default();
+        let mut cycle = Cycle::new(&nothing);
+        let token = Token::new(Epoch(1));
+        cycle.claim(&claim(None, token));
+        let one = batch(SHARD, M, token, &Tail::EMPTY, (2, "one"));
+        cycle.append(&one);
+        assert_eq!(cycle.trim(SHARD, token, M, Offset(9)), Some(0));
+        cycle.append(&batch(SHARD, M, token, &one.tail, (2, "two")));
+        assert_eq!(cycle.into_effects().trims.first().map(|step| step.upto), Some(Offset(2)));
+    }
+
+    #[test]
+    fn refusals_have_no_effects() {
+        let nothing = State::default();
+        let mut cycle = Cycle::new(&nothing);
+        let token = Token::new(Epoch(1));
+        cycle.claim(&claim(Some((token, 1)), token));
+        cycle.append(&batch(SHARD, M, token, &Tail::EMPTY, (2, "one")));
+        cycle.trim(SHARD, token, M, Offset(9));
+        assert!(!cycle.renew(SHARD, token) && !cycle.swap("table", 3, &Bytes::new()));
+        assert!(cycle.into_effects().is_empty());
+    }
+}

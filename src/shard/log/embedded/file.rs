@@ -1,4 +1,4 @@
-//! The SQLite file of the embedded log: its schema and every statement on it.
+//! The `SQLite` file of the embedded log: its schema and every statement on it.
 //!
 //! ```text
 //! log(stream, last_offset, bytes)   one row an entry; stream = 2 × shard + 0 for messages, 1 for receipts
@@ -8,6 +8,7 @@
 //! ```
 //! Numbers that are `u64` in memory stand as the `i64` of the same bits.
 
+use std::num::TryFromIntError;
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", "16777216")
-        .statement_cache_capacity(64)
+        .statement_cache_capacity(96)
         .thread_name(|_| "log-writer".to_owned())
 }
 
@@ -143,9 +144,11 @@ pub(super) fn select_control(shard: ShardId) -> QueryBuilder<Sqlite> {
 /// A control record as it stands in the file.
 pub(super) fn control_of(row: ControlRow) -> Result<(ShardId, Control), sqlx::Error> {
     let (shard, cluster, shards, epoch, nonce, owner, beat, m_offset, m_chain, r_offset, r_chain) = row;
-    let malformed = |_| unusable("a control record is malformed");
-    let tail = |offset: i64, chain: Vec<u8>| -> Result<Tail, sqlx::Error> {
-        let chain = Chain(chain.try_into().map_err(|_| unusable("a control record is malformed"))?);
+    let malformed = |error: TryFromIntError| unusable(format!("a control record is malformed: {error}"));
+    let tail = |offset: i64, chain: &Vec<u8>| -> Result<Tail, sqlx::Error> {
+        let chain = <[u8; 16]>::try_from(chain.as_slice())
+            .map(Chain)
+            .map_err(|error| unusable(format!("a control record is malformed: {error}")))?;
         Ok(Tail { offset: Offset(offset.cast_unsigned()), chain })
     };
     let control = Control {
@@ -156,7 +159,7 @@ pub(super) fn control_of(row: ControlRow) -> Result<(ShardId, Control), sqlx::Er
         token: Token { epoch: Epoch(epoch.cast_unsigned()), nonce: nonce.cast_unsigned() },
         owner: NodeId::from(owner.as_str()),
         beat: beat.cast_unsigned(),
-        tails: [tail(m_offset, m_chain)?, tail(r_offset, r_chain)?],
+        tails: [tail(m_offset, &m_chain)?, tail(r_offset, &r_chain)?],
     };
     Ok((ShardId(u16::try_from(shard).map_err(malformed)?), control))
 }

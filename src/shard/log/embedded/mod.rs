@@ -1,4 +1,4 @@
-//! The log of one process: one SQLite file in WAL mode with `synchronous=FULL`, for every shard.
+//! The log of one process: one `SQLite` file in WAL mode with `synchronous=FULL`, for every shard.
 //!
 //! **Commit level.** An answer follows the fsync of the transaction that holds it. What waits while one transaction is
 //! away becomes the next one, whoever asked: one fsync for all. One task writes (`writer`); readers have read-only
@@ -103,9 +103,9 @@ impl EmbeddedLog {
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, LogError> {
         let (answer, answered) = oneshot::channel();
-        let closed = || LogError("the log is closed".to_owned());
-        self.requests.send(request(answer)).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())
+        let sent = self.requests.send(request(answer)).await.is_ok();
+        let answered = if sent { answered.await.ok() } else { None };
+        answered.ok_or_else(|| LogError("the log is closed".to_owned()))
     }
 }
 

@@ -171,6 +171,34 @@ async fn a_commit_that_fails_is_in_doubt_and_the_file_decides() {
 }
 
 #[tokio::test]
+async fn until_the_file_is_proven_again_every_answer_is_in_doubt() {
+    let one = embedded().await;
+    let token = claimed(&*one.log, SHARD).await;
+    let mut meddler = one.meddler().await;
+    sqlx::raw_sql(
+        "CREATE TABLE parent(id INTEGER PRIMARY KEY); \
+         CREATE TABLE child(id REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
+         CREATE TRIGGER t AFTER INSERT ON log BEGIN INSERT INTO child VALUES (1); END; \
+         PRAGMA user_version = 2",
+    )
+    .execute(&mut meddler)
+    .await
+    .unwrap();
+    let doubtful = batch(SHARD, M, token, &Tail::EMPTY, (1, "x"));
+    // First the commit fails, then the file cannot be opened. A stale token is no exception: who knows what is current.
+    let fenced = Batch { token: Token { nonce: !token.nonce, ..token }, ..doubtful.clone() };
+    for sent in [&doubtful, &doubtful, &fenced] {
+        let answers = one.log.append(std::slice::from_ref(sent)).await;
+        assert!(matches!(answers.as_slice(), [Err(AppendError::InDoubt(_))]), "{answers:?}");
+    }
+    assert!(one.log.renew(&[(SHARD, token)]).await.is_err());
+    assert!(one.log.trim(SHARD, token, M, Offset(1)).await.is_err());
+    sqlx::raw_sql("DROP TRIGGER t; PRAGMA user_version = 1").execute(&mut meddler).await.unwrap();
+    let answers = one.log.append(&[doubtful]).await;
+    assert_eq!(answers, [Ok(AppendOutcome::Appended)]);
+}
+
+#[tokio::test]
 async fn neither_the_file_nor_its_wal_grow_for_ever_under_trim() {
     const LIMIT: u64 = 48 * 1024 * 1024;
     let one = embedded().await;

@@ -172,6 +172,24 @@ impl Writer {
     }
 
     async fn cycle(&mut self, first: Request) {
+        let requests = self.gather(first);
+        let open = match self.opened().await {
+            Ok(open) => open,
+            Err(failure) => return refuse(requests, failure),
+        };
+        let mut cycle = Cycle::new(&open.state);
+        let settles: Vec<Settle> = requests.into_iter().map(|request| decide(&mut cycle, request)).collect();
+        let effects = cycle.into_effects();
+        let end = self.carry_out(open, effects).await;
+        settles.into_iter().for_each(|settle| settle(&end));
+        if self.pages >= CHECKPOINT_PAGES {
+            self.pages = 0;
+            self.checkpoint().await;
+        }
+    }
+
+    /// `first` and what else waits.
+    fn gather(&mut self, first: Request) -> Vec<Request> {
         let mut bytes = first.bytes();
         let mut requests = vec![first];
         while bytes < CYCLE_BYTES_MAX && requests.len() < CYCLE_REQUESTS_MAX {
@@ -179,23 +197,19 @@ impl Writer {
             bytes += next.bytes();
             requests.push(next);
         }
-        let mut open = match self.opened().await {
-            Ok(open) => open,
-            Err(failure) => {
-                let nothing = State::default();
-                let mut cycle = Cycle::new(&nothing);
-                requests.into_iter().for_each(|request| decide(&mut cycle, request)(&Err(failure.clone())));
-                return;
-            }
-        };
-        let mut cycle = Cycle::new(&open.state);
-        let settles: Vec<Settle> = requests.into_iter().map(|request| decide(&mut cycle, request)).collect();
-        let effects = cycle.into_effects();
-        let end = if effects.is_empty() { Ok(Vec::new()) } else { commit(&mut open.connection, &effects).await };
+        requests
+    }
+
+    /// Commits the effects; keeps the connection unless the outcome is in doubt.
+    async fn carry_out(&mut self, mut open: Open, effects: Effects) -> End {
+        if effects.is_empty() {
+            self.open = Some(open);
+            return Ok(Vec::new());
+        }
+        let end = commit(&mut open.connection, &effects).await;
         match &end {
             Ok(_) => {
-                self.pages += effects.entries.iter().map(|entry| 2 + entry.bytes.len() / 4096).sum::<usize>();
-                self.pages += effects.controls.len().min(8) + 64 * effects.trims.len();
+                self.pages += pages_of(&effects);
                 open.state.controls.extend(effects.controls);
                 open.state.cells.extend(effects.cells);
                 self.open = Some(open);
@@ -206,8 +220,7 @@ impl Writer {
                 self.open = Some(open);
             }
         }
-        settles.into_iter().for_each(|settle| settle(&end));
-        self.checkpoint_when_due().await;
+        end
     }
 
     /// The connection, opened and proven again if need be.
@@ -225,26 +238,40 @@ impl Writer {
         }
     }
 
-    async fn checkpoint_when_due(&mut self) {
+    async fn checkpoint(&mut self) {
         let Some(Open { connection, .. }) = &mut self.open else { return };
-        if self.pages < CHECKPOINT_PAGES {
-            return;
-        }
-        self.pages = 0;
-        let mut done = file::checkpoint(connection, Checkpoint::Passive).await;
-        if matches!(done, Ok((_, pages)) if pages > WAL_PAGES_MAX) {
-            done = file::checkpoint(connection, Checkpoint::Truncate).await;
-        }
-        match done {
-            Ok((_, pages)) => {
-                LOG_WAL_PAGES.set(f64::from(i32::try_from(pages).unwrap_or(i32::MAX)), &[]);
-                if pages > WAL_PAGES_MAX {
-                    warn!(pages, "log checkpoint is held up by a reader");
-                }
-            }
+        match checkpoint(connection).await {
+            Ok(pages) => LOG_WAL_PAGES.set(f64::from(i32::try_from(pages).unwrap_or(i32::MAX)), &[]),
+            // Nothing is lost: the WAL keeps the pages, and the next checkpoint moves them.
             Err(error) => warn!(%error, "log checkpoint failed"),
         }
     }
+}
+
+/// Moves pages to the main file, waiting for readers if the WAL is too large. How many pages the WAL holds.
+async fn checkpoint(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let (_, pages) = file::checkpoint(connection, Checkpoint::Passive).await?;
+    if pages <= WAL_PAGES_MAX {
+        return Ok(pages);
+    }
+    let (held_up, left) = file::checkpoint(connection, Checkpoint::Truncate).await?;
+    if held_up {
+        warn!(pages = left, "log checkpoint is held up by a reader");
+    }
+    Ok(left)
+}
+
+/// About how many pages a transaction wrote.
+fn pages_of(effects: &Effects) -> usize {
+    let entries: usize = effects.entries.iter().map(|entry| 2 + entry.bytes.len() / 4096).sum();
+    entries + effects.controls.len().min(8) + 64 * effects.trims.len()
+}
+
+/// Answers requests of which nothing is known.
+fn refuse(requests: Vec<Request>, failure: Failure) {
+    let (nothing, end) = (State::default(), Err(failure));
+    let mut cycle = Cycle::new(&nothing);
+    requests.into_iter().for_each(|request| decide(&mut cycle, request)(&end));
 }
 
 /// Decides one request. What comes back answers it.

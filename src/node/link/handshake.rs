@@ -1,0 +1,177 @@
+//! How a TCP connection becomes a link: an HTTP/1.1 upgrade that tells who asks, the owner's nonce as the first frame, then
+//! the proof of each end. Until then nothing but these is read, and no frame over 256 bytes.
+
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use fastwebsockets::Role;
+use fastwebsockets::handshake::generate_key;
+use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1 as client;
+use hyper::server::conn::http1 as server;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+use crate::ids::{ClusterId, NodeId};
+use crate::node::link::frame::{PEER_VERSION, PEER_VERSION_MIN};
+use crate::node::link::proof::{End, Nonce, PROOF_BYTES, Terms};
+use crate::node::link::socket::{Socket, open};
+use crate::node::link::{Config, Credentials, LinkError};
+
+/// Path of the upgrade request on the peer port; every other path is answered 404.
+const PATH: &str = "/link";
+/// Header of the upgrade request: id of the node that opens the link.
+const NODE_HEADER: &str = "rookery-node";
+/// Header of the upgrade request: the cluster that it belongs to.
+const CLUSTER_HEADER: &str = "rookery-cluster";
+/// Header of the upgrade request: version of the peer contract.
+const VERSION_HEADER: &str = "rookery-peer-version";
+/// Header of the upgrade request: its nonce, base64.
+const NONCE_HEADER: &str = "rookery-nonce";
+
+/// The requester's side. The caller bounds its time.
+pub(super) async fn request_link(
+    us: &Credentials,
+    owner: &NodeId,
+    config: &Config,
+    stream: TcpStream,
+) -> Result<Socket, LinkError> {
+    stream.set_nodelay(true)?;
+    let requester_nonce: Nonce = rand::random();
+    let request = Request::get(PATH)
+        .header(header::HOST, owner.0.as_ref())
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key())
+        .header(NODE_HEADER, us.node.0.as_ref())
+        .header(CLUSTER_HEADER, us.cluster.to_string())
+        .header(VERSION_HEADER, PEER_VERSION)
+        .header(NONCE_HEADER, STANDARD.encode(requester_nonce))
+        .body(Empty::<Bytes>::new())?;
+    let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
+    let asking = async {
+        let mut response = sender.send_request(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(LinkError::Refused(response.status().as_u16()));
+        }
+        Ok(hyper::upgrade::on(&mut response).await?)
+    };
+    let driving = async { connection.with_upgrades().await.map_err(LinkError::Http) };
+    let (upgraded, ()) = tokio::try_join!(asking, driving)?;
+    let mut socket = open(upgraded, Role::Client, config)?;
+    let challenge = socket.reader.read().await?;
+    let terms = Terms {
+        version: PEER_VERSION,
+        cluster: us.cluster,
+        requester: us.node.clone(),
+        owner: owner.clone(),
+        requester_nonce,
+        owner_nonce: <[u8; PROOF_BYTES]>::try_from(&*challenge).map_err(|_length| LinkError::NotProven)?,
+    };
+    socket.writer.add(terms.prove(&us.key, End::Requester).ok_or(LinkError::NotProven)?.to_vec());
+    socket.writer.flush().await?;
+    let proof = socket.reader.read().await?;
+    if !terms.holds(&us.key, End::Owner, &proof) {
+        return Err(LinkError::NotProven);
+    }
+    socket.reader.proven();
+    Ok(socket)
+}
+
+/// The owner's side: the proven node and its socket. Whatever is no upgrade is answered 404 and closed. The caller bounds
+/// its time.
+pub(super) async fn accept_link(
+    us: &Credentials,
+    config: &Config,
+    stream: TcpStream,
+) -> Result<(NodeId, Socket), LinkError> {
+    stream.set_nodelay(true)?;
+    let (hello, upgrading) = take_upgrade(config, stream).await?;
+    let upgraded = upgrading.await.map_err(|error| LinkError::Protocol(error.to_string()))?;
+    let mut socket = open(upgraded.into_inner().into_inner(), Role::Server, config)?;
+    let terms = Terms {
+        version: hello.version,
+        cluster: us.cluster,
+        requester: hello.node,
+        owner: us.node.clone(),
+        requester_nonce: hello.nonce,
+        owner_nonce: rand::random(),
+    };
+    socket.writer.add(terms.owner_nonce.to_vec());
+    socket.writer.flush().await?;
+    let proof = socket.reader.read().await?;
+    let known = (PEER_VERSION_MIN..=PEER_VERSION).contains(&hello.version) && hello.cluster == us.cluster;
+    if !known || !terms.holds(&us.key, End::Requester, &proof) {
+        return Err(LinkError::NotProven);
+    }
+    socket.writer.add(terms.prove(&us.key, End::Owner).ok_or(LinkError::NotProven)?.to_vec());
+    socket.writer.flush().await?;
+    socket.reader.proven();
+    Ok((terms.requester, socket))
+}
+
+/// Serves HTTP until the connection is upgraded.
+async fn take_upgrade(config: &Config, stream: TcpStream) -> Result<(Hello, UpgradeFut), LinkError> {
+    let taken = Mutex::new(None);
+    let service = service_fn(|request| {
+        let (response, accepted) = answer_upgrade(request);
+        if accepted.is_some() {
+            *taken.lock().unwrap_or_else(PoisonError::into_inner) = accepted;
+        }
+        async move { Ok::<_, Infallible>(response) }
+    });
+    server::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.handshake_timeout)
+        .keep_alive(false)
+        .max_headers(32)
+        .max_buf_size(8 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await?;
+    let accepted = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    accepted.ok_or_else(|| LinkError::Protocol("not an upgrade to a link".to_owned()))
+}
+
+/// What the upgrade request told.
+struct Hello {
+    version: u16,
+    cluster: ClusterId,
+    node: NodeId,
+    nonce: Nonce,
+}
+
+impl Hello {
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let nonce = STANDARD.decode(text(NONCE_HEADER)?).ok()?;
+        Some(Self {
+            version: text(VERSION_HEADER)?.parse().ok()?,
+            cluster: ClusterId(Uuid::try_parse(text(CLUSTER_HEADER)?).ok()?),
+            node: NodeId::from(text(NODE_HEADER)?),
+            nonce: nonce.try_into().ok()?,
+        })
+    }
+}
+
+fn answer_upgrade(mut request: Request<Incoming>) -> (Response<Empty<Bytes>>, Option<(Hello, UpgradeFut)>) {
+    let asked = request.method() == Method::GET && request.uri().path() == PATH && is_upgrade_request(&request);
+    if asked
+        && let Some(hello) = Hello::read(request.headers())
+        && let Ok((response, upgrading)) = upgrade(&mut request)
+    {
+        return (response, Some((hello, upgrading)));
+    }
+    let mut refusal = Response::new(Empty::new());
+    *refusal.status_mut() = StatusCode::NOT_FOUND;
+    (refusal, None)
+}

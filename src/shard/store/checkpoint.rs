@@ -1,0 +1,107 @@
+//! The checkpoint: from when on what is applied survives a loss of power, and how the raw entries go after it.
+
+use sqlx::Row;
+use tokio::time::Instant;
+
+use crate::shard::log::Stream;
+use crate::shard::store::columns::int;
+use crate::shard::store::writer::{Looked, Writer};
+use crate::shard::store::{Progress, StoreError};
+use crate::telemetry::CHECKPOINTS;
+
+const DROP_KEPT: &str = "DELETE FROM entries WHERE stream = ? AND last_offset <= ?";
+
+/// Bytes of applied entries after which the length of the WAL is looked at again, and how many transactions.
+const LOOK_BYTES: u64 = 64 * 1024;
+const LOOK_APPLIES: u32 = 16;
+/// A WAL of so many pages (64 MiB) is worth a line in the log: a reader holds it back.
+const WAL_PAGES_ALARM: i64 = 16 * 1024;
+
+impl Writer {
+    pub(super) async fn is_checkpoint_due(&mut self) -> bool {
+        if self.looked.bytes < LOOK_BYTES && self.looked.applies < LOOK_APPLIES {
+            return false;
+        }
+        self.looked = Looked::default();
+        let durable = self.progress.borrow().durable;
+        let kept = self.kept.iter().zip(durable).map(|(kept, tail)| kept.bytes_above(tail.offset)).sum::<u64>();
+        // Does no work, tells how long the WAL is.
+        let pages = self.wal("NOOP").await.map_or(0, |wal| wal.pages - wal.checkpointed);
+        kept > self.config.raw_bytes_max || pages >= i64::from(self.config.checkpoint_pages)
+    }
+
+    /// The checkpoint that nobody waits for.
+    pub(super) async fn checkpoint_quietly(&mut self) {
+        if let Err(error) = self.checkpoint("PASSIVE").await {
+            // Not lost, only later: the next one is due after the same while.
+            self.dirty_since = Some(Instant::now());
+            tracing::warn!(shard = %self.shard, %error, "checkpoint failed");
+        }
+    }
+
+    pub(super) async fn checkpoint(&mut self, mode: &'static str) -> Result<Progress, StoreError> {
+        if self.uncertain {
+            self.look_up_progress().await?;
+        }
+        let done = match self.drop_kept().await {
+            Ok(()) => self.checkpoint_now(mode).await,
+            failed => failed,
+        };
+        if done.is_err() {
+            CHECKPOINTS.add(1, &[("result", "failed")]);
+        }
+        done.map(|()| *self.progress.borrow())
+    }
+
+    pub(super) async fn checkpoint_now(&mut self, mode: &'static str) -> Result<(), StoreError> {
+        let wal = self.wal(mode).await?;
+        if wal.is_complete() {
+            self.progress.send_modify(|progress| progress.durable = progress.applied);
+            self.dirty_since = None;
+            CHECKPOINTS.add(1, &[("result", "complete")]);
+            return Ok(());
+        }
+        // A reader holds the WAL back; as much as could be was moved. Tried again after the usual while.
+        self.dirty_since = Some(Instant::now());
+        CHECKPOINTS.add(1, &[("result", "held_back")]);
+        if wal.pages > WAL_PAGES_ALARM {
+            tracing::warn!(shard = %self.shard, pages = wal.pages, "a long read keeps the WAL from being checkpointed");
+        }
+        Ok(())
+    }
+
+    /// Drops raw entries that are durable and either old or too many.
+    async fn drop_kept(&mut self) -> Result<(), StoreError> {
+        let durable = self.progress.borrow().durable;
+        for ((stream, kept), tail) in Stream::BOTH.into_iter().zip(&mut self.kept).zip(durable) {
+            let (floor, most) = (self.config.raw_floor, self.config.raw_bytes_max);
+            let Some(upto) = kept.releasable(tail.offset, floor, most, usize::MAX) else { continue };
+            sqlx::query(DROP_KEPT).bind(stream.as_str()).bind(int(upto.0)).execute(&mut self.connection).await?;
+            kept.release(upto);
+        }
+        Ok(())
+    }
+
+    async fn wal(&mut self, mode: &'static str) -> Result<Wal, StoreError> {
+        let statement = match mode {
+            "NOOP" => "PRAGMA wal_checkpoint(NOOP)",
+            "TRUNCATE" => "PRAGMA wal_checkpoint(TRUNCATE)",
+            _ => "PRAGMA wal_checkpoint(PASSIVE)",
+        };
+        let row = sqlx::query(statement).fetch_one(&mut self.connection).await?;
+        Ok(Wal { busy: row.try_get::<i64, _>(0)? != 0, pages: row.try_get(1)?, checkpointed: row.try_get(2)? })
+    }
+}
+
+/// What a checkpoint says of the WAL.
+struct Wal {
+    busy: bool,
+    pages: i64,
+    checkpointed: i64,
+}
+
+impl Wal {
+    fn is_complete(&self) -> bool {
+        !self.busy && self.pages == self.checkpointed
+    }
+}

@@ -1,0 +1,139 @@
+//! Opening a shard's file: the settings of its connections, whose it is, migrations.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Row};
+
+use crate::ids::ShardId;
+use crate::shard::log::Identity;
+use crate::shard::store::writer::{shown, sqlite_version};
+use crate::shard::store::{Config, OpenError, StoreError};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The first SQLite without the WAL-reset corruption.
+const SQLITE_MIN: [u32; 3] = [3, 51, 3];
+/// Readers rest so long before their thread and file are given back.
+const READER_REST: Duration = Duration::from_secs(60);
+/// A read waits so long for a free reader, then fails.
+const READER_WAIT: Duration = Duration::from_secs(2);
+
+/// The writer's connection, to a file that is ours and migrated.
+pub(super) async fn open_writer(
+    path: &Path,
+    identity: Identity,
+    shard: ShardId,
+) -> Result<SqliteConnection, OpenError> {
+    let refused = |error: StoreError| OpenError::Sqlite { path: shown(path), error: error.0 };
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .foreign_keys(false)
+        .busy_timeout(Duration::from_secs(2))
+        .statement_cache_capacity(128)
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("journal_size_limit", "16777216")
+        .pragma("cache_size", "-512")
+        .pragma("temp_store", "MEMORY")
+        .thread_name(move |_| format!("sqlite-{shard}"));
+    let mut connection = options.connect().await.map_err(StoreError::from).map_err(refused)?;
+    let version = sqlite_version(&mut connection).await.map_err(refused)?;
+    if !is_new_enough(&version) {
+        return Err(OpenError::OldSqlite(version));
+    }
+    if let Some(found) = owner_of(&mut connection).await.map_err(refused)? {
+        belongs(path, &found, &name_of(identity, shard))?;
+    }
+    let migrated = MIGRATIONS.run(&mut connection).await;
+    migrated.map_err(|error| OpenError::Sqlite { path: shown(path), error: error.to_string() })?;
+    claim(&mut connection, identity, shard).await.map_err(refused)?;
+    Ok(connection)
+}
+
+/// The readers, opened when needed.
+pub(super) fn open_readers(path: &Path, shard: ShardId, config: &Config) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .foreign_keys(false)
+        .busy_timeout(Duration::from_secs(2))
+        .statement_cache_capacity(64)
+        .pragma("cache_size", "-512")
+        .pragma("temp_store", "MEMORY")
+        .thread_name(move |reader| format!("sqlite-{shard}-r{reader}"));
+    SqlitePoolOptions::new()
+        .min_connections(0)
+        .max_connections(config.readers_max.max(1))
+        .idle_timeout(READER_REST)
+        .max_lifetime(None)
+        .acquire_timeout(READER_WAIT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+/// Whose file this is; `None` for a new one. A file of something else has a name that is nobody's.
+async fn owner_of(connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
+    let tables = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'").fetch_all(&mut *connection).await?;
+    let names = tables.iter().map(|row| row.try_get::<&str, _>(0)).collect::<Result<Vec<_>, _>>()?;
+    if !names.contains(&"identity") {
+        // A first start may have ended after it had made the table of migrations.
+        let foreign = names.iter().any(|name| !name.starts_with("_sqlx") && !name.starts_with("sqlite_"));
+        return Ok(foreign.then(|| "another program".to_owned()));
+    }
+    let row = sqlx::query("SELECT cluster, shards, shard FROM identity").fetch_optional(connection).await?;
+    let Some(row) = row else { return Ok(None) };
+    let (shards, shard): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(Some(named(row.try_get(0)?, shards, shard)))
+}
+
+fn belongs(path: &Path, found: &str, wanted: &str) -> Result<(), OpenError> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(OpenError::Foreign { path: shown(path), found: found.to_owned(), wanted: wanted.to_owned() })
+}
+
+async fn claim(connection: &mut SqliteConnection, identity: Identity, shard: ShardId) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO identity SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM identity)")
+        .bind(identity.cluster.to_string())
+        .bind(identity.shards)
+        .bind(shard.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn name_of(identity: Identity, shard: ShardId) -> String {
+    named(&identity.cluster.to_string(), i64::from(identity.shards), i64::from(shard.0))
+}
+
+fn named(cluster: &str, shards: i64, shard: i64) -> String {
+    format!("shard s{shard} of the {shards} of cluster {cluster}")
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    let found = [(); 3].map(|()| numbers.next().unwrap_or_default());
+    found >= SQLITE_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sqlite_that_can_corrupt_a_wal_is_refused() {
+        for old in ["3.40.1", "3.51.2", "3.9.9", "2.8.17", ""] {
+            assert!(!is_new_enough(old), "{old}");
+        }
+        for good in ["3.51.3", "3.52.0", "3.100.1", "4.0.0"] {
+            assert!(is_new_enough(good), "{good}");
+        }
+    }
+}

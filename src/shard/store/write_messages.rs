@@ -1,0 +1,273 @@
+//! The statements by which a folded batch of the messages stream gets into the file.
+
+use sqlx::SqliteConnection;
+
+use crate::ids::Offset;
+use crate::shard::apply::Clockwork;
+use crate::shard::apply::messages::{Asked, Changes, Known};
+use crate::shard::store::StoreError;
+use crate::shard::store::columns::{conversation, int, json, seq, user};
+use crate::shard::store::multi::Multi;
+
+pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq FROM json_each(?1) AS asked \
+    CROSS JOIN conversations AS c ON c.name = asked.value";
+pub(super) const JOINED: &str = "SELECT p.conversation, p.participant, p.joined_seq FROM json_each(?1) AS asked \
+    CROSS JOIN participants AS p \
+    ON p.conversation = (asked.value ->> 0) AND p.participant = (asked.value ->> 1)";
+
+const CREATE: Multi = Multi {
+    head: "INSERT OR IGNORE INTO conversations (name, title, admin, created, created_by, created_offset, create_key, \
+        create_key_stamped, create_fingerprint, last_seq, last_created, participants_count) VALUES ",
+    row: "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+    tail: "",
+};
+const STAND: Multi = Multi {
+    head: "UPDATE conversations SET last_seq = v.column2, last_created = v.column3 FROM (VALUES ",
+    row: "(?, ?, ?)",
+    tail: ") AS v WHERE conversations.name = v.column1",
+};
+const ADMIN: Multi = Multi {
+    head: "UPDATE conversations SET admin = v.column2 FROM (VALUES ",
+    row: "(?, ?)",
+    tail: ") AS v WHERE conversations.name = v.column1",
+};
+const COUNT: Multi = Multi {
+    head: "UPDATE conversations SET participants_count = \
+        (SELECT count(*) FROM participants AS p WHERE p.conversation = conversations.name) WHERE name IN (",
+    row: "?",
+    tail: ")",
+};
+const MESSAGE: Multi = Multi {
+    head: "INSERT OR IGNORE INTO messages (id, conversation, seq, source, text, reply_to, created) VALUES ",
+    row: "(?, ?, ?, ?, ?, ?, ?)",
+    tail: "",
+};
+const EVENT: Multi = Multi {
+    head: "INSERT OR IGNORE INTO events (conversation, seq, kind, created, body) VALUES ",
+    row: "(?, ?, ?, ?, ?)",
+    tail: "",
+};
+const JOIN: Multi = Multi {
+    head: "INSERT OR REPLACE INTO participants (conversation, participant, joined_seq, position) VALUES ",
+    row: "(?, ?, ?, ?)",
+    tail: "",
+};
+const LEAVE: Multi =
+    Multi { head: "DELETE FROM participants WHERE (conversation, participant) IN (VALUES ", row: "(?, ?)", tail: ")" };
+const DEPARTURE: Multi = Multi {
+    head: "INSERT OR REPLACE INTO departures (conversation, participant, joined_seq, left_seq) VALUES ",
+    row: "(?, ?, ?, ?)",
+    tail: "",
+};
+const KEY: Multi = Multi {
+    head: "INSERT OR REPLACE INTO message_keys (conversation, sender, key, seq, fingerprint, ts) VALUES ",
+    row: "(?, ?, ?, ?, ?, ?)",
+    tail: "",
+};
+const CREATE_KEY: Multi = Multi {
+    head: "INSERT OR REPLACE INTO create_keys (user, key, name, fingerprint, ts) VALUES ",
+    row: "(?, ?, ?, ?, ?)",
+    tail: "",
+};
+const INDEX: Multi = Multi {
+    head: "INSERT INTO user_index (user, conversation, seq, joined, version, at) VALUES ",
+    row: "(?, ?, ?, ?, ?, ?)",
+    tail: " ON CONFLICT (user, conversation) DO UPDATE SET seq = excluded.seq, joined = excluded.joined, \
+        version = excluded.version, at = excluded.at WHERE excluded.seq > user_index.seq",
+};
+const OUTBOX: Multi = Multi {
+    head: "INSERT OR IGNORE INTO outbox (\"offset\", idx, user, conversation, seq, joined, at, create_key, \
+        create_fingerprint) VALUES ",
+    row: "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    tail: "",
+};
+const DELIVERED: &str = "DELETE FROM outbox WHERE (\"offset\", idx) <= (?, ?)";
+const FORGET_KEYS: &str = "DELETE FROM message_keys WHERE ts < ?";
+const FORGET_CREATE_KEYS: &str = "DELETE FROM create_keys WHERE ts < ?";
+
+/// Statements that find rows, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const FINDING: [Multi; 5] = [STAND, ADMIN, COUNT, LEAVE, INDEX];
+#[cfg(test)]
+pub(super) const DELETING: [&str; 3] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS];
+
+/// Asks the file what folding needs.
+pub(super) async fn known(
+    connection: &mut SqliteConnection,
+    asked: Asked,
+    clockwork: Clockwork,
+) -> Result<Known, StoreError> {
+    let mut known = Known { clockwork, ..Known::default() };
+    if !asked.conversations.is_empty() {
+        let names: Vec<_> = asked.conversations.iter().collect();
+        for row in sqlx::query(LAST_SEQS).bind(json(&names)?).fetch_all(&mut *connection).await? {
+            known.last_seq.insert(conversation(&row, 0)?, seq(&row, 1)?);
+        }
+    }
+    if !asked.leaving.is_empty() {
+        let members: Vec<_> = asked.leaving.iter().collect();
+        for row in sqlx::query(JOINED).bind(json(&members)?).fetch_all(&mut *connection).await? {
+            known.joined.insert((conversation(&row, 0)?, user(&row, 1)?), seq(&row, 2)?);
+        }
+    }
+    Ok(known)
+}
+
+/// Writes the rows of a batch.
+pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    write_conversations(connection, changes).await?;
+    write_events(connection, changes).await?;
+    write_members(connection, changes).await?;
+    write_keys(connection, changes).await?;
+    write_indexes(connection, changes).await
+}
+
+async fn write_conversations(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    CREATE
+        .run(connection, &changes.created, |query, row| {
+            let key = row.create_key.as_ref();
+            let (last_seq, last_created) = changes.stands.get(&row.name).copied().unwrap_or_default();
+            let admin = changes.admins.get(&row.name).unwrap_or(&row.created_by);
+            query
+                .bind(row.name.as_str())
+                .bind(row.title.as_deref())
+                .bind(admin.as_str())
+                .bind(int(row.created))
+                .bind(row.created_by.as_str())
+                .bind(int(row.created_offset.0))
+                .bind(key.map(|key| key.key.as_ref()))
+                .bind(key.map(|key| key.stamped))
+                .bind(key.map(|key| key.fingerprint.as_slice()))
+                .bind(int(last_seq.0))
+                .bind(int(last_created))
+        })
+        .await?;
+    let is_new = |name: &_| changes.created.iter().any(|row| row.name == *name);
+    let stands: Vec<_> = changes.stands.iter().filter(|(name, _)| !is_new(name)).collect();
+    STAND
+        .run(connection, &stands, |query, (name, (last_seq, created))| {
+            query.bind(name.as_str()).bind(int(last_seq.0)).bind(int(*created))
+        })
+        .await?;
+    let admins: Vec<_> = changes.admins.iter().filter(|(name, _)| !is_new(name)).collect();
+    ADMIN.run(connection, &admins, |query, (name, admin)| query.bind(name.as_str()).bind(admin.as_str())).await?;
+    Ok(())
+}
+
+async fn write_events(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    let written = MESSAGE
+        .run(connection, &changes.messages, |query, row| {
+            query
+                .bind(row.id.as_bytes().as_slice())
+                .bind(row.conversation.as_str())
+                .bind(int(row.seq.0))
+                .bind(row.source.as_str())
+                .bind(row.text.as_ref())
+                .bind(row.reply_to.as_ref().map(|id| id.as_bytes().as_slice()))
+                .bind(int(row.created))
+        })
+        .await?;
+    if written != changes.messages.len() as u64 {
+        let ignored = changes.messages.len() as u64 - written;
+        tracing::error!(ignored, "messages with ids that are in the file already were not written again");
+    }
+    EVENT
+        .run(connection, &changes.events, |query, row| {
+            query
+                .bind(row.conversation.as_str())
+                .bind(int(row.seq.0))
+                .bind(row.kind)
+                .bind(int(row.created))
+                .bind(row.body.as_ref())
+        })
+        .await?;
+    Ok(())
+}
+
+async fn write_members(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    if changes.members.is_empty() {
+        return Ok(());
+    }
+    let joined: Vec<_> = changes.members.iter().filter_map(|(who, joined)| Some((who, (*joined)?))).collect();
+    JOIN.run(connection, &joined, |query, ((name, who), joined)| {
+        query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.seq.0)).bind(joined.position)
+    })
+    .await?;
+    let left: Vec<_> = changes.members.iter().filter(|(_, joined)| joined.is_none()).map(|(who, _)| who).collect();
+    LEAVE.run(connection, &left, |query, (name, who)| query.bind(name.as_str()).bind(who.as_str())).await?;
+    let departures: Vec<_> = changes.departures.iter().collect();
+    DEPARTURE
+        .run(connection, &departures, |query, ((name, who), (joined, left))| {
+            query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.0)).bind(int(left.0))
+        })
+        .await?;
+    let mut touched: Vec<_> = changes.members.keys().map(|(name, _)| name).collect();
+    touched.dedup();
+    COUNT.run(connection, &touched, |query, name| query.bind(name.as_str())).await?;
+    Ok(())
+}
+
+async fn write_keys(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    let keys: Vec<_> = changes.keys.iter().collect();
+    KEY.run(connection, &keys, |query, ((name, sender, key), row)| {
+        query
+            .bind(name.as_str())
+            .bind(sender.as_str())
+            .bind(key.as_ref())
+            .bind(int(row.seq.0))
+            .bind(row.fingerprint.as_slice())
+            .bind(int(row.ts))
+    })
+    .await?;
+    let create_keys: Vec<_> = changes.create_keys.iter().collect();
+    CREATE_KEY
+        .run(connection, &create_keys, |query, ((who, key), row)| {
+            query
+                .bind(who.as_str())
+                .bind(key.as_ref())
+                .bind(row.name.as_str())
+                .bind(row.fingerprint.as_slice())
+                .bind(int(row.ts))
+        })
+        .await?;
+    if let Some(before) = changes.keys_before {
+        sqlx::query(FORGET_KEYS).bind(int(before)).execute(&mut *connection).await?;
+        sqlx::query(FORGET_CREATE_KEYS).bind(int(before)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn write_indexes(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    let index: Vec<_> = changes.index.values().collect();
+    INDEX
+        .run(connection, &index, |query, (change, version)| {
+            query
+                .bind(change.user.as_str())
+                .bind(change.conversation.as_str())
+                .bind(int(change.seq.0))
+                .bind(change.joined)
+                .bind(int(version.0))
+                .bind(int(change.at))
+        })
+        .await?;
+    if let Some(upto) = changes.outbox_upto {
+        let Offset(offset) = upto.offset;
+        sqlx::query(DELIVERED).bind(int(offset)).bind(upto.index).execute(&mut *connection).await?;
+    }
+    OUTBOX
+        .run(connection, &changes.outbox, |query, (position, change)| {
+            let key = change.create_key.as_ref();
+            query
+                .bind(int(position.offset.0))
+                .bind(position.index)
+                .bind(change.user.as_str())
+                .bind(change.conversation.as_str())
+                .bind(int(change.seq.0))
+                .bind(change.joined)
+                .bind(int(change.at))
+                .bind(key.map(|key| key.key.as_ref()))
+                .bind(key.map(|key| key.fingerprint.as_slice()))
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! The statements by which a folded batch of the receipts stream gets into the file.
+
+use std::collections::BTreeSet;
+
+use sqlx::SqliteConnection;
+
+use crate::shard::apply::Clockwork;
+use crate::shard::apply::receipts::{Changes, Known, Participant, Watermarks};
+use crate::shard::store::StoreError;
+use crate::shard::store::columns::{conversation, int, json, number, seq, user};
+use crate::shard::store::multi::Multi;
+
+pub(super) const WATERMARKS: &str = "SELECT w.conversation, w.participant, w.delivered, w.read, w.delivered_at, \
+    w.read_at FROM json_each(?1) AS asked CROSS JOIN watermarks AS w \
+    ON w.conversation = (asked.value ->> 0) AND w.participant = (asked.value ->> 1)";
+
+const WATERMARK: Multi = Multi {
+    head: "INSERT OR REPLACE INTO watermarks (conversation, participant, delivered, read, delivered_at, read_at) \
+        VALUES ",
+    row: "(?, ?, ?, ?, ?, ?)",
+    tail: "",
+};
+const ADVANCE: Multi = Multi {
+    head: "INSERT OR IGNORE INTO advances (conversation, participant, kind, upto_seq, ts) VALUES ",
+    row: "(?, ?, ?, ?, ?)",
+    tail: "",
+};
+// Times of one watermark never fall, so of the advances before a time all but the highest are followed by another one
+// before that time.
+const FOLD: Multi = Multi {
+    head: "DELETE FROM advances WHERE (conversation, participant, kind, upto_seq) IN (\
+        SELECT a.conversation, a.participant, a.kind, a.upto_seq FROM (VALUES ",
+    row: "(?, ?, ?, ?)",
+    tail: ") AS v CROSS JOIN advances AS a \
+        ON a.conversation = v.column1 AND a.participant = v.column2 AND a.kind = v.column3 \
+        WHERE a.ts < v.column4 AND (SELECT b.ts FROM advances AS b WHERE b.conversation = a.conversation \
+        AND b.participant = a.participant AND b.kind = a.kind AND b.upto_seq > a.upto_seq \
+        ORDER BY b.upto_seq LIMIT 1) < v.column4)",
+};
+const REACT: Multi = Multi {
+    head: "INSERT OR REPLACE INTO reactions (message_id, participant, reaction, ts, conversation) VALUES ",
+    row: "(?, ?, ?, ?, ?)",
+    tail: "",
+};
+const TAKE_BACK: Multi =
+    Multi { head: "DELETE FROM reactions WHERE (message_id, participant) IN (VALUES ", row: "(?, ?)", tail: ")" };
+
+/// Statements that find rows, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const FINDING: [Multi; 2] = [FOLD, TAKE_BACK];
+
+/// Asks the file what folding needs.
+pub(super) async fn known(
+    connection: &mut SqliteConnection,
+    asked: BTreeSet<Participant>,
+    clockwork: Clockwork,
+) -> Result<Known, StoreError> {
+    let mut known = Known { clockwork, ..Known::default() };
+    if asked.is_empty() {
+        return Ok(known);
+    }
+    let asked: Vec<_> = asked.into_iter().collect();
+    for row in sqlx::query(WATERMARKS).bind(json(&asked)?).fetch_all(&mut *connection).await? {
+        let marks = Watermarks {
+            delivered: seq(&row, 2)?,
+            read: seq(&row, 3)?,
+            delivered_at: number(&row, 4)?,
+            read_at: number(&row, 5)?,
+        };
+        known.watermarks.insert((conversation(&row, 0)?, user(&row, 1)?), marks);
+    }
+    Ok(known)
+}
+
+/// Writes the rows of a batch.
+pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    let watermarks: Vec<_> = changes.watermarks.iter().collect();
+    WATERMARK
+        .run(connection, &watermarks, |query, ((name, who), marks)| {
+            query
+                .bind(name.as_str())
+                .bind(who.as_str())
+                .bind(int(marks.delivered.0))
+                .bind(int(marks.read.0))
+                .bind(int(marks.delivered_at))
+                .bind(int(marks.read_at))
+        })
+        .await?;
+    ADVANCE
+        .run(connection, &changes.advances, |query, ((name, who), kind, upto, ts)| {
+            query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0)).bind(int(*ts))
+        })
+        .await?;
+    let folds: Vec<_> = changes.folds.iter().collect();
+    FOLD.run(connection, &folds, |query, (((name, who), kind), before)| {
+        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(**before))
+    })
+    .await?;
+    write_reactions(connection, changes).await
+}
+
+async fn write_reactions(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+    let set: Vec<_> =
+        changes.reactions.iter().filter_map(|(at, (name, code, ts))| Some((at, name, (*code)?, *ts))).collect();
+    REACT
+        .run(connection, &set, |query, ((id, who), name, code, ts)| {
+            query.bind(id.as_bytes().as_slice()).bind(who.as_str()).bind(*code).bind(int(*ts)).bind(name.as_str())
+        })
+        .await?;
+    let taken: Vec<_> = changes.reactions.iter().filter(|(_, (_, code, _))| code.is_none()).collect();
+    TAKE_BACK
+        .run(connection, &taken, |query, ((id, who), _)| query.bind(id.as_bytes().as_slice()).bind(who.as_str()))
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! The one task that owns the one connection that writes. Its futures are never cancelled: SQLite's thread would commit
+//! all the same, and nobody would know.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::ids::{Epoch, ShardId};
+use crate::shard::apply::{Clockwork, Quarantined, messages, receipts, time_of_entry};
+use crate::shard::log::Stream;
+use crate::shard::log::record::{Entry, Tail};
+use crate::shard::store::columns::{int, number, offset, stream as stream_of, tail as tail_of};
+use crate::shard::store::multi::Multi;
+use crate::shard::store::retained::{Mark, Retained};
+use crate::shard::store::{ApplyEntry, Config, Progress, StoreError, write_messages, write_receipts};
+use crate::telemetry::APPLY_QUARANTINED;
+
+const PROGRESS: &str = "SELECT stream, applied, chain, max_epoch, newest_ts FROM progress";
+const SET_PROGRESS: &str = "UPDATE progress SET applied = ?, chain = ?, max_epoch = ?, newest_ts = ? WHERE stream = ?";
+pub(super) const KEPT: &str =
+    "SELECT last_offset, ts, length(bytes) FROM entries WHERE stream = ? ORDER BY last_offset";
+const ENTRY: Multi =
+    Multi { head: "INSERT INTO entries (stream, last_offset, ts, bytes) VALUES ", row: "(?, ?, ?, ?)", tail: "" };
+const QUARANTINE: Multi = Multi {
+    head: "INSERT OR REPLACE INTO quarantine (stream, \"offset\", reason, bytes) VALUES ",
+    row: "(?, ?, ?, ?)",
+    tail: "",
+};
+
+/// What the writer is asked to do. The answers may be dropped.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Apply entries of a stream; answers how many records were quarantined.
+    Apply(Stream, Arc<[ApplyEntry]>, oneshot::Sender<Result<u32, StoreError>>),
+    /// Checkpoint.
+    Checkpoint(oneshot::Sender<Result<Progress, StoreError>>),
+    /// What raw entries are kept.
+    Kept(Stream, oneshot::Sender<Retained>),
+    /// Checkpoint and end.
+    Close(oneshot::Sender<()>),
+    /// Run a statement on the writer's connection.
+    #[cfg(test)]
+    Execute(&'static str, oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The owner of the connection.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) connection: SqliteConnection,
+    pub(super) config: Config,
+    pub(super) shard: ShardId,
+    pub(super) progress: watch::Sender<Progress>,
+    clockworks: [Clockwork; 2],
+    pub(super) kept: [Retained; 2],
+    /// A write failed and may yet have happened: look before the next one.
+    pub(super) uncertain: bool,
+    /// When the first apply since the last checkpoint was.
+    pub(super) dirty_since: Option<Instant>,
+    pub(super) looked: Looked,
+}
+
+/// What was applied since the length of the WAL was last looked at.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    pub(super) bytes: u64,
+    pub(super) applies: u32,
+}
+
+impl Writer {
+    /// Takes over the connection of a file that is ours and migrated.
+    pub(super) async fn start(
+        connection: SqliteConnection,
+        shard: ShardId,
+        config: Config,
+    ) -> Result<(Self, watch::Receiver<Progress>), StoreError> {
+        let (progress, receiver) = watch::channel(Progress::default());
+        let mut writer = Self {
+            connection,
+            config,
+            shard,
+            progress,
+            clockworks: Default::default(),
+            kept: Default::default(),
+            uncertain: false,
+            dirty_since: None,
+            looked: Looked::default(),
+        };
+        writer.look_up_progress().await?;
+        // What an earlier process left in the WAL may not be on disk yet: this makes it so, and `durable` true.
+        writer.checkpoint_now("PASSIVE").await?;
+        Ok((writer, receiver))
+    }
+
+    /// Works until all senders are gone or it is told to close.
+    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        loop {
+            let due = self.dirty_since.map(|since| since + self.config.checkpoint_every);
+            let ask = tokio::select! {
+                ask = asked.recv() => ask,
+                () = until(due) => {
+                    self.checkpoint_quietly().await;
+                    continue;
+                }
+            };
+            let Some(ask) = ask else { break };
+            if let Some(closed) = self.answer(ask).await {
+                self.close().await;
+                let _gone = closed.send(());
+                return;
+            }
+        }
+        self.close().await;
+    }
+
+    async fn close(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::warn!(shard = %self.shard, %error, "closing the file failed");
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Option<oneshot::Sender<()>> {
+        match ask {
+            Ask::Apply(stream, entries, reply) => {
+                let applied = self.apply(stream, &entries).await;
+                let worked = applied.is_ok();
+                let _gone = reply.send(applied);
+                if worked && self.is_checkpoint_due().await {
+                    self.checkpoint_quietly().await;
+                }
+            }
+            Ask::Checkpoint(reply) => {
+                let done = self.checkpoint("PASSIVE").await;
+                let _gone = reply.send(done);
+            }
+            Ask::Kept(stream, reply) => {
+                let [messages, receipts] = &self.kept;
+                let kept = if stream == Stream::Messages { messages } else { receipts };
+                let _gone = reply.send(kept.clone());
+            }
+            Ask::Close(reply) => {
+                if let Err(error) = self.checkpoint("TRUNCATE").await {
+                    tracing::warn!(shard = %self.shard, %error, "last checkpoint failed, the WAL stays");
+                }
+                return Some(reply);
+            }
+            #[cfg(test)]
+            Ask::Execute(sql, reply) => {
+                let done = sqlx::query(sql).fetch_all(&mut self.connection).await;
+                let _gone = reply.send(done.map(|_rows| ()).map_err(StoreError::from));
+            }
+        }
+        None
+    }
+
+    async fn apply(&mut self, stream: Stream, entries: &[ApplyEntry]) -> Result<u32, StoreError> {
+        if self.uncertain {
+            self.look_up_progress().await?;
+        }
+        let before = applied(&self.progress.borrow(), stream);
+        // Entries that are in the file already come again after a write whose answer was lost.
+        let entries: Vec<&ApplyEntry> = entries.iter().filter(|new| new.entry.tail.offset > before.offset).collect();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(0) };
+        if first.entry.first != before.offset.next() {
+            let found = first.entry.first;
+            return Err(StoreError(format!("entries from {found} do not follow {}", before.offset)));
+        }
+        let tail = last.entry.tail;
+        let written = self.write(stream, &entries, tail).await;
+        let (clockwork, quarantined) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                self.uncertain = true;
+                return Err(error);
+            }
+        };
+        self.written(stream, &entries, tail, clockwork);
+        Ok(report(self.shard, stream, &quarantined))
+    }
+
+    async fn write(
+        &mut self,
+        stream: Stream,
+        entries: &[&ApplyEntry],
+        tail: Tail,
+    ) -> Result<(Clockwork, Vec<Quarantined>), StoreError> {
+        // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by itself, and sqlx would
+        // believe for ever that a transaction is open.
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        let written = self.write_rows(stream, entries, tail).await;
+        let committed = match &written {
+            Ok(_) => sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(StoreError::from),
+            Err(error) => Err(error.clone()),
+        };
+        if let Err(error) = committed {
+            // Fails when SQLite has rolled back already.
+            let _rolled_back = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+            return Err(error);
+        }
+        written
+    }
+
+    async fn write_rows(
+        &mut self,
+        stream: Stream,
+        entries: &[&ApplyEntry],
+        tail: Tail,
+    ) -> Result<(Clockwork, Vec<Quarantined>), StoreError> {
+        let [of_messages, of_receipts] = self.clockworks;
+        let decoded = || entries.iter().map(|entry| &entry.entry);
+        let transaction = &mut self.connection;
+        let (clockwork, quarantined) = match stream {
+            Stream::Messages => {
+                let known = write_messages::known(transaction, messages::asked(decoded()), of_messages).await?;
+                let changes = messages::fold(known, decoded());
+                write_messages::write(transaction, &changes).await?;
+                (changes.clockwork, changes.quarantined)
+            }
+            Stream::Receipts => {
+                let known = write_receipts::known(transaction, receipts::asked(decoded()), of_receipts).await?;
+                let changes = receipts::fold(known, decoded());
+                write_receipts::write(transaction, &changes).await?;
+                (changes.clockwork, changes.quarantined)
+            }
+        };
+        ENTRY
+            .run(transaction, entries, |query, kept| {
+                query
+                    .bind(stream.as_str())
+                    .bind(int(kept.entry.tail.offset.0))
+                    .bind(int(time_of_entry(&kept.entry)))
+                    .bind(kept.bytes.as_ref())
+            })
+            .await?;
+        QUARANTINE
+            .run(transaction, &quarantined, |query, row| {
+                query.bind(stream.as_str()).bind(int(row.offset.0)).bind(row.reason.as_str()).bind(row.bytes.as_ref())
+            })
+            .await?;
+        sqlx::query(SET_PROGRESS)
+            .bind(int(tail.offset.0))
+            .bind(tail.chain.0.as_slice())
+            .bind(int(clockwork.max_epoch.0))
+            .bind(int(clockwork.newest_ts))
+            .bind(stream.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        Ok((clockwork, quarantined))
+    }
+
+    /// Takes note of a transaction that is in the file.
+    fn written(&mut self, stream: Stream, entries: &[&ApplyEntry], tail: Tail, clockwork: Clockwork) {
+        let [messages, receipts] = &mut self.kept;
+        let kept = if stream == Stream::Messages { messages } else { receipts };
+        for entry in entries {
+            let mark = mark(&entry.entry, &entry.bytes);
+            self.looked.bytes += mark.bytes;
+            kept.push(mark);
+        }
+        self.looked.applies += 1;
+        if let Some(slot) = self.clockworks.get_mut(stream.index()) {
+            *slot = clockwork;
+        }
+        self.dirty_since.get_or_insert_with(Instant::now);
+        self.progress.send_modify(|progress| {
+            if let Some(slot) = progress.applied.get_mut(stream.index()) {
+                *slot = tail;
+            }
+        });
+    }
+
+    /// Reads where the file stands, and what raw entries it holds.
+    pub(super) async fn look_up_progress(&mut self) -> Result<(), StoreError> {
+        let mut applied = [Tail::EMPTY; 2];
+        for row in sqlx::query(PROGRESS).fetch_all(&mut self.connection).await? {
+            let index = stream_of(&row, 0)?.index();
+            let clockwork = Clockwork { max_epoch: Epoch(number(&row, 3)?), newest_ts: number(&row, 4)? };
+            if let (Some(tail), Some(slot)) = (applied.get_mut(index), self.clockworks.get_mut(index)) {
+                *tail = tail_of(&row, 1, 2)?;
+                *slot = clockwork;
+            }
+        }
+        for stream in Stream::BOTH {
+            let mut kept = Retained::default();
+            for row in sqlx::query(KEPT).bind(stream.as_str()).fetch_all(&mut self.connection).await? {
+                kept.push(Mark { last: offset(&row, 0)?, ts: number(&row, 1)?, bytes: number(&row, 2)? });
+            }
+            if let Some(slot) = self.kept.get_mut(stream.index()) {
+                *slot = kept;
+            }
+        }
+        self.progress.send_modify(|progress| progress.applied = applied);
+        self.uncertain = false;
+        Ok(())
+    }
+}
+
+/// Version of SQLite, as three numbers and as text.
+pub(super) async fn sqlite_version(connection: &mut SqliteConnection) -> Result<String, StoreError> {
+    let row = sqlx::query("SELECT sqlite_version()").fetch_one(connection).await?;
+    Ok(row.try_get(0)?)
+}
+
+fn applied(progress: &Progress, stream: Stream) -> Tail {
+    let [messages, receipts] = progress.applied;
+    if stream == Stream::Messages { messages } else { receipts }
+}
+
+/// What keeping an entry goes by.
+pub(crate) fn mark(entry: &Entry, bytes: &Bytes) -> Mark {
+    Mark { last: entry.tail.offset, ts: time_of_entry(entry), bytes: bytes.len() as u64 }
+}
+
+fn report(shard: ShardId, stream: Stream, quarantined: &[Quarantined]) -> u32 {
+    for row in quarantined {
+        APPLY_QUARANTINED.add(1, &[("stream", stream.as_str())]);
+        let (offset, reason) = (row.offset, row.reason.as_str());
+        tracing::error!(%shard, stream = stream.as_str(), %offset, reason, "record quarantined");
+    }
+    u32::try_from(quarantined.len()).unwrap_or(u32::MAX)
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where the file is, for messages.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
