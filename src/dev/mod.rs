@@ -92,7 +92,11 @@ async fn live(settings: &Settings, secrets: Secrets, metrics: PrometheusHandle) 
     };
     let Some(cluster) = started else { return Ok(()) };
     signals.next().await;
-    let window = settings.process.drain_window;
+    stop_unless_asked_again(cluster, settings.process.drain_window, signals).await;
+    Ok(())
+}
+
+async fn stop_unless_asked_again(cluster: DevCluster, window: Duration, mut signals: Signals) {
     tracing::info!(?window, "stopping");
     let impatient = async {
         signals.next().await;
@@ -102,7 +106,13 @@ async fn live(settings: &Settings, secrets: Secrets, metrics: PrometheusHandle) 
         () = cluster.stop(window) => tracing::info!("stopped"),
         () = impatient => {}
     }
-    Ok(())
+}
+
+/// Waits for an act until a deadline; then goes on without it, and says so.
+async fn within(deadline: Instant, act: impl Future<Output = ()>, late: &'static str) {
+    if tokio::time::timeout_at(deadline.into(), act).await.is_err() {
+        tracing::warn!(late, "not everything was finished in time");
+    }
 }
 
 /// Signals that ask for a stop.
@@ -188,18 +198,16 @@ impl DevCluster {
         let requests_until = deadline.checked_sub(CLOSE_SHARE).unwrap_or(deadline);
         self.process.begin_draining();
         let sessions = self.process.each(move |node| async move { node.drain(window, "the node stops").await });
-        let drained = async { tokio::join!(self.front.drain(), sessions) };
-        if tokio::time::timeout_at(requests_until.into(), drained).await.is_err() {
-            tracing::warn!("not every session and request was finished in time");
-        }
+        let drained = async {
+            tokio::join!(self.front.drain(), sessions);
+        };
+        within(requests_until, drained, "sessions and requests").await;
         self.process.each(move |node| async move { node.finish_requests(requests_until).await }).await;
         // All shards of all nodes first: an outbox still delivers to another node's shards while its own is closed.
         self.process.each(move |node| async move { node.close_shards(deadline).await }).await;
         self.process.each(move |node| async move { node.close(deadline).await }).await;
         self.stop.cancel();
-        if tokio::time::timeout_at(deadline.into(), self.log.close()).await.is_err() {
-            tracing::warn!("the log was not closed in time");
-        }
+        within(deadline, self.log.close(), "the log").await;
         drop(self.operations);
         self.folder.release();
     }
