@@ -36,6 +36,8 @@ pub mod hop;
 
 pub mod http;
 
+pub mod render;
+
 pub mod link;
 
 pub mod session;

@@ -273,9 +273,11 @@ impl Inner {
     }
 }
 
+type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// A command that is on its way.
 enum Begun {
-    Queued(std::pin::Pin<Box<dyn Future<Output = Result<Accepted, ShardError>> + Send>>, Option<UserId>),
+    Queued(Boxed<Result<Accepted, ShardError>>, Option<UserId>),
     Read(command::MarkRead),
     React(command::React),
     Shed,
@@ -287,7 +289,9 @@ impl ShardHandle {
     /// # Errors
     /// One clear sentence why it is not opened; nothing was served.
     pub async fn open(opening: Opening) -> Result<Self, String> {
-        open::open(opening).await
+        // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
+        let opened: Boxed<Result<Self, String>> = Box::pin(open::open(opening));
+        opened.await
     }
 
     /// Which shard.

@@ -50,7 +50,8 @@ pub(super) async fn open_writer(
     if let Some(found) = owner_of(&mut connection).await.map_err(refused)? {
         belongs(path, &found, &name_of(identity, shard))?;
     }
-    let migrated = MIGRATIONS.run(&mut connection).await;
+    // `run` is generic over how a connection is had; named here, the future around it is provably `Send`.
+    let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
     migrated.map_err(|error| OpenError::Sqlite { path: shown(path), error: error.to_string() })?;
     claim(&mut connection, identity, shard).await.map_err(refused)?;
     Ok(connection)
