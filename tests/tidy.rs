@@ -17,9 +17,12 @@ use std::process::Command;
 const LINES_MAX: usize = 400;
 
 /// Files that may be longer, up to this many lines, and why.
-const LONGER: [(&str, usize, &str); 2] = [
-    ("src/shard/store/mod.rs", 480, "the store's contract in one place: half of it is documentation"),
+const LONGER: [(&str, usize, &str); 5] = [
+    ("src/auth.rs", 450, "the home of its crate, and one question: is this token good"),
+    ("src/node/session/board.rs", 490, "one pure state; its parts would have to share their insides"),
     ("src/shard/log/record/mod.rs", 440, "every record type with its documentation; splitting would hide the format"),
+    ("src/shard/mod.rs", 480, "the one way into a shard, a third of it documentation"),
+    ("src/shard/owner/mod.rs", 470, "the order of decide, append, commit and answer, to be read in one piece"),
 ];
 
 /// The leaves: what everything may use, and what uses nothing but other leaves.
@@ -137,19 +140,23 @@ fn imports_go_one_way() {
                 if to.is_empty() || !to.starts_with(char::is_lowercase) {
                     continue;
                 }
-                let sideways = to == from || height(to) < height(from);
+                let downwards = to == from || height(to) < height(from);
                 let leaf_to_leaf = height(from) == 0 && height(to) == 0;
                 let narrow = from != "router"
+                    || source.is_test()
                     || height(to) == 0
                     || to == "router"
                     || ROUTER_MAY_USE.iter().any(|allowed| path.starts_with(allowed));
-                if !(sideways || leaf_to_leaf) || !narrow {
+                if !(downwards || leaf_to_leaf) || !narrow {
                     breaches.push(format!("{}:{number}: {}", source.path, line.trim()));
                 }
             }
         }
     }
-    assert_none("leaves <- shard <- node <- router, dev <- main; the router uses only map, table and hop", &breaches);
+    assert_none(
+        "leaves <- shard <- node <- router, operations <- config <- dev <- main; the router uses only map, table and hop",
+        &breaches,
+    );
 }
 
 #[test]
@@ -303,6 +310,10 @@ fn names_say_what_a_thing_is() {
         let file = source.path.trim_end_matches(".rs").rsplit('/').next().unwrap_or_default().to_owned();
         let mut names = vec![(1, file)];
         for (number, line) in source.code() {
+            // An indented `type` belongs to a trait of someone else.
+            if line.starts_with(' ') && line.trim_start().starts_with("type ") {
+                continue;
+            }
             let words: Vec<&str> = line.split_whitespace().collect();
             for pair in words.windows(2) {
                 if matches!(pair[0], "struct" | "enum" | "trait" | "mod" | "type") {
@@ -411,7 +422,10 @@ fn nothing_is_committed_that_should_not_be() {
     for path in listed.split('\0').filter(|path| !path.is_empty()) {
         let name = path.rsplit('/').next().unwrap_or_default();
         let kept = |ending: &str| name.ends_with(ending);
-        if name == ".env" || [".db", ".sqlite", ".sqlite3", "-wal", "-shm", ".pem", ".key"].iter().any(|e| kept(e)) {
+        if name == ".env"
+            || [".db", ".sqlite", ".sqlite3", "-wal", "-shm", ".pem", ".key"].iter().any(|e| kept(e))
+                && !path.starts_with("tests/fixtures/")
+        {
             breaches.push(format!("{path}: does not belong into a repository"));
         }
         let Ok(text) = fs::read_to_string(root().join(path)) else { continue };
