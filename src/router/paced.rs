@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,24 +17,34 @@ use tokio::time::{Sleep, sleep};
 /// A peer that takes nothing for so long is cut.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Set while no request is being served on a connection: what arrives then is the head of the next.
+/// Which head of a connection is awaited, if any: while no request is being served, what arrives is the head of the next.
+/// Odd while one is awaited. A count and not a flag, because nothing may be read between two heads, and the patience with
+/// one must not be used up by the one before.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HeadAwaited(Arc<AtomicBool>);
+pub(super) struct HeadAwaited(Arc<AtomicU64>);
 
 impl HeadAwaited {
     /// A request's head is complete.
     pub(super) fn arrived(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        if is_awaited(self.count()) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// An answer is on its way; the next head may come.
     pub(super) fn again(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        if !is_awaited(self.count()) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    fn is_set(&self) -> bool {
+    fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+fn is_awaited(count: u64) -> bool {
+    count % 2 == 1
 }
 
 /// See the head of this file.
@@ -43,7 +53,8 @@ pub(super) struct Paced<S> {
     inner: S,
     head_patience: Duration,
     awaited: HeadAwaited,
-    reading: Option<Pin<Box<Sleep>>>,
+    /// Patience with the head of this count.
+    reading: Option<(u64, Pin<Box<Sleep>>)>,
     writing: Option<Pin<Box<Sleep>>>,
 }
 
@@ -51,7 +62,8 @@ impl<S> Paced<S> {
     /// Wraps a fresh connection: its first head must arrive within `head_patience` from now.
     pub(super) fn new(inner: S, head_patience: Duration, awaited: HeadAwaited) -> Self {
         awaited.again();
-        Self { inner, head_patience, awaited, reading: Some(Box::pin(sleep(head_patience))), writing: None }
+        let reading = Some((awaited.count(), Box::pin(sleep(head_patience))));
+        Self { inner, head_patience, awaited, reading, writing: None }
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -69,17 +81,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if !self.awaited.is_set() {
+        let now = self.awaited.count();
+        if self.reading.as_ref().is_some_and(|(head, _)| *head != now) {
             self.reading = None;
+        }
+        if !is_awaited(now) {
             return result;
         }
         if result.is_ready() {
             if buf.filled().len() > before && self.reading.is_none() {
-                self.reading = Some(Box::pin(sleep(self.head_patience)));
+                self.reading = Some((now, Box::pin(sleep(self.head_patience))));
             }
             return result;
         }
-        if let Some(patience) = self.reading.as_mut() {
+        if let Some((_, patience)) = self.reading.as_mut() {
             ready!(patience.as_mut().poll(cx));
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head of a request took too long")));
         }
@@ -158,6 +173,22 @@ mod tests {
         paced.read_exact(&mut byte).await.unwrap();
         let error = paced.read_exact(&mut byte).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    // hyper reads nothing while it serves a request without a body, so nothing is read between the two heads.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_used_again_and_again_outlives_the_patience_with_its_first_head() {
+        let (mut client, server) = duplex(64);
+        let awaited = HeadAwaited::default();
+        let mut paced = Paced::new(server, HEAD, awaited.clone());
+        let mut head = [0; 3];
+        for _ in 0..5 {
+            client.write_all(b"one").await.unwrap();
+            paced.read_exact(&mut head).await.unwrap();
+            awaited.arrived();
+            awaited.again();
+            assert!(timeout(HEAD / 2, paced.read_exact(&mut head)).await.is_err(), "idle, not ended");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,4 +5,5 @@ mod durability;
 mod live_order;
 mod load;
 mod process;
+mod scale;
 mod slow_reader;
