@@ -56,6 +56,8 @@ const CUTS: usize = 30;
 const STALL_EACH: usize = 10;
 /// Longer than three missed heartbeats of a link.
 const STALL: Duration = Duration::from_millis(2_200);
+/// Longer than a send may wait for its answer.
+const OUTAGE: Duration = Duration::from_millis(6_500);
 
 /// What a proxy does with the bytes between two nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +224,7 @@ impl Cluster {
         let starting = listeners.into_iter().map(|(id, bound)| {
             let seen = ThroughProxies { table: Arc::clone(&table), me: id.clone(), peers: Mutex::new(peers.clone()) };
             let setup = Setup {
-                folder: folder.path().join(&id.0),
+                folder: folder.path().join(&*id.0),
                 id,
                 identity,
                 log: Arc::<EmbeddedLog>::clone(&log),
@@ -411,6 +413,7 @@ async fn send(
         }
         let text = format!("{who}-{i}");
         let conversation = &conversations[i % conversations.len()];
+        let mut in_doubt = false;
         let outcome = loop {
             reference += 1;
             let frame = json!({
@@ -425,8 +428,9 @@ async fn send(
             let code = answer["problem"]["code"].as_str().unwrap().to_owned();
             *device.problems.lock().unwrap().entry(code.clone()).or_default() += 1;
             match code.as_str() {
-                "unavailable" => break Outcome::NotWritten { conversation: conversation.clone() },
-                "outcome_unknown" => {}
+                "unavailable" if !in_doubt => break Outcome::NotWritten { conversation: conversation.clone() },
+                "unavailable" => {}
+                "outcome_unknown" => in_doubt = true,
                 other => panic!("{who}: neither written nor unavailable nor in doubt: {other}: {answer}"),
             }
         };
@@ -464,6 +468,13 @@ async fn cut_again_and_again(proxies: Vec<Arc<Proxy>>) {
             proxy.cut();
         }
     }
+    // At last nothing passes for so long that sends are refused, as not written or as in doubt.
+    proxies.iter().for_each(|proxy| drop(proxy.mode.send_replace(Mode::Stall)));
+    sleep(OUTAGE).await;
+    for proxy in proxies {
+        proxy.cut();
+        proxy.mode.send_replace(Mode::Pass);
+    }
 }
 
 // what must not happen: 20 — a broken link between nodes costs no session an event.
@@ -480,17 +491,21 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
         assert_eq!(status, 201, "{answer}");
     }
     let (stop, done) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    let mut sockets = Vec::new();
     let (mut devices, mut readers, mut senders) = (Vec::new(), Vec::new(), Vec::new());
     for (user, node) in &users {
         for number in 0..2 {
-            let who = format!("{user}-{number} at {}", node.0);
-            let (to, from) = open(at, user).await.split();
-            let device = Arc::new(Device::default());
-            readers.push(tokio::spawn(read(from, Arc::clone(&device), who.clone(), done.clone())));
-            let sending = send(to, Arc::clone(&device), (who.clone(), conversations.clone()), Arc::clone(&stop));
-            senders.push(tokio::spawn(sending));
-            devices.push((who, device));
+            sockets.push((format!("{user}-{number} at {}", node.0), open(at, user).await));
         }
+    }
+    // All are connected before the first text.
+    for (who, socket) in sockets {
+        let (to, from) = socket.split();
+        let device = Arc::new(Device::default());
+        readers.push(tokio::spawn(read(from, Arc::clone(&device), who.clone(), done.clone())));
+        let sending = send(to, Arc::clone(&device), (who.clone(), conversations.clone()), Arc::clone(&stop));
+        senders.push(tokio::spawn(sending));
+        devices.push((who, device));
     }
     let proxies: Vec<Arc<Proxy>> = cluster.proxies.lock().unwrap().values().cloned().collect();
     cut_again_and_again(proxies.clone()).await;
@@ -533,6 +548,7 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
     }
     println!("{} texts, {cuts} connections cut, refusals: {problems:?}", outcomes.len());
     assert!(cuts >= CUTS, "the proxies cut {cuts} connections only: the test shows nothing");
+    assert!(!problems.is_empty(), "no send was refused in an outage longer than its time");
     assert!(outcomes.len() > 500, "too little was sent for the test to show anything: {}", outcomes.len());
     cluster.stop().await;
 }
