@@ -2,6 +2,7 @@
 
 mod devices;
 mod durability;
+mod limits;
 mod live_order;
 mod load;
 mod process;
