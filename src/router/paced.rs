@@ -17,34 +17,27 @@ use tokio::time::{Sleep, sleep};
 /// A peer that takes nothing for so long is cut.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Which head of a connection is awaited, if any: while no request is being served, what arrives is the head of the next.
-/// Odd while one is awaited. A count and not a flag, because nothing may be read between two heads, and the patience with
-/// one must not be used up by the one before.
+/// Counts the turns of a connection. Even: no request is being served, and what arrives is the head of the next. Odd: one
+/// is. A turn of its own for every head, so that the time of one is never counted against the next.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeadAwaited(Arc<AtomicU64>);
 
 impl HeadAwaited {
     /// A request's head is complete.
     pub(super) fn arrived(&self) {
-        if is_awaited(self.count()) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
+        self.0.fetch_or(1, Ordering::Relaxed);
     }
 
     /// An answer is on its way; the next head may come.
     pub(super) fn again(&self) {
-        if !is_awaited(self.count()) {
+        if self.turn() % 2 == 1 {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn count(&self) -> u64 {
+    fn turn(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-}
-
-fn is_awaited(count: u64) -> bool {
-    count % 2 == 1
 }
 
 /// See the head of this file.
@@ -53,8 +46,9 @@ pub(super) struct Paced<S> {
     inner: S,
     head_patience: Duration,
     awaited: HeadAwaited,
-    /// Patience with the head of this count.
-    reading: Option<(u64, Pin<Box<Sleep>>)>,
+    /// The turn that `reading` was begun in.
+    turn: u64,
+    reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
 }
 
@@ -62,8 +56,8 @@ impl<S> Paced<S> {
     /// Wraps a fresh connection: its first head must arrive within `head_patience` from now.
     pub(super) fn new(inner: S, head_patience: Duration, awaited: HeadAwaited) -> Self {
         awaited.again();
-        let reading = Some((awaited.count(), Box::pin(sleep(head_patience))));
-        Self { inner, head_patience, awaited, reading, writing: None }
+        let (turn, reading) = (awaited.turn(), Some(Box::pin(sleep(head_patience))));
+        Self { inner, head_patience, awaited, turn, reading, writing: None }
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -81,20 +75,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        let now = self.awaited.count();
-        if self.reading.as_ref().is_some_and(|(head, _)| *head != now) {
+        let turn = self.awaited.turn();
+        if turn != self.turn {
+            self.turn = turn;
             self.reading = None;
         }
-        if !is_awaited(now) {
+        if turn % 2 == 1 {
             return result;
         }
         if result.is_ready() {
             if buf.filled().len() > before && self.reading.is_none() {
-                self.reading = Some((now, Box::pin(sleep(self.head_patience))));
+                self.reading = Some(Box::pin(sleep(self.head_patience)));
             }
             return result;
         }
-        if let Some((_, patience)) = self.reading.as_mut() {
+        if let Some(patience) = self.reading.as_mut() {
             ready!(patience.as_mut().poll(cx));
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head of a request took too long")));
         }
@@ -175,19 +170,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    // hyper reads nothing while it serves a request without a body, so nothing is read between the two heads.
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_is_used_again_and_again_outlives_the_patience_with_its_first_head() {
+    async fn requests_that_come_in_one_piece_are_each_timed_alone() {
         let (mut client, server) = duplex(64);
         let awaited = HeadAwaited::default();
         let mut paced = Paced::new(server, HEAD, awaited.clone());
-        let mut head = [0; 3];
-        for _ in 0..5 {
+        for _ in 0..10 {
             client.write_all(b"one").await.unwrap();
-            paced.read_exact(&mut head).await.unwrap();
+            paced.read_exact(&mut [0; 3]).await.unwrap();
+            // Nothing is read while the request is served: it came whole.
             awaited.arrived();
+            sleep(HEAD / 3).await;
             awaited.again();
-            assert!(timeout(HEAD / 2, paced.read_exact(&mut head)).await.is_err(), "idle, not ended");
+            assert!(timeout(HEAD / 3, paced.read_exact(&mut [0; 1])).await.is_err(), "idle, and not cut");
         }
     }
 

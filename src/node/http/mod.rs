@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use crate::auth::Verifier;
 use crate::ids::{NodeId, ShardId, Slot, UserId};
+use crate::node::hop;
 use crate::node::http::answer::{Answer, Refusal};
 use crate::node::http::rate::PerUser;
 use crate::node::http::request::Call;
@@ -178,7 +179,11 @@ impl Rest {
         async {
             let admitted = self.admit(&head, matched);
             // Read before any refusal: an answer to a client that is still writing may not arrive.
-            let received = body::read(body, self.config.body_timeout).await;
+            let mut received = body::read(body, self.config.body_timeout).await;
+            if head.headers.contains_key(hop::BODY_TOO_LARGE) {
+                // The router has thrown it away, and leaves the answer to us, in its place in the order of checks.
+                received.bytes = Err(body::too_large());
+            }
             let answered = match admitted {
                 Ok(admitted) => match received.bytes {
                     Ok(bytes) => self.answer_in_time(&head, admitted, bytes).await,
