@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::client::Client;
 use crate::support::server::Server;
 use crate::support::socket::{Next, Socket};
-use crate::support::{DEADLINE, Fields, Group, eventually, unique};
+use crate::support::{DEADLINE, Fields, Group, SECRET, eventually, token, unique};
 
 /// Sessions that are live, over all nodes.
 async fn sessions(server: &Server) -> u64 {
@@ -123,6 +123,7 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
     let group = Group::create(&server, 1).await;
     let stranger = server.client(&unique("stranger"));
     let anonymous = stranger.clone().with_token(None);
+    let forged = stranger.clone().with_token(Some(format!("{}x", token(stranger.user()))));
     let secret_text = "a text that belongs in no log";
     let messages = group.path("/messages");
     let json_type = ("content-type", "application/json");
@@ -139,6 +140,9 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
         (&anonymous, Method::GET, "/v1/conversations", "", 401),
         (&anonymous, Method::GET, messages.as_str(), "", 401),
         (&anonymous, Method::GET, "/v1/ws", "", 401),
+        (&forged, Method::GET, "/v1/conversations", "", 401),
+        (&forged, Method::GET, "/v1/ws", "", 401),
+        (&stranger, Method::GET, "/v1/ws", "", 400),
     ];
     for (i, (client, method, path, body, status)) in requests.into_iter().enumerate() {
         let id = format!("refused-{i}.{status}");
@@ -151,8 +155,8 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
     group.admin.say(&group.name, secret_text).await;
     let log = server.log();
     assert!(!log.contains(secret_text));
-    assert!(!log.contains(&crate::support::token(group.admin.user())), "no token in the log");
-    assert!(!log.contains(crate::support::SECRET));
+    assert!(!log.contains(&token(group.admin.user())), "no token in the log");
+    assert!(!log.contains(SECRET));
 }
 
 /// Sends without waiting for answers until the socket ends; what was answered, and all frames.
