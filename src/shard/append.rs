@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::ids::{Offset, ShardId};
 use crate::shard::command::Push;
 use crate::shard::lane::{Definite, Lane};
-use crate::shard::log::record::{ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Record, Tail, seal};
+use crate::shard::log::record::{ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, HEADER_BYTES, Record, Tail, seal};
 use crate::shard::log::{Batch, Stream, Token};
 use crate::telemetry;
 
@@ -159,6 +159,11 @@ impl<W> Appender<W> {
         self.waiting.pop_front().map(|(_, waiter)| waiter)
     }
 
+    /// Drops waiters, those for whom no one waits any more.
+    pub(super) fn retain_waiting(&mut self, keep: impl Fn(&W) -> bool) {
+        self.waiting.retain(|(_, waiter)| keep(waiter));
+    }
+
     /// Every waiter, committed or not: the shard ends, or its decisions are void.
     pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = (Offset, W)> + use<W> {
         std::mem::take(&mut self.waiting).into_iter()
@@ -169,7 +174,7 @@ impl<W> Appender<W> {
         if self.in_flight.is_some() || self.pending.is_empty() {
             return;
         }
-        let mut bytes = 0;
+        let mut bytes = HEADER_BYTES;
         let mut count = 0;
         for decided in self.pending.iter().take(ENTRY_RECORDS_MAX) {
             bytes += decided.encoded.len() + 4;

@@ -2,6 +2,7 @@
 //! batches gather, so batching grows with load by itself. An in-doubt batch is sent again, unchanged, in the next cycle,
 //! until there is a definite answer; the others do not wait for it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,27 +82,48 @@ impl Lane {
 }
 
 async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>) {
-    let mut cycle: Vec<Job> = Vec::new();
-    let mut retry = RETRY_MIN;
+    let mut doubtful: Vec<Job> = Vec::new();
+    let (mut retry, mut due) = (RETRY_MIN, Instant::now());
     loop {
-        if cycle.is_empty() {
+        let mut cycle: Vec<Job> = Vec::new();
+        if doubtful.is_empty() {
             if jobs.recv_many(&mut cycle, QUEUE_MAX).await == 0 {
                 return;
             }
         } else {
-            // Something is in doubt: send it again after a pause, with whatever has gathered meanwhile.
-            tokio::time::sleep(retry).await;
-            retry = (retry * 2).min(RETRY_MAX);
+            // Fresh batches do not wait for the doubtful ones; these go again when their pause is over.
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due) => {}
+                _ = jobs.recv_many(&mut cycle, QUEUE_MAX), if !jobs.is_closed() || !jobs.is_empty() => {}
+            }
+        }
+        let again = doubtful.len();
+        let is_retry = again > 0 && Instant::now() >= due;
+        if is_retry {
+            cycle.append(&mut doubtful);
             while let Ok(job) = jobs.try_recv() {
                 cycle.push(job);
             }
         }
+        // One batch of a stream at a time, also when the shard was lost and claimed again.
+        let mut streams = HashSet::new();
+        let (cycle, later): (Vec<Job>, Vec<Job>) =
+            cycle.into_iter().partition(|job| streams.insert((job.batch.shard, job.batch.stream)));
+        doubtful.extend(later);
+        if cycle.is_empty() {
+            continue;
+        }
         let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
         let results = log.append(&batches).await;
-        let before = cycle.len();
-        cycle = cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)).collect();
-        if cycle.len() < before {
+        doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)));
+        if is_retry {
+            retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
+            due = Instant::now() + retry;
+        } else if again == 0 {
+            // The pause of what is in doubt since now.
             retry = RETRY_MIN;
+            due = Instant::now() + retry;
         }
     }
 }
