@@ -40,6 +40,7 @@ pub(super) struct Inner {
     pub(super) outbox_done: watch::Sender<OutboxPosition>,
     pub(super) closed: watch::Receiver<bool>,
 }
+
 impl Inner {
     pub(super) fn applied(&self, stream: Stream) -> watch::Receiver<Tail> {
         let [messages, receipts] = &self.applied;

@@ -110,3 +110,6 @@ pub struct Config {
     /// How long a read waits for the worker before it answers `lagging`.
     pub barrier_max: Duration,
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,12 @@ pub(in crate::shard) enum Input {
     Forget(SubscriberId),
     OutboxDelivered(OutboxPosition),
     Close,
+    /// How many wait for a commit.
+    #[cfg(test)]
+    Waiting(oneshot::Sender<usize>),
+    /// How many conversations are in memory.
+    #[cfg(test)]
+    Heads(oneshot::Sender<usize>),
 }
 
 /// What a look-up brought.

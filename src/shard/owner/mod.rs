@@ -230,6 +230,14 @@ impl Owner {
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
             Input::Close => self.closing = true,
+            #[cfg(test)]
+            Input::Waiting(answer) => {
+                answer.send(self.messages.waiting() + self.receipts.waiting()).ok();
+            }
+            #[cfg(test)]
+            Input::Heads(answer) => {
+                answer.send(self.conversations.len()).ok();
+            }
         }
     }
 
