@@ -67,6 +67,7 @@ where
     Received { bytes, ended: true }
 }
 
-fn too_large() -> Problem {
+/// The refusal of a body over the limit.
+pub(super) fn too_large() -> Problem {
     Problem::new(Code::TooLarge, format!("a body has at most {FRAME_BYTES_MAX} bytes"))
 }

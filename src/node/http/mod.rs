@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use crate::auth::Verifier;
 use crate::ids::{NodeId, ShardId, Slot, UserId};
+use crate::node::hop;
 use crate::node::http::answer::{Answer, Refusal};
 use crate::node::http::rate::PerUser;
 use crate::node::http::request::Call;
@@ -180,6 +181,8 @@ impl Rest {
             // Read before any refusal: an answer to a client that is still writing may not arrive.
             let received = body::read(body, self.config.body_timeout).await;
             let answered = match admitted {
+                // The router has read and thrown away what was over the limit, and sends the rest without it.
+                Ok(_) if head.headers.contains_key(hop::BODY_TOO_LARGE) => Err(body::too_large().into()),
                 Ok(admitted) => match received.bytes {
                     Ok(bytes) => self.answer_in_time(&head, admitted, bytes).await,
                     Err(problem) => Err(problem.into()),
