@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,22 +17,25 @@ use tokio::time::{Sleep, sleep};
 /// A peer that takes nothing for so long is cut.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Set while no request is being served on a connection: what arrives then is the head of the next.
+/// Counts the turns of a connection. Even: no request is being served, and what arrives is the head of the next. Odd: one
+/// is. A turn of its own for every head, so that the time of one is never counted against the next.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HeadAwaited(Arc<AtomicBool>);
+pub(super) struct HeadAwaited(Arc<AtomicU64>);
 
 impl HeadAwaited {
     /// A request's head is complete.
     pub(super) fn arrived(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.fetch_or(1, Ordering::Relaxed);
     }
 
     /// An answer is on its way; the next head may come.
     pub(super) fn again(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        if self.turn() % 2 == 1 {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    fn is_set(&self) -> bool {
+    fn turn(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -43,6 +46,8 @@ pub(super) struct Paced<S> {
     inner: S,
     head_patience: Duration,
     awaited: HeadAwaited,
+    /// The turn that `reading` was begun in.
+    turn: u64,
     reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
 }
@@ -51,7 +56,8 @@ impl<S> Paced<S> {
     /// Wraps a fresh connection: its first head must arrive within `head_patience` from now.
     pub(super) fn new(inner: S, head_patience: Duration, awaited: HeadAwaited) -> Self {
         awaited.again();
-        Self { inner, head_patience, awaited, reading: Some(Box::pin(sleep(head_patience))), writing: None }
+        let (turn, reading) = (awaited.turn(), Some(Box::pin(sleep(head_patience))));
+        Self { inner, head_patience, awaited, turn, reading, writing: None }
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -69,8 +75,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if !self.awaited.is_set() {
+        let turn = self.awaited.turn();
+        if turn != self.turn {
+            self.turn = turn;
             self.reading = None;
+        }
+        if turn % 2 == 1 {
             return result;
         }
         if result.is_ready() {
@@ -158,6 +168,22 @@ mod tests {
         paced.read_exact(&mut byte).await.unwrap();
         let error = paced.read_exact(&mut byte).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_come_in_one_piece_are_each_timed_alone() {
+        let (mut client, server) = duplex(64);
+        let awaited = HeadAwaited::default();
+        let mut paced = Paced::new(server, HEAD, awaited.clone());
+        for _ in 0..10 {
+            client.write_all(b"one").await.unwrap();
+            paced.read_exact(&mut [0; 3]).await.unwrap();
+            // Nothing is read while the request is served: it came whole.
+            awaited.arrived();
+            sleep(HEAD / 3).await;
+            awaited.again();
+            assert!(timeout(HEAD / 3, paced.read_exact(&mut [0; 1])).await.is_err(), "idle, and not cut");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -179,7 +179,11 @@ impl Rest {
         async {
             let admitted = self.admit(&head, matched);
             // Read before any refusal: an answer to a client that is still writing may not arrive.
-            let received = body::read(body, self.config.body_timeout).await;
+            let mut received = body::read(body, self.config.body_timeout).await;
+            if head.headers.contains_key(hop::BODY_TOO_LARGE) {
+                // The router has thrown it away, and leaves the answer to us, in its place in the order of checks.
+                received.bytes = Err(body::too_large());
+            }
             let answered = match admitted {
                 // The router has read and thrown away what was over the limit, and sends the rest without it.
                 Ok(_) if head.headers.contains_key(hop::BODY_TOO_LARGE) => Err(body::too_large().into()),
