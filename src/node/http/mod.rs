@@ -185,8 +185,6 @@ impl Rest {
                 received.bytes = Err(body::too_large());
             }
             let answered = match admitted {
-                // The router has read and thrown away what was over the limit, and sends the rest without it.
-                Ok(_) if head.headers.contains_key(hop::BODY_TOO_LARGE) => Err(body::too_large().into()),
                 Ok(admitted) => match received.bytes {
                     Ok(bytes) => self.answer_in_time(&head, admitted, bytes).await,
                     Err(problem) => Err(problem.into()),

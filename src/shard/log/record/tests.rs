@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
