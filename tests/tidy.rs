@@ -17,8 +17,7 @@ use std::process::Command;
 const LINES_MAX: usize = 400;
 
 /// Files that may be longer, up to this many lines, and why.
-const LONGER: [(&str, usize, &str); 3] = [
-    ("src/node/session/board.rs", 490, "one pure state; its parts would have to share their insides"),
+const LONGER: [(&str, usize, &str); 2] = [
     ("src/shard/mod.rs", 480, "the one way into a shard, a third of it documentation"),
     ("src/shard/owner/mod.rs", 470, "the order of decide, append, commit and answer, to be read in one piece"),
 ];
