@@ -229,7 +229,7 @@ metrics_table! {
     Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, redirected, unsent, lost).";
     Counter OUTBOX_ROWS "rookery_outbox_rows_total" "Rows of outboxes delivered to the shards of their users.";
     Counter OUTBOX_RETRIES "rookery_outbox_retries_total" "Deliveries of outbox rows that failed and are tried again.";
-    Gauge SESSIONS "rookery_session_live" "Live sessions of this node.";
+    Gauge SESSIONS "rookery_session_live" "Live sessions of all nodes of this process.";
     Counter SESSION_REFUSED "rookery_session_refused_total" "Sessions refused at the upgrade by reason (token, user_limit, node_limit, draining).";
     Counter SESSION_FRAMES "rookery_session_frames_total" "WebSocket frames by direction (in, out).";
     Counter SESSION_WRITES "rookery_session_writes_total" "Writes to sockets; frames out divided by writes tells how well frames are coalesced.";

@@ -22,21 +22,20 @@ pub(super) fn print(client: SocketAddr, operations: SocketAddr, jwt: &Secret) ->
     let at = reachable(client);
     println!(
         r#"
-Rookery serves on http://{at} (operations: http://{operations}). To try it, paste:
+Rookery serves on http://{at} (operations: http://{operations}).
 
-  TOKEN_ALICE={alice}
-
-  # alice creates a conversation with bob, and writes to him
-  curl -sS http://{at}/v1/conversations -H "Authorization: Bearer $TOKEN_ALICE" \
-    -H 'Content-Type: application/json' -H 'Idempotency-Key: example' -d '{{"name":"example","participants":["bob"]}}'
-  curl -sS http://{at}/v1/conversations/example/messages -H "Authorization: Bearer $TOKEN_ALICE" \
-    -H 'Content-Type: application/json' -d '{{"text":"hello, bob"}}'
-
-In a second terminal bob reads, live (with npx, or with websocat):
+To try it, paste this into a second terminal; bob listens (with npx here, but any WebSocket client will do):
 
   TOKEN_BOB={bob}
-  npx --yes wscat -c ws://{at}/v1/ws -H "Authorization: Bearer $TOKEN_BOB"
-  websocat ws://{at}/v1/ws -H "Authorization: Bearer $TOKEN_BOB"
+  npx --yes wscat -H "Authorization: Bearer $TOKEN_BOB" -c ws://{at}/v1/ws
+
+And this into a third; alice creates a conversation with bob, and writes to him:
+
+  TOKEN_ALICE={alice}
+  curl -sS -w '\n' http://{at}/v1/conversations -H "Authorization: Bearer $TOKEN_ALICE" \
+    -H 'Content-Type: application/json' -H 'Idempotency-Key: example' -d '{{"name":"example","participants":["bob"]}}'
+  curl -sS -w '\n' http://{at}/v1/conversations/example/messages -H "Authorization: Bearer $TOKEN_ALICE" \
+    -H 'Content-Type: application/json' -d '{{"text":"hello, bob"}}'
 
 The tokens are good for 24 hours; `rookery token <user>` makes others.
 "#

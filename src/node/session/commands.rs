@@ -154,20 +154,13 @@ fn send(
         Some(key) => IdempotencyKey::from_client(key)
             .ok_or_else(|| Problem::new(Code::Invalid, "a client_id has 1 to 128 bytes without control characters"))?,
     };
-    let reply_to = match reply_to {
-        Some(id) if Uuid::try_parse(id).is_err() => {
-            return Err(Problem::new(Code::Invalid, "reply_to is no message id"));
-        }
-        other => other,
-    };
+    let reply_to = reply_to.map(message_reference).transpose()?;
     if text.is_empty() {
         return Err(Problem::new(Code::Invalid, "a text has at least one byte"));
     }
     if text.len() > TEXT_BYTES_MAX {
         return Err(Problem::new(Code::TextTooLong, "a text has at most 16384 bytes of UTF-8"));
     }
-    let unknown = || Problem::new(Code::ReplyToUnknown, "reply_to names no message of this conversation");
-    let reply_to = reply_to.map(|id| MessageId::parse(id).ok_or_else(unknown)).transpose()?;
     let slot = conversation.slot();
     let (source, text, key) = (session.user.clone(), Arc::from(text), Some(key));
     Ok((slot, Command::Send(Send { conversation, source, text, reply_to, key })))
@@ -189,6 +182,12 @@ fn react(session: &Session, message_id: &str, reaction: Option<u32>) -> Result<(
 
 fn conversation_name(name: &str) -> Result<ConversationName, Problem> {
     ConversationName::parse(name).map_err(|invalid| Problem::new(Code::InvalidName, invalid.to_string()))
+}
+
+/// Any UUID; one that is no id of ours goes on to the owner, which checks membership first and then knows no such message.
+fn message_reference(id: &str) -> Result<MessageId, Problem> {
+    let hyphenated = Some(id).filter(|id| id.len() == 36).and_then(|id| Uuid::try_parse(id).ok());
+    hyphenated.map(MessageId).ok_or_else(|| Problem::new(Code::Invalid, "reply_to is no UUID"))
 }
 
 fn known_id(id: &str) -> Result<MessageId, Problem> {

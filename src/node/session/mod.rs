@@ -98,6 +98,8 @@ struct Inner {
     sockets: TaskTracker,
     stop: CancellationToken,
     draining: AtomicBool,
+    /// Counted up and down: the nodes of one process share it.
+    live: metrics::Gauge,
     frames_in: metrics::Counter,
     frames_out: metrics::Counter,
     writes: metrics::Counter,
@@ -143,6 +145,7 @@ impl Hub {
             sockets: TaskTracker::new(),
             stop: CancellationToken::new(),
             draining: AtomicBool::new(false),
+            live: telemetry::SESSIONS.bind(&[]),
             frames_in: telemetry::SESSION_FRAMES.bind(&[("direction", "in")]),
             frames_out: telemetry::SESSION_FRAMES.bind(&[("direction", "out")]),
             writes: telemetry::SESSION_WRITES.bind(&[]),
@@ -218,21 +221,18 @@ impl Inner {
                 resume_max_events: RESUME_EVENTS_MAX,
             });
             board.open(session, held);
-            self.count(board);
+            self.live.increment(1.0);
             Ok(())
         })
     }
 
     fn leave(self: &Arc<Self>, session: &Session) {
         self.on_board(|board| {
-            board.close(session.id);
-            self.count(board);
+            if board.sessions.contains_key(&session.id) {
+                board.close(session.id);
+                self.live.decrement(1.0);
+            }
         });
-    }
-
-    fn count(&self, board: &Board) {
-        let live = u32::try_from(board.sessions.len()).unwrap_or(u32::MAX);
-        telemetry::SESSIONS.set(f64::from(live), &[]);
     }
 }
 

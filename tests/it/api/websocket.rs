@@ -7,6 +7,9 @@ use crate::support::server::shared;
 use crate::support::socket::{Next, Socket};
 use crate::support::{Fields, Group, unique};
 
+/// A UUID that is no id of ours.
+const STRANGE_ID: &str = "123e4567-e89b-42d3-a456-426614174000";
+
 #[tokio::test]
 async fn hello_is_first_and_tells_the_limits() {
     let server = shared();
@@ -108,6 +111,9 @@ async fn nobody_sends_into_a_conversation_of_others() {
         assert_eq!((answer.text("t"), answer["problem"].text("code")), ("error", "not_participant"));
         assert_eq!(answer["problem"].number("status"), 403);
     }
+    // Membership is checked before what the message refers to.
+    let reply = json!({"t": "send", "conversation": group.name, "text": "psst", "reply_to": STRANGE_ID});
+    assert_eq!(socket.request(reply).await["problem"].text("code"), "not_participant");
     for t in ["private", "direct", "message", "event", "receipt"] {
         let frame = json!({"t": t, "to": group.members[0].user(), "conversation": group.name, "text": "psst"});
         assert_eq!(socket.request(frame).await.text("t"), "error");
@@ -137,6 +143,8 @@ async fn malformed_frames_are_answered_and_the_session_stays() {
         (json!({"t": "send", "conversation": name, "text": ""}), "invalid"),
         (json!({"t": "send", "conversation": name, "text": 7}), "invalid"),
         (json!({"t": "send", "conversation": name, "text": "x", "reply_to": "7"}), "invalid"),
+        (json!({"t": "send", "conversation": name, "text": "x", "reply_to": STRANGE_ID}), "reply_to_unknown"),
+        (json!({"t": "send", "conversation": name, "text": "x", "reply_to": STRANGE_ID.replace('-', "")}), "invalid"),
         (json!({"t": "send", "conversation": name, "text": "x", "client_id": ""}), "invalid"),
         (json!({"t": "send", "conversation": "a b", "text": "x"}), "invalid_name"),
         (json!({"t": "send", "conversation": name, "text": "x".repeat(16_385)}), "text_too_long"),

@@ -200,3 +200,27 @@ async fn the_operations_port_tells_how_the_process_is() {
         assert!(!metrics.contains(private), "no label names a conversation or a user: {private}");
     }
 }
+
+#[tokio::test]
+async fn live_sessions_are_counted_over_all_nodes() {
+    let server = Server::start();
+    let operations = Client::new(server.operations(), "operator").with_token(None);
+    let told = |count: usize| {
+        let line = format!("\nrookery_session_live {count}\n");
+        let operations = operations.clone();
+        async move {
+            eventually("the metric tells the sessions", || async {
+                let answer = operations.get("/metrics").await;
+                String::from_utf8_lossy(&answer.body).contains(&line).then_some(())
+            })
+            .await;
+        }
+    };
+    let mut sockets = Vec::new();
+    for number in 0..9 {
+        sockets.push(Socket::ready(&server, &format!("user-{number}")).await);
+    }
+    told(9).await;
+    sockets.truncate(2);
+    told(2).await;
+}

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use bytes::{BufMut, BytesMut};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::entry::{CHAIN_AT, ENTRY_VERSION, HEADER_BYTES, chain_of};
 use super::*;
 use crate::ids::Slot;
 
