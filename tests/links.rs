@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "a test stops at what it did not expect, and says so"
 )]
 
@@ -301,9 +302,9 @@ async fn http(at: SocketAddr, user: &str, method: &str, path: &str, body: &Value
     let mut answer = Vec::new();
     timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an answer in time").unwrap();
     let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let (head, answered) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}")))
+    (status, serde_json::from_str(answered).unwrap_or_else(|error| panic!("{error}: {answer}")))
 }
 
 async fn all_events(at: SocketAddr, user: &str, conversation: &str) -> Vec<Value> {
@@ -463,13 +464,15 @@ async fn cut_again_and_again(proxies: Vec<Arc<Proxy>>) {
             proxy.cut();
             proxy.mode.send_replace(Mode::Pass);
         } else if i % 5 == 0 {
-            proxies.iter().for_each(|proxy| proxy.cut());
+            proxies.iter().for_each(|each| each.cut());
         } else {
             proxy.cut();
         }
     }
     // At last nothing passes for so long that sends are refused, as not written or as in doubt.
-    proxies.iter().for_each(|proxy| drop(proxy.mode.send_replace(Mode::Stall)));
+    for proxy in &proxies {
+        proxy.mode.send_replace(Mode::Stall);
+    }
     sleep(OUTAGE).await;
     for proxy in proxies {
         proxy.cut();
@@ -546,7 +549,7 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
             *problems.entry(code.clone()).or_default() += count;
         }
     }
-    println!("{} texts, {cuts} connections cut, refusals: {problems:?}", outcomes.len());
+    eprintln!("{} texts, {cuts} connections cut, refusals: {problems:?}", outcomes.len());
     assert!(cuts >= CUTS, "the proxies cut {cuts} connections only: the test shows nothing");
     assert!(!problems.is_empty(), "no send was refused in an outage longer than its time");
     assert!(outcomes.len() > 500, "too little was sent for the test to show anything: {}", outcomes.len());
