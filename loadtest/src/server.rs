@@ -37,6 +37,7 @@ impl Server {
             .args(arguments)
             .env("ROOKERY_JWT_SECRET", SECRET)
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("{} does not start: {error}", binary.display()))?;
         let mut server = Self { child, client: String::new(), operations: String::new(), _folder: folder };

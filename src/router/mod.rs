@@ -148,13 +148,19 @@ impl Inner {
         let request_id = headers::request_id(request.headers());
         let origin = request.headers().get(header::ORIGIN).cloned();
         let endpoint = route::find(request.uri().path()).map(|route| route.endpoint);
+        let label = endpoint.map_or("none", Endpoint::label);
+        let method = request.method().clone();
         let answered = self.answer(request, &request_id).await;
-        let mut response = answered.unwrap_or_else(|refusal| refusal.response(&request_id));
+        let mut response = answered.unwrap_or_else(|refusal| {
+            // What a node refuses, the node logs.
+            let (status, code) = (refusal.problem.code.status(), refusal.problem.code);
+            tracing::info!(id = request_id, %method, route = label, status, ?code, "request refused by the router");
+            refusal.response(&request_id)
+        });
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(headers::REQUEST_ID, id);
         }
         cors::apply(&self.config.origins, origin.as_ref(), response.headers_mut());
-        let label = endpoint.map_or("none", Endpoint::label);
         ROUTER_REQUESTS.add(1, &[("route", label), ("status", response.status().as_str())]);
         ROUTER_REQUEST_SECONDS.record(started.elapsed().as_secs_f64(), &[("route", label)]);
         response

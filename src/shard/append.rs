@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::ids::{Offset, ShardId};
 use crate::shard::command::Push;
 use crate::shard::lane::{Definite, Lane};
-use crate::shard::log::record::{ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Record, Tail, seal};
+use crate::shard::log::record::{ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, HEADER_BYTES, Record, Tail, seal};
 use crate::shard::log::{Batch, Stream, Token};
 use crate::telemetry;
 
@@ -159,6 +159,17 @@ impl<W> Appender<W> {
         self.waiting.pop_front().map(|(_, waiter)| waiter)
     }
 
+    /// Drops waiters, those for whom no one waits any more.
+    pub(super) fn retain_waiting(&mut self, keep: impl Fn(&W) -> bool) {
+        self.waiting.retain(|(_, waiter)| keep(waiter));
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Every waiter, committed or not: the shard ends, or its decisions are void.
     pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = (Offset, W)> + use<W> {
         std::mem::take(&mut self.waiting).into_iter()
@@ -169,7 +180,7 @@ impl<W> Appender<W> {
         if self.in_flight.is_some() || self.pending.is_empty() {
             return;
         }
-        let mut bytes = 0;
+        let mut bytes = HEADER_BYTES;
         let mut count = 0;
         for decided in self.pending.iter().take(ENTRY_RECORDS_MAX) {
             bytes += decided.encoded.len() + 4;
@@ -232,5 +243,212 @@ impl<W> Appender<W> {
                 doubted: true,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::ids::{Epoch, NodeId};
+    use crate::shard::log::record::Entry;
+    use crate::shard::log::{AppendError, AppendOutcome, Claim, ClaimOutcome, Control, LogError, RawEntry, ShardLog};
+
+    /// Takes what comes, or refuses it.
+    #[derive(Debug, Default)]
+    struct Sink {
+        taken: Mutex<Vec<Batch>>,
+        refuses: Mutex<bool>,
+    }
+
+    #[async_trait]
+    impl ShardLog for Sink {
+        async fn control(&self, _: ShardId) -> Result<Option<Control>, LogError> {
+            Ok(None)
+        }
+
+        async fn claim(&self, _: Claim) -> Result<ClaimOutcome, LogError> {
+            Ok(ClaimOutcome::Refused(None))
+        }
+
+        async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
+            if *self.refuses.lock().expect("whole") {
+                return vec![Err(AppendError::NotWritten("full".to_owned())); cycle.len()];
+            }
+            self.taken.lock().expect("whole").extend_from_slice(cycle);
+            vec![Ok(AppendOutcome::Appended); cycle.len()]
+        }
+
+        async fn renew(&self, _: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+            Ok(Vec::new())
+        }
+
+        async fn read(&self, _: ShardId, _: Stream, _: Offset, _: usize) -> Result<Vec<RawEntry>, LogError> {
+            Ok(Vec::new())
+        }
+
+        async fn trim(&self, _: ShardId, _: Token, _: Stream, _: Offset) -> Result<(), LogError> {
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        log: Arc<Sink>,
+        lane: Lane,
+        appender: Appender<&'static str>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let log = Arc::<Sink>::default();
+            let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
+            let token = Token::new(Epoch(1));
+            Self { log, lane, appender: Appender::new(ShardId(1), Stream::Messages, token, Tail::EMPTY) }
+        }
+
+        fn decide(&mut self, bytes: usize) -> Offset {
+            let node = NodeId::from("n".repeat(bytes).as_str());
+            self.appender.decide(Record::EpochStart { epoch: Epoch(1), node, ts: 1 }, Vec::new())
+        }
+
+        async fn round(&mut self) -> Ended {
+            self.appender.pump(&self.lane);
+            let end = self.appender.end().await;
+            self.appender.ended(end)
+        }
+
+        /// Seals and commits until nothing is left: records and bytes of each entry.
+        async fn drained(&mut self) -> Vec<(usize, usize)> {
+            while !self.appender.is_idle() {
+                assert!(matches!(self.round().await, Ended::Committed(_)));
+            }
+            let mut before = Tail::EMPTY;
+            let taken = self.log.taken.lock().expect("whole").clone();
+            let entries = taken.iter().map(|batch| {
+                assert_eq!(batch.expected, before);
+                let entry = Entry::decode_after(&before, &batch.bytes).expect("links");
+                before = batch.tail;
+                (entry.records.len(), batch.bytes.len())
+            });
+            entries.collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn records_are_numbered_from_the_tail_on_and_gather_while_a_batch_is_away() {
+        let mut bench = Bench::new();
+        assert_eq!([bench.decide(1), bench.decide(1)], [Offset(1), Offset(2)]);
+        bench.appender.pump(&bench.lane);
+        assert!(bench.appender.is_away());
+        assert_eq!((bench.decide(1), bench.appender.last()), (Offset(3), Offset(3)));
+        bench.appender.pump(&bench.lane);
+        assert_eq!(bench.appender.committed().offset, Offset(0));
+        let end = bench.appender.end().await;
+        let Ended::Committed(records) = bench.appender.ended(end) else { panic!("refused") };
+        assert_eq!(records.iter().map(|decided| decided.offset.0).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(bench.appender.committed().offset, Offset(2));
+        assert_eq!(bench.drained().await.iter().map(|(records, _)| *records).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn an_entry_holds_at_most_256_records() {
+        let mut bench = Bench::new();
+        for _ in 0..600 {
+            bench.decide(1);
+        }
+        assert_eq!(bench.drained().await.iter().map(|(records, _)| *records).collect::<Vec<_>>(), [256, 256, 88]);
+    }
+
+    #[tokio::test]
+    async fn an_entry_holds_at_most_one_mebibyte_however_the_records_fall() {
+        let mut bench = Bench::new();
+        for record in 0..40 {
+            bench.decide(60_000 + record * 1_000);
+        }
+        let entries = bench.drained().await;
+        assert_eq!(entries.iter().map(|(records, _)| *records).sum::<usize>(), 40);
+        assert!(entries.iter().all(|(_, bytes)| *bytes <= ENTRY_BYTES_MAX), "{entries:?}");
+        assert!(entries.len() <= 5, "and they are well filled: {entries:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_surely_not_written_is_taken_back_and_its_offsets_are_used_again() {
+        let mut bench = Bench::new();
+        bench.decide(1);
+        assert!(matches!(bench.round().await, Ended::Committed(_)));
+        *bench.log.refuses.lock().expect("whole") = true;
+        bench.decide(1);
+        bench.appender.pump(&bench.lane);
+        assert_eq!(bench.decide(1), Offset(3));
+        let end = bench.appender.end().await;
+        assert!(matches!(bench.appender.ended(end), Ended::NotWritten(_)));
+        assert!(bench.appender.is_idle());
+        assert_eq!((bench.appender.last(), bench.appender.committed().offset), (Offset(1), Offset(1)));
+        *bench.log.refuses.lock().expect("whole") = false;
+        assert_eq!(bench.decide(1), Offset(2));
+        assert_eq!(bench.drained().await.len(), 2, "and they link");
+    }
+
+    #[tokio::test]
+    async fn waiters_come_back_in_the_order_of_their_offsets_and_then_of_their_asking() {
+        let mut bench = Bench::new();
+        let (first, second) = (bench.decide(1), bench.decide(1));
+        bench.appender.wait(second, "third");
+        bench.appender.wait(first, "first");
+        bench.appender.wait(second, "fourth");
+        bench.appender.wait(first, "second");
+        bench.appender.wait(second, "gave up");
+        bench.appender.retain_waiting(|waiter| *waiter != "gave up");
+        assert_eq!(bench.appender.ready(), None, "nothing is committed");
+        assert!(matches!(bench.round().await, Ended::Committed(_)));
+        bench.decide(1);
+        bench.appender.wait(Offset(3), "later");
+        let ready: Vec<_> = std::iter::from_fn(|| bench.appender.ready()).collect();
+        assert_eq!(ready, ["first", "second", "third", "fourth"]);
+        assert_eq!(bench.appender.take_waiting().collect::<Vec<_>>(), [(Offset(3), "later")]);
+    }
+
+    #[tokio::test]
+    async fn untrimmed_bytes_grow_with_commits_and_fall_with_trims() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            bench.decide(1_000);
+            bench.round().await;
+        }
+        let all = bench.appender.untrimmed_bytes();
+        assert!(all > 3_000);
+        bench.appender.trimmed(Offset(2));
+        assert_eq!(bench.appender.untrimmed_bytes(), all / 3);
+        bench.appender.trimmed(Offset(3));
+        assert_eq!(bench.appender.untrimmed_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_appender_says_when_too_much_gathers() {
+        let mut bench = Bench::new();
+        bench.decide(1);
+        bench.appender.pump(&bench.lane);
+        for _ in 0..16 {
+            assert!(!bench.appender.is_full());
+            bench.decide(1024 * 1024);
+        }
+        assert!(bench.appender.is_full());
+        bench.drained().await;
+        assert!(!bench.appender.is_full());
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_gone_leaves_the_batch_in_doubt() {
+        let mut bench = Bench::new();
+        bench.decide(1);
+        bench.appender.pump(&bench.lane);
+        let (end, gone) = oneshot::channel::<Definite>();
+        drop(end);
+        bench.appender.in_flight.as_mut().expect("away").end = gone;
+        let end = bench.appender.end().await;
+        assert!(matches!(bench.appender.ended(end), Ended::Lost { doubted: true, .. }));
     }
 }

@@ -2,6 +2,7 @@
 //! batches gather, so batching grows with load by itself. An in-doubt batch is sent again, unchanged, in the next cycle,
 //! until there is a definite answer; the others do not wait for it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,27 +82,48 @@ impl Lane {
 }
 
 async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>) {
-    let mut cycle: Vec<Job> = Vec::new();
-    let mut retry = RETRY_MIN;
+    let mut doubtful: Vec<Job> = Vec::new();
+    let (mut retry, mut due) = (RETRY_MIN, Instant::now());
     loop {
-        if cycle.is_empty() {
+        let mut cycle: Vec<Job> = Vec::new();
+        if doubtful.is_empty() {
             if jobs.recv_many(&mut cycle, QUEUE_MAX).await == 0 {
                 return;
             }
         } else {
-            // Something is in doubt: send it again after a pause, with whatever has gathered meanwhile.
-            tokio::time::sleep(retry).await;
-            retry = (retry * 2).min(RETRY_MAX);
+            // Fresh batches do not wait for the doubtful ones; these go again when their pause is over.
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due) => {}
+                _ = jobs.recv_many(&mut cycle, QUEUE_MAX), if !jobs.is_closed() || !jobs.is_empty() => {}
+            }
+        }
+        let again = doubtful.len();
+        let is_retry = again > 0 && Instant::now() >= due;
+        if is_retry {
+            cycle.append(&mut doubtful);
             while let Ok(job) = jobs.try_recv() {
                 cycle.push(job);
             }
         }
+        // One batch of a stream at a time, also when the shard was lost and claimed again.
+        let mut streams = HashSet::new();
+        let (cycle, later): (Vec<Job>, Vec<Job>) =
+            cycle.into_iter().partition(|job| streams.insert((job.batch.shard, job.batch.stream)));
+        doubtful.extend(later);
+        if cycle.is_empty() {
+            continue;
+        }
         let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
         let results = log.append(&batches).await;
-        let before = cycle.len();
-        cycle = cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)).collect();
-        if cycle.len() < before {
+        doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)));
+        if is_retry {
+            retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
+            due = Instant::now() + retry;
+        } else if again == 0 {
+            // The pause of what is in doubt since now.
             retry = RETRY_MIN;
+            due = Instant::now() + retry;
         }
     }
 }
@@ -130,4 +152,178 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>) -> Option<Jo
     // The shard may be gone; then no one needs the answer.
     job.answer.send(definite).ok();
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, VecDeque};
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ids::{Epoch, Offset, ShardId};
+    use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, RawEntry, Stream};
+
+    type Answer = Result<AppendOutcome, AppendError>;
+
+    /// Answers by a script per shard, then "appended"; remembers every cycle.
+    #[derive(Debug, Default)]
+    struct Scripted {
+        script: Mutex<HashMap<ShardId, VecDeque<Answer>>>,
+        cycles: Mutex<Vec<Vec<Batch>>>,
+    }
+
+    impl Scripted {
+        fn lane(script: impl IntoIterator<Item = (u16, Vec<Answer>)>) -> (Arc<Self>, Lane) {
+            let script = script.into_iter().map(|(shard, answers)| (ShardId(shard), VecDeque::from(answers)));
+            let log = Arc::new(Self { script: Mutex::new(script.collect()), cycles: Mutex::default() });
+            let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
+            (log, lane)
+        }
+
+        /// Every attempt for a shard.
+        fn attempts(&self, shard: u16) -> Vec<Batch> {
+            let cycles = self.cycles.lock().expect("whole");
+            cycles.iter().flatten().filter(|batch| batch.shard == ShardId(shard)).cloned().collect()
+        }
+    }
+
+    #[async_trait]
+    impl ShardLog for Scripted {
+        async fn control(&self, _: ShardId) -> Result<Option<Control>, LogError> {
+            Ok(None)
+        }
+
+        async fn claim(&self, _: Claim) -> Result<ClaimOutcome, LogError> {
+            Ok(ClaimOutcome::Refused(None))
+        }
+
+        async fn append(&self, cycle: &[Batch]) -> Vec<Answer> {
+            self.cycles.lock().expect("whole").push(cycle.to_vec());
+            let mut script = self.script.lock().expect("whole");
+            let next = |batch: &Batch| script.get_mut(&batch.shard).and_then(VecDeque::pop_front);
+            cycle.iter().map(next).map(|answer| answer.unwrap_or(Ok(AppendOutcome::Appended))).collect()
+        }
+
+        async fn renew(&self, _: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+            Ok(Vec::new())
+        }
+
+        async fn read(&self, _: ShardId, _: Stream, _: Offset, _: usize) -> Result<Vec<RawEntry>, LogError> {
+            Ok(Vec::new())
+        }
+
+        async fn trim(&self, _: ShardId, _: Token, _: Stream, _: Offset) -> Result<(), LogError> {
+            Ok(())
+        }
+    }
+
+    fn token(nonce: u64) -> Token {
+        Token { epoch: Epoch(1), nonce }
+    }
+
+    fn batch(shard: u16) -> Batch {
+        let tail = Tail { offset: Offset(1), ..Tail::EMPTY };
+        let (shard, stream, expected) = (ShardId(shard), Stream::Messages, Tail::EMPTY);
+        Batch { shard, stream, token: token(1), expected, tail, bytes: Bytes::from_static(b"entry") }
+    }
+
+    fn doubt() -> Answer {
+        Err(AppendError::InDoubt("time-out".to_owned()))
+    }
+
+    fn not_written() -> Answer {
+        Err(AppendError::NotWritten("full".to_owned()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_in_doubt_is_sent_again_unchanged_until_the_answer_is_definite() {
+        let unreplicated = Err(AppendError::NotReplicated("no copy".to_owned()));
+        let script = vec![doubt(), doubt(), unreplicated, Ok(AppendOutcome::AlreadyDone)];
+        let (log, lane) = Scripted::lane([(1, script)]);
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+        assert_eq!(log.attempts(1), vec![batch(1); 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn not_written_is_believed_only_when_nothing_was_in_doubt_before() {
+        let (log, lane) = Scripted::lane([(1, vec![not_written()]), (2, vec![doubt(), not_written(), doubt()])]);
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::NotWritten("full".to_owned())));
+        assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
+        assert_eq!((log.attempts(1).len(), log.attempts(2).len()), (1, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fence_tells_whether_the_batch_may_stand_in_the_log() {
+        let fenced = || Ok(AppendOutcome::Fenced { current: token(9) });
+        let (_log, lane) = Scripted::lane([(1, vec![fenced()]), (2, vec![doubt(), fenced()])]);
+        let definite = |doubted| Ok(Definite::Fenced { current: token(9), doubted });
+        assert_eq!(lane.append(batch(1)).await, definite(false));
+        assert_eq!(lane.append(batch(2)).await, definite(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tail_that_is_not_ours_is_reported() {
+        let found = Tail { offset: Offset(5), ..Tail::EMPTY };
+        let (_log, lane) = Scripted::lane([(1, vec![Ok(AppendOutcome::TailMismatch { found })])]);
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::TailMismatch { found }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fresh_batches_do_not_wait_behind_a_doubtful_one() {
+        let (log, lane) = Scripted::lane([(1, std::iter::repeat_with(doubt).take(12).collect())]);
+        let mut doubtful = lane.append(batch(1));
+        // Far into its pauses, which are a second each by now.
+        while log.attempts(1).len() < 10 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let begun = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO, "of a clock that moves only when all wait");
+        assert!(doubtful.try_recv().is_err());
+        assert_eq!(doubtful.await, Ok(Definite::Committed));
+        assert_eq!(log.attempts(1).len(), 13);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_grow_to_a_second_and_no_further() {
+        let (_log, lane) = Scripted::lane([(1, std::iter::repeat_with(doubt).take(20).collect())]);
+        let begun = Instant::now();
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+        let took = begun.elapsed();
+        assert!(took > Duration::from_secs(10) && took < Duration::from_secs(20), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cycle_never_has_two_batches_of_one_stream() {
+        let (log, lane) = Scripted::lane([(1, vec![doubt()])]);
+        // The second one is of whoever claimed the shard after it was lost here.
+        let ends = [lane.append(batch(1)), lane.append(Batch { token: token(2), ..batch(1) }), lane.append(batch(2))];
+        for end in ends {
+            assert_eq!(end.await, Ok(Definite::Committed));
+        }
+        for cycle in log.cycles.lock().expect("whole").iter() {
+            let mut streams: Vec<_> = cycle.iter().map(|batch| (batch.shard, batch.stream)).collect();
+            streams.sort();
+            streams.dedup();
+            assert_eq!(streams.len(), cycle.len(), "{cycle:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_whose_shard_is_gone_is_still_brought_to_its_end_and_then_the_lane_ends() {
+        let (log, lane) = Scripted::lane([(1, vec![doubt(), doubt()])]);
+        drop(lane.append(batch(1)));
+        drop(lane);
+        while log.attempts(1).len() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        while Arc::strong_count(&log) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }

@@ -7,13 +7,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::ids::{Epoch, Offset};
 use crate::shard::filter::KeyFilter;
+use crate::shard::handle::{Inner, ShardHandle};
 use crate::shard::lane::Definite;
-use crate::shard::log::record::{Entry, OutboxPosition, Record, Tail, seal};
+use crate::shard::log::record::{Entry, EventKind, OutboxPosition, Record, Tail, seal};
 use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, Stream, Token};
 use crate::shard::owner::{STAMPED_MS, Setup, StampedKey};
 use crate::shard::store::{Progress, Store};
 use crate::shard::worker::{Setup as WorkerSetup, Workers, catch_up};
-use crate::shard::{Inner, Opening, ShardHandle, owner};
+use crate::shard::{Opening, owner};
 
 /// Raw entries read at once while looking for stamped keys.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -161,10 +162,12 @@ async fn stamped_keys(store: &Store, now_ms: u64) -> Result<Vec<StampedKey>, Str
 
 fn stamped_key(record: &Record, now_ms: u64) -> Option<StampedKey> {
     let Record::Event(event) = record else { return None };
+    // A creation is recognised by the conversation itself.
+    let EventKind::Message { source, .. } = &event.kind else { return None };
     let key = event.key.as_ref().filter(|key| key.stamped)?;
     (event.created + STAMPED_MS > now_ms).then(|| StampedKey {
         conversation: event.conversation.clone(),
-        sender: event.actor().clone(),
+        sender: source.clone(),
         key: Arc::clone(&key.key),
         fingerprint: key.fingerprint,
         seq: event.seq,

@@ -10,14 +10,15 @@ use tokio::sync::oneshot;
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::problem::{Code, Problem};
 use crate::protocol::{HistoryPage, Message, MessageCore, Page};
+use crate::shard::IndexPage;
 use crate::shard::command::{Around, Found, HistoryQuery, Interest, Query, ShardError, Subscribed};
+use crate::shard::handle::Inner;
 use crate::shard::log::Stream;
-use crate::shard::log::record::{Event, EventKind};
+use crate::shard::log::record::Event;
 use crate::shard::owner::{Admission, Input, Ticket, Want, core_of, message_unknown};
 use crate::shard::paging::{merge, pick};
 use crate::shard::store::{HistoryRead, Located, StoreError};
 use crate::shard::subscriptions::Subscriber;
-use crate::shard::{IndexPage, Inner};
 
 impl From<StoreError> for ShardError {
     fn from(error: StoreError) -> Self {
@@ -290,8 +291,18 @@ impl Inner {
         sender: &UserId,
         deadline: Instant,
     ) -> Result<Message, ShardError> {
-        let ticket = self.begin(name, sender, Want::Tail, deadline).await?;
-        self.message(name, seq, sender, &ticket, deadline).await
+        let read = async {
+            let ticket = self.begin(name, sender, Want::Tail, deadline).await?;
+            self.message(name, seq, sender, &ticket, deadline).await
+        };
+        read.await.map_err(|error| match error {
+            // Both would say that nothing was written.
+            ShardError::Problem(Problem { code: Code::Unavailable | Code::Lagging, .. }) => {
+                let detail = "the message was written before, but cannot be read now; retry with the same key";
+                Problem::new(Code::OutcomeUnknown, detail).into()
+            }
+            error => error,
+        })
     }
 
     /// Answers one interest of a subscriber.
@@ -315,15 +326,19 @@ impl Inner {
         match asked.await?? {
             Admission::Participant(ticket) => {
                 let (tail, joined) = (ticket.last_seq, ticket.joined);
-                let events = match after {
+                let mut events = match after {
                     Some(after) if after < tail => self.events(&conversation, after, limit, &ticket).await?,
                     _ => Vec::new(),
                 };
+                // SQLite may have gone on meanwhile; what is after the tail comes as a push.
+                events.retain(|event| event.seq <= tail);
                 Ok(Subscribed::Live { tail, joined, events })
             }
             Admission::Stranger(ticket) => {
                 let Some(after) = after else { return Ok(Subscribed::NotParticipant) };
-                let Some((joined, left)) = self.departure(&conversation, &user, &ticket).await? else {
+                // His `left` may be in memory only, with the join before it.
+                self.barrier([ticket.touched[0], Offset(0)], deadline).await?;
+                let Some((joined, left)) = self.store.departure(&conversation, &user).await? else {
                     return Ok(Subscribed::NotParticipant);
                 };
                 if after.next() < joined || after >= left {
@@ -334,21 +349,6 @@ impl Inner {
                 Ok(Subscribed::Ended { left, events })
             }
         }
-    }
-
-    /// The last membership of a former participant. His `left` may be in the tail only; then so may his `joined`.
-    async fn departure(
-        &self,
-        name: &ConversationName,
-        user: &UserId,
-        ticket: &Ticket,
-    ) -> Result<Option<(Seq, Seq)>, ShardError> {
-        let is_left = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Left { user: gone, .. } if gone == user);
-        if let Some(left) = ticket.tail.iter().rev().find(is_left) {
-            // When he had joined need not be known: he was in until now, so whatever he asks for he had seen or could.
-            return Ok(Some((Seq(0), left.seq)));
-        }
-        Ok(self.store.departure(name, user).await?)
     }
 
     pub(super) async fn index_page(

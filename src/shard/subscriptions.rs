@@ -220,11 +220,15 @@ impl Subscriptions {
         });
     }
 
-    /// Tells every subscriber to subscribe again, elsewhere: the shard ends here. Whoever has no room is told by its own
-    /// link, which sees the table change.
+    /// Tells every subscriber to subscribe again, elsewhere: the shard ends here. Whoever has no room is told when it has,
+    /// by a task of its own that ends with the subscriber.
     pub fn tell_all(&mut self) {
+        let shard = self.shard;
         for subscriber in self.subscribers.values() {
-            subscriber.push(Push::Resubscribe { shard: self.shard });
+            if subscriber.push(Push::Resubscribe { shard }) == Pushed::Dropped {
+                let sender = subscriber.sender.clone();
+                drop(tokio::spawn(async move { sender.send(Push::Resubscribe { shard }).await.ok() }));
+            }
         }
     }
 }

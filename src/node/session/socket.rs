@@ -32,6 +32,9 @@ const IN_FLIGHT_MAX: usize = 256;
 const LINGER: Duration = Duration::from_secs(2);
 /// What is read away in that time at most.
 const LINGER_BYTES: u64 = 16 * 1024 * 1024;
+/// Frames of one session are written at most this often: a lone frame goes at once, those of a burst go together. System
+/// calls are what a frame costs.
+const FLUSH_EVERY: Duration = Duration::from_millis(2);
 /// How long a stalled socket may take for its Close frame before it is dropped.
 const STALLED_LINGER: Duration = Duration::from_secs(3);
 /// Longest sleep of a writer: a clock that was set is noticed by then.
@@ -105,7 +108,11 @@ impl Socket {
 
     /// Writes until the session ends, then its last frame, then shuts the write side.
     async fn write(&self, mut to: OwnedWriteHalf, mut held_until: Option<Instant>) {
+        let mut quiet_until = Instant::now();
         loop {
+            if Instant::now() < quiet_until {
+                tokio::time::sleep_until(quiet_until.into()).await;
+            }
             let next = self.check_deadlines(&mut held_until);
             let mut taken = self.session.take();
             let next = next.min(self.beat(&taken.events, &mut taken.bytes));
@@ -122,7 +129,10 @@ impl Socket {
             }
             self.inner.frames_out.increment(taken.frames);
             match self.write_all(&to, &mut taken.bytes, self.inner.config.write_timeout).await {
-                Ok(()) => self.ask_for_spans(),
+                Ok(()) => {
+                    quiet_until = Instant::now() + FLUSH_EVERY;
+                    self.ask_for_spans();
+                }
                 Err(Unwritten::Gone) => self.session.end(End::Drop),
                 Err(Unwritten::Stalled) => {
                     telemetry::SESSION_SLOW.add(1, &[("reason", "stalled")]);

@@ -35,6 +35,8 @@ pub(super) fn accept<B>(inner: &Arc<Inner>, mut request: Request<B>, request_id:
             if problem.code == Code::Unauthorized {
                 telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
             }
+            let (status, code) = (problem.code.status(), problem.code);
+            tracing::info!(id = request_id, status, ?code, "socket refused");
             let mut response = problem.response(request_id);
             if problem.code == Code::MethodNotAllowed {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));

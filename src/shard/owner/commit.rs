@@ -9,7 +9,8 @@ use crate::shard::command::{IndexItem, Push};
 use crate::shard::log::Stream;
 use crate::shard::log::record::{EventKind, Record};
 use crate::shard::owner::conversation::Known;
-use crate::shard::owner::{End, Owner, Waiter, fail};
+use crate::shard::owner::input::{Waiter, WorkKind};
+use crate::shard::owner::{End, Owner, fail};
 use crate::telemetry;
 
 /// Conversations looked at per eviction.
@@ -44,11 +45,15 @@ impl Owner {
 
     fn committed(&mut self, stream: Stream, records: Vec<Decided>) {
         let tail = self.side(stream).committed();
+        let mut again = Vec::new();
         // Answers first: whoever waits longest.
         while let Some(waiter) = self.side(stream).ready() {
             match waiter {
                 Waiter::Write(answer, accepted) => drop(answer.send(Ok(*accepted))),
                 Waiter::Ticket(answer, outcome) => drop(answer.send(*outcome)),
+                Waiter::Subscribe { subscriber, conversation, user, answer } => {
+                    again.push((conversation, WorkKind::Subscribe { subscriber, user, answer }));
+                }
             }
         }
         for decided in records {
@@ -59,6 +64,10 @@ impl Owner {
             Stream::Messages => messages.send_replace(tail),
             Stream::Receipts => receipts.send_replace(tail),
         };
+        // After the pushes: what is registered now gets only what is committed later.
+        for (conversation, work) in again {
+            self.work(&conversation, work);
+        }
     }
 
     fn push(&mut self, decided: Decided) {
@@ -105,6 +114,7 @@ impl Owner {
                 _ if offset <= committed => fail(waiter, false),
                 Waiter::Write(answer, _) => drop(answer.send(Err(problem.clone().into()))),
                 Waiter::Ticket(answer, _) => drop(answer.send(Err(problem.clone()))),
+                Waiter::Subscribe { answer, .. } => drop(answer.send(Err(problem.clone()))),
             }
         }
         match stream {
@@ -121,8 +131,11 @@ impl Owner {
     }
 
     fn take_back_messages(&mut self, committed: Offset) {
-        while self.unapplied.back().is_some_and(|(offset, _)| *offset > committed) {
-            self.unapplied.pop_back();
+        while let Some((_, record)) = self.unapplied.pop_back_if(|(offset, _)| *offset > committed) {
+            // What was delivered stays delivered: it is told to the log again.
+            if let Record::OutboxProgress { upto } = record {
+                self.outbox_progress = self.outbox_progress.max(Some(upto));
+            }
         }
         for state in self.conversations.values_mut() {
             state.known = Known::No;
@@ -130,12 +143,17 @@ impl Owner {
             state.keys.retain(|_, used| used.offset <= committed);
             state.members_changed = state.members_changed.min(committed);
         }
-        let kept: std::collections::HashSet<_> =
-            self.unapplied.iter().filter_map(|(_, record)| id_of(record)).collect();
-        self.unapplied_ids.retain(|id, _| kept.contains(id));
-        self.index_touched.retain(|_, offset| *offset <= committed);
-        self.index_recent.retain(|_, (_, offset)| *offset <= committed);
-        self.outbox_progress = None;
+        self.take_back_stamped(committed);
+        self.unapplied_ids.retain(|_, (offset, _)| *offset <= committed);
+        self.index_touched.clear();
+        self.index_recent.clear();
+        for (offset, record) in &self.unapplied {
+            if let Record::Index(change) = record {
+                self.index_touched.insert(change.user.clone(), *offset);
+                let of = (change.user.clone(), change.conversation.clone());
+                self.index_recent.insert(of, (change.seq, *offset));
+            }
+        }
         self.fill_floor = [committed, self.fill_floor[1]];
     }
 
@@ -149,7 +167,7 @@ impl Owner {
                         self.unapplied_ids.remove(id);
                     }
                     let Some(state) = self.conversations.get_mut(&event.conversation) else { continue };
-                    state.tail.pop_front();
+                    while state.tail.pop_front_if(|(at, _)| *at <= offset).is_some() {}
                     if let Some(key) = event.key.as_ref().filter(|key| !key.stamped) {
                         state.keys.remove(&(event.actor().clone(), Arc::clone(&key.key)));
                     }
@@ -190,6 +208,8 @@ impl Owner {
     pub(super) fn housekeeping(&mut self) {
         self.expire_stamped();
         self.subscriptions.tell_lagged();
+        self.messages.retain_waiting(|waiter| !waiter.is_abandoned());
+        self.receipts.retain_waiting(|waiter| !waiter.is_abandoned());
         if let Some(upto) = self.outbox_progress.take_if(|_| !self.closing) {
             let record = Record::OutboxProgress { upto };
             let offset = self.messages.decide(record.clone(), Vec::new());
@@ -199,15 +219,5 @@ impl Owner {
             f64::from(u32::try_from(self.conversations.len()).unwrap_or(u32::MAX)),
             &[("shard", &self.setup.shard.0.to_string())],
         );
-    }
-}
-
-fn id_of(record: &Record) -> Option<crate::ids::MessageId> {
-    match record {
-        Record::Event(event) => match &event.kind {
-            EventKind::Message { id, .. } => Some(*id),
-            _ => None,
-        },
-        _ => None,
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::ids::{Offset, Seq, UserId};
 use crate::shard::head::Head;
-use crate::shard::log::record::{Event, Fingerprint};
-use crate::shard::owner::Work;
+use crate::shard::log::record::{Event, EventKind, Fingerprint};
+use crate::shard::owner::input::Work;
 
-/// A key used in this conversation, as long as memory must know it: client keys until the worker has stored them,
-/// stamped ones for a minute.
+/// A key used in a conversation, as long as memory must know it: client keys until the worker has stored them, stamped
+/// ones for a minute.
 #[derive(Debug, Clone)]
 pub(super) struct UsedKey {
     pub(super) fingerprint: Fingerprint,
@@ -39,6 +39,7 @@ pub(super) struct ConversationState {
     pub(super) waiting: VecDeque<Work>,
     /// Events decided and not applied yet.
     pub(super) tail: VecDeque<(Offset, Arc<Event>)>,
+    /// Keys of clients, until they are applied.
     pub(super) keys: HashMap<(UserId, Arc<str>), UsedKey>,
     /// Watermarks (delivered, read) by user, filled at the first receipt.
     pub(super) marks: Option<HashMap<UserId, (Seq, Seq)>>,
@@ -77,6 +78,17 @@ impl ConversationState {
             (None, Some(head)) => head.last_seq,
             (None, None) => Seq(0),
         }
+    }
+
+    /// Offset of the last uncommitted record that changes whether `user` participates.
+    pub(super) fn standing_changes(&self, user: &UserId, committed: Offset) -> Option<Offset> {
+        let concerns = |event: &Event| match &event.kind {
+            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => users.contains(user),
+            EventKind::Left { user: gone, .. } => gone == user,
+            EventKind::Message { .. } => false,
+        };
+        let uncommitted = self.tail.iter().rev().take_while(|(offset, _)| *offset > committed);
+        uncommitted.filter(|(_, event)| concerns(event)).map(|(offset, _)| *offset).next()
     }
 
     /// Its committed events that may not be applied yet.

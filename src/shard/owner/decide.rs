@@ -13,8 +13,9 @@ use crate::shard::head::send_fingerprint;
 use crate::shard::head::{Head, decide_create, decide_create_again, idempotency_conflict, not_participant};
 use crate::shard::log::Stream;
 use crate::shard::log::record::{Event, EventKind, IndexChange, Record};
+use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::{ConversationState, Known, UsedKey};
-use crate::shard::owner::{Accepted, Facts, Owner, Waiter, Write};
+use crate::shard::owner::input::{Accepted, Facts, Waiter, Write};
 use crate::shard::store::Located;
 
 type WriteAnswer = oneshot::Sender<Result<Accepted, ShardError>>;
@@ -128,14 +129,15 @@ impl Owner {
         let Some(state) = self.conversations.get(name) else { return Err(not_participant()) };
         let Some(head) = state.head().filter(|head| head.has(&send.source)) else { return Err(not_participant()) };
         if let Some(id) = send.reply_to {
-            let known = self.unapplied_ids.get(&id).is_some_and(|at| at.conversation == *name);
+            let known = self.unapplied_ids.get(&id).is_some_and(|(_, at)| at.conversation == *name);
             if !known && facts.reply_to != Some(true) {
                 let detail = "the message of reply_to is not in this conversation";
                 return Err(Problem::new(Code::ReplyToUnknown, detail));
             }
         }
         if let Some(key) = &send.key {
-            let used = state.keys.get(&(send.source.clone(), Arc::clone(&key.key))).cloned();
+            let of = (send.source.clone(), Arc::clone(&key.key));
+            let used = state.keys.get(&of).or_else(|| self.stamped.get(&(name.clone(), of.0, of.1))).cloned();
             let stored = facts.key.clone().flatten();
             let used = used.or_else(|| {
                 stored.map(|row| UsedKey { fingerprint: row.fingerprint, seq: row.seq, offset: Offset(0) })
@@ -180,16 +182,16 @@ impl Owner {
         match &event.kind {
             EventKind::Message { id, source, .. } => {
                 let at = Located { conversation: name.clone(), seq: event.seq, source: source.clone() };
-                self.unapplied_ids.insert(*id, at);
+                self.unapplied_ids.insert(*id, (offset, at));
             }
             _ => state.members_changed = offset,
         }
         if let (Some(key), EventKind::Message { source, .. }) = (&event.key, &event.kind) {
             let used = UsedKey { fingerprint: key.fingerprint, seq: event.seq, offset };
-            state.keys.insert((source.clone(), Arc::clone(&key.key)), used);
             if key.stamped {
-                self.remember_stamped_key(now_ms, &name, source, &key.key);
+                self.remember_stamped_key(now_ms, (name, source.clone(), Arc::clone(&key.key)), used);
             } else {
+                state.keys.insert((source.clone(), Arc::clone(&key.key)), used);
                 self.setup.filter.insert(&name, source, &key.key, now_ms);
             }
         }

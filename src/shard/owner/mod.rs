@@ -11,18 +11,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, ShardId, UserId};
-use crate::problem::Problem;
-use crate::protocol::{Conversation, Page, Participant};
+use crate::ids::{ConversationName, MessageId, Offset, Seq, ShardId, UserId};
+use crate::problem::{Code, Problem};
 use crate::shard::append::Appender;
-use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
+use crate::shard::command::ShardError;
 use crate::shard::filter::KeyFilter;
 use crate::shard::lane::{Definite, Lane};
-use crate::shard::log::record::{Event, Fingerprint, IndexChange, OutboxPosition, Record, Tail};
+use crate::shard::log::record::{OutboxPosition, Record, Tail};
 use crate::shard::log::{Stream, Token};
-use crate::shard::owner::conversation::ConversationState;
-use crate::shard::store::{HeadRow, KeyRow, Located, Marks, Store, StoreError};
-use crate::shard::subscriptions::{Subscriber, SubscriberId, Subscriptions};
+use crate::shard::owner::conversation::{ConversationState, UsedKey};
+use crate::shard::owner::input::{Completion, Waiter, WorkKind};
+use crate::shard::owner::stamped::StampedUse;
+use crate::shard::store::{Located, Store};
+use crate::shard::subscriptions::Subscriptions;
+
+mod input;
 
 mod conversation;
 
@@ -36,10 +39,11 @@ mod stamped;
 
 mod ticket;
 
-pub(super) use decide::{core_of, message_unknown};
-pub(super) use stamped::STAMPED_MS;
-
 mod commit;
+
+pub(super) use decide::{core_of, message_unknown};
+pub(super) use input::{Accepted, Admission, Input, Ticket, Want, Write};
+pub(super) use stamped::{STAMPED_MS, StampedKey};
 
 /// Inputs taken at once before the batches are pumped.
 const INPUTS_AT_ONCE: usize = 256;
@@ -47,155 +51,6 @@ const INPUTS_AT_ONCE: usize = 256;
 const LOOKUPS_MAX: usize = 32;
 /// Housekeeping: expiry of stamped keys, lagged subscribers, outbox progress.
 const TICK: Duration = Duration::from_millis(250);
-
-/// A write as the loop takes it: names resolved.
-#[derive(Debug)]
-pub(super) enum Write {
-    Create(Create),
-    Send(Send),
-    Add(Add),
-    Remove(Remove),
-    Read { conversation: ConversationName, seq: Seq, user: UserId, origin: Option<SessionId> },
-    React { conversation: ConversationName, id: MessageId, user: UserId, reaction: Option<u32> },
-    Index(Vec<IndexChange>),
-}
-
-/// What the loop answers to a write, after its commit.
-#[derive(Debug)]
-pub(super) enum Accepted {
-    /// As it stands.
-    Done(Done),
-    /// The key was used before: answer this message.
-    SentAgain { conversation: ConversationName, seq: Seq },
-    /// The outbox has `users` rows of the record at `offset`, the caller's first.
-    Created { view: Conversation, replayed: bool, offset: Offset, users: u32 },
-    /// Likewise, for added or removed participants.
-    Changed { done: Done, offset: Offset, users: u32 },
-}
-
-/// What a reader wants beside the proof that he may read.
-#[derive(Debug, Clone)]
-pub(super) enum Want {
-    /// The conversation itself.
-    View,
-    /// A page of its participants.
-    Participants { after: Option<UserId>, limit: u32 },
-    /// Its committed tail in memory and the offsets to wait for.
-    Tail,
-}
-
-/// A reader's ticket: what the loop knows that SQLite may not have yet.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ticket {
-    pub view: Option<Conversation>,
-    pub participants: Option<Page<Participant>>,
-    /// Committed events that may not be applied yet, ascending; dense from SQLite's last seq on.
-    pub tail: Vec<Arc<Event>>,
-    /// Committed last seq.
-    pub last_seq: Seq,
-    /// Seq of the reader's latest join.
-    pub joined: Seq,
-    /// Offsets that touched the conversation, by stream; 0 when applied.
-    pub touched: [Offset; 2],
-    /// Offset of the last reaction there.
-    pub reaction: Offset,
-}
-
-/// How a subscribing user stands in a conversation.
-#[derive(Debug)]
-pub(super) enum Admission {
-    Participant(Ticket),
-    /// No participant; his own `left` may be in the tail, else in SQLite.
-    Stranger(Ticket),
-}
-
-/// What comes into the loop.
-#[derive(Debug)]
-pub(super) enum Input {
-    Write {
-        write: Write,
-        deadline: Instant,
-        answer: oneshot::Sender<Result<Accepted, ShardError>>,
-    },
-    Delivered(Vec<Delivered>),
-    Begin {
-        conversation: ConversationName,
-        reader: UserId,
-        want: Want,
-        answer: oneshot::Sender<Result<Ticket, Problem>>,
-    },
-    Locate {
-        id: MessageId,
-        answer: oneshot::Sender<Option<Located>>,
-    },
-    Touched {
-        conversations: Vec<ConversationName>,
-        user: Option<UserId>,
-        answer: oneshot::Sender<[Offset; 2]>,
-    },
-    Subscribe {
-        subscriber: Subscriber,
-        conversation: ConversationName,
-        user: UserId,
-        answer: oneshot::Sender<Result<Admission, Problem>>,
-    },
-    Unsubscribe(SubscriberId, Vec<(ConversationName, UserId)>),
-    SubscribeIndex {
-        subscriber: Subscriber,
-        user: UserId,
-        answer: oneshot::Sender<Offset>,
-    },
-    UnsubscribeIndex(SubscriberId, UserId),
-    Forget(SubscriberId),
-    OutboxDelivered(OutboxPosition),
-    Close,
-}
-
-/// What a look-up brought.
-#[derive(Debug)]
-pub(super) enum Looked {
-    Head(Option<HeadRow>),
-    Marks(Vec<Marks>),
-    Key(Option<KeyRow>),
-    ReplyTo(Option<Located>),
-}
-
-#[derive(Debug)]
-pub(super) struct Completion {
-    conversation: ConversationName,
-    result: Result<Looked, StoreError>,
-}
-
-/// One thing asked of a conversation, waiting for its turn.
-#[derive(Debug)]
-pub(super) struct Work {
-    kind: WorkKind,
-    facts: Facts,
-}
-
-/// Look-ups already made for a piece of work: `None` where none was made.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    /// What the key made before, if anything.
-    key: Option<Option<KeyRow>>,
-    /// Whether the message replied to is in the conversation.
-    reply_to: Option<bool>,
-}
-
-#[derive(Debug)]
-pub(super) enum WorkKind {
-    Write { write: Write, deadline: Instant, answer: oneshot::Sender<Result<Accepted, ShardError>> },
-    Delivered(Vec<(UserId, Seq)>),
-    Begin { reader: UserId, want: Want, answer: oneshot::Sender<Result<Ticket, Problem>> },
-    Subscribe { subscriber: Subscriber, user: UserId, answer: oneshot::Sender<Result<Admission, Problem>> },
-}
-
-/// Waits for a commit.
-#[derive(Debug)]
-pub(super) enum Waiter {
-    Write(oneshot::Sender<Result<Accepted, ShardError>>, Box<Accepted>),
-    Ticket(oneshot::Sender<Result<Ticket, Problem>>, Box<Result<Ticket, Problem>>),
-}
 
 /// What the loop is started with.
 #[derive(Debug)]
@@ -221,17 +76,6 @@ pub(super) struct Setup {
     pub closed: watch::Sender<bool>,
 }
 
-/// A key that the router stamped, as found in a record.
-#[derive(Debug, Clone)]
-pub(super) struct StampedKey {
-    pub conversation: ConversationName,
-    pub sender: UserId,
-    pub key: Arc<str>,
-    pub fingerprint: Fingerprint,
-    pub seq: Seq,
-    pub at_ms: u64,
-}
-
 /// The loop's state.
 #[derive(Debug)]
 pub(super) struct Owner {
@@ -242,8 +86,8 @@ pub(super) struct Owner {
     conversations: HashMap<ConversationName, ConversationState>,
     /// Order of use, roughly, for eviction.
     order: VecDeque<ConversationName>,
-    /// Messages not applied yet.
-    unapplied_ids: HashMap<MessageId, Located>,
+    /// Messages not applied yet, with the offsets of their records.
+    unapplied_ids: HashMap<MessageId, (Offset, Located)>,
     /// Records of the messages stream, decided and not applied yet.
     unapplied: VecDeque<(Offset, Record)>,
     /// Last unapplied index change by user, and by (user, conversation) with its seq.
@@ -252,7 +96,11 @@ pub(super) struct Owner {
     /// Delivered marks that wait for the receipts stream; the highest seq wins.
     delivered: HashMap<ConversationName, HashMap<UserId, Seq>>,
     delivered_count: usize,
-    stamped: VecDeque<(u64, ConversationName, UserId, Arc<str>)>,
+    /// Keys that routers stamped, for a minute, and the order in which they expire.
+    stamped: HashMap<StampedUse, UsedKey>,
+    stamped_order: VecDeque<(u64, StampedUse)>,
+    /// Pieces of work that wait behind look-ups, of all conversations.
+    waiting: usize,
     subscriptions: Subscriptions,
     outbox_progress: Option<OutboxPosition>,
     /// Fills wait until this much is applied: what was committed when heads were dropped.
@@ -277,7 +125,9 @@ pub(super) fn spawn(setup: Setup) {
         index_recent: HashMap::new(),
         delivered: HashMap::new(),
         delivered_count: 0,
-        stamped: VecDeque::new(),
+        stamped: HashMap::new(),
+        stamped_order: VecDeque::new(),
+        waiting: 0,
         subscriptions: Subscriptions::new(setup.shard),
         outbox_progress: None,
         fill_floor: [Offset(0); 2],
@@ -358,8 +208,10 @@ impl Owner {
                 self.work(&conversation, WorkKind::Subscribe { subscriber, user, answer });
             }
             Input::Locate { id, answer } => {
-                let found = self.unapplied_ids.get(&id).cloned();
-                answer.send(found).ok();
+                // What is not committed does not exist for anyone yet.
+                let committed = self.messages.committed().offset;
+                let found = self.unapplied_ids.get(&id).filter(|(offset, _)| *offset <= committed);
+                answer.send(found.map(|(_, at)| at.clone())).ok();
             }
             Input::Touched { conversations, user, answer } => {
                 answer.send(self.touched(&conversations, user.as_ref())).ok();
@@ -378,6 +230,14 @@ impl Owner {
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
             Input::Close => self.closing = true,
+            #[cfg(test)]
+            Input::Waiting(answer) => {
+                answer.send(self.messages.waiting() + self.receipts.waiting()).ok();
+            }
+            #[cfg(test)]
+            Input::Heads(answer) => {
+                answer.send(self.conversations.len()).ok();
+            }
         }
     }
 
@@ -443,7 +303,7 @@ fn fail(waiter: Waiter, doubted: bool) {
         Waiter::Write(answer, _) => {
             let error = if doubted {
                 ShardError::Problem(Problem::new(
-                    crate::problem::Code::OutcomeUnknown,
+                    Code::OutcomeUnknown,
                     "the shard moved while this was being written; retry with the same key",
                 ))
             } else {
@@ -453,6 +313,9 @@ fn fail(waiter: Waiter, doubted: bool) {
         }
         Waiter::Ticket(answer, _) => {
             answer.send(Err(Problem::unavailable("the shard moves; retry"))).ok();
+        }
+        Waiter::Subscribe { answer, .. } => {
+            answer.send(Err(Problem::unavailable("the shard moves; ask again"))).ok();
         }
     }
 }

@@ -5,9 +5,10 @@ use crate::problem::Problem;
 use crate::shard::command::{Delivered, Done, Push};
 use crate::shard::head::Head;
 use crate::shard::log::record::{Advance, Record};
+use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::Known;
 use crate::shard::owner::decide::message_unknown;
-use crate::shard::owner::{Accepted, Owner, WorkKind};
+use crate::shard::owner::input::{Accepted, WorkKind};
 use crate::telemetry;
 
 /// Delivered marks gathered per shard; more are shed.
@@ -98,7 +99,10 @@ impl Owner {
 
     pub(super) fn decide_delivered(&mut self, name: &ConversationName, delivered: &[(UserId, Seq)]) {
         let now_ms = self.now();
+        let committed = self.messages.committed().offset;
         let Some(state) = self.conversations.get_mut(name) else { return };
+        // No one was given what is not committed, and its seq may yet be another message's.
+        let last = state.committed_seq(committed);
         let Known::Head(head) = &state.known else { return };
         if head.participants.len() > DELIVERED_PARTICIPANTS_MAX {
             return;
@@ -107,7 +111,7 @@ impl Owner {
         let mut advances = Vec::new();
         let mut pushes = Vec::new();
         for (user, up_to) in delivered {
-            let up_to = (*up_to).min(head.last_seq);
+            let up_to = (*up_to).min(last);
             if !head.has(user) {
                 continue;
             }

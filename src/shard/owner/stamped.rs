@@ -1,8 +1,10 @@
-//! Keys that the router stamped: in memory for a minute, so that a router's own retry has no second effect.
+//! Keys that the router stamped: in memory for a minute, so that a router's own retry has no second effect. Kept beside the
+//! conversations, so that they hold no head in memory.
 
 use std::sync::Arc;
 
-use crate::ids::{ConversationName, Offset, UserId};
+use crate::ids::{ConversationName, Offset, Seq, UserId};
+use crate::shard::log::record::Fingerprint;
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::UsedKey;
 
@@ -10,34 +12,52 @@ use crate::shard::owner::conversation::UsedKey;
 pub(in crate::shard) const STAMPED_MS: u64 = 60_000;
 const STAMPED_MAX: usize = 65_536;
 
+/// Where, by whom, which.
+pub(super) type StampedUse = (ConversationName, UserId, Arc<str>);
+
+/// A key that the router stamped, as found in a record.
+#[derive(Debug, Clone)]
+pub(in crate::shard) struct StampedKey {
+    pub conversation: ConversationName,
+    pub sender: UserId,
+    pub key: Arc<str>,
+    pub fingerprint: Fingerprint,
+    pub seq: Seq,
+    pub at_ms: u64,
+}
+
 impl Owner {
-    pub(super) fn remember_stamped_key(&mut self, at_ms: u64, of: &ConversationName, sender: &UserId, key: &Arc<str>) {
-        self.stamped.push_back((at_ms + STAMPED_MS, of.clone(), sender.clone(), Arc::clone(key)));
+    pub(super) fn remember_stamped_key(&mut self, at_ms: u64, of: StampedUse, used: UsedKey) {
+        self.stamped_order.push_back((at_ms + STAMPED_MS, of.clone()));
+        self.stamped.insert(of, used);
+        if self.stamped.len() > STAMPED_MAX {
+            self.expire_stamped();
+        }
     }
 
     /// Remembers the stamped keys that were found in the raw entries at open.
     pub(super) fn remember_stamped(&mut self) {
         for found in std::mem::take(&mut self.setup.stamped) {
-            if !self.conversations.contains_key(&found.conversation) {
-                self.order.push_back(found.conversation.clone());
-            }
-            let state = self.conversations.entry(found.conversation.clone()).or_default();
             let used = UsedKey { fingerprint: found.fingerprint, seq: found.seq, offset: Offset(0) };
-            state.keys.insert((found.sender.clone(), Arc::clone(&found.key)), used);
-            self.stamped.push_back((found.at_ms + STAMPED_MS, found.conversation, found.sender, found.key));
+            self.remember_stamped_key(found.at_ms, (found.conversation, found.sender, found.key), used);
         }
     }
 
     pub(super) fn expire_stamped(&mut self) {
         let now_ms = self.now();
-        while let Some((expires, ..)) = self.stamped.front() {
+        while let Some((expires, _)) = self.stamped_order.front() {
             if *expires > now_ms && self.stamped.len() <= STAMPED_MAX {
                 return;
             }
-            let Some((_, conversation, sender, key)) = self.stamped.pop_front() else { return };
-            if let Some(state) = self.conversations.get_mut(&conversation) {
-                state.keys.remove(&(sender, key));
-            }
+            let Some((_, of)) = self.stamped_order.pop_front() else { return };
+            self.stamped.remove(&of);
         }
+    }
+
+    /// Forgets the uses whose records are void.
+    pub(super) fn take_back_stamped(&mut self, committed: Offset) {
+        self.stamped.retain(|_, used| used.offset <= committed);
+        let stamped = &self.stamped;
+        self.stamped_order.retain(|(_, of)| stamped.contains_key(of));
     }
 }

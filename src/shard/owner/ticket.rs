@@ -8,7 +8,9 @@ use crate::ids::{ConversationName, Offset, Seq, UserId};
 use crate::problem::Problem;
 use crate::protocol::{Page, Participant};
 use crate::shard::head::{Head, not_participant};
-use crate::shard::owner::{Owner, Ticket, Waiter, Want};
+use crate::shard::owner::Owner;
+use crate::shard::owner::input::{Admission, Ticket, Waiter, Want};
+use crate::shard::subscriptions::Subscriber;
 
 impl Owner {
     pub(super) fn begin(
@@ -44,10 +46,39 @@ impl Owner {
         }
     }
 
+    /// Registers interest, at the committed tail: a user whose joining or leaving is on its way is asked for again when it
+    /// is committed.
+    pub(super) fn subscribe(
+        &mut self,
+        name: &ConversationName,
+        subscriber: Subscriber,
+        user: UserId,
+        answer: oneshot::Sender<Result<Admission, Problem>>,
+    ) {
+        let committed = self.messages.committed().offset;
+        let Some(state) = self.conversations.get(name) else { return };
+        if let Some(until) = state.standing_changes(&user, committed) {
+            let conversation = name.clone();
+            return self.messages.wait(until, Waiter::Subscribe { subscriber, conversation, user, answer });
+        }
+        let participates = state.head().is_some_and(|head| head.has(&user));
+        let ticket = self.ticket(name, &user);
+        if answer.is_closed() {
+            return;
+        }
+        let admission = if participates {
+            self.subscriptions.add(&subscriber, name, &user);
+            Admission::Participant(ticket)
+        } else {
+            Admission::Stranger(ticket)
+        };
+        answer.send(Ok(admission)).ok();
+    }
+
     /// What the loop knows of a conversation that SQLite may not have yet.
     pub(super) fn ticket(&self, name: &ConversationName, reader: &UserId) -> Ticket {
         let Some(state) = self.conversations.get(name) else { return Ticket::default() };
-        let committed = self.messages.committed().offset;
+        let (committed, receipts) = (self.messages.committed().offset, self.receipts.committed().offset);
         let standing = state.head().and_then(|head| head.participants.get(reader));
         Ticket {
             view: None,
@@ -55,19 +86,22 @@ impl Owner {
             tail: state.committed_tail(committed),
             last_seq: state.committed_seq(committed),
             joined: standing.map_or(Seq(0), |standing| standing.joined),
-            touched: [state.messages_touched(committed), state.receipts_touched],
-            reaction: state.reaction_touched,
+            touched: [state.messages_touched(committed), state.receipts_touched.min(receipts)],
+            reaction: state.reaction_touched.min(receipts),
         }
     }
 
     /// Offsets to wait for before SQLite has everything committed of these conversations, and of a user's index.
     pub(super) fn touched(&self, conversations: &[ConversationName], user: Option<&UserId>) -> [Offset; 2] {
-        let committed = self.messages.committed().offset;
+        let (committed, receipts_committed) = (self.messages.committed().offset, self.receipts.committed().offset);
         let of_index = user.and_then(|user| self.index_touched.get(user)).copied().unwrap_or_default();
         let mut touched = [of_index.min(committed), Offset(0)];
         for state in conversations.iter().filter_map(|name| self.conversations.get(name)) {
             let [messages, receipts] = touched;
-            touched = [messages.max(state.messages_touched(committed)), receipts.max(state.receipts_touched)];
+            touched = [
+                messages.max(state.messages_touched(committed)),
+                receipts.max(state.receipts_touched.min(receipts_committed)),
+            ];
         }
         touched
     }

@@ -4,17 +4,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::ids::ConversationName;
+use tokio::sync::watch;
+
+use crate::ids::{ConversationName, Offset};
 use crate::problem::Problem;
 use crate::shard::command::Send;
 use crate::shard::head::Head;
+use crate::shard::log::record::Tail;
+use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::Known;
-use crate::shard::owner::{Admission, Completion, Facts, Looked, Owner, Work, WorkKind, Write};
+use crate::shard::owner::input::{Completion, Facts, Looked, Work, WorkKind, Write};
 use crate::shard::store::{Located, StoreError};
 use crate::telemetry;
 
-/// Work waiting for one conversation's look-up; more is refused.
+/// Work waiting for one conversation's look-up, and for all of them; more is refused.
 const WAITING_MAX: usize = 4096;
+const WAITING_OF_ALL_MAX: usize = 4 * WAITING_MAX;
 
 /// What a piece of work waits for.
 enum Lookup {
@@ -43,11 +48,12 @@ impl Owner {
         if !matches!(state.known, Known::No) {
             telemetry::HEAD_LOOKUPS.add(1, &[("result", "hit")]);
         }
-        if state.waiting.len() >= WAITING_MAX {
+        if state.waiting.len() >= WAITING_MAX || self.waiting >= WAITING_OF_ALL_MAX {
             refuse(work, &Problem::unavailable("too many requests wait for this conversation; retry later"));
-            return;
+            return self.evict();
         }
         state.waiting.push_back(work);
+        self.waiting += 1;
         if !state.blocked {
             self.drain_waiting(name);
         }
@@ -57,11 +63,13 @@ impl Owner {
         loop {
             let Some(state) = self.conversations.get_mut(name) else { return };
             let Some(work) = state.waiting.pop_front() else { break };
+            self.waiting -= 1;
             if let Step::Needs(lookup, work) = self.step(name, work) {
                 self.spawn_lookup(name, &lookup, &work);
                 let Some(state) = self.conversations.get_mut(name) else { return };
                 state.blocked = true;
                 state.waiting.push_front(*work);
+                self.waiting += 1;
                 return;
             }
         }
@@ -71,7 +79,7 @@ impl Owner {
     fn spawn_lookup(&self, name: &ConversationName, lookup: &Lookup, work: &Work) {
         let (store, name) = (self.setup.store.clone(), name.clone());
         let (completions, permits) = (self.completions.clone(), Arc::clone(&self.lookups));
-        let [mut messages, mut receipts] = self.setup.applied.clone();
+        let [messages, receipts] = self.setup.applied.clone();
         let [messages_floor, receipts_floor] = self.fill_floor;
         let now_ms = self.now();
         let send = match &work.kind {
@@ -87,14 +95,14 @@ impl Owner {
         drop(tokio::spawn(async move {
             let _permit = permits.acquire().await;
             let result = match (wanted, send) {
-                (0, _) => {
-                    messages.wait_for(|tail| tail.offset >= messages_floor).await.ok();
-                    store.head(&name).await.map(Looked::Head)
-                }
-                (1, _) => {
-                    receipts.wait_for(|tail| tail.offset >= receipts_floor).await.ok();
-                    store.marks(&name).await.map(Looked::Marks)
-                }
+                (0, _) => match applied_to(messages, messages_floor).await {
+                    Ok(()) => store.head(&name).await.map(Looked::Head),
+                    Err(error) => Err(error),
+                },
+                (1, _) => match applied_to(receipts, receipts_floor).await {
+                    Ok(()) => store.marks(&name).await.map(Looked::Marks),
+                    Err(error) => Err(error),
+                },
                 (2, Some(Send { source, key: Some(key), .. })) => {
                     store.key(&name, &source, &key, now_ms).await.map(Looked::Key)
                 }
@@ -132,7 +140,9 @@ impl Owner {
             Err(error) => {
                 tracing::warn!(shard = %self.setup.shard, %error, "look-up failed; refusing what waits for it");
                 let problem = Problem::unavailable("the shard's file cannot be read now; retry later");
-                for work in std::mem::take(&mut state.waiting) {
+                let waiting = std::mem::take(&mut state.waiting);
+                self.waiting -= waiting.len();
+                for work in waiting {
                     refuse(work, &problem);
                 }
             }
@@ -164,14 +174,7 @@ impl Owner {
             WorkKind::Delivered(marks) => self.decide_delivered(name, &marks),
             WorkKind::Begin { reader, want, answer } => self.begin(name, &reader, &want, answer),
             WorkKind::Subscribe { subscriber, user, answer } => {
-                let ticket = self.ticket(name, &user);
-                let participates = self.head(name).is_some_and(|head| head.has(&user));
-                if participates {
-                    self.subscriptions.add(&subscriber, name, &user);
-                    answer.send(Ok(Admission::Participant(ticket))).ok();
-                } else {
-                    answer.send(Ok(Admission::Stranger(ticket))).ok();
-                }
+                self.subscribe(name, subscriber, user, answer);
             }
         }
         Step::Finished
@@ -184,7 +187,7 @@ impl Owner {
             Write::Send(send) if state.head().is_some_and(|head| head.has(&send.source)) => {
                 if let Some(id) = send.reply_to
                     && facts.reply_to.is_none()
-                    && !self.unapplied_ids.get(&id).is_some_and(|at| at.conversation == *name)
+                    && !self.unapplied_ids.get(&id).is_some_and(|(_, at)| at.conversation == *name)
                     && id.slot() == name.slot()
                 {
                     return Some(Lookup::ReplyTo);
@@ -198,6 +201,12 @@ impl Owner {
             _ => None,
         }
     }
+}
+
+/// Waits until the file holds what was committed; without its worker it may be too old to decide on.
+async fn applied_to(mut applied: watch::Receiver<Tail>, floor: Offset) -> Result<(), StoreError> {
+    let reached = applied.wait_for(|tail| tail.offset >= floor).await.is_ok();
+    if reached { Ok(()) } else { Err(StoreError("the worker has ended".to_owned())) }
 }
 
 fn refuse(work: Work, problem: &Problem) {

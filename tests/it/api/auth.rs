@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::server::shared;
 use crate::support::socket::{Opening, Socket};
-use crate::support::{SECRET, now_s, signed, token, token_until, unique};
+use crate::support::{Group, SECRET, now_s, signed, token, token_until, unique};
 
 fn bad_tokens(user: &str) -> Vec<(&'static str, String)> {
     let (hs256, exp) = (json!({"alg": "HS256", "typ": "JWT"}), now_s() + 3_600);
@@ -170,4 +170,46 @@ async fn a_refused_token_does_not_prolong_the_session() {
     let answer = socket.request(json!({"t": "auth", "token": token("someone-else")})).await;
     assert_eq!(answer["problem"]["code"], "unauthorized");
     assert_eq!(socket.closed().await, Some(4401));
+}
+
+#[tokio::test]
+async fn a_browser_and_another_client_chat() {
+    let server = shared();
+    let group = Group::create(&server, 1).await;
+    let mut alice = Socket::ready(&server, group.admin.user()).await;
+    let opening = Opening { subprotocol_token: Some(token(group.members[0].user())), ..Opening::default() };
+    let mut browser = Socket::try_open(&server, opening).await.expect("an upgrade");
+    browser.until_t("ready").await;
+    for i in 0..10 {
+        let (from, to) = if i % 2 == 0 { (&mut alice, &mut browser) } else { (&mut browser, &mut alice) };
+        let ok = from.request(json!({"t": "send", "conversation": group.name, "text": format!("m{i}")})).await;
+        let id = &ok["result"]["id"];
+        to.find("the message", |frame| frame["t"] == "message" && frame["id"] == *id).await;
+    }
+    for socket in [&mut alice, &mut browser] {
+        socket.until_seq(&group.name, 11).await;
+        assert_eq!(socket.seqs(&group.name), (2..=11).collect::<Vec<u64>>());
+    }
+}
+
+#[tokio::test]
+async fn a_strict_read_is_served_where_it_can_be() {
+    let server = shared();
+    let group = Group::create(&server, 1).await;
+    let sent = group.admin.say(&group.name, "hello").await;
+    let strict = [("rookery-consistency", "strict")];
+    for path in [
+        "/v1/conversations".to_owned(),
+        group.path(""),
+        group.path("/messages"),
+        group.path("/events"),
+        group.path("/participants"),
+        group.path("/watermarks"),
+        format!("/v1/messages/{}", sent["id"].as_str().unwrap()),
+        format!("/v1/messages/{}/receipts", sent["id"].as_str().unwrap()),
+    ] {
+        let answer = group.admin.call(http::Method::GET, &path, &strict, bytes::Bytes::new()).await;
+        assert!(answer.header("rookery-stale").is_empty(), "{path}");
+        answer.expect(200);
+    }
 }

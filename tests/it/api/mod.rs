@@ -5,6 +5,7 @@ mod conversations;
 mod errors;
 mod events;
 mod history;
+mod keys;
 mod messages;
 mod participants;
 mod receipts;

@@ -2,7 +2,9 @@
 
 mod devices;
 mod durability;
+mod limits;
 mod live_order;
 mod load;
 mod process;
+mod scale;
 mod slow_reader;

@@ -50,3 +50,45 @@ async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
     assert_eq!(socket.seqs(&group.name), (MESSAGES - 9..=MESSAGES + 1).collect::<Vec<u64>>());
     assert_eq!(group.admin.get(&group.path("")).await.expect(200).number("last_seq"), MESSAGES + 1);
 }
+
+/// Messages of 16 KiB that are sent before anybody is slow, so that caches and buffers have their size.
+const WARM: u64 = 1_500;
+/// And while some are slow: 64 MiB, on each of the three nodes.
+const FLOOD: u64 = 4_096;
+/// What the server may grow by meanwhile: a tenth of what the slow ones do not read, and room for chance.
+const GROWTH_KIB: u64 = 64 * 1_024;
+
+// what must not happen: 21 — what is not read is not kept. The outbox alone bounds it here: no socket stalls for long
+// enough to be dropped for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_stays_bounded_while_some_on_every_node_never_read() {
+    let server = Server::start_with(&["--write-timeout", "10m"]);
+    let group = Group::create(&server, 12).await;
+    let text = "x".repeat(16_000);
+    let flood = async |count: u64| {
+        for _ in 0..count / 16 {
+            join_all((0..16).map(|_| group.admin.say(&group.name, &text))).await;
+        }
+    };
+    flood(WARM).await;
+    let mut slow = Vec::new();
+    for member in &group.members {
+        let header_token = Some(token(member.user()));
+        let opening = Opening { header_token, receive_buffer: Some(4_096), ..Opening::default() };
+        let mut socket = Socket::try_open(&server, opening).await.unwrap();
+        socket.until_t("ready").await;
+        slow.push(socket);
+    }
+    let before = resident_kib(server.pid());
+    flood(FLOOD).await;
+    let grown = resident_kib(server.pid()).saturating_sub(before);
+    eprintln!("grown by {grown} KiB");
+    assert!(grown < GROWTH_KIB, "the server grew by {grown} KiB");
+    for mut socket in slow {
+        assert_eq!(socket.closed().await, Some(4420), "a slow consumer");
+        let seen = socket.seqs(&group.name);
+        let first = *seen.first().expect("what fits the buffers on the way");
+        assert_eq!(seen, (first..first + seen.len() as u64).collect::<Vec<u64>>(), "what it got has no hole");
+        assert!((seen.len() as u64) < FLOOD / 4, "it did not get everything");
+    }
+}

@@ -181,8 +181,13 @@ impl Server {
         self.running = Some(Running { child, watchdog, client: address("client"), operations: address("operations") });
     }
 
+    /// Everything it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
     fn show_log(&self) {
-        let log = std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         eprintln!("--- end of the server's log");
         for line in lines.iter().skip(lines.len().saturating_sub(60)) {

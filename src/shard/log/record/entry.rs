@@ -16,7 +16,8 @@ pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) const ENTRY_VERSION: u8 = 1;
 pub(super) const CHAIN_AT: usize = 20;
-pub(super) const HEADER_BYTES: usize = 36;
+/// Bytes of an entry before its first record.
+pub(in crate::shard) const HEADER_BYTES: usize = 36;
 
 /// Value that ties an entry to the whole history before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -199,7 +200,7 @@ impl Header {
     /// The tail of the stream after this entry.
     #[must_use]
     pub fn tail(&self) -> Tail {
-        Tail { offset: Offset(self.first.0 + u64::from(self.count) - 1), chain: self.chain }
+        Tail { offset: Offset(self.first.0.saturating_add(u64::from(self.count) - 1)), chain: self.chain }
     }
 }
 

@@ -213,6 +213,7 @@ impl Record {
 mod entry;
 mod wire;
 
+pub(in crate::shard) use self::entry::HEADER_BYTES;
 pub use self::entry::{Chain, ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Entry, EntryError, Header, Tail, seal};
 
 #[cfg(test)]

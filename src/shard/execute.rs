@@ -1,0 +1,145 @@
+//! The write side of the handle: queue a command, wait for its commit, then for what the caller must find afterwards.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ids::{ConversationName, MessageId, Seq, UserId};
+use crate::problem::{Code, Problem};
+use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
+use crate::shard::handle::Inner;
+use crate::shard::log::Stream;
+use crate::shard::log::record::OutboxPosition;
+use crate::shard::owner::{Accepted, Input, Write};
+use crate::telemetry;
+
+/// How long an answer to a changed membership waits for the users' indexes, beyond the caller's own.
+const INDEXES_WAIT: Duration = Duration::from_millis(500);
+
+/// A command that is on its way.
+pub(super) enum Begun {
+    Queued(Boxed<Result<Accepted, ShardError>>, Option<UserId>),
+    Read(MarkRead),
+    React(React),
+    Shed,
+}
+pub(super) type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Inner {
+    /// Queues a write and waits for its answer.
+    fn write(&self, write: Write, deadline: Instant) -> impl Future<Output = Result<Accepted, ShardError>> + use<> {
+        let (answer, answered) = oneshot::channel();
+        let queued = self.inputs.try_send(Input::Write { write, deadline, answer });
+        async move {
+            match queued {
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    return Err(Problem::unavailable("too many requests wait for this shard; retry later").into());
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(ShardError::NotOwner),
+                Ok(()) => {}
+            }
+            match tokio::time::timeout_at(deadline.into(), answered).await {
+                Ok(Ok(answer)) => answer,
+                // Dropped unanswered: it was never decided.
+                Ok(Err(_)) => Err(ShardError::NotOwner),
+                Err(_) => {
+                    let detail = "the log did not answer in time; the write may yet appear, retry with the same key";
+                    Err(Problem::new(Code::OutcomeUnknown, detail).into())
+                }
+            }
+        }
+    }
+
+    async fn finish(&self, accepted: Accepted, sender: Option<UserId>, deadline: Instant) -> Result<Done, ShardError> {
+        match accepted {
+            Accepted::Done(done) => Ok(done),
+            Accepted::SentAgain { conversation, seq } => {
+                let sender = sender.ok_or_else(|| Problem::unavailable("the message cannot be read now; retry"))?;
+                let message = self.sent_again(&conversation, seq, &sender, deadline).await?;
+                Ok(Done::Sent { message, replayed: true })
+            }
+            Accepted::Created { view, replayed, offset, users } => {
+                let all = OutboxPosition { offset, index: users.saturating_sub(1) };
+                self.outbox_reaches(all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
+                // The creator comes first; his own list must have it.
+                if !self.outbox_reaches(OutboxPosition { offset, index: 0 }, deadline).await {
+                    let detail = "the conversation exists, but your list may lack it yet; retry with the same key";
+                    return Err(Problem::new(Code::OutcomeUnknown, detail).into());
+                }
+                Ok(Done::Created { conversation: view, replayed })
+            }
+            Accepted::Changed { done, offset, users } => {
+                if users > 0 {
+                    let all = OutboxPosition { offset, index: users - 1 };
+                    self.outbox_reaches(all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
+                }
+                Ok(done)
+            }
+        }
+    }
+
+    /// Waits until the outbox is delivered up to there; false when the deadline passed first.
+    async fn outbox_reaches(&self, position: OutboxPosition, deadline: Instant) -> bool {
+        let mut done = self.outbox_done.subscribe();
+        if *done.borrow_and_update() >= position {
+            return true;
+        }
+        self.hurry(Stream::Messages);
+        let reached = done.wait_for(|upto| *upto >= position);
+        matches!(tokio::time::timeout_at(deadline.into(), reached).await, Ok(Ok(_)))
+    }
+
+    /// Where the message of a receipt is, then the write.
+    async fn receipt(
+        &self,
+        id: MessageId,
+        deadline: Instant,
+        write: impl FnOnce(ConversationName, Seq) -> Write,
+    ) -> Result<Done, ShardError> {
+        let at = self.locate(id, deadline).await?;
+        let accepted = self.write(write(at.conversation, at.seq), deadline).await?;
+        self.finish(accepted, None, deadline).await
+    }
+
+    pub(super) async fn execute(self: Arc<Self>, begun: Begun, deadline: Instant) -> Result<Done, ShardError> {
+        match begun {
+            Begun::Queued(answer, sender) => {
+                let accepted = answer.await?;
+                self.finish(accepted, sender, deadline).await
+            }
+            Begun::Read(read) => {
+                let (id, user, origin) = (read.message_id, read.user, read.origin);
+                self.receipt(id, deadline, |conversation, seq| Write::Read { conversation, seq, user, origin }).await
+            }
+            Begun::React(react) => {
+                let (id, user, reaction) = (react.message_id, react.user, react.reaction);
+                self.receipt(id, deadline, |conversation, _| Write::React { conversation, id, user, reaction }).await
+            }
+            Begun::Shed => Ok(Done::Marked),
+        }
+    }
+
+    pub(super) fn begin_execute(&self, command: Command, deadline: Instant) -> Begun {
+        let (write, sender) = match command {
+            Command::Create(create) => (Write::Create(create), None),
+            Command::Send(send) => {
+                let sender = send.source.clone();
+                (Write::Send(send), Some(sender))
+            }
+            Command::Add(add) => (Write::Add(add), None),
+            Command::Remove(remove) => (Write::Remove(remove), None),
+            Command::Index(changes) => (Write::Index(changes), None),
+            Command::MarkRead(read) => return Begun::Read(read),
+            Command::React(react) => return Begun::React(react),
+            Command::Delivered(marks) => {
+                let count = marks.len() as u64;
+                if self.inputs.try_send(Input::Delivered(marks)).is_err() {
+                    telemetry::RECEIPTS_SHED.add(count, &[]);
+                }
+                return Begun::Shed;
+            }
+        };
+        Begun::Queued(Box::pin(self.write(write, deadline)), sender)
+    }
+}

@@ -1,0 +1,255 @@
+//! The one way into an owned shard, and what its parts share: the loop's inputs, the file, the workers, the tails.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
+use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
+use crate::shard::execute::Boxed;
+use crate::shard::log::record::{OutboxPosition, Tail};
+use crate::shard::log::{Stream, Token};
+use crate::shard::owner::Input;
+use crate::shard::store::{OutboxRow, Store};
+use crate::shard::subscriptions::{Subscriber, SubscriberId};
+use crate::shard::worker::Workers;
+use crate::shard::{Config, IndexPage, Opening, ShardStatus, open};
+
+/// The way into an owned shard. Cheap to clone; outlives the shard, and then answers [`ShardError::NotOwner`].
+#[derive(Debug, Clone)]
+pub struct ShardHandle(pub(super) Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) shard: ShardId,
+    pub(super) node: NodeId,
+    pub(super) token: Token,
+    pub(super) applied: [watch::Receiver<Tail>; 2],
+    pub(super) durable: watch::Receiver<[Offset; 2]>,
+    pub(super) workers: Mutex<Option<Workers>>,
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) config: Config,
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) committed: [Arc<watch::Sender<Tail>>; 2],
+    /// Offset of the last record that has rows in the outbox.
+    pub(super) outbox_due: Arc<watch::Sender<Offset>>,
+    /// Delivered up to there.
+    pub(super) outbox_done: watch::Sender<OutboxPosition>,
+    pub(super) closed: watch::Receiver<bool>,
+}
+
+impl Inner {
+    pub(super) fn applied(&self, stream: Stream) -> watch::Receiver<Tail> {
+        let [messages, receipts] = &self.applied;
+        match stream {
+            Stream::Messages => messages.clone(),
+            Stream::Receipts => receipts.clone(),
+        }
+    }
+
+    pub(super) fn hurry(&self, stream: Stream) {
+        if let Some(workers) = &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
+            workers.hurry(stream);
+        }
+    }
+}
+
+impl ShardHandle {
+    /// Claims the shard, brings its file up to the log's tail, and starts it.
+    ///
+    /// # Errors
+    /// One clear sentence why it is not opened; nothing was served.
+    pub async fn open(opening: Opening) -> Result<Self, String> {
+        // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
+        let opened: Boxed<Result<Self, String>> = Box::pin(open::open(opening));
+        opened.await
+    }
+
+    /// Which shard.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.0.shard
+    }
+
+    /// Under which epoch it is owned.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.0.token.epoch
+    }
+
+    /// Executes a command. Writes to a conversation or an index are *enqueued* before this returns, so that two calls in
+    /// a row are decided in that order; the returned future waits for the answer, at most until `deadline`. Dropping
+    /// the future does not undo the command.
+    ///
+    /// When the queue is full the future answers `unavailable` at once.
+    pub fn execute(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Done, ShardError>> + Send + 'static {
+        let begun = self.0.begin_execute(command, deadline);
+        Arc::clone(&self.0).execute(begun, deadline)
+    }
+
+    /// Reads. May be dropped.
+    ///
+    /// # Errors
+    /// Refusals for the client; `lagging` when the barrier is not reached in time; `NotOwner`.
+    pub async fn query(&self, query: Query, deadline: Instant) -> Result<(Found, Freshness), ShardError> {
+        let found = self.0.find(query, deadline).await?;
+        // Checked after reading: a shard that was lost meanwhile may have answered too old.
+        if *self.0.closed.borrow() {
+            return Err(ShardError::NotOwner);
+        }
+        Ok((found, Freshness::Strict))
+    }
+
+    /// Registers interests of a subscribing node and answers each, in order. From the moment of the answer's `tail` on
+    /// every later event of the conversation is pushed to `subscriber`. Interest in what is subscribed already only
+    /// returns the missing events. All interests must be of this shard.
+    ///
+    /// # Errors
+    /// [`ShardError::NotOwner`]; single interests fail inside the answer.
+    pub async fn subscribe(
+        &self,
+        subscriber: &Subscriber,
+        interests: Vec<Interest>,
+        deadline: Instant,
+    ) -> Result<Vec<Subscribed>, ShardError> {
+        let admissions = interests.into_iter().map(|interest| self.0.admit(subscriber, interest, deadline));
+        let answers = futures_util::future::join_all(admissions).await;
+        if *self.0.closed.borrow() { Err(ShardError::NotOwner) } else { Ok(answers) }
+    }
+
+    /// Ends interests. The node's last user of a conversation ends its pushes.
+    pub fn unsubscribe(&self, subscriber: SubscriberId, interests: Vec<(ConversationName, UserId)>) {
+        self.tell(Input::Unsubscribe(subscriber, interests));
+    }
+
+    /// Registers interest in a user's index and returns its rows changed after `after`. From then on each committed
+    /// change is pushed; a push may tell what is known already.
+    ///
+    /// # Errors
+    /// [`ShardError::NotOwner`], or `lagging`/`unavailable` when it cannot be read now.
+    pub async fn subscribe_index(
+        &self,
+        subscriber: &Subscriber,
+        user: UserId,
+        after: Offset,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<IndexPage, ShardError> {
+        self.0.index_page(subscriber, user, after, limit, deadline).await
+    }
+
+    /// Ends interest in a user's index.
+    pub fn unsubscribe_index(&self, subscriber: SubscriberId, user: UserId) {
+        self.tell(Input::UnsubscribeIndex(subscriber, user));
+    }
+
+    /// Forgets a subscriber altogether (its link is gone).
+    pub fn forget(&self, subscriber: SubscriberId) {
+        self.tell(Input::Forget(subscriber));
+    }
+
+    /// What needs no answer. When the queue is full it is sent as soon as there is room.
+    fn tell(&self, input: Input) {
+        if let Err(mpsc::error::TrySendError::Full(input)) = self.0.inputs.try_send(input) {
+            let inputs = self.0.inputs.clone();
+            drop(tokio::spawn(async move { inputs.send(input).await.ok() }));
+        }
+    }
+
+    /// The next undelivered rows of the outbox, in order; waits until there is one. `None` when the shard is closed.
+    /// Rows are given again until they are told to be delivered.
+    pub async fn outbox(&self, limit: u32) -> Option<Vec<OutboxRow>> {
+        let inner = &self.0;
+        let mut due = inner.outbox_due.subscribe();
+        let mut closed = inner.closed.clone();
+        loop {
+            let (wanted, done) = (*due.borrow_and_update(), *inner.outbox_done.borrow());
+            // Rows of the last record may be left: its offset alone does not tell.
+            let all = OutboxPosition { offset: wanted, index: u32::MAX };
+            if all > done {
+                let mut applied = inner.applied(Stream::Messages);
+                inner.hurry(Stream::Messages);
+                tokio::select! {
+                    reached = applied.wait_for(|tail| tail.offset >= wanted) => drop(reached.ok()?),
+                    _ = closed.wait_for(|closed| *closed) => return None,
+                }
+                match inner.store.outbox(done, limit).await {
+                    Ok(rows) if rows.is_empty() => {
+                        inner.outbox_done.send_if_modified(|upto| {
+                            let grows = *upto < all;
+                            *upto = all.max(*upto);
+                            grows
+                        });
+                    }
+                    Ok(rows) => return Some(rows),
+                    Err(error) => {
+                        tracing::warn!(shard = %inner.shard, %error, "outbox cannot be read; trying again");
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                }
+                continue;
+            }
+            tokio::select! {
+                changed = due.changed() => changed.ok()?,
+                _ = closed.wait_for(|closed| *closed) => return None,
+            }
+        }
+    }
+
+    /// Tells that the outbox is delivered up to and including `upto`; logged as a record (not at once), after which the
+    /// rows are dropped. Wakes those who wait for it.
+    pub fn outbox_delivered(&self, upto: OutboxPosition) {
+        self.0.outbox_done.send_if_modified(|done| {
+            let grows = *done < upto;
+            *done = upto.max(*done);
+            grows
+        });
+        self.tell(Input::OutboxDelivered(upto));
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> ShardStatus {
+        let [messages, receipts] = &self.0.committed;
+        let committed = [messages.borrow().offset, receipts.borrow().offset];
+        let [messages, receipts] = &self.0.applied;
+        let applied = [messages.borrow().offset, receipts.borrow().offset];
+        let behind = committed.iter().zip(&applied).map(|(committed, applied)| committed.0.saturating_sub(applied.0));
+        ShardStatus {
+            shard: self.0.shard,
+            owner: self.0.node.clone(),
+            epoch: self.0.token.epoch,
+            committed,
+            applied,
+            durable: *self.0.durable.borrow(),
+            lag: behind.sum(),
+        }
+    }
+
+    /// Waits until the shard's loop has ended, by [`ShardHandle::close`] or because it was lost.
+    pub async fn closed(&self) {
+        let mut closed = self.0.closed.clone();
+        closed.wait_for(|closed| *closed).await.ok();
+    }
+
+    /// Takes no more commands, finishes what is begun, applies and checkpoints everything, ends. At most until
+    /// `deadline`.
+    pub async fn close(&self, deadline: Instant) {
+        self.tell(Input::Close);
+        if tokio::time::timeout_at(deadline.into(), self.closed()).await.is_err() {
+            tracing::warn!(shard = %self.0.shard, "a batch had no definite answer when the shard was closed");
+        }
+        let workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(workers) = workers {
+            workers.finish(deadline).await;
+        }
+        self.0.store.close().await;
+    }
+}

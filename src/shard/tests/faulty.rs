@@ -1,0 +1,146 @@
+//! A log that fails on demand: it stands before a real one and follows a script.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::*;
+use crate::ids::Offset;
+use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
+
+/// What happens to one attempt to append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Refused, and not there.
+    NotWritten,
+    /// Written, but nobody says so.
+    DoubtWritten,
+    /// Not written, but nobody can tell.
+    DoubtNotWritten,
+}
+
+/// The log with the script.
+#[derive(Debug)]
+pub(super) struct FaultyLog {
+    pub(super) inner: Arc<dyn ShardLog>,
+    /// Faults of the next attempts, by stream.
+    script: Mutex<[VecDeque<Fault>; 2]>,
+    /// What happens to every attempt beyond the script.
+    always: Mutex<Option<Fault>>,
+    /// Appends wait, before they reach the log, while this is true.
+    held: watch::Sender<bool>,
+    /// Reads wait while this is true: the workers stand still.
+    stalled: watch::Sender<bool>,
+    /// Batches that came here, by stream.
+    pub(super) attempts: watch::Sender<[u64; 2]>,
+}
+
+impl FaultyLog {
+    pub(super) fn over(inner: Arc<dyn ShardLog>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            script: Mutex::default(),
+            always: Mutex::default(),
+            held: watch::Sender::new(false),
+            stalled: watch::Sender::new(false),
+            attempts: watch::Sender::new([0; 2]),
+        })
+    }
+
+    pub(super) fn fault(&self, stream: Stream, faults: &[Fault]) {
+        self.script.lock().expect("whole")[stream.index()].extend(faults);
+    }
+
+    pub(super) fn always(&self, fault: Option<Fault>) {
+        *self.always.lock().expect("whole") = fault;
+    }
+
+    pub(super) fn no_faults(&self) {
+        *self.script.lock().expect("whole") = Default::default();
+    }
+
+    pub(super) fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    pub(super) fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    pub(super) fn stall_reads(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
+    /// Waits until so many batches of the stream came here.
+    pub(super) async fn attempted(&self, stream: Stream, count: u64) {
+        let mut attempts = self.attempts.subscribe();
+        in_time(attempts.wait_for(|attempts| attempts[stream.index()] >= count)).await.expect("the log lives");
+    }
+
+    pub(super) fn attempts_of(&self, stream: Stream) -> u64 {
+        self.attempts.borrow()[stream.index()]
+    }
+
+    fn next(&self, stream: Stream) -> Option<Fault> {
+        let scripted = self.script.lock().expect("whole")[stream.index()].pop_front();
+        scripted.or(*self.always.lock().expect("whole"))
+    }
+
+    async fn append_one(&self, batch: &Batch) -> Result<AppendOutcome, AppendError> {
+        match self.next(batch.stream) {
+            Some(Fault::NotWritten) => Err(AppendError::NotWritten("scripted".to_owned())),
+            Some(Fault::DoubtNotWritten) => Err(AppendError::InDoubt("scripted".to_owned())),
+            Some(Fault::DoubtWritten) => {
+                let _outcome = self.inner.append(std::slice::from_ref(batch)).await;
+                Err(AppendError::InDoubt("scripted".to_owned()))
+            }
+            None => self.inner.append(std::slice::from_ref(batch)).await.remove(0),
+        }
+    }
+}
+
+#[async_trait]
+impl ShardLog for FaultyLog {
+    async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
+        self.inner.control(shard).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
+        self.inner.claim(claim).await
+    }
+
+    async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
+        for batch in cycle {
+            self.attempts.send_modify(|attempts| attempts[batch.stream.index()] += 1);
+        }
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| !held).await.expect("the log lives");
+        let mut outcomes = Vec::new();
+        for batch in cycle {
+            outcomes.push(self.append_one(batch).await);
+        }
+        outcomes
+    }
+
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+        self.inner.renew(holds).await
+    }
+
+    async fn read(
+        &self,
+        shard: ShardId,
+        stream: Stream,
+        after: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<RawEntry>, LogError> {
+        let mut stalled = self.stalled.subscribe();
+        stalled.wait_for(|stalled| !stalled).await.expect("the log lives");
+        self.inner.read(shard, stream, after, bytes_max).await
+    }
+
+    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+        self.inner.trim(shard, token, stream, upto).await
+    }
+}
