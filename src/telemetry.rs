@@ -245,9 +245,6 @@ metrics_table! {
     Counter APPLY_QUARANTINED "rookery_shard_apply_quarantined_total" "Records put aside because they could not be applied, by stream.";
     Counter CHECKPOINTS "rookery_shard_checkpoints_total" "Checkpoints of SQLite files by result (complete, held_back, failed).";
     Counter TRIMS "rookery_shard_trims_total" "Trims of the log by stream and result (done, failed).";
-    Gauge COMMITTED_OFFSET "rookery_shard_committed_offset" "Committed offset by shard and stream.";
-    Gauge APPLIED_OFFSET "rookery_shard_applied_offset" "Applied offset by shard and stream.";
-    Gauge DURABLE_OFFSET "rookery_shard_durable_offset" "Durable (checkpointed) offset by shard and stream.";
 }
 
 #[cfg(test)]

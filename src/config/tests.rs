@@ -178,17 +178,19 @@ fn document() -> String {
         write!(text, "\n## {title}\n").expect("to a string");
         let command = Cli::command();
         let command = command.find_subcommand(sub).expect("a subcommand");
-        let mut heading = None;
+        let mut current = None;
         for arg in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
             let flag = arg.get_long().expect("filtered");
-            if heading != Some(arg.get_help_heading()) {
-                heading = Some(arg.get_help_heading());
-                if let Some(heading) = arg.get_help_heading() {
-                    write!(text, "\n### {heading}\n").expect("to a string");
+            let heading = arg.get_help_heading();
+            if current != Some(heading) {
+                current = Some(heading);
+                if let Some(name) = heading {
+                    write!(text, "\n### {name}\n").expect("to a string");
                 }
                 text.push_str("\n| flag | variable | default | what it does |\n|---|---|---|---|\n");
             }
-            let default = arg.get_default_values().first().map_or("–".to_owned(), |of| format!("`{}`", of.display()));
+            let default =
+                arg.get_default_values().first().map_or_else(|| "–".to_owned(), |of| format!("`{}`", of.display()));
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             writeln!(text, "| `--{flag}` | `{}` | {default} | {help} |", variable(flag)).expect("to a string");
         }

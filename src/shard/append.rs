@@ -347,8 +347,8 @@ mod tests {
         bench.appender.pump(&bench.lane);
         assert_eq!(bench.appender.committed().offset, Offset(0));
         let end = bench.appender.end().await;
-        let Ended::Committed(records) = bench.appender.ended(end) else { panic!("refused") };
-        assert_eq!(records.iter().map(|decided| decided.offset.0).collect::<Vec<_>>(), [1, 2]);
+        let Ended::Committed(committed) = bench.appender.ended(end) else { panic!("refused") };
+        assert_eq!(committed.iter().map(|decided| decided.offset.0).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(bench.appender.committed().offset, Offset(2));
         assert_eq!(bench.drained().await.iter().map(|(records, _)| *records).collect::<Vec<_>>(), [2, 1]);
     }
@@ -445,8 +445,8 @@ mod tests {
         let mut bench = Bench::new();
         bench.decide(1);
         bench.appender.pump(&bench.lane);
-        let (end, gone) = oneshot::channel::<Definite>();
-        drop(end);
+        let (lost, gone) = oneshot::channel::<Definite>();
+        drop(lost);
         bench.appender.in_flight.as_mut().expect("away").end = gone;
         let end = bench.appender.end().await;
         assert!(matches!(bench.appender.ended(end), Ended::Lost { doubted: true, .. }));

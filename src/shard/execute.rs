@@ -40,7 +40,7 @@ impl Inner {
                 Ok(()) => {}
             }
             match tokio::time::timeout_at(deadline.into(), answered).await {
-                Ok(Ok(answer)) => answer,
+                Ok(Ok(outcome)) => outcome,
                 // Dropped unanswered: it was never decided.
                 Ok(Err(_)) => Err(ShardError::NotOwner),
                 Err(_) => {

@@ -17,6 +17,9 @@ use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::shard::worker::Workers;
 use crate::shard::{Config, IndexPage, Opening, ShardStatus, open};
 
+/// Pause before an outbox that could not be read is read again.
+const OUTBOX_RETRY: Duration = Duration::from_millis(500);
+
 /// The way into an owned shard. Cheap to clone; outlives the shard, and then answers [`ShardError::NotOwner`].
 #[derive(Debug, Clone)]
 pub struct ShardHandle(pub(super) Arc<Inner>);
@@ -54,6 +57,30 @@ impl Inner {
         if let Some(workers) = &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
             workers.hurry(stream);
         }
+    }
+
+    /// Rows of the outbox after `done`, of which there are some up to `all` unless everything is delivered.
+    async fn outbox_rows(&self, done: OutboxPosition, all: OutboxPosition, limit: u32) -> Option<Vec<OutboxRow>> {
+        match self.store.outbox(done, limit).await {
+            Ok(rows) if rows.is_empty() => {
+                self.outbox_reached(all);
+                None
+            }
+            Ok(rows) => Some(rows),
+            Err(error) => {
+                tracing::warn!(shard = %self.shard, %error, "outbox cannot be read; trying again");
+                tokio::time::sleep(OUTBOX_RETRY).await;
+                None
+            }
+        }
+    }
+
+    fn outbox_reached(&self, upto: OutboxPosition) {
+        self.outbox_done.send_if_modified(|done| {
+            let grows = *done < upto;
+            *done = upto.max(*done);
+            grows
+        });
     }
 }
 
@@ -134,6 +161,7 @@ impl ShardHandle {
     ///
     /// # Errors
     /// [`ShardError::NotOwner`], or `lagging`/`unavailable` when it cannot be read now.
+    #[expect(clippy::too_many_arguments, reason = "who, whose, what is missing, until when")]
     pub async fn subscribe_index(
         &self,
         subscriber: &Subscriber,
@@ -180,19 +208,8 @@ impl ShardHandle {
                     reached = applied.wait_for(|tail| tail.offset >= wanted) => drop(reached.ok()?),
                     _ = closed.wait_for(|closed| *closed) => return None,
                 }
-                match inner.store.outbox(done, limit).await {
-                    Ok(rows) if rows.is_empty() => {
-                        inner.outbox_done.send_if_modified(|upto| {
-                            let grows = *upto < all;
-                            *upto = all.max(*upto);
-                            grows
-                        });
-                    }
-                    Ok(rows) => return Some(rows),
-                    Err(error) => {
-                        tracing::warn!(shard = %inner.shard, %error, "outbox cannot be read; trying again");
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                    }
+                if let Some(rows) = inner.outbox_rows(done, all, limit).await {
+                    return Some(rows);
                 }
                 continue;
             }
@@ -206,21 +223,15 @@ impl ShardHandle {
     /// Tells that the outbox is delivered up to and including `upto`; logged as a record (not at once), after which the
     /// rows are dropped. Wakes those who wait for it.
     pub fn outbox_delivered(&self, upto: OutboxPosition) {
-        self.0.outbox_done.send_if_modified(|done| {
-            let grows = *done < upto;
-            *done = upto.max(*done);
-            grows
-        });
+        self.0.outbox_reached(upto);
         self.tell(Input::OutboxDelivered(upto));
     }
 
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> ShardStatus {
-        let [messages, receipts] = &self.0.committed;
-        let committed = [messages.borrow().offset, receipts.borrow().offset];
-        let [messages, receipts] = &self.0.applied;
-        let applied = [messages.borrow().offset, receipts.borrow().offset];
+        let committed = self.0.committed.each_ref().map(|tail| tail.borrow().offset);
+        let applied = self.0.applied.each_ref().map(|tail| tail.borrow().offset);
         let behind = committed.iter().zip(&applied).map(|(committed, applied)| committed.0.saturating_sub(applied.0));
         ShardStatus {
             shard: self.0.shard,

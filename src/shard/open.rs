@@ -61,9 +61,9 @@ async fn claim(opening: &Opening, control: Option<Control>) -> Result<Control, S
         identity: opening.identity,
     };
     match opening.log.claim(claim).await.map_err(|error| error.to_string())? {
-        ClaimOutcome::Claimed(control) => Ok(control),
+        ClaimOutcome::Claimed(claimed) => Ok(claimed),
         ClaimOutcome::Refused(found) => {
-            let owner = found.map_or_else(|| "no one".to_owned(), |control| control.owner.to_string());
+            let owner = found.map_or_else(|| "no one".to_owned(), |found| found.owner.to_string());
             Err(format!("shard {shard}: the claim was refused; its owner is {owner}"))
         }
     }

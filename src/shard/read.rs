@@ -36,8 +36,9 @@ impl Inner {
     ) -> Result<T, ShardError> {
         let (answer, answered) = oneshot::channel();
         let wait = async {
-            self.inputs.send(input(answer)).await.map_err(|_| ShardError::NotOwner)?;
-            answered.await.map_err(|_| ShardError::NotOwner)
+            // Either way the loop is gone.
+            self.inputs.send(input(answer)).await.ok().ok_or(ShardError::NotOwner)?;
+            answered.await.ok().ok_or(ShardError::NotOwner)
         };
         tokio::time::timeout_at(deadline.into(), wait)
             .await
@@ -78,6 +79,7 @@ impl Inner {
         Ok(())
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "one arm for each query")]
     pub(super) async fn find(&self, query: Query, deadline: Instant) -> Result<Found, ShardError> {
         match query {
             Query::Conversation { name, reader } => {
@@ -262,6 +264,7 @@ impl Inner {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "where, for whom, with what is known, until when")]
     async fn message(
         &self,
         name: &ConversationName,
@@ -351,6 +354,7 @@ impl Inner {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "who, whose, what is missing, until when")]
     pub(super) async fn index_page(
         &self,
         subscriber: &Subscriber,

@@ -234,6 +234,7 @@ impl Subscriptions {
 }
 
 #[cfg(test)]
+#[expect(clippy::shadow_unrelated, reason = "a test tells several steps of one story")]
 mod tests {
     use super::*;
     use crate::ids::{Epoch, Seq};

@@ -1,6 +1,8 @@
 //! What every implementation of the table promises, as claims: `table_conformance!(factory)` makes one test of each. The
 //! factory is an async function that returns a [`Setup`] over an empty store.
 
+#![expect(missing_docs, reason = "the name of a claim is the claim")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! What every implementation of the log promises, as claims: `log_conformance!(factory)` makes one test of each. The
 //! factory is an async function that returns a [`Setup`] over an empty log.
 
+#![expect(missing_docs, reason = "the name of a claim is the claim")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -82,9 +84,9 @@ fn wish(shard: ShardId, expected: Option<(Token, u64)>, token: Token) -> Claim {
 
 /// Claims a shard from whoever has it, with the next epoch.
 pub async fn claimed(log: &dyn ShardLog, shard: ShardId) -> Token {
-    let control = log.control(shard).await.unwrap();
-    let token = Token::new(control.as_ref().map_or(Epoch(1), |control| control.token.epoch.next()));
-    let claim = wish(shard, control.map(|control| (control.token, control.beat)), token);
+    let found = log.control(shard).await.unwrap();
+    let token = Token::new(found.as_ref().map_or(Epoch(1), |control| control.token.epoch.next()));
+    let claim = wish(shard, found.map(|control| (control.token, control.beat)), token);
     match log.claim(claim).await.unwrap() {
         ClaimOutcome::Claimed(control) => assert_eq!(control.token, token),
         refused @ ClaimOutcome::Refused(_) => panic!("{refused:?}"),
@@ -257,8 +259,8 @@ pub async fn of_claims_that_expect_the_same_one_wins(setup: impl Setup) {
     let token = claimed(&*log, SHARD).await;
     let beat = control(&*log, SHARD).await.beat;
     let rivals = (0..8).map(|_| {
-        let (log, rival) = (setup.log(), Token::new(Epoch(2)));
-        tokio::spawn(async move { (log.claim(wish(SHARD, Some((token, beat)), rival)).await.unwrap(), rival) })
+        let (its_log, rival) = (setup.log(), Token::new(Epoch(2)));
+        tokio::spawn(async move { (its_log.claim(wish(SHARD, Some((token, beat)), rival)).await.unwrap(), rival) })
     });
     let mut winners = Vec::new();
     for rival in rivals.collect::<Vec<_>>() {
@@ -430,6 +432,7 @@ pub async fn entries_come_back_as_they_were_sent(setup: impl Setup) {
     assert_stream(&*log, M, &[large]).await;
 }
 
+#[expect(clippy::cognitive_complexity, reason = "one claim over all calls, in their order")]
 pub async fn the_beat_grows_at_appends_and_renewals_only(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
@@ -522,13 +525,13 @@ pub async fn everything_outlives_the_process(mut setup: impl Setup) {
     let before = control(&*log, SHARD).await;
     drop(log);
     setup.reopen().await;
-    let log = setup.log();
-    assert_eq!(control(&*log, SHARD).await, before);
-    assert_stream(&*log, M, &messages).await;
-    assert_stream(&*log, R, &receipts).await;
-    assert_eq!(send(&*log, &messages[2]).await, AppendOutcome::AlreadyDone);
-    messages.extend(filled(&*log, M, token, 1).await);
-    assert_stream(&*log, M, &messages).await;
+    let again = setup.log();
+    assert_eq!(control(&*again, SHARD).await, before);
+    assert_stream(&*again, M, &messages).await;
+    assert_stream(&*again, R, &receipts).await;
+    assert_eq!(send(&*again, &messages[2]).await, AppendOutcome::AlreadyDone);
+    messages.extend(filled(&*again, M, token, 1).await);
+    assert_stream(&*again, M, &messages).await;
 }
 
 /// One owner that takes the shard now and then, appends while it believes, sends some batches twice, and now and then

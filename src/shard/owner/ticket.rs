@@ -115,6 +115,6 @@ fn page_of(head: &Head, after: Option<&UserId>, limit: u32) -> Page<Participant>
         .take(limit as usize)
         .map(|user| Participant { name: user.clone(), role: head.role(user) })
         .collect();
-    let next = users.next().and(items.last()).map(|last| last.name.to_string());
+    let next = users.next().and_then(|_| items.last()).map(|last| last.name.to_string());
     Page { items, next, partial: false }
 }

@@ -66,9 +66,9 @@ impl Owner {
             self.waiting -= 1;
             if let Step::Needs(lookup, work) = self.step(name, work) {
                 self.spawn_lookup(name, &lookup, &work);
-                let Some(state) = self.conversations.get_mut(name) else { return };
-                state.blocked = true;
-                state.waiting.push_front(*work);
+                let Some(blocked) = self.conversations.get_mut(name) else { return };
+                blocked.blocked = true;
+                blocked.waiting.push_front(*work);
                 self.waiting += 1;
                 return;
             }
@@ -165,8 +165,8 @@ impl Owner {
                     return Step::Needs(lookup, Box::new(work));
                 }
                 let Work { kind, facts } = work;
-                let WorkKind::Write { write, answer, .. } = kind else { return Step::Finished };
-                self.decide(name, write, answer, &facts);
+                let WorkKind::Write { write: decidable, answer, .. } = kind else { return Step::Finished };
+                self.decide(name, decidable, answer, &facts);
             }
             WorkKind::Delivered(_) if state.marks.is_none() => {
                 return Step::Needs(Lookup::Marks, Box::new(work));
@@ -187,7 +187,7 @@ impl Owner {
             Write::Send(send) if state.head().is_some_and(|head| head.has(&send.source)) => {
                 if let Some(id) = send.reply_to
                     && facts.reply_to.is_none()
-                    && !self.unapplied_ids.get(&id).is_some_and(|(_, at)| at.conversation == *name)
+                    && self.unapplied_ids.get(&id).is_none_or(|(_, at)| at.conversation != *name)
                     && id.slot() == name.slot()
                 {
                     return Some(Lookup::ReplyTo);

@@ -1,7 +1,6 @@
 //! What is bounded (invariant I14), and the outbox.
 
 use super::*;
-use crate::shard::owner::Input;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_refuses_at_once_and_writes_nothing() {
@@ -47,24 +46,13 @@ async fn waiters_that_gave_up_are_forgotten_while_the_log_is_in_doubt() {
     bench.create("c", &["alice"]).await;
     bench.log.hold();
     let slow = bench.execute(send("c", "alice", "slow"));
-    let inner = bench.handle().0.inputs.clone();
     for _ in 0..200 {
         let query = Query::Conversation { name: conversation("c"), reader: user("alice") };
         let gave_up = tokio::time::timeout(Duration::from_millis(1), bench.handle().query(query, soon())).await;
         assert!(gave_up.is_err(), "it shows what is not committed");
     }
-    // The loop is asked until housekeeping came by.
-    in_time(async {
-        loop {
-            let (answer, asked) = tokio::sync::oneshot::channel();
-            inner.send(Input::Waiting(answer)).await.expect("runs");
-            if asked.await.expect("answers") <= 1 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    // Housekeeping comes by, while the send still waits.
+    bench.waiting(1).await;
     bench.log.release();
     sent(in_time(slow).await);
 }
@@ -80,13 +68,8 @@ async fn heads_leave_memory_though_their_messages_had_stamped_keys() {
     }
     bench.applied().await;
     in_time(async {
-        loop {
-            let (answer, asked) = tokio::sync::oneshot::channel();
-            bench.handle().0.inputs.send(Input::Heads(answer)).await.expect("runs");
-            if asked.await.expect("answers") <= 4 {
-                return;
-            }
-            // Eviction goes with the work.
+        // Eviction goes with the work.
+        while bench.ask(Input::Heads).await > 4 {
             bench.view("c-0", "alice").await.expect("reads");
         }
     })

@@ -7,14 +7,7 @@ async fn settled() -> Bench {
     let bench = Bench::new().await;
     bench.create("c", &["alice", "bob"]).await;
     bench.send("c", "alice", "first").await;
-    let all_told = || bench.delivered.lock().expect("whole").len() >= 2;
-    in_time(async {
-        while !all_told() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
-    bench.applied().await;
+    bench.at_rest().await;
     bench
 }
 
@@ -67,6 +60,7 @@ async fn a_refused_append_takes_everything_back_and_the_shard_goes_on() {
     let removal = bench.execute(remove("c", "alice", "bob"));
     let other = bench.execute(create("d", &["dave"]));
     let hers = bench.execute(send("c", "carol", "void too"));
+    bench.waiting(5).await;
     bench.log.release();
     for refused in [in_time(first).await, in_time(adding).await, in_time(removal).await, in_time(other).await] {
         assert_eq!(code(refused), Code::Unavailable);

@@ -12,6 +12,7 @@ use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, 
 
 /// What happens to one attempt to append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "written or not is what they are about")]
 pub(super) enum Fault {
     /// Refused, and not there.
     NotWritten,
@@ -85,7 +86,7 @@ impl FaultyLog {
 
     fn next(&self, stream: Stream) -> Option<Fault> {
         let scripted = self.script.lock().expect("whole")[stream.index()].pop_front();
-        scripted.or(*self.always.lock().expect("whole"))
+        scripted.or_else(|| *self.always.lock().expect("whole"))
     }
 
     async fn append_one(&self, batch: &Batch) -> Result<AppendOutcome, AppendError> {

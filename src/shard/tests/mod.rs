@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::faulty::{Fault, FaultyLog};
@@ -22,6 +22,7 @@ use crate::shard::lane::Lane;
 use crate::shard::log::embedded::EmbeddedLog;
 use crate::shard::log::record::{Event, EventKind, IndexChange, OutboxPosition};
 use crate::shard::log::{Claim, ClaimOutcome, ShardLog, Stream, Token};
+use crate::shard::owner::Input;
 use crate::shard::store::tests::{conversation, identity, user};
 use crate::shard::subscriptions::Subscriber;
 
@@ -226,18 +227,60 @@ impl Bench {
         }
     }
 
+    /// Waits until the file has everything and the log comes to rest: the outbox is delivered and says so.
+    async fn at_rest(&self) {
+        let store = self.handle().0.store.clone();
+        in_time(async {
+            while !store.outbox(OutboxPosition::default(), 1).await.expect("reads").is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        self.applied().await;
+    }
+
+    /// Waits until so many wait for a commit.
+    async fn waiting(&self, count: usize) {
+        in_time(async {
+            while self.ask(Input::Waiting).await != count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Lets the loop finish what it was given.
+    async fn turn(&self) {
+        for _ in 0..2 {
+            self.ask(Input::Waiting).await;
+        }
+    }
+
+    async fn ask(&self, input: impl FnOnce(oneshot::Sender<usize>) -> Input) -> usize {
+        let (answer, asked) = oneshot::channel();
+        self.handle().0.inputs.send(input(answer)).await.expect("runs");
+        in_time(asked).await.expect("answers")
+    }
+
     /// Someone else takes the shard.
     async fn take_token(&self) {
-        let control = self.log.inner.control(SHARD).await.expect("reads").expect("claimed");
-        let claim = Claim {
-            shard: SHARD,
-            expected: Some((control.token, control.beat)),
-            token: Token::new(control.token.epoch.next()),
-            owner: NodeId::from("node-b"),
-            identity: identity(),
-        };
-        let outcome = self.log.inner.claim(claim).await.expect("answers");
-        assert!(matches!(outcome, ClaimOutcome::Claimed(_)), "{outcome:?}");
+        // The beat goes on while a batch is sent again and again.
+        in_time(async {
+            loop {
+                let control = self.log.inner.control(SHARD).await.expect("reads").expect("claimed");
+                let claim = Claim {
+                    shard: SHARD,
+                    expected: Some((control.token, control.beat)),
+                    token: Token::new(control.token.epoch.next()),
+                    owner: NodeId::from("node-b"),
+                    identity: identity(),
+                };
+                if let ClaimOutcome::Claimed(_) = self.log.inner.claim(claim).await.expect("answers") {
+                    return;
+                }
+            }
+        })
+        .await;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::shard::store::retained::Retained;
 use crate::shard::store::{ApplyEntry, Store, mark};
 use crate::shard::worker::feed::{Feed, RoundError};
 use crate::shard::worker::trim::Trim;
-use crate::telemetry::{APPLIED_OFFSET, APPLY_FAILURES, APPLY_STOPPED, COMMITTED_OFFSET};
+use crate::telemetry::{APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET};
 
 mod feed;
 
@@ -253,8 +253,8 @@ impl Worker {
         }
         let shard = self.shard.to_string();
         let labels = [("shard", shard.as_str()), ("stream", self.stream.as_str())];
-        COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
-        APPLIED_OFFSET.set(gauge(tail.offset), &labels);
+        SHARD_COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
+        SHARD_APPLIED_OFFSET.set(gauge(tail.offset), &labels);
         self.applied.send_replace(tail);
     }
 

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::Offset;
 use crate::shard::log::Stream;
 use crate::shard::worker::{Kept, Setup, gauge, lock};
-use crate::telemetry::{DURABLE_OFFSET, TRIMS};
+use crate::telemetry::{SHARD_DURABLE_OFFSET, TRIMS};
 
 /// Entries of one trim.
 const TRIM_STEP: usize = 256;
@@ -47,7 +47,7 @@ impl Trim {
     pub(super) async fn trim(&self, stream: Stream, retained: &Kept, durable: Offset) {
         let (setup, config) = (&self.setup, &self.setup.config);
         let shard = setup.shard.to_string();
-        DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
+        SHARD_DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
         loop {
             let upto = { lock(retained).releasable(durable, config.trim_floor, config.trim_floor_bytes, TRIM_STEP) };
             let Some(upto) = upto else { return };

@@ -264,7 +264,7 @@ fn wire_event(event: &super::Event) -> Event {
 type Bad = &'static str;
 
 fn user(text: &str) -> Result<UserId, Bad> {
-    UserId::parse(text).map_err(|_| "a user's name breaks the rules for names")
+    UserId::parse(text).map_err(|_wrong| "a user's name breaks the rules for names")
 }
 
 fn users(texts: &[String]) -> Result<Vec<UserId>, Bad> {
@@ -272,16 +272,16 @@ fn users(texts: &[String]) -> Result<Vec<UserId>, Bad> {
 }
 
 fn conversation(text: &str) -> Result<ConversationName, Bad> {
-    ConversationName::parse(text).map_err(|_| "a conversation's name breaks the rules for names")
+    ConversationName::parse(text).map_err(|_wrong| "a conversation's name breaks the rules for names")
 }
 
 fn message_id(bytes: &[u8]) -> Result<MessageId, Bad> {
-    let uuid = uuid::Uuid::from_slice(bytes).map_err(|_| "a message id is not 16 bytes")?;
+    let uuid = uuid::Uuid::from_slice(bytes).map_err(|_wrong| "a message id is not 16 bytes")?;
     MessageId::from_uuid(uuid).ok_or("a message id has another version")
 }
 
 fn typed_key(key: Key) -> Result<KeyUse, Bad> {
-    let fingerprint = key.fingerprint.as_ref().try_into().map_err(|_| "a fingerprint is not 16 bytes")?;
+    let fingerprint = key.fingerprint.as_ref().try_into().map_err(|_wrong| "a fingerprint is not 16 bytes")?;
     Ok(KeyUse { key: Arc::from(key.key), stamped: key.stamped, fingerprint })
 }
 
