@@ -113,12 +113,12 @@ mod tests {
             }
             prop_assert_eq!(&back, &seqs.iter().copied().collect::<Vec<_>>());
             let mut forth = Vec::new();
-            let mut at = Around::Oldest;
+            let mut from = Around::Oldest;
             loop {
-                let page = pick(all.clone(), at, limit);
+                let page = pick(all.clone(), from, limit);
                 forth.extend(page.items.iter().map(|m| m.seq.0));
                 match page.items.last() {
-                    Some(last) if page.newer => at = Around::After(last.seq),
+                    Some(last) if page.newer => from = Around::After(last.seq),
                     _ => break,
                 }
             }

@@ -252,7 +252,7 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
     })
 }
 
-/// A message from the columns id, conversation, seq, source, text, reply_to, created, the first of them at `at`.
+/// A message from the columns id, conversation, seq, source, text, `reply_to`, created, the first of them at `at`.
 pub(super) fn message(row: &SqliteRow, at: usize) -> Result<protocol::MessageCore, StoreError> {
     Ok(protocol::MessageCore {
         id: message_id(row, at)?,
@@ -267,7 +267,7 @@ pub(super) fn message(row: &SqliteRow, at: usize) -> Result<protocol::MessageCor
     })
 }
 
-/// An event from the columns seq, created, body, id, source, text, reply_to.
+/// An event from the columns seq, created, body, id, source, text, `reply_to`.
 fn event(conversation: &ConversationName, row: &SqliteRow) -> Result<Arc<Event>, StoreError> {
     if let Some(body) = row.try_get::<Option<&[u8]>, _>(2)? {
         return match Record::decode(Bytes::copy_from_slice(body)) {
