@@ -317,7 +317,7 @@ async fn use_link(shared: &Shared, socket: Socket) -> LinkError {
 
 /// Once per outage for everyone, each attempt for those who look closely.
 fn log_down(peer: &NodeId, error: &LinkError, failures: u32) {
-    if failures == 1 {
+    if failures == 1 && !matches!(error, LinkError::Stopped) {
         tracing::warn!(%peer, %error, "link is down");
     } else {
         tracing::debug!(%peer, %error, failures, "link is still down");

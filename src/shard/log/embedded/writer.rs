@@ -13,7 +13,7 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::cycle::{Cycle, Effects, State};
 use super::file::{self, Checkpoint, TRIM_STEP_ENTRIES};
@@ -131,6 +131,8 @@ pub(super) struct Writer {
     requests: mpsc::Receiver<Request>,
     /// `None` after a failure in doubt, until the file is proven again.
     open: Option<Open>,
+    /// The last attempt to open the file failed, and was logged.
+    shut_out: bool,
     /// Pages written since the last checkpoint, about.
     pages: usize,
     /// Held for as long as the file is open; released last.
@@ -145,7 +147,7 @@ impl Writer {
         requests: mpsc::Receiver<Request>,
     ) -> Result<Self, sqlx::Error> {
         let (connection, state) = file::open(&path).await?;
-        Ok(Self { path, requests, open: Some(Open { connection, state }), pages: 0, lock })
+        Ok(Self { path, requests, open: Some(Open { connection, state }), shut_out: false, pages: 0, lock })
     }
 
     /// Serves until every sender is gone or `closing` fires; then finishes what is queued and closes the file.
@@ -229,9 +231,16 @@ impl Writer {
             return Ok(open);
         }
         match file::open(&self.path).await {
-            Ok((connection, state)) => Ok(Open { connection, state }),
+            Ok((connection, state)) => {
+                if std::mem::take(&mut self.shut_out) {
+                    info!("log file is open again");
+                }
+                Ok(Open { connection, state })
+            }
             Err(error) => {
-                error!(%error, "log file cannot be opened again");
+                if !std::mem::replace(&mut self.shut_out, true) {
+                    error!(%error, "log file cannot be opened again; trying until it can");
+                }
                 tokio::time::sleep(REOPEN_PAUSE).await;
                 Err(Failure::in_doubt(&error))
             }
