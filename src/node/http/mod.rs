@@ -268,6 +268,10 @@ impl Rest {
             return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
         }
         let call = Call { head, user, params: (matched.first, matched.second), body, deadline };
+        if operation.writes() {
+            // Also where it is not needed: a client that sends a broken key has to know.
+            call.idempotency_key()?;
+        }
         match operation {
             Operation::CreateConversation => self.create_conversation(&call).await,
             Operation::ListConversations => self.list_conversations(&call).await,

@@ -380,6 +380,8 @@ async fn what_a_send_names_is_checked() {
     assert_eq!(text(json!({"text": "x", "reply_to": "m1"})).await, Code::Invalid);
     for key in ["", &"k".repeat(129)] {
         assert_eq!(send(MESSAGES).header("idempotency-key", key).code().await, Code::Invalid);
+        let add = face.request("POST", "/v1/conversations/team/participants").header("idempotency-key", key);
+        assert_eq!(add.json(&json!({"participants": ["x"]})).code().await, Code::Invalid);
     }
     assert!(face.script.asked().is_empty());
 }
