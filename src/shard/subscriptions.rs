@@ -148,8 +148,8 @@ impl Subscriptions {
     }
 
     /// Whether any node wants this conversation.
-    #[must_use]
-    pub fn wants(&self, conversation: &ConversationName) -> bool {
+    #[cfg(test)]
+    fn wants(&self, conversation: &ConversationName) -> bool {
         self.conversations.contains_key(conversation)
     }
 
