@@ -59,6 +59,7 @@ async fn claim(opening: &Opening, control: Option<Control>) -> Result<Control, S
         token: Token::new(epoch),
         owner: opening.node.clone(),
         identity: opening.identity,
+        begin_at: [Tail::EMPTY; 2],
     };
     match opening.log.claim(claim).await.map_err(|error| error.to_string())? {
         ClaimOutcome::Claimed(claimed) => Ok(claimed),

@@ -79,7 +79,7 @@ pub fn identity() -> Identity {
 }
 
 fn wish(shard: ShardId, expected: Option<(Token, u64)>, token: Token) -> Claim {
-    Claim { shard, expected, token, owner: NodeId::from("node-a"), identity: identity() }
+    Claim { shard, expected, token, owner: NodeId::from("node-a"), identity: identity(), begin_at: [Tail::EMPTY; 2] }
 }
 
 /// Claims a shard from whoever has it, with the next epoch.

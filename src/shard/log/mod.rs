@@ -33,6 +33,8 @@ use crate::shard::log::record::Tail;
 
 pub mod embedded;
 
+pub mod redis;
+
 pub mod record;
 
 #[cfg(test)]
@@ -142,6 +144,9 @@ pub struct Claim {
     pub owner: NodeId,
     /// Written at the first claim; compared at each later one.
     pub identity: Identity,
+    /// Tails that a first claim begins with: [`Tail::EMPTY`] for a new shard, else where the entries that will be
+    /// re-appended begin. A later claim keeps the tails that are there.
+    pub begin_at: [Tail; 2],
 }
 
 /// Answer to a claim.
@@ -222,6 +227,12 @@ pub struct RawEntry {
 /// The contract; see the head of this file.
 #[async_trait]
 pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
+    /// Which part of the log a shard's appends go to (a master). Batches of one place share a cycle; places do not wait
+    /// for each other. May change at any time; only speed depends on it.
+    fn place(&self, _shard: ShardId) -> u64 {
+        0
+    }
+
     /// The control record, or `None` when the shard was never claimed.
     async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError>;
 

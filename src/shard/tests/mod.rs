@@ -20,7 +20,7 @@ use crate::shard::command::{
 };
 use crate::shard::lane::Lane;
 use crate::shard::log::embedded::EmbeddedLog;
-use crate::shard::log::record::{Event, EventKind, IndexChange, OutboxPosition};
+use crate::shard::log::record::{Event, EventKind, IndexChange, OutboxPosition, Tail};
 use crate::shard::log::{Claim, ClaimOutcome, ShardLog, Stream, Token};
 use crate::shard::owner::Input;
 use crate::shard::store::tests::{conversation, identity, user};
@@ -274,6 +274,7 @@ impl Bench {
                     token: Token::new(control.token.epoch.next()),
                     owner: NodeId::from("node-b"),
                     identity: identity(),
+                    begin_at: [Tail::EMPTY; 2],
                 };
                 if let ClaimOutcome::Claimed(_) = self.log.inner.claim(claim).await.expect("answers") {
                     return;

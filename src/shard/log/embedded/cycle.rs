@@ -130,7 +130,7 @@ impl<'s> Cycle<'s> {
             token: claim.token,
             owner: claim.owner.clone(),
             beat: current.map_or(1, |control| control.beat + 1),
-            tails: current.map_or([Tail::EMPTY; 2], |control| control.tails),
+            tails: current.map_or(claim.begin_at, |control| control.tails),
         };
         self.effects.controls.insert(claim.shard, control.clone());
         ClaimOutcome::Claimed(control)
@@ -169,7 +169,7 @@ mod tests {
     const M: Stream = Stream::Messages;
 
     fn claim(expected: Option<(Token, u64)>, token: Token) -> Claim {
-        Claim { shard: SHARD, expected, token, owner: NodeId::from("n"), identity: identity() }
+        Claim { shard: SHARD, expected, token, owner: NodeId::from("n"), identity: identity(), begin_at: [Tail::EMPTY; 2] }
     }
 
     #[test]
