@@ -28,6 +28,8 @@ pub(super) enum Sign {
     Ask(String),
     /// This server does not serve now: read the slots anew.
     Unserved,
+    /// The connection failed: read the slots anew.
+    Unanswered,
     /// Tell a person that a server is in need (WARN).
     Warn,
     /// Tell a person that something is broken (ERROR).
@@ -91,7 +93,7 @@ impl Verdict {
 
     /// Of a batch whose connection failed before it was answered.
     pub(super) fn unanswered(reason: &str) -> Self {
-        Self::doubt(reason, Sign::Unserved)
+        Self::doubt(reason, Sign::Unanswered)
     }
 
     /// The same, given what WAIT said behind it.
@@ -251,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_failed_leaves_everything_in_doubt() {
-        assert_eq!(doubt(&Verdict::unanswered("time-out")), &Sign::Unserved);
-        assert_eq!(doubt(&Verdict::unanswered("time-out").after_wait(None)), &Sign::Unserved);
+        assert_eq!(doubt(&Verdict::unanswered("time-out")), &Sign::Unanswered);
+        assert_eq!(doubt(&Verdict::unanswered("time-out").after_wait(None)), &Sign::Unanswered);
     }
 }

@@ -17,6 +17,9 @@ use crate::telemetry::{LOG_REDIS_COMMANDS, LOG_REDIS_CYCLE_BATCHES, LOG_REDIS_CY
 
 const APPEND: Lua = Lua { text: include_str!("append.lua") };
 
+/// Most bytes of entries in one pipeline.
+const PIPELINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Where a batch goes: the address, and whether its keys are there before their slot is.
 type Way = (Address, bool);
 
@@ -34,7 +37,8 @@ pub(super) async fn append(servers: &Servers, cycle: &[Batch]) -> Vec<Result<App
     if !redirected.is_empty() {
         send(servers, cycle, redirected, &mut verdicts).await;
     }
-    let unserved = |verdict: &Verdict| matches!(verdict.sign, Sign::Unserved | Sign::Moved(_) | Sign::Ask(_));
+    let unserved =
+        |verdict: &Verdict| matches!(verdict.sign, Sign::Unserved | Sign::Unanswered | Sign::Moved(_) | Sign::Ask(_));
     if verdicts.iter().any(unserved) {
         servers.refresh_slots().await;
     }
@@ -56,19 +60,40 @@ async fn send(servers: &Servers, cycle: &[Batch], ways: HashMap<Way, Vec<usize>>
     }
 }
 
+/// What goes to one master, in pipelines of bounded size: one that cannot be sent within the time-out would time out for
+/// ever. After one without an answer the rest waits for the next cycle.
 async fn send_group(servers: &Servers, (address, asking): Way, batches: Vec<&Batch>) -> Vec<Verdict> {
-    let begun = tokio::time::Instant::now();
     let master = servers.master(&address);
-    let command = |place: usize, by_text| match batches.get(place) {
-        Some(batch) if asking => vec![redis::cmd("ASKING"), evaluation(servers, batch, by_text)],
-        Some(batch) => vec![evaluation(servers, batch, by_text)],
-        None => Vec::new(),
-    };
-    let verdicts = master.append(servers, batches.len(), command).await;
-    LOG_REDIS_CYCLE_SECONDS.record(begun.elapsed().as_secs_f64(), &[]);
-    LOG_REDIS_CYCLE_BATCHES.record(u32::try_from(batches.len()).map_or(f64::MAX, f64::from), &[]);
-    LOG_REDIS_COMMANDS.add(batches.len().try_into().unwrap_or(u64::MAX), &[("command", "append")]);
+    let mut verdicts = Vec::with_capacity(batches.len());
+    while let Some(rest) = batches.get(verdicts.len()..).filter(|rest| !rest.is_empty()) {
+        let begun = tokio::time::Instant::now();
+        let (now, _later) = rest.split_at(fitting(rest));
+        let command = |place: usize, by_text| match now.get(place) {
+            Some(batch) if asking => vec![redis::cmd("ASKING"), evaluation(servers, batch, by_text)],
+            Some(batch) => vec![evaluation(servers, batch, by_text)],
+            None => Vec::new(),
+        };
+        let answers = master.append(servers, now.len(), command).await;
+        LOG_REDIS_CYCLE_SECONDS.record(begun.elapsed().as_secs_f64(), &[]);
+        LOG_REDIS_CYCLE_BATCHES.record(u32::try_from(now.len()).map_or(f64::MAX, f64::from), &[]);
+        LOG_REDIS_COMMANDS.add(now.len().try_into().unwrap_or(u64::MAX), &[("command", "append")]);
+        let failed = answers.iter().any(|verdict| verdict.sign == Sign::Unanswered);
+        verdicts.extend(answers);
+        if failed {
+            verdicts.resize(batches.len(), Verdict::unanswered("not sent, for the one before it was not answered"));
+        }
+    }
     verdicts
+}
+
+/// How many of the first batches one pipeline takes, at least one.
+fn fitting(batches: &[&Batch]) -> usize {
+    let mut bytes = 0;
+    let fits = |batch: &&&Batch| {
+        bytes += batch.bytes.len();
+        bytes <= PIPELINE_BYTES_MAX
+    };
+    batches.iter().take_while(fits).count().max(1)
 }
 
 fn evaluation(servers: &Servers, batch: &Batch, by_text: bool) -> Cmd {

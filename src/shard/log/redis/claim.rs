@@ -50,7 +50,7 @@ async fn elsewhere(servers: &Servers, keys: &Keys, sign: Sign) -> Option<Address
             Some(address)
         }
         Sign::Ask(to) => servers.slots().address(&to),
-        Sign::Unserved => {
+        Sign::Unserved | Sign::Unanswered => {
             servers.refresh_slots().await;
             None
         }

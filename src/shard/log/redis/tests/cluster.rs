@@ -83,7 +83,6 @@ async fn pause() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
-// what must not happen: 3, 4 — acknowledged messages lost, or there twice, when a Redis master fails over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_that_fail_over_lose_and_double_nothing() {
     let mut cluster = Cluster::start().await;

@@ -200,6 +200,24 @@ async fn servers_that_send_a_batch_in_a_circle_leave_it_in_doubt() {
     assert_eq!(one.heard("EVALSHA") + two.heard("EVALSHA"), 2);
 }
 
+#[tokio::test]
+async fn a_cycle_of_many_bytes_goes_in_several_pipelines_and_stops_at_the_first_that_fails() {
+    let token = Token::new(Epoch(1));
+    let text = "x".repeat(900_000);
+    let large: Vec<Batch> = (0..20).map(|shard| batch(ShardId(shard), M, token, &Tail::EMPTY, (1, &text))).collect();
+    let server = Scripted::start(&[]).await;
+    let log = log(&Config { commit: CommitLevel::Replicated, ..config(&[server.url()]) });
+    assert_eq!(append(&log, &large).await, vec![Ok(AppendOutcome::Appended); 20]);
+    assert_eq!((server.heard("EVALSHA"), server.heard("WAIT")), (20, 3));
+    // The tenth is in the second pipeline, of which nothing counts then.
+    let ending = std::iter::repeat_n(OK.to_owned(), 9).chain(["\r\n".to_owned()]);
+    server.play.scripts.lock().unwrap().extend(ending);
+    let answers = append(&log, &large).await;
+    assert!(answers[..9].iter().all(Result::is_ok), "{answers:?}");
+    answers[9..].iter().for_each(|answer| assert_doubt(answer, ""));
+    assert_eq!((server.heard("EVALSHA"), server.heard("WAIT")), (30, 4));
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused_with_one_line_without_the_password() {
     let refused = |urls: &[&str], cluster| {
