@@ -93,19 +93,19 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
     let config = node::Config {
         session: settings.session(),
         shard: settings.shard(),
-        requests_per_second: settings.client.requests_per_second,
-        request_burst: settings.client.request_burst,
+        requests_per_second: settings.rates.requests_per_second,
+        request_burst: settings.rates.request_burst,
     };
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();
-    for number in 1..=settings.process.nodes {
+    for number in 1..=settings.dev.nodes {
         let name = format!("node-{number}");
         let listeners = Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST)).await?;
         let addresses = listeners.addresses().map_err(|error| format!("{name}: no listener: {error}"))?;
         let setup = Setup {
             id: NodeId::from(name.as_str()),
             identity: shared.identity,
-            folder: settings.process.data.join(&name),
+            folder: settings.dev.data.join(&name),
             log: Arc::<EmbeddedLog>::clone(&shared.log),
             table: Arc::clone(&shared.table),
             verifier: shared.verifier.clone(),

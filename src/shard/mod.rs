@@ -109,6 +109,8 @@ pub struct Config {
     pub stream_bytes_max: u64,
     /// How long a read waits for the worker before it answers `lagging`.
     pub barrier_max: Duration,
+    /// When the log has lost a shard that the file has: make it anew from the file, instead of refusing to open it.
+    pub adopt_local: bool,
 }
 
 #[cfg(test)]

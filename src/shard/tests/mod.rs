@@ -76,6 +76,7 @@ fn config() -> Config {
         heads_max: 1000,
         stream_bytes_max: 128 * 1024 * 1024,
         barrier_max: Duration::from_secs(20),
+        adopt_local: false,
     }
 }
 
