@@ -263,6 +263,9 @@ impl Settings {
             heads_max: of.heads,
             stream_bytes_max: of.stream_cap,
             barrier_max: of.read_barrier,
+            // One process owns the embedded log.
+            takeover_watch: None,
+            renew_every: Duration::from_millis(750),
         }
     }
 }
