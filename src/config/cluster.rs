@@ -197,10 +197,15 @@ impl NodeSettings {
     /// Of the node.
     #[must_use]
     pub fn node(&self) -> node::Config {
-        let shard = self.shard.config();
+        let shard = crate::shard::Config {
+            takeover_watch: Some(self.cluster.takeover_watch),
+            renew_every: self.cluster.renew_every,
+            adopt_local: self.node.adopt_local,
+            ..self.shard.config()
+        };
         node::Config {
             session: self.session.config(),
-            shard: crate::shard::Config { adopt_local: self.node.adopt_local, ..shard },
+            shard,
             requests_per_second: self.rates.requests_per_second,
             request_burst: self.rates.request_burst,
         }

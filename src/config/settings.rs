@@ -316,6 +316,9 @@ impl ShardSettings {
             heads_max: self.heads,
             stream_bytes_max: self.stream_cap,
             barrier_max: self.read_barrier,
+            // One process owns the embedded log.
+            takeover_watch: None,
+            renew_every: Duration::from_millis(750),
             adopt_local: false,
         }
     }

@@ -24,6 +24,9 @@ use crate::shard::log::embedded::EmbeddedLog;
 /// Nodes that hold a shard: its owner alone.
 const REPLICAS: usize = 1;
 
+/// Attempts to open a shard before the start fails: what does not mend within them is told to the operator.
+const FIRST_ATTEMPTS_MAX: u32 = 3;
+
 /// Longest wait until all nodes are registered.
 const REGISTER_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -112,6 +115,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
             cluster_key: shared.cluster_key.clone(),
             clock: Clock::system(),
             watchdog: shared.watchdog.clone(),
+            first_attempts_max: Some(FIRST_ATTEMPTS_MAX),
             config: config.clone(),
         };
         expected.insert(setup.id.clone(), addresses);

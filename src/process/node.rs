@@ -167,6 +167,7 @@ impl NodeProcess {
             clock: Clock::system(),
             watchdog,
             config: settings.node(),
+            first_attempts_max: None,
         };
         let node = Arc::new(Node::begin(setup, lock, listeners, None).await?);
         // Set once: nobody else sets it.
