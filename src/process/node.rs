@@ -143,7 +143,7 @@ impl NodeProcess {
         let mut folder = Folder::open(&settings.node.data, &id)?;
         let wish = Wish { shards: settings.cluster.shards, adopt_local: settings.node.adopt_local };
         let identity = identify(store.as_ref(), &mut folder, &wish, &subject.waiting).await?;
-        subject.waiting.change("a table", String::new());
+        subject.waiting.change("a table", "this node tells where it is".to_owned());
         let table: Arc<dyn TableStore> = store;
         let placement = Placement {
             store: Arc::clone(&table),

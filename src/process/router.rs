@@ -93,7 +93,8 @@ impl RouterProcess {
     async fn serve(&self) -> Result<(), String> {
         let waiting = Waiting::on("a table");
         while self.subject.directory.table().is_none() {
-            waiting.change("a table", self.subject.store.failure().unwrap_or_default());
+            let failure = self.subject.store.failure().unwrap_or_else(|| "no node has written one yet".to_owned());
+            waiting.change("a table", failure);
             tokio::time::sleep(LOOK_EVERY).await;
         }
         let (client, operations) = (self.front.address(), self.operations.address());

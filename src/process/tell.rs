@@ -69,7 +69,7 @@ impl Watched {
     }
 
     fn note<T>(&self, outcome: Result<T, TableError>) -> Result<T, TableError> {
-        let failure = outcome.as_ref().err().map(ToString::to_string);
+        let failure = outcome.as_ref().err().map(|error| error.0.clone());
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         outcome
     }
@@ -156,7 +156,7 @@ mod tests {
         let watched = Watched::new(Arc::new(Answers(Mutex::new(answers))));
         assert_eq!(watched.failure(), None);
         drop(watched.load_unless(None).await);
-        assert_eq!(watched.failure().as_deref(), Some("table: no route"));
+        assert_eq!(watched.failure().as_deref(), Some("no route"));
         drop(watched.load_unless(None).await);
         assert_eq!(watched.failure(), None);
     }
