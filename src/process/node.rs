@@ -24,7 +24,7 @@ use crate::node::link::proof::ClusterKey;
 use crate::node::table::redis::RedisTable;
 use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
-use crate::node::{Listeners, Node, Setup};
+use crate::node::{self, Listeners, Node, Setup};
 use crate::operations::{Cluster, ClusterNode, Operations, Subject};
 use crate::process::advertise::{advertised, node_id};
 use crate::process::folder::Folder;
@@ -103,6 +103,7 @@ struct Given {
     verifier: Verifier,
     cluster_key: ClusterKey,
     servers: Arc<Servers>,
+    config: node::Config,
 }
 
 impl Given {
@@ -114,7 +115,7 @@ impl Given {
         let cluster_key =
             ClusterKey::new(key.expose().as_bytes()).map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
         let servers = Servers::new(settings.redis(secrets)?)?;
-        Ok(Self { verifier, cluster_key, servers })
+        Ok(Self { verifier, cluster_key, servers, config: settings.node()? })
     }
 }
 
@@ -166,7 +167,7 @@ impl NodeProcess {
             cluster_key: given.cluster_key,
             clock: Clock::system(),
             watchdog,
-            config: settings.node(),
+            config: given.config,
             first_attempts_max: None,
         };
         let node = Arc::new(Node::begin(setup, lock, listeners, None).await?);
