@@ -173,9 +173,9 @@ fn the_separate_processes_have_the_defaults_of_the_documents() {
     assert_eq!(config.shard.renew_every, Duration::from_millis(750));
     assert!(!config.shard.adopt_local && !found.redis.redis_cluster);
     assert_eq!((found.node.node_id, found.redis.redis_prefix.as_str()), (None, "rk"));
-    let (found, _) = router(&[], &[]);
-    assert_eq!(found.router.listen.to_string(), "127.0.0.1:8082");
-    assert_eq!(found.router().expect("origins").sockets_max, 20_000);
+    let (front, _) = router(&[], &[]);
+    assert_eq!(front.router.listen.to_string(), "127.0.0.1:8082");
+    assert_eq!(front.router().expect("origins").sockets_max, 20_000);
 }
 
 #[test]
@@ -225,8 +225,8 @@ fn the_urls_of_redis_come_by_flag_variable_or_file_and_are_never_shown() {
         let flag = args.last().copied().unwrap_or(url.as_str());
         assert_eq!(config.urls[0], flag, "a flag wins");
         assert!(!format!("{found:?} {secrets:?}").contains(SECRET));
-        let (found, secrets) = router(args, variables);
-        assert_eq!(found.redis(&secrets).expect("URLs").urls.len(), urls);
+        let (front, its) = router(args, variables);
+        assert_eq!(front.redis(&its).expect("URLs").urls.len(), urls);
         assert!(!refusal(&["node", "--no-such-thing"], variables).contains(SECRET));
     }
     let twice = refusal(&["node"], &[by_file[0], by_variable[0]]);

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verifier;
@@ -207,12 +208,12 @@ async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
     let place = &settings.node;
     let http = bind(place.listen, "--listen").await?;
     let peer = bind(place.peer_listen, "--peer-listen").await?;
-    let mut listeners = Listeners { http, peer, advertised: None };
-    let bound = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(|error| format!("no port: {error}"));
-    let http = advertised(place.advertise_http.as_deref(), bound(&listeners.http)?, "--advertise-http")?;
-    let peer = advertised(place.advertise_peer.as_deref(), bound(&listeners.peer)?, "--advertise-peer")?;
-    listeners.advertised = Some(NodeAddresses { http, peer });
-    Ok(listeners)
+    let at = |listener: &TcpListener| listener.local_addr().map_err(|error| format!("no port: {error}"));
+    let told = NodeAddresses {
+        http: advertised(place.advertise_http.as_deref(), at(&http)?, "--advertise-http")?,
+        peer: advertised(place.advertise_peer.as_deref(), at(&peer)?, "--advertise-peer")?,
+    };
+    Ok(Listeners { http, peer, advertised: Some(told) })
 }
 
 impl Running for NodeProcess {
