@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::ids::ShardId;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{AppendError, AppendOutcome, Batch, ShardLog, Token};
 use crate::telemetry;
@@ -42,6 +43,23 @@ pub enum Definite {
     NotWritten(String),
 }
 
+/// How the lane to a place of the log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is in doubt.
+    Clear,
+    /// Some batch has had no definite answer since then.
+    InDoubt {
+        /// Of the first attempt without one.
+        since: Instant,
+    },
+    /// Batches are written, but no second copy of them is confirmed since then.
+    NotReplicated {
+        /// Of the first attempt without one.
+        since: Instant,
+    },
+}
+
 #[derive(Debug)]
 struct Job {
     batch: Batch,
@@ -54,6 +72,7 @@ struct Job {
 #[derive(Debug, Clone)]
 pub struct Lane {
     queue: mpsc::Sender<Job>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Lane {
@@ -61,8 +80,15 @@ impl Lane {
     #[must_use]
     pub fn spawn(log: Arc<dyn ShardLog>) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        drop(tokio::spawn(run(log, jobs)));
-        Self { queue }
+        let (told, standing) = watch::channel(Standing::Clear);
+        drop(tokio::spawn(run(log, jobs, told)));
+        Self { queue, standing }
+    }
+
+    /// How the lane of a shard stands, as it changes.
+    #[must_use]
+    pub fn standing(&self, _shard: ShardId) -> watch::Receiver<Standing> {
+        self.standing.clone()
     }
 
     /// Queues a batch; the receiver gets its definite end. A stream must have one batch here at a time.
@@ -81,7 +107,7 @@ impl Lane {
     }
 }
 
-async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>) {
+async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>, told: watch::Sender<Standing>) {
     let mut doubtful: Vec<Job> = Vec::new();
     let (mut retry, mut due) = (RETRY_MIN, Instant::now());
     loop {
@@ -116,7 +142,20 @@ async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>) {
         }
         let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
         let results = log.append(&batches).await;
+        let unreplicated = results.iter().any(|result| matches!(result, Err(AppendError::NotReplicated(_))));
         doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)));
+        told.send_if_modified(|standing| {
+            let since = match *standing {
+                Standing::Clear => Instant::now(),
+                Standing::InDoubt { since } | Standing::NotReplicated { since } => since,
+            };
+            let now = match doubtful.is_empty() {
+                true => Standing::Clear,
+                false if unreplicated => Standing::NotReplicated { since },
+                false => Standing::InDoubt { since },
+            };
+            std::mem::replace(standing, now) != now
+        });
         if is_retry {
             retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
             due = Instant::now() + retry;
@@ -163,7 +202,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::ids::{Epoch, Offset, ShardId};
+    use crate::ids::{Epoch, Offset};
     use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, RawEntry, Stream};
 
     type Answer = Result<AppendOutcome, AppendError>;

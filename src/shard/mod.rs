@@ -30,6 +30,8 @@ mod head;
 
 mod filter;
 
+mod fate;
+
 mod append;
 
 pub mod lane;
@@ -39,6 +41,8 @@ pub mod log;
 pub mod subscriptions;
 
 mod read;
+
+mod reading;
 
 mod paging;
 
