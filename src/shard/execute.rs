@@ -34,7 +34,7 @@ impl Inner {
         let (answer, mut answered) = oneshot::channel();
         let fate = Fate::default();
         let queued = self.inputs.try_send(Input::Write(Asked { write, deadline, fate: fate.clone(), answer, turn: 0 }));
-        let standing = self.standing.clone();
+        let (shard, lane) = (self.shard, self.lane.clone());
         async move {
             match queued {
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -48,7 +48,7 @@ impl Inner {
                 // Dropped unanswered: it was never decided.
                 Ok(Err(_)) => Err(ShardError::NotOwner),
                 Err(_) => {
-                    let standing = *standing.borrow();
+                    let standing = lane.standing(shard);
                     if fate.abandon() {
                         return Err(never_decided(standing).into());
                     }

@@ -10,7 +10,7 @@ use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
 use crate::shard::execute::Boxed;
-use crate::shard::lane::Standing;
+use crate::shard::lane::Lane;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Tail};
 use crate::shard::log::{Stream, Token};
@@ -48,7 +48,7 @@ pub(super) struct Inner {
     pub(super) outbox_done: watch::Sender<OutboxPosition>,
     pub(super) closed: watch::Receiver<bool>,
     pub(super) lease: Arc<Lease>,
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) lane: Lane,
 }
 
 impl Inner {

@@ -87,8 +87,14 @@ impl Lane {
 
     /// How the lane of a shard stands, as it changes.
     #[must_use]
-    pub fn standing(&self, _shard: ShardId) -> watch::Receiver<Standing> {
+    pub fn watch_standing(&self, _shard: ShardId) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// How it stands now.
+    #[must_use]
+    pub fn standing(&self, _shard: ShardId) -> Standing {
+        *self.standing.borrow()
     }
 
     /// Queues a batch; the receiver gets its definite end. A stream must have one batch here at a time.

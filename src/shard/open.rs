@@ -168,7 +168,7 @@ async fn start(
     let (inputs, taken) = mpsc::channel(opening.config.queue_max);
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
-    let standing = opening.lane.standing(opening.shard);
+    let lane = opening.lane.clone();
     owner::spawn(Setup {
         shard: opening.shard,
         token,
@@ -205,7 +205,7 @@ async fn start(
         outbox_done: watch::Sender::new(OutboxPosition::default()),
         closed,
         lease,
-        standing,
+        lane,
     })))
 }
 

@@ -143,7 +143,7 @@ pub(super) fn spawn(setup: Setup) {
         fill_floor: [Offset(0); 2],
         completions,
         lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
-        parking: Parking::new(setup.lane.standing(setup.shard), setup.queue_max),
+        parking: Parking::new(setup.lane.watch_standing(setup.shard), setup.queue_max),
         closing: false,
         taken: false,
         setup,
@@ -189,6 +189,8 @@ impl Owner {
                     self.receipts.trimmed(receipts);
                 }
                 _ = tick.tick() => {
+                    // The shard may have got another place in the log.
+                    self.parking.watch(self.setup.lane.watch_standing(self.setup.shard));
                     self.look_at_log();
                     self.housekeeping();
                 }

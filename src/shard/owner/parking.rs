@@ -44,6 +44,11 @@ impl Parking {
         self.stalled
     }
 
+    /// Watches this lane from now on.
+    pub(super) fn watch(&mut self, standing: watch::Receiver<Standing>) {
+        self.standing = standing;
+    }
+
     /// Waits until the lane stands otherwise; for ever when the lane is gone.
     pub(super) async fn changed(&mut self) {
         if self.standing.changed().await.is_err() {

@@ -22,10 +22,9 @@ async fn stalled(config: Config, fault: Fault) -> (Bench, JoinHandle<Result<Done
 }
 
 async fn counts_as_stalled(bench: &Bench) {
-    let standing = bench.handle().0.standing.clone();
     in_time(async {
         loop {
-            let since = match *standing.borrow() {
+            let since = match bench.lane.standing(SHARD) {
                 Standing::Clear => None,
                 Standing::InDoubt { since } | Standing::NotReplicated { since } => Some(since),
             };
