@@ -187,7 +187,7 @@ fn leaves_form_no_circle() {
 #[test]
 fn own_imports_are_written_out() {
     let mut breaches = Vec::new();
-    for source in rust_under("src").into_iter().chain(rust_under("tests/it")) {
+    for source in rust_under("src").into_iter().chain(rust_under("tests")) {
         for (number, line) in source.code() {
             let import = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
             let grouped = import.starts_with("use crate::{");
