@@ -49,8 +49,7 @@ async fn a_second_process_on_the_same_folder_is_refused() {
     let data = process(&server).data();
     let folder = data.to_str().unwrap();
     let output =
-        run_to_end(&["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--data", folder])
-            .await;
+        run_to_end(&["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--data", folder]).await;
     refusal(&output, folder);
     // The first one is unharmed.
     Group::create(&server, 1).await;
@@ -61,13 +60,11 @@ async fn a_port_in_use_is_refused() {
     let server = shared();
     let address = server.address().to_string();
     let output =
-        run_to_end(&["dev", "--listen", &address, "--operations-listen", "127.0.0.1:0", "--data", "data"])
-            .await;
+        run_to_end(&["dev", "--listen", &address, "--operations-listen", "127.0.0.1:0", "--data", "data"]).await;
     refusal(&output, &address);
     let operations = process(&server).operations().to_string();
     let output =
-        run_to_end(&["dev", "--listen", "127.0.0.1:0", "--operations-listen", &operations, "--data", "data"])
-            .await;
+        run_to_end(&["dev", "--listen", "127.0.0.1:0", "--operations-listen", &operations, "--data", "data"]).await;
     refusal(&output, &operations);
 }
 
@@ -139,4 +136,3 @@ async fn help_explains_the_flags_and_shows_no_secret() {
         assert!(!said.is_empty());
     }
 }
-

@@ -246,12 +246,14 @@ impl Cluster {
         while ending.try_wait().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let code = |name: &String| {
-            let code: i32 = fs::read_to_string(self.folder.file(name, "exit")).ok()?.trim().parse().ok()?;
-            // As a shell counts: 128 and the signal.
-            (code < 128).then_some(code)
-        };
-        Ended::with(self.names().iter().map(code).collect())
+        Ended::with(self.names().iter().map(|name| self.exit_of(name)).collect())
+    }
+
+    /// The exit code of a process that has ended; `None` when a signal ended it.
+    pub(crate) fn exit_of(&self, name: &str) -> Option<i32> {
+        let code: i32 = fs::read_to_string(self.folder.file(name, "exit")).ok()?.trim().parse().ok()?;
+        // As a shell counts: 128 and the signal.
+        (code < 128).then_some(code)
     }
 
     /// See [`crate::support::server::Server::restart`].
@@ -267,7 +269,9 @@ impl Cluster {
 
     /// What one process has logged so far.
     pub(crate) fn log_of(&self, name: &str) -> String {
-        fs::read(self.folder.file(name, "log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        fs::read(self.folder.file(name, "log"))
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
     }
 
     /// Everything that nodes and routers have logged so far.

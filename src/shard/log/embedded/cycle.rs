@@ -169,7 +169,14 @@ mod tests {
     const M: Stream = Stream::Messages;
 
     fn claim(expected: Option<(Token, u64)>, token: Token) -> Claim {
-        Claim { shard: SHARD, expected, token, owner: NodeId::from("n"), identity: identity(), begin_at: [Tail::EMPTY; 2] }
+        Claim {
+            shard: SHARD,
+            expected,
+            token,
+            owner: NodeId::from("n"),
+            identity: identity(),
+            begin_at: [Tail::EMPTY; 2],
+        }
     }
 
     #[test]
