@@ -297,6 +297,9 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
         assert!(told.contains("refused"), "the reason: {told}");
         assert_eq!(process.ask("/livez").0, 200);
     }
+    let mut impatient = bench.node("node-4", &three);
+    until("it waits", || impatient.log().contains("redis does not answer").then_some(()));
+    assert_eq!(impatient.terminate(), Some(0), "what waits can be stopped");
     bench.start_redis();
     until("it waits for the others", || {
         let (status, why) = second.ask("/readyz");
@@ -410,6 +413,9 @@ fn redis_gone_for_a_while_is_told_and_everything_goes_on_by_itself() {
     until("it is ready again", || (node.ask("/readyz").0 == 200).then_some(()));
     send(&client, "after");
     assert_eq!(texts(&client), ["before", "after"]);
+    bench.redis = None;
+    assert_eq!(node.terminate(), Some(0), "{}", node.log());
+    assert_eq!(router.terminate(), Some(0), "{}", router.log());
 }
 
 #[test]

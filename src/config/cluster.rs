@@ -13,7 +13,7 @@ use crate::config::values;
 use crate::ids::NodeId;
 use crate::node;
 use crate::router;
-use crate::shard::log::redis;
+use crate::shard::log;
 
 /// Renewals within one watch time: two may be late or lost.
 const RENEWALS_MIN: u32 = 3;
@@ -189,12 +189,12 @@ impl NodeSettings {
     ///
     /// # Errors
     /// One clear line: no URL.
-    pub fn redis(&self, secrets: &Secrets) -> Result<redis::Config, String> {
+    pub fn redis(&self, secrets: &Secrets) -> Result<log::redis::Config, String> {
         let level = self.commit.commit_level;
         let replicated = level.map_or(self.redis.redis_cluster, |level| level == CommitLevel::Replicated);
         let config = self.redis.config(secrets)?;
-        let commit = if replicated { redis::CommitLevel::Replicated } else { redis::CommitLevel::Log };
-        Ok(redis::Config { commit, replica_wait: self.commit.replica_wait, ..config })
+        let commit = if replicated { log::redis::CommitLevel::Replicated } else { log::redis::CommitLevel::Log };
+        Ok(log::redis::Config { commit, replica_wait: self.commit.replica_wait, ..config })
     }
 
     /// Of the node.
@@ -229,7 +229,7 @@ impl RouterSettings {
     ///
     /// # Errors
     /// One clear line: no URL.
-    pub fn redis(&self, secrets: &Secrets) -> Result<redis::Config, String> {
+    pub fn redis(&self, secrets: &Secrets) -> Result<log::redis::Config, String> {
         self.redis.config(secrets)
     }
 
@@ -243,16 +243,16 @@ impl RouterSettings {
 }
 
 impl RedisSettings {
-    fn config(&self, secrets: &Secrets) -> Result<redis::Config, String> {
+    fn config(&self, secrets: &Secrets) -> Result<log::redis::Config, String> {
         let urls = self.redis.as_ref().or(secrets.redis.as_ref());
         let urls =
             urls.ok_or_else(|| format!("no Redis: give --redis redis://host:port, or set {REDIS} or {REDIS}_FILE"))?;
         let urls = urls.expose().split(',').map(str::trim).filter(|url| !url.is_empty());
-        Ok(redis::Config {
+        Ok(log::redis::Config {
             urls: urls.map(str::to_owned).collect(),
             cluster: self.redis_cluster,
             prefix: self.redis_prefix.clone(),
-            commit: redis::CommitLevel::Log,
+            commit: log::redis::CommitLevel::Log,
             replica_wait: self.redis_timeout,
             timeout: self.redis_timeout,
         })

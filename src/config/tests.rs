@@ -269,7 +269,7 @@ fn help_explains_every_flag_with_its_default_and_its_variable() {
 
 fn document() -> String {
     let mut text = String::from(
-        "# Configuration\n\nGenerated from `src/config/settings.rs`: `UPDATE_DOCS=1 cargo test --lib config`.\n\nEvery flag \
+        "# Configuration\n\nGenerated from `src/config`: `UPDATE_DOCS=1 cargo test --lib config`.\n\nEvery flag \
          is also a variable of the environment, and may stand in a file `.env` in the working folder. A flag wins over the \
          environment, which wins over `.env`, which wins over the default. An empty variable counts as unset. Durations are \
          whole numbers with `ms`, `s`, `m`, `h` or `d`; sizes with `KiB`, `MiB`, `GiB` or nothing for bytes.\n\n\

@@ -261,6 +261,7 @@ mod tests {
                     heads_max: 64,
                     stream_bytes_max: 1 << 27,
                     barrier_max: Duration::from_secs(20),
+                    adopt_local: false,
                     takeover_watch: Some(T),
                     renew_every: Duration::from_millis(750),
                 },

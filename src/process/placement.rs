@@ -39,7 +39,7 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Looks after the table, for ever. A store that does not answer is asked again; others tell of its outage.
+    /// Looks after the table, for ever. A store that does not answer is asked again; of its outage others tell.
     pub(super) async fn run(self) {
         let mut seen = None;
         loop {
@@ -53,7 +53,8 @@ impl Placement {
     async fn look(&self, seen: &mut Option<Table>) -> Result<bool, TableError> {
         if let Some(table) = self.store.load_unless(seen.as_ref()).await? {
             if table.identity != self.identity {
-                return Err(TableError("it is of another cluster".to_owned()));
+                self.waiting.change("this cluster's table", format!("Redis holds one of {}", table.identity.cluster));
+                return Ok(false);
             }
             if let Err(error) = self.folder.remember(&table) {
                 tracing::warn!(error, "the table cannot be remembered");
@@ -75,7 +76,15 @@ impl Placement {
     /// Writes the first table when it is time.
     async fn first(&self) -> Result<(), TableError> {
         let registered = self.store.nodes().await?;
-        if let Some(table) = self.folder.last_table().map_err(TableError)? {
+        let last = match self.folder.last_table() {
+            Ok(last) => last,
+            Err(why) => {
+                // It may say who owns what: not to be guessed anew.
+                self.waiting.change("the last table seen", why);
+                return Ok(());
+            }
+        };
+        if let Some(table) = last {
             tracing::warn!(version = table.version, "redis has lost the table; the last one seen is written again");
             let next = Table { version: table.version.saturating_add(1), ..table };
             return self.store.swap(0, next).await.map(drop);
@@ -200,6 +209,16 @@ mod tests {
         let (moved, mut old) = (bench.node("a", 11).await, seen);
         while moved.look(&mut old).await != Ok(true) {}
         assert_eq!(bench.table().await.expect("written").addresses(&moved.node), Some(&addresses(11)));
+    }
+
+    #[tokio::test]
+    async fn a_last_table_that_cannot_be_read_is_not_guessed_anew() {
+        let bench = bench().await;
+        let nodes = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        std::fs::write(nodes[0].folder.path().join("table.json"), "{").expect("a file");
+        assert_eq!(nodes[0].look(&mut None).await, Ok(false));
+        assert_eq!(bench.table().await, None);
+        assert!(nodes[0].waiting.sentence().contains("table.json"), "{}", nodes[0].waiting.sentence());
     }
 
     #[tokio::test]
