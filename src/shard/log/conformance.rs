@@ -25,10 +25,10 @@ pub trait Setup: Send {
     async fn reopen(&mut self);
 }
 
-/// One test for each claim.
+/// One test for each claim, with these attributes.
 macro_rules! log_conformance {
-    ($factory:path) => {
-        $crate::shard::log::conformance::log_conformance!(@each $factory,
+    ($(#[$attribute:meta])* $factory:path) => {
+        $crate::shard::log::conformance::log_conformance!(@each [$(#[$attribute])*] $factory,
             a_shard_that_was_never_claimed_has_no_control_and_takes_nothing,
             the_first_claim_creates_two_empty_streams,
             a_first_claim_must_expect_no_one_and_have_an_epoch_above_0,
@@ -60,11 +60,15 @@ macro_rules! log_conformance {
             two_appenders_with_two_tokens_make_one_sequence,
         );
     };
-    (@each $factory:path, $($claim:ident,)*) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    (@each $attributes:tt $factory:path, $($claim:ident,)*) => {
+        $($crate::shard::log::conformance::log_conformance!(@one $attributes $factory, $claim);)*
+    };
+    (@one [$($attributes:tt)*] $factory:path, $claim:ident) => {
+        $($attributes)*
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $claim() {
             $crate::shard::log::conformance::$claim($factory().await).await;
-        })*
+        }
     };
 }
 pub(crate) use log_conformance;

@@ -74,11 +74,14 @@ async fn send_group(servers: &Servers, (address, asking): Way, batches: Vec<&Bat
 fn evaluation(servers: &Servers, batch: &Batch, by_text: bool) -> Cmd {
     let keys = Keys::of(&servers.config().prefix, batch.shard);
     let (control, stream) = (keys.control(), keys.stream(batch.stream));
-    let (token, expected, tail) = (token_text(batch.token), tail_text(&batch.expected), tail_text(&batch.tail));
-    let id = entry_id(batch.tail.offset);
-    let field = batch.stream.as_str();
-    let texts = [&token, &expected, &tail, field, &id].map(str::as_bytes);
-    let [token, expected, tail, field, id] = texts;
+    let texts = [
+        token_text(batch.token),
+        tail_text(&batch.expected),
+        tail_text(&batch.tail),
+        batch.stream.as_str().to_owned(),
+        entry_id(batch.tail.offset),
+    ];
+    let [token, expected, tail, field, id] = texts.each_ref().map(String::as_bytes);
     let arguments = [token, expected, tail, field, id, &batch.bytes];
     servers.evaluation(&APPEND, &[&control, &stream], &arguments, by_text)
 }
@@ -101,28 +104,20 @@ fn redirections(servers: &Servers, cycle: &[Batch], verdicts: &[Verdict]) -> Has
     ways
 }
 
-/// Logs what a person should know, once a cycle, and counts.
+/// Logs what a person should know, the first of each kind in a cycle, and counts.
 fn tell(cycle: &[Batch], verdicts: &[Verdict]) {
-    let mut short = 0;
-    let (mut warned, mut broken) = (false, false);
-    for (batch, verdict) in cycle.iter().zip(verdicts) {
-        let Err(error) = &verdict.result else { continue };
-        short += u64::from(matches!(error, AppendError::NotReplicated(_)));
+    let first = |sign: Sign| cycle.iter().zip(verdicts).find(|(_, verdict)| verdict.sign == sign);
+    if let Some((batch, Verdict { result: Err(error), .. })) = first(Sign::Broken) {
         let (shard, stream) = (batch.shard, batch.stream.as_str());
-        match verdict.sign {
-            Sign::Broken if !broken => {
-                broken = true;
-                tracing::error!(%shard, stream, %error, "redis lost a stream: restore it, or adopt the local files");
-            }
-            Sign::Warn if !warned => {
-                warned = true;
-                tracing::warn!(%shard, stream, %error, "redis refuses an append");
-            }
-            _ => {}
-        }
+        tracing::error!(%shard, stream, %error, "redis lost a stream: restore it, or adopt the local files");
     }
+    if let Some((batch, Verdict { result: Err(error), .. })) = first(Sign::Warn) {
+        let (shard, stream) = (batch.shard, batch.stream.as_str());
+        tracing::warn!(%shard, stream, %error, "redis refuses an append");
+    }
+    let short = verdicts.iter().filter(|verdict| matches!(verdict.result, Err(AppendError::NotReplicated(_)))).count();
     if short > 0 {
-        LOG_REDIS_WAITS_SHORT.add(short, &[]);
+        LOG_REDIS_WAITS_SHORT.add(short.try_into().unwrap_or(u64::MAX), &[]);
     }
 }
 
@@ -135,8 +130,13 @@ impl Servers {
 
     pub(super) fn wait_for(&self, copies: usize) -> Cmd {
         let mut wait = redis::cmd("WAIT");
+        // Where no append waits, the time-out of the lane has no room for a long one.
+        let longest = match self.config().commit {
+            CommitLevel::Log => self.config().timeout / 2,
+            CommitLevel::Replicated => self.config().replica_wait,
+        };
         // Zero would be for ever.
-        let millis = self.config().replica_wait.as_millis().max(1);
+        let millis = self.config().replica_wait.min(longest).as_millis().max(1);
         wait.arg(copies).arg(millis.to_string());
         LOG_REDIS_COMMANDS.add(1, &[("command", "wait")]);
         wait

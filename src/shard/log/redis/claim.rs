@@ -133,9 +133,9 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
 /// Waits until every replica that the master reports has the claim (at least one when `replicated`): one that is promoted
 /// without it would bring the old token back.
 async fn copied(servers: &Servers, cycle: &mut Cycle<'_>) -> Result<(), LogError> {
-    let mut role = Pipeline::new();
-    role.cmd("ROLE");
-    let answer = cycle.send(&role).await.map_err(log_error)?;
+    let mut asking = Pipeline::new();
+    asking.cmd("ROLE");
+    let answer = cycle.send(&asking).await.map_err(log_error)?;
     let replicas = match answer.first() {
         Some(Value::Array(parts)) => match parts.as_slice() {
             [Value::BulkString(role), _, Value::Array(replicas)] if role == b"master" => replicas.len(),
@@ -151,6 +151,6 @@ async fn copied(servers: &Servers, cycle: &mut Cycle<'_>) -> Result<(), LogError
     wait.add_command(servers.wait_for(wanted));
     match cycle.send(&wait).await.map_err(log_error)?.first() {
         Some(&Value::Int(copies)) if usize::try_from(copies).is_ok_and(|copies| copies >= wanted) => Ok(()),
-        answer => Err(LogError(format!("claimed, but not on {wanted} replicas: WAIT answered {answer:?}"))),
+        other => Err(LogError(format!("claimed, but not on {wanted} replicas: WAIT answered {other:?}"))),
     }
 }

@@ -95,18 +95,21 @@ pub(super) fn control_of(value: Value) -> Result<Option<Control>, LogError> {
         return Ok(None);
     }
     let field = |name: &str| fields.get(name).map(Vec::as_slice).ok_or_else(|| malformed(name));
-    let text = |name: &str| field(name).and_then(|bytes| std::str::from_utf8(bytes).map_err(|_| malformed(name)));
+    let text =
+        |name: &str| field(name).and_then(|bytes| std::str::from_utf8(bytes).map_err(|_malformed| malformed(name)));
     let tail = |stream: Stream| {
         field(stream.as_str()).and_then(|bytes| tail_of(bytes).ok_or_else(|| malformed(stream.as_str())))
     };
-    let cluster = text("cluster")?.parse().map_err(|_| malformed("cluster"))?;
-    let identity =
-        Identity { cluster: ClusterId(cluster), shards: text("shards")?.parse().map_err(|_| malformed("shards"))? };
+    let cluster = text("cluster")?.parse().map_err(|_malformed| malformed("cluster"))?;
+    let identity = Identity {
+        cluster: ClusterId(cluster),
+        shards: text("shards")?.parse().map_err(|_malformed| malformed("shards"))?,
+    };
     Ok(Some(Control {
         identity,
         token: token_of(field("token")?).ok_or_else(|| malformed("token"))?,
         owner: NodeId::from(text("owner")?),
-        beat: text("beat")?.parse().map_err(|_| malformed("beat"))?,
+        beat: text("beat")?.parse().map_err(|_malformed| malformed("beat"))?,
         tails: [tail(Stream::Messages)?, tail(Stream::Receipts)?],
     }))
 }

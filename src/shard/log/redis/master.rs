@@ -108,8 +108,8 @@ impl Cycle<'_> {
         // The last command of each batch is the one whose answer counts.
         let mut at = Vec::with_capacity(places.len());
         for &place in places {
-            for command in command(place) {
-                pipeline.add_command(command);
+            for each in command(place) {
+                pipeline.add_command(each);
             }
             at.push((place, pipeline.len() - 1));
         }

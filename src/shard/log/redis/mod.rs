@@ -13,9 +13,11 @@ use redis::Value;
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
 use crate::shard::log::{ShardLog, Stream, Token};
+use crate::telemetry::LOG_CACHE_READS;
 
 mod answer;
 mod append;
+mod cache;
 mod claim;
 mod keys;
 mod master;
@@ -27,6 +29,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+use self::cache::Cache;
 use self::keys::{Keys, control_of, offset_of, token_text};
 use self::servers::{Lua, Servers, log_error};
 
@@ -69,6 +72,7 @@ pub struct Config {
 /// The log on Redis; see the head of this file.
 pub struct RedisLog {
     servers: Arc<Servers>,
+    cache: Cache,
 }
 
 impl fmt::Debug for RedisLog {
@@ -81,7 +85,7 @@ impl RedisLog {
     /// A log over these servers. Does not connect: calls fail until the servers answer.
     #[must_use]
     pub fn new(servers: Arc<Servers>) -> Arc<Self> {
-        Arc::new(Self { servers })
+        Arc::new(Self { servers, cache: Cache::default() })
     }
 
     fn keys(&self, shard: ShardId) -> Keys {
@@ -92,7 +96,8 @@ impl RedisLog {
         let (key, token) = (self.keys(shard).control(), token_text(token));
         let answer = self.servers.run("renew", &RENEW, &[&key], &[token.as_bytes()]).await?;
         match answer {
-            Value::Int(current) => Ok(current == 1),
+            Value::Int(1) => Ok(true),
+            Value::Int(_) => Ok(false),
             other => Err(LogError(format!("a malformed answer to a renewal: {other:?}"))),
         }
     }
@@ -132,16 +137,36 @@ impl ShardLog for RedisLog {
     }
 
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
-        claim::claim(&self.servers, &claim).await
+        let outcome = claim::claim(&self.servers, &claim).await?;
+        if let ClaimOutcome::Claimed(control) = &outcome {
+            self.cache.claimed(claim.shard, claim.token, control.tails.map(|tail| tail.offset));
+        }
+        Ok(outcome)
     }
 
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
-        append::append(&self.servers, cycle).await
+        let answers = append::append(&self.servers, cycle).await;
+        for (batch, answer) in cycle.iter().zip(&answers) {
+            match answer {
+                Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone) => self.cache.committed(batch),
+                Ok(AppendOutcome::Fenced { .. } | AppendOutcome::TailMismatch { .. }) => {
+                    self.cache.ended(batch.shard, batch.token);
+                }
+                Err(_) => {}
+            }
+        }
+        answers
     }
 
     async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
         // All at once: they share a connection per master, so they travel as if they were one pipeline.
-        join_all(holds.iter().map(|&hold| self.renew_one(hold))).await.into_iter().collect()
+        let renewed = join_all(holds.iter().map(|&hold| self.renew_one(hold))).await;
+        for (&(shard, token), answer) in holds.iter().zip(&renewed) {
+            if answer == &Ok(false) {
+                self.cache.ended(shard, token);
+            }
+        }
+        renewed.into_iter().collect()
     }
 
     async fn read(
@@ -151,6 +176,11 @@ impl ShardLog for RedisLog {
         after: Offset,
         bytes_max: usize,
     ) -> Result<Vec<RawEntry>, LogError> {
+        if let Some(entries) = self.cache.read(shard, stream, after, bytes_max) {
+            LOG_CACHE_READS.add(1, &[("from", "memory")]);
+            return Ok(entries);
+        }
+        LOG_CACHE_READS.add(1, &[("from", "redis")]);
         let key = self.keys(shard).stream(stream);
         let (mut found, mut size, mut count) = (Vec::<RawEntry>::new(), 0, PAGE_FIRST);
         loop {
@@ -182,7 +212,10 @@ impl ShardLog for RedisLog {
             let arguments = [token.as_bytes(), lowest.as_bytes(), limit];
             match self.servers.run("trim", &TRIM, &[&control, &key], &arguments).await? {
                 Value::Int(..0) => return Ok(()),
-                Value::Int(_) if limit == b"0" => return Ok(()),
+                Value::Int(_) if limit == b"0" => {
+                    self.cache.trimmed(shard, stream, upto);
+                    return Ok(());
+                }
                 Value::Int(0) => limit = b"0",
                 Value::Int(_) => {}
                 other => return Err(LogError(format!("a malformed answer to a trim: {other:?}"))),

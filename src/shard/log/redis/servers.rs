@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryFutureExt};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -17,10 +19,10 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, 
 use redis::{RedisError, RedisResult, ServerErrorKind, Value};
 
 use crate::shard::log::LogError;
-use crate::shard::log::redis::Config;
 use crate::shard::log::redis::keys::Keys;
 use crate::shard::log::redis::master::Master;
 use crate::shard::log::redis::slots::{Address, Slots};
+use crate::shard::log::redis::{CommitLevel, Config};
 use crate::telemetry::{LOG_REDIS_COMMANDS, LOG_REDIS_CONNECTIONS};
 
 /// Repetitions of a call that found its connection closed, or its slot elsewhere.
@@ -30,6 +32,8 @@ const RETRY_WAIT_MIN: u64 = 20;
 const RETRY_WAIT_MAX: u64 = 250;
 /// Calls in flight on one connection; further ones wait, up to the time-out.
 const CALLS_MAX: usize = 1024;
+/// Time-outs that making the shared connection may take: it is several round trips, to several servers.
+const CONNECTING_MAX: u32 = 5;
 /// After so many calls in a row without an answer the client of the cluster is made anew: its view may be beyond repair.
 const FAILURES_MAX: u32 = 8;
 
@@ -45,7 +49,8 @@ pub struct Servers {
     config: Config,
     /// Where to connect first, with user and password.
     seeds: Vec<ConnectionInfo>,
-    shared: tokio::sync::Mutex<Option<Shared>>,
+    /// Held while it is made.
+    shared: Arc<tokio::sync::Mutex<Option<Shared>>>,
     /// Calls of the shared connection in a row that nothing answered.
     failures: AtomicU32,
     slots: Slots,
@@ -111,7 +116,7 @@ impl Servers {
         };
         Ok(Arc::new(Self {
             seeds,
-            shared: tokio::sync::Mutex::default(),
+            shared: Arc::default(),
             failures: AtomicU32::new(0),
             slots,
             masters: Mutex::default(),
@@ -179,8 +184,13 @@ impl Servers {
     /// One command over the shared connection, repeated when that is of use.
     pub(super) async fn ask(&self, word: &'static str, command: &Cmd) -> RedisResult<Value> {
         LOG_REDIS_COMMANDS.add(1, &[("command", word)]);
-        let answer = tokio::time::timeout(self.config.timeout, self.ask_until_answered(command)).await;
-        answer.unwrap_or_else(|_elapsed| Err(timed_out()))
+        match tokio::time::timeout(self.config.timeout, self.ask_until_answered(command)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => {
+                self.unanswered(None);
+                Err(timed_out())
+            }
+        }
     }
 
     async fn ask_until_answered(&self, command: &Cmd) -> RedisResult<Value> {
@@ -207,7 +217,7 @@ impl Servers {
         let answer = shared.connection.ask(command).await;
         let unanswered = answer.as_ref().is_err_and(|error| !matches!(error.kind(), redis::ErrorKind::Server(_)));
         if unanswered {
-            self.lost(shared.number).await;
+            self.unanswered(Some(shared.number));
         } else {
             self.failures.store(0, Ordering::Relaxed);
         }
@@ -215,34 +225,46 @@ impl Servers {
     }
 
     async fn shared(&self) -> RedisResult<Shared> {
-        let mut shared = self.shared.lock().await;
+        let mut shared = Arc::clone(&self.shared).lock_owned().await;
         if let Some(shared) = shared.as_ref() {
             return Ok(shared.clone());
         }
         LOG_REDIS_CONNECTIONS.add(1, &[("use", "shared")]);
-        let connection = if self.config.cluster {
-            Connection::Cluster(self.cluster_client()?.get_async_connection().await?)
-        } else {
-            let seed = self.seeds.first().cloned().ok_or_else(timed_out)?;
-            Connection::One(self.connect(seed, self.config.timeout / 2).await?)
-        };
-        let made = Shared { number: rand::random(), connection };
-        *shared = Some(made.clone());
-        Ok(made)
+        let making = self.making()?;
+        // In a task of its own: a caller whose time is over must not undo what took longer than that.
+        let longest = self.config.timeout * CONNECTING_MAX;
+        let made = tokio::spawn(async move {
+            let connection = tokio::time::timeout(longest, making).await.unwrap_or_else(|_elapsed| Err(timed_out()))?;
+            let made = Shared { number: rand::random(), connection };
+            *shared = Some(made.clone());
+            Ok(made)
+        });
+        made.await.unwrap_or_else(|_gone| Err(timed_out()))
     }
 
-    /// Forgets the shared connection of that number. A cluster's client mends itself; it goes only when nothing at all
-    /// has answered for a while.
-    async fn lost(&self, number: u64) {
+    /// Counts a call that nothing answered, and forgets the connection (of that number, or whichever it is) once it is
+    /// beyond hope: at once, or for a cluster, whose client mends itself, when nothing at all has answered for a while.
+    fn unanswered(&self, number: Option<u64>) {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if self.config.cluster && failures < FAILURES_MAX {
             return;
         }
+        // Whoever has the lock is making a new one.
+        let Ok(mut shared) = self.shared.try_lock() else { return };
         self.failures.store(0, Ordering::Relaxed);
-        let mut shared = self.shared.lock().await;
-        if shared.as_ref().is_some_and(|shared| shared.number == number) {
+        if shared.as_ref().is_some_and(|shared| number.is_none_or(|number| number == shared.number)) {
             *shared = None;
         }
+    }
+
+    /// Connects, independent of the caller.
+    fn making(&self) -> RedisResult<BoxFuture<'static, RedisResult<Connection>>> {
+        if self.config.cluster {
+            let client = self.cluster_client()?;
+            return Ok(async move { client.get_async_connection().await.map(Connection::Cluster) }.boxed());
+        }
+        let seed = self.seeds.first().cloned().ok_or_else(timed_out)?;
+        Ok(connect(seed, self.config.timeout / 2, self.config.timeout / 2).map_ok(Connection::One).boxed())
     }
 
     fn cluster_client(&self) -> RedisResult<ClusterClient> {
@@ -269,20 +291,16 @@ impl Servers {
         Some(seed.set_addr(ConnectionAddr::Tcp(host.to_owned(), port.parse().ok()?)))
     }
 
-    async fn connect(&self, to: ConnectionInfo, response: Duration) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.config.timeout / 2))
-            .set_response_timeout(Some(response))
-            .set_concurrency_limit(CALLS_MAX);
-        Client::open(to)?.get_multiplexed_async_connection_with_config(&config).await
-    }
-
     /// A connection of its own to a master, for its lane.
     pub(super) async fn connect_lane(&self, address: &str) -> RedisResult<MultiplexedConnection> {
         LOG_REDIS_CONNECTIONS.add(1, &[("use", "lane")]);
         let to = if self.config.cluster { self.at(address) } else { self.seeds.first().cloned() };
         let to = to.ok_or_else(|| RedisError::from((redis::ErrorKind::Client, "no such address")))?;
-        self.connect(to, self.config.timeout + self.config.replica_wait).await
+        let response = match self.config.commit {
+            CommitLevel::Log => self.config.timeout,
+            CommitLevel::Replicated => self.config.timeout + self.config.replica_wait,
+        };
+        connect(to, self.config.timeout / 2, response).await
     }
 
     /// The map of slots.
@@ -315,6 +333,14 @@ impl Servers {
         let master = masters.entry(Arc::clone(address)).or_insert_with(|| Arc::new(Master::new(Arc::clone(address))));
         Arc::clone(master)
     }
+}
+
+async fn connect(to: ConnectionInfo, within: Duration, response: Duration) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(within))
+        .set_response_timeout(Some(response))
+        .set_concurrency_limit(CALLS_MAX);
+    Client::open(to)?.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// Small writes go out at once; what the other side does not acknowledge ends the connection.

@@ -97,7 +97,7 @@ impl Slots {
         match map {
             Ok(ranges) => {
                 LOG_REDIS_SLOT_READS.add(1, &[("result", "read")]);
-                self.map.rcu(|map| map.replaced_by(&ranges));
+                self.map.rcu(|before| before.replaced_by(&ranges));
             }
             Err(error) => {
                 LOG_REDIS_SLOT_READS.add(1, &[("result", "failed")]);

@@ -18,6 +18,8 @@ use tokio::sync::OnceCell;
 use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::{CommitLevel, Config, RedisLog};
 
+pub mod cluster;
+
 /// How long anything may take before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Above this the port of the cluster's bus, 10,000 higher, would be an ephemeral one.
@@ -71,6 +73,11 @@ impl Server {
         }
     }
 
+    /// Whether it was not killed.
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// As a crash would.
     pub fn kill9(&mut self) {
         let Some(mut running) = self.running.take() else { return };
@@ -84,6 +91,11 @@ impl Server {
     pub fn signal(&self, signal: Signal) {
         let running = self.running.as_ref().expect("a running server");
         kill(Pid::from_raw(i32::try_from(running.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Where it keeps its files.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Its URL.
@@ -176,7 +188,7 @@ pub fn free_port() -> u16 {
     for _ in 0..width {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = PORT_MIN + (begin.wrapping_add(step.wrapping_mul(7))) % width;
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        let free = |number| TcpListener::bind(("127.0.0.1", number)).is_ok();
         if free(port) && free(port + 10_000) {
             return port;
         }
@@ -184,12 +196,12 @@ pub fn free_port() -> u16 {
     panic!("no port is free");
 }
 
-/// A command from words.
+/// A command from words that blanks divide; `~` stands for a blank within a word.
 pub fn words(command: &str) -> Cmd {
     let mut words = command.split(' ');
     let mut built = redis::cmd(words.next().unwrap());
     words.for_each(|word| {
-        built.arg(word);
+        built.arg(word.replace('~', " "));
     });
     built
 }
@@ -207,8 +219,8 @@ pub fn config(urls: &[String]) -> Config {
         cluster: false,
         prefix: format!("t{:x}", rand::random::<u64>()),
         commit: CommitLevel::Log,
-        replica_wait: Duration::from_millis(500),
         // Generous: the machine is shared.
+        replica_wait: Duration::from_secs(3),
         timeout: Duration::from_secs(5),
     }
 }

@@ -1,0 +1,398 @@
+//! Each row of the table of answers that a real server can be brought to give, and the interleavings.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::Pair;
+use super::owned::{M, Owned, assert_doubt, assert_not_replicated, assert_not_written};
+use super::proxy::{Mode, Proxy};
+use crate::ids::Offset;
+use crate::shard::log::conformance::{batch, claimed, read_all};
+use crate::shard::log::record::Tail;
+use crate::shard::log::redis::testing::{Server, config, log, server, until, words};
+use crate::shard::log::redis::{CommitLevel, Config};
+use crate::shard::log::{AppendOutcome, ShardLog, Token};
+
+/// Short enough to run out while a server stands still.
+const SHORT: Duration = Duration::from_millis(400);
+
+fn config_of(server: &Server) -> Config {
+    config(&[server.url()])
+}
+
+#[tokio::test]
+async fn out_of_memory_is_surely_not_written_and_renewals_and_trims_go_on() {
+    let server = Server::start(&[]);
+    let mut owned = Owned::new(config_of(&server), 1).await;
+    owned.append().await;
+    let next = owned.next();
+    server.ask::<()>("CONFIG SET maxmemory 1").await;
+    for _ in 0..2 {
+        assert_not_written(&owned.send(&next).await, "OOM");
+    }
+    assert_eq!(owned.log.renew(&[(owned.shard, owned.token)]).await, Ok(vec![true]));
+    owned.log.trim(owned.shard, owned.token, M, Offset(2)).await.unwrap();
+    assert_eq!(server.ask::<u64>(&format!("XLEN {{{}:s1}}:messages", owned.config.prefix)).await, 0);
+    server.ask::<()>("CONFIG SET maxmemory 0").await;
+    assert_eq!(owned.send(&next).await, Ok(AppendOutcome::Appended));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_save_is_surely_not_written_to() {
+    let server = Server::start(&[]);
+    let mut owned = Owned::new(config_of(&server), 1).await;
+    // A folder where the snapshot should go: the last step of saving fails.
+    std::fs::create_dir(server.folder().join("dump.rdb")).unwrap();
+    server.ask::<()>("CONFIG SET save 900000~1").await;
+    server.ask::<()>("BGSAVE").await;
+    until("saving fails", async || server.field("persistence", "rdb_last_bgsave_status").await == "err").await;
+    let next = owned.next();
+    assert_not_written(&owned.send(&next).await, "MISCONF");
+    server.ask::<()>("CONFIG SET stop-writes-on-bgsave-error no").await;
+    owned.append().await;
+    owned.assert_whole().await;
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_waited_for() {
+    let server = Server::start(&[]);
+    let mut owned = Owned::new(config_of(&server), 1).await;
+    owned.append().await;
+    server.ask::<()>("REPLICAOF 127.0.0.1 1").await;
+    let next = owned.next();
+    assert_doubt(&owned.send(&next).await, "READONLY");
+    server.ask::<()>("REPLICAOF NO ONE").await;
+    assert_eq!(owned.settle(&next).await.0, AppendOutcome::Appended);
+    owned.assert_whole().await;
+}
+
+#[tokio::test]
+async fn too_few_replicas_is_not_replicated_and_not_written() {
+    let server = Server::start(&[]);
+    let mut owned = Owned::new(config_of(&server), 1).await;
+    server.ask::<()>("CONFIG SET min-replicas-to-write 1").await;
+    let next = owned.next();
+    assert_not_replicated(&owned.send(&next).await);
+    server.ask::<()>("CONFIG SET min-replicas-to-write 0").await;
+    assert_eq!(owned.settle(&next).await.0, AppendOutcome::Appended);
+    owned.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_that_are_flushed_between_and_within_cycles_are_sent_again() {
+    let server = Server::start(&[]);
+    let config = config_of(&server);
+    let mut owned = Vec::new();
+    for shard in 0..16 {
+        owned.push(Owned::new(config.clone(), shard).await);
+    }
+    server.ask::<()>("SCRIPT FLUSH SYNC").await;
+    let mut meddler = server.meddler().await;
+    let flusher = tokio::spawn(async move {
+        loop {
+            words("SCRIPT FLUSH SYNC").exec_async(&mut meddler).await.unwrap();
+        }
+    });
+    for _ in 0..100 {
+        let cycle: Vec<_> = owned.iter().map(Owned::next).collect();
+        let answers = owned[0].log.append(&cycle).await;
+        for ((one, batch), answer) in owned.iter_mut().zip(&cycle).zip(answers) {
+            assert_eq!(answer, Ok(AppendOutcome::Appended));
+            one.committed(batch);
+        }
+        let holds: Vec<_> = owned.iter().map(|owned| (owned.shard, owned.token)).collect();
+        assert_eq!(owned[0].log.renew(&holds).await, Ok(vec![true; 16]));
+    }
+    flusher.abort();
+    for one in &owned {
+        one.assert_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_deleted_is_not_begun_anew() {
+    let server = server().await;
+    let mut owned = Owned::new(config_of(server), 1).await;
+    owned.append().await;
+    let stream = format!("{{{}:s1}}:messages", owned.config.prefix);
+    server.ask::<()>(&format!("DEL {stream}")).await;
+    assert_not_written(&owned.send(&owned.next()).await, "gone");
+    assert!(!server.ask::<bool>(&format!("EXISTS {stream}")).await);
+    let control = owned.log.control(owned.shard).await.unwrap().unwrap();
+    assert_eq!(control.tail(M), owned.tail);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_ahead_of_its_control_record_refuses_and_both_stay_as_they_were() {
+    let server = server().await;
+    let mut owned = Owned::new(config_of(server), 1).await;
+    owned.append().await;
+    let stream = format!("{{{}:s1}}:messages", owned.config.prefix);
+    server.ask::<()>(&format!("XADD {stream} 9-0 e x")).await;
+    assert_not_written(&owned.send(&owned.next()).await, "refuses");
+    assert_eq!(server.ask::<u64>(&format!("XLEN {stream}")).await, 2);
+    assert_eq!(owned.log.control(owned.shard).await.unwrap().unwrap().tail(M), owned.tail);
+}
+
+#[tokio::test]
+async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
+    let server = server().await;
+    let mut owned = Owned::new(config_of(server), 1).await;
+    owned.append().await;
+    server.ask::<()>(&format!("DEL {{{}:s1}}:ctl", owned.config.prefix)).await;
+    let nobody = Token { epoch: crate::ids::Epoch(0), nonce: 0 };
+    assert_eq!(owned.send(&owned.next()).await, Ok(AppendOutcome::Fenced { current: nobody }));
+    let claim = owned.claim(None);
+    let error = owned.log.claim(claim.clone()).await.unwrap_err();
+    assert!(error.0.contains("deleted"), "{error}");
+    // With the tails of a file whose entries will be appended again, what is left of the old streams goes.
+    let adopting = crate::shard::log::Claim { begin_at: [owned.tail, owned.tail], ..claim };
+    owned.token = adopting.token;
+    let outcome = owned.log.claim(adopting).await.unwrap();
+    assert!(matches!(outcome, crate::shard::log::ClaimOutcome::Claimed(control) if control.tail(M) == owned.tail));
+    owned.acknowledged.clear();
+    owned.append().await;
+    assert_eq!(read_all(&*log(&owned.config), owned.shard, M).await, owned.acknowledged);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_waited_for() {
+    let server = Server::start(&["--busy-reply-threshold", "50"]);
+    let mut owned = Owned::new(config_of(&server), 1).await;
+    let mut other = server.meddler().await;
+    let busy = tokio::spawn(async move { words("EVAL while~true~do~end 0").exec_async(&mut other).await });
+    let next = owned.next();
+    // Until the other script has begun, appends succeed; this one is sent again and again anyway.
+    until(
+        "the server is busy",
+        async || matches!(owned.send(&next).await, Err(error) if error.to_string().contains("BUSY")),
+    )
+    .await;
+    server.ask::<()>("SCRIPT KILL").await;
+    assert!(busy.await.unwrap().is_err());
+    owned.settle(&next).await;
+    owned.assert_whole().await;
+}
+
+// Interleaving 1 of docs/adr/0012-redis-log.md.
+#[tokio::test]
+async fn what_timed_out_and_is_written_later_is_there_once() {
+    let server = Server::start(&[]);
+    let mut owned = Owned::new(Config { timeout: SHORT, ..config_of(&server) }, 1).await;
+    owned.append().await;
+    for pause in 0..3 {
+        let next = owned.next();
+        server.signal(Signal::SIGSTOP);
+        assert_doubt(&owned.send(&next).await, "");
+        assert_doubt(&owned.send(&next).await, "");
+        server.signal(Signal::SIGCONT);
+        owned.settle(&next).await;
+        owned.append().await;
+        assert_eq!(owned.acknowledged.len(), 3 + 2 * pause);
+    }
+    owned.assert_whole().await;
+}
+
+#[tokio::test]
+async fn a_paused_server_writes_what_it_was_sent_once() {
+    let server = Server::start(&[]);
+    let mut owned = Owned::new(Config { timeout: SHORT, ..config_of(&server) }, 1).await;
+    let next = owned.next();
+    server.ask::<()>("CLIENT PAUSE 3000 WRITE").await;
+    let (_, doubts) = owned.settle(&next).await;
+    assert!(!doubts.is_empty(), "the pause was too short to run out of time");
+    owned.append().await;
+    owned.assert_whole().await;
+}
+
+// Interleaving 2: the reply to the script is on its way when the connection ends.
+#[tokio::test]
+async fn a_connection_cut_between_the_reply_and_the_wait_commits_nothing() {
+    let Pair { master, replica } = Pair::start("redis-server").await;
+    let direct = Config { commit: CommitLevel::Replicated, ..config_of(&master) };
+    let proxy = Proxy::before(master.port).await;
+    let mut owned = Owned::new(direct.clone(), 1).await;
+    owned.append().await;
+    let config = Config { urls: vec![proxy.url()], timeout: SHORT, replica_wait: SHORT / 4, ..direct };
+    owned.log = log(&config);
+    replica.signal(Signal::SIGSTOP);
+    let cut = log(&config);
+    proxy.set(Mode::CutAtReply);
+    let next = owned.next();
+    for _ in 0..3 {
+        let answer = cut.append(std::slice::from_ref(&next)).await.remove(0);
+        assert_doubt(&answer, "");
+    }
+    let written = master.ask::<u64>(&format!("XLEN {{{}:s1}}:messages", config.prefix)).await;
+    assert_eq!(written, 2, "the script has run");
+    proxy.set(Mode::Pass);
+    for _ in 0..3 {
+        assert_not_replicated(&owned.send(&next).await);
+    }
+    replica.signal(Signal::SIGCONT);
+    assert_eq!(owned.settle(&next).await.0, AppendOutcome::AlreadyDone);
+    owned.assert_whole().await;
+}
+
+// Interleaving 4: a copy of a batch that was sent again runs after the next one was committed.
+#[tokio::test]
+async fn a_late_copy_of_a_committed_batch_has_no_effect() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::before(server.port).await;
+    let config = Config { urls: vec![proxy.url()], ..config_of(&server) };
+    let mut owned = Owned::new(config.clone(), 1).await;
+    owned.append().await;
+    proxy.set(Mode::Hold);
+    let held = log(&Config { timeout: SHORT, ..config.clone() });
+    let next = owned.next();
+    for _ in 0..3 {
+        assert_doubt(&held.append(std::slice::from_ref(&next)).await.remove(0), "");
+    }
+    proxy.set(Mode::Pass);
+    owned.settle(&next).await;
+    owned.append().await;
+    let calls = async || server.field("commandstats", "cmdstat_evalsha").await;
+    let before = calls().await;
+    proxy.release();
+    until("the late copies have run", async || calls().await != before).await;
+    owned.append().await;
+    owned.assert_whole().await;
+}
+
+// Interleaving 3: the late copy is of an owner that was replaced.
+#[tokio::test]
+async fn a_late_copy_of_a_former_owner_has_no_effect() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::before(server.port).await;
+    let config = Config { urls: vec![proxy.url()], ..config_of(&server) };
+    let mut owned = Owned::new(config.clone(), 1).await;
+    owned.append().await;
+    proxy.set(Mode::Hold);
+    let held = log(&Config { timeout: SHORT, ..config.clone() });
+    assert_doubt(&held.append(&[owned.next()]).await.remove(0), "");
+    proxy.set(Mode::Pass);
+    owned.token = claimed(&*owned.log, owned.shard).await;
+    let calls = async || server.field("commandstats", "cmdstat_evalsha").await;
+    let before = calls().await;
+    proxy.release();
+    until("the late copy has run", async || calls().await != before).await;
+    owned.assert_whole().await;
+    owned.append().await;
+    owned.assert_whole().await;
+}
+
+#[tokio::test]
+async fn without_its_replica_nothing_is_committed_and_later_everything_is() {
+    nothing_is_committed_without(&Pair::start("redis-server").await).await;
+}
+
+/// The replica of the pair is stopped for a while.
+pub(super) async fn nothing_is_committed_without(pair: &Pair) {
+    let mut owned = Owned::new(pair.config(), 1).await;
+    owned.append().await;
+    let config = Config { replica_wait: SHORT / 2, ..owned.config.clone() };
+    owned.log = log(&config);
+    pair.replica.signal(Signal::SIGSTOP);
+    let next = owned.next();
+    for _ in 0..3 {
+        assert_not_replicated(&owned.send(&next).await);
+    }
+    // A fresh connection has written nothing of its own before: its WAIT must not count what others wrote.
+    assert_not_replicated(&log(&config).append(std::slice::from_ref(&next)).await.remove(0));
+    pair.replica.signal(Signal::SIGCONT);
+    let (outcome, _) = owned.settle(&next).await;
+    assert_eq!(outcome, AppendOutcome::AlreadyDone);
+    owned.assert_whole().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_no_replica_has_is_not_served() {
+    let pair = Pair::start("redis-server").await;
+    let mut owned = Owned::new(pair.config(), 1).await;
+    owned.log = log(&Config { replica_wait: SHORT / 2, ..owned.config.clone() });
+    pair.replica.signal(Signal::SIGSTOP);
+    let found = owned.log.control(owned.shard).await.unwrap().unwrap();
+    let error = owned.log.claim(owned.claim(Some((found.token, found.beat)))).await.unwrap_err();
+    assert!(error.0.contains("not on 1 replicas"), "{error}");
+    pair.replica.signal(Signal::SIGCONT);
+    // The token may be set all the same: the next claim finds it, and has to go above it.
+    let again = claimed(&*log(&owned.config), owned.shard).await;
+    assert!(again.epoch > found.token.epoch);
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+    let mut server = Server::start(&["--appendfsync", "everysec"]);
+    let mut owned = Owned::new(Config { timeout: SHORT, ..config_of(&server) }, 1).await;
+    for _ in 0..3 {
+        for _ in 0..20 {
+            owned.append().await;
+        }
+        server.kill9();
+        let next = owned.next();
+        assert_doubt(&owned.send(&next).await, "");
+        assert!(owned.log.control(owned.shard).await.is_err());
+        assert!(owned.log.renew(&[(owned.shard, owned.token)]).await.is_err());
+        // What this process committed it can still read.
+        assert_eq!(owned.log.read(owned.shard, M, Offset(0), usize::MAX).await.unwrap(), owned.acknowledged);
+        server.restart();
+        owned.settle(&next).await;
+    }
+    owned.assert_whole().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_makes_no_call_wait_for_ever() {
+    let server = Server::start(&[]);
+    let owned = Owned::new(Config { timeout: SHORT, ..config_of(&server) }, 1).await;
+    server.signal(Signal::SIGSTOP);
+    let calls = (0..200).map(|_| owned.log.control(owned.shard));
+    for answer in futures_util::future::join_all(calls).await {
+        assert!(answer.is_err());
+    }
+    server.signal(Signal::SIGCONT);
+    until("it answers again", async || owned.log.control(owned.shard).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn the_owner_reads_its_own_entries_without_asking_redis() {
+    let server = Server::start(&[]);
+    let mut owned = Owned::new(config_of(&server), 1).await;
+    for _ in 0..20 {
+        owned.append().await;
+        let read = owned.log.read(owned.shard, M, owned.next().expected.offset, 1).await;
+        assert_eq!(read, Ok(Vec::new()), "at the tail redis is asked");
+    }
+    let reads = async || server.field("commandstats", "cmdstat_xrange").await;
+    let before = reads().await;
+    assert_eq!(owned.log.read(owned.shard, M, Offset(0), usize::MAX).await.unwrap(), owned.acknowledged);
+    assert_eq!(owned.log.read(owned.shard, M, Offset(20), usize::MAX).await.unwrap(), owned.acknowledged[10..]);
+    assert_eq!(reads().await, before);
+    owned.assert_whole().await;
+    assert_ne!(reads().await, before, "somebody without a memory asks");
+}
+
+#[tokio::test]
+async fn many_large_entries_are_read_in_pages_and_trimmed_in_steps() {
+    let server = server().await;
+    let owned = Owned::new(config_of(server), 1).await;
+    let (mut tail, mut sent) = (Tail::EMPTY, 0);
+    let text = "x".repeat(30_000);
+    for _ in 0..1000 {
+        let next = batch(owned.shard, M, owned.token, &tail, (1, &text));
+        assert_eq!(owned.send(&next).await, Ok(AppendOutcome::Appended));
+        (tail, sent) = (next.tail, sent + 1);
+    }
+    let fresh = log(&owned.config);
+    let mut after = Offset(0);
+    while after < tail.offset {
+        let page = fresh.read(owned.shard, M, after, 1_000_000).await.unwrap();
+        assert!((30..=40).contains(&page.len()) || page.last().unwrap().last == tail.offset, "{}", page.len());
+        assert_eq!(page[0].last, after.next());
+        after = page.last().unwrap().last;
+    }
+    fresh.trim(owned.shard, owned.token, M, Offset(990)).await.unwrap();
+    assert_eq!(fresh.read(owned.shard, M, Offset(0), usize::MAX).await.unwrap().len(), 10);
+    assert_eq!(sent, 1000);
+}
