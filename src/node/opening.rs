@@ -218,12 +218,10 @@ impl Tries {
         self.failed = self.failed.saturating_add(1);
         telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
         if self.last.as_ref() != Some(why) {
-            match why {
-                OpenError::Refused(_) => tracing::error!(%node, %shard, error = %why, "a shard is refused"),
-                OpenError::Elsewhere(_) => tracing::warn!(%node, %shard, error = %why, "a shard is not ours now"),
-                OpenError::Failed(_) => {
-                    tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again");
-                }
+            if matches!(why, OpenError::Elsewhere(_)) {
+                tracing::warn!(%node, %shard, error = %why, "a shard is not ours now; looking again and again");
+            } else {
+                tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again");
             }
             self.last = Some(why.clone());
         }

@@ -66,22 +66,23 @@ impl Renewals {
         for handle in self.shards.handles() {
             places.entry(self.log.place(handle.id())).or_default().push(handle);
         }
-        let failed: Vec<String> = join_all(places.values().map(|handles| self.renew(handles)))
-            .await
-            .into_iter()
-            .filter_map(Result::err)
-            .collect();
-        match failed.first() {
-            Some(error) if !self.failing => {
-                let places = failed.len();
-                tracing::warn!(node = %self.node, places, error, "leases are not renewed; reads will be marked stale");
-            }
-            None if self.failing => tracing::info!(node = %self.node, "leases are renewed again"),
-            _ => {}
-        }
-        self.failing = !failed.is_empty();
+        let renewed = join_all(places.values().map(|handles| self.renew(handles))).await;
+        self.tell(&renewed.into_iter().filter_map(Result::err).collect::<Vec<_>>());
         for handle in places.values().flatten() {
             handle.note_lease();
+        }
+    }
+
+    /// Tells once that places do not answer, and once that all do again.
+    fn tell(&mut self, failed: &[String]) {
+        let was_failing = std::mem::replace(&mut self.failing, !failed.is_empty());
+        match failed.first() {
+            Some(error) if !was_failing => {
+                let unanswered = failed.len();
+                tracing::warn!(node = %self.node, unanswered, error, "leases are not renewed; reads will be marked stale");
+            }
+            None if was_failing => tracing::info!(node = %self.node, "leases are renewed again"),
+            _ => {}
         }
     }
 
@@ -90,19 +91,14 @@ impl Renewals {
         // Before it is sent: the proof is not older than that.
         let sent = self.clock.since_boot();
         let answer = tokio::time::timeout(self.answer_max, self.log.renew(&holds)).await;
-        let current =
-            match answer.map_err(|_elapsed| "no answer in time".to_owned()).and_then(|done| done.map_err(|e| e.0)) {
-                Ok(current) => current,
-                Err(error) => {
-                    self.count("failed", holds.len());
-                    return Err(error);
-                }
-            };
-        let renewed = current.iter().filter(|current| **current).count();
+        let answer = answer.map_err(|_elapsed| "no answer in time".to_owned());
+        let answer = answer.and_then(|done| done.map_err(|error| error.0));
+        let current = answer.inspect_err(|_error| self.count("failed", holds.len()))?;
+        let renewed = current.iter().filter(|is_current| **is_current).count();
         self.count("renewed", renewed);
         self.count("taken", current.len() - renewed);
-        for (handle, current) in handles.iter().zip(current) {
-            handle.renewed(sent, current);
+        for (handle, is_current) in handles.iter().zip(current) {
+            handle.renewed(sent, is_current);
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Inner {
             self.hurry(stream);
             tokio::select! {
                 biased;
-                reached = applied.wait_for(|tail| tail.offset >= offset) => drop(reached.map_err(|_| ShardError::NotOwner)?),
+                reached = applied.wait_for(|tail| tail.offset >= offset) => drop(reached.ok().ok_or(ShardError::NotOwner)?),
                 () = self.lease_ended(reading, Duration::ZERO) => self.lags(reading),
                 () = tokio::time::sleep_until(deadline.into()) => {
                     let detail = "the shard's worker is behind; an answer now would lack what was acknowledged, retry";

@@ -106,8 +106,11 @@ impl LocalShards {
     }
 }
 
+/// The answer of one shard to a request for summaries.
+type Summarized = (Vec<Option<ConversationItem>>, Freshness);
+
 /// As stale as the stalest part.
-fn summaries(answers: Vec<Result<(Vec<Option<ConversationItem>>, Freshness), ShardError>>) -> Outcome {
+fn summaries(answers: Vec<Result<Summarized, ShardError>>) -> Outcome {
     let stalest = answers.iter().flatten().map(|(_, freshness)| *freshness).fold(Freshness::Strict, Freshness::stalest);
     let parts = answers.into_iter().map(|answer| answer.map(|(items, _)| items)).collect();
     match stalest {

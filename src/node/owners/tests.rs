@@ -397,6 +397,20 @@ async fn one_failing_shard_spoils_nothing_but_its_own_summaries() {
 }
 
 #[tokio::test]
+async fn what_an_owner_says_at_its_deadline_still_arrives() {
+    let refusal = || ShardError::Problem(Problem::new(Code::NotReplicated, "nothing was written"));
+    let fake = Fake::new(move |_| Err(refusal()));
+    fake.at_deadline.store(true, Ordering::SeqCst);
+    let pair = Pair::new(&fake, config()).await;
+    for key in [true, false] {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let shard = pair.owners.map().shard_of(conversation(1).slot());
+        let refused = pair.owners.execute(shard, send("x", key), deadline).await.expect_err("refused");
+        assert_eq!(refused.code, Code::NotReplicated, "not an outcome that is unknown: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn how_stale_an_answer_is_travels_over_a_link() {
     let stale_shard = Arc::new(Mutex::new(None));
     let stale = Arc::clone(&stale_shard);
@@ -417,8 +431,8 @@ async fn how_stale_an_answer_is_travels_over_a_link() {
     let read = pair.owners.query(shard(&conversation(1)), participants("bob"), soon()).await;
     assert!(matches!(read, Ok((_, Freshness::Stale { ms: 2_800 }))), "{read:?}");
     let names: Vec<_> = (0..4).map(conversation).collect();
-    let (_, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
-    assert_eq!(freshness, Freshness::Strict);
+    let (_, of_strict) = pair.owners.summaries(&user("a"), &names, soon()).await;
+    assert_eq!(of_strict, Freshness::Strict);
     *stale_shard.lock().expect("whole") = Some(shard(&names[2]));
     let (items, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
     assert!(items.iter().all(Result::is_ok));

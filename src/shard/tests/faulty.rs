@@ -12,7 +12,6 @@ use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, 
 
 /// What happens to one attempt to append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "written or not is what they are about")]
 pub(super) enum Fault {
     /// Refused, and not there.
     NotWritten,
