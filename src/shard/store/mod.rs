@@ -21,7 +21,7 @@ pub(crate) mod retained;
 
 mod columns;
 
-mod multi;
+mod script;
 
 mod open;
 
