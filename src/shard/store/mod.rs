@@ -21,6 +21,8 @@ pub(crate) mod retained;
 
 mod columns;
 
+mod remembered;
+
 mod script;
 
 mod open;

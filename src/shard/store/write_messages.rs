@@ -2,11 +2,12 @@
 
 use sqlx::SqliteConnection;
 
-use crate::ids::Offset;
+use crate::ids::{ConversationName, Offset, Seq};
 use crate::shard::apply::Clockwork;
 use crate::shard::apply::messages::{Asked, Changes, Known};
 use crate::shard::store::StoreError;
 use crate::shard::store::columns::{conversation, int, json, seq, user};
+use crate::shard::store::remembered::Remembered;
 use crate::shard::store::script::{Multi, Script, Which};
 
 pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq FROM json_each(?1) AS asked \
@@ -91,15 +92,25 @@ pub(super) const FINDING: [Multi; 5] = [STAND, ADMIN, COUNT, LEAVE, INDEX];
 #[cfg(test)]
 pub(super) const DELETING: [&str; 3] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS];
 
-/// Asks the file what folding needs.
+/// Last seqs of the conversations written to lately.
+pub(super) type LastSeqs = Remembered<ConversationName, Seq>;
+
+/// Asks the file what folding needs and is not remembered.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
     asked: Asked,
     clockwork: Clockwork,
+    last_seqs: &LastSeqs,
 ) -> Result<Known, StoreError> {
     let mut known = Known { clockwork, ..Known::default() };
-    if !asked.conversations.is_empty() {
-        let names: Vec<_> = asked.conversations.iter().collect();
+    let mut names = Vec::new();
+    for name in asked.conversations {
+        match last_seqs.get(&name) {
+            Some(seq) => drop(known.last_seq.insert(name, seq)),
+            None => names.push(name),
+        }
+    }
+    if !names.is_empty() {
         for row in sqlx::query(LAST_SEQS).bind(json(&names)?).fetch_all(&mut *connection).await? {
             known.last_seq.insert(conversation(&row, 0)?, seq(&row, 1)?);
         }

@@ -8,6 +8,7 @@ use crate::shard::apply::Clockwork;
 use crate::shard::apply::receipts::{Changes, Known, Participant, Watermarks};
 use crate::shard::store::StoreError;
 use crate::shard::store::columns::{conversation, int, json, number, seq, user};
+use crate::shard::store::remembered::Remembered;
 use crate::shard::store::script::{Multi, Script};
 
 pub(super) const WATERMARKS: &str = "SELECT w.conversation, w.participant, w.delivered, w.read, w.delivered_at, \
@@ -48,18 +49,28 @@ const TAKE_BACK: Multi =
 #[cfg(test)]
 pub(super) const FINDING: [Multi; 2] = [FOLD, TAKE_BACK];
 
-/// Asks the file what folding needs.
+/// Watermarks written lately.
+pub(super) type Marks = Remembered<Participant, Watermarks>;
+
+/// Asks the file what folding needs and is not remembered.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
     asked: BTreeSet<Participant>,
     clockwork: Clockwork,
+    marks: &Marks,
 ) -> Result<Known, StoreError> {
     let mut known = Known { clockwork, ..Known::default() };
-    if asked.is_empty() {
+    let mut unknown = Vec::new();
+    for participant in asked {
+        match marks.get(&participant) {
+            Some(marks) => drop(known.watermarks.insert(participant, marks)),
+            None => unknown.push(participant),
+        }
+    }
+    if unknown.is_empty() {
         return Ok(known);
     }
-    let asked: Vec<_> = asked.into_iter().collect();
-    for row in sqlx::query(WATERMARKS).bind(json(&asked)?).fetch_all(&mut *connection).await? {
+    for row in sqlx::query(WATERMARKS).bind(json(&unknown)?).fetch_all(&mut *connection).await? {
         let marks = Watermarks {
             delivered: seq(&row, 2)?,
             read: seq(&row, 3)?,

@@ -17,6 +17,8 @@ use crate::shard::log::record::{Entry, Tail};
 use crate::shard::store::columns::{int, number, offset, stream as stream_of, tail as tail_of};
 use crate::shard::store::retained::{Mark, Retained};
 use crate::shard::store::script::{Multi, Script};
+use crate::shard::store::write_messages::LastSeqs;
+use crate::shard::store::write_receipts::Marks;
 use crate::shard::store::{ApplyEntry, Config, Progress, StoreError, write_messages, write_receipts};
 use crate::telemetry::APPLY_QUARANTINED;
 
@@ -55,6 +57,8 @@ pub(super) struct Writer {
     pub(super) progress: watch::Sender<Progress>,
     clockworks: [Clockwork; 2],
     pub(super) kept: [Retained; 2],
+    last_seqs: LastSeqs,
+    marks: Marks,
     /// A write failed and may yet have happened: look before the next one.
     pub(super) uncertain: bool,
     /// When the first apply since the last checkpoint was.
@@ -85,6 +89,8 @@ impl Writer {
             progress,
             clockworks: Default::default(),
             kept: Default::default(),
+            last_seqs: LastSeqs::default(),
+            marks: Marks::default(),
             uncertain: false,
             dirty_since: None,
             looked: Looked::default(),
@@ -172,6 +178,8 @@ impl Writer {
             Ok(written) => written,
             Err(error) => {
                 self.uncertain = true;
+                self.last_seqs.forget();
+                self.marks.forget();
                 return Err(error);
             }
         };
@@ -194,15 +202,20 @@ impl Writer {
         let mut script = Script::begin();
         let (clockwork, quarantined, new) = match stream {
             Stream::Messages => {
-                let known = write_messages::known(connection, messages::asked(decoded()), of_messages).await?;
+                let known =
+                    write_messages::known(connection, messages::asked(decoded()), of_messages, &self.last_seqs).await?;
                 let changes = messages::fold(known, decoded());
                 let new = (write_messages::write(&mut script, &changes), changes.messages.len());
+                // Forgotten again when the transaction fails.
+                self.last_seqs.learn(&changes.stands, |(seq, _)| *seq);
                 (changes.clockwork, changes.quarantined, Some(new))
             }
             Stream::Receipts => {
-                let known = write_receipts::known(connection, receipts::asked(decoded()), of_receipts).await?;
+                let known =
+                    write_receipts::known(connection, receipts::asked(decoded()), of_receipts, &self.marks).await?;
                 let changes = receipts::fold(known, decoded());
                 write_receipts::write(&mut script, &changes);
+                self.marks.learn(&changes.watermarks, |marks| *marks);
                 (changes.clockwork, changes.quarantined, None)
             }
         };
