@@ -7,6 +7,7 @@ mod bench;
 mod client;
 mod idle;
 mod server;
+mod target;
 
 /// Load tests for Rookery.
 #[derive(Debug, Parser)]
