@@ -19,7 +19,7 @@ fn gather(args: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, Refus
 fn settings(args: &[&str], variables: &[(&str, &str)]) -> Settings {
     match gather(args, variables).expect("settings") {
         Invocation::Dev(settings, _) => *settings,
-        Invocation::Token(..) => panic!("not dev"),
+        _ => panic!("not dev"),
     }
 }
 
@@ -41,9 +41,9 @@ fn a_flag_wins_over_the_environment_over_dot_env_over_the_default() {
     for args in [&["rookery", "--shards", "64"][..], &["rookery", "dev", "--shards", "64"]] {
         let found = Invocation::from_parts(args.iter().map(OsString::from), &environment).expect("settings");
         let Invocation::Dev(settings, _) = found else { panic!("not dev") };
-        assert_eq!(settings.process.shards, 64, "flag");
+        assert_eq!(settings.dev.shards, 64, "flag");
         assert_eq!(settings.shard.heads, 9, "environment");
-        assert_eq!(settings.process.nodes, 5, ".env");
+        assert_eq!(settings.dev.nodes, 5, ".env");
         assert_eq!(settings.shard.apply_records, 256, "default");
     }
 }
@@ -61,9 +61,9 @@ fn no_dot_env_is_no_error_and_a_broken_one_is_told_without_its_text() {
 #[test]
 fn defaults_are_those_of_the_documents() {
     let found = settings(&[], &[]);
-    assert_eq!(found.process.listen.to_string(), "127.0.0.1:8082");
-    assert_eq!(found.process.operations_listen.to_string(), "127.0.0.1:9082");
-    assert_eq!((found.process.nodes, found.process.shards), (3, 16));
+    assert_eq!(found.dev.listen.to_string(), "127.0.0.1:8082");
+    assert_eq!(found.dev.operations_listen.to_string(), "127.0.0.1:9082");
+    assert_eq!((found.dev.nodes, found.dev.shards), (3, 16));
     let session = found.session();
     assert_eq!(session.outbox_bytes_max, 512 * 1024);
     assert_eq!(session.heartbeat, Duration::from_secs(25));
@@ -89,12 +89,12 @@ fn every_setting_can_be_given_by_its_variable() {
             ("ROOKERY_JWT_ISSUER", ""),
         ],
     );
-    assert_eq!(given.client.cors_origins, ["https://a.example", "https://b.example"]);
-    assert_eq!(given.process.log_format, crate::telemetry::LogFormat::Json);
-    assert_eq!(given.process.ready_file.as_deref(), Some(Path::new("/tmp/ready")));
+    assert_eq!(given.front.cors_origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(given.run.log_format, crate::telemetry::LogFormat::Json);
+    assert_eq!(given.run.ready_file.as_deref(), Some(Path::new("/tmp/ready")));
     assert_eq!(given.session().outbox_bytes_max, 1 << 20);
-    assert_eq!(given.process.drain_window, Duration::from_millis(500));
-    assert_eq!(given.client.jwt_issuer, None, "an empty variable counts as unset");
+    assert_eq!(given.run.drain_window, Duration::from_millis(500));
+    assert_eq!(given.auth.jwt_issuer, None, "an empty variable counts as unset");
 }
 
 #[test]
@@ -170,11 +170,19 @@ fn document() -> String {
          | `ROOKERY_JWT_SECRET` | shared secret of HS256 tokens, at least 32 bytes |\n\
          | `ROOKERY_JWT_SECRET_FILE` | a file with that secret |\n\
          | `ROOKERY_CLUSTER_KEY` | key by which nodes trust each other's links, at least 32 bytes |\n\
-         | `ROOKERY_CLUSTER_KEY_FILE` | a file with that key |\n\n\
+         | `ROOKERY_CLUSTER_KEY_FILE` | a file with that key |\n\
+         | `ROOKERY_REDIS_FILE` | a file with the URLs of Redis, which may hold a password; instead of `--redis` |\n\n\
          Without them `rookery dev` makes random ones at its first start: `jwt-secret` and `cluster-key` in the data folder, \
-         readable by their owner only.\n",
+         readable by their owner only. All nodes and routers of a cluster must be given the same secret (or `--jwks`), \
+         all nodes the same cluster key.\n",
     );
-    for (sub, title) in [("dev", "`rookery` or `rookery dev`"), ("token", "`rookery token <user>`")] {
+    let subs = [
+        ("dev", "`rookery` or `rookery dev`"),
+        ("node", "`rookery node`"),
+        ("router", "`rookery router`"),
+        ("token", "`rookery token <user>`"),
+    ];
+    for (sub, title) in subs {
         write!(text, "\n## {title}\n").expect("to a string");
         let command = Cli::command();
         let command = command.find_subcommand(sub).expect("a subcommand");

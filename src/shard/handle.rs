@@ -9,13 +9,14 @@ use crate::clock::Clock;
 use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
 use crate::shard::execute::Boxed;
+use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Tail};
 use crate::shard::log::{Stream, Token};
 use crate::shard::owner::Input;
 use crate::shard::store::{OutboxRow, Store};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::shard::worker::Workers;
-use crate::shard::{Config, IndexPage, Opening, ShardStatus, open};
+use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus, open};
 
 /// Pause before an outbox that could not be read is read again.
 const OUTBOX_RETRY: Duration = Duration::from_millis(500);
@@ -42,6 +43,7 @@ pub(super) struct Inner {
     /// Delivered up to there.
     pub(super) outbox_done: watch::Sender<OutboxPosition>,
     pub(super) closed: watch::Receiver<bool>,
+    pub(super) lease: Arc<Lease>,
 }
 
 impl Inner {
@@ -89,9 +91,9 @@ impl ShardHandle {
     ///
     /// # Errors
     /// One clear sentence why it is not opened; nothing was served.
-    pub async fn open(opening: Opening) -> Result<Self, String> {
+    pub async fn open(opening: Opening) -> Result<Self, OpenError> {
         // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
-        let opened: Boxed<Result<Self, String>> = Box::pin(open::open(opening));
+        let opened: Boxed<Result<Self, OpenError>> = Box::pin(open::open(opening));
         opened.await
     }
 
@@ -131,7 +133,7 @@ impl ShardHandle {
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
-        Ok((found, Freshness::Strict))
+        Ok((found, self.0.lease.freshness(self.0.clock.since_boot())))
     }
 
     /// Registers interests of a subscribing node and answers each, in order. From the moment of the answer's `tail` on

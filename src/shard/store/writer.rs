@@ -254,6 +254,7 @@ impl Writer {
             if let Some(slot) = progress.applied.get_mut(stream.index()) {
                 *slot = tail;
             }
+            progress.max_epoch = progress.max_epoch.max(clockwork.max_epoch);
         });
     }
 
@@ -290,7 +291,8 @@ impl Writer {
                 *slot = kept;
             }
         }
-        self.progress.send_modify(|progress| progress.applied = applied);
+        let max_epoch = self.clockworks.iter().map(|clockwork| clockwork.max_epoch).max().unwrap_or_default();
+        self.progress.send_modify(|progress| (progress.applied, progress.max_epoch) = (applied, max_epoch));
         self.uncertain = false;
         Ok(())
     }

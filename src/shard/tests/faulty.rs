@@ -34,6 +34,8 @@ pub(super) struct FaultyLog {
     held: watch::Sender<bool>,
     /// Reads wait while this is true: the workers stand still.
     stalled: watch::Sender<bool>,
+    /// Everything but appends is answered with an error while this is true.
+    silent: watch::Sender<bool>,
     /// Batches that came here, by stream.
     pub(super) attempts: watch::Sender<[u64; 2]>,
 }
@@ -46,6 +48,7 @@ impl FaultyLog {
             always: Mutex::default(),
             held: watch::Sender::new(false),
             stalled: watch::Sender::new(false),
+            silent: watch::Sender::new(false),
             attempts: watch::Sender::new([0; 2]),
         })
     }
@@ -72,6 +75,14 @@ impl FaultyLog {
 
     pub(super) fn stall_reads(&self, stalled: bool) {
         self.stalled.send_replace(stalled);
+    }
+
+    pub(super) fn silence(&self, silent: bool) {
+        self.silent.send_replace(silent);
+    }
+
+    fn hears(&self) -> Result<(), LogError> {
+        if *self.silent.borrow() { Err(LogError("no answer".to_owned())) } else { Ok(()) }
     }
 
     /// Waits until so many batches of the stream came here.
@@ -105,10 +116,12 @@ impl FaultyLog {
 #[async_trait]
 impl ShardLog for FaultyLog {
     async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
+        self.hears()?;
         self.inner.control(shard).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
+        self.hears()?;
         self.inner.claim(claim).await
     }
 
@@ -126,6 +139,7 @@ impl ShardLog for FaultyLog {
     }
 
     async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+        self.hears()?;
         self.inner.renew(holds).await
     }
 
@@ -138,10 +152,12 @@ impl ShardLog for FaultyLog {
     ) -> Result<Vec<RawEntry>, LogError> {
         let mut stalled = self.stalled.subscribe();
         stalled.wait_for(|stalled| !stalled).await.expect("the log lives");
+        self.hears()?;
         self.inner.read(shard, stream, after, bytes_max).await
     }
 
     async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+        self.hears()?;
         self.inner.trim(shard, token, stream, upto).await
     }
 }

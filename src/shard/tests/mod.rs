@@ -32,6 +32,10 @@ mod writes;
 
 mod doubt;
 
+mod opening;
+
+mod adopt;
+
 mod keys;
 
 mod reads;
@@ -76,6 +80,9 @@ fn config() -> Config {
         heads_max: 1000,
         stream_bytes_max: 128 * 1024 * 1024,
         barrier_max: Duration::from_secs(20),
+        takeover_watch: None,
+        renew_every: Duration::from_millis(750),
+        adopt_local: false,
     }
 }
 
@@ -262,8 +269,13 @@ impl Bench {
         in_time(asked).await.expect("answers")
     }
 
-    /// Someone else takes the shard.
+    /// The token changes hands within this node, as after a claim whose answer was lost.
     async fn take_token(&self) {
+        self.taken_by("node-a").await;
+    }
+
+    /// A node takes the shard.
+    async fn taken_by(&self, node: &str) {
         // The beat goes on while a batch is sent again and again.
         in_time(async {
             loop {
@@ -272,7 +284,7 @@ impl Bench {
                     shard: SHARD,
                     expected: Some((control.token, control.beat)),
                     token: Token::new(control.token.epoch.next()),
-                    owner: NodeId::from("node-b"),
+                    owner: NodeId::from(node),
                     identity: identity(),
                     begin_at: [Tail::EMPTY; 2],
                 };

@@ -1,18 +1,44 @@
 //! The log on Redis Streams, one server or Redis Cluster. `docs/adr/0012-redis-log.md` says how it keeps the contract,
 //! with the table of answers and the interleavings.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use redis::Value;
 
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
 use crate::shard::log::{ShardLog, Stream, Token};
 
+mod answer;
+mod append;
+mod claim;
+mod keys;
+mod master;
 pub mod servers;
+mod slots;
 
-use self::servers::Servers;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+use self::keys::{Keys, control_of, offset_of, token_text};
+use self::servers::{Lua, Servers, log_error};
+
+const RENEW: Lua = Lua { text: include_str!("renew.lua") };
+const TRIM: Lua = Lua { text: include_str!("trim.lua") };
+
+/// Entries of the first page of a read; later pages are as long as the size of the entries so far suggests.
+const PAGE_FIRST: usize = 16;
+/// Most entries of one page.
+const PAGE_MAX: usize = 256;
+/// Entries that one step of a trim looks at: a few nodes of the stream.
+const TRIM_STEP: &[u8] = b"400";
 
 /// What makes an append acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +67,14 @@ pub struct Config {
 }
 
 /// The log on Redis; see the head of this file.
-#[derive(Debug)]
 pub struct RedisLog {
     servers: Arc<Servers>,
+}
+
+impl fmt::Debug for RedisLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisLog").field("servers", &self.servers).finish()
+    }
 }
 
 impl RedisLog {
@@ -53,34 +84,109 @@ impl RedisLog {
         Arc::new(Self { servers })
     }
 
-    fn missing(&self) -> LogError {
-        LogError(format!("not built yet over {:?}", self.servers))
+    fn keys(&self, shard: ShardId) -> Keys {
+        Keys::of(&self.servers.config().prefix, shard)
     }
+
+    async fn renew_one(&self, (shard, token): (ShardId, Token)) -> Result<bool, LogError> {
+        let (key, token) = (self.keys(shard).control(), token_text(token));
+        let answer = self.servers.run("renew", &RENEW, &[&key], &[token.as_bytes()]).await?;
+        match answer {
+            Value::Int(current) => Ok(current == 1),
+            other => Err(LogError(format!("a malformed answer to a renewal: {other:?}"))),
+        }
+    }
+
+    /// One page of a stream, from the entry after `after`.
+    async fn page(&self, stream: &str, after: Offset, count: usize) -> Result<Vec<RawEntry>, LogError> {
+        let mut range = redis::cmd("XRANGE");
+        range.arg(stream).arg(format!("({}-0", after.0)).arg("+").arg("COUNT").arg(count);
+        let answer = self.servers.ask("read", &range).await.map_err(log_error)?;
+        let Value::Array(entries) = answer else {
+            return Err(LogError(format!("a malformed answer to XRANGE: {answer:?}")));
+        };
+        let entries: Option<Vec<RawEntry>> = entries.into_iter().map(entry_of).collect();
+        entries.ok_or_else(|| LogError(format!("{stream} holds something that is no entry")))
+    }
+}
+
+/// `[id, ["e", bytes]]`.
+fn entry_of(value: Value) -> Option<RawEntry> {
+    let Value::Array(parts) = value else { return None };
+    let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(parts).ok()? else { return None };
+    let last = offset_of(&id)?;
+    let [_, Value::BulkString(bytes)] = <[Value; 2]>::try_from(fields).ok()? else { return None };
+    Some(RawEntry { last, bytes: Bytes::from(bytes) })
 }
 
 #[async_trait]
 impl ShardLog for RedisLog {
-    async fn control(&self, _shard: ShardId) -> Result<Option<Control>, LogError> {
-        Err(self.missing())
+    fn place(&self, shard: ShardId) -> u64 {
+        self.servers.slots().place(self.keys(shard).slot())
     }
 
-    async fn claim(&self, _claim: Claim) -> Result<ClaimOutcome, LogError> {
-        Err(self.missing())
+    async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
+        let mut read = redis::cmd("HGETALL");
+        read.arg(self.keys(shard).control());
+        control_of(self.servers.ask("control", &read).await.map_err(log_error)?)
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
+        claim::claim(&self.servers, &claim).await
     }
 
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
-        cycle.iter().map(|_| Err(AppendError::InDoubt(self.missing().0))).collect()
+        append::append(&self.servers, cycle).await
     }
 
-    async fn renew(&self, _holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
-        Err(self.missing())
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+        // All at once: they share a connection per master, so they travel as if they were one pipeline.
+        join_all(holds.iter().map(|&hold| self.renew_one(hold))).await.into_iter().collect()
     }
 
-    async fn read(&self, _: ShardId, _: Stream, _: Offset, _: usize) -> Result<Vec<RawEntry>, LogError> {
-        Err(self.missing())
+    async fn read(
+        &self,
+        shard: ShardId,
+        stream: Stream,
+        after: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<RawEntry>, LogError> {
+        let key = self.keys(shard).stream(stream);
+        let (mut found, mut size, mut count) = (Vec::<RawEntry>::new(), 0, PAGE_FIRST);
+        loop {
+            let at = found.last().map_or(after, |entry| entry.last);
+            let page = self.page(&key, at, count).await?;
+            let complete = page.len() < count;
+            for entry in page {
+                size += entry.bytes.len();
+                found.push(entry);
+                if size >= bytes_max {
+                    return Ok(found);
+                }
+            }
+            if complete {
+                return Ok(found);
+            }
+            let mean = (size / found.len().max(1)).max(1);
+            count = ((bytes_max - size) / mean + 1).clamp(1, PAGE_MAX);
+        }
     }
 
-    async fn trim(&self, _: ShardId, _: Token, _: Stream, _: Offset) -> Result<(), LogError> {
-        Err(self.missing())
+    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+        let keys = self.keys(shard);
+        let (control, key) = (keys.control(), keys.stream(stream));
+        let (token, lowest) = (token_text(token), keys::entry_id(Offset(upto.0.saturating_add(1))));
+        let mut limit = TRIM_STEP;
+        // What lies below the lowest id grows no more, so the bounded steps come to an end; then one exact step.
+        loop {
+            let arguments = [token.as_bytes(), lowest.as_bytes(), limit];
+            match self.servers.run("trim", &TRIM, &[&control, &key], &arguments).await? {
+                Value::Int(..0) => return Ok(()),
+                Value::Int(_) if limit == b"0" => return Ok(()),
+                Value::Int(0) => limit = b"0",
+                Value::Int(_) => {}
+                other => return Err(LogError(format!("a malformed answer to a trim: {other:?}"))),
+            }
+        }
     }
 }
