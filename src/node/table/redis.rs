@@ -153,3 +153,108 @@ fn parsed<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<Optio
 fn number(value: &Value) -> Result<i64, TableError> {
     redis::from_redis_value_ref(value).map_err(malformed("answer of a script"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ClusterId;
+    use crate::node::table::conformance::{Setup, table_conformance};
+    use crate::shard::log::redis::Config;
+    use crate::shard::log::redis::testing;
+
+    struct OverRedis {
+        config: Config,
+        table: Arc<RedisTable>,
+    }
+
+    fn table(config: &Config) -> Arc<RedisTable> {
+        Arc::new(RedisTable::new(Servers::new(config.clone()).expect("a URL")))
+    }
+
+    async fn over_redis() -> OverRedis {
+        let config = testing::config(&[testing::server().await.url()]);
+        let table = table(&config);
+        OverRedis { config, table }
+    }
+
+    #[async_trait]
+    impl Setup for OverRedis {
+        fn table(&self) -> Arc<dyn TableStore> {
+            Arc::clone(&self.table) as Arc<dyn TableStore>
+        }
+
+        async fn reopen(&mut self) {
+            self.table = table(&self.config);
+        }
+    }
+
+    table_conformance!(over_redis);
+
+    fn addresses(port: u16) -> NodeAddresses {
+        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}") }
+    }
+
+    fn first(version: u64) -> Table {
+        let identity = Identity { cluster: ClusterId::random(), shards: 1 };
+        Table { version, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()] }
+    }
+
+    #[tokio::test]
+    async fn a_lost_table_begins_anew_with_a_later_version() {
+        let OverRedis { table, .. } = over_redis().await;
+        let seventh = first(7);
+        assert_eq!(table.swap(0, seventh.clone()).await, Ok(true));
+        assert_eq!(table.swap(0, first(9)).await, Ok(false), "there is one");
+        assert_eq!(table.load().await, Ok(Some(seventh)));
+        assert!(table.swap(0, first(0)).await.is_err(), "versions begin at 1");
+    }
+
+    /// As if so many seconds had passed since these nodes announced themselves.
+    async fn age(setup: &OverRedis, nodes: impl IntoIterator<Item = String>, seconds: u64) {
+        let server = testing::server().await;
+        let now: Vec<u64> = server.ask("TIME").await;
+        let addresses = serde_json::to_string(&addresses(1)).expect("JSON");
+        let mut pipe = redis::pipe();
+        for node in nodes {
+            pipe.hset(&setup.table.keys.nodes, node, format!("{} 0 {addresses}", now[0] - seconds)).ignore();
+        }
+        pipe.query_async::<()>(&mut server.meddler().await).await.expect("writes");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_stops_announcing_leaves_after_90_s() {
+        let setup = over_redis().await;
+        let lively = NodeId::from("lively");
+        setup.table.register(&lively, &addresses(1)).await.expect("registers");
+        age(&setup, ["silent".to_owned()], 89).await;
+        assert_eq!(setup.table.nodes().await.expect("lists").len(), 2);
+        age(&setup, ["silent".to_owned()], 91).await;
+        assert_eq!(setup.table.nodes().await.expect("lists").into_keys().collect::<Vec<_>>(), [lively]);
+    }
+
+    #[tokio::test]
+    async fn a_node_too_many_is_refused_until_a_silent_one_makes_room() {
+        let setup = over_redis().await;
+        age(&setup, (0..NODES_MAX).map(|number| format!("n{number}")), 1).await;
+        let (new, known) = (NodeId::from("new"), NodeId::from("n7"));
+        let refused = setup.table.register(&new, &addresses(2)).await.expect_err("no room");
+        assert!(refused.0.contains("1024 nodes are registered already"), "{refused}");
+        setup.table.register(&known, &addresses(2)).await.expect("has a place");
+        age(&setup, ["n8".to_owned()], 91).await;
+        setup.table.register(&new, &addresses(2)).await.expect("has one now");
+        assert_eq!(setup.table.nodes().await.expect("lists").len(), NODES_MAX);
+    }
+
+    #[tokio::test]
+    async fn two_processes_of_one_name_are_told() {
+        let setup = over_redis().await;
+        let (node, other) = (NodeId::from("twin"), table(&setup.config));
+        setup.table.register(&node, &addresses(1)).await.expect("the first");
+        // Its own former self would look the same, so the first time says nothing.
+        other.register(&node, &addresses(2)).await.expect("the second, once");
+        for twin in [&setup.table, &other] {
+            let told = twin.register(&node, &addresses(1)).await.expect_err("there are two");
+            assert!(told.0.contains("calls itself twin too"), "{told}");
+        }
+    }
+}
