@@ -1,19 +1,23 @@
-//! The append lane of a node: one cycle to the log in flight, all shards' batches together. While it is away the next
-//! batches gather, so batching grows with load by itself. An in-doubt batch is sent again, unchanged, in the next cycle,
-//! until there is a definite answer; the others do not wait for it.
+//! The append lane of a node: per place of the log (a Redis master; the embedded log has one) one cycle in flight, all its
+//! shards' batches together. While it is away the next batches gather, so batching grows with load by itself. An in-doubt
+//! batch is sent again, unchanged, in the next cycle, until there is a definite answer; the others do not wait for it, and
+//! places do not wait for each other.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::ids::ShardId;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{AppendError, AppendOutcome, Batch, ShardLog, Token};
 use crate::telemetry;
 
-/// Batches waiting for a cycle. A stream has at most one batch here, so this is reached only with more than half as many
+/// Places with a loop of their own; further ones go with place 0. Far more than there are masters.
+const PLACES_MAX: usize = 64;
+/// Batches waiting for a cycle of one place. A stream has at most one batch here, so this is reached only with more than half as many
 /// shards; then shards wait for room.
 const QUEUE_MAX: usize = 4096;
 /// First wait before an in-doubt batch is sent again; doubles up to [`RETRY_MAX`].
@@ -50,19 +54,43 @@ struct Job {
     doubted: bool,
 }
 
+/// How appends of a place stand: whether its last cycle had a definite answer for every batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It had.
+    Clear,
+    /// It had not, for whatever reason; nor had those before it.
+    InDoubt {
+        /// End of the first such cycle.
+        since: Instant,
+    },
+    /// As above, and all that is missing now is a second copy.
+    NotReplicated {
+        /// End of the first cycle that was not clear.
+        since: Instant,
+    },
+}
+
 /// The way to the lane. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lane {
+    log: Arc<dyn ShardLog>,
+    places: Arc<Mutex<HashMap<u64, Place>>>,
+}
+
+/// The way to one place's loop.
+#[derive(Debug, Clone)]
+struct Place {
     queue: mpsc::Sender<Job>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Lane {
-    /// Starts the lane's loop; it ends when every handle is dropped and nothing is in doubt.
+    /// A lane to this log. Its loops start with the first batch of each place and end when every handle is dropped and
+    /// nothing is in doubt.
     #[must_use]
     pub fn spawn(log: Arc<dyn ShardLog>) -> Self {
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        drop(tokio::spawn(run(log, jobs)));
-        Self { queue }
+        Self { log, places: Arc::default() }
     }
 
     /// Queues a batch; the receiver gets its definite end. A stream must have one batch here at a time.
@@ -72,16 +100,42 @@ impl Lane {
     #[must_use]
     pub fn append(&self, batch: Batch) -> oneshot::Receiver<Definite> {
         let (answer, end) = oneshot::channel();
+        let queue = self.place(batch.shard).queue;
         let job = Job { batch, answer, begun: Instant::now(), doubted: false };
-        if let Err(error) = self.queue.try_send(job) {
-            let queue = self.queue.clone();
+        if let Err(error) = queue.try_send(job) {
             drop(tokio::spawn(async move { queue.send(error.into_inner()).await.ok() }));
         }
         end
     }
+
+    /// How the place that a shard's batches go to stands now.
+    #[must_use]
+    pub fn standing(&self, shard: ShardId) -> Standing {
+        *self.place(shard).standing.borrow()
+    }
+
+    /// The same, to wait for a change (`wait_for`). Whatever is not clear is tried again until it is, so it becomes clear
+    /// by itself; ask again after that, for the shard may have got another place. Closed when the lane has ended.
+    #[must_use]
+    pub fn watch_standing(&self, shard: ShardId) -> watch::Receiver<Standing> {
+        self.place(shard).standing
+    }
+
+    fn place(&self, shard: ShardId) -> Place {
+        let wanted = self.log.place(shard);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = if places.len() < PLACES_MAX || places.contains_key(&wanted) { wanted } else { 0 };
+        let place = places.entry(number).or_insert_with(|| {
+            let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+            let (stands, standing) = watch::channel(Standing::Clear);
+            drop(tokio::spawn(run(Arc::clone(&self.log), jobs, stands)));
+            Place { queue, standing }
+        });
+        place.clone()
+    }
 }
 
-async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>) {
+async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>, stands: watch::Sender<Standing>) {
     let mut doubtful: Vec<Job> = Vec::new();
     let (mut retry, mut due) = (RETRY_MIN, Instant::now());
     loop {
@@ -116,7 +170,9 @@ async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>) {
         }
         let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
         let results = log.append(&batches).await;
+        let standing = stands.borrow().after(&results);
         doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)));
+        stands.send_if_modified(|before| std::mem::replace(before, standing) != standing);
         if is_retry {
             retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
             due = Instant::now() + retry;
@@ -124,6 +180,29 @@ async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>) {
             // The pause of what is in doubt since now.
             retry = RETRY_MIN;
             due = Instant::now() + retry;
+        }
+    }
+}
+
+impl Standing {
+    /// The standing after a cycle with these results.
+    fn after(self, results: &[Result<AppendOutcome, AppendError>]) -> Self {
+        let open = |error: &&AppendError| match error {
+            AppendError::InDoubt(_) | AppendError::NotReplicated(_) => true,
+            // The log answers; that an earlier attempt at this batch is in doubt concerns its shard alone.
+            AppendError::NotWritten(_) => false,
+        };
+        let open: Vec<&AppendError> = results.iter().filter_map(|result| result.as_ref().err()).filter(open).collect();
+        let since = match self {
+            Self::Clear => Instant::now(),
+            Self::InDoubt { since } | Self::NotReplicated { since } => since,
+        };
+        if open.is_empty() {
+            Self::Clear
+        } else if open.iter().all(|error| matches!(error, AppendError::NotReplicated(_))) {
+            Self::NotReplicated { since }
+        } else {
+            Self::InDoubt { since }
         }
     }
 }
@@ -173,12 +252,22 @@ mod tests {
     struct Scripted {
         script: Mutex<HashMap<ShardId, VecDeque<Answer>>>,
         cycles: Mutex<Vec<Vec<Batch>>>,
+        places: bool,
     }
 
     impl Scripted {
         fn lane(script: impl IntoIterator<Item = (u16, Vec<Answer>)>) -> (Arc<Self>, Lane) {
             let script = script.into_iter().map(|(shard, answers)| (ShardId(shard), VecDeque::from(answers)));
-            let log = Arc::new(Self { script: Mutex::new(script.collect()), cycles: Mutex::default() });
+            let log = Arc::new(Self { script: Mutex::new(script.collect()), ..Self::default() });
+            let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
+            (log, lane)
+        }
+
+        /// As [`Scripted::lane`], with as many places as there are shards; appends of shard 9 never end.
+        fn lane_of_places(script: impl IntoIterator<Item = (u16, Vec<Answer>)>) -> (Arc<Self>, Lane) {
+            let script = script.into_iter().map(|(shard, answers)| (ShardId(shard), VecDeque::from(answers)));
+            let log = Self { script: Mutex::new(script.collect()), places: true, ..Self::default() };
+            let log = Arc::new(log);
             let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
             (log, lane)
         }
@@ -192,6 +281,10 @@ mod tests {
 
     #[async_trait]
     impl ShardLog for Scripted {
+        fn place(&self, shard: ShardId) -> u64 {
+            if self.places { u64::from(shard.0) } else { 0 }
+        }
+
         async fn control(&self, _: ShardId) -> Result<Option<Control>, LogError> {
             Ok(None)
         }
@@ -202,6 +295,9 @@ mod tests {
 
         async fn append(&self, cycle: &[Batch]) -> Vec<Answer> {
             self.cycles.lock().expect("whole").push(cycle.to_vec());
+            if self.places && cycle.iter().any(|batch| batch.shard == ShardId(9)) {
+                std::future::pending::<()>().await;
+            }
             let mut script = self.script.lock().expect("whole");
             let next = |batch: &Batch| script.get_mut(&batch.shard).and_then(VecDeque::pop_front);
             cycle.iter().map(next).map(|answer| answer.unwrap_or(Ok(AppendOutcome::Appended))).collect()
@@ -325,5 +421,57 @@ mod tests {
         while Arc::strong_count(&log) > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_do_not_wait_for_each_other() {
+        let (_log, lane) = Scripted::lane_of_places([]);
+        let mut never = lane.append(batch(9));
+        for shard in [1, 2, 1] {
+            assert_eq!(lane.append(batch(shard)).await, Ok(Definite::Committed));
+        }
+        assert!(never.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_beyond_the_bound_goes_with_the_first() {
+        let (log, lane) = Scripted::lane_of_places([]);
+        for shard in (0..9).chain(10..200) {
+            assert_eq!(lane.append(batch(shard)).await, Ok(Definite::Committed));
+        }
+        assert_eq!(lane.places.lock().expect("whole").len(), PLACES_MAX);
+        assert_eq!(log.cycles.lock().expect("whole").len(), 199);
+        drop(lane);
+        while Arc::strong_count(&log) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_standing_tells_since_when_and_why_and_becomes_clear_by_itself() {
+        let short = || Err(AppendError::NotReplicated("no copy".to_owned()));
+        let (_log, lane) = Scripted::lane_of_places([(1, vec![doubt(), doubt(), short(), short()])]);
+        let mut standings = lane.watch_standing(ShardId(1));
+        assert_eq!(*standings.borrow_and_update(), Standing::Clear);
+        let end = lane.append(batch(1));
+        standings.changed().await.expect("a lane");
+        let Standing::InDoubt { since } = *standings.borrow_and_update() else { panic!("not in doubt") };
+        standings.changed().await.expect("a lane");
+        assert_eq!(lane.standing(ShardId(1)), Standing::NotReplicated { since });
+        assert_eq!(lane.standing(ShardId(2)), Standing::Clear, "of another place");
+        standings.wait_for(|standing| *standing == Standing::Clear).await.expect("a lane");
+        assert_eq!(end.await, Ok(Definite::Committed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_refuses_is_no_reason_to_hold_the_others_back() {
+        let refusals = std::iter::repeat_with(not_written).take(5);
+        let (_log, lane) = Scripted::lane([(1, std::iter::once(doubt()).chain(refusals).collect())]);
+        let mut standings = lane.watch_standing(ShardId(1));
+        let mut end = lane.append(batch(1));
+        standings.wait_for(|standing| *standing != Standing::Clear).await.expect("a lane");
+        standings.wait_for(|standing| *standing == Standing::Clear).await.expect("a lane");
+        assert!(end.try_recv().is_err(), "the batch itself stays in doubt");
+        assert_eq!(end.await, Ok(Definite::Committed));
     }
 }
