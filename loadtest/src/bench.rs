@@ -12,9 +12,9 @@ use hdrhistogram::Histogram;
 use http::StatusCode;
 
 use crate::client::{Connection, socket, token};
+use crate::redis::{self, Memory};
 use crate::say;
-use crate::server::cpu_seconds_of;
-use crate::target::Target;
+use crate::server::{Part, Server, cpu_seconds_of};
 
 /// Conversations that the senders are spread over; every recipient is in all of them.
 const CONVERSATIONS_MAX: usize = 16;
@@ -26,9 +26,6 @@ pub(crate) struct Options {
     /// The server's binary.
     #[arg(long, default_value = "target/release/rookery")]
     binary: PathBuf,
-    /// Folder of a running cluster (`scripts/cluster`), to be measured instead of a server of our own.
-    #[arg(long, conflicts_with = "binary")]
-    cluster: Option<PathBuf>,
     /// Concurrent senders, one run for each.
     #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
     senders: Vec<usize>,
@@ -41,6 +38,9 @@ pub(crate) struct Options {
     /// Bytes of text per message.
     #[arg(long, default_value_t = 120)]
     text_bytes: usize,
+    /// Measure what runs in this folder of `scripts/cluster` instead of starting a server.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["binary", "arguments"])]
+    cluster: Option<PathBuf>,
     /// Further arguments for the server.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -51,103 +51,83 @@ struct Sent {
     accepted: u64,
     refused: u64,
     latency_us: Histogram<u64>,
-    /// Most memory that Redis used meanwhile.
-    redis_bytes_max: u64,
+}
+
+/// CPU seconds at one moment.
+struct Cpu {
+    router: f64,
+    node: f64,
+    redis: f64,
+    client: f64,
+}
+
+impl Cpu {
+    fn now(server: &Server) -> Result<Self, String> {
+        Ok(Self {
+            router: server.cpu_seconds(Part::Router)?,
+            node: server.cpu_seconds(Part::Node)? + server.cpu_seconds(Part::Dev)?,
+            redis: server.cpu_seconds(Part::Redis)?,
+            client: cpu_seconds_of(std::process::id())?,
+        })
+    }
 }
 
 pub(crate) async fn run(options: &Options) -> Result<(), String> {
     say(
-        "senders recipients  sends/s  deliveries/s  persisted/s  server-us/message  of-it-router  redis-us/message  redis-commands/message  redis-MiB-max  client-us/message  p50-ms  p99-ms  refused  lost  lag-ended-s",
+        "senders recipients  sends/s  deliveries/s  persisted/s  p50-ms  p99-ms  refused  lost | us/message: router   node  redis  client | redis: commands/message  MiB-highest | lag-s",
     );
     for &senders in &options.senders {
         for &recipients in &options.recipients {
-            let target = match &options.cluster {
-                Some(folder) => Target::of_cluster(folder)?,
-                None => Target::start(&options.binary, &options.arguments).await?,
-            };
-            let load = Load { senders, recipients, run: uuid::Uuid::new_v4().simple().to_string() };
-            one(options, &target, &load).await?;
+            one(options, senders, recipients).await?;
         }
     }
     Ok(())
 }
 
-/// One run: how many, and a word in all names of it, so that runs on one cluster do not meet.
-struct Load {
-    senders: usize,
-    recipients: usize,
-    run: String,
-}
-
-impl Load {
-    fn conversations(&self) -> usize {
-        self.senders.min(CONVERSATIONS_MAX)
-    }
-
-    fn conversation(&self, number: usize) -> String {
-        format!("bench-{}-{number}", self.run)
-    }
-
-    fn sender(&self, number: usize) -> String {
-        format!("sender-{}-{number}", self.run)
-    }
-
-    fn recipient(&self, number: usize) -> String {
-        format!("recipient-{}-{number}", self.run)
-    }
-}
-
-async fn one(options: &Options, target: &Target, load: &Load) -> Result<(), String> {
-    prepare(target, load).await?;
+async fn one(options: &Options, senders: usize, recipients: usize) -> Result<(), String> {
+    let server = match &options.cluster {
+        Some(folder) => Server::running(folder)?,
+        None => Server::start(&options.binary, &options.arguments).await?,
+    };
+    let names = prepare(&server, senders, recipients).await?;
     let delivered = Arc::new(AtomicU64::new(0));
-    let mut readers = Vec::new();
-    for recipient in 0..load.recipients {
-        let token = token(&target.secret, &load.recipient(recipient))?;
-        let mut socket = socket(target.client(recipient), &token).await?;
-        let delivered = Arc::clone(&delivered);
-        readers.push(tokio::spawn(async move {
-            while let Some(Ok(frame)) = socket.next().await {
-                if frame.to_text().is_ok_and(|text| text.starts_with(r#"{"t":"message""#)) {
-                    delivered.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }));
-    }
-    let applied_before = target.metric("rookery_shard_applied_offset").await?;
-    let (before, client_before) = (target.usage().await?, cpu_seconds_of(std::process::id())?);
+    let readers = read(&server, recipients, &delivered).await?;
+    let applied_before = server.metric("rookery_shard_applied_offset").await?;
+    let commands_before = redis::sum(&server.redis, "total_commands_processed").await?;
+    let memory = Memory::watch(server.redis.clone());
+    let before = Cpu::now(&server)?;
     let begun = Instant::now();
-    let sent = send(options, target, load).await?;
+    let sent = send(options, &server, senders, &names).await?;
     let sending = begun.elapsed().as_secs_f64();
-    let expected = sent.accepted * load.recipients as u64;
-    while delivered.load(Ordering::Relaxed) < expected && begun.elapsed() < PATIENCE {
+    let commands = redis::sum(&server.redis, "total_commands_processed").await?.saturating_sub(commands_before);
+    let expected = sent.accepted * recipients as u64;
+    while delivered.load(Ordering::Relaxed) < expected && begun.elapsed() < options.longest() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let delivering = begun.elapsed().as_secs_f64();
-    while target.metric("rookery_shard_lag_records").await? > 0.0 && begun.elapsed() < PATIENCE {
+    while server.metric("rookery_shard_lag_records").await? > 0.0 && begun.elapsed() < options.longest() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let persisting = begun.elapsed().as_secs_f64();
-    let persisted = target.metric("rookery_shard_applied_offset").await? - applied_before;
-    let used = target.usage().await?.since(before);
-    let per_message = |seconds: f64| seconds * 1e6 / float(sent.accepted.max(1));
-    let client_us = per_message(cpu_seconds_of(std::process::id())? - client_before);
+    let persisted = server.metric("rookery_shard_applied_offset").await? - applied_before;
+    let after = Cpu::now(&server)?;
+    let each = |seconds: f64| seconds * 1e6 / float(sent.accepted.max(1));
     let received = delivered.load(Ordering::Relaxed);
     say(&format!(
-        "{:>7} {:>10} {:>8.0} {:>13.0} {:>12.0} {:>18.0} {:>13.0} {:>17.0} {:>23.2} {:>14.1} {client_us:>18.0} {:>7.2} {:>7.2} {:>8} {:>5} {:>12.1}",
-        load.senders,
-        load.recipients,
+        "{senders:>7} {recipients:>10} {:>8.0} {:>13.0} {:>12.0} {:>7.2} {:>7.2} {:>8} {:>5} | {:>18.0} {:>6.0} {:>6.0} {:>7.0} | {:>23.2} {:>12} | {:>5.1}",
         float(sent.accepted) / sending,
         float(received) / delivering,
         persisted / persisting,
-        per_message(used.routers + used.nodes),
-        per_message(used.routers),
-        per_message(used.redis),
-        float(used.redis_commands) / float(sent.accepted.max(1)),
-        float(sent.redis_bytes_max) / f64::from(1 << 20),
         float(sent.latency_us.value_at_quantile(0.5)) / 1e3,
         float(sent.latency_us.value_at_quantile(0.99)) / 1e3,
         sent.refused,
         expected.saturating_sub(received),
+        each(after.router - before.router),
+        each(after.node - before.node),
+        each(after.redis - before.redis),
+        each(after.client - before.client),
+        float(commands) / float(sent.accepted.max(1)),
+        memory.highest().await / (1 << 20),
         persisting - sending,
     ));
     for reader in readers {
@@ -156,29 +136,64 @@ async fn one(options: &Options, target: &Target, load: &Load) -> Result<(), Stri
     Ok(())
 }
 
-/// Creates the conversations, with every sender and every recipient in each.
-async fn prepare(target: &Target, load: &Load) -> Result<(), String> {
-    let mut participants: Vec<String> = (0..load.recipients).map(|recipient| load.recipient(recipient)).collect();
-    participants.extend((0..load.senders).map(|sender| load.sender(sender)));
-    let mut connection = Connection::open(target.client(0), &token(&target.secret, &load.sender(0))?).await?;
-    for conversation in 0..load.conversations() {
-        let body = serde_json::json!({"participants": participants, "name": load.conversation(conversation)});
+impl Options {
+    /// Deliveries and the workers may take so long after the last send.
+    fn longest(&self) -> Duration {
+        Duration::from_secs(self.seconds) + PATIENCE
+    }
+}
+
+/// Recipients that count what they get.
+async fn read(
+    server: &Server,
+    recipients: usize,
+    delivered: &Arc<AtomicU64>,
+) -> Result<Vec<tokio::task::JoinHandle<()>>, String> {
+    let mut readers = Vec::new();
+    for recipient in 0..recipients {
+        let token = token(&server.secret, &format!("recipient-{recipient}"))?;
+        let mut socket = socket(server.client(recipient)?, &token).await?;
+        let delivered = Arc::clone(delivered);
+        readers.push(tokio::spawn(async move {
+            while let Some(Ok(frame)) = socket.next().await {
+                if frame.to_text().is_ok_and(|text| text.starts_with(r#"{"t":"message""#)) {
+                    delivered.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }));
+    }
+    Ok(readers)
+}
+
+/// Creates the conversations, with every sender and every recipient in each, and tells their names.
+async fn prepare(server: &Server, senders: usize, recipients: usize) -> Result<Vec<String>, String> {
+    let mut participants: Vec<String> = (0..recipients).map(|recipient| format!("recipient-{recipient}")).collect();
+    participants.extend((0..senders).map(|sender| format!("sender-{sender}")));
+    let mut connection = Connection::open(server.client(0)?, &token(&server.secret, "sender-0")?).await?;
+    let run = std::time::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?.as_millis();
+    let mut names = Vec::new();
+    for conversation in 0..senders.min(CONVERSATIONS_MAX) {
+        // What runs longer than this program has the conversations of earlier runs.
+        let name = format!("bench-{run}-{conversation}");
+        let body = serde_json::json!({"participants": participants, "name": name});
         let (status, answer) = connection.post("/v1/conversations", Bytes::from(body.to_string())).await?;
         if status != StatusCode::CREATED {
             return Err(format!("creating a conversation: {status} {}", String::from_utf8_lossy(&answer)));
         }
+        names.push(name);
     }
-    Ok(())
+    Ok(names)
 }
 
-async fn send(options: &Options, target: &Target, load: &Load) -> Result<Sent, String> {
+async fn send(options: &Options, server: &Server, senders: usize, names: &[String]) -> Result<Sent, String> {
     let over = Arc::new(AtomicBool::new(false));
     let body = Bytes::from(serde_json::json!({"text": "x".repeat(options.text_bytes)}).to_string());
     let mut tasks = Vec::new();
-    for sender in 0..load.senders {
-        let token = token(&target.secret, &load.sender(sender))?;
-        let mut connection = Connection::open(target.client(sender), &token).await?;
-        let path = format!("/v1/conversations/{}/messages", load.conversation(sender % load.conversations()));
+    for sender in 0..senders {
+        let token = token(&server.secret, &format!("sender-{sender}"))?;
+        let mut connection = Connection::open(server.client(sender)?, &token).await?;
+        let name = names.get(sender % names.len().max(1)).ok_or("no conversation")?;
+        let path = format!("/v1/conversations/{name}/messages");
         let (over, body) = (Arc::clone(&over), body.clone());
         tasks.push(tokio::spawn(async move {
             let mut latency_us = histogram()?;
@@ -189,15 +204,12 @@ async fn send(options: &Options, target: &Target, load: &Load) -> Result<Sent, S
                 latency_us.record(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)).ok();
                 if status == StatusCode::CREATED { accepted += 1 } else { refused += 1 }
             }
-            Ok::<_, String>(Sent { accepted, refused, latency_us, redis_bytes_max: 0 })
+            Ok::<_, String>(Sent { accepted, refused, latency_us })
         }));
     }
-    let mut all = Sent { accepted: 0, refused: 0, latency_us: histogram()?, redis_bytes_max: 0 };
-    for _ in 0..options.seconds {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        all.redis_bytes_max = all.redis_bytes_max.max(target.redis_memory().await?);
-    }
+    tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     over.store(true, Ordering::Relaxed);
+    let mut all = Sent { accepted: 0, refused: 0, latency_us: histogram()? };
     for task in tasks {
         let sent = task.await.map_err(|error| error.to_string())??;
         all.accepted += sent.accepted;

@@ -15,6 +15,9 @@ use crate::node;
 use crate::router;
 use crate::shard::log::redis;
 
+/// Renewals within one watch time: two may be late or lost.
+const RENEWALS_MIN: u32 = 3;
+
 /// Settings of `rookery node`.
 #[derive(Debug, Clone, Args)]
 pub struct NodeSettings {
@@ -195,20 +198,29 @@ impl NodeSettings {
     }
 
     /// Of the node.
-    #[must_use]
-    pub fn node(&self) -> node::Config {
+    ///
+    /// # Errors
+    /// One clear line: an owner that shows too seldom that it lives.
+    pub fn node(&self) -> Result<node::Config, String> {
+        let ClusterSettings { takeover_watch, renew_every, .. } = self.cluster;
+        if renew_every.saturating_mul(RENEWALS_MIN) > takeover_watch {
+            return Err(format!(
+                "--renew-every {renew_every:?} is too long for --takeover-watch {takeover_watch:?}: at most a \
+                 {RENEWALS_MIN}rd of it"
+            ));
+        }
         let shard = crate::shard::Config {
-            takeover_watch: Some(self.cluster.takeover_watch),
-            renew_every: self.cluster.renew_every,
+            takeover_watch: Some(takeover_watch),
+            renew_every,
             adopt_local: self.node.adopt_local,
             ..self.shard.config()
         };
-        node::Config {
+        Ok(node::Config {
             session: self.session.config(),
             shard,
             requests_per_second: self.rates.requests_per_second,
             request_burst: self.rates.request_burst,
-        }
+        })
     }
 }
 

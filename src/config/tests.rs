@@ -2,6 +2,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::cluster::CommitLevel;
 use super::secrets::{CLUSTER_KEY, JWT_SECRET};
 use super::*;
 
@@ -145,6 +146,113 @@ fn a_secret_may_come_from_a_file_but_not_twice() {
     assert!(twice.contains("not both") && !twice.contains(SECRET), "{twice}");
     let absent = refusal(&[], &[("ROOKERY_CLUSTER_KEY_FILE", "/no/such/file")]);
     assert!(absent.contains("ROOKERY_CLUSTER_KEY_FILE: /no/such/file") && !absent.contains('\n'), "{absent}");
+}
+
+fn node(args: &[&str], variables: &[(&str, &str)]) -> (NodeSettings, Secrets) {
+    let args: Vec<&str> = std::iter::once("node").chain(args.iter().copied()).collect();
+    match gather(&args, variables).expect("settings") {
+        Invocation::Node(settings, secrets) => (*settings, secrets),
+        _ => panic!("no node"),
+    }
+}
+
+fn router(args: &[&str], variables: &[(&str, &str)]) -> (RouterSettings, Secrets) {
+    let args: Vec<&str> = std::iter::once("router").chain(args.iter().copied()).collect();
+    match gather(&args, variables).expect("settings") {
+        Invocation::Router(settings, secrets) => (*settings, secrets),
+        _ => panic!("no router"),
+    }
+}
+
+#[test]
+fn the_separate_processes_have_the_defaults_of_the_documents() {
+    let (found, _) = node(&[], &[]);
+    assert_eq!((found.cluster.shards, found.cluster.expect_nodes), (256, 3));
+    let config = found.node().expect("they fit together");
+    assert_eq!(config.shard.takeover_watch, Some(Duration::from_secs(3)));
+    assert_eq!(config.shard.renew_every, Duration::from_millis(750));
+    assert!(!config.shard.adopt_local && !found.redis.redis_cluster);
+    assert_eq!((found.node.node_id, found.redis.redis_prefix.as_str()), (None, "rk"));
+    let (front, _) = router(&[], &[]);
+    assert_eq!(front.router.listen.to_string(), "127.0.0.1:8082");
+    assert_eq!(front.router().expect("origins").sockets_max, 20_000);
+}
+
+#[test]
+fn a_switch_is_a_plain_flag_and_true_or_false_in_the_environment() {
+    let cluster = |args: &[&str], value: &str| node(args, &[("ROOKERY_REDIS_CLUSTER", value)]).0.redis.redis_cluster;
+    assert!(cluster(&["--redis-cluster"], "") && cluster(&["--redis-cluster"], "false") && cluster(&[], "true"));
+    assert!(!cluster(&[], "") && !cluster(&[], "false") && !cluster(&["--redis-cluster=false"], "true"));
+    // What stands behind it is no value of it.
+    let (found, _) = node(&["--adopt-local", "--shards", "4"], &[]);
+    assert!(found.node.adopt_local && found.cluster.shards == 4);
+    assert!(refusal(&["node"], &[("ROOKERY_ADOPT_LOCAL", "perhaps")]).contains("--adopt-local"));
+}
+
+#[test]
+fn a_write_needs_a_replica_by_default_where_there_are_some() {
+    let level = |args: &[&str]| {
+        let args: Vec<&str> = args.iter().copied().chain(["--redis", "redis://h:1"]).collect();
+        let (found, secrets) = node(&args, &[]);
+        found.redis(&secrets).expect("a URL").commit
+    };
+    use crate::shard::log::redis::CommitLevel::{Log, Replicated};
+    assert_eq!(level(&[]), Log);
+    assert_eq!(level(&["--redis-cluster"]), Replicated);
+    assert_eq!(level(&["--redis-cluster", "--commit-level", "log"]), Log);
+    assert_eq!(level(&["--commit-level", "replicated"]), Replicated);
+    assert_eq!(node(&["--commit-level", "log"], &[]).0.commit.commit_level, Some(CommitLevel::Log));
+}
+
+#[test]
+fn the_urls_of_redis_come_by_flag_variable_or_file_and_are_never_shown() {
+    let url = format!("redis://:{SECRET}@h:1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("redis");
+    std::fs::write(&path, format!("{url}, redis://h:2\n")).expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let by_file = [("ROOKERY_REDIS_FILE", path)];
+    let by_variable = [("ROOKERY_REDIS", url.as_str())];
+    for (args, variables, urls) in [
+        (&["--redis", url.as_str()][..], &[][..], 1),
+        (&[], &by_variable, 1),
+        (&[], &by_file, 2),
+        (&["--redis", "redis://other:1"], &by_file, 1),
+    ] {
+        let (found, secrets) = node(args, variables);
+        let config = found.redis(&secrets).expect("URLs");
+        assert_eq!(config.urls.len(), urls);
+        let flag = args.last().copied().unwrap_or(url.as_str());
+        assert_eq!(config.urls[0], flag, "a flag wins");
+        assert!(!format!("{found:?} {secrets:?}").contains(SECRET));
+        let (front, its) = router(args, variables);
+        assert_eq!(front.redis(&its).expect("URLs").urls.len(), urls);
+        assert!(!refusal(&["node", "--no-such-thing"], variables).contains(SECRET));
+    }
+    let twice = refusal(&["node"], &[by_file[0], by_variable[0]]);
+    assert!(twice.contains("not both") && !twice.contains(SECRET), "{twice}");
+    let (found, secrets) = node(&[], &[]);
+    let Err(none) = found.redis(&secrets) else { panic!("no URL is taken") };
+    assert!(none.contains("--redis") && none.contains("ROOKERY_REDIS_FILE") && !none.contains('\n'), "{none}");
+}
+
+#[test]
+fn what_cannot_be_right_of_a_cluster_is_refused_with_the_name_of_the_setting() {
+    for (args, names) in [
+        (&["node", "--node-id", "a/b"][..], "--node-id"),
+        (&["node", "--shards", "3"], "--shards"),
+        (&["node", "--expect-nodes", "0"], "--expect-nodes"),
+        (&["node", "--redis-prefix", "a}b"], "--redis-prefix"),
+        (&["node", "--commit-level", "maybe"], "--commit-level"),
+        (&["node", "--advertise-http", "http://h"], "--advertise-http"),
+        (&["router", "--expect-nodes", "3"], "--expect-nodes"),
+        (&["router", "--data", "x"], "--data"),
+    ] {
+        let told = refusal(args, &[]);
+        assert!(told.contains(names), "{args:?}: {told}");
+    }
+    let line = node(&["--renew-every", "2s"], &[]).0.node().expect_err("too seldom");
+    assert!(line.contains("--renew-every") && line.contains("--takeover-watch"), "{line}");
 }
 
 #[test]

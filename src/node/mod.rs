@@ -25,6 +25,7 @@ use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::opening::Opener;
+use crate::node::renewal::Renewals;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
@@ -61,6 +62,8 @@ pub mod folder;
 mod following;
 
 mod opening;
+
+mod renewal;
 
 mod parts;
 
@@ -245,6 +248,9 @@ impl Node {
         let opener = Opener::new(&setup, owners, shards.clone(), life.clone());
         let gauges = set_gauges(setup.id.clone(), shards.clone(), table.clone());
         life.spawn(gauges);
+        if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
+            life.spawn(renewals.run());
+        }
         Ok(Self { id: setup.id, addresses, hub, table, shards, opener, life, ready: AtomicBool::new(false), lock })
     }
 

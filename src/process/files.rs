@@ -56,7 +56,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
         file.sync_all()?;
         std::fs::rename(&new, path)?;
         // The name is on disk as well, not the bytes alone.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         std::fs::File::open(folder)?.sync_all()
     };
     write().map_err(|error| format!("{}: {error}", path.display()))

@@ -91,7 +91,10 @@ pub(crate) async fn live<P: Running>(
         // Nothing was acknowledged yet that is not in the log.
         () = signals.next() => None,
     };
-    let Some(running) = started else { return Ok(()) };
+    let Some(running) = started else {
+        tracing::info!("stopped before it served");
+        return Ok(());
+    };
     let outcome = tokio::select! {
         why = running.carry_on() => Err(why),
         () = signals.next() => Ok(()),

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verifier;
@@ -24,7 +25,7 @@ use crate::node::link::proof::ClusterKey;
 use crate::node::table::redis::RedisTable;
 use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
-use crate::node::{Listeners, Node, Setup};
+use crate::node::{self, Listeners, Node, Setup};
 use crate::operations::{Cluster, ClusterNode, Operations, Subject};
 use crate::process::advertise::{advertised, node_id};
 use crate::process::folder::Folder;
@@ -103,6 +104,7 @@ struct Given {
     verifier: Verifier,
     cluster_key: ClusterKey,
     servers: Arc<Servers>,
+    config: node::Config,
 }
 
 impl Given {
@@ -114,7 +116,7 @@ impl Given {
         let cluster_key =
             ClusterKey::new(key.expose().as_bytes()).map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
         let servers = Servers::new(settings.redis(secrets)?)?;
-        Ok(Self { verifier, cluster_key, servers })
+        Ok(Self { verifier, cluster_key, servers, config: settings.node()? })
     }
 }
 
@@ -166,7 +168,7 @@ impl NodeProcess {
             cluster_key: given.cluster_key,
             clock: Clock::system(),
             watchdog,
-            config: settings.node(),
+            config: given.config,
             first_attempts_max: None,
         };
         let node = Arc::new(Node::begin(setup, lock, listeners, None).await?);
@@ -206,12 +208,12 @@ async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
     let place = &settings.node;
     let http = bind(place.listen, "--listen").await?;
     let peer = bind(place.peer_listen, "--peer-listen").await?;
-    let mut listeners = Listeners { http, peer, advertised: None };
-    let bound = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(|error| format!("no port: {error}"));
-    let http = advertised(place.advertise_http.as_deref(), bound(&listeners.http)?, "--advertise-http")?;
-    let peer = advertised(place.advertise_peer.as_deref(), bound(&listeners.peer)?, "--advertise-peer")?;
-    listeners.advertised = Some(NodeAddresses { http, peer });
-    Ok(listeners)
+    let at = |listener: &TcpListener| listener.local_addr().map_err(|error| format!("no port: {error}"));
+    let told = NodeAddresses {
+        http: advertised(place.advertise_http.as_deref(), at(&http)?, "--advertise-http")?,
+        peer: advertised(place.advertise_peer.as_deref(), at(&peer)?, "--advertise-peer")?,
+    };
+    Ok(Listeners { http, peer, advertised: Some(told) })
 }
 
 impl Running for NodeProcess {

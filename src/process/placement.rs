@@ -188,9 +188,9 @@ mod tests {
         first[0].look(&mut seen).await.expect("writes");
         let rows = bench.table().await.expect("written").rows;
         for (name, port) in [("b", 22), ("late", 4)] {
-            let (node, mut seen) = (bench.node(name, port).await, None);
-            assert_eq!(node.look(&mut seen).await, Ok(false));
-            assert_eq!(node.look(&mut seen).await, Ok(true));
+            let (node, mut its) = (bench.node(name, port).await, None);
+            assert_eq!(node.look(&mut its).await, Ok(false));
+            assert_eq!(node.look(&mut its).await, Ok(true));
             let table = bench.table().await.expect("written");
             assert_eq!(table.addresses(&node.node), Some(&addresses(port)));
             assert_eq!(table.rows, rows);
@@ -209,8 +209,8 @@ mod tests {
         // Rows that no ring would give.
         let rows = vec![vec![NodeId::from("elsewhere")]; 16];
         let nodes = std::collections::BTreeMap::from([(NodeId::from("elsewhere"), addresses(9))]);
-        let table = Table { version: 0, identity: bench.identity, nodes, rows: rows.clone() };
-        node.folder.remember(&table).expect("written");
+        let lost = Table { version: 0, identity: bench.identity, nodes, rows: rows.clone() };
+        node.folder.remember(&lost).expect("written");
         let mut seen = None;
         while node.look(&mut seen).await != Ok(true) {}
         let table = bench.table().await.expect("written");

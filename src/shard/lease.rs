@@ -55,6 +55,12 @@ impl Lease {
         Some((Duration::from_millis(proven) + self.span?).saturating_sub(now))
     }
 
+    /// Nobody else can own the shard.
+    #[must_use]
+    pub(super) fn never_ends(&self) -> bool {
+        self.span.is_none()
+    }
+
     /// It has ended.
     #[must_use]
     pub(super) fn has_ended(&self, now: Duration) -> bool {

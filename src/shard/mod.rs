@@ -32,6 +32,8 @@ mod head;
 
 mod filter;
 
+mod fate;
+
 mod append;
 
 pub mod lane;
@@ -41,6 +43,8 @@ pub mod log;
 pub mod subscriptions;
 
 mod read;
+
+mod reading;
 
 mod paging;
 

@@ -176,6 +176,7 @@ async fn start(
     let (inputs, taken) = mpsc::channel(opening.config.queue_max);
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
+    let lane = opening.lane.clone();
     owner::spawn(Setup {
         shard: opening.shard,
         token,
@@ -183,9 +184,11 @@ async fn start(
         store: store.clone(),
         lane: opening.lane,
         clock: opening.clock.clone(),
+        lease: Arc::clone(&lease),
         filter,
         stamped,
         heads_max: opening.config.heads_max,
+        queue_max: opening.config.queue_max,
         stream_bytes_max: opening.config.stream_bytes_max,
         inputs: taken,
         committed: committed.clone(),
@@ -210,6 +213,7 @@ async fn start(
         outbox_done: watch::Sender::new(OutboxPosition::default()),
         closed,
         lease,
+        lane,
     })))
 }
 

@@ -20,6 +20,8 @@ pub(super) enum Fault {
     DoubtWritten,
     /// Not written, but nobody can tell.
     DoubtNotWritten,
+    /// Written, but no second copy is confirmed.
+    NotReplicated,
 }
 
 /// The log with the script.
@@ -107,6 +109,10 @@ impl FaultyLog {
             Some(Fault::DoubtWritten) => {
                 let _outcome = self.inner.append(std::slice::from_ref(batch)).await;
                 Err(AppendError::InDoubt("scripted".to_owned()))
+            }
+            Some(Fault::NotReplicated) => {
+                let _outcome = self.inner.append(std::slice::from_ref(batch)).await;
+                Err(AppendError::NotReplicated("scripted".to_owned()))
             }
             None => self.inner.append(std::slice::from_ref(batch)).await.remove(0),
         }

@@ -15,8 +15,8 @@ use crate::ids::{IdempotencyKey, MessageId, NodeId, Offset, Seq, ShardId, Slot, 
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, HistoryPage, Message};
 use crate::shard::command::{
-    Add, Around, Command, Create, Delivered, Done, Found, HistoryQuery, Interest, MarkRead, Push, Query, React, Remove,
-    Send, ShardError, Subscribed,
+    Add, Around, Command, Create, Delivered, Done, Found, Freshness, HistoryQuery, Interest, MarkRead, Push, Query,
+    React, Remove, Send, ShardError, Subscribed,
 };
 use crate::shard::lane::Lane;
 use crate::shard::log::embedded::EmbeddedLog;
@@ -35,6 +35,10 @@ mod doubt;
 mod opening;
 
 mod adopt;
+
+mod lease;
+
+mod stall;
 
 mod keys;
 
@@ -254,6 +258,29 @@ impl Bench {
             }
         })
         .await;
+    }
+
+    /// Waits until so many writes are parked.
+    async fn parked(&self, count: usize) {
+        in_time(async {
+            while self.ask(Input::Parked).await != count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Proves the ownership now, as a renewal does.
+    async fn renew(&self) {
+        let (hold, sent) = (self.handle().hold(), self.clock.since_boot());
+        if let Ok(current) = self.log.renew(&[hold]).await {
+            self.handle().renewed(sent, current[0]);
+        }
+    }
+
+    /// Reads, with its mark.
+    async fn read(&self, query: Query) -> Result<(Found, Freshness), ShardError> {
+        in_time(self.handle().query(query, soon())).await
     }
 
     /// Lets the loop finish what it was given.
