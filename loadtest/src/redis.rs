@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A number out of `INFO`, summed over these servers.
+/// A number out of `INFO`, summed over the masters of these servers: what a replica does is its master's work once more.
 pub(crate) async fn sum(servers: &[String], name: &str) -> Result<u64, String> {
     let mut sum = 0;
     for server in servers {
@@ -27,6 +27,9 @@ async fn number(server: &str, name: &str) -> Result<u64, String> {
     stream.write_all(b"INFO\r\nQUIT\r\n").await.map_err(said)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.map_err(said)?;
+    if answer.lines().any(|line| line.trim() == "role:slave") {
+        return Ok(0);
+    }
     let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|value| value.trim().parse().ok()).ok_or_else(|| format!("{server} does not tell {name}"))
 }
