@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use rookery::config::{Invocation, Refused};
 use rookery::{dev, process};
 
+/// Measured on this work: an eighth of the processor's time is spent allocating with the C library's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Files a process may have open at once are asked for up to this many: a socket is one.
 const FILES_WANTED: u64 = 65_536;
 

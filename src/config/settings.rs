@@ -192,7 +192,7 @@ pub struct ShardSettings {
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::duration)]
     pub read_barrier: Duration,
     /// How far behind the log a worker stays on purpose, to apply several entries at once.
-    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = values::duration)]
     pub apply_tick: Duration,
     /// Most records of one apply transaction.
     #[arg(long, value_name = "COUNT", default_value = "256")]

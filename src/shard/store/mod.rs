@@ -21,7 +21,9 @@ pub(crate) mod retained;
 
 mod columns;
 
-mod multi;
+mod remembered;
+
+mod script;
 
 mod open;
 

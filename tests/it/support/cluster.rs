@@ -279,6 +279,15 @@ impl Cluster {
         self.names().iter().map(|name| self.log_of(name)).collect()
     }
 
+    /// Command lines that name this folder: what still runs of it, but for its watchdog.
+    pub(crate) fn left_running(&self) -> Vec<String> {
+        let folder = self.folder.path().to_str().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+        lines.filter(|line| line.contains(folder) && !line.contains("watchdog")).collect()
+    }
+
     /// Prints the ends of all logs.
     pub(crate) fn show_log(&self) {
         self.folder.show_logs();

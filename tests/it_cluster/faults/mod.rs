@@ -1,4 +1,5 @@
-//! One of the six servers of Redis Cluster is killed, or its slots move; an owner is paused and loses its shard.
+//! One of the six servers of Redis Cluster is killed, or its slots move; an owner is paused and loses its shard; the
+//! script that starts all of it is called at any time.
 
 #[path = "../../it/faults/mod.rs"]
 mod common;
@@ -6,5 +7,7 @@ mod common;
 mod owner;
 
 mod redis_cluster;
+
+mod script;
 
 mod slots;
