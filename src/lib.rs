@@ -20,6 +20,8 @@ pub mod shard;
 
 pub mod operations;
 
+pub mod process;
+
 pub mod dev;
 
 pub mod config;

@@ -234,6 +234,7 @@ impl Cluster {
                 cluster_key: ClusterKey::new(&[7; 32]).unwrap(),
                 clock: Clock::system(),
                 watchdog: Watchdog::spawn(stop.clone()),
+                first_attempts_max: Some(3),
                 config: node::Config {
                     session: settings.session(),
                     shard: settings.shard(),

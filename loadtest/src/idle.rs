@@ -53,13 +53,13 @@ pub(crate) async fn run(options: &Options) -> Result<(), String> {
 }
 
 async fn open(server: &Server, user: usize) -> Result<Socket, String> {
-    socket(&server.client, &token(SECRET, &format!("idle-{user}"))?).await
+    socket(server.client(user)?, &token(SECRET, &format!("idle-{user}"))?).await
 }
 
 /// Conversations of up to 1,000 of the users each, so that every session has something to be subscribed to.
 async fn prepare(options: &Options, server: &Server) -> Result<(), String> {
     let users: Vec<String> = (0..options.sockets).map(|user| format!("idle-{user}")).collect();
-    let mut connection = Connection::open(&server.client, &token(SECRET, "idle-admin")?).await?;
+    let mut connection = Connection::open(server.client(0)?, &token(SECRET, "idle-admin")?).await?;
     for _ in 0..options.conversations {
         for some in users.chunks(1_000) {
             let body = serde_json::json!({"participants": some});

@@ -1,11 +1,12 @@
-//! Load tests over the public API. The first form is `bench`: it starts the server in a process of its own and measures
-//! sends, deliveries, persisted records and the server's CPU per message, and the memory of idle sessions.
+//! Load tests over the public API: `bench` measures sends, deliveries, persisted records and CPU per message, of a server
+//! that it starts in a process of its own or of what `scripts/cluster` has running; `idle` the memory of idle sessions.
 
 use clap::{Parser, Subcommand};
 
 mod bench;
 mod client;
 mod idle;
+mod redis;
 mod server;
 
 /// Load tests for Rookery.

@@ -2,18 +2,24 @@
 //! precedence. Nothing else reads the environment.
 //!
 //! Each flag `--some-thing` is also the variable `ROOKERY_SOME_THING`. Secrets have no flag, so that they never show in a
-//! list of processes: they come from the environment or from a file, and no type here shows them.
+//! list of processes: they come from the environment or from a file, and no type here shows them. The URLs of Redis may
+//! hold a password, so they may come from a file as well.
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::secrets::{Environment, PREFIX, Secrets};
+use crate::config::cluster::{NodeSettings, RouterSettings};
+use crate::config::secrets::{Environment, PREFIX, REDIS, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
 
 pub mod secrets;
 
 pub mod settings;
+
+pub mod cluster;
+
+mod values;
 
 const SECRETS_HELP: &str = "\
 Secrets have no flag. They come from the environment or from a file:
@@ -21,7 +27,9 @@ Secrets have no flag. They come from the environment or from a file:
   ROOKERY_JWT_SECRET_FILE   a file with that secret
   ROOKERY_CLUSTER_KEY       key by which nodes trust each other's links, at least 32 bytes
   ROOKERY_CLUSTER_KEY_FILE  a file with that key
-Without them a random one is made in the data folder at the first start.
+`rookery dev` makes random ones in its data folder at the first start; nodes and routers
+must be given the same. Likewise for the URLs of Redis, which may hold a password:
+  ROOKERY_REDIS_FILE        a file with what --redis or ROOKERY_REDIS would say
 
 Every flag can also be given as ROOKERY_<FLAG> in the environment or in a file .env in the
 working folder. A flag wins over the environment, which wins over .env.";
@@ -31,6 +39,10 @@ working folder. A flag wins over the environment, which wins over .env.";
 pub enum Invocation {
     /// Run the one-process cluster.
     Dev(Box<Settings>, Secrets),
+    /// Run a node of a cluster.
+    Node(Box<NodeSettings>, Secrets),
+    /// Run a router of a cluster.
+    Router(Box<RouterSettings>, Secrets),
     /// Make a token.
     Token(TokenSettings, Secrets),
 }
@@ -66,6 +78,8 @@ impl Invocation {
         match cli.subcommand {
             None => Ok(Self::Dev(Box::new(cli.settings), secrets)),
             Some(Sub::Dev(settings)) => Ok(Self::Dev(settings, secrets)),
+            Some(Sub::Node(settings)) => Ok(Self::Node(settings, secrets)),
+            Some(Sub::Router(settings)) => Ok(Self::Router(settings, secrets)),
             Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
         }
     }
@@ -86,6 +100,12 @@ enum Sub {
     /// Run router and nodes in one process, with nothing beside it.
     #[command(after_help = SECRETS_HELP)]
     Dev(Box<Settings>),
+    /// Run a node of a cluster over Redis: it owns shards, keeps their files, and holds sessions.
+    #[command(after_help = SECRETS_HELP)]
+    Node(Box<NodeSettings>),
+    /// Run a router of a cluster over Redis: it takes the connections of clients and forwards them to nodes.
+    #[command(after_help = SECRETS_HELP)]
+    Router(Box<RouterSettings>),
     /// Print a token for a user, signed with the shared secret.
     #[command(after_help = SECRETS_HELP)]
     Token(TokenSettings),
@@ -121,7 +141,8 @@ fn with_environment(args: Vec<OsString>, command: &clap::Command, environment: &
     let sub = args.get(1).and_then(|word| command.find_subcommand(word));
     let place = if sub.is_some() { 2 } else { 1 }.min(args.len());
     let flags = sub.unwrap_or(command).get_arguments().filter_map(clap::Arg::get_long);
-    let given = flags.filter_map(|flag| {
+    // The URLs of Redis are taken with the secrets: what is on this line may be shown in an error.
+    let given = flags.filter(|flag| variable(flag) != REDIS).filter_map(|flag| {
         let mut arg = OsString::from(format!("--{flag}="));
         arg.push(environment.get(&variable(flag))?);
         Some(arg)

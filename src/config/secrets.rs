@@ -13,6 +13,9 @@ pub const JWT_SECRET: &str = "ROOKERY_JWT_SECRET";
 /// Variable of the key by which nodes trust each other's links.
 pub const CLUSTER_KEY: &str = "ROOKERY_CLUSTER_KEY";
 
+/// Variable of the URLs of Redis, which may hold a password.
+pub const REDIS: &str = "ROOKERY_REDIS";
+
 /// Every variable of ours begins with it.
 pub(super) const PREFIX: &str = "ROOKERY_";
 
@@ -47,6 +50,8 @@ pub struct Secrets {
     pub jwt: Option<Secret>,
     /// Key of the links between nodes.
     pub cluster_key: Option<Secret>,
+    /// URLs of Redis.
+    pub redis: Option<Secret>,
 }
 
 impl Secrets {
@@ -55,7 +60,8 @@ impl Secrets {
     /// # Errors
     /// One clear line: a file cannot be read, or both ways are used for one secret.
     pub fn gather(environment: &Environment) -> Result<Self, Refused> {
-        Ok(Self { jwt: environment.secret(JWT_SECRET)?, cluster_key: environment.secret(CLUSTER_KEY)? })
+        let [jwt, cluster_key, redis] = [JWT_SECRET, CLUSTER_KEY, REDIS].map(|name| environment.secret(name));
+        Ok(Self { jwt: jwt?, cluster_key: cluster_key?, redis: redis? })
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::cluster::CommitLevel;
 use super::secrets::{CLUSTER_KEY, JWT_SECRET};
 use super::*;
 
@@ -19,7 +20,7 @@ fn gather(args: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, Refus
 fn settings(args: &[&str], variables: &[(&str, &str)]) -> Settings {
     match gather(args, variables).expect("settings") {
         Invocation::Dev(settings, _) => *settings,
-        Invocation::Token(..) => panic!("not dev"),
+        _ => panic!("not dev"),
     }
 }
 
@@ -41,9 +42,9 @@ fn a_flag_wins_over_the_environment_over_dot_env_over_the_default() {
     for args in [&["rookery", "--shards", "64"][..], &["rookery", "dev", "--shards", "64"]] {
         let found = Invocation::from_parts(args.iter().map(OsString::from), &environment).expect("settings");
         let Invocation::Dev(settings, _) = found else { panic!("not dev") };
-        assert_eq!(settings.process.shards, 64, "flag");
+        assert_eq!(settings.dev.shards, 64, "flag");
         assert_eq!(settings.shard.heads, 9, "environment");
-        assert_eq!(settings.process.nodes, 5, ".env");
+        assert_eq!(settings.dev.nodes, 5, ".env");
         assert_eq!(settings.shard.apply_records, 256, "default");
     }
 }
@@ -61,9 +62,9 @@ fn no_dot_env_is_no_error_and_a_broken_one_is_told_without_its_text() {
 #[test]
 fn defaults_are_those_of_the_documents() {
     let found = settings(&[], &[]);
-    assert_eq!(found.process.listen.to_string(), "127.0.0.1:8082");
-    assert_eq!(found.process.operations_listen.to_string(), "127.0.0.1:9082");
-    assert_eq!((found.process.nodes, found.process.shards), (3, 16));
+    assert_eq!(found.dev.listen.to_string(), "127.0.0.1:8082");
+    assert_eq!(found.dev.operations_listen.to_string(), "127.0.0.1:9082");
+    assert_eq!((found.dev.nodes, found.dev.shards), (3, 16));
     let session = found.session();
     assert_eq!(session.outbox_bytes_max, 512 * 1024);
     assert_eq!(session.heartbeat, Duration::from_secs(25));
@@ -89,12 +90,12 @@ fn every_setting_can_be_given_by_its_variable() {
             ("ROOKERY_JWT_ISSUER", ""),
         ],
     );
-    assert_eq!(given.client.cors_origins, ["https://a.example", "https://b.example"]);
-    assert_eq!(given.process.log_format, crate::telemetry::LogFormat::Json);
-    assert_eq!(given.process.ready_file.as_deref(), Some(Path::new("/tmp/ready")));
+    assert_eq!(given.front.cors_origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(given.run.log_format, crate::telemetry::LogFormat::Json);
+    assert_eq!(given.run.ready_file.as_deref(), Some(Path::new("/tmp/ready")));
     assert_eq!(given.session().outbox_bytes_max, 1 << 20);
-    assert_eq!(given.process.drain_window, Duration::from_millis(500));
-    assert_eq!(given.client.jwt_issuer, None, "an empty variable counts as unset");
+    assert_eq!(given.run.drain_window, Duration::from_millis(500));
+    assert_eq!(given.auth.jwt_issuer, None, "an empty variable counts as unset");
 }
 
 #[test]
@@ -147,6 +148,113 @@ fn a_secret_may_come_from_a_file_but_not_twice() {
     assert!(absent.contains("ROOKERY_CLUSTER_KEY_FILE: /no/such/file") && !absent.contains('\n'), "{absent}");
 }
 
+fn node(args: &[&str], variables: &[(&str, &str)]) -> (NodeSettings, Secrets) {
+    let args: Vec<&str> = std::iter::once("node").chain(args.iter().copied()).collect();
+    match gather(&args, variables).expect("settings") {
+        Invocation::Node(settings, secrets) => (*settings, secrets),
+        _ => panic!("no node"),
+    }
+}
+
+fn router(args: &[&str], variables: &[(&str, &str)]) -> (RouterSettings, Secrets) {
+    let args: Vec<&str> = std::iter::once("router").chain(args.iter().copied()).collect();
+    match gather(&args, variables).expect("settings") {
+        Invocation::Router(settings, secrets) => (*settings, secrets),
+        _ => panic!("no router"),
+    }
+}
+
+#[test]
+fn the_separate_processes_have_the_defaults_of_the_documents() {
+    let (found, _) = node(&[], &[]);
+    assert_eq!((found.cluster.shards, found.cluster.expect_nodes), (256, 3));
+    let config = found.node().expect("they fit together");
+    assert_eq!(config.shard.takeover_watch, Some(Duration::from_secs(3)));
+    assert_eq!(config.shard.renew_every, Duration::from_millis(750));
+    assert!(!config.shard.adopt_local && !found.redis.redis_cluster);
+    assert_eq!((found.node.node_id, found.redis.redis_prefix.as_str()), (None, "rk"));
+    let (front, _) = router(&[], &[]);
+    assert_eq!(front.router.listen.to_string(), "127.0.0.1:8082");
+    assert_eq!(front.router().expect("origins").sockets_max, 20_000);
+}
+
+#[test]
+fn a_switch_is_a_plain_flag_and_true_or_false_in_the_environment() {
+    let cluster = |args: &[&str], value: &str| node(args, &[("ROOKERY_REDIS_CLUSTER", value)]).0.redis.redis_cluster;
+    assert!(cluster(&["--redis-cluster"], "") && cluster(&["--redis-cluster"], "false") && cluster(&[], "true"));
+    assert!(!cluster(&[], "") && !cluster(&[], "false") && !cluster(&["--redis-cluster=false"], "true"));
+    // What stands behind it is no value of it.
+    let (found, _) = node(&["--adopt-local", "--shards", "4"], &[]);
+    assert!(found.node.adopt_local && found.cluster.shards == 4);
+    assert!(refusal(&["node"], &[("ROOKERY_ADOPT_LOCAL", "perhaps")]).contains("--adopt-local"));
+}
+
+#[test]
+fn a_write_needs_a_replica_by_default_where_there_are_some() {
+    let level = |args: &[&str]| {
+        let args: Vec<&str> = args.iter().copied().chain(["--redis", "redis://h:1"]).collect();
+        let (found, secrets) = node(&args, &[]);
+        found.redis(&secrets).expect("a URL").commit
+    };
+    use crate::shard::log::redis::CommitLevel::{Log, Replicated};
+    assert_eq!(level(&[]), Log);
+    assert_eq!(level(&["--redis-cluster"]), Replicated);
+    assert_eq!(level(&["--redis-cluster", "--commit-level", "log"]), Log);
+    assert_eq!(level(&["--commit-level", "replicated"]), Replicated);
+    assert_eq!(node(&["--commit-level", "log"], &[]).0.commit.commit_level, Some(CommitLevel::Log));
+}
+
+#[test]
+fn the_urls_of_redis_come_by_flag_variable_or_file_and_are_never_shown() {
+    let url = format!("redis://:{SECRET}@h:1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("redis");
+    std::fs::write(&path, format!("{url}, redis://h:2\n")).expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let by_file = [("ROOKERY_REDIS_FILE", path)];
+    let by_variable = [("ROOKERY_REDIS", url.as_str())];
+    for (args, variables, urls) in [
+        (&["--redis", url.as_str()][..], &[][..], 1),
+        (&[], &by_variable, 1),
+        (&[], &by_file, 2),
+        (&["--redis", "redis://other:1"], &by_file, 1),
+    ] {
+        let (found, secrets) = node(args, variables);
+        let config = found.redis(&secrets).expect("URLs");
+        assert_eq!(config.urls.len(), urls);
+        let flag = args.last().copied().unwrap_or(url.as_str());
+        assert_eq!(config.urls[0], flag, "a flag wins");
+        assert!(!format!("{found:?} {secrets:?}").contains(SECRET));
+        let (front, its) = router(args, variables);
+        assert_eq!(front.redis(&its).expect("URLs").urls.len(), urls);
+        assert!(!refusal(&["node", "--no-such-thing"], variables).contains(SECRET));
+    }
+    let twice = refusal(&["node"], &[by_file[0], by_variable[0]]);
+    assert!(twice.contains("not both") && !twice.contains(SECRET), "{twice}");
+    let (found, secrets) = node(&[], &[]);
+    let Err(none) = found.redis(&secrets) else { panic!("no URL is taken") };
+    assert!(none.contains("--redis") && none.contains("ROOKERY_REDIS_FILE") && !none.contains('\n'), "{none}");
+}
+
+#[test]
+fn what_cannot_be_right_of_a_cluster_is_refused_with_the_name_of_the_setting() {
+    for (args, names) in [
+        (&["node", "--node-id", "a/b"][..], "--node-id"),
+        (&["node", "--shards", "3"], "--shards"),
+        (&["node", "--expect-nodes", "0"], "--expect-nodes"),
+        (&["node", "--redis-prefix", "a}b"], "--redis-prefix"),
+        (&["node", "--commit-level", "maybe"], "--commit-level"),
+        (&["node", "--advertise-http", "http://h"], "--advertise-http"),
+        (&["router", "--expect-nodes", "3"], "--expect-nodes"),
+        (&["router", "--data", "x"], "--data"),
+    ] {
+        let told = refusal(args, &[]);
+        assert!(told.contains(names), "{args:?}: {told}");
+    }
+    let line = node(&["--renew-every", "2s"], &[]).0.node().expect_err("too seldom");
+    assert!(line.contains("--renew-every") && line.contains("--takeover-watch"), "{line}");
+}
+
 #[test]
 fn help_explains_every_flag_with_its_default_and_its_variable() {
     let command = with_variables(Cli::command());
@@ -161,7 +269,7 @@ fn help_explains_every_flag_with_its_default_and_its_variable() {
 
 fn document() -> String {
     let mut text = String::from(
-        "# Configuration\n\nGenerated from `src/config/settings.rs`: `UPDATE_DOCS=1 cargo test --lib config`.\n\nEvery flag \
+        "# Configuration\n\nGenerated from `src/config`: `UPDATE_DOCS=1 cargo test --lib config`.\n\nEvery flag \
          is also a variable of the environment, and may stand in a file `.env` in the working folder. A flag wins over the \
          environment, which wins over `.env`, which wins over the default. An empty variable counts as unset. Durations are \
          whole numbers with `ms`, `s`, `m`, `h` or `d`; sizes with `KiB`, `MiB`, `GiB` or nothing for bytes.\n\n\
@@ -170,11 +278,19 @@ fn document() -> String {
          | `ROOKERY_JWT_SECRET` | shared secret of HS256 tokens, at least 32 bytes |\n\
          | `ROOKERY_JWT_SECRET_FILE` | a file with that secret |\n\
          | `ROOKERY_CLUSTER_KEY` | key by which nodes trust each other's links, at least 32 bytes |\n\
-         | `ROOKERY_CLUSTER_KEY_FILE` | a file with that key |\n\n\
+         | `ROOKERY_CLUSTER_KEY_FILE` | a file with that key |\n\
+         | `ROOKERY_REDIS_FILE` | a file with the URLs of Redis, which may hold a password; instead of `--redis` |\n\n\
          Without them `rookery dev` makes random ones at its first start: `jwt-secret` and `cluster-key` in the data folder, \
-         readable by their owner only.\n",
+         readable by their owner only. All nodes and routers of a cluster must be given the same secret (or `--jwks`), \
+         all nodes the same cluster key.\n",
     );
-    for (sub, title) in [("dev", "`rookery` or `rookery dev`"), ("token", "`rookery token <user>`")] {
+    let subs = [
+        ("dev", "`rookery` or `rookery dev`"),
+        ("node", "`rookery node`"),
+        ("router", "`rookery router`"),
+        ("token", "`rookery token <user>`"),
+    ];
+    for (sub, title) in subs {
         write!(text, "\n## {title}\n").expect("to a string");
         let command = Cli::command();
         let command = command.find_subcommand(sub).expect("a subcommand");

@@ -4,20 +4,17 @@
 //! Invariants: one process uses a data folder; a folder of another cluster or number of shards is refused before anything
 //! is written; a stop takes at most [`STOP_MAX`], after which nothing acknowledged is lost, whatever was left undone.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Verifier};
 use crate::clock::Clock;
 use crate::config::secrets::{CLUSTER_KEY, JWT_SECRET, Secret, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
-use crate::dev::front::Front;
 use crate::dev::nodes::Process;
 use crate::ids::ClusterId;
 use crate::node::folder::FolderLock;
@@ -25,27 +22,18 @@ use crate::node::link::proof::ClusterKey;
 use crate::node::table::TableStore;
 use crate::node::table::embedded::EmbeddedTable;
 use crate::node::watchdog::Watchdog;
-use crate::operations::{self, Operations, Subject};
+use crate::operations::{Operations, Subject};
+use crate::process::files;
+use crate::process::front::Front;
+use crate::process::{self, CLOSE_SHARE, Running, STOP_MAX, bind, serve_operations, within, write_ready};
+use crate::router::Router;
+use crate::router::directory::{self, Directory};
 use crate::shard::log::Identity;
 use crate::shard::log::embedded::EmbeddedLog;
-use crate::telemetry;
 
 mod example;
 
-mod files;
-
-mod front;
-
 mod nodes;
-
-/// A stop takes at most this long, the drain window within it.
-pub const STOP_MAX: Duration = Duration::from_secs(9);
-
-/// Of that, kept for closing the shards.
-const CLOSE_SHARE: Duration = Duration::from_secs(3);
-
-/// Exit code of a process that a second signal ends at once.
-const EXIT_INTERRUPTED: i32 = 130;
 
 /// Files of the data folder.
 const LOG_FILE: &str = "log.sqlite";
@@ -57,14 +45,9 @@ const CLUSTER_KEY_FILE: &str = "cluster-key";
 /// # Errors
 /// One clear line why it could not be started.
 pub fn run(settings: &Settings, secrets: Secrets, files: Option<u64>) -> Result<(), String> {
-    telemetry::start_logs(settings.process.log_format, &settings.process.log_level).map_err(|e| e.to_string())?;
-    let metrics = telemetry::install().map_err(|e| e.to_string())?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), files, "starting");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    let outcome = runtime.block_on(live(settings, secrets, metrics));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    outcome
+    process::run(&settings.run, files, |metrics| {
+        process::live(DevCluster::start(settings, secrets, metrics), settings.run.drain_window)
+    })
 }
 
 /// Prints a token.
@@ -81,59 +64,6 @@ pub fn token(settings: &TokenSettings, secrets: Secrets) -> Result<(), String> {
     };
     println!("{}", auth::issue(secret.expose(), &settings.user, settings.ttl, &Clock::system())?);
     Ok(())
-}
-
-async fn live(settings: &Settings, secrets: Secrets, metrics: PrometheusHandle) -> Result<(), String> {
-    let mut signals = Signals::new()?;
-    let started = tokio::select! {
-        started = DevCluster::start(settings, secrets, metrics) => Some(started?),
-        // Nothing was acknowledged yet that is not in the log.
-        () = signals.next() => None,
-    };
-    let Some(cluster) = started else { return Ok(()) };
-    signals.next().await;
-    stop_unless_asked_again(cluster, settings.process.drain_window, signals).await;
-    Ok(())
-}
-
-async fn stop_unless_asked_again(cluster: DevCluster, window: Duration, mut signals: Signals) {
-    tracing::info!(?window, "stopping");
-    let impatient = async {
-        signals.next().await;
-        std::process::exit(EXIT_INTERRUPTED)
-    };
-    tokio::select! {
-        () = cluster.stop(window) => tracing::info!("stopped"),
-        () = impatient => {}
-    }
-}
-
-/// Waits for an act until a deadline; then goes on without it, and says so.
-async fn within(deadline: Instant, act: impl Future<Output = ()>, late: &'static str) {
-    if tokio::time::timeout_at(deadline.into(), act).await.is_err() {
-        tracing::warn!(late, "not everything was finished in time");
-    }
-}
-
-/// Signals that ask for a stop.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, String> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let wait = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
-        Ok(Self { terminate: wait(SignalKind::terminate())?, interrupt: wait(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// What the router and all nodes share.
@@ -154,42 +84,45 @@ struct DevCluster {
     operations: Operations,
     folder: FolderLock,
     stop: CancellationToken,
+    settings: Settings,
+    jwt: Secret,
 }
 
 impl DevCluster {
     async fn start(settings: &Settings, secrets: Secrets, metrics: PrometheusHandle) -> Result<Self, String> {
-        let process = &settings.process;
-        let client = bind(process.listen, "--listen").await?;
-        let operations_listener = bind(process.operations_listen, "--operations-listen").await?;
-        let folder = FolderLock::take(&process.data)?;
-        let jwt = files::secret(secrets.jwt, &process.data.join(JWT_SECRET_FILE))?;
+        let dev = &settings.dev;
+        let client = bind(dev.listen, "--listen").await?;
+        let operations_listener = bind(dev.operations_listen, "--operations-listen").await?;
+        let folder = FolderLock::take(&dev.data)?;
+        let jwt = files::secret(secrets.jwt, &dev.data.join(JWT_SECRET_FILE))?;
         let stop = CancellationToken::new();
         let shared = open_shared(settings, secrets.cluster_key, &jwt, &stop).await?;
         let nodes = nodes::start(settings, &shared).await?;
-        let (front, router) = Front::start(settings, &shared, client, &stop).await?;
+        let router = start_router(settings, &shared, &stop).await?;
+        let front = Front::serve(router.clone(), client, shared.watchdog.clone())?;
         let running = Arc::new(Process::new(nodes, router));
         let subject: Arc<dyn Subject> = Arc::<Process>::clone(&running);
-        let setup = operations::Setup { metrics, watchdog: shared.watchdog.clone(), subject };
-        let unpolled = operations_listener.into_std().map_err(|error| format!("operations port: {error}"))?;
-        let operations = Operations::serve(unpolled, setup)?;
-        telemetry::BUILD_INFO.set(1.0, &[("version", env!("CARGO_PKG_VERSION"))]);
-        let started = Self { process: running, front, log: shared.log, operations, folder, stop };
-        started.announce(settings, &jwt)?;
-        Ok(started)
+        let operations = serve_operations(operations_listener, metrics, shared.watchdog.clone(), subject)?;
+        let (settings, log) = (settings.clone(), shared.log);
+        Ok(Self { process: running, front, log, operations, folder, stop, settings, jwt })
     }
 
     /// Tells that it serves: log line, ready file, example.
-    fn announce(&self, settings: &Settings, jwt: &Secret) -> Result<(), String> {
+    fn announce(&self) -> Result<(), String> {
         let (client, operations) = (self.front.address(), self.operations.address());
-        tracing::info!(%client, %operations, nodes = settings.process.nodes, "serving");
-        example::print(client, operations, jwt)?;
-        if let Some(path) = &settings.process.ready_file {
-            let ready = serde_json::json!({
-                "client": client.to_string(), "operations": operations.to_string(), "pid": std::process::id(),
-            });
-            files::write_whole(path, ready.to_string().as_bytes())?;
+        tracing::info!(%client, %operations, nodes = self.settings.dev.nodes, "serving");
+        example::print(client, operations, &self.jwt)?;
+        let addresses = [("client", client.to_string()), ("operations", operations.to_string())];
+        write_ready(self.settings.run.ready_file.as_deref(), &addresses)
+    }
+}
+
+impl Running for DevCluster {
+    async fn carry_on(&self) -> String {
+        match self.announce() {
+            Ok(()) => std::future::pending().await,
+            Err(why) => why,
         }
-        Ok(())
     }
 
     /// Takes no more requests, sends the sessions away over `window`, finishes what is begun, applies, checkpoints.
@@ -213,9 +146,14 @@ impl DevCluster {
     }
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| format!("cannot listen on {address}: {error}; choose another address with {flag}"))
+/// The router over the table that the nodes follow; done when it has it.
+async fn start_router(settings: &Settings, shared: &Shared, stop: &CancellationToken) -> Result<Router, String> {
+    let followed = Directory::follow(Arc::clone(&shared.table), directory::POLL_EVERY, stop.clone());
+    let router = Router::new(settings.router()?, followed, Some(shared.verifier.clone()));
+    while router.readiness().is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(router)
 }
 
 async fn open_shared(
@@ -224,14 +162,14 @@ async fn open_shared(
     jwt: &Secret,
     stop: &CancellationToken,
 ) -> Result<Shared, String> {
-    let data = &settings.process.data;
+    let data = &settings.dev.data;
     let cluster_key = files::secret(cluster_key, &data.join(CLUSTER_KEY_FILE))?;
     let cluster_key = ClusterKey::new(cluster_key.expose().as_bytes());
     let cluster_key = cluster_key.map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
-    let verifier = Verifier::new(settings.auth(jwt), Clock::system())?;
+    let verifier = Verifier::new(settings.auth.config(Some(jwt)), Clock::system())?;
     let log = EmbeddedLog::open(&data.join(LOG_FILE)).await?;
     let table: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
-    let identity = identify(table.as_ref(), settings.process.shards, data).await?;
+    let identity = identify(table.as_ref(), settings.dev.shards, data).await?;
     let watchdog = Watchdog::spawn(stop.clone());
     Ok(Shared { identity, log, table, verifier, cluster_key, watchdog })
 }
@@ -301,14 +239,5 @@ mod tests {
         assert_eq!(identify(&table, 16, Path::new("data")).await, Ok(made));
         let refused = identify(&table, 32, Path::new("data")).await.expect_err("another S");
         assert!(refused.contains("was made with 16 shards, not 32") && !refused.contains('\n'), "{refused}");
-    }
-
-    #[tokio::test]
-    async fn a_port_that_is_taken_is_refused_in_one_line_that_names_the_flag() {
-        let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen").await.expect("a free port");
-        let address = taken.local_addr().expect("bound");
-        let refused = bind(address, "--listen").await.expect_err("taken");
-        assert!(refused.contains(&address.to_string()) && refused.contains("--listen"), "{refused}");
-        assert!(!refused.contains('\n'), "{refused}");
     }
 }

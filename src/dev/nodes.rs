@@ -24,6 +24,9 @@ use crate::shard::log::embedded::EmbeddedLog;
 /// Nodes that hold a shard: its owner alone.
 const REPLICAS: usize = 1;
 
+/// Attempts to open a shard before the start fails: what does not mend within them is told to the operator.
+const FIRST_ATTEMPTS_MAX: u32 = 3;
+
 /// Longest wait until all nodes are registered.
 const REGISTER_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -93,25 +96,26 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
     let config = node::Config {
         session: settings.session(),
         shard: settings.shard(),
-        requests_per_second: settings.client.requests_per_second,
-        request_burst: settings.client.request_burst,
+        requests_per_second: settings.rates.requests_per_second,
+        request_burst: settings.rates.request_burst,
     };
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();
-    for number in 1..=settings.process.nodes {
+    for number in 1..=settings.dev.nodes {
         let name = format!("node-{number}");
         let listeners = Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST)).await?;
         let addresses = listeners.addresses().map_err(|error| format!("{name}: no listener: {error}"))?;
         let setup = Setup {
             id: NodeId::from(name.as_str()),
             identity: shared.identity,
-            folder: settings.process.data.join(&name),
+            folder: settings.dev.data.join(&name),
             log: Arc::<EmbeddedLog>::clone(&shared.log),
             table: Arc::clone(&shared.table),
             verifier: shared.verifier.clone(),
             cluster_key: shared.cluster_key.clone(),
             clock: Clock::system(),
             watchdog: shared.watchdog.clone(),
+            first_attempts_max: Some(FIRST_ATTEMPTS_MAX),
             config: config.clone(),
         };
         expected.insert(setup.id.clone(), addresses);

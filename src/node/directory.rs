@@ -12,7 +12,8 @@ use crate::node::table::{Table, TableStore};
 /// How often the store is asked.
 pub const POLL: Duration = Duration::from_millis(250);
 
-/// Waits for the first table, then follows it until `stop` fires or nobody watches any more. Versions seen only grow. While
+/// Waits for the first table, then follows it until `stop` fires or nobody watches any more. Versions seen only grow; a
+/// table of another cluster is never taken. While
 /// the store does not answer the last table stands. `None` when stopped before there was a table.
 pub async fn follow(
     store: Arc<dyn TableStore>,
@@ -21,7 +22,7 @@ pub async fn follow(
 ) -> Option<watch::Receiver<Arc<Table>>> {
     let mut failing = false;
     let first = loop {
-        if let Some(table) = load(&*store, &mut failing).await {
+        if let Some(table) = load(&*store, None, &mut failing).await {
             break table;
         }
         tokio::select! {
@@ -37,9 +38,10 @@ pub async fn follow(
                 () = sender.closed() => return,
                 () = stop.cancelled() => return,
             }
-            if let Some(table) = load(&*store, &mut failing).await {
+            let known = Arc::clone(&sender.borrow());
+            if let Some(table) = load(&*store, Some(&known), &mut failing).await {
                 sender.send_if_modified(|current| {
-                    let newer = table.version > current.version;
+                    let newer = table.version > current.version && table.identity == current.identity;
                     if newer {
                         *current = Arc::new(table);
                     }
@@ -52,8 +54,8 @@ pub async fn follow(
 }
 
 /// Logs when the store begins to fail and when it answers again, not each failure.
-async fn load(store: &dyn TableStore, failing: &mut bool) -> Option<Table> {
-    match store.load().await {
+async fn load(store: &dyn TableStore, known: Option<&Table>, failing: &mut bool) -> Option<Table> {
+    match store.load_unless(known).await {
         Ok(table) => {
             if std::mem::take(failing) {
                 tracing::info!("the table can be read again");

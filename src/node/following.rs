@@ -19,30 +19,29 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// One call to the store is given up after this long.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
-/// Longest wait for a table that names this node under its present addresses.
-const TABLE_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// Registers and waits for a table that names this node under its present addresses; from then on keeps announcing and
-/// following until the node ends.
+/// Announces the node and waits for a table that names it under its present addresses, at most `wait` if that is given;
+/// from then on keeps announcing and following until the node ends.
 ///
 /// # Errors
-/// One clear line: the first registration failed, there is no such table in time.
+/// One clear line: there is no such table in time.
 pub(super) async fn start(
     setup: &Setup,
     addresses: &NodeAddresses,
     life: &Life,
+    wait: Option<Duration>,
 ) -> Result<watch::Receiver<Arc<Table>>, String> {
     let (store, id) = (Arc::clone(&setup.table), setup.id.clone());
-    store.register(&id, addresses).await.map_err(|error| format!("{id}: cannot register: {error}"))?;
     life.spawn(announce(Arc::clone(&store), id.clone(), addresses.clone()));
     let named = async {
         let mut table = directory::follow(store, directory::POLL, life.all.clone()).await?;
         let names_us = table.wait_for(|table| table.addresses(&id) == Some(addresses)).await.is_ok();
         names_us.then_some(table)
     };
-    let seconds = TABLE_WAIT_MAX.as_secs();
-    let named = tokio::time::timeout(TABLE_WAIT_MAX, named).await.ok().flatten();
-    named.ok_or_else(|| format!("{id}: no table names this node within {seconds} s"))
+    let Some(wait) = wait else {
+        return named.await.ok_or_else(|| format!("{id}: ended before a table named it"));
+    };
+    let named = tokio::time::timeout(wait, named).await.ok().flatten();
+    named.ok_or_else(|| format!("{id}: no table names this node within {} s", wait.as_secs()))
 }
 
 async fn announce(store: Arc<dyn TableStore>, id: NodeId, addresses: NodeAddresses) {

@@ -25,6 +25,7 @@ use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::opening::Opener;
+use crate::node::renewal::Renewals;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
@@ -62,7 +63,12 @@ mod following;
 
 mod opening;
 
+mod renewal;
+
 mod parts;
+
+/// Longest wait of [`Node::start`] for a table that names the node under its present addresses.
+const TABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Time for closing again what a failed start has opened.
 const CLOSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
@@ -104,6 +110,10 @@ pub struct Setup {
     pub clock: Clock,
     /// Told of loops that end.
     pub watchdog: Watchdog,
+    /// Attempts to open a shard before the start of this node fails, when what stands in the way may pass. `None`: it
+    /// waits as long as it takes, and does not wait for shards that another node owns. What will not pass ends a start
+    /// at once either way.
+    pub first_attempts_max: Option<u32>,
     /// Settings.
     pub config: Config,
 }
@@ -121,6 +131,8 @@ pub struct Listeners {
     pub http: TcpListener,
     /// Where the links of other nodes reach it.
     pub peer: TcpListener,
+    /// What is told to others instead of where they listen, if anything.
+    pub advertised: Option<NodeAddresses>,
 }
 
 impl Listeners {
@@ -133,14 +145,17 @@ impl Listeners {
             let bound = TcpListener::bind((host, 0)).await;
             bound.map_err(|error| format!("no free port on {host}: {error}"))
         };
-        Ok(Self { http: bind().await?, peer: bind().await? })
+        Ok(Self { http: bind().await?, peer: bind().await?, advertised: None })
     }
 
-    /// Where they listen.
+    /// Where others reach them.
     ///
     /// # Errors
     /// The operating system does not tell.
     pub fn addresses(&self) -> std::io::Result<NodeAddresses> {
+        if let Some(advertised) = &self.advertised {
+            return Ok(advertised.clone());
+        }
         Ok(NodeAddresses { http: self.http.local_addr()?.to_string(), peer: self.peer.local_addr()?.to_string() })
     }
 }
@@ -153,6 +168,7 @@ pub struct Node {
     hub: Arc<Hub>,
     table: watch::Receiver<Arc<Table>>,
     shards: Shards,
+    opener: Opener,
     life: Life,
     ready: AtomicBool,
     // Held until the node is closed.
@@ -201,28 +217,54 @@ impl Node {
     /// One clear line: the folder is in use or cannot be written, there is no table in time, a shard is refused.
     pub async fn start(setup: Setup, listeners: Listeners) -> Result<Self, String> {
         let lock = FolderLock::take(&setup.folder)?;
-        let addresses = listeners.addresses().map_err(|error| format!("{}: no listener: {error}", setup.id))?;
-        let life = Life::default();
-        let table = following::start(&setup, &addresses, &life).await?;
-        let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
-        let shards = Shards::default();
-        let opener = Opener::new(&setup, owners, shards.clone(), life.clone());
-        let gauges = set_gauges(setup.id.clone(), shards.clone(), table.clone());
-        life.spawn(gauges);
-        let id = setup.id.clone();
-        let node = Self { id, addresses, hub, table, shards, life, ready: AtomicBool::new(false), lock };
-        let given = node.table().owned_by(&node.id).collect();
-        match opener.open_first(given).await {
-            Ok(()) => {
-                node.life.tasks.spawn(opener.follow(node.table.clone()));
-                node.ready.store(true, Ordering::SeqCst);
-                Ok(node)
-            }
+        let node = Self::begin(setup, lock, listeners, Some(TABLE_WAIT_MAX)).await?;
+        match node.open().await {
+            Ok(()) => Ok(node),
             Err(why) => {
                 node.close(Instant::now() + CLOSE_AFTER_FAILURE_MAX).await;
                 Err(why)
             }
         }
+    }
+
+    /// Starts a node on its locked folder: announces it, waits for a table that names it, at most `table_wait` if that is
+    /// given, and serves. No shard is open yet: [`Node::open`].
+    ///
+    /// Not cancel-safe: dropped, it leaves tasks behind.
+    ///
+    /// # Errors
+    /// One clear line: there is no table in time.
+    pub async fn begin(
+        setup: Setup,
+        lock: FolderLock,
+        listeners: Listeners,
+        table_wait: Option<Duration>,
+    ) -> Result<Self, String> {
+        let addresses = listeners.addresses().map_err(|error| format!("{}: no listener: {error}", setup.id))?;
+        let life = Life::default();
+        let table = following::start(&setup, &addresses, &life, table_wait).await?;
+        let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
+        let shards = Shards::default();
+        let opener = Opener::new(&setup, owners, shards.clone(), life.clone());
+        let gauges = set_gauges(setup.id.clone(), shards.clone(), table.clone());
+        life.spawn(gauges);
+        if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
+            life.spawn(renewals.run());
+        }
+        Ok(Self { id: setup.id, addresses, hub, table, shards, opener, life, ready: AtomicBool::new(false), lock })
+    }
+
+    /// Opens the shards that the table gives this node; ready when it has answered. Later tables are followed from then
+    /// on. To be called once; dropped, it goes on opening until the node is closed, which is not ready then.
+    ///
+    /// # Errors
+    /// The line of the first shard that is refused.
+    pub async fn open(&self) -> Result<(), String> {
+        let given = self.table().owned_by(&self.id).collect();
+        self.opener.open_first(given).await?;
+        self.life.tasks.spawn(self.opener.clone().follow(self.table.clone()));
+        self.ready.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Its name.

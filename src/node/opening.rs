@@ -16,14 +16,11 @@ use crate::node::table::Table;
 use crate::node::{Life, Setup, Shards};
 use crate::shard::lane::Lane;
 use crate::shard::log::{Identity, ShardLog};
-use crate::shard::{Config, Opening, ShardHandle};
+use crate::shard::{Config, OpenError, Opening, ShardHandle};
 use crate::telemetry;
 
 /// Shards being opened at the same time.
 const OPENING_MAX: usize = 4;
-
-/// Attempts before a start fails: what does not mend within them is told to the operator.
-const FIRST_ATTEMPTS_MAX: u32 = 3;
 
 /// Time for closing a shard that was opened too late to be of use.
 const CLOSE_UNUSED_MAX: Duration = Duration::from_secs(2);
@@ -33,6 +30,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 
 /// Longest pause between attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Pause before a shard that is refused, or that another node owns, is looked at again.
+const PAUSE_SLOW: Duration = Duration::from_secs(15);
 
 /// Opens shards. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,6 +52,7 @@ struct Inner {
     owners: Owners,
     shards: Shards,
     life: Life,
+    first_attempts_max: Option<u32>,
     permits: Semaphore,
     /// Shards that have a task.
     held: Mutex<BTreeSet<ShardId>>,
@@ -70,13 +71,15 @@ impl Opener {
             owners,
             shards,
             life,
+            first_attempts_max: setup.first_attempts_max,
             permits: Semaphore::new(OPENING_MAX),
             held: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Opens these shards side by side; done when all are open.
+    /// Opens these shards side by side; done when all are open, but those that another node owns when attempts are
+    /// without limit.
     ///
     /// # Errors
     /// The line of the first shard that is refused.
@@ -143,13 +146,15 @@ impl Inner {
                     if self.life.opening.is_cancelled() {
                         return;
                     }
-                    tracing::error!(node = %self.node, %shard, "a shard ended by itself; it is opened again");
+                    // Why, the shard has said.
+                    tracing::warn!(node = %self.node, %shard, "a shard ended by itself; it is opened again");
                 }
                 Err(why) => {
-                    if tries.failed(&self.node, shard, &why) >= FIRST_ATTEMPTS_MAX
+                    tries.failed(&self.node, shard, &why);
+                    if let Some(told) = self.first_outcome(&why, tries.failed)
                         && let Some(first) = first.take()
                     {
-                        drop(first.send(Err(why)));
+                        drop(first.send(told));
                     }
                 }
             }
@@ -157,6 +162,17 @@ impl Inner {
                 () = self.life.opening.cancelled() => return,
                 () = tokio::time::sleep(tries.pause()) => {}
             }
+        }
+    }
+
+    /// What a failed first attempt means for the start of the node; `None` while it waits for the next attempt.
+    fn first_outcome(&self, why: &OpenError, failed: u32) -> Option<Result<(), String>> {
+        let at_end = self.first_attempts_max.is_some_and(|max| failed >= max);
+        match why {
+            OpenError::Refused(line) => Some(Err(line.clone())),
+            // The other shards of this node are not made to wait for it.
+            OpenError::Elsewhere(_) if self.first_attempts_max.is_none() => Some(Ok(())),
+            OpenError::Elsewhere(line) | OpenError::Failed(line) => at_end.then(|| Err(line.clone())),
         }
     }
 
@@ -193,22 +209,28 @@ impl Inner {
 #[derive(Debug, Default)]
 struct Tries {
     failed: u32,
-    last: String,
+    last: Option<OpenError>,
 }
 
 impl Tries {
-    /// Counts a failure; logs it unless it is the same as the one before. How many there are now.
-    fn failed(&mut self, node: &NodeId, shard: ShardId, why: &str) -> u32 {
+    /// Counts a failure; logs it unless it is the same as the one before.
+    fn failed(&mut self, node: &NodeId, shard: ShardId, why: &OpenError) {
         self.failed = self.failed.saturating_add(1);
         telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
-        if self.last != why {
-            tracing::error!(%node, %shard, error = why, "a shard cannot be opened; trying again");
-            why.clone_into(&mut self.last);
+        if self.last.as_ref() != Some(why) {
+            if matches!(why, OpenError::Elsewhere(_)) {
+                tracing::warn!(%node, %shard, error = %why, "a shard is not ours now; looking again and again");
+            } else {
+                tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again");
+            }
+            self.last = Some(why.clone());
         }
-        self.failed
     }
 
     fn pause(&self) -> Duration {
+        if matches!(self.last, Some(OpenError::Refused(_) | OpenError::Elsewhere(_))) {
+            return PAUSE_SLOW;
+        }
         let doublings = self.failed.saturating_sub(1).min(16);
         PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX)
     }
@@ -223,12 +245,14 @@ mod tests {
         let mut tries = Tries::default();
         let mut pauses = Vec::new();
         for _ in 0..40 {
-            tries.failed(&NodeId::from("node-1"), ShardId(3), "disk full");
+            tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Failed("disk full".to_owned()));
             pauses.push(tries.pause());
         }
         assert_eq!(pauses[0], PAUSE_MIN);
         assert_eq!(pauses[1], PAUSE_MIN * 2);
         assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
         assert_eq!(pauses.last(), Some(&PAUSE_MAX));
+        tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Elsewhere("owned by node-2".to_owned()));
+        assert_eq!(tries.pause(), PAUSE_SLOW);
     }
 }

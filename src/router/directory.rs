@@ -43,7 +43,7 @@ impl Directory {
     pub fn follow(store: Arc<dyn TableStore>, every: Duration, stop: CancellationToken) -> Self {
         let (sender, table) = watch::channel(None);
         let hints = Arc::<Hints>::default();
-        let poll = Poll { store, every, sender, hints: Arc::clone(&hints), failing: false };
+        let poll = Poll { store, every, sender, hints: Arc::clone(&hints), failing: false, foreign: false };
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -100,15 +100,16 @@ struct Poll {
     sender: watch::Sender<Option<Arc<Table>>>,
     hints: Arc<Hints>,
     failing: bool,
+    foreign: bool,
 }
 
 impl Poll {
     async fn run(mut self) {
         loop {
             let began = Instant::now();
-            match timeout(POLL_TIMEOUT, self.store.load()).await {
-                Ok(Ok(Some(table))) => self.take(table),
-                Ok(Ok(None)) => self.failing = false,
+            let known = self.sender.borrow().clone();
+            match timeout(POLL_TIMEOUT, self.store.load_unless(known.as_deref())).await {
+                Ok(Ok(table)) => self.read(table),
                 Ok(Err(error)) => self.failed(&error.to_string()),
                 Err(_elapsed) => self.failed("no answer in time"),
             }
@@ -120,11 +121,24 @@ impl Poll {
         }
     }
 
+    fn read(&mut self, table: Option<Table>) {
+        if std::mem::take(&mut self.failing) {
+            info!("the table can be read again");
+        }
+        match table {
+            Some(table) => self.take(table),
+            None => self.foreign = false,
+        }
+    }
+
     fn take(&mut self, table: Table) {
-        self.failing = false;
         let followed = self.sender.borrow().clone();
         if let Some(followed) = &followed {
             if followed.identity != table.identity {
+                // Once, not at every poll.
+                if std::mem::replace(&mut self.foreign, true) {
+                    return;
+                }
                 error!(
                     ours = ?followed.identity,
                     theirs = ?table.identity,

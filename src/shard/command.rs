@@ -238,6 +238,17 @@ pub enum Freshness {
     },
 }
 
+impl Freshness {
+    /// Of an answer that is made of two.
+    #[must_use]
+    pub fn stalest(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Stale { ms: one }, Self::Stale { ms: two }) => Self::Stale { ms: one.max(two) },
+            (Self::Strict, rest) | (rest, Self::Strict) => rest,
+        }
+    }
+}
+
 /// Interest of a node in one conversation, on behalf of one of its users.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Interest {

@@ -8,10 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
+use crate::shard::fate::Fate;
 use crate::shard::handle::Inner;
+use crate::shard::lane::Standing;
 use crate::shard::log::Stream;
 use crate::shard::log::record::OutboxPosition;
-use crate::shard::owner::{Accepted, Input, Write};
+use crate::shard::owner::{Accepted, Asked, Input, Write};
 use crate::telemetry;
 
 /// How long an answer to a changed membership waits for the users' indexes, beyond the caller's own.
@@ -29,8 +31,10 @@ pub(super) type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 impl Inner {
     /// Queues a write and waits for its answer.
     fn write(&self, write: Write, deadline: Instant) -> impl Future<Output = Result<Accepted, ShardError>> + use<> {
-        let (answer, answered) = oneshot::channel();
-        let queued = self.inputs.try_send(Input::Write { write, deadline, answer });
+        let (answer, mut answered) = oneshot::channel();
+        let fate = Fate::default();
+        let queued = self.inputs.try_send(Input::Write(Asked { write, deadline, fate: fate.clone(), answer, turn: 0 }));
+        let (shard, lane) = (self.shard, self.lane.clone());
         async move {
             match queued {
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -39,13 +43,17 @@ impl Inner {
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(ShardError::NotOwner),
                 Ok(()) => {}
             }
-            match tokio::time::timeout_at(deadline.into(), answered).await {
+            match tokio::time::timeout_at(deadline.into(), &mut answered).await {
                 Ok(Ok(outcome)) => outcome,
                 // Dropped unanswered: it was never decided.
                 Ok(Err(_)) => Err(ShardError::NotOwner),
                 Err(_) => {
-                    let detail = "the log did not answer in time; the write may yet appear, retry with the same key";
-                    Err(Problem::new(Code::OutcomeUnknown, detail).into())
+                    let standing = lane.standing(shard);
+                    if fate.abandon() {
+                        return Err(never_decided(standing).into());
+                    }
+                    // It may have been answered in this very moment.
+                    answered.try_recv().unwrap_or_else(|_| Err(decided_in_doubt(standing).into()))
                 }
             }
         }
@@ -141,5 +149,35 @@ impl Inner {
             }
         };
         Begun::Queued(Box::pin(self.write(write, deadline)), sender)
+    }
+}
+
+/// Of a write that was not decided before its budget ended: surely not written, and never will be.
+fn never_decided(standing: Standing) -> Problem {
+    match standing {
+        Standing::NotReplicated { .. } => Problem::new(
+            Code::NotReplicated,
+            "the log makes no second copy now; nothing was written, retry later with the same key",
+        ),
+        Standing::InDoubt { .. } => {
+            Problem::unavailable("the log does not answer; nothing was written, retry later with the same key")
+        }
+        Standing::Clear => {
+            Problem::unavailable("the shard did not get to this request in time; nothing was written, retry")
+        }
+    }
+}
+
+/// Of one that was.
+fn decided_in_doubt(standing: Standing) -> Problem {
+    match standing {
+        Standing::NotReplicated { .. } => Problem::new(
+            Code::NotReplicated,
+            "the log made no second copy in time; the write may yet appear, retry with the same key",
+        ),
+        Standing::InDoubt { .. } | Standing::Clear => Problem::new(
+            Code::OutcomeUnknown,
+            "the log did not answer in time; the write may yet appear, retry with the same key",
+        ),
     }
 }

@@ -7,15 +7,20 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
+use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
 use crate::shard::execute::Boxed;
+use crate::shard::lane::Lane;
+use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Tail};
 use crate::shard::log::{Stream, Token};
 use crate::shard::owner::Input;
+use crate::shard::reading::Reading;
 use crate::shard::store::{OutboxRow, Store};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::shard::worker::Workers;
-use crate::shard::{Config, IndexPage, Opening, ShardStatus, open};
+use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus, open};
+use crate::telemetry;
 
 /// Pause before an outbox that could not be read is read again.
 const OUTBOX_RETRY: Duration = Duration::from_millis(500);
@@ -42,6 +47,8 @@ pub(super) struct Inner {
     /// Delivered up to there.
     pub(super) outbox_done: watch::Sender<OutboxPosition>,
     pub(super) closed: watch::Receiver<bool>,
+    pub(super) lease: Arc<Lease>,
+    pub(super) lane: Lane,
 }
 
 impl Inner {
@@ -89,9 +96,9 @@ impl ShardHandle {
     ///
     /// # Errors
     /// One clear sentence why it is not opened; nothing was served.
-    pub async fn open(opening: Opening) -> Result<Self, String> {
+    pub async fn open(opening: Opening) -> Result<Self, OpenError> {
         // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
-        let opened: Boxed<Result<Self, String>> = Box::pin(open::open(opening));
+        let opened: Boxed<Result<Self, OpenError>> = Box::pin(open::open(opening));
         opened.await
     }
 
@@ -105,6 +112,29 @@ impl ShardHandle {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.0.token.epoch
+    }
+
+    /// What the ownership is proven by: see [`ShardHandle::renewed`].
+    #[must_use]
+    pub fn hold(&self) -> (ShardId, Token) {
+        (self.0.shard, self.0.token)
+    }
+
+    /// A renewal of [`ShardHandle::hold`] that was sent at `sent` (since boot) was answered. Current: reads are strict for
+    /// longer. Not current: the shard was taken, and ends by itself.
+    pub fn renewed(&self, sent: Duration, current: bool) {
+        if current {
+            return self.0.lease.prove(sent);
+        }
+        self.0.lease.lose();
+        self.tell(Input::Taken);
+    }
+
+    /// Sets the gauge of the lease.
+    pub fn note_lease(&self) {
+        if let Some(left) = self.0.lease.remaining(self.0.clock.since_boot()) {
+            telemetry::SHARD_LEASE_SECONDS.set(left.as_secs_f64(), &[("shard", &self.0.shard.0.to_string())]);
+        }
     }
 
     /// Executes a command. Writes to a conversation or an index are *enqueued* before this returns, so that two calls in
@@ -126,12 +156,20 @@ impl ShardHandle {
     /// # Errors
     /// Refusals for the client; `lagging` when the barrier is not reached in time; `NotOwner`.
     pub async fn query(&self, query: Query, deadline: Instant) -> Result<(Found, Freshness), ShardError> {
-        let found = self.0.find(query, deadline).await?;
+        let reading = Reading::marked(deadline);
+        let found = self.0.find(query, &reading).await;
         // Checked after reading: a shard that was lost meanwhile may have answered too old.
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
-        Ok((found, Freshness::Strict))
+        match (found, reading.freshness(&self.0)) {
+            (Ok(found), freshness) => Ok((found, freshness)),
+            // Meanwhile he may have been let in elsewhere; and a refusal has no mark.
+            (Err(ShardError::Problem(problem)), Freshness::Stale { .. }) if hangs_on_standing(&problem) => {
+                Err(cannot_be_proven().into())
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// Registers interests of a subscribing node and answers each, in order. From the moment of the answer's `tail` on
@@ -147,8 +185,19 @@ impl ShardHandle {
         deadline: Instant,
     ) -> Result<Vec<Subscribed>, ShardError> {
         let admissions = interests.into_iter().map(|interest| self.0.admit(subscriber, interest, deadline));
-        let answers = futures_util::future::join_all(admissions).await;
-        if *self.0.closed.borrow() { Err(ShardError::NotOwner) } else { Ok(answers) }
+        let mut answers = futures_util::future::join_all(admissions).await;
+        if *self.0.closed.borrow() {
+            return Err(ShardError::NotOwner);
+        }
+        if self.0.lease.has_ended(self.0.clock.since_boot()) {
+            // That someone is out is said only when it is sure; what is live is told to ask again if the shard was lost.
+            for answer in &mut answers {
+                if matches!(answer, Subscribed::NotParticipant | Subscribed::Ended { .. }) {
+                    *answer = Subscribed::Failed(cannot_be_proven());
+                }
+            }
+        }
+        Ok(answers)
     }
 
     /// Ends interests. The node's last user of a conversation ends its pushes.
@@ -263,4 +312,13 @@ impl ShardHandle {
         }
         self.0.store.close().await;
     }
+}
+
+/// A refusal that depends on who participates, and so may be out of date.
+fn hangs_on_standing(problem: &Problem) -> bool {
+    matches!(problem.code, Code::NotParticipant | Code::MessageUnknown)
+}
+
+fn cannot_be_proven() -> Problem {
+    Problem::new(Code::Stale, "whether you may see this cannot be proven now; try again")
 }

@@ -10,6 +10,7 @@ use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::shard::command::IndexItem;
 
 pub use handle::ShardHandle;
+pub use open::OpenError;
 
 pub mod map;
 
@@ -17,15 +18,21 @@ pub mod command;
 
 mod handle;
 
+mod lease;
+
 mod execute;
 
 mod open;
+
+mod adopt;
 
 mod owner;
 
 mod head;
 
 mod filter;
+
+mod fate;
 
 mod append;
 
@@ -36,6 +43,8 @@ pub mod log;
 pub mod subscriptions;
 
 mod read;
+
+mod reading;
 
 mod paging;
 
@@ -109,6 +118,13 @@ pub struct Config {
     pub stream_bytes_max: u64,
     /// How long a read waits for the worker before it answers `lagging`.
     pub barrier_max: Duration,
+    /// How long another node must have seen this shard's control record unchanged before it takes the shard (T): reads
+    /// are strict for nine tenths of it after the last proof of ownership. `None`: nobody else can take it.
+    pub takeover_watch: Option<Duration>,
+    /// How often the ownership is proven.
+    pub renew_every: Duration,
+    /// When the log has lost a shard that the file has: make it anew from the file, instead of refusing to open it.
+    pub adopt_local: bool,
 }
 
 #[cfg(test)]

@@ -5,73 +5,134 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::ids::{Epoch, Offset};
+use crate::ids::{Epoch, Offset, ShardId};
 use crate::shard::filter::KeyFilter;
 use crate::shard::handle::{Inner, ShardHandle};
 use crate::shard::lane::Definite;
+use crate::shard::lease::Lease;
 use crate::shard::log::record::{Entry, EventKind, OutboxPosition, Record, Tail, seal};
-use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, Stream, Token};
+use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, LogError, Stream, Token};
 use crate::shard::owner::{STAMPED_MS, Setup, StampedKey};
-use crate::shard::store::{Progress, Store};
+use crate::shard::store::{Progress, Store, StoreError};
 use crate::shard::worker::{Setup as WorkerSetup, Workers, catch_up};
-use crate::shard::{Opening, owner};
+use crate::shard::{Opening, adopt, owner, store};
 
 /// Raw entries read at once while looking for stamped keys.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-pub(super) async fn open(opening: Opening) -> Result<ShardHandle, String> {
-    let shard = opening.shard;
-    let store = Store::open(&opening.path, opening.identity, shard, opening.config.store.clone())
-        .await
-        .map_err(|error| error.to_string())?;
-    let control = opening.log.control(shard).await.map_err(|error| error.to_string())?;
-    check(&opening, control.as_ref(), &store.progress())?;
-    let control = claim(&opening, control).await?;
-    catch_up(shard, opening.log.as_ref(), &store, control.tails, &opening.config.worker).await?;
-    let tails = announce(&opening, &control).await?;
-    start(opening, store, control.token, tails).await
+/// Why a shard is not opened: one clear line for the operator. Nothing was served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Will not mend by itself: another cluster's log, history missing, a file that does not link to the log or is
+    /// damaged.
+    #[error("{0}")]
+    Refused(String),
+    /// Another node owns the shard; it may be opened here when that has given it up.
+    #[error("{0}")]
+    Elsewhere(String),
+    /// May pass: the log does not answer, a claim was raced, the disk is busy.
+    #[error("{0}")]
+    Failed(String),
 }
 
-/// Never an empty history served as if it were the truth.
-fn check(opening: &Opening, control: Option<&Control>, progress: &Progress) -> Result<(), String> {
+impl From<store::OpenError> for OpenError {
+    fn from(error: store::OpenError) -> Self {
+        use store::OpenError::{Foreign, OldSqlite, Sqlite, Unusable};
+        match error {
+            Foreign { .. } | OldSqlite(_) | Unusable { .. } => Self::Refused(error.to_string()),
+            Sqlite { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<LogError> for OpenError {
+    fn from(error: LogError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+pub(super) async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
+    let shard = opening.shard;
+    let store = Store::open(&opening.path, opening.identity, shard, opening.config.store.clone()).await?;
+    let control = opening.log.control(shard).await?;
+    check(&opening, control.as_ref(), &store.progress())?;
+    let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch);
+    let begin_at = if control.is_none() { adopt::begin_at(&store).await? } else { [Tail::EMPTY; 2] };
+    let control = claim(&opening, (control, begin_at), epoch).await?;
+    let control = adopt::restore(&opening, &store, control).await?;
+    catch_up(shard, opening.log.as_ref(), &store, control.tails, &opening.config.worker).await?;
+    // The first appends prove the ownership as well as the claim does, and later.
+    let sent = opening.clock.since_boot();
+    let tails = announce(&opening, &control).await?;
+    let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
+    start(opening, store, (control.token, tails), lease).await
+}
+
+/// Never an empty history served as if it were the truth, and never a shard that another node owns.
+fn check(opening: &Opening, control: Option<&Control>, progress: &Progress) -> Result<(), OpenError> {
     let shard = opening.shard;
     let path = opening.path.display();
     match control {
-        None if progress.applied != [Tail::EMPTY; 2] => Err(format!(
-            "shard {shard}: the log knows nothing of this shard, but {path} has records up to {}: \
-             the log was lost or is another's; restore it, or move the file away to begin anew without its history",
-            progress.applied[0].offset,
-        )),
-        Some(control) if control.identity != opening.identity => Err(format!(
+        None if progress.applied != [Tail::EMPTY; 2] && !opening.config.adopt_local => {
+            Err(OpenError::Refused(format!(
+                "shard {shard}: the log knows nothing of this shard, but {path} has records up to {}: \
+             the log was lost or is another's; restore it, or make it anew from the file with `rookery node --adopt-local`",
+                progress.applied[0].offset,
+            )))
+        }
+        Some(control) if control.identity != opening.identity => Err(OpenError::Refused(format!(
             "shard {shard}: the log belongs to cluster {} with {} shards, this node to {} with {}",
             control.identity.cluster, control.identity.shards, opening.identity.cluster, opening.identity.shards,
-        )),
+        ))),
+        // Our own earlier claim, also one whose answer was lost, is ours: our folder's lock says that nobody else uses it.
+        Some(control) if control.owner != opening.node => Err(OpenError::Elsewhere(format!(
+            "shard {shard}: owned by {}, and this is {}; it is served there, or nowhere until that node is back",
+            control.owner, opening.node,
+        ))),
         _ => Ok(()),
     }
 }
 
-async fn claim(opening: &Opening, control: Option<Control>) -> Result<Control, String> {
+/// Above every epoch that the log or the file knows: a log that fell back may have forgotten some.
+fn next_epoch(shard: ShardId, control: Option<&Control>, of_file: Epoch) -> Epoch {
+    let of_log = control.map_or(Epoch(0), |control| control.token.epoch);
+    if control.is_some() && of_log < of_file {
+        tracing::warn!(%shard, %of_log, %of_file, "the log fell back: its epoch is lower than one that was applied here");
+    }
+    of_log.max(of_file).next()
+}
+
+async fn claim(
+    opening: &Opening,
+    (control, begin_at): (Option<Control>, [Tail; 2]),
+    epoch: Epoch,
+) -> Result<Control, OpenError> {
     let shard = opening.shard;
-    let epoch = control.as_ref().map_or(Epoch(0), |control| control.token.epoch).next();
     let claim = Claim {
         shard,
         expected: control.map(|control| (control.token, control.beat)),
         token: Token::new(epoch),
         owner: opening.node.clone(),
         identity: opening.identity,
-        begin_at: [Tail::EMPTY; 2],
+        begin_at,
     };
-    match opening.log.claim(claim).await.map_err(|error| error.to_string())? {
+    match opening.log.claim(claim).await? {
         ClaimOutcome::Claimed(claimed) => Ok(claimed),
         ClaimOutcome::Refused(found) => {
             let owner = found.map_or_else(|| "no one".to_owned(), |found| found.owner.to_string());
-            Err(format!("shard {shard}: the claim was refused; its owner is {owner}"))
+            Err(OpenError::Failed(format!("shard {shard}: the claim was refused; its owner is {owner}")))
         }
     }
 }
 
 /// Appends an epoch-start record to both streams.
-async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], String> {
+async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], OpenError> {
     let mut tails = control.tails;
     for (stream, tail) in Stream::BOTH.into_iter().zip(&mut tails) {
         let ts = opening.clock.now_ms();
@@ -80,17 +141,25 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Str
         let batch = Batch { shard: opening.shard, stream, token: control.token, expected: *tail, tail: after, bytes };
         match opening.lane.append(batch).await {
             Ok(Definite::Committed) => *tail = after,
-            Ok(end) => return Err(format!("shard {}: the first append was not accepted: {end:?}", opening.shard)),
-            Err(_) => return Err(format!("shard {}: the append lane has ended", opening.shard)),
+            Ok(end) => {
+                let line = format!("shard {}: the first append was not accepted: {end:?}", opening.shard);
+                return Err(OpenError::Failed(line));
+            }
+            Err(_) => return Err(OpenError::Failed(format!("shard {}: the append lane has ended", opening.shard))),
         }
     }
     Ok(tails)
 }
 
-async fn start(opening: Opening, store: Store, token: Token, tails: [Tail; 2]) -> Result<ShardHandle, String> {
+async fn start(
+    opening: Opening,
+    store: Store,
+    (token, tails): (Token, [Tail; 2]),
+    lease: Arc<Lease>,
+) -> Result<ShardHandle, OpenError> {
     let now_ms = opening.clock.now_ms();
     let mut filter = KeyFilter::new(now_ms);
-    let (keys, _) = store.recent_keys(now_ms).await.map_err(|error| error.to_string())?;
+    let (keys, _) = store.recent_keys(now_ms).await?;
     for (conversation, sender, key) in keys {
         filter.insert(&conversation, &sender, &key, now_ms);
     }
@@ -107,6 +176,7 @@ async fn start(opening: Opening, store: Store, token: Token, tails: [Tail; 2]) -
     let (inputs, taken) = mpsc::channel(opening.config.queue_max);
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
+    let lane = opening.lane.clone();
     owner::spawn(Setup {
         shard: opening.shard,
         token,
@@ -114,9 +184,11 @@ async fn start(opening: Opening, store: Store, token: Token, tails: [Tail; 2]) -
         store: store.clone(),
         lane: opening.lane,
         clock: opening.clock.clone(),
+        lease: Arc::clone(&lease),
         filter,
         stamped,
         heads_max: opening.config.heads_max,
+        queue_max: opening.config.queue_max,
         stream_bytes_max: opening.config.stream_bytes_max,
         inputs: taken,
         committed: committed.clone(),
@@ -140,17 +212,18 @@ async fn start(opening: Opening, store: Store, token: Token, tails: [Tail; 2]) -
         outbox_due,
         outbox_done: watch::Sender::new(OutboxPosition::default()),
         closed,
+        lease,
+        lane,
     })))
 }
 
 /// Keys that routers stamped in the last minute, out of the raw entries: a router may still retry with them.
-async fn stamped_keys(store: &Store, now_ms: u64) -> Result<Vec<StampedKey>, String> {
+async fn stamped_keys(store: &Store, now_ms: u64) -> Result<Vec<StampedKey>, StoreError> {
     let begun = Instant::now();
     let mut found = Vec::new();
     let mut after = Offset(0);
     loop {
-        let kept =
-            store.kept_entries(Stream::Messages, after, KEPT_BYTES_MAX).await.map_err(|error| error.to_string())?;
+        let kept = store.kept_entries(Stream::Messages, after, KEPT_BYTES_MAX).await?;
         let Some(last) = kept.last() else { break };
         after = last.last;
         for entry in &kept {

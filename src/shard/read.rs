@@ -5,18 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::problem::{Code, Problem};
 use crate::protocol::{HistoryPage, Message, MessageCore, Page};
 use crate::shard::IndexPage;
 use crate::shard::command::{Around, Found, HistoryQuery, Interest, Query, ShardError, Subscribed};
 use crate::shard::handle::Inner;
-use crate::shard::log::Stream;
 use crate::shard::log::record::Event;
 use crate::shard::owner::{Admission, Input, Ticket, Want, core_of, message_unknown};
 use crate::shard::paging::{merge, pick};
+use crate::shard::reading::Reading;
 use crate::shard::store::{HistoryRead, Located, StoreError};
 use crate::shard::subscriptions::Subscriber;
 
@@ -28,73 +26,22 @@ impl From<StoreError> for ShardError {
 }
 
 impl Inner {
-    /// Asks the loop, waits for its answer.
-    async fn ask<T>(
-        &self,
-        deadline: Instant,
-        input: impl FnOnce(oneshot::Sender<T>) -> Input,
-    ) -> Result<T, ShardError> {
-        let (answer, answered) = oneshot::channel();
-        let wait = async {
-            // Either way the loop is gone.
-            self.inputs.send(input(answer)).await.ok().ok_or(ShardError::NotOwner)?;
-            answered.await.ok().ok_or(ShardError::NotOwner)
-        };
-        tokio::time::timeout_at(deadline.into(), wait)
-            .await
-            .unwrap_or_else(|_| Err(Problem::unavailable("the shard did not answer in time; retry").into()))
-    }
-
-    async fn begin(
-        &self,
-        conversation: &ConversationName,
-        reader: &UserId,
-        want: Want,
-        deadline: Instant,
-    ) -> Result<Ticket, ShardError> {
-        let (conversation, reader) = (conversation.clone(), reader.clone());
-        let asked = self.ask(deadline, |answer| Input::Begin { conversation, reader, want, answer }).await?;
-        Ok(asked?)
-    }
-
-    /// Waits until SQLite has these offsets.
-    async fn barrier(&self, touched: [Offset; 2], deadline: Instant) -> Result<(), ShardError> {
-        let deadline = deadline.min(Instant::now() + self.config.barrier_max);
-        for (stream, offset) in Stream::BOTH.into_iter().zip(touched) {
-            let mut applied = self.applied(stream);
-            if applied.borrow_and_update().offset >= offset {
-                continue;
-            }
-            self.hurry(stream);
-            let reached = applied.wait_for(|tail| tail.offset >= offset);
-            match tokio::time::timeout_at(deadline.into(), reached).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => return Err(ShardError::NotOwner),
-                Err(_) => {
-                    let detail = "the shard's worker is behind; an answer now would lack what was acknowledged, retry";
-                    return Err(Problem::new(Code::Lagging, detail).into());
-                }
-            }
-        }
-        Ok(())
-    }
-
     #[expect(clippy::cognitive_complexity, reason = "one arm for each query")]
-    pub(super) async fn find(&self, query: Query, deadline: Instant) -> Result<Found, ShardError> {
+    pub(super) async fn find(&self, query: Query, reading: &Reading) -> Result<Found, ShardError> {
         match query {
             Query::Conversation { name, reader } => {
-                let ticket = self.begin(&name, &reader, Want::View, deadline).await?;
+                let ticket = self.begin(&name, &reader, Want::View, reading).await?;
                 let view = ticket.view.ok_or_else(|| Problem::unavailable("the conversation is not known yet; retry"));
                 Ok(Found::Conversation(view?))
             }
             Query::Participants { name, reader, after, limit } => {
-                let ticket = self.begin(&name, &reader, Want::Participants { after, limit }, deadline).await?;
+                let ticket = self.begin(&name, &reader, Want::Participants { after, limit }, reading).await?;
                 let page = ticket.participants.unwrap_or(Page { items: Vec::new(), next: None, partial: false });
                 Ok(Found::Participants(page))
             }
-            Query::History(query) => Ok(Found::History(self.history(&query, deadline).await?)),
+            Query::History(query) => Ok(Found::History(self.history(&query, reading).await?)),
             Query::Events { name, reader, after, limit } => {
-                let ticket = self.begin(&name, &reader, Want::Tail, deadline).await?;
+                let ticket = self.begin(&name, &reader, Want::Tail, reading).await?;
                 let mut items = self.events(&name, after, limit.saturating_add(1), &ticket).await?;
                 let more = items.len() > limit as usize;
                 items.truncate(limit as usize);
@@ -102,34 +49,35 @@ impl Inner {
                 Ok(Found::Events { items, next })
             }
             Query::Watermarks { name, reader, after, limit } => {
-                let ticket = self.begin(&name, &reader, Want::Tail, deadline).await?;
-                self.barrier(ticket.touched, deadline).await?;
+                let ticket = self.begin(&name, &reader, Want::Tail, reading).await?;
+                self.barrier(ticket.touched, reading).await?;
                 let items = self.store.watermarks(&name, after.as_ref(), limit.saturating_add(1)).await?;
                 Ok(Found::Watermarks(cut(items, limit, |mark| mark.user.to_string())))
             }
             Query::Message { id, reader } => {
-                let (at, ticket) = self.find_message(id, &reader, deadline).await?;
-                Ok(Found::Message(self.message(&at.conversation, at.seq, &reader, &ticket, deadline).await?))
+                let (at, ticket) = self.find_message(id, &reader, reading).await?;
+                Ok(Found::Message(self.message(&at.conversation, at.seq, &reader, &ticket, reading).await?))
             }
             Query::Receipts { id, reader, after, limit } => {
-                let (at, ticket) = self.find_message(id, &reader, deadline).await?;
+                let (at, ticket) = self.find_message(id, &reader, reading).await?;
                 if at.source != reader {
                     return Err(
                         Problem::new(Code::NotSender, "only the sender of a message may see its receipts").into()
                     );
                 }
-                self.barrier(ticket.touched, deadline).await?;
+                self.barrier(ticket.touched, reading).await?;
                 let items = self.store.receipts(id, &at, after.as_ref(), limit.saturating_add(1)).await?;
                 Ok(Found::Receipts(cut(items, limit, |receipt| receipt.user_id.to_string())))
             }
             Query::Summaries { names, reader } => {
                 let conversations = names.clone();
-                let touched = self.ask(deadline, |answer| Input::Touched { conversations, user: None, answer }).await?;
-                self.barrier(touched, deadline).await?;
+                let touched =
+                    self.ask(reading.deadline, |answer| Input::Touched { conversations, user: None, answer }).await?;
+                self.barrier(touched, reading).await?;
                 Ok(Found::Summaries(self.store.summaries(&names, &reader).await?))
             }
             Query::Index { user, after, limit } => {
-                self.index_barrier(&user, deadline).await?;
+                self.index_barrier(&user, reading).await?;
                 let mut items = self.store.index_page(&user, after, limit.saturating_add(1)).await?;
                 let more = items.len() > limit as usize;
                 items.truncate(limit as usize);
@@ -137,20 +85,21 @@ impl Inner {
                 Ok(Found::Index { items, next })
             }
             Query::CreateKey { user, key } => {
-                self.index_barrier(&user, deadline).await?;
+                self.index_barrier(&user, reading).await?;
                 Ok(Found::CreateKey(self.store.create_key(&user, &key, self.clock.now_ms()).await?))
             }
         }
     }
 
-    async fn index_barrier(&self, user: &UserId, deadline: Instant) -> Result<(), ShardError> {
+    async fn index_barrier(&self, user: &UserId, reading: &Reading) -> Result<(), ShardError> {
         let user = Some(user.clone());
-        let touched = self.ask(deadline, |answer| Input::Touched { conversations: Vec::new(), user, answer }).await?;
-        self.barrier(touched, deadline).await
+        let touched =
+            self.ask(reading.deadline, |answer| Input::Touched { conversations: Vec::new(), user, answer }).await?;
+        self.barrier(touched, reading).await
     }
 
-    async fn history(&self, query: &HistoryQuery, deadline: Instant) -> Result<HistoryPage, ShardError> {
-        let ticket = self.begin(&query.conversation, &query.reader, Want::Tail, deadline).await?;
+    async fn history(&self, query: &HistoryQuery, reading: &Reading) -> Result<HistoryPage, ShardError> {
+        let ticket = self.begin(&query.conversation, &query.reader, Want::Tail, reading).await?;
         let mut rows = self.history_rows(query, query.around, query.limit).await?;
         // One match on the side that was not asked for tells whether the page goes on there.
         let other = match query.around {
@@ -169,7 +118,7 @@ impl Inner {
         let picked = pick(merge(rows, tail), query.around, query.limit as usize);
         let before = picked.items.first().map(|message| message.seq).filter(|_| picked.older);
         let after = picked.items.last().map(|message| message.seq).filter(|_| picked.newer);
-        let mut items = self.with_reactions(picked.items, &query.reader, &ticket, deadline).await?;
+        let mut items = self.with_reactions(picked.items, &query.reader, &ticket, reading).await?;
         if !query.ascending {
             items.reverse();
         }
@@ -191,9 +140,9 @@ impl Inner {
         messages: Vec<MessageCore>,
         reader: &UserId,
         ticket: &Ticket,
-        deadline: Instant,
+        reading: &Reading,
     ) -> Result<Vec<Message>, ShardError> {
-        self.barrier([Offset(0), ticket.reaction], deadline).await?;
+        self.barrier([Offset(0), ticket.reaction], reading).await?;
         let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
         let mut counts: BTreeMap<MessageId, (BTreeMap<u32, u64>, Option<u32>)> = BTreeMap::new();
         if !ids.is_empty() {
@@ -252,10 +201,10 @@ impl Inner {
         &self,
         id: MessageId,
         reader: &UserId,
-        deadline: Instant,
+        reading: &Reading,
     ) -> Result<(Located, Ticket), ShardError> {
-        let at = self.locate(id, deadline).await?;
-        match self.begin(&at.conversation, reader, Want::Tail, deadline).await {
+        let at = self.locate(id, reading.deadline).await?;
+        match self.begin(&at.conversation, reader, Want::Tail, reading).await {
             // Decided but not committed: no one may know of it yet.
             Ok(ticket) if ticket.last_seq < at.seq => Err(message_unknown().into()),
             Ok(ticket) => Ok((at, ticket)),
@@ -271,7 +220,7 @@ impl Inner {
         seq: Seq,
         reader: &UserId,
         ticket: &Ticket,
-        deadline: Instant,
+        reading: &Reading,
     ) -> Result<Message, ShardError> {
         let core = match ticket.tail.iter().find(|event| event.seq == seq) {
             Some(event) => core_of(event),
@@ -282,7 +231,7 @@ impl Inner {
             }
         };
         let core = core.ok_or_else(message_unknown)?;
-        let mut messages = self.with_reactions(vec![core], reader, ticket, deadline).await?;
+        let mut messages = self.with_reactions(vec![core], reader, ticket, reading).await?;
         Ok(messages.pop().ok_or_else(message_unknown)?)
     }
 
@@ -294,9 +243,10 @@ impl Inner {
         sender: &UserId,
         deadline: Instant,
     ) -> Result<Message, ShardError> {
+        let reading = Reading::whole(deadline);
         let read = async {
-            let ticket = self.begin(name, sender, Want::Tail, deadline).await?;
-            self.message(name, seq, sender, &ticket, deadline).await
+            let ticket = self.begin(name, sender, Want::Tail, &reading).await?;
+            self.message(name, seq, sender, &ticket, &reading).await
         };
         read.await.map_err(|error| match error {
             // Both would say that nothing was written.
@@ -310,7 +260,7 @@ impl Inner {
 
     /// Answers one interest of a subscriber.
     pub(super) async fn admit(&self, subscriber: &Subscriber, interest: Interest, deadline: Instant) -> Subscribed {
-        match self.try_admit(subscriber, interest, deadline).await {
+        match self.try_admit(subscriber, interest, &Reading::whole(deadline)).await {
             Ok(subscribed) => subscribed,
             Err(ShardError::Problem(problem)) => Subscribed::Failed(problem),
             Err(ShardError::NotOwner) => Subscribed::Failed(Problem::unavailable("the shard moves; ask again")),
@@ -321,11 +271,12 @@ impl Inner {
         &self,
         subscriber: &Subscriber,
         interest: Interest,
-        deadline: Instant,
+        reading: &Reading,
     ) -> Result<Subscribed, ShardError> {
         let Interest { conversation, user, after, limit } = interest;
         let (name, of, subscriber) = (conversation.clone(), user.clone(), subscriber.clone());
-        let asked = self.ask(deadline, |answer| Input::Subscribe { subscriber, conversation: name, user: of, answer });
+        let asked =
+            self.ask(reading.deadline, |answer| Input::Subscribe { subscriber, conversation: name, user: of, answer });
         match asked.await?? {
             Admission::Participant(ticket) => {
                 let (tail, joined) = (ticket.last_seq, ticket.joined);
@@ -340,7 +291,7 @@ impl Inner {
             Admission::Stranger(ticket) => {
                 let Some(after) = after else { return Ok(Subscribed::NotParticipant) };
                 // His `left` may be in memory only, with the join before it.
-                self.barrier([ticket.touched[0], Offset(0)], deadline).await?;
+                self.barrier([ticket.touched[0], Offset(0)], reading).await?;
                 let Some((joined, left)) = self.store.departure(&conversation, &user).await? else {
                     return Ok(Subscribed::NotParticipant);
                 };
@@ -363,9 +314,10 @@ impl Inner {
         limit: u32,
         deadline: Instant,
     ) -> Result<IndexPage, ShardError> {
+        let reading = Reading::whole(deadline);
         let (subscriber, of) = (subscriber.clone(), user.clone());
         let touched = self.ask(deadline, |answer| Input::SubscribeIndex { subscriber, user: of, answer }).await?;
-        self.barrier([touched, Offset(0)], deadline).await?;
+        self.barrier([touched, Offset(0)], &reading).await?;
         let mut items = self.store.index_since(&user, after, limit.saturating_add(1)).await?;
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);

@@ -1,5 +1,6 @@
 //! Black-box tests: the real binary, its public API, nothing else. `api` says what one client sees, `behaviour` what
-//! holds over time: under load, after a crash, between many devices.
+//! holds over time: under load, after a crash, between many devices. This target runs them in one process over the
+//! embedded log; `it_redis` and `it_cluster` run the same over Redis.
 //!
 //! Tests share one server where they can (unique names keep them apart) and wait on conditions with a deadline.
 
@@ -16,4 +17,8 @@
 
 mod api;
 mod behaviour;
+mod embedded;
 mod support;
+
+/// Under what the tests of this target run.
+const BACKEND: support::server::Backend = support::server::Backend::Embedded;

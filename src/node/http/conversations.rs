@@ -140,8 +140,8 @@ impl Rest {
         let Found::Index { items, next } = found else { return Err(unexpected("index")) };
         let names: Vec<_> = items.into_iter().filter(|item| item.joined).map(|item| item.conversation).collect();
         let deadline = call.deadline.checked_sub(SUMMARIES_MARGIN).unwrap_or(call.deadline);
-        let summaries = match names.as_slice() {
-            [] => Vec::new(),
+        let (summaries, of_summaries) = match names.as_slice() {
+            [] => (Vec::new(), Freshness::Strict),
             names => self.shards.summaries(&call.user, names, deadline).await,
         };
         let mut summaries = summaries.into_iter();
@@ -158,7 +158,7 @@ impl Rest {
                 }
             }
         }
-        Answer::ok(&page)?.with_freshness(freshness, call.strict())
+        Answer::ok(&page)?.with_freshness(freshness.stalest(of_summaries), call.strict())
     }
 
     pub(super) async fn show_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {

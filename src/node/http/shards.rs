@@ -8,10 +8,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use crate::ids::{ConversationName, ShardId, UserId};
-use crate::node::owners::Owners;
+use crate::node::owners::{Owners, Summaries};
 use crate::node::table::Table;
 use crate::problem::Problem;
-use crate::protocol::ConversationItem;
 use crate::shard::command::{Command, Done, Found, Freshness, Query, ShardError};
 use crate::shard::map::ShardMap;
 
@@ -47,12 +46,7 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<(Found, Freshness), Problem>;
 
-    async fn summaries(
-        &self,
-        reader: &UserId,
-        names: &[ConversationName],
-        deadline: Instant,
-    ) -> Vec<Result<Option<ConversationItem>, Problem>>;
+    async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries;
 }
 
 #[async_trait]
@@ -104,12 +98,7 @@ impl Shards for Owners {
         self.query(shard, query, deadline).await
     }
 
-    async fn summaries(
-        &self,
-        reader: &UserId,
-        names: &[ConversationName],
-        deadline: Instant,
-    ) -> Vec<Result<Option<ConversationItem>, Problem>> {
+    async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries {
         Self::summaries(self, reader, names, deadline).await
     }
 }

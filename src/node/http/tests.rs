@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::ids::{ClusterId, ConversationName, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
 use crate::node::http::shards::Shards;
 use crate::node::http::{Config, Rest};
+use crate::node::owners::Summaries;
 use crate::node::table::{NodeAddresses, Table};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, ConversationItem, HistoryPage, Message, MessageCore, Page};
@@ -38,7 +39,7 @@ struct Script {
     owns: bool,
     reads: Mutex<VecDeque<Read>>,
     writes: Mutex<VecDeque<Result<Done, ShardError>>>,
-    summaries: Mutex<Vec<Result<Option<ConversationItem>, Problem>>>,
+    summaries: Mutex<Summaries>,
     asked: Mutex<Vec<String>>,
     /// Where reads wait, once closed.
     gate: Semaphore,
@@ -116,14 +117,9 @@ impl Shards for Script {
         self.query_here(shard, query, deadline).await.map_err(problem_of)
     }
 
-    async fn summaries(
-        &self,
-        _reader: &UserId,
-        names: &[ConversationName],
-        _deadline: Instant,
-    ) -> Vec<Result<Option<ConversationItem>, Problem>> {
+    async fn summaries(&self, _reader: &UserId, names: &[ConversationName], _deadline: Instant) -> Summaries {
         self.note(format!("summaries {names:?}"));
-        std::mem::take(&mut *self.summaries.lock().expect("a lock"))
+        std::mem::replace(&mut *self.summaries.lock().expect("a lock"), (Vec::new(), Freshness::Strict))
     }
 }
 
@@ -144,7 +140,7 @@ impl Fixture {
             owns,
             reads: Mutex::default(),
             writes: Mutex::default(),
-            summaries: Mutex::default(),
+            summaries: Mutex::new((Vec::new(), Freshness::Strict)),
             asked: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
@@ -557,6 +553,26 @@ async fn a_stale_answer_says_so_or_is_refused() {
 }
 
 #[tokio::test]
+async fn a_list_is_as_fresh_as_its_stalest_part() {
+    let stale = |ms| Freshness::Stale { ms };
+    let cases = [
+        (Freshness::Strict, Freshness::Strict, None),
+        (Freshness::Strict, stale(7), Some("7")),
+        (stale(5), Freshness::Strict, Some("5")),
+        (stale(5), stale(7), Some("7")),
+    ];
+    for (of_index, of_summaries, told) in cases {
+        let index = Found::Index { items: vec![item("a", 9, true)], next: None };
+        let face = Fixture::new().reads_as(Ok((index, of_index)));
+        let whole = ConversationItem { conversation: conversation(), unread: Some(3), last_message: None };
+        *face.script.summaries.lock().expect("a lock") = (vec![Ok(Some(whole))], of_summaries);
+        let answered = face.request("GET", "/v1/conversations").answer().await;
+        let mark = answered.headers.get("rookery-stale").map(|value| value.to_str().expect("text"));
+        assert_eq!((answered.status.as_u16(), mark), (200, told));
+    }
+}
+
+#[tokio::test]
 async fn events_are_the_objects_of_frames() {
     let kind = EventKind::Left { by: user("bob"), user: user("bob"), admin: Some(user("x")) };
     let event = Event { conversation: name("team"), seq: Seq(4), created: 5, key: None, kind };
@@ -633,7 +649,7 @@ async fn a_list_tells_which_owners_did_not_answer() {
     let index = vec![item("a", 9, true), item("b", 8, true), item("gone", 7, false), item("c", 6, true)];
     let face = Fixture::new().reads(Found::Index { items: index, next: Some(Offset(6)) });
     let whole = ConversationItem { conversation: conversation(), unread: Some(3), last_message: None };
-    *face.script.summaries.lock().expect("a lock") = vec![Ok(Some(whole)), Ok(None), Err(Problem::unavailable("x"))];
+    face.script.summaries.lock().expect("a lock").0 = vec![Ok(Some(whole)), Ok(None), Err(Problem::unavailable("x"))];
     let answered = face.request("GET", "/v1/conversations").answer().await;
     let items = answered.json["items"].as_array().expect("items");
     assert_eq!((items.len(), &answered.json["partial"]), (2, &json!(true)));

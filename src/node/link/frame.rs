@@ -89,6 +89,13 @@ pub enum Outcome {
     Found(Found, Freshness),
     /// Of [`Body::Summaries`]: one for each part, in their order.
     Summaries(Vec<Result<Vec<Option<ConversationItem>>, ShardError>>),
+    /// Likewise, when an owner of one of them could not prove its lease: as stale as the stalest part.
+    StaleSummaries {
+        #[expect(missing_docs, reason = "said above")]
+        parts: Vec<Result<Vec<Option<ConversationItem>>, ShardError>>,
+        /// Milliseconds since its last proof.
+        ms: u64,
+    },
     /// Of [`Body::Subscribe`]: one for each part, in their order.
     Subscribed(Vec<Result<Vec<Subscribed>, ShardError>>),
     /// Of [`Body::SubscribeIndex`].
@@ -254,6 +261,7 @@ mod tests {
         let outcomes = [
             Outcome::Found(Found::Message(message()), Freshness::Stale { ms: 7 }),
             Outcome::Summaries(vec![Ok(vec![Some(item()), None]), Err(ShardError::NotOwner)]),
+            Outcome::StaleSummaries { parts: vec![Ok(vec![Some(item())]), Err(ShardError::NotOwner)], ms: 2_700 },
             Outcome::Done(Done::Sent { message: message(), replayed: true }),
         ];
         for outcome in outcomes {

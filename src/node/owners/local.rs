@@ -12,8 +12,9 @@ use crate::ids::ShardId;
 use crate::node::link::frame::{Body, Outcome, cut_events};
 use crate::node::link::{Serve, Serving};
 use crate::problem::Problem;
+use crate::protocol::ConversationItem;
 use crate::shard::ShardHandle;
-use crate::shard::command::{Found, Query, ShardError};
+use crate::shard::command::{Found, Freshness, Query, ShardError};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 
 /// The owned shards.
@@ -71,13 +72,13 @@ impl LocalShards {
                 let answers = self.each(parts, move |handle, names| {
                     let query = Query::Summaries { names, reader: reader.clone() };
                     async move {
-                        match handle.query(query, deadline).await?.0 {
-                            Found::Summaries(items) => Ok(items),
+                        match handle.query(query, deadline).await? {
+                            (Found::Summaries(items), freshness) => Ok((items, freshness)),
                             _ => Err(ShardError::Problem(Problem::unavailable("the shard answered something else"))),
                         }
                     }
                 });
-                async move { Ok(Outcome::Summaries(answers.await)) }.boxed()
+                async move { Ok(summaries(answers.await)) }.boxed()
             }
             Body::Subscribe { parts } => {
                 let subscriber = subscriber.clone();
@@ -102,6 +103,19 @@ impl LocalShards {
             }
             _ => ready(Err(ShardError::NotOwner)).boxed(),
         }
+    }
+}
+
+/// The answer of one shard to a request for summaries.
+type Summarized = (Vec<Option<ConversationItem>>, Freshness);
+
+/// As stale as the stalest part.
+fn summaries(answers: Vec<Result<Summarized, ShardError>>) -> Outcome {
+    let stalest = answers.iter().flatten().map(|(_, freshness)| *freshness).fold(Freshness::Strict, Freshness::stalest);
+    let parts = answers.into_iter().map(|answer| answer.map(|(items, _)| items)).collect();
+    match stalest {
+        Freshness::Strict => Outcome::Summaries(parts),
+        Freshness::Stale { ms } => Outcome::StaleSummaries { parts, ms },
     }
 }
 

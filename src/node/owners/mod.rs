@@ -6,6 +6,7 @@
 //! to may have been missed.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,9 @@ mod tests;
 
 /// The end of an interest is told to the owner within this time, or not at all.
 const TELL_WITHIN: Duration = Duration::from_secs(5);
+
+/// One for each name asked for, and how sure all of them are.
+pub type Summaries = (Vec<Result<Option<ConversationItem>, Problem>>, Freshness);
 
 /// What [`Owners`] are made of.
 #[derive(Debug)]
@@ -207,20 +211,25 @@ impl Owners {
     }
 
     /// Summaries for a list, with one request per owning *node*, side by side. In the order of `names`; `Err` where the
-    /// owner did not answer in time.
-    pub async fn summaries(
-        &self,
-        reader: &UserId,
-        names: &[ConversationName],
-        deadline: Instant,
-    ) -> Vec<Result<Option<ConversationItem>, Problem>> {
+    /// owner did not answer in time. All of them together are as fresh as the stalest.
+    pub async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries {
+        let stale_ms = AtomicU64::new(0);
         let items = names.iter().map(|name| (self.shard_of(name), name.clone())).collect();
         let build = |parts| Body::Summaries { reader: reader.clone(), parts };
         let unpack = |outcome| match outcome {
             Outcome::Summaries(parts) => Some(parts),
+            Outcome::StaleSummaries { parts, ms } => {
+                stale_ms.fetch_max(ms.max(1), Ordering::Relaxed);
+                Some(parts)
+            }
             _ => None,
         };
-        self.in_rounds(items, deadline, build, unpack).await
+        let items = self.in_rounds(items, deadline, build, unpack).await;
+        let freshness = match stale_ms.into_inner() {
+            0 => Freshness::Strict,
+            ms => Freshness::Stale { ms },
+        };
+        (items, freshness)
     }
 
     /// Subscribes to conversations of any shards, with one request per owning node, side by side. In the order given;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(in crate::node) struct Fake {
     answering: Box<Answering>,
     /// How long the answer to a request takes.
     pub(in crate::node) delay: Mutex<Box<Delay>>,
+    /// Whether it answers at the deadline of each request, as one that waits for the log does.
+    pub(in crate::node) at_deadline: AtomicBool,
     bodies: Mutex<Vec<Body>>,
     pub(in crate::node) owned: Mutex<HashSet<ShardId>>,
     pub(in crate::node) subscribers: Mutex<Vec<Subscriber>>,
@@ -47,6 +50,7 @@ impl Fake {
         Arc::new(Self {
             answering: Box::new(answering),
             delay: Mutex::new(Box::new(|_| Duration::ZERO)),
+            at_deadline: AtomicBool::new(false),
             bodies: Mutex::default(),
             owned: Mutex::default(),
             subscribers: Mutex::default(),
@@ -71,14 +75,18 @@ impl Serve for Fake {
         self.owned.lock().expect("not poisoned").contains(&shard)
     }
 
-    fn serve(&self, body: Body, _: Instant, subscriber: &Subscriber) -> Serving {
+    fn serve(&self, body: Body, deadline: Instant, subscriber: &Subscriber) -> Serving {
         let answer = (self.answering)(&body);
         let delay = (self.delay.lock().expect("not poisoned"))(&body);
+        let until = self.at_deadline.load(Ordering::SeqCst).then_some(deadline);
         self.bodies.lock().expect("not poisoned").push(body);
         self.subscribers.lock().expect("not poisoned").push(subscriber.clone());
         async move {
             if !delay.is_zero() {
                 sleep(delay).await;
+            }
+            if let Some(until) = until {
+                tokio::time::sleep_until(until.into()).await;
             }
             answer
         }

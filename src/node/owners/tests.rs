@@ -385,7 +385,8 @@ async fn one_failing_shard_spoils_nothing_but_its_own_summaries() {
     });
     let pair = Pair::new(&fake, config()).await;
     let names: Vec<_> = (0..600).map(conversation).collect();
-    let answers = pair.owners.summaries(&user("a"), &names, soon()).await;
+    let (answers, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
+    assert_eq!(freshness, Freshness::Strict);
     assert_eq!(answers.len(), names.len());
     let shard = |name: &ConversationName| pair.owners.map().shard_of(name.slot());
     assert!(answers[0].is_err());
@@ -393,6 +394,49 @@ async fn one_failing_shard_spoils_nothing_but_its_own_summaries() {
         assert!(answer.is_ok() || shard(name) == shard(&names[0]), "{name}: {answer:?}");
     }
     assert_eq!(fake.bodies().len(), 3, "600 names of one node are three requests");
+}
+
+#[tokio::test]
+async fn what_an_owner_says_at_its_deadline_still_arrives() {
+    let refusal = || ShardError::Problem(Problem::new(Code::NotReplicated, "nothing was written"));
+    let fake = Fake::new(move |_| Err(refusal()));
+    fake.at_deadline.store(true, Ordering::SeqCst);
+    let pair = Pair::new(&fake, config()).await;
+    for key in [true, false] {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let shard = pair.owners.map().shard_of(conversation(1).slot());
+        let refused = pair.owners.execute(shard, send("x", key), deadline).await.expect_err("refused");
+        assert_eq!(refused.code, Code::NotReplicated, "not an outcome that is unknown: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn how_stale_an_answer_is_travels_over_a_link() {
+    let stale_shard = Arc::new(Mutex::new(None));
+    let stale = Arc::clone(&stale_shard);
+    let fake = Fake::new(move |body| match body {
+        Body::Query { .. } => match echo(body)? {
+            Outcome::Found(found, _) => Ok(Outcome::Found(found, Freshness::Stale { ms: 2_800 })),
+            other => Ok(other),
+        },
+        Body::Summaries { parts, .. } => {
+            let has_stale = parts.iter().any(|(shard, _)| Some(*shard) == *stale.lock().expect("whole"));
+            let parts = parts.iter().map(|(_, names)| Ok(names.iter().map(|_| None).collect())).collect();
+            Ok(if has_stale { Outcome::StaleSummaries { parts, ms: 3_100 } } else { Outcome::Summaries(parts) })
+        }
+        _ => marked(body),
+    });
+    let pair = Pair::new(&fake, config()).await;
+    let shard = |name: &ConversationName| pair.owners.map().shard_of(name.slot());
+    let read = pair.owners.query(shard(&conversation(1)), participants("bob"), soon()).await;
+    assert!(matches!(read, Ok((_, Freshness::Stale { ms: 2_800 }))), "{read:?}");
+    let names: Vec<_> = (0..4).map(conversation).collect();
+    let (_, of_strict) = pair.owners.summaries(&user("a"), &names, soon()).await;
+    assert_eq!(of_strict, Freshness::Strict);
+    *stale_shard.lock().expect("whole") = Some(shard(&names[2]));
+    let (items, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
+    assert!(items.iter().all(Result::is_ok));
+    assert_eq!(freshness, Freshness::Stale { ms: 3_100 });
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ macro_rules! table_conformance {
             the_first_swap_expects_version_0,
             a_swap_from_another_version_has_no_effect,
             of_swaps_that_name_one_version_one_wins,
+            a_swap_that_is_sent_again_stands,
+            what_is_known_is_not_loaded_again,
             registered_nodes_are_listed_with_their_latest_addresses,
             identity_and_table_outlive_the_process,
         );
@@ -100,6 +102,29 @@ pub async fn of_swaps_that_name_one_version_one_wins(setup: impl Setup) {
         assert_eq!(winners.len(), 1, "{winners:?}");
         assert_eq!(setup.table().load().await.unwrap(), Some(table_of(identity, version + 1, &winners[0])));
     }
+}
+
+pub async fn a_swap_that_is_sent_again_stands(setup: impl Setup) {
+    let (table, identity) = (setup.table(), fresh_identity());
+    for _ in 0..2 {
+        assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap(), "its answer may have been lost");
+    }
+    assert!(!table.swap(0, table_of(identity, 1, "b")).await.unwrap(), "another one of that version");
+    assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
+    assert!(!table.swap(0, table_of(identity, 1, "a")).await.unwrap(), "replaced since");
+}
+
+pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
+    let (table, identity) = (setup.table(), fresh_identity());
+    assert_eq!(table.load_unless(None).await.unwrap(), None);
+    let first = table_of(identity, 1, "a");
+    assert!(table.swap(0, first.clone()).await.unwrap());
+    assert_eq!(table.load_unless(None).await.unwrap(), Some(first.clone()));
+    assert_eq!(table.load_unless(Some(&first)).await.unwrap(), None);
+    let elsewhere = table_of(fresh_identity(), 1, "a");
+    assert_eq!(table.load_unless(Some(&elsewhere)).await.unwrap(), Some(first.clone()), "of another cluster");
+    assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
+    assert_eq!(table.load_unless(Some(&first)).await.unwrap(), Some(table_of(identity, 2, "b")));
 }
 
 pub async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl Setup) {

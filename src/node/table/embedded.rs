@@ -87,7 +87,7 @@ impl TableStore for EmbeddedTable {
         if table.version != expected + 1 {
             return Err(TableError(format!("version {} does not follow {expected}", table.version)));
         }
-        self.write(TABLE, expected, &table).await
+        Ok(self.write(TABLE, expected, &table).await? || self.load().await?.as_ref() == Some(&table))
     }
 
     async fn register(&self, node: &NodeId, addresses: &NodeAddresses) -> Result<(), TableError> {

@@ -1,9 +1,10 @@
 //! The table: the one versioned assignment `shard → [owner, standby…]` that every router and node follows, the nodes
 //! that are registered, and the identity of the cluster. This file is the contract; [`embedded`] implements it for one
-//! process.
+//! process, [`redis`] for a cluster.
 //!
 //! **Promises.** `swap` is a compare-and-set on the version: of two that name the same version one wins. Versions only
 //! grow. `load` returns the latest swapped table or a later one. The identity is written once and never changes.
+//! **Answers get lost**: a swap may be sent again; that it stands already is success too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,8 @@ use crate::ids::{NodeId, ShardId};
 use crate::shard::log::Identity;
 
 pub mod embedded;
+
+pub mod redis;
 
 #[cfg(test)]
 pub mod conformance;
@@ -54,6 +57,12 @@ impl Table {
         self.nodes.get(node)
     }
 
+    /// Whether that is the same version of the same cluster's table.
+    #[must_use]
+    pub fn is_version_of(&self, other: &Self) -> bool {
+        (self.version, self.identity) == (other.version, other.identity)
+    }
+
     /// The shards whose first node is this one.
     pub fn owned_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
         let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
@@ -78,8 +87,14 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// The current table, or `None` before the first.
     async fn load(&self) -> Result<Option<Table>, TableError>;
 
-    /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version must be `expected + 1`.
-    /// False, and no effect, when another version is current.
+    /// The current table, unless it is the one known already: `None` then, as before the first. Cheap when nothing changed.
+    async fn load_unless(&self, known: Option<&Table>) -> Result<Option<Table>, TableError> {
+        Ok(self.load().await?.filter(|table| !known.is_some_and(|known| table.is_version_of(known))))
+    }
+
+    /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version must be `expected + 1`;
+    /// over Redis, which may have lost it, the first may have any version. False, and no effect, when another table is
+    /// current; true when exactly this one is.
     async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError>;
 
     /// Announces a live node and how it is reached; to be repeated every second. A node that stops announcing leaves

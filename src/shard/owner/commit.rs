@@ -207,10 +207,11 @@ impl Owner {
 
     pub(super) fn housekeeping(&mut self) {
         self.expire_stamped();
+        self.tidy_parked();
         self.subscriptions.tell_lagged();
         self.messages.retain_waiting(|waiter| !waiter.is_abandoned());
         self.receipts.retain_waiting(|waiter| !waiter.is_abandoned());
-        if let Some(upto) = self.outbox_progress.take_if(|_| !self.closing) {
+        if let Some(upto) = self.outbox_progress.take_if(|_| !self.closing && !self.parking.is_stalled()) {
             let record = Record::OutboxProgress { upto };
             let offset = self.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));

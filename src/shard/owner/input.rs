@@ -9,6 +9,7 @@ use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, Page, Participant};
 use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
+use crate::shard::fate::Fate;
 use crate::shard::log::record::{Event, IndexChange, OutboxPosition};
 use crate::shard::store::{HeadRow, KeyRow, Located, Marks, StoreError};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
@@ -23,6 +24,24 @@ pub(in crate::shard) enum Write {
     Read { conversation: ConversationName, seq: Seq, user: UserId, origin: Option<SessionId> },
     React { conversation: ConversationName, id: MessageId, user: UserId, reaction: Option<u32> },
     Index(Vec<IndexChange>),
+}
+
+/// A write with its caller.
+#[derive(Debug)]
+pub(in crate::shard) struct Asked {
+    pub write: Write,
+    pub deadline: Instant,
+    pub fate: Fate,
+    pub answer: oneshot::Sender<Result<Accepted, ShardError>>,
+    /// Its place in the order of arrival; given by the loop.
+    pub turn: u64,
+}
+
+impl Asked {
+    /// Someone still waits for it.
+    pub(super) fn has_caller(&self) -> bool {
+        self.fate.is_open() && !self.answer.is_closed()
+    }
 }
 
 /// What the loop answers to a write, after its commit.
@@ -77,11 +96,7 @@ pub(in crate::shard) enum Admission {
 /// What comes into the loop.
 #[derive(Debug)]
 pub(in crate::shard) enum Input {
-    Write {
-        write: Write,
-        deadline: Instant,
-        answer: oneshot::Sender<Result<Accepted, ShardError>>,
-    },
+    Write(Asked),
     Delivered(Vec<Delivered>),
     Begin {
         conversation: ConversationName,
@@ -92,6 +107,11 @@ pub(in crate::shard) enum Input {
     Locate {
         id: MessageId,
         answer: oneshot::Sender<Option<Located>>,
+    },
+    /// What of a conversation is committed, at once: also while the head waits for something.
+    Tail {
+        conversation: ConversationName,
+        answer: oneshot::Sender<Ticket>,
     },
     Touched {
         conversations: Vec<ConversationName>,
@@ -114,9 +134,14 @@ pub(in crate::shard) enum Input {
     Forget(SubscriberId),
     OutboxDelivered(OutboxPosition),
     Close,
+    /// A renewal says that another token is current.
+    Taken,
     /// How many wait for a commit.
     #[cfg(test)]
     Waiting(oneshot::Sender<usize>),
+    /// How many writes are parked.
+    #[cfg(test)]
+    Parked(oneshot::Sender<usize>),
     /// How many conversations are in memory.
     #[cfg(test)]
     Heads(oneshot::Sender<usize>),
@@ -155,7 +180,7 @@ pub(in crate::shard) struct Facts {
 
 #[derive(Debug)]
 pub(in crate::shard) enum WorkKind {
-    Write { write: Write, deadline: Instant, answer: oneshot::Sender<Result<Accepted, ShardError>> },
+    Write(Asked),
     Delivered(Vec<(UserId, Seq)>),
     Begin { reader: UserId, want: Want, answer: oneshot::Sender<Result<Ticket, Problem>> },
     Subscribe { subscriber: Subscriber, user: UserId, answer: oneshot::Sender<Result<Admission, Problem>> },

@@ -6,9 +6,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::ids::{ConversationName, MessageId, Offset, Seq, ShardId, UserId};
@@ -17,10 +17,12 @@ use crate::shard::append::Appender;
 use crate::shard::command::ShardError;
 use crate::shard::filter::KeyFilter;
 use crate::shard::lane::{Definite, Lane};
+use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Record, Tail};
 use crate::shard::log::{Stream, Token};
 use crate::shard::owner::conversation::{ConversationState, UsedKey};
 use crate::shard::owner::input::{Completion, Waiter, WorkKind};
+use crate::shard::owner::parking::Parking;
 use crate::shard::owner::stamped::StampedUse;
 use crate::shard::store::{Located, Store};
 use crate::shard::subscriptions::Subscriptions;
@@ -41,9 +43,12 @@ mod ticket;
 
 mod commit;
 
+mod parking;
+
 pub(super) use decide::{core_of, message_unknown};
-pub(super) use input::{Accepted, Admission, Input, Ticket, Want, Write};
+pub(super) use input::{Accepted, Admission, Asked, Input, Ticket, Want, Write};
 pub(super) use stamped::{STAMPED_MS, StampedKey};
+pub(super) use ticket::page_of;
 
 /// Inputs taken at once before the batches are pumped.
 const INPUTS_AT_ONCE: usize = 256;
@@ -61,10 +66,13 @@ pub(super) struct Setup {
     pub store: Store,
     pub lane: Lane,
     pub clock: Clock,
+    pub lease: Arc<Lease>,
     pub filter: KeyFilter,
     /// Stamped keys of the last minute, from the raw entries.
     pub stamped: Vec<StampedKey>,
     pub heads_max: usize,
+    /// Writes parked at once; more are refused.
+    pub queue_max: usize,
     pub stream_bytes_max: u64,
     pub inputs: mpsc::Receiver<Input>,
     pub committed: [Arc<watch::Sender<Tail>>; 2],
@@ -107,7 +115,9 @@ pub(super) struct Owner {
     fill_floor: [Offset; 2],
     completions: mpsc::Sender<Completion>,
     lookups: Arc<Semaphore>,
+    parking: Parking,
     closing: bool,
+    taken: bool,
 }
 
 /// Starts the loop.
@@ -133,7 +143,9 @@ pub(super) fn spawn(setup: Setup) {
         fill_floor: [Offset(0); 2],
         completions,
         lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        parking: Parking::new(setup.lane.watch_standing(setup.shard), setup.queue_max),
         closing: false,
+        taken: false,
         setup,
     };
     owner.remember_stamped();
@@ -161,7 +173,11 @@ impl Owner {
                 end = self.receipts.end() => {
                     if self.batch_ended(Stream::Receipts, end) { break Stop::Lost; }
                 }
-                Some(completion) = completed.recv() => self.complete(completion),
+                Some(completion) = completed.recv() => {
+                    self.look_at_log();
+                    self.complete(completion);
+                }
+                () = self.parking.changed() => self.look_at_log(),
                 Ok(()) = messages_applied.changed() => {
                     let upto = messages_applied.borrow_and_update().offset;
                     self.applied(upto);
@@ -172,14 +188,24 @@ impl Owner {
                     self.messages.trimmed(messages);
                     self.receipts.trimmed(receipts);
                 }
-                _ = tick.tick() => self.housekeeping(),
+                _ = tick.tick() => {
+                    // The shard may have got another place in the log.
+                    self.parking.watch(self.setup.lane.watch_standing(self.setup.shard));
+                    self.look_at_log();
+                    self.housekeeping();
+                }
                 count = self.setup.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
                     if count == 0 { break Stop::Closed; }
+                    self.look_at_log();
                     for input in inputs.drain(..) {
                         self.take(input);
                     }
                 }
             }
+            if self.taken {
+                break Stop::Lost;
+            }
+            self.unpark();
             self.pump();
             if self.closing && self.messages.is_idle() && self.receipts.is_idle() {
                 break Stop::Closed;
@@ -199,7 +225,10 @@ impl Owner {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Write { write, deadline, answer } => self.take_write(write, deadline, answer),
+            Input::Write(mut asked) => {
+                asked.turn = self.parking.turn();
+                self.take_write(asked);
+            }
             Input::Delivered(marks) => self.take_delivered(marks),
             Input::Begin { conversation, reader, want, answer } => {
                 self.work(&conversation, WorkKind::Begin { reader, want, answer });
@@ -213,6 +242,7 @@ impl Owner {
                 let found = self.unapplied_ids.get(&id).filter(|(offset, _)| *offset <= committed);
                 answer.send(found.map(|(_, at)| at.clone())).ok();
             }
+            Input::Tail { conversation, answer } => drop(answer.send(self.committed_ticket(&conversation))),
             Input::Touched { conversations, user, answer } => {
                 answer.send(self.touched(&conversations, user.as_ref())).ok();
             }
@@ -229,10 +259,22 @@ impl Owner {
             Input::UnsubscribeIndex(subscriber, user) => self.subscriptions.remove_index(subscriber, &user),
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
-            Input::Close => self.closing = true,
+            Input::Close => {
+                self.closing = true;
+                // Surely not written; whoever owns the shard next may be asked.
+                self.parking.clear();
+            }
+            Input::Taken => {
+                tracing::error!(shard = %self.setup.shard, "shard taken by another owner; it ends here");
+                (self.closing, self.taken) = (true, true);
+            }
             #[cfg(test)]
             Input::Waiting(answer) => {
                 answer.send(self.messages.waiting() + self.receipts.waiting()).ok();
+            }
+            #[cfg(test)]
+            Input::Parked(answer) => {
+                answer.send(self.parking.len()).ok();
             }
             #[cfg(test)]
             Input::Heads(answer) => {
@@ -241,28 +283,31 @@ impl Owner {
         }
     }
 
-    fn take_write(&mut self, write: Write, deadline: Instant, answer: oneshot::Sender<Result<Accepted, ShardError>>) {
+    fn take_write(&mut self, asked: Asked) {
         if self.closing {
-            answer.send(Err(ShardError::NotOwner)).ok();
+            asked.answer.send(Err(ShardError::NotOwner)).ok();
             return;
         }
+        let Some(asked) = self.park(asked) else { return };
         if let Some(problem) = self.no_room() {
-            answer.send(Err(problem.into())).ok();
+            asked.answer.send(Err(problem.into())).ok();
             return;
         }
-        let conversation = match &write {
+        let conversation = match &asked.write {
             Write::Create(create) => create.name.clone(),
             Write::Send(send) => send.conversation.clone(),
             Write::Add(add) => add.conversation.clone(),
             Write::Remove(remove) => remove.conversation.clone(),
             Write::Read { conversation, .. } | Write::React { conversation, .. } => conversation.clone(),
             Write::Index(_) => {
-                let Write::Index(changes) = write else { return };
-                self.decide_index(changes, answer);
+                let Asked { write: Write::Index(changes), fate, answer, .. } = asked else { return };
+                if fate.decide() {
+                    self.decide_index(changes, answer);
+                }
                 return;
             }
         };
-        self.work(&conversation, WorkKind::Write { write, deadline, answer });
+        self.work(&conversation, WorkKind::Write(asked));
     }
 
     /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.

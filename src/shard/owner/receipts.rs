@@ -88,7 +88,7 @@ impl Owner {
     }
 
     pub(super) fn flush_delivered(&mut self) {
-        if self.delivered.is_empty() || self.no_room().is_some() {
+        if self.delivered.is_empty() || self.parking.is_stalled() || self.no_room().is_some() {
             return;
         }
         self.delivered_count = 0;

@@ -78,16 +78,20 @@ impl Owner {
     /// What the loop knows of a conversation that SQLite may not have yet.
     pub(super) fn ticket(&self, name: &ConversationName, reader: &UserId) -> Ticket {
         let Some(state) = self.conversations.get(name) else { return Ticket::default() };
-        let (committed, receipts) = (self.messages.committed().offset, self.receipts.committed().offset);
         let standing = state.head().and_then(|head| head.participants.get(reader));
+        Ticket { joined: standing.map_or(Seq(0), |standing| standing.joined), ..self.committed_ticket(name) }
+    }
+
+    /// Likewise, whoever reads.
+    pub(super) fn committed_ticket(&self, name: &ConversationName) -> Ticket {
+        let Some(state) = self.conversations.get(name) else { return Ticket::default() };
+        let (committed, receipts) = (self.messages.committed().offset, self.receipts.committed().offset);
         Ticket {
-            view: None,
-            participants: None,
             tail: state.committed_tail(committed),
             last_seq: state.committed_seq(committed),
-            joined: standing.map_or(Seq(0), |standing| standing.joined),
             touched: [state.messages_touched(committed), state.receipts_touched.min(receipts)],
             reaction: state.reaction_touched.min(receipts),
+            ..Ticket::default()
         }
     }
 
@@ -107,7 +111,8 @@ impl Owner {
     }
 }
 
-fn page_of(head: &Head, after: Option<&UserId>, limit: u32) -> Page<Participant> {
+/// A page of the participants of a head, by name.
+pub(in crate::shard) fn page_of(head: &Head, after: Option<&UserId>, limit: u32) -> Page<Participant> {
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut users = head.participants.range::<UserId, _>((from, Bound::Unbounded)).map(|(user, _)| user);
     let items: Vec<Participant> = users

@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 use crate::ids::{ConversationName, Offset};
 use crate::problem::Problem;
-use crate::shard::command::Send;
+use crate::shard::command::{Delivered, Send};
 use crate::shard::head::Head;
 use crate::shard::log::record::Tail;
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::Known;
-use crate::shard::owner::input::{Completion, Facts, Looked, Work, WorkKind, Write};
+use crate::shard::owner::input::{Asked, Completion, Facts, Looked, Work, WorkKind, Write};
 use crate::shard::store::{Located, StoreError};
 use crate::telemetry;
 
@@ -83,7 +83,7 @@ impl Owner {
         let [messages_floor, receipts_floor] = self.fill_floor;
         let now_ms = self.now();
         let send = match &work.kind {
-            WorkKind::Write { write: Write::Send(send), .. } => Some(send.clone()),
+            WorkKind::Write(Asked { write: Write::Send(send), .. }) => Some(send.clone()),
             _ => None,
         };
         let wanted = match lookup {
@@ -156,19 +156,14 @@ impl Owner {
             return Step::Needs(Lookup::Head, Box::new(work));
         }
         match work.kind {
-            WorkKind::Write { ref write, deadline, .. } => {
-                if Instant::now() >= deadline {
-                    refuse(work, &Problem::unavailable("the shard did not get to this request in time; retry"));
-                    return Step::Finished;
-                }
-                if let Some(lookup) = self.missing(name, write, &work.facts) {
-                    return Step::Needs(lookup, Box::new(work));
-                }
-                let Work { kind, facts } = work;
-                let WorkKind::Write { write: decidable, answer, .. } = kind else { return Step::Finished };
-                self.decide(name, decidable, answer, &facts);
+            WorkKind::Write(asked) => return self.step_write(name, asked, work.facts),
+            // Gathered again until the log answers.
+            WorkKind::Delivered(marks) if self.parking.is_stalled() => {
+                let back = |(user, up_to)| Delivered { conversation: name.clone(), user, up_to };
+                self.take_delivered(marks.into_iter().map(back).collect());
             }
-            WorkKind::Delivered(_) if state.marks.is_none() => {
+            WorkKind::Delivered(marks) if state.marks.is_none() => {
+                let work = Work { kind: WorkKind::Delivered(marks), facts: work.facts };
                 return Step::Needs(Lookup::Marks, Box::new(work));
             }
             WorkKind::Delivered(marks) => self.decide_delivered(name, &marks),
@@ -176,6 +171,24 @@ impl Owner {
             WorkKind::Subscribe { subscriber, user, answer } => {
                 self.subscribe(name, subscriber, user, answer);
             }
+        }
+        Step::Finished
+    }
+
+    fn step_write(&mut self, name: &ConversationName, asked: Asked, facts: Facts) -> Step {
+        let Some(asked) = self.park(asked) else { return Step::Finished };
+        if Instant::now() >= asked.deadline {
+            let problem = Problem::unavailable("the shard did not get to this request in time; retry");
+            asked.answer.send(Err(problem.into())).ok();
+            return Step::Finished;
+        }
+        if let Some(lookup) = self.missing(name, &asked.write, &facts) {
+            return Step::Needs(lookup, Box::new(Work { kind: WorkKind::Write(asked), facts }));
+        }
+        let Asked { write, fate, answer, .. } = asked;
+        // From here on it may appear; a caller who has left before was told that it will not.
+        if fate.decide() {
+            self.decide(name, write, answer, &facts);
         }
         Step::Finished
     }
@@ -211,8 +224,8 @@ async fn applied_to(mut applied: watch::Receiver<Tail>, floor: Offset) -> Result
 
 fn refuse(work: Work, problem: &Problem) {
     match work.kind {
-        WorkKind::Write { answer, .. } => {
-            answer.send(Err(problem.clone().into())).ok();
+        WorkKind::Write(asked) => {
+            asked.answer.send(Err(problem.clone().into())).ok();
         }
         WorkKind::Delivered(marks) => telemetry::RECEIPTS_SHED.add(marks.len() as u64, &[]),
         WorkKind::Begin { answer, .. } => {

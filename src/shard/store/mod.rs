@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::ids::ShardId;
+use crate::ids::{Epoch, ShardId};
 use crate::shard::log::record::Tail;
 use crate::shard::log::{Identity, Stream};
 
@@ -21,7 +21,9 @@ pub(crate) mod retained;
 
 mod columns;
 
-mod multi;
+mod remembered;
+
+mod script;
 
 mod open;
 
@@ -83,7 +85,15 @@ pub enum OpenError {
     /// SQLite is older than the fix of the WAL-reset corruption (3.51.3).
     #[error("SQLite {0} can corrupt a WAL; 3.51.3 or newer is needed")]
     OldSqlite(String),
-    /// SQLite refused.
+    /// Damaged, or written by a newer version.
+    #[error("{path}: this file cannot be used: {error}; restore it from a copy, or start the version that wrote it")]
+    Unusable {
+        #[expect(missing_docs, reason = "said in the text")]
+        path: String,
+        #[expect(missing_docs, reason = "said in the text")]
+        error: String,
+    },
+    /// SQLite refused, which may pass.
     #[error("{path}: {error}")]
     Sqlite {
         #[expect(missing_docs, reason = "said in the text")]
@@ -105,6 +115,8 @@ pub struct Progress {
     pub applied: [Tail; 2],
     /// Checkpointed: survives power loss.
     pub durable: [Tail; 2],
+    /// Highest epoch of any record applied.
+    pub max_epoch: Epoch,
 }
 
 /// One shard's file. Cheap to clone; the last clone dropped closes the file as it stands.
@@ -124,8 +136,7 @@ impl Store {
         let connection = open::open_writer(path, identity, shard).await?;
         let readers = open::open_readers(path, shard, &config);
         let started = writer::Writer::start(connection, shard, config).await;
-        let (writer, progress) =
-            started.map_err(|error| OpenError::Sqlite { path: writer::shown(path), error: error.0 })?;
+        let (writer, progress) = started.map_err(|error| open::refused(path, error))?;
         let (sender, asked) = mpsc::channel(ASKS_MAX);
         tokio::spawn(writer.run(asked));
         Ok(Self { writer: sender, progress, readers })

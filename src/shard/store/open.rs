@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -17,6 +18,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// The first SQLite without the WAL-reset corruption.
 const SQLITE_MIN: [u32; 3] = [3, 51, 3];
+/// What SQLite says of a file that will not mend (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
+const DAMAGED: [&str; 2] = ["database disk image is malformed", "file is not a database"];
 /// Readers rest so long before their thread and file are given back.
 const READER_REST: Duration = Duration::from_secs(60);
 /// A read waits so long for a free reader, then fails.
@@ -28,7 +31,7 @@ pub(super) async fn open_writer(
     identity: Identity,
     shard: ShardId,
 ) -> Result<(SqliteConnection, SqliteConnectOptions), OpenError> {
-    let refused = |error: StoreError| OpenError::Sqlite { path: shown(path), error: error.0 };
+    let refused = |error: StoreError| refused(path, error);
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -52,7 +55,7 @@ pub(super) async fn open_writer(
     }
     // `run` is generic over how a connection is had; named here, the future around it is provably `Send`.
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
-    migrated.map_err(|error| OpenError::Sqlite { path: shown(path), error: error.to_string() })?;
+    migrated.map_err(|error| unmigrated(path, &error))?;
     claim(&mut connection, identity, shard).await.map_err(refused)?;
     Ok((connection, options))
 }
@@ -76,6 +79,25 @@ pub(super) fn open_readers(path: &Path, shard: ShardId, config: &Config) -> Sqli
         .acquire_timeout(READER_WAIT)
         .test_before_acquire(false)
         .connect_lazy_with(options)
+}
+
+/// What SQLite said of a file that cannot be opened.
+pub(super) fn refused(path: &Path, error: StoreError) -> OpenError {
+    let (path, error) = (shown(path), error.0);
+    if DAMAGED.iter().any(|said| error.contains(said)) {
+        OpenError::Unusable { path, error }
+    } else {
+        OpenError::Sqlite { path, error }
+    }
+}
+
+fn unmigrated(path: &Path, error: &MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => {
+            OpenError::Unusable { path: shown(path), error: error.to_string() }
+        }
+        error => refused(path, StoreError(error.to_string())),
+    }
 }
 
 /// Whose file this is; `None` for a new one. A file of something else has a name that is nobody's.

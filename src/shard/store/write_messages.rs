@@ -2,12 +2,13 @@
 
 use sqlx::SqliteConnection;
 
-use crate::ids::Offset;
+use crate::ids::{ConversationName, Offset, Seq};
 use crate::shard::apply::Clockwork;
 use crate::shard::apply::messages::{Asked, Changes, Known};
 use crate::shard::store::StoreError;
 use crate::shard::store::columns::{conversation, int, json, seq, user};
-use crate::shard::store::multi::Multi;
+use crate::shard::store::remembered::Remembered;
+use crate::shard::store::script::{Multi, Script, Which};
 
 pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq FROM json_each(?1) AS asked \
     CROSS JOIN conversations AS c ON c.name = asked.value";
@@ -17,7 +18,7 @@ pub(super) const JOINED: &str = "SELECT p.conversation, p.participant, p.joined_
 
 const CREATE: Multi = Multi {
     head: "INSERT OR IGNORE INTO conversations (name, title, admin, created, created_by, created_offset, create_key, \
-        create_key_stamped, create_fingerprint, last_seq, last_created, participants_count) VALUES ",
+        create_key_stamped, create_fingerprint, last_seq, last_created, participants_count)",
     row: "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
     tail: "",
 };
@@ -38,46 +39,46 @@ const COUNT: Multi = Multi {
     tail: ")",
 };
 const MESSAGE: Multi = Multi {
-    head: "INSERT OR IGNORE INTO messages (id, conversation, seq, source, text, reply_to, created) VALUES ",
+    head: "INSERT OR IGNORE INTO messages (id, conversation, seq, source, text, reply_to, created)",
     row: "(?, ?, ?, ?, ?, ?, ?)",
     tail: "",
 };
 const EVENT: Multi = Multi {
-    head: "INSERT OR IGNORE INTO events (conversation, seq, kind, created, body) VALUES ",
+    head: "INSERT OR IGNORE INTO events (conversation, seq, kind, created, body)",
     row: "(?, ?, ?, ?, ?)",
     tail: "",
 };
 const JOIN: Multi = Multi {
-    head: "INSERT OR REPLACE INTO participants (conversation, participant, joined_seq, position) VALUES ",
+    head: "INSERT OR REPLACE INTO participants (conversation, participant, joined_seq, position)",
     row: "(?, ?, ?, ?)",
     tail: "",
 };
 const LEAVE: Multi =
     Multi { head: "DELETE FROM participants WHERE (conversation, participant) IN (VALUES ", row: "(?, ?)", tail: ")" };
 const DEPARTURE: Multi = Multi {
-    head: "INSERT OR REPLACE INTO departures (conversation, participant, joined_seq, left_seq) VALUES ",
+    head: "INSERT OR REPLACE INTO departures (conversation, participant, joined_seq, left_seq)",
     row: "(?, ?, ?, ?)",
     tail: "",
 };
 const KEY: Multi = Multi {
-    head: "INSERT OR REPLACE INTO message_keys (conversation, sender, key, seq, fingerprint, ts) VALUES ",
+    head: "INSERT OR REPLACE INTO message_keys (conversation, sender, key, seq, fingerprint, ts)",
     row: "(?, ?, ?, ?, ?, ?)",
     tail: "",
 };
 const CREATE_KEY: Multi = Multi {
-    head: "INSERT OR REPLACE INTO create_keys (user, key, name, fingerprint, ts) VALUES ",
+    head: "INSERT OR REPLACE INTO create_keys (user, key, name, fingerprint, ts)",
     row: "(?, ?, ?, ?, ?)",
     tail: "",
 };
 const INDEX: Multi = Multi {
-    head: "INSERT INTO user_index (user, conversation, seq, joined, version, at) VALUES ",
+    head: "INSERT INTO user_index (user, conversation, seq, joined, version, at)",
     row: "(?, ?, ?, ?, ?, ?)",
     tail: " ON CONFLICT (user, conversation) DO UPDATE SET seq = excluded.seq, joined = excluded.joined, \
         version = excluded.version, at = excluded.at WHERE excluded.seq > user_index.seq",
 };
 const OUTBOX: Multi = Multi {
     head: "INSERT OR IGNORE INTO outbox (\"offset\", idx, user, conversation, seq, joined, at, create_key, \
-        create_fingerprint) VALUES ",
+        create_fingerprint)",
     row: "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
     tail: "",
 };
@@ -91,15 +92,25 @@ pub(super) const FINDING: [Multi; 5] = [STAND, ADMIN, COUNT, LEAVE, INDEX];
 #[cfg(test)]
 pub(super) const DELETING: [&str; 3] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS];
 
-/// Asks the file what folding needs.
+/// Last seqs of the conversations written to lately.
+pub(super) type LastSeqs = Remembered<ConversationName, Seq>;
+
+/// Asks the file what folding needs and is not remembered.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
     asked: Asked,
     clockwork: Clockwork,
+    last_seqs: &LastSeqs,
 ) -> Result<Known, StoreError> {
     let mut known = Known { clockwork, ..Known::default() };
-    if !asked.conversations.is_empty() {
-        let names: Vec<_> = asked.conversations.iter().collect();
+    let mut names = Vec::new();
+    for name in asked.conversations {
+        match last_seqs.get(&name) {
+            Some(seq) => drop(known.last_seq.insert(name, seq)),
+            None => names.push(name),
+        }
+    }
+    if !names.is_empty() {
         for row in sqlx::query(LAST_SEQS).bind(json(&names)?).fetch_all(&mut *connection).await? {
             known.last_seq.insert(conversation(&row, 0)?, seq(&row, 1)?);
         }
@@ -113,103 +124,87 @@ pub(super) async fn known(
     Ok(known)
 }
 
-/// Writes the rows of a batch.
-pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
-    write_conversations(connection, changes).await?;
-    write_events(connection, changes).await?;
-    write_members(connection, changes).await?;
-    write_keys(connection, changes).await?;
-    write_indexes(connection, changes).await
+/// Adds the rows of a batch; which statements write messages.
+pub(super) fn write(script: &mut Script, changes: &Changes) -> Which {
+    write_conversations(script, changes);
+    let messages = write_events(script, changes);
+    write_members(script, changes);
+    write_keys(script, changes);
+    write_indexes(script, changes);
+    messages
 }
 
-async fn write_conversations(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
-    CREATE
-        .run(connection, &changes.created, |query, row| {
-            let key = row.create_key.as_ref();
-            let (last_seq, last_created) = changes.stands.get(&row.name).copied().unwrap_or_default();
-            let admin = changes.admins.get(&row.name).unwrap_or(&row.created_by);
-            query
-                .bind(row.name.as_str())
-                .bind(row.title.as_deref())
-                .bind(admin.as_str())
-                .bind(int(row.created))
-                .bind(row.created_by.as_str())
-                .bind(int(row.created_offset.0))
-                .bind(key.map(|key| key.key.as_ref()))
-                .bind(key.map(|key| key.stamped))
-                .bind(key.map(|key| key.fingerprint.as_slice()))
-                .bind(int(last_seq.0))
-                .bind(int(last_created))
-        })
-        .await?;
+fn write_conversations(script: &mut Script, changes: &Changes) {
+    script.rows(&CREATE, &changes.created, |query, row| {
+        let key = row.create_key.as_ref();
+        let (last_seq, last_created) = changes.stands.get(&row.name).copied().unwrap_or_default();
+        let admin = changes.admins.get(&row.name).unwrap_or(&row.created_by);
+        query
+            .bind(row.name.as_str())
+            .bind(row.title.as_deref())
+            .bind(admin.as_str())
+            .bind(int(row.created))
+            .bind(row.created_by.as_str())
+            .bind(int(row.created_offset.0))
+            .bind(key.map(|key| key.key.as_ref()))
+            .bind(key.map(|key| key.stamped))
+            .bind(key.map(|key| key.fingerprint.as_slice()))
+            .bind(int(last_seq.0))
+            .bind(int(last_created))
+    });
     let is_new = |name: &_| changes.created.iter().any(|row| row.name == *name);
     let stands: Vec<_> = changes.stands.iter().filter(|(name, _)| !is_new(name)).collect();
-    STAND
-        .run(connection, &stands, |query, (name, (last_seq, created))| {
-            query.bind(name.as_str()).bind(int(last_seq.0)).bind(int(*created))
-        })
-        .await?;
+    script.rows(&STAND, &stands, |query, (name, (last_seq, created))| {
+        query.bind(name.as_str()).bind(int(last_seq.0)).bind(int(*created))
+    });
     let admins: Vec<_> = changes.admins.iter().filter(|(name, _)| !is_new(name)).collect();
-    ADMIN.run(connection, &admins, |query, (name, admin)| query.bind(name.as_str()).bind(admin.as_str())).await?;
-    Ok(())
+    script.rows(&ADMIN, &admins, |query, (name, admin)| query.bind(name.as_str()).bind(admin.as_str()));
 }
 
-async fn write_events(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
-    let written = MESSAGE
-        .run(connection, &changes.messages, |query, row| {
-            query
-                .bind(row.id.as_bytes().as_slice())
-                .bind(row.conversation.as_str())
-                .bind(int(row.seq.0))
-                .bind(row.source.as_str())
-                .bind(row.text.as_ref())
-                .bind(row.reply_to.as_ref().map(|id| id.as_bytes().as_slice()))
-                .bind(int(row.created))
-        })
-        .await?;
-    if written != changes.messages.len() as u64 {
-        let ignored = changes.messages.len() as u64 - written;
-        tracing::error!(ignored, "messages with ids that are in the file already were not written again");
-    }
-    EVENT
-        .run(connection, &changes.events, |query, row| {
-            query
-                .bind(row.conversation.as_str())
-                .bind(int(row.seq.0))
-                .bind(row.kind)
-                .bind(int(row.created))
-                .bind(row.body.as_ref())
-        })
-        .await?;
-    Ok(())
+fn write_events(script: &mut Script, changes: &Changes) -> Which {
+    let messages = script.rows(&MESSAGE, &changes.messages, |query, row| {
+        query
+            .bind(row.id.as_bytes().as_slice())
+            .bind(row.conversation.as_str())
+            .bind(int(row.seq.0))
+            .bind(row.source.as_str())
+            .bind(row.text.as_ref())
+            .bind(row.reply_to.as_ref().map(|id| id.as_bytes().as_slice()))
+            .bind(int(row.created))
+    });
+    script.rows(&EVENT, &changes.events, |query, row| {
+        query
+            .bind(row.conversation.as_str())
+            .bind(int(row.seq.0))
+            .bind(row.kind)
+            .bind(int(row.created))
+            .bind(row.body.as_ref())
+    });
+    messages
 }
 
-async fn write_members(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+fn write_members(script: &mut Script, changes: &Changes) {
     if changes.members.is_empty() {
-        return Ok(());
+        return;
     }
     let joining: Vec<_> = changes.members.iter().filter_map(|(who, joined)| Some((who, (*joined)?))).collect();
-    JOIN.run(connection, &joining, |query, ((name, who), joined)| {
+    script.rows(&JOIN, &joining, |query, ((name, who), joined)| {
         query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.seq.0)).bind(joined.position)
-    })
-    .await?;
+    });
     let leaving: Vec<_> = changes.members.iter().filter(|(_, joined)| joined.is_none()).map(|(who, _)| who).collect();
-    LEAVE.run(connection, &leaving, |query, (name, who)| query.bind(name.as_str()).bind(who.as_str())).await?;
+    script.rows(&LEAVE, &leaving, |query, (name, who)| query.bind(name.as_str()).bind(who.as_str()));
     let departures: Vec<_> = changes.departures.iter().collect();
-    DEPARTURE
-        .run(connection, &departures, |query, ((name, who), (joined, left))| {
-            query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.0)).bind(int(left.0))
-        })
-        .await?;
+    script.rows(&DEPARTURE, &departures, |query, ((name, who), (joined, left))| {
+        query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.0)).bind(int(left.0))
+    });
     let mut touched: Vec<_> = changes.members.keys().map(|(name, _)| name).collect();
     touched.dedup();
-    COUNT.run(connection, &touched, |query, name| query.bind(name.as_str())).await?;
-    Ok(())
+    script.rows(&COUNT, &touched, |query, name| query.bind(name.as_str()));
 }
 
-async fn write_keys(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+fn write_keys(script: &mut Script, changes: &Changes) {
     let keys: Vec<_> = changes.keys.iter().collect();
-    KEY.run(connection, &keys, |query, ((name, sender, key), row)| {
+    script.rows(&KEY, &keys, |query, ((name, sender, key), row)| {
         query
             .bind(name.as_str())
             .bind(sender.as_str())
@@ -217,57 +212,48 @@ async fn write_keys(connection: &mut SqliteConnection, changes: &Changes) -> Res
             .bind(int(row.seq.0))
             .bind(row.fingerprint.as_slice())
             .bind(int(row.ts))
-    })
-    .await?;
+    });
     let create_keys: Vec<_> = changes.create_keys.iter().collect();
-    CREATE_KEY
-        .run(connection, &create_keys, |query, ((who, key), row)| {
-            query
-                .bind(who.as_str())
-                .bind(key.as_ref())
-                .bind(row.name.as_str())
-                .bind(row.fingerprint.as_slice())
-                .bind(int(row.ts))
-        })
-        .await?;
+    script.rows(&CREATE_KEY, &create_keys, |query, ((who, key), row)| {
+        query
+            .bind(who.as_str())
+            .bind(key.as_ref())
+            .bind(row.name.as_str())
+            .bind(row.fingerprint.as_slice())
+            .bind(int(row.ts))
+    });
     if let Some(before) = changes.keys_before {
-        sqlx::query(FORGET_KEYS).bind(int(before)).execute(&mut *connection).await?;
-        sqlx::query(FORGET_CREATE_KEYS).bind(int(before)).execute(&mut *connection).await?;
+        script.add(FORGET_KEYS, |query| query.bind(int(before)));
+        script.add(FORGET_CREATE_KEYS, |query| query.bind(int(before)));
     }
-    Ok(())
 }
 
-async fn write_indexes(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+fn write_indexes(script: &mut Script, changes: &Changes) {
     let index: Vec<_> = changes.index.values().collect();
-    INDEX
-        .run(connection, &index, |query, (change, version)| {
-            query
-                .bind(change.user.as_str())
-                .bind(change.conversation.as_str())
-                .bind(int(change.seq.0))
-                .bind(change.joined)
-                .bind(int(version.0))
-                .bind(int(change.at))
-        })
-        .await?;
+    script.rows(&INDEX, &index, |query, (change, version)| {
+        query
+            .bind(change.user.as_str())
+            .bind(change.conversation.as_str())
+            .bind(int(change.seq.0))
+            .bind(change.joined)
+            .bind(int(version.0))
+            .bind(int(change.at))
+    });
     if let Some(upto) = changes.outbox_upto {
         let Offset(offset) = upto.offset;
-        sqlx::query(DELIVERED).bind(int(offset)).bind(upto.index).execute(&mut *connection).await?;
+        script.add(DELIVERED, |query| query.bind(int(offset)).bind(upto.index));
     }
-    OUTBOX
-        .run(connection, &changes.outbox, |query, (position, change)| {
-            let key = change.create_key.as_ref();
-            query
-                .bind(int(position.offset.0))
-                .bind(position.index)
-                .bind(change.user.as_str())
-                .bind(change.conversation.as_str())
-                .bind(int(change.seq.0))
-                .bind(change.joined)
-                .bind(int(change.at))
-                .bind(key.map(|key| key.key.as_ref()))
-                .bind(key.map(|key| key.fingerprint.as_slice()))
-        })
-        .await?;
-    Ok(())
+    script.rows(&OUTBOX, &changes.outbox, |query, (position, change)| {
+        let key = change.create_key.as_ref();
+        query
+            .bind(int(position.offset.0))
+            .bind(position.index)
+            .bind(change.user.as_str())
+            .bind(change.conversation.as_str())
+            .bind(int(change.seq.0))
+            .bind(change.joined)
+            .bind(int(change.at))
+            .bind(key.map(|key| key.key.as_ref()))
+            .bind(key.map(|key| key.fingerprint.as_slice()))
+    });
 }

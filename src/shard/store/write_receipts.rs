@@ -8,20 +8,20 @@ use crate::shard::apply::Clockwork;
 use crate::shard::apply::receipts::{Changes, Known, Participant, Watermarks};
 use crate::shard::store::StoreError;
 use crate::shard::store::columns::{conversation, int, json, number, seq, user};
-use crate::shard::store::multi::Multi;
+use crate::shard::store::remembered::Remembered;
+use crate::shard::store::script::{Multi, Script};
 
 pub(super) const WATERMARKS: &str = "SELECT w.conversation, w.participant, w.delivered, w.read, w.delivered_at, \
     w.read_at FROM json_each(?1) AS asked CROSS JOIN watermarks AS w \
     ON w.conversation = (asked.value ->> 0) AND w.participant = (asked.value ->> 1)";
 
 const WATERMARK: Multi = Multi {
-    head: "INSERT OR REPLACE INTO watermarks (conversation, participant, delivered, read, delivered_at, read_at) \
-        VALUES ",
+    head: "INSERT OR REPLACE INTO watermarks (conversation, participant, delivered, read, delivered_at, read_at)",
     row: "(?, ?, ?, ?, ?, ?)",
     tail: "",
 };
 const ADVANCE: Multi = Multi {
-    head: "INSERT OR IGNORE INTO advances (conversation, participant, kind, upto_seq, ts) VALUES ",
+    head: "INSERT OR IGNORE INTO advances (conversation, participant, kind, upto_seq, ts)",
     row: "(?, ?, ?, ?, ?)",
     tail: "",
 };
@@ -38,7 +38,7 @@ const FOLD: Multi = Multi {
         ORDER BY b.upto_seq LIMIT 1) < v.column4)",
 };
 const REACT: Multi = Multi {
-    head: "INSERT OR REPLACE INTO reactions (message_id, participant, reaction, ts, conversation) VALUES ",
+    head: "INSERT OR REPLACE INTO reactions (message_id, participant, reaction, ts, conversation)",
     row: "(?, ?, ?, ?, ?)",
     tail: "",
 };
@@ -49,18 +49,28 @@ const TAKE_BACK: Multi =
 #[cfg(test)]
 pub(super) const FINDING: [Multi; 2] = [FOLD, TAKE_BACK];
 
-/// Asks the file what folding needs.
+/// Watermarks written lately.
+pub(super) type Marks = Remembered<Participant, Watermarks>;
+
+/// Asks the file what folding needs and is not remembered.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
     asked: BTreeSet<Participant>,
     clockwork: Clockwork,
+    marks: &Marks,
 ) -> Result<Known, StoreError> {
     let mut known = Known { clockwork, ..Known::default() };
-    if asked.is_empty() {
+    let mut unknown = Vec::new();
+    for participant in asked {
+        match marks.get(&participant) {
+            Some(marks) => drop(known.watermarks.insert(participant, marks)),
+            None => unknown.push(participant),
+        }
+    }
+    if unknown.is_empty() {
         return Ok(known);
     }
-    let asked: Vec<_> = asked.into_iter().collect();
-    for row in sqlx::query(WATERMARKS).bind(json(&asked)?).fetch_all(&mut *connection).await? {
+    for row in sqlx::query(WATERMARKS).bind(json(&unknown)?).fetch_all(&mut *connection).await? {
         let marks = Watermarks {
             delivered: seq(&row, 2)?,
             read: seq(&row, 3)?,
@@ -72,44 +82,34 @@ pub(super) async fn known(
     Ok(known)
 }
 
-/// Writes the rows of a batch.
-pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+/// Adds the rows of a batch.
+pub(super) fn write(script: &mut Script, changes: &Changes) {
     let watermarks: Vec<_> = changes.watermarks.iter().collect();
-    WATERMARK
-        .run(connection, &watermarks, |query, ((name, who), marks)| {
-            query
-                .bind(name.as_str())
-                .bind(who.as_str())
-                .bind(int(marks.delivered.0))
-                .bind(int(marks.read.0))
-                .bind(int(marks.delivered_at))
-                .bind(int(marks.read_at))
-        })
-        .await?;
-    ADVANCE
-        .run(connection, &changes.advances, |query, ((name, who), kind, upto, ts)| {
-            query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0)).bind(int(*ts))
-        })
-        .await?;
+    script.rows(&WATERMARK, &watermarks, |query, ((name, who), marks)| {
+        query
+            .bind(name.as_str())
+            .bind(who.as_str())
+            .bind(int(marks.delivered.0))
+            .bind(int(marks.read.0))
+            .bind(int(marks.delivered_at))
+            .bind(int(marks.read_at))
+    });
+    script.rows(&ADVANCE, &changes.advances, |query, ((name, who), kind, upto, ts)| {
+        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0)).bind(int(*ts))
+    });
     let folds: Vec<_> = changes.folds.iter().collect();
-    FOLD.run(connection, &folds, |query, (((name, who), kind), before)| {
+    script.rows(&FOLD, &folds, |query, (((name, who), kind), before)| {
         query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(**before))
-    })
-    .await?;
-    write_reactions(connection, changes).await
+    });
+    write_reactions(script, changes);
 }
 
-async fn write_reactions(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), StoreError> {
+fn write_reactions(script: &mut Script, changes: &Changes) {
     let set: Vec<_> =
         changes.reactions.iter().filter_map(|(at, (name, code, ts))| Some((at, name, (*code)?, *ts))).collect();
-    REACT
-        .run(connection, &set, |query, ((id, who), name, code, ts)| {
-            query.bind(id.as_bytes().as_slice()).bind(who.as_str()).bind(*code).bind(int(*ts)).bind(name.as_str())
-        })
-        .await?;
+    script.rows(&REACT, &set, |query, ((id, who), name, code, ts)| {
+        query.bind(id.as_bytes().as_slice()).bind(who.as_str()).bind(*code).bind(int(*ts)).bind(name.as_str())
+    });
     let taken: Vec<_> = changes.reactions.iter().filter(|(_, (_, code, _))| code.is_none()).collect();
-    TAKE_BACK
-        .run(connection, &taken, |query, ((id, who), _)| query.bind(id.as_bytes().as_slice()).bind(who.as_str()))
-        .await?;
-    Ok(())
+    script.rows(&TAKE_BACK, &taken, |query, ((id, who), _)| query.bind(id.as_bytes().as_slice()).bind(who.as_str()));
 }

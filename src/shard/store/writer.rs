@@ -15,8 +15,10 @@ use crate::shard::apply::{Clockwork, Quarantined, messages, receipts, time_of_en
 use crate::shard::log::Stream;
 use crate::shard::log::record::{Entry, Tail};
 use crate::shard::store::columns::{int, number, offset, stream as stream_of, tail as tail_of};
-use crate::shard::store::multi::Multi;
 use crate::shard::store::retained::{Mark, Retained};
+use crate::shard::store::script::{Multi, Script};
+use crate::shard::store::write_messages::LastSeqs;
+use crate::shard::store::write_receipts::Marks;
 use crate::shard::store::{ApplyEntry, Config, Progress, StoreError, write_messages, write_receipts};
 use crate::telemetry::APPLY_QUARANTINED;
 
@@ -24,13 +26,9 @@ const PROGRESS: &str = "SELECT stream, applied, chain, max_epoch, newest_ts FROM
 const SET_PROGRESS: &str = "UPDATE progress SET applied = ?, chain = ?, max_epoch = ?, newest_ts = ? WHERE stream = ?";
 pub(super) const KEPT: &str =
     "SELECT last_offset, ts, length(bytes) FROM entries WHERE stream = ? ORDER BY last_offset";
-const ENTRY: Multi =
-    Multi { head: "INSERT INTO entries (stream, last_offset, ts, bytes) VALUES ", row: "(?, ?, ?, ?)", tail: "" };
-const QUARANTINE: Multi = Multi {
-    head: "INSERT OR REPLACE INTO quarantine (stream, \"offset\", reason, bytes) VALUES ",
-    row: "(?, ?, ?, ?)",
-    tail: "",
-};
+const ENTRY: Multi = Multi::insert("INSERT INTO entries (stream, last_offset, ts, bytes)", "(?, ?, ?, ?)");
+const QUARANTINE: Multi =
+    Multi::insert("INSERT OR REPLACE INTO quarantine (stream, \"offset\", reason, bytes)", "(?, ?, ?, ?)");
 
 /// What the writer is asked to do. The answers may be dropped.
 #[derive(Debug)]
@@ -59,6 +57,8 @@ pub(super) struct Writer {
     pub(super) progress: watch::Sender<Progress>,
     clockworks: [Clockwork; 2],
     pub(super) kept: [Retained; 2],
+    last_seqs: LastSeqs,
+    marks: Marks,
     /// A write failed and may yet have happened: look before the next one.
     pub(super) uncertain: bool,
     /// When the first apply since the last checkpoint was.
@@ -89,6 +89,8 @@ impl Writer {
             progress,
             clockworks: Default::default(),
             kept: Default::default(),
+            last_seqs: LastSeqs::default(),
+            marks: Marks::default(),
             uncertain: false,
             dirty_since: None,
             looked: Looked::default(),
@@ -176,6 +178,8 @@ impl Writer {
             Ok(written) => written,
             Err(error) => {
                 self.uncertain = true;
+                self.last_seqs.forget();
+                self.marks.forget();
                 return Err(error);
             }
         };
@@ -189,72 +193,47 @@ impl Writer {
         entries: &[&ApplyEntry],
         tail: Tail,
     ) -> Result<(Clockwork, Vec<Quarantined>), StoreError> {
-        // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by itself, and sqlx would
-        // believe for ever that a transaction is open.
-        let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await;
-        let written = match begun {
-            Ok(_) => self.write_rows(stream, entries, tail).await,
-            Err(error) => Err(StoreError::from(error)),
-        };
-        let committed = match &written {
-            Ok(_) => sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(StoreError::from),
-            Err(error) => Err(error.clone()),
-        };
-        if let Err(error) = committed {
-            // Fails when SQLite has rolled back already. Also after a BEGIN that failed: a transaction that could not
-            // be ended before would be in its way for ever.
-            let _rolled_back = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
-            return Err(error);
-        }
-        written
-    }
-
-    async fn write_rows(
-        &mut self,
-        stream: Stream,
-        entries: &[&ApplyEntry],
-        tail: Tail,
-    ) -> Result<(Clockwork, Vec<Quarantined>), StoreError> {
         let [of_messages, of_receipts] = self.clockworks;
         let decoded = || entries.iter().map(|entry| &entry.entry);
-        let transaction = &mut self.connection;
-        let (clockwork, quarantined) = match stream {
+        // Read before the transaction begins: nobody else writes to the file.
+        let connection = &mut self.connection;
+        // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by itself, and sqlx would
+        // believe for ever that a transaction is open.
+        let mut script = Script::begin();
+        let (clockwork, quarantined, new) = match stream {
             Stream::Messages => {
-                let known = write_messages::known(transaction, messages::asked(decoded()), of_messages).await?;
+                let known =
+                    write_messages::known(connection, messages::asked(decoded()), of_messages, &self.last_seqs).await?;
                 let changes = messages::fold(known, decoded());
-                write_messages::write(transaction, &changes).await?;
-                (changes.clockwork, changes.quarantined)
+                let new = (write_messages::write(&mut script, &changes), changes.messages.len());
+                // Forgotten again when the transaction fails.
+                self.last_seqs.learn(&changes.stands, |(seq, _)| *seq);
+                (changes.clockwork, changes.quarantined, Some(new))
             }
             Stream::Receipts => {
-                let known = write_receipts::known(transaction, receipts::asked(decoded()), of_receipts).await?;
+                let known =
+                    write_receipts::known(connection, receipts::asked(decoded()), of_receipts, &self.marks).await?;
                 let changes = receipts::fold(known, decoded());
-                write_receipts::write(transaction, &changes).await?;
-                (changes.clockwork, changes.quarantined)
+                write_receipts::write(&mut script, &changes);
+                self.marks.learn(&changes.watermarks, |marks| *marks);
+                (changes.clockwork, changes.quarantined, None)
             }
         };
-        ENTRY
-            .run(transaction, entries, |query, kept| {
-                query
-                    .bind(stream.as_str())
-                    .bind(int(kept.entry.tail.offset.0))
-                    .bind(int(time_of_entry(&kept.entry)))
-                    .bind(kept.bytes.as_ref())
-            })
-            .await?;
-        QUARANTINE
-            .run(transaction, &quarantined, |query, row| {
-                query.bind(stream.as_str()).bind(int(row.offset.0)).bind(row.reason.as_str()).bind(row.bytes.as_ref())
-            })
-            .await?;
-        sqlx::query(SET_PROGRESS)
-            .bind(int(tail.offset.0))
-            .bind(tail.chain.0.as_slice())
-            .bind(int(clockwork.max_epoch.0))
-            .bind(int(clockwork.newest_ts))
-            .bind(stream.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        Ok((clockwork, quarantined))
+        add_progress(&mut script, stream, entries, (tail, clockwork), &quarantined);
+        match script.commit(connection).await {
+            Ok(changed) => {
+                if let Some((which, messages)) = new {
+                    report_ignored(self.shard, changed.by(which), messages);
+                }
+                Ok((clockwork, quarantined))
+            }
+            Err(error) => {
+                // Fails when SQLite has rolled back already. Also after a BEGIN that failed: a transaction that could
+                // not be ended before would be in its way for ever.
+                let _rolled_back = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+                Err(error)
+            }
+        }
     }
 
     /// Takes note of a transaction that is in the file.
@@ -275,6 +254,7 @@ impl Writer {
             if let Some(slot) = progress.applied.get_mut(stream.index()) {
                 *slot = tail;
             }
+            progress.max_epoch = progress.max_epoch.max(clockwork.max_epoch);
         });
     }
 
@@ -311,7 +291,8 @@ impl Writer {
                 *slot = kept;
             }
         }
-        self.progress.send_modify(|progress| progress.applied = applied);
+        let max_epoch = self.clockworks.iter().map(|clockwork| clockwork.max_epoch).max().unwrap_or_default();
+        self.progress.send_modify(|progress| (progress.applied, progress.max_epoch) = (applied, max_epoch));
         self.uncertain = false;
         Ok(())
     }
@@ -326,6 +307,41 @@ pub(super) async fn sqlite_version(connection: &mut SqliteConnection) -> Result<
 fn applied(progress: &Progress, stream: Stream) -> Tail {
     let [messages, receipts] = progress.applied;
     if stream == Stream::Messages { messages } else { receipts }
+}
+
+/// Adds what every transaction writes: raw entries, quarantined records, where the stream stands.
+fn add_progress(
+    script: &mut Script,
+    stream: Stream,
+    entries: &[&ApplyEntry],
+    (tail, clockwork): (Tail, Clockwork),
+    quarantined: &[Quarantined],
+) {
+    script.rows(&ENTRY, entries, |query, kept| {
+        query
+            .bind(stream.as_str())
+            .bind(int(kept.entry.tail.offset.0))
+            .bind(int(time_of_entry(&kept.entry)))
+            .bind(kept.bytes.as_ref())
+    });
+    script.rows(&QUARANTINE, quarantined, |query, row| {
+        query.bind(stream.as_str()).bind(int(row.offset.0)).bind(row.reason.as_str()).bind(row.bytes.as_ref())
+    });
+    script.add(SET_PROGRESS, |query| {
+        query
+            .bind(int(tail.offset.0))
+            .bind(tail.chain.0.as_slice())
+            .bind(int(clockwork.max_epoch.0))
+            .bind(int(clockwork.newest_ts))
+            .bind(stream.as_str())
+    });
+}
+
+fn report_ignored(shard: ShardId, written: u64, messages: usize) {
+    let ignored = (messages as u64).saturating_sub(written);
+    if ignored > 0 {
+        tracing::error!(%shard, ignored, "messages with ids that are in the file already were not written again");
+    }
 }
 
 /// What keeping an entry goes by.

@@ -12,7 +12,6 @@ use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, 
 
 /// What happens to one attempt to append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "written or not is what they are about")]
 pub(super) enum Fault {
     /// Refused, and not there.
     NotWritten,
@@ -20,6 +19,8 @@ pub(super) enum Fault {
     DoubtWritten,
     /// Not written, but nobody can tell.
     DoubtNotWritten,
+    /// Written, but no second copy is confirmed.
+    NotReplicated,
 }
 
 /// The log with the script.
@@ -34,6 +35,8 @@ pub(super) struct FaultyLog {
     held: watch::Sender<bool>,
     /// Reads wait while this is true: the workers stand still.
     stalled: watch::Sender<bool>,
+    /// Everything but appends is answered with an error while this is true.
+    silent: watch::Sender<bool>,
     /// Batches that came here, by stream.
     pub(super) attempts: watch::Sender<[u64; 2]>,
 }
@@ -46,6 +49,7 @@ impl FaultyLog {
             always: Mutex::default(),
             held: watch::Sender::new(false),
             stalled: watch::Sender::new(false),
+            silent: watch::Sender::new(false),
             attempts: watch::Sender::new([0; 2]),
         })
     }
@@ -74,6 +78,14 @@ impl FaultyLog {
         self.stalled.send_replace(stalled);
     }
 
+    pub(super) fn silence(&self, silent: bool) {
+        self.silent.send_replace(silent);
+    }
+
+    fn hears(&self) -> Result<(), LogError> {
+        if *self.silent.borrow() { Err(LogError("no answer".to_owned())) } else { Ok(()) }
+    }
+
     /// Waits until so many batches of the stream came here.
     pub(super) async fn attempted(&self, stream: Stream, count: u64) {
         let mut attempts = self.attempts.subscribe();
@@ -97,6 +109,10 @@ impl FaultyLog {
                 let _outcome = self.inner.append(std::slice::from_ref(batch)).await;
                 Err(AppendError::InDoubt("scripted".to_owned()))
             }
+            Some(Fault::NotReplicated) => {
+                let _outcome = self.inner.append(std::slice::from_ref(batch)).await;
+                Err(AppendError::NotReplicated("scripted".to_owned()))
+            }
             None => self.inner.append(std::slice::from_ref(batch)).await.remove(0),
         }
     }
@@ -105,10 +121,12 @@ impl FaultyLog {
 #[async_trait]
 impl ShardLog for FaultyLog {
     async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
+        self.hears()?;
         self.inner.control(shard).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
+        self.hears()?;
         self.inner.claim(claim).await
     }
 
@@ -126,6 +144,7 @@ impl ShardLog for FaultyLog {
     }
 
     async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+        self.hears()?;
         self.inner.renew(holds).await
     }
 
@@ -138,10 +157,12 @@ impl ShardLog for FaultyLog {
     ) -> Result<Vec<RawEntry>, LogError> {
         let mut stalled = self.stalled.subscribe();
         stalled.wait_for(|stalled| !stalled).await.expect("the log lives");
+        self.hears()?;
         self.inner.read(shard, stream, after, bytes_max).await
     }
 
     async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+        self.hears()?;
         self.inner.trim(shard, token, stream, upto).await
     }
 }

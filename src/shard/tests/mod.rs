@@ -15,8 +15,8 @@ use crate::ids::{IdempotencyKey, MessageId, NodeId, Offset, Seq, ShardId, Slot, 
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, HistoryPage, Message};
 use crate::shard::command::{
-    Add, Around, Command, Create, Delivered, Done, Found, HistoryQuery, Interest, MarkRead, Push, Query, React, Remove,
-    Send, ShardError, Subscribed,
+    Add, Around, Command, Create, Delivered, Done, Found, Freshness, HistoryQuery, Interest, MarkRead, Push, Query,
+    React, Remove, Send, ShardError, Subscribed,
 };
 use crate::shard::lane::Lane;
 use crate::shard::log::embedded::EmbeddedLog;
@@ -31,6 +31,14 @@ mod faulty;
 mod writes;
 
 mod doubt;
+
+mod opening;
+
+mod adopt;
+
+mod lease;
+
+mod stall;
 
 mod keys;
 
@@ -76,6 +84,9 @@ fn config() -> Config {
         heads_max: 1000,
         stream_bytes_max: 128 * 1024 * 1024,
         barrier_max: Duration::from_secs(20),
+        takeover_watch: None,
+        renew_every: Duration::from_millis(750),
+        adopt_local: false,
     }
 }
 
@@ -249,6 +260,29 @@ impl Bench {
         .await;
     }
 
+    /// Waits until so many writes are parked.
+    async fn parked(&self, count: usize) {
+        in_time(async {
+            while self.ask(Input::Parked).await != count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Proves the ownership now, as a renewal does.
+    async fn renew(&self) {
+        let (hold, sent) = (self.handle().hold(), self.clock.since_boot());
+        if let Ok(current) = self.log.renew(&[hold]).await {
+            self.handle().renewed(sent, current[0]);
+        }
+    }
+
+    /// Reads, with its mark.
+    async fn read(&self, query: Query) -> Result<(Found, Freshness), ShardError> {
+        in_time(self.handle().query(query, soon())).await
+    }
+
     /// Lets the loop finish what it was given.
     async fn turn(&self) {
         for _ in 0..2 {
@@ -262,8 +296,13 @@ impl Bench {
         in_time(asked).await.expect("answers")
     }
 
-    /// Someone else takes the shard.
+    /// The token changes hands within this node, as after a claim whose answer was lost.
     async fn take_token(&self) {
+        self.taken_by("node-a").await;
+    }
+
+    /// A node takes the shard.
+    async fn taken_by(&self, node: &str) {
         // The beat goes on while a batch is sent again and again.
         in_time(async {
             loop {
@@ -272,7 +311,7 @@ impl Bench {
                     shard: SHARD,
                     expected: Some((control.token, control.beat)),
                     token: Token::new(control.token.epoch.next()),
-                    owner: NodeId::from("node-b"),
+                    owner: NodeId::from(node),
                     identity: identity(),
                     begin_at: [Tail::EMPTY; 2],
                 };

@@ -1,9 +1,11 @@
 //! From the log to the file, one transaction's worth at a time; and the catching up that comes before a shard opens.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::ids::{Offset, ShardId};
+use crate::shard::OpenError;
 use crate::shard::log::record::{Entry, EntryError, Tail};
 use crate::shard::log::{LogError, ShardLog, Stream};
 use crate::shard::store::{ApplyEntry, Store, StoreError};
@@ -22,6 +24,9 @@ pub(super) enum RoundError {
     /// Tried again.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Tried again; but a shard is not opened without it.
+    #[error("log has nothing after {after} though {committed} is committed")]
+    Missing { after: Offset, committed: Offset },
     /// For good.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -30,7 +35,7 @@ pub(super) enum RoundError {
 impl RoundError {
     pub(super) fn cause(&self) -> &'static str {
         match self {
-            Self::Log(_) | Self::Entry(_) => "log",
+            Self::Log(_) | Self::Missing { .. } | Self::Entry(_) => "log",
             Self::Store(_) => "sqlite",
         }
     }
@@ -51,9 +56,7 @@ impl Feed<'_> {
         let entries: Arc<[ApplyEntry]> = self.gather(from, upto).await?.into();
         let records: usize = entries.iter().map(|entry| entry.entry.records.len()).sum();
         let Some(last) = entries.last() else {
-            return Err(
-                LogError(format!("has nothing after {} though {} is committed", from.offset, upto.offset)).into()
-            );
+            return Err(RoundError::Missing { after: from.offset, committed: upto.offset });
         };
         let tail = last.entry.tail;
         if tail.offset == upto.offset && tail.chain != upto.chain {
@@ -97,26 +100,26 @@ impl Feed<'_> {
 /// shard opens.
 ///
 /// # Errors
-/// One clear sentence: the log does not answer, was trimmed beyond what the file has, ends before what the file has, or
-/// does not link to it.
+/// One clear sentence. Failed: the log or the file does not answer. Refused: the log was trimmed beyond what the file
+/// has, ends before what the file has, or does not link to it.
 pub async fn catch_up(
     shard: ShardId,
     log: &dyn ShardLog,
     store: &Store,
     tails: [Tail; 2],
     config: &Config,
-) -> Result<(), String> {
+) -> Result<(), OpenError> {
     for (stream, upto) in Stream::BOTH.into_iter().zip(tails) {
         let feed = Feed { shard, stream, log, store, config };
         let [messages, receipts] = store.progress().applied;
         let mut at = if stream == Stream::Messages { messages } else { receipts };
         let name = stream.as_str();
         if at.offset > upto.offset {
-            return Err(format!(
+            return Err(OpenError::Refused(format!(
                 "shard {shard}: its file holds {name} up to {}, but the log ends at {}: the log was lost or replaced; \
-                 restore the log that belongs to this file",
+                 restore the log that belongs to this file, or write it again from the file with `rookery node --adopt-local`",
                 at.offset, upto.offset
-            ));
+            )));
         }
         if at.offset == upto.offset && at.chain != upto.chain {
             return Err(unlinked(shard, name, at.offset));
@@ -124,21 +127,28 @@ pub async fn catch_up(
         while at.offset < upto.offset {
             let from = at.offset;
             (at, _) = feed.round(at, upto).await.map_err(|error| match error {
-                RoundError::Entry(EntryError::Hole { found, .. }) if found > from.next() => format!(
+                RoundError::Entry(EntryError::Hole { found, .. }) if found > from.next() => OpenError::Refused(format!(
                     "shard {shard}: the log of {name} begins at {found}, its file ends at {from}: what lies between was \
                      trimmed; restore the file that belongs to this log, or copy it from another node"
-                ),
+                )),
                 RoundError::Entry(EntryError::Unlinked(_) | EntryError::Hole { .. }) => unlinked(shard, name, from),
-                error => format!("shard {shard}: {name} after {from} cannot be applied: {error}"),
+                error @ (RoundError::Entry(_) | RoundError::Missing { .. }) => {
+                    OpenError::Refused(unapplied(shard, name, from, &error))
+                }
+                error @ (RoundError::Log(_) | RoundError::Store(_)) => OpenError::Failed(unapplied(shard, name, from, &error)),
             })?;
         }
     }
     Ok(())
 }
 
-fn unlinked(shard: ShardId, stream: &str, at: Offset) -> String {
-    format!(
+fn unapplied(shard: ShardId, stream: &str, from: Offset, error: &dyn Display) -> String {
+    format!("shard {shard}: {stream} after {from} cannot be applied: {error}")
+}
+
+fn unlinked(shard: ShardId, stream: &str, at: Offset) -> OpenError {
+    OpenError::Refused(format!(
         "shard {shard}: the log of {stream} does not link to its file at {at}: they hold different histories; restore \
          the file that belongs to this log"
-    )
+    ))
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::ids::{Epoch, Seq};
+use crate::shard::OpenError;
 use crate::shard::log::record::Record;
 use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
 use crate::shard::store::tests::{Written, conversation, created, message, open};
@@ -285,7 +286,7 @@ async fn finishing_applies_all_that_is_committed_and_makes_it_durable() {
     assert_eq!(bench.store.progress().durable[0], tail);
 }
 
-async fn catch_up_to(log: &MemoryLog, store: &Store, tail: Tail) -> Result<(), String> {
+async fn catch_up_to(log: &MemoryLog, store: &Store, tail: Tail) -> Result<(), OpenError> {
     catch_up(SHARD, log, store, [tail, Tail::EMPTY], &config()).await
 }
 
@@ -335,6 +336,7 @@ async fn a_log_that_does_not_belong_to_the_file_is_refused_with_one_clear_senten
     for (log_of, tail, expected) in cases {
         log.set(Stream::Messages, log_of);
         let refused = catch_up_to(&log, &store, tail).await.expect_err(expected);
+        let OpenError::Refused(refused) = refused else { panic!("{refused:?}") };
         assert!(refused.contains(expected) && refused.contains("s3") && !refused.contains('\n'), "{refused}");
         assert_eq!(store.digest().await.expect("reads"), before, "{expected}");
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::client::Client;
 use crate::support::server::{Server, shared};
 use crate::support::socket::{Socket, reading};
 use crate::support::{Fields, Group, eventually, unique};
@@ -38,12 +37,13 @@ fn numbers(value: &Value, found: &mut Vec<u64>) {
 
 /// Waits until the workers have persisted everything that is committed.
 pub(crate) async fn drained(server: &Server) {
-    let operations = Client::new(server.operations(), "operator").with_token(None);
+    let operators = server.operators();
     eventually("the workers have persisted everything", || async {
-        let state = operations.get("/cluster").await;
         let mut found = Vec::new();
-        lags(&state.json(), &mut found);
-        assert!(!found.is_empty(), "/cluster tells the lag of each shard: {state:?}");
+        for operator in &operators {
+            lags(&operator.get("/cluster").await.json(), &mut found);
+        }
+        assert!(!found.is_empty(), "/cluster tells the lag of each shard");
         found.iter().all(|&lag| lag == 0).then_some(())
     })
     .await;

@@ -4,7 +4,7 @@ mod devices;
 mod durability;
 mod limits;
 mod live_order;
-mod load;
+pub(crate) mod load;
 mod process;
 mod scale;
 mod slow_reader;

@@ -27,14 +27,14 @@ async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
         slow.push(socket);
     }
     let quick = reading(Socket::ready(&server, bob.user()).await, &group.name, MESSAGES + 1);
-    let before = resident_kib(server.pid());
+    let before = resident_kib(&server);
     let text = "x".repeat(16_000);
     for _ in 0..MESSAGES / 10 {
         join_all((0..10).map(|_| group.admin.say(&group.name, &text))).await;
     }
     let quick = quick.await.unwrap();
     assert_eq!(quick.seqs(&group.name), (2..=MESSAGES + 1).collect::<Vec<u64>>(), "the quick device got all");
-    let grown = resident_kib(server.pid()).saturating_sub(before);
+    let grown = resident_kib(&server).saturating_sub(before);
     assert!(grown < 200 * 1_024, "the server grew by {grown} KiB");
     for mut socket in slow {
         let code = socket.closed().await;
@@ -79,9 +79,9 @@ async fn memory_stays_bounded_while_some_on_every_node_never_read() {
         socket.until_t("ready").await;
         slow.push(socket);
     }
-    let before = resident_kib(server.pid());
+    let before = resident_kib(&server);
     flood(FLOOD).await;
-    let grown = resident_kib(server.pid()).saturating_sub(before);
+    let grown = resident_kib(&server).saturating_sub(before);
     eprintln!("grown by {grown} KiB");
     assert!(grown < GROWTH_KIB, "the server grew by {grown} KiB");
     for mut socket in slow {

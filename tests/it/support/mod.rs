@@ -1,6 +1,8 @@
 //! What every test needs: a server, clients, sockets, deadlines, names.
 
 pub(crate) mod client;
+pub(crate) mod cluster;
+pub(crate) mod embedded;
 pub(crate) mod server;
 pub(crate) mod socket;
 
@@ -137,9 +139,12 @@ impl Group {
     }
 }
 
-/// The resident memory of a process, in KiB.
-pub(crate) fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+/// The resident memory of all processes of a server, in KiB.
+pub(crate) fn resident_kib(server: &Server) -> u64 {
+    let of = |pid: u32| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    server.pids().into_iter().map(of).sum()
 }

@@ -1,32 +1,48 @@
-//! The real binary on ports and a folder of its own.
+//! What clients talk to: one process with everything in it, or nodes and routers over Redis. Which of them is the one
+//! thing in which the test targets differ; the tests themselves are the same.
 
-use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::Value;
-use tempfile::TempDir;
-
+use crate::BACKEND;
 use crate::support::client::Client;
-use crate::support::{DEADLINE, Fields, SECRET};
+use crate::support::cluster::Cluster;
+use crate::support::embedded::Process;
 
-/// A running `rookery dev`. Dropping it kills the process and removes its folder.
-pub(crate) struct Server {
-    folder: TempDir,
-    arguments: Vec<String>,
-    running: Option<Running>,
+/// Under what the tests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each test target is one of them")]
+pub(crate) enum Backend {
+    /// `rookery dev`: router and three nodes in one process, over the embedded log.
+    Embedded,
+    /// Three node and two router processes over one Redis.
+    Redis,
+    /// The same over Redis Cluster, three masters with a replica each.
+    RedisCluster,
 }
 
-struct Running {
-    child: Child,
-    watchdog: Child,
-    client: SocketAddr,
-    operations: SocketAddr,
+/// A running deployment. Dropping it ends its processes and removes its folder.
+pub(crate) enum Server {
+    /// All of it in one process.
+    One(Process),
+    /// Processes of their own.
+    Many(Cluster),
+}
+
+/// How the processes ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ended(Vec<Option<i32>>);
+
+impl Ended {
+    /// With these exit codes; `None` for a signal.
+    pub(crate) fn with(codes: Vec<Option<i32>>) -> Self {
+        Self(codes)
+    }
+
+    /// All by themselves, and well.
+    pub(crate) fn success(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|&code| code == Some(0))
+    }
 }
 
 /// The server that tests share which neither stop nor fill it. Shows the end of its log when the test fails.
@@ -60,140 +76,110 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// Starts on a fresh folder with further arguments.
-    pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), arguments, running: None };
-        server.run();
-        server
+    /// Starts on a fresh folder with further flags, those of `rookery dev`. Over Redis each goes to the processes that
+    /// know it.
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
+        match BACKEND {
+            Backend::Embedded => Self::One(Process::start(flags)),
+            Backend::Redis | Backend::RedisCluster => Self::Many(Cluster::start(BACKEND, flags)),
+        }
     }
 
-    /// A client of this user, with a good token.
+    /// A client of this user, with a good token. Of several routers each client gets the next one, so that users talk to
+    /// each other through different ones.
     pub(crate) fn client(&self, user: &str) -> Client {
         Client::new(self.address(), user)
     }
 
-    /// Where clients connect.
+    /// Where clients connect; of several addresses another one each time.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.running().client
-    }
-
-    /// Where the operations port listens.
-    pub(crate) fn operations(&self) -> SocketAddr {
-        self.running().operations
-    }
-
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.running().child.id()
-    }
-
-    /// Where it keeps its data.
-    pub(crate) fn data(&self) -> std::path::PathBuf {
-        self.folder.path().join("data")
-    }
-
-    /// Ends the process as a crash would: no warning, nothing flushed.
-    pub(crate) fn kill9(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
-        running.dismiss_watchdog();
-        running.child.kill().unwrap();
-        running.child.wait().unwrap();
-    }
-
-    /// Asks the process to end (SIGTERM). Await the end with [`Server::exited`].
-    pub(crate) fn ask_to_end(&self) {
-        kill(Pid::from_raw(i32::try_from(self.pid()).unwrap()), Signal::SIGTERM).unwrap();
-    }
-
-    /// Waits for the process to end by itself.
-    pub(crate) async fn exited(&mut self) -> ExitStatus {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let running = self.running.as_mut().expect("a running server");
-            if let Some(status) = running.child.try_wait().unwrap() {
-                running.dismiss_watchdog();
-                self.running = None;
-                return status;
-            }
-            assert!(Instant::now() < end, "the server did not end within {DEADLINE:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        match self {
+            Self::One(process) => process.address(),
+            Self::Many(cluster) => cluster.next_address(),
         }
     }
 
-    /// SIGTERM, and the exit status.
-    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+    /// Whoever looks at the operations ports, one of each process.
+    pub(crate) fn operators(&self) -> Vec<Client> {
+        let ports = match self {
+            Self::One(process) => vec![process.operations()],
+            Self::Many(cluster) => cluster.operations(),
+        };
+        ports.into_iter().map(|port| Client::new(port, "operator").with_token(None)).collect()
+    }
+
+    /// The sum of a metric over all processes and labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        for operator in self.operators() {
+            let answer = operator.get("/metrics").await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+            let lines = lines.filter(|rest| rest.starts_with([' ', '{']));
+            sum += lines.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+        }
+        sum
+    }
+
+    /// The processes of Rookery.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        match self {
+            Self::One(process) => vec![process.pid()],
+            Self::Many(cluster) => cluster.pids(),
+        }
+    }
+
+    /// Ends all processes as a crash would: no warning, nothing flushed. Redis stays.
+    pub(crate) fn kill9(&mut self) {
+        match self {
+            Self::One(process) => process.kill9(),
+            Self::Many(cluster) => cluster.kill9(),
+        }
+    }
+
+    /// Asks all processes to end (SIGTERM). Await the end with [`Server::exited`].
+    pub(crate) fn ask_to_end(&mut self) {
+        match self {
+            Self::One(process) => process.ask_to_end(),
+            Self::Many(cluster) => cluster.ask_to_end(),
+        }
+    }
+
+    /// Waits for the processes to end by themselves.
+    pub(crate) async fn exited(&mut self) -> Ended {
+        match self {
+            Self::One(process) => process.exited().await,
+            Self::Many(cluster) => cluster.exited().await,
+        }
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) async fn terminate(&mut self) -> Ended {
         self.ask_to_end();
         self.exited().await
     }
 
-    /// Starts again on the same folder (killing the process first if it still runs). Ports differ afterwards.
+    /// Starts again on the same folder (killing what still runs). Ports may differ afterwards.
     pub(crate) fn restart(&mut self) {
-        self.kill9();
-        self.run();
-    }
-
-    /// Runs a second process beside this one, which is expected to give up, and returns what it said.
-    pub(crate) async fn run_to_end(arguments: &[&str]) -> Output {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = command(folder.path());
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let end = Instant::now() + DEADLINE;
-        while child.try_wait().unwrap().is_none() {
-            if Instant::now() > end {
-                child.kill().unwrap();
-                panic!("the process goes on instead of refusing: {:?}", child.wait_with_output());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        match self {
+            Self::One(process) => process.restart(),
+            Self::Many(cluster) => cluster.restart(),
         }
-        child.wait_with_output().unwrap()
-    }
-
-    fn running(&self) -> &Running {
-        self.running.as_ref().expect("a running server")
-    }
-
-    fn run(&mut self) {
-        let folder = self.folder.path();
-        let ready = folder.join("ready.json");
-        if ready.exists() {
-            std::fs::remove_file(&ready).unwrap();
-        }
-        let log = OpenOptions::new().create(true).append(true).open(folder.join("server.log")).unwrap();
-        let mut child = command(folder)
-            .args(["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--data"])
-            .arg(self.data())
-            .arg("--ready-file")
-            .arg(&ready)
-            .args(&self.arguments)
-            .stdout(File::try_clone(&log).unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let watchdog = watchdog(child.id(), folder);
-        let Some(addresses) = wait_for(&ready, &mut child) else {
-            drop(child.kill());
-            self.show_log();
-            panic!("the server did not become ready");
-        };
-        let address = |name: &str| addresses.text(name).parse().unwrap();
-        self.running = Some(Running { child, watchdog, client: address("client"), operations: address("operations") });
     }
 
     /// Everything it has logged so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+        match self {
+            Self::One(process) => process.log(),
+            Self::Many(cluster) => cluster.log(),
+        }
     }
 
     fn show_log(&self) {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        eprintln!("--- end of the server's log");
-        for line in lines.iter().skip(lines.len().saturating_sub(60)) {
-            eprintln!("{line}");
+        match self {
+            Self::One(process) => process.show_log(),
+            Self::Many(cluster) => cluster.show_log(),
         }
-        eprintln!("---");
     }
 }
 
@@ -202,49 +188,15 @@ impl Drop for Server {
         if std::thread::panicking() {
             self.show_log();
         }
-        self.kill9();
     }
 }
 
-impl Running {
-    fn dismiss_watchdog(&mut self) {
-        self.watchdog.kill().unwrap();
-        self.watchdog.wait().unwrap();
+/// The last lines of a log, for a test that failed.
+pub(crate) fn show_end(name: &str, log: &str, count: usize) {
+    let lines: Vec<&str> = log.lines().collect();
+    eprintln!("--- end of the log of {name}");
+    for line in lines.iter().skip(lines.len().saturating_sub(count)) {
+        eprintln!("{line}");
     }
-}
-
-/// The binary with the test secret, away from the environment and the folder of whoever runs the tests.
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
-    command.env_clear().env("ROOKERY_JWT_SECRET", SECRET).current_dir(folder).stdin(Stdio::null());
-    command
-}
-
-/// Ends the server and removes its folder when this test process is gone, however it ended: its end of the pipe closes.
-/// (The shared server is never dropped.)
-fn watchdog(pid: u32, folder: &Path) -> Child {
-    Command::new("sh")
-        .args(["-c", r#"cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2""#, "watchdog", &pid.to_string()])
-        .arg(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-fn wait_for(ready: &Path, child: &mut Child) -> Option<Value> {
-    let end = Instant::now() + DEADLINE;
-    while Instant::now() < end {
-        // A file half written does not parse: look again.
-        let read = std::fs::read(ready).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if read.is_some() {
-            return read;
-        }
-        if child.try_wait().unwrap().is_some() {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    None
+    eprintln!("---");
 }

@@ -1,5 +1,8 @@
 //! One device of a user: a WebSocket that remembers every frame it got.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
@@ -87,6 +90,25 @@ impl Socket {
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("the upgrade broke: {error:?}"),
         }
+    }
+
+    /// Opens a socket of this user at one address, or tells why not: for tests in which things break.
+    #[allow(dead_code, reason = "of those tests only")]
+    pub(crate) async fn attempt(address: SocketAddr, user: &str, path: &str) -> Result<Self, String> {
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {}", token(user)).parse().unwrap());
+        let whole = async {
+            let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+            tokio_tungstenite::client_async(request, tcp).await.map_err(|error| error.to_string())
+        };
+        let (stream, _) = timeout(DEADLINE, whole).await.map_err(|elapsed| elapsed.to_string())??;
+        Ok(Self { stream, next_ref: 0, frames: Vec::new() })
+    }
+
+    /// The next frame or the end, if there is one soon enough.
+    #[allow(dead_code, reason = "of tests in which things break only")]
+    pub(crate) async fn next_within(&mut self, limit: Duration) -> Option<Next> {
+        timeout(limit, self.next_forever()).await.ok()
     }
 
     /// The next frame or the end.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::ids::{Epoch, Offset, ShardId};
-use crate::shard::log::record::Tail;
 use crate::shard::log::{AppendOutcome, Batch, Claim, ClaimOutcome, Control, Stream, Token};
 
 /// No one's token: of epoch 0, which means never owned.
@@ -164,6 +163,7 @@ mod tests {
     use super::*;
     use crate::ids::NodeId;
     use crate::shard::log::conformance::{batch, identity};
+    use crate::shard::log::record::Tail;
 
     const SHARD: ShardId = ShardId(1);
     const M: Stream = Stream::Messages;

@@ -1,4 +1,4 @@
-//! Small files of the data folder: secrets made at the first start, and files that appear whole or not at all.
+//! Small files: secrets made at the first start, and files that appear whole or not at all.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,7 +16,7 @@ const SECRET_BYTES: usize = 48;
 ///
 /// # Errors
 /// One clear line: the file cannot be read or written.
-pub(super) fn secret(given: Option<Secret>, path: &Path) -> Result<Secret, String> {
+pub(crate) fn secret(given: Option<Secret>, path: &Path) -> Result<Secret, String> {
     if let Some(secret) = given {
         return Ok(secret);
     }
@@ -33,7 +33,7 @@ pub(super) fn secret(given: Option<Secret>, path: &Path) -> Result<Secret, Strin
 ///
 /// # Errors
 /// One clear line: it cannot be read.
-pub(super) fn read_secret(path: &Path) -> Result<Option<Secret>, String> {
+pub(crate) fn read_secret(path: &Path) -> Result<Option<Secret>, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(Secret::new(&text))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -45,7 +45,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Option<Secret>, String> {
 ///
 /// # Errors
 /// One clear line.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
@@ -54,7 +54,10 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
         let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&new, path)
+        std::fs::rename(&new, path)?;
+        // The name is on disk as well, not the bytes alone.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        std::fs::File::open(folder)?.sync_all()
     };
     write().map_err(|error| format!("{}: {error}", path.display()))
 }

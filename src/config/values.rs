@@ -1,0 +1,81 @@
+//! How values are written: durations, sizes, names. What cannot be right is refused here, with the reason.
+
+use std::time::Duration;
+
+use crate::ids::{NodeId, UserId};
+use crate::shard::map::ShardMap;
+
+/// Longest prefix of keys.
+const PREFIX_BYTES_MAX: usize = 64;
+
+/// A number of shards.
+pub(super) fn shards(text: &str) -> Result<u32, String> {
+    let count: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    ShardMap::new(count).map(ShardMap::shards).ok_or_else(|| "not a power of two from 1 to 65536".to_owned())
+}
+
+/// A drain window: a duration that a stop has room for.
+pub(super) fn drain_window(text: &str) -> Result<Duration, String> {
+    let window = duration(text)?;
+    if window <= Duration::from_secs(6) { Ok(window) } else { Err("more than 6s: a stop takes at most 10s".to_owned()) }
+}
+
+fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number = number.parse().map_err(|_no_number| "does not start with a whole number".to_owned())?;
+    Ok((number, unit))
+}
+
+/// A whole number with `ms`, `s`, `m`, `h` or `d`; never zero.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = number_and_unit(text)?;
+    let ms_each: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("needs a unit: ms, s, m, h or d".to_owned()),
+    };
+    match number.checked_mul(ms_each) {
+        Some(ms @ 1..=315_360_000_000) => Ok(Duration::from_millis(ms)),
+        _ => Err("must be more than nothing and at most ten years".to_owned()),
+    }
+}
+
+/// A whole number with `KiB`, `MiB` or `GiB`, or of bytes; never zero.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = number_and_unit(text)?;
+    let bytes_each: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("needs a unit: KiB, MiB, GiB or none for bytes".to_owned()),
+    };
+    match number.checked_mul(bytes_each) {
+        Some(bytes @ 1..) => Ok(bytes),
+        _ => Err("must be more than nothing and fit in 64 bits".to_owned()),
+    }
+}
+
+/// The name of a node: what a user may be named.
+pub(super) fn node_id(text: &str) -> Result<NodeId, String> {
+    let named = UserId::parse(text).map_err(|error| error.to_string())?;
+    Ok(NodeId::from(named.as_str()))
+}
+
+/// The first part of a hash tag of Redis: nothing that could end the tag, or be taken for the part behind it.
+pub(super) fn prefix(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let fits = (1..=PREFIX_BYTES_MAX).contains(&text.len()) && text.bytes().all(good);
+    if fits { Ok(text.to_owned()) } else { Err("not 1 to 64 of A-Z a-z 0-9 . _ -".to_owned()) }
+}
+
+/// A host with or without a port, as others reach this process.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':' | b'[' | b']');
+    let fits = (1..=261).contains(&text.len()) && text.bytes().all(good);
+    if fits { Ok(text.to_owned()) } else { Err("not a host, or host:port".to_owned()) }
+}

@@ -1,0 +1,325 @@
+//! Proves, again and again, that this node still owns its shards: one renewal for all open shards of a place of the log.
+//! A proof extends their leases; "not current" ends a shard, for it was taken; no answer does nothing, and the leases run
+//! out by themselves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::Clock;
+use crate::ids::NodeId;
+use crate::node::{Setup, Shards};
+use crate::shard::ShardHandle;
+use crate::shard::log::ShardLog;
+use crate::telemetry;
+
+/// A renewal that is not answered within this part of the watch time is given up: the next one is due long before the
+/// lease ends.
+const ANSWER_PART: u32 = 4;
+
+/// The renewals of a node.
+#[derive(Debug)]
+pub(super) struct Renewals {
+    node: NodeId,
+    log: Arc<dyn ShardLog>,
+    clock: Clock,
+    shards: Shards,
+    every: Duration,
+    answer_max: Duration,
+    /// The last round had a place without an answer.
+    failing: bool,
+}
+
+impl Renewals {
+    /// `None` where nobody else can take a shard.
+    pub(super) fn of(setup: &Setup, shards: Shards) -> Option<Self> {
+        let config = &setup.config.shard;
+        let watch = config.takeover_watch?;
+        Some(Self {
+            node: setup.id.clone(),
+            log: Arc::clone(&setup.log),
+            clock: setup.clock.clone(),
+            shards,
+            every: config.renew_every,
+            answer_max: watch / ANSWER_PART,
+            failing: false,
+        })
+    }
+
+    /// Renews for ever.
+    pub(super) async fn run(mut self) {
+        let mut every = tokio::time::interval(self.every.max(Duration::from_millis(1)));
+        // What was missed is of no use.
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            self.round().await;
+        }
+    }
+
+    /// Renews once what is open now. A place that does not answer holds up no other.
+    async fn round(&mut self) {
+        let mut places: BTreeMap<u64, Vec<ShardHandle>> = BTreeMap::new();
+        for handle in self.shards.handles() {
+            places.entry(self.log.place(handle.id())).or_default().push(handle);
+        }
+        let renewed = join_all(places.values().map(|handles| self.renew(handles))).await;
+        self.tell(&renewed.into_iter().filter_map(Result::err).collect::<Vec<_>>());
+        for handle in places.values().flatten() {
+            handle.note_lease();
+        }
+    }
+
+    /// Tells once that places do not answer, and once that all do again.
+    fn tell(&mut self, failed: &[String]) {
+        let was_failing = std::mem::replace(&mut self.failing, !failed.is_empty());
+        match failed.first() {
+            Some(error) if !was_failing => {
+                let unanswered = failed.len();
+                tracing::warn!(node = %self.node, unanswered, error, "leases are not renewed; reads will be marked stale");
+            }
+            None if was_failing => tracing::info!(node = %self.node, "leases are renewed again"),
+            _ => {}
+        }
+    }
+
+    async fn renew(&self, handles: &[ShardHandle]) -> Result<(), String> {
+        let holds: Vec<_> = handles.iter().map(ShardHandle::hold).collect();
+        // Before it is sent: the proof is not older than that.
+        let sent = self.clock.since_boot();
+        let answer = tokio::time::timeout(self.answer_max, self.log.renew(&holds)).await;
+        let answer = answer.map_err(|_elapsed| "no answer in time".to_owned());
+        let answer = answer.and_then(|done| done.map_err(|error| error.0));
+        let current = answer.inspect_err(|_error| self.count("failed", holds.len()))?;
+        let renewed = current.iter().filter(|is_current| **is_current).count();
+        self.count("renewed", renewed);
+        self.count("taken", current.len() - renewed);
+        for (handle, is_current) in handles.iter().zip(current) {
+            handle.renewed(sent, is_current);
+        }
+        Ok(())
+    }
+
+    fn count(&self, result: &'static str, shards: usize) {
+        if shards > 0 {
+            let shards = u64::try_from(shards).unwrap_or(u64::MAX);
+            telemetry::LEASE_RENEWALS.add(shards, &[("node", &self.node.0), ("result", result)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Mutex;
+    use std::time::Instant;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::ids::{ConversationName, Offset, ShardId, UserId};
+    use crate::shard::command::{Freshness, Query};
+    use crate::shard::lane::Lane;
+    use crate::shard::log::embedded::EmbeddedLog;
+    use crate::shard::log::{
+        AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry, Stream, Token,
+    };
+    use crate::shard::store::tests::identity;
+    use crate::shard::{Config, OpenError, Opening, store, worker};
+
+    const T: Duration = Duration::from_secs(3);
+
+    /// A log whose shards have a place each, some of which do not answer renewals.
+    #[derive(Debug)]
+    struct Places {
+        inner: Arc<EmbeddedLog>,
+        /// Never answers.
+        silent: Mutex<HashSet<ShardId>>,
+        /// Answers with an error.
+        failing: Mutex<HashSet<ShardId>>,
+        /// A renewal takes so long to answer.
+        takes: Mutex<Duration>,
+        clock: Clock,
+    }
+
+    #[async_trait]
+    impl ShardLog for Places {
+        fn place(&self, shard: ShardId) -> u64 {
+            u64::from(shard.0)
+        }
+
+        async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
+            self.inner.control(shard).await
+        }
+
+        async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
+            self.inner.claim(claim).await
+        }
+
+        async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
+            self.inner.append(cycle).await
+        }
+
+        async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+            let any_of = |set: &Mutex<HashSet<ShardId>>| {
+                let set = set.lock().expect("whole");
+                holds.iter().any(|(shard, _)| set.contains(shard))
+            };
+            if any_of(&self.silent) {
+                return std::future::pending().await;
+            }
+            if any_of(&self.failing) {
+                return Err(LogError("scripted".to_owned()));
+            }
+            let answer = self.inner.renew(holds).await;
+            self.clock.pass(*self.takes.lock().expect("whole"));
+            answer
+        }
+
+        async fn read(
+            &self,
+            shard: ShardId,
+            stream: Stream,
+            after: Offset,
+            bytes_max: usize,
+        ) -> Result<Vec<RawEntry>, LogError> {
+            self.inner.read(shard, stream, after, bytes_max).await
+        }
+
+        async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+            self.inner.trim(shard, token, stream, upto).await
+        }
+    }
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        log: Arc<Places>,
+        lane: Lane,
+        clock: Clock,
+        renewals: Renewals,
+        handles: Vec<ShardHandle>,
+    }
+
+    impl Bench {
+        /// Three open shards, each of a place of its own.
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let inner = EmbeddedLog::open(&folder.path().join("log.db")).await.expect("opens");
+            let clock = Clock::manual(1_700_000_000_000);
+            let log = Arc::new(Places {
+                inner,
+                silent: Mutex::default(),
+                failing: Mutex::default(),
+                takes: Mutex::default(),
+                clock: clock.clone(),
+            });
+            let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
+            let renewals = Renewals {
+                node: NodeId::from("node-a"),
+                log: Arc::clone(&log) as Arc<dyn ShardLog>,
+                clock: clock.clone(),
+                shards: Shards::default(),
+                every: Duration::from_millis(1),
+                answer_max: Duration::from_millis(50),
+                failing: false,
+            };
+            let mut bench = Self { folder, log, lane, clock, renewals, handles: Vec::new() };
+            for shard in (0..3).map(ShardId) {
+                let handle = bench.open(shard).await.expect("opens");
+                bench.renewals.shards.insert(shard, handle.clone());
+                bench.handles.push(handle);
+            }
+            bench
+        }
+
+        async fn open(&self, shard: ShardId) -> Result<ShardHandle, OpenError> {
+            let opening = Opening {
+                shard,
+                identity: identity(),
+                node: NodeId::from("node-a"),
+                path: self.folder.path().join(format!("{shard}.db")),
+                log: Arc::clone(&self.log) as Arc<dyn ShardLog>,
+                lane: self.lane.clone(),
+                clock: self.clock.clone(),
+                config: Config {
+                    store: store::tests::config(),
+                    worker: worker::Config {
+                        tick: Duration::from_millis(2),
+                        records_max: 256,
+                        gather_max: Duration::from_millis(20),
+                        trim_floor: Duration::from_secs(60),
+                        trim_floor_bytes: 1 << 20,
+                    },
+                    queue_max: 64,
+                    heads_max: 64,
+                    stream_bytes_max: 1 << 27,
+                    barrier_max: Duration::from_secs(20),
+                    adopt_local: false,
+                    takeover_watch: Some(T),
+                    renew_every: Duration::from_millis(750),
+                },
+            };
+            ShardHandle::open(opening).await
+        }
+
+        /// How sure a read is at each shard, by whether it is marked.
+        async fn marked(&self) -> Vec<bool> {
+            let mut marked = Vec::new();
+            for handle in &self.handles {
+                let names = vec![ConversationName::parse("c").expect("a name")];
+                let query = Query::Summaries { names, reader: UserId::parse("bob").expect("a name") };
+                let read = handle.query(query, Instant::now() + Duration::from_secs(20)).await;
+                marked.push(matches!(read.expect("reads").1, Freshness::Stale { .. }));
+            }
+            marked
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_round_renews_every_open_shard_and_a_place_without_an_answer_holds_up_no_other() {
+        let mut bench = Bench::new().await;
+        bench.clock.pass(T);
+        assert_eq!(bench.marked().await, [true; 3]);
+        bench.log.silent.lock().expect("whole").insert(ShardId(0));
+        bench.log.failing.lock().expect("whole").insert(ShardId(1));
+        bench.renewals.round().await;
+        assert_eq!(bench.marked().await, [true, true, false]);
+        bench.log.silent.lock().expect("whole").clear();
+        bench.log.failing.lock().expect("whole").clear();
+        bench.renewals.round().await;
+        assert_eq!(bench.marked().await, [false; 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_lease_counts_from_before_its_renewal_was_sent() {
+        let mut bench = Bench::new().await;
+        *bench.log.takes.lock().expect("whole") = T;
+        bench.renewals.round().await;
+        assert_eq!(bench.marked().await, [true; 3], "the answers were as old as that when they came");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_shard_whose_renewal_is_not_current_ends_and_the_others_go_on() {
+        let mut bench = Bench::new().await;
+        let control = bench.log.inner.control(ShardId(1)).await.expect("reads").expect("claimed");
+        let claim = Claim {
+            shard: ShardId(1),
+            expected: Some((control.token, control.beat)),
+            token: Token::new(control.token.epoch.next()),
+            owner: NodeId::from("node-b"),
+            identity: identity(),
+            begin_at: control.tails,
+        };
+        assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+        bench.renewals.round().await;
+        let ended = bench.handles.remove(1);
+        tokio::time::timeout(Duration::from_secs(30), ended.closed()).await.expect("in time");
+        drop(ended);
+        bench.renewals.shards.remove(ShardId(1));
+        assert_eq!(bench.marked().await, [false; 2]);
+        assert!(matches!(bench.open(ShardId(1)).await, Err(OpenError::Elsewhere(_))), "it is not claimed back");
+    }
+}

@@ -1,0 +1,238 @@
+//! The life of `rookery node`: the operations port from the first second; then lock, cluster, table, shards, each waited for
+//! as long as it takes, and told; then serving, until a signal.
+//!
+//! What can never come right by waiting (another cluster's folder, another number of shards, a log that does not belong to
+//! a file) ends the process with one clear line. Redis gone is no such thing, neither at the start nor later.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Verifier;
+use crate::clock::Clock;
+use crate::config::cluster::NodeSettings;
+use crate::config::secrets::{CLUSTER_KEY, Secrets};
+use crate::ids::NodeId;
+use crate::node::folder::FolderLock;
+use crate::node::link::proof::ClusterKey;
+use crate::node::table::redis::RedisTable;
+use crate::node::table::{NodeAddresses, TableStore};
+use crate::node::watchdog::Watchdog;
+use crate::node::{self, Listeners, Node, Setup};
+use crate::operations::{Cluster, ClusterNode, Operations, Subject};
+use crate::process::advertise::{advertised, node_id};
+use crate::process::folder::Folder;
+use crate::process::identify::{Wish, identify};
+use crate::process::placement::Placement;
+use crate::process::tell::{Waiting, Watched};
+use crate::process::{
+    self, CLOSE_SHARE, Running, STOP_MAX, bind, serve_operations, shared_verifier, within, write_ready,
+};
+use crate::shard::log::redis::RedisLog;
+use crate::shard::log::redis::servers::Servers;
+
+/// Runs a node until a signal. `files` is how many files the process may open, if known.
+///
+/// # Errors
+/// One clear line why it could not be started.
+pub fn run(settings: &NodeSettings, secrets: &Secrets, files: Option<u64>) -> Result<(), String> {
+    process::run(&settings.run, files, |metrics| {
+        process::live(NodeProcess::start(settings, secrets, metrics), settings.run.drain_window)
+    })
+}
+
+struct NodeProcess {
+    node: Arc<Node>,
+    subject: Arc<NodeSubject>,
+    operations: Operations,
+    ready_file: Option<PathBuf>,
+    stop: CancellationToken,
+}
+
+/// The node as its operations port tells it.
+struct NodeSubject {
+    id: NodeId,
+    addresses: NodeAddresses,
+    store: Arc<Watched>,
+    waiting: Waiting,
+    node: OnceLock<Arc<Node>>,
+    draining: AtomicBool,
+}
+
+impl fmt::Debug for NodeSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeSubject").field("id", &self.id).field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Subject for NodeSubject {
+    fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::SeqCst) {
+            return Err("draining".to_owned());
+        }
+        if let Some(failure) = self.store.failure() {
+            return Err(format!("Redis: {failure}"));
+        }
+        let Some(node) = self.node.get() else { return Err(self.waiting.sentence()) };
+        if !node.ready() {
+            let (open, given) = (node.statuses().len(), node.table().owned_by(&self.id).count());
+            return Err(format!("opening shards: {open} of {given} are open"));
+        }
+        Ok(())
+    }
+
+    fn cluster(&self) -> Cluster {
+        let NodeAddresses { http, peer } = self.addresses.clone();
+        let node = self.node.get();
+        let (sessions, ready) = (node.map_or(0, |node| node.sessions()), self.ready().is_ok());
+        let told = ClusterNode { http, peer, sessions: Some(sessions), ready: Some(ready) };
+        let statuses = node.map(|node| node.statuses()).unwrap_or_default();
+        let table = node.map(|node| node.table());
+        Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses)
+    }
+}
+
+/// What is the same for all nodes of a cluster, given and checked before anything is touched.
+struct Given {
+    verifier: Verifier,
+    cluster_key: ClusterKey,
+    servers: Arc<Servers>,
+    config: node::Config,
+}
+
+impl Given {
+    fn of(settings: &NodeSettings, secrets: &Secrets) -> Result<Self, String> {
+        let verifier = shared_verifier(&settings.auth, secrets.jwt.as_ref())?;
+        let key = secrets.cluster_key.as_ref().ok_or_else(|| {
+            format!("no key for links between nodes: set {CLUSTER_KEY} or {CLUSTER_KEY}_FILE, the same for all nodes")
+        })?;
+        let cluster_key =
+            ClusterKey::new(key.expose().as_bytes()).map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
+        let servers = Servers::new(settings.redis(secrets)?)?;
+        Ok(Self { verifier, cluster_key, servers, config: settings.node()? })
+    }
+}
+
+impl NodeProcess {
+    async fn start(settings: &NodeSettings, secrets: &Secrets, metrics: PrometheusHandle) -> Result<Self, String> {
+        let given = Given::of(settings, secrets)?;
+        let id = node_id(settings.node.node_id.as_ref())?;
+        let listeners = listen(settings).await?;
+        let addresses = listeners.addresses().map_err(|error| format!("{id}: no listener: {error}"))?;
+        let operations_listener = bind(settings.node.operations_listen, "--operations-listen").await?;
+        let stop = CancellationToken::new();
+        let watchdog = Watchdog::spawn(stop.clone());
+        let store = Watched::new(Arc::new(RedisTable::new(Arc::clone(&given.servers))));
+        let subject = Arc::new(NodeSubject {
+            id: id.clone(),
+            addresses: addresses.clone(),
+            store: Arc::clone(&store),
+            waiting: Waiting::on("Redis"),
+            node: OnceLock::new(),
+            draining: AtomicBool::new(false),
+        });
+        let told: Arc<dyn Subject> = Arc::<NodeSubject>::clone(&subject);
+        let operations = serve_operations(operations_listener, metrics, watchdog.clone(), told)?;
+        tracing::info!(node = %id, operations = %operations.address(), "serving operations");
+        let lock = FolderLock::take(&settings.node.data)?;
+        let mut folder = Folder::open(&settings.node.data, &id)?;
+        let wish = Wish { shards: settings.cluster.shards, adopt_local: settings.node.adopt_local };
+        let identity = identify(store.as_ref(), &mut folder, &wish, &subject.waiting).await?;
+        subject.waiting.change("a table", "this node tells where it is".to_owned());
+        let table: Arc<dyn TableStore> = store;
+        let placement = Placement {
+            store: Arc::clone(&table),
+            identity,
+            node: id.clone(),
+            addresses,
+            expected: settings.cluster.expect_nodes.into(),
+            folder,
+            waiting: subject.waiting.clone(),
+        };
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(placement.run()).await });
+        let setup = Setup {
+            id,
+            identity,
+            folder: settings.node.data.clone(),
+            log: RedisLog::new(given.servers),
+            table,
+            verifier: given.verifier,
+            cluster_key: given.cluster_key,
+            clock: Clock::system(),
+            watchdog,
+            config: given.config,
+            first_attempts_max: None,
+        };
+        let node = Arc::new(Node::begin(setup, lock, listeners, None).await?);
+        // Set once: nobody else sets it.
+        drop(subject.node.set(Arc::clone(&node)));
+        Ok(Self { node, subject, operations, ready_file: settings.run.ready_file.clone(), stop })
+    }
+
+    async fn serve(&self) -> Result<(), String> {
+        self.node.open().await?;
+        let NodeAddresses { http, peer } = self.node.addresses().clone();
+        let operations = self.operations.address();
+        let shards = self.node.table().owned_by(self.node.id()).count();
+        tracing::info!(node = %self.node.id(), http, peer, %operations, shards, "serving");
+        self.print(shards);
+        let addresses = [("http", http), ("peer", peer), ("operations", operations.to_string())];
+        write_ready(self.ready_file.as_deref(), &addresses)
+    }
+
+    #[expect(clippy::print_stdout, reason = "for the person who started it, not for the log")]
+    fn print(&self, shards: usize) {
+        let (id, table, addresses) = (self.node.id(), self.node.table(), self.node.addresses());
+        println!(
+            "Rookery's {id} serves {shards} of the {} shards of cluster {}\n  routers reach it at {}, nodes at {}\n  \
+             operations: http://{}",
+            table.identity.shards,
+            table.identity.cluster,
+            addresses.http,
+            addresses.peer,
+            self.operations.address(),
+        );
+    }
+}
+
+/// Binds both ports of a node.
+async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
+    let place = &settings.node;
+    let http = bind(place.listen, "--listen").await?;
+    let peer = bind(place.peer_listen, "--peer-listen").await?;
+    let at = |listener: &TcpListener| listener.local_addr().map_err(|error| format!("no port: {error}"));
+    let told = NodeAddresses {
+        http: advertised(place.advertise_http.as_deref(), at(&http)?, "--advertise-http")?,
+        peer: advertised(place.advertise_peer.as_deref(), at(&peer)?, "--advertise-peer")?,
+    };
+    Ok(Listeners { http, peer, advertised: Some(told) })
+}
+
+impl Running for NodeProcess {
+    async fn carry_on(&self) -> String {
+        match self.serve().await {
+            Ok(()) => std::future::pending().await,
+            Err(why) => why,
+        }
+    }
+
+    /// Sends the sessions away over `window`, finishes requests, closes the shards: applied, checkpointed.
+    async fn stop(self, window: Duration) {
+        let deadline = Instant::now() + STOP_MAX;
+        let requests_until = deadline.checked_sub(CLOSE_SHARE).unwrap_or(deadline);
+        self.subject.draining.store(true, Ordering::SeqCst);
+        within(requests_until, self.node.drain(window, "the node stops"), "sessions").await;
+        self.node.finish_requests(requests_until).await;
+        self.node.close(deadline).await;
+        self.stop.cancel();
+        drop(self.operations);
+    }
+}

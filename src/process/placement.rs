@@ -1,0 +1,239 @@
+//! A node's part in the table, by compare-and-set, for as long as the node lives: the first table when enough nodes have
+//! registered, and always the node's own present addresses. No rows are moved here: who owns what stays as it is.
+//!
+//! Whoever swaps writes the same from the same registrations; of several one wins, and the others find its table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::NodeId;
+use crate::node::assignment::first_table;
+use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
+use crate::process::folder::Folder;
+use crate::process::tell::Waiting;
+use crate::shard::log::Identity;
+
+/// Nodes that hold a shard: its owner alone.
+const REPLICAS: usize = 1;
+
+/// How often the table is looked at until it names this node, and afterwards.
+const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// What a node brings to the table.
+#[derive(Debug)]
+pub(super) struct Placement {
+    /// Where the table is.
+    pub(super) store: Arc<dyn TableStore>,
+    /// Of which cluster.
+    pub(super) identity: Identity,
+    /// Which node.
+    pub(super) node: NodeId,
+    /// How it is reached.
+    pub(super) addresses: NodeAddresses,
+    /// Registered nodes that the first table waits for.
+    pub(super) expected: usize,
+    /// Keeps the last table seen.
+    pub(super) folder: Folder,
+    /// Told what is waited for.
+    pub(super) waiting: Waiting,
+}
+
+impl Placement {
+    /// Looks after the table, for ever. A store that does not answer is asked again; of its outage others tell.
+    pub(super) async fn run(self) {
+        let mut seen = None;
+        loop {
+            let placed = self.look(&mut seen).await.unwrap_or(false);
+            let (until, after) = LOOK;
+            tokio::time::sleep(if placed { after } else { until }).await;
+        }
+    }
+
+    /// One look, and what follows from it. True when the table names this node as it is.
+    async fn look(&self, seen: &mut Option<Table>) -> Result<bool, TableError> {
+        if let Some(table) = self.store.load_unless(seen.as_ref()).await? {
+            if table.identity != self.identity {
+                self.waiting.change("this cluster's table", format!("Redis holds one of {}", table.identity.cluster));
+                return Ok(false);
+            }
+            if let Err(error) = self.folder.remember(&table) {
+                tracing::warn!(error, "the table cannot be remembered");
+            }
+            *seen = Some(table);
+        }
+        let Some(table) = seen else { return self.first().await.map(|()| false) };
+        if table.addresses(&self.node) == Some(&self.addresses) {
+            return Ok(true);
+        }
+        let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
+        next.nodes.insert(self.node.clone(), self.addresses.clone());
+        tracing::info!(version = next.version, http = self.addresses.http, "telling the table where this node is");
+        self.store.swap(table.version, next).await?;
+        // Whether it was ours or another's: the next look shows what stands now.
+        Ok(false)
+    }
+
+    /// Writes the first table when it is time.
+    async fn first(&self) -> Result<(), TableError> {
+        let registered = self.store.nodes().await?;
+        let last = match self.folder.last_table() {
+            Ok(last) => last,
+            Err(why) => {
+                // It may say who owns what: not to be guessed anew.
+                self.waiting.change("the last table seen", why);
+                return Ok(());
+            }
+        };
+        if let Some(table) = last {
+            tracing::warn!(version = table.version, "redis has lost the table; the last one seen is written again");
+            let next = Table { version: table.version.saturating_add(1), ..table };
+            return self.store.swap(0, next).await.map(drop);
+        }
+        if registered.len() < self.expected {
+            let names: Vec<String> = registered.keys().map(ToString::to_string).collect();
+            let (count, expected) = (names.len(), self.expected);
+            let details = format!("{count} of {expected} have registered (--expect-nodes): {}", names.join(", "));
+            self.waiting.change("nodes", details);
+            return Ok(());
+        }
+        let table = first_table(self.identity, &registered, REPLICAS);
+        if self.store.swap(0, table).await? {
+            tracing::info!(nodes = registered.len(), shards = self.identity.shards, "the first table is written");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ClusterId;
+    use crate::node::table::embedded::EmbeddedTable;
+    use crate::shard::log::embedded::EmbeddedLog;
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        store: Arc<dyn TableStore>,
+        identity: Identity,
+    }
+
+    async fn bench() -> Bench {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
+        let store: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(log));
+        let identity = Identity { cluster: ClusterId::random(), shards: 16 };
+        Bench { folder, store, identity }
+    }
+
+    fn addresses(port: u16) -> NodeAddresses {
+        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}") }
+    }
+
+    impl Bench {
+        /// A registered node's part.
+        async fn node(&self, name: &str, port: u16) -> Placement {
+            let node = NodeId::from(name);
+            self.store.register(&node, &addresses(port)).await.expect("registers");
+            let path = self.folder.path().join(name);
+            std::fs::create_dir_all(&path).expect("a folder");
+            let mut folder = Folder::open(&path, &node).expect("its own");
+            folder.mark(self.identity).expect("marked");
+            Placement {
+                store: Arc::clone(&self.store),
+                identity: self.identity,
+                node,
+                addresses: addresses(port),
+                expected: 3,
+                folder,
+                waiting: Waiting::on("a table"),
+            }
+        }
+
+        async fn table(&self) -> Option<Table> {
+            self.store.load().await.expect("answers")
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_table_waits_for_the_expected_nodes_in_any_order() {
+        let bench = bench().await;
+        let (three, one) = (bench.node("node-3", 3).await, bench.node("node-1", 1).await);
+        assert_eq!(one.look(&mut None).await, Ok(false));
+        assert_eq!(bench.table().await, None);
+        assert_eq!(
+            one.waiting.sentence(),
+            "waiting for nodes: 2 of 3 have registered (--expect-nodes): node-1, node-3"
+        );
+        let two = bench.node("node-2", 2).await;
+        let (mut seen, mut late) = (None, None);
+        assert_eq!(two.look(&mut seen).await, Ok(false));
+        assert_eq!(two.look(&mut seen).await, Ok(true));
+        assert_eq!(three.look(&mut late).await, Ok(true));
+        let table = bench.table().await.expect("written");
+        assert_eq!((table.version, table.nodes.len(), table.rows.len()), (1, 3, 16));
+        for node in [&one, &two, &three] {
+            assert!(table.owned_by(&node.node).next().is_some(), "{} owns nothing", node.node);
+        }
+    }
+
+    #[tokio::test]
+    async fn nodes_that_write_the_first_table_at_once_agree() {
+        let bench = bench().await;
+        let nodes = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        let running: Vec<_> = nodes.into_iter().map(|node| tokio::spawn(node.run())).collect();
+        while bench.table().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(LOOK.0 * 3).await;
+        assert_eq!(bench.table().await.map(|table| table.version), Some(1));
+        running.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_moved_or_came_later_tells_where_it_is_and_moves_no_rows() {
+        let bench = bench().await;
+        let first = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        let mut seen = None;
+        first[0].look(&mut seen).await.expect("writes");
+        let rows = bench.table().await.expect("written").rows;
+        for (name, port) in [("b", 22), ("late", 4)] {
+            let (node, mut its) = (bench.node(name, port).await, None);
+            assert_eq!(node.look(&mut its).await, Ok(false));
+            assert_eq!(node.look(&mut its).await, Ok(true));
+            let table = bench.table().await.expect("written");
+            assert_eq!(table.addresses(&node.node), Some(&addresses(port)));
+            assert_eq!(table.rows, rows);
+        }
+        assert_eq!(bench.table().await.expect("written").version, 3);
+        // One that did not see the others' changes loses its swap, and wins the next.
+        let (moved, mut old) = (bench.node("a", 11).await, seen);
+        while moved.look(&mut old).await != Ok(true) {}
+        assert_eq!(bench.table().await.expect("written").addresses(&moved.node), Some(&addresses(11)));
+    }
+
+    #[tokio::test]
+    async fn a_last_table_that_cannot_be_read_is_not_guessed_anew() {
+        let bench = bench().await;
+        let nodes = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        std::fs::write(nodes[0].folder.path().join("table.json"), "{").expect("a file");
+        assert_eq!(nodes[0].look(&mut None).await, Ok(false));
+        assert_eq!(bench.table().await, None);
+        assert!(nodes[0].waiting.sentence().contains("table.json"), "{}", nodes[0].waiting.sentence());
+    }
+
+    #[tokio::test]
+    async fn a_lost_table_comes_back_with_the_rows_that_it_had() {
+        let bench = bench().await;
+        let node = bench.node("a", 1).await;
+        // Rows that no ring would give.
+        let rows = vec![vec![NodeId::from("elsewhere")]; 16];
+        let nodes = std::collections::BTreeMap::from([(NodeId::from("elsewhere"), addresses(9))]);
+        let lost = Table { version: 0, identity: bench.identity, nodes, rows: rows.clone() };
+        node.folder.remember(&lost).expect("written");
+        let mut seen = None;
+        while node.look(&mut seen).await != Ok(true) {}
+        let table = bench.table().await.expect("written");
+        assert_eq!(table.rows, rows);
+        assert_eq!(table.addresses(&node.node), Some(&addresses(1)));
+    }
+}

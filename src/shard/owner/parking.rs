@@ -1,0 +1,119 @@
+//! What the loop does while the log does not answer: writes that are not decided yet are parked, in their order, and
+//! decided when it answers again. Nothing undecided is written, so a parked write whose budget ends is surely not there.
+//! Reads and subscriptions go on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::problem::Problem;
+use crate::shard::lane::Standing;
+use crate::shard::owner::Owner;
+use crate::shard::owner::input::Asked;
+
+/// A lane that is not clear for so long is stalled. Shorter doubts pass without anyone noticing.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// The parked writes of a shard.
+#[derive(Debug)]
+pub(super) struct Parking {
+    standing: watch::Receiver<Standing>,
+    /// As it was when last looked at.
+    stalled: bool,
+    /// By turn, which is the order of arrival.
+    parked: BTreeMap<u64, Asked>,
+    next_turn: u64,
+    /// Parked writes at once; more are refused.
+    max: usize,
+}
+
+impl Parking {
+    pub(super) fn new(standing: watch::Receiver<Standing>, max: usize) -> Self {
+        Self { standing, stalled: false, parked: BTreeMap::new(), next_turn: 0, max }
+    }
+
+    /// The place of a write in the order of arrival.
+    pub(super) fn turn(&mut self) -> u64 {
+        self.next_turn += 1;
+        self.next_turn
+    }
+
+    /// Nothing is decided now.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// Watches this lane from now on.
+    pub(super) fn watch(&mut self, standing: watch::Receiver<Standing>) {
+        self.standing = standing;
+    }
+
+    /// Waits until the lane stands otherwise; for ever when the lane is gone.
+    pub(super) async fn changed(&mut self) {
+        if self.standing.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Lets go of every parked write, undecided.
+    pub(super) fn clear(&mut self) {
+        self.parked.clear();
+    }
+
+    /// How many are parked.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.parked.len()
+    }
+}
+
+impl Owner {
+    /// Looks whether the log is stalled: its lane has not been clear for a while, or nothing proves that the shard is
+    /// ours, so that even a refusal might be out of date.
+    pub(super) fn look_at_log(&mut self) {
+        let since = match *self.parking.standing.borrow() {
+            Standing::Clear => None,
+            Standing::InDoubt { since } | Standing::NotReplicated { since } => Some(since),
+        };
+        let in_doubt = since.is_some_and(|since| since.elapsed() >= STALLED_AFTER);
+        let stalled = in_doubt || self.setup.lease.has_ended(self.setup.clock.since_boot());
+        if stalled != self.parking.stalled {
+            let parked = self.parking.parked.len();
+            tracing::info!(shard = %self.setup.shard, stalled, parked, "writes are parked, or decided again");
+        }
+        self.parking.stalled = stalled;
+    }
+
+    /// Parks a write when it cannot be decided now, or must not overtake those that are parked. Gives it back otherwise.
+    pub(super) fn park(&mut self, asked: Asked) -> Option<Asked> {
+        let parking = &mut self.parking;
+        let waits = parking.stalled || parking.parked.first_key_value().is_some_and(|(first, _)| *first < asked.turn);
+        if !waits {
+            return Some(asked);
+        }
+        if parking.parked.len() >= parking.max {
+            let problem = Problem::unavailable("the log does not answer and too many writes wait for it; retry later");
+            asked.answer.send(Err(problem.into())).ok();
+        } else {
+            parking.parked.insert(asked.turn, asked);
+        }
+        None
+    }
+
+    /// Decides parked writes in their order, when the log answers and as long as there is space behind the batch in
+    /// flight. Those whose caller has left are dropped.
+    pub(super) fn unpark(&mut self) {
+        while !self.parking.stalled && !self.messages.is_full() && !self.receipts.is_full() {
+            let Some((_, asked)) = self.parking.parked.pop_first() else { return };
+            if asked.has_caller() {
+                self.take_write(asked);
+            }
+        }
+    }
+
+    /// Drops parked writes whose caller has left, to make space.
+    pub(super) fn tidy_parked(&mut self) {
+        self.parking.parked.retain(|_, asked| asked.has_caller());
+    }
+}

@@ -1,0 +1,164 @@
+//! A log that lost its shards, and a file from which they are made anew.
+
+use super::*;
+use crate::ids::Epoch;
+use crate::shard::OpenError;
+use crate::shard::log::record::Header;
+
+impl Bench {
+    /// The log is gone; an empty one stands in its place.
+    async fn lose_log(&mut self, name: &str) {
+        self.handle().close(soon()).await;
+        self.pump.abort();
+        let empty = EmbeddedLog::open(&self.folder.path().join(name)).await.expect("opens");
+        self.log = FaultyLog::over(empty);
+        self.lane = Lane::spawn(Arc::clone(&self.log) as Arc<dyn ShardLog>);
+    }
+
+    async fn refusal(&self) -> String {
+        match in_time(ShardHandle::open(self.opening())).await.expect_err("not opened") {
+            OpenError::Refused(line) => line,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn entries(&self, stream: Stream) -> Vec<bytes::Bytes> {
+        let entries = self.log.inner.read(SHARD, stream, Offset(0), usize::MAX).await.expect("reads");
+        entries.into_iter().map(|entry| entry.bytes).collect()
+    }
+}
+
+/// A bench with messages, a read mark and a reaction, all applied; and what its log has.
+async fn filled(config: Config) -> (Bench, [Vec<bytes::Bytes>; 2]) {
+    let bench = Bench::with(config).await;
+    bench.create("c", &["alice", "bob"]).await;
+    for number in 0..5 {
+        let message = bench.send("c", "alice", &format!("m{number}")).await;
+        bench.at_rest().await;
+        let mark = MarkRead { message_id: message.core.id, user: user("bob"), origin: None };
+        in_time(bench.execute(Command::MarkRead(mark))).await.expect("marks");
+        bench.applied().await;
+    }
+    let had = [bench.entries(M).await, bench.entries(R).await];
+    assert!(had.iter().all(|entries| entries.len() > 1), "several entries each");
+    (bench, had)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_log_is_refused_until_it_is_made_anew_from_the_file_entry_by_entry() {
+    let (mut bench, had) = filled(config()).await;
+    bench.lose_log("empty.db").await;
+    let line = bench.refusal().await;
+    assert!(line.contains("knows nothing of this shard") && line.contains("--adopt-local"), "{line}");
+    assert_eq!(bench.log.inner.control(SHARD).await.expect("reads"), None, "nothing was written");
+    bench.config.adopt_local = true;
+    bench.reopen().await;
+    for (stream, had) in Stream::BOTH.into_iter().zip(&had) {
+        let has = bench.entries(stream).await;
+        assert_eq!(&has[..had.len()], had.as_slice(), "byte for byte");
+        let epochs: Vec<Epoch> = has.iter().map(|entry| Header::read(entry).expect("an entry").epoch).collect();
+        assert!(epochs.is_sorted() && epochs[0] == Epoch(1) && epochs.last() == Some(&Epoch(2)), "{epochs:?}");
+    }
+    assert_eq!(bench.texts("c", "bob").await, ["m0", "m1", "m2", "m3", "m4"]);
+    assert_eq!(bench.send("c", "alice", "m5").await.core.seq, Seq(7));
+    bench.config.adopt_local = false;
+    bench.restart().await;
+    assert_eq!(bench.texts("c", "bob").await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_file_no_longer_has_as_entries_stays_before_the_beginning() {
+    let mut few = config();
+    // Entries leave log and file as soon as they are durable.
+    (few.worker.trim_floor_bytes, few.store.raw_bytes_max) = (0, 0);
+    let bench = Bench::with(few).await;
+    bench.create("c", &["alice"]).await;
+    for number in 0..5 {
+        bench.send("c", "alice", &format!("m{number}")).await;
+        bench.at_rest().await;
+    }
+    let store = bench.handle().0.store.clone();
+    // Two checkpoints: one makes the entries durable, the next apply or checkpoint lets them go.
+    in_time(async {
+        while store
+            .kept_entries(M, Offset(0), 1)
+            .await
+            .expect("reads")
+            .first()
+            .is_some_and(|kept| kept.last <= Offset(1))
+        {
+            bench.send("c", "alice", "more").await;
+            store.checkpoint().await.expect("checkpoints");
+        }
+    })
+    .await;
+    let mut bench = bench;
+    let before = bench.texts("c", "alice").await;
+    bench.lose_log("empty.db").await;
+    bench.config.adopt_local = true;
+    bench.reopen().await;
+    assert_eq!(bench.texts("c", "alice").await, before);
+    bench.send("c", "alice", "after").await;
+    bench.restart().await;
+    assert_eq!(bench.texts("c", "alice").await.len(), before.len() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adoption_that_was_broken_off_is_taken_up_again() {
+    let (mut bench, had) = filled(config()).await;
+    bench.lose_log("half.db").await;
+    // The claim, and one entry: then the process died.
+    let token = Token::new(Epoch(7));
+    let claim = Claim {
+        shard: SHARD,
+        expected: None,
+        token,
+        owner: NodeId::from("node-a"),
+        identity: identity(),
+        begin_at: [Tail::EMPTY; 2],
+    };
+    assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+    let bytes = had[0][0].clone();
+    let tail = Header::read(&bytes).expect("an entry").tail();
+    let batch = crate::shard::log::Batch { shard: SHARD, stream: M, token, expected: Tail::EMPTY, tail, bytes };
+    assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
+    let line = bench.refusal().await;
+    assert!(line.contains("but the log ends at") && line.contains("--adopt-local"), "{line}");
+    bench.config.adopt_local = true;
+    bench.reopen().await;
+    assert_eq!(bench.entries(M).await[..had[0].len()], had[0]);
+    assert_eq!(bench.texts("c", "bob").await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_with_another_history_is_not_written_over() {
+    let (mut bench, had) = filled(config()).await;
+    let (other, others) = filled(config()).await;
+    drop(other);
+    // Message ids are random, so these are not ours.
+    let others = &others[0][..others[0].len() - 1];
+    assert_ne!(others.last(), had[0].get(others.len() - 1));
+    bench.lose_log("other.db").await;
+    let token = Token::new(Epoch(7));
+    let claim = Claim {
+        shard: SHARD,
+        expected: None,
+        token,
+        owner: NodeId::from("node-a"),
+        identity: identity(),
+        begin_at: [Tail::EMPTY; 2],
+    };
+    assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+    let mut expected = Tail::EMPTY;
+    for bytes in others {
+        let tail = Header::read(bytes).expect("an entry").tail();
+        let bytes = bytes.clone();
+        let batch = crate::shard::log::Batch { shard: SHARD, stream: M, token, expected, tail, bytes };
+        assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
+        expected = tail;
+    }
+    bench.config.adopt_local = true;
+    let line = bench.refusal().await;
+    assert!(line.contains("cannot be adopted"), "{line}");
+    assert_eq!(bench.entries(M).await, others);
+}

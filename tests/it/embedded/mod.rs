@@ -1,0 +1,3 @@
+//! What only makes sense when everything is one process: `rookery dev`, its folder, its command line.
+
+mod process;

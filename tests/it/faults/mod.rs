@@ -1,0 +1,5 @@
+//! Faults that are the same over one Redis and over Redis Cluster.
+
+mod pauses;
+
+mod processes;

@@ -1,0 +1,162 @@
+//! An owner is paused for so long that another takes its shard, and goes on as if nothing had been.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use redis::Commands as _;
+use rookery::ids::Slot;
+use rookery::shard::map::ShardMap;
+use serde_json::json;
+
+use crate::BACKEND;
+use crate::support::client::Client;
+use crate::support::cluster::Cluster;
+use crate::support::server::Server;
+use crate::support::{Group, eventually};
+
+/// The watch time T, and what is added to it so that no clock is close to the edge.
+const WATCH: &str = "2s";
+const TAKEN_AFTER: Duration = Duration::from_secs(3);
+
+/// Who takes over: a hand in Redis, no node.
+const TAKER: &str = "another-node";
+
+/// Shards of the deployment.
+const SHARDS: usize = 16;
+
+/// What a shard's streams hold.
+#[derive(Debug, PartialEq, Eq)]
+struct Streams {
+    lengths: [u64; 2],
+    tails: [String; 2],
+}
+
+struct Hand {
+    redis: redis::cluster::ClusterConnection,
+    prefix: String,
+}
+
+impl Hand {
+    fn new(cluster: &Cluster) -> Self {
+        let seeds: Vec<String> = (1..=6).map(|i| format!("redis://{}", cluster.port(&format!("redis-{i}")))).collect();
+        let redis = redis::cluster::ClusterClient::new(seeds).unwrap().get_connection().unwrap();
+        Self { redis, prefix: cluster.prefix.clone() }
+    }
+
+    fn key(&self, shard: usize, last: &str) -> String {
+        format!("{{{}:s{shard}}}:{last}", self.prefix)
+    }
+
+    fn control(&mut self, shard: usize) -> BTreeMap<String, String> {
+        self.redis.hgetall(self.key(shard, "ctl")).unwrap()
+    }
+
+    fn streams(&mut self, shard: usize) -> Streams {
+        let control = self.control(shard);
+        let keys = ["messages", "receipts"].map(|stream| self.key(shard, stream));
+        let lengths = keys.each_ref().map(|key| self.redis.xlen(key).unwrap());
+        Streams { lengths, tails: ["messages", "receipts"].map(|stream| control[stream].clone()) }
+    }
+
+    /// Takes a shard as a node would: a higher epoch, another nonce, another owner.
+    fn take(&mut self, shard: usize) {
+        let control = self.control(shard);
+        let epoch: u64 = control["token"].split(':').next().unwrap().parse().unwrap();
+        let token = format!("{}:{:016x}", epoch + 1, 0xfeed_u64);
+        let fields = [("token", token.as_str()), ("owner", TAKER)];
+        let _: () = self.redis.hset_multiple(self.key(shard, "ctl"), &fields).unwrap();
+    }
+}
+
+/// The shard of a conversation.
+fn shard_of(conversation: &str) -> usize {
+    let map = ShardMap::new(u32::try_from(SHARDS).unwrap()).unwrap();
+    usize::from(map.shard_of(Slot::of(conversation.as_bytes())).0)
+}
+
+/// True when the answer is a read that says nothing of its age.
+async fn is_unmarked(client: &Client, path: &str) -> bool {
+    let Ok(answer) = client.try_call(Method::GET, path, &[], Bytes::new()).await else { return false };
+    answer.status == 200 && answer.header("rookery-stale").is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_unmarked_read() {
+    let server = Server::Many(Cluster::start_alone(BACKEND, &["--takeover-watch", WATCH, "--renew-every", "500ms"]));
+    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let mut hand = Hand::new(cluster);
+    // So many that node-1 owns some of them.
+    let mut groups = Vec::new();
+    for _ in 0..24 {
+        let group = Group::create(&server, 1).await;
+        group.admin.say(&group.name, "before").await;
+        groups.push(group);
+    }
+    let owned: Vec<usize> = (0..SHARDS).filter(|&shard| hand.control(shard)["owner"] == "node-1").collect();
+    assert!(!owned.is_empty(), "node-1 owns nothing");
+    // Requests that are on their way when it is paused: they lie in its sockets until it goes on.
+    let http: SocketAddr = cluster.port("node-1.http");
+    let direct: Vec<_> = groups
+        .iter()
+        .filter(|group| owned.contains(&shard_of(&group.name)))
+        .map(|group| (Client::new(http, group.admin.user()), group.name.clone()))
+        .collect();
+    assert!(!direct.is_empty(), "node-1 has none of the conversations");
+    for (client, name) in &direct {
+        assert!(
+            is_unmarked(client, &format!("/v1/conversations/{name}/messages")).await,
+            "while it owns them it reads"
+        );
+    }
+    cluster.command(&["pause", "node-1"]).await;
+    let waiting: Vec<_> = direct
+        .iter()
+        .cloned()
+        .map(|(client, name)| {
+            tokio::spawn(async move {
+                let path = format!("/v1/conversations/{name}/messages");
+                let body = Bytes::from(json!({"text": "late"}).to_string());
+                let json_type = [("content-type", "application/json")];
+                let (read, sent) =
+                    tokio::join!(is_unmarked(&client, &path), client.try_call(Method::POST, &path, &json_type, body),);
+                (read, sent.map(|answer| answer.status).ok())
+            })
+        })
+        .collect();
+    tokio::time::sleep(TAKEN_AFTER).await;
+    for &shard in &owned {
+        hand.take(shard);
+    }
+    let before: Vec<Streams> = owned.iter().map(|&shard| hand.streams(shard)).collect();
+    cluster.command(&["resume", "node-1"]).await;
+    for waiting in waiting {
+        let (unmarked, sent) = waiting.await.unwrap();
+        assert!(!unmarked, "it read without a mark what it no longer owned");
+        assert_ne!(sent, Some(201), "it acknowledged what it no longer could");
+    }
+    // It has had the time for many renewals, and sees that it lost them.
+    let end = Instant::now() + TAKEN_AFTER;
+    while Instant::now() < end {
+        for (client, name) in &direct {
+            assert!(!is_unmarked(client, &format!("/v1/conversations/{name}/messages")).await);
+        }
+    }
+    for (&shard, before) in owned.iter().zip(&before) {
+        assert_eq!(&hand.streams(shard), before, "it appended to shard {shard}");
+        assert_eq!(hand.control(shard)["owner"], TAKER, "it took shard {shard} back");
+    }
+    // The others did not notice.
+    eventually("conversations of others go on", || async {
+        for group in &groups {
+            let body = json!({"text": "still"});
+            if group.admin.post(&group.path("/messages"), &body).await.status == 201 {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+}

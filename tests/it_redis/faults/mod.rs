@@ -1,0 +1,10 @@
+//! The one Redis is killed, gone, or not there yet.
+
+#[path = "../../it/faults/mod.rs"]
+mod common;
+
+mod memory;
+
+mod outage;
+
+mod restart;
