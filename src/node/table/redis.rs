@@ -188,7 +188,23 @@ mod tests {
         }
     }
 
-    table_conformance!(over_redis);
+    mod on_one {
+        use super::{over_redis, table_conformance};
+
+        table_conformance!(over_redis);
+    }
+
+    async fn over_cluster() -> OverRedis {
+        let config = testing::cluster::cluster().await.config();
+        let table = table(&config);
+        OverRedis { config, table }
+    }
+
+    mod on_a_cluster {
+        use super::{over_cluster, table_conformance};
+
+        table_conformance!(over_cluster);
+    }
 
     fn addresses(port: u16) -> NodeAddresses {
         NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}") }

@@ -68,39 +68,36 @@ async fn a_lost_log_is_refused_until_it_is_made_anew_from_the_file_entry_by_entr
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_file_no_longer_has_as_entries_stays_before_the_beginning() {
-    let mut few = config();
-    // Entries leave log and file as soon as they are durable.
-    (few.worker.trim_floor_bytes, few.store.raw_bytes_max) = (0, 0);
-    let bench = Bench::with(few).await;
-    bench.create("c", &["alice"]).await;
-    for number in 0..5 {
-        bench.send("c", "alice", &format!("m{number}")).await;
-        bench.at_rest().await;
+    // None of the entries stay, or the newest few of them.
+    for bytes_max in [0, 1_000] {
+        let mut few = config();
+        few.store.raw_bytes_max = bytes_max;
+        let mut bench = Bench::with(few).await;
+        bench.create("c", &["alice"]).await;
+        let store = bench.handle().0.store.clone();
+        let oldest =
+            || async { store.kept_entries(M, Offset(0), 1).await.expect("reads").first().map(|kept| kept.last) };
+        in_time(async {
+            while oldest().await.is_some_and(|last| last <= Offset(3)) {
+                bench.send("c", "alice", "one of many").await;
+                bench.at_rest().await;
+                store.checkpoint().await.expect("checkpoints");
+            }
+        })
+        .await;
+        let before = bench.texts("c", "alice").await;
+        bench.lose_log(&format!("empty-{bytes_max}.db")).await;
+        bench.config.adopt_local = true;
+        bench.reopen().await;
+        let kept = bench.entries(M).await;
+        let first = Header::read(&kept[0]).expect("an entry").first;
+        // The first of all is the new epoch's, or one that was there before.
+        assert_eq!((first > Offset(3), kept.len() > 1), (true, bytes_max > 0), "from {first}, {} entries", kept.len());
+        assert_eq!(bench.texts("c", "alice").await, before);
+        bench.send("c", "alice", "after").await;
+        bench.restart().await;
+        assert_eq!(bench.texts("c", "alice").await.len(), before.len() + 1);
     }
-    let store = bench.handle().0.store.clone();
-    // Two checkpoints: one makes the entries durable, the next apply or checkpoint lets them go.
-    in_time(async {
-        while store
-            .kept_entries(M, Offset(0), 1)
-            .await
-            .expect("reads")
-            .first()
-            .is_some_and(|kept| kept.last <= Offset(1))
-        {
-            bench.send("c", "alice", "more").await;
-            store.checkpoint().await.expect("checkpoints");
-        }
-    })
-    .await;
-    let mut bench = bench;
-    let before = bench.texts("c", "alice").await;
-    bench.lose_log("empty.db").await;
-    bench.config.adopt_local = true;
-    bench.reopen().await;
-    assert_eq!(bench.texts("c", "alice").await, before);
-    bench.send("c", "alice", "after").await;
-    bench.restart().await;
-    assert_eq!(bench.texts("c", "alice").await.len(), before.len() + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
