@@ -206,6 +206,7 @@ metrics_table! {
     Counter LEASE_RENEWALS "rookery_node_lease_renewals_total" "Leases of shards renewed, by node and result (renewed, taken, failed).";
     Gauge SHARD_LEASE_SECONDS "rookery_shard_lease_seconds" "How much longer the read lease holds at the end of a round of renewals, by shard; nothing where it never ends.";
     Counter APPEND_OUTCOMES "rookery_shard_appends_total" "Append batches by outcome (appended, already_done, fenced, tail_mismatch, not_written, in_doubt).";
+    Counter APPEND_RESTORED "rookery_shard_append_restored_total" "Acknowledged entries that the log lost and that were appended again, by stream.";
     Histogram APPEND_RECORDS "rookery_shard_append_records" "Records per append batch.";
     Histogram APPEND_SECONDS "rookery_shard_append_seconds" "Time from sealing a batch to its definite answer, in seconds.";
     Counter HEAD_LOOKUPS "rookery_shard_head_lookups_total" "Look-ups of a conversation's head by result (hit, fill).";

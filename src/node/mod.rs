@@ -111,8 +111,8 @@ pub struct Setup {
     /// Told of loops that end.
     pub watchdog: Watchdog,
     /// Attempts to open a shard before the start of this node fails, when what stands in the way may pass. `None`: it
-    /// waits as long as it takes, and does not wait for shards that another node owns. What will not pass ends a start
-    /// at once either way.
+    /// waits as long as it takes, and does not wait for shards that another node owns; with a limit those end the start
+    /// at once. What will not pass does either way.
     pub first_attempts_max: Option<u32>,
     /// Settings.
     pub config: Config,

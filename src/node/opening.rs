@@ -151,7 +151,7 @@ impl Inner {
                 }
                 Err(why) => {
                     tries.failed(&self.node, shard, &why);
-                    if let Some(told) = self.first_outcome(&why, tries.failed)
+                    if let Some(told) = first_outcome(&why, tries.failed, self.first_attempts_max)
                         && let Some(first) = first.take()
                     {
                         drop(first.send(told));
@@ -162,17 +162,6 @@ impl Inner {
                 () = self.life.opening.cancelled() => return,
                 () = tokio::time::sleep(tries.pause()) => {}
             }
-        }
-    }
-
-    /// What a failed first attempt means for the start of the node; `None` while it waits for the next attempt.
-    fn first_outcome(&self, why: &OpenError, failed: u32) -> Option<Result<(), String>> {
-        let at_end = self.first_attempts_max.is_some_and(|max| failed >= max);
-        match why {
-            OpenError::Refused(line) => Some(Err(line.clone())),
-            // The other shards of this node are not made to wait for it.
-            OpenError::Elsewhere(_) if self.first_attempts_max.is_none() => Some(Ok(())),
-            OpenError::Elsewhere(line) | OpenError::Failed(line) => at_end.then(|| Err(line.clone())),
         }
     }
 
@@ -202,6 +191,17 @@ impl Inner {
             clock: self.clock.clone(),
             config: self.config.clone(),
         }
+    }
+}
+
+/// What the `failed`th failure of a first opening means for the start of the node, of at most `max` attempts; `None` while
+/// it waits for the next attempt.
+fn first_outcome(why: &OpenError, failed: u32, max: Option<u32>) -> Option<Result<(), String>> {
+    match why {
+        // The other shards of this node are not made to wait for it.
+        OpenError::Elsewhere(_) if max.is_none() => Some(Ok(())),
+        OpenError::Refused(line) | OpenError::Elsewhere(line) => Some(Err(line.clone())),
+        OpenError::Failed(line) => max.is_some_and(|max| failed >= max).then(|| Err(line.clone())),
     }
 }
 
@@ -254,5 +254,18 @@ mod tests {
         assert_eq!(pauses.last(), Some(&PAUSE_MAX));
         tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Elsewhere("owned by node-2".to_owned()));
         assert_eq!(tries.pause(), PAUSE_SLOW);
+    }
+
+    #[test]
+    fn a_start_ends_at_what_will_not_mend_and_waits_for_what_may_pass() {
+        let line = || "why".to_owned();
+        let outcome = |why: fn(String) -> OpenError, failed, max| first_outcome(&why(line()), failed, max);
+        for max in [None, Some(3)] {
+            assert_eq!(outcome(OpenError::Refused, 1, max), Some(Err(line())));
+        }
+        assert_eq!(outcome(OpenError::Failed, 1_000, None), None);
+        assert_eq!([2, 3].map(|failed| outcome(OpenError::Failed, failed, Some(3))), [None, Some(Err(line()))]);
+        assert_eq!(outcome(OpenError::Elsewhere, 1, None), Some(Ok(())), "the others are served meanwhile");
+        assert_eq!(outcome(OpenError::Elsewhere, 1, Some(3)), Some(Err(line())));
     }
 }

@@ -2,6 +2,7 @@
 //! gather while a batch is away, are sealed into the next entry, and are committed in order. Pure but for the lane.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -16,6 +17,18 @@ use crate::telemetry;
 /// Bytes of records that may gather behind the batch in flight; a command that comes later is refused.
 const PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// How long committed entries are kept in memory, and how many bytes of a stream, in case the log loses them: Redis
+/// replicates and syncs within about a second. What is older stays in the raw entries of the file, of which an operator
+/// can make use.
+const RETAINED_FOR: Duration = Duration::from_secs(10);
+const RETAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Restorations without anything new in between; a log that falls back more often is given up.
+const RESTORES_MAX: u32 = 16;
+
+/// Pause before entries that the log refuses are appended again.
+const RESTORE_REST: Duration = Duration::from_millis(250);
+
 /// A decided record on its way into the log.
 #[derive(Debug)]
 pub(super) struct Decided {
@@ -28,12 +41,17 @@ pub(super) struct Decided {
     encoded: Bytes,
 }
 
+/// A sealed entry with its records; those of one that was committed before are gone.
+#[derive(Debug)]
+struct Sealed {
+    batch: Batch,
+    records: Vec<Decided>,
+}
+
 #[derive(Debug)]
 struct InFlight {
     end: oneshot::Receiver<Definite>,
-    tail: Tail,
-    bytes: u64,
-    records: Vec<Decided>,
+    sealed: Sealed,
 }
 
 /// One stream's append side. `W` waits for commits.
@@ -48,6 +66,14 @@ pub(super) struct Appender<W> {
     pending: VecDeque<Decided>,
     pending_bytes: usize,
     in_flight: Option<InFlight>,
+    /// Committed entries, the newest last, in case the log loses them.
+    retained: Retained,
+    /// What is appended again before anything new, in order.
+    again: VecDeque<Sealed>,
+    /// Restorations since anything new was committed.
+    restored: u32,
+    /// Nothing is appended again before.
+    rests_until: Option<Instant>,
     waiting: VecDeque<(Offset, W)>,
     untrimmed: VecDeque<(Offset, u64)>,
     untrimmed_bytes: u64,
@@ -83,6 +109,10 @@ impl<W> Appender<W> {
             pending: VecDeque::new(),
             pending_bytes: 0,
             in_flight: None,
+            retained: Retained::default(),
+            again: VecDeque::new(),
+            restored: 0,
+            rests_until: None,
             waiting: VecDeque::new(),
             untrimmed: VecDeque::new(),
             untrimmed_bytes: 0,
@@ -104,7 +134,7 @@ impl<W> Appender<W> {
     /// Nothing gathers and nothing is in flight.
     #[must_use]
     pub(super) fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.in_flight.is_none()
+        self.pending.is_empty() && self.in_flight.is_none() && self.again.is_empty()
     }
 
     /// A batch is in flight.
@@ -159,6 +189,14 @@ impl<W> Appender<W> {
         self.waiting.pop_front().map(|(_, waiter)| waiter)
     }
 
+    /// Forgets what the log will not lose any more. To be called now and then.
+    pub(super) fn expire_retained(&mut self) {
+        // What is away may yet be told that something before it is lost.
+        if self.is_idle() {
+            self.retained.expire(Instant::now());
+        }
+    }
+
     /// Drops waiters, those for whom no one waits any more.
     pub(super) fn retain_waiting(&mut self, keep: impl Fn(&W) -> bool) {
         self.waiting.retain(|(_, waiter)| keep(waiter));
@@ -177,7 +215,14 @@ impl<W> Appender<W> {
 
     /// Seals what gathered, if nothing is in flight, and hands it to the lane.
     pub(super) fn pump(&mut self, lane: &Lane) {
-        if self.in_flight.is_some() || self.pending.is_empty() {
+        if self.in_flight.is_some() || self.rests_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        self.rests_until = None;
+        if let Some(sealed) = self.again.pop_front() {
+            return self.send(sealed, lane);
+        }
+        if self.pending.is_empty() {
             return;
         }
         let mut bytes = HEADER_BYTES;
@@ -201,10 +246,13 @@ impl<W> Appender<W> {
             tail,
             bytes: entry,
         };
-        let size = batch.bytes.len() as u64;
         telemetry::APPEND_RECORDS.record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)), &[]);
         self.sealed = tail;
-        self.in_flight = Some(InFlight { end: lane.append(batch), tail, bytes: size, records });
+        self.send(Sealed { batch, records }, lane);
+    }
+
+    fn send(&mut self, sealed: Sealed, lane: &Lane) {
+        self.in_flight = Some(InFlight { end: lane.append(sealed.batch.clone()), sealed });
     }
 
     /// Waits for the end of the batch in flight; for ever when there is none. Cancel-safe.
@@ -221,13 +269,25 @@ impl<W> Appender<W> {
 
     /// Takes in the end of the batch in flight.
     pub(super) fn ended(&mut self, end: Definite) -> Ended {
-        let Some(in_flight) = self.in_flight.take() else { return Ended::Committed(Vec::new()) };
+        let Some(InFlight { sealed, .. }) = self.in_flight.take() else { return Ended::Committed(Vec::new()) };
+        let is_new = sealed.batch.tail.offset > self.committed.offset;
         match end {
-            Definite::Committed => {
-                self.committed = in_flight.tail;
-                self.untrimmed.push_back((in_flight.tail.offset, in_flight.bytes));
-                self.untrimmed_bytes += in_flight.bytes;
-                Ended::Committed(in_flight.records)
+            Definite::Committed if is_new => {
+                let bytes = sealed.batch.bytes.len() as u64;
+                self.committed = sealed.batch.tail;
+                self.untrimmed.push_back((self.committed.offset, bytes));
+                self.untrimmed_bytes += bytes;
+                self.restored = 0;
+                self.retained.push(sealed.batch);
+                Ended::Committed(sealed.records)
+            }
+            // It was answered long ago.
+            Definite::Committed => Ended::Committed(Vec::new()),
+            Definite::NotWritten(_) if !is_new => {
+                // What is acknowledged cannot be taken back.
+                self.again.push_front(sealed);
+                self.rests_until = Some(Instant::now() + RESTORE_REST);
+                Ended::Committed(Vec::new())
             }
             Definite::NotWritten(reason) => {
                 self.sealed = self.committed;
@@ -238,11 +298,61 @@ impl<W> Appender<W> {
             Definite::Fenced { current, doubted } => {
                 Ended::Lost { reason: format!("another token is current: {current:?}"), doubted }
             }
-            Definite::TailMismatch { found } => Ended::Lost {
-                reason: format!("the {} stream ends at {}, not where we left it", self.stream.as_str(), found.offset),
-                doubted: true,
-            },
+            Definite::TailMismatch { found } => self.fell_back(sealed, found),
         }
+    }
+
+    /// The stream ends elsewhere under our own token. At an earlier tail of ours the log has lost what came after it:
+    /// that is appended again, the same bytes at the same offsets, and then what was in flight. Anywhere else it is not
+    /// the stream that we wrote.
+    fn fell_back(&mut self, sealed: Sealed, found: Tail) -> Ended {
+        let (shard, stream) = (self.shard, self.stream.as_str());
+        let lost = self.retained.after(&found).filter(|_| self.restored < RESTORES_MAX);
+        let Some(lost) = lost else {
+            let reason = format!("the {stream} stream ends at {}, not where we left it", found.offset);
+            return Ended::Lost { reason, doubted: true };
+        };
+        self.restored += 1;
+        let (ends_at, committed, entries) = (found.offset, self.committed.offset, lost.len());
+        tracing::error!(%shard, stream, %ends_at, %committed, entries, "the log lost acknowledged entries; appending them again");
+        telemetry::APPEND_RESTORED.add(entries as u64, &[("stream", stream)]);
+        // The last one of `again` is the one that is not committed yet, when it is not in flight.
+        let uncommitted =
+            if sealed.batch.tail.offset > self.committed.offset { Some(sealed) } else { self.again.pop_back() };
+        self.again = lost.into_iter().map(|batch| Sealed { batch, records: Vec::new() }).chain(uncommitted).collect();
+        Ended::Committed(Vec::new())
+    }
+}
+
+/// The newest committed entries of a stream, as they were appended.
+#[derive(Debug, Default)]
+struct Retained {
+    batches: VecDeque<(Instant, Batch)>,
+    bytes: usize,
+}
+
+impl Retained {
+    fn push(&mut self, batch: Batch) {
+        let now = Instant::now();
+        self.bytes += batch.bytes.len();
+        self.batches.push_back((now, batch));
+        self.expire(now);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((since, oldest)) = self.batches.front() {
+            if now.duration_since(*since) < RETAINED_FOR && self.bytes <= RETAINED_BYTES_MAX {
+                return;
+            }
+            self.bytes -= oldest.bytes.len();
+            self.batches.pop_front();
+        }
+    }
+
+    /// Everything that followed a tail of ours, if it is kept.
+    fn after(&self, tail: &Tail) -> Option<Vec<Batch>> {
+        let from = self.batches.iter().position(|(_, batch)| batch.expected == *tail)?;
+        Some(self.batches.iter().skip(from).map(|(_, batch)| batch.clone()).collect())
     }
 }
 
@@ -275,10 +385,15 @@ mod tests {
         }
 
         async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
+            let mut taken = self.taken.lock().expect("whole");
+            let found = taken.last().map_or(Tail::EMPTY, |batch| batch.tail);
+            if cycle.iter().any(|batch| batch.expected != found) {
+                return vec![Ok(AppendOutcome::TailMismatch { found }); cycle.len()];
+            }
             if *self.refuses.lock().expect("whole") {
                 return vec![Err(AppendError::NotWritten("full".to_owned())); cycle.len()];
             }
-            self.taken.lock().expect("whole").extend_from_slice(cycle);
+            taken.extend_from_slice(cycle);
             vec![Ok(AppendOutcome::Appended); cycle.len()]
         }
 
@@ -438,6 +553,87 @@ mod tests {
         assert!(bench.appender.is_full());
         bench.drained().await;
         assert!(!bench.appender.is_full());
+    }
+
+    #[tokio::test]
+    async fn what_the_log_lost_is_appended_again_verbatim_before_anything_new() {
+        let mut bench = Bench::new();
+        for _ in 0..5 {
+            bench.decide(10);
+            assert!(matches!(bench.round().await, Ended::Committed(_)));
+        }
+        let before = bench.log.taken.lock().expect("whole").clone();
+        bench.log.taken.lock().expect("whole").truncate(2);
+        let offset = bench.decide(10);
+        bench.appender.wait(offset, "new");
+        // The log says no, then it loses more, then all goes well.
+        assert!(matches!(bench.round().await, Ended::Committed(records) if records.is_empty()));
+        assert!(matches!(bench.round().await, Ended::Committed(records) if records.is_empty()));
+        bench.log.taken.lock().expect("whole").truncate(1);
+        let mut answered = Vec::new();
+        while !bench.appender.is_idle() {
+            assert_eq!(bench.appender.ready(), None, "nothing is answered meanwhile");
+            let Ended::Committed(records) = bench.round().await else { panic!("lost") };
+            answered.extend(records.into_iter().map(|decided| decided.offset));
+        }
+        assert_eq!((answered, bench.appender.ready()), (vec![offset], Some("new")));
+        let after = bench.log.taken.lock().expect("whole").clone();
+        assert_eq!((after.len(), &after[..5]), (6, &before[..]), "the same bytes at the same offsets");
+        assert_eq!(bench.appender.committed(), after[5].tail);
+    }
+
+    #[tokio::test]
+    async fn what_was_acknowledged_is_not_taken_back_though_the_log_refuses_it() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            bench.decide(10);
+            bench.round().await;
+        }
+        bench.log.taken.lock().expect("whole").truncate(1);
+        bench.decide(10);
+        bench.round().await;
+        *bench.log.refuses.lock().expect("whole") = true;
+        assert!(matches!(bench.round().await, Ended::Committed(records) if records.is_empty()));
+        bench.appender.pump(&bench.lane);
+        assert!(!bench.appender.is_away(), "it rests");
+        *bench.log.refuses.lock().expect("whole") = false;
+        bench.appender.rests_until = None;
+        while !bench.appender.is_idle() {
+            assert!(matches!(bench.round().await, Ended::Committed(_)));
+        }
+        assert_eq!(bench.log.taken.lock().expect("whole").len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_not_ours_is_given_up() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            bench.decide(10);
+            bench.round().await;
+        }
+        // Of the right length, but another history.
+        let mut foreign = bench.log.taken.lock().expect("whole")[1].clone();
+        foreign.tail.chain = bench.log.taken.lock().expect("whole")[0].tail.chain;
+        *bench.log.taken.lock().expect("whole") = vec![foreign];
+        bench.decide(10);
+        assert!(matches!(bench.round().await, Ended::Lost { doubted: true, .. }));
+    }
+
+    #[test]
+    fn what_is_kept_for_a_log_that_loses_entries_is_bounded() {
+        let mut retained = Retained::default();
+        let bytes = Bytes::from(vec![0; 100_000]);
+        for offset in 1..100 {
+            let (shard, stream, token) = (ShardId(1), Stream::Messages, Token::new(Epoch(1)));
+            let tail = Tail { offset: Offset(offset), ..Tail::EMPTY };
+            let expected = Tail { offset: Offset(offset - 1), ..Tail::EMPTY };
+            retained.push(Batch { shard, stream, token, expected, tail, bytes: bytes.clone() });
+        }
+        assert!(retained.bytes <= RETAINED_BYTES_MAX && retained.batches.len() == 41, "{}", retained.batches.len());
+        assert_eq!(retained.after(&Tail { offset: Offset(97), ..Tail::EMPTY }).map(|lost| lost.len()), Some(2));
+        assert_eq!(retained.after(&Tail { offset: Offset(3), ..Tail::EMPTY }), None);
+        retained.expire(Instant::now() + RETAINED_FOR);
+        assert_eq!((retained.bytes, retained.batches.len()), (0, 0), "also when nothing comes any more");
     }
 
     #[tokio::test]

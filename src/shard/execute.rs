@@ -105,7 +105,13 @@ impl Inner {
         deadline: Instant,
         write: impl FnOnce(ConversationName, Seq) -> Write,
     ) -> Result<Done, ShardError> {
-        let at = self.locate(id, deadline).await?;
+        let at = match self.locate(id, deadline).await {
+            // Meanwhile it may have been written elsewhere.
+            Err(ShardError::Problem(_)) if self.lease.has_ended(self.clock.since_boot()) => {
+                return Err(Problem::unavailable("the log does not answer; nothing was written, retry later").into());
+            }
+            located => located?,
+        };
         let accepted = self.write(write(at.conversation, at.seq), deadline).await?;
         self.finish(accepted, None, deadline).await
     }

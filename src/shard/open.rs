@@ -17,6 +17,8 @@ use crate::shard::store::{Progress, Store, StoreError};
 use crate::shard::worker::{Setup as WorkerSetup, Workers, catch_up};
 use crate::shard::{Opening, adopt, owner, store};
 
+/// Claims in a row while only the beat moves.
+const CLAIMS_MAX: u32 = 8;
 /// Raw entries read at once while looking for stamped keys.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -114,7 +116,7 @@ async fn claim(
     epoch: Epoch,
 ) -> Result<Control, OpenError> {
     let shard = opening.shard;
-    let claim = Claim {
+    let mut claim = Claim {
         shard,
         expected: control.map(|control| (control.token, control.beat)),
         token: Token::new(epoch),
@@ -122,13 +124,24 @@ async fn claim(
         identity: opening.identity,
         begin_at,
     };
-    match opening.log.claim(claim).await? {
-        ClaimOutcome::Claimed(claimed) => Ok(claimed),
-        ClaimOutcome::Refused(found) => {
-            let owner = found.map_or_else(|| "no one".to_owned(), |found| found.owner.to_string());
-            Err(OpenError::Failed(format!("shard {shard}: the claim was refused; its owner is {owner}")))
+    for _ in 1..CLAIMS_MAX {
+        match opening.log.claim(claim.clone()).await? {
+            ClaimOutcome::Claimed(claimed) => return Ok(claimed),
+            // Only the beat moved: a batch of our own former self, still on its way.
+            ClaimOutcome::Refused(Some(found))
+                if found.owner == opening.node && claim.expected.is_some_and(|(token, _)| token == found.token) =>
+            {
+                claim.expected = Some((found.token, found.beat));
+            }
+            ClaimOutcome::Refused(found) => return Err(refused(shard, found.as_ref())),
         }
     }
+    Err(refused(shard, None))
+}
+
+fn refused(shard: ShardId, found: Option<&Control>) -> OpenError {
+    let owner = found.map_or_else(|| "no one, or it changes".to_owned(), |found| found.owner.to_string());
+    OpenError::Failed(format!("shard {shard}: the claim was refused; its owner is {owner}"))
 }
 
 /// Appends an epoch-start record to both streams.

@@ -208,6 +208,8 @@ impl Owner {
     pub(super) fn housekeeping(&mut self) {
         self.expire_stamped();
         self.tidy_parked();
+        self.messages.expire_retained();
+        self.receipts.expire_retained();
         self.subscriptions.tell_lagged();
         self.messages.retain_waiting(|waiter| !waiter.is_abandoned());
         self.receipts.retain_waiting(|waiter| !waiter.is_abandoned());
