@@ -203,11 +203,14 @@ where
 {
     let mut stop = std::pin::pin!(stop);
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut writable = true;
+    let (mut writable, mut stopped) = (true, false);
     loop {
         let read = tokio::select! {
             read = from.read(&mut buffer) => read,
-            () = &mut stop => break,
+            () = &mut stop => {
+                stopped = true;
+                break;
+            }
         };
         let Some(bytes) = read.ok().and_then(|len| buffer.get(..len)).filter(|bytes| !bytes.is_empty()) else { break };
         if writable && to.write_all(bytes).await.is_err() {
@@ -219,5 +222,9 @@ where
     }
     if let Err(error) = to.shutdown().await {
         debug!(%error, "a websocket's peer was gone before the end");
+    }
+    // Who goes on sending after that must still be able to read his goodbye.
+    while stopped && unwritable == Unwritable::ReadOn {
+        stopped = matches!(from.read(&mut buffer).await, Ok(1..));
     }
 }

@@ -151,6 +151,21 @@ async fn a_drain_lets_nodes_say_goodbye_and_then_ends() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_on_during_a_drain_gets_the_goodbye_all_the_same() {
+    let node = Node::scripted(|_, _| Reply::Echo(SWITCH.to_owned())).await;
+    let stand = Stand::new(&[node.address]).await;
+    let mut client = stand.client().await;
+    assert_eq!(client.ask(&authorized(), "").await.status(), 101);
+    stand.drain.cancel();
+    // It reads nothing until the node has long said goodbye; unread bytes at the router would make the end a reset.
+    for _ in 0..100 {
+        drop(client.stream.try_write(b"x"));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(client.rest().await.ends_with(b"goodbye"));
+}
+
+#[tokio::test]
 async fn a_node_that_dies_ends_its_sockets() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stand = Stand::new(&[listener.local_addr().unwrap()]).await;
