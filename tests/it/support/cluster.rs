@@ -22,8 +22,9 @@ use crate::support::{SECRET, unique};
 const SHARDS: &str = "16";
 
 /// Flags of `rookery dev` that only a router knows, and those that both know; all others belong to nodes.
-const OF_ROUTERS: [&str; 4] = ["--cors-origins", "--connections-max", "--hold-bytes", "--sockets-max"];
-const OF_BOTH: [&str; 9] = [
+const OF_ROUTERS: [&str; 5] =
+    ["--cors-origins", "--connections-max", "--hold-bytes", "--request-budget", "--sockets-max"];
+const OF_BOTH: [&str; 8] = [
     "--jwks",
     "--jwt-issuer",
     "--jwt-audience",
@@ -32,7 +33,6 @@ const OF_BOTH: [&str; 9] = [
     "--log-level",
     "--log-format",
     "--redis-timeout",
-    "--request-budget",
 ];
 
 /// What `scripts/cluster` is asked for at most this long; its own deadlines are shorter.
