@@ -338,6 +338,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         assert_eq!(owned.log.read(owned.shard, M, Offset(0), usize::MAX).await.unwrap(), owned.acknowledged);
         server.restart();
         owned.settle(&next).await;
+        until("the shared connection is made anew", async || owned.log.control(owned.shard).await.is_ok()).await;
     }
     owned.assert_whole().await;
 }
