@@ -147,7 +147,7 @@ pub struct ClusterSettings {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisSettings {
-    /// redis://[user:password@]host:port of the server, or of some of a cluster, comma-separated. With a password
+    /// `redis://[user:password@]host:port` of the server, or of some of a cluster, comma-separated. With a password
     /// rather by ROOKERY_REDIS_FILE, a file that holds it.
     #[arg(long, value_name = "URLS", value_parser = |text: &str| Ok::<_, String>(Secret::new(text)))]
     pub redis: Option<Secret>,

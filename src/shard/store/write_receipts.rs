@@ -63,7 +63,7 @@ pub(super) async fn known(
     let mut unknown = Vec::new();
     for participant in asked {
         match marks.get(&participant) {
-            Some(marks) => drop(known.watermarks.insert(participant, marks)),
+            Some(known_marks) => drop(known.watermarks.insert(participant, known_marks)),
             None => unknown.push(participant),
         }
     }
@@ -71,13 +71,13 @@ pub(super) async fn known(
         return Ok(known);
     }
     for row in sqlx::query(WATERMARKS).bind(json(&unknown)?).fetch_all(&mut *connection).await? {
-        let marks = Watermarks {
+        let found = Watermarks {
             delivered: seq(&row, 2)?,
             read: seq(&row, 3)?,
             delivered_at: number(&row, 4)?,
             read_at: number(&row, 5)?,
         };
-        known.watermarks.insert((conversation(&row, 0)?, user(&row, 1)?), marks);
+        known.watermarks.insert((conversation(&row, 0)?, user(&row, 1)?), found);
     }
     Ok(known)
 }
