@@ -73,19 +73,21 @@ impl fmt::Debug for NodeSubject {
 }
 
 impl Subject for NodeSubject {
+    /// Once it is started it stays ready while Redis is gone: reads go on, and an outage must not take every node out.
     fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::SeqCst) {
             return Err("draining".to_owned());
         }
+        let node = self.node.get();
+        if node.is_some_and(|node| node.ready()) {
+            return Ok(());
+        }
         if let Some(failure) = self.store.failure() {
             return Err(format!("Redis: {failure}"));
         }
-        let Some(node) = self.node.get() else { return Err(self.waiting.sentence()) };
-        if !node.ready() {
-            let (open, given) = (node.statuses().len(), node.table().owned_by(&self.id).count());
-            return Err(format!("opening shards: {open} of {given} are open"));
-        }
-        Ok(())
+        let Some(node) = node else { return Err(self.waiting.sentence()) };
+        let (open, given) = (node.statuses().len(), node.table().owned_by(&self.id).count());
+        Err(format!("opening shards: {open} of {given} are open"))
     }
 
     fn cluster(&self) -> Cluster {
