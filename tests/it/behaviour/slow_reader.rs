@@ -1,5 +1,7 @@
 //! A device that does not read costs a bounded amount of memory, and nobody else anything.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -80,12 +82,16 @@ async fn memory_stays_bounded_while_some_on_every_node_never_read() {
         slow.push(socket);
     }
     let before = resident_kib(&server);
+    let begun = Instant::now();
     flood(FLOOD).await;
+    // The router cuts a client that takes nothing for 30 s; then the close frame behind what it did not take is lost.
+    let may_be_cut = begun.elapsed() > Duration::from_secs(25);
     let grown = resident_kib(&server).saturating_sub(before);
     eprintln!("grown by {grown} KiB");
     assert!(grown < GROWTH_KIB, "the server grew by {grown} KiB");
     for mut socket in slow {
-        assert_eq!(socket.closed().await, Some(4420), "a slow consumer");
+        let code = socket.closed().await;
+        assert!(code == Some(4420) || code.is_none() && may_be_cut, "a slow consumer: {code:?}");
         let seen = socket.seqs(&group.name);
         let first = *seen.first().expect("what fits the buffers on the way");
         assert_eq!(seen, (first..first + seen.len() as u64).collect::<Vec<u64>>(), "what it got has no hole");
