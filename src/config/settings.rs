@@ -89,6 +89,10 @@ pub struct RunSettings {
     /// When stopping, time over which sessions are told to connect again; at most 6s.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::drain_window)]
     pub drain_window: Duration,
+    /// Threads that do the work, beside those of SQLite; unset: one for each processor. Fewer where several processes share
+    /// the processors.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub threads: Option<u16>,
     /// Look of log lines on standard error.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,

@@ -70,7 +70,11 @@ pub(crate) fn run<L: Future<Output = Result<(), String>>>(
     telemetry::start_logs(settings.log_format, &settings.log_level).map_err(|e| e.to_string())?;
     let metrics = telemetry::install().map_err(|e| e.to_string())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), files, "starting");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = settings.threads {
+        runtime.worker_threads(threads.into());
+    }
+    let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let outcome = runtime.block_on(live(metrics));
     runtime.shutdown_timeout(Duration::from_secs(1));
