@@ -1,12 +1,10 @@
 //! A device that does not read costs a bounded amount of memory, and nobody else anything.
 
-use std::time::{Duration, Instant};
-
 use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::server::Server;
-use crate::support::socket::{Opening, Socket, reading};
+use crate::support::socket::{Opening, Socket};
 use crate::support::{Fields, Group, resident_kib, token};
 
 /// Sockets that never read.
@@ -28,13 +26,14 @@ async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
         socket.until_t("ready").await;
         slow.push(socket);
     }
-    let quick = reading(Socket::ready(&server, bob.user()).await, &group.name, MESSAGES + 1);
+    let mut quick = Socket::ready(&server, bob.user()).await;
     let before = resident_kib(&server);
     let text = "x".repeat(16_000);
-    for _ in 0..MESSAGES / 10 {
+    for i in 1..=MESSAGES / 10 {
         join_all((0..10).map(|_| group.admin.say(&group.name, &text))).await;
+        // Quick means that it reads as fast as is sent, also where this process gets little of the machine.
+        quick.until_seq(&group.name, i * 10 + 1).await;
     }
-    let quick = quick.await.unwrap();
     assert_eq!(quick.seqs(&group.name), (2..=MESSAGES + 1).collect::<Vec<u64>>(), "the quick device got all");
     let grown = resident_kib(&server).saturating_sub(before);
     assert!(grown < 200 * 1_024, "the server grew by {grown} KiB");
@@ -82,16 +81,16 @@ async fn memory_stays_bounded_while_some_on_every_node_never_read() {
         slow.push(socket);
     }
     let before = resident_kib(&server);
-    let begun = Instant::now();
     flood(FLOOD).await;
-    // The router cuts a client that takes nothing for 30 s; then the close frame behind what it did not take is lost.
-    let may_be_cut = begun.elapsed() > Duration::from_secs(25);
     let grown = resident_kib(&server).saturating_sub(before);
     eprintln!("grown by {grown} KiB");
     assert!(grown < GROWTH_KIB, "the server grew by {grown} KiB");
+    let closed = server.metric("rookery_session_slow_total").await;
+    assert!(closed >= 12.0, "{closed} were closed as slow");
     for mut socket in slow {
+        // The close frame stands behind what it did not read, and waits for some seconds only.
         let code = socket.closed().await;
-        assert!(code == Some(4420) || code.is_none() && may_be_cut, "a slow consumer: {code:?}");
+        assert!(matches!(code, Some(4420) | None), "a slow consumer: {code:?}");
         let seen = socket.seqs(&group.name);
         let first = *seen.first().expect("what fits the buffers on the way");
         assert_eq!(seen, (first..first + seen.len() as u64).collect::<Vec<u64>>(), "what it got has no hole");

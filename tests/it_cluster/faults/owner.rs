@@ -144,17 +144,7 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
         );
     }
     // And appends that it is in the middle of. What is acknowledged of them was written before it lost its shards.
-    let busy: Vec<_> = direct
-        .iter()
-        .flat_map(|(client, name)| std::iter::repeat_n((client.clone(), name.clone()), 4))
-        .map(|(client, name)| {
-            tokio::spawn(async move {
-                loop {
-                    drop(post(&client, &name, "busy").await);
-                }
-            })
-        })
-        .collect();
+    let busy = keep_busy(&direct);
     tokio::time::sleep(Duration::from_millis(500)).await;
     cluster.command(&["pause", "node-1"]).await;
     let waiting: Vec<_> = direct
@@ -195,11 +185,27 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
         assert_eq!(hand.control(shard)["owner"], TAKER, "it took shard {shard} back");
     }
     busy.iter().for_each(tokio::task::JoinHandle::abort);
-    // The others did not notice.
+    goes_on(&groups).await;
+}
+
+/// Sends to all of them, again and again, until it is aborted.
+fn keep_busy(direct: &[(Client, String)]) -> Vec<tokio::task::JoinHandle<()>> {
+    let each_four_times = direct.iter().flat_map(|pair| std::iter::repeat_n(pair.clone(), 4));
+    let send = |(client, name): (Client, String)| {
+        tokio::spawn(async move {
+            loop {
+                post(&client, &name, "busy").await;
+            }
+        })
+    };
+    each_four_times.map(send).collect()
+}
+
+/// Those that other nodes own are served as before.
+async fn goes_on(groups: &[Group]) {
     eventually("conversations of others go on", || async {
-        for group in &groups {
-            let body = json!({"text": "still"});
-            if group.admin.post(&group.path("/messages"), &body).await.status == 201 {
+        for group in groups {
+            if post(&group.admin, &group.name, "still").await == Some(201) {
                 return Some(());
             }
         }
