@@ -15,9 +15,8 @@ if not ctl[1] then
         return {'REFUSED', {}}
     end
     for stream = 2, 3 do
-        -- Tails that do not begin at zero come from a file whose entries will be appended again; then what is left of
-        -- the old stream goes. Else it may be the only copy of something.
-        if ARGV[stream + 8] == '0' and redis.call('XLEN', KEYS[stream]) > 0 then
+        -- Also when a file is to be adopted: these entries may be the only copy of something newer than it.
+        if redis.call('XLEN', KEYS[stream]) > 0 then
             return {'OCCUPIED'}
         end
     end

@@ -124,7 +124,9 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
         }
         (b"OCCUPIED", None) => {
             cycle.end();
-            Err(LogError("the shard has no control record, but entries: its control record was deleted".to_owned()))
+            let line = "the shard has entries but no control record: that was deleted; restore it, or delete both \
+                        streams if what they hold may go";
+            Err(LogError(line.to_owned()))
         }
         _ => Err(malformed()),
     }

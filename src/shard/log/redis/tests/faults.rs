@@ -146,8 +146,13 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
     let claim = owned.claim(None);
     let error = owned.log.claim(claim.clone()).await.unwrap_err();
     assert!(error.0.contains("deleted"), "{error}");
-    // With the tails of a file whose entries will be appended again, what is left of the old streams goes.
+    // Not even to adopt a file: the entries may be newer than it.
     let adopting = crate::shard::log::Claim { begin_at: [owned.tail, owned.tail], ..claim };
+    let refused = owned.log.claim(adopting.clone()).await.unwrap_err();
+    assert!(refused.0.contains("deleted"), "{refused}");
+    assert_eq!(server.ask::<u64>(&format!("XLEN {{{}:s1}}:messages", owned.config.prefix)).await, 1);
+    // Deleted by somebody who knows what he does, they are no obstacle.
+    server.ask::<()>(&format!("DEL {{{}:s1}}:messages", owned.config.prefix)).await;
     owned.token = adopting.token;
     let outcome = owned.log.claim(adopting).await.unwrap();
     assert!(matches!(outcome, crate::shard::log::ClaimOutcome::Claimed(control) if control.tail(M) == owned.tail));
