@@ -13,8 +13,7 @@ use crate::node::table::{Table, TableStore};
 pub const POLL: Duration = Duration::from_millis(250);
 
 /// Waits for the first table, then follows it until `stop` fires or nobody watches any more. Versions seen only grow; a
-/// table of another cluster is never taken. While
-/// the store does not answer the last table stands. `None` when stopped before there was a table.
+/// table of another cluster is never taken. While the store does not answer the last table stands. `None` when stopped before there was a table.
 pub async fn follow(
     store: Arc<dyn TableStore>,
     poll: Duration,
