@@ -16,6 +16,7 @@ use crate::node::table::Table;
 use crate::node::{Life, Setup, Shards};
 use crate::shard::lane::Lane;
 use crate::shard::log::{Identity, ShardLog};
+use crate::shard::replicas::Alone;
 use crate::shard::{Config, OpenError, Opening, ShardHandle};
 use crate::telemetry;
 
@@ -188,6 +189,7 @@ impl Inner {
             path: self.folder.join(format!("{:04}.sqlite", shard.0)),
             log: Arc::clone(&self.log),
             lane: self.lane.clone(),
+            replicas: Arc::new(Alone),
             clock: self.clock.clone(),
             config: self.config.clone(),
         }

@@ -1,5 +1,6 @@
 //! The one way into an owned shard, and what its parts share: the loop's inputs, the file, the workers, the tails.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,12 @@ use crate::shard::execute::Boxed;
 use crate::shard::lane::Lane;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Tail};
-use crate::shard::log::{Stream, Token};
+use crate::shard::log::{RawEntry, Stream, Token};
 use crate::shard::owner::Input;
 use crate::shard::reading::Reading;
-use crate::shard::store::{OutboxRow, Store};
+use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
+use crate::shard::snapshot::Snapshot;
+use crate::shard::store::{OutboxRow, Progress, Store, StoreError};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::shard::worker::Workers;
 use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus, open};
@@ -291,6 +294,56 @@ impl ShardHandle {
             durable: *self.0.durable.borrow(),
             lag: behind.sum(),
         }
+    }
+
+    /// The other nodes of its row, in order. Those that are new count as in sync, with nothing durable, until they report or
+    /// 30 s have passed.
+    pub fn set_standbys(&self, _standbys: Vec<NodeId>) {}
+
+    /// A standby told how it stands. One that does not follow is not in sync.
+    pub fn reported(&self, _status: ReplicaStatus) {}
+
+    /// The standbys and whether each is in sync.
+    #[must_use]
+    pub fn standbys(&self) -> Vec<(NodeId, bool)> {
+        Vec::new()
+    }
+
+    /// How its own file stands.
+    #[must_use]
+    pub fn replica_status(&self) -> ReplicaStatus {
+        let Progress { applied, durable, max_epoch } = self.0.store.progress();
+        let (shard, node) = (self.0.shard, self.0.node.clone());
+        ReplicaStatus { shard, node, applied, durable, max_epoch, following: Following::Live }
+    }
+
+    /// Raw entries of its file after `after`; see [`crate::shard::Standby::entries_after`].
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn entries_after(
+        &self,
+        _stream: Stream,
+        _after: Tail,
+        _bytes_max: usize,
+    ) -> Result<Vec<RawEntry>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Digest of its file at one moment. Reads all of it.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
+        Err(StoreError("not yet".to_owned()))
+    }
+
+    /// Writes a snapshot of its file to `path`, which must not exist.
+    ///
+    /// # Errors
+    /// The disk, or SQLite refused; what was written so far is removed.
+    pub async fn snapshot(&self, _path: &Path) -> Result<Snapshot, StoreError> {
+        Err(StoreError("not yet".to_owned()))
     }
 
     /// Waits until the shard's loop has ended, by [`ShardHandle::close`] or because it was lost.

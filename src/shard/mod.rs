@@ -11,8 +11,15 @@ use crate::shard::command::IndexItem;
 
 pub use handle::ShardHandle;
 pub use open::OpenError;
+pub use standby::{Standby, Taking};
 
 pub mod map;
+
+pub mod replicas;
+
+mod standby;
+
+pub mod snapshot;
 
 pub mod command;
 
@@ -97,6 +104,8 @@ pub struct Opening {
     pub log: Arc<dyn log::ShardLog>,
     /// The node's append lane to that log.
     pub lane: lane::Lane,
+    /// The other replicas.
+    pub replicas: Arc<dyn replicas::Replicas>,
     /// The time of day.
     pub clock: Clock,
     /// Settings.

@@ -338,6 +338,7 @@ fn opening(folder: &std::path::Path, log: &Arc<FaultyLog>, lane: &Lane, clock: &
         path: folder.join("s3.db"),
         log: Arc::clone(log) as Arc<dyn ShardLog>,
         lane: lane.clone(),
+        replicas: Arc::new(crate::shard::replicas::Alone),
         clock: clock.clone(),
         config: config.clone(),
     }
