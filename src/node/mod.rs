@@ -51,6 +51,8 @@ pub mod assignment;
 
 pub mod outbox;
 
+mod orphans;
+
 pub mod directory;
 
 pub mod table;
