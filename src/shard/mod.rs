@@ -138,3 +138,6 @@ pub struct Config {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod simulation;
