@@ -15,10 +15,10 @@ mod watch;
 mod world;
 
 const RUNS: u64 = 2_000;
-const STEPS: u32 = 1_500;
+const STEPS: u32 = 2_500;
 
 /// Runs in which a missing protection must show.
-const RUNS_WITHOUT: u64 = 400;
+const RUNS_WITHOUT: u64 = 300;
 
 /// What happened over all runs, so that a simulation in which nothing happens fails.
 #[derive(Debug, Default)]

@@ -93,8 +93,8 @@ impl World {
     pub(super) fn run(&mut self, steps: u32) {
         for _ in 0..steps {
             match self.rng.random_range(0..1000) {
-                0..12 => self.fault(),
-                12..60 => self.submit(),
+                0..15 => self.fault(),
+                15..60 => self.submit(),
                 60..90 => self.read(),
                 _ => self.step(),
             }
@@ -151,8 +151,8 @@ impl World {
 
     fn step(&mut self) {
         match self.rng.random_range(0..100) {
-            0..10 => self.now += Duration::from_millis(self.rng.random_range(1..120)),
-            10..30 => self.tick(),
+            0..12 => self.now += Duration::from_millis(self.rng.random_range(1..250)),
+            12..30 => self.tick(),
             30..75 => self.deliver(),
             75..85 => self.redis.replicate(&mut self.rng),
             85..93 => self.end_waits(),
