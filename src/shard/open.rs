@@ -137,7 +137,9 @@ fn stands_still(opening: &Opening, control: Option<&Control>, taking: &Taking) -
     match control {
         Some(control) if (control.token, control.beat) == taking.expected => Ok(()),
         Some(control) => Err(moved(shard, control, node)),
-        None => Err(OpenError::Failed(format!("shard {shard}: its control record is gone; {node} does not take it over"))),
+        None => {
+            Err(OpenError::Failed(format!("shard {shard}: its control record is gone; {node} does not take it over")))
+        }
     }
 }
 
@@ -213,7 +215,9 @@ async fn claim(
             ClaimOutcome::Claimed(claimed) => return Ok(claimed),
             // Only the beat moved: a batch of our own former self, still on its way.
             ClaimOutcome::Refused(Some(found))
-                if !takes_over && found.owner == opening.node && claim.expected.is_some_and(|(token, _)| token == found.token) =>
+                if !takes_over
+                    && found.owner == opening.node
+                    && claim.expected.is_some_and(|(token, _)| token == found.token) =>
             {
                 claim.expected = Some((found.token, found.beat));
             }
@@ -250,11 +254,7 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Ope
     Ok(tails)
 }
 
-async fn start(
-    opening: Opening,
-    store: Store,
-    Owned { token, tails, lease }: Owned,
-) -> Result<ShardHandle, OpenError> {
+async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Owned) -> Result<ShardHandle, OpenError> {
     let now_ms = opening.clock.now_ms();
     let mut filter = KeyFilter::new(now_ms);
     let (keys, _) = store.recent_keys(now_ms).await?;

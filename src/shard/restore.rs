@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::shard::Opening;
 use crate::shard::lane::Definite;
 use crate::shard::log::record::{Entry, Header, Tail};
 use crate::shard::log::{Batch, Control, RawEntry, Stream, Token};
@@ -15,7 +16,6 @@ use crate::shard::open::OpenError;
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::store::{Past, Store};
 use crate::shard::worker::unlinked;
-use crate::shard::Opening;
 use crate::telemetry;
 
 /// Raw entries read at once.
@@ -131,7 +131,9 @@ async fn again(
         let batch = Batch { shard, stream, token, expected: *tail, tail: entry.tail, bytes };
         match opening.lane.append(batch).await {
             Ok(Definite::Committed) => *tail = entry.tail,
-            Ok(end) => return Err(OpenError::Failed(format!("shard {shard}: an entry was not accepted again: {end:?}"))),
+            Ok(end) => {
+                return Err(OpenError::Failed(format!("shard {shard}: an entry was not accepted again: {end:?}")));
+            }
             Err(_) => return Err(OpenError::Failed(format!("shard {shard}: the append lane has ended"))),
         }
         telemetry::APPEND_RESTORED.add(1, &[("stream", stream.as_str())]);

@@ -71,7 +71,8 @@ impl Standby {
             let shard = opening.shard;
             let ends = workers.following();
             let following = Arc::clone(&following);
-            let watcher = Watcher { shard, store, targets, sees, ends, following, over: over.clone(), another_since: None };
+            let watcher =
+                Watcher { shard, store, targets, sees, ends, following, over: over.clone(), another_since: None };
             drop(tokio::spawn(watcher.run()));
             workers
         });
@@ -204,8 +205,9 @@ impl Standby {
         self.0.following.borrow().clone()
     }
 
+    /// It does, and is neither closed nor the owner.
     fn follows(&self) -> bool {
-        *self.0.following.borrow() == Following::Live
+        !self.0.over.is_cancelled() && *self.0.following.borrow() == Following::Live
     }
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Option<Workers>> {
@@ -301,7 +303,11 @@ impl Watcher {
                 }
             }
             Ok(Past::Another) => {
-                let line = format!("the log of {} ends at {}, where this file has another history", stream.as_str(), tail.offset);
+                let line = format!(
+                    "the log of {} ends at {}, where this file has another history",
+                    stream.as_str(),
+                    tail.offset
+                );
                 return Err(Following::Diverged(line));
             }
             Err(error) if error.is_damage() => return Err(Following::Damaged(error.to_string())),
@@ -321,4 +327,3 @@ fn end(following: &watch::Sender<Following>, why: Following) {
         first
     });
 }
-

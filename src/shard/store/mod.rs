@@ -89,7 +89,9 @@ pub enum OpenError {
     #[error("SQLite {0} can corrupt a WAL; 3.51.3 or newer is needed")]
     OldSqlite(String),
     /// SQLite says that it is damaged, when it was opened or in the check after an unclean end.
-    #[error("{path}: this file is damaged: {error}; restore it from a copy, or take it away where another replica has one")]
+    #[error(
+        "{path}: this file is damaged: {error}; restore it from a copy, or take it away where another replica has one"
+    )]
     Damaged {
         #[expect(missing_docs, reason = "said in the text")]
         path: String,

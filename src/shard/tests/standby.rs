@@ -5,7 +5,7 @@ use crate::ids::Epoch;
 use crate::shard::log::record::{Header, Record, seal};
 use crate::shard::log::{Batch, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus};
-use crate::shard::{OpenError, Standby};
+use crate::shard::{OpenError, Standby, Taking};
 
 /// A standby that is told of the log's tails every few milliseconds.
 pub(super) struct Follower {
@@ -135,10 +135,12 @@ async fn a_standby_follows_and_has_the_owners_digest_at_equal_tails() {
     bench.fill(25, 3).await;
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
-    let (ours, theirs) = (bench.handle().digest().await.expect("reads"), follower.standby.digest().await.expect("reads"));
+    let (ours, theirs) =
+        (bench.handle().digest().await.expect("reads"), follower.standby.digest().await.expect("reads"));
     assert_eq!((ours.applied, &ours), (bench.tails(), &theirs));
     let status = follower.standby.status();
-    let of_owner = ReplicaStatus { node: NodeId::from("node-b"), durable: status.durable, ..bench.handle().replica_status() };
+    let of_owner =
+        ReplicaStatus { node: NodeId::from("node-b"), durable: status.durable, ..bench.handle().replica_status() };
     assert_eq!(status, of_owner);
     assert_eq!(status.max_epoch, Epoch(2));
 }
@@ -240,8 +242,11 @@ async fn a_log_that_went_on_otherwise_makes_a_standby_diverged() {
         assert!(matches!(why, Following::Diverged(_)), "{why:?}");
         assert_eq!(follower.standby.status().following, why);
         assert!(!follower.standby.holds(M, end, shortly()).await, "it confirms nothing");
-        assert!(follower.standby.entries_after(M, Tail::EMPTY, 1).await.expect("reads").is_empty(), "and gives nothing");
-        let taking = crate::shard::Taking { expected: (Token::new(Epoch(1)), 1) };
+        assert!(
+            follower.standby.entries_after(M, Tail::EMPTY, 1).await.expect("reads").is_empty(),
+            "and gives nothing"
+        );
+        let taking = Taking { expected: (Token::new(Epoch(1)), 1) };
         let refused = in_time(follower.standby.clone().take_over(taking)).await.expect_err("not fit");
         assert!(matches!(refused, OpenError::Diverged(_)), "{refused:?}");
     }
@@ -281,17 +286,7 @@ async fn a_damaged_file_is_told_and_not_an_error() {
     assert!(matches!(ended(&damaged).await, Following::Damaged(_)));
     assert!(matches!(damaged.standby.status().following, Following::Damaged(_)));
     assert!(damaged.standby.digest().await.is_err());
-    let taking = crate::shard::Taking { expected: bench.handle().hold().1.into_expected() };
+    let taking = Taking { expected: (bench.handle().hold().1, 0) };
     let refused = in_time(damaged.standby.clone().take_over(taking)).await.expect_err("not fit");
     assert!(matches!(refused, OpenError::Damaged(_)), "{refused:?}");
-}
-
-trait IntoExpected {
-    fn into_expected(self) -> (Token, u64);
-}
-
-impl IntoExpected for Token {
-    fn into_expected(self) -> (Token, u64) {
-        (self, 0)
-    }
 }

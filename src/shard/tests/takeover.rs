@@ -221,7 +221,9 @@ async fn a_claim_that_the_log_forgot_is_made_again_and_its_suffix_comes_back() {
     let before = [bench.raw(M).await, bench.raw(R).await];
     let taken = in_time(follower.standby.clone().take_over(bench.watched().await)).await.expect("takes over");
     drop(follower);
-    let Ok(Done::Sent { .. }) = in_time(taken.execute(send("c", "alice", "m5"), soon())).await else { panic!("not sent") };
+    let Ok(Done::Sent { .. }) = in_time(taken.execute(send("c", "alice", "m5"), soon())).await else {
+        panic!("not sent")
+    };
     let had = bench.raw(M).await;
     taken.close(soon()).await;
     // Every copy that knew of epoch 2 is gone; the log says node-a, epoch 1.
