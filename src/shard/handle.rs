@@ -293,6 +293,7 @@ impl ShardHandle {
             applied,
             durable: *self.0.durable.borrow(),
             lag: behind.sum(),
+            standbys: self.standbys(),
         }
     }
 

@@ -43,6 +43,8 @@ mod fate;
 
 mod append;
 
+pub mod witnesses;
+
 pub mod lane;
 
 pub mod log;
@@ -87,6 +89,8 @@ pub struct ShardStatus {
     pub durable: [Offset; 2],
     /// Records committed but not yet applied.
     pub lag: u64,
+    /// The other replicas, and whether each is in sync.
+    pub standbys: Vec<(NodeId, bool)>,
 }
 
 /// What a shard is opened with.
