@@ -240,6 +240,7 @@ impl Cluster {
                     shard: settings.shard(),
                     requests_per_second: 100_000,
                     request_burst: 100_000,
+                    seeding: node::seeding::Config::default(),
                 },
             };
             Node::start(setup, bound)

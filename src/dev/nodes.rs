@@ -98,6 +98,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         shard: settings.shard(),
         requests_per_second: settings.rates.requests_per_second,
         request_burst: settings.rates.request_burst,
+        seeding: node::seeding::Config::default(),
     };
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();

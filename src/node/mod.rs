@@ -45,6 +45,8 @@ pub mod session;
 
 pub mod owners;
 
+pub mod seeding;
+
 pub mod ring;
 
 pub mod assignment;
@@ -64,6 +66,10 @@ pub mod folder;
 mod following;
 
 mod opening;
+
+mod reports;
+
+mod verify;
 
 mod renewal;
 
@@ -89,6 +95,8 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Requests that one user may send at once on top of that.
     pub request_burst: u32,
+    /// Of standbys that need a file, and of the check of those that have one.
+    pub seeding: seeding::Config,
 }
 
 /// What a node is started with, beside its [`Listeners`].

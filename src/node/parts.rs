@@ -38,7 +38,8 @@ pub(super) fn serve(
     let (pushes, pushed) = mpsc::channel(link.pushes_max);
     let credentials =
         Credentials { node: setup.id.clone(), cluster: setup.identity.cluster, key: setup.cluster_key.clone() };
-    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, link });
+    let snapshots = setup.folder.join("snapshots");
+    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, link, snapshots });
     let peers = owners.serve_peers(listeners.peer);
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
     let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);

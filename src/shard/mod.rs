@@ -50,6 +50,8 @@ mod fate;
 
 mod append;
 
+pub mod witnesses;
+
 pub mod lane;
 
 pub mod log;
@@ -147,3 +149,6 @@ pub struct Config {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod simulation;
