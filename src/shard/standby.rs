@@ -128,7 +128,7 @@ impl Standby {
             reached = tokio::time::timeout_at(deadline.into(), reaches) => reached.is_ok_and(|reached| reached.is_ok()),
             _ended = self.ended() => false,
         };
-        reached && matches!(store.past(stream, tail).await, Ok(Past::Ours)) && self.follows()
+        reached && (crate::shard::broken("holds") || matches!(store.past(stream, tail).await, Ok(Past::Ours))) && self.follows()
     }
 
     /// Raw entries after `after`, in order, about `bytes_max` of them; none when the file has another history there, or
@@ -157,6 +157,11 @@ impl Standby {
             Some(store) => self.noted(store.replica_digest().await),
             None => Err(StoreError("the file cannot be opened".to_owned())),
         }
+    }
+
+    /// Its file is not what it ought to be, as somebody found who compared it: it ends as [`Following::Damaged`].
+    pub fn condemn(&self, why: &str) {
+        tell(&self.0.following, Following::Damaged(why.to_owned()));
     }
 
     /// Takes the shard over: ends following, claims, restores what the log lost, opens. After an error it is closed.
@@ -207,7 +212,7 @@ impl Standby {
 
     /// It does, and is neither closed nor the owner.
     fn follows(&self) -> bool {
-        !self.0.over.is_cancelled() && *self.0.following.borrow() == Following::Live
+        (crate::shard::broken("over") || !self.0.over.is_cancelled()) && *self.0.following.borrow() == Following::Live
     }
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Option<Workers>> {
