@@ -128,7 +128,7 @@ impl Standby {
             reached = tokio::time::timeout_at(deadline.into(), reaches) => reached.is_ok_and(|reached| reached.is_ok()),
             _ended = self.ended() => false,
         };
-        reached && (crate::shard::broken("holds") || matches!(store.past(stream, tail).await, Ok(Past::Ours))) && self.follows()
+        reached && matches!(store.past(stream, tail).await, Ok(Past::Ours)) && self.follows()
     }
 
     /// Raw entries after `after`, in order, about `bytes_max` of them; none when the file has another history there, or
@@ -212,7 +212,7 @@ impl Standby {
 
     /// It does, and is neither closed nor the owner.
     fn follows(&self) -> bool {
-        (crate::shard::broken("over") || !self.0.over.is_cancelled()) && *self.0.following.borrow() == Following::Live
+        !self.0.over.is_cancelled() && *self.0.following.borrow() == Following::Live
     }
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Option<Workers>> {
