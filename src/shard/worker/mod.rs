@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
 use crate::ids::{Offset, ShardId};
+use crate::planted::{self, Protection};
 use crate::shard::insync::InSync;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{ShardLog, Stream, Token};
@@ -293,6 +294,18 @@ impl Worker {
         let Ok(Some(control)) = self.log.control(self.shard).await else { return false };
         let entries = self.log.read(self.shard, self.stream, applied, 1).await;
         control.tail(self.stream).offset > applied && entries.is_ok_and(|entries| entries.is_empty())
+    }
+
+    /// Up to where entries are applied.
+    async fn bound(&mut self) -> Tail {
+        let committed = *self.committed.borrow_and_update();
+        if planted::is_dropped(Protection::OwnerPastCommitted)
+            && let Ok(Some(control)) = self.log.control(self.shard).await
+            && control.tail(self.stream).offset > committed.offset
+        {
+            return control.tail(self.stream);
+        }
+        committed
     }
 
     async fn round(&mut self) -> Result<(), RoundError> {
