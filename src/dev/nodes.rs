@@ -98,6 +98,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         shard: settings.shard(),
         requests_per_second: settings.rates.requests_per_second,
         request_burst: settings.rates.request_burst,
+        replicas: None,
     };
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();
@@ -110,6 +111,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
             identity: shared.identity,
             folder: settings.dev.data.join(&name),
             log: Arc::<EmbeddedLog>::clone(&shared.log),
+            renewing: None,
             table: Arc::clone(&shared.table),
             verifier: shared.verifier.clone(),
             cluster_key: shared.cluster_key.clone(),

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use async_trait::async_trait;
+
+use crate::ids::ShardId;
 use crate::node::http::{self, Http};
 use crate::node::link::{self, Credentials};
+use crate::node::opening::Seeder;
 use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
 use crate::node::table::Table;
 use crate::node::{Life, Listeners, Setup};
 use crate::shard::map::ShardMap;
+use crate::shard::replicas::{Alone, Replicas};
 
 /// What a node's parts are reached by.
 #[derive(Debug)]
@@ -19,6 +24,22 @@ pub(super) struct Faces {
     pub(super) owners: Owners,
     /// The sessions.
     pub(super) hub: Arc<Hub>,
+}
+
+/// The ways to the other replicas of shards, and to their files.
+pub(super) fn replicas(_owners: &Owners) -> (Arc<dyn Replicas>, Arc<dyn Seeder>) {
+    (Arc::new(Alone), Arc::new(NoSeeder))
+}
+
+/// Seeds nothing.
+#[derive(Debug)]
+struct NoSeeder;
+
+#[async_trait]
+impl Seeder for NoSeeder {
+    async fn seed(&self, _: ShardId, _: &std::path::Path) -> Result<(), String> {
+        Err("not yet".to_owned())
+    }
 }
 
 /// Starts owners, hub, peer server and HTTP face.
