@@ -197,7 +197,7 @@ metrics_table! {
     Gauge TABLE_VERSION "rookery_table_version" "Version of the table that a node (or the router) follows, by node.";
     Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
     Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
-    Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, failed).";
+    Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, unfit, failed).";
     Gauge STANDBYS "rookery_node_standbys" "Shards that a node stands by for and whose log it follows, by node.";
     Counter REPLICAS_FAILED "rookery_node_replicas_failed_total" "Replicas that could not follow the log with the file they had, by node and why (behind, diverged, damaged).";
     Counter TABLE_ERRORS "rookery_node_table_errors_total" "Registrations and look-ups of the table that failed, by node.";
@@ -205,6 +205,7 @@ metrics_table! {
     Gauge SHARD_APPLIED_OFFSET "rookery_shard_applied_offset" "Offset of the last record applied to SQLite, by shard and stream.";
     Gauge SHARD_DURABLE_OFFSET "rookery_shard_durable_offset" "Offset of the last record that a checkpoint made durable, by shard and stream.";
     Gauge SHARD_LAG_RECORDS "rookery_shard_lag_records" "Records committed but not yet applied, by shard.";
+    Gauge SHARD_STANDBYS_IN_SYNC "rookery_shard_standbys_in_sync" "Standbys that keep up with a shard that is owned here, by shard.";
     Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard.";
     Counter LEASE_RENEWALS "rookery_node_lease_renewals_total" "Leases of shards renewed, by node and result (renewed, taken, failed).";
     Gauge SHARD_LEASE_SECONDS "rookery_shard_lease_seconds" "How much longer the read lease holds at the end of a round of renewals, by shard; nothing where it never ends.";

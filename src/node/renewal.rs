@@ -126,7 +126,8 @@ impl Renewals {
     /// Renews once what is open now. A place that does not answer holds up no other.
     async fn round(&mut self) {
         let mut places: BTreeMap<u64, Vec<ShardHandle>> = BTreeMap::new();
-        for handle in self.shards.handles().into_iter().filter(progresses) {
+        let now = self.clock.since_boot();
+        for handle in self.shards.handles().into_iter().filter(|handle| handle.progresses(now)) {
             places.entry(self.log.place(handle.id())).or_default().push(handle);
         }
         let renewed = join_all(places.values().map(|handles| self.renew(handles))).await;
@@ -172,11 +173,6 @@ impl Renewals {
             telemetry::LEASE_RENEWALS.add(shards, &[("node", &self.node.0), ("result", result)]);
         }
     }
-}
-
-/// Whether a shard's workers move, or have nothing to do.
-fn progresses(_: &ShardHandle) -> bool {
-    true
 }
 
 #[cfg(test)]

@@ -31,7 +31,9 @@ mod execute;
 
 mod open;
 
-mod adopt;
+mod restore;
+
+mod insync;
 
 mod owner;
 
@@ -87,6 +89,8 @@ pub struct ShardStatus {
     pub durable: [Offset; 2],
     /// Records committed but not yet applied.
     pub lag: u64,
+    /// The other replicas, and whether each is in sync.
+    pub standbys: Vec<(NodeId, bool)>,
 }
 
 /// What a shard is opened with.

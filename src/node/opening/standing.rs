@@ -5,15 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::node::observe::Sign;
 use crate::node::opening::Inner;
-use crate::node::opening::files;
-use crate::node::opening::keeper::{CLOSE_UNUSED_MAX, Keeper};
+use crate::node::opening::keeper::{CLOSE_UNUSED_MAX, Keeper, fault_of};
 use crate::shard::log::Token;
 use crate::shard::replicas::Following;
-use crate::shard::{OpenError, ShardHandle, Standby, Taking};
+use crate::shard::{OpenError, ShardHandle, Standby, Taking, snapshot};
 use crate::telemetry;
-
-/// What a seeded file's name has after the shard's until it is complete.
-const SEEDED: &str = "sqlite.seeded";
 
 /// Time for closing a standby.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -40,9 +36,14 @@ impl Keeper {
         tracing::debug!(node = %self.inner.node, shard = %self.shard, ?left, "stands by no more");
         match left {
             Left::Due(token, beat) => {
-                let handle = self.take_over(standby, (token, beat)).await?;
-                self.serve(handle).await;
-                Ok(())
+                let failed = match self.take_over(standby, (token, beat)).await {
+                    Ok(handle) => self.serve(handle).await,
+                    Err(why) => Some(fault_of(&why).ok_or(why)?),
+                };
+                match failed {
+                    Some(failed) => self.mend(&failed).await,
+                    None => Ok(()),
+                }
             }
             Left::Dropped | Left::Ours => {
                 standby.close(Instant::now() + CLOSE_UNUSED_MAX).await;
@@ -95,6 +96,7 @@ impl Keeper {
             Ok(_) => "taken",
             Err(OpenError::Elsewhere(_)) => "elsewhere",
             Err(OpenError::Refused(_)) => "refused",
+            Err(OpenError::Behind(_) | OpenError::Diverged(_) | OpenError::Damaged(_)) => "unfit",
             Err(OpenError::Failed(_)) => "failed",
         };
         telemetry::TAKEOVERS.add(1, &[("node", &node.0), ("result", result)]);
@@ -105,30 +107,39 @@ impl Keeper {
 
     /// Gets a file that can follow: from the owner. One that has another history, or is damaged, is put aside first.
     async fn mend(&self, following: &Following) -> Result<(), OpenError> {
-        let Inner { node, ways, life, clock, .. } = &*self.inner;
+        self.put_aside(following).await?;
+        let Inner { node, ways, life, .. } = &*self.inner;
+        let shard = self.shard;
+        let path = self.inner.path(shard);
+        let seeding = ways.seeder.seed(shard, &path);
+        tokio::select! {
+            () = life.opening.cancelled() => return Ok(()),
+            seeded = seeding => seeded.map_err(|why| OpenError::Failed(format!("shard {shard}: not seeded: {why}")))?,
+        }
+        tracing::info!(%node, %shard, "a replica is seeded");
+        Ok(())
+    }
+
+    /// Counts and tells a replica that failed, and puts its file aside, unless it is only too old.
+    pub(super) async fn put_aside(&self, failed: &Following) -> Result<(), OpenError> {
+        let Inner { node, clock, .. } = &*self.inner;
         let (shard, path) = (self.shard, self.inner.path(self.shard));
-        let (why, aside) = match following {
+        let (why, because) = match failed {
             Following::Live => return Ok(()),
             Following::Behind => ("behind", None),
             Following::Diverged(told) => ("diverged", Some(told)),
             Following::Damaged(told) => ("damaged", Some(told)),
         };
         telemetry::REPLICAS_FAILED.add(1, &[("node", &node.0), ("why", why)]);
-        let told = |error: std::io::Error| OpenError::Failed(format!("shard {shard}: {}: {error}", path.display()));
-        if let Some(because) = aside {
-            let to = files::quarantine(&path, clock.now_ms()).map_err(told)?;
-            tracing::error!(%node, %shard, why, because, to = %to.display(), "a replica failed; its file is put aside");
-        } else {
-            tracing::warn!(%node, %shard, "a replica is too far behind the log; it is seeded anew");
+        let Some(because) = because else {
+            tracing::warn!(%node, %shard, "a replica is too far behind the log; it has to be seeded anew");
+            return Ok(());
+        };
+        match snapshot::quarantine(&path, clock).await {
+            Ok(to) => tracing::error!(%node, %shard, why, because, to = %to.display(), "a replica's file is put aside"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::Failed(format!("shard {shard}: {}: {error}", path.display()))),
         }
-        let seeded = path.with_extension(SEEDED);
-        let seeding = ways.seeder.seed(shard, &seeded);
-        tokio::select! {
-            () = life.opening.cancelled() => return Ok(()),
-            seeded = seeding => seeded.map_err(|why| OpenError::Failed(format!("shard {shard}: not seeded: {why}")))?,
-        }
-        files::replace(&path, &seeded).map_err(told)?;
-        tracing::info!(%node, %shard, "a replica is seeded");
         Ok(())
     }
 }

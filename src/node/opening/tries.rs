@@ -28,8 +28,12 @@ pub(super) fn first_outcome(
     match why {
         // The other shards of this node are not made to wait for it.
         OpenError::Elsewhere(_) if max.is_none() => Some(Ok(())),
-        OpenError::Refused(_) if max.is_none() && others => Some(Ok(())),
-        OpenError::Refused(line) | OpenError::Elsewhere(line) => Some(Err(line.clone())),
+        OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_) if others => Some(Ok(())),
+        OpenError::Refused(line)
+        | OpenError::Diverged(line)
+        | OpenError::Damaged(line)
+        | OpenError::Behind(line)
+        | OpenError::Elsewhere(line) => Some(Err(line.clone())),
         OpenError::Failed(line) => max.is_some_and(|max| failed >= max).then(|| Err(line.clone())),
     }
 }
@@ -61,7 +65,10 @@ impl Tries {
         match self.last {
             // Nothing but what is in the log now can say what comes next.
             Some(OpenError::Elsewhere(_)) => return PAUSE_MIN,
-            Some(OpenError::Refused(_)) if !others => return PAUSE_SLOW,
+            Some(OpenError::Refused(_)) => return PAUSE_SLOW,
+            Some(OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_)) if !others => {
+                return PAUSE_SLOW;
+            }
             _ => {}
         }
         let doublings = self.failed.saturating_sub(1).min(16);
@@ -87,7 +94,7 @@ mod tests {
         assert_eq!(pauses.last(), Some(&PAUSE_MAX));
         tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Elsewhere("owned by node-2".to_owned()));
         assert_eq!(tries.pause(false), PAUSE_MIN, "it stands by from now on");
-        tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Refused("a hole".to_owned()));
+        tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Behind("a hole".to_owned()));
         assert_eq!((tries.pause(false), tries.pause(true)), (PAUSE_SLOW, PAUSE_MAX));
     }
 
@@ -102,8 +109,10 @@ mod tests {
         assert_eq!([2, 3].map(|failed| outcome(OpenError::Failed, failed, Some(3))), [None, Some(Err(line()))]);
         assert_eq!(outcome(OpenError::Elsewhere, 1, None), Some(Ok(())), "the others are served meanwhile");
         assert_eq!(outcome(OpenError::Elsewhere, 1, Some(3)), Some(Err(line())));
-        let refused = OpenError::Refused(line());
-        assert_eq!(first_outcome(&refused, 1, None, true), Some(Ok(())), "another replica has it");
-        assert_eq!(first_outcome(&refused, 1, Some(3), true), Some(Err(line())));
+        for unfit in [OpenError::Behind, OpenError::Diverged, OpenError::Damaged] {
+            assert_eq!(first_outcome(&unfit(line()), 1, None, true), Some(Ok(())), "another replica has it");
+            assert_eq!(first_outcome(&unfit(line()), 1, None, false), Some(Err(line())));
+        }
+        assert_eq!(first_outcome(&OpenError::Refused(line()), 1, None, true), Some(Err(line())));
     }
 }
