@@ -194,6 +194,9 @@ macro_rules! metrics_table {
 
 metrics_table! {
     Gauge BUILD_INFO "rookery_build_info" "Always 1; the label version says which build runs.";
+    Counter SNAPSHOTS "rookery_snapshots_total" "Snapshots of shards for other nodes and from them by result (written, failed, unread, installed, refused).";
+    Counter SNAPSHOT_BYTES "rookery_snapshots_received_bytes_total" "Bytes of snapshots received from owners.";
+    Counter REPLICAS_VERIFIED "rookery_replicas_verified_total" "Standbys compared with their owners by result (equal, differs, apart).";
     Gauge TABLE_VERSION "rookery_table_version" "Version of the table that a node (or the router) follows, by node.";
     Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
     Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
@@ -209,7 +212,7 @@ metrics_table! {
     Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard.";
     Counter LEASE_RENEWALS "rookery_node_lease_renewals_total" "Leases of shards renewed, by node and result (renewed, taken, failed).";
     Gauge SHARD_LEASE_SECONDS "rookery_shard_lease_seconds" "How much longer the read lease holds at the end of a round of renewals, by shard; nothing where it never ends.";
-    Counter APPEND_OUTCOMES "rookery_shard_appends_total" "Append batches by outcome (appended, already_done, fenced, tail_mismatch, not_written, in_doubt).";
+    Counter APPEND_OUTCOMES "rookery_shard_appends_total" "Append batches by outcome (appended, already_done, witnessed, fenced, tail_mismatch, not_written, in_doubt).";
     Counter APPEND_RESTORED "rookery_shard_append_restored_total" "Acknowledged entries that the log lost and that were appended again, by stream.";
     Histogram APPEND_RECORDS "rookery_shard_append_records" "Records per append batch.";
     Histogram APPEND_SECONDS "rookery_shard_append_seconds" "Time from sealing a batch to its definite answer, in seconds.";

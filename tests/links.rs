@@ -246,6 +246,7 @@ impl Cluster {
                     requests_per_second: 100_000,
                     request_burst: 100_000,
                     replicas: None,
+                    seeding: node::seeding::Config::default(),
                 },
             };
             Node::start(setup, bound)

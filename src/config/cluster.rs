@@ -2,6 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "the comments of fields are help texts for a terminal")]
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -144,6 +145,12 @@ pub struct ClusterSettings {
     /// How often an owner shows that it lives; well below the watch time.
     #[arg(long, value_name = "DURATION", default_value = "750ms", value_parser = values::duration)]
     pub renew_every: Duration,
+    /// Bytes a second at which a standby without a file of use reads one from the owner, for all its shards together.
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::rate)]
+    pub snapshot_rate: NonZeroU32,
+    /// How often each standby is compared with the owner of its shard, which reads both files; 0: never.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = values::duration_or_never)]
+    pub verify_every: Duration,
 }
 
 #[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
@@ -224,6 +231,10 @@ impl NodeSettings {
             requests_per_second: self.rates.requests_per_second,
             request_burst: self.rates.request_burst,
             replicas: Some(self.cluster.replicas.into()),
+            seeding: node::seeding::Config {
+                snapshot_rate: self.cluster.snapshot_rate,
+                verify_every: Some(self.cluster.verify_every).filter(|every| !every.is_zero()),
+            },
         })
     }
 }

@@ -1,5 +1,6 @@
 //! How values are written: durations, sizes, names. What cannot be right is refused here, with the reason.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::ids::{NodeId, UserId};
@@ -42,6 +43,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Some(ms @ 1..=315_360_000_000) => Ok(Duration::from_millis(ms)),
         _ => Err("must be more than nothing and at most ten years".to_owned()),
     }
+}
+
+/// A duration, or `0` for never.
+pub(super) fn duration_or_never(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+/// Bytes a second: a size below 4 GiB.
+pub(super) fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let bytes = u32::try_from(size(text)?).map_err(|_too_much| "must be less than 4GiB".to_owned())?;
+    NonZeroU32::new(bytes).ok_or_else(|| "must be more than nothing".to_owned())
 }
 
 /// A whole number with `KiB`, `MiB` or `GiB`, or of bytes; never zero.

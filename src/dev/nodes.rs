@@ -99,6 +99,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         requests_per_second: settings.rates.requests_per_second,
         request_burst: settings.rates.request_burst,
         replicas: None,
+        seeding: node::seeding::Config::default(),
     };
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();

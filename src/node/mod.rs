@@ -30,6 +30,7 @@ use crate::node::observe::Observer;
 use crate::node::opening::{Opener, Ways};
 use crate::node::renewal::{Renewals, Renewing};
 use crate::node::rows::Rows;
+use crate::node::seeding::seed::Seeding;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
@@ -48,6 +49,8 @@ pub mod link;
 pub mod session;
 
 pub mod owners;
+
+pub mod seeding;
 
 pub mod ring;
 
@@ -77,6 +80,10 @@ mod rows;
 
 mod coordinator;
 
+mod reports;
+
+mod verify;
+
 pub mod renewal;
 
 mod parts;
@@ -104,6 +111,8 @@ pub struct Config {
     /// Nodes that hold a shard, its owner among them: the coordinator sees to it. `None`: whoever starts the nodes looks
     /// after the table.
     pub replicas: Option<usize>,
+    /// Of standbys that need a file, and of the check of those that have one.
+    pub seeding: seeding::Config,
 }
 
 /// What a node is started with, beside its [`Listeners`].
@@ -287,9 +296,18 @@ impl Node {
         if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
             renewals.spawn(&setup, &life)?;
         }
-        let (replicas, seeder) = parts::replicas(&owners);
-        let ways =
-            Ways { owners, replicas, seeder, shards: shards.clone(), observer: observer.clone(), table: table.clone() };
+        life.spawn(reports::run(owners.clone()));
+        if let Some(every) = setup.config.seeding.verify_every {
+            life.spawn(verify::run(owners.clone(), every));
+        }
+        let seeding = Seeding::new(owners.clone(), setup.identity, setup.config.seeding.snapshot_rate);
+        let ways = Ways {
+            owners: owners.clone(),
+            seeding,
+            shards: shards.clone(),
+            observer: observer.clone(),
+            table: table.clone(),
+        };
         let opener = Opener::new(&setup, ways, life.clone());
         Ok(Self {
             id: setup.id,
@@ -306,7 +324,8 @@ impl Node {
     }
 
     /// Opens the shards that the table gives this node, and begins to follow those that it stands by for; ready when it
-    /// has answered. A standby that has to be seeded is not waited for. Later tables are followed from then on. To be called once; dropped, it goes on opening until the node is closed, which is not ready then.
+    /// has answered. A standby that has to be seeded is not waited for. Later tables are followed from then on. To be
+    /// called once; dropped, it goes on opening until the node is closed, which is not ready then.
     ///
     /// # Errors
     /// The line of the first shard that is refused.

@@ -4,18 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use async_trait::async_trait;
-
-use crate::ids::ShardId;
 use crate::node::http::{self, Http};
 use crate::node::link::{self, Credentials};
-use crate::node::opening::Seeder;
 use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
 use crate::node::table::Table;
 use crate::node::{Life, Listeners, Setup};
 use crate::shard::map::ShardMap;
-use crate::shard::replicas::{Alone, Replicas};
 
 /// What a node's parts are reached by.
 #[derive(Debug)]
@@ -24,22 +19,6 @@ pub(super) struct Faces {
     pub(super) owners: Owners,
     /// The sessions.
     pub(super) hub: Arc<Hub>,
-}
-
-/// The ways to the other replicas of shards, and to their files.
-pub(super) fn replicas(_owners: &Owners) -> (Arc<dyn Replicas>, Arc<dyn Seeder>) {
-    (Arc::new(Alone), Arc::new(NoSeeder))
-}
-
-/// Seeds nothing.
-#[derive(Debug)]
-struct NoSeeder;
-
-#[async_trait]
-impl Seeder for NoSeeder {
-    async fn seed(&self, _: ShardId, _: &std::path::Path) -> Result<(), String> {
-        Err("not yet".to_owned())
-    }
 }
 
 /// Starts owners, hub, peer server and HTTP face.
@@ -59,7 +38,8 @@ pub(super) fn serve(
     let (pushes, pushed) = mpsc::channel(link.pushes_max);
     let credentials =
         Credentials { node: setup.id.clone(), cluster: setup.identity.cluster, key: setup.cluster_key.clone() };
-    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, link });
+    let snapshots = setup.folder.join("snapshots");
+    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, link, snapshots });
     let peers = owners.serve_peers(listeners.peer);
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
     let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);

@@ -1,8 +1,9 @@
-//! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`. A server of its own on a thread of its own, so that it
+//! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`, `/shards/{shard}/digest`. A server of its own on a thread of its own, so that it
 //! answers also when the loops that it tells about stand still; never reachable through the client port.
 //!
 //! Invariants: `/livez` asks only whether the process's loops move, never the log; at most [`CONNECTIONS_MAX`] sockets are
-//! served at once (more wait to be accepted), each for at most [`CONNECTION_MAX`].
+//! served at once (more wait to be accepted), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file, are
+//! made one at a time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -23,14 +26,19 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::table::Table;
 use crate::node::watchdog::Watchdog;
 use crate::shard::ShardStatus;
+use crate::shard::log::record::Tail;
+use crate::shard::replicas::ReplicaDigest;
 use crate::telemetry;
 
 /// Sockets served at once.
 pub const CONNECTIONS_MAX: usize = 64;
+
+/// What errors and verdicts are written in.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Longest life of one socket.
 pub const CONNECTION_MAX: Duration = Duration::from_secs(60);
@@ -45,6 +53,49 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
 
     /// What `/cluster` shows.
     fn cluster(&self) -> Cluster;
+
+    /// Digest of the replica of a shard in this process, on the node of that name if one is given: `None` when there is
+    /// none. The future reads the whole file, on threads of its own.
+    fn digest(&self, _shard: ShardId, _node: Option<NodeId>) -> Digesting {
+        std::future::ready(Ok(None)).boxed()
+    }
+}
+
+/// A digest on its way, or one sentence why there is none.
+pub type Digesting = BoxFuture<'static, Result<Option<ShardDigest>, String>>;
+
+/// Body of `/shards/{shard}/digest`: equal tails, equal digests, or one of the replicas is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardDigest {
+    /// Number of the shard.
+    pub shard: u16,
+    /// On which node.
+    pub node: NodeId,
+    /// `owner` or `standby`.
+    pub role: &'static str,
+    /// Applied tails, of messages and of receipts.
+    pub applied: [AppliedTail; 2],
+    /// SHA-256 in hexadecimal digits.
+    pub digest: String,
+}
+
+/// Where a stream of a replica stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppliedTail {
+    /// Offset of its last record.
+    pub offset: u64,
+    /// Chain after it, in hexadecimal digits.
+    pub chain: String,
+}
+
+impl ShardDigest {
+    /// Of a replica.
+    #[must_use]
+    pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
+        let tail = |tail: &Tail| AppliedTail { offset: tail.offset.0, chain: format!("{:?}", tail.chain) };
+        let sha256 = digest.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(tail), digest: sha256 }
+    }
 }
 
 /// Body of `/cluster`.
@@ -80,6 +131,8 @@ pub struct ClusterShard {
     pub owner: Option<NodeId>,
     /// Its standbys by the table.
     pub standby: Vec<NodeId>,
+    /// Its standbys as the owner knows them, and whether each is in sync.
+    pub standbys: Option<Vec<ClusterStandby>>,
     /// Epoch under which it is owned.
     pub epoch: Option<u64>,
     /// Offsets of the tails, which are what is committed unless an append is in doubt.
@@ -92,6 +145,15 @@ pub struct ClusterShard {
     pub durable: Option<Offsets>,
     /// Records committed but not yet applied.
     pub lag: Option<u64>,
+}
+
+/// A standby in `/cluster`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClusterStandby {
+    /// Which node.
+    pub node: NodeId,
+    /// It was heard of lately, follows, and lacks little.
+    pub in_sync: bool,
 }
 
 /// One offset for each stream.
@@ -134,6 +196,7 @@ impl ClusterShard {
             shard,
             owner: row.first().cloned(),
             standby: row.iter().skip(1).cloned().collect(),
+            standbys: status.map(|status| standbys_of(&status.standbys)),
             epoch: status.map(|status| status.epoch.0),
             tails: offsets(|of| of.committed),
             committed: offsets(|of| of.committed),
@@ -142,6 +205,10 @@ impl ClusterShard {
             lag: status.map(|status| status.lag),
         }
     }
+}
+
+fn standbys_of(told: &[(NodeId, bool)]) -> Vec<ClusterStandby> {
+    told.iter().map(|(node, in_sync)| ClusterStandby { node: node.clone(), in_sync: *in_sync }).collect()
 }
 
 /// What the port serves from.
@@ -207,6 +274,7 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
         }
     };
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let digests = Arc::new(Semaphore::new(1));
     let mut upkeep = tokio::time::interval(telemetry::UPKEEP_EVERY);
     loop {
         let next = async {
@@ -223,7 +291,7 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
         };
         match accepted {
             Ok((socket, _)) => {
-                let served = serve_socket(socket, setup.clone());
+                let served = serve_socket(socket, setup.clone(), Arc::clone(&digests));
                 tokio::spawn(async move {
                     let _held = permit;
                     drop(tokio::time::timeout(CONNECTION_MAX, served).await);
@@ -235,10 +303,16 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
     }
 }
 
-async fn serve_socket(socket: tokio::net::TcpStream, setup: Setup) {
+async fn serve_socket(socket: tokio::net::TcpStream, setup: Setup, digests: Arc<Semaphore>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(&setup, request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        let (setup, digests) = (setup.clone(), Arc::clone(&digests));
+        async move {
+            let response = match digest_asked(request.uri().path(), request.uri().query()) {
+                Some((shard, node)) => with_digest(&setup, request.method(), (shard, node), &digests).await,
+                None => answer(&setup, request.method(), request.uri().path()),
+            };
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_headers(64);
@@ -246,15 +320,52 @@ async fn serve_socket(socket: tokio::net::TcpStream, setup: Setup) {
     drop(server.serve_connection(TokioIo::new(socket), service).await);
 }
 
+/// Of which shard, and on which node if that is said, a digest is asked for.
+fn digest_asked(path: &str, query: Option<&str>) -> Option<(ShardId, Option<NodeId>)> {
+    let shard = path.strip_prefix("/shards/")?.strip_suffix("/digest")?.parse().ok()?;
+    let node = query.and_then(|query| query.strip_prefix("node="));
+    Some((ShardId(shard), node.map(NodeId::from)))
+}
+
+async fn with_digest(
+    setup: &Setup,
+    method: &Method,
+    (shard, node): (ShardId, Option<NodeId>),
+    digests: &Semaphore,
+) -> Response<Full<Bytes>> {
+    if method != Method::GET {
+        return refused("GET");
+    }
+    let Ok(_permit) = digests.try_acquire() else {
+        return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "another digest is being made; ask again\n".to_owned());
+    };
+    match setup.subject.digest(shard, node).await {
+        Ok(Some(digest)) => json(&digest),
+        Ok(None) => response(StatusCode::NOT_FOUND, TEXT, format!("there is no replica of shard {shard} here\n")),
+        Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+    }
+}
+
+fn refused(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut refused =
+        response(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("only {}\n", allowed.replace(", ", " and ")));
+    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    refused
+}
+
+fn json(body: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string(body) {
+        Ok(json) => response(StatusCode::OK, "application/json", json),
+        Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+    }
+}
+
 fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    const TEXT: &str = "text/plain; charset=utf-8";
     if !matches!(path, "/metrics" | "/livez" | "/readyz" | "/cluster") {
         return response(StatusCode::NOT_FOUND, TEXT, "there is nothing at this path\n".to_owned());
     }
     if method != Method::GET && method != Method::HEAD {
-        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
-        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refused;
+        return refused("GET, HEAD");
     }
     match path {
         "/metrics" => {
@@ -263,10 +374,7 @@ fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
         }
         "/livez" => verdict(setup.watchdog.check(), TEXT),
         "/readyz" => verdict(setup.subject.ready(), TEXT),
-        _ => match serde_json::to_string(&setup.subject.cluster()) {
-            Ok(json) => response(StatusCode::OK, "application/json", json),
-            Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
-        },
+        _ => json(&setup.subject.cluster()),
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
@@ -13,6 +13,10 @@ use crate::shard::log::Identity;
 #[derive(Debug, Default)]
 struct Process {
     draining: AtomicBool,
+    /// Digests are made once this is cancelled.
+    digesting: CancellationToken,
+    /// How many were begun.
+    digests: AtomicUsize,
 }
 
 impl Subject for Process {
@@ -38,9 +42,28 @@ impl Subject for Process {
             applied: [Offset(40), Offset(5)],
             durable: [Offset(30), Offset(4)],
             lag: 2,
-            standbys: Vec::new(),
+            standbys: vec![(NodeId::from("node-2"), true)],
         };
         Cluster::of(Some(&table), BTreeMap::new(), &[status])
+    }
+
+    fn digest(&self, shard: ShardId, node: Option<NodeId>) -> Digesting {
+        let going_on = self.digesting.clone();
+        self.digests.fetch_add(1, Ordering::SeqCst);
+        async move {
+            going_on.cancelled().await;
+            match shard.0 {
+                1 => Err("the disk".to_owned()),
+                12 => {
+                    let tail = |offset| Tail { offset: Offset(offset), ..Tail::EMPTY };
+                    let digest = ReplicaDigest { applied: [tail(5), tail(0)], sha256: [0xab; 32] };
+                    let node = node.unwrap_or_else(|| NodeId::from("node-1"));
+                    Ok(Some(ShardDigest::of(shard, node, "standby", &digest)))
+                }
+                _ => Ok(None),
+            }
+        }
+        .boxed()
     }
 }
 
@@ -92,7 +115,8 @@ async fn cluster_joins_the_table_with_what_owners_tell() {
     assert_eq!(told["nodes"]["node-2"]["http"], "127.0.0.1:1");
     let offsets = |messages: u64, receipts: u64| serde_json::json!({"messages": messages, "receipts": receipts});
     let owned = serde_json::json!({
-        "shard": 0, "owner": "node-1", "standby": ["node-2"], "epoch": 7, "tails": offsets(42, 5),
+        "shard": 0, "owner": "node-1", "standby": ["node-2"],
+        "standbys": [{"node": "node-2", "in_sync": true}], "epoch": 7, "tails": offsets(42, 5),
         "committed": offsets(42, 5), "applied": offsets(40, 5), "durable": offsets(30, 4), "lag": 2,
     });
     assert_eq!(told["shards"][0], owned);
@@ -111,4 +135,45 @@ async fn a_port_that_is_dropped_takes_no_more_connections() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), refused).await.expect("refused in time");
+}
+
+#[tokio::test]
+async fn a_digest_is_told_of_what_is_here_and_of_nothing_else() {
+    let process = Arc::new(Process::default());
+    process.digesting.cancel();
+    let port = serve(Arc::clone(&process));
+    let (status, kind, body) = get(port.address(), "GET", "/shards/12/digest").await;
+    assert_eq!((status, kind.as_str()), (200, "application/json"));
+    let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let tail = |offset: u64| serde_json::json!({"offset": offset, "chain": "0".repeat(32)});
+    let expected = serde_json::json!({
+        "shard": 12, "node": "node-1", "role": "standby", "applied": [tail(5), tail(0)], "digest": "ab".repeat(32),
+    });
+    assert_eq!(told, expected);
+    let (_, _, body) = get(port.address(), "GET", "/shards/12/digest?node=node-7").await;
+    assert!(body.contains("node-7"), "{body}");
+    let (status, _, body) = get(port.address(), "GET", "/shards/1/digest").await;
+    assert_eq!((status, body.as_str()), (503, "the disk\n"));
+    for path in ["/shards/13/digest", "/shards/x/digest", "/shards/70000/digest", "/shards/12", "/shards/12/digest/x"] {
+        assert_eq!(get(port.address(), "GET", path).await.0, 404, "{path}");
+    }
+    assert_eq!(get(port.address(), "POST", "/shards/12/digest").await.0, 405);
+}
+
+#[tokio::test]
+async fn one_digest_is_made_at_a_time_and_probes_are_answered_meanwhile() {
+    let process = Arc::new(Process::default());
+    let port = serve(Arc::clone(&process));
+    let address = port.address();
+    let first = tokio::spawn(async move { get(address, "GET", "/shards/12/digest").await.0 });
+    let begun = std::time::Instant::now();
+    while process.digests.load(Ordering::SeqCst) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the first one never began");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (status, _, body) = get(address, "GET", "/shards/12/digest").await;
+    assert!(status == 503 && body.contains("another"), "{status} {body}");
+    assert_eq!(get(address, "GET", "/livez").await.0, 200);
+    process.digesting.cancel();
+    assert_eq!(first.await.expect("no panic"), 200);
 }

@@ -45,6 +45,8 @@ mod fate;
 
 mod append;
 
+pub mod witnesses;
+
 pub mod lane;
 
 pub mod log;

@@ -184,6 +184,11 @@ impl Standby {
         Err(refused)
     }
 
+    /// Whoever compared it found it wrong: it follows no more.
+    pub fn condemn(&self, why: &str) {
+        end(&self.0.following, Following::Damaged(why.to_owned()));
+    }
+
     /// Checkpoints and closes the file, at most until `deadline`.
     pub async fn close(&self, deadline: Instant) {
         let closing = async {

@@ -77,6 +77,8 @@ struct Queued {
     id: u64,
     deadline: Instant,
     frame: Vec<u8>,
+    /// Version of the contract that the peer must speak.
+    since: u16,
 }
 
 struct Waiting {
@@ -165,7 +167,7 @@ impl Link {
             }
         }
         state.queued_bytes += frame.len();
-        state.queue.push_back(Queued { id, deadline, frame });
+        state.queue.push_back(Queued { id, deadline, frame, since: body.since() });
         state.waiting.insert(id, Waiting { answer: sender, sent: false });
         drop(state);
         shared.wake.notify_one();
@@ -210,13 +212,19 @@ impl Shared {
     }
 
     /// Moves requests from the queue to the writer, up to one write, and remembers that they are out.
-    fn take(&self, writer: &mut Writer) {
+    fn take(&self, writer: &mut Writer, version: u16) {
         let now = Instant::now();
         let mut state = self.state();
         while writer.gathered() < COALESCE_BYTES {
             let Some(queued) = state.queue.pop_front() else { break };
             state.queued_bytes -= queued.frame.len();
             if queued.deadline <= now {
+                continue;
+            }
+            if queued.since > version {
+                if let Some(waiting) = state.waiting.remove(&queued.id) {
+                    waiting.answer.send(Err(Failure::NotSent("the node is too old for this request"))).ok();
+                }
                 continue;
             }
             if let Some(waiting) = state.waiting.get_mut(&queued.id) {
@@ -300,7 +308,7 @@ async fn open_on_demand(shared: &Shared) {
         shared.until_queued().await;
         let begun = Instant::now();
         let error = match dial(setup).await {
-            Ok(socket) => use_link(shared, socket).await,
+            Ok((socket, version)) => use_link(shared, socket, version).await,
             Err(error) => error,
         };
         failures = if begun.elapsed() > STEADY_AFTER { 1 } else { failures.saturating_add(1) };
@@ -309,11 +317,11 @@ async fn open_on_demand(shared: &Shared) {
     }
 }
 
-async fn use_link(shared: &Shared, socket: Socket) -> LinkError {
+async fn use_link(shared: &Shared, socket: Socket, version: u16) -> LinkError {
     let setup = &shared.setup;
-    tracing::info!(peer = %setup.peer, "link opened");
+    tracing::info!(peer = %setup.peer, version, "link opened");
     shared.state().connected = true;
-    let error = carry(shared, socket).await;
+    let error = carry(shared, socket, version).await;
     shared.disconnected();
     (setup.broken)(&setup.peer);
     telemetry::LINK_ENDS.add(1, &[]);
@@ -336,7 +344,7 @@ fn backoff(config: &Config, failures: u32) -> Duration {
 }
 
 /// Carries requests, answers and pushes until the socket ends.
-async fn carry(shared: &Shared, socket: Socket) -> LinkError {
+async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
     let Socket { mut reader, mut writer, pulse } = socket;
     let config = &shared.setup.config;
     let reading = async {
@@ -351,7 +359,7 @@ async fn carry(shared: &Shared, socket: Socket) -> LinkError {
         loop {
             tokio::select! {
                 _ = ticks.tick() => writer.beat(),
-                () = shared.until_queued() => shared.take(&mut writer),
+                () = shared.until_queued() => shared.take(&mut writer, version),
             }
             if let Err(error) = writer.flush().await {
                 return error;
@@ -382,7 +390,7 @@ async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Resu
 }
 
 /// Connects, upgrades, and proves both ends.
-async fn dial(setup: &Setup) -> Result<Socket, LinkError> {
+async fn dial(setup: &Setup) -> Result<(Socket, u16), LinkError> {
     let address =
         setup.table.borrow().addresses(&setup.peer).map(|node| node.peer.clone()).ok_or(LinkError::NoAddress)?;
     let stream = timeout(setup.config.connect_timeout, TcpStream::connect(&address))

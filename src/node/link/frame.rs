@@ -5,14 +5,16 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationName, Offset, ShardId, UserId};
+use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
+use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::protocol::ConversationItem;
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, ShardError, Subscribed};
 use crate::shard::log::record::{Event, EventKind};
+use crate::shard::replicas::ReplicaStatus;
 
 /// Version of the peer contract that this build speaks.
-pub const PEER_VERSION: u16 = 1;
+pub const PEER_VERSION: u16 = 2;
 
 /// Oldest version that this build still understands.
 pub const PEER_VERSION_MIN: u16 = 1;
@@ -78,6 +80,29 @@ pub enum Body {
     SubscribeIndex { shard: ShardId, user: UserId, after: Offset, limit: u32 },
     /// End interest in a user's index. Answer: [`Outcome::Ended`].
     UnsubscribeIndex { shard: ShardId, user: UserId },
+    /// Something of the node's own replica of a shard, whatever it is there. Since version 2. Answer:
+    /// [`Outcome::Replica`]; `NotOwner` when it has none.
+    Replica { shard: ShardId, ask: ReplicaAsk },
+    /// How replicas of the asking node stand, to the owner of their shards. Since version 2. Answer:
+    /// [`Outcome::Reported`].
+    Reports(Vec<ReplicaStatus>),
+}
+
+impl Body {
+    /// The lowest version of the contract that knows this request.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Replica { .. } | Self::Reports(_) => 2,
+            Self::Execute { .. }
+            | Self::Query { .. }
+            | Self::Summaries { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::SubscribeIndex { .. }
+            | Self::UnsubscribeIndex { .. } => 1,
+        }
+    }
 }
 
 /// What became of a request that was served.
@@ -102,6 +127,10 @@ pub enum Outcome {
     IndexPage(IndexPage),
     /// Of [`Body::Unsubscribe`] and [`Body::UnsubscribeIndex`].
     Ended,
+    /// Of [`Body::Replica`].
+    Replica(ReplicaAnswer),
+    /// Of [`Body::Reports`]: under which epoch each of the shards is owned here, in their order; `None` where it is not.
+    Reported(Vec<Option<Epoch>>),
 }
 
 /// A frame that cannot be sent or read.

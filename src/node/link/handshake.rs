@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::ids::{ClusterId, NodeId};
-use crate::node::link::frame::{PEER_VERSION, PEER_VERSION_MIN};
+use crate::node::link::frame::PEER_VERSION_MIN;
 use crate::node::link::proof::{End, Nonce, PROOF_BYTES, Terms};
 use crate::node::link::socket::{Socket, open};
 use crate::node::link::{Config, Credentials, LinkError};
@@ -32,18 +32,21 @@ const PATH: &str = "/link";
 const NODE_HEADER: &str = "rookery-node";
 /// Header of the upgrade request: the cluster that it belongs to.
 const CLUSTER_HEADER: &str = "rookery-cluster";
-/// Header of the upgrade request: version of the peer contract.
+/// Header of the upgrade request: the oldest version of the peer contract that the requester speaks. Of the answer: the
+/// one that both speak from now on; an owner of version 1 does not say it.
 const VERSION_HEADER: &str = "rookery-peer-version";
+/// Header of the upgrade request: the newest version that the requester speaks; missing, it is the oldest.
+const NEWEST_HEADER: &str = "rookery-peer-version-newest";
 /// Header of the upgrade request: its nonce, base64.
 const NONCE_HEADER: &str = "rookery-nonce";
 
-/// The requester's side. The caller bounds its time.
+/// The requester's side: the socket, and the version that both ends speak. The caller bounds its time.
 pub(super) async fn request_link(
     us: &Credentials,
     owner: &NodeId,
     config: &Config,
     stream: TcpStream,
-) -> Result<Socket, LinkError> {
+) -> Result<(Socket, u16), LinkError> {
     stream.set_nodelay(true)?;
     let requester_nonce: Nonce = rand::random();
     let request = Request::get(PATH)
@@ -54,7 +57,8 @@ pub(super) async fn request_link(
         .header(header::SEC_WEBSOCKET_KEY, generate_key())
         .header(NODE_HEADER, us.node.0.as_ref())
         .header(CLUSTER_HEADER, us.cluster.to_string())
-        .header(VERSION_HEADER, PEER_VERSION)
+        .header(VERSION_HEADER, PEER_VERSION_MIN)
+        .header(NEWEST_HEADER, config.newest)
         .header(NONCE_HEADER, STANDARD.encode(requester_nonce))
         .body(Empty::<Bytes>::new())?;
     let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
@@ -63,14 +67,18 @@ pub(super) async fn request_link(
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(LinkError::Refused(response.status().as_u16()));
         }
-        Ok(hyper::upgrade::on(&mut response).await?)
+        let version = number(response.headers(), VERSION_HEADER).unwrap_or(1);
+        Ok((hyper::upgrade::on(&mut response).await?, version))
     };
     let driving = async { connection.with_upgrades().await.map_err(LinkError::Http) };
-    let (upgraded, ()) = tokio::try_join!(asking, driving)?;
+    let ((upgraded, version), ()) = tokio::try_join!(asking, driving)?;
+    if !(PEER_VERSION_MIN..=config.newest).contains(&version) {
+        return Err(LinkError::Protocol(format!("the owner speaks version {version} of the peer contract")));
+    }
     let mut socket = open(upgraded, Role::Client, config)?;
     let challenge = socket.reader.read().await?;
     let terms = Terms {
-        version: PEER_VERSION,
+        version,
         cluster: us.cluster,
         requester: us.node.clone(),
         owner: owner.clone(),
@@ -84,7 +92,7 @@ pub(super) async fn request_link(
         return Err(LinkError::NotProven);
     }
     socket.reader.proven();
-    Ok(socket)
+    Ok((socket, version))
 }
 
 /// The owner's side: the proven node and its socket. Whatever is no upgrade is answered 404 and closed. The caller bounds
@@ -109,8 +117,7 @@ pub(super) async fn accept_link(
     socket.writer.add(terms.owner_nonce.to_vec());
     socket.writer.flush().await?;
     let proof = socket.reader.read().await?;
-    let known = (PEER_VERSION_MIN..=PEER_VERSION).contains(&hello.version) && hello.cluster == us.cluster;
-    if !known || !terms.holds(&us.key, End::Requester, &proof) {
+    if hello.cluster != us.cluster || !terms.holds(&us.key, End::Requester, &proof) {
         return Err(LinkError::NotProven);
     }
     socket.writer.add(terms.prove(&us.key, End::Owner).ok_or(LinkError::NotProven)?.to_vec());
@@ -123,7 +130,7 @@ pub(super) async fn accept_link(
 async fn take_upgrade(config: &Config, stream: TcpStream) -> Result<(Hello, UpgradeFut), LinkError> {
     let taken = Mutex::new(None);
     let service = service_fn(|request| {
-        let (response, accepted) = answer_upgrade(request);
+        let (response, accepted) = answer_upgrade(request, config.newest);
         if accepted.is_some() {
             *taken.lock().unwrap_or_else(PoisonError::into_inner) = accepted;
         }
@@ -144,6 +151,7 @@ async fn take_upgrade(config: &Config, stream: TcpStream) -> Result<(Hello, Upgr
 
 /// What the upgrade request told.
 struct Hello {
+    /// The newest that both speak.
     version: u16,
     cluster: ClusterId,
     node: NodeId,
@@ -151,11 +159,14 @@ struct Hello {
 }
 
 impl Hello {
-    fn read(headers: &HeaderMap) -> Option<Self> {
+    fn read(headers: &HeaderMap, newest: u16) -> Option<Self> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let nonce = STANDARD.decode(text(NONCE_HEADER)?).ok()?;
+        let oldest = number(headers, VERSION_HEADER)?;
+        let version = number(headers, NEWEST_HEADER).unwrap_or(oldest).min(newest);
+        (oldest.max(PEER_VERSION_MIN) <= version).then_some(())?;
         Some(Self {
-            version: text(VERSION_HEADER)?.parse().ok()?,
+            version,
             cluster: ClusterId(Uuid::try_parse(text(CLUSTER_HEADER)?).ok()?),
             node: NodeId::from(text(NODE_HEADER)?),
             nonce: nonce.try_into().ok()?,
@@ -163,12 +174,20 @@ impl Hello {
     }
 }
 
-fn answer_upgrade(mut request: Request<Incoming>) -> (Response<Empty<Bytes>>, Option<(Hello, UpgradeFut)>) {
+fn number(headers: &HeaderMap, name: &str) -> Option<u16> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+fn answer_upgrade(
+    mut request: Request<Incoming>,
+    newest: u16,
+) -> (Response<Empty<Bytes>>, Option<(Hello, UpgradeFut)>) {
     let asked = request.method() == Method::GET && request.uri().path() == PATH && is_upgrade_request(&request);
     if asked
-        && let Some(hello) = Hello::read(request.headers())
-        && let Ok((response, upgrading)) = upgrade(&mut request)
+        && let Some(hello) = Hello::read(request.headers(), newest)
+        && let Ok((mut response, upgrading)) = upgrade(&mut request)
     {
+        response.headers_mut().insert(VERSION_HEADER, hello.version.into());
         return (response, Some((hello, upgrading)));
     }
     let mut refusal = Response::new(Empty::new());

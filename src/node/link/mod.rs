@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ClusterId, NodeId, ShardId};
-use crate::node::link::frame::{Body, Outcome};
+use crate::node::link::frame::{Body, Outcome, PEER_VERSION};
 use crate::node::link::proof::ClusterKey;
 use crate::shard::command::ShardError;
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
@@ -21,6 +21,7 @@ pub mod client;
 pub mod frame;
 mod handshake;
 pub mod proof;
+pub mod replica;
 pub mod server;
 mod socket;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub pushes_max: usize,
     /// Connections that have not proven themselves yet; more wait in the kernel's queue.
     pub unproven_max: usize,
+    /// Newest version of the peer contract that is spoken.
+    pub newest: u16,
 }
 
 impl Default for Config {
@@ -66,6 +69,7 @@ impl Default for Config {
             queued_bytes_max: 64 << 20,
             pushes_max: 8_192,
             unproven_max: 64,
+            newest: PEER_VERSION,
         }
     }
 }
@@ -81,6 +85,15 @@ pub struct Credentials {
     pub key: ClusterKey,
 }
 
+/// Who asks: a node that has proven itself.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// The node.
+    pub node: NodeId,
+    /// Its end of pushes.
+    pub subscriber: Subscriber,
+}
+
 /// What becomes of a request that is being served.
 pub type Serving = Pin<Box<dyn Future<Output = Result<Outcome, ShardError>> + Send + 'static>>;
 
@@ -89,11 +102,11 @@ pub trait Serve: fmt::Debug + Send + Sync + 'static {
     /// True when this node owns the shard now.
     fn owns(&self, shard: ShardId) -> bool;
 
-    /// Serves a request on behalf of `subscriber`, until `deadline` at most. A command, and the end of an interest, is
+    /// Serves a request of `asker`, until `deadline` at most. A command, and the end of an interest, is
     /// *enqueued* before this returns; the first poll of the future enqueues everything else.
     ///
     /// Dropping the future undoes nothing.
-    fn serve(&self, body: Body, deadline: Instant, subscriber: &Subscriber) -> Serving;
+    fn serve(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving;
 
     /// The subscriber's link is gone: ends all its interests.
     fn forget(&self, subscriber: SubscriberId);

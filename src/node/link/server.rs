@@ -18,7 +18,7 @@ use crate::ids::NodeId;
 use crate::node::link::frame::{Answer, Frame, Outcome, Request, decode, encode, push_weight};
 use crate::node::link::handshake::accept_link;
 use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
-use crate::node::link::{Config, Credentials, LinkError, Serve};
+use crate::node::link::{Asker, Config, Credentials, LinkError, Serve};
 use crate::node::table::Table;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Push, ShardError};
@@ -147,7 +147,7 @@ async fn serve_link(port: &Arc<Port>, peer: NodeId, socket: Socket) {
         older.cancel();
     }
     tracing::info!(%peer, "link accepted");
-    let error = ours.run_until_cancelled(carry(port, socket)).await.unwrap_or(LinkError::Stopped);
+    let error = ours.run_until_cancelled(carry(port, peer.clone(), socket)).await.unwrap_or(LinkError::Stopped);
     ours.cancel();
     // The entry is a newer link's if that has taken our place.
     let mut links = port.links();
@@ -179,7 +179,7 @@ impl Drop for Forget<'_> {
 }
 
 /// Serves a link until it ends.
-async fn carry(port: &Arc<Port>, socket: Socket) -> LinkError {
+async fn carry(port: &Arc<Port>, peer: NodeId, socket: Socket) -> LinkError {
     let Socket { mut reader, mut writer, pulse } = socket;
     let config = &port.setup.config;
     let (push_sender, pushes) = mpsc::channel(config.pushes_max.max(1));
@@ -187,11 +187,12 @@ async fn carry(port: &Arc<Port>, socket: Socket) -> LinkError {
     let bytes = Arc::new(Semaphore::new(config.queued_bytes_max.min(Semaphore::MAX_PERMITS)));
     let subscriber = Subscriber::new(push_sender);
     let _forget = Forget(&*port.setup.service, subscriber.id());
+    let asker = Asker { node: peer, subscriber };
     let serving = Serving { port: Arc::clone(port), answers, bytes };
     let in_flight = Arc::new(Semaphore::new(config.in_flight_max));
     let reading = async {
         loop {
-            if let Err(error) = serve_next(&serving, &mut reader, &pulse, &subscriber, &in_flight).await {
+            if let Err(error) = serve_next(&serving, &mut reader, &pulse, &asker, &in_flight).await {
                 return error;
             }
         }
@@ -209,7 +210,7 @@ async fn serve_next(
     serving: &Serving,
     reader: &mut Reader,
     pulse: &Pulse,
-    subscriber: &Subscriber,
+    asker: &Asker,
     in_flight: &Arc<Semaphore>,
 ) -> Result<(), LinkError> {
     let bytes = reader.read().await?;
@@ -225,7 +226,7 @@ async fn serve_next(
         return Ok(());
     };
     let deadline = Instant::now() + Duration::from_millis(deadline_ms).min(DEADLINE_MAX);
-    let mut served = serving.port.setup.service.serve(body, deadline, subscriber);
+    let mut served = serving.port.setup.service.serve(body, deadline, asker);
     // The first poll enqueues whatever `serve` did not, before the next request is looked at.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx))).await {
         pulse.while_busy(serving.answer(id, result)).await;

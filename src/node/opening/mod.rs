@@ -5,22 +5,20 @@
 //! those.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
 use crate::node::observe::Observer;
 use crate::node::owners::Owners;
+use crate::node::seeding::seed::Seeding;
 use crate::node::table::Table;
 use crate::node::{Life, Setup, Shards};
 use crate::shard::lane::Lane;
 use crate::shard::log::{Identity, ShardLog};
-use crate::shard::replicas::Replicas;
 use crate::shard::{Config, Opening};
 
 mod files;
@@ -37,16 +35,6 @@ const OPENING_MAX: usize = 4;
 /// Shards being taken over at the same time: each mostly waits for Redis and for its peers.
 const TAKING_MAX: usize = 32;
 
-/// Gets a replica's file from the owner.
-#[async_trait]
-pub(super) trait Seeder: fmt::Debug + Send + Sync + 'static {
-    /// Writes a verified copy of the owner's file to `to`, which is replaced. Takes as long as it takes.
-    ///
-    /// # Errors
-    /// One sentence; to be called again.
-    async fn seed(&self, shard: ShardId, to: &Path) -> Result<(), String>;
-}
-
 /// What is told once of the first attempts at a shard.
 type Told = oneshot::Sender<Result<(), String>>;
 
@@ -61,10 +49,8 @@ pub(super) struct Opener {
 pub(super) struct Ways {
     /// Requests come by them.
     pub(super) owners: Owners,
-    /// The other replicas.
-    pub(super) replicas: Arc<dyn Replicas>,
-    /// Their files.
-    pub(super) seeder: Arc<dyn Seeder>,
+    /// Brings the files of standbys that have none of use.
+    pub(super) seeding: Seeding,
     /// What is open here.
     pub(super) shards: Shards,
     /// Looks at the shards stood by for.
@@ -179,9 +165,19 @@ impl Inner {
             path: self.path(shard),
             log: Arc::clone(&self.log),
             lane: self.lane.clone(),
-            replicas: Arc::clone(&self.ways.replicas),
+            replicas: self.ways.owners.replicas(),
             clock: self.clock.clone(),
             config: self.config.clone(),
+        }
+    }
+
+    /// Waits until the row of a shard does not name this node.
+    async fn dropped(&self, shard: ShardId) {
+        let (mut table, place) = (self.ways.table.clone(), usize::from(shard.0));
+        let dropped = table.wait_for(|table| table.rows.get(place).is_none_or(|row| !row.contains(&self.node)));
+        if dropped.await.is_err() {
+            // Nobody follows the table any more.
+            std::future::pending::<()>().await;
         }
     }
 

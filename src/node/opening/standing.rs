@@ -32,7 +32,9 @@ impl Keeper {
     pub(super) async fn stand_by(&mut self) -> Result<(), OpenError> {
         let standby = Standby::open(self.inner.opening(self.shard)).await?;
         self.settled();
+        self.inner.ways.owners.insert_standby(standby.clone());
         let left = self.follow(&standby).await;
+        drop(self.inner.ways.owners.remove_standby(self.shard));
         tracing::debug!(node = %self.inner.node, shard = %self.shard, ?left, "stands by no more");
         match left {
             Left::Due(token, beat) => {
@@ -58,11 +60,8 @@ impl Keeper {
 
     /// Follows until there is a reason not to. A takeover that is due has its permit when this returns.
     async fn follow(&self, standby: &Standby) -> Left {
-        let Inner { node, ways, life, .. } = &*self.inner;
+        let Inner { ways, life, .. } = &*self.inner;
         let mut observation = ways.observer.follow(self.shard, standby.clone());
-        let mut table = ways.table.clone();
-        let place = usize::from(self.shard.0);
-        let dropped = table.wait_for(|table| table.rows.get(place).is_none_or(|row| !row.contains(node)));
         let due = async {
             loop {
                 match observation.sign().await {
@@ -82,7 +81,7 @@ impl Keeper {
             biased;
             () = life.opening.cancelled() => Left::Dropped,
             following = standby.ended() => Left::Ended(following),
-            _ = dropped => Left::Dropped,
+            () = self.inner.dropped(self.shard) => Left::Dropped,
             left = due => left,
         }
     }
@@ -111,9 +110,10 @@ impl Keeper {
         let Inner { node, ways, life, .. } = &*self.inner;
         let shard = self.shard;
         let path = self.inner.path(shard);
-        let seeding = ways.seeder.seed(shard, &path);
+        let seeding = ways.seeding.seed(shard, &path);
         tokio::select! {
             () = life.opening.cancelled() => return Ok(()),
+            () = self.inner.dropped(shard) => return Ok(()),
             seeded = seeding => seeded.map_err(|why| OpenError::Failed(format!("shard {shard}: not seeded: {why}")))?,
         }
         tracing::info!(%node, %shard, "a replica is seeded");

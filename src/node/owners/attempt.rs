@@ -104,7 +104,7 @@ impl Owners {
     ) -> BoxFuture<'static, Result<Outcome, Missed>> {
         match route {
             Route::Here => {
-                let served = self.inner.service.serve(body.clone(), deadline, &self.inner.subscriber);
+                let served = self.inner.service.serve(body.clone(), deadline, &self.inner.asker);
                 let within = timeout_at((deadline + GRACE).into(), served);
                 within.map(|result| result.map_err(|_elapsed| Missed::Lost)?.map_err(Missed::from)).boxed()
             }

@@ -1,7 +1,9 @@
-//! The shards that this node owns, by number, and how they serve requests, be they this node's own or those of peers.
+//! The shards that this node owns, by number, and how they serve requests, be they this node's own or those of peers. Beside
+//! them its standbys.
 
 use std::collections::HashMap;
 use std::future::ready;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -10,20 +12,59 @@ use futures_util::future::{BoxFuture, join_all};
 
 use crate::ids::ShardId;
 use crate::node::link::frame::{Body, Outcome, cut_events};
-use crate::node::link::{Serve, Serving};
+use crate::node::link::{Asker, Serve, Serving};
+use crate::node::seeding::offers::Offers;
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
-use crate::shard::ShardHandle;
 use crate::shard::command::{Found, Freshness, Query, ShardError};
-use crate::shard::subscriptions::{Subscriber, SubscriberId};
+use crate::shard::subscriptions::SubscriberId;
+use crate::shard::{ShardHandle, Standby};
 
-/// The owned shards.
-#[derive(Debug, Default)]
+/// The owned shards, and the standbys.
+#[derive(Debug)]
 pub(super) struct LocalShards {
     shards: ArcSwap<HashMap<ShardId, ShardHandle>>,
+    standbys: ArcSwap<HashMap<ShardId, Standby>>,
+    pub(super) offers: Offers,
 }
 
 impl LocalShards {
+    /// None yet. Snapshots for other nodes are written to this folder.
+    pub(super) fn new(snapshots: PathBuf) -> Self {
+        Self { shards: ArcSwap::default(), standbys: ArcSwap::default(), offers: Offers::new(snapshots) }
+    }
+
+    pub(super) fn insert_standby(&self, standby: Standby) {
+        let shard = standby.status().shard;
+        self.standbys.rcu(|standbys| {
+            let mut standbys = HashMap::clone(standbys);
+            standbys.insert(shard, standby.clone());
+            standbys
+        });
+    }
+
+    pub(super) fn remove_standby(&self, shard: ShardId) -> Option<Standby> {
+        let before = self.standbys.rcu(|standbys| {
+            let mut standbys = HashMap::clone(standbys);
+            standbys.remove(&shard);
+            standbys
+        });
+        before.get(&shard).cloned()
+    }
+
+    pub(super) fn standby(&self, shard: ShardId) -> Option<Standby> {
+        self.standbys.load().get(&shard).cloned()
+    }
+
+    pub(super) fn standbys(&self) -> Vec<Standby> {
+        self.standbys.load().values().cloned().collect()
+    }
+
+    /// Drops snapshots that nobody reads, for ever.
+    pub(super) async fn tidy_snapshots(&self) {
+        self.offers.tidy().await;
+    }
+
     pub(super) fn insert(&self, shard: ShardHandle) {
         self.shards.rcu(|shards| {
             let mut shards = HashMap::clone(shards);
@@ -66,7 +107,8 @@ impl LocalShards {
         join_all(works.collect::<Vec<_>>()).boxed()
     }
 
-    fn serve_parts(&self, body: Body, deadline: Instant, subscriber: &Subscriber) -> Serving {
+    fn serve_parts(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
+        let subscriber = &asker.subscriber;
         match body {
             Body::Summaries { reader, parts } => {
                 let answers = self.each(parts, move |handle, names| {
@@ -101,6 +143,7 @@ impl LocalShards {
                 }
                 ready(Ok(Outcome::Ended)).boxed()
             }
+            Body::Reports(statuses) => ready(Ok(Outcome::Reported(self.take_reports(statuses, &asker.node)))).boxed(),
             _ => ready(Err(ShardError::NotOwner)).boxed(),
         }
     }
@@ -124,14 +167,23 @@ impl Serve for LocalShards {
         self.shards.load().contains_key(&shard)
     }
 
-    fn serve(&self, body: Body, deadline: Instant, subscriber: &Subscriber) -> Serving {
+    fn serve(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
+        let subscriber = &asker.subscriber;
+        let body = match body {
+            Body::Replica { shard, ask } => return self.serve_replica((shard, ask), deadline, &asker.node),
+            other => other,
+        };
         let one = match &body {
             Body::Execute { shard, .. }
             | Body::Query { shard, .. }
             | Body::SubscribeIndex { shard, .. }
             | Body::UnsubscribeIndex { shard, .. } => *shard,
-            Body::Summaries { .. } | Body::Subscribe { .. } | Body::Unsubscribe { .. } => {
-                return self.serve_parts(body, deadline, subscriber);
+            Body::Summaries { .. }
+            | Body::Subscribe { .. }
+            | Body::Unsubscribe { .. }
+            | Body::Reports(_)
+            | Body::Replica { .. } => {
+                return self.serve_parts(body, deadline, asker);
             }
         };
         let Some(handle) = self.get(one) else { return ready(Err(ShardError::NotOwner)).boxed() };
@@ -156,9 +208,7 @@ impl Serve for LocalShards {
                 handle.unsubscribe_index(subscriber.id(), user);
                 ready(Ok(Outcome::Ended)).boxed()
             }
-            Body::Summaries { .. } | Body::Subscribe { .. } | Body::Unsubscribe { .. } => {
-                self.serve_parts(body, deadline, subscriber)
-            }
+            _ => self.serve_parts(body, deadline, asker),
         }
     }
 

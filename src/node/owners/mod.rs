@@ -6,6 +6,7 @@
 //! to may have been missed.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,8 +19,9 @@ use tokio_util::task::TaskTracker;
 use crate::ids::{ConversationName, NodeId, Offset, ShardId, UserId};
 use crate::node::link::client::{self, Link};
 use crate::node::link::frame::{Body, Outcome};
+use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::link::server::{self, PeerServer};
-use crate::node::link::{Config, Credentials, Serve};
+use crate::node::link::{Asker, Config, Credentials, Serve};
 use crate::node::owners::attempt::Route;
 use crate::node::owners::local::LocalShards;
 use crate::node::owners::places::Places;
@@ -28,14 +30,19 @@ use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Subscribed};
 use crate::shard::map::ShardMap;
+use crate::shard::replicas::Replicas;
 use crate::shard::subscriptions::Subscriber;
-use crate::shard::{IndexPage, ShardHandle};
+use crate::shard::{IndexPage, ShardHandle, Standby};
 
 mod attempt;
 mod local;
+mod own_replicas;
 mod places;
+mod replicas;
 mod rounds;
 
+#[cfg(test)]
+mod replica_tests;
 #[cfg(test)]
 pub(in crate::node) mod testing;
 #[cfg(test)]
@@ -60,6 +67,8 @@ pub struct Setup {
     pub pushes: mpsc::Sender<Push>,
     /// Settings of links.
     pub link: Config,
+    /// Folder of the snapshots that are given to other nodes; emptied.
+    pub snapshots: PathBuf,
 }
 
 /// Reaches owners. Cheap to clone.
@@ -78,8 +87,8 @@ struct Inner {
     local: Arc<LocalShards>,
     /// Serves requests for our own shards, ours and those of peers: `local`, but in tests.
     service: Arc<dyn Serve>,
-    /// This node as a subscriber of its own shards.
-    subscriber: Subscriber,
+    /// This node as one that asks its own shards.
+    asker: Asker,
     links: Mutex<HashMap<NodeId, (Link, CancellationToken)>>,
     places: Arc<Places>,
     stop: CancellationToken,
@@ -90,18 +99,19 @@ impl Owners {
     /// Starts to follow the table. Must be called within a tokio runtime; its tasks run until [`Owners::shutdown`].
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let local = Arc::new(LocalShards::default());
+        let local = Arc::new(LocalShards::new(setup.snapshots.clone()));
         let service: Arc<dyn Serve> = Arc::<LocalShards>::clone(&local);
         Self::assemble(setup, local, service)
     }
 
     fn assemble(setup: Setup, local: Arc<LocalShards>, service: Arc<dyn Serve>) -> Self {
         let subscriber = Subscriber::new(setup.pushes.clone());
+        let asker = Asker { node: setup.credentials.node.clone(), subscriber };
         let inner = Inner {
             setup,
             local,
             service,
-            subscriber,
+            asker,
             links: Mutex::default(),
             places: Arc::default(),
             stop: CancellationToken::new(),
@@ -109,6 +119,8 @@ impl Owners {
         };
         let owners = Self { inner: Arc::new(inner) };
         owners.inner.tasks.spawn(places::follow(owners.clone()));
+        let (local, stop) = (Arc::clone(&owners.inner.local), owners.inner.stop.clone());
+        owners.inner.tasks.spawn(async move { stop.run_until_cancelled(local.tidy_snapshots()).await });
         owners
     }
 
@@ -143,6 +155,61 @@ impl Owners {
     #[must_use]
     pub fn locals(&self) -> Vec<ShardHandle> {
         self.inner.local.all()
+    }
+
+    /// From now on this node's standby of a shard answers its other replicas.
+    pub fn insert_standby(&self, standby: Standby) {
+        self.inner.local.insert_standby(standby);
+    }
+
+    /// From now on it does not; to be called before it is closed or takes the shard over.
+    pub fn remove_standby(&self, shard: ShardId) -> Option<Standby> {
+        self.inner.local.remove_standby(shard)
+    }
+
+    /// The standby of a shard, if this node stands by for it now.
+    #[must_use]
+    pub fn standby(&self, shard: ShardId) -> Option<Standby> {
+        self.inner.local.standby(shard)
+    }
+
+    /// Every standby of this node.
+    #[must_use]
+    pub fn standbys(&self) -> Vec<Standby> {
+        self.inner.local.standbys()
+    }
+
+    /// The way from a shard of this node to its other replicas.
+    #[must_use]
+    pub fn replicas(&self) -> Arc<dyn Replicas> {
+        Arc::new(replicas::LinkedReplicas::of(self))
+    }
+
+    /// Asks a node, be it this one, something of its replica of a shard. `None` when it has none, or does not answer in
+    /// time.
+    pub async fn ask_replica(
+        &self,
+        node: &NodeId,
+        shard: ShardId,
+        ask: ReplicaAsk,
+        deadline: Instant,
+    ) -> Option<ReplicaAnswer> {
+        match self.ask_node(node, Body::Replica { shard, ask }, deadline).await? {
+            Outcome::Replica(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Asks a named node once, whatever it owns.
+    pub(in crate::node) async fn ask_node(&self, node: &NodeId, body: Body, deadline: Instant) -> Option<Outcome> {
+        let route = if node == self.node() { Route::Here } else { Route::Node(node.clone()) };
+        match self.send(&route, &body, deadline).await {
+            Ok(outcome) => Some(outcome),
+            Err(missed) => {
+                tracing::debug!(%node, ?missed, "a node did not answer");
+                None
+            }
+        }
     }
 
     /// Ends all links. What waits for an answer gets none: `outcome_unknown` or `unavailable`.
@@ -293,7 +360,7 @@ impl Owners {
     fn tell(&self, route: &Route, body: Body) {
         let deadline = Instant::now() + TELL_WITHIN;
         match route {
-            Route::Here => drop(self.inner.service.serve(body, deadline, &self.inner.subscriber)),
+            Route::Here => drop(self.inner.service.serve(body, deadline, &self.inner.asker)),
             Route::Node(node) => {
                 let links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some((link, _)) = links.get(node) {

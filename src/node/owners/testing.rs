@@ -16,7 +16,8 @@ use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::proof::ClusterKey;
 use crate::node::link::server::PeerServer;
-use crate::node::link::{Config, Credentials, Serve, Serving};
+use crate::node::link::{Asker, Config, Credentials, Serve, Serving};
+use crate::node::owners::local::LocalShards;
 use crate::node::owners::{Owners, Setup};
 use crate::node::table::{NodeAddresses, Table};
 use crate::shard::command::{Push, ShardError};
@@ -41,6 +42,8 @@ pub(in crate::node) struct Fake {
     pub(in crate::node) owned: Mutex<HashSet<ShardId>>,
     pub(in crate::node) subscribers: Mutex<Vec<Subscriber>>,
     pub(in crate::node) forgotten: Mutex<Vec<SubscriberId>>,
+    /// Who asked, in order.
+    pub(in crate::node) askers: Mutex<Vec<NodeId>>,
 }
 
 impl Fake {
@@ -55,6 +58,7 @@ impl Fake {
             owned: Mutex::default(),
             subscribers: Mutex::default(),
             forgotten: Mutex::default(),
+            askers: Mutex::default(),
         })
     }
 
@@ -75,12 +79,13 @@ impl Serve for Fake {
         self.owned.lock().expect("not poisoned").contains(&shard)
     }
 
-    fn serve(&self, body: Body, deadline: Instant, subscriber: &Subscriber) -> Serving {
+    fn serve(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
         let answer = (self.answering)(&body);
         let delay = (self.delay.lock().expect("not poisoned"))(&body);
         let until = self.at_deadline.load(Ordering::SeqCst).then_some(deadline);
         self.bodies.lock().expect("not poisoned").push(body);
-        self.subscribers.lock().expect("not poisoned").push(subscriber.clone());
+        self.subscribers.lock().expect("not poisoned").push(asker.subscriber.clone());
+        self.askers.lock().expect("not poisoned").push(asker.node.clone());
         async move {
             if !delay.is_zero() {
                 sleep(delay).await;
@@ -134,6 +139,11 @@ pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Tabl
     })
 }
 
+/// A folder that nobody has made.
+fn no_folder() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("rookery-none-{:x}", rand::random::<u64>()))
+}
+
 pub(in crate::node) fn node(
     name: &str,
     fake: &Arc<Fake>,
@@ -142,8 +152,8 @@ pub(in crate::node) fn node(
 ) -> (Owners, mpsc::Receiver<Push>) {
     let (pushes, pushed) = mpsc::channel(64);
     let map = ShardMap::new(SHARDS).expect("a power of two");
-    let setup = Setup { credentials: credentials(name), map, table, pushes, link };
-    (Owners::assemble(setup, Arc::default(), Arc::<Fake>::clone(fake)), pushed)
+    let setup = Setup { credentials: credentials(name), map, table, pushes, link, snapshots: no_folder() };
+    (Owners::assemble(setup, Arc::new(LocalShards::new(no_folder())), Arc::<Fake>::clone(fake)), pushed)
 }
 
 /// A node that owns every shard.
@@ -170,12 +180,23 @@ impl Pair {
 
     /// The requester reaches the owner by `address`, be it the listener's or one in between.
     pub(in crate::node) fn through(fake: &Arc<Fake>, config: Config, listener: TcpListener, address: String) -> Self {
+        Self::with(fake, (config.clone(), config), listener, address)
+    }
+
+    /// Each with settings of its own, the requester's first.
+    pub(in crate::node) async fn of(fake: &Arc<Fake>, configs: (Config, Config)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        Self::with(fake, configs, listener, address)
+    }
+
+    fn with(fake: &Arc<Fake>, (requesters, owners): (Config, Config), listener: TcpListener, address: String) -> Self {
         let (sender, receiver) = watch::channel(table(1, &[("b", address), ("a", String::new())]));
         fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
-        let (owner, _) = node("b", fake, receiver.clone(), config.clone());
+        let (owner, _) = node("b", fake, receiver.clone(), owners);
         let server = owner.serve_peers(listener);
         let nothing = Fake::new(|_| Err(ShardError::NotOwner));
-        let (owners, pushed) = node("a", &nothing, receiver, config);
+        let (owners, pushed) = node("a", &nothing, receiver, requesters);
         Self { owners, pushed, server, table: sender }
     }
 }

@@ -56,6 +56,7 @@ macro_rules! log_conformance {
             a_trim_never_touches_control_or_tails_and_appends_go_on,
             a_trim_beyond_the_tail_or_of_many_entries_ends,
             a_trim_under_a_stale_token_has_no_effect,
+            what_is_observed_is_the_control_record_and_who_answered,
             everything_outlives_the_process,
             two_appenders_with_two_tokens_make_one_sequence,
         );
@@ -519,6 +520,27 @@ pub async fn a_trim_under_a_stale_token_has_no_effect(setup: impl Setup) {
         log.trim(SHARD, token, M, Offset(9)).await.unwrap();
     }
     assert_stream(&*log, M, &sent).await;
+}
+
+pub async fn what_is_observed_is_the_control_record_and_who_answered(setup: impl Setup) {
+    let log = setup.log();
+    let token = claimed(&*log, SHARD).await;
+    filled(&*log, M, token, 3).await;
+    let shards = [ShardId(SHARD.0 + 1), SHARD, SHARD];
+    let mut lineages = Vec::new();
+    for _ in 0..3 {
+        let expected = control(&*log, SHARD).await;
+        let seen: Vec<_> = log.observe(&shards).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(seen.len(), 3);
+        assert_eq!(seen[0].control, None, "never claimed");
+        assert_eq!(seen[1].control.as_ref(), Some(&expected));
+        assert_eq!(seen[1], seen[2], "in the order in which they were asked for");
+        lineages.push(seen[1].lineage);
+        assert_eq!(log.renew(&[(SHARD, token)]).await.unwrap(), [true]);
+    }
+    lineages.dedup();
+    assert_eq!(lineages.len(), 1, "the same server all the while");
+    assert!(log.observe(&[]).await.is_empty());
 }
 
 pub async fn everything_outlives_the_process(mut setup: impl Setup) {

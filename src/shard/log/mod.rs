@@ -41,7 +41,7 @@ pub mod record;
 pub mod conformance;
 
 /// Which of a shard's two streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Stream {
     /// Every durable change of conversations and of users' indexes.
     Messages,

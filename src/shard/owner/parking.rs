@@ -5,10 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::problem::Problem;
-use crate::shard::lane::Standing;
+use crate::shard::lane::{Standing, Standings};
 use crate::shard::owner::Owner;
 use crate::shard::owner::input::Asked;
 
@@ -18,7 +16,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// The parked writes of a shard.
 #[derive(Debug)]
 pub(super) struct Parking {
-    standing: watch::Receiver<Standing>,
+    standing: Standings,
     /// As it was when last looked at.
     stalled: bool,
     /// By turn, which is the order of arrival.
@@ -29,7 +27,7 @@ pub(super) struct Parking {
 }
 
 impl Parking {
-    pub(super) fn new(standing: watch::Receiver<Standing>, max: usize) -> Self {
+    pub(super) fn new(standing: Standings, max: usize) -> Self {
         Self { standing, stalled: false, parked: BTreeMap::new(), next_turn: 0, max }
     }
 
@@ -45,7 +43,7 @@ impl Parking {
     }
 
     /// Watches this lane from now on.
-    pub(super) fn watch(&mut self, standing: watch::Receiver<Standing>) {
+    pub(super) fn watch(&mut self, standing: Standings) {
         self.standing = standing;
     }
 
@@ -72,7 +70,7 @@ impl Owner {
     /// Looks whether the log is stalled: its lane has not been clear for a while, or nothing proves that the shard is
     /// ours, so that even a refusal might be out of date.
     pub(super) fn look_at_log(&mut self) {
-        let since = match *self.parking.standing.borrow() {
+        let since = match self.parking.standing.now() {
             Standing::Clear => None,
             Standing::InDoubt { since } | Standing::NotReplicated { since } => Some(since),
         };

@@ -25,8 +25,8 @@ use tokio_util::task::TaskTracker;
 
 use self::writer::{Request, Trim, Writer};
 use crate::ids::{Offset, ShardId};
-use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
-use crate::shard::log::{ShardLog, Stream, Token};
+use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed};
+use crate::shard::log::{RawEntry, ShardLog, Stream, Token};
 
 mod cycle;
 mod file;
@@ -53,6 +53,8 @@ pub struct EmbeddedLog {
     readers: SqlitePool,
     closing: CancellationToken,
     tasks: TaskTracker,
+    /// Of this opening of the file.
+    lineage: u64,
 }
 
 impl EmbeddedLog {
@@ -74,7 +76,7 @@ impl EmbeddedLog {
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(writer.run(closing.clone()));
         tasks.close();
-        Ok(Arc::new(Self { requests: sender, readers, closing, tasks }))
+        Ok(Arc::new(Self { requests: sender, readers, closing, tasks, lineage: rand::random() }))
     }
 
     /// Finishes what is queued, closes the file and releases its lock. Later calls fail, appends "in doubt".
@@ -134,6 +136,15 @@ impl ShardLog for EmbeddedLog {
         let row = select.build_query_as().fetch_optional(&self.readers).await.map_err(|error| read_error(&error))?;
         let control = row.map(file::control_of).transpose().map_err(|error| read_error(&error))?;
         Ok(control.map(|(_, control)| control))
+    }
+
+    async fn observe(&self, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
+        let mut seen = Vec::with_capacity(shards.len());
+        for &shard in shards {
+            let control = self.control(shard).await;
+            seen.push(control.map(|control| Observed { control, lineage: self.lineage }));
+        }
+        seen
     }
 
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {

@@ -9,7 +9,7 @@ use redis::Cmd;
 
 use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
-use crate::shard::log::redis::keys::{Keys, entry_id, tail_text, token_text};
+use crate::shard::log::redis::keys::{entry_id, tail_text, token_text};
 use crate::shard::log::redis::servers::{Lua, Servers};
 use crate::shard::log::redis::slots::Address;
 use crate::shard::log::{AppendError, AppendOutcome, Batch};
@@ -28,7 +28,7 @@ pub(super) async fn append(servers: &Servers, cycle: &[Batch]) -> Vec<Result<App
     let mut verdicts = vec![Verdict::unanswered("no server is known for its slot"); cycle.len()];
     let mut ways = HashMap::<Way, Vec<usize>>::new();
     for (place, batch) in cycle.iter().enumerate() {
-        if let Some(master) = servers.master_of(&Keys::of(&servers.config().prefix, batch.shard)).await {
+        if let Some(master) = servers.master_of(&servers.keys(batch.shard)).await {
             ways.entry((Arc::clone(master.address()), false)).or_default().push(place);
         }
     }
@@ -97,7 +97,7 @@ fn fitting(batches: &[&Batch]) -> usize {
 }
 
 fn evaluation(servers: &Servers, batch: &Batch, by_text: bool) -> Cmd {
-    let keys = Keys::of(&servers.config().prefix, batch.shard);
+    let keys = servers.keys(batch.shard);
     let (control, stream) = (keys.control(), keys.stream(batch.stream));
     let texts = [
         token_text(batch.token),
@@ -108,7 +108,7 @@ fn evaluation(servers: &Servers, batch: &Batch, by_text: bool) -> Cmd {
     ];
     let [token, expected, tail, field, id] = texts.each_ref().map(String::as_bytes);
     let arguments = [token, expected, tail, field, id, &batch.bytes];
-    servers.evaluation(&APPEND, &[&control, &stream], &arguments, by_text)
+    servers.evaluation(&APPEND, &[control, stream], &arguments, by_text)
 }
 
 /// Those batches that another server was named for, and the way there. A slot that moved is remembered.
@@ -122,7 +122,7 @@ fn redirections(servers: &Servers, cycle: &[Batch], verdicts: &[Verdict]) -> Has
         };
         let Some(address) = servers.slots().address(spelled) else { continue };
         if !asking {
-            servers.slots().moved(Keys::of(&servers.config().prefix, batch.shard).slot(), &address);
+            servers.slots().moved(servers.keys(batch.shard).slot(), &address);
         }
         ways.entry((address, asking)).or_default().push(place);
     }

@@ -18,7 +18,7 @@ const WAYS_MAX: usize = 3;
 
 /// See the contract. An error leaves it open whether the token is set.
 pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutcome, LogError> {
-    let keys = Keys::of(&servers.config().prefix, claim.shard);
+    let keys = servers.keys(claim.shard);
     let first = servers.master_of(&keys).await;
     let mut master = first.ok_or_else(|| LogError("no server is known for the shard's slot".to_owned()))?;
     let mut asking = false;
@@ -101,7 +101,7 @@ fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> r
         claim.begin_at[1].offset.0.to_string(),
     ];
     let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
-    servers.evaluation(&CLAIM, &[&keys.control(), &messages, &receipts], &arguments, by_text)
+    servers.evaluation(&CLAIM, &[keys.control(), messages, receipts], &arguments, by_text)
 }
 
 /// What the script answered; when it wrote, at the commit level.

@@ -12,25 +12,36 @@ pub(super) const SLOTS: u16 = 16_384;
 /// The keys of one shard; one hash tag, so one slot.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
-    tag: String,
+    control: String,
+    streams: [String; 2],
+    slot: u16,
 }
 
 impl Keys {
     pub(super) fn of(prefix: &str, shard: ShardId) -> Self {
-        Self { tag: format!("{prefix}:{shard}") }
+        let tag = format!("{prefix}:{shard}");
+        Self {
+            control: format!("{{{tag}}}:ctl"),
+            streams: Stream::BOTH.map(|stream| format!("{{{tag}}}:{}", stream.as_str())),
+            slot: slot(tag.as_bytes()),
+        }
     }
 
-    pub(super) fn control(&self) -> String {
-        format!("{{{}}}:ctl", self.tag)
+    pub(super) fn control(&self) -> &str {
+        &self.control
     }
 
-    pub(super) fn stream(&self, stream: Stream) -> String {
-        format!("{{{}}}:{}", self.tag, stream.as_str())
+    pub(super) fn stream(&self, stream: Stream) -> &str {
+        let [messages, receipts] = &self.streams;
+        match stream {
+            Stream::Messages => messages,
+            Stream::Receipts => receipts,
+        }
     }
 
     /// The slot of Redis Cluster that holds them.
     pub(super) fn slot(&self) -> u16 {
-        slot(self.tag.as_bytes())
+        self.slot
     }
 }
 

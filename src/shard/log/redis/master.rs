@@ -1,4 +1,4 @@
-//! The lane to one master: a connection with nothing but appends and claims on it, one pipeline at a time.
+//! The connections to one master. Its lane: a connection with nothing but appends and claims on it, one pipeline at a time.
 //!
 //! A connection that failed, timed out or was given up half-way is dropped, never used again: a late answer must not be
 //! taken for the next one's. What it had sent may still be run; see the interleavings of `docs/adr/0012-redis-log.md`.
@@ -15,6 +15,7 @@ use crate::shard::log::redis::slots::Address;
 pub(super) struct Master {
     address: Address,
     lane: Mutex<Option<MultiplexedConnection>>,
+    watch: Mutex<Option<MultiplexedConnection>>,
 }
 
 /// The lane while one cycle, or one claim, has it.
@@ -25,11 +26,16 @@ pub(super) struct Cycle<'a> {
 
 impl Master {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, lane: Mutex::default() }
+        Self { address, lane: Mutex::default(), watch: Mutex::default() }
     }
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Its connection for looks at control records, for one of them at a time.
+    pub(super) async fn watch(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+        self.watch.lock().await
     }
 
     /// Waits until the lane is free, and connects it where needed.

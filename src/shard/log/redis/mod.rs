@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use redis::Value;
 
 use crate::ids::{Offset, ShardId};
-use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
-use crate::shard::log::{ShardLog, Stream, Token};
+use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed};
+use crate::shard::log::{RawEntry, ShardLog, Stream, Token};
 use crate::telemetry::LOG_CACHE_READS;
 
 mod answer;
@@ -21,6 +21,7 @@ mod cache;
 mod claim;
 mod keys;
 mod master;
+mod observe;
 pub mod servers;
 mod slots;
 
@@ -88,13 +89,13 @@ impl RedisLog {
         Arc::new(Self { servers, cache: Cache::default() })
     }
 
-    fn keys(&self, shard: ShardId) -> Keys {
-        Keys::of(&self.servers.config().prefix, shard)
+    fn keys(&self, shard: ShardId) -> Arc<Keys> {
+        self.servers.keys(shard)
     }
 
     async fn renew_one(&self, (shard, token): (ShardId, Token)) -> Result<bool, LogError> {
-        let (key, token) = (self.keys(shard).control(), token_text(token));
-        let answer = self.servers.run("renew", &RENEW, &[&key], &[token.as_bytes()]).await?;
+        let (keys, token) = (self.keys(shard), token_text(token));
+        let answer = self.servers.run("renew", &RENEW, &[keys.control()], &[token.as_bytes()]).await?;
         match answer {
             Value::Int(1) => Ok(true),
             Value::Int(_) => Ok(false),
@@ -134,6 +135,10 @@ impl ShardLog for RedisLog {
         let mut read = redis::cmd("HGETALL");
         read.arg(self.keys(shard).control());
         control_of(self.servers.ask("control", &read).await.map_err(log_error)?)
+    }
+
+    async fn observe(&self, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
+        observe::observe(&self.servers, shards).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
@@ -181,11 +186,12 @@ impl ShardLog for RedisLog {
             return Ok(entries);
         }
         LOG_CACHE_READS.add(1, &[("from", "redis")]);
-        let key = self.keys(shard).stream(stream);
+        let keys = self.keys(shard);
+        let key = keys.stream(stream);
         let (mut found, mut size, mut count) = (Vec::<RawEntry>::new(), 0, PAGE_FIRST);
         loop {
             let at = found.last().map_or(after, |entry| entry.last);
-            let page = self.page(&key, at, count).await?;
+            let page = self.page(key, at, count).await?;
             let complete = page.len() < count;
             for entry in page {
                 size += entry.bytes.len();
@@ -210,7 +216,7 @@ impl ShardLog for RedisLog {
         // What lies below the lowest id grows no more, so the bounded steps come to an end; then one exact step.
         loop {
             let arguments = [token.as_bytes(), lowest.as_bytes(), limit];
-            match self.servers.run("trim", &TRIM, &[&control, &key], &arguments).await? {
+            match self.servers.run("trim", &TRIM, &[control, key], &arguments).await? {
                 Value::Int(..0) => return Ok(()),
                 Value::Int(_) if limit == b"0" => {
                     self.cache.trimmed(shard, stream, upto);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,6 +18,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use redis::{RedisError, RedisResult, ServerErrorKind, Value};
 
+use crate::ids::ShardId;
 use crate::shard::log::LogError;
 use crate::shard::log::redis::keys::Keys;
 use crate::shard::log::redis::master::Master;
@@ -57,6 +58,8 @@ pub struct Servers {
     /// One for each master that was written to; those that are no master any more go when the slots are read.
     masters: Mutex<HashMap<Address, Arc<Master>>>,
     hashes: Mutex<HashMap<&'static str, Arc<str>>>,
+    /// Of every shard asked for so far.
+    keys: RwLock<HashMap<ShardId, Arc<Keys>>>,
 }
 
 #[derive(Clone)]
@@ -121,6 +124,7 @@ impl Servers {
             slots,
             masters: Mutex::default(),
             hashes: Mutex::default(),
+            keys: RwLock::default(),
             config,
         }))
     }
@@ -303,6 +307,24 @@ impl Servers {
         connect(to, self.config.timeout / 2, response).await
     }
 
+    /// The keys of a shard.
+    pub(super) fn keys(&self, shard: ShardId) -> Arc<Keys> {
+        if let Some(keys) = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&shard) {
+            return Arc::clone(keys);
+        }
+        let keys = Arc::new(Keys::of(&self.config.prefix, shard));
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(shard, Arc::clone(&keys));
+        keys
+    }
+
+    /// A connection of its own to a master, for looks at its control records.
+    pub(super) async fn connect_watch(&self, address: &str) -> RedisResult<MultiplexedConnection> {
+        LOG_REDIS_CONNECTIONS.add(1, &[("use", "watch")]);
+        let to = if self.config.cluster { self.at(address) } else { self.seeds.first().cloned() };
+        let to = to.ok_or_else(|| RedisError::from((redis::ErrorKind::Client, "no such address")))?;
+        connect(to, self.config.timeout / 2, self.config.timeout / 2).await
+    }
+
     /// The map of slots.
     pub(super) fn slots(&self) -> &Slots {
         &self.slots
@@ -348,7 +370,7 @@ fn tcp_settings(config: &Config) -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_user_timeout(config.timeout * 4)
 }
 
-fn timed_out() -> RedisError {
+pub(super) fn timed_out() -> RedisError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time").into()
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::OnRedis;
 use super::owned::Owned;
 use crate::ids::ShardId;
-use crate::shard::log::conformance::log_conformance;
+use crate::shard::log::conformance::{claimed, log_conformance};
 use crate::shard::log::redis::keys::Keys;
 use crate::shard::log::redis::testing::cluster::{Cluster, cluster};
 use crate::shard::log::redis::testing::{Server, log, until};
@@ -178,5 +178,36 @@ async fn a_master_without_its_replica_commits_nothing_while_the_others_go_on() {
     for (one, batch) in owned.iter_mut().zip(&cycle) {
         one.settle(batch).await;
         one.assert_whole().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_master_is_not_observed_and_the_others_are_and_its_replica_is_another_lineage() {
+    let cluster = Cluster::start().await;
+    let config = Config { timeout: Duration::from_secs(1), ..cluster.config() };
+    let log = log(&config);
+    let shards: Vec<ShardId> = (0..SHARDS).map(ShardId).collect();
+    for &shard in &shards {
+        claimed(&*log, shard).await;
+    }
+    let before: Vec<_> = log.observe(&shards).await.into_iter().map(Result::unwrap).collect();
+    let lineages: std::collections::BTreeSet<u64> = before.iter().map(|seen| seen.lineage).collect();
+    assert_eq!(lineages.len(), 3, "one for each master");
+    let silent = cluster.master_of(slot(&config, 0)).await;
+    let of_silent: Vec<bool> = before.iter().map(|seen| seen.lineage == before[0].lineage).collect();
+    silent.signal(nix::sys::signal::Signal::SIGSTOP);
+    let meanwhile = log.observe(&shards).await;
+    for ((seen, was), silent) in meanwhile.iter().zip(&before).zip(&of_silent) {
+        match seen {
+            Err(_) => assert!(silent, "of another master"),
+            Ok(seen) => assert!(!silent && seen == was),
+        }
+    }
+    until("the replica is master and is observed", async || log.observe(&shards).await.iter().all(Result::is_ok)).await;
+    silent.go_on();
+    for ((seen, was), silent) in log.observe(&shards).await.into_iter().zip(&before).zip(of_silent) {
+        let seen = seen.unwrap();
+        assert_eq!(seen.control, was.control);
+        assert_eq!(seen.lineage != was.lineage, silent);
     }
 }

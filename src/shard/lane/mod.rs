@@ -2,18 +2,30 @@
 //! shards' batches together. While it is away the next batches gather, so batching grows with load by itself. An in-doubt
 //! batch is sent again, unchanged, in the next cycle, until there is a definite answer; the others do not wait for it, and
 //! places do not wait for each other.
+//!
+//! When a place has made no second copy for a second, a batch that lacks nothing else is put to the witnesses of
+//! its shard. It is sent again meanwhile: whichever is first ends it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::ids::ShardId;
+use crate::shard::lane::copies::{Copies, Registry, Unwitnessed};
 use crate::shard::log::record::Tail;
 use crate::shard::log::{AppendError, AppendOutcome, Batch, ShardLog, Token};
+use crate::shard::witnesses::Witnesses;
 use crate::telemetry;
+
+mod copies;
+mod standing;
+
+pub use copies::Witnessed;
+pub use standing::{Standing, Standings};
 
 /// Places with a loop of their own; further ones go with place 0. Far more than there are masters.
 const PLACES_MAX: usize = 64;
@@ -49,26 +61,29 @@ pub enum Definite {
 #[derive(Debug)]
 struct Job {
     batch: Batch,
-    answer: oneshot::Sender<Definite>,
+    /// Taken once it has its definite end.
+    answer: Option<oneshot::Sender<Definite>>,
     begun: Instant,
     doubted: bool,
+    /// All that its last attempt lacked was a second copy.
+    short: bool,
+    /// Its witnesses are being asked.
+    asked: bool,
 }
 
-/// How appends of a place stand: whether its last cycle had a definite answer for every batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It had.
-    Clear,
-    /// It had not, for whatever reason; nor had those before it.
-    InDoubt {
-        /// End of the first such cycle.
-        since: Instant,
-    },
-    /// As above, and all that is missing now is a second copy.
-    NotReplicated {
-        /// End of the first cycle that was not clear.
-        since: Instant,
-    },
+impl Job {
+    fn new(batch: Batch, answer: oneshot::Sender<Definite>) -> Self {
+        Self { batch, answer: Some(answer), begun: Instant::now(), doubted: false, short: false, asked: false }
+    }
+
+    /// Tells its definite end.
+    fn end(&mut self, word: &'static str, definite: Definite) {
+        let Some(answer) = self.answer.take() else { return };
+        telemetry::APPEND_OUTCOMES.add(1, &[("outcome", word)]);
+        telemetry::APPEND_SECONDS.record(self.begun.elapsed().as_secs_f64(), &[]);
+        // The shard may be gone; then no one needs the answer.
+        answer.send(definite).ok();
+    }
 }
 
 /// The way to the lane. Cheap to clone.
@@ -76,6 +91,7 @@ pub enum Standing {
 pub struct Lane {
     log: Arc<dyn ShardLog>,
     places: Arc<Mutex<HashMap<u64, Place>>>,
+    witnesses: Registry,
 }
 
 /// The way to one place's loop.
@@ -83,6 +99,7 @@ pub struct Lane {
 struct Place {
     queue: mpsc::Sender<Job>,
     standing: watch::Receiver<Standing>,
+    unwitnessed: Unwitnessed,
 }
 
 impl Lane {
@@ -90,7 +107,7 @@ impl Lane {
     /// nothing is in doubt.
     #[must_use]
     pub fn spawn(log: Arc<dyn ShardLog>) -> Self {
-        Self { log, places: Arc::default() }
+        Self { log, places: Arc::default(), witnesses: Arc::default() }
     }
 
     /// Queues a batch; the receiver gets its definite end. A stream must have one batch here at a time.
@@ -101,24 +118,33 @@ impl Lane {
     pub fn append(&self, batch: Batch) -> oneshot::Receiver<Definite> {
         let (answer, end) = oneshot::channel();
         let queue = self.place(batch.shard).queue;
-        let job = Job { batch, answer, begun: Instant::now(), doubted: false };
+        let job = Job::new(batch, answer);
         if let Err(error) = queue.try_send(job) {
             drop(tokio::spawn(async move { queue.send(error.into_inner()).await.ok() }));
         }
         end
     }
 
-    /// How the place that a shard's batches go to stands now.
+    /// From now on, until what is returned is dropped, batches of the shard that lack only a second copy are put to these.
     #[must_use]
-    pub fn standing(&self, shard: ShardId) -> Standing {
-        *self.place(shard).standing.borrow()
+    pub fn witnessed_by(&self, shard: ShardId, witnesses: Arc<dyn Witnesses>) -> Witnessed {
+        let registry = Arc::clone(&self.witnesses);
+        registry.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, Arc::clone(&witnesses));
+        Witnessed { shard, witnesses, registry }
     }
 
-    /// The same, to wait for a change (`wait_for`). Whatever is not clear is tried again until it is, so it becomes clear
-    /// by itself; ask again after that, for the shard may have got another place. Closed when the lane has ended.
+    /// How the place that a shard's batches go to stands now, for that shard.
     #[must_use]
-    pub fn watch_standing(&self, shard: ShardId) -> watch::Receiver<Standing> {
-        self.place(shard).standing
+    pub fn standing(&self, shard: ShardId) -> Standing {
+        self.watch_standing(shard).now()
+    }
+
+    /// The same, to wait for a change. Whatever is not clear is tried again until it is, so it becomes clear by itself; ask
+    /// again after that, for the shard may have got another place. Closed when the lane has ended.
+    #[must_use]
+    pub fn watch_standing(&self, shard: ShardId) -> Standings {
+        let Place { standing, unwitnessed, .. } = self.place(shard);
+        Standings { shard, place: standing, unwitnessed, witnesses: Arc::clone(&self.witnesses) }
     }
 
     fn place(&self, shard: ShardId) -> Place {
@@ -128,19 +154,29 @@ impl Lane {
         let place = places.entry(number).or_insert_with(|| {
             let (queue, jobs) = mpsc::channel(QUEUE_MAX);
             let (stands, standing) = watch::channel(Standing::Clear);
-            drop(tokio::spawn(run(Arc::clone(&self.log), jobs, stands)));
-            Place { queue, standing }
+            let unwitnessed = Unwitnessed::default();
+            let (log, witnesses) = (Arc::clone(&self.log), Arc::clone(&self.witnesses));
+            let copies =
+                Copies { missing: None, asked: JoinSet::new(), witnesses, unwitnessed: Arc::clone(&unwitnessed) };
+            drop(tokio::spawn(run(log, jobs, stands, copies)));
+            Place { queue, standing, unwitnessed }
         });
         place.clone()
     }
 }
 
-async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>, stands: watch::Sender<Standing>) {
+async fn run(
+    log: Arc<dyn ShardLog>,
+    mut jobs: mpsc::Receiver<Job>,
+    stands: watch::Sender<Standing>,
+    mut copies: Copies,
+) {
     let mut doubtful: Vec<Job> = Vec::new();
     let (mut retry, mut due) = (RETRY_MIN, Instant::now());
     loop {
         let mut cycle: Vec<Job> = Vec::new();
         if doubtful.is_empty() {
+            copies.asked = JoinSet::new();
             if jobs.recv_many(&mut cycle, QUEUE_MAX).await == 0 {
                 return;
             }
@@ -148,9 +184,15 @@ async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>, stands: watc
             // Fresh batches do not wait for the doubtful ones; these go again when their pause is over.
             tokio::select! {
                 biased;
+                Some(said) = copies.asked.join_next() => copies.take(said, &stands, doubtful.iter_mut()),
                 () = tokio::time::sleep_until(due) => {}
                 _ = jobs.recv_many(&mut cycle, QUEUE_MAX), if !jobs.is_closed() || !jobs.is_empty() => {}
             }
+        }
+        doubtful.retain(|job| job.answer.is_some());
+        if doubtful.is_empty() {
+            // By witnesses. Nothing is tried again now that would clear it.
+            stands.send_if_modified(|before| std::mem::replace(before, Standing::Clear) != Standing::Clear);
         }
         let again = doubtful.len();
         let is_retry = again > 0 && Instant::now() >= due;
@@ -162,16 +204,27 @@ async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>, stands: watc
         }
         // One batch of a stream at a time, also when the shard was lost and claimed again.
         let mut streams = HashSet::new();
-        let (cycle, later): (Vec<Job>, Vec<Job>) =
+        let (mut cycle, later): (Vec<Job>, Vec<Job>) =
             cycle.into_iter().partition(|job| streams.insert((job.batch.shard, job.batch.stream)));
         doubtful.extend(later);
         if cycle.is_empty() {
             continue;
         }
         let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
-        let results = log.append(&batches).await;
-        let standing = stands.borrow().after(&results);
+        let begun = Instant::now();
+        let mut appending = log.append(&batches);
+        let results = loop {
+            tokio::select! {
+                results = &mut appending => break results,
+                Some(said) = copies.asked.join_next() => copies.take(said, &stands, cycle.iter_mut().chain(&mut doubtful)),
+            }
+        };
+        drop(appending);
+        let after = stands.borrow().after(&results);
+        copies.note(&results, begun);
         doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)));
+        copies.ask(&mut doubtful);
+        let standing = if doubtful.is_empty() { Standing::Clear } else { after };
         stands.send_if_modified(|before| std::mem::replace(before, standing) != standing);
         if is_retry {
             retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
@@ -184,31 +237,12 @@ async fn run(log: Arc<dyn ShardLog>, mut jobs: mpsc::Receiver<Job>, stands: watc
     }
 }
 
-impl Standing {
-    /// The standing after a cycle with these results.
-    fn after(self, results: &[Result<AppendOutcome, AppendError>]) -> Self {
-        let open = |error: &&AppendError| match error {
-            AppendError::InDoubt(_) | AppendError::NotReplicated(_) => true,
-            // The log answers; that an earlier attempt at this batch is in doubt concerns its shard alone.
-            AppendError::NotWritten(_) => false,
-        };
-        let open: Vec<&AppendError> = results.iter().filter_map(|result| result.as_ref().err()).filter(open).collect();
-        let since = match self {
-            Self::Clear => Instant::now(),
-            Self::InDoubt { since } | Self::NotReplicated { since } => since,
-        };
-        if open.is_empty() {
-            Self::Clear
-        } else if open.iter().all(|error| matches!(error, AppendError::NotReplicated(_))) {
-            Self::NotReplicated { since }
-        } else {
-            Self::InDoubt { since }
-        }
-    }
-}
-
 /// Answers a job that has its definite end; gives it back when it is in doubt.
 fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>) -> Option<Job> {
+    if job.answer.is_none() {
+        // Witnesses were faster.
+        return None;
+    }
     let (word, definite) = match result {
         Ok(AppendOutcome::Appended) => ("appended", Definite::Committed),
         Ok(AppendOutcome::AlreadyDone) => ("already_done", Definite::Committed),
@@ -223,13 +257,11 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>) -> Option<Jo
             }
             telemetry::APPEND_OUTCOMES.add(1, &[("outcome", "in_doubt")]);
             job.doubted = true;
+            job.short = matches!(error, AppendError::NotReplicated(_));
             return Some(job);
         }
     };
-    telemetry::APPEND_OUTCOMES.add(1, &[("outcome", word)]);
-    telemetry::APPEND_SECONDS.record(job.begun.elapsed().as_secs_f64(), &[]);
-    // The shard may be gone; then no one needs the answer.
-    job.answer.send(definite).ok();
+    job.end(word, definite);
     None
 }
 
@@ -237,6 +269,7 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>) -> Option<Jo
 mod tests {
     use std::collections::{HashMap, VecDeque};
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use async_trait::async_trait;
     use bytes::Bytes;
@@ -332,6 +365,12 @@ mod tests {
 
     fn not_written() -> Answer {
         Err(AppendError::NotWritten("full".to_owned()))
+    }
+
+    async fn until(standings: &mut Standings, holds: impl Fn(Standing) -> bool) {
+        while !holds(standings.now()) {
+            standings.changed().await.expect("a lane");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -452,14 +491,14 @@ mod tests {
         let short = || Err(AppendError::NotReplicated("no copy".to_owned()));
         let (_log, lane) = Scripted::lane_of_places([(1, vec![doubt(), doubt(), short(), short()])]);
         let mut standings = lane.watch_standing(ShardId(1));
-        assert_eq!(*standings.borrow_and_update(), Standing::Clear);
+        assert_eq!(standings.now(), Standing::Clear);
         let end = lane.append(batch(1));
         standings.changed().await.expect("a lane");
-        let Standing::InDoubt { since } = *standings.borrow_and_update() else { panic!("not in doubt") };
+        let Standing::InDoubt { since } = standings.now() else { panic!("not in doubt") };
         standings.changed().await.expect("a lane");
         assert_eq!(lane.standing(ShardId(1)), Standing::NotReplicated { since });
         assert_eq!(lane.standing(ShardId(2)), Standing::Clear, "of another place");
-        standings.wait_for(|standing| *standing == Standing::Clear).await.expect("a lane");
+        until(&mut standings, |standing| standing == Standing::Clear).await;
         assert_eq!(end.await, Ok(Definite::Committed));
     }
 
@@ -469,9 +508,170 @@ mod tests {
         let (_log, lane) = Scripted::lane([(1, std::iter::once(doubt()).chain(refusals).collect())]);
         let mut standings = lane.watch_standing(ShardId(1));
         let mut end = lane.append(batch(1));
-        standings.wait_for(|standing| *standing != Standing::Clear).await.expect("a lane");
-        standings.wait_for(|standing| *standing == Standing::Clear).await.expect("a lane");
+        until(&mut standings, |standing| standing != Standing::Clear).await;
+        until(&mut standings, |standing| standing == Standing::Clear).await;
         assert!(end.try_recv().is_err(), "the batch itself stays in doubt");
         assert_eq!(end.await, Ok(Definite::Committed));
+    }
+
+    fn short() -> Answer {
+        Err(AppendError::NotReplicated("no copy".to_owned()))
+    }
+
+    /// Witnesses that answer by a script, after a while; remember what they were asked.
+    #[derive(Debug)]
+    struct Standbys {
+        answers: Mutex<VecDeque<bool>>,
+        in_sync: AtomicBool,
+        asked: Mutex<Vec<(Stream, Tail)>>,
+        takes: Duration,
+    }
+
+    impl Standbys {
+        /// Answers these, the last one again and again.
+        fn saying(answers: &[bool]) -> Arc<Self> {
+            let answers = Mutex::new(answers.iter().copied().collect());
+            let in_sync = AtomicBool::new(true);
+            Arc::new(Self { answers, in_sync, asked: Mutex::default(), takes: Duration::from_millis(100) })
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.lock().expect("whole").len()
+        }
+    }
+
+    #[async_trait]
+    impl Witnesses for Standbys {
+        fn any(&self) -> bool {
+            self.in_sync.load(Ordering::SeqCst)
+        }
+
+        async fn hold(&self, stream: Stream, tail: Tail, _: std::time::Instant) -> bool {
+            self.asked.lock().expect("whole").push((stream, tail));
+            tokio::time::sleep(self.takes).await;
+            let mut answers = self.answers.lock().expect("whole");
+            if answers.len() > 1 { answers.pop_front() } else { answers.front().copied() }.expect("an answer")
+        }
+    }
+
+    fn never_copied(shards: &[u16]) -> (Arc<Scripted>, Lane) {
+        Scripted::lane(shards.iter().map(|&shard| (shard, std::iter::repeat_with(short).take(10_000).collect())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lacks_only_a_second_copy_for_a_second_is_committed_when_its_witnesses_hold_it() {
+        let (_log, lane) = never_copied(&[1]);
+        let standbys = Standbys::saying(&[true]);
+        let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
+        let begun = Instant::now();
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1400), "{took:?}");
+        assert_eq!(*standbys.asked.lock().expect("whole"), [(Stream::Messages, batch(1).tail)]);
+        assert_eq!(lane.standing(ShardId(1)), Standing::Clear);
+        // The log has made no copy since: the next one is put to them at once.
+        for _ in 0..5 {
+            let begun = Instant::now();
+            assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+            assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+        }
+        assert_eq!(standbys.asked(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_its_witnesses_confirm_a_shard_stands_clear_and_the_others_of_the_place_do_not() {
+        let (_log, lane) = never_copied(&[1, 2]);
+        let standbys = Standbys::saying(&[true]);
+        let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
+        let alone = lane.append(batch(2));
+        let mut standings = lane.watch_standing(ShardId(2));
+        until(&mut standings, |standing| standing != Standing::Clear).await;
+        for _ in 0..5 {
+            assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+            assert_eq!(lane.standing(ShardId(1)), Standing::Clear);
+            assert!(matches!(lane.standing(ShardId(2)), Standing::NotReplicated { .. }));
+        }
+        assert_eq!(lane.standing(ShardId(3)), lane.standing(ShardId(2)), "who has no witnesses is not told otherwise");
+        drop(alone);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_is_committed_by_witnesses_the_place_is_clear_for_those_without() {
+        let (_log, lane) = never_copied(&[1]);
+        let standbys = Standbys::saying(&[true]);
+        let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+        // Nothing is tried again that would tell them when the log makes copies again.
+        let mut standings = lane.watch_standing(ShardId(2));
+        until(&mut standings, |standing| standing == Standing::Clear).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn witnesses_that_do_not_hold_it_leave_it_not_replicated_until_they_do() {
+        let (_log, lane) = never_copied(&[1]);
+        let standbys = Standbys::saying(&[false, false, false, true]);
+        let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
+        let mut end = lane.append(batch(1));
+        let mut standings = lane.watch_standing(ShardId(1));
+        until(&mut standings, |standing| matches!(standing, Standing::NotReplicated { .. })).await;
+        assert!(standbys.asked() > 0 && end.try_recv().is_err());
+        assert_eq!(end.await, Ok(Definite::Committed));
+        assert_eq!(standbys.asked(), 4);
+        until(&mut standings, |standing| standing == Standing::Clear).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_anyone_in_sync_nothing_is_committed_before_the_log_makes_a_copy() {
+        let copied = std::iter::repeat_with(short).take(20).chain([Ok(AppendOutcome::AlreadyDone)]);
+        let (log, lane) = Scripted::lane([(1, copied.collect())]);
+        let standbys = Standbys::saying(&[true]);
+        standbys.in_sync.store(false, Ordering::SeqCst);
+        let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
+        let end = lane.append(batch(1));
+        let mut standings = lane.watch_standing(ShardId(1));
+        until(&mut standings, |standing| matches!(standing, Standing::NotReplicated { .. })).await;
+        assert_eq!(end.await, Ok(Definite::Committed));
+        assert_eq!((standbys.asked(), log.attempts(1).len()), (0, 21));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_doubt_otherwise_is_never_put_to_witnesses() {
+        let mixed = (0..40).map(|turn| if turn % 2 == 0 { short() } else { doubt() });
+        let (_log, lane) = Scripted::lane([(1, mixed.collect())]);
+        let standbys = Standbys::saying(&[true]);
+        let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+        assert_eq!(standbys.asked(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fence_that_comes_while_witnesses_are_asked_is_a_fence() {
+        let fenced = std::iter::repeat_with(short).take(9).chain([Ok(AppendOutcome::Fenced { current: token(9) })]);
+        let (_log, lane) = Scripted::lane([(1, fenced.collect())]);
+        let standbys = Arc::new(Standbys {
+            takes: Duration::from_secs(1),
+            answers: Mutex::new([true].into()),
+            in_sync: AtomicBool::new(true),
+            asked: Mutex::default(),
+        });
+        let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
+        let end = lane.append(batch(1)).await;
+        assert_eq!(end, Ok(Definite::Fenced { current: token(9), doubted: true }));
+        assert_eq!(standbys.asked(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn witnesses_of_a_shard_that_ended_are_not_asked_and_those_of_its_next_opening_are() {
+        let (_log, lane) = never_copied(&[1]);
+        let (old, new) = (Standbys::saying(&[true]), Standbys::saying(&[true]));
+        let first = lane.witnessed_by(ShardId(1), Arc::clone(&old) as Arc<dyn Witnesses>);
+        let second = lane.witnessed_by(ShardId(1), Arc::clone(&new) as Arc<dyn Witnesses>);
+        drop(first);
+        assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+        assert_eq!((old.asked(), new.asked()), (0, 1));
+        drop(second);
+        let mut end = lane.append(batch(1));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(end.try_recv().is_err());
     }
 }

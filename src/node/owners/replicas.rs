@@ -1,0 +1,86 @@
+//! The way from a shard to its other replicas, over links to the nodes of its row.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+
+use crate::ids::{NodeId, ShardId};
+use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
+use crate::node::owners::{Inner, Owners};
+use crate::shard::log::record::Tail;
+use crate::shard::log::{RawEntry, Stream};
+use crate::shard::replicas::{ReplicaStatus, Replicas};
+
+/// Does not keep the links alive: the shards that have this are among what the links serve.
+pub(super) struct LinkedReplicas {
+    owners: Weak<Inner>,
+}
+
+impl fmt::Debug for LinkedReplicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkedReplicas")
+    }
+}
+
+impl LinkedReplicas {
+    pub(super) fn of(owners: &Owners) -> Self {
+        Self { owners: Arc::downgrade(&owners.inner) }
+    }
+
+    fn owners(&self) -> Option<Owners> {
+        self.owners.upgrade().map(|inner| Owners { inner })
+    }
+
+    async fn ask(&self, node: &NodeId, shard: ShardId, ask: ReplicaAsk, deadline: Instant) -> Option<ReplicaAnswer> {
+        self.owners()?.ask_replica(node, shard, ask, deadline).await
+    }
+}
+
+#[async_trait]
+impl Replicas for LinkedReplicas {
+    async fn standing(&self, shard: ShardId, deadline: Instant) -> Vec<ReplicaStatus> {
+        let Some(owners) = self.owners() else { return Vec::new() };
+        let table = owners.table();
+        let row = table.rows.get(usize::from(shard.0)).map(Vec::as_slice).unwrap_or_default();
+        let asked = row.iter().filter(|node| *node != owners.node()).map(|node| async move {
+            match self.ask(node, shard, ReplicaAsk::Standing, deadline).await {
+                // Of itself, whatever it says.
+                Some(ReplicaAnswer::Standing(status)) if status.shard == shard => {
+                    Some(ReplicaStatus { node: node.clone(), ..status })
+                }
+                _ => None,
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    async fn entries_after(
+        &self,
+        shard: ShardId,
+        node: &NodeId,
+        stream: Stream,
+        after: Tail,
+        deadline: Instant,
+    ) -> Vec<RawEntry> {
+        match self.ask(node, shard, ReplicaAsk::EntriesAfter { stream, after }, deadline).await {
+            Some(ReplicaAnswer::Entries(entries)) => entries.into_iter().map(Into::into).collect(),
+            Some(ReplicaAnswer::Failed(why)) => {
+                tracing::warn!(%shard, %node, why, "another replica cannot read its entries");
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    async fn hold(&self, shard: ShardId, standbys: &[NodeId], stream: Stream, tail: Tail, deadline: Instant) -> bool {
+        let asked = standbys.iter().map(|node| async move {
+            let answer = self.ask(node, shard, ReplicaAsk::Holds { stream, tail }, deadline).await;
+            answer == Some(ReplicaAnswer::Holds(true))
+        });
+        let held = join_all(asked).await;
+        !held.is_empty() && held.into_iter().all(|holds| holds)
+    }
+}

@@ -1,0 +1,215 @@
+//! The giving end of a snapshot: written by the owner into a folder of the node, read piece by piece by the node that asked
+//! for it, and dropped when it was read to its end or nobody reads on.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::ids::{NodeId, ShardId};
+use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer};
+use crate::shard::ShardHandle;
+use crate::shard::snapshot::Snapshot;
+use crate::shard::store::StoreError;
+use crate::telemetry::SNAPSHOTS;
+
+/// Snapshots written or read at once; who asks for another one asks again later.
+const OFFERS_MAX: usize = 2;
+
+/// A snapshot that nobody asked for during this time is dropped.
+const UNREAD_MAX: Duration = Duration::from_secs(60);
+
+/// How often it is looked for those.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
+
+/// The snapshots that this node gives. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct Offers {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    offers: Mutex<HashMap<u64, Offer>>,
+    permits: Arc<Semaphore>,
+}
+
+/// A snapshot of one shard for one node.
+#[derive(Debug)]
+struct Offer {
+    shard: ShardId,
+    to: NodeId,
+    asked: Instant,
+    state: State,
+    file: Owned,
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum State {
+    Writing,
+    Written(Snapshot),
+    Failed(String),
+}
+
+/// A file that goes with its owner.
+#[derive(Debug)]
+struct Owned(PathBuf);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // It is not there when it could not be written.
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+impl Offers {
+    /// None yet. What a former process left in the folder is removed.
+    pub(in crate::node) fn new(folder: PathBuf) -> Self {
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %folder.display(), %error, "old snapshots cannot be removed");
+            }
+            _ => {}
+        }
+        let permits = Arc::new(Semaphore::new(OFFERS_MAX));
+        Self { inner: Arc::new(Inner { folder, offers: Mutex::default(), permits }) }
+    }
+
+    /// Begins a snapshot for a node, or tells how the one that was begun for it stands.
+    pub(in crate::node) fn begin(&self, handle: &ShardHandle, to: &NodeId) -> ReplicaAnswer {
+        let handle = handle.clone();
+        self.begin_with((handle.id(), to), move |path| async move { handle.snapshot(&path).await }.boxed())
+    }
+
+    pub(super) fn begin_with(
+        &self,
+        (shard, to): (ShardId, &NodeId),
+        write: impl FnOnce(PathBuf) -> BoxFuture<'static, Result<Snapshot, StoreError>>,
+    ) -> ReplicaAnswer {
+        let mut offers = self.inner.offers();
+        let begun = offers.iter_mut().find(|(_, offer)| (offer.shard, &offer.to) == (shard, to));
+        if let Some((&id, offer)) = begun {
+            offer.asked = Instant::now();
+            let answer = match &offer.state {
+                State::Writing => return ReplicaAnswer::Preparing,
+                State::Written(said) => return ReplicaAnswer::Ready { id, said: said.clone() },
+                State::Failed(why) => ReplicaAnswer::Failed(why.clone()),
+            };
+            // Told once; who asks again begins anew.
+            drop(offers.remove(&id));
+            return answer;
+        }
+        let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else {
+            return ReplicaAnswer::Failed("enough snapshots are given now; ask again".to_owned());
+        };
+        if let Err(error) = std::fs::create_dir_all(&self.inner.folder) {
+            return ReplicaAnswer::Failed(format!("{}: {error}", self.inner.folder.display()));
+        }
+        let id = rand::random();
+        let path = self.inner.folder.join(format!("{:04}-{id:016x}.given", shard.0));
+        let offer = Offer {
+            shard,
+            to: to.clone(),
+            asked: Instant::now(),
+            state: State::Writing,
+            file: Owned(path.clone()),
+            _permit: permit,
+        };
+        offers.insert(id, offer);
+        drop(offers);
+        let (writing, inner) = (write(path), Arc::clone(&self.inner));
+        drop(tokio::spawn(async move { inner.written(id, writing.await) }));
+        ReplicaAnswer::Preparing
+    }
+
+    /// Some bytes of a snapshot that was begun for this node. Asked for from its end on, it is dropped.
+    pub(in crate::node) fn read(
+        &self,
+        id: u64,
+        shard: ShardId,
+        by: &NodeId,
+        from: u64,
+    ) -> BoxFuture<'static, ReplicaAnswer> {
+        let mut offers = self.inner.offers();
+        let answer = match offers.get_mut(&id).filter(|offer| (offer.shard, &offer.to) == (shard, by)) {
+            Some(Offer { state: State::Written(said), file, asked, .. }) => {
+                *asked = Instant::now();
+                if from < said.length {
+                    let path = file.0.clone();
+                    return async move { piece(path, from).await }.boxed();
+                }
+                drop(offers.remove(&id));
+                ReplicaAnswer::Piece(Vec::new())
+            }
+            Some(Offer { state: State::Writing | State::Failed(_), .. }) | None => ReplicaAnswer::Gone,
+        };
+        std::future::ready(answer).boxed()
+    }
+
+    /// Drops what nobody reads, for ever.
+    pub(in crate::node) async fn tidy(&self) {
+        loop {
+            tokio::time::sleep(TIDY_EVERY).await;
+            self.inner.offers().retain(|_, offer| {
+                let kept = matches!(offer.state, State::Writing) || offer.asked.elapsed() < UNREAD_MAX;
+                if !kept {
+                    tracing::warn!(shard = %offer.shard, to = %offer.to, "a snapshot is not read on; dropped");
+                    SNAPSHOTS.add(1, &[("result", "unread")]);
+                }
+                kept
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn offers(&self) -> MutexGuard<'_, HashMap<u64, Offer>> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self, id: u64, result: Result<Snapshot, StoreError>) {
+        let mut offers = self.offers();
+        let Some(offer) = offers.get_mut(&id) else { return };
+        // From now on it has to be asked for.
+        offer.asked = Instant::now();
+        offer.state = match result {
+            Ok(said) => {
+                tracing::info!(shard = %offer.shard, to = %offer.to, bytes = said.length, "a snapshot is written");
+                SNAPSHOTS.add(1, &[("result", "written")]);
+                State::Written(said)
+            }
+            Err(error) => {
+                tracing::warn!(shard = %offer.shard, to = %offer.to, %error, "a snapshot cannot be written");
+                SNAPSHOTS.add(1, &[("result", "failed")]);
+                State::Failed(error.to_string())
+            }
+        };
+    }
+}
+
+/// Up to [`PIECE_BYTES_MAX`] bytes of a file.
+async fn piece(path: PathBuf, from: u64) -> ReplicaAnswer {
+    let read = move || read_at(&path, from);
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(bytes)) => ReplicaAnswer::Piece(bytes),
+        Ok(Err(error)) => ReplicaAnswer::Failed(format!("a snapshot cannot be read: {error}")),
+        Err(_ended) => ReplicaAnswer::Failed("this node ends".to_owned()),
+    }
+}
+
+fn read_at(path: &Path, from: u64) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let left = file.metadata()?.len().saturating_sub(from);
+    let mut bytes = vec![0; usize::try_from(left).unwrap_or(PIECE_BYTES_MAX).min(PIECE_BYTES_MAX)];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
+}
