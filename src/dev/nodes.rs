@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::settings::Settings;
 use crate::dev::Shared;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::assignment::first_table;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Subject};
+use crate::operations::{Cluster, ClusterNode, Digesting, ShardDigest, Subject};
 use crate::router::Router;
 use crate::shard::log::Identity;
 use crate::shard::log::embedded::EmbeddedLog;
@@ -74,6 +75,20 @@ impl Subject for Process {
             Some(node) => Err(format!("{} is not ready", node.id())),
             None => self.router.readiness().map_err(|why| format!("router: {why}")),
         }
+    }
+
+    fn digest(&self, shard: ShardId, node: Option<NodeId>) -> Digesting {
+        let asked = self.nodes.iter().filter(|of| node.as_ref().is_none_or(|node| node == of.id()));
+        let digests: Vec<_> = asked.map(|of| (of.id().clone(), of.digest(shard))).collect();
+        let first = async move {
+            for (id, digest) in digests {
+                if let Some((role, digest)) = digest.await? {
+                    return Ok(Some(ShardDigest::of(shard, id, role, &digest)));
+                }
+            }
+            Ok(None)
+        };
+        first.boxed()
     }
 
     fn cluster(&self) -> Cluster {

@@ -28,6 +28,7 @@ use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::observe::Observer;
 use crate::node::opening::{Opener, Ways};
+use crate::node::owners::Owners;
 use crate::node::renewal::{Renewals, Renewing};
 use crate::node::rows::Rows;
 use crate::node::seeding::seed::Seeding;
@@ -35,6 +36,7 @@ use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::shard::log::{Identity, ShardLog, Stream};
+use crate::shard::replicas::ReplicaDigest;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
 
@@ -194,6 +196,7 @@ pub struct Node {
     id: NodeId,
     addresses: NodeAddresses,
     hub: Arc<Hub>,
+    owners: Owners,
     table: Receiver<Arc<Table>>,
     shards: Shards,
     opener: Opener,
@@ -313,6 +316,7 @@ impl Node {
             id: setup.id,
             addresses,
             hub,
+            owners,
             table,
             shards,
             opener,
@@ -364,6 +368,22 @@ impl Node {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.hub.sessions()
+    }
+
+    /// Digest of this node's replica of a shard, and whether it is the `owner` or a `standby`; `None` when it has none.
+    ///
+    /// # Errors
+    /// One sentence: the file cannot be read.
+    pub fn digest(
+        &self,
+        shard: ShardId,
+    ) -> impl Future<Output = Result<Option<(&'static str, ReplicaDigest)>, String>> + Send + 'static {
+        let own = self.owners.own(shard);
+        async move {
+            let Some(own) = own else { return Ok(None) };
+            let digest = own.digest().await.map_err(|error| error.to_string())?;
+            Ok(Some((own.role(), digest)))
+        }
     }
 
     /// How the shards stand that are open here.

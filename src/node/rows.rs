@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::ids::{NodeId, ShardId};
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{Setup, Shards};
+use crate::shard::ShardHandle;
 
 /// Without a change it is looked at this often; also the pause after a failure.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -53,7 +54,9 @@ impl Rows {
                 let row = table.rows.get(usize::from(handle.id().0)).map_or(&[][..], Vec::as_slice);
                 handle.set_standbys(standbys(&self.node, row));
             }
-            let owned: BTreeSet<ShardId> = handles.iter().map(crate::shard::ShardHandle::id).collect();
+            // One that was taken meanwhile, and does not know it yet, must not be put back.
+            let proven = handles.iter().filter(|handle| handle.is_proven());
+            let owned: BTreeSet<ShardId> = proven.map(ShardHandle::id).collect();
             if with_owner_first(&table, (&self.node, &self.addresses), &owned).is_some() {
                 self.swap(&table, &owned).await;
             }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::config::cluster::NodeSettings;
 use crate::config::secrets::{CLUSTER_KEY, Secrets};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::renewal::Renewing;
@@ -27,7 +28,7 @@ use crate::node::table::redis::RedisTable;
 use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Operations, Subject};
+use crate::operations::{Cluster, ClusterNode, Digesting, Operations, ShardDigest, Subject};
 use crate::process::advertise::{advertised, node_id};
 use crate::process::folder::Folder;
 use crate::process::identify::{Wish, identify};
@@ -90,6 +91,13 @@ impl Subject for NodeSubject {
         let (open, given) = (node.statuses().len(), node.table().owned_by(&self.id).count());
         let (following, named) = (node.standbys(), node.table().stood_by_for(&self.id).count());
         Err(format!("opening shards: {open} of {given} are open, {following} of {named} standbys follow"))
+    }
+
+    fn digest(&self, shard: ShardId, node: Option<NodeId>) -> Digesting {
+        let asked = node.is_none_or(|node| node == self.id);
+        let Some(of) = self.node.get().filter(|_| asked) else { return std::future::ready(Ok(None)).boxed() };
+        let (id, digest) = (self.id.clone(), of.digest(shard));
+        async move { Ok(digest.await?.map(|(role, digest)| ShardDigest::of(shard, id, role, &digest))) }.boxed()
     }
 
     fn cluster(&self) -> Cluster {

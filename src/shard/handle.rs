@@ -142,6 +142,12 @@ impl ShardHandle {
         self.tell(Input::Taken);
     }
 
+    /// Its ownership is proven now: nobody else can have taken it.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        !self.0.lease.has_ended(self.0.clock.since_boot())
+    }
+
     /// Sets the gauge of the lease.
     pub fn note_lease(&self) {
         if let Some(left) = self.0.lease.remaining(self.0.clock.since_boot()) {

@@ -24,6 +24,7 @@ use crate::node::link::server::{self, PeerServer};
 use crate::node::link::{Asker, Config, Credentials, Serve};
 use crate::node::owners::attempt::Route;
 use crate::node::owners::local::LocalShards;
+use crate::node::owners::own_replicas::Own;
 use crate::node::owners::places::Places;
 use crate::node::table::Table;
 use crate::problem::Problem;
@@ -177,6 +178,11 @@ impl Owners {
     #[must_use]
     pub fn standbys(&self) -> Vec<Standby> {
         self.inner.local.standbys()
+    }
+
+    /// This node's replica of a shard, whatever it is.
+    pub(in crate::node) fn own(&self, shard: ShardId) -> Option<Own> {
+        self.inner.local.own(shard)
     }
 
     /// The way from a shard of this node to its other replicas.
