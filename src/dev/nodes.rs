@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::settings::Settings;
 use crate::dev::Shared;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::assignment::first_table;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Subject};
+use crate::operations::{self, Cluster, ClusterNode, Digesting, Subject};
 use crate::router::Router;
 use crate::shard::log::Identity;
 use crate::shard::log::embedded::EmbeddedLog;
@@ -85,6 +85,12 @@ impl Subject for Process {
         let table = self.nodes.iter().map(|node| node.table()).max_by_key(|table| table.version);
         let statuses: Vec<_> = self.nodes.iter().flat_map(|node| node.statuses()).collect();
         Cluster::of(table.as_deref(), self.nodes.iter().map(told).collect(), &statuses)
+    }
+
+    fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
+        let named = self.nodes.iter().filter(|node| of.as_ref().is_none_or(|of| of == node.id()));
+        let owners = |node: &&Arc<Node>| node.table().owner(shard) != Some(node.id());
+        operations::digest_of(named.min_by_key(owners).cloned(), shard)
     }
 }
 

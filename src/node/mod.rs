@@ -25,6 +25,7 @@ use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::opening::Opener;
+use crate::node::owners::Owners;
 use crate::node::renewal::Renewals;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
@@ -174,6 +175,7 @@ pub struct Node {
     id: NodeId,
     addresses: NodeAddresses,
     hub: Arc<Hub>,
+    owners: Owners,
     table: watch::Receiver<Arc<Table>>,
     shards: Shards,
     opener: Opener,
@@ -252,6 +254,7 @@ impl Node {
         let life = Life::default();
         let table = following::start(&setup, &addresses, &life, table_wait).await?;
         let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
+        let reached = owners.clone();
         let shards = Shards::default();
         let opener = Opener::new(&setup, owners, shards.clone(), life.clone());
         let gauges = set_gauges(setup.id.clone(), shards.clone(), table.clone());
@@ -259,7 +262,18 @@ impl Node {
         if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
             life.spawn(renewals.run());
         }
-        Ok(Self { id: setup.id, addresses, hub, table, shards, opener, life, ready: AtomicBool::new(false), lock })
+        Ok(Self {
+            id: setup.id,
+            addresses,
+            hub,
+            owners: reached,
+            table,
+            shards,
+            opener,
+            life,
+            ready: AtomicBool::new(false),
+            lock,
+        })
     }
 
     /// Opens the shards that the table gives this node; ready when it has answered. Later tables are followed from then

@@ -19,14 +19,14 @@ use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::config::cluster::NodeSettings;
 use crate::config::secrets::{CLUSTER_KEY, Secrets};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::table::redis::RedisTable;
 use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Operations, Subject};
+use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
 use crate::process::advertise::{advertised, node_id};
 use crate::process::folder::Folder;
 use crate::process::identify::{Wish, identify};
@@ -98,6 +98,11 @@ impl Subject for NodeSubject {
         let statuses = node.map(|node| node.statuses()).unwrap_or_default();
         let table = node.map(|node| node.table());
         Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses)
+    }
+
+    fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
+        let here = self.node.get().filter(|node| of.is_none_or(|of| of == *node.id())).cloned();
+        operations::digest_of(here, shard)
     }
 }
 

@@ -31,7 +31,9 @@ mod execute;
 
 mod open;
 
-mod adopt;
+mod restore;
+
+mod insync;
 
 mod owner;
 
@@ -142,3 +144,6 @@ pub struct Config {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod simulation;

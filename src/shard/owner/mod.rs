@@ -16,7 +16,7 @@ use crate::problem::{Code, Problem};
 use crate::shard::append::Appender;
 use crate::shard::command::ShardError;
 use crate::shard::filter::KeyFilter;
-use crate::shard::lane::{Definite, Lane};
+use crate::shard::lane::{Definite, Lane, Witnessed};
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Record, Tail};
 use crate::shard::log::{Stream, Token};
@@ -65,6 +65,8 @@ pub(super) struct Setup {
     pub tails: [Tail; 2],
     pub store: Store,
     pub lane: Lane,
+    /// Until the loop ends, its standbys stand in for a second copy in the log.
+    pub _witnessed: Witnessed,
     pub clock: Clock,
     pub lease: Arc<Lease>,
     pub filter: KeyFilter,
@@ -266,6 +268,10 @@ impl Owner {
             }
             Input::Taken => {
                 tracing::error!(shard = %self.setup.shard, "shard taken by another owner; it ends here");
+                (self.closing, self.taken) = (true, true);
+            }
+            Input::Unfit(why) => {
+                tracing::error!(shard = %self.setup.shard, ?why, "this replica is no longer fit to own the shard; it ends here");
                 (self.closing, self.taken) = (true, true);
             }
             #[cfg(test)]

@@ -52,6 +52,14 @@ mod bounds;
 
 mod random;
 
+mod standby;
+
+mod takeover;
+
+mod trim;
+
+mod snapshot;
+
 const SHARD: ShardId = ShardId(3);
 const START: u64 = 1_700_000_000_000;
 const M: Stream = Stream::Messages;
