@@ -45,6 +45,10 @@ pub struct Snapshot {
 /// # Errors
 /// The disk, or SQLite refused; what was written so far is removed.
 pub(super) async fn write(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
+    // SQLite would write into an empty one, too.
+    if tokio::fs::try_exists(path).await.unwrap_or(true) {
+        return Err(StoreError(format!("{}: a snapshot is not written over a file", path.display())));
+    }
     let written = copy(store, path).await;
     if written.is_err() {
         remove(path).await;
@@ -53,10 +57,6 @@ pub(super) async fn write(store: &Store, path: &Path) -> Result<Snapshot, StoreE
 }
 
 async fn copy(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
-    // SQLite would write into an empty file, too.
-    if tokio::fs::try_exists(path).await.unwrap_or(true) {
-        return Err(StoreError(format!("{}: a snapshot is not written over a file", path.display())));
-    }
     store.copy_to(path).await?;
     let mut copy = open(path).await?;
     let applied = applied_in(&mut copy).await;
@@ -141,12 +141,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn put_aside(path: &Path, at: u64) -> io::Result<PathBuf> {
-    let mut at = at;
-    let mut aside = beside(path, &format!("{ASIDE}{at}"));
-    while aside.try_exists()? {
-        at += 1;
-        aside = beside(path, &format!("{ASIDE}{at}"));
-    }
+    // After all others, also when the time of day was set back.
+    let newest = put_aside_before(path)?.last().map(|(at, _)| at.saturating_add(1));
+    let aside = beside(path, &format!("{ASIDE}{}", newest.unwrap_or_default().max(at)));
     // The file first: a WAL without a file is dropped by SQLite, a file without its WAL would be opened.
     std::fs::rename(path, &aside)?;
     for suffix in BESIDE {

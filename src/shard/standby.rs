@@ -210,8 +210,9 @@ impl Standby {
         self.0.following.borrow().clone()
     }
 
+    /// It does, and is neither closed nor the owner.
     fn follows(&self) -> bool {
-        *self.0.following.borrow() == Following::Live
+        !self.0.over.is_cancelled() && *self.0.following.borrow() == Following::Live
     }
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Option<Workers>> {

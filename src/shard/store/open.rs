@@ -19,7 +19,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// The first SQLite without the WAL-reset corruption.
 const SQLITE_MIN: [u32; 3] = [3, 51, 3];
 /// What SQLite says of a file that will not mend (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
-pub(super) const DAMAGED: [&str; 2] = ["database disk image is malformed", "file is not a database"];
+pub(super) const DAMAGED: [&str; 3] =
+    ["database disk image is malformed", "malformed database schema", "file is not a database"];
 /// Readers rest so long before their thread and file are given back.
 const READER_REST: Duration = Duration::from_secs(60);
 /// A read waits so long for a free reader, then fails.

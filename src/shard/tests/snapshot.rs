@@ -1,6 +1,6 @@
 //! Snapshots of an owner's file, and files that are put aside.
 
-use super::standby::talkative;
+use super::standby::{Follower, talkative};
 use super::*;
 use crate::shard::snapshot::{Snapshot, install, quarantine};
 use crate::shard::{OpenError, Standby};
@@ -31,7 +31,7 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
     let standby = Standby::open(bench.opening_of("node-b")).await.expect("opens");
     assert_eq!(standby.status().applied, said.applied);
     assert!(!standby.entries_after(M, Tail::EMPTY, 1).await.expect("reads").is_empty());
-    let follower = super::standby::Follower::over(standby, &bench.log);
+    let follower = Follower::over(standby, &bench.log);
     follower.reaches(bench.tails()).await;
     let digests = (bench.handle().digest().await.expect("reads"), follower.standby.digest().await.expect("reads"));
     assert_eq!(digests.0, digests.1);

@@ -5,7 +5,7 @@ use crate::ids::Epoch;
 use crate::shard::log::record::{Header, Record, seal};
 use crate::shard::log::{Batch, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus};
-use crate::shard::{OpenError, Standby};
+use crate::shard::{OpenError, Standby, Taking};
 
 /// A standby that is told of the log's tails every few milliseconds.
 pub(super) struct Follower {
@@ -246,7 +246,7 @@ async fn a_log_that_went_on_otherwise_makes_a_standby_diverged() {
             follower.standby.entries_after(M, Tail::EMPTY, 1).await.expect("reads").is_empty(),
             "and gives nothing"
         );
-        let taking = crate::shard::Taking { expected: (Token::new(Epoch(1)), 1) };
+        let taking = Taking { expected: (Token::new(Epoch(1)), 1) };
         let refused = in_time(follower.standby.clone().take_over(taking)).await.expect_err("not fit");
         assert!(matches!(refused, OpenError::Diverged(_)), "{refused:?}");
     }
@@ -286,17 +286,7 @@ async fn a_damaged_file_is_told_and_not_an_error() {
     assert!(matches!(ended(&damaged).await, Following::Damaged(_)));
     assert!(matches!(damaged.standby.status().following, Following::Damaged(_)));
     assert!(damaged.standby.digest().await.is_err());
-    let taking = crate::shard::Taking { expected: bench.handle().hold().1.into_expected() };
+    let taking = Taking { expected: (bench.handle().hold().1, 0) };
     let refused = in_time(damaged.standby.clone().take_over(taking)).await.expect_err("not fit");
     assert!(matches!(refused, OpenError::Damaged(_)), "{refused:?}");
-}
-
-trait IntoExpected {
-    fn into_expected(self) -> (Token, u64);
-}
-
-impl IntoExpected for Token {
-    fn into_expected(self) -> (Token, u64) {
-        (self, 0)
-    }
 }
