@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -17,7 +16,7 @@ use crate::ids::{NodeId, ShardId};
 use crate::node::assignment::first_table;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Digesting, ShardDigest, Subject};
+use crate::operations::{self, Cluster, ClusterNode, Digesting, Subject};
 use crate::router::Router;
 use crate::shard::log::Identity;
 use crate::shard::log::embedded::EmbeddedLog;
@@ -77,20 +76,6 @@ impl Subject for Process {
         }
     }
 
-    fn digest(&self, shard: ShardId, node: Option<NodeId>) -> Digesting {
-        let asked = self.nodes.iter().filter(|of| node.as_ref().is_none_or(|node| node == of.id()));
-        let digests: Vec<_> = asked.map(|of| (of.id().clone(), of.digest(shard))).collect();
-        let first = async move {
-            for (id, digest) in digests {
-                if let Some((role, digest)) = digest.await? {
-                    return Ok(Some(ShardDigest::of(shard, id, role, &digest)));
-                }
-            }
-            Ok(None)
-        };
-        first.boxed()
-    }
-
     fn cluster(&self) -> Cluster {
         let told = |node: &Arc<Node>| {
             let NodeAddresses { http, peer } = node.addresses().clone();
@@ -100,6 +85,12 @@ impl Subject for Process {
         let table = self.nodes.iter().map(|node| node.table()).max_by_key(|table| table.version);
         let statuses: Vec<_> = self.nodes.iter().flat_map(|node| node.statuses()).collect();
         Cluster::of(table.as_deref(), self.nodes.iter().map(told).collect(), &statuses)
+    }
+
+    fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
+        let named = self.nodes.iter().filter(|node| of.as_ref().is_none_or(|of| of == node.id()));
+        let owners = |node: &&Arc<Node>| node.table().owner(shard) != Some(node.id());
+        operations::digest_of(named.min_by_key(owners).cloned(), shard)
     }
 }
 

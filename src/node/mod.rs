@@ -36,7 +36,6 @@ use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::shard::log::{Identity, ShardLog, Stream};
-use crate::shard::replicas::ReplicaDigest;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
 
@@ -299,10 +298,6 @@ impl Node {
         if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
             renewals.spawn(&setup, &life)?;
         }
-        life.spawn(reports::run(owners.clone()));
-        if let Some(every) = setup.config.seeding.verify_every {
-            life.spawn(verify::run(owners.clone(), every));
-        }
         let seeding = Seeding::new(owners.clone(), setup.identity, setup.config.seeding.snapshot_rate);
         let ways = Ways {
             owners: owners.clone(),
@@ -368,22 +363,6 @@ impl Node {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.hub.sessions()
-    }
-
-    /// Digest of this node's replica of a shard, and whether it is the `owner` or a `standby`; `None` when it has none.
-    ///
-    /// # Errors
-    /// One sentence: the file cannot be read.
-    pub fn digest(
-        &self,
-        shard: ShardId,
-    ) -> impl Future<Output = Result<Option<(&'static str, ReplicaDigest)>, String>> + Send + 'static {
-        let own = self.owners.own(shard);
-        async move {
-            let Some(own) = own else { return Ok(None) };
-            let digest = own.digest().await.map_err(|error| error.to_string())?;
-            Ok(Some((own.role(), digest)))
-        }
     }
 
     /// How the shards stand that are open here.

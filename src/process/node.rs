@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +27,7 @@ use crate::node::table::redis::RedisTable;
 use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Digesting, Operations, ShardDigest, Subject};
+use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
 use crate::process::advertise::{advertised, node_id};
 use crate::process::folder::Folder;
 use crate::process::identify::{Wish, identify};
@@ -93,13 +92,6 @@ impl Subject for NodeSubject {
         Err(format!("opening shards: {open} of {given} are open, {following} of {named} standbys follow"))
     }
 
-    fn digest(&self, shard: ShardId, node: Option<NodeId>) -> Digesting {
-        let asked = node.is_none_or(|node| node == self.id);
-        let Some(of) = self.node.get().filter(|_| asked) else { return std::future::ready(Ok(None)).boxed() };
-        let (id, digest) = (self.id.clone(), of.digest(shard));
-        async move { Ok(digest.await?.map(|(role, digest)| ShardDigest::of(shard, id, role, &digest))) }.boxed()
-    }
-
     fn cluster(&self) -> Cluster {
         let NodeAddresses { http, peer } = self.addresses.clone();
         let node = self.node.get();
@@ -108,6 +100,11 @@ impl Subject for NodeSubject {
         let statuses = node.map(|node| node.statuses()).unwrap_or_default();
         let table = node.map(|node| node.table());
         Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses)
+    }
+
+    fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
+        let here = self.node.get().filter(|node| of.is_none_or(|of| of == *node.id())).cloned();
+        operations::digest_of(here, shard)
     }
 }
 

@@ -144,3 +144,6 @@ pub struct Config {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod simulation;

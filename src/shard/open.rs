@@ -18,6 +18,7 @@ use crate::shard::owner::{Input, STAMPED_MS, Setup, StampedKey};
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::standby::Taking;
 use crate::shard::store::{Progress, Store, StoreError};
+use crate::shard::witnesses::StandbysInSync;
 use crate::shard::worker::{Setup as WorkerSetup, Trimming, Workers, catch_up};
 use crate::shard::{Opening, owner, restore, store};
 
@@ -277,7 +278,15 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
     let lane = opening.lane.clone();
+    let witnesses = StandbysInSync {
+        shard: opening.shard,
+        replicas: opening.replicas,
+        standbys: Arc::clone(&standbys),
+        committed: committed.clone(),
+        clock: opening.clock.clone(),
+    };
     owner::spawn(Setup {
+        _witnessed: lane.witnessed_by(opening.shard, Arc::new(witnesses)),
         shard: opening.shard,
         token,
         tails,

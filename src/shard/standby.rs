@@ -160,6 +160,11 @@ impl Standby {
         }
     }
 
+    /// Another replica has proven its file wrong: it does not follow any more. One that ended already keeps its reason.
+    pub fn condemn(&self, why: &str) {
+        end(&self.0.following, Following::Damaged(why.to_owned()));
+    }
+
     /// Takes the shard over: ends following, claims, restores what the log lost, opens. After an error it is closed.
     ///
     /// # Errors
@@ -182,11 +187,6 @@ impl Standby {
             store.close().await;
         }
         Err(refused)
-    }
-
-    /// Whoever compared it found it wrong: it follows no more.
-    pub fn condemn(&self, why: &str) {
-        end(&self.0.following, Following::Damaged(why.to_owned()));
     }
 
     /// Checkpoints and closes the file, at most until `deadline`.

@@ -24,7 +24,6 @@ use crate::node::link::server::{self, PeerServer};
 use crate::node::link::{Asker, Config, Credentials, Serve};
 use crate::node::owners::attempt::Route;
 use crate::node::owners::local::LocalShards;
-use crate::node::owners::own_replicas::Own;
 use crate::node::owners::places::Places;
 use crate::node::table::Table;
 use crate::problem::Problem;
@@ -180,8 +179,8 @@ impl Owners {
         self.inner.local.standbys()
     }
 
-    /// This node's replica of a shard, whatever it is.
-    pub(in crate::node) fn own(&self, shard: ShardId) -> Option<Own> {
+    /// This node's replica of a shard, owned or standing by.
+    pub(in crate::node) fn own(&self, shard: ShardId) -> Option<own_replicas::Own> {
         self.inner.local.own(shard)
     }
 

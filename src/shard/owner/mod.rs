@@ -16,7 +16,7 @@ use crate::problem::{Code, Problem};
 use crate::shard::append::Appender;
 use crate::shard::command::ShardError;
 use crate::shard::filter::KeyFilter;
-use crate::shard::lane::{Definite, Lane};
+use crate::shard::lane::{Definite, Lane, Witnessed};
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Record, Tail};
 use crate::shard::log::{Stream, Token};
@@ -65,6 +65,8 @@ pub(super) struct Setup {
     pub tails: [Tail; 2],
     pub store: Store,
     pub lane: Lane,
+    /// Until the loop ends, its standbys stand in for a second copy in the log.
+    pub _witnessed: Witnessed,
     pub clock: Clock,
     pub lease: Arc<Lease>,
     pub filter: KeyFilter,
