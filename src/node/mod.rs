@@ -59,6 +59,8 @@ pub mod assignment;
 
 pub mod outbox;
 
+mod orphans;
+
 pub mod directory;
 
 pub mod table;
