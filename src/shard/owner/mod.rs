@@ -16,7 +16,7 @@ use crate::problem::{Code, Problem};
 use crate::shard::append::Appender;
 use crate::shard::command::ShardError;
 use crate::shard::filter::KeyFilter;
-use crate::shard::lane::{Definite, Lane};
+use crate::shard::lane::{Definite, Lane, Witnessed};
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Record, Tail};
 use crate::shard::log::{Stream, Token};
@@ -34,6 +34,8 @@ mod conversation;
 mod work;
 
 mod decide;
+
+mod resubmit;
 
 mod receipts;
 
@@ -65,6 +67,8 @@ pub(super) struct Setup {
     pub tails: [Tail; 2],
     pub store: Store,
     pub lane: Lane,
+    /// Until the loop ends, its standbys stand in for a second copy in the log.
+    pub _witnessed: Witnessed,
     pub clock: Clock,
     pub lease: Arc<Lease>,
     pub filter: KeyFilter,
@@ -303,6 +307,7 @@ impl Owner {
             Write::Add(add) => add.conversation.clone(),
             Write::Remove(remove) => remove.conversation.clone(),
             Write::Read { conversation, .. } | Write::React { conversation, .. } => conversation.clone(),
+            Write::Resubmit(event) => event.conversation.clone(),
             Write::Index(_) => {
                 let Asked { write: Write::Index(changes), fate, answer, .. } = asked else { return };
                 if fate.decide() {
