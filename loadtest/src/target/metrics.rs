@@ -1,0 +1,107 @@
+//! What processes tell on their operations ports, and what this process uses itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
+use crate::client::dial::Dialer;
+use crate::client::http::{Ask, Pool};
+use crate::target::{Operations, Target};
+
+/// Longest wait for `/metrics`.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads `/metrics` of each process of a target.
+pub(crate) struct Scraper {
+    processes: Vec<(String, Pool)>,
+}
+
+/// The page of one process.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    /// What the process is called.
+    pub(crate) name: String,
+    text: String,
+}
+
+impl Scraper {
+    /// For all operations ports of the target; there may be none.
+    pub(crate) fn new(target: &Target) -> Self {
+        Self { processes: target.operations.iter().map(|process| pool(&target.dialer, process)).collect() }
+    }
+
+    /// True when no process tells anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// All pages, or why there are none.
+    pub(crate) async fn pages(&self) -> Result<Vec<Page>, String> {
+        let mut pages = Vec::new();
+        for (name, pool) in &self.processes {
+            let body = pool.succeed(&Ask::get("/metrics", Arc::from(""))).await;
+            let body = body.map_err(|error| format!("/metrics of {name}: {error}"))?;
+            pages.push(Page { name: name.clone(), text: String::from_utf8_lossy(&body).into_owned() });
+        }
+        Ok(pages)
+    }
+
+    /// Sum of one metric over all processes and labels.
+    pub(crate) async fn sum(&self, name: &str) -> Result<f64, String> {
+        Ok(self.pages().await?.iter().map(|page| page.sum(name)).sum())
+    }
+}
+
+fn pool(dialer: &Arc<Dialer>, process: &Operations) -> (String, Pool) {
+    (process.name.clone(), Pool::new(Arc::clone(dialer), process.endpoint.clone(), PATIENCE))
+}
+
+impl Page {
+    /// Sum of one metric over all labels; 0 when it is not there.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        let of_metric = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let value = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
+        self.text.lines().filter(of_metric).filter_map(value).sum()
+    }
+
+    /// CPU seconds used so far, user and system.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.sum("process_cpu_seconds_total")
+    }
+
+    /// Resident memory.
+    pub(crate) fn resident_bytes(&self) -> f64 {
+        self.sum("process_resident_memory_bytes")
+    }
+}
+
+/// CPU seconds used so far by this process.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default()).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_not_mixed_with_longer_names() {
+        let text = "# HELP a_total x\na_total{x=\"1\"} 2\na_total{x=\"2\"} 3.5\na_total_more 9\nb 1\n".to_owned();
+        let page = Page { name: "node-1".to_owned(), text };
+        assert!((page.sum("a_total") - 5.5).abs() < 1e-9);
+        assert!(page.sum("c").abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_own_cpu_time_grows() {
+        let before = own_cpu_seconds();
+        let mut sum = 0_u64;
+        while own_cpu_seconds() <= before {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+    }
+}
