@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_second_is_one_line_with_its_rates_latencies_and_errors() {
-        let line = line_of(&crate::report::figures::example_second(12.0));
+        let line = line_of(&crate::report::example::example_second(12.0));
         assert!(line.contains("12 s") && line.contains("due 1,000/s") && line.contains("errors 3"), "{line}");
         assert!(!line.contains('\n'));
     }

@@ -297,19 +297,26 @@ impl Rig {
                 let entries =
                     history::read(target.pool(user)?.as_ref(), &target.tokens, name, &conversation.name).await?;
                 let last_seq = entries.iter().map(|entry| entry.seq).max().unwrap_or_default();
-                Ok::<_, String>((last_seq, history::compare(&entries, book)))
+                let messages = u64::try_from(entries.iter().filter(|entry| entry.number.is_some()).count());
+                let deliveries = messages.unwrap_or_default() * conversation.online;
+                Ok::<_, String>((last_seq, deliveries, history::compare(&entries, book)))
             }
         });
-        let read: Result<Vec<(u64, Compared)>, String> = stream::iter(reading).buffered(READING).try_collect().await;
+        let read: Result<Vec<(u64, u64, Compared)>, String> =
+            stream::iter(reading).buffered(READING).try_collect().await;
         let mut compared = Compared::default();
         let mut last_seqs = Vec::new();
         let history_read = read.is_ok();
         match read {
             Ok(read) => {
-                for (last_seq, one) in read {
+                let mut expected = 0;
+                for (last_seq, deliveries, one) in read {
                     compared.add(one);
                     last_seqs.push(last_seq);
+                    expected += deliveries;
                 }
+                // What had no clear answer counts now, too: it is there, so it must arrive.
+                self.listeners.wait_for(expected, QUIET, self.options.patience).await;
             }
             Err(error) => {
                 warnings.push(format!("the history could not be read back: {error}"));

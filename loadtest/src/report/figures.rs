@@ -1,54 +1,10 @@
 //! The figures of a report.
 
-use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::load::recorder::{ErrorKey, Totals};
-
-/// Where a distribution is told, in nines: 0, 50 %, 75 %, … 99.999 %.
-const QUANTILES: [f64; 16] =
-    [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995, 0.9999, 0.99995, 0.99999, 1.0];
-
-/// Latencies in milliseconds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Latency {
-    /// How many were measured.
-    pub(crate) count: u64,
-    /// Mean.
-    pub(crate) mean_ms: f64,
-    /// Half of them were at most this.
-    pub(crate) p50_ms: f64,
-    /// 90 %.
-    pub(crate) p90_ms: f64,
-    /// 99 %.
-    pub(crate) p99_ms: f64,
-    /// 99.9 %.
-    pub(crate) p99_9_ms: f64,
-    /// All.
-    pub(crate) max_ms: f64,
-}
-
-/// One point of a distribution.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Quantile {
-    /// Share of all values, 0 to 1.
-    pub(crate) share: f64,
-    /// That share was at most this.
-    pub(crate) ms: f64,
-}
-
-/// Distributions of latencies.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Distribution {
-    /// From the moment a send was due to its answer.
-    pub(crate) post: Vec<Quantile>,
-    /// From the moment a send was due to its delivery to a session.
-    pub(crate) deliver: Vec<Quantile>,
-}
+pub(crate) use crate::report::latency::{Distribution, Latency, Quantile, distribution};
 
 /// Figures of one rate.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -336,33 +292,6 @@ pub(crate) struct Second {
     pub(crate) client_processors: f64,
 }
 
-impl Latency {
-    /// Of microseconds.
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
-        let at = |quantile| milliseconds(histogram.value_at_quantile(quantile));
-        if histogram.is_empty() {
-            return Self::default();
-        }
-        Self {
-            count: histogram.len(),
-            mean_ms: histogram.mean() / 1e3,
-            p50_ms: at(0.5),
-            p90_ms: at(0.9),
-            p99_ms: at(0.99),
-            p99_9_ms: at(0.999),
-            max_ms: milliseconds(histogram.max()),
-        }
-    }
-}
-
-/// The points of a distribution that its number of values can tell.
-pub(crate) fn distribution(histogram: &Histogram<u64>) -> Vec<Quantile> {
-    let count = float(histogram.len());
-    let told = |share: &&f64| **share >= 1.0 || (1.0 - **share) * count >= 1.0;
-    let point = |share: &f64| Quantile { share: *share, ms: milliseconds(histogram.value_at_quantile(*share)) };
-    if histogram.is_empty() { Vec::new() } else { QUANTILES.iter().filter(told).map(point).collect() }
-}
-
 /// Errors as the document has them.
 pub(crate) fn errors(counts: &std::collections::BTreeMap<ErrorKey, u64>) -> Vec<ErrorCount> {
     counts
@@ -382,105 +311,8 @@ pub(crate) fn by_members(totals: &Totals, sizes: &[usize]) -> Vec<MembersLoad> {
     totals.groups.iter().zip(sizes).map(load).collect()
 }
 
-fn milliseconds(micros: u64) -> f64 {
-    float(micros) / 1e3
-}
-
 /// Counts here stay far below 2^52.
 #[expect(clippy::cast_precision_loss, reason = "counts of one run, far below 2^52")]
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
-}
-
-/// A second as it may be.
-#[cfg(test)]
-pub(crate) fn example_second(at_s: f64) -> Second {
-    let latency = |base: f64| Latency {
-        count: 1_000,
-        mean_ms: base,
-        p50_ms: base,
-        p90_ms: base * 2.0,
-        p99_ms: base * 5.0,
-        p99_9_ms: base * 9.0,
-        max_ms: base * 12.0,
-    };
-    Second {
-        at_s,
-        rate: 1_000.0,
-        accepted: 990.0 + at_s,
-        deliveries: 9_900.0,
-        errors: vec![ErrorCount { status: Some(503), code: "unavailable".to_owned(), count: 3 }],
-        late: 1,
-        in_flight: 7,
-        sockets: 100,
-        post: latency(2.0 + at_s / 10.0),
-        deliver: latency(3.0 + at_s / 10.0),
-        resident_bytes: Some(3e8 + at_s * 1e6),
-        server_processors: Some(0.8),
-        client_processors: 0.2,
-    }
-}
-
-/// A report as it may be.
-#[cfg(test)]
-pub(crate) fn example() -> super::Report {
-    let mut histogram = crate::load::recorder::histogram().unwrap();
-    (1..=30_000).for_each(|value| histogram.record(value).unwrap());
-    let latency = Latency::of(&histogram);
-    let members = |members| MembersLoad { members, accepted: 15_000, post: latency.clone(), deliver: latency.clone() };
-    let steady = Load {
-        measured_s: 30.0,
-        sends: Sends {
-            scheduled: 30_003,
-            accepted: 30_000,
-            failed: 3,
-            accepted_per_second: 1_000.0,
-            ..Sends::default()
-        },
-        deliveries_expected: 300_000,
-        deliveries: 300_000,
-        deliveries_per_second: 10_000.0,
-        post: latency.clone(),
-        deliver: latency.clone(),
-        by_members: vec![members(3), members(10)],
-        errors: example_second(0.0).errors,
-        distribution: Distribution { post: distribution(&histogram), deliver: distribution(&histogram) },
-        server: Some(Server {
-            cpu_us_per_message: 240.0,
-            resident_highest_bytes: 3e8,
-            lag_s: Some(0.2),
-            processes: vec![Process { name: "dev".to_owned(), cpu_us_per_message: 240.0, ..Process::default() }],
-        }),
-        ..Load::default()
-    };
-    super::Report {
-        version: super::VERSION,
-        program: "loadtest 0.1.0".to_owned(),
-        mode: "steady".to_owned(),
-        started: "2026-01-02T03:04:05Z".to_owned(),
-        command: "loadtest steady --rate 1000".to_owned(),
-        verdict: super::Verdict { passed: true, faults: Vec::new(), warnings: vec!["1 < 2 & so on".to_owned()] },
-        target: super::TargetReport {
-            kind: "dev".to_owned(),
-            clients: vec!["http://127.0.0.1:8082".to_owned()],
-            processes: vec!["dev".to_owned()],
-        },
-        settings: super::Settings {
-            rate: Some(1_000.0),
-            warm_up_s: 2.0,
-            duration_s: 30.0,
-            ..super::Settings::default()
-        },
-        steady: Some(steady),
-        ramp: None,
-        idle: None,
-        audit: Audit {
-            acknowledged: 32_000,
-            history_read: true,
-            sessions: 100,
-            delivered: 320_000,
-            ..Audit::default()
-        },
-        series: (1..=32).map(|second| example_second(f64::from(second))).collect(),
-    }
 }

@@ -92,7 +92,7 @@ fn tiles(report: &Report, load: Option<&Load>) -> Vec<Tile> {
         tiles.push(tile("accepted", count(load.sends.accepted_per_second), "sends/s"));
         tiles.push(tile("delivered", count(load.deliveries_per_second), "deliveries/s"));
         tiles.push(tile("POST p99", ms(load.post.p99_ms), "ms"));
-        tiles.push(tile("send to delivered p99", ms(load.deliver.p99_ms), "ms"));
+        tiles.push(tile("delivered p99", ms(load.deliver.p99_ms), "ms"));
         tiles.push(tile("failed", whole(load.sends.failed + load.sends.unsent), "sends"));
         if let Some(server) = &load.server {
             tiles.push(tile("server CPU", format!("{:.0}", server.cpu_us_per_message), "µs a message"));
@@ -336,7 +336,7 @@ fn audit(report: &Report) -> Vec<(&'static str, String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::figures::example;
+    use crate::report::example::example;
 
     #[test]
     fn the_page_opens_without_anything_from_elsewhere() {

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) mod example;
 pub(crate) mod figures;
 pub(crate) mod html;
+pub(crate) mod latency;
 pub(crate) mod plots;
 pub(crate) mod table;
 pub(crate) mod verdict;
@@ -171,7 +174,7 @@ mod tests {
     #[test]
     fn a_written_document_is_read_again_and_one_of_another_version_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let mut report = figures::example();
+        let mut report = example::example();
         let (json, html) = report.write(folder.path()).unwrap();
         let again = Report::read(&json).unwrap();
         assert_eq!(table::render(&again), table::render(&report));

@@ -232,7 +232,7 @@ pub(crate) fn name_of(error: &ErrorCount) -> String {
 
 /// Milliseconds with as many digits as matter.
 pub(crate) fn ms(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    if value >= 100.0 { count(value) } else { format!("{value:.2}") }
 }
 
 /// A rate: with thousands, and one digit when it is small.
@@ -266,7 +266,7 @@ fn mebibytes(bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::figures::example;
+    use crate::report::example::example;
 
     #[test]
     fn numbers_are_short_and_have_thousands() {

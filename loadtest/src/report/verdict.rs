@@ -48,14 +48,19 @@ pub(crate) fn doubts(load: &Load) -> Vec<String> {
     let mut doubts = Vec::new();
     let share = |count: u64| super::figures::float(count) / super::figures::float(load.sends.scheduled.max(1));
     if share(load.sends.late) > LATE_SHARE {
+        let cause = if load.sends.held * 2 > load.sends.late {
+            "because too many were in flight (--in-flight): the server is slower than the rate"
+        } else {
+            "because this client did not keep up: give it more processor, or a lower rate"
+        };
         doubts.push(format!(
-            "the client was late: {:.1} % of the sends started more than 5 ms after they were due (99 % within {:.1} ms), and the latencies include that",
+            "{:.1} % of the sends started more than 5 ms late (99 % within {:.1} ms), {cause}; the latencies include that",
             share(load.sends.late) * 100.0,
             load.sends.lateness.p99_ms,
         ));
     }
-    if load.sends.held > 0 {
-        doubts.push(format!("{} sends waited because too many were in flight (--in-flight)", load.sends.held));
+    if load.sends.accepted == 0 && load.sends.scheduled > 0 {
+        doubts.push("no send was accepted: there are no figures".to_owned());
     }
     if load.sends.unsent > 0 {
         doubts.push(format!("{} sends were given up, because too many were in flight to the end", load.sends.unsent));
@@ -103,9 +108,12 @@ mod tests {
 
     #[test]
     fn a_late_client_is_told() {
-        let sends = Sends { scheduled: 1_000, late: 11, held: 2, unsent: 1, ..Sends::default() };
-        let doubts = doubts(&Load { sends, ..Load::default() });
-        assert!(doubts[0].starts_with("the client was late: 1.1 %"), "{doubts:?}");
-        assert_eq!(doubts.len(), 3);
+        let told = |held, accepted| {
+            let sends = Sends { scheduled: 1_000, late: 11, held, unsent: 1, accepted, ..Sends::default() };
+            doubts(&Load { sends, ..Load::default() })
+        };
+        assert!(told(2, 900)[0].starts_with("1.1 % of the sends started more than 5 ms late"), "{:?}", told(2, 900));
+        assert!(told(2, 900)[0].contains("did not keep up") && told(9, 900)[0].contains("--in-flight"));
+        assert_eq!((told(2, 900).len(), told(2, 0).len()), (2, 3));
     }
 }
