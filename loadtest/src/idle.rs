@@ -68,11 +68,11 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     });
     let (before, mut warnings) = Snapshot::take(&scraper, &[]).await;
     let begun = Instant::now();
-    let (mut held, open) = options.open(&target, &users, &live, &stop).await?;
+    let (mut held, opening) = options.open(&target, &users, &live, &stop).await?;
     let opening_s = begun.elapsed().as_secs_f64();
     let (all_open, _) = Snapshot::take(&scraper, &[]).await;
     progress.say(&format!("{} sockets are open", users.len()));
-    let begun = Instant::now();
+    let all_since = Instant::now();
     tokio::select! {
         () = tokio::time::sleep(options.duration) => {}
         () = stop.cancelled() => warnings.push("interrupted: the sockets were held for a shorter time".to_owned()),
@@ -80,17 +80,17 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     let (end, more) = Snapshot::take(&scraper, &[]).await;
     warnings.extend(more);
     let open_at_end = live.open.load(Ordering::Relaxed);
-    let held_s = begun.elapsed().as_secs_f64();
+    let held_s = all_since.elapsed().as_secs_f64();
     report.series = sampler.finish();
     stop.cancel();
     report.audit = audit(&mut held, users.len()).await?;
-    let growth = all_open.resident_bytes().zip(before.resident_bytes()).map(|(open, before)| open - before);
+    let growth = all_open.resident_bytes().zip(before.resident_bytes()).map(|(now, earlier)| now - earlier);
     let sessions = u64::from(options.sockets);
     report.idle = Some(Idle {
         sessions,
         conversations: u64::from(options.conversations),
         opening_s,
-        open: Latency::of(&open),
+        open: Latency::of(&opening),
         held_s,
         open_at_end,
         resident_before_bytes: before.resident_bytes(),

@@ -39,7 +39,7 @@ impl Progress {
         if self.terminal {
             self.line_open.store(true, Ordering::Relaxed);
             write(&format!("\r\x1b[K{}", line_of(second)));
-        } else if number % PLAIN_EVERY == 0 {
+        } else if number.is_multiple_of(PLAIN_EVERY) {
             write(&format!("{}\n", line_of(second)));
         }
     }

@@ -108,7 +108,7 @@ impl Session {
             Err(Error::Http(response)) => {
                 Err(Failure::answered(response.status(), response.body().as_deref().unwrap_or_default()))
             }
-            Err(error) => Err(Failure::transport(Fault::Broken, format!("{endpoint}: {error}"))),
+            Err(failed) => Err(Failure::transport(Fault::Broken, format!("{endpoint}: {failed}"))),
         }
     }
 
@@ -158,9 +158,9 @@ mod tests {
         let frame: Frame<'_> = serde_json::from_str(text).unwrap();
         assert_eq!((&*frame.t, &*frame.conversation, frame.seq, &*frame.text), ("message", "c", 7, "a \"b\""));
         assert!(matches!(frame.conversation, Cow::Borrowed(_)));
-        let text = r#"{"t":"gap","conversation":"c","from":2,"to":9,"reason":"too_far"}"#;
-        let frame: Frame<'_> = serde_json::from_str(text).unwrap();
-        assert_eq!((frame.from, frame.to, &*frame.reason), (2, 9, "too_far"));
+        let told = r#"{"t":"gap","conversation":"c","from":2,"to":9,"reason":"too_far"}"#;
+        let gap: Frame<'_> = serde_json::from_str(told).unwrap();
+        assert_eq!((gap.from, gap.to, &*gap.reason), (2, 9, "too_far"));
         assert_eq!(serde_json::from_str::<Frame<'_>>(r#"{"t":"ready"}"#).unwrap().t, "ready");
     }
 

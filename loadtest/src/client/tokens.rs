@@ -85,7 +85,7 @@ impl Tokens {
         let running = Command::new("sh").arg("-c").arg(command.replace(USER, user)).kill_on_drop(true).output();
         let output = tokio::time::timeout(COMMAND_PATIENCE, running)
             .await
-            .map_err(|_| told(&format!("still runs after {COMMAND_PATIENCE:?}")))?
+            .map_err(|late| told(&format!("still runs after {COMMAND_PATIENCE:?}, {late}")))?
             .map_err(|error| told(&error))?;
         if !output.status.success() {
             return Err(told(&format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())));
@@ -152,8 +152,8 @@ mod tests {
     async fn a_command_that_fails_or_prints_nothing_is_told_with_its_user() {
         let error = from_command("echo no luck >&2; false {user}").unwrap().of("ada").await.unwrap_err();
         assert!(error.contains("ada") && error.contains("no luck"), "{error}");
-        let error = from_command("true {user}").unwrap().of("ada").await.unwrap_err();
-        assert!(error.contains("printed nothing"), "{error}");
+        let silent = from_command("true {user}").unwrap().of("ada").await.unwrap_err();
+        assert!(silent.contains("printed nothing"), "{silent}");
         assert!(from_command("make-token").unwrap_err().contains("{user}"));
     }
 }

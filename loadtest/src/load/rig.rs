@@ -97,7 +97,7 @@ impl LoadOptions {
         if !(text::BYTES_MIN..=text::BYTES_MAX).contains(&self.payload) {
             return Err(format!("--payload is {} to {}", text::BYTES_MIN, text::BYTES_MAX));
         }
-        let users = self.users.unwrap_or(largest.max(100));
+        let users = self.users.unwrap_or_else(|| largest.max(100));
         if users < largest {
             return Err(format!("--members {largest} needs at least so many --users"));
         }
@@ -151,7 +151,7 @@ impl Rig {
         let (users, online) = (narrow(settings.users)?, narrow(settings.online)?);
         let each = narrow(settings.conversations)?;
         let run = run_name()?;
-        let mut workload = Workload::plan(&run, users, online, &options.members, each, options.seed);
+        let mut workload = Workload::plan(&run, (users, online), (&options.members, each), options.seed);
         progress.say(&format!("creating {} conversations", workload.conversations.len()));
         workload.create(&target).await?;
         let (target, workload) = (Arc::new(target), Arc::new(workload));
@@ -221,8 +221,8 @@ impl Rig {
         self.listeners.wait_for(self.deliveries_expected(), QUIET, self.options.patience).await;
         let (after, warnings) = Snapshot::take(&self.scraper, &self.target.redis).await;
         self.warnings.extend(warnings);
-        let (before, warnings) = before.await.map_err(|error| error.to_string())?;
-        self.warnings.extend(warnings);
+        let (before, earlier) = before.await.map_err(|error| error.to_string())?;
+        self.warnings.extend(earlier);
         self.load(driven, (from_us, length), &before, &after).await
     }
 

@@ -66,7 +66,7 @@ async fn look(views: Views, seconds: Arc<Mutex<Vec<Second>>>, rate: Arc<AtomicU6
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (mut last, mut own_cpu) = (begun, own_cpu_seconds());
     let mut scraped: Option<Snapshot> = None;
-    for number in 1.. {
+    for number in 1_usize.. {
         ticks.tick().await;
         let passed = last.elapsed().as_secs_f64().max(1e-3);
         last = Instant::now();
@@ -87,7 +87,7 @@ async fn look(views: Views, seconds: Arc<Mutex<Vec<Second>>>, rate: Arc<AtomicU6
             ..Second::default()
         };
         own_cpu = own_cpu_now;
-        if number % SCRAPE_EVERY == 0 && !views.scraper.is_empty() {
+        if number.is_multiple_of(SCRAPE_EVERY) && !views.scraper.is_empty() {
             let (now, _) = Snapshot::take(&views.scraper, &[]).await;
             second.resident_bytes = now.resident_bytes();
             second.server_processors = scraped.as_ref().and_then(|before| now.server_processors_since(before));

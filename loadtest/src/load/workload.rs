@@ -52,25 +52,30 @@ struct Created {
 
 impl Workload {
     /// Plans it: of each size so many conversations, with members chosen by chance. Pure; names carry `run`.
-    pub(crate) fn plan(run: &str, users: usize, online: usize, sizes: &[usize], each: usize, seed: u64) -> Self {
+    pub(crate) fn plan(
+        run: &str,
+        (users, online): (usize, usize),
+        (sizes, each): (&[usize], usize),
+        seed: u64,
+    ) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut conversations = Vec::new();
         for (group, size) in sizes.iter().enumerate() {
             for _ in 0..each {
                 let members = rand::seq::index::sample(&mut chance, users, (*size).min(users)).into_vec();
-                let online = members.iter().filter(|member| **member < online).count();
+                let listeners = members.iter().filter(|member| **member < online).count();
                 conversations.push(Conversation {
                     name: format!("{run}-{}", conversations.len()),
                     group,
                     members,
                     last_seq: 0,
-                    online: u64::try_from(online).unwrap_or_default(),
+                    online: u64::try_from(listeners).unwrap_or_default(),
                 });
             }
         }
         let by_name = conversations.iter().enumerate().map(|(index, one)| (one.name.clone(), index)).collect();
-        let users = (0..users).map(|user| format!("{run}-user-{user}")).collect();
-        Self { users, online, sizes: sizes.to_vec(), conversations, by_name, seed }
+        let names = (0..users).map(|user| format!("{run}-user-{user}")).collect();
+        Self { users: names, online, sizes: sizes.to_vec(), conversations, by_name, seed }
     }
 
     /// Creates the conversations.
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn conversations_have_their_sizes_and_members_are_different_users() {
-        let workload = Workload::plan("r", 1_200, 1_000, &[2, 10, 1_000], 4, 5);
+        let workload = Workload::plan("r", (1_200, 1_000), (&[2, 10, 1_000], 4), 5);
         assert_eq!(workload.conversations.len(), 12);
         for conversation in &workload.conversations {
             let members: BTreeSet<&usize> = conversation.members.iter().collect();
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn sends_are_spread_evenly_over_sizes_and_each_comes_from_a_member() {
-        let workload = Workload::plan("r", 50, 50, &[2, 10], 8, 5);
+        let workload = Workload::plan("r", (50, 50), (&[2, 10], 8), 5);
         let mut of_size = [0, 0];
         let mut used = BTreeSet::new();
         for number in 0..1_000 {
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_workload() {
-        let plan = |seed| Workload::plan("r", 100, 100, &[5], 3, seed);
+        let plan = |seed| Workload::plan("r", (100, 100), (&[5], 3), seed);
         let members = |workload: &Workload| -> Vec<Vec<usize>> {
             workload.conversations.iter().map(|conversation| conversation.members.clone()).collect()
         };

@@ -61,7 +61,7 @@ pub(crate) fn render(report: &Report) -> Result<String, String> {
         .map(|(name, value)| (name.replace('_', " "), value.to_string().replace('"', "")))
         .collect();
     let step_load = report.ramp.as_ref().and_then(|ramp| ramp.steps.iter().rev().find(|step| step.broke.is_empty()));
-    let load = report.steady.as_ref().or(step_load.map(|step| &step.load));
+    let load = report.steady.as_ref().or_else(|| step_load.map(|step| &step.load));
     let context = context! {
         report => report,
         style => STYLE,
@@ -366,13 +366,13 @@ mod tests {
         let step = |rate, broke| crate::report::Step { rate, broke, load: load.clone() };
         let steps = vec![step(1_000.0, vec![]), step(2_000.0, vec!["p99 of sends 300 ms".to_owned()])];
         report.ramp = Some(Ramp { steps, highest_rate: Some(1_000.0), ..Ramp::default() });
-        let page = render(&report).unwrap();
-        assert!(page.contains("Latency by rate") && page.contains("p99 of sends 300 ms"));
+        let of_ramp = render(&report).unwrap();
+        assert!(of_ramp.contains("Latency by rate") && of_ramp.contains("p99 of sends 300 ms"));
         report.ramp = None;
         report.idle =
             Some(crate::report::Idle { sessions: 5_000, bytes_per_session: Some(35_840.0), ..Default::default() });
         report.verdict = crate::report::Verdict { passed: false, faults: vec!["3 lost".to_owned()], warnings: vec![] };
-        let page = render(&report).unwrap();
-        assert!(page.contains("Open sockets") && page.contains("35.0") && page.contains("3 lost"));
+        let of_idle = render(&report).unwrap();
+        assert!(of_idle.contains("Open sockets") && of_idle.contains("35.0") && of_idle.contains("3 lost"));
     }
 }

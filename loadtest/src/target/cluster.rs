@@ -22,15 +22,15 @@ pub(crate) fn find(folder: &Path) -> Result<Found, String> {
         let Some((name, port)) = line.split_once(' ') else { continue };
         let (process, what) = name.split_once('.').unwrap_or((name, ""));
         // Ports are chosen for more processes than there are.
-        if !folder.join(process).join("pid").exists() {
-            continue;
-        }
+        let Ok(pid) = read(&format!("{process}/pid")) else { continue };
+        let pid = pid.split_whitespace().next().and_then(|pid| pid.parse().ok());
         let address = format!("127.0.0.1:{port}");
         match (process.split('-').next(), what) {
             (Some("router"), "client") => found.clients.push(Endpoint::plain(&address)?),
             (Some("redis"), _) => found.redis.push(address),
             (_, "operations") => {
-                found.operations.push(Operations { name: process.to_owned(), endpoint: Endpoint::plain(&address)? });
+                let endpoint = Endpoint::plain(&address)?;
+                found.operations.push(Operations { name: process.to_owned(), endpoint, pid });
             }
             _ => {}
         }
@@ -57,6 +57,7 @@ mod tests {
         assert_eq!(found.clients, [Endpoint::plain("127.0.0.1:5").unwrap()]);
         let names: Vec<&str> = found.operations.iter().map(|operations| operations.name.as_str()).collect();
         assert_eq!(names, ["node-1", "router-1"]);
+        assert_eq!(found.operations[0].pid, Some(1));
         assert_eq!(found.redis, ["127.0.0.1:7001"]);
         assert_eq!(found.tokens, Source::Secret("secret".to_owned()));
     }

@@ -47,8 +47,9 @@ impl Dev {
         let mut dev = Self { child, folder };
         let begun = Instant::now();
         while begun.elapsed() < START_MAX {
-            if let Some((client, operations)) = read_ready(&ready) {
-                let operations = Operations { name: "dev".to_owned(), endpoint: Endpoint::plain(&operations)? };
+            if let Some((client, port)) = read_ready(&ready) {
+                let endpoint = Endpoint::plain(&port)?;
+                let operations = Operations { name: "dev".to_owned(), endpoint, pid: Some(dev.child.id()) };
                 let found = Found {
                     clients: vec![Endpoint::plain(&client)?],
                     operations: vec![operations],

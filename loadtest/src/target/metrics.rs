@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::client::dial::Dialer;
 use crate::client::http::{Ask, Pool};
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads `/metrics` of each process of a target.
 pub(crate) struct Scraper {
-    processes: Vec<(String, Pool)>,
+    processes: Vec<(Operations, Pool)>,
 }
 
 /// The page of one process.
@@ -24,6 +25,8 @@ pub(crate) struct Page {
     /// What the process is called.
     pub(crate) name: String,
     text: String,
+    /// What the kernel says, when the process runs on this machine: the metric has whole seconds only.
+    cpu_seconds: Option<f64>,
 }
 
 impl Scraper {
@@ -40,10 +43,11 @@ impl Scraper {
     /// All pages, or why there are none.
     pub(crate) async fn pages(&self) -> Result<Vec<Page>, String> {
         let mut pages = Vec::new();
-        for (name, pool) in &self.processes {
+        for (Operations { name, pid, .. }, pool) in &self.processes {
             let body = pool.succeed(&Ask::get("/metrics", Arc::from(""))).await;
             let body = body.map_err(|error| format!("/metrics of {name}: {error}"))?;
-            pages.push(Page { name: name.clone(), text: String::from_utf8_lossy(&body).into_owned() });
+            let cpu_seconds = pid.and_then(cpu_seconds_of);
+            pages.push(Page { name: name.clone(), text: String::from_utf8_lossy(&body).into_owned(), cpu_seconds });
         }
         Ok(pages)
     }
@@ -54,8 +58,8 @@ impl Scraper {
     }
 }
 
-fn pool(dialer: &Arc<Dialer>, process: &Operations) -> (String, Pool) {
-    (process.name.clone(), Pool::new(Arc::clone(dialer), process.endpoint.clone(), PATIENCE))
+fn pool(dialer: &Arc<Dialer>, process: &Operations) -> (Operations, Pool) {
+    (process.clone(), Pool::new(Arc::clone(dialer), process.endpoint.clone(), PATIENCE))
 }
 
 impl Page {
@@ -68,13 +72,22 @@ impl Page {
 
     /// CPU seconds used so far, user and system.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        self.sum("process_cpu_seconds_total")
+        self.cpu_seconds.unwrap_or_else(|| self.sum("process_cpu_seconds_total"))
     }
 
     /// Resident memory.
     pub(crate) fn resident_bytes(&self) -> f64 {
         self.sum("process_resident_memory_bytes")
     }
+}
+
+/// CPU seconds of a process of this machine (fields 14 and 15 of `/proc/PID/stat`).
+fn cpu_seconds_of(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let ticks: u32 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|rate| u32::try_from(rate).ok());
+    Some(f64::from(ticks) / f64::from(per_second.unwrap_or(100)))
 }
 
 /// CPU seconds used so far by this process.
@@ -91,7 +104,7 @@ mod tests {
     #[test]
     fn a_metric_is_summed_over_its_labels_and_not_mixed_with_longer_names() {
         let text = "# HELP a_total x\na_total{x=\"1\"} 2\na_total{x=\"2\"} 3.5\na_total_more 9\nb 1\n".to_owned();
-        let page = Page { name: "node-1".to_owned(), text };
+        let page = Page { name: "node-1".to_owned(), text, cpu_seconds: None };
         assert!((page.sum("a_total") - 5.5).abs() < 1e-9);
         assert!(page.sum("c").abs() < 1e-9);
     }
@@ -103,5 +116,7 @@ mod tests {
         while own_cpu_seconds() <= before {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
+        assert!(cpu_seconds_of(std::process::id()).is_some());
+        assert!(cpu_seconds_of(u32::MAX).is_none());
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Operations {
     pub(crate) name: String,
     /// Where it answers.
     pub(crate) endpoint: Endpoint,
+    /// Its number, when it runs on this machine.
+    pub(crate) pid: Option<u32>,
 }
 
 /// What is loaded.
@@ -136,7 +138,7 @@ impl TargetOptions {
         };
         let mut operations = Vec::new();
         for address in &self.operations {
-            operations.push(Operations { name: address.clone(), endpoint: Endpoint::plain(address)? });
+            operations.push(Operations { name: address.clone(), endpoint: Endpoint::plain(address)?, pid: None });
         }
         let clients = self.url.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?;
         Ok(Found { clients, operations, redis: Vec::new(), tokens })

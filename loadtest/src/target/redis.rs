@@ -25,7 +25,7 @@ impl Redis {
         let mut all = Self::default();
         for server in servers {
             let told = tokio::time::timeout(PATIENCE, ask(server)).await;
-            all.add(&told.map_err(|_| format!("{server}: no answer in {PATIENCE:?}"))??);
+            all.add(&told.map_err(|late| format!("{server}: no answer in {PATIENCE:?}, {late}"))??);
         }
         Ok(all)
     }

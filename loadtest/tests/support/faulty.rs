@@ -114,7 +114,7 @@ fn write(shared: &Shared, name: &str, text: &str) -> Response<Full<Bytes>> {
     let broken = if tenth { shared.broken } else { Break::Nothing };
     conversation.last_seq += 1;
     let seq = conversation.last_seq;
-    let message = |seq: u64| json!({"t": "message", "conversation": name, "seq": seq, "text": text}).to_string();
+    let message = |at: u64| json!({"t": "message", "conversation": name, "seq": at, "text": text}).to_string();
     if broken != Break::Forget {
         conversation.history.push((seq, Some(text.to_owned())));
     }

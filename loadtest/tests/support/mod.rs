@@ -107,7 +107,7 @@ fn fits(value: &Value, shape: &Value, schema: &Value, path: &str) {
         Value::Object(_) => "object",
     };
     let allowed = shape["type"].as_array().cloned().unwrap_or_else(|| vec![shape["type"].clone()]);
-    let allows = |kind: &str| allowed.iter().any(|allowed| allowed == kind);
+    let allows = |wanted: &str| allowed.iter().any(|one| one == wanted);
     assert!(allows(kind) || kind == "integer" && allows("number"), "{path}: {kind}, not {allowed:?}");
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
         fits(item, &shape["items"], schema, &format!("{path}[{index}]"));
