@@ -63,7 +63,8 @@ struct Used {
 
 impl Used {
     async fn now(target: &Target, scraper: &Scraper) -> Result<Self, String> {
-        let pages = scraper.pages().await?;
+        let (pages, errors) = scraper.pages().await;
+        errors.into_iter().next().map_or(Ok(()), Err)?;
         let cpu = |of_router: bool| {
             let of = |page: &&Page| page.name.starts_with("router") == of_router;
             pages.iter().filter(of).map(Page::cpu_seconds).sum::<f64>()

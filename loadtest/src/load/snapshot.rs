@@ -21,11 +21,11 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Looks at all processes. Whoever does not answer is left out, with a sentence why.
     pub(crate) async fn take(scraper: &Scraper, redis: &[String]) -> (Self, Vec<String>) {
-        let mut warnings = Vec::new();
-        let pages = scraper.pages().await.unwrap_or_else(|error| {
-            warnings.push(format!("no figures of the server: {error}"));
-            Vec::new()
-        });
+        let (pages, errors) = scraper.pages().await;
+        let mut warnings: Vec<String> = errors
+            .into_iter()
+            .map(|error| format!("a process is missing in the figures of the server: {error}"))
+            .collect();
         let redis = match Redis::look(redis).await {
             Ok(_) if redis.is_empty() => None,
             Ok(redis) => Some(redis),
@@ -54,7 +54,7 @@ impl Snapshot {
             .iter()
             .filter_map(|page| {
                 let earlier = before.pages.iter().find(|earlier| earlier.name == page.name)?;
-                let cpu_seconds = page.cpu_seconds() - earlier.cpu_seconds();
+                let cpu_seconds = grown(page.cpu_seconds(), earlier.cpu_seconds());
                 Some(Process {
                     name: page.name.clone(),
                     cpu_seconds,
@@ -113,6 +113,11 @@ pub(crate) async fn wait_for_lag(scraper: &Scraper) -> Option<f64> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     None
+}
+
+/// How much a counter has grown; one that fell began anew, with its process.
+fn grown(now: f64, earlier: f64) -> f64 {
+    if now < earlier { now } else { now - earlier }
 }
 
 fn each(seconds: f64, messages: u64) -> f64 {

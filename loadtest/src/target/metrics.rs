@@ -40,21 +40,28 @@ impl Scraper {
         self.processes.is_empty()
     }
 
-    /// All pages, or why there are none.
-    pub(crate) async fn pages(&self) -> Result<Vec<Page>, String> {
-        let mut pages = Vec::new();
+    /// The pages of those that answer, and why others do not.
+    pub(crate) async fn pages(&self) -> (Vec<Page>, Vec<String>) {
+        let (mut pages, mut errors) = (Vec::new(), Vec::new());
         for (Operations { name, pid, .. }, pool) in &self.processes {
             let body = pool.succeed(&Ask::get("/metrics", Arc::from(""))).await;
-            let body = body.map_err(|error| format!("/metrics of {name}: {error}"))?;
             let cpu_seconds = pid.and_then(cpu_seconds_of);
-            pages.push(Page { name: name.clone(), text: String::from_utf8_lossy(&body).into_owned(), cpu_seconds });
+            match body {
+                Ok(body) => {
+                    let text = String::from_utf8_lossy(&body).into_owned();
+                    pages.push(Page { name: name.clone(), text, cpu_seconds });
+                }
+                Err(error) => errors.push(format!("/metrics of {name}: {error}")),
+            }
         }
-        Ok(pages)
+        (pages, errors)
     }
 
-    /// Sum of one metric over all processes and labels.
+    /// Sum of one metric over all processes and labels; all must answer.
     pub(crate) async fn sum(&self, name: &str) -> Result<f64, String> {
-        Ok(self.pages().await?.iter().map(|page| page.sum(name)).sum())
+        let (pages, errors) = self.pages().await;
+        errors.into_iter().next().map_or(Ok(()), Err)?;
+        Ok(pages.iter().map(|page| page.sum(name)).sum())
     }
 }
 
