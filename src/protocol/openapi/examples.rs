@@ -44,7 +44,6 @@ pub(super) fn body(operation: Operation) -> Value {
 
 /// The example of an answer's body.
 pub(super) fn answer(operation: Operation) -> Option<Value> {
-    let name = name();
     let one = |items| Page { items: vec![items], next: None, partial: false };
     Some(match operation {
         Operation::CreateConversation => json!(conversation(&["alice", "bob"], 1)),
@@ -63,14 +62,23 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
         }
         Operation::ShowHistory => json!(HistoryPage { items: vec![message(true)?], before: None, after: None }),
         Operation::ShowEvents => {
-            let kind = EventKind::Joined { by: user("alice")?, users: vec![user("carol")?] };
-            let created = NOW_MS;
-            let joined = ServerFrame::Event { conversation: &name?, seq: Seq(3), created, kind: &kind };
-            json!(EventsPage { items: vec![json!(ServerFrame::Message(&core()?)), json!(joined)], next: None })
+            let participants = vec![user("alice")?, user("bob")?];
+            let (by, title) = (user("alice")?, Some(TITLE.to_owned()));
+            let created = EventKind::Created { by, title, participants, participants_count: 2 };
+            let joined = EventKind::Joined { by: user("alice")?, users: vec![user("carol")?] };
+            let name = name()?;
+            let event =
+                |seq, kind| json!(ServerFrame::Event { conversation: &name, seq: Seq(seq), created: NOW_MS, kind });
+            let items = vec![event(1, &created), json!(ServerFrame::Message(&core()?)), event(3, &joined)];
+            json!(EventsPage { items, next: None })
         }
         Operation::ShowWatermarks => {
-            let of = |name| Some(Watermark { user: user(name)?, delivered_up_to: Seq(2), read_up_to: Seq(2) });
-            json!(Page { items: vec![of("alice")?, of("bob")?, of("carol")?], next: None, partial: false })
+            // Only bob was given anything; everyone has read up to his own join.
+            let of = |name, delivered, read| {
+                Some(Watermark { user: user(name)?, delivered_up_to: Seq(delivered), read_up_to: Seq(read) })
+            };
+            let items = vec![of("alice", 0, 1)?, of("bob", 2, 2)?, of("carol", 0, 3)?];
+            json!(Page { items, next: None, partial: false })
         }
         Operation::ShowReceipts => {
             let bob = Receipt {

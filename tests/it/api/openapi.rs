@@ -53,15 +53,16 @@ async fn every_example_of_the_document_is_true() {
         let example = Example::of(operation);
         let path = example.path.replace("{id}", &id);
         let expected = example.answer.as_ref().map(normal);
-        let told = eventually(&format!("the example of {operation} comes true"), || async {
+        let what = format!("the example of {operation} comes true");
+        let told = eventually(&what, || async {
             let answer = example.ask(&server, user, &path).await;
             let got = (!answer.is_null()).then(|| normal(&answer));
             if got != expected {
                 eprintln!("{operation}: got {got:?}, the document has {expected:?}");
             }
             (got == expected).then_some(answer)
-        });
-        let told = told.await;
+        })
+        .await;
         if operation == "sendMessage" {
             told["id"].as_str().expect("an id").clone_into(&mut id);
         }

@@ -73,7 +73,7 @@ impl Client {
                 self.http.request(request.body(Full::new(body)).unwrap()).await.map_err(|e| format!("{e:?}"))?;
             let (parts, body) = response.into_parts();
             let body = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
-            Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+            Ok::<_, String>(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
         };
         let answer: Answer =
             tokio::time::timeout(ANSWER_WITHIN, whole).await.map_err(|elapsed| elapsed.to_string())??;
