@@ -122,14 +122,21 @@ fn describe(operation: Operation, schemas: &mut Schemas) -> Value {
     });
     if let Some(shape) = facts.body {
         let content = json!({"schema": schemas.of_body(shape), "example": examples::body(operation)});
-        described["requestBody"] = json!({"required": true, "content": {"application/json": content}});
+        put(&mut described, "requestBody", json!({"required": true, "content": {"application/json": content}}));
     }
     match operation {
-        Operation::OpenSession => described["x-websocket"] = websocket(schemas),
-        Operation::ShowDocument => described["security"] = json!([]),
+        Operation::OpenSession => put(&mut described, "x-websocket", websocket(schemas)),
+        Operation::ShowDocument => put(&mut described, "security", json!([])),
         _ => {}
     }
     described
+}
+
+/// Adds a member to an object.
+fn put(object: &mut Value, member: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(member.to_owned(), value);
+    }
 }
 
 /// What the WebSocket is beyond what OpenAPI can say.
@@ -194,9 +201,9 @@ fn answer(operation: Operation, success: &Success, schemas: &mut Schemas) -> Val
     if let Some(shape) = success.shape {
         let mut content = json!({"schema": schemas.of_answer(shape)});
         if let Some(example) = examples::answer(operation) {
-            content["example"] = example;
+            put(&mut content, "example", example);
         }
-        described["content"] = json!({"application/json": content});
+        put(&mut described, "content", json!({"application/json": content}));
     }
     if let Some((member, parameter)) = success.leads {
         let leads = |to: &Operation| path_parameters(to.place().0).next() == Some(parameter) && !needs_more(*to);
@@ -205,7 +212,8 @@ fn answer(operation: Operation, success: &Success, schemas: &mut Schemas) -> Val
             let link = json!({"operationId": id, "parameters": {parameter: format!("$response.body#/{member}")}});
             (id, link)
         };
-        described["links"] = Operation::ALL.into_iter().filter(leads).map(link).collect::<Map<_, _>>().into();
+        let links = Operation::ALL.into_iter().filter(leads).map(link).collect::<Map<_, _>>();
+        put(&mut described, "links", links.into());
     }
     described
 }
