@@ -94,8 +94,8 @@ fn every_code_and_every_close_code_is_in_the_document_with_its_number() {
     for (_, _, operation) in documented(&document) {
         for (status, response) in operation["responses"].as_object().expect("responses") {
             let Some(reference) = response.get("$ref").and_then(Value::as_str) else { continue };
-            let response = document.pointer(&reference[1..]).expect("a response");
-            let narrowed = &response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"];
+            let described = document.pointer(&reference[1..]).expect("a response");
+            let narrowed = &described["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"];
             assert_eq!(narrowed["status"]["enum"], json!([status.parse::<u16>().expect("a status")]));
             for word in narrowed["code"]["enum"].as_array().expect("codes") {
                 let code = Code::parse(word.as_str().expect("a word")).expect("a code");

@@ -43,6 +43,8 @@ async fn the_document_is_served_to_everyone_as_it_is_printed() {
         nobody.get(&format!("{path}?format=yaml")).await.refused(400, "invalid");
     }
     nobody.get("/openapi.json/").await.refused(404, "not_found");
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_rookery")).arg("openapi").output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), *DOCUMENT);
 }
 
 #[tokio::test]
