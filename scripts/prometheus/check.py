@@ -323,15 +323,20 @@ def strangers(cluster, count):
 def check_faults(prometheus, cluster):
     """Real faults begin the alerts that are made for them. They fire a minute later, which promtool shows faster."""
     begun = lambda: {(name, labels.get("job"), labels.get("instance")) for name, _state, labels in prometheus.alerts()}
-    gone = json.loads((cluster / "node-3/ready.json").read_text())["operations"]
-    ours = lambda *names: run("scripts/cluster", "--folder", cluster, *names)
+    cluster_does = lambda *words: run("scripts/cluster", "--folder", cluster, *words)
+    begin = lambda *wanted: within(WAIT_SECONDS, lambda: [f"{one} does not" for one in wanted if one not in begun()])
+    operations = lambda name: json.loads((cluster / name / "ready.json").read_text())["operations"]
+
+    down = ("RookeryTargetDown", JOBS["node"], operations("node-3"))
+    unowned = ("RookeryShardsWithoutOwner", JOBS["node"], None)
+    check("node-3 is killed: RookeryTargetDown and RookeryShardsWithoutOwner begin", cluster_does("kill", "node-3"), *begin(down, unowned))
+    check("node-3 is back: both end", cluster_does("start", "node-3"),
+          *within(WAIT_SECONDS, lambda: [f"{one} goes on" for one in (down, unowned) if one in begun()]))
     strangers(cluster, 8)
-    wanted = {("RookeryTargetDown", JOBS["node"], gone), ("RookeryShardsWithoutOwner", JOBS["node"], None)}
-    check("node-3 is killed: RookeryTargetDown and RookeryShardsWithoutOwner begin",
-          ours("kill", "node-3"), *within(WAIT_SECONDS, lambda: [f"{alert} does not" for alert in sorted(wanted - begun(), key=str)]))
-    check("strangers at a peer port: RookeryLinkRefused begins",
-          *within(WAIT_SECONDS, lambda: [] if any(name == "RookeryLinkRefused" for name, *_ in begun()) else ["it does not"]))
-    check("node-3 is back: both end", ours("start", "node-3"), *within(WAIT_SECONDS, lambda: [f"{alert} goes on" for alert in sorted(wanted & begun(), key=str)]))
+    check("strangers at a peer port: RookeryLinkRefused begins", *begin(("RookeryLinkRefused", JOBS["node"], operations("node-1"))))
+    check("Redis is paused: RookeryRedisUnreachable and RookeryAppendsInDoubt begin", cluster_does("pause", "redis"),
+          *begin(("RookeryRedisUnreachable", JOBS["node"], operations("node-1")), ("RookeryRedisUnreachable", JOBS["router"], operations("router-2")),
+                 ("RookeryAppendsInDoubt", JOBS["node"], operations("node-1"))))
 
 
 def main():
