@@ -1,5 +1,6 @@
 //! The gauges of a node: what its shards stand at, and how much room its folder's disk has left.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,11 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use tokio::sync::watch;
 
-use crate::ids::{NodeId, Offset};
+use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::Shards;
 use crate::node::table::Table;
-use crate::shard::ShardStatus;
 use crate::shard::log::Stream;
+use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
 
 /// How often the gauges of a node's shards are set.
@@ -23,6 +24,7 @@ const DISK_EVERY: Duration = Duration::from_secs(10);
 /// Sets the gauges of a node's shards, for ever.
 pub(super) async fn of_shards(node: NodeId, shards: Shards, table: watch::Receiver<Arc<Table>>) {
     let mut every = tokio::time::interval(SHARDS_EVERY);
+    let mut told = BTreeSet::new();
     loop {
         every.tick().await;
         let (version, all) = {
@@ -31,13 +33,24 @@ pub(super) async fn of_shards(node: NodeId, shards: Shards, table: watch::Receiv
         };
         telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
         telemetry::TABLE_SHARDS.set(f64::from(all), &[("node", &node.0)]);
-        let handles = shards.handles();
-        let open = u64::try_from(handles.len()).unwrap_or(u64::MAX);
-        telemetry::NODE_SHARDS.set(as_gauge(open), &[("node", &node.0)]);
-        for handle in handles {
-            of_shard(&handle.status());
+        let open: Vec<ShardStatus> = shards.handles().iter().map(ShardHandle::status).collect();
+        telemetry::NODE_SHARDS.set(as_gauge(u64::try_from(open.len()).unwrap_or(u64::MAX)), &[("node", &node.0)]);
+        told = tell(&told, &open);
+    }
+}
+
+/// Sets the gauges of the shards that are open, and of those that were open when this was told last. Answers which are open.
+fn tell(told: &BTreeSet<ShardId>, open: &[ShardStatus]) -> BTreeSet<ShardId> {
+    open.iter().for_each(of_shard);
+    let now: BTreeSet<ShardId> = open.iter().map(|status| status.shard).collect();
+    // A gauge stays for as long as the process: without this, a shard that left would stand there as it was.
+    for left in told.difference(&now) {
+        let shard = left.0.to_string();
+        for gauge in [telemetry::SHARD_EPOCH, telemetry::SHARD_LAG_RECORDS, telemetry::STREAM_FILL] {
+            gauge.set(0.0, &[("shard", &shard)]);
         }
     }
+    now
 }
 
 fn of_shard(status: &ShardStatus) {
@@ -89,7 +102,46 @@ fn as_gauge(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
     use super::*;
+    use crate::ids::Epoch;
+
+    fn status(shard: u16) -> ShardStatus {
+        let at = |offset| [Offset(offset), Offset(offset)];
+        let owner = NodeId::from("node-1");
+        ShardStatus {
+            shard: ShardId(shard),
+            owner,
+            epoch: Epoch(7),
+            committed: at(9),
+            applied: at(8),
+            durable: at(8),
+            lag: 2,
+            standbys: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_shard_that_left_has_no_epoch_and_no_lag_any_more() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let told = tell(&BTreeSet::new(), &[status(3), status(4)]);
+            assert_eq!(told.len(), 2);
+            assert_eq!(tell(&told, &[status(4)]), BTreeSet::from([ShardId(4)]));
+        });
+        let text = handle.render();
+        for line in [
+            "rookery_shard_epoch{shard=\"3\"} 0",
+            "rookery_shard_lag_records{shard=\"3\"} 0",
+            "rookery_shard_stream_fill_ratio{shard=\"3\"} 0",
+            "rookery_shard_epoch{shard=\"4\"} 7",
+            "rookery_shard_lag_records{shard=\"4\"} 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
 
     #[test]
     fn the_room_of_a_disk_is_no_more_than_its_size() {
