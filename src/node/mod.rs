@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Verifier;
 use crate::clock::Clock;
-use crate::ids::{NodeId, Offset, ShardId};
+use crate::ids::{NodeId, ShardId};
 use crate::node::coordinator::Coordinator;
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
@@ -35,7 +35,7 @@ use crate::node::seeding::seed::Seeding;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
-use crate::shard::log::{Identity, ShardLog, Stream};
+use crate::shard::log::{Identity, ShardLog};
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
 
@@ -75,6 +75,8 @@ pub mod watch;
 
 mod following;
 
+mod gauges;
+
 mod observe;
 
 mod opening;
@@ -96,9 +98,6 @@ const TABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Time for closing again what a failed start has opened.
 const CLOSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
-
-/// How often the gauges of a node's shards are set.
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
 /// Settings of a node.
 #[derive(Debug, Clone)]
@@ -287,12 +286,14 @@ impl Node {
     ) -> Result<Self, String> {
         let addresses = listeners.addresses().map_err(|error| format!("{}: no listener: {error}", setup.id))?;
         let life = Life::default();
+        telemetry::start_node(&setup.id.0);
         let table = following::start(&setup, &addresses, &life, table_wait).await?;
         let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
         let shards = Shards::default();
         let observer = Observer::new(&setup, table.clone());
         life.spawn(observer.clone().run());
-        life.spawn(set_gauges(setup.id.clone(), shards.clone(), observer.clone(), table.clone()));
+        life.spawn(gauges::of_shards(setup.id.clone(), shards.clone(), observer.clone(), table.clone()));
+        life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
         if let Some(coordinator) = Coordinator::of(&setup) {
             life.spawn(coordinator.run());
@@ -429,42 +430,4 @@ impl Life {
             }
         });
     }
-}
-
-/// Sets the gauges of a node's shards, for ever.
-async fn set_gauges(node: NodeId, shards: Shards, observer: Observer, table: Receiver<Arc<Table>>) {
-    let mut every = tokio::time::interval(GAUGES_EVERY);
-    loop {
-        every.tick().await;
-        let version = table.borrow().version;
-        telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
-        let handles = shards.handles();
-        let open = u64::try_from(handles.len()).unwrap_or(u64::MAX);
-        telemetry::NODE_SHARDS.set(as_gauge(open), &[("node", &node.0)]);
-        let standing = u64::try_from(observer.count()).unwrap_or(u64::MAX);
-        telemetry::STANDBYS.set(as_gauge(standing), &[("node", &node.0)]);
-        for handle in handles {
-            set_shard_gauges(&handle.status());
-        }
-    }
-}
-
-fn set_shard_gauges(status: &ShardStatus) {
-    let shard = status.shard.0.to_string();
-    let shard = shard.as_str();
-    telemetry::SHARD_EPOCH.set(as_gauge(status.epoch.0), &[("shard", shard)]);
-    telemetry::SHARD_LAG_RECORDS.set(as_gauge(status.lag), &[("shard", shard)]);
-    for stream in Stream::BOTH {
-        let labels = [("shard", shard), ("stream", stream.as_str())];
-        let at = |offsets: [Offset; 2]| offsets.get(stream.index()).map_or(0.0, |offset| as_gauge(offset.0));
-        telemetry::SHARD_COMMITTED_OFFSET.set(at(status.committed), &labels);
-        telemetry::SHARD_APPLIED_OFFSET.set(at(status.applied), &labels);
-        telemetry::SHARD_DURABLE_OFFSET.set(at(status.durable), &labels);
-    }
-}
-
-/// Exact up to 2^53; beyond that a gauge is off by less than one part in 10^15.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "gauges are floats; see the comment")]
-fn as_gauge(count: u64) -> f64 {
-    count as f64
 }

@@ -164,8 +164,9 @@ impl Inner {
             response.headers_mut().insert(headers::REQUEST_ID, id);
         }
         cors::apply(&self.config.origins, origin.as_ref(), response.headers_mut());
-        ROUTER_REQUESTS.add(1, &[("route", label), ("status", response.status().as_str())]);
-        ROUTER_REQUEST_SECONDS.record(started.elapsed().as_secs_f64(), &[("route", label)]);
+        let verb = route::verb(&method);
+        ROUTER_REQUESTS.add(1, &[("route", label), ("method", verb), ("status", response.status().as_str())]);
+        ROUTER_REQUEST_SECONDS.record(started.elapsed().as_secs_f64(), &[("route", label), ("method", verb)]);
         response
     }
 

@@ -85,6 +85,13 @@ fn digit(hex: u8) -> Option<u8> {
     char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
+/// A request's method as the label of metrics: one of few, whatever a client sends.
+#[must_use]
+pub fn verb(method: &Method) -> &'static str {
+    const KNOWN: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -105,6 +112,12 @@ mod tests {
         ("/messages/x/read", Endpoint::Read),
         ("/openapi.json", Endpoint::Document),
     ];
+
+    #[test]
+    fn methods_that_clients_make_up_are_one_label_of_metrics() {
+        assert_eq!([verb(&Method::POST), verb(&Method::HEAD), verb(&Method::DELETE)], ["POST", "HEAD", "DELETE"]);
+        assert_eq!(verb(&Method::from_bytes(b"MADE-UP").expect("a method")), "other");
+    }
 
     #[test]
     fn every_path_is_found_with_and_without_the_prefix_but_not_with_a_trailing_slash() {

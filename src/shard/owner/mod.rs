@@ -321,13 +321,18 @@ impl Owner {
 
     /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.
     fn no_room(&self) -> Option<Problem> {
-        if self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes() > self.setup.stream_bytes_max {
+        if self.untrimmed_bytes() > self.setup.stream_bytes_max {
             return Some(Problem::unavailable(
                 "the log of this shard is full until its worker catches up; retry later",
             ));
         }
         (self.messages.is_full() || self.receipts.is_full())
             .then(|| Problem::unavailable("the log does not keep up with this shard; retry later"))
+    }
+
+    /// Bytes of both streams that are not trimmed yet.
+    fn untrimmed_bytes(&self) -> u64 {
+        self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes()
     }
 
     fn side(&mut self, stream: Stream) -> &mut Appender<Waiter> {

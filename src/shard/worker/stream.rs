@@ -165,7 +165,7 @@ impl Worker {
             }
         }
         if self.is_owner {
-            let shard = self.shard.to_string();
+            let shard = self.shard.0.to_string();
             let labels = [("shard", shard.as_str()), ("stream", self.stream.as_str())];
             SHARD_COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
             SHARD_APPLIED_OFFSET.set(gauge(tail.offset), &labels);

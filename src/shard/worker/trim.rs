@@ -62,7 +62,7 @@ impl Trim {
     /// How far the log may be trimmed.
     fn point(&self, trimming: &Trimming, durable: [Offset; 2]) -> [Offset; 2] {
         for (stream, durable) in Stream::BOTH.into_iter().zip(durable) {
-            let shard = self.setup.shard.to_string();
+            let shard = self.setup.shard.0.to_string();
             SHARD_DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
         }
         let committed = self.setup.committed.each_ref().map(|tail| tail.borrow().offset);
