@@ -20,6 +20,7 @@ bytes() {
     rest=$1
     while [ -n "$rest" ]; do
         tail=${rest#??}
+        # shellcheck disable=SC2059
         printf "\\$(printf %03o "0x${rest%"$tail"}")"
         rest=$tail
     done
@@ -83,8 +84,9 @@ else
     exit 0
 fi
 
-# A name of one's own: another user may have taken the plain one.
-name=smoke-test.$(printf %s "$token" | cut -d. -f2 | tr '_-' '/+' | { base64 -d 2>/dev/null || true; } | sed -n 's/.*"sub" *: *"\([^"]*\)".*/\1/p')
+# A name of his own: another user cannot have taken it.
+claims=$(printf '%s===' "$(printf %s "$token" | cut -d. -f2 | tr '_-' '/+')" | base64 -d 2>/dev/null || true)
+name=smoke-test.$(printf %s "$claims" | sed -n 's/.*"sub" *: *"\([^"]*\)".*/\1/p')
 insist "200 201 409" /v1/conversations "{\"name\":\"$name\",\"participants\":[\"smoke-test\"]}"
 words="smoke $(date +%s) $$"
 insist 201 "/v1/conversations/$name/messages" "{\"text\":\"$words\"}"
