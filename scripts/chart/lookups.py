@@ -37,6 +37,10 @@ def answers(objects):
     for each in objects:
         root = "/api/v1" if each["apiVersion"] == "v1" else f"/apis/{each['apiVersion']}"
         place = each["metadata"]
+        # As helm marks what it installed; without, it would not touch it.
+        place.setdefault("annotations", {}).update(
+            {"meta.helm.sh/release-name": "rookery", "meta.helm.sh/release-namespace": place["namespace"]}
+        )
         paths[f"{root}/namespaces/{place['namespace']}/{plural(each['kind'])}/{place['name']}"] = each
     return paths
 

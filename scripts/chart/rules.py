@@ -424,20 +424,23 @@ def names_fit_and_nothing_unchangeable_carries_a_version(r):
 
 
 @rule(
-    ("production", "jobLabel: app.kubernetes.io/component", "jobLabel: job"),
-    ("production", '    rookery/operations: "true"\nspec', "spec"),
+    ("production", "jobLabel: rookery/job", "jobLabel: job"),
+    ("production", "rookery/job: rookery-router", "rookery/job: rookery-node"),
+    ("production", 'rookery/operations: "true"', 'rookery/operations: "no"'),
 )
 def prometheus_finds_both(r):
     for monitor in r.of("ServiceMonitor"):
-        labels = monitor["spec"]["selector"]["matchLabels"]
-        found = sorted(
-            s["metadata"]["labels"][COMPONENT]
+        labels, port = monitor["spec"]["selector"]["matchLabels"], monitor["spec"]["endpoints"][0]["port"]
+        found = [
+            s
             for s in r.of("Service")
-            if all(s["metadata"]["labels"].get(k) == v for k, v in labels.items())
-            and any(p["name"] == monitor["spec"]["endpoints"][0]["port"] for p in s["spec"]["ports"])
-        )
-        if found != ["node", "router"] or monitor["spec"]["jobLabel"] != COMPONENT:
-            yield f"the ServiceMonitor finds {found}"
+            if all(s["metadata"]["labels"].get(k) == v for k, v in labels.items()) and any(p["name"] == port for p in s["spec"]["ports"])
+        ]
+        components = sorted(s["metadata"]["labels"][COMPONENT] for s in found)
+        if components != ["node", "router"]:
+            yield f"the ServiceMonitor finds {components}"
+        if len({s["metadata"]["labels"].get(monitor["spec"]["jobLabel"]) for s in found} - {None}) != 2:
+            yield "nodes and routers have no job of their own"
     for rules in r.of("PrometheusRule"):
         if not rules["spec"].get("groups"):
             yield "the PrometheusRule has no groups"
