@@ -56,7 +56,7 @@ make_token() { # USER
 ask() {
     set -- "$SMOKE_URL$1" ${2:+--post-data="$2"}
     [ -z "${token:-}" ] || set -- --header="Authorization: Bearer $token" "$@"
-    wget -q -S -T 10 -O "$work/answer" --header='Content-Type: application/json' "$@" 2>"$work/said" || true
+    timeout 10 wget -q -S -O "$work/answer" --header='Content-Type: application/json' "$@" 2>"$work/said" || true
     status=$(sed -n 's|.*HTTP/1\.[01] \([0-9][0-9]*\).*|\1|p' "$work/said" | tail -n 1)
 }
 # The same, until the status is one of $1 (a router may have no table yet): insist "201 409" PATH [BODY]

@@ -426,7 +426,7 @@ def names_fit_and_nothing_unchangeable_carries_a_version(r):
 @rule(
     ("production", "jobLabel: rookery/job", "jobLabel: job"),
     ("production", "rookery/job: rookery-router", "rookery/job: rookery-node"),
-    ("production", 'rookery/operations: "true"', 'rookery/operations: "no"'),
+    ("production", 'rookery/operations: "true"\n    #', 'rookery/operations: "no"\n    #'),
 )
 def prometheus_finds_both(r):
     for monitor in r.of("ServiceMonitor"):
