@@ -1,15 +1,23 @@
 //! Identifiers and numbers, each a type of its own: an offset, a seq and an epoch are all `u64`, and the
 //! compiler should catch the swap. Nothing here knows where a thing lives; see `shard::map` for that.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Longest user id or conversation name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
+
+/// What a name may consist of beside ASCII letters and digits. The hyphen is last, so that it is no range in a pattern.
+pub const NAME_SIGNS: &str = "._@:-";
+
+/// What is no name although it keeps to the alphabet: paths would be read as something else.
+pub const NAMES_RESERVED: [&str; 2] = [".", ".."];
 
 /// Why a string is no name: shown to clients as `invalid_name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,14 +25,27 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub struct InvalidName;
 
 fn check_name(name: &str) -> Result<(), InvalidName> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b':' | b'-');
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || NAME_SIGNS.as_bytes().contains(&b);
     let length_ok = (1..=NAME_BYTES_MAX).contains(&name.len());
-    if length_ok && name != "." && name != ".." && name.bytes().all(allowed) { Ok(()) } else { Err(InvalidName) }
+    let is_reserved = NAMES_RESERVED.contains(&name);
+    if length_ok && !is_reserved && name.bytes().all(allowed) { Ok(()) } else { Err(InvalidName) }
+}
+
+/// The same rules, as OpenAPI tells them.
+fn name_schema(what: &str) -> Schema {
+    json_schema!({
+        "description": what,
+        "type": "string",
+        "minLength": 1,
+        "maxLength": NAME_BYTES_MAX,
+        "pattern": format!("^[A-Za-z0-9{NAME_SIGNS}]+$"),
+        "not": {"enum": NAMES_RESERVED},
+    })
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
+    ($what:literal $name:ident) => {
+        #[doc = $what]
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
@@ -60,6 +81,16 @@ macro_rules! name_type {
             }
         }
 
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+                name_schema($what)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -74,21 +105,15 @@ macro_rules! name_type {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+                let text = Cow::<'de, str>::deserialize(from)?;
                 Self::parse(&text).map_err(serde::de::Error::custom)
             }
         }
     };
 }
 
-name_type!(
-    /// A user: the `sub` of a token, and the name of a participant.
-    UserId
-);
-name_type!(
-    /// The name of a conversation; its only identity.
-    ConversationName
-);
+name_type!("A user: the `sub` of a token, and the name of a participant." UserId);
+name_type!("The name of a conversation; its only identity." ConversationName);
 
 /// One of the 65,536 places names hash to. Fixed for ever: stored conversations are found by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,6 +183,20 @@ number_type!(
     Seq, u64, ""
 );
 
+impl JsonSchema for Seq {
+    fn schema_name() -> Cow<'static, str> {
+        "Seq".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Number of a durable change in its conversation, dense from 1; 0 means before the first.",
+            "type": "integer",
+            "minimum": 0,
+        })
+    }
+}
+
 /// A node of the cluster; in Kubernetes the name of its pod. Checked like a name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -202,7 +241,7 @@ impl fmt::Display for ClusterId {
 }
 
 /// One live WebSocket of one user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
@@ -263,6 +302,20 @@ impl MessageId {
         let high12 = u16::from_be_bytes([b6, b7]) & 0x0fff;
         let low4 = low.to_be_bytes()[0] >> 2 & 0xf;
         Slot(high12 << 4 | u16::from(low4))
+    }
+}
+
+impl JsonSchema for MessageId {
+    fn schema_name() -> Cow<'static, str> {
+        "MessageId".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Id of a message: a UUID that carries its conversation's slot, so it routes by itself.",
+            "type": "string",
+            "format": "uuid",
+        })
     }
 }
 

@@ -7,6 +7,8 @@ pub mod auth;
 
 pub mod clock;
 pub mod ids;
+pub mod planted;
+
 pub mod problem;
 pub mod protocol;
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use rookery::config::{Invocation, Refused};
+use rookery::protocol::openapi;
 use rookery::{dev, process};
 
 /// Measured on this work: an eighth of the processor's time is spent allocating with the C library's allocator.
@@ -18,6 +19,10 @@ fn main() -> ExitCode {
         Ok(Invocation::Node(settings, secrets)) => finished(process::node::run(&settings, &secrets, files())),
         Ok(Invocation::Router(settings, secrets)) => finished(process::router::run(&settings, &secrets, files())),
         Ok(Invocation::Token(settings, secrets)) => finished(dev::token(&settings, secrets)),
+        Ok(Invocation::Openapi) => {
+            print_openapi();
+            ExitCode::SUCCESS
+        }
         Err(Refused::Flags(error)) => {
             // Help and version are no failures; clap prints each where it belongs.
             let code = if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
@@ -26,6 +31,11 @@ fn main() -> ExitCode {
         }
         Err(Refused::Line(line)) => finished(Err(line)),
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the document is what the command is asked for")]
+fn print_openapi() {
+    print!("{}", openapi::pretty());
 }
 
 /// Raises the limit of open files. How many there may be now.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused or could not be served. The list is closed; it only ever grows.
@@ -120,6 +121,22 @@ impl Code {
     }
 }
 
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        let line = |code: Self| format!("- `{}` ({}): {}", code.as_str(), code.status(), code.title());
+        let lines = Self::ALL.map(line).join("\n");
+        json_schema!({
+            "description": format!("What was wrong. A client treats a code that it does not know by its status.\n\n{lines}"),
+            "type": "string",
+            "enum": Self::ALL.map(Self::as_str),
+        })
+    }
+}
+
 /// A refusal: a code, what is wrong and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{}: {detail}", code.as_str())]
@@ -185,15 +202,23 @@ impl Problem {
 }
 
 /// RFC 9457 problem object with our extension members.
-#[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the members of RFC 9457 and of the client contract")]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 pub struct ProblemBody<'a> {
+    /// Always `about:blank`: the code tells more.
     pub r#type: &'static str,
+    /// The same for every problem of this code.
     pub title: &'static str,
+    /// The HTTP status.
     pub status: u16,
+    /// For the person who reads it: what is wrong, and what to do about it.
     pub detail: &'a str,
+    /// For the program.
+    #[schemars(with = "Code")]
     pub code: &'static str,
+    /// That of the header `X-Request-Id`.
     pub request_id: &'a str,
+    /// The same request may succeed later without being changed.
     pub retryable: bool,
 }
 
@@ -221,6 +246,19 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// Every code there is.
+    pub const ALL: [Self; 9] = [
+        Self::GoingAway,
+        Self::UnsupportedData,
+        Self::TooBig,
+        Self::ServiceRestart,
+        Self::TryAgainLater,
+        Self::ProtocolError,
+        Self::Unauthorized,
+        Self::SlowConsumer,
+        Self::TooMany,
+    ];
+
     /// Number and reason text of the Close frame.
     #[must_use]
     pub fn parts(self) -> (u16, &'static str) {

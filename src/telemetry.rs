@@ -176,6 +176,70 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), InstallError> {
     started.map_err(|error| InstallError(format!("logs: {error}")))
 }
 
+/// Names and values of the labels of one series.
+type Labels = &'static [(&'static str, &'static str)];
+
+/// What goes wrong on a node, with the labels and values that it is counted by, in the order of the code that counts.
+const FAULTS: &[(Counter, &[Labels])] = &[
+    (
+        APPEND_OUTCOMES,
+        &[
+            &[("outcome", "fenced")],
+            &[("outcome", "tail_mismatch")],
+            &[("outcome", "not_written")],
+            &[("outcome", "in_doubt")],
+        ],
+    ),
+    (APPEND_RESTORED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
+    (RECEIPTS_SHED, &[&[]]),
+    (PUSHES, &[&[("result", "dropped")]]),
+    (LINK_ENDS, &[&[]]),
+    (LINKS_REFUSED, &[&[]]),
+    (LINK_REQUESTS, &[&[("result", "unsent")], &[("result", "lost")]]),
+    (OUTBOX_RETRIES, &[&[]]),
+    (
+        SESSION_REFUSED,
+        &[&[("reason", "token")], &[("reason", "user_limit")], &[("reason", "node_limit")], &[("reason", "draining")]],
+    ),
+    (SESSION_SLOW, &[&[("reason", "overflow")], &[("reason", "stalled")]]),
+    (SESSION_GAPS, &[&[("reason", "too_far")], &[("reason", "replaced")], &[("reason", "not_participant")]]),
+    (SESSION_DELIVERED, &[&[("result", "shed")]]),
+    (
+        APPLY_FAILURES,
+        &[
+            &[("stream", "messages"), ("cause", "log")],
+            &[("stream", "messages"), ("cause", "sqlite")],
+            &[("stream", "receipts"), ("cause", "log")],
+            &[("stream", "receipts"), ("cause", "sqlite")],
+        ],
+    ),
+    (APPLY_STOPPED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
+    (APPLY_QUARANTINED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
+    (CHECKPOINTS, &[&[("result", "held_back")], &[("result", "failed")]]),
+    (TRIMS, &[&[("stream", "messages"), ("result", "failed")], &[("stream", "receipts"), ("result", "failed")]]),
+];
+
+/// Puts what can go wrong on a node at 0, before it does. A counter that appears at 1 looks to Prometheus like one that
+/// was always 1: no alert would see its first fault.
+pub fn start_node(node: &str) {
+    for (counter, series) in FAULTS {
+        series.iter().for_each(|labels| counter.add(0, labels));
+    }
+    SHARD_OPEN_FAILURES.add(0, &[("node", node)]);
+    TABLE_ERRORS.add(0, &[("node", node)]);
+    for result in ["taken", "failed"] {
+        LEASE_RENEWALS.add(0, &[("node", node), ("result", result)]);
+    }
+}
+
+/// Likewise for a router.
+pub fn start_router() {
+    ROUTER_TABLE_ERRORS.add(0, &[]);
+    for why in ["no_table", "elsewhere", "declined", "unreachable", "broken"] {
+        ROUTER_RETRIES.add(0, &[("why", why)]);
+    }
+}
+
 fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
@@ -198,15 +262,21 @@ metrics_table! {
     Counter SNAPSHOT_BYTES "rookery_snapshots_received_bytes_total" "Bytes of snapshots received from owners.";
     Counter REPLICAS_VERIFIED "rookery_replicas_verified_total" "Standbys compared with their owners by result (equal, differs, apart).";
     Gauge TABLE_VERSION "rookery_table_version" "Version of the table that a node (or the router) follows, by node.";
+    Gauge TABLE_SHARDS "rookery_table_shards" "Shards of the cluster as the table tells, by node; all nodes' rookery_node_shards together should be that many.";
     Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
     Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
+    Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, unfit, failed).";
+    Gauge STANDBYS "rookery_node_standbys" "Shards that a node stands by for and whose log it follows, by node.";
+    Counter REPLICAS_FAILED "rookery_node_replicas_failed_total" "Replicas that could not follow the log with the file they had, by node and why (behind, diverged, damaged).";
+    Gauge NODE_DISK_AVAILABLE "rookery_node_disk_available_bytes" "Room left on the disk that holds a node's folder, by node.";
+    Gauge NODE_DISK_SIZE "rookery_node_disk_size_bytes" "Size of the disk that holds a node's folder, by node.";
     Counter TABLE_ERRORS "rookery_node_table_errors_total" "Registrations and look-ups of the table that failed, by node.";
     Gauge SHARD_COMMITTED_OFFSET "rookery_shard_committed_offset" "Offset of the last committed record, by shard and stream.";
     Gauge SHARD_APPLIED_OFFSET "rookery_shard_applied_offset" "Offset of the last record applied to SQLite, by shard and stream.";
     Gauge SHARD_DURABLE_OFFSET "rookery_shard_durable_offset" "Offset of the last record that a checkpoint made durable, by shard and stream.";
     Gauge SHARD_LAG_RECORDS "rookery_shard_lag_records" "Records committed but not yet applied, by shard.";
     Gauge SHARD_STANDBYS_IN_SYNC "rookery_shard_standbys_in_sync" "Standbys that keep up with a shard that is owned here, by shard.";
-    Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard.";
+    Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard; 0 once it has left.";
     Counter LEASE_RENEWALS "rookery_node_lease_renewals_total" "Leases of shards renewed, by node and result (renewed, taken, failed).";
     Gauge SHARD_LEASE_SECONDS "rookery_shard_lease_seconds" "How much longer the read lease holds at the end of a round of renewals, by shard; nothing where it never ends.";
     Counter APPEND_OUTCOMES "rookery_shard_appends_total" "Append batches by outcome (appended, already_done, witnessed, fenced, tail_mismatch, not_written, in_doubt).";
@@ -215,9 +285,10 @@ metrics_table! {
     Histogram APPEND_SECONDS "rookery_shard_append_seconds" "Time from sealing a batch to its definite answer, in seconds.";
     Counter HEAD_LOOKUPS "rookery_shard_head_lookups_total" "Look-ups of a conversation's head by result (hit, fill).";
     Gauge HEADS "rookery_shard_heads" "Heads of conversations in memory, by shard.";
+    Gauge STREAM_FILL "rookery_shard_stream_fill_ratio" "Part of --stream-cap that the untrimmed log takes, by shard; beyond 1 sends are refused.";
     Counter RECEIPTS_SHED "rookery_shard_receipts_shed_total" "Automatic delivered marks dropped because too many waited.";
-    Counter ROUTER_REQUESTS "rookery_router_requests_total" "Requests answered by the router, by route and status.";
-    Histogram ROUTER_REQUEST_SECONDS "rookery_router_request_seconds" "Time from a request's head to the head of its answer, by route, in seconds.";
+    Counter ROUTER_REQUESTS "rookery_router_requests_total" "Requests answered by the router, by route, method and status.";
+    Histogram ROUTER_REQUEST_SECONDS "rookery_router_request_seconds" "Time from a request's head to the head of its answer, by route and method, in seconds.";
     Counter ROUTER_RETRIES "rookery_router_retries_total" "Attempts that led to another one or to the end of the budget, by why they were none.";
     Gauge ROUTER_HELD_BYTES "rookery_router_held_bytes" "Bytes of requests held in memory until a node has answered.";
     Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSocket.";
@@ -327,6 +398,30 @@ mod tests {
             if metric.kind == Kind::Histogram {
                 assert!(text.contains(&format!("{}_bucket{{le=", metric.name)), "{} has no buckets", metric.name);
             }
+        }
+    }
+
+    #[test]
+    fn what_can_go_wrong_stands_at_zero_from_the_start_and_counts_on_from_there() {
+        let recorder = builder().expect("buckets").build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            start_node("node-1");
+            start_router();
+            LINKS_REFUSED.add(1, &[]);
+            APPLY_FAILURES.add(1, &[("stream", "messages"), ("cause", "log")]);
+            // Another node of the same process.
+            start_node("node-2");
+        });
+        let text = handle.render();
+        for line in [
+            "rookery_link_refused_total 1",
+            "rookery_shard_apply_failures_total{stream=\"messages\",cause=\"log\"} 1",
+            "rookery_shard_apply_failures_total{stream=\"messages\",cause=\"sqlite\"} 0",
+            "rookery_node_table_errors_total{node=\"node-2\"} 0",
+            "rookery_router_retries_total{why=\"no_table\"} 0",
+        ] {
+            assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{line} in\n{text}");
         }
     }
 

@@ -1,49 +1,48 @@
-//! Closed loop: senders that wait for each answer, recipients that count frames.
+//! Closed loop: senders that wait for each answer, recipients that count frames. It tells the most that gets through, and
+//! what a message costs then; its latencies are those of a full queue.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use futures_util::StreamExt;
 use hdrhistogram::Histogram;
-use http::StatusCode;
+use tokio::task::JoinHandle;
 
-use crate::client::{Connection, socket, token};
-use crate::redis::{self, Memory};
-use crate::say;
-use crate::server::{Part, Server, cpu_seconds_of};
+use crate::client::http::Ask;
+use crate::client::socket::{Frame, Session};
+use crate::load::recorder::{histogram, micros};
+use crate::load::rig::{allow_files, run_name};
+use crate::output::say;
+use crate::report::figures::float;
+use crate::target::metrics::{Page, Scraper, own_cpu_seconds};
+use crate::target::redis::Redis;
+use crate::target::{Target, TargetOptions};
 
 /// Conversations that the senders are spread over; every recipient is in all of them.
 const CONVERSATIONS_MAX: usize = 16;
 /// How long deliveries and the worker may take after the last send.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the memory of Redis is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The server's binary.
-    #[arg(long, default_value = "target/release/rookery")]
-    binary: PathBuf,
-    /// Concurrent senders, one run for each.
+    /// Concurrent senders, one run for each
     #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
     senders: Vec<usize>,
-    /// Online recipients of every message, one run for each.
+    /// Online recipients of every message, one run for each
     #[arg(long, value_delimiter = ',', default_value = "1,10,100")]
     recipients: Vec<usize>,
-    /// Seconds of sending per run.
+    /// Seconds of sending per run
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Bytes of text per message.
+    /// Bytes of text per message
     #[arg(long, default_value_t = 120)]
     text_bytes: usize,
-    /// Measure what runs in this folder of `scripts/cluster` instead of starting a server.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["binary", "arguments"])]
-    cluster: Option<PathBuf>,
-    /// Further arguments for the server.
-    #[arg(last = true)]
-    arguments: Vec<String>,
+    #[command(flatten)]
+    target: TargetOptions,
 }
 
 /// What the senders did.
@@ -53,21 +52,29 @@ struct Sent {
     latency_us: Histogram<u64>,
 }
 
-/// CPU seconds at one moment.
-struct Cpu {
-    router: f64,
-    node: f64,
-    redis: f64,
+/// What everything has used at one moment.
+struct Used {
+    routers: f64,
+    nodes: f64,
+    applied: f64,
+    redis: Redis,
     client: f64,
 }
 
-impl Cpu {
-    fn now(server: &Server) -> Result<Self, String> {
+impl Used {
+    async fn now(target: &Target, scraper: &Scraper) -> Result<Self, String> {
+        let (pages, errors) = scraper.pages().await;
+        errors.into_iter().next().map_or(Ok(()), Err)?;
+        let cpu = |of_router: bool| {
+            let of = |page: &&Page| page.name.starts_with("router") == of_router;
+            pages.iter().filter(of).map(Page::cpu_seconds).sum::<f64>()
+        };
         Ok(Self {
-            router: server.cpu_seconds(Part::Router)?,
-            node: server.cpu_seconds(Part::Node)? + server.cpu_seconds(Part::Dev)?,
-            redis: server.cpu_seconds(Part::Redis)?,
-            client: cpu_seconds_of(std::process::id())?,
+            routers: cpu(true),
+            nodes: cpu(false),
+            applied: pages.iter().map(|page| page.sum("rookery_shard_applied_offset")).sum(),
+            redis: Redis::look(&target.redis).await?,
+            client: own_cpu_seconds(),
         })
     }
 }
@@ -85,46 +92,43 @@ pub(crate) async fn run(options: &Options) -> Result<(), String> {
 }
 
 async fn one(options: &Options, senders: usize, recipients: usize) -> Result<(), String> {
-    let server = match &options.cluster {
-        Some(folder) => Server::running(folder)?,
-        None => Server::start(&options.binary, &options.arguments).await?,
-    };
-    let names = prepare(&server, senders, recipients).await?;
+    allow_files(u64::try_from(senders + recipients).unwrap_or(u64::MAX))?;
+    // A server of its own for each run, unless one runs already.
+    let target = Target::new(&options.target).await?;
+    let scraper = Scraper::new(&target);
+    let names = prepare(&target, senders, recipients).await?;
     let delivered = Arc::new(AtomicU64::new(0));
-    let readers = read(&server, recipients, &delivered).await?;
-    let applied_before = server.metric("rookery_shard_applied_offset").await?;
-    let commands_before = redis::sum(&server.redis, "total_commands_processed").await?;
-    let memory = Memory::watch(server.redis.clone());
-    let before = Cpu::now(&server)?;
+    let readers = read(&target, recipients, &delivered).await?;
+    let before = Used::now(&target, &scraper).await?;
+    let memory = Memory::watch(target.redis.clone());
     let begun = Instant::now();
-    let sent = send(options, &server, senders, &names).await?;
+    let sent = send(options, &target, senders, &names).await?;
     let sending = begun.elapsed().as_secs_f64();
-    let commands = redis::sum(&server.redis, "total_commands_processed").await?.saturating_sub(commands_before);
-    let expected = sent.accepted * recipients as u64;
+    let commands = Redis::look(&target.redis).await?.commands.saturating_sub(before.redis.commands);
+    let expected = sent.accepted * u64::try_from(recipients).unwrap_or_default();
     while delivered.load(Ordering::Relaxed) < expected && begun.elapsed() < options.longest() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let delivering = begun.elapsed().as_secs_f64();
-    while server.metric("rookery_shard_lag_records").await? > 0.0 && begun.elapsed() < options.longest() {
+    while scraper.sum("rookery_shard_lag_records").await? > 0.0 && begun.elapsed() < options.longest() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let persisting = begun.elapsed().as_secs_f64();
-    let persisted = server.metric("rookery_shard_applied_offset").await? - applied_before;
-    let after = Cpu::now(&server)?;
+    let after = Used::now(&target, &scraper).await?;
     let each = |seconds: f64| seconds * 1e6 / float(sent.accepted.max(1));
     let received = delivered.load(Ordering::Relaxed);
     say(&format!(
         "{senders:>7} {recipients:>10} {:>8.0} {:>13.0} {:>12.0} {:>7.2} {:>7.2} {:>8} {:>5} | {:>18.0} {:>6.0} {:>6.0} {:>7.0} | {:>23.2} {:>12} | {:>5.1}",
         float(sent.accepted) / sending,
         float(received) / delivering,
-        persisted / persisting,
+        (after.applied - before.applied) / persisting,
         float(sent.latency_us.value_at_quantile(0.5)) / 1e3,
         float(sent.latency_us.value_at_quantile(0.99)) / 1e3,
         sent.refused,
         expected.saturating_sub(received),
-        each(after.router - before.router),
-        each(after.node - before.node),
-        each(after.redis - before.redis),
+        each(after.routers - before.routers),
+        each(after.nodes - before.nodes),
+        each(after.redis.cpu_seconds - before.redis.cpu_seconds),
         each(after.client - before.client),
         float(commands) / float(sent.accepted.max(1)),
         memory.highest().await / (1 << 20),
@@ -144,19 +148,16 @@ impl Options {
 }
 
 /// Recipients that count what they get.
-async fn read(
-    server: &Server,
-    recipients: usize,
-    delivered: &Arc<AtomicU64>,
-) -> Result<Vec<tokio::task::JoinHandle<()>>, String> {
+async fn read(target: &Target, recipients: usize, delivered: &Arc<AtomicU64>) -> Result<Vec<JoinHandle<()>>, String> {
     let mut readers = Vec::new();
     for recipient in 0..recipients {
-        let token = token(&server.secret, &format!("recipient-{recipient}"))?;
-        let mut socket = socket(server.client(recipient)?, &token).await?;
+        let token = target.tokens.of(&format!("recipient-{recipient}")).await?;
+        let opened = Session::open(&target.dialer, target.endpoint(recipient)?, &token).await;
+        let mut session = opened.map_err(|error| error.to_string())?;
         let delivered = Arc::clone(delivered);
         readers.push(tokio::spawn(async move {
-            while let Some(Ok(frame)) = socket.next().await {
-                if frame.to_text().is_ok_and(|text| text.starts_with(r#"{"t":"message""#)) {
+            while let Ok(text) = session.next().await {
+                if serde_json::from_str::<Frame<'_>>(&text).is_ok_and(|frame| frame.t == "message") {
                     delivered.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -166,43 +167,40 @@ async fn read(
 }
 
 /// Creates the conversations, with every sender and every recipient in each, and tells their names.
-async fn prepare(server: &Server, senders: usize, recipients: usize) -> Result<Vec<String>, String> {
+async fn prepare(target: &Target, senders: usize, recipients: usize) -> Result<Vec<String>, String> {
     let mut participants: Vec<String> = (0..recipients).map(|recipient| format!("recipient-{recipient}")).collect();
     participants.extend((0..senders).map(|sender| format!("sender-{sender}")));
-    let mut connection = Connection::open(server.client(0)?, &token(&server.secret, "sender-0")?).await?;
-    let run = std::time::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?.as_millis();
+    let token = target.tokens.of("sender-0").await?;
+    let run = run_name()?;
     let mut names = Vec::new();
     for conversation in 0..senders.min(CONVERSATIONS_MAX) {
-        // What runs longer than this program has the conversations of earlier runs.
-        let name = format!("bench-{run}-{conversation}");
+        let name = format!("{run}-{conversation}");
         let body = serde_json::json!({"participants": participants, "name": name});
-        let (status, answer) = connection.post("/v1/conversations", Bytes::from(body.to_string())).await?;
-        if status != StatusCode::CREATED {
-            return Err(format!("creating a conversation: {status} {}", String::from_utf8_lossy(&answer)));
-        }
+        let ask = Ask::post("/v1/conversations", Arc::clone(&token), Bytes::from(body.to_string()));
+        let created = target.pool(0)?.succeed(&ask).await;
+        created.map_err(|error| format!("creating a conversation: {error}"))?;
         names.push(name);
     }
     Ok(names)
 }
 
-async fn send(options: &Options, server: &Server, senders: usize, names: &[String]) -> Result<Sent, String> {
+async fn send(options: &Options, target: &Target, senders: usize, names: &[String]) -> Result<Sent, String> {
     let over = Arc::new(AtomicBool::new(false));
     let body = Bytes::from(serde_json::json!({"text": "x".repeat(options.text_bytes)}).to_string());
     let mut tasks = Vec::new();
     for sender in 0..senders {
-        let token = token(&server.secret, &format!("sender-{sender}"))?;
-        let mut connection = Connection::open(server.client(sender)?, &token).await?;
+        let token = target.tokens.of(&format!("sender-{sender}")).await?;
         let name = names.get(sender % names.len().max(1)).ok_or("no conversation")?;
-        let path = format!("/v1/conversations/{name}/messages");
-        let (over, body) = (Arc::clone(&over), body.clone());
+        let ask = Ask::post(format!("/v1/conversations/{name}/messages"), token, body.clone());
+        let (over, pool) = (Arc::clone(&over), Arc::clone(target.pool(sender)?));
         tasks.push(tokio::spawn(async move {
             let mut latency_us = histogram()?;
             let (mut accepted, mut refused) = (0, 0);
             while !over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
-                let (status, _) = connection.post(&path, body.clone()).await?;
-                latency_us.record(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)).ok();
-                if status == StatusCode::CREATED { accepted += 1 } else { refused += 1 }
+                let posted = pool.succeed(&ask).await;
+                latency_us.saturating_record(micros(begun.elapsed()));
+                if posted.is_ok() { accepted += 1 } else { refused += 1 }
             }
             Ok::<_, String>(Sent { accepted, refused, latency_us })
         }));
@@ -219,13 +217,34 @@ async fn send(options: &Options, server: &Server, senders: usize, names: &[Strin
     Ok(all)
 }
 
-/// Microseconds up to a minute, three digits.
-fn histogram() -> Result<Histogram<u64>, String> {
-    Histogram::new_with_max(60_000_000, 3).map_err(|error| error.to_string())
+/// Watches the memory of all servers of Redis.
+struct Memory {
+    highest: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+    watching: JoinHandle<()>,
 }
 
-/// Counts here stay far below 2^52.
-#[expect(clippy::cast_precision_loss, reason = "counts of one run, far below 2^52")]
-fn float(count: u64) -> f64 {
-    count as f64
+impl Memory {
+    /// Looks until it is asked.
+    fn watch(servers: Vec<String>) -> Self {
+        let (highest, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (found, end) = (Arc::clone(&highest), Arc::clone(&over));
+        let watching = tokio::spawn(async move {
+            while !end.load(Ordering::Relaxed) {
+                // A server that is away for a moment is looked at again soon.
+                if let Ok(all) = Redis::look(&servers).await {
+                    found.fetch_max(all.memory_highest_bytes, Ordering::Relaxed);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        });
+        Self { highest, over, watching }
+    }
+
+    /// The most that one server used meanwhile.
+    async fn highest(self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        self.watching.await.ok();
+        self.highest.load(Ordering::Relaxed)
+    }
 }

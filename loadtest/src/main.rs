@@ -1,13 +1,19 @@
-//! Load tests over the public API: `bench` measures sends, deliveries, persisted records and CPU per message, of a server
-//! that it starts in a process of its own or of what `scripts/cluster` has running; `idle` the memory of idle sessions.
+//! Load tests over the public API. `steady` sends at one rate, `ramp` at growing ones until an objective breaks, `idle` only
+//! holds sockets open; all three are open loop, judge whether everything arrived once and in order, and write a report.
+//! `bench` is a closed loop: the most that some senders get through.
 
 use clap::{Parser, Subcommand};
 
 mod bench;
 mod client;
 mod idle;
-mod redis;
-mod server;
+mod load;
+mod output;
+mod progress;
+mod ramp;
+mod report;
+mod steady;
+mod target;
 
 /// Load tests for Rookery.
 #[derive(Debug, Parser)]
@@ -19,31 +25,38 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Closed loop: some senders, each waiting for its answer, and some online recipients of every message.
-    Bench(bench::Options),
-    /// Memory of idle sessions.
+    /// Open loop at one rate: latencies, throughput, errors, and whether everything arrived once and in order
+    Steady(steady::Options),
+    /// Open loop at growing rates, until an objective breaks: the highest rate that held
+    Ramp(ramp::Options),
+    /// Sockets that do nothing: memory of each, and whether they stay open
     Idle(idle::Options),
+    /// Closed loop: some senders, each waiting for its answer, and some online recipients of every message
+    Bench(bench::Options),
+    /// Shows a report again: the table, and the page beside the JSON file
+    Report(output::ShowOptions),
+    /// Prints the JSON Schema of reports
+    Schema,
 }
 
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
-    // 5,000 sockets and some; a refusal shows later as a failed connect with its reason.
-    rlimit::increase_nofile_limit(20_000).ok();
     let outcome = match Arguments::parse().command {
-        Command::Bench(options) => bench::run(&options).await,
+        Command::Steady(options) => steady::run(&options).await,
+        Command::Ramp(options) => ramp::run(&options).await,
         Command::Idle(options) => idle::run(&options).await,
+        Command::Bench(options) => bench::run(&options).await.map(|()| output::Outcome::Passed),
+        Command::Report(options) => output::show(&options),
+        Command::Schema => report::schema().map(|schema| {
+            output::say(schema.trim_end());
+            output::Outcome::Passed
+        }),
     };
     match outcome {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(outcome) => outcome.exit_code(),
         Err(error) => {
-            say(&format!("loadtest: {error}"));
+            output::complain(&format!("loadtest: {error}"));
             std::process::ExitCode::FAILURE
         }
     }
-}
-
-/// Prints a line of the report.
-#[expect(clippy::print_stdout, reason = "the report is the output of this program")]
-fn say(line: &str) {
-    println!("{line}");
 }

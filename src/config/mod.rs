@@ -45,6 +45,8 @@ pub enum Invocation {
     Router(Box<RouterSettings>, Secrets),
     /// Make a token.
     Token(TokenSettings, Secrets),
+    /// Tell the client contract.
+    Openapi,
 }
 
 /// Why there is no invocation.
@@ -81,6 +83,7 @@ impl Invocation {
             Some(Sub::Node(settings)) => Ok(Self::Node(settings, secrets)),
             Some(Sub::Router(settings)) => Ok(Self::Router(settings, secrets)),
             Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
+            Some(Sub::Openapi) => Ok(Self::Openapi),
         }
     }
 }
@@ -109,6 +112,8 @@ enum Sub {
     /// Print a token for a user, signed with the shared secret.
     #[command(after_help = SECRETS_HELP)]
     Token(TokenSettings),
+    /// Print the client contract as an OpenAPI 3.1 document in JSON.
+    Openapi,
 }
 
 /// The variable of a flag.

@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::settings::Settings;
 use crate::dev::Shared;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::assignment::first_table;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Subject};
+use crate::operations::{self, Cluster, ClusterNode, Digesting, Subject};
 use crate::router::Router;
 use crate::shard::log::Identity;
 use crate::shard::log::embedded::EmbeddedLog;
@@ -86,6 +86,12 @@ impl Subject for Process {
         let statuses: Vec<_> = self.nodes.iter().flat_map(|node| node.statuses()).collect();
         Cluster::of(table.as_deref(), self.nodes.iter().map(told).collect(), &statuses)
     }
+
+    fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
+        let named = self.nodes.iter().filter(|node| of.as_ref().is_none_or(|of| of == node.id()));
+        let owners = |node: &&Arc<Node>| node.table().owner(shard) != Some(node.id());
+        operations::digest_of(named.min_by_key(owners).cloned(), shard)
+    }
 }
 
 /// Starts all nodes, side by side; done when they serve all shards.
@@ -98,6 +104,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         shard: settings.shard(),
         requests_per_second: settings.rates.requests_per_second,
         request_burst: settings.rates.request_burst,
+        replicas: None,
         seeding: node::seeding::Config::default(),
     };
     let mut expected = BTreeMap::new();
@@ -111,6 +118,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
             identity: shared.identity,
             folder: settings.dev.data.join(&name),
             log: Arc::<EmbeddedLog>::clone(&shared.log),
+            renewing: None,
             table: Arc::clone(&shared.table),
             verifier: shared.verifier.clone(),
             cluster_key: shared.cluster_key.clone(),

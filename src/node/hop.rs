@@ -13,14 +13,8 @@ pub const OWNER: &str = "rookery-owner";
 /// On a 421: version of the table that the answering node follows.
 pub const TABLE_VERSION: &str = "rookery-table-version";
 
-/// Every header with this prefix is ours; only [`CONSISTENCY`] may come from a client.
+/// Every header with this prefix is ours; only [`CONSISTENCY`](crate::protocol::headers::CONSISTENCY) may come from a client.
 pub const PREFIX: &str = "rookery-";
-
-/// Client contract: `strict` refuses a stale answer.
-pub const CONSISTENCY: &str = "rookery-consistency";
-
-/// Client contract: milliseconds by which an answer may be stale.
-pub const STALE: &str = "rookery-stale";
 
 /// On a forwarded request whose body was over the limit: the number of bytes that the router read (and threw away). The
 /// request then comes without its body; the node checks the token as always and answers 413 `too_large`.

@@ -14,22 +14,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Verifier;
 use crate::clock::Clock;
-use crate::ids::{NodeId, Offset, ShardId};
+use crate::ids::{NodeId, ShardId};
+use crate::node::coordinator::Coordinator;
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
-use crate::node::opening::Opener;
-use crate::node::renewal::Renewals;
+use crate::node::observe::Observer;
+use crate::node::opening::{Opener, Ways};
+use crate::node::owners::Owners;
+use crate::node::renewal::{Renewals, Renewing};
+use crate::node::rows::Rows;
+use crate::node::seeding::seed::Seeding;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
-use crate::shard::log::{Identity, ShardLog, Stream};
+use crate::shard::log::{Identity, ShardLog};
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
 
@@ -63,15 +69,27 @@ pub mod watchdog;
 
 pub mod folder;
 
+pub mod role;
+
+pub mod watch;
+
 mod following;
 
+mod gauges;
+
+mod observe;
+
 mod opening;
+
+mod rows;
+
+mod coordinator;
 
 mod reports;
 
 mod verify;
 
-mod renewal;
+pub mod renewal;
 
 mod parts;
 
@@ -80,9 +98,6 @@ const TABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Time for closing again what a failed start has opened.
 const CLOSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
-
-/// How often the gauges of a node's shards are set.
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
 /// Settings of a node.
 #[derive(Debug, Clone)]
@@ -95,6 +110,9 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Requests that one user may send at once on top of that.
     pub request_burst: u32,
+    /// Nodes that hold a shard, its owner among them: the coordinator sees to it. `None`: whoever starts the nodes looks
+    /// after the table.
+    pub replicas: Option<usize>,
     /// Of standbys that need a file, and of the check of those that have one.
     pub seeding: seeding::Config,
 }
@@ -110,6 +128,8 @@ pub struct Setup {
     pub folder: PathBuf,
     /// The log.
     pub log: Arc<dyn ShardLog>,
+    /// Makes a log of its own for the thread that renews; without it renewals go over `log` and the node's own runtime.
+    pub renewing: Option<Renewing>,
     /// The table.
     pub table: Arc<dyn TableStore>,
     /// Verifies tokens of clients.
@@ -176,9 +196,11 @@ pub struct Node {
     id: NodeId,
     addresses: NodeAddresses,
     hub: Arc<Hub>,
-    table: watch::Receiver<Arc<Table>>,
+    owners: Owners,
+    table: Receiver<Arc<Table>>,
     shards: Shards,
     opener: Opener,
+    observer: Observer,
     life: Life,
     ready: AtomicBool,
     // Held until the node is closed.
@@ -202,19 +224,31 @@ struct Life {
 
 /// The shards that are open on this node.
 #[derive(Debug, Clone, Default)]
-struct Shards(Arc<Mutex<BTreeMap<ShardId, ShardHandle>>>);
+struct Shards(Arc<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    handles: Mutex<BTreeMap<ShardId, ShardHandle>>,
+    changed: Notify,
+}
 
 impl Shards {
     fn insert(&self, shard: ShardId, handle: ShardHandle) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
+        self.0.changed.notify_one();
     }
 
     fn remove(&self, shard: ShardId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
     }
 
     fn handles(&self) -> Vec<ShardHandle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Waits for the next shard that is opened, or one since the last call. For one caller.
+    async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 }
 
@@ -252,27 +286,54 @@ impl Node {
     ) -> Result<Self, String> {
         let addresses = listeners.addresses().map_err(|error| format!("{}: no listener: {error}", setup.id))?;
         let life = Life::default();
+        telemetry::start_node(&setup.id.0);
         let table = following::start(&setup, &addresses, &life, table_wait).await?;
         let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
         let shards = Shards::default();
-        let opener = Opener::new(&setup, owners, shards.clone(), life.clone());
-        let gauges = set_gauges(setup.id.clone(), shards.clone(), table.clone());
-        life.spawn(gauges);
-        if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
-            life.spawn(renewals.run());
+        let observer = Observer::new(&setup, table.clone());
+        life.spawn(observer.clone().run());
+        life.spawn(gauges::of_shards(setup.id.clone(), shards.clone(), observer.clone(), table.clone()));
+        life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
+        life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
+        if let Some(coordinator) = Coordinator::of(&setup) {
+            life.spawn(coordinator.run());
         }
-        Ok(Self { id: setup.id, addresses, hub, table, shards, opener, life, ready: AtomicBool::new(false), lock })
+        if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
+            renewals.spawn(&setup, &life)?;
+        }
+        let seeding = Seeding::new(owners.clone(), setup.identity, setup.config.seeding.snapshot_rate);
+        let ways = Ways {
+            owners: owners.clone(),
+            seeding,
+            shards: shards.clone(),
+            observer: observer.clone(),
+            table: table.clone(),
+        };
+        let opener = Opener::new(&setup, ways, life.clone());
+        Ok(Self {
+            id: setup.id,
+            addresses,
+            hub,
+            owners,
+            table,
+            shards,
+            opener,
+            observer,
+            life,
+            ready: AtomicBool::new(false),
+            lock,
+        })
     }
 
-    /// Opens the shards that the table gives this node; ready when it has answered. Later tables are followed from then
-    /// on. To be called once; dropped, it goes on opening until the node is closed, which is not ready then.
+    /// Opens the shards that the table gives this node, and begins to follow those that it stands by for; ready when it
+    /// has answered. A standby that has to be seeded is not waited for. Later tables are followed from then on. To be
+    /// called once; dropped, it goes on opening until the node is closed, which is not ready then.
     ///
     /// # Errors
     /// The line of the first shard that is refused.
     pub async fn open(&self) -> Result<(), String> {
-        let given = self.table().owned_by(&self.id).collect();
-        self.opener.open_first(given).await?;
-        self.life.tasks.spawn(self.opener.clone().follow(self.table.clone()));
+        self.opener.open_first().await?;
+        self.life.tasks.spawn(self.opener.clone().follow());
         self.ready.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -311,6 +372,12 @@ impl Node {
     #[must_use]
     pub fn statuses(&self) -> Vec<ShardStatus> {
         self.shards.handles().iter().map(ShardHandle::status).collect()
+    }
+
+    /// How many shards are followed here that another node owns.
+    #[must_use]
+    pub fn standbys(&self) -> usize {
+        self.observer.count()
     }
 
     /// Is not ready from now on, and sends its sessions away over `window`; other requests are still served.
@@ -363,40 +430,4 @@ impl Life {
             }
         });
     }
-}
-
-/// Sets the gauges of a node's shards, for ever.
-async fn set_gauges(node: NodeId, shards: Shards, table: watch::Receiver<Arc<Table>>) {
-    let mut every = tokio::time::interval(GAUGES_EVERY);
-    loop {
-        every.tick().await;
-        let version = table.borrow().version;
-        telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
-        let handles = shards.handles();
-        let open = u64::try_from(handles.len()).unwrap_or(u64::MAX);
-        telemetry::NODE_SHARDS.set(as_gauge(open), &[("node", &node.0)]);
-        for handle in handles {
-            set_shard_gauges(&handle.status());
-        }
-    }
-}
-
-fn set_shard_gauges(status: &ShardStatus) {
-    let shard = status.shard.0.to_string();
-    let shard = shard.as_str();
-    telemetry::SHARD_EPOCH.set(as_gauge(status.epoch.0), &[("shard", shard)]);
-    telemetry::SHARD_LAG_RECORDS.set(as_gauge(status.lag), &[("shard", shard)]);
-    for stream in Stream::BOTH {
-        let labels = [("shard", shard), ("stream", stream.as_str())];
-        let at = |offsets: [Offset; 2]| offsets.get(stream.index()).map_or(0.0, |offset| as_gauge(offset.0));
-        telemetry::SHARD_COMMITTED_OFFSET.set(at(status.committed), &labels);
-        telemetry::SHARD_APPLIED_OFFSET.set(at(status.applied), &labels);
-        telemetry::SHARD_DURABLE_OFFSET.set(at(status.durable), &labels);
-    }
-}
-
-/// Exact up to 2^53; beyond that a gauge is off by less than one part in 10^15.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "gauges are floats; see the comment")]
-fn as_gauge(count: u64) -> f64 {
-    count as f64
 }

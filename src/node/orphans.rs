@@ -20,7 +20,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sends the orphans of a file that was put aside to the shard's owner, one after the other in their order, until each is
 /// answered. May be dropped at any time and begun anew: what is there already is recognised.
-#[expect(dead_code, reason = "for whoever puts a diverged file aside")]
 pub(super) async fn resubmit(owners: &Owners, log: &dyn ShardLog, shard: ShardId, aside: &Path) {
     let found = loop {
         match orphans(shard, log, aside).await {

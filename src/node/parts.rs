@@ -9,7 +9,7 @@ use crate::node::link::{self, Credentials};
 use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
 use crate::node::table::Table;
-use crate::node::{Life, Listeners, Setup};
+use crate::node::{Life, Listeners, Setup, reports, verify};
 use crate::shard::map::ShardMap;
 
 /// What a node's parts are reached by.
@@ -53,6 +53,10 @@ pub(super) fn serve(
     let watchdog = setup.watchdog.clone();
     let stop = life.requests.clone();
     life.request_tasks.spawn(async move { watchdog.watch("HTTP face of a node", stop, serving).await });
+    life.spawn(reports::run(owners.clone()));
+    if let Some(every) = setup.config.seeding.verify_every {
+        life.spawn(verify::run(owners.clone(), every));
+    }
     let (all, links) = (life.all.clone(), owners.clone());
     life.tasks.spawn(async move {
         all.cancelled().await;

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -30,9 +29,11 @@ use crate::ids::{NodeId, ShardId};
 use crate::node::table::Table;
 use crate::node::watchdog::Watchdog;
 use crate::shard::ShardStatus;
-use crate::shard::log::record::Tail;
-use crate::shard::replicas::ReplicaDigest;
 use crate::telemetry;
+
+mod digest;
+
+pub use digest::{AppliedTail, Digesting, ShardDigest, digest_of};
 
 /// Sockets served at once.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -58,43 +59,6 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
     /// none. The future reads the whole file, on threads of its own.
     fn digest(&self, _shard: ShardId, _node: Option<NodeId>) -> Digesting {
         std::future::ready(Ok(None)).boxed()
-    }
-}
-
-/// A digest on its way, or one sentence why there is none.
-pub type Digesting = BoxFuture<'static, Result<Option<ShardDigest>, String>>;
-
-/// Body of `/shards/{shard}/digest`: equal tails, equal digests, or one of the replicas is damaged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ShardDigest {
-    /// Number of the shard.
-    pub shard: u16,
-    /// On which node.
-    pub node: NodeId,
-    /// `owner` or `standby`.
-    pub role: &'static str,
-    /// Applied tails, of messages and of receipts.
-    pub applied: [AppliedTail; 2],
-    /// SHA-256 in hexadecimal digits.
-    pub digest: String,
-}
-
-/// Where a stream of a replica stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AppliedTail {
-    /// Offset of its last record.
-    pub offset: u64,
-    /// Chain after it, in hexadecimal digits.
-    pub chain: String,
-}
-
-impl ShardDigest {
-    /// Of a replica.
-    #[must_use]
-    pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
-        let tail = |tail: &Tail| AppliedTail { offset: tail.offset.0, chain: format!("{:?}", tail.chain) };
-        let sha256 = digest.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(tail), digest: sha256 }
     }
 }
 
@@ -307,8 +271,8 @@ async fn serve_socket(socket: tokio::net::TcpStream, setup: Setup, digests: Arc<
     let service = service_fn(move |request: Request<Incoming>| {
         let (setup, digests) = (setup.clone(), Arc::clone(&digests));
         async move {
-            let response = match digest_asked(request.uri().path(), request.uri().query()) {
-                Some((shard, node)) => with_digest(&setup, request.method(), (shard, node), &digests).await,
+            let response = match digest::digest_asked(request.uri().path(), request.uri().query()) {
+                Some((shard, node)) => digest::with_digest(&setup, request.method(), (shard, node), &digests).await,
                 None => answer(&setup, request.method(), request.uri().path()),
             };
             Ok::<_, Infallible>(response)
@@ -318,32 +282,6 @@ async fn serve_socket(socket: tokio::net::TcpStream, setup: Setup, digests: Arc<
     server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_headers(64);
     // A scraper that hangs up early is its own affair.
     drop(server.serve_connection(TokioIo::new(socket), service).await);
-}
-
-/// Of which shard, and on which node if that is said, a digest is asked for.
-fn digest_asked(path: &str, query: Option<&str>) -> Option<(ShardId, Option<NodeId>)> {
-    let shard = path.strip_prefix("/shards/")?.strip_suffix("/digest")?.parse().ok()?;
-    let node = query.and_then(|query| query.strip_prefix("node="));
-    Some((ShardId(shard), node.map(NodeId::from)))
-}
-
-async fn with_digest(
-    setup: &Setup,
-    method: &Method,
-    (shard, node): (ShardId, Option<NodeId>),
-    digests: &Semaphore,
-) -> Response<Full<Bytes>> {
-    if method != Method::GET {
-        return refused("GET");
-    }
-    let Ok(_permit) = digests.try_acquire() else {
-        return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "another digest is being made; ask again\n".to_owned());
-    };
-    match setup.subject.digest(shard, node).await {
-        Ok(Some(digest)) => json(&digest),
-        Ok(None) => response(StatusCode::NOT_FOUND, TEXT, format!("there is no replica of shard {shard} here\n")),
-        Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
-    }
 }
 
 fn refused(allowed: &'static str) -> Response<Full<Bytes>> {

@@ -19,14 +19,15 @@ use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::config::cluster::NodeSettings;
 use crate::config::secrets::{CLUSTER_KEY, Secrets};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
+use crate::node::renewal::Renewing;
 use crate::node::table::redis::RedisTable;
 use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::node::{self, Listeners, Node, Setup};
-use crate::operations::{Cluster, ClusterNode, Operations, Subject};
+use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
 use crate::process::advertise::{advertised, node_id};
 use crate::process::folder::Folder;
 use crate::process::identify::{Wish, identify};
@@ -87,7 +88,8 @@ impl Subject for NodeSubject {
         }
         let Some(node) = node else { return Err(self.waiting.sentence()) };
         let (open, given) = (node.statuses().len(), node.table().owned_by(&self.id).count());
-        Err(format!("opening shards: {open} of {given} are open"))
+        let (following, named) = (node.standbys(), node.table().stood_by_for(&self.id).count());
+        Err(format!("opening shards: {open} of {given} are open, {following} of {named} standbys follow"))
     }
 
     fn cluster(&self) -> Cluster {
@@ -99,6 +101,11 @@ impl Subject for NodeSubject {
         let table = node.map(|node| node.table());
         Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses)
     }
+
+    fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
+        let here = self.node.get().filter(|node| of.is_none_or(|of| of == *node.id())).cloned();
+        operations::digest_of(here, shard)
+    }
 }
 
 /// What is the same for all nodes of a cluster, given and checked before anything is touched.
@@ -106,6 +113,7 @@ struct Given {
     verifier: Verifier,
     cluster_key: ClusterKey,
     servers: Arc<Servers>,
+    renewing: Renewing,
     config: node::Config,
 }
 
@@ -118,7 +126,10 @@ impl Given {
         let cluster_key =
             ClusterKey::new(key.expose().as_bytes()).map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
         let servers = Servers::new(settings.redis(secrets)?)?;
-        Ok(Self { verifier, cluster_key, servers, config: settings.node()? })
+        // Connects when it is first used, on the runtime that uses it.
+        let by = Servers::new(settings.redis(secrets)?)?;
+        let renewing: Renewing = Arc::new(move || RedisLog::new(Arc::clone(&by)));
+        Ok(Self { verifier, cluster_key, servers, renewing, config: settings.node()? })
     }
 }
 
@@ -155,6 +166,7 @@ impl NodeProcess {
             node: id.clone(),
             addresses,
             expected: settings.cluster.expect_nodes.into(),
+            replicas: settings.cluster.replicas.into(),
             folder,
             waiting: subject.waiting.clone(),
         };
@@ -165,6 +177,7 @@ impl NodeProcess {
             identity,
             folder: settings.node.data.clone(),
             log: RedisLog::new(given.servers),
+            renewing: Some(given.renewing),
             table,
             verifier: given.verifier,
             cluster_key: given.cluster_key,

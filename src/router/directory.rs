@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::ids::Slot;
 use crate::node::table::{Table, TableStore};
 use crate::shard::map::ShardMap;
-use crate::telemetry::{ROUTER_TABLE_ERRORS, ROUTER_TABLE_VERSION};
+use crate::telemetry::{self, ROUTER_TABLE_ERRORS, ROUTER_TABLE_VERSION};
 
 /// How often the table is polled unless a hint asks for more.
 pub const POLL_EVERY: Duration = Duration::from_millis(250);
@@ -105,6 +105,7 @@ struct Poll {
 
 impl Poll {
     async fn run(mut self) {
+        telemetry::start_router();
         loop {
             let began = Instant::now();
             let known = self.sender.borrow().clone();

@@ -4,28 +4,17 @@
 //! mark leaves with an answer.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
 
 use crate::node::hop;
+use crate::protocol::headers;
 
 /// The id that names a request in answers and logs.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 /// The client's own idempotency key.
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(headers::IDEMPOTENCY_KEY);
 
-/// Longest request id taken from a client.
-const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Prefix of the WebSocket subprotocol that carries a token.
 const BEARER_PROTOCOL: &str = "rookery.bearer.";
-
-/// The client's request id if it is 1 to 64 of `A-Za-z0-9._-`, else a new one.
-#[must_use]
-pub(super) fn request_id(headers: &HeaderMap) -> String {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let good = given.filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(allowed));
-    good.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
-}
 
 /// The token in `Authorization: Bearer …`.
 #[must_use]
@@ -55,7 +44,7 @@ pub(super) fn asks_websocket(headers: &HeaderMap) -> bool {
 pub(super) fn strip_request(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     remove_where(headers, |name| {
-        (name.starts_with(hop::PREFIX) && name != hop::CONSISTENCY)
+        (name.starts_with(hop::PREFIX) && name != headers::CONSISTENCY)
             || name.starts_with("x-forwarded-")
             || matches!(name, "forwarded" | "x-real-ip" | "host" | "content-length" | "expect")
     });
@@ -64,7 +53,7 @@ pub(super) fn strip_request(headers: &mut HeaderMap) {
 /// Takes out of a node's answer what is between two hops only and what is ours, but the stale mark.
 pub(super) fn strip_answer(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    remove_where(headers, |name| name.starts_with(hop::PREFIX) && name != hop::STALE);
+    remove_where(headers, |name| name.starts_with(hop::PREFIX) && name != headers::STALE);
 }
 
 /// Sets the headers of an upgrade again, after stripping.
@@ -154,16 +143,6 @@ mod tests {
         ]);
         strip_answer(&mut map);
         assert!(map.contains_key("rookery-stale") && map.contains_key("location") && map.len() == 2);
-    }
-
-    #[test]
-    fn a_request_id_is_kept_only_if_it_is_harmless() {
-        assert_eq!(request_id(&headers(&[("x-request-id", "A.b_c-9")])), "A.b_c-9");
-        for bad in ["", "a b", "a\"b", "12345678901234567890123456789012345678901234567890123456789012345"] {
-            let mut map = HeaderMap::new();
-            map.insert(REQUEST_ID, HeaderValue::from_str(bad).unwrap());
-            assert_eq!(request_id(&map).len(), 36, "{bad}");
-        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -24,11 +24,14 @@ use crate::auth::Verifier;
 use crate::ids::{IdempotencyKey, Slot};
 use crate::node::hop;
 use crate::problem::{Code, Problem};
+use crate::protocol::headers::request_id;
+use crate::protocol::openapi;
+use crate::protocol::routes::{Endpoint, NO_ROUTE};
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, Forwarder, Outgoing};
 use crate::router::hold::{Hold, Unread};
-use crate::router::route::{Endpoint, Target};
+use crate::router::route::Target;
 use crate::router::websocket::Sockets;
 use crate::telemetry::{ROUTER_REQUEST_SECONDS, ROUTER_REQUESTS};
 
@@ -145,10 +148,10 @@ impl Router {
 impl Inner {
     async fn handle(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let started = Instant::now();
-        let request_id = headers::request_id(request.headers());
+        let request_id = request_id(request.headers());
         let origin = request.headers().get(header::ORIGIN).cloned();
         let endpoint = route::find(request.uri().path()).map(|route| route.endpoint);
-        let label = endpoint.map_or("none", Endpoint::label);
+        let label = endpoint.map_or(NO_ROUTE, Endpoint::template);
         let method = request.method().clone();
         let answered = self.answer(request, &request_id).await;
         let mut response = answered.unwrap_or_else(|refusal| {
@@ -161,14 +164,15 @@ impl Inner {
             response.headers_mut().insert(headers::REQUEST_ID, id);
         }
         cors::apply(&self.config.origins, origin.as_ref(), response.headers_mut());
-        ROUTER_REQUESTS.add(1, &[("route", label), ("status", response.status().as_str())]);
-        ROUTER_REQUEST_SECONDS.record(started.elapsed().as_secs_f64(), &[("route", label)]);
+        let verb = route::verb(&method);
+        ROUTER_REQUESTS.add(1, &[("route", label), ("method", verb), ("status", response.status().as_str())]);
+        ROUTER_REQUEST_SECONDS.record(started.elapsed().as_secs_f64(), &[("route", label), ("method", verb)]);
         response
     }
 
     /// The order of checks of the client contract: path, method, token; all further ones are the node's.
     async fn answer(&self, mut request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, Refusal> {
-        let placed = match self.place(request.method(), request.uri().path(), request.headers()) {
+        let placed = match self.place(request.method(), request.uri(), request.headers()) {
             Ok(placed) => placed,
             Err(refusal) => {
                 self.hold.throw_away(request.into_body()).await?;
@@ -176,10 +180,10 @@ impl Inner {
             }
         };
         let (endpoint, slot) = match placed {
-            Placed::Preflight(response) => return Ok(response),
+            Placed::Here(response) => return Ok(response),
             Placed::At(endpoint, slot) => (endpoint, slot),
         };
-        let upgrade = endpoint == Endpoint::Socket && headers::asks_websocket(request.headers());
+        let upgrade = endpoint == Endpoint::WebSocket && headers::asks_websocket(request.headers());
         let client = upgrade.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let held = self.hold.read(body, self.is_verified(&parts)).await?;
@@ -196,14 +200,14 @@ impl Inner {
         answered.map_err(Refusal::from)
     }
 
-    fn place(&self, method: &Method, path: &str, sent: &http::HeaderMap) -> Result<Placed, Refusal> {
-        let Some(route) = route::find(path) else {
+    fn place(&self, method: &Method, uri: &Uri, sent: &http::HeaderMap) -> Result<Placed, Refusal> {
+        let Some(route) = route::find(uri.path()) else {
             return Err(Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md").into());
         };
         if let Some(response) = cors::preflight(&self.config.origins, method, sent, route.endpoint.allow()) {
-            return Ok(Placed::Preflight(response.map(|()| AnswerBody::Left(http_body_util::Full::default()))));
+            return Ok(Placed::Here(response.map(|()| AnswerBody::Left(http_body_util::Full::default()))));
         }
-        if !route.endpoint.allows(method) {
+        if route.endpoint.operation(method).is_none() {
             let problem = Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path");
             return Err(Refusal { allow: Some(route.endpoint.allow()), ..Refusal::from(problem) });
         }
@@ -211,6 +215,7 @@ impl Inner {
             Target::Slot(slot) => slot,
             Target::Subject => subject_slot(route.endpoint, sent)
                 .ok_or_else(|| Problem::new(Code::Unauthorized, "send a token as Authorization: Bearer <token>"))?,
+            Target::Router => return Ok(Placed::Here(document(method, uri)?)),
         };
         Ok(Placed::At(route.endpoint, slot))
     }
@@ -239,14 +244,29 @@ impl Inner {
 
 /// Where a request goes, if anywhere.
 enum Placed {
-    Preflight(Response<AnswerBody>),
+    /// Nowhere: this is the answer.
+    Here(Response<AnswerBody>),
     At(Endpoint, Slot),
+}
+
+/// The OpenAPI document, which is this program's own.
+fn document(method: &Method, uri: &Uri) -> Result<Response<AnswerBody>, Problem> {
+    if uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(Problem::new(Code::Invalid, "a query parameter is not known here"));
+    }
+    let text = openapi::json();
+    let length = HeaderValue::from(text.len());
+    let body = if method == Method::HEAD { bytes::Bytes::new() } else { text };
+    let mut response = Response::new(Either::Left(body.into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    Ok(response)
 }
 
 /// The slot of the token's `sub`. A WebSocket whose token is in the subprotocols goes to some node even with a bad one:
 /// the node upgrades and closes with 4401, because a browser cannot see a 401.
 fn subject_slot(endpoint: Endpoint, sent: &http::HeaderMap) -> Option<Slot> {
-    if sent.contains_key(header::AUTHORIZATION) || endpoint != Endpoint::Socket {
+    if sent.contains_key(header::AUTHORIZATION) || endpoint != Endpoint::WebSocket {
         return Some(auth::claimed_subject(headers::bearer(sent)?)?.slot());
     }
     let token = headers::offered_bearer(sent)?;

@@ -6,64 +6,8 @@
 
 use std::borrow::Cow;
 
-use http::Method;
-
 use crate::ids::{MessageId, Slot};
-
-/// One path of the client contract. Its label is the path's template, so labels are few whatever clients send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the last word of its path; see `Endpoint::label`")]
-pub enum Endpoint {
-    Conversations,
-    Conversation,
-    Participants,
-    Participant,
-    Messages,
-    Events,
-    Watermarks,
-    Message,
-    Receipts,
-    Reaction,
-    Read,
-    Socket,
-}
-
-impl Endpoint {
-    /// The path's template, as the label of metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        self.parts().0
-    }
-
-    /// The value of `Allow`: every method of this path, HEAD wherever GET.
-    #[must_use]
-    pub fn allow(self) -> &'static str {
-        self.parts().1
-    }
-
-    /// True when the path has this method.
-    #[must_use]
-    pub fn allows(self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
-    }
-
-    fn parts(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Conversations => ("/conversations", "GET, HEAD, POST"),
-            Self::Conversation => ("/conversations/{name}", "GET, HEAD"),
-            Self::Participants => ("/conversations/{name}/participants", "GET, HEAD, POST"),
-            Self::Participant => ("/conversations/{name}/participants/{user}", "DELETE"),
-            Self::Messages => ("/conversations/{name}/messages", "GET, HEAD, POST"),
-            Self::Events => ("/conversations/{name}/events", "GET, HEAD"),
-            Self::Watermarks => ("/conversations/{name}/watermarks", "GET, HEAD"),
-            Self::Message => ("/messages/{id}", "GET, HEAD"),
-            Self::Receipts => ("/messages/{id}/receipts", "GET, HEAD"),
-            Self::Reaction => ("/messages/{id}/reaction", "PUT, DELETE"),
-            Self::Read => ("/messages/{id}/read", "POST"),
-            Self::Socket => ("/ws", "GET"),
-        }
-    }
-}
+use crate::protocol::routes::{Endpoint, match_path};
 
 /// What decides the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +16,8 @@ pub enum Target {
     Slot(Slot),
     /// The slot of the token's `sub`.
     Subject,
+    /// No node: the router answers by itself.
+    Router,
 }
 
 /// Where a path leads.
@@ -83,31 +29,23 @@ pub struct Route {
     pub target: Target,
 }
 
-/// Most segments of any path, plus one to tell that there are too many.
-const SEGMENTS_MAX: usize = 5;
-
-/// The route of a path (without query), or `None` when there is nothing at it. Served under `/v1` and without the prefix.
+/// The route of a path (without query), or `None` when there is nothing at it.
 #[must_use]
 pub fn find(path: &str) -> Option<Route> {
-    let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-    let segments: Vec<&str> = path.strip_prefix('/')?.split('/').take(SEGMENTS_MAX).collect();
-    let (endpoint, target) = match segments.as_slice() {
-        ["ws"] | ["ws", ""] => (Endpoint::Socket, Target::Subject),
-        ["conversations"] => (Endpoint::Conversations, Target::Subject),
-        [_, "", ..] => return None,
-        ["conversations", name] => (Endpoint::Conversation, of_name(name)),
-        ["conversations", name, "participants"] => (Endpoint::Participants, of_name(name)),
-        ["conversations", name, "participants", user] if !user.is_empty() => (Endpoint::Participant, of_name(name)),
-        ["conversations", name, "messages"] => (Endpoint::Messages, of_name(name)),
-        ["conversations", name, "events"] => (Endpoint::Events, of_name(name)),
-        ["conversations", name, "watermarks"] => (Endpoint::Watermarks, of_name(name)),
-        ["messages", id] => (Endpoint::Message, of_message(id)),
-        ["messages", id, "receipts"] => (Endpoint::Receipts, of_message(id)),
-        ["messages", id, "reaction"] => (Endpoint::Reaction, of_message(id)),
-        ["messages", id, "read"] => (Endpoint::Read, of_message(id)),
-        _ => return None,
+    let matched = match_path(path)?;
+    let first = matched.first.unwrap_or_default();
+    let target = match matched.endpoint {
+        Endpoint::Conversations | Endpoint::WebSocket => Target::Subject,
+        Endpoint::Conversation
+        | Endpoint::Participants
+        | Endpoint::Participant
+        | Endpoint::Messages
+        | Endpoint::Events
+        | Endpoint::Watermarks => of_name(first),
+        Endpoint::Message | Endpoint::Receipts | Endpoint::Reaction | Endpoint::Read => of_message(first),
+        Endpoint::Document => Target::Router,
     };
-    Some(Route { endpoint, target })
+    Some(Route { endpoint: matched.endpoint, target })
 }
 
 fn of_name(segment: &str) -> Target {
@@ -147,13 +85,20 @@ fn digit(hex: u8) -> Option<u8> {
     char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
+/// A request's method as the label of metrics: one of few, whatever a client sends.
+#[must_use]
+pub fn verb(method: &Method) -> &'static str {
+    const KNOWN: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const PATHS: [(&str, Endpoint); 11] = [
+    const PATHS: [(&str, Endpoint); 12] = [
         ("/conversations", Endpoint::Conversations),
         ("/conversations/general", Endpoint::Conversation),
         ("/conversations/general/participants", Endpoint::Participants),
@@ -165,7 +110,14 @@ mod tests {
         ("/messages/x/receipts", Endpoint::Receipts),
         ("/messages/x/reaction", Endpoint::Reaction),
         ("/messages/x/read", Endpoint::Read),
+        ("/openapi.json", Endpoint::Document),
     ];
+
+    #[test]
+    fn methods_that_clients_make_up_are_one_label_of_metrics() {
+        assert_eq!([verb(&Method::POST), verb(&Method::HEAD), verb(&Method::DELETE)], ["POST", "HEAD", "DELETE"]);
+        assert_eq!(verb(&Method::from_bytes(b"MADE-UP").expect("a method")), "other");
+    }
 
     #[test]
     fn every_path_is_found_with_and_without_the_prefix_but_not_with_a_trailing_slash() {
@@ -177,7 +129,7 @@ mod tests {
             assert_eq!(find(&format!("/v1/v1{path}")), None, "{path}");
         }
         for path in ["/ws", "/ws/", "/v1/ws", "/v1/ws/"] {
-            assert_eq!(find(path), Some(Route { endpoint: Endpoint::Socket, target: Target::Subject }), "{path}");
+            assert_eq!(find(path), Some(Route { endpoint: Endpoint::WebSocket, target: Target::Subject }), "{path}");
         }
     }
 
@@ -208,16 +160,6 @@ mod tests {
         ] {
             assert_eq!(find(path), None, "{path}");
         }
-    }
-
-    #[test]
-    fn head_is_allowed_wherever_get_is_except_for_the_socket() {
-        for (path, endpoint) in PATHS {
-            assert_eq!(endpoint.allows(&Method::HEAD), endpoint.allows(&Method::GET), "{path}");
-            assert!(!endpoint.allows(&Method::OPTIONS) && !endpoint.allows(&Method::PATCH), "{path}");
-        }
-        assert!(Endpoint::Socket.allows(&Method::GET) && !Endpoint::Socket.allows(&Method::POST));
-        assert!(!Endpoint::Messages.allows(&Method::from_bytes(b"GE").unwrap()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
+use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
 use crate::shard::execute::Boxed;
@@ -139,6 +140,12 @@ impl ShardHandle {
         self.tell(Input::Taken);
     }
 
+    /// Its ownership is proven now: nobody else can have taken it.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        !self.0.lease.has_ended(self.0.clock.since_boot())
+    }
+
     /// Sets the gauge of the lease.
     pub fn note_lease(&self) {
         if let Some(left) = self.0.lease.remaining(self.0.clock.since_boot()) {
@@ -166,12 +173,13 @@ impl ShardHandle {
     /// Refusals for the client; `lagging` when the barrier is not reached in time; `NotOwner`.
     pub async fn query(&self, query: Query, deadline: Instant) -> Result<(Found, Freshness), ShardError> {
         let reading = Reading::marked(deadline);
+        let before = planted::is_dropped(Protection::LeaseAfterRead).then(|| reading.freshness(&self.0));
         let found = self.0.find(query, &reading).await;
         // Checked after reading: a shard that was lost meanwhile may have answered too old.
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
-        match (found, reading.freshness(&self.0)) {
+        match (found, before.unwrap_or_else(|| reading.freshness(&self.0))) {
             (Ok(found), freshness) => Ok((found, freshness)),
             // Meanwhile he may have been let in elsewhere; and a refusal has no mark.
             (Err(ShardError::Problem(problem)), Freshness::Stale { .. }) if hangs_on_standing(&problem) => {

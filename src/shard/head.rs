@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
+use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, PARTICIPANTS_MAX, PARTICIPANTS_SHOWN_MAX, Participant, Role};
 use crate::shard::command::{Add, Create, Remove, Send};
@@ -145,6 +146,12 @@ impl Head {
         self.participants.contains_key(user)
     }
 
+    /// Whether someone may send.
+    #[must_use]
+    pub(super) fn may_send(&self, user: &UserId) -> bool {
+        self.has(user) || planted::is_dropped(Protection::Membership)
+    }
+
     fn event(&self, conversation: &ConversationName, now_ms: u64, key: Option<KeyUse>, kind: EventKind) -> Event {
         Event {
             conversation: conversation.clone(),
@@ -160,7 +167,7 @@ impl Head {
     /// # Errors
     /// `not_participant`.
     pub(super) fn decide_send(&self, send: &Send, now_ms: u64, random: u64) -> Result<Event, Problem> {
-        if !self.has(&send.source) {
+        if !self.may_send(&send.source) {
             return Err(not_participant());
         }
         let fingerprint = send_fingerprint(&send.text, send.reply_to);

@@ -279,7 +279,15 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
     let lane = opening.lane.clone();
+    let witnesses = StandbysInSync {
+        shard: opening.shard,
+        replicas: opening.replicas,
+        standbys: Arc::clone(&standbys),
+        committed: committed.clone(),
+        clock: opening.clock.clone(),
+    };
     owner::spawn(Setup {
+        _witnessed: lane.witnessed_by(opening.shard, Arc::new(witnesses)),
         shard: opening.shard,
         token,
         tails,

@@ -96,8 +96,9 @@ impl Standby {
     /// Waits until it no longer follows, and says why. Cancel-safe.
     pub async fn ended(&self) -> Following {
         let mut following = self.0.following.subscribe();
-        match following.wait_for(|following| *following != Following::Live).await {
-            Ok(ended) => ended.clone(),
+        let ended = following.wait_for(|following| *following != Following::Live).await.map(|ended| ended.clone());
+        match ended {
+            Ok(ended) => ended,
             // Not so: the sender is ours.
             Err(_gone) => std::future::pending().await,
         }
@@ -159,7 +160,7 @@ impl Standby {
         }
     }
 
-    /// Its file is not what it ought to be, as somebody found who compared it: it ends as [`Following::Damaged`].
+    /// Another replica has proven its file wrong: it does not follow any more. One that ended already keeps its reason.
     pub fn condemn(&self, why: &str) {
         tell(&self.0.following, Following::Damaged(why.to_owned()));
     }

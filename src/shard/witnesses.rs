@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
+use crate::shard::insync::InSync;
 use crate::shard::log::Stream;
 use crate::shard::log::record::Tail;
 use crate::shard::replicas::Replicas;
@@ -23,30 +26,37 @@ pub trait Witnesses: fmt::Debug + Send + Sync + 'static {
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool;
 }
 
-/// The standbys of a shard that are in sync, whichever these are at the moment.
-pub(super) struct StandbysInSync<F> {
+/// The standbys of an owned shard that are in sync, whichever these are at the moment.
+#[derive(Debug)]
+pub(super) struct StandbysInSync {
     /// Of which shard.
     pub(super) shard: ShardId,
     /// The way to them.
     pub(super) replicas: Arc<dyn Replicas>,
-    /// Which of them are in sync now.
-    pub(super) in_sync: F,
+    /// What is known of them.
+    pub(super) standbys: Arc<watch::Sender<InSync>>,
+    /// What of the streams is committed.
+    pub(super) committed: [Arc<watch::Sender<Tail>>; 2],
+    /// The time.
+    pub(super) clock: Clock,
 }
 
-impl<F> fmt::Debug for StandbysInSync<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StandbysInSync").field("shard", &self.shard).finish_non_exhaustive()
+impl StandbysInSync {
+    fn now(&self) -> Vec<NodeId> {
+        let committed = self.committed.each_ref().map(|tail| tail.borrow().offset);
+        let standbys = self.standbys.borrow().standbys(committed, self.clock.since_boot());
+        standbys.into_iter().filter_map(|(node, in_sync)| in_sync.then_some(node)).collect()
     }
 }
 
 #[async_trait]
-impl<F: Fn() -> Vec<NodeId> + Send + Sync + 'static> Witnesses for StandbysInSync<F> {
+impl Witnesses for StandbysInSync {
     fn any(&self) -> bool {
-        !(self.in_sync)().is_empty()
+        !self.now().is_empty()
     }
 
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
-        let standbys = (self.in_sync)();
+        let standbys = self.now();
         !standbys.is_empty() && self.replicas.hold(self.shard, &standbys, stream, tail, deadline).await
     }
 }

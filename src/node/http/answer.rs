@@ -10,6 +10,7 @@ use crate::ids::{NodeId, ShardId};
 use crate::node::hop;
 use crate::node::table::Table;
 use crate::problem::{Code, Problem};
+use crate::protocol::headers;
 use crate::shard::command::{Freshness, ShardError};
 
 /// An answer that is no refusal.
@@ -98,7 +99,7 @@ impl Answer {
             set(&mut response, header::LOCATION, &path);
         }
         if let Some(ms) = self.stale_ms {
-            set(&mut response, HeaderName::from_static(hop::STALE), &ms.to_string());
+            set(&mut response, HeaderName::from_static(headers::STALE), &ms.to_string());
         }
         set_request_id(&mut response, request_id);
         response
@@ -135,7 +136,7 @@ pub(super) fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Byt
 }
 
 pub(super) fn set_request_id(response: &mut Response<Full<Bytes>>, request_id: &str) {
-    set(response, HeaderName::from_static("x-request-id"), request_id);
+    set(response, HeaderName::from_static(headers::REQUEST_ID), request_id);
 }
 
 /// Of an answer that the contract of the shard does not allow: a bug, told as far as a client may know.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::MutexGuard;
 
@@ -12,55 +11,12 @@ use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
 use crate::problem::{Code, Problem};
-use crate::protocol::{Conversation, ConversationItem, CreateBody, Page, TITLE_BYTES_MAX};
+use crate::protocol::{Conversation, CreateBody, ListItem, Page, PartialItem, TITLE_BYTES_MAX};
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
 use crate::shard::log::record::Fingerprint;
 
-/// Largest page of the list.
-const LIST_MAX: u32 = 200;
-
-/// Page of the list when the query names none.
-const LIST: u32 = 50;
-
 /// Kept back from the budget of a list, so that there is time to tell without those owners that did not answer.
 const SUMMARIES_MARGIN: Duration = Duration::from_millis(500);
-
-/// An item of the list: the whole, or what the caller's own shard knows of it.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ListItem {
-    Whole(Box<ConversationItem>),
-    Partial(PartialItem),
-}
-
-/// An item whose owner did not answer in time. The index of a user holds the names only, so all else is null rather
-/// than made up; the fields are there, so that a client finds the same shape.
-#[derive(Serialize)]
-struct PartialItem {
-    name: ConversationName,
-    title: Option<String>,
-    admin: Option<UserId>,
-    created: Option<u64>,
-    last_seq: Option<u64>,
-    participants_count: Option<u64>,
-    unread: Option<u32>,
-    last_message: Option<()>,
-}
-
-impl PartialItem {
-    fn of(name: ConversationName) -> Self {
-        Self {
-            name,
-            title: None,
-            admin: None,
-            created: None,
-            last_seq: None,
-            participants_count: None,
-            unread: None,
-            last_message: None,
-        }
-    }
-}
 
 impl Rest {
     pub(super) async fn create_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -132,8 +88,8 @@ impl Rest {
     }
 
     pub(super) async fn list_conversations(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let query = call.query(&["limit", "after"])?;
-        let limit = query.limit(LIST, LIST_MAX)?;
+        let query = call.query()?;
+        let limit = query.limit()?;
         let after = query.get("after").map(request::list_position).transpose()?;
         let asked = Query::Index { user: call.user.clone(), after, limit };
         let (found, freshness) = self.query(call, call.user.slot(), asked).await?;
@@ -162,7 +118,7 @@ impl Rest {
     }
 
     pub(super) async fn show_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        call.query(&[])?;
+        call.query()?;
         let name = call.conversation()?;
         let slot = name.slot();
         let asked = Query::Conversation { name, reader: call.user.clone() };
@@ -182,7 +138,7 @@ fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusa
 /// The command of a create, all of it checked that can be checked here.
 fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
     let body: CreateBody = call.json()?;
-    call.query(&[])?;
+    call.query()?;
     let key = call.idempotency_key()?.unwrap_or_else(IdempotencyKey::stamp);
     if body.title.as_ref().is_some_and(|title| !(1..=TITLE_BYTES_MAX).contains(&title.len())) {
         return Err(Problem::new(Code::Invalid, format!("title is null or has 1 to {TITLE_BYTES_MAX} bytes")));

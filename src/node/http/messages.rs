@@ -2,38 +2,21 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::Value;
-
-use crate::ids::{Seq, UserId};
+use crate::ids::UserId;
 use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
-use crate::node::http::participants::{PAGE, PAGE_MAX};
 use crate::node::http::request::{self, Call, invalid};
 use crate::node::render::event_value;
 use crate::problem::{Code, Problem};
-use crate::protocol::{HistoryPage, REACTION_MAX, ReactionBody, SendBody, TEXT_BYTES_MAX};
+use crate::protocol::{EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody, TEXT_BYTES_MAX};
 use crate::shard::command::{
     Around, Command, Delivered, Done, Found, HistoryQuery, MarkRead, Query, React, Send as SendCommand,
 };
 
-/// Largest page of messages or events.
-const MESSAGES_MAX: u32 = 200;
-
-/// Page of messages or events when the query names none.
-const MESSAGES: u32 = 50;
-
-/// A page of events.
-#[derive(Serialize)]
-struct EventsPage {
-    items: Vec<Value>,
-    next: Option<Seq>,
-}
-
 impl Rest {
     pub(super) async fn send_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let body: SendBody = call.json()?;
-        call.query(&[])?;
+        call.query()?;
         let conversation = call.conversation()?;
         let key = call.idempotency_key()?;
         let reply_to = body.reply_to.as_deref().map(request::message_reference).transpose()?;
@@ -78,8 +61,8 @@ impl Rest {
     }
 
     pub(super) async fn show_events(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let query = call.query(&["after", "limit"])?;
-        let limit = query.limit(MESSAGES, MESSAGES_MAX)?;
+        let query = call.query()?;
+        let limit = query.limit()?;
         let after = query.seq("after")?.unwrap_or_default();
         let name = call.conversation()?;
         let slot = name.slot();
@@ -94,7 +77,7 @@ impl Rest {
     }
 
     pub(super) async fn show_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        call.query(&[])?;
+        call.query()?;
         let id = call.message_id()?;
         let asked = Query::Message { id, reader: call.user.clone() };
         match self.query(call, id.slot(), asked).await? {
@@ -104,8 +87,8 @@ impl Rest {
     }
 
     pub(super) async fn show_receipts(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let query = call.query(&["limit", "after"])?;
-        let (limit, after): (u32, Option<UserId>) = (query.limit(PAGE, PAGE_MAX)?, query.user("after")?);
+        let query = call.query()?;
+        let (limit, after): (u32, Option<UserId>) = (query.limit()?, query.user("after")?);
         let id = call.message_id()?;
         let asked = Query::Receipts { id, reader: call.user.clone(), after, limit };
         match self.query(call, id.slot(), asked).await? {
@@ -116,7 +99,7 @@ impl Rest {
 
     pub(super) async fn react(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let body: ReactionBody = call.json()?;
-        call.query(&[])?;
+        call.query()?;
         if !(1..=REACTION_MAX).contains(&body.reaction) {
             let detail = format!("reaction is a number from 1 to {REACTION_MAX}");
             return Err(Problem::new(Code::Invalid, detail).into());
@@ -125,7 +108,7 @@ impl Rest {
     }
 
     pub(super) async fn take_reaction_back(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        call.query(&[])?;
+        call.query()?;
         self.set_reaction(call, None).await
     }
 
@@ -139,7 +122,7 @@ impl Rest {
     }
 
     pub(super) async fn mark_read(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        call.query(&[])?;
+        call.query()?;
         let message_id = call.message_id()?;
         let command = Command::MarkRead(MarkRead { message_id, user: call.user.clone(), origin: None });
         match self.execute(call, message_id.slot(), command).await? {
@@ -150,12 +133,8 @@ impl Rest {
 }
 
 fn history_query(call: &Call<'_>) -> Result<HistoryQuery, Problem> {
-    let query = call.query(&["limit", "before", "after", "around", "order", "source", "reply_to"])?;
-    let ascending = match query.get("order") {
-        None | Some("desc") => false,
-        Some("asc") => true,
-        Some(_) => return Err(invalid("order is asc or desc")),
-    };
+    let query = call.query()?;
+    let ascending = query.word("order")? == Some("asc");
     let around = match (query.seq("before")?, query.seq("after")?, query.seq("around")?) {
         (None, None, None) if ascending => Around::Oldest,
         (None, None, None) => Around::Newest,
@@ -165,7 +144,7 @@ fn history_query(call: &Call<'_>) -> Result<HistoryQuery, Problem> {
         _ => return Err(invalid("only one of before, after and around can be given")),
     };
     Ok(HistoryQuery {
-        limit: query.limit(MESSAGES, MESSAGES_MAX)?,
+        limit: query.limit()?,
         source: query.user("source")?,
         reply_to: query.get("reply_to").map(request::message_reference).transpose()?,
         conversation: call.conversation()?,

@@ -23,11 +23,12 @@ use crate::node::hop;
 use crate::node::http::answer::{Answer, Refusal};
 use crate::node::http::rate::PerUser;
 use crate::node::http::request::Call;
-use crate::node::http::routes::{Endpoint, Matched, NO_ROUTE, Operation};
 use crate::node::http::shards::Shards;
 use crate::node::owners::Owners;
 use crate::node::session::{self, Hub};
 use crate::problem::{Code, Problem};
+use crate::protocol::headers;
+use crate::protocol::routes::{self, Endpoint, Matched, NO_ROUTE, Operation};
 use crate::shard::command::{Command, Done, Found, Freshness, Query};
 use crate::telemetry::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS};
 
@@ -44,8 +45,6 @@ mod participants;
 mod rate;
 
 mod request;
-
-pub mod routes;
 
 mod serve;
 
@@ -127,7 +126,7 @@ impl Http {
         if !(for_session && request.method() == Method::GET) {
             return self.rest.handle(request).await;
         }
-        let request_id = request::request_id(request.headers());
+        let request_id = headers::request_id(request.headers());
         let started = Instant::now();
         let mut response = session::accept(&self.hub, request, &request_id);
         answer::set_request_id(&mut response, &request_id);
@@ -172,7 +171,7 @@ impl Rest {
     {
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let request_id = request::request_id(&head.headers);
+        let request_id = headers::request_id(&head.headers);
         let matched = routes::match_path(head.uri.path());
         let route = matched.map_or(NO_ROUTE, |matched| matched.endpoint.template());
         let span = tracing::info_span!("request", id = request_id);
@@ -217,7 +216,8 @@ impl Rest {
 
     /// The checks that need nothing but the head.
     fn admit<'a>(&self, head: &Parts, matched: Option<Matched<'a>>) -> Result<Admitted<'a>, Refusal> {
-        let Some(matched) = matched else {
+        // The document is the routers'.
+        let Some(matched) = matched.filter(|matched| matched.endpoint != Endpoint::Document) else {
             return Err(Problem::new(Code::NotFound, "see the documentation for the paths there are").into());
         };
         let Some(operation) = matched.endpoint.operation(&head.method) else {
@@ -267,7 +267,7 @@ impl Rest {
             let detail = "a body with the Content-Type application/json is needed";
             return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
         }
-        let call = Call { head, user, params: (matched.first, matched.second), body, deadline };
+        let call = Call { head, user, operation, params: (matched.first, matched.second), body, deadline };
         if operation.writes() {
             // Also where it is not needed: a client that sends a broken key has to know.
             call.idempotency_key()?;
@@ -288,6 +288,7 @@ impl Rest {
             Operation::React => self.react(&call).await,
             Operation::TakeReactionBack => self.take_reaction_back(&call).await,
             Operation::MarkRead => self.mark_read(&call).await,
+            Operation::OpenSession | Operation::ShowDocument => Err(answer::unexpected("no request of a node's")),
         }
     }
 

@@ -6,16 +6,10 @@ use crate::node::http::request::{self, Call};
 use crate::protocol::AddBody;
 use crate::shard::command::{Add, Command, Done, Found, Query, Remove};
 
-/// Largest page of participants or watermarks.
-pub(super) const PAGE_MAX: u32 = 1_000;
-
-/// Page of participants or watermarks when the query names none.
-pub(super) const PAGE: u32 = 100;
-
 impl Rest {
     pub(super) async fn list_participants(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let query = call.query(&["limit", "after"])?;
-        let (limit, after) = (query.limit(PAGE, PAGE_MAX)?, query.user("after")?);
+        let query = call.query()?;
+        let (limit, after) = (query.limit()?, query.user("after")?);
         let name = call.conversation()?;
         let slot = name.slot();
         let asked = Query::Participants { name, reader: call.user.clone(), after, limit };
@@ -27,7 +21,7 @@ impl Rest {
 
     pub(super) async fn add_participants(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let body: AddBody = call.json()?;
-        call.query(&[])?;
+        call.query()?;
         let users = request::participants(&body.participants)?;
         let conversation = call.conversation()?;
         let slot = conversation.slot();
@@ -39,7 +33,7 @@ impl Rest {
     }
 
     pub(super) async fn remove_participant(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        call.query(&[])?;
+        call.query()?;
         let (conversation, user) = (call.conversation()?, call.named_user()?);
         let slot = conversation.slot();
         let command = Command::Remove(Remove { conversation, by: call.user.clone(), user });
@@ -50,8 +44,8 @@ impl Rest {
     }
 
     pub(super) async fn show_watermarks(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let query = call.query(&["limit", "after"])?;
-        let (limit, after) = (query.limit(PAGE, PAGE_MAX)?, query.user("after")?);
+        let query = call.query()?;
+        let (limit, after) = (query.limit()?, query.user("after")?);
         let name = call.conversation()?;
         let slot = name.slot();
         let asked = Query::Watermarks { name, reader: call.user.clone(), after, limit };

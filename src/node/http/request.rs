@@ -14,18 +14,15 @@ use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserI
 use crate::node::hop;
 use crate::problem::{Code, Problem};
 use crate::protocol::NAMES_PER_REQUEST_MAX;
+use crate::protocol::headers::{CONSISTENCY, IDEMPOTENCY_KEY};
+use crate::protocol::operations::{Kind, Parameter};
+use crate::protocol::routes::Operation;
 
 /// One budget for a request, however many waits it meets.
 pub(super) const BUDGET: Duration = Duration::from_secs(5);
 
-/// Longest request id taken from a client, in bytes.
-const REQUEST_ID_BYTES_MAX: usize = 64;
-
 /// Longest explanation of a JSON error, in characters: it may quote what was sent.
 const JSON_ERROR_CHARS_MAX: usize = 200;
-
-/// The idempotency key of a client.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// First byte of a list cursor: which kind of cursor it is.
 const LIST_CURSOR_KIND: u8 = 1;
@@ -36,6 +33,8 @@ pub(super) struct Call<'a> {
     pub(super) head: &'a Parts,
     /// Who asks.
     pub(super) user: UserId,
+    /// What for.
+    pub(super) operation: Operation,
     /// `{name}` or `{id}`, and `{user}`, percent-encoded.
     pub(super) params: (Option<&'a str>, Option<&'a str>),
     pub(super) body: Bytes,
@@ -59,9 +58,9 @@ impl Call<'_> {
         id.ok_or_else(|| Problem::new(Code::MessageUnknown, "no message has this id"))
     }
 
-    /// The query, if it has no other parameters than these, each at most once.
-    pub(super) fn query(&self, known: &'static [&'static str]) -> Result<Query, Problem> {
-        Query::parse(self.head.uri.query().unwrap_or_default(), known)
+    /// The query, if it has no other parameters than those declared, each at most once.
+    pub(super) fn query(&self) -> Result<Query, Problem> {
+        Query::parse(self.head.uri.query().unwrap_or_default(), self.operation.facts().query)
     }
 
     /// The body as JSON.
@@ -95,43 +94,48 @@ impl Call<'_> {
 
     /// Whether a stale answer is refused.
     pub(super) fn strict(&self) -> bool {
-        text_of(&self.head.headers, hop::CONSISTENCY).is_some_and(|value| value.eq_ignore_ascii_case("strict"))
+        text_of(&self.head.headers, CONSISTENCY).is_some_and(|value| value.eq_ignore_ascii_case("strict"))
     }
 }
 
 /// A checked query.
-#[derive(Debug, Default)]
-pub(super) struct Query(Vec<(&'static str, String)>);
+#[derive(Debug)]
+pub(super) struct Query(Vec<(&'static Parameter, String)>, &'static [Parameter]);
 
 impl Query {
-    fn parse(text: &str, known: &'static [&'static str]) -> Result<Self, Problem> {
-        let mut found: Vec<(&'static str, String)> = Vec::new();
+    fn parse(text: &str, declared: &'static [Parameter]) -> Result<Self, Problem> {
+        let mut found: Vec<(&'static Parameter, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (percent_decoded(name), percent_decoded(value)) else {
                 return Err(invalid("the query is not well encoded"));
             };
-            let Some(known_name) = known.iter().find(|known_name| **known_name == name) else {
+            let Some(parameter) = declared.iter().find(|parameter| parameter.name == name) else {
                 return Err(invalid("a query parameter is not known here"));
             };
-            if found.iter().any(|(earlier, _)| earlier == known_name) {
-                return Err(Problem::new(Code::Invalid, format!("the query parameter {known_name} is given twice")));
+            if found.iter().any(|(earlier, _)| earlier.name == name) {
+                return Err(Problem::new(Code::Invalid, format!("the query parameter {name} is given twice")));
             }
-            found.push((known_name, value));
+            found.push((parameter, value));
         }
-        Ok(Self(found))
+        Ok(Self(found, declared))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(given, _)| given.name == name).map(|(_, value)| value.as_str())
     }
 
-    /// `limit`, from 1 to `max`.
-    pub(super) fn limit(&self, default: u32, max: u32) -> Result<u32, Problem> {
-        let Some(text) = self.get("limit") else { return Ok(default) };
+    /// How many items the page has: as declared for the operation.
+    pub(super) fn limit(&self) -> Result<u32, Problem> {
+        let limits = self.1.iter().find_map(|parameter| match parameter.kind {
+            Kind::Limit { default, max } => Some((parameter.name, default, max)),
+            _ => None,
+        });
+        let (name, default, max) = limits.ok_or_else(|| invalid("there are no pages here"))?;
+        let Some(text) = self.get(name) else { return Ok(default) };
         let limit =
             number(text).and_then(|number| u32::try_from(number).ok()).filter(|limit| (1..=max).contains(limit));
-        limit.ok_or_else(|| Problem::new(Code::Invalid, format!("limit is a number from 1 to {max}")))
+        limit.ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a number from 1 to {max}")))
     }
 
     /// A seq. One past the largest that is stored means the same as that.
@@ -140,6 +144,15 @@ impl Query {
         let seq =
             number(text).ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a seq, a whole number")))?;
         Ok(Some(Seq(seq.min(i64::MAX.unsigned_abs()))))
+    }
+
+    /// One of the declared words.
+    pub(super) fn word(&self, name: &str) -> Result<Option<&'static str>, Problem> {
+        let Some((parameter, text)) = self.0.iter().find(|(given, _)| given.name == name) else { return Ok(None) };
+        let Kind::Word(words) = parameter.kind else { return Ok(None) };
+        let word = words.iter().find(|word| *word == text);
+        let wrong = || Problem::new(Code::Invalid, format!("{name} is one of: {}", words.join(", ")));
+        word.copied().map(Some).ok_or_else(wrong)
     }
 
     /// A user's name.
@@ -190,15 +203,6 @@ pub(super) fn conversation_name(text: &str) -> Result<ConversationName, Problem>
 
 pub(super) fn user_name(text: &str) -> Result<UserId, Problem> {
     UserId::parse(text).map_err(|wrong| Problem::new(Code::InvalidName, wrong.to_string()))
-}
-
-/// The client's request id if it is one we can repeat, else a new one.
-pub(super) fn request_id(headers: &HeaderMap) -> String {
-    let fits = |id: &&str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(allowed)
-    };
-    text_of(headers, "x-request-id").filter(fits).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
 /// The token of `Authorization: Bearer`. No other place is looked at, and two headers are none.
@@ -279,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_query_takes_what_is_known_once() {
-        let parse = |text| Query::parse(text, &["limit", "after"]);
+        let parse = |text| Query::parse(text, Operation::ListConversations.facts().query);
         assert_eq!(parse("limit=5&after=a%40b").expect("a query").get("after"), Some("a@b"));
         assert!(parse("").expect("a query").get("limit").is_none());
         for bad in ["x=1", "limit=1&limit=1", "limit=%", "limit=%zz", "after=%ff", "Limit=1", "token=x"] {
@@ -289,7 +293,8 @@ mod tests {
 
     #[test]
     fn limits_are_never_cut_silently() {
-        let limit = |text: &str| Query::parse(text, &["limit"]).expect("a query").limit(50, 200).map_err(|p| p.code);
+        let query = |text: &str| Query::parse(text, Operation::ListConversations.facts().query).expect("a query");
+        let limit = |text: &str| query(text).limit().map_err(|p| p.code);
         assert_eq!(limit(""), Ok(50));
         assert_eq!(limit("limit=1"), Ok(1));
         assert_eq!(limit("limit=200"), Ok(200));
@@ -308,8 +313,19 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_one_of_those_declared() {
+        let query = |text: &str| Query::parse(text, Operation::ShowHistory.facts().query).expect("a query");
+        let order = |text: &str| query(text).word("order").map_err(|p| p.code);
+        assert_eq!((order(""), order("order=asc"), order("order=desc")), (Ok(None), Ok(Some("asc")), Ok(Some("desc"))));
+        for bad in ["order=", "order=ASC", "order=up"] {
+            assert_eq!(order(bad), Err(Code::Invalid), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_seq_is_digits_however_many() {
-        let seq = |text: &str| Query::parse(text, &["after"]).expect("a query").seq("after").map_err(|p| p.code);
+        let query = |text: &str| Query::parse(text, Operation::ShowHistory.facts().query).expect("a query");
+        let seq = |text: &str| query(text).seq("after").map_err(|p| p.code);
         assert_eq!(seq("after=0"), Ok(Some(Seq(0))));
         assert_eq!(seq("after=99999999999999999999"), Ok(Some(Seq(i64::MAX.unsigned_abs()))));
         for bad in ["after=", "after=-1", "after=x", "after=1e3", "after=%201"] {
@@ -325,16 +341,6 @@ mod tests {
         assert_eq!(bearer(&headers(&[("authorization", "Basic abc")])), None);
         assert_eq!(bearer(&headers(&[("authorization", "Bearer")])), None);
         assert_eq!(bearer(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")])), None);
-    }
-
-    #[test]
-    fn a_request_id_is_repeated_only_if_it_is_harmless() {
-        assert_eq!(request_id(&headers(&[("x-request-id", "a.B_c-1")])), "a.B_c-1");
-        let long = "x".repeat(65);
-        for bad in ["", "a b", "a/b", "ä", long.as_str()] {
-            let id = request_id(&headers(&[("x-request-id", bad)]));
-            assert!(id != bad && id.len() == 36, "{id}");
-        }
     }
 
     #[test]

@@ -179,6 +179,11 @@ impl Owners {
         self.inner.local.standbys()
     }
 
+    /// This node's replica of a shard, owned or standing by.
+    pub(in crate::node) fn own(&self, shard: ShardId) -> Option<own_replicas::Own> {
+        self.inner.local.own(shard)
+    }
+
     /// The way from a shard of this node to its other replicas.
     #[must_use]
     pub fn replicas(&self) -> Arc<dyn Replicas> {

@@ -14,6 +14,7 @@ use crate::ids::{ConversationName, Epoch, Offset, Seq, SessionId, ShardId, UserI
 use crate::node::render;
 use crate::node::session::outbox::{self, Session};
 use crate::node::session::state::{Cursor, Gap, Pushed};
+use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, ReceiptKind, ServerFrame};
 use crate::shard::command::Push;
 use crate::shard::log::record::{Event, EventKind};
@@ -284,7 +285,8 @@ impl Board {
         let Self { feeds, users, work, .. } = self;
         for (conversation, feed) in feeds.iter_mut().filter(|(_, feed)| feed.shard == shard) {
             feed.round = feed.round.wrapping_add(1);
-            let mut after = feed.known;
+            let known_seq = feed.known.filter(|_| !planted::is_dropped(Protection::ResubscribeCursor));
+            let mut after = known_seq;
             for (user, member) in &mut feed.members {
                 let Some(known) = users.get(user) else { continue };
                 member.interest = Interest::Asking;
@@ -295,7 +297,7 @@ impl Board {
                     round: feed.round,
                     after: after.take(),
                     limit: SPAN_LIMIT,
-                    floor: feed.known,
+                    floor: known_seq,
                     told: known.membership_seq(conversation),
                     attempt: 0,
                 };

@@ -238,6 +238,19 @@ async fn a_body_over_the_limit_is_read_to_its_end_and_refused_by_the_node_in_its
 }
 
 #[tokio::test]
+async fn the_document_of_the_contract_needs_no_token_and_no_node() {
+    let stand = Stand::with(short(100), None).await;
+    let mut client = stand.client().await;
+    let document = crate::protocol::openapi::json();
+    for path in ["/openapi.json", "/v1/openapi.json", "/openapi.json?"] {
+        let got = client.ask(&format!("GET {path}"), "").await;
+        assert_eq!((got.status(), got.header("content-type")), (200, Some("application/json")), "{path}");
+        assert_eq!(got.body, document, "{path}");
+    }
+    assert_eq!(client.ask("GET /openapi.json?x=1", "").await.code(), "invalid");
+}
+
+#[tokio::test]
 async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
     let stand = Stand::with(short(100), None).await;
     let mut client = stand.client().await;
@@ -249,7 +262,8 @@ async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
         ("PUT /v1/conversations", "GET, HEAD, POST"),
         ("OPTIONS /v1/conversations/a/messages", "GET, HEAD, POST"),
         ("DELETE /ws", "GET"),
-        ("GET /v1/messages/x/reaction", "PUT, DELETE"),
+        ("GET /v1/messages/x/reaction", "DELETE, PUT"),
+        ("POST /openapi.json", "GET, HEAD"),
     ] {
         let got = client.ask(head, &big).await;
         assert_eq!((got.status(), got.code().as_str(), got.header("allow")), (405, "method_not_allowed", Some(allow)));
@@ -439,4 +453,19 @@ async fn a_drain_finishes_requests_begun_and_takes_no_more() {
     assert_eq!(client.answer().await.expect("the answer").status(), 201);
     assert_eq!(client.rest().await, b"");
     timeout(PATIENCE, &mut stand.served).await.expect("the router ends").unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_a_silent_node_has_goes_to_the_next_owner_once_the_table_names_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let next = Node::scripted(|_, _| answer("201 Created", &[], "{}")).await;
+    let stand = Stand::new(&[silent.local_addr().unwrap()]).await;
+    let mut client = stand.client().await;
+    client.send(POST, "{}").await;
+    let _kept = silent.accept().await.unwrap();
+    stand.shelf.put(table(2, &[next.address, silent.local_addr().unwrap()]));
+    stand.router.0.directory.refresh();
+    let got = client.answer().await.expect("an answer long before the budget ends");
+    assert_eq!(got.status(), 201);
+    assert!(next.seen()[0].header("rookery-stamped-key").is_some());
 }

@@ -274,7 +274,7 @@ pub(in crate::shard) struct Loose(mpsc::Receiver<Job>);
 impl Loose {
     /// The next batch that waits.
     pub(in crate::shard) fn next(&mut self) -> Option<(Batch, oneshot::Sender<Definite>)> {
-        self.0.try_recv().ok().map(|job| (job.batch, job.answer))
+        self.0.try_recv().ok().and_then(|job| Some((job.batch, job.answer?)))
     }
 }
 
@@ -284,8 +284,8 @@ impl Lane {
     pub(in crate::shard) fn loose(log: Arc<dyn ShardLog>) -> (Self, Loose) {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let (_, standing) = watch::channel(Standing::Clear);
-        let places = HashMap::from([(0, Place { queue, standing })]);
-        (Self { log, places: Arc::new(Mutex::new(places)) }, Loose(jobs))
+        let places = HashMap::from([(0, Place { queue, standing, unwitnessed: Unwitnessed::default() })]);
+        (Self { log, places: Arc::new(Mutex::new(places)), witnesses: Arc::default() }, Loose(jobs))
     }
 }
 

@@ -218,9 +218,15 @@ impl Owner {
             let offset = self.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));
         }
-        telemetry::HEADS.set(
-            f64::from(u32::try_from(self.conversations.len()).unwrap_or(u32::MAX)),
-            &[("shard", &self.setup.shard.0.to_string())],
-        );
+        self.set_gauges();
+    }
+
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a gauge is a float, and this one a ratio")]
+    fn set_gauges(&self) {
+        let shard = self.setup.shard.0.to_string();
+        let heads = f64::from(u32::try_from(self.conversations.len()).unwrap_or(u32::MAX));
+        telemetry::HEADS.set(heads, &[("shard", &shard)]);
+        let fill = self.untrimmed_bytes() as f64 / self.setup.stream_bytes_max.max(1) as f64;
+        telemetry::STREAM_FILL.set(fill, &[("shard", &shard)]);
     }
 }

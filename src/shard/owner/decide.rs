@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::ids::{ConversationName, Offset};
+use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Message, MessageCore};
 use crate::shard::command::{Done, Push, Send, ShardError};
@@ -128,7 +129,7 @@ impl Owner {
         facts: &Facts,
     ) -> Result<(Offset, Accepted), Problem> {
         let Some(state) = self.conversations.get(name) else { return Err(not_participant()) };
-        let Some(head) = state.head().filter(|head| head.has(&send.source)) else { return Err(not_participant()) };
+        let Some(head) = state.head().filter(|head| head.may_send(&send.source)) else { return Err(not_participant()) };
         if let Some(id) = send.reply_to {
             let known = self.unapplied_ids.get(&id).is_some_and(|(_, at)| at.conversation == *name);
             if !known && facts.reply_to != Some(true) {
@@ -136,7 +137,7 @@ impl Owner {
                 return Err(Problem::new(Code::ReplyToUnknown, detail));
             }
         }
-        if let Some(key) = &send.key {
+        if let Some(key) = send.key.as_ref().filter(|_| !planted::is_dropped(Protection::Dedupe)) {
             let of = (send.source.clone(), Arc::clone(&key.key));
             let used = state.keys.get(&of).or_else(|| self.stamped.get(&(name.clone(), of.0, of.1))).cloned();
             let stored = facts.key.clone().flatten();

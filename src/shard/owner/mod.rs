@@ -16,7 +16,7 @@ use crate::problem::{Code, Problem};
 use crate::shard::append::Appender;
 use crate::shard::command::ShardError;
 use crate::shard::filter::KeyFilter;
-use crate::shard::lane::{Definite, Lane};
+use crate::shard::lane::{Definite, Lane, Witnessed};
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Record, Tail};
 use crate::shard::log::{Stream, Token};
@@ -67,6 +67,8 @@ pub(super) struct Setup {
     pub tails: [Tail; 2],
     pub store: Store,
     pub lane: Lane,
+    /// Until the loop ends, its standbys stand in for a second copy in the log.
+    pub _witnessed: Witnessed,
     pub clock: Clock,
     pub lease: Arc<Lease>,
     pub filter: KeyFilter,
@@ -319,13 +321,18 @@ impl Owner {
 
     /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.
     fn no_room(&self) -> Option<Problem> {
-        if self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes() > self.setup.stream_bytes_max {
+        if self.untrimmed_bytes() > self.setup.stream_bytes_max {
             return Some(Problem::unavailable(
                 "the log of this shard is full until its worker catches up; retry later",
             ));
         }
         (self.messages.is_full() || self.receipts.is_full())
             .then(|| Problem::unavailable("the log does not keep up with this shard; retry later"))
+    }
+
+    /// Bytes of both streams that are not trimmed yet.
+    fn untrimmed_bytes(&self) -> u64 {
+        self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes()
     }
 
     fn side(&mut self, stream: Stream) -> &mut Appender<Waiter> {

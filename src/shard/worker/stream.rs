@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::ShardId;
+use crate::planted::{self, Protection};
 use crate::shard::log::record::Tail;
 use crate::shard::log::{ShardLog, Stream};
 use crate::shard::replicas::Following;
@@ -99,9 +100,21 @@ impl Worker {
         control.tail(self.stream).offset > applied && entries.is_ok_and(|entries| entries.is_empty())
     }
 
+    /// Up to where entries are applied.
+    async fn bound(&mut self) -> Tail {
+        let committed = *self.committed.borrow_and_update();
+        if planted::is_dropped(Protection::OwnerPastCommitted)
+            && let Ok(Some(control)) = self.log.control(self.shard).await
+            && control.tail(self.stream).offset > committed.offset
+        {
+            return control.tail(self.stream);
+        }
+        committed
+    }
+
     async fn round(&mut self) -> Result<(), RoundError> {
+        let upto = self.bound().await;
         let from = *self.applied.borrow();
-        let upto = *self.committed.borrow_and_update();
         if upto.offset <= from.offset {
             // The log fell back meanwhile, behind a standby.
             return Ok(());
@@ -152,7 +165,7 @@ impl Worker {
             }
         }
         if self.is_owner {
-            let shard = self.shard.to_string();
+            let shard = self.shard.0.to_string();
             let labels = [("shard", shard.as_str()), ("stream", self.stream.as_str())];
             SHARD_COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
             SHARD_APPLIED_OFFSET.set(gauge(tail.offset), &labels);

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::Offset;
+use crate::planted::{self, Protection};
 use crate::shard::insync::InSync;
 use crate::shard::log::Stream;
 use crate::shard::worker::{Kept, Setup, Trimming, gauge, lock};
@@ -37,7 +38,9 @@ impl Trim {
         let mut standbys = self.setup.trimming.as_ref().map(|trimming| trimming.standbys.subscribe());
         let mut trimmed_behind = None;
         loop {
-            let durable = progress.borrow_and_update().durable.map(|tail| tail.offset);
+            let at = *progress.borrow_and_update();
+            let behind = if planted::is_dropped(Protection::TrimOnApplied) { at.applied } else { at.durable };
+            let durable = behind.map(|tail| tail.offset);
             self.durable.send_if_modified(|known| std::mem::replace(known, durable) != durable);
             if let Some(trimming) = &self.setup.trimming {
                 let point = self.point(trimming, durable);
@@ -59,7 +62,7 @@ impl Trim {
     /// How far the log may be trimmed.
     fn point(&self, trimming: &Trimming, durable: [Offset; 2]) -> [Offset; 2] {
         for (stream, durable) in Stream::BOTH.into_iter().zip(durable) {
-            let shard = self.setup.shard.to_string();
+            let shard = self.setup.shard.0.to_string();
             SHARD_DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
         }
         let committed = self.setup.committed.each_ref().map(|tail| tail.borrow().offset);

@@ -7,6 +7,7 @@ mod events;
 mod history;
 mod keys;
 mod messages;
+mod openapi;
 mod participants;
 mod receipts;
 mod resume;

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
-use crate::support::{Fields, token};
+use crate::support::{Fields, contract, token};
 
 /// A request may take the server's whole budget of 5 s; far beyond that the server hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Answer, String> {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        let mut request = Request::builder().method(method.clone()).uri(format!("http://{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -73,9 +73,12 @@ impl Client {
                 self.http.request(request.body(Full::new(body)).unwrap()).await.map_err(|e| format!("{e:?}"))?;
             let (parts, body) = response.into_parts();
             let body = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
-            Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+            Ok::<_, String>(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
         };
-        tokio::time::timeout(ANSWER_WITHIN, whole).await.map_err(|elapsed| elapsed.to_string())?
+        let answer: Answer =
+            tokio::time::timeout(ANSWER_WITHIN, whole).await.map_err(|elapsed| elapsed.to_string())??;
+        contract::check(&method, path, &answer);
+        Ok(answer)
     }
 
     /// Any request; a connection that breaks fails the test.

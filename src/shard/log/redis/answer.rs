@@ -3,6 +3,7 @@
 
 use redis::{ServerError, Value};
 
+use crate::planted::{self, Protection};
 use crate::shard::log::redis::keys::{tail_of, token_of};
 use crate::shard::log::{AppendError, AppendOutcome};
 
@@ -100,7 +101,7 @@ impl Verdict {
     pub(super) fn after_wait(self, wait: Option<&Value>) -> Self {
         let written = matches!(self.result, Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone));
         let reason = match wait {
-            Some(Value::Int(copies)) if *copies >= 1 => None,
+            Some(Value::Int(copies)) if *copies >= 1 || planted::is_dropped(Protection::Wait) => None,
             Some(Value::Int(_)) => Some("no replica confirmed it in time".to_owned()),
             Some(Value::ServerError(error)) => Some(error.to_string()),
             Some(other) => Some(format!("a malformed answer to WAIT: {other:?}")),

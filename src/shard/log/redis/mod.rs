@@ -13,7 +13,7 @@ use redis::Value;
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed};
 use crate::shard::log::{RawEntry, ShardLog, Stream, Token};
-use crate::telemetry::LOG_CACHE_READS;
+use crate::telemetry::{LOG_CACHE_READS, LOG_REDIS_WAITS_SHORT};
 
 mod answer;
 mod append;
@@ -86,6 +86,8 @@ impl RedisLog {
     /// A log over these servers. Does not connect: calls fail until the servers answer.
     #[must_use]
     pub fn new(servers: Arc<Servers>) -> Arc<Self> {
+        // There before the first fault, like those of `telemetry::start_node`.
+        LOG_REDIS_WAITS_SHORT.add(0, &[]);
         Arc::new(Self { servers, cache: Cache::default() })
     }
 

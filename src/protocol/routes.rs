@@ -1,4 +1,5 @@
-//! Which endpoint a path names, which methods it takes, and what they do. Pure.
+//! The paths and methods of the client contract, in one table: the router, the nodes and the OpenAPI document all go by
+//! it. Pure.
 //!
 //! Paths are matched as they are written, before percent-decoding, so that an encoded slash never makes a segment.
 
@@ -8,6 +9,9 @@ use http::Method;
 
 /// The label of requests whose path names nothing.
 pub const NO_ROUTE: &str = "none";
+
+/// What every path may start with.
+pub const PREFIX: &str = "/v1";
 
 /// A resource of the client contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,11 +29,12 @@ pub enum Endpoint {
     Reaction,
     Read,
     WebSocket,
+    Document,
 }
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "documented in docs/api.md")]
+#[expect(missing_docs, reason = "each is its place below, and its facts in `operations`")]
 pub enum Operation {
     CreateConversation,
     ListConversations,
@@ -46,6 +51,8 @@ pub enum Operation {
     React,
     TakeReactionBack,
     MarkRead,
+    OpenSession,
+    ShowDocument,
 }
 
 /// A path that names something.
@@ -62,14 +69,15 @@ pub struct Matched<'path> {
 /// The endpoint of a path, with or without the prefix `/v1`.
 #[must_use]
 pub fn match_path(path: &str) -> Option<Matched<'_>> {
-    let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let path = path.strip_prefix(PREFIX).filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let found = TEMPLATES.at(path).ok()?;
     let mut params = found.params.iter().map(|(_, value)| value);
     Some(Matched { endpoint: *found.value, first: params.next(), second: params.next() })
 }
 
 impl Endpoint {
-    const ALL: [Self; 12] = [
+    /// Every one there is.
+    pub const ALL: [Self; 13] = [
         Self::Conversations,
         Self::Conversation,
         Self::Participants,
@@ -82,6 +90,7 @@ impl Endpoint {
         Self::Reaction,
         Self::Read,
         Self::WebSocket,
+        Self::Document,
     ];
 
     /// Its path; also its label in metrics, so of low cardinality.
@@ -100,61 +109,94 @@ impl Endpoint {
             Self::Reaction => "/messages/{id}/reaction",
             Self::Read => "/messages/{id}/read",
             Self::WebSocket => "/ws",
+            Self::Document => "/openapi.json",
         }
     }
 
-    /// The value of `Allow`.
+    /// The value of `Allow`: every method of this path, in alphabetical order.
     #[must_use]
     pub fn allow(self) -> &'static str {
-        match self {
-            Self::Conversations | Self::Participants | Self::Messages => "GET, HEAD, POST",
-            Self::Conversation | Self::Events | Self::Watermarks | Self::Message | Self::Receipts => "GET, HEAD",
-            Self::Participant => "DELETE",
-            Self::Reaction => "DELETE, PUT",
-            Self::Read => "POST",
-            Self::WebSocket => "GET",
-        }
+        ALLOWED.iter().find(|(endpoint, _)| *endpoint == self).map_or("", |(_, methods)| methods)
     }
 
-    /// What a method does here; HEAD does what GET does. `None` for what [`Endpoint::allow`] does not name, and for the
-    /// WebSocket, which is no request with an answer.
+    /// What a method does here; HEAD does what GET does, except for the WebSocket, whose GET has no answer to take the
+    /// body from. `None` for what [`Endpoint::allow`] does not name.
     #[must_use]
     pub fn operation(self, method: &Method) -> Option<Operation> {
-        let method = if method == Method::HEAD { &Method::GET } else { method };
-        Some(match (self, method.as_str()) {
-            (Self::Conversations, "POST") => Operation::CreateConversation,
-            (Self::Conversations, "GET") => Operation::ListConversations,
-            (Self::Conversation, "GET") => Operation::ShowConversation,
-            (Self::Participants, "GET") => Operation::ListParticipants,
-            (Self::Participants, "POST") => Operation::AddParticipants,
-            (Self::Participant, "DELETE") => Operation::RemoveParticipant,
-            (Self::Messages, "POST") => Operation::SendMessage,
-            (Self::Messages, "GET") => Operation::ShowHistory,
-            (Self::Events, "GET") => Operation::ShowEvents,
-            (Self::Watermarks, "GET") => Operation::ShowWatermarks,
-            (Self::Message, "GET") => Operation::ShowMessage,
-            (Self::Receipts, "GET") => Operation::ShowReceipts,
-            (Self::Reaction, "PUT") => Operation::React,
-            (Self::Reaction, "DELETE") => Operation::TakeReactionBack,
-            (Self::Read, "POST") => Operation::MarkRead,
-            _ => return None,
-        })
+        let is_head = method == Method::HEAD;
+        let method = if is_head { &Method::GET } else { method };
+        let found = Operation::ALL.into_iter().find(|operation| operation.place() == (self, method));
+        found.filter(|operation| !is_head || *operation != Operation::OpenSession)
     }
 }
 
 impl Operation {
+    /// Every one there is.
+    pub const ALL: [Self; 17] = [
+        Self::CreateConversation,
+        Self::ListConversations,
+        Self::ShowConversation,
+        Self::ListParticipants,
+        Self::AddParticipants,
+        Self::RemoveParticipant,
+        Self::SendMessage,
+        Self::ShowHistory,
+        Self::ShowEvents,
+        Self::ShowWatermarks,
+        Self::ShowMessage,
+        Self::ShowReceipts,
+        Self::React,
+        Self::TakeReactionBack,
+        Self::MarkRead,
+        Self::OpenSession,
+        Self::ShowDocument,
+    ];
+
+    /// Where it is asked for, and how.
+    #[must_use]
+    pub fn place(self) -> (Endpoint, &'static Method) {
+        match self {
+            Self::CreateConversation => (Endpoint::Conversations, &Method::POST),
+            Self::ListConversations => (Endpoint::Conversations, &Method::GET),
+            Self::ShowConversation => (Endpoint::Conversation, &Method::GET),
+            Self::ListParticipants => (Endpoint::Participants, &Method::GET),
+            Self::AddParticipants => (Endpoint::Participants, &Method::POST),
+            Self::RemoveParticipant => (Endpoint::Participant, &Method::DELETE),
+            Self::SendMessage => (Endpoint::Messages, &Method::POST),
+            Self::ShowHistory => (Endpoint::Messages, &Method::GET),
+            Self::ShowEvents => (Endpoint::Events, &Method::GET),
+            Self::ShowWatermarks => (Endpoint::Watermarks, &Method::GET),
+            Self::ShowMessage => (Endpoint::Message, &Method::GET),
+            Self::ShowReceipts => (Endpoint::Receipts, &Method::GET),
+            Self::React => (Endpoint::Reaction, &Method::PUT),
+            Self::TakeReactionBack => (Endpoint::Reaction, &Method::DELETE),
+            Self::MarkRead => (Endpoint::Read, &Method::POST),
+            Self::OpenSession => (Endpoint::WebSocket, &Method::GET),
+            Self::ShowDocument => (Endpoint::Document, &Method::GET),
+        }
+    }
+
     /// Whether the contract shows a body for it; any other body is read and ignored.
     #[must_use]
     pub fn takes_body(self) -> bool {
-        matches!(self, Self::CreateConversation | Self::AddParticipants | Self::SendMessage | Self::React)
+        self.facts().body.is_some()
     }
 
     /// Whether it changes anything.
     #[must_use]
     pub fn writes(self) -> bool {
-        self.takes_body() || matches!(self, Self::RemoveParticipant | Self::TakeReactionBack | Self::MarkRead)
+        self.place().1 != Method::GET
     }
 }
+
+/// The value of `Allow` of each endpoint.
+static ALLOWED: LazyLock<[(Endpoint, String); 13]> = LazyLock::new(|| {
+    Endpoint::ALL.map(|endpoint| {
+        let methods = [Method::DELETE, Method::GET, Method::HEAD, Method::POST, Method::PUT];
+        let allowed = methods.iter().filter(|method| endpoint.operation(method).is_some()).map(Method::as_str);
+        (endpoint, allowed.collect::<Vec<_>>().join(", "))
+    })
+});
 
 static TEMPLATES: LazyLock<matchit::Router<Endpoint>> = LazyLock::new(|| {
     let mut templates = matchit::Router::new();
@@ -209,9 +251,24 @@ mod tests {
         for one in Endpoint::ALL {
             for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
                 let allowed = one.allow().split(", ").any(|word| word == method.as_str());
-                let does = one.operation(&method).is_some() || (one, &method) == (Endpoint::WebSocket, &Method::GET);
-                assert_eq!(allowed, does, "{one:?} {method}");
+                assert_eq!(allowed, one.operation(&method).is_some(), "{one:?} {method}");
             }
+            let is_socket = one == Endpoint::WebSocket;
+            assert_eq!(one.allow().contains("HEAD"), one.allow().contains("GET") && !is_socket, "{one:?}");
+        }
+        assert_eq!(Endpoint::Reaction.allow(), "DELETE, PUT");
+        assert_eq!(Endpoint::Messages.allow(), "GET, HEAD, POST");
+    }
+
+    #[test]
+    fn no_two_operations_have_one_place_and_every_endpoint_has_one() {
+        for (at, one) in Operation::ALL.into_iter().enumerate() {
+            for other in &Operation::ALL[at + 1..] {
+                assert_ne!(one.place(), other.place());
+            }
+        }
+        for endpoint in Endpoint::ALL {
+            assert!(Operation::ALL.iter().any(|operation| operation.place().0 == endpoint), "{endpoint:?}");
         }
     }
 }

@@ -1,0 +1,294 @@
+//! Sessions that listen: each counts what reaches it, judges the order of each conversation, and connects again where it
+//! left off when its socket ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::dial::Endpoint;
+use crate::client::failure::Failure;
+use crate::client::socket::{Frame, Session};
+use crate::load::order::{Line, Seen};
+use crate::load::recorder::Recorder;
+use crate::load::text::Stamp;
+use crate::load::workload::Workload;
+use crate::target::Target;
+
+/// Sockets that are opened at the same time.
+const OPENING: usize = 50;
+/// First pause before connecting again; doubled up to the longest, and each time a half of it is chance.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What one session heard, or all of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard {
+    /// Messages of this run, each counted once.
+    pub(crate) messages: u64,
+    /// Frames for a seq that was there before.
+    pub(crate) doubled: u64,
+    /// Frames that came after a later one.
+    pub(crate) out_of_order: u64,
+    /// Seqs that were not there yet when a later one came.
+    pub(crate) skipped: u64,
+    /// Seqs that `gap` frames said will not come here.
+    pub(crate) told_gaps: u64,
+    /// `gap` frames that took something back.
+    pub(crate) taken_back: u64,
+    /// Seqs that never came.
+    pub(crate) missing: u64,
+    /// Sockets that ended, by close code.
+    pub(crate) closes: BTreeMap<u16, u64>,
+    /// Sessions that went on after that.
+    pub(crate) resumed: u64,
+}
+
+/// What can be seen while they listen.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Messages, each counted once for each session.
+    pub(crate) messages: AtomicU64,
+    /// Doubled or out of order, or taken back.
+    pub(crate) faults: AtomicU64,
+    /// Sockets open now.
+    pub(crate) open: AtomicU64,
+}
+
+/// All listening sessions.
+pub(crate) struct Listeners {
+    sessions: JoinSet<Listener>,
+    stop: CancellationToken,
+    pub(crate) live: Arc<Live>,
+}
+
+/// What every session needs.
+struct Shared {
+    target: Arc<Target>,
+    workload: Arc<Workload>,
+    recorder: Arc<Recorder>,
+    live: Arc<Live>,
+    stop: CancellationToken,
+}
+
+struct Listener {
+    user: usize,
+    lines: HashMap<usize, Line>,
+    heard: Heard,
+    /// How long the server asks to wait before connecting again.
+    asked_pause: Option<Duration>,
+}
+
+impl Listeners {
+    /// Opens a socket for each online user and waits until all are ready.
+    pub(crate) async fn open(
+        target: &Arc<Target>,
+        workload: &Arc<Workload>,
+        recorder: &Arc<Recorder>,
+    ) -> Result<Self, String> {
+        let shared = Arc::new(Shared {
+            target: Arc::clone(target),
+            workload: Arc::clone(workload),
+            recorder: Arc::clone(recorder),
+            live: Arc::default(),
+            stop: CancellationToken::new(),
+        });
+        let mut lines = lines_of(workload);
+        let opening = (0..workload.online).map(|user| {
+            let shared = Arc::clone(&shared);
+            async move { Ok::<_, String>((user, shared.open(user).await?)) }
+        });
+        let opened: Vec<(usize, Session)> = stream::iter(opening).buffered(OPENING).try_collect().await?;
+        let mut sessions = JoinSet::new();
+        for (user, session) in opened {
+            let lines = lines.remove(&user).unwrap_or_default();
+            let listener = Listener { user, lines, heard: Heard::default(), asked_pause: None };
+            sessions.spawn(listener.listen(Arc::clone(&shared), session));
+        }
+        Ok(Self { sessions, stop: shared.stop.clone(), live: Arc::clone(&shared.live) })
+    }
+
+    /// Waits until so many messages were heard, or none came for `quiet`, or `longest` is over.
+    pub(crate) async fn wait_for(&self, messages: u64, quiet: Duration, longest: Duration) {
+        let begun = Instant::now();
+        let (mut last, mut changed) = (0, Instant::now());
+        loop {
+            let now = self.live.messages.load(Ordering::Relaxed);
+            if now != last {
+                (last, changed) = (now, Instant::now());
+            }
+            if now >= messages || changed.elapsed() > quiet || begun.elapsed() > longest {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends all sessions; `last_seqs` tells up to where each conversation should have come.
+    pub(crate) async fn finish(mut self, last_seqs: &[u64]) -> Result<Heard, String> {
+        self.stop.cancel();
+        let mut all = Heard::default();
+        while let Some(ended) = self.sessions.join_next().await {
+            let listener = ended.map_err(|error| format!("a listening session: {error}"))?;
+            all.add(&listener.heard);
+            let missing = |(conversation, line): (&usize, &Line)| {
+                last_seqs.get(*conversation).map_or(0, |last_seq| line.missing(*last_seq))
+            };
+            all.missing += listener.lines.iter().map(missing).sum::<u64>();
+        }
+        Ok(all)
+    }
+}
+
+/// For each online user, a line for each conversation that he is in.
+fn lines_of(workload: &Workload) -> HashMap<usize, HashMap<usize, Line>> {
+    let mut lines: HashMap<usize, HashMap<usize, Line>> = HashMap::new();
+    for (index, conversation) in workload.conversations.iter().enumerate() {
+        for user in conversation.members.iter().filter(|member| **member < workload.online) {
+            lines.entry(*user).or_default().insert(index, Line::behind(conversation.last_seq));
+        }
+    }
+    lines
+}
+
+impl Shared {
+    async fn open(&self, user: usize) -> Result<Session, String> {
+        let (token, endpoint) = self.way(user).await?;
+        let session = Session::open(&self.target.dialer, endpoint, &token).await;
+        session.map_err(|error| format!("opening the socket of user {user}: {error}"))
+    }
+
+    async fn resume(&self, user: usize, positions: &[(&str, u64)]) -> Result<Session, String> {
+        let (token, endpoint) = self.way(user).await?;
+        let session = Session::resume(&self.target.dialer, endpoint, &token, positions).await;
+        session.map_err(|error: Failure| error.to_string())
+    }
+
+    async fn way(&self, user: usize) -> Result<(Arc<str>, &Endpoint), String> {
+        Ok((self.target.tokens.of(self.workload.user(user)?).await?, self.target.endpoint(user)?))
+    }
+}
+
+impl Listener {
+    async fn listen(mut self, shared: Arc<Shared>, session: Session) -> Self {
+        let mut session = session;
+        loop {
+            shared.live.open.fetch_add(1, Ordering::Relaxed);
+            let ended = self.hear(&shared, &mut session).await;
+            shared.live.open.fetch_sub(1, Ordering::Relaxed);
+            drop(session);
+            let Some(code) = ended else { return self };
+            *self.heard.closes.entry(code).or_default() += 1;
+            match self.connect_again(&shared).await {
+                Some(again) => session = again,
+                None => return self,
+            }
+            self.heard.resumed += 1;
+        }
+    }
+
+    /// Until the socket ends, with its close code, or until all is over.
+    async fn hear(&mut self, shared: &Shared, session: &mut Session) -> Option<u16> {
+        loop {
+            tokio::select! {
+                frame = session.next() => match frame {
+                    Ok(text) => self.take(shared, &text),
+                    Err(code) => return Some(code),
+                },
+                () = shared.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    fn take(&mut self, shared: &Shared, text: &str) {
+        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else { return };
+        match &*frame.t {
+            "message" | "event" => self.see(shared, &frame),
+            "gap" => self.told_of_gap(shared, &frame),
+            "reconnect" => self.asked_pause = Some(Duration::from_millis(frame.after_ms)),
+            _ => {}
+        }
+    }
+
+    fn see(&mut self, shared: &Shared, frame: &Frame<'_>) {
+        let Some((index, conversation)) = shared.workload.find(&frame.conversation) else { return };
+        let Some(line) = self.lines.get_mut(&index) else { return };
+        let seen = line.see(frame.seq);
+        match seen {
+            Seen::Next => {}
+            Seen::Before => return,
+            Seen::After(missed) => self.heard.skipped += missed,
+            Seen::Late | Seen::Double => {
+                let count = if seen == Seen::Late { &mut self.heard.out_of_order } else { &mut self.heard.doubled };
+                *count += 1;
+                shared.live.faults.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if seen == Seen::Double {
+            return;
+        }
+        if let Some(stamp) = Stamp::read(&frame.text) {
+            self.heard.messages += 1;
+            shared.live.messages.fetch_add(1, Ordering::Relaxed);
+            shared.recorder.delivered(self.user, conversation.group, stamp.due_us);
+        }
+    }
+
+    fn told_of_gap(&mut self, shared: &Shared, frame: &Frame<'_>) {
+        let Some((index, _)) = shared.workload.find(&frame.conversation) else { return };
+        let Some(line) = self.lines.get_mut(&index) else { return };
+        if frame.reason == "replaced" {
+            if line.restart(frame.from) {
+                self.heard.taken_back += 1;
+                shared.live.faults.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        line.skip(frame.from, frame.to);
+        self.heard.told_gaps += (frame.to + 1).saturating_sub(frame.from);
+    }
+
+    /// Tries until it has a session again that goes on behind what it has, or until all is over.
+    async fn connect_again(&mut self, shared: &Shared) -> Option<Session> {
+        let mut pause = PAUSE;
+        loop {
+            let wait = self.asked_pause.take().unwrap_or_else(|| pause.mul_f64(rand::random_range(0.5..1.0)));
+            let positions: Vec<(&str, u64)> = self
+                .lines
+                .iter()
+                .filter_map(|(index, line)| {
+                    Some((shared.workload.conversations.get(*index)?.name.as_str(), line.last()))
+                })
+                .collect();
+            let again = async {
+                tokio::time::sleep(wait).await;
+                shared.resume(self.user, &positions).await
+            };
+            tokio::select! {
+                session = again => if let Ok(session) = session { return Some(session) },
+                () = shared.stop.cancelled() => return None,
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+impl Heard {
+    fn add(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.doubled += other.doubled;
+        self.out_of_order += other.out_of_order;
+        self.skipped += other.skipped;
+        self.told_gaps += other.told_gaps;
+        self.taken_back += other.taken_back;
+        self.missing += other.missing;
+        self.resumed += other.resumed;
+        for (code, count) in &other.closes {
+            *self.closes.entry(*code).or_default() += count;
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Open-loop load: when to send, sending, listening, what was measured, and whether everything arrived.
+
+pub(crate) mod history;
+pub(crate) mod ledger;
+pub(crate) mod listener;
+pub(crate) mod order;
+pub(crate) mod recorder;
+pub(crate) mod rig;
+pub(crate) mod sampler;
+pub(crate) mod schedule;
+pub(crate) mod sender;
+pub(crate) mod snapshot;
+pub(crate) mod text;
+pub(crate) mod workload;

@@ -1,0 +1,298 @@
+//! The report as lines of text.
+
+use crate::report::figures::{ErrorCount, Idle, Latency, Load, Ramp};
+use crate::report::{Report, Verdict};
+
+/// The whole table.
+pub(crate) fn render(report: &Report) -> String {
+    let mut lines = Vec::new();
+    let target = &report.target;
+    lines.push(format!("{} on {} ({})", report.mode, target.kind, target.clients.join(", ")));
+    if let Some(load) = &report.steady {
+        steady(&mut lines, load);
+    }
+    if let Some(figures) = &report.ramp {
+        ramp(&mut lines, figures);
+    }
+    if let Some(figures) = &report.idle {
+        idle(&mut lines, figures);
+    }
+    audit(&mut lines, report);
+    verdict(&mut lines, &report.verdict);
+    lines.join("\n")
+}
+
+fn steady(lines: &mut Vec<String>, load: &Load) {
+    let sends = &load.sends;
+    lines.push(format!(
+        "  sends        {}/s accepted over {:.1} s: {} due, {} accepted, {} failed, {} never started",
+        count(sends.accepted_per_second),
+        load.measured_s,
+        whole(sends.scheduled),
+        whole(sends.accepted),
+        whole(sends.failed),
+        whole(sends.unsent),
+    ));
+    lines.push(format!(
+        "  deliveries   {}/s: {} of {} expected",
+        count(load.deliveries_per_second),
+        whole(load.deliveries),
+        whole(load.deliveries_expected)
+    ));
+    lines.push(String::new());
+    lines.push(format!(
+        "  {:<22}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "milliseconds", "count", "p50", "p90", "p99", "p99.9", "max"
+    ));
+    lines.push(latency("post", &load.post));
+    lines.push(latency("post from its start", &load.post_from_start));
+    lines.push(latency("send to delivered", &load.deliver));
+    lines.push(latency("client's lateness", &sends.lateness));
+    if load.by_members.len() > 1 {
+        for group in &load.by_members {
+            lines.push(latency(&format!("{} members: post", group.members), &group.post));
+            lines.push(latency(&format!("{} members: deliver", group.members), &group.deliver));
+        }
+    }
+    lines.push(String::new());
+    lines.push(format!("  errors       {}", errors(&load.errors)));
+    cost(lines, load);
+}
+
+fn cost(lines: &mut Vec<String>, load: &Load) {
+    match &load.server {
+        None => lines.push("  server       its processes tell nothing (--operations)".to_owned()),
+        Some(server) => {
+            let lag = server.lag_s.map_or_else(String::new, |lag| format!(", SQLite complete after {lag:.1} s"));
+            lines.push(format!(
+                "  server       {:.0} us CPU a message, {} MiB resident{lag}",
+                server.cpu_us_per_message,
+                mebibytes(server.resident_highest_bytes)
+            ));
+            for process in server.processes.iter().filter(|_| server.processes.len() > 1) {
+                lines.push(format!(
+                    "    {:<11}{:.0} us CPU a message, {} MiB resident",
+                    process.name,
+                    process.cpu_us_per_message,
+                    mebibytes(process.resident_end_bytes)
+                ));
+            }
+        }
+    }
+    if let Some(redis) = &load.redis {
+        lines.push(format!(
+            "  Redis        {:.0} us CPU and {:.2} commands a message, at most {} MiB in one server",
+            redis.cpu_us_per_message,
+            redis.commands_per_message,
+            mebibytes(super::figures::float(redis.memory_highest_bytes))
+        ));
+    }
+    lines.push(format!(
+        "  this client  {:.0} us CPU a message, {:.2} processors",
+        load.client.cpu_us_per_message, load.client.processors
+    ));
+}
+
+fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
+    let deliver = ramp.slo.deliver_p99_ms.map_or_else(String::new, |within| format!(", deliveries {} ms", ms(within)));
+    lines.push(format!(
+        "  objective    p99 of sends {} ms{deliver}, at most {} % failed",
+        ms(ramp.slo.post_p99_ms),
+        ramp.slo.errors * 100.0
+    ));
+    lines.push(format!(
+        "  {:>9}{:>11}{:>9}{:>13}{:>10}{:>10}{:>13}{:>13}{:>9}{:>9}{:>8}",
+        "due/s",
+        "accepted/s",
+        "failed",
+        "deliveries/s",
+        "p50 ms",
+        "p99 ms",
+        "deliver p50",
+        "deliver p99",
+        "srv us",
+        "late",
+        "held"
+    ));
+    for step in &ramp.steps {
+        let load = &step.load;
+        lines.push(format!(
+            "  {:>9}{:>11}{:>9}{:>13}{:>10}{:>10}{:>13}{:>13}{:>9}{:>9}{:>8}",
+            count(step.rate),
+            count(load.sends.accepted_per_second),
+            whole(load.sends.failed + load.sends.unsent),
+            count(load.deliveries_per_second),
+            ms(load.post.p50_ms),
+            ms(load.post.p99_ms),
+            ms(load.deliver.p50_ms),
+            ms(load.deliver.p99_ms),
+            load.server.as_ref().map_or_else(|| "-".to_owned(), |server| format!("{:.0}", server.cpu_us_per_message)),
+            whole(load.sends.late),
+            if step.broke.is_empty() { "yes" } else { "no" },
+        ));
+        for broke in &step.broke {
+            lines.push(format!("            {broke}"));
+        }
+        if !load.errors.is_empty() {
+            lines.push(format!("            {}", errors(&load.errors)));
+        }
+    }
+    lines.push(match ramp.highest_rate {
+        Some(rate) => format!("  highest rate that held: {} sends/s", count(rate)),
+        None => "  no rate held".to_owned(),
+    });
+}
+
+fn idle(lines: &mut Vec<String>, idle: &Idle) {
+    lines.push(format!(
+        "  sessions     {} opened in {:.1} s (each p50 {} ms, p99 {} ms), {} open after {:.0} s more",
+        whole(idle.sessions),
+        idle.opening_s,
+        ms(idle.open.p50_ms),
+        ms(idle.open.p99_ms),
+        whole(idle.open_at_end),
+        idle.held_s
+    ));
+    if let Some((before, (open, each))) =
+        idle.resident_before_bytes.zip(idle.resident_open_bytes.zip(idle.bytes_per_session))
+    {
+        lines.push(format!(
+            "  server       {} MiB resident before, {} MiB with them: {:.1} KiB a session",
+            mebibytes(before),
+            mebibytes(open),
+            each / 1024.0
+        ));
+    }
+    if let Some(processors) = idle.server_processors {
+        lines.push(format!("               {processors:.3} processors while they do nothing"));
+    }
+}
+
+fn audit(lines: &mut Vec<String>, report: &Report) {
+    let audit = &report.audit;
+    if report.idle.is_none() {
+        lines.push(format!(
+            "  history      {} acknowledged: {} missing, {} doubled, {} moved, {} not dense{}",
+            whole(audit.acknowledged),
+            audit.history_missing,
+            audit.history_doubled,
+            audit.history_moved,
+            audit.history_not_dense,
+            if audit.history_read { "" } else { " (NOT READ)" }
+        ));
+        lines.push(format!(
+            "  sessions     {} with {} deliveries: {} missing, {} doubled, {} out of order, {} skipped, {} told gaps",
+            whole(audit.sessions),
+            whole(audit.delivered),
+            audit.missing,
+            audit.doubled,
+            audit.out_of_order,
+            audit.skipped,
+            audit.told_gaps
+        ));
+    }
+    if !audit.closes.is_empty() {
+        let closes: Vec<String> =
+            audit.closes.iter().map(|close| format!("{} × {}", close.count, close.code)).collect();
+        lines.push(format!("  closes       {}; {} resumed", closes.join(", "), audit.resumed));
+    }
+}
+
+fn verdict(lines: &mut Vec<String>, verdict: &Verdict) {
+    lines.extend(verdict.warnings.iter().map(|warning| format!("  note         {warning}")));
+    lines.extend(verdict.faults.iter().map(|fault| format!("  FAULT        {fault}")));
+    let word = if verdict.passed { "passed: nothing lost, doubled or out of order" } else { "FAILED" };
+    lines.push(format!("  {word}"));
+}
+
+fn latency(name: &str, latency: &Latency) -> String {
+    format!(
+        "  {name:<22}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        whole(latency.count),
+        ms(latency.p50_ms),
+        ms(latency.p90_ms),
+        ms(latency.p99_ms),
+        ms(latency.p99_9_ms),
+        ms(latency.max_ms)
+    )
+}
+
+/// What failed, most first.
+pub(crate) fn errors(errors: &[ErrorCount]) -> String {
+    let mut errors: Vec<&ErrorCount> = errors.iter().collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+    let one = |error: &&ErrorCount| format!("{} × {}", whole(error.count), name_of(error));
+    if errors.is_empty() { "none".to_owned() } else { errors.iter().map(one).collect::<Vec<_>>().join(", ") }
+}
+
+/// `503 unavailable`, or `timeout`.
+pub(crate) fn name_of(error: &ErrorCount) -> String {
+    error.status.map_or_else(|| error.code.clone(), |status| format!("{status} {}", error.code))
+}
+
+/// Milliseconds with as many digits as matter.
+pub(crate) fn ms(value: f64) -> String {
+    if value >= 100.0 { count(value) } else { format!("{value:.2}") }
+}
+
+/// A rate: with thousands, and one digit when it is small.
+pub(crate) fn count(value: f64) -> String {
+    if value < 100.0 && value.fract().abs() > 0.05 {
+        return format!("{value:.1}");
+    }
+    grouped(&format!("{value:.0}"))
+}
+
+/// A count with thousands.
+pub(crate) fn whole(value: u64) -> String {
+    grouped(&value.to_string())
+}
+
+fn grouped(digits: &str) -> String {
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn mebibytes(bytes: f64) -> String {
+    grouped(&format!("{:.0}", bytes / f64::from(1 << 20)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::example;
+
+    #[test]
+    fn numbers_are_short_and_have_thousands() {
+        assert_eq!(
+            (count(1_234.4), count(12.34), count(5.0), whole(1_000_000)),
+            ("1,234".into(), "12.3".into(), "5".into(), "1,000,000".into())
+        );
+        assert_eq!((ms(0.123), ms(250.4)), ("0.12".to_owned(), "250".to_owned()));
+    }
+
+    #[test]
+    fn the_table_tells_rates_percentiles_errors_cost_and_the_verdict() {
+        let table = render(&example());
+        for word in ["1,000/s accepted", "p99.9", "503 unavailable", "us CPU a message", "passed", "3 members: post"] {
+            assert!(table.contains(word), "{word} in\n{table}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_tells_each_step_why_one_broke_and_the_highest_rate() {
+        let mut report = example();
+        let load = report.steady.take().unwrap();
+        let step = |rate, broke| crate::report::Step { rate, broke, load: load.clone() };
+        let steps = vec![step(1_000.0, vec![]), step(2_000.0, vec!["p99 of sends 300 ms".to_owned()])];
+        report.ramp = Some(Ramp { steps, highest_rate: Some(1_000.0), ..Ramp::default() });
+        let table = render(&report);
+        assert!(table.contains("p99 of sends 300 ms") && table.contains("that held: 1,000 sends/s"), "{table}");
+    }
+}

@@ -1,0 +1,92 @@
+//! `/shards/{shard}/digest`: what a replica of this process holds, in one number that others can be compared with. Reads a
+//! whole file, so one is made at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use crate::ids::{NodeId, ShardId};
+use crate::node::Node;
+use crate::operations::{Setup, TEXT, json, refused, response};
+use crate::shard::log::record::Tail;
+use crate::shard::replicas::ReplicaDigest;
+
+/// A digest on its way, or one sentence why there is none.
+pub type Digesting = BoxFuture<'static, Result<Option<ShardDigest>, String>>;
+
+/// The digest of a node's replica. SQLite reads on threads of its own: the thread of the port only waits.
+#[must_use]
+pub fn digest_of(node: Option<Arc<Node>>, shard: ShardId) -> Digesting {
+    let Some(node) = node else { return std::future::ready(Ok(None)).boxed() };
+    let digesting = async move {
+        let made = node.digest(shard).await?;
+        Ok(made.map(|(role, digest)| ShardDigest::of(shard, node.id().clone(), role, &digest)))
+    };
+    digesting.boxed()
+}
+
+/// Body of `/shards/{shard}/digest`: equal tails, equal digests, or one of the replicas is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardDigest {
+    /// Number of the shard.
+    pub shard: u16,
+    /// On which node.
+    pub node: NodeId,
+    /// `owner` or `standby`.
+    pub role: &'static str,
+    /// Applied tails, of messages and of receipts.
+    pub applied: [AppliedTail; 2],
+    /// SHA-256 in hexadecimal digits.
+    pub digest: String,
+}
+
+/// Where a stream of a replica stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppliedTail {
+    /// Offset of its last record.
+    pub offset: u64,
+    /// Chain after it, in hexadecimal digits.
+    pub chain: String,
+}
+
+impl ShardDigest {
+    /// Of a replica.
+    #[must_use]
+    pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
+        let tail = |tail: &Tail| AppliedTail { offset: tail.offset.0, chain: format!("{:?}", tail.chain) };
+        let sha256 = digest.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(tail), digest: sha256 }
+    }
+}
+
+/// Of which shard, and on which node if that is said, a digest is asked for.
+pub(super) fn digest_asked(path: &str, query: Option<&str>) -> Option<(ShardId, Option<NodeId>)> {
+    let shard = path.strip_prefix("/shards/")?.strip_suffix("/digest")?.parse().ok()?;
+    let node = query.and_then(|query| query.strip_prefix("node="));
+    Some((ShardId(shard), node.map(NodeId::from)))
+}
+
+pub(super) async fn with_digest(
+    setup: &Setup,
+    method: &Method,
+    (shard, node): (ShardId, Option<NodeId>),
+    digests: &Semaphore,
+) -> Response<Full<Bytes>> {
+    if method != Method::GET {
+        return refused("GET");
+    }
+    let Ok(_permit) = digests.try_acquire() else {
+        return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "another digest is being made; ask again\n".to_owned());
+    };
+    match setup.subject.digest(shard, node).await {
+        Ok(Some(digest)) => json(&digest),
+        Ok(None) => response(StatusCode::NOT_FOUND, TEXT, format!("there is no replica of shard {shard} here\n")),
+        Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+    }
+}

@@ -1,0 +1,60 @@
+//! For the tests of the checker alone: a build with the feature `planted` can be told to do without one protection, so that
+//! the checker can show that it notices. Without the feature nothing here does anything.
+
+/// A protection that a planted build can drop, by its name in `ROOKERY_PLANTED`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// `wait`: a batch counts only with a second copy.
+    Wait,
+    /// `tail_check`: an append succeeds only at the tail that its appender names.
+    TailCheck,
+    /// `fence`: an append succeeds only under the current token.
+    Fence,
+    /// `lease_after_read`: the lease is looked at after a read was gathered.
+    LeaseAfterRead,
+    /// `owner_past_committed`: the owner's workers stop at what is committed.
+    OwnerPastCommitted,
+    /// `trim_on_applied`: the log is trimmed behind what is durable, not what is applied.
+    TrimOnApplied,
+    /// `dedupe`: an idempotency key is looked up before a message is decided.
+    Dedupe,
+    /// `resubscribe_cursor`: who subscribes again says what he has.
+    ResubscribeCursor,
+    /// `membership`: the owner decides who may send and read.
+    Membership,
+}
+
+impl Protection {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Wait, "wait"),
+        (Self::TailCheck, "tail_check"),
+        (Self::Fence, "fence"),
+        (Self::LeaseAfterRead, "lease_after_read"),
+        (Self::OwnerPastCommitted, "owner_past_committed"),
+        (Self::TrimOnApplied, "trim_on_applied"),
+        (Self::Dedupe, "dedupe"),
+        (Self::ResubscribeCursor, "resubscribe_cursor"),
+        (Self::Membership, "membership"),
+    ];
+}
+
+/// Whether this process does without that protection. Always false but in a planted build that was told so.
+#[cfg(not(feature = "planted"))]
+#[must_use]
+pub const fn is_dropped(_protection: Protection) -> bool {
+    false
+}
+
+/// Whether this process does without that protection. Always false but in a planted build that was told so.
+#[cfg(feature = "planted")]
+#[must_use]
+pub fn is_dropped(protection: Protection) -> bool {
+    static DROPPED: std::sync::LazyLock<Option<Protection>> = std::sync::LazyLock::new(|| {
+        let name = std::env::var("ROOKERY_PLANTED").ok()?;
+        let found = Protection::ALL.into_iter().find(|(_, known)| *known == name);
+        tracing::error!(name, known = found.is_some(), "this build drops a protection: for tests of the checker alone");
+        found.map(|(protection, _)| protection)
+    });
+    *DROPPED == Some(protection)
+}

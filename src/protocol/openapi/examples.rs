@@ -1,0 +1,149 @@
+//! The examples of the document: one small story, written with the contract's own types, so that they change with them.
+//! `tests/it/api/openapi.rs` plays it against a server and compares every answer.
+
+use serde_json::{Value, json};
+
+use crate::ids::{ConversationName, MessageId, Seq, UserId};
+use crate::protocol::routes::Operation;
+use crate::protocol::{
+    Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message, MessageCore, Page,
+    Participant, Receipt, Role, ServerFrame, Watermark,
+};
+
+/// A request id.
+pub(super) const REQUEST_ID: &str = "0199a3b2-1c00-7000-8000-000000000001";
+/// An idempotency key.
+pub(super) const KEY: &str = "example-1";
+
+const CONVERSATION: &str = "crew";
+const TITLE: &str = "The crew";
+const TEXT: &str = "hello, bob";
+const THUMB_UP: u32 = 0x1f44d;
+/// When all of it happens: 2026-01-01.
+const NOW_MS: u64 = 1_767_225_600_000;
+
+/// The example of a parameter in a path.
+pub(super) fn path(parameter: &str) -> Value {
+    match parameter {
+        "user" => "bob".into(),
+        "id" => json!(id()),
+        _ => CONVERSATION.into(),
+    }
+}
+
+/// The example of a request's body.
+pub(super) fn body(operation: Operation) -> Value {
+    match operation {
+        Operation::CreateConversation => json!({"participants": ["bob"], "title": TITLE, "name": CONVERSATION}),
+        Operation::AddParticipants => json!({"participants": ["bob", "carol"]}),
+        Operation::SendMessage => json!({"text": TEXT}),
+        Operation::React => json!({"reaction": THUMB_UP}),
+        _ => Value::Null,
+    }
+}
+
+/// The example of an answer's body.
+pub(super) fn answer(operation: Operation) -> Option<Value> {
+    let one = |items| Page { items: vec![items], next: None, partial: false };
+    Some(match operation {
+        Operation::CreateConversation => json!(conversation(&["alice", "bob"], 1)),
+        Operation::AddParticipants => json!(conversation(&["alice", "bob", "carol"], 3)),
+        Operation::SendMessage => json!(message(false)),
+        Operation::ShowConversation => json!(conversation(&["alice", "bob", "carol"], 3)),
+        Operation::ShowMessage => json!(message(true)),
+        Operation::ListConversations => {
+            let conversation = Conversation { participants: None, ..conversation(&["alice", "bob", "carol"], 3)? };
+            let item = ConversationItem { conversation, unread: Some(0), last_message: message(true) };
+            json!(one(ListItem::Whole(Box::new(item))))
+        }
+        Operation::ListParticipants => {
+            let items = participants(&["alice", "bob", "carol"]);
+            json!(Page { items, next: None, partial: false })
+        }
+        Operation::ShowHistory => json!(HistoryPage { items: vec![message(true)?], before: None, after: None }),
+        Operation::ShowEvents => {
+            let participants = vec![user("alice")?, user("bob")?];
+            let (by, title) = (user("alice")?, Some(TITLE.to_owned()));
+            let created = EventKind::Created { by, title, participants, participants_count: 2 };
+            let joined = EventKind::Joined { by: user("alice")?, users: vec![user("carol")?] };
+            let name = name()?;
+            let event =
+                |seq, kind| json!(ServerFrame::Event { conversation: &name, seq: Seq(seq), created: NOW_MS, kind });
+            let items = vec![event(1, &created), json!(ServerFrame::Message(&core()?)), event(3, &joined)];
+            json!(EventsPage { items, next: None })
+        }
+        Operation::ShowWatermarks => {
+            // Only bob was given anything; everyone has read up to his own join.
+            let of = |name, delivered, read| {
+                Some(Watermark { user: user(name)?, delivered_up_to: Seq(delivered), read_up_to: Seq(read) })
+            };
+            let items = vec![of("alice", 0, 1)?, of("bob", 2, 2)?, of("carol", 0, 3)?];
+            json!(Page { items, next: None, partial: false })
+        }
+        Operation::ShowReceipts => {
+            let bob = Receipt {
+                message_id: id()?,
+                user_id: user("bob")?,
+                delivered: true,
+                read: true,
+                reaction: Some(THUMB_UP),
+                delivered_at: Some(NOW_MS),
+                read_at: Some(NOW_MS),
+                ts: Some(NOW_MS),
+            };
+            json!(Page { items: vec![bob], next: None, partial: false })
+        }
+        _ => return None,
+    })
+}
+
+fn user(name: &str) -> Option<UserId> {
+    UserId::parse(name).ok()
+}
+
+fn name() -> Option<ConversationName> {
+    ConversationName::parse(CONVERSATION).ok()
+}
+
+fn id() -> Option<MessageId> {
+    Some(MessageId::new(NOW_MS, name()?.slot(), 1))
+}
+
+fn participants(names: &[&str]) -> Vec<Participant> {
+    let role = |at| if at == 0 { Role::Admin } else { Role::Member };
+    let participant = |(at, name): (usize, &&str)| Some(Participant { name: user(name)?, role: role(at) });
+    names.iter().enumerate().filter_map(participant).collect()
+}
+
+fn conversation(names: &[&str], last_seq: u64) -> Option<Conversation> {
+    let participants = participants(names);
+    Some(Conversation {
+        name: name()?,
+        title: Some(TITLE.to_owned()),
+        admin: user("alice")?,
+        created: NOW_MS,
+        last_seq: Seq(last_seq),
+        participants_count: u64::try_from(participants.len()).ok()?,
+        participants: Some(participants),
+    })
+}
+
+fn core() -> Option<MessageCore> {
+    Some(MessageCore {
+        id: id()?,
+        conversation: name()?,
+        seq: Seq(2),
+        source: user("alice")?,
+        text: TEXT.to_owned(),
+        reply_to: None,
+        created: NOW_MS,
+        edited: None,
+        deleted: false,
+    })
+}
+
+/// The message, before or after bob's reaction.
+fn message(reacted: bool) -> Option<Message> {
+    let reactions = reacted.then_some((THUMB_UP, 1)).into_iter().collect();
+    Some(Message { core: core()?, reactions, my_reaction: None })
+}

@@ -1,0 +1,142 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use http::Method;
+
+use super::*;
+use crate::protocol::routes::match_path;
+
+fn value() -> Value {
+    serde_json::from_str(&pretty()).expect("json")
+}
+
+/// Every operation of the document: path, method, and itself.
+fn documented(document: &Value) -> Vec<(String, Method, Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let of_path = |(path, item): (&String, &Value)| {
+        let methods = item.as_object().expect("a path item").iter();
+        let one = |(method, operation): (&String, &Value)| {
+            let method = method.to_uppercase().parse().expect("a method");
+            (path.clone(), method, operation.clone())
+        };
+        methods.map(one).collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
+#[test]
+fn every_route_is_documented() {
+    let document = value();
+    let documented = documented(&document);
+    for endpoint in Endpoint::ALL {
+        for method in endpoint.allow().split(", ").filter(|method| *method != "HEAD") {
+            let found = documented.iter().any(|(path, of, _)| *path == path_of(endpoint) && of == method);
+            assert!(found, "{method} {}", path_of(endpoint));
+        }
+    }
+}
+
+#[test]
+fn every_documented_operation_is_routed_and_its_answers_and_parameters_are_declared() {
+    let document = value();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in documented(&document) {
+        let shown = format!("{method} {path}");
+        let concrete = path.replace(['{', '}'], "");
+        let matched = match_path(&concrete).unwrap_or_else(|| panic!("{shown} is not routed"));
+        let routed = matched.endpoint.operation(&method).unwrap_or_else(|| panic!("{shown} is not routed"));
+        assert_eq!(operation["operationId"], id_of(routed), "{shown}");
+        assert!(ids.insert(id_of(routed)), "{shown} has an id twice");
+        let parameters = operation["parameters"].as_array().expect("parameters");
+        let in_path: Vec<&str> = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .filter_map(|parameter| parameter["name"].as_str())
+            .collect();
+        assert_eq!(in_path, path_parameters(routed.place().0).collect::<Vec<_>>(), "{shown}");
+        assert_eq!(operation.get("requestBody").is_some(), routed.takes_body(), "{shown}");
+        for code in routed.refusals() {
+            assert!(operation["responses"].get(code.status().to_string()).is_some(), "{shown} {code:?}");
+        }
+    }
+    assert_eq!(ids.len(), Operation::ALL.len());
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_component_is_used() {
+    let document = value();
+    let mut used = BTreeSet::new();
+    let mut left = vec![&document];
+    while let Some(next) = left.pop() {
+        match next {
+            Value::Object(members) => left.extend(members.values()),
+            Value::Array(items) => left.extend(items),
+            _ => {}
+        }
+        if let Some(reference) = next.get("$ref").and_then(Value::as_str) {
+            let pointer = reference.strip_prefix('#').expect("a reference into the document");
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+            used.insert(pointer.to_owned());
+        }
+    }
+    for kind in ["schemas", "responses", "parameters", "headers"] {
+        for name in document["components"][kind].as_object().expect("components").keys() {
+            assert!(used.contains(&format!("/components/{kind}/{name}")), "{kind} {name} is not used");
+        }
+    }
+}
+
+#[test]
+fn every_code_and_every_close_code_is_in_the_document_with_its_number() {
+    let document = value();
+    let words = document["components"]["schemas"]["Code"]["enum"].as_array().expect("words");
+    assert_eq!(words.len(), Code::ALL.len());
+    for (_, _, operation) in documented(&document) {
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            let Some(reference) = response.get("$ref").and_then(Value::as_str) else { continue };
+            let described = document.pointer(&reference[1..]).expect("a response");
+            let narrowed = &described["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"];
+            assert_eq!(narrowed["status"]["enum"], json!([status.parse::<u16>().expect("a status")]));
+            for word in narrowed["code"]["enum"].as_array().expect("codes") {
+                let code = Code::parse(word.as_str().expect("a word")).expect("a code");
+                assert_eq!(code.status().to_string(), *status);
+            }
+        }
+    }
+    let close = &document["paths"]["/v1/ws"]["get"]["x-websocket"]["close"];
+    assert_eq!(close["4420"], "slow consumer");
+    assert_eq!(close.as_object().map(Map::len), Some(CloseCode::ALL.len()));
+}
+
+#[test]
+fn what_is_read_and_what_is_written_have_one_schema_under_one_name() {
+    let mut schemas = Schemas::default();
+    for operation in Operation::ALL {
+        describe(operation, &mut schemas);
+    }
+    let clashes = schemas.clashes();
+    assert!(clashes.is_empty(), "{clashes:?}");
+}
+
+#[test]
+fn limits_are_those_of_validation() {
+    let document = value();
+    let schemas = &document["components"]["schemas"];
+    let of = |pointer: &str| schemas.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{pointer}"));
+    assert_eq!(of("/UserId/maxLength"), 128);
+    assert_eq!(of("/SendBody/properties/text/maxLength"), 16_384);
+    assert_eq!(of("/CreateBody/properties/title/maxLength"), 256);
+    assert_eq!(of("/CreateBody/properties/participants/maxItems"), 1_000);
+    assert_eq!(of("/ReactionBody/properties/reaction/maximum"), 1_114_111);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "only this test: whether to rewrite the document")]
+fn the_document_of_the_contract_is_not_stale() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    if std::env::var("UPDATE_DOCS").is_ok() {
+        std::fs::write(&path, pretty()).expect("docs can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == pretty(), "docs/openapi.json is stale: run UPDATE_DOCS=1 cargo test --lib openapi");
+}
