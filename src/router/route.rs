@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use hyper::Method;
+
 use crate::ids::{MessageId, Slot};
 use crate::protocol::routes::{Endpoint, match_path};
 
