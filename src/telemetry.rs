@@ -200,6 +200,9 @@ metrics_table! {
     Gauge TABLE_VERSION "rookery_table_version" "Version of the table that a node (or the router) follows, by node.";
     Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
     Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
+    Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, unfit, failed).";
+    Gauge STANDBYS "rookery_node_standbys" "Shards that a node stands by for and whose log it follows, by node.";
+    Counter REPLICAS_FAILED "rookery_node_replicas_failed_total" "Replicas that could not follow the log with the file they had, by node and why (behind, diverged, damaged).";
     Counter TABLE_ERRORS "rookery_node_table_errors_total" "Registrations and look-ups of the table that failed, by node.";
     Gauge SHARD_COMMITTED_OFFSET "rookery_shard_committed_offset" "Offset of the last committed record, by shard and stream.";
     Gauge SHARD_APPLIED_OFFSET "rookery_shard_applied_offset" "Offset of the last record applied to SQLite, by shard and stream.";

@@ -172,6 +172,10 @@ impl TableStore for ThroughProxies {
         self.table.register(node, addresses).await
     }
 
+    async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError> {
+        self.table.lead(node, life).await
+    }
+
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {
         self.table.nodes().await
     }
@@ -229,6 +233,7 @@ impl Cluster {
                 id,
                 identity,
                 log: Arc::<EmbeddedLog>::clone(&log),
+                renewing: None,
                 table: Arc::new(seen),
                 verifier: verifier.clone(),
                 cluster_key: ClusterKey::new(&[7; 32]).unwrap(),
@@ -240,6 +245,7 @@ impl Cluster {
                     shard: settings.shard(),
                     requests_per_second: 100_000,
                     request_burst: 100_000,
+                    replicas: None,
                     seeding: node::seeding::Config::default(),
                 },
             };

@@ -136,6 +136,9 @@ pub struct ClusterSettings {
     /// Nodes that must have registered before shards are given to nodes for the first time.
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub expect_nodes: u16,
+    /// Nodes that hold each shard: its owner, and standbys that take over when it is gone. All nodes must have the same.
+    #[arg(long, value_name = "COUNT", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=5))]
+    pub replicas: u16,
     /// Watch time T: an owner silent for so long may be taken for dead. All nodes must have the same.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::duration)]
     pub takeover_watch: Duration,
@@ -227,6 +230,7 @@ impl NodeSettings {
             shard,
             requests_per_second: self.rates.requests_per_second,
             request_burst: self.rates.request_burst,
+            replicas: Some(self.cluster.replicas.into()),
             seeding: node::seeding::Config {
                 snapshot_rate: self.cluster.snapshot_rate,
                 verify_every: Some(self.cluster.verify_every).filter(|every| !every.is_zero()),

@@ -227,6 +227,10 @@ mod tests {
             Ok(())
         }
 
+        async fn lead(&self, _node: &NodeId, _life: Duration) -> Result<bool, TableError> {
+            Ok(false)
+        }
+
         async fn nodes(&self) -> Result<std::collections::BTreeMap<NodeId, NodeAddresses>, TableError> {
             Ok(std::collections::BTreeMap::new())
         }

@@ -104,6 +104,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         shard: settings.shard(),
         requests_per_second: settings.rates.requests_per_second,
         request_burst: settings.rates.request_burst,
+        replicas: None,
         seeding: node::seeding::Config::default(),
     };
     let mut expected = BTreeMap::new();
@@ -117,6 +118,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
             identity: shared.identity,
             folder: settings.dev.data.join(&name),
             log: Arc::<EmbeddedLog>::clone(&shared.log),
+            renewing: None,
             table: Arc::clone(&shared.table),
             verifier: shared.verifier.clone(),
             cluster_key: shared.cluster_key.clone(),

@@ -1,8 +1,9 @@
 //! The assignment: which table should stand, given the live nodes and the table that stands now. Pure.
 //!
-//! The ring proposes an order of nodes for each shard; a bounded-load pass evens out the owners. A shard that was ever
-//! claimed keeps its owner here, dead or alive: it moves by hand-over or failover only. What comes out depends on
-//! nothing but the arguments, so a second pass over its own result changes nothing.
+//! The ring proposes an order of nodes for each shard; a bounded-load pass evens out the owners, and standbys go where the
+//! fewest are. A shard that was ever claimed keeps its owner here, dead or alive: it moves by hand-over or failover only.
+//! Its standbys stay while they live, and while its owner does not: then any of them may be the one that has its messages.
+//! What comes out depends on nothing but the arguments, so a second pass over its own result changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +20,8 @@ pub const EVEN_SHARDS_PER_NODE: usize = 16;
 /// `nodes` must not be empty: rows without a node would serve no one.
 #[must_use]
 pub fn first_table(identity: Identity, nodes: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Table {
-    let owners = BTreeMap::new();
-    Table { version: 1, identity, nodes: nodes.clone(), rows: rows(identity.shards, nodes, replicas, &owners) }
+    let kept = BTreeMap::new();
+    Table { version: 1, identity, nodes: nodes.clone(), rows: rows(identity.shards, nodes, replicas, &kept) }
 }
 
 /// The table that should follow `current` with these live nodes, or `None` when it stands as it is (also when no node
@@ -37,50 +38,117 @@ pub fn next_table(
     if nodes.is_empty() {
         return None;
     }
-    let kept = |shard: &ShardId| Some((*shard, current.owner(*shard)?.clone()));
-    let owners: BTreeMap<ShardId, NodeId> = claimed.iter().filter_map(kept).collect();
-    let rows = rows(current.identity.shards, nodes, replicas, &owners);
+    let kept_row = |shard: &ShardId| {
+        let row = current.rows.get(usize::from(shard.0)).filter(|row| !row.is_empty())?;
+        Some((*shard, kept(row, nodes, replicas)))
+    };
+    let rows = rows(current.identity.shards, nodes, replicas, &claimed.iter().filter_map(kept_row).collect());
     let mut named = nodes.clone();
-    for owner in owners.into_values() {
-        if let Some(addresses) = current.addresses(&owner) {
-            named.entry(owner).or_insert_with(|| addresses.clone());
+    for node in rows.iter().flatten() {
+        if let Some(addresses) = current.addresses(node) {
+            named.entry(node.clone()).or_insert_with(|| addresses.clone());
         }
     }
     let changed = rows != current.rows || named != current.nodes;
     changed.then_some(Table { version: current.version + 1, identity: current.identity, nodes: named, rows })
 }
 
-/// One row a shard. `owners` are those that stay.
+/// What stays of the row of a claimed shard.
+fn kept(row: &[NodeId], nodes: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Vec<NodeId> {
+    let owner_lives = row.first().is_some_and(|owner| nodes.contains_key(owner));
+    if !owner_lives {
+        return row.to_vec();
+    }
+    row.iter().filter(|node| nodes.contains_key(*node)).take(replicas.max(1)).cloned().collect()
+}
+
+/// One row a shard. `kept` are the nodes that stay, of shards that were claimed: those keep their owner, and get further
+/// standbys while it lives.
 fn rows(
     shards: u32,
     nodes: &BTreeMap<NodeId, NodeAddresses>,
     replicas: usize,
-    owners: &BTreeMap<ShardId, NodeId>,
+    kept: &BTreeMap<ShardId, Vec<NodeId>>,
 ) -> Vec<Vec<NodeId>> {
     let shards = usize::try_from(shards).unwrap_or(usize::MAX);
     let ring = Ring::new(nodes.keys());
     let cap = owned_max(shards, nodes.len());
-    let mut owned: BTreeMap<&NodeId, usize> = BTreeMap::new();
-    for owner in owners.values() {
-        *owned.entry(owner).or_default() += 1;
-    }
+    let mut load = Load::of(kept.values());
     let mut rows = Vec::with_capacity(shards.min(1 << 16));
     for shard in (0..=u16::MAX).map(ShardId).take(shards) {
-        let mut row = ring.preference(shard, nodes.len());
-        if let Some(owner) = owners.get(&shard) {
-            row.retain(|node| node != owner);
-            row.insert(0, owner.clone());
-        } else if let Some(place) = row.iter().position(|node| owned.get(node).is_none_or(|count| *count < cap)) {
+        let preferred = ring.preference(shard, nodes.len());
+        let row = kept.get(&shard).cloned().unwrap_or_else(|| {
             // There always is such a place: the caps add up to all shards, and those that stay only fill some of it.
-            row.get_mut(..=place).into_iter().for_each(|passed_over| passed_over.rotate_right(1));
-            if let Some((node, _)) = row.first().and_then(|owner| nodes.get_key_value(owner)) {
-                *owned.entry(node).or_default() += 1;
-            }
-        }
-        row.truncate(replicas.max(1));
-        rows.push(row);
+            let owner = preferred.iter().find(|node| load.owned(node) < cap).or(preferred.first());
+            owner.inspect(|owner| load.add_owner(owner)).cloned().into_iter().collect()
+        });
+        rows.push((kept.contains_key(&shard), row, preferred));
     }
-    rows
+    // Those that stay first: a second pass then finds the others as this one did.
+    for stays in [true, false] {
+        for (_, row, preferred) in rows.iter_mut().filter(|(kept, ..)| *kept == stays) {
+            add_standbys(row, preferred, nodes, replicas, &mut load);
+        }
+    }
+    rows.into_iter().map(|(_, row, _)| row).collect()
+}
+
+/// Fills the free places of a row: by who stands by for the fewest shards, of several by who does so for the fewest of
+/// this owner's, so that these are spread when it dies, of several by the first on the ring.
+#[expect(clippy::too_many_arguments, reason = "what is there, who may come, how many, how loaded they are")]
+fn add_standbys(
+    row: &mut Vec<NodeId>,
+    preferred: &[NodeId],
+    nodes: &BTreeMap<NodeId, NodeAddresses>,
+    replicas: usize,
+    load: &mut Load,
+) {
+    let Some(owner) = row.first().filter(|owner| nodes.contains_key(*owner)).cloned() else { return };
+    while row.len() < replicas {
+        let free = preferred.iter().filter(|node| !row.contains(node));
+        let Some(node) = free.min_by_key(|node| load.standing(&owner, node)).cloned() else { break };
+        load.add_standby(&owner, &node);
+        row.push(node);
+    }
+}
+
+/// How many shards each node owns and stands by for.
+#[derive(Debug, Default)]
+struct Load {
+    owned: BTreeMap<NodeId, usize>,
+    standing: BTreeMap<NodeId, usize>,
+    /// Standing by for shards of an owner.
+    pairs: BTreeMap<(NodeId, NodeId), usize>,
+}
+
+impl Load {
+    fn of<'a>(rows: impl Iterator<Item = &'a Vec<NodeId>>) -> Self {
+        let mut load = Self::default();
+        for row in rows {
+            let Some((owner, standbys)) = row.split_first() else { continue };
+            load.add_owner(owner);
+            standbys.iter().for_each(|standby| load.add_standby(owner, standby));
+        }
+        load
+    }
+
+    fn owned(&self, node: &NodeId) -> usize {
+        self.owned.get(node).copied().unwrap_or(0)
+    }
+
+    fn standing(&self, owner: &NodeId, node: &NodeId) -> (usize, usize) {
+        let pair = self.pairs.get(&(owner.clone(), node.clone()));
+        (self.standing.get(node).copied().unwrap_or(0), pair.copied().unwrap_or(0))
+    }
+
+    fn add_owner(&mut self, node: &NodeId) {
+        *self.owned.entry(node.clone()).or_default() += 1;
+    }
+
+    fn add_standby(&mut self, owner: &NodeId, node: &NodeId) {
+        *self.standing.entry(node.clone()).or_default() += 1;
+        *self.pairs.entry((owner.clone(), node.clone())).or_default() += 1;
+    }
 }
 
 /// How many shards one node may own. Rounded down where that still leaves a place for each shard, so that the fullest
@@ -163,6 +231,64 @@ mod tests {
         assert_eq!(last.addresses(&dead), None);
     }
 
+    fn all(table: &Table) -> BTreeSet<ShardId> {
+        (0..u16::try_from(table.rows.len()).expect("few")).map(ShardId).collect()
+    }
+
+    fn standing(table: &Table) -> BTreeMap<&NodeId, usize> {
+        let mut standing = BTreeMap::new();
+        for node in table.rows.iter().flat_map(|row| &row[1..]) {
+            *standing.entry(node).or_default() += 1;
+        }
+        standing
+    }
+
+    #[test]
+    fn a_standby_that_is_gone_is_replaced_and_nothing_else_moves() {
+        let table = first_table(identity(64), &live(0..4), 2);
+        let gone = NodeId::from("node-3");
+        // Its own shards were taken over meanwhile.
+        let mut taken = table.clone();
+        taken.rows.iter_mut().filter(|row| row[0] == gone).for_each(|row| row.reverse());
+        let next = next_table(&taken, &live(0..3), 2, &all(&table)).expect("a change");
+        for (before, after) in taken.rows.iter().zip(&next.rows) {
+            assert_eq!((after.len(), &before[0]), (2, &after[0]));
+            assert!(!after.contains(&gone) && (before[1] == gone || before == after));
+        }
+        assert_eq!(next.addresses(&gone), None);
+        // It comes back as any other: nothing moves for balance.
+        let back = next_table(&next, &live(0..4), 2, &all(&table)).expect("its addresses");
+        assert_eq!(back.rows, next.rows);
+    }
+
+    #[test]
+    fn the_row_of_an_owner_that_is_gone_stays_as_it_is() {
+        let table = first_table(identity(16), &live(0..3), 2);
+        let next = next_table(&table, &live([7]), 2, &all(&table)).expect("a change");
+        assert_eq!(next.rows, table.rows, "one of them has the messages, and 7 has none");
+        assert!(table.nodes.keys().all(|node| next.addresses(node) == table.addresses(node)));
+    }
+
+    #[test]
+    fn more_or_fewer_replicas_are_added_or_dropped_at_the_end() {
+        let table = first_table(identity(16), &live(0..3), 2);
+        let more = next_table(&table, &live(0..3), 3, &all(&table)).expect("a change");
+        assert!(table.rows.iter().zip(&more.rows).all(|(two, three)| three.len() == 3 && three[..2] == two[..]));
+        let fewer = next_table(&more, &live(0..3), 2, &all(&table)).expect("a change");
+        assert_eq!(fewer.rows, table.rows);
+    }
+
+    #[test]
+    fn the_shards_of_each_owner_are_stood_by_for_by_all_others_alike() {
+        let table = first_table(identity(256), &live(0..5), 2);
+        let mut pairs: BTreeMap<[&NodeId; 2], usize> = BTreeMap::new();
+        for row in &table.rows {
+            *pairs.entry([&row[0], &row[1]]).or_default() += 1;
+        }
+        assert_eq!(pairs.len(), 20);
+        assert!(pairs.values().all(|count| (8..=20).contains(count)), "{pairs:?}");
+    }
+
     prop_compose! {
         fn cluster()(power in 0_u32..=10, numbers in prop::collection::btree_set(0_u8..40, 1..20), replicas in 1_usize..4)
             -> (u32, BTreeMap<NodeId, NodeAddresses>, usize) {
@@ -188,6 +314,9 @@ mod tests {
             if shards >= EVEN_SHARDS_PER_NODE * count {
                 prop_assert!(fullest * count * 10 <= shards * 11, "{fullest} of {shards} on {count}");
             }
+            let places = shards * (replicas.min(count) - 1);
+            let most = standing(&table).into_values().max().unwrap_or(0);
+            prop_assert!(most <= (places * 11).div_ceil(count * 10) + 1, "{most} of {places} on {count}");
         }
 
         #[test]

@@ -102,6 +102,9 @@ mod tests {
         async fn register(&self, _: &NodeId, _: &NodeAddresses) -> Result<(), TableError> {
             Ok(())
         }
+        async fn lead(&self, _: &NodeId, _: Duration) -> Result<bool, TableError> {
+            Ok(false)
+        }
         async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {
             Ok(BTreeMap::new())
         }

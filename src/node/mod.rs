@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,11 +23,15 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::ids::{NodeId, Offset, ShardId};
+use crate::node::coordinator::Coordinator;
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
-use crate::node::opening::Opener;
+use crate::node::observe::Observer;
+use crate::node::opening::{Opener, Ways};
 use crate::node::owners::Owners;
-use crate::node::renewal::Renewals;
+use crate::node::renewal::{Renewals, Renewing};
+use crate::node::rows::Rows;
+use crate::node::seeding::seed::Seeding;
 use crate::node::session::Hub;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
@@ -54,6 +59,8 @@ pub mod assignment;
 
 pub mod outbox;
 
+mod orphans;
+
 pub mod directory;
 
 pub mod table;
@@ -62,15 +69,25 @@ pub mod watchdog;
 
 pub mod folder;
 
+pub mod role;
+
+pub mod watch;
+
 mod following;
 
+mod observe;
+
 mod opening;
+
+mod rows;
+
+mod coordinator;
 
 mod reports;
 
 mod verify;
 
-mod renewal;
+pub mod renewal;
 
 mod parts;
 
@@ -94,6 +111,9 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Requests that one user may send at once on top of that.
     pub request_burst: u32,
+    /// Nodes that hold a shard, its owner among them: the coordinator sees to it. `None`: whoever starts the nodes looks
+    /// after the table.
+    pub replicas: Option<usize>,
     /// Of standbys that need a file, and of the check of those that have one.
     pub seeding: seeding::Config,
 }
@@ -109,6 +129,8 @@ pub struct Setup {
     pub folder: PathBuf,
     /// The log.
     pub log: Arc<dyn ShardLog>,
+    /// Makes a log of its own for the thread that renews; without it renewals go over `log` and the node's own runtime.
+    pub renewing: Option<Renewing>,
     /// The table.
     pub table: Arc<dyn TableStore>,
     /// Verifies tokens of clients.
@@ -176,9 +198,10 @@ pub struct Node {
     addresses: NodeAddresses,
     hub: Arc<Hub>,
     owners: Owners,
-    table: watch::Receiver<Arc<Table>>,
+    table: Receiver<Arc<Table>>,
     shards: Shards,
     opener: Opener,
+    observer: Observer,
     life: Life,
     ready: AtomicBool,
     // Held until the node is closed.
@@ -202,19 +225,31 @@ struct Life {
 
 /// The shards that are open on this node.
 #[derive(Debug, Clone, Default)]
-struct Shards(Arc<Mutex<BTreeMap<ShardId, ShardHandle>>>);
+struct Shards(Arc<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    handles: Mutex<BTreeMap<ShardId, ShardHandle>>,
+    changed: Notify,
+}
 
 impl Shards {
     fn insert(&self, shard: ShardId, handle: ShardHandle) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
+        self.0.changed.notify_one();
     }
 
     fn remove(&self, shard: ShardId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
     }
 
     fn handles(&self) -> Vec<ShardHandle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Waits for the next shard that is opened, or one since the last call. For one caller.
+    async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 }
 
@@ -254,37 +289,50 @@ impl Node {
         let life = Life::default();
         let table = following::start(&setup, &addresses, &life, table_wait).await?;
         let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
-        let reached = owners.clone();
         let shards = Shards::default();
-        let opener = Opener::new(&setup, owners, shards.clone(), life.clone());
-        let gauges = set_gauges(setup.id.clone(), shards.clone(), table.clone());
-        life.spawn(gauges);
-        if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
-            life.spawn(renewals.run());
+        let observer = Observer::new(&setup, table.clone());
+        life.spawn(observer.clone().run());
+        life.spawn(set_gauges(setup.id.clone(), shards.clone(), observer.clone(), table.clone()));
+        life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
+        if let Some(coordinator) = Coordinator::of(&setup) {
+            life.spawn(coordinator.run());
         }
+        if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
+            renewals.spawn(&setup, &life)?;
+        }
+        let seeding = Seeding::new(owners.clone(), setup.identity, setup.config.seeding.snapshot_rate);
+        let ways = Ways {
+            owners: owners.clone(),
+            seeding,
+            shards: shards.clone(),
+            observer: observer.clone(),
+            table: table.clone(),
+        };
+        let opener = Opener::new(&setup, ways, life.clone());
         Ok(Self {
             id: setup.id,
             addresses,
             hub,
-            owners: reached,
+            owners,
             table,
             shards,
             opener,
+            observer,
             life,
             ready: AtomicBool::new(false),
             lock,
         })
     }
 
-    /// Opens the shards that the table gives this node; ready when it has answered. Later tables are followed from then
-    /// on. To be called once; dropped, it goes on opening until the node is closed, which is not ready then.
+    /// Opens the shards that the table gives this node, and begins to follow those that it stands by for; ready when it
+    /// has answered. A standby that has to be seeded is not waited for. Later tables are followed from then on. To be
+    /// called once; dropped, it goes on opening until the node is closed, which is not ready then.
     ///
     /// # Errors
     /// The line of the first shard that is refused.
     pub async fn open(&self) -> Result<(), String> {
-        let given = self.table().owned_by(&self.id).collect();
-        self.opener.open_first(given).await?;
-        self.life.tasks.spawn(self.opener.clone().follow(self.table.clone()));
+        self.opener.open_first().await?;
+        self.life.tasks.spawn(self.opener.clone().follow());
         self.ready.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -323,6 +371,12 @@ impl Node {
     #[must_use]
     pub fn statuses(&self) -> Vec<ShardStatus> {
         self.shards.handles().iter().map(ShardHandle::status).collect()
+    }
+
+    /// How many shards are followed here that another node owns.
+    #[must_use]
+    pub fn standbys(&self) -> usize {
+        self.observer.count()
     }
 
     /// Is not ready from now on, and sends its sessions away over `window`; other requests are still served.
@@ -378,7 +432,7 @@ impl Life {
 }
 
 /// Sets the gauges of a node's shards, for ever.
-async fn set_gauges(node: NodeId, shards: Shards, table: watch::Receiver<Arc<Table>>) {
+async fn set_gauges(node: NodeId, shards: Shards, observer: Observer, table: Receiver<Arc<Table>>) {
     let mut every = tokio::time::interval(GAUGES_EVERY);
     loop {
         every.tick().await;
@@ -387,6 +441,8 @@ async fn set_gauges(node: NodeId, shards: Shards, table: watch::Receiver<Arc<Tab
         let handles = shards.handles();
         let open = u64::try_from(handles.len()).unwrap_or(u64::MAX);
         telemetry::NODE_SHARDS.set(as_gauge(open), &[("node", &node.0)]);
+        let standing = u64::try_from(observer.count()).unwrap_or(u64::MAX);
+        telemetry::STANDBYS.set(as_gauge(standing), &[("node", &node.0)]);
         for handle in handles {
             set_shard_gauges(&handle.status());
         }

@@ -1,6 +1,10 @@
 //! Proves, again and again, that this node still owns its shards: one renewal for all open shards of a place of the log.
 //! A proof extends their leases; "not current" ends a shard, for it was taken; no answer does nothing, and the leases run
 //! out by themselves.
+//!
+//! Over Redis this is done by a thread with a runtime and connections of its own, so that a busy node does not lose its
+//! shards; but only while the node's own runtime gives its beat, and only for shards that make progress: one that is
+//! wedged is to be taken over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +12,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::ids::NodeId;
-use crate::node::{Setup, Shards};
+use crate::node::watchdog::Watchdog;
+use crate::node::{Life, Setup, Shards};
 use crate::shard::ShardHandle;
 use crate::shard::log::ShardLog;
 use crate::telemetry;
@@ -20,15 +26,28 @@ use crate::telemetry;
 /// lease ends.
 const ANSWER_PART: u32 = 4;
 
+/// A runtime that gave no beat for this part of the watch time makes no progress.
+const SILENCE_PART: u32 = 2;
+
+/// Makes a log that renewals alone use, on the runtime that it is called on.
+pub type Renewing = Arc<dyn Fn() -> Arc<dyn ShardLog> + Send + Sync>;
+
 /// The renewals of a node.
 #[derive(Debug)]
 pub(super) struct Renewals {
     node: NodeId,
+    /// Knows the places.
     log: Arc<dyn ShardLog>,
+    /// What is renewed by.
+    by: Arc<dyn ShardLog>,
     clock: Clock,
     shards: Shards,
     every: Duration,
     answer_max: Duration,
+    watchdog: Watchdog,
+    /// The runtime may be without a beat for so long.
+    silence_max: Duration,
+    standing_still: bool,
     /// The last round had a place without an answer.
     failing: bool,
 }
@@ -41,29 +60,74 @@ impl Renewals {
         Some(Self {
             node: setup.id.clone(),
             log: Arc::clone(&setup.log),
+            by: Arc::clone(&setup.log),
             clock: setup.clock.clone(),
             shards,
             every: config.renew_every,
             answer_max: watch / ANSWER_PART,
+            watchdog: setup.watchdog.clone(),
+            silence_max: watch / SILENCE_PART,
+            standing_still: false,
             failing: false,
         })
     }
 
+    /// Renews until the node ends: on a thread of its own if there is a log for that, else beside everything else.
+    ///
+    /// # Errors
+    /// One clear line: there can be no thread.
+    pub(super) fn spawn(self, setup: &Setup, life: &Life) -> Result<(), String> {
+        match &setup.renewing {
+            Some(renewing) => self.on_a_thread(Arc::clone(renewing), life.all.clone()),
+            None => {
+                life.spawn(self.run());
+                Ok(())
+            }
+        }
+    }
+
+    fn on_a_thread(mut self, renewing: Renewing, stop: CancellationToken) -> Result<(), String> {
+        let node = self.node.clone();
+        let failed = move |error: std::io::Error| format!("{node}: no thread for renewals: {error}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(&failed)?;
+        let run = move || {
+            runtime.block_on(async move {
+                // Made here: its connections belong to this runtime.
+                self.by = renewing();
+                stop.run_until_cancelled(self.run()).await
+            })
+        };
+        std::thread::Builder::new().name("renewals".to_owned()).spawn(run).map(drop).map_err(failed)
+    }
+
     /// Renews for ever.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let mut every = tokio::time::interval(self.every.max(Duration::from_millis(1)));
         // What was missed is of no use.
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            self.round().await;
+            if self.moves() {
+                self.round().await;
+            }
         }
+    }
+
+    /// Whether the runtime that serves the shards moves; told when that changes.
+    fn moves(&mut self) -> bool {
+        let silent = self.watchdog.silent();
+        let stands = silent > self.silence_max;
+        if std::mem::replace(&mut self.standing_still, stands) != stands {
+            tracing::warn!(node = %self.node, stands, ?silent, "the loops of this node stand still, or move again");
+        }
+        !stands
     }
 
     /// Renews once what is open now. A place that does not answer holds up no other.
     async fn round(&mut self) {
         let mut places: BTreeMap<u64, Vec<ShardHandle>> = BTreeMap::new();
-        for handle in self.shards.handles() {
+        let now = self.clock.since_boot();
+        for handle in self.shards.handles().into_iter().filter(|handle| handle.progresses(now)) {
             places.entry(self.log.place(handle.id())).or_default().push(handle);
         }
         let renewed = join_all(places.values().map(|handles| self.renew(handles))).await;
@@ -90,7 +154,7 @@ impl Renewals {
         let holds: Vec<_> = handles.iter().map(ShardHandle::hold).collect();
         // Before it is sent: the proof is not older than that.
         let sent = self.clock.since_boot();
-        let answer = tokio::time::timeout(self.answer_max, self.log.renew(&holds)).await;
+        let answer = tokio::time::timeout(self.answer_max, self.by.renew(&holds)).await;
         let answer = answer.map_err(|_elapsed| "no answer in time".to_owned());
         let answer = answer.and_then(|done| done.map_err(|error| error.0));
         let current = answer.inspect_err(|_error| self.count("failed", holds.len()))?;
@@ -220,10 +284,14 @@ mod tests {
             let renewals = Renewals {
                 node: NodeId::from("node-a"),
                 log: Arc::clone(&log) as Arc<dyn ShardLog>,
+                by: Arc::clone(&log) as Arc<dyn ShardLog>,
                 clock: clock.clone(),
                 shards: Shards::default(),
                 every: Duration::from_millis(1),
                 answer_max: Duration::from_millis(50),
+                watchdog: Watchdog::spawn(CancellationToken::new()),
+                silence_max: T / SILENCE_PART,
+                standing_still: false,
                 failing: false,
             };
             let mut bench = Self { folder, log, lane, clock, renewals, handles: Vec::new() };
@@ -322,5 +390,57 @@ mod tests {
         bench.renewals.shards.remove(ShardId(1));
         assert_eq!(bench.marked().await, [false; 2]);
         assert!(matches!(bench.open(ShardId(1)).await, Err(OpenError::Elsewhere(_))), "it is not claimed back");
+    }
+
+    /// How often a shard's lease was renewed, by its beat.
+    async fn beat(log: &EmbeddedLog) -> u64 {
+        log.control(ShardId(0)).await.expect("reads").expect("claimed").beat
+    }
+
+    async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !is_so().await {
+            assert!(Instant::now() < end, "not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_thread_renews_while_the_runtime_is_busy_and_not_while_it_stands_still() {
+        let bench = Bench::new().await;
+        // A runtime of its own, which the test can hold up.
+        let served = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (wedge, wedged) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let serving = std::thread::spawn(move || {
+            served.block_on(async {
+                drop(tell.send(Watchdog::spawn(CancellationToken::new())));
+                // Busy: long stretches without a pause, though none as long as the time-out.
+                while wedged.try_recv().is_err() {
+                    let end = Instant::now() + Duration::from_millis(20);
+                    while Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                wedged.recv().ok();
+            });
+        });
+        let watchdog = told.recv().expect("begun");
+        let inner = Arc::clone(&bench.log.inner);
+        let silence_max = Duration::from_secs(2);
+        let renewals = Renewals { watchdog: watchdog.clone(), silence_max, ..bench.renewals };
+        let (by, stop) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, CancellationToken::new());
+        renewals.on_a_thread(Arc::new(move || Arc::clone(&by)), stop.clone()).expect("a thread");
+        let before = beat(&inner).await;
+        until("renewed though busy", async || beat(&inner).await > before + 20).await;
+        wedge.send(()).expect("it runs");
+        until("stands still", async || watchdog.silent() > silence_max * 2).await;
+        let after = beat(&inner).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(beat(&inner).await, after, "a node that stands still renews nothing");
+        stop.cancel();
+        wedge.send(()).expect("it waits");
+        serving.join().expect("ends");
     }
 }

@@ -73,6 +73,12 @@ impl Watchdog {
         }
     }
 
+    /// How long ago the runtime gave its last beat.
+    #[must_use]
+    pub fn silent(&self) -> Duration {
+        Duration::from_millis(self.now_ms().saturating_sub(self.inner.beat_ms.load(Ordering::Relaxed)))
+    }
+
     /// Whether all loops move.
     ///
     /// # Errors
@@ -81,7 +87,7 @@ impl Watchdog {
         if self.inner.loop_ended.load(Ordering::Relaxed) {
             return Err("a loop of this process ended".to_owned());
         }
-        let silent = Duration::from_millis(self.now_ms().saturating_sub(self.inner.beat_ms.load(Ordering::Relaxed)));
+        let silent = self.silent();
         if silent > self.inner.silence_max {
             return Err(format!("the loops of this process stand still since {} ms", silent.as_millis()));
         }

@@ -22,6 +22,7 @@ use crate::config::secrets::{CLUSTER_KEY, Secrets};
 use crate::ids::{NodeId, ShardId};
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
+use crate::node::renewal::Renewing;
 use crate::node::table::redis::RedisTable;
 use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
@@ -87,7 +88,8 @@ impl Subject for NodeSubject {
         }
         let Some(node) = node else { return Err(self.waiting.sentence()) };
         let (open, given) = (node.statuses().len(), node.table().owned_by(&self.id).count());
-        Err(format!("opening shards: {open} of {given} are open"))
+        let (following, named) = (node.standbys(), node.table().stood_by_for(&self.id).count());
+        Err(format!("opening shards: {open} of {given} are open, {following} of {named} standbys follow"))
     }
 
     fn cluster(&self) -> Cluster {
@@ -111,6 +113,7 @@ struct Given {
     verifier: Verifier,
     cluster_key: ClusterKey,
     servers: Arc<Servers>,
+    renewing: Renewing,
     config: node::Config,
 }
 
@@ -123,7 +126,10 @@ impl Given {
         let cluster_key =
             ClusterKey::new(key.expose().as_bytes()).map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
         let servers = Servers::new(settings.redis(secrets)?)?;
-        Ok(Self { verifier, cluster_key, servers, config: settings.node()? })
+        // Connects when it is first used, on the runtime that uses it.
+        let by = Servers::new(settings.redis(secrets)?)?;
+        let renewing: Renewing = Arc::new(move || RedisLog::new(Arc::clone(&by)));
+        Ok(Self { verifier, cluster_key, servers, renewing, config: settings.node()? })
     }
 }
 
@@ -160,6 +166,7 @@ impl NodeProcess {
             node: id.clone(),
             addresses,
             expected: settings.cluster.expect_nodes.into(),
+            replicas: settings.cluster.replicas.into(),
             folder,
             waiting: subject.waiting.clone(),
         };
@@ -170,6 +177,7 @@ impl NodeProcess {
             identity,
             folder: settings.node.data.clone(),
             log: RedisLog::new(given.servers),
+            renewing: Some(given.renewing),
             table,
             verifier: given.verifier,
             cluster_key: given.cluster_key,

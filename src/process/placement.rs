@@ -13,9 +13,6 @@ use crate::process::folder::Folder;
 use crate::process::tell::Waiting;
 use crate::shard::log::Identity;
 
-/// Nodes that hold a shard: its owner alone.
-const REPLICAS: usize = 1;
-
 /// How often the table is looked at until it names this node, and afterwards.
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -32,6 +29,8 @@ pub(super) struct Placement {
     pub(super) addresses: NodeAddresses,
     /// Registered nodes that the first table waits for.
     pub(super) expected: usize,
+    /// Nodes that hold each shard.
+    pub(super) replicas: usize,
     /// Keeps the last table seen.
     pub(super) folder: Folder,
     /// Told what is waited for.
@@ -96,7 +95,7 @@ impl Placement {
             self.waiting.change("nodes", details);
             return Ok(());
         }
-        let table = first_table(self.identity, &registered, REPLICAS);
+        let table = first_table(self.identity, &registered, self.replicas);
         if self.store.swap(0, table).await? {
             tracing::info!(nodes = registered.len(), shards = self.identity.shards, "the first table is written");
         }
@@ -144,6 +143,7 @@ mod tests {
                 node,
                 addresses: addresses(port),
                 expected: 3,
+                replicas: 2,
                 folder,
                 waiting: Waiting::on("a table"),
             }

@@ -101,6 +101,10 @@ impl TableStore for Watched {
         self.note(self.store.register(node, addresses).await)
     }
 
+    async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError> {
+        self.note(self.store.lead(node, life).await)
+    }
+
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {
         self.note(self.store.nodes().await)
     }
@@ -143,6 +147,10 @@ mod tests {
 
         async fn register(&self, _: &NodeId, _: &NodeAddresses) -> Result<(), TableError> {
             Ok(())
+        }
+
+        async fn lead(&self, _: &NodeId, _: Duration) -> Result<bool, TableError> {
+            Ok(false)
         }
 
         async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {

@@ -14,7 +14,9 @@ use crate::telemetry::ROUTER_RETRIES;
 
 /// Bounds of the pause between two attempts; each is drawn from the upper half of its step.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// While an attempt lasts, the table is looked at at least this often.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Hints followed without a pause; two nodes that point at each other cost no more than this.
 const HINTS_AT_ONCE_MAX: u32 = 3;
 
@@ -66,7 +68,7 @@ pub(super) async fn within<R: Repeatable>(
             break;
         }
         let went = match course.next_address(directory, slot) {
-            Some(address) => match request.send(&address, left).await {
+            Some(address) => match send(directory, slot, &address, request.send(&address, left)).await {
                 Attempt::Answered(answer) => return Ended { answer: Some(answer), in_doubt: course.in_doubt },
                 Attempt::Declined(answer) => {
                     declined = Some(answer);
@@ -94,6 +96,32 @@ pub(super) async fn within<R: Repeatable>(
         }
     }
     Ended { answer: declined, in_doubt: course.in_doubt }
+}
+
+/// One attempt, given up when the table meanwhile names another owner: a node that was taken for dead may be paused, and
+/// would keep the request until the end of its budget.
+async fn send<T>(
+    directory: &Directory,
+    slot: Slot,
+    address: &str,
+    sending: impl Future<Output = Attempt<T>>,
+) -> Attempt<T> {
+    let owner = || directory.candidates(slot).into_iter().next();
+    let before = owner();
+    let moved = async {
+        loop {
+            let now = owner();
+            if now.is_some() && now != before && now.as_deref() != Some(address) {
+                return;
+            }
+            // A change that came just before is not seen.
+            drop(timeout(LOOK_EVERY, directory.changed()).await);
+        }
+    };
+    tokio::select! {
+        attempt = sending => attempt,
+        () = moved => Attempt::Broken,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,6 +31,10 @@ pub enum Command {
     /// Change users' indexes. Goes to the users' shard (all of one shard). Answer after the commit of all:
     /// [`Done::Indexed`].
     Index(Vec<IndexChange>),
+    /// Write a message again that a replica has and the log lost (see `shard::orphans`): with its old id, time and key, and
+    /// a new seq. Without effect when its conversation has that id or that key already, or its author is no participant
+    /// now. Answer: [`Done::Resubmitted`].
+    Resubmit(Arc<Event>),
 }
 
 /// Create a conversation.
@@ -129,6 +133,8 @@ pub enum Done {
     Marked,
     /// All index changes hold.
     Indexed,
+    /// The message is in the history; true when it was put there now. Or it has no place there any more.
+    Resubmitted(bool),
 }
 
 /// A read. Strict: it sees everything acknowledged before it began.

@@ -144,6 +144,7 @@ impl Inner {
             Command::Add(add) => (Write::Add(add), None),
             Command::Remove(remove) => (Write::Remove(remove), None),
             Command::Index(changes) => (Write::Index(changes), None),
+            Command::Resubmit(event) => (Write::Resubmit(event), None),
             Command::MarkRead(read) => return Begun::Read(read),
             Command::React(react) => return Begun::React(react),
             Command::Delivered(marks) => {

@@ -120,3 +120,145 @@ impl Standby {
 fn lacks(at: [Offset; 2], committed: [Offset; 2]) -> u64 {
     committed.iter().zip(at).map(|(committed, at)| committed.0.saturating_sub(at.0)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{Epoch, ShardId};
+    use crate::shard::log::record::Tail;
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from(format!("node-{number}").as_str())
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn offsets(messages: u64, receipts: u64) -> [Offset; 2] {
+        [Offset(messages), Offset(receipts)]
+    }
+
+    fn report(number: u8, applied: [Offset; 2], durable: [Offset; 2], following: Following) -> ReplicaStatus {
+        let tails = |offsets: [Offset; 2]| offsets.map(|offset| Tail { offset, ..Tail::EMPTY });
+        let (applied, durable) = (tails(applied), tails(durable));
+        ReplicaStatus { shard: ShardId(1), node: node(number), applied, durable, max_epoch: Epoch(1), following }
+    }
+
+    #[test]
+    fn a_standby_counts_with_nothing_until_it_reports_or_half_a_minute_has_passed() {
+        let mut known = InSync::new(true, at(100));
+        let (own, committed) = (offsets(90, 9), offsets(100, 10));
+        assert_eq!(known.trim_point(own, committed, at(129)), offsets(0, 0), "the row is not known");
+        assert_eq!(known.trim_point(own, committed, at(130)), own, "nobody tells it");
+        known.set(vec![node(1), node(2)], at(110));
+        assert_eq!(known.trim_point(own, committed, at(111)), offsets(0, 0));
+        known.reported(&report(1, committed, offsets(95, 3), Following::Live), at(115));
+        assert_eq!(known.trim_point(own, committed, at(139)), offsets(0, 0), "node-2 was not heard");
+        assert_eq!(known.trim_point(own, committed, at(140)), offsets(90, 3));
+        assert_eq!(known.standbys(committed, at(140)), [(node(1), true), (node(2), false)]);
+        assert_eq!(known.trim_point(own, committed, at(145)), own, "both are silent");
+    }
+
+    #[test]
+    fn those_that_stay_in_the_row_keep_what_is_known_of_them() {
+        let mut known = InSync::new(false, at(0));
+        assert!(!known.has_standbys());
+        known.set(vec![node(1), node(2)], at(0));
+        known.reported(&report(1, offsets(9, 9), offsets(5, 5), Following::Live), at(50));
+        known.set(vec![node(3), node(1)], at(60));
+        let committed = offsets(9, 9);
+        assert_eq!(known.standbys(committed, at(60)), [(node(3), true), (node(1), true)]);
+        known.reported(&report(2, committed, committed, Following::Live), at(60));
+        assert_eq!(known.standbys(committed, at(80)), [(node(3), true), (node(1), false)]);
+        known.set(Vec::new(), at(80));
+        assert!(!known.has_standbys());
+        assert_eq!(known.trim_point(committed, committed, at(80)), committed);
+    }
+
+    #[test]
+    fn one_that_lags_far_or_does_not_follow_is_out() {
+        let committed = offsets(1_000_000, 1_000_000);
+        let lacking = |applied: u64, durable: u64, following| {
+            let mut known = InSync::new(false, at(0));
+            known.set(vec![node(1)], at(0));
+            let applied = offsets(1_000_000, 1_000_000 - applied);
+            known.reported(&report(1, applied, offsets(1_000_000 - durable, 1_000_000), following), at(0));
+            known.standbys(committed, at(1)) == [(node(1), true)]
+        };
+        assert!(lacking(50_000, 0, Following::Live) && !lacking(50_001, 0, Following::Live));
+        assert!(lacking(0, 500_000, Following::Live) && !lacking(0, 500_001, Following::Live));
+        for not in [Following::Behind, Following::Diverged(String::new()), Following::Damaged(String::new())] {
+            assert!(!lacking(0, 0, not));
+        }
+    }
+
+    #[test]
+    fn what_follows_a_snapshot_is_kept_for_a_while() {
+        let mut known = InSync::new(false, at(0));
+        known.set(Vec::new(), at(0));
+        known.seeding(offsets(40, 7), at(10));
+        let (own, committed) = (offsets(90, 9), offsets(100, 10));
+        assert_eq!(known.trim_point(own, committed, at(309)), offsets(40, 7));
+        assert_eq!(known.trim_point(own, committed, at(310)), own);
+        assert_eq!(
+            known.trim_point(offsets(900_000, 9), offsets(900_000, 9), at(20)),
+            offsets(900_000, 9),
+            "not for ever"
+        );
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Row(Vec<u8>),
+        Report(u8, u64, u64, bool),
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            1 => proptest::collection::btree_set(0..4_u8, 0..4).prop_map(|nodes| Step::Row(nodes.into_iter().collect())),
+            4 => (0..4_u8, 0..200_000_u64, 0..200_000_u64, any::<bool>())
+                .prop_map(|(node, applied, durable, follows)| Step::Report(node, applied.max(durable), durable, follows)),
+            2 => (0..40_u64).prop_map(Step::Pass),
+        ]
+    }
+
+    proptest! {
+        // I8, whatever was told in whatever order: never beyond what is durable here or at one that is in sync.
+        #[test]
+        fn the_trim_point_is_never_beyond_what_a_standby_in_sync_has_on_its_disk(
+            steps in proptest::collection::vec(step(), 1..60), own in 0..200_000_u64
+        ) {
+            let (mut known, mut now) = (InSync::new(true, at(1)), at(1));
+            let committed = offsets(200_000, 200_000);
+            let mut told = std::collections::BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Row(nodes) => {
+                        told.retain(|number, _| nodes.contains(number));
+                        known.set(nodes.into_iter().map(node).collect(), now);
+                    }
+                    Step::Report(number, applied, durable, follows) => {
+                        let following = if follows { Following::Live } else { Following::Behind };
+                        known.reported(&report(number, offsets(applied, applied), offsets(durable, durable), following), now);
+                        told.insert(number, (now, durable));
+                    }
+                    Step::Pass(seconds) => now += at(seconds),
+                }
+                let point = known.trim_point(offsets(own, own), committed, now);
+                prop_assert!(point[0].0 <= own && point[1].0 <= own);
+                for (name, in_sync) in known.standbys(committed, now) {
+                    let number = (0..4).find(|number| node(*number) == name).expect("one of ours");
+                    let (heard, durable) = told.get(&number).copied().unwrap_or((now, 0));
+                    if in_sync {
+                        prop_assert!(point[0].0 <= durable && point[1].0 <= durable);
+                        prop_assert!(now - heard < SILENCE_MAX);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ use crate::shard::command::IndexItem;
 
 pub use handle::ShardHandle;
 pub use open::OpenError;
+pub use orphans::orphans;
 pub use standby::{Standby, Taking};
 
 pub mod map;
@@ -21,9 +22,13 @@ mod standby;
 
 pub mod snapshot;
 
+mod orphans;
+
 pub mod command;
 
 mod handle;
+
+mod sharing;
 
 mod lease;
 

@@ -128,6 +128,13 @@ async fn again(
     let shard = opening.shard;
     for RawEntry { bytes, .. } in entries {
         let Ok(entry) = Entry::decode_after(tail, &bytes) else { return Ok(false) };
+        if entry.epoch > token.epoch {
+            // Begun by an owner that the log forgot and that nobody told of. Epochs never fall: the next claim is above it.
+            let (found, ours) = (entry.epoch, token.epoch);
+            return Err(OpenError::Failed(format!(
+                "shard {shard}: another replica has entries of {found}, and this claim is of {ours}; it is claimed again"
+            )));
+        }
         let batch = Batch { shard, stream, token, expected: *tail, tail: entry.tail, bytes };
         match opening.lane.append(batch).await {
             Ok(Definite::Committed) => *tail = entry.tail,

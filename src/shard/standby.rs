@@ -16,7 +16,7 @@ use crate::shard::log::record::Tail;
 use crate::shard::log::{RawEntry, Stream, Token};
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
 use crate::shard::store::{Past, Progress, Store, StoreError};
-use crate::shard::worker::{PERSISTS, Setup, Workers};
+use crate::shard::worker::{PERSISTS, Setup, Workers, tell};
 use crate::shard::{OpenError, Opening, ShardHandle, open};
 
 /// What a takeover goes by.
@@ -96,8 +96,9 @@ impl Standby {
     /// Waits until it no longer follows, and says why. Cancel-safe.
     pub async fn ended(&self) -> Following {
         let mut following = self.0.following.subscribe();
-        match following.wait_for(|following| *following != Following::Live).await {
-            Ok(ended) => ended.clone(),
+        let ended = following.wait_for(|following| *following != Following::Live).await.map(|ended| ended.clone());
+        match ended {
+            Ok(ended) => ended,
             // Not so: the sender is ours.
             Err(_gone) => std::future::pending().await,
         }
@@ -234,7 +235,7 @@ impl Standby {
         if let Err(error) = &read
             && error.is_damage()
         {
-            end(&self.0.following, Following::Damaged(error.to_string()));
+            tell(&self.0.following, Following::Damaged(error.to_string()));
         }
         read
     }
@@ -271,7 +272,7 @@ impl Watcher {
                 biased;
                 ended = self.ends.wait_for(|ends| *ends != Following::Live) => {
                     if let Ok(ended) = ended {
-                        end(&self.following, ended.clone());
+                        tell(&self.following, ended.clone());
                     }
                     return;
                 }
@@ -288,7 +289,7 @@ impl Watcher {
                     if self.another_since.get_or_insert_with(Instant::now).elapsed() < PERSISTS => {}
                 Err(why) => {
                     tracing::error!(shard = %self.shard, ?why, "this standby no longer follows the log");
-                    end(&self.following, why);
+                    tell(&self.following, why);
                     return;
                 }
             }
@@ -320,15 +321,4 @@ impl Watcher {
         }
         Ok(())
     }
-}
-
-/// The first reason stays.
-fn end(following: &watch::Sender<Following>, why: Following) {
-    following.send_if_modified(|now| {
-        let first = *now == Following::Live;
-        if first {
-            *now = why;
-        }
-        first
-    });
 }

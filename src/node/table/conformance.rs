@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -33,6 +34,7 @@ macro_rules! table_conformance {
             a_swap_that_is_sent_again_stands,
             what_is_known_is_not_loaded_again,
             registered_nodes_are_listed_with_their_latest_addresses,
+            one_node_leads_until_its_time_is_over,
             identity_and_table_outlive_the_process,
         );
     };
@@ -136,6 +138,22 @@ pub async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl
     table.register(&one, &addresses("new")).await.unwrap();
     let expected = BTreeMap::from([(one, addresses("new")), (two, addresses("two"))]);
     assert_eq!(table.nodes().await.unwrap(), expected);
+}
+
+pub async fn one_node_leads_until_its_time_is_over(setup: impl Setup) {
+    let table = setup.table();
+    let (one, two) = (NodeId::from("one"), NodeId::from("two"));
+    let long = Duration::from_secs(60);
+    assert!(table.lead(&one, long).await.unwrap());
+    assert!(!table.lead(&two, long).await.unwrap());
+    assert!(table.lead(&one, Duration::from_millis(50)).await.unwrap(), "as long as it says now");
+    let over = async {
+        while !table.lead(&two, long).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), over).await.expect("it has ended");
+    assert!(!table.lead(&one, long).await.unwrap());
 }
 
 pub async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {

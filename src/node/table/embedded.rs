@@ -1,4 +1,5 @@
-//! The table of a cluster in one process: identity and table in the file of the embedded log, registrations in memory.
+//! The table of a cluster in one process: identity and table in the file of the embedded log, registrations and the
+//! coordinator's lease in memory.
 //!
 //! All nodes of the process share one [`EmbeddedTable`]; a second one over the same log would not see who registered
 //! with the first.
@@ -37,13 +38,14 @@ struct Registration {
 pub struct EmbeddedTable {
     log: Arc<EmbeddedLog>,
     registered: Mutex<BTreeMap<NodeId, Registration>>,
+    leader: Mutex<Option<(NodeId, Instant)>>,
 }
 
 impl EmbeddedTable {
     /// A table store in the file of this log.
     #[must_use]
     pub fn new(log: Arc<EmbeddedLog>) -> Self {
-        Self { log, registered: Mutex::default() }
+        Self { log, registered: Mutex::default(), leader: Mutex::default() }
     }
 
     async fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TableError> {
@@ -97,6 +99,16 @@ impl TableStore for EmbeddedTable {
         }
         living.insert(node.clone(), Registration { addresses: addresses.clone(), announced: Instant::now() });
         Ok(())
+    }
+
+    async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError> {
+        let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_free = leader.as_ref().is_none_or(|(leads, until)| leads == node || *until <= now);
+        if is_free {
+            *leader = Some((node.clone(), now + life));
+        }
+        Ok(is_free)
     }
 
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,12 @@ impl Table {
         let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
         numbered.filter(move |(_, row)| row.first() == Some(node)).map(|(shard, _)| shard)
     }
+
+    /// The shards whose row has this node in another place than the first.
+    pub fn stood_by_for<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
+        let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
+        numbered.filter(move |(_, row)| row.iter().skip(1).any(|of| of == node)).map(|(shard, _)| shard)
+    }
 }
 
 /// The store of the table did not answer; the call may be repeated.
@@ -100,6 +107,10 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// Announces a live node and how it is reached; to be repeated every second. A node that stops announcing leaves
     /// the list after 90 s.
     async fn register(&self, node: &NodeId, addresses: &NodeAddresses) -> Result<(), TableError>;
+
+    /// Asks to be the coordinator for `life` from now on, or for as long again: true when this node is. No other is
+    /// meanwhile, by the clock of the store; nothing unsafe may hang on that.
+    async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError>;
 
     /// Every registered node.
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError>;

@@ -1,5 +1,5 @@
-//! The table over Redis: three keys under one hash tag, `{P:table}:identity` (JSON, written once), `{P:table}:table` (a hash of
-//! version, mark and JSON), `{P:table}:nodes` (a hash of registrations). Every change is one script that may be sent again.
+//! The table over Redis: four keys under one hash tag, `{P:table}:identity` (JSON, written once), `{P:table}:table` (a hash of
+//! version, mark and JSON), `{P:table}:nodes` (a hash of registrations), `{P:table}:leader` (who coordinates, for a while). Every change is one script that may be sent again.
 //!
 //! A poll sends the mark that it knows and gets nothing back when nothing changed. A node is listed while it announced
 //! itself within [`REGISTRATION_LIFE`], by Redis's own clock: a failover may make that a little longer or shorter, and no
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
@@ -23,6 +24,7 @@ use crate::shard::log::{Identity, LogError};
 const SWAP: Lua = Lua { text: include_str!("swap.lua") };
 const POLL: Lua = Lua { text: include_str!("poll.lua") };
 const REGISTER: Lua = Lua { text: include_str!("register.lua") };
+const LEAD: Lua = Lua { text: include_str!("lead.lua") };
 const NODES: Lua = Lua { text: include_str!("nodes.lua") };
 
 /// The table store of a cluster; see the head of this file. One for each process.
@@ -39,6 +41,7 @@ struct Keys {
     identity: String,
     table: String,
     nodes: String,
+    leader: String,
 }
 
 impl fmt::Debug for RedisTable {
@@ -52,7 +55,7 @@ impl RedisTable {
     #[must_use]
     pub fn new(servers: Arc<Servers>) -> Self {
         let key = |name: &str| format!("{{{}:table}}:{name}", servers.config().prefix);
-        let keys = Keys { identity: key("identity"), table: key("table"), nodes: key("nodes") };
+        let keys = Keys { identity: key("identity"), table: key("table"), nodes: key("nodes"), leader: key("leader") };
         let process = format!("{:016x}", rand::random::<u64>());
         Self { servers, keys, process, announced: AtomicBool::new(false) }
     }
@@ -114,6 +117,11 @@ impl TableStore for RedisTable {
                 Ok(())
             }
         }
+    }
+
+    async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError> {
+        let life = life.as_millis().max(1).to_string();
+        Ok(number(&self.script(&LEAD, &self.keys.leader, &[node.0.as_bytes(), life.as_bytes()]).await?)? == 1)
     }
 
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {

@@ -66,6 +66,10 @@ impl TableStore for Shelf {
         Err(TableError("not asked by a router".to_owned()))
     }
 
+    async fn lead(&self, _: &NodeId, _: Duration) -> Result<bool, TableError> {
+        Err(TableError("not asked by a router".to_owned()))
+    }
+
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {
         Err(TableError("not asked by a router".to_owned()))
     }

@@ -440,3 +440,18 @@ async fn a_drain_finishes_requests_begun_and_takes_no_more() {
     assert_eq!(client.rest().await, b"");
     timeout(PATIENCE, &mut stand.served).await.expect("the router ends").unwrap();
 }
+
+#[tokio::test]
+async fn a_request_that_a_silent_node_has_goes_to_the_next_owner_once_the_table_names_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let next = Node::scripted(|_, _| answer("201 Created", &[], "{}")).await;
+    let stand = Stand::new(&[silent.local_addr().unwrap()]).await;
+    let mut client = stand.client().await;
+    client.send(POST, "{}").await;
+    let _kept = silent.accept().await.unwrap();
+    stand.shelf.put(table(2, &[next.address, silent.local_addr().unwrap()]));
+    stand.router.0.directory.refresh();
+    let got = client.answer().await.expect("an answer long before the budget ends");
+    assert_eq!(got.status(), 201);
+    assert!(next.seen()[0].header("rookery-stamped-key").is_some());
+}

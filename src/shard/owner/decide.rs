@@ -39,6 +39,7 @@ impl Owner {
                 }
             }
             Write::Send(send) => self.decide_send(name, &send, facts),
+            Write::Resubmit(event) => Ok(self.decide_resubmit(name, &event, facts)),
             Write::Add(add) => {
                 let event = self.on_head(name, |head, now_ms| head.decide_add(&add, now_ms));
                 event.map(|event| self.changed(name, event, Done::Added))
@@ -85,7 +86,7 @@ impl Owner {
     }
 
     /// Offset of the last record of a conversation, committed or not; 0 when it is applied.
-    fn last_touched(&self, name: &ConversationName) -> Offset {
+    pub(super) fn last_touched(&self, name: &ConversationName) -> Offset {
         let last = self.conversations.get(name).and_then(|state| state.tail.back());
         last.map_or(Offset(0), |(offset, _)| *offset)
     }
@@ -160,7 +161,7 @@ impl Owner {
     }
 
     /// Puts an event into the batch and advances the head, the tail, the keys and the index of ids with it.
-    fn append_event(&mut self, event: Event) -> Offset {
+    pub(super) fn append_event(&mut self, event: Event) -> Offset {
         let event = Arc::new(event);
         let name = event.conversation.clone();
         let epoch = self.setup.token.epoch;

@@ -22,9 +22,21 @@ pub(in crate::shard) enum Write {
     Send(Send),
     Add(Add),
     Remove(Remove),
-    Read { conversation: ConversationName, seq: Seq, user: UserId, origin: Option<SessionId> },
-    React { conversation: ConversationName, id: MessageId, user: UserId, reaction: Option<u32> },
+    Read {
+        conversation: ConversationName,
+        seq: Seq,
+        user: UserId,
+        origin: Option<SessionId>,
+    },
+    React {
+        conversation: ConversationName,
+        id: MessageId,
+        user: UserId,
+        reaction: Option<u32>,
+    },
     Index(Vec<IndexChange>),
+    /// Always a message.
+    Resubmit(Arc<Event>),
 }
 
 /// A write with its caller.

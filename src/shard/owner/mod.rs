@@ -35,6 +35,8 @@ mod work;
 
 mod decide;
 
+mod resubmit;
+
 mod receipts;
 
 mod stamped;
@@ -305,6 +307,7 @@ impl Owner {
             Write::Add(add) => add.conversation.clone(),
             Write::Remove(remove) => remove.conversation.clone(),
             Write::Read { conversation, .. } | Write::React { conversation, .. } => conversation.clone(),
+            Write::Resubmit(event) => event.conversation.clone(),
             Write::Index(_) => {
                 let Asked { write: Write::Index(changes), fate, answer, .. } = asked else { return };
                 if fate.decide() {

@@ -14,6 +14,7 @@ use crate::shard::log::record::Tail;
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::Known;
 use crate::shard::owner::input::{Asked, Completion, Facts, Looked, Work, WorkKind, Write};
+use crate::shard::owner::resubmit::asked_of;
 use crate::shard::store::{Located, StoreError};
 use crate::telemetry;
 
@@ -84,6 +85,7 @@ impl Owner {
         let now_ms = self.now();
         let send = match &work.kind {
             WorkKind::Write(Asked { write: Write::Send(send), .. }) => Some(send.clone()),
+            WorkKind::Write(Asked { write: Write::Resubmit(event), .. }) => asked_of(event),
             _ => None,
         };
         let wanted = match lookup {
@@ -209,6 +211,15 @@ impl Owner {
                 let in_memory = state.keys.contains_key(&(send.source.clone(), Arc::clone(&key.key)));
                 let perhaps = || self.setup.filter.perhaps_used(name, &send.source, &key.key);
                 (!in_memory && facts.key.is_none() && perhaps()).then_some(Lookup::Key)
+            }
+            Write::Resubmit(event) => {
+                let question = asked_of(event).filter(|of| state.head().is_some_and(|head| head.has(&of.source)))?;
+                let is_known = question.reply_to.is_none_or(|id| self.unapplied_ids.contains_key(&id));
+                if !is_known && facts.reply_to.is_none() {
+                    return Some(Lookup::ReplyTo);
+                }
+                let asks = question.key.is_some_and(|key| !key.stamped) && facts.key.is_none();
+                asks.then_some(Lookup::Key)
             }
             Write::Read { .. } if state.head().is_some() && state.marks.is_none() => Some(Lookup::Marks),
             _ => None,

@@ -455,6 +455,27 @@ async fn digest_of(folder: &Path, name: &str, streams: &[Written; 2], batch: &mu
     digest
 }
 
+/// The same, but the rest is applied to a copy of what a part of it made.
+async fn digest_from_copy(folder: &Path, streams: &[Written; 2], dice: &mut StdRng) -> [u8; 32] {
+    let first = open(folder, "first.db").await;
+    let mut rest = streams.clone().map(|stream| stream.entries);
+    for (stream, entries) in Stream::BOTH.into_iter().zip(&mut rest) {
+        let size = dice.random_range(0..=entries.len());
+        let chunk: Vec<_> = entries.drain(..size).collect();
+        first.apply(stream, chunk).await.expect("applies");
+    }
+    first.copy_to(&folder.join("copy.db")).await.expect("copies");
+    first.close().await;
+    let copy = open(folder, "copy.db").await;
+    for (stream, entries) in Stream::BOTH.into_iter().zip(rest) {
+        copy.apply(stream, entries).await.expect("applies");
+    }
+    let digest = copy.replica_digest().await.expect("reads");
+    assert_eq!(digest.applied, streams.each_ref().map(|stream| stream.tail));
+    copy.close().await;
+    digest.sha256
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
@@ -469,6 +490,8 @@ proptest! {
             let mut dice = StdRng::seed_from_u64(!seed);
             let cut = digest_of(folder.path(), "cut.db", &streams, &mut || dice.random_range(0..9)).await;
             prop_assert_eq!(single, cut, "in random cuts, opened again now and then");
+            let copied = digest_from_copy(folder.path(), &streams, &mut dice).await;
+            prop_assert_eq!(single, copied, "from a copy on");
             Ok(())
         })?;
     }

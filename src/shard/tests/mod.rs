@@ -62,6 +62,8 @@ mod trim;
 
 mod snapshot;
 
+mod orphans;
+
 const SHARD: ShardId = ShardId(3);
 const START: u64 = 1_700_000_000_000;
 const M: Stream = Stream::Messages;

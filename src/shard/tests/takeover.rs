@@ -199,6 +199,34 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     taken.close(soon()).await;
 }
 
+// I1: found by the simulation
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
+    let mut bench = talkative().await;
+    let had = [bench.raw(M).await, bench.raw(R).await];
+    bench.handle().close(soon()).await;
+    bench.pump.abort();
+    bench.put_log("same.db", 1, [&had[0], &had[1]]).await;
+    // Epoch 99 stands in its entries, and it has not said so.
+    let mut more = had.clone();
+    let end = Header::read(&had[0].last().expect("some").bytes).expect("an entry").tail();
+    more[0].push(stranger(end, 1));
+    let said = |max_epoch| {
+        let mut said =
+            Said { standing: vec![standing("node-c", max_epoch, &more, Following::Live)], ..Said::default() };
+        said.entries.insert((NodeId::from("node-c"), M), more[0].clone());
+        Arc::new(said)
+    };
+    let opening = Opening { replicas: said(1), ..bench.opening() };
+    let error = in_time(ShardHandle::open(opening)).await.expect_err("not opened");
+    assert!(matches!(error, OpenError::Failed(_)), "{error:?}");
+    assert_eq!(bench.raw(M).await, had[0], "nothing was appended");
+    let opening = Opening { replicas: said(99), ..bench.opening() };
+    let handle = in_time(ShardHandle::open(opening)).await.expect("opens");
+    assert_eq!((handle.epoch(), &bench.raw(M).await[..more[0].len()]), (Epoch(100), more[0].as_slice()));
+    handle.close(soon()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_empty_history_is_served_while_another_replica_has_one() {
     let mut bench = talkative().await;

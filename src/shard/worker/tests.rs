@@ -10,6 +10,7 @@ use crate::shard::OpenError;
 use crate::shard::log::record::Record;
 use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
 use crate::shard::store::tests::{Written, conversation, created, message, open};
+use crate::shard::store::{ApplyEntry, mark};
 
 const START: u64 = 1_700_000_000_000;
 const SHARD: ShardId = ShardId(3);

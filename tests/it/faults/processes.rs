@@ -12,7 +12,7 @@ async fn a_node_is_killed_under_load_and_started_again_and_nothing_acknowledged_
     for node in ["node-1", "node-2"] {
         deployment.cluster().command(&["kill", node]).await;
         let before = load.acknowledged();
-        // Its shards wait for it; those of the others go on.
+        // Its shards wait for it or for their standbys; those of the others go on.
         crate::support::eventually("the others go on", || async { (load.acknowledged() > before + 10).then_some(()) })
             .await;
         deployment.cluster().command(&["start", node]).await;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,6 +36,15 @@ struct Streams {
     tails: [String; 2],
 }
 
+/// Shows that the taker lives, until it is dropped.
+struct Beating(Arc<AtomicBool>);
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 struct Hand {
     redis: redis::cluster::ClusterConnection,
     prefix: String,
@@ -59,6 +70,21 @@ impl Hand {
         let keys = ["messages", "receipts"].map(|stream| self.key(shard, stream));
         let lengths = keys.each_ref().map(|key| self.redis.xlen(key).unwrap());
         Streams { lengths, tails: ["messages", "receipts"].map(|stream| control[stream].clone()) }
+    }
+
+    /// Renews these shards from now on, as their owner would.
+    fn keep(mut self, shards: Vec<usize>) -> Beating {
+        let stop = Arc::new(AtomicBool::new(false));
+        let beating = Beating(Arc::clone(&stop));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                for &shard in &shards {
+                    let _: u64 = self.redis.hincr(self.key(shard, "ctl"), "beat", 1).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        beating
     }
 
     /// Takes a shard as a node would: a higher epoch, another nonce, another owner.
@@ -120,7 +146,8 @@ async fn an_owner_that_does_not_know_yet_that_its_shard_was_taken_appends_nothin
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_unmarked_read() {
-    let server = Server::Many(Cluster::start_alone(BACKEND, &["--takeover-watch", WATCH, "--renew-every", "500ms"]));
+    let flags = ["--takeover-watch", WATCH, "--renew-every", "500ms", "--replicas", "1"];
+    let server = Server::Many(Cluster::start_alone(BACKEND, &flags));
     let Server::Many(cluster) = &server else { panic!("several processes") };
     let mut hand = Hand::new(cluster);
     // So many that node-1 owns some of them.
@@ -168,6 +195,7 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
     for &shard in &owned {
         hand.take(shard);
     }
+    let _beating = Hand::new(cluster).keep(owned.clone());
     let before: Vec<Streams> = owned.iter().map(|&shard| hand.streams(shard)).collect();
     cluster.command(&["resume", "node-1"]).await;
     for waiting in waiting {

@@ -1,0 +1,210 @@
+//! Looks at the control records of all shards that this node stands by for, every 250 ms: what was seen is both what the
+//! standby may read up to and what its takeover watch goes by.
+//!
+//! Shards of one place of the log (a master) are looked at together, places side by side: one that does not answer holds
+//! up no other, and is not asked again before it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::Clock;
+use crate::ids::{NodeId, ShardId};
+use crate::node::Setup;
+use crate::node::role::rank;
+use crate::node::table::Table;
+use crate::node::watch::{Sight, Watch};
+use crate::shard::Standby;
+use crate::shard::log::{Control, Identity, LogError, Observed, ShardLog, Token};
+use crate::shard::replicas::Following;
+
+/// How often the control records are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A sign that is older than this part of T is no reason to act any more.
+const SIGN_PART: u32 = 4;
+
+/// What follows from the last look at a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// Its owner is silent: it may be taken by compare-and-set on this token and beat.
+    Due(Token, u64),
+    /// The control record names this node as the owner.
+    Ours,
+}
+
+/// Looks at shards. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Observer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    node: NodeId,
+    identity: Identity,
+    log: Arc<dyn ShardLog>,
+    clock: Clock,
+    /// `None`: nobody takes a shard.
+    takeover_watch: Option<Duration>,
+    table: watch::Receiver<Arc<Table>>,
+    followed: Mutex<BTreeMap<ShardId, Followed>>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    standby: Standby,
+    watch: Option<Watch>,
+    signs: watch::Sender<Option<(Sign, Duration)>>,
+}
+
+/// A shard that is looked at until this is dropped.
+#[derive(Debug)]
+pub(super) struct Observation {
+    observer: Observer,
+    shard: ShardId,
+    signs: watch::Receiver<Option<(Sign, Duration)>>,
+}
+
+impl Observer {
+    pub(super) fn new(setup: &Setup, table: watch::Receiver<Arc<Table>>) -> Self {
+        let inner = Inner {
+            node: setup.id.clone(),
+            identity: setup.identity,
+            log: Arc::clone(&setup.log),
+            clock: setup.clock.clone(),
+            takeover_watch: setup.config.shard.takeover_watch,
+            table,
+            followed: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Looks at this standby's shard from now on.
+    pub(super) fn follow(&self, shard: ShardId, standby: Standby) -> Observation {
+        let (sender, signs) = watch::channel(None);
+        let watch = self.inner.takeover_watch.map(Watch::new);
+        self.inner.followed().insert(shard, Followed { standby, watch, signs: sender });
+        Observation { observer: self.clone(), shard, signs }
+    }
+
+    /// How many shards are looked at, which this node stands by for.
+    pub(super) fn count(&self) -> usize {
+        self.inner.followed().len()
+    }
+
+    /// Looks for ever.
+    pub(super) async fn run(self) {
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut under_way = BTreeSet::new();
+        let mut looks = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(place) = looks.next() => drop(under_way.remove(&place)),
+                _ = every.tick() => {
+                    for (place, shards) in self.inner.by_place() {
+                        if under_way.insert(place) {
+                            looks.push(self.inner.look(place, shards));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn followed(&self) -> MutexGuard<'_, BTreeMap<ShardId, Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn by_place(&self) -> BTreeMap<u64, Vec<ShardId>> {
+        let mut places: BTreeMap<u64, Vec<ShardId>> = BTreeMap::new();
+        for &shard in self.followed().keys() {
+            places.entry(self.log.place(shard)).or_default().push(shard);
+        }
+        places
+    }
+
+    async fn look(&self, place: u64, shards: Vec<ShardId>) -> u64 {
+        let asked = self.clock.since_boot();
+        let seen = self.log.observe(&shards).await;
+        let received = self.clock.since_boot();
+        let table = Arc::clone(&self.table.borrow());
+        for (shard, observed) in shards.into_iter().zip(seen) {
+            self.note(shard, observed, (asked, received), &table);
+        }
+        place
+    }
+
+    /// Hands on what was seen of one shard.
+    fn note(
+        &self,
+        shard: ShardId,
+        observed: Result<Observed, LogError>,
+        (asked, received): (Duration, Duration),
+        table: &Table,
+    ) {
+        // Nothing seen proves nothing: what is seen next is compared with what was seen last.
+        let Ok(Observed { control: Some(control), lineage }) = observed else { return };
+        if control.identity != self.identity {
+            return;
+        }
+        let mut followed = self.followed();
+        let Some(Followed { standby, watch, signs }) = followed.get_mut(&shard) else { return };
+        standby.saw(control.tails);
+        let Control { token, beat, owner, .. } = control;
+        let sight = Sight { token, beat, lineage, asked, received };
+        let sign = if owner == self.node {
+            Some(Sign::Ours)
+        } else {
+            let row = table.rows.get(usize::from(shard.0)).map_or(&[][..], Vec::as_slice);
+            let status = standby.status();
+            let may_take = |watch: &mut Watch| {
+                let Some(rank) = rank(&self.node, row, &owner) else { return false };
+                watch.saw(sight, rank, status.max_epoch) && status.following == Following::Live
+            };
+            watch.as_mut().is_some_and(may_take).then_some(Sign::Due(token, beat))
+        };
+        signs.send_if_modified(|known| {
+            let unchanged = known.is_none() && sign.is_none();
+            *known = sign.map(|sign| (sign, received));
+            !unchanged
+        });
+    }
+}
+
+impl Observation {
+    /// Waits for a sign. Cancel-safe.
+    pub(super) async fn sign(&mut self) -> Sign {
+        loop {
+            if let Some(sign) = self.sign_now() {
+                return sign;
+            }
+            if self.signs.changed().await.is_err() {
+                // Somebody else follows this shard now.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The sign of the last look, unless that was too long ago.
+    pub(super) fn sign_now(&mut self) -> Option<Sign> {
+        let inner = &self.observer.inner;
+        let (sign, seen) = (*self.signs.borrow_and_update())?;
+        let age = inner.clock.since_boot().saturating_sub(seen);
+        (age <= inner.takeover_watch.map_or(LOOK_EVERY, |watch| watch / SIGN_PART)).then_some(sign)
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        self.observer.inner.followed().remove(&self.shard);
+    }
+}

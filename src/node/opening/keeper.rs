@@ -1,0 +1,185 @@
+//! The task of one shard: looks what the shard's row and control record make of this node, does that until it changes, and
+//! begins anew.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::ids::ShardId;
+use crate::node::opening::tries::{Tries, first_outcome};
+use crate::node::opening::{Inner, Told, files};
+use crate::node::role::{Role, role};
+use crate::node::{outbox, rows};
+use crate::shard::replicas::Following;
+use crate::shard::{OpenError, ShardHandle};
+
+/// Time for closing a shard that was opened too late to be of use.
+pub(super) const CLOSE_UNUSED_MAX: Duration = Duration::from_secs(2);
+
+/// How long a replica that no row names any more keeps its file.
+const SURPLUS_KEPT: Duration = Duration::from_secs(3_600);
+
+/// Pause before a shard that was left is looked at again, so that what ended it can be seen in the log.
+const PAUSE_AFTER: Duration = Duration::from_millis(200);
+
+/// What is wrong with the file that could not be opened, if it is the file.
+pub(super) fn fault_of(why: &OpenError) -> Option<Following> {
+    match why {
+        OpenError::Behind(_) => Some(Following::Behind),
+        OpenError::Diverged(line) => Some(Following::Diverged(line.clone())),
+        OpenError::Damaged(line) => Some(Following::Damaged(line.clone())),
+        OpenError::Refused(_) | OpenError::Elsewhere(_) | OpenError::Failed(_) => None,
+    }
+}
+
+/// One shard and how its attempts went.
+pub(super) struct Keeper {
+    pub(super) inner: Arc<Inner>,
+    pub(super) shard: ShardId,
+    /// Told once how the first attempts ended.
+    first: Option<Told>,
+    tries: Tries,
+    /// Its file is of no use, though the control record names this node: another replica is to take the shard over.
+    unfit: bool,
+}
+
+/// Keeps a shard until the node takes no more.
+pub(super) async fn keep(inner: Arc<Inner>, shard: ShardId, first: Told) {
+    let stop = inner.life.opening.clone();
+    let mut keeper = Keeper { inner, shard, first: Some(first), tries: Tries::default(), unfit: false };
+    loop {
+        let pause = match keeper.step().await {
+            Ok(()) => PAUSE_AFTER,
+            Err(why) => keeper.failed(&why),
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+impl Keeper {
+    /// Does what is to be done now, until that changes.
+    async fn step(&mut self) -> Result<(), OpenError> {
+        let row = self.inner.row(self.shard);
+        let control = self.inner.log.control(self.shard).await?;
+        let owner = control.map(|control| control.owner);
+        let role = role(&self.inner.node, &row, owner.as_ref());
+        self.unfit &= role == Role::Owns;
+        match role {
+            Role::Owns if self.unfit => Ok(()),
+            Role::Owns => self.own(row.len() > 1).await,
+            Role::StandsBy => {
+                if let (Some(owner), Some(_)) = (owner, self.inner.first_attempts_max) {
+                    self.refuse_elsewhere(&owner)?;
+                }
+                self.stand_by().await
+            }
+            Role::Nothing => {
+                self.settled();
+                self.be_nothing().await
+            }
+        }
+    }
+
+    /// Where attempts have a limit, a shard that another node owns ends the start.
+    fn refuse_elsewhere(&self, owner: &crate::ids::NodeId) -> Result<(), OpenError> {
+        if self.first.is_none() {
+            return Ok(());
+        }
+        let (shard, node) = (self.shard, &self.inner.node);
+        Err(OpenError::Elsewhere(format!("shard {shard}: owned by {owner}, and this is {node}")))
+    }
+
+    /// Opens the shard and serves it until it ends. With a file that is of no use it is left to the other replicas, if there
+    /// are any: this node stands by once one of them has taken it over.
+    async fn own(&mut self, others: bool) -> Result<(), OpenError> {
+        let opened = {
+            // Never closed: the error cannot be.
+            let _permit = self.inner.opening.acquire().await;
+            if self.inner.life.opening.is_cancelled() {
+                return Ok(());
+            }
+            // A claim that is under way is not cut off: its outcome would be in doubt.
+            ShardHandle::open(self.inner.opening(self.shard)).await
+        };
+        let failed = match opened {
+            Ok(handle) => self.serve(handle).await,
+            Err(why) => Some(fault_of(&why).filter(|_| others).ok_or(why)?),
+        };
+        let Some(failed) = failed else { return Ok(()) };
+        self.put_aside(&failed).await?;
+        self.unfit = true;
+        self.settled();
+        Ok(())
+    }
+
+    /// Serves an open shard until it ends, and closes its file. Why it is no longer fit to own the shard, if it is not.
+    pub(super) async fn serve(&mut self, handle: ShardHandle) -> Option<Following> {
+        let Inner { node, ways, life, .. } = &*self.inner;
+        let shard = self.shard;
+        if life.opening.is_cancelled() {
+            handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;
+            return None;
+        }
+        self.tries = Tries::default();
+        tracing::info!(%node, %shard, epoch = %handle.status().epoch, "shard opened");
+        handle.set_standbys(rows::standbys(node, &self.inner.row(shard)));
+        ways.owners.insert_local(handle.clone());
+        ways.shards.insert(shard, handle.clone());
+        if let Some(first) = self.first.take() {
+            drop(first.send(Ok(())));
+        }
+        outbox::deliver(handle.clone(), ways.owners.clone(), life.all.clone()).await;
+        if life.opening.is_cancelled() {
+            return None;
+        }
+        ways.shards.remove(shard);
+        drop(ways.owners.remove_local(shard));
+        // Why, the shard has said.
+        tracing::warn!(%node, %shard, "a shard ended by itself; what becomes of it is looked at");
+        // The file is opened again, by whatever follows.
+        handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;
+        handle.fault()
+    }
+
+    /// Waits until the row names this node again; a file that has been of no use for long is removed meanwhile.
+    async fn be_nothing(&self) -> Result<(), OpenError> {
+        let Inner { node, ways, life, .. } = &*self.inner;
+        let mut table = ways.table.clone();
+        let place = usize::from(self.shard.0);
+        let named = table.wait_for(|table| table.rows.get(place).is_some_and(|row| row.contains(node)));
+        tokio::select! {
+            () = life.opening.cancelled() => return Ok(()),
+            named = named => return named.map(drop).map_err(|_ended| OpenError::Failed("the node ends".to_owned())),
+            () = tokio::time::sleep(SURPLUS_KEPT) => {}
+        }
+        let path = self.inner.path(self.shard);
+        if path.exists() {
+            match files::remove(&path) {
+                Ok(()) => tracing::info!(%node, shard = %self.shard, "the file of a surplus replica is removed"),
+                Err(error) => tracing::warn!(%node, shard = %self.shard, %error, "a surplus replica's file stays"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing of the start waits for this shard any more.
+    pub(super) fn settled(&mut self) {
+        if let Some(first) = self.first.take() {
+            drop(first.send(Ok(())));
+        }
+    }
+
+    /// Counts and tells a failure; how long to wait.
+    fn failed(&mut self, why: &OpenError) -> Duration {
+        let others = self.inner.row(self.shard).len() > 1;
+        self.tries.failed(&self.inner.node, self.shard, why);
+        if let Some(told) = first_outcome(why, self.tries.failed, self.inner.first_attempts_max, others)
+            && let Some(first) = self.first.take()
+        {
+            drop(first.send(told));
+        }
+        self.tries.pause(others)
+    }
+}

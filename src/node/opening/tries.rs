@@ -1,0 +1,118 @@
+//! Failed attempts at a shard: what they mean for the start of the node, what is told of them, how long the next one waits.
+
+use std::time::Duration;
+
+use crate::ids::{NodeId, ShardId};
+use crate::shard::OpenError;
+use crate::telemetry;
+
+/// Pause after the first failed attempt; doubled after each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// Longest pause between attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Pause before a shard that is refused is looked at again, when no other node could take it.
+const PAUSE_SLOW: Duration = Duration::from_secs(15);
+
+/// What a failure means for the start of the node: `None` while it waits for the next attempt.
+///
+/// `failed` is how many there were, `max` how many there may be. `others`: there are other replicas, so that what this
+/// one cannot do is done by another.
+pub(super) fn first_outcome(
+    why: &OpenError,
+    failed: u32,
+    max: Option<u32>,
+    others: bool,
+) -> Option<Result<(), String>> {
+    match why {
+        // The other shards of this node are not made to wait for it.
+        OpenError::Elsewhere(_) if max.is_none() => Some(Ok(())),
+        OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_) if others => Some(Ok(())),
+        OpenError::Refused(line)
+        | OpenError::Diverged(line)
+        | OpenError::Damaged(line)
+        | OpenError::Behind(line)
+        | OpenError::Elsewhere(line) => Some(Err(line.clone())),
+        OpenError::Failed(line) => max.is_some_and(|max| failed >= max).then(|| Err(line.clone())),
+    }
+}
+
+/// Failed attempts in a row.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    pub(super) failed: u32,
+    last: Option<OpenError>,
+}
+
+impl Tries {
+    /// Counts a failure; logs it unless it is the same as the one before.
+    pub(super) fn failed(&mut self, node: &NodeId, shard: ShardId, why: &OpenError) {
+        self.failed = self.failed.saturating_add(1);
+        telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
+        if self.last.as_ref() != Some(why) {
+            if matches!(why, OpenError::Elsewhere(_)) {
+                tracing::warn!(%node, %shard, error = %why, "a shard is not ours now");
+            } else {
+                tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again");
+            }
+            self.last = Some(why.clone());
+        }
+    }
+
+    /// How long to wait for the next attempt.
+    pub(super) fn pause(&self, others: bool) -> Duration {
+        match self.last {
+            // Nothing but what is in the log now can say what comes next.
+            Some(OpenError::Elsewhere(_)) => return PAUSE_MIN,
+            Some(OpenError::Refused(_)) => return PAUSE_SLOW,
+            Some(OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_)) if !others => {
+                return PAUSE_SLOW;
+            }
+            _ => {}
+        }
+        let doublings = self.failed.saturating_sub(1).min(16);
+        PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_bound() {
+        let mut tries = Tries::default();
+        let mut pauses = Vec::new();
+        for _ in 0..40 {
+            tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Failed("disk full".to_owned()));
+            pauses.push(tries.pause(false));
+        }
+        assert_eq!(pauses[0], PAUSE_MIN);
+        assert_eq!(pauses[1], PAUSE_MIN * 2);
+        assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
+        assert_eq!(pauses.last(), Some(&PAUSE_MAX));
+        tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Elsewhere("owned by node-2".to_owned()));
+        assert_eq!(tries.pause(false), PAUSE_MIN, "it stands by from now on");
+        tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Behind("a hole".to_owned()));
+        assert_eq!((tries.pause(false), tries.pause(true)), (PAUSE_SLOW, PAUSE_MAX));
+    }
+
+    #[test]
+    fn a_start_ends_at_what_will_not_mend_and_waits_for_what_may_pass() {
+        let line = || "why".to_owned();
+        let outcome = |why: fn(String) -> OpenError, failed, max| first_outcome(&why(line()), failed, max, false);
+        for max in [None, Some(3)] {
+            assert_eq!(outcome(OpenError::Refused, 1, max), Some(Err(line())));
+        }
+        assert_eq!(outcome(OpenError::Failed, 1_000, None), None);
+        assert_eq!([2, 3].map(|failed| outcome(OpenError::Failed, failed, Some(3))), [None, Some(Err(line()))]);
+        assert_eq!(outcome(OpenError::Elsewhere, 1, None), Some(Ok(())), "the others are served meanwhile");
+        assert_eq!(outcome(OpenError::Elsewhere, 1, Some(3)), Some(Err(line())));
+        for unfit in [OpenError::Behind, OpenError::Diverged, OpenError::Damaged] {
+            assert_eq!(first_outcome(&unfit(line()), 1, None, true), Some(Ok(())), "another replica has it");
+            assert_eq!(first_outcome(&unfit(line()), 1, None, false), Some(Err(line())));
+        }
+        assert_eq!(first_outcome(&OpenError::Refused(line()), 1, None, true), Some(Err(line())));
+    }
+}

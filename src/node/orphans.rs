@@ -1,0 +1,51 @@
+//! Sends what only a diverged replica has to the shard's owner again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::ids::ShardId;
+use crate::node::owners::Owners;
+use crate::shard::command::{Command, Done};
+use crate::shard::log::ShardLog;
+use crate::shard::orphans;
+
+/// Time for one message.
+const BUDGET: Duration = Duration::from_secs(5);
+
+/// Pause before one that was not answered is sent again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Sends the orphans of a file that was put aside to the shard's owner, one after the other in their order, until each is
+/// answered. May be dropped at any time and begun anew: what is there already is recognised.
+pub(super) async fn resubmit(owners: &Owners, log: &dyn ShardLog, shard: ShardId, aside: &Path) {
+    let found = loop {
+        match orphans(shard, log, aside).await {
+            Ok(found) => break found,
+            Err(error) => tracing::warn!(%shard, %error, "orphans cannot be read yet"),
+        }
+        sleep(PAUSE).await;
+    };
+    let (orphans, mut written) = (found.len(), 0_u32);
+    for event in found {
+        loop {
+            let command = Command::Resubmit(Arc::clone(&event));
+            match owners.execute(shard, command, Instant::now() + BUDGET).await {
+                Ok(done) => {
+                    written += u32::from(matches!(done, Done::Resubmitted(true)));
+                    break;
+                }
+                Err(problem) if problem.code.retryable() => sleep(PAUSE).await,
+                Err(problem) => {
+                    tracing::error!(%shard, %problem, "an orphan is refused");
+                    break;
+                }
+            }
+        }
+    }
+    if orphans > 0 {
+        tracing::warn!(%shard, orphans, written, "messages that only a diverged file had were sent again");
+    }
+}

@@ -1,0 +1,70 @@
+//! Messages that only a diverged replica has come back through the owner.
+
+use super::standby::{stranger, talkative};
+use super::*;
+use crate::shard::log::record::Header;
+use crate::shard::{Standby, Taking, orphans};
+
+fn message_ids(events: &[Arc<Event>]) -> Vec<MessageId> {
+    let id = |event: &Arc<Event>| match &event.kind {
+        EventKind::Message { id, .. } => *id,
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any_more() {
+    let mut bench = talkative().await;
+    bench.create("d", &["alice"]).await;
+    bench.at_rest().await;
+    let common = [bench.raw(M).await, bench.raw(R).await];
+    let first = bench.send("c", "alice", "first").await;
+    let of_bob = bench.send("c", "bob", "of one who is removed").await;
+    let keyed = sent(in_time(bench.execute(send_key("c", "alice", "keyed", "k"))).await);
+    let last = sent(in_time(bench.execute(send_key("d", "alice", "last", "l"))).await);
+    bench.create("e", &["alice"]).await;
+    let unknown = bench.send("e", "alice", "in a conversation that is lost").await;
+    bench.at_rest().await;
+    let path = bench.opening().path;
+    assert!(orphans(SHARD, bench.log.inner.as_ref(), &path).await.expect("reads").is_empty(), "the log has it all");
+    bench.handle().close(soon()).await;
+    bench.pump.abort();
+    // The log lost that, and another owner went on.
+    let mut other = common[0].clone();
+    let end = Header::read(&other.last().expect("some").bytes).expect("an entry").tail();
+    other.push(stranger(end, 1));
+    bench.put_log("other.db", 1, [&other, &common[1]]).await;
+    let control = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed");
+    let standby = Standby::open(bench.opening_of("node-c")).await.expect("opens");
+    let taking = Taking { expected: (control.token, control.beat) };
+    bench.open = Some(in_time(standby.take_over(taking)).await.expect("takes over"));
+    bench.pump = pump(bench.handle().clone(), Arc::default(), 100);
+    bench.remove("c", "alice", "bob").await.expect("removes");
+    let again = sent(in_time(bench.execute(send_key("c", "alice", "keyed", "k"))).await);
+    let found = orphans(SHARD, bench.log.inner.as_ref(), &path).await.expect("reads");
+    let ids = [&first, &of_bob, &keyed, &last, &unknown].map(|message| message.core.id);
+    assert_eq!(message_ids(&found), ids);
+    // Twice each at once, and then once more when they are applied.
+    for round in 0..2 {
+        let command = |event: &Arc<Event>| bench.execute(Command::Resubmit(Arc::clone(event)));
+        let answers: Vec<_> = found.iter().flat_map(|event| [command(event), command(event)]).collect();
+        let mut written = Vec::new();
+        for answer in answers {
+            let Ok(Done::Resubmitted(now)) = in_time(answer).await else { panic!("refused") };
+            written.push(now);
+        }
+        let expected = [true, false, false, false, false, false, true, false, false, false];
+        assert_eq!(written, if round == 0 { expected } else { [false; 10] });
+        bench.applied().await;
+    }
+    assert_eq!(bench.texts("c", "alice").await, ["m0", "m1", "m2", "m3", "m4", "keyed", "first"]);
+    let events = bench.events("c", "alice").await;
+    let EventKind::Message { id, .. } = &events.last().expect("some").kind else { panic!("no message") };
+    assert_eq!((*id, events.len()), (first.core.id, 9));
+    assert_ne!(again.core.id, keyed.core.id);
+    // It keeps its key, too.
+    let replay = in_time(bench.execute(send_key("d", "alice", "last", "l"))).await;
+    assert!(replayed(replay.clone()));
+    assert_eq!(sent(replay).core.id, last.core.id);
+}

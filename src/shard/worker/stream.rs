@@ -1,0 +1,214 @@
+//! The worker of one stream: its rounds, its pauses, and why it stops.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::ShardId;
+use crate::shard::log::record::Tail;
+use crate::shard::log::{ShardLog, Stream};
+use crate::shard::replicas::Following;
+use crate::shard::store::{ApplyEntry, Store, mark};
+use crate::shard::worker::feed::{Feed, RoundError};
+use crate::shard::worker::{Config, Kept, PERSISTS, gauge, lock, tell};
+use crate::telemetry::{APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET};
+
+/// First and longest pause before something that failed is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// It.
+pub(super) struct Worker {
+    pub(super) shard: ShardId,
+    pub(super) stream: Stream,
+    pub(super) log: Arc<dyn ShardLog>,
+    pub(super) store: Store,
+    pub(super) config: Config,
+    pub(super) committed: watch::Receiver<Tail>,
+    pub(super) applied: watch::Sender<Tail>,
+    pub(super) hurry: Arc<Notify>,
+    pub(super) retained: Kept,
+    pub(super) is_owner: bool,
+    pub(super) following: Arc<watch::Sender<Following>>,
+    /// Since when the log looks as if this standby could not go on.
+    pub(super) ends_since: Option<Instant>,
+    pub(super) stop: CancellationToken,
+    pub(super) finishing: CancellationToken,
+}
+
+impl Worker {
+    pub(super) async fn run(self) {
+        // What happens here is never half done: a round is cut off between its waits only, and an apply that nobody
+        // waits for any more still commits whole or not at all.
+        let stop = self.stop.clone();
+        let _cut_off = stop.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(mut self) {
+        match self.store.kept(self.stream).await {
+            Ok(kept) => *lock(&self.retained) = kept,
+            Err(error) => tracing::warn!(shard = %self.shard, %error, "kept entries cannot be read"),
+        }
+        let mut streak = Streak::default();
+        while self.wait().await {
+            match self.round().await {
+                Ok(()) => self.worked(&mut streak),
+                Err(error) => {
+                    let ends = self.ends(&error).await;
+                    if let Some(following) = &ends {
+                        tell(&self.following, following.clone());
+                    }
+                    match error {
+                        // Its supervisor knows what to do.
+                        _ if ends.is_some() && !self.is_owner => return self.ended(&error),
+                        RoundError::Entry(_) | RoundError::Otherwise(_) if self.is_owner => {
+                            return self.stopped(&error).await;
+                        }
+                        error => self.failed(&error, &mut streak).await,
+                    }
+                }
+            }
+        }
+    }
+
+    /// What an error says of the file, when trying again will not help.
+    async fn ends(&mut self, error: &RoundError) -> Option<Following> {
+        if self.is_owner || matches!(error, RoundError::Store(_)) {
+            return error.ends();
+        }
+        let is_by_log = matches!(error, RoundError::Missing { .. } | RoundError::Entry(_));
+        if !is_by_log {
+            self.ends_since = None;
+            return None;
+        }
+        if self.ends_since.get_or_insert_with(Instant::now).elapsed() < PERSISTS {
+            return None;
+        }
+        match error {
+            RoundError::Missing { .. } => self.is_missing().await.then_some(Following::Behind),
+            error => error.ends(),
+        }
+    }
+
+    /// Looks again: the log ends behind the file, and has nothing in between.
+    async fn is_missing(&self) -> bool {
+        let applied = self.applied.borrow().offset;
+        let Ok(Some(control)) = self.log.control(self.shard).await else { return false };
+        let entries = self.log.read(self.shard, self.stream, applied, 1).await;
+        control.tail(self.stream).offset > applied && entries.is_ok_and(|entries| entries.is_empty())
+    }
+
+    async fn round(&mut self) -> Result<(), RoundError> {
+        let from = *self.applied.borrow();
+        let upto = *self.committed.borrow_and_update();
+        if upto.offset <= from.offset {
+            // The log fell back meanwhile, behind a standby.
+            return Ok(());
+        }
+        let feed = Feed {
+            shard: self.shard,
+            stream: self.stream,
+            log: self.log.as_ref(),
+            store: &self.store,
+            config: &self.config,
+        };
+        let (tail, entries) = feed.round(from, upto).await?;
+        self.note(tail, upto, &entries);
+        Ok(())
+    }
+
+    /// Waits until there is something to apply, and the tick unless someone hurries. False when all is done.
+    async fn wait(&mut self) -> bool {
+        let applied = self.applied.borrow().offset;
+        let is_ahead = |tail: &Tail| tail.offset > applied;
+        if !is_ahead(&self.committed.borrow()) {
+            let ahead = tokio::select! {
+                biased;
+                ahead = self.committed.wait_for(is_ahead) => ahead.is_ok(),
+                () = self.finishing.cancelled() => false,
+            };
+            if !ahead {
+                return is_ahead(&self.committed.borrow());
+            }
+        }
+        let behind = self.committed.borrow().offset.0.saturating_sub(applied.0);
+        if behind >= self.config.records_max as u64 {
+            return true;
+        }
+        tokio::select! {
+            () = self.finishing.cancelled() => {}
+            () = self.hurry.notified() => {}
+            () = tokio::time::sleep(self.config.tick) => {}
+        }
+        true
+    }
+
+    fn note(&self, tail: Tail, upto: Tail, entries: &[ApplyEntry]) {
+        {
+            let mut retained = lock(&self.retained);
+            for entry in entries {
+                retained.push(mark(&entry.entry, &entry.bytes));
+            }
+        }
+        if self.is_owner {
+            let shard = self.shard.to_string();
+            let labels = [("shard", shard.as_str()), ("stream", self.stream.as_str())];
+            SHARD_COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
+            SHARD_APPLIED_OFFSET.set(gauge(tail.offset), &labels);
+        }
+        self.applied.send_replace(tail);
+    }
+
+    fn worked(&mut self, streak: &mut Streak) {
+        self.ends_since = None;
+        if streak.end() {
+            tracing::info!(shard = %self.shard, stream = self.stream.as_str(), "applying again");
+        }
+    }
+
+    async fn failed(&self, error: &RoundError, streak: &mut Streak) {
+        APPLY_FAILURES.add(1, &[("stream", self.stream.as_str()), ("cause", error.cause())]);
+        if streak.is_first() {
+            let (stream, cause) = (self.stream.as_str(), error.cause());
+            tracing::error!(shard = %self.shard, stream, cause, %error, "applying failed, trying again until it works");
+        }
+        tokio::time::sleep(streak.pause()).await;
+    }
+
+    /// A standby can follow no longer.
+    fn ended(&self, error: &RoundError) {
+        let (stream, applied) = (self.stream.as_str(), self.applied.borrow().offset);
+        APPLY_STOPPED.add(1, &[("stream", stream)]);
+        tracing::error!(shard = %self.shard, stream, %applied, %error, "this standby no longer follows the log");
+    }
+
+    /// The log does not link to the file. Keeps the applied tail where it is, for those who wait for it.
+    async fn stopped(&self, error: &RoundError) {
+        let stream = self.stream.as_str();
+        APPLY_STOPPED.add(1, &[("stream", stream)]);
+        let applied = self.applied.borrow().offset;
+        tracing::error!(shard = %self.shard, stream, %applied, %error, "the log does not link to the file, worker stopped");
+        self.finishing.cancelled().await;
+    }
+}
+
+/// Failures in a row: one line in the log, longer and longer pauses.
+#[derive(Debug, Default)]
+struct Streak(u32);
+
+impl Streak {
+    fn is_first(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 == 1
+    }
+
+    fn pause(&self) -> Duration {
+        let (first, longest) = RETRY;
+        longest.min(first * 2_u32.saturating_pow(self.0.saturating_sub(1).min(10)))
+    }
+
+    fn end(&mut self) -> bool {
+        std::mem::take(&mut self.0) > 0
+    }
+}

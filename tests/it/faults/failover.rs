@@ -1,0 +1,100 @@
+//! A node is gone for good, or for so long that its standbys take its shards over.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::load::Load;
+use crate::load::breakable::{Breakable, breakable};
+use crate::support::client::Client;
+use crate::support::{Fields as _, eventually};
+
+/// Longer than the watch time and all that comes after it.
+const PAUSED: Duration = Duration::from_secs(8);
+
+/// What a node says of the cluster.
+async fn told_by(deployment: &Breakable, node: &str) -> Value {
+    let port = deployment.cluster().port(&format!("{node}.operations"));
+    Client::new(port, "operator").with_token(None).get("/cluster").await.json()
+}
+
+/// How many shards this node is the first of.
+async fn owned(deployment: &Breakable, by: &str, node: &str) -> usize {
+    let cluster = told_by(deployment, by).await;
+    cluster.list("shards").iter().filter(|shard| shard["owner"] == node).count()
+}
+
+/// Waits until each row of the table has two nodes, and each node follows what it stands by for.
+async fn whole(deployment: &Breakable) {
+    eventually("every shard has a standby that follows it", || async {
+        let mut following = 0.0;
+        for node in ["node-1", "node-2", "node-3"] {
+            let port = deployment.cluster().port(&format!("{node}.operations"));
+            let answer = Client::new(port, "operator").with_token(None).get("/metrics").await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            let line = text.lines().find(|line| line.starts_with("rookery_node_standbys{"))?;
+            following += line.rsplit(' ').next()?.parse::<f64>().ok()?;
+        }
+        let cluster = told_by(deployment, "node-1").await;
+        let shards = cluster.list("shards");
+        let paired = shards.iter().filter(|shard| shard.list("standby").len() == 1).count();
+        (paired == shards.len() && following >= f64::from(u32::try_from(paired).unwrap())).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_killed_and_its_standbys_take_over_and_later_it_takes_over_in_turn() {
+    let deployment = breakable().await;
+    whole(&deployment).await;
+    let load = Load::start(deployment.server()).await;
+    deployment.cluster().command(&["kill", "node-1"]).await;
+    load.flows("while node-1 is gone").await;
+    eventually("node-1 is first nowhere", || async {
+        (owned(&deployment, "node-2", "node-1").await == 0).then_some(())
+    })
+    .await;
+    deployment.cluster().command(&["start", "node-1"]).await;
+    whole(&deployment).await;
+    deployment.cluster().command(&["kill", "node-2"]).await;
+    load.flows("while node-2 is gone").await;
+    eventually("node-1 has shards of node-2", || async {
+        (owned(&deployment, "node-1", "node-1").await > 0).then_some(())
+    })
+    .await;
+    deployment.cluster().command(&["start", "node-2"]).await;
+    whole(&deployment).await;
+    load.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_paused_until_its_shards_are_taken_and_stands_by_when_it_goes_on() {
+    let deployment = breakable().await;
+    whole(&deployment).await;
+    let load = Load::start(deployment.server()).await;
+    deployment.cluster().command(&["pause", "node-3"]).await;
+    load.flows("while node-3 is paused").await;
+    tokio::time::sleep(PAUSED).await;
+    deployment.cluster().command(&["resume", "node-3"]).await;
+    load.flows("when it goes on").await;
+    whole(&deployment).await;
+    eventually("node-3 knows that it owns nothing", || async {
+        (owned(&deployment, "node-3", "node-3").await == 0).then_some(())
+    })
+    .await;
+    load.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_and_a_server_of_redis_are_killed_at_once_and_nothing_acknowledged_is_lost() {
+    let deployment = breakable().await;
+    whole(&deployment).await;
+    let load = Load::start(deployment.server()).await;
+    deployment.cluster().command(&["kill", "node-2", "redis-1"]).await;
+    // Of Redis Cluster its replica may have become the master meanwhile.
+    deployment.cluster().command(&["start", "redis"]).await;
+    load.flows("while node-2 is gone").await;
+    deployment.cluster().command(&["start", "node-2"]).await;
+    whole(&deployment).await;
+    load.finish().await;
+}
