@@ -160,9 +160,9 @@ impl Standby {
         }
     }
 
-    /// Another replica has proven its file wrong: it does not follow any more. One that ended already keeps its reason.
+    /// Its file is not what it ought to be, as somebody found who compared it: it ends as [`Following::Damaged`].
     pub fn condemn(&self, why: &str) {
-        end(&self.0.following, Following::Damaged(why.to_owned()));
+        tell(&self.0.following, Following::Damaged(why.to_owned()));
     }
 
     /// Takes the shard over: ends following, claims, restores what the log lost, opens. After an error it is closed.
