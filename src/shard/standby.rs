@@ -160,7 +160,7 @@ impl Standby {
         }
     }
 
-    /// Another replica has proven its file wrong: it does not follow any more. One that ended already keeps its reason.
+    /// Its file is not what it ought to be, as somebody found who compared it: it ends as [`Following::Damaged`].
     pub fn condemn(&self, why: &str) {
         tell(&self.0.following, Following::Damaged(why.to_owned()));
     }
