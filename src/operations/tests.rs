@@ -9,6 +9,8 @@ use super::*;
 use crate::ids::{ClusterId, Epoch, Offset, ShardId};
 use crate::node::table::NodeAddresses;
 use crate::shard::log::Identity;
+use crate::shard::log::record::Tail;
+use crate::shard::replicas::ReplicaDigest;
 
 #[derive(Debug, Default)]
 struct Process {

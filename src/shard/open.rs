@@ -19,7 +19,7 @@ use crate::shard::owner::{Input, STAMPED_MS, Setup, StampedKey};
 use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
 use crate::shard::standby::Taking;
 use crate::shard::store::{Progress, Store, StoreError};
-use crate::shard::witnesses::StandbysInSync;
+use crate::shard::witnesses::{Named, StandbysInSync};
 use crate::shard::worker::{Setup as WorkerSetup, Trimming, Workers, catch_up};
 use crate::shard::{Opening, owner, restore, store};
 
@@ -115,6 +115,10 @@ async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Resul
     let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch, &others);
     let begin_at = if control.is_none() { restore::begin_at(store).await? } else { [Tail::EMPTY; 2] };
     let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
+    let following = others.iter().filter(|other| other.following == Following::Live);
+    let standbys = following.map(|other| other.node.clone()).collect();
+    let witnesses = Named { shard, replicas: Arc::clone(&opening.replicas), standbys };
+    let witnessed = opening.lane.witnessed_by(shard, Arc::new(witnesses));
     // Every other token is fenced: the log is final now.
     let control = restore::from_file(opening, store, control).await?;
     let control = restore::from_others(opening, &others, control).await?;
@@ -122,6 +126,7 @@ async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Resul
     // The first appends prove the ownership as well as the claim does, and later.
     let sent = opening.clock.since_boot();
     let tails = announce(opening, &control).await?;
+    drop(witnessed);
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
     Ok(Owned { token: control.token, tails, lease })
 }

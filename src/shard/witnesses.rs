@@ -26,6 +26,28 @@ pub trait Witnesses: fmt::Debug + Send + Sync + 'static {
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool;
 }
 
+/// Named standbys: for an owner that none has reported to yet.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// Of which shard.
+    pub(super) shard: ShardId,
+    /// The way to them.
+    pub(super) replicas: Arc<dyn Replicas>,
+    /// Their nodes.
+    pub(super) standbys: Vec<NodeId>,
+}
+
+#[async_trait]
+impl Witnesses for Named {
+    fn any(&self) -> bool {
+        !self.standbys.is_empty()
+    }
+
+    async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
+        self.any() && self.replicas.hold(self.shard, &self.standbys, stream, tail, deadline).await
+    }
+}
+
 /// The standbys of an owned shard that are in sync, whichever these are at the moment.
 #[derive(Debug)]
 pub(super) struct StandbysInSync {

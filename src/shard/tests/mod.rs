@@ -56,6 +56,8 @@ mod standby;
 
 mod takeover;
 
+mod witnesses;
+
 mod trim;
 
 mod snapshot;

@@ -2,13 +2,14 @@
 
 use redis::{Pipeline, RedisResult, Value};
 
+use crate::shard::log::record::Tail;
 use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
 use crate::shard::log::redis::keys::{Keys, control_of, tail_text, token_text};
 use crate::shard::log::redis::master::{Cycle, Master};
 use crate::shard::log::redis::servers::{Lua, Servers, log_error};
 use crate::shard::log::redis::slots::Address;
-use crate::shard::log::{Claim, ClaimOutcome, LogError, Stream};
+use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, Stream};
 use crate::telemetry::LOG_REDIS_COMMANDS;
 
 const CLAIM: Lua = Lua { text: include_str!("claim.lua") };
@@ -114,7 +115,7 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
     match (word.as_slice(), control) {
         (b"CLAIMED", Some(control)) => {
             let control = control_of(control)?.ok_or_else(malformed)?;
-            copied(servers, &mut cycle).await?;
+            copied(servers, &mut cycle, &control).await?;
             cycle.end();
             Ok(ClaimOutcome::Claimed(control))
         }
@@ -132,9 +133,9 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
     }
 }
 
-/// Waits until every replica that the master reports has the claim (at least one when `replicated`): one that is promoted
-/// without it would bring the old token back.
-async fn copied(servers: &Servers, cycle: &mut Cycle<'_>) -> Result<(), LogError> {
+/// Waits until every replica that the master reports has the claim: one that is promoted without it would bring the old
+/// token back. When there is none, a claim that is its shard's only trace fails at the commit level `replicated`.
+async fn copied(servers: &Servers, cycle: &mut Cycle<'_>, control: &Control) -> Result<(), LogError> {
     let mut asking = Pipeline::new();
     asking.cmd("ROLE");
     let answer = cycle.send(&asking).await.map_err(log_error)?;
@@ -145,7 +146,8 @@ async fn copied(servers: &Servers, cycle: &mut Cycle<'_>) -> Result<(), LogError
         },
         other => return Err(LogError(format!("claimed, but ROLE answered {other:?}"))),
     };
-    let wanted = replicas.max(usize::from(servers.config().commit == CommitLevel::Replicated));
+    let only_trace = control.tails == [Tail::EMPTY; 2];
+    let wanted = replicas.max(usize::from(only_trace && servers.config().commit == CommitLevel::Replicated));
     if wanted == 0 {
         return Ok(());
     }

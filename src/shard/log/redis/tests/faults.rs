@@ -327,6 +327,21 @@ async fn a_claim_that_no_replica_has_is_not_served() {
 }
 
 #[tokio::test]
+async fn without_any_replica_a_claim_stands_unless_it_is_the_only_trace_of_its_shard() {
+    let mut pair = Pair::start("redis-server").await;
+    let mut owned = Owned::new(Config { replica_wait: SHORT / 2, ..pair.config() }, 1).await;
+    owned.append().await;
+    pair.replica.kill9();
+    until("the master has noticed", async || pair.master.field("replication", "connected_slaves").await == "0").await;
+    let before = owned.token;
+    owned.token = claimed(&*owned.log, owned.shard).await;
+    assert!(owned.token.epoch > before.epoch);
+    let never = crate::shard::log::Claim { shard: ShardId(2), ..owned.claim(None) };
+    let error = owned.log.claim(never).await.unwrap_err();
+    assert!(error.0.contains("not on 1 replicas"), "{error}");
+}
+
+#[tokio::test]
 async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let mut server = Server::start(&["--appendfsync", "everysec"]);
     let mut owned = Owned::new(Config { timeout: SHORT, ..config_of(&server) }, 1).await;
@@ -453,4 +468,56 @@ async fn a_server_that_stands_still_is_not_observed_and_does_not_hold_the_call_u
     }
     server.signal(Signal::SIGCONT);
     until("it is observed again", async || owned.log.observe(&[owned.shard]).await.remove(0).is_ok()).await;
+}
+
+/// Reads the log as a standby does, and says what it has read.
+#[derive(Debug)]
+struct Reader {
+    log: std::sync::Arc<RedisLog>,
+    shard: ShardId,
+    in_sync: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl crate::shard::witnesses::Witnesses for Reader {
+    fn any(&self) -> bool {
+        self.in_sync.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    async fn hold(&self, stream: crate::shard::log::Stream, tail: Tail, _: std::time::Instant) -> bool {
+        let observed = self.log.observe(&[self.shard]).await.remove(0);
+        observed.is_ok_and(|seen| seen.control.is_some_and(|control| control.tail(stream) == tail))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_replica_a_batch_is_committed_by_who_has_read_it_and_by_no_one_else() {
+    use crate::shard::lane::{Definite, Lane, Standing};
+
+    let mut pair = Pair::start("redis-server").await;
+    let mut owned = Owned::new(Config { replica_wait: SHORT, ..pair.config() }, 1).await;
+    owned.append().await;
+    let lane = Lane::spawn(std::sync::Arc::clone(&owned.log) as std::sync::Arc<dyn ShardLog>);
+    let reader = std::sync::Arc::new(Reader { log: log(&owned.config), shard: owned.shard, in_sync: true.into() });
+    let _witnessed = lane.witnessed_by(owned.shard, std::sync::Arc::clone(&reader) as std::sync::Arc<_>);
+    pair.replica.kill9();
+    for _ in 0..3 {
+        let next = owned.next();
+        assert_eq!(lane.append(next.clone()).await, Ok(Definite::Committed));
+        owned.committed(&next);
+        assert_eq!(lane.standing(owned.shard), Standing::Clear);
+    }
+    reader.in_sync.store(false, std::sync::atomic::Ordering::SeqCst);
+    let next = owned.next();
+    let mut end = lane.append(next.clone());
+    until(
+        "the place makes no copy",
+        async || matches!(lane.standing(owned.shard), Standing::NotReplicated { since } if since.elapsed() > SHORT * 5),
+    )
+    .await;
+    assert!(end.try_recv().is_err(), "nobody has confirmed it");
+    pair.replica.restart();
+    assert_eq!(end.await, Ok(Definite::Committed));
+    owned.committed(&next);
+    owned.assert_whole().await;
 }

@@ -1,0 +1,69 @@
+//! A log that makes no second copy: the standbys in sync stand in for it, and nothing else does.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::standby::talkative;
+use super::*;
+use crate::problem::Code;
+use crate::shard::Standby;
+use crate::shard::log::RawEntry;
+use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
+
+/// Asks the standby itself, unless the way to it is cut.
+#[derive(Debug)]
+struct Beside {
+    standby: Standby,
+    cut: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl Replicas for Beside {
+    async fn standing(&self, _: ShardId, _: Instant) -> Vec<ReplicaStatus> {
+        Vec::new()
+    }
+
+    async fn entries_after(&self, _: ShardId, _: &NodeId, _: Stream, _: Tail, _: Instant) -> Vec<RawEntry> {
+        Vec::new()
+    }
+
+    async fn hold(&self, _: ShardId, standbys: &[NodeId], stream: Stream, tail: Tail, deadline: Instant) -> bool {
+        assert_eq!(standbys, [NodeId::from("node-b")]);
+        !*self.cut.borrow() && self.standby.holds(stream, tail, deadline).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_and_by_nothing_else() {
+    let mut bench = talkative().await;
+    bench.handle().close(soon()).await;
+    let follower = bench.follower("node-b").await;
+    let beside = Arc::new(Beside { standby: follower.standby.clone(), cut: watch::Sender::new(false) });
+    let opening = Opening { replicas: Arc::clone(&beside) as Arc<dyn Replicas>, ..bench.opening() };
+    bench.open = Some(ShardHandle::open(opening).await.expect("opens"));
+    bench.handle().set_standbys(vec![NodeId::from("node-b")]);
+    follower.reaches(bench.tails()).await;
+    bench.handle().reported(follower.standby.status());
+    bench.log.always(Some(Fault::NotReplicated));
+    for text in ["one", "two", "three"] {
+        bench.send("c", "alice", text).await;
+    }
+    assert_eq!(bench.lane.standing(SHARD), crate::shard::lane::Standing::Clear, "nothing is parked");
+    assert!(follower.standby.holds(Stream::Messages, bench.tails()[0], soon()).await, "acknowledged is held");
+    // Cut off, but counted as in sync still: it is waited for, and nothing is committed without it.
+    beside.cut.send_replace(true);
+    let budget = || Instant::now() + Duration::from_secs(5);
+    let waiting = bench.handle().execute(send_key("c", "alice", "four", "four"), budget());
+    assert_eq!(code(in_time(waiting).await), Code::NotReplicated);
+    // Out of sync: there is nobody.
+    let behind = ReplicaStatus { following: Following::Behind, ..follower.standby.status() };
+    bench.handle().reported(behind);
+    let alone = bench.handle().execute(send_key("c", "alice", "five", "five"), budget());
+    assert_eq!(code(in_time(alone).await), Code::NotReplicated);
+    bench.log.always(None);
+    // The first was decided, and is there once the log makes copies again.
+    let again = sent(in_time(bench.execute(send_key("c", "alice", "four", "four"))).await);
+    let texts = bench.texts("c", "alice").await;
+    assert_eq!(texts.iter().filter(|text| *text == "four").count(), 1, "{texts:?}");
+    assert!(!again.core.text.is_empty() && !texts.contains(&"five".to_owned()), "{texts:?}");
+}
