@@ -12,7 +12,7 @@ use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
 use crate::shard::execute::Boxed;
 use crate::shard::insync::InSync;
-use crate::shard::lane::{Lane, Witnessed};
+use crate::shard::lane::Lane;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Tail};
 use crate::shard::log::{Stream, Token};
@@ -53,8 +53,6 @@ pub(super) struct Inner {
     pub(super) lease: Arc<Lease>,
     pub(super) lane: Lane,
     pub(super) standbys: Arc<watch::Sender<InSync>>,
-    /// They stand in for the second copy while the log makes none.
-    pub(super) _witnessed: Witnessed,
     /// Why it is no longer fit to own the shard.
     pub(super) fault: Arc<OnceLock<Following>>,
     /// Where the workers were seen last, and since when they wait there, since boot.

@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Clock;
 use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::shard::filter::KeyFilter;
 use crate::shard::handle::{Inner, ShardHandle};
 use crate::shard::insync::InSync;
-use crate::shard::lane::{Definite, Lane, Witnessed};
+use crate::shard::lane::Definite;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{Entry, EventKind, OutboxPosition, Record, Tail, seal};
 use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, LogError, Stream, Token};
 use crate::shard::owner::{Input, STAMPED_MS, Setup, StampedKey};
-use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
+use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::standby::Taking;
 use crate::shard::store::{Progress, Store, StoreError};
 use crate::shard::witnesses::{Named, StandbysInSync};
@@ -312,7 +311,6 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         outbox_due: Arc::clone(&outbox_due),
         closed: closing,
     });
-    let witnessed = witnessed(&lane, (opening.shard, opening.replicas), &opening.clock, (&standbys, &committed));
     let fault = Arc::new(OnceLock::new());
     let ends = Ends { following: workers.following(), standbys: standbys.subscribe(), fault: Arc::clone(&fault) };
     drop(tokio::spawn(ends.watch(inputs.downgrade())));
@@ -334,26 +332,9 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         lease,
         lane,
         standbys,
-        _witnessed: witnessed,
         fault,
         progressed: Mutex::default(),
     })))
-}
-
-/// While the log makes no second copy, the standbys in sync stand in for it.
-fn witnessed(
-    lane: &Lane,
-    (shard, replicas): (ShardId, Arc<dyn Replicas>),
-    clock: &Clock,
-    (standbys, committed): (&Arc<watch::Sender<InSync>>, &[Arc<watch::Sender<Tail>>; 2]),
-) -> Witnessed {
-    let (clock, standbys, committed) = (clock.clone(), Arc::clone(standbys), committed.clone());
-    let in_sync = move || {
-        let committed = committed.each_ref().map(|tail| tail.borrow().offset);
-        let standbys = standbys.borrow().standbys(committed, clock.since_boot());
-        standbys.into_iter().filter_map(|(node, in_sync)| in_sync.then_some(node)).collect()
-    };
-    lane.witnessed_by(shard, Arc::new(StandbysInSync { shard, replicas, in_sync }))
 }
 
 /// Ends a shard whose file or log will not mend, where another replica can go on with it. Alone it stays: what it has in
