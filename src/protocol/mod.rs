@@ -1,4 +1,4 @@
-//! The client contract: the types of REST's bodies here, the frames of the WebSocket in [`frames`], the table of paths in
+//! The client contract: the types of REST's bodies here, the frames of the WebSocket in `frames`, the table of paths in
 //! [`routes`], what each operation takes and answers in [`operations`], and the OpenAPI document of all that in [`openapi`].
 //! Additive changes only. Encoding and decoding live here; what the fields mean is also written in `docs/api.md`.
 
