@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Clock;
 use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::shard::filter::KeyFilter;
 use crate::shard::handle::{Inner, ShardHandle};
