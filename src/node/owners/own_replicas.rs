@@ -12,8 +12,8 @@ use crate::node::link::frame::Outcome;
 use crate::node::link::replica::{ENTRIES_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::local::LocalShards;
 use crate::shard::command::ShardError;
-use crate::shard::log::RawEntry;
 use crate::shard::log::record::Tail;
+use crate::shard::log::{RawEntry, Stream};
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
 use crate::shard::store::StoreError;
 use crate::shard::{ShardHandle, Standby};
@@ -51,7 +51,7 @@ impl Own {
         }
     }
 
-    async fn entries(&self, stream: crate::shard::log::Stream, after: Tail) -> Result<Vec<RawEntry>, StoreError> {
+    async fn entries(&self, stream: Stream, after: Tail) -> Result<Vec<RawEntry>, StoreError> {
         match self {
             Self::Owner(handle) => handle.entries_after(stream, after, ENTRIES_BYTES_MAX).await,
             Self::Standby(standby) => standby.entries_after(stream, after, ENTRIES_BYTES_MAX).await,

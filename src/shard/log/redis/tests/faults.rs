@@ -329,8 +329,9 @@ async fn a_claim_that_no_replica_has_is_not_served() {
 #[tokio::test]
 async fn without_any_replica_a_claim_stands_unless_it_is_the_only_trace_of_its_shard() {
     let mut pair = Pair::start("redis-server").await;
-    let mut owned = Owned::new(Config { replica_wait: SHORT / 2, ..pair.config() }, 1).await;
+    let mut owned = Owned::new(pair.config(), 1).await;
     owned.append().await;
+    owned.log = log(&Config { replica_wait: SHORT / 2, ..owned.config.clone() });
     pair.replica.kill9();
     until("the master has noticed", async || pair.master.field("replication", "connected_slaves").await == "0").await;
     let before = owned.token;
