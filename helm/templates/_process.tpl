@@ -33,6 +33,9 @@
 - --data=/data
 - --shards={{ .Values.cluster.shards }}
 - --expect-nodes={{ include "rookery.expectNodes" . }}
+{{- with .Values.cluster.replicas }}
+- --replicas={{ . }}
+{{- end }}
 {{- with .Values.cluster.commitLevel }}
 - --commit-level={{ . }}
 {{- end }}
