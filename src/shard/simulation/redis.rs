@@ -67,7 +67,7 @@ pub(super) enum Reply {
     AlreadyDone,
     Fenced(Token),
     Mismatch(Tail),
-    Given(bool),
+    Given,
     Entries(Vec<(Tail, Bytes)>),
 }
 
@@ -171,9 +171,9 @@ impl Redis {
                 match control.as_mut().filter(holds) {
                     Some(control) => {
                         (control.token, control.owner, control.beat) = (*next, *to, control.beat + 1);
-                        (Reply::Given(true), true)
+                        (Reply::Given, true)
                     }
-                    None => (Reply::Given(false), false),
+                    None => (Reply::Refused, false),
                 }
             }
         }
