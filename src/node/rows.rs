@@ -47,8 +47,12 @@ impl Rows {
 
     /// Looks after them for ever.
     pub(super) async fn run(mut self) {
+        // What was swapped here and is not followed yet.
+        let mut ahead: Option<Arc<Table>> = None;
         loop {
-            let table = Arc::clone(&self.table.borrow_and_update());
+            let followed = Arc::clone(&self.table.borrow_and_update());
+            ahead = ahead.filter(|ahead| ahead.version > followed.version);
+            let table = ahead.clone().unwrap_or(followed);
             let handles = self.shards.handles();
             for handle in &handles {
                 let row = table.rows.get(usize::from(handle.id().0)).map_or(&[][..], Vec::as_slice);
@@ -58,7 +62,7 @@ impl Rows {
             let proven = handles.iter().filter(|handle| handle.is_proven());
             let owned: BTreeSet<ShardId> = proven.map(ShardHandle::id).collect();
             if with_owner_first(&table, (&self.node, &self.addresses), &owned).is_some() {
-                self.swap(&table, &owned).await;
+                ahead = self.swap(&table, &owned).await.map(Arc::new);
             }
             tokio::select! {
                 () = self.shards.changed() => tokio::time::sleep(GATHER).await,
@@ -68,22 +72,22 @@ impl Rows {
         }
     }
 
-    /// Swaps until the rows are as they should be, or the store does not answer.
-    async fn swap(&self, followed: &Table, owned: &BTreeSet<ShardId>) {
-        let mut current = Some(followed.clone());
+    /// Swaps until the rows are as they should be, or the store does not answer. The table that stands then, if known.
+    async fn swap(&self, followed: &Table, owned: &BTreeSet<ShardId>) -> Option<Table> {
+        let mut table = followed.clone();
         loop {
-            let Some(table) = current.take() else { return };
-            let Some(next) = with_owner_first(&table, (&self.node, &self.addresses), owned) else { return };
-            let version = next.version;
-            match timeout(CALL_MAX, self.store.swap(table.version, next)).await {
-                Ok(Ok(true)) => return self.tell(&table, owned, version),
-                Ok(Ok(false)) => {}
-                // Whoever follows the table tells of its outage.
-                Ok(Err(_)) | Err(_) => return,
+            let Some(next) = with_owner_first(&table, (&self.node, &self.addresses), owned) else { return Some(table) };
+            // Whoever follows the table tells of its outage.
+            if timeout(CALL_MAX, self.store.swap(table.version, next.clone())).await.ok()?.ok()? {
+                self.tell(&table, owned, next.version);
+                return Some(next);
             }
             tokio::time::sleep(AGAIN).await;
-            current = timeout(CALL_MAX, self.store.load()).await.ok().and_then(Result::ok).flatten();
-            current = current.filter(|fresh| fresh.identity == followed.identity);
+            let fresh = timeout(CALL_MAX, self.store.load()).await.ok()?.ok()??;
+            if fresh.identity != followed.identity {
+                return None;
+            }
+            table = fresh;
         }
     }
 
@@ -184,8 +188,9 @@ mod tests {
             shards: Shards::default(),
             table: watch::channel(Arc::new(old.clone())).1,
         };
-        rows.swap(&old, &BTreeSet::from([ShardId(1)])).await;
+        let swapped = rows.swap(&old, &BTreeSet::from([ShardId(1)])).await;
         let stands = store.load().await.expect("answers").expect("a table");
+        assert_eq!(swapped.as_ref(), Some(&stands));
         assert_eq!((stands.version, stands.rows), (3, table(3, &[&["a", "b"], &["b", "c"]]).rows));
     }
 }
