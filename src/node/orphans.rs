@@ -10,6 +10,7 @@ use crate::ids::ShardId;
 use crate::node::owners::Owners;
 use crate::shard::command::{Command, Done};
 use crate::shard::log::ShardLog;
+use crate::shard::log::record::Event;
 use crate::shard::orphans;
 
 /// Time for one message.
@@ -30,22 +31,24 @@ pub(super) async fn resubmit(owners: &Owners, log: &dyn ShardLog, shard: ShardId
     };
     let (orphans, mut written) = (found.len(), 0_u32);
     for event in found {
-        loop {
-            let command = Command::Resubmit(Arc::clone(&event));
-            match owners.execute(shard, command, Instant::now() + BUDGET).await {
-                Ok(done) => {
-                    written += u32::from(matches!(done, Done::Resubmitted(true)));
-                    break;
-                }
-                Err(problem) if problem.code.retryable() => sleep(PAUSE).await,
-                Err(problem) => {
-                    tracing::error!(%shard, %problem, "an orphan is refused");
-                    break;
-                }
-            }
-        }
+        written += u32::from(resubmitted(owners, shard, event).await);
     }
     if orphans > 0 {
         tracing::warn!(%shard, orphans, written, "messages that only a diverged file had were sent again");
+    }
+}
+
+/// Sends one until it is answered; true when it was written now.
+async fn resubmitted(owners: &Owners, shard: ShardId, event: Arc<Event>) -> bool {
+    loop {
+        let command = Command::Resubmit(Arc::clone(&event));
+        match owners.execute(shard, command, Instant::now() + BUDGET).await {
+            Ok(done) => return matches!(done, Done::Resubmitted(true)),
+            Err(problem) if problem.code.retryable() => sleep(PAUSE).await,
+            Err(problem) => {
+                tracing::error!(%shard, %problem, "an orphan is refused");
+                return false;
+            }
+        }
     }
 }

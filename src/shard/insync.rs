@@ -235,16 +235,20 @@ mod tests {
             let (mut known, mut now) = (InSync::new(true, at(1)), at(1));
             let committed = offsets(200_000, 200_000);
             let mut told = std::collections::BTreeMap::new();
+            let mut row = Vec::new();
             for step in steps {
                 match step {
                     Step::Row(nodes) => {
                         told.retain(|number, _| nodes.contains(number));
+                        row.clone_from(&nodes);
                         known.set(nodes.into_iter().map(node).collect(), now);
                     }
                     Step::Report(number, applied, durable, follows) => {
                         let following = if follows { Following::Live } else { Following::Behind };
                         known.reported(&report(number, offsets(applied, applied), offsets(durable, durable), following), now);
-                        told.insert(number, (now, durable));
+                        if row.contains(&number) {
+                            told.insert(number, (now, durable));
+                        }
                     }
                     Step::Pass(seconds) => now += at(seconds),
                 }

@@ -262,11 +262,7 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Ope
 
 async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Owned) -> Result<ShardHandle, OpenError> {
     let now_ms = opening.clock.now_ms();
-    let mut filter = KeyFilter::new(now_ms);
-    let (keys, _) = store.recent_keys(now_ms).await?;
-    for (conversation, sender, key) in keys {
-        filter.insert(&conversation, &sender, &key, now_ms);
-    }
+    let filter = used_keys(&store, now_ms).await?;
     let stamped = stamped_keys(&store, now_ms).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
     let shared = opening.config.takeover_watch.is_some();
@@ -359,6 +355,16 @@ impl Ends {
             drop(inputs.send(Input::Unfit(why)).await);
         }
     }
+}
+
+/// The filter of the keys that clients have used within a day.
+async fn used_keys(store: &Store, now_ms: u64) -> Result<KeyFilter, StoreError> {
+    let mut filter = KeyFilter::new(now_ms);
+    let (keys, _) = store.recent_keys(now_ms).await?;
+    for (conversation, sender, key) in keys {
+        filter.insert(&conversation, &sender, &key, now_ms);
+    }
+    Ok(filter)
 }
 
 /// Keys that routers stamped in the last minute, out of the raw entries: a router may still retry with them.

@@ -32,7 +32,7 @@ pub async fn orphans(shard: ShardId, log: &dyn ShardLog, path: &Path) -> Result<
     let of_log = places(shard, log, Offset(first.first.0.saturating_sub(1)), last.tail().offset).await?;
     // The chain holds all that stands before: the last place in common is the end of the common history.
     let common = headers.iter().rposition(|header| of_log.contains(&(header.tail().offset, header.chain)));
-    let beyond = kept.iter().skip(common.map_or(0, |last| last + 1));
+    let beyond = kept.iter().skip(common.map_or(0, |place| place + 1));
     let records = beyond.flat_map(Entry::records_of);
     Ok(records
         .filter_map(|record| match record {

@@ -53,12 +53,12 @@ impl ShardHandle {
     pub fn progresses(&self, now: Duration) -> bool {
         let mut seen = self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut progresses = true;
-        for ((seen, committed), applied) in seen.iter_mut().zip(&self.0.committed).zip(&self.0.applied) {
+        for ((at, committed), applied) in seen.iter_mut().zip(&self.0.committed).zip(&self.0.applied) {
             let (committed, applied) = (committed.borrow().offset, applied.borrow().offset);
-            if applied >= committed || applied != seen.0 {
-                *seen = (applied, now);
+            if applied >= committed || applied != at.0 {
+                *at = (applied, now);
             }
-            progresses &= now.saturating_sub(seen.1) < STUCK_MAX;
+            progresses &= now.saturating_sub(at.1) < STUCK_MAX;
         }
         progresses
     }

@@ -142,7 +142,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn put_aside(path: &Path, at: u64) -> io::Result<PathBuf> {
     // After all others, also when the time of day was set back.
-    let newest = put_aside_before(path)?.last().map(|(at, _)| at.saturating_add(1));
+    let newest = put_aside_before(path)?.last().map(|(newest, _)| newest.saturating_add(1));
     let aside = beside(path, &format!("{ASIDE}{}", newest.unwrap_or_default().max(at)));
     // The file first: a WAL without a file is dropped by SQLite, a file without its WAL would be opened.
     std::fs::rename(path, &aside)?;
@@ -164,7 +164,7 @@ fn put_aside_before(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder_of(path))? {
         let entry = entry?;
-        let at = entry.file_name().to_str().and_then(|found| found.strip_prefix(&name)?.parse::<u64>().ok());
+        let at = entry.file_name().to_str().and_then(|other| other.strip_prefix(&name)?.parse::<u64>().ok());
         found.extend(at.map(|at| (at, entry.path())));
     }
     found.sort_unstable();

@@ -183,8 +183,8 @@ impl Standby {
             (Following::Diverged(why), _) => OpenError::Diverged(line(&why)),
             (Following::Damaged(why), _) => OpenError::Damaged(line(&why)),
         };
-        if let Some(store) = &self.0.store {
-            store.close().await;
+        if let Some(open) = &self.0.store {
+            open.close().await;
         }
         Err(refused)
     }

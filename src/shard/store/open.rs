@@ -113,7 +113,8 @@ pub(in crate::shard) async fn quick_check(path: &Path, connection: &mut SqliteCo
     if found == "ok" {
         return Ok(());
     }
-    Err(OpenError::Damaged { path: shown(path), error: found })
+    // It says where on a line of its own.
+    Err(OpenError::Damaged { path: shown(path), error: found.lines().collect::<Vec<_>>().join(" ") })
 }
 
 fn unmigrated(path: &Path, error: &MigrateError) -> OpenError {

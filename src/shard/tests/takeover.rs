@@ -178,9 +178,11 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     let mut said = Said::default();
     // One that lies about its history, one that does not follow, and one that has it all.
     let foreign = [vec![stranger(Tail::EMPTY, 90)], had[1].clone()];
+    let mut forked = kept.map(<[RawEntry]>::to_vec);
+    forked[0].push(stranger(tails[0], 90));
     for (node, epoch, entries, following) in [
         ("node-x", 3, &foreign, Following::Live),
-        ("node-y", 4, &had, Following::Diverged("so".to_owned())),
+        ("node-y", 4, &forked, Following::Diverged("so".to_owned())),
         ("node-c", 9, &had, Following::Live),
     ] {
         said.standing.push(standing(node, epoch, entries, following));
