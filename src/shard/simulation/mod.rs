@@ -1,5 +1,5 @@
 //! A seeded simulation of what is dangerous: takeover, a log that falls back, appends in doubt, hand-over. Nodes run the
-//! real append side, chain, lease and watch against a model of Redis whose replication lags, whose replica may take over
+//! real append side, chain and lease (and a copy of the watch, which lives with the nodes) against a model of Redis whose replication lags, whose replica may take over
 //! without what it has not seen, and whose connections lose, delay and reorder. Thousands of runs, each from its number.
 //!
 //! A failing run names its seed: `SIMULATION_SEED=… cargo test --lib shard::simulation` runs it alone.
@@ -18,7 +18,7 @@ const RUNS: u64 = 2_000;
 const STEPS: u32 = 2_500;
 
 /// Runs in which a missing protection must show.
-const RUNS_WITHOUT: u64 = 300;
+const RUNS_WITHOUT: u64 = 500;
 
 /// What happened over all runs, so that a simulation in which nothing happens fails.
 #[derive(Debug, Default)]

@@ -128,6 +128,13 @@ pub(super) enum Told {
     Opened,
 }
 
+impl Owner {
+    /// It gives the shard away: from before that is sent on, it answers no strict read.
+    pub(super) fn gives(&self) -> bool {
+        self.giving.is_some()
+    }
+}
+
 impl Node {
     pub(super) fn new(index: usize, restores: bool) -> Self {
         Self {

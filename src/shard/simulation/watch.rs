@@ -1,3 +1,5 @@
+//! The takeover watch, as `node/watch.rs` has it.
+
 use std::time::Duration;
 
 use crate::ids::Epoch;

@@ -60,6 +60,8 @@ pub(super) struct World {
     next_operation: u64,
     open: Vec<u64>,
     reads: Vec<Read>,
+    /// The log forgot a claim: until the leases under it end, no one can tell who owns the shard.
+    forgot_claim: bool,
     pub(super) acknowledged: BTreeSet<u64>,
     /// Times that the shard was opened.
     pub(super) opened: u32,
@@ -83,6 +85,7 @@ impl World {
             next_operation: 1,
             open: Vec::new(),
             reads: Vec::new(),
+            forgot_claim: false,
             acknowledged: BTreeSet::new(),
             opened: 0,
             strict_reads: 0,
@@ -95,7 +98,7 @@ impl World {
             match self.rng.random_range(0..1000) {
                 0..15 => self.fault(),
                 15..60 => self.submit(),
-                60..90 => self.read(),
+                60..140 => self.read(),
                 _ => self.step(),
             }
         }
@@ -318,6 +321,9 @@ impl World {
         let Read { node, must, shows } = self.reads.swap_remove(picked);
         let now = self.now;
         let Some(owner) = self.nodes[node].owner() else { return };
+        if owner.gives() || self.forgot_claim {
+            return;
+        }
         if self.without == Without::Lease || !owner.lease.has_ended(now) {
             self.strict_reads += 1;
             let missing: Vec<_> = must.iter().filter(|operation| !shows.contains(operation)).collect();
@@ -353,7 +359,14 @@ impl World {
         self.waits.clear();
         // Its connections break; what was on its way to it is lost.
         self.packets.retain(|packet| matches!(packet, Packet::Reply { .. }));
-        if self.rng.random_bool(0.5) { self.redis.fail_over() } else { self.redis.restart() }
+        if self.rng.random_bool(0.5) {
+            let claimed = self.redis.master().control.as_ref().map(|control| control.token);
+            self.redis.fail_over();
+            let left = self.redis.master().control.as_ref().map(|control| control.token);
+            self.forgot_claim |= claimed != left;
+        } else {
+            self.redis.restart();
+        }
     }
 
     /// Highest epoch that the log has seen.
