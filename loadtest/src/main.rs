@@ -4,6 +4,7 @@
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod chaos;
 mod client;
 mod idle;
 mod redis;
@@ -21,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Closed loop: some senders, each waiting for its answer, and some online recipients of every message.
     Bench(bench::Options),
+    /// A cluster that is broken on purpose, and a checker.
+    Chaos(chaos::Options),
     /// Memory of idle sessions.
     Idle(idle::Options),
 }
@@ -31,6 +34,7 @@ async fn main() -> std::process::ExitCode {
     rlimit::increase_nofile_limit(20_000).ok();
     let outcome = match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options).await,
+        Command::Chaos(options) => return chaos::run(&options).await,
         Command::Idle(options) => idle::run(&options).await,
     };
     match outcome {
