@@ -18,6 +18,8 @@ mod faults;
 
 mod history;
 
+mod outage;
+
 mod random;
 
 mod report;
@@ -25,6 +27,8 @@ mod report;
 mod run;
 
 mod site;
+
+mod slots;
 
 mod trial;
 
@@ -42,7 +46,7 @@ pub(crate) struct Options {
     #[command(subcommand)]
     tool: Option<Tool>,
     #[command(flatten)]
-    run: run::Options,
+    run: run::Wanted,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +56,8 @@ enum Tool {
         /// The folder with its files.
         folder: PathBuf,
     },
+    /// Measure how long a shard is not served when something is lost.
+    Outage(outage::Wanted),
     /// List the faults, and whether this machine can do them.
     Faults,
 }
@@ -80,6 +86,7 @@ pub(crate) struct Cluster {
 pub(crate) async fn run(options: &Options) -> ExitCode {
     let outcome = match &options.tool {
         None => Box::pin(run::run(&options.run)).await,
+        Some(Tool::Outage(wanted)) => Box::pin(outage::run(wanted)).await,
         Some(Tool::Check { folder }) => report::check(folder),
         Some(Tool::Faults) => {
             report::list_faults();

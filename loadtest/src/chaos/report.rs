@@ -43,14 +43,20 @@ fn sums(rows: &[Row]) -> BTreeMap<&'static str, Sum> {
 /// Prints the table and what is wrong.
 pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration) {
     say("");
-    say(&format!("{:<24} {:>5} {:>11} {:>9} {:>13} {:>11}", "fault", "runs", "operations", "in doubt", "longest", "violations"));
+    say(&format!(
+        "{:<24} {:>5} {:>11} {:>9} {:>13} {:>11}",
+        "fault", "runs", "operations", "in doubt", "longest", "violations"
+    ));
     for (fault, sum) in sums(rows) {
         if sum.runs == 0 {
             say(&format!("{fault:<24} skipped: {}", sum.skipped.unwrap_or_default()));
             continue;
         }
         let longest = format!("{:.2} s", sum.longest.as_secs_f64());
-        say(&format!("{fault:<24} {:>5} {:>11} {:>9} {longest:>13} {:>11}", sum.runs, sum.operations, sum.unknown, sum.violations));
+        say(&format!(
+            "{fault:<24} {:>5} {:>11} {:>9} {longest:>13} {:>11}",
+            sum.runs, sum.operations, sum.unknown, sum.violations
+        ));
     }
     let counts = verdict.counts;
     say(&format!(
@@ -98,8 +104,11 @@ pub(crate) fn json(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration)
                 "violations": sum.violations, "skipped": sum.skipped})
         })
         .collect();
-    let wrong: Vec<Value> =
-        verdict.violations.iter().map(|(one, _)| json!({"rule": one.rule, "said": one.said, "at_us": one.at})).collect();
+    let wrong: Vec<Value> = verdict
+        .violations
+        .iter()
+        .map(|(one, _)| json!({"rule": one.rule, "said": one.said, "at_us": one.at}))
+        .collect();
     let counts = verdict.counts;
     json!({"seed": seed, "seconds": lasted.as_secs(), "faults": faults, "violations": wrong, "notes": verdict.notes,
         "operations": counts.operations, "acknowledged": counts.acknowledged, "failed": counts.failed,

@@ -19,7 +19,7 @@ const SHORT_SEED: u64 = 1;
 
 /// What is run.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct Wanted {
     #[command(flatten)]
     cluster: Cluster,
     /// Decides the schedule and what clients draw; unset: any, and it is printed.
@@ -49,7 +49,7 @@ pub(crate) struct Options {
 }
 
 /// Runs it; false when something does not hold.
-pub(crate) async fn run(options: &Options) -> Result<bool, String> {
+pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
     let seed = options.seed.unwrap_or_else(|| if options.short { SHORT_SEED } else { any_seed() });
     let (faults, mut rows) = chosen(options)?;
     if faults.is_empty() {
@@ -78,7 +78,7 @@ pub(crate) async fn run(options: &Options) -> Result<bool, String> {
 }
 
 /// The faults that are wanted and possible; rows for those that are not possible.
-fn chosen(options: &Options) -> Result<(Vec<Fault>, Vec<Row>), String> {
+fn chosen(options: &Wanted) -> Result<(Vec<Fault>, Vec<Row>), String> {
     let wanted: Vec<Fault> = if options.faults.is_empty() {
         ALL.into_iter().filter(|fault| fault.short || !options.short).collect()
     } else {
@@ -100,7 +100,7 @@ fn chosen(options: &Options) -> Result<(Vec<Fault>, Vec<Row>), String> {
     Ok((faults, rows))
 }
 
-fn setup(options: &Options, faults: &[Fault], seed: u64) -> Setup {
+fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
     let cluster = &options.cluster;
     let needs = |need: Need| faults.iter().any(|fault| fault.need == need);
     let plan = Plan {

@@ -153,7 +153,8 @@ impl Trial {
         }
         let stuck = self.load.flows(RECOVERED_WITHIN).await;
         if !stuck.is_empty() && !log.is_wrong() {
-            let said = format!("after {}: nothing is acknowledged in {} conversations: {stuck:?}", fault.name, stuck.len());
+            let said =
+                format!("after {}: nothing is acknowledged in {} conversations: {stuck:?}", fault.name, stuck.len());
             log.wrong("everything is served again", None, said);
         }
     }

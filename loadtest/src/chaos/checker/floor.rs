@@ -33,11 +33,6 @@ impl Floor {
         let count = self.steps.partition_point(|(at, _)| *at < begun);
         count.checked_sub(1).and_then(|i| self.steps.get(i)).map_or(0, |(_, height)| *height)
     }
-
-    /// The highest.
-    pub(crate) fn top(&self) -> u64 {
-        self.steps.back().map_or(0, |(_, height)| *height)
-    }
 }
 
 #[cfg(test)]

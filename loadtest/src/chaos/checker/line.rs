@@ -94,7 +94,9 @@ impl Line {
             match what {
                 What::Message { source, .. } if !self.is_in(source, seq) => strangers.push((source, seq)),
                 What::Message { .. } => {}
-                What::Created { users } | What::Joined { users } => users.into_iter().for_each(|user| self.enter(user, seq)),
+                What::Created { users } | What::Joined { users } => {
+                    users.into_iter().for_each(|user| self.enter(user, seq))
+                }
                 What::Left { user } => self.leave(user, seq),
             }
         }
@@ -136,10 +138,13 @@ impl Line {
 
     /// Frames to those who were out, and never came in again: who and which seq. Only sure when all is known.
     pub(crate) fn sent_to_strangers(&self) -> Vec<(u32, u64)> {
-        let came_back = |user: &u32, seq: u64| {
-            self.stays.get(user).is_some_and(|stays| stays.iter().any(|stay| stay.from > seq))
-        };
-        self.doubtful.iter().filter(|(user, seq, _)| !came_back(user, *seq)).map(|(user, seq, _)| (*user, *seq)).collect()
+        let came_back =
+            |user: &u32, seq: u64| self.stays.get(user).is_some_and(|stays| stays.iter().any(|stay| stay.from > seq));
+        self.doubtful
+            .iter()
+            .filter(|(user, seq, _)| !came_back(user, *seq))
+            .map(|(user, seq, _)| (*user, *seq))
+            .collect()
     }
 
     /// Who participates after the last change.

@@ -170,7 +170,12 @@ impl Checker {
                 }
                 if code == "not_participant" && sure.in_before(begun) {
                     let said = format!("u{user} was in c{conversation}, and op-{op} was refused as {code}");
-                    self.wrong(at, "a refusal is not older than what was acknowledged", said, Span::of(conversation).and_op(op));
+                    self.wrong(
+                        at,
+                        "a refusal is not older than what was acknowledged",
+                        said,
+                        Span::of(conversation).and_op(op),
+                    );
                 }
             }
             Outcome::Unknown { .. } => {
@@ -185,7 +190,9 @@ impl Checker {
         let line = self.line(conversation);
         match act {
             // Nobody is put out before the answer.
-            Act::Create { users } => users.iter().for_each(|whom| line.sure.entry(*whom).or_default().done(true, at, true)),
+            Act::Create { users } => {
+                users.iter().for_each(|whom| line.sure.entry(*whom).or_default().done(true, at, true))
+            }
             Act::Add { user: whom } => line.sure.entry(*whom).or_default().done(true, at, clean),
             Act::Remove { user: whom } => line.sure.entry(*whom).or_default().done(false, at, clean),
             Act::Read { seq } if clean => {
@@ -296,7 +303,8 @@ impl Checker {
         let (seen, folded) = (line.last(), line.folded());
         let strangers = line.sent_to_strangers();
         if seen > last {
-            let said = format!("c{conversation} ends at seq {last}; {:?} was at seq {seen}", self.line(conversation).at(seen));
+            let said =
+                format!("c{conversation} ends at seq {last}; {:?} was at seq {seen}", self.line(conversation).at(seen));
             self.wrong(at, "what was acknowledged or shown stays", said, Span::at(conversation, seen));
         } else if folded < last {
             let said = format!("c{conversation} ends at seq {last}; nobody was shown seq {}", folded + 1);

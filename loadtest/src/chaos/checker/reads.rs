@@ -45,7 +45,10 @@ impl Checker {
         }
         let last = items.last().map_or(0, |item| item.seq);
         if !read.stale && last < floor {
-            let said = format!("u{} read messages of c{conversation} up to seq {last}; seq {floor} was known before", read.user);
+            let said = format!(
+                "u{} read messages of c{conversation} up to seq {last}; seq {floor} was known before",
+                read.user
+            );
             self.wrong(read.at, NOT_OLDER, said, Span::at(conversation, floor));
         }
     }
@@ -69,11 +72,13 @@ impl Checker {
         let conversation = read.conversation;
         let line = self.line(conversation);
         let floor = line.floor.before(read.begun);
-        let sure: Vec<(u32, bool)> =
-            line.sure.iter().map(|(user, sure)| (*user, sure.in_before(read.begun), sure.out_before(read.begun)))
-                .filter(|(_, is_in, out)| *is_in || *out)
-                .map(|(user, is_in, _)| (user, is_in))
-                .collect();
+        let sure: Vec<(u32, bool)> = line
+            .sure
+            .iter()
+            .map(|(user, sure)| (*user, sure.in_before(read.begun), sure.out_before(read.begun)))
+            .filter(|(_, is_in, out)| *is_in || *out)
+            .map(|(user, is_in, _)| (user, is_in))
+            .collect();
         self.allowed(read);
         if read.stale {
             return;
@@ -84,7 +89,8 @@ impl Checker {
         }
         for (user, is_in) in sure {
             if users.contains(&user) != is_in {
-                let said = format!("c{conversation} is shown with {users:?}; u{user}: in is {is_in}, acknowledged before");
+                let said =
+                    format!("c{conversation} is shown with {users:?}; u{user}: in is {is_in}, acknowledged before");
                 self.wrong(read.at, NOT_OLDER, said, Span::of(conversation));
             }
         }

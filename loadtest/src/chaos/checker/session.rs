@@ -53,7 +53,11 @@ impl Session {
         let expected = position.seq + 1;
         // What it saw does not hold: it goes on from where that begins.
         position.seq = if reason == "replaced" { from.saturating_sub(1) } else { to };
-        if reason != "replaced" && from != expected { Err(format!("a gap from {from}, and the next is {expected}")) } else { Ok(()) }
+        if reason != "replaced" && from != expected {
+            Err(format!("a gap from {from}, and the next is {expected}"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Caught up to there.

@@ -103,7 +103,8 @@ impl Device {
             if mood.drops != self.drops {
                 return Turn::Again("dropped".to_owned());
             }
-            if mood.goals.is_some() && (self.is_done() || end.is_none() || end.is_some_and(|end| Instant::now() > end)) {
+            if mood.goals.is_some() && (self.is_done() || end.is_none() || end.is_some_and(|end| Instant::now() > end))
+            {
                 return if self.is_done() { Turn::Done } else { Turn::Again("the load is over".to_owned()) };
             }
             if mood.slow && self.user % 3 == 0 {
@@ -233,7 +234,11 @@ impl Device {
         if let Some((conversation, after)) = self.missed.pop_first() {
             self.read_missed(conversation, after);
         }
-        if self.pending.is_some() || self.world.is_over() || self.user >= FIRST_GUEST || Instant::now() < self.send_after {
+        if self.pending.is_some()
+            || self.world.is_over()
+            || self.user >= FIRST_GUEST
+            || Instant::now() < self.send_after
+        {
             return true;
         }
         self.send_after = Instant::now() + Duration::from_millis(self.random.between(SEND_MS.0, SEND_MS.1));

@@ -124,7 +124,12 @@ impl Flood {
     }
 }
 
-async fn listen(world: Arc<World>, (user, number): (u32, u64), mut order: watch::Receiver<Order>, positions: Arc<Vec<AtomicU64>>) {
+async fn listen(
+    world: Arc<World>,
+    (user, number): (u32, u64),
+    mut order: watch::Receiver<Order>,
+    positions: Arc<Vec<AtomicU64>>,
+) {
     let Some(position) = usize::try_from(number).ok().and_then(|number| positions.get(number)) else { return };
     let token = token(&world.secret, &user_name(user)).unwrap_or_default();
     let mut random = world.random.split("flood", number);

@@ -102,7 +102,9 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
         return clean(&added);
     }
     visitor.send(world, conversation).await;
-    visitor.page(world, conversation, world.log.ask(|checker| checker.last(conversation)).saturating_sub(5), 50, false).await;
+    visitor
+        .page(world, conversation, world.log.ask(|checker| checker.last(conversation)).saturating_sub(5), 50, false)
+        .await;
     let pause = random.below(world.shape.churn_ms);
     tokio::time::sleep(Duration::from_millis(pause)).await;
     let path = format!("/v1/conversations/{name}/participants/{}", user_name(guest));

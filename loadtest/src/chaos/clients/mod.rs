@@ -155,6 +155,7 @@ impl Load {
         while let Some(made) = making.join_next().await {
             made.map_err(|error| error.to_string())??;
         }
+        world.log.expect(world.shape.conversations);
         let mut load = Self { world, working: JoinSet::new(), devices: JoinSet::new() };
         load.start_devices();
         load.start_workers();

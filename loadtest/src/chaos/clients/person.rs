@@ -82,7 +82,10 @@ impl Person {
     /// An operation that has begun, until its outcome is sure or nobody waits any more. Clean: nothing was tried yet.
     pub(crate) async fn settle(&mut self, world: &World, op: u64, write: &Write, mut clean: bool) -> Outcome {
         loop {
-            let call = Call { key: write.key.as_deref(), ..Call::write(write.method.clone(), &write.path, write.body.clone()) };
+            let call = Call {
+                key: write.key.as_deref(),
+                ..Call::write(write.method.clone(), &write.path, write.body.clone())
+            };
             let code = match told(self.call(call).await) {
                 Told::Done(answer) => return Outcome::Ok { item: self.item_of(world, &answer), clean },
                 Told::Refused { code, .. } if clean => return Outcome::Failed { code },
@@ -132,7 +135,14 @@ impl Person {
     }
 
     /// A page of changes. What it says goes to the history; `None` when there was no answer that says anything.
-    pub(crate) async fn page(&mut self, world: &World, conversation: u32, after: u64, limit: u64, strict: bool) -> Option<(u64, bool)> {
+    pub(crate) async fn page(
+        &mut self,
+        world: &World,
+        conversation: u32,
+        after: u64,
+        limit: u64,
+        strict: bool,
+    ) -> Option<(u64, bool)> {
         let path = format!("/v1/conversations/{}/events?after={after}&limit={limit}", conversation_name(conversation));
         let (answer, read) = self.read(world, conversation, &path, strict).await?;
         let items = self.items(world, &answer, "items")?;
@@ -181,7 +191,13 @@ impl Person {
     }
 
     /// Everything of a conversation, strictly, until it is there or the time is up.
-    pub(crate) async fn page_surely(&mut self, world: &World, conversation: u32, after: u64, end: tokio::time::Instant) -> Option<(u64, bool)> {
+    pub(crate) async fn page_surely(
+        &mut self,
+        world: &World,
+        conversation: u32,
+        after: u64,
+        end: tokio::time::Instant,
+    ) -> Option<(u64, bool)> {
         loop {
             if let Some(page) = self.page(world, conversation, after, 200, true).await {
                 return Some(page);
@@ -222,7 +238,11 @@ fn told(answered: Result<Answer, Broken>) -> Told {
 }
 
 fn refusal(code: &str, surely: bool) -> Told {
-    if surely && !is_open(code) { Told::Refused { code: code.to_owned(), again: true } } else { Told::Unknown(code.to_owned()) }
+    if surely && !is_open(code) {
+        Told::Refused { code: code.to_owned(), again: true }
+    } else {
+        Told::Unknown(code.to_owned())
+    }
 }
 
 /// Whether a code leaves open whether it was done.

@@ -34,6 +34,8 @@ struct Inner {
     flow: BTreeMap<u32, u64>,
     /// The longest time without one, since it was asked last.
     longest: Micros,
+    /// Conversations below this number are written to all the time.
+    busy: u32,
     /// Of which conversation each sending operation is.
     sending: BTreeMap<u64, u32>,
 }
@@ -47,6 +49,7 @@ impl Log {
             acknowledged: BTreeMap::new(),
             flow: BTreeMap::new(),
             longest: 0,
+            busy: 0,
             sending: BTreeMap::new(),
         };
         let (op, session) = (AtomicU64::new(1), AtomicU64::new(1));
@@ -138,6 +141,11 @@ impl Log {
         violations.into_iter().map(with_span).collect()
     }
 
+    /// From now on so many conversations are written to all the time.
+    pub(crate) fn expect(&self, conversations: u32) {
+        self.inner().busy = conversations;
+    }
+
     /// From now on no sends are expected: the time without one does not count.
     pub(crate) fn rest(&self) {
         self.inner().acknowledged.clear();
@@ -165,7 +173,9 @@ impl Log {
 impl Inner {
     fn measure(&mut self, record: &Record) {
         match record {
-            Record::Begun { op, conversation, act: Act::Send, .. } => drop(self.sending.insert(*op, *conversation)),
+            Record::Begun { op, conversation, act: Act::Send, .. } if *conversation < self.busy => {
+                self.sending.insert(*op, *conversation);
+            }
             Record::Ended { at, op, result } => {
                 let Some(conversation) = self.sending.remove(op) else { return };
                 if matches!(result, Outcome::Ok { .. }) {

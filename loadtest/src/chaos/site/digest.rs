@@ -52,7 +52,10 @@ pub(crate) async fn compare(site: &Site, world: &World) -> String {
             }
         }
     }
-    format!("replicas' digests: {replicas} replicas of {} shards compared, {alone} shards with one only", site.plan.shards)
+    format!(
+        "replicas' digests: {replicas} replicas of {} shards compared, {alone} shards with one only",
+        site.plan.shards
+    )
 }
 
 async fn look(site: &Site, shard: u64) -> Look {
@@ -75,7 +78,11 @@ fn verdict(shard: u64, told: &BTreeMap<String, Value>) -> Look {
     for (node, other) in all {
         // Offsets, and the digest of rows; the chain is over the log and belongs to it.
         if offsets(one) != offsets(other) {
-            return Look::Behind(format!("shard {shard}: {first} is at {:?}, {node} at {:?}", offsets(one), offsets(other)));
+            return Look::Behind(format!(
+                "shard {shard}: {first} is at {:?}, {node} at {:?}",
+                offsets(one),
+                offsets(other)
+            ));
         }
         if (one.get("digest"), one.get("applied")) != (other.get("digest"), other.get("applied")) {
             return Look::Different(format!("shard {shard}: {first} has {one}, {node} has {other}"));
@@ -97,10 +104,9 @@ mod tests {
 
     #[test]
     fn digests_are_compared_only_at_equal_offsets() {
-        let told = |offset: u64, digest: &str| {
-            json!({"shard": 1, "applied": [{"offset": offset, "chain": "a"}, {"offset": 3, "chain": "b"}], "digest": digest})
-        };
-        let of = |one: Value, other: Value| verdict(1, &BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), other)]));
+        let told = |offset: u64, digest: &str| json!({"shard": 1, "applied": [{"offset": offset, "chain": "a"}, {"offset": 3, "chain": "b"}], "digest": digest});
+        let of =
+            |one: Value, other: Value| verdict(1, &BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), other)]));
         assert!(matches!(of(told(1, "x"), told(1, "x")), Look::Equal(2)));
         assert!(matches!(of(told(1, "x"), told(2, "y")), Look::Behind(_)));
         assert!(matches!(of(told(1, "x"), told(1, "y")), Look::Different(_)));

@@ -28,7 +28,11 @@ pub(crate) fn mount(folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SMALL, "tmpfs"]).arg(folder).output();
     let mounted = mounted.map_err(|error| format!("mount: {error}"))?;
-    if mounted.status.success() { Ok(()) } else { Err(format!("mount: {}", String::from_utf8_lossy(&mounted.stderr).trim())) }
+    if mounted.status.success() {
+        Ok(())
+    } else {
+        Err(format!("mount: {}", String::from_utf8_lossy(&mounted.stderr).trim()))
+    }
 }
 
 /// Whether this user may mount.

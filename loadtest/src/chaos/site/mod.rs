@@ -89,9 +89,12 @@ impl Site {
                 let (port, bus) = (port("")?, port("")? + 10_000);
                 let proxy = wires.before(&name, port).await?;
                 seeds.push(format!("redis://127.0.0.1:{proxy}"));
-                format!("--cluster-announce-ip 127.0.0.1 --cluster-announce-port {proxy} --cluster-announce-bus-port {bus}")
+                format!(
+                    "--cluster-announce-ip 127.0.0.1 --cluster-announce-port {proxy} --cluster-announce-bus-port {bus}"
+                )
             } else if name.starts_with("node") {
-                let (http, peer) = (wires.before(&name, port(".http")?).await?, wires.before(&name, port(".peer")?).await?);
+                let (http, peer) =
+                    (wires.before(&name, port(".http")?).await?, wires.before(&name, port(".peer")?).await?);
                 format!("--advertise-http 127.0.0.1:{http} --advertise-peer 127.0.0.1:{peer}")
             } else {
                 continue;
@@ -121,7 +124,8 @@ impl Site {
         command.arg("--folder").arg(&self.folder).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         command.envs(self.plan.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let output = tokio::time::timeout(SCRIPT_WITHIN, command.output()).await;
-        let output = output.map_err(|_| format!("scripts/cluster {arguments:?} hangs"))?.map_err(|error| error.to_string())?;
+        let output =
+            output.map_err(|_| format!("scripts/cluster {arguments:?} hangs"))?.map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }

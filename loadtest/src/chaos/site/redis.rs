@@ -19,10 +19,16 @@ impl Site {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &port]).args(words).stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(ANSWERED_WITHIN, command.output()).await;
-        let output = output.map_err(|_| format!("{name} does not answer {words:?}"))?.map_err(|error| error.to_string())?;
+        let output =
+            output.map_err(|_| format!("{name} does not answer {words:?}"))?.map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let failed = !output.status.success() || ["ERR", "MOVED", "ASK", "READONLY", "LOADING"].iter().any(|word| said.starts_with(word));
-        if failed { Err(format!("{name} {words:?}: {said} {}", String::from_utf8_lossy(&output.stderr))) } else { Ok(said) }
+        let failed = !output.status.success()
+            || ["ERR", "MOVED", "ASK", "READONLY", "LOADING"].iter().any(|word| said.starts_with(word));
+        if failed {
+            Err(format!("{name} {words:?}: {said} {}", String::from_utf8_lossy(&output.stderr)))
+        } else {
+            Ok(said)
+        }
     }
 
     /// Servers that are masters now, or replicas.
@@ -30,7 +36,9 @@ impl Site {
         let role = if masters { "role:master" } else { "role:slave" };
         let mut found = Vec::new();
         for name in (1..=6).map(|number| format!("redis-{number}")) {
-            if self.pid(&name).is_some() && self.redis(&name, &["INFO", "replication"]).await.is_ok_and(|said| said.contains(role)) {
+            if self.pid(&name).is_some()
+                && self.redis(&name, &["INFO", "replication"]).await.is_ok_and(|said| said.contains(role))
+            {
                 found.push(name);
             }
         }
@@ -70,7 +78,8 @@ impl Site {
         let (from, slot) = self.master_of(shard).await?;
         let masters = self.servers(true).await;
         let to = masters.iter().find(|name| **name != from).ok_or("there is no other master")?;
-        let (from_id, to_id) = (self.redis(&from, &["CLUSTER", "MYID"]).await?, self.redis(to, &["CLUSTER", "MYID"]).await?);
+        let (from_id, to_id) =
+            (self.redis(&from, &["CLUSTER", "MYID"]).await?, self.redis(to, &["CLUSTER", "MYID"]).await?);
         self.redis(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await?;
         self.redis(&from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await?;
         let port = self.port(to)?.to_string();

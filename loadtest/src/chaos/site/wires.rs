@@ -55,7 +55,8 @@ impl Wires {
         let failed = |error: std::io::Error| format!("no proxy before {name}: {error}");
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let own = listener.local_addr().map_err(failed)?.port();
-        let (to, folder, names, rules) = (name.to_owned(), self.folder.clone(), Arc::clone(&self.names), self.rules.subscribe());
+        let (to, folder, names, rules) =
+            (name.to_owned(), self.folder.clone(), Arc::clone(&self.names), self.rules.subscribe());
         drop(tokio::spawn(async move {
             loop {
                 let Ok((client, from)) = listener.accept().await else {
@@ -126,7 +127,12 @@ async fn passes(rules: &mut watch::Receiver<Rules>, pair: &Pair, request: bool) 
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (pair, request): (Pair, bool), mut rules: watch::Receiver<Rules>) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    (pair, request): (Pair, bool),
+    mut rules: watch::Receiver<Rules>,
+) {
     let mut buffer = vec![0; CHUNK];
     loop {
         if !passes(&mut rules, &pair, request).await {
