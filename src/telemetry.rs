@@ -202,6 +202,7 @@ metrics_table! {
     Gauge SHARD_APPLIED_OFFSET "rookery_shard_applied_offset" "Offset of the last record applied to SQLite, by shard and stream.";
     Gauge SHARD_DURABLE_OFFSET "rookery_shard_durable_offset" "Offset of the last record that a checkpoint made durable, by shard and stream.";
     Gauge SHARD_LAG_RECORDS "rookery_shard_lag_records" "Records committed but not yet applied, by shard.";
+    Gauge SHARD_STANDBYS_IN_SYNC "rookery_shard_standbys_in_sync" "Standbys that keep up with a shard that is owned here, by shard.";
     Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard.";
     Counter LEASE_RENEWALS "rookery_node_lease_renewals_total" "Leases of shards renewed, by node and result (renewed, taken, failed).";
     Gauge SHARD_LEASE_SECONDS "rookery_shard_lease_seconds" "How much longer the read lease holds at the end of a round of renewals, by shard; nothing where it never ends.";

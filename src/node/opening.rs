@@ -16,6 +16,7 @@ use crate::node::table::Table;
 use crate::node::{Life, Setup, Shards};
 use crate::shard::lane::Lane;
 use crate::shard::log::{Identity, ShardLog};
+use crate::shard::replicas::Alone;
 use crate::shard::{Config, OpenError, Opening, ShardHandle};
 use crate::telemetry;
 
@@ -188,6 +189,7 @@ impl Inner {
             path: self.folder.join(format!("{:04}.sqlite", shard.0)),
             log: Arc::clone(&self.log),
             lane: self.lane.clone(),
+            replicas: Arc::new(Alone),
             clock: self.clock.clone(),
             config: self.config.clone(),
         }
@@ -200,7 +202,11 @@ fn first_outcome(why: &OpenError, failed: u32, max: Option<u32>) -> Option<Resul
     match why {
         // The other shards of this node are not made to wait for it.
         OpenError::Elsewhere(_) if max.is_none() => Some(Ok(())),
-        OpenError::Refused(line) | OpenError::Elsewhere(line) => Some(Err(line.clone())),
+        OpenError::Refused(line)
+        | OpenError::Diverged(line)
+        | OpenError::Damaged(line)
+        | OpenError::Behind(line)
+        | OpenError::Elsewhere(line) => Some(Err(line.clone())),
         OpenError::Failed(line) => max.is_some_and(|max| failed >= max).then(|| Err(line.clone())),
     }
 }
@@ -228,7 +234,7 @@ impl Tries {
     }
 
     fn pause(&self) -> Duration {
-        if matches!(self.last, Some(OpenError::Refused(_) | OpenError::Elsewhere(_))) {
+        if !matches!(self.last, None | Some(OpenError::Failed(_))) {
             return PAUSE_SLOW;
         }
         let doublings = self.failed.saturating_sub(1).min(16);

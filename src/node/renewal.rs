@@ -243,6 +243,7 @@ mod tests {
                 path: self.folder.path().join(format!("{shard}.db")),
                 log: Arc::clone(&self.log) as Arc<dyn ShardLog>,
                 lane: self.lane.clone(),
+                replicas: Arc::new(crate::shard::replicas::Alone),
                 clock: self.clock.clone(),
                 config: Config {
                     store: store::tests::config(),

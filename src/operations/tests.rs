@@ -38,6 +38,7 @@ impl Subject for Process {
             applied: [Offset(40), Offset(5)],
             durable: [Offset(30), Offset(4)],
             lag: 2,
+            standbys: Vec::new(),
         };
         Cluster::of(Some(&table), BTreeMap::new(), &[status])
     }

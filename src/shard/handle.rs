@@ -1,6 +1,7 @@
 //! The one way into an owned shard, and what its parts share: the loop's inputs, the file, the workers, the tails.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -10,13 +11,16 @@ use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
 use crate::shard::execute::Boxed;
+use crate::shard::insync::InSync;
 use crate::shard::lane::Lane;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Tail};
-use crate::shard::log::{Stream, Token};
+use crate::shard::log::{RawEntry, Stream, Token};
 use crate::shard::owner::Input;
 use crate::shard::reading::Reading;
-use crate::shard::store::{OutboxRow, Store};
+use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
+use crate::shard::snapshot::{self, Snapshot};
+use crate::shard::store::{OutboxRow, Progress, Store, StoreError};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::shard::worker::Workers;
 use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus, open};
@@ -24,6 +28,9 @@ use crate::telemetry;
 
 /// Pause before an outbox that could not be read is read again.
 const OUTBOX_RETRY: Duration = Duration::from_millis(500);
+
+/// Records that wait so long, and none is applied: the workers are stuck.
+const STUCK_MAX: Duration = Duration::from_secs(10);
 
 /// The way into an owned shard. Cheap to clone; outlives the shard, and then answers [`ShardError::NotOwner`].
 #[derive(Debug, Clone)]
@@ -49,6 +56,11 @@ pub(super) struct Inner {
     pub(super) closed: watch::Receiver<bool>,
     pub(super) lease: Arc<Lease>,
     pub(super) lane: Lane,
+    pub(super) standbys: Arc<watch::Sender<InSync>>,
+    /// Why it is no longer fit to own the shard.
+    pub(super) fault: Arc<OnceLock<Following>>,
+    /// Where the workers were seen last, and since when they wait there, since boot.
+    pub(super) progressed: Mutex<[(Offset, Duration); 2]>,
 }
 
 impl Inner {
@@ -290,7 +302,94 @@ impl ShardHandle {
             applied,
             durable: *self.0.durable.borrow(),
             lag: behind.sum(),
+            standbys: self.standbys(),
         }
+    }
+
+    /// The other nodes of its row, in order. Those that are new count as in sync, with nothing durable, until they report or
+    /// 30 s have passed. To be told right after opening, also when there are none: until then nothing is trimmed.
+    pub fn set_standbys(&self, standbys: Vec<NodeId>) {
+        let now = self.0.clock.since_boot();
+        self.0.standbys.send_modify(|known| known.set(standbys, now));
+    }
+
+    /// A standby told how it stands. One that does not follow is not in sync.
+    pub fn reported(&self, status: ReplicaStatus) {
+        let now = self.0.clock.since_boot();
+        self.0.standbys.send_modify(|known| known.reported(&status, now));
+    }
+
+    /// The standbys and whether each is in sync.
+    #[must_use]
+    pub fn standbys(&self) -> Vec<(NodeId, bool)> {
+        let committed = self.0.committed.each_ref().map(|tail| tail.borrow().offset);
+        let standbys = self.0.standbys.borrow().standbys(committed, self.0.clock.since_boot());
+        let in_sync = u32::try_from(standbys.iter().filter(|(_, in_sync)| *in_sync).count()).unwrap_or(u32::MAX);
+        telemetry::SHARD_STANDBYS_IN_SYNC.set(f64::from(in_sync), &[("shard", &self.0.shard.0.to_string())]);
+        standbys
+    }
+
+    /// Why it ended by itself, when that is for its file and not because it was taken. To be asked when it is closed.
+    #[must_use]
+    pub fn fault(&self) -> Option<Following> {
+        self.0.fault.get().cloned()
+    }
+
+    /// Whether its workers get on: false when records have waited for 10 s (since boot) and none was applied. To be asked
+    /// now and then.
+    #[must_use]
+    pub fn progresses(&self, now: Duration) -> bool {
+        let mut seen = self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progresses = true;
+        for ((seen, committed), applied) in seen.iter_mut().zip(&self.0.committed).zip(&self.0.applied) {
+            let (committed, applied) = (committed.borrow().offset, applied.borrow().offset);
+            if applied >= committed || applied != seen.0 {
+                *seen = (applied, now);
+            }
+            progresses &= now.saturating_sub(seen.1) < STUCK_MAX;
+        }
+        progresses
+    }
+
+    /// How its own file stands.
+    #[must_use]
+    pub fn replica_status(&self) -> ReplicaStatus {
+        let Progress { applied, durable, max_epoch } = self.0.store.progress();
+        let (shard, node) = (self.0.shard, self.0.node.clone());
+        ReplicaStatus { shard, node, applied, durable, max_epoch, following: Following::Live }
+    }
+
+    /// Raw entries of its file after `after`; see [`crate::shard::Standby::entries_after`].
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn entries_after(
+        &self,
+        stream: Stream,
+        after: Tail,
+        bytes_max: usize,
+    ) -> Result<Vec<RawEntry>, StoreError> {
+        self.0.store.entries_after(stream, after, bytes_max).await
+    }
+
+    /// Digest of its file at one moment. Reads all of it.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
+        self.0.store.replica_digest().await
+    }
+
+    /// Writes a snapshot of its file to `path`, which must not exist. The log keeps what follows it for a while.
+    ///
+    /// # Errors
+    /// The disk, or SQLite refused; what was written so far is removed.
+    pub async fn snapshot(&self, path: &Path) -> Result<Snapshot, StoreError> {
+        // Held back before it is written: a trim must not come between.
+        let now = self.0.clock.since_boot();
+        let applied = self.0.store.progress().applied.map(|tail| tail.offset);
+        self.0.standbys.send_modify(|known| known.seeding(applied, now));
+        snapshot::write(&self.0.store, path).await
     }
 
     /// Waits until the shard's loop has ended, by [`ShardHandle::close`] or because it was lost.

@@ -233,6 +233,30 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>) -> Option<Jo
     None
 }
 
+/// The batches of a lane without loops, and where their ends are told.
+#[cfg(test)]
+#[derive(Debug)]
+pub(in crate::shard) struct Loose(mpsc::Receiver<Job>);
+
+#[cfg(test)]
+impl Loose {
+    /// The next batch that waits.
+    pub(in crate::shard) fn next(&mut self) -> Option<(Batch, oneshot::Sender<Definite>)> {
+        self.0.try_recv().ok().map(|job| (job.batch, job.answer))
+    }
+}
+
+#[cfg(test)]
+impl Lane {
+    /// A lane without loops, of a log with one place: whoever holds the other end decides what becomes of a batch.
+    pub(in crate::shard) fn loose(log: Arc<dyn ShardLog>) -> (Self, Loose) {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (_, standing) = watch::channel(Standing::Clear);
+        let places = HashMap::from([(0, Place { queue, standing })]);
+        (Self { log, places: Arc::new(Mutex::new(places)) }, Loose(jobs))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, VecDeque};

@@ -11,8 +11,15 @@ use crate::shard::command::IndexItem;
 
 pub use handle::ShardHandle;
 pub use open::OpenError;
+pub use standby::{Standby, Taking};
 
 pub mod map;
+
+pub mod replicas;
+
+mod standby;
+
+pub mod snapshot;
 
 pub mod command;
 
@@ -24,7 +31,9 @@ mod execute;
 
 mod open;
 
-mod adopt;
+mod restore;
+
+mod insync;
 
 mod owner;
 
@@ -80,6 +89,8 @@ pub struct ShardStatus {
     pub durable: [Offset; 2],
     /// Records committed but not yet applied.
     pub lag: u64,
+    /// The other replicas, and whether each is in sync.
+    pub standbys: Vec<(NodeId, bool)>,
 }
 
 /// What a shard is opened with.
@@ -97,6 +108,8 @@ pub struct Opening {
     pub log: Arc<dyn log::ShardLog>,
     /// The node's append lane to that log.
     pub lane: lane::Lane,
+    /// The other replicas.
+    pub replicas: Arc<dyn replicas::Replicas>,
     /// The time of day.
     pub clock: Clock,
     /// Settings.
@@ -129,3 +142,6 @@ pub struct Config {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod simulation;

@@ -1,22 +1,28 @@
-//! How a shard comes to be owned: compare log and file, claim, catch up, announce the epoch in both streams, start.
+//! How a shard comes to be owned: compare log and file, claim, give back what the log lost, catch up, announce the epoch in
+//! both streams, start. One way for the owner that starts again on its own folder and for the standby that takes over.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::ids::{Epoch, Offset, ShardId};
+use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::shard::filter::KeyFilter;
 use crate::shard::handle::{Inner, ShardHandle};
+use crate::shard::insync::InSync;
 use crate::shard::lane::Definite;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{Entry, EventKind, OutboxPosition, Record, Tail, seal};
 use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, LogError, Stream, Token};
-use crate::shard::owner::{STAMPED_MS, Setup, StampedKey};
+use crate::shard::owner::{Input, STAMPED_MS, Setup, StampedKey};
+use crate::shard::replicas::{Following, ReplicaStatus};
+use crate::shard::standby::Taking;
 use crate::shard::store::{Progress, Store, StoreError};
-use crate::shard::worker::{Setup as WorkerSetup, Workers, catch_up};
-use crate::shard::{Opening, adopt, owner, store};
+use crate::shard::worker::{Setup as WorkerSetup, Trimming, Workers, catch_up};
+use crate::shard::{Opening, owner, restore, store};
 
+/// How long the other replicas are waited for when they are asked how they stand.
+const STANDING_MAX: Duration = Duration::from_millis(300);
 /// Claims in a row while only the beat moves.
 const CLAIMS_MAX: u32 = 8;
 /// Raw entries read at once while looking for stamped keys.
@@ -25,10 +31,18 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Why a shard is not opened: one clear line for the operator. Nothing was served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Will not mend by itself: another cluster's log, history missing, a file that does not link to the log or is
-    /// damaged.
+    /// Will not mend by itself: another cluster's log, or history missing from it.
     #[error("{0}")]
     Refused(String),
+    /// The file has another history than the log. Will not mend; another replica's copy may take the file's place.
+    #[error("{0}")]
+    Diverged(String),
+    /// The file is damaged. Likewise.
+    #[error("{0}")]
+    Damaged(String),
+    /// The log was trimmed beyond the file. Likewise.
+    #[error("{0}")]
+    Behind(String),
     /// Another node owns the shard; it may be opened here when that has given it up.
     #[error("{0}")]
     Elsewhere(String),
@@ -39,8 +53,9 @@ pub enum OpenError {
 
 impl From<store::OpenError> for OpenError {
     fn from(error: store::OpenError) -> Self {
-        use store::OpenError::{Foreign, OldSqlite, Sqlite, Unusable};
+        use store::OpenError::{Damaged, Foreign, OldSqlite, Sqlite, Unusable};
         match error {
+            Damaged { .. } => Self::Damaged(error.to_string()),
             Foreign { .. } | OldSqlite(_) | Unusable { .. } => Self::Refused(error.to_string()),
             Sqlite { .. } => Self::Failed(error.to_string()),
         }
@@ -55,29 +70,88 @@ impl From<LogError> for OpenError {
 
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error.to_string())
+        if error.is_damage() { Self::Damaged(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
 }
 
+/// Opens the file, and with it the shard.
 pub(super) async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
     let shard = opening.shard;
     let store = Store::open(&opening.path, opening.identity, shard, opening.config.store.clone()).await?;
+    with(opening, store, None).await
+}
+
+/// Opens the shard with the file that a standby has open.
+pub(super) async fn take_over(opening: Opening, store: Store, taking: Taking) -> Result<ShardHandle, OpenError> {
+    with(opening, store, Some(taking)).await
+}
+
+async fn with(opening: Opening, store: Store, taking: Option<Taking>) -> Result<ShardHandle, OpenError> {
+    let owned = match own(&opening, &store, taking.as_ref()).await {
+        Ok(owned) => start(opening, store.clone(), owned).await,
+        Err(error) => Err(error),
+    };
+    if owned.is_err() {
+        // Whoever moves the file away must find it closed.
+        store.close().await;
+    }
+    owned
+}
+
+/// Everything up to the first append of the new epoch: the token and the tails after it, and the lease.
+async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Result<Owned, OpenError> {
+    let shard = opening.shard;
     let control = opening.log.control(shard).await?;
-    check(&opening, control.as_ref(), &store.progress())?;
-    let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch);
-    let begin_at = if control.is_none() { adopt::begin_at(&store).await? } else { [Tail::EMPTY; 2] };
-    let control = claim(&opening, (control, begin_at), epoch).await?;
-    let control = adopt::restore(&opening, &store, control).await?;
-    catch_up(shard, opening.log.as_ref(), &store, control.tails, &opening.config.worker).await?;
+    if let Some(taking) = taking {
+        stands_still(opening, control.as_ref(), taking)?;
+    }
+    let others = opening.replicas.standing(shard, Instant::now() + STANDING_MAX).await;
+    check(opening, control.as_ref(), (&store.progress(), &others), taking)?;
+    if let (Some(control), Some(_)) = (&control, taking) {
+        restore::look(opening, store, control).await?;
+    }
+    let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch, &others);
+    let begin_at = if control.is_none() { restore::begin_at(store).await? } else { [Tail::EMPTY; 2] };
+    let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
+    // Every other token is fenced: the log is final now.
+    let control = restore::from_file(opening, store, control).await?;
+    let control = restore::from_others(opening, &others, control).await?;
+    catch_up(shard, opening.log.as_ref(), store, control.tails, &opening.config.worker).await?;
     // The first appends prove the ownership as well as the claim does, and later.
     let sent = opening.clock.since_boot();
-    let tails = announce(&opening, &control).await?;
+    let tails = announce(opening, &control).await?;
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
-    start(opening, store, (control.token, tails), lease).await
+    Ok(Owned { token: control.token, tails, lease })
+}
+
+/// What a shard is owned by.
+struct Owned {
+    token: Token,
+    tails: [Tail; 2],
+    lease: Arc<Lease>,
+}
+
+/// The control record is as it was when the watch ended: its owner shows no sign of life.
+fn stands_still(opening: &Opening, control: Option<&Control>, taking: &Taking) -> Result<(), OpenError> {
+    let (shard, node) = (opening.shard, &opening.node);
+    match control {
+        Some(control) if (control.token, control.beat) == taking.expected => Ok(()),
+        Some(control) => Err(moved(shard, control, node)),
+        None => Err(OpenError::Failed(format!("shard {shard}: its control record is gone; {node} does not take it over"))),
+    }
+}
+
+fn moved(shard: ShardId, control: &Control, node: &NodeId) -> OpenError {
+    OpenError::Elsewhere(format!("shard {shard}: {} shows signs of life; {node} does not take it over", control.owner))
 }
 
 /// Never an empty history served as if it were the truth, and never a shard that another node owns.
-fn check(opening: &Opening, control: Option<&Control>, progress: &Progress) -> Result<(), OpenError> {
+fn check(
+    opening: &Opening,
+    control: Option<&Control>,
+    (progress, others): (&Progress, &[ReplicaStatus]),
+    taking: Option<&Taking>,
+) -> Result<(), OpenError> {
     let shard = opening.shard;
     let path = opening.path.display();
     match control {
@@ -88,12 +162,19 @@ fn check(opening: &Opening, control: Option<&Control>, progress: &Progress) -> R
                 progress.applied[0].offset,
             )))
         }
+        None if let Some(other) = others.iter().find(|other| other.applied != [Tail::EMPTY; 2]) => {
+            Err(OpenError::Refused(format!(
+                "shard {shard}: the log and {path} know nothing of this shard, but {} has records up to {}: the log was \
+                 lost or is another's; restore it, or make it anew from that node's file with `rookery node --adopt-local`",
+                other.node, other.applied[0].offset,
+            )))
+        }
         Some(control) if control.identity != opening.identity => Err(OpenError::Refused(format!(
             "shard {shard}: the log belongs to cluster {} with {} shards, this node to {} with {}",
             control.identity.cluster, control.identity.shards, opening.identity.cluster, opening.identity.shards,
         ))),
         // Our own earlier claim, also one whose answer was lost, is ours: our folder's lock says that nobody else uses it.
-        Some(control) if control.owner != opening.node => Err(OpenError::Elsewhere(format!(
+        Some(control) if control.owner != opening.node && taking.is_none() => Err(OpenError::Elsewhere(format!(
             "shard {shard}: owned by {}, and this is {}; it is served there, or nowhere until that node is back",
             control.owner, opening.node,
         ))),
@@ -102,10 +183,12 @@ fn check(opening: &Opening, control: Option<&Control>, progress: &Progress) -> R
 }
 
 /// Above every epoch that the log or the file knows: a log that fell back may have forgotten some.
-fn next_epoch(shard: ShardId, control: Option<&Control>, of_file: Epoch) -> Epoch {
+fn next_epoch(shard: ShardId, control: Option<&Control>, of_file: Epoch, others: &[ReplicaStatus]) -> Epoch {
+    let of_others = others.iter().map(|other| other.max_epoch).max().unwrap_or_default();
+    let of_file = of_file.max(of_others);
     let of_log = control.map_or(Epoch(0), |control| control.token.epoch);
     if control.is_some() && of_log < of_file {
-        tracing::warn!(%shard, %of_log, %of_file, "the log fell back: its epoch is lower than one that was applied here");
+        tracing::warn!(%shard, %of_log, %of_file, "the log fell back: its epoch is lower than one that a replica applied");
     }
     of_log.max(of_file).next()
 }
@@ -114,6 +197,7 @@ async fn claim(
     opening: &Opening,
     (control, begin_at): (Option<Control>, [Tail; 2]),
     epoch: Epoch,
+    takes_over: bool,
 ) -> Result<Control, OpenError> {
     let shard = opening.shard;
     let mut claim = Claim {
@@ -129,10 +213,12 @@ async fn claim(
             ClaimOutcome::Claimed(claimed) => return Ok(claimed),
             // Only the beat moved: a batch of our own former self, still on its way.
             ClaimOutcome::Refused(Some(found))
-                if found.owner == opening.node && claim.expected.is_some_and(|(token, _)| token == found.token) =>
+                if !takes_over && found.owner == opening.node && claim.expected.is_some_and(|(token, _)| token == found.token) =>
             {
                 claim.expected = Some((found.token, found.beat));
             }
+            // Its owner lives, or another standby was faster.
+            ClaimOutcome::Refused(Some(found)) if takes_over => return Err(moved(shard, &found, &opening.node)),
             ClaimOutcome::Refused(found) => return Err(refused(shard, found.as_ref())),
         }
     }
@@ -167,8 +253,7 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Ope
 async fn start(
     opening: Opening,
     store: Store,
-    (token, tails): (Token, [Tail; 2]),
-    lease: Arc<Lease>,
+    Owned { token, tails, lease }: Owned,
 ) -> Result<ShardHandle, OpenError> {
     let now_ms = opening.clock.now_ms();
     let mut filter = KeyFilter::new(now_ms);
@@ -178,11 +263,13 @@ async fn start(
     }
     let stamped = stamped_keys(&store, now_ms).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
+    let shared = opening.config.takeover_watch.is_some();
+    let standbys = Arc::new(watch::Sender::new(InSync::new(shared, opening.clock.since_boot())));
     let workers = Workers::spawn(WorkerSetup {
         shard: opening.shard,
         log: Arc::clone(&opening.log),
         store: store.clone(),
-        token,
+        trimming: Some(Trimming { token, standbys: Arc::clone(&standbys), clock: opening.clock.clone() }),
         committed: [committed[0].subscribe(), committed[1].subscribe()],
         config: opening.config.worker.clone(),
     });
@@ -210,6 +297,9 @@ async fn start(
         outbox_due: Arc::clone(&outbox_due),
         closed: closing,
     });
+    let fault = Arc::new(OnceLock::new());
+    let ends = Ends { following: workers.following(), standbys: standbys.subscribe(), fault: Arc::clone(&fault) };
+    drop(tokio::spawn(ends.watch(inputs.downgrade())));
     Ok(ShardHandle(Arc::new(Inner {
         shard: opening.shard,
         node: opening.node,
@@ -227,7 +317,34 @@ async fn start(
         closed,
         lease,
         lane,
+        standbys,
+        fault,
+        progressed: Mutex::default(),
     })))
+}
+
+/// Ends a shard whose file or log will not mend, where another replica can go on with it. Alone it stays: what it has in
+/// memory and on disk is the best there is.
+struct Ends {
+    following: watch::Receiver<Following>,
+    standbys: watch::Receiver<InSync>,
+    fault: Arc<OnceLock<Following>>,
+}
+
+impl Ends {
+    async fn watch(mut self, inputs: mpsc::WeakSender<Input>) {
+        let Ok(why) = self.following.wait_for(|following| *following != Following::Live).await.map(|why| why.clone())
+        else {
+            return;
+        };
+        if self.standbys.wait_for(InSync::has_standbys).await.is_err() {
+            return;
+        }
+        let Some(inputs) = inputs.upgrade() else { return };
+        if self.fault.set(why.clone()).is_ok() {
+            drop(inputs.send(Input::Unfit(why)).await);
+        }
+    }
 }
 
 /// Keys that routers stamped in the last minute, out of the raw entries: a router may still retry with them.

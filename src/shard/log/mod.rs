@@ -131,6 +131,16 @@ impl Control {
     }
 }
 
+/// A control record as a watcher sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The record, or `None` when the shard was never claimed.
+    pub control: Option<Control>,
+    /// Of the server process that answered. When it differs from the last one's, what was seen before proves nothing about
+    /// what came after: a beat may have been lost between them.
+    pub lineage: u64,
+}
+
 /// A wish to own a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -235,6 +245,16 @@ pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
 
     /// The control record, or `None` when the shard was never claimed.
     async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError>;
+
+    /// The control records of these shards, in that order, each read now and together with the lineage of who answered.
+    /// One that does not answer holds up no other for longer than a read may take.
+    async fn observe(&self, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
+        let mut seen = Vec::with_capacity(shards.len());
+        for &shard in shards {
+            seen.push(self.control(shard).await.map(|control| Observed { control, lineage: 0 }));
+        }
+        seen
+    }
 
     /// Takes a shard by compare-and-set. The first claim of a shard creates its two streams, empty.
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError>;

@@ -11,6 +11,7 @@ use crate::protocol::{Conversation, Page, Participant};
 use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
 use crate::shard::fate::Fate;
 use crate::shard::log::record::{Event, IndexChange, OutboxPosition};
+use crate::shard::replicas::Following;
 use crate::shard::store::{HeadRow, KeyRow, Located, Marks, StoreError};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 
@@ -136,6 +137,8 @@ pub(in crate::shard) enum Input {
     Close,
     /// A renewal says that another token is current.
     Taken,
+    /// Its file, or what the log has for it, will not mend; another replica is to go on.
+    Unfit(Following),
     /// How many wait for a commit.
     #[cfg(test)]
     Waiting(oneshot::Sender<usize>),

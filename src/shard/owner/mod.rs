@@ -268,6 +268,10 @@ impl Owner {
                 tracing::error!(shard = %self.setup.shard, "shard taken by another owner; it ends here");
                 (self.closing, self.taken) = (true, true);
             }
+            Input::Unfit(why) => {
+                tracing::error!(shard = %self.setup.shard, ?why, "this replica is no longer fit to own the shard; it ends here");
+                (self.closing, self.taken) = (true, true);
+            }
             #[cfg(test)]
             Input::Waiting(answer) => {
                 answer.send(self.messages.waiting() + self.receipts.waiting()).ok();

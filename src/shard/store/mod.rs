@@ -25,7 +25,7 @@ mod remembered;
 
 mod script;
 
-mod open;
+pub(in crate::shard) mod open;
 
 mod writer;
 
@@ -41,11 +41,14 @@ mod receipts;
 
 mod index;
 
-mod progress;
+pub(in crate::shard) mod progress;
+
+mod history;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use history::Past;
 pub use rows::{ApplyEntry, HeadRow, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member, OutboxRow};
 pub(crate) use writer::mark;
 
@@ -85,7 +88,15 @@ pub enum OpenError {
     /// SQLite is older than the fix of the WAL-reset corruption (3.51.3).
     #[error("SQLite {0} can corrupt a WAL; 3.51.3 or newer is needed")]
     OldSqlite(String),
-    /// Damaged, or written by a newer version.
+    /// SQLite says that it is damaged, when it was opened or in the check after an unclean end.
+    #[error("{path}: this file is damaged: {error}; restore it from a copy, or take it away where another replica has one")]
+    Damaged {
+        #[expect(missing_docs, reason = "said in the text")]
+        path: String,
+        #[expect(missing_docs, reason = "said in the text")]
+        error: String,
+    },
+    /// Written by a newer version, or half made.
     #[error("{path}: this file cannot be used: {error}; restore it from a copy, or start the version that wrote it")]
     Unusable {
         #[expect(missing_docs, reason = "said in the text")]
@@ -107,6 +118,14 @@ pub enum OpenError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("sqlite: {0}")]
 pub struct StoreError(pub String);
+
+impl StoreError {
+    /// The file will not mend: SQLite found it damaged.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        open::DAMAGED.iter().any(|said| self.0.contains(said))
+    }
+}
 
 /// Where the file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,6 +198,17 @@ impl Store {
     /// What raw entries the file keeps of a stream.
     pub(crate) async fn kept(&self, stream: Stream) -> Result<retained::Retained, StoreError> {
         self.ask(|reply| writer::Ask::Kept(stream, reply)).await
+    }
+
+    /// Copies the file as it stands at one moment, rows, progress and raw entries alike, to a new one. Writing goes on
+    /// meanwhile; only the WAL cannot be emptied.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub(in crate::shard) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_str().ok_or_else(|| StoreError("the path of a copy is no text".to_owned()))?;
+        sqlx::query("VACUUM INTO ?").bind(path).execute(self.readers()).await?;
+        Ok(())
     }
 
     /// Checkpoints and closes the file. Reads that do not end within 2 s leave the WAL where it is.

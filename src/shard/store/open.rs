@@ -19,7 +19,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// The first SQLite without the WAL-reset corruption.
 const SQLITE_MIN: [u32; 3] = [3, 51, 3];
 /// What SQLite says of a file that will not mend (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
-const DAMAGED: [&str; 2] = ["database disk image is malformed", "file is not a database"];
+pub(super) const DAMAGED: [&str; 2] = ["database disk image is malformed", "file is not a database"];
 /// Readers rest so long before their thread and file are given back.
 const READER_REST: Duration = Duration::from_secs(60);
 /// A read waits so long for a free reader, then fails.
@@ -32,6 +32,7 @@ pub(super) async fn open_writer(
     shard: ShardId,
 ) -> Result<(SqliteConnection, SqliteConnectOptions), OpenError> {
     let refused = |error: StoreError| refused(path, error);
+    let unclean = was_not_closed(path);
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -49,6 +50,9 @@ pub(super) async fn open_writer(
     let version = sqlite_version(&mut connection).await.map_err(refused)?;
     if !is_new_enough(&version) {
         return Err(OpenError::OldSqlite(version));
+    }
+    if unclean {
+        quick_check(path, &mut connection).await?;
     }
     if let Some(found) = owner_of(&mut connection).await.map_err(refused)? {
         belongs(path, &found, &name_of(identity, shard))?;
@@ -84,11 +88,31 @@ pub(super) fn open_readers(path: &Path, shard: ShardId, config: &Config) -> Sqli
 /// What SQLite said of a file that cannot be opened.
 pub(super) fn refused(path: &Path, error: StoreError) -> OpenError {
     let (path, error) = (shown(path), error.0);
-    if DAMAGED.iter().any(|said| error.contains(said)) {
-        OpenError::Unusable { path, error }
+    if StoreError(error.clone()).is_damage() {
+        OpenError::Damaged { path, error }
     } else {
         OpenError::Sqlite { path, error }
     }
+}
+
+/// A WAL that has something means that whoever wrote it did not close the file: when it was killed, or the power went.
+fn was_not_closed(path: &Path) -> bool {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    std::fs::metadata(wal).is_ok_and(|wal| wal.len() > 0)
+}
+
+/// Reads the whole file and looks whether its pages and rows hang together.
+///
+/// # Errors
+/// [`OpenError::Damaged`] with the first thing that does not.
+pub(in crate::shard) async fn quick_check(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let checked = sqlx::query("PRAGMA quick_check(1)").fetch_one(connection).await.map_err(StoreError::from);
+    let found = checked.and_then(|row| Ok(row.try_get::<String, _>(0)?)).map_err(|error| refused(path, error))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(OpenError::Damaged { path: shown(path), error: found })
 }
 
 fn unmigrated(path: &Path, error: &MigrateError) -> OpenError {
@@ -101,7 +125,7 @@ fn unmigrated(path: &Path, error: &MigrateError) -> OpenError {
 }
 
 /// Whose file this is; `None` for a new one. A file of something else has a name that is nobody's.
-async fn owner_of(connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
+pub(in crate::shard) async fn owner_of(connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
     let tables = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'").fetch_all(&mut *connection).await?;
     let names = tables.iter().map(|row| row.try_get::<&str, _>(0)).collect::<Result<Vec<_>, _>>()?;
     if !names.contains(&"identity") {
@@ -132,7 +156,7 @@ async fn claim(connection: &mut SqliteConnection, identity: Identity, shard: Sha
     Ok(())
 }
 
-fn name_of(identity: Identity, shard: ShardId) -> String {
+pub(in crate::shard) fn name_of(identity: Identity, shard: ShardId) -> String {
     named(&identity.cluster.to_string(), i64::from(identity.shards), i64::from(shard.0))
 }
 

@@ -8,9 +8,12 @@ use sqlx::{Row, SqliteConnection, TypeInfo, ValueRef};
 
 use crate::ids::Offset;
 use crate::shard::log::Stream;
-use crate::shard::store::columns::{int, offset};
+use crate::shard::log::record::Tail;
+use crate::shard::replicas::ReplicaDigest;
+use crate::shard::store::columns::{int, offset, stream as stream_of, tail as tail_of};
 use crate::shard::store::{KeptEntry, Store, StoreError};
 
+const APPLIED: &str = "SELECT stream, applied, chain FROM progress";
 const KEPT_AFTER: &str =
     "SELECT last_offset, bytes FROM entries WHERE stream = ? AND last_offset > ? ORDER BY last_offset";
 
@@ -70,14 +73,34 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn digest(&self) -> Result<[u8; 32], StoreError> {
+        Ok(self.replica_digest().await?.sha256)
+    }
+
+    /// The same, with the applied tails of that moment.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn replica_digest(&self) -> Result<ReplicaDigest, StoreError> {
         let mut moment = self.readers().begin().await?;
+        let applied = applied_in(&mut moment).await?;
         let mut hash = Sha256::new();
         for (table, statement) in (0_u8..).zip(CONTENT) {
             hash.update([b'T', table]);
             digest_rows(&mut moment, statement, &mut hash).await?;
         }
-        Ok(hash.finalize().into())
+        Ok(ReplicaDigest { applied, sha256: hash.finalize().into() })
     }
+}
+
+/// Where a file stands, read now.
+pub(in crate::shard) async fn applied_in(connection: &mut SqliteConnection) -> Result<[Tail; 2], StoreError> {
+    let mut applied = [Tail::EMPTY; 2];
+    for row in sqlx::query(APPLIED).fetch_all(connection).await? {
+        if let Some(slot) = applied.get_mut(stream_of(&row, 0)?.index()) {
+            *slot = tail_of(&row, 1, 2)?;
+        }
+    }
+    Ok(applied)
 }
 
 async fn digest_rows(

@@ -52,6 +52,14 @@ mod bounds;
 
 mod random;
 
+mod standby;
+
+mod takeover;
+
+mod trim;
+
+mod snapshot;
+
 const SHARD: ShardId = ShardId(3);
 const START: u64 = 1_700_000_000_000;
 const M: Stream = Stream::Messages;
@@ -338,6 +346,7 @@ fn opening(folder: &std::path::Path, log: &Arc<FaultyLog>, lane: &Lane, clock: &
         path: folder.join("s3.db"),
         log: Arc::clone(log) as Arc<dyn ShardLog>,
         lane: lane.clone(),
+        replicas: Arc::new(crate::shard::replicas::Alone),
         clock: clock.clone(),
         config: config.clone(),
     }

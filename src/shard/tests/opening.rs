@@ -67,7 +67,7 @@ async fn what_may_pass_is_told_apart_from_what_will_not() {
     let garbage = bench.folder.path().join("garbage.db");
     std::fs::write(&garbage, [0x5a; 8192]).expect("writes");
     let error = open_error(Opening { path: garbage, ..bench.opening() }).await;
-    assert!(matches!(error, OpenError::Refused(_)), "no file of SQLite: {error:?}");
+    assert!(matches!(error, OpenError::Damaged(_)), "no file of SQLite: {error:?}");
     let empty = EmbeddedLog::open(&bench.folder.path().join("empty.db")).await.expect("opens");
     bench.log = FaultyLog::over(empty);
     let error = open_error(bench.opening()).await;

@@ -8,6 +8,7 @@ use crate::ids::{Offset, ShardId};
 use crate::shard::OpenError;
 use crate::shard::log::record::{Entry, EntryError, Tail};
 use crate::shard::log::{LogError, ShardLog, Stream};
+use crate::shard::replicas::Following;
 use crate::shard::store::{ApplyEntry, Store, StoreError};
 use crate::shard::worker::Config;
 use crate::telemetry::{APPLY_RECORDS, APPLY_SECONDS};
@@ -27,6 +28,10 @@ pub(super) enum RoundError {
     /// Tried again; but a shard is not opened without it.
     #[error("log has nothing after {after} though {committed} is committed")]
     Missing { after: Offset, committed: Offset },
+    /// The log ends in another way than was said. On an owner, who said it, for good; on a standby a moment between the
+    /// two looks.
+    #[error("log does not end at {0} as it was said to")]
+    Otherwise(Offset),
     /// For good.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -35,8 +40,19 @@ pub(super) enum RoundError {
 impl RoundError {
     pub(super) fn cause(&self) -> &'static str {
         match self {
-            Self::Log(_) | Self::Missing { .. } | Self::Entry(_) => "log",
+            Self::Log(_) | Self::Missing { .. } | Self::Otherwise(_) | Self::Entry(_) => "log",
             Self::Store(_) => "sqlite",
+        }
+    }
+
+    /// What it says of the file, when trying again will not help.
+    pub(super) fn ends(&self) -> Option<Following> {
+        match self {
+            // An entry of a newer version is for a newer program to read.
+            Self::Log(_) | Self::Missing { .. } | Self::Entry(EntryError::Version(_)) => None,
+            Self::Entry(EntryError::Hole { expected, found }) if found > expected => Some(Following::Behind),
+            Self::Otherwise(_) | Self::Entry(_) => Some(Following::Diverged(self.to_string())),
+            Self::Store(error) => error.is_damage().then(|| Following::Damaged(error.to_string())),
         }
     }
 }
@@ -60,7 +76,7 @@ impl Feed<'_> {
         };
         let tail = last.entry.tail;
         if tail.offset == upto.offset && tail.chain != upto.chain {
-            return Err(EntryError::Unlinked(last.entry.first).into());
+            return Err(RoundError::Otherwise(tail.offset));
         }
         let began = Instant::now();
         self.store.apply(self.stream, Arc::clone(&entries)).await?;
@@ -100,8 +116,9 @@ impl Feed<'_> {
 /// shard opens.
 ///
 /// # Errors
-/// One clear sentence. Failed: the log or the file does not answer. Refused: the log was trimmed beyond what the file
-/// has, ends before what the file has, or does not link to it.
+/// One clear sentence. Failed: the log or the file does not answer. Behind: the log was trimmed beyond what the file
+/// has. Diverged: it does not link to it. Damaged: SQLite says so of the file. Refused: it ends before what the file has,
+/// or cannot be read.
 pub async fn catch_up(
     shard: ShardId,
     log: &dyn ShardLog,
@@ -127,11 +144,16 @@ pub async fn catch_up(
         while at.offset < upto.offset {
             let from = at.offset;
             (at, _) = feed.round(at, upto).await.map_err(|error| match error {
-                RoundError::Entry(EntryError::Hole { found, .. }) if found > from.next() => OpenError::Refused(format!(
+                RoundError::Entry(EntryError::Hole { found, .. }) if found > from.next() => OpenError::Behind(format!(
                     "shard {shard}: the log of {name} begins at {found}, its file ends at {from}: what lies between was \
                      trimmed; restore the file that belongs to this log, or copy it from another node"
                 )),
-                RoundError::Entry(EntryError::Unlinked(_) | EntryError::Hole { .. }) => unlinked(shard, name, from),
+                RoundError::Entry(EntryError::Unlinked(_) | EntryError::Hole { .. }) | RoundError::Otherwise(_) => {
+                    unlinked(shard, name, from)
+                }
+                RoundError::Store(error) if error.is_damage() => {
+                    OpenError::Damaged(unapplied(shard, name, from, &error))
+                }
                 error @ (RoundError::Entry(_) | RoundError::Missing { .. }) => {
                     OpenError::Refused(unapplied(shard, name, from, &error))
                 }
@@ -146,8 +168,8 @@ fn unapplied(shard: ShardId, stream: &str, from: Offset, error: &dyn Display) ->
     format!("shard {shard}: {stream} after {from} cannot be applied: {error}")
 }
 
-fn unlinked(shard: ShardId, stream: &str, at: Offset) -> OpenError {
-    OpenError::Refused(format!(
+pub(in crate::shard) fn unlinked(shard: ShardId, stream: &str, at: Offset) -> OpenError {
+    OpenError::Diverged(format!(
         "shard {shard}: the log of {stream} does not link to its file at {at}: they hold different histories; restore \
          the file that belongs to this log"
     ))

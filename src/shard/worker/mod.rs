@@ -2,8 +2,11 @@
 //! them the trim of the log.
 //!
 //! A worker never reads past the committed tail, never skips an entry, and never gives up on one: what the file or the
-//! log refuses is tried again until it works. Only a log that does not link to the file stops it, for that cannot mend
-//! itself; the shard's reads then answer `lagging`.
+//! log refuses is tried again until it works. What cannot mend itself (a log that does not link to the file, or was trimmed
+//! beyond it; a damaged file) is told by [`Workers::following`]. A log that does not link stops the worker; where no other
+//! replica can take over, the shard's reads then answer `lagging`.
+//!
+//! The same workers keep a standby's file up to date; there nothing is trimmed, and the tails come from the log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,9 +14,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::clock::Clock;
 use crate::ids::{Offset, ShardId};
-use crate::shard::log::record::{EntryError, Tail};
+use crate::shard::insync::InSync;
+use crate::shard::log::record::Tail;
 use crate::shard::log::{ShardLog, Stream, Token};
+use crate::shard::replicas::Following;
 use crate::shard::store::retained::Retained;
 use crate::shard::store::{ApplyEntry, Store, mark};
 use crate::shard::worker::feed::{Feed, RoundError};
@@ -25,7 +31,11 @@ mod feed;
 mod trim;
 
 pub use feed::catch_up;
+pub(super) use feed::unlinked;
 
+/// What a standby reads of the log may for a moment be that of a server which is cut off: only what it reads for so long is
+/// taken to be so.
+pub(super) const PERSISTS: Duration = Duration::from_secs(3);
 /// First and longest pause before something that failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
@@ -53,12 +63,23 @@ pub struct Setup {
     pub log: Arc<dyn ShardLog>,
     /// Where to apply.
     pub store: Store,
-    /// Under which trimming is allowed.
-    pub token: Token,
+    /// How the owner trims the log; `None` on a standby, which trims nothing.
+    pub(super) trimming: Option<Trimming>,
     /// Committed tails by stream: never read past them.
     pub committed: [watch::Receiver<Tail>; 2],
     /// Settings.
     pub config: Config,
+}
+
+/// How an owner trims.
+#[derive(Debug, Clone)]
+pub(super) struct Trimming {
+    /// Under which token.
+    pub(super) token: Token,
+    /// Not beyond what is durable at those in sync.
+    pub(super) standbys: Arc<watch::Sender<InSync>>,
+    /// Whether they are is a matter of time.
+    pub(super) clock: Clock,
 }
 
 /// The running workers. Dropping it stops them without finishing.
@@ -67,10 +88,11 @@ pub struct Workers {
     applied: [watch::Receiver<Tail>; 2],
     durable: watch::Receiver<[Offset; 2]>,
     trimmed: watch::Receiver<[Offset; 2]>,
+    following: Arc<watch::Sender<Following>>,
     hurry: [Arc<Notify>; 2],
     finishing: CancellationToken,
     store: Store,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 impl Workers {
@@ -83,6 +105,7 @@ impl Workers {
         let (trimmed, trimmed_seen) = watch::channel([Offset(0); 2]);
         let retained = Stream::BOTH.map(|_| Arc::new(Mutex::new(Retained::default())));
         let hurry = Stream::BOTH.map(|_| Arc::new(Notify::new()));
+        let following = Arc::new(watch::Sender::new(Following::Live));
         let [messages, receipts] = Stream::BOTH;
         let [of_messages, of_receipts] = &setup.committed;
         let start =
@@ -98,6 +121,9 @@ impl Workers {
                     applied,
                     hurry: Arc::clone(hurried),
                     retained: Arc::clone(kept),
+                    is_owner: setup.trimming.is_some(),
+                    following: Arc::clone(&following),
+                    ends_since: None,
                     stop: stop.clone(),
                     finishing: finishing.clone(),
                 };
@@ -114,10 +140,11 @@ impl Workers {
             applied,
             durable: durable_seen,
             trimmed: trimmed_seen,
+            following,
             hurry,
             finishing,
             store: setup.store,
-            _stop: stop.drop_guard(),
+            stop: stop.drop_guard(),
         }
     }
 
@@ -140,10 +167,26 @@ impl Workers {
         self.trimmed.clone()
     }
 
+    /// Whether they can go on; from `Live` it changes at most once.
+    #[must_use]
+    pub fn following(&self) -> watch::Receiver<Following> {
+        self.following.subscribe()
+    }
+
     /// Someone waits for this stream: apply now, without the tick.
     pub fn hurry(&self, stream: Stream) {
         let [messages, receipts] = &self.hurry;
         if stream == Stream::Messages { messages.notify_one() } else { receipts.notify_one() }
+    }
+
+    /// Stops them where they are. Nothing of theirs is on its way to the file afterwards.
+    pub async fn stop(self) {
+        drop(self.stop);
+        for mut applied in self.applied {
+            while applied.changed().await.is_ok() {}
+        }
+        // What was handed to the writer before is done when it answers.
+        drop(self.store.kept(Stream::Messages).await);
     }
 
     /// Applies everything committed, checkpoints, stops. At most until `deadline`.
@@ -176,6 +219,10 @@ struct Worker {
     applied: watch::Sender<Tail>,
     hurry: Arc<Notify>,
     retained: Kept,
+    is_owner: bool,
+    following: Arc<watch::Sender<Following>>,
+    /// Since when the log looks as if this standby could not go on.
+    ends_since: Option<Instant>,
     stop: CancellationToken,
     finishing: CancellationToken,
 }
@@ -197,15 +244,64 @@ impl Worker {
         while self.wait().await {
             match self.round().await {
                 Ok(()) => self.worked(&mut streak),
-                Err(RoundError::Entry(error)) => return self.stopped(&error).await,
-                Err(error) => self.failed(&error, &mut streak).await,
+                Err(error) => {
+                    let ends = self.ends(&error).await;
+                    if let Some(following) = &ends {
+                        self.following.send_if_modified(|now| {
+                            let first = *now == Following::Live;
+                            if first {
+                                now.clone_from(following);
+                            }
+                            first
+                        });
+                    }
+                    match error {
+                        // Its supervisor knows what to do.
+                        _ if ends.is_some() && !self.is_owner => return self.ended(&error),
+                        RoundError::Entry(_) | RoundError::Otherwise(_) if self.is_owner => {
+                            return self.stopped(&error).await;
+                        }
+                        error => self.failed(&error, &mut streak).await,
+                    }
+                }
             }
         }
+    }
+
+    /// What an error says of the file, when trying again will not help.
+    async fn ends(&mut self, error: &RoundError) -> Option<Following> {
+        if self.is_owner || matches!(error, RoundError::Store(_)) {
+            return error.ends();
+        }
+        let is_by_log = matches!(error, RoundError::Missing { .. } | RoundError::Entry(_));
+        if !is_by_log {
+            self.ends_since = None;
+            return None;
+        }
+        if self.ends_since.get_or_insert_with(Instant::now).elapsed() < PERSISTS {
+            return None;
+        }
+        match error {
+            RoundError::Missing { .. } => self.is_missing().await.then_some(Following::Behind),
+            error => error.ends(),
+        }
+    }
+
+    /// Looks again: the log ends behind the file, and has nothing in between.
+    async fn is_missing(&self) -> bool {
+        let applied = self.applied.borrow().offset;
+        let Ok(Some(control)) = self.log.control(self.shard).await else { return false };
+        let entries = self.log.read(self.shard, self.stream, applied, 1).await;
+        control.tail(self.stream).offset > applied && entries.is_ok_and(|entries| entries.is_empty())
     }
 
     async fn round(&mut self) -> Result<(), RoundError> {
         let from = *self.applied.borrow();
         let upto = *self.committed.borrow_and_update();
+        if upto.offset <= from.offset {
+            // The log fell back meanwhile, behind a standby.
+            return Ok(());
+        }
         let feed = Feed {
             shard: self.shard,
             stream: self.stream,
@@ -232,7 +328,7 @@ impl Worker {
                 return is_ahead(&self.committed.borrow());
             }
         }
-        let behind = self.committed.borrow().offset.0 - applied.0;
+        let behind = self.committed.borrow().offset.0.saturating_sub(applied.0);
         if behind >= self.config.records_max as u64 {
             return true;
         }
@@ -251,14 +347,17 @@ impl Worker {
                 retained.push(mark(&entry.entry, &entry.bytes));
             }
         }
-        let shard = self.shard.to_string();
-        let labels = [("shard", shard.as_str()), ("stream", self.stream.as_str())];
-        SHARD_COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
-        SHARD_APPLIED_OFFSET.set(gauge(tail.offset), &labels);
+        if self.is_owner {
+            let shard = self.shard.to_string();
+            let labels = [("shard", shard.as_str()), ("stream", self.stream.as_str())];
+            SHARD_COMMITTED_OFFSET.set(gauge(upto.offset), &labels);
+            SHARD_APPLIED_OFFSET.set(gauge(tail.offset), &labels);
+        }
         self.applied.send_replace(tail);
     }
 
-    fn worked(&self, streak: &mut Streak) {
+    fn worked(&mut self, streak: &mut Streak) {
+        self.ends_since = None;
         if streak.end() {
             tracing::info!(shard = %self.shard, stream = self.stream.as_str(), "applying again");
         }
@@ -273,8 +372,15 @@ impl Worker {
         tokio::time::sleep(streak.pause()).await;
     }
 
+    /// A standby can follow no longer.
+    fn ended(&self, error: &RoundError) {
+        let (stream, applied) = (self.stream.as_str(), self.applied.borrow().offset);
+        APPLY_STOPPED.add(1, &[("stream", stream)]);
+        tracing::error!(shard = %self.shard, stream, %applied, %error, "this standby no longer follows the log");
+    }
+
     /// The log does not link to the file. Keeps the applied tail where it is, for those who wait for it.
-    async fn stopped(&self, error: &EntryError) {
+    async fn stopped(&self, error: &RoundError) {
         let stream = self.stream.as_str();
         APPLY_STOPPED.add(1, &[("stream", stream)]);
         let applied = self.applied.borrow().offset;

@@ -97,7 +97,7 @@ impl Bench {
             shard: SHARD,
             log: Arc::clone(&log) as Arc<dyn ShardLog>,
             store: store.clone(),
-            token: Token::new(Epoch(1)),
+            trimming: Some(trimming()),
             committed: seen.try_into().expect("two"),
             config,
         });
@@ -121,6 +121,12 @@ impl Bench {
         let reached = applied.wait_for(|tail| tail.offset >= offset);
         let _tail = tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time").expect("runs");
     }
+}
+
+fn trimming() -> Trimming {
+    let clock = Clock::manual(START);
+    let standbys = Arc::new(watch::Sender::new(InSync::new(false, clock.since_boot())));
+    Trimming { token: Token::new(Epoch(1)), standbys, clock }
 }
 
 fn config() -> Config {
@@ -266,12 +272,12 @@ async fn nothing_is_trimmed_that_is_not_durable() {
     }
     let (committed, config) = (bench.committed.each_ref().map(watch::Sender::subscribe), config());
     let (log, store) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, bench.store.clone());
-    let setup = Setup { shard: SHARD, log, store, token: Token::new(Epoch(1)), committed, config };
+    let setup = Setup { shard: SHARD, log, store, trimming: Some(trimming()), committed, config };
     let (durable, trimmed) = (watch::Sender::new([Offset(0); 2]), watch::Sender::new([Offset(0); 2]));
     let trim = Trim { setup, retained: kept.clone(), durable, trimmed, stop: CancellationToken::new() };
-    trim.trim(Stream::Messages, &kept[0], Offset(2)).await;
+    trim.trim(&trimming(), Stream::Messages, &kept[0], Offset(2)).await;
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(3)));
-    trim.trim(Stream::Messages, &kept[0], Offset(4)).await;
+    trim.trim(&trimming(), Stream::Messages, &kept[0], Offset(4)).await;
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(4)), "the newest is young");
 }
 
@@ -336,7 +342,14 @@ async fn a_log_that_does_not_belong_to_the_file_is_refused_with_one_clear_senten
     for (log_of, tail, expected) in cases {
         log.set(Stream::Messages, log_of);
         let refused = catch_up_to(&log, &store, tail).await.expect_err(expected);
-        let OpenError::Refused(refused) = refused else { panic!("{refused:?}") };
+        let kind = match &refused {
+            OpenError::Behind(_) => "was trimmed",
+            OpenError::Diverged(_) => "does not link",
+            OpenError::Refused(_) => expected,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(kind, expected);
+        let refused = refused.to_string();
         assert!(refused.contains(expected) && refused.contains("s3") && !refused.contains('\n'), "{refused}");
         assert_eq!(store.digest().await.expect("reads"), before, "{expected}");
     }

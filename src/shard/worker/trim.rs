@@ -1,15 +1,21 @@
-//! The trim of the log: behind what is durable in the file, and not what is young.
+//! The trim of the log: behind what is durable here and at the standbys in sync, and not what is young.
+
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::Offset;
+use crate::shard::insync::InSync;
 use crate::shard::log::Stream;
-use crate::shard::worker::{Kept, Setup, gauge, lock};
+use crate::shard::worker::{Kept, Setup, Trimming, gauge, lock};
 use crate::telemetry::{SHARD_DURABLE_OFFSET, TRIMS};
 
 /// Entries of one trim.
 const TRIM_STEP: usize = 256;
+
+/// How often it is looked whether a standby fell silent.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Publishes what is durable, and trims the log behind it.
 pub(super) struct Trim {
@@ -28,30 +34,45 @@ impl Trim {
 
     async fn work(self) {
         let mut progress = self.setup.store.watch_progress();
-        let mut seen = None;
+        let mut standbys = self.setup.trimming.as_ref().map(|trimming| trimming.standbys.subscribe());
+        let mut trimmed_behind = None;
         loop {
             let durable = progress.borrow_and_update().durable.map(|tail| tail.offset);
-            if seen.replace(durable) != Some(durable) {
-                self.durable.send_replace(durable);
-                for ((stream, retained), offset) in Stream::BOTH.into_iter().zip(&self.retained).zip(durable) {
-                    self.trim(stream, retained, offset).await;
+            self.durable.send_if_modified(|known| std::mem::replace(known, durable) != durable);
+            if let Some(trimming) = &self.setup.trimming {
+                let point = self.point(trimming, durable);
+                if trimmed_behind.replace((durable, point)) != Some((durable, point)) {
+                    for (index, stream) in Stream::BOTH.into_iter().enumerate() {
+                        if let (Some(retained), Some(point)) = (self.retained.get(index), point.get(index)) {
+                            self.trim(trimming, stream, retained, *point).await;
+                        }
+                    }
                 }
             }
-            if progress.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = progress.changed() => if changed.is_err() { return },
+                () = reported(&mut standbys) => {}
             }
         }
     }
 
-    /// Trims one stream as far as its durable offset and the floor allow.
-    pub(super) async fn trim(&self, stream: Stream, retained: &Kept, durable: Offset) {
+    /// How far the log may be trimmed.
+    fn point(&self, trimming: &Trimming, durable: [Offset; 2]) -> [Offset; 2] {
+        for (stream, durable) in Stream::BOTH.into_iter().zip(durable) {
+            let shard = self.setup.shard.to_string();
+            SHARD_DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
+        }
+        let committed = self.setup.committed.each_ref().map(|tail| tail.borrow().offset);
+        trimming.standbys.borrow().trim_point(durable, committed, trimming.clock.since_boot())
+    }
+
+    /// Trims one stream as far as what is durable and the floor allow.
+    pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, retained: &Kept, point: Offset) {
         let (setup, config) = (&self.setup, &self.setup.config);
-        let shard = setup.shard.to_string();
-        SHARD_DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
         loop {
-            let upto = { lock(retained).releasable(durable, config.trim_floor, config.trim_floor_bytes, TRIM_STEP) };
+            let upto = { lock(retained).releasable(point, config.trim_floor, config.trim_floor_bytes, TRIM_STEP) };
             let Some(upto) = upto else { return };
-            let done = setup.log.trim(setup.shard, setup.token, stream, upto).await;
+            let done = setup.log.trim(setup.shard, trimming.token, stream, upto).await;
             let result = if done.is_ok() { "done" } else { "failed" };
             TRIMS.add(1, &[("stream", stream.as_str()), ("result", result)]);
             if let Err(error) = done {
@@ -66,5 +87,13 @@ impl Trim {
                 }
             });
         }
+    }
+}
+
+/// Until a standby reported, or it is time to look whether one fell silent; for ever on a standby.
+async fn reported(standbys: &mut Option<watch::Receiver<InSync>>) {
+    let Some(standbys) = standbys else { return std::future::pending().await };
+    if tokio::time::timeout(LOOK_EVERY, standbys.changed()).await.is_ok_and(|changed| changed.is_err()) {
+        std::future::pending::<()>().await;
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ids::{Epoch, Offset};
@@ -20,7 +21,7 @@ pub(super) const CHAIN_AT: usize = 20;
 pub(in crate::shard) const HEADER_BYTES: usize = 36;
 
 /// Value that ties an entry to the whole history before it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Chain(pub [u8; 16]);
 
 impl fmt::Debug for Chain {
@@ -30,7 +31,7 @@ impl fmt::Debug for Chain {
 }
 
 /// Last offset and chain of a stream, or of a replica's progress in it. [`Tail::EMPTY`] before the first entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tail {
     /// Offset of the last record; 0 before the first.
     pub offset: Offset,

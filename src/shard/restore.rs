@@ -1,0 +1,149 @@
+//! What a log that lost entries gets back when a shard is opened: from this node's file, then from other replicas that have
+//! more. Entries are appended again under the new token, byte for byte: same offsets, same chain, their old epochs. Each
+//! must link to what the log has, so nothing is written over and nothing twice; broken off half-way, it is taken up again
+//! at the next opening.
+//!
+//! `--adopt-local` is the same for a shard that the log does not know at all, because its operator says that the log will
+//! not come back: the control record then begins at the oldest place that the file still has raw entries for.
+
+use std::time::{Duration, Instant};
+
+use crate::shard::lane::Definite;
+use crate::shard::log::record::{Entry, Header, Tail};
+use crate::shard::log::{Batch, Control, RawEntry, Stream, Token};
+use crate::shard::open::OpenError;
+use crate::shard::replicas::{Following, ReplicaStatus};
+use crate::shard::store::{Past, Store};
+use crate::shard::worker::unlinked;
+use crate::shard::Opening;
+use crate::telemetry;
+
+/// Raw entries read at once.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// How long another replica may take for a page of its entries.
+const PAGE_MAX: Duration = Duration::from_secs(2);
+
+/// Where the streams of a shard that the log does not know begin: for a new shard at nothing, else before the entries
+/// that the file still has.
+///
+/// # Errors
+/// Failed: the file cannot be read.
+pub(super) async fn begin_at(store: &Store) -> Result<[Tail; 2], OpenError> {
+    let mut tails = store.progress().applied;
+    for (stream, tail) in Stream::BOTH.into_iter().zip(&mut tails) {
+        let oldest = store.kept_entries(stream, Tail::EMPTY.offset, 1).await?;
+        let Some(header) = oldest.first().and_then(|entry| Header::read(&entry.bytes).ok()) else { continue };
+        // The chain before an entry stands in the one before it: unless nothing was before, the oldest one only says where
+        // the next begins.
+        *tail = if header.first == Tail::EMPTY.offset.next() { Tail::EMPTY } else { header.tail() };
+    }
+    Ok(tails)
+}
+
+/// Whether the log's tails could be a past of the file; to be asked before a claim, which would be for nothing.
+///
+/// # Errors
+/// Failed: one is not.
+pub(super) async fn look(opening: &Opening, store: &Store, control: &Control) -> Result<(), OpenError> {
+    for (stream, tail) in Stream::BOTH.into_iter().zip(control.tails) {
+        if store.past(stream, tail).await? == Past::Another {
+            return Err(OpenError::Failed(unlinked(opening.shard, stream.as_str(), tail.offset).to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Appends what the log lacks of this node's file. Answers the control record as it stands then.
+///
+/// # Errors
+/// Diverged: the log holds another history. Refused: the log lost more than the file keeps as entries. Failed: file or log
+/// does not answer, or the shard was taken meanwhile.
+pub(super) async fn from_file(opening: &Opening, store: &Store, mut control: Control) -> Result<Control, OpenError> {
+    let applied = store.progress().applied;
+    for ((stream, tail), upto) in Stream::BOTH.into_iter().zip(&mut control.tails).zip(applied) {
+        let begun = *tail;
+        match store.past(stream, begun).await? {
+            Past::Ours => {}
+            Past::Beyond => continue,
+            Past::Another => return Err(unlinked(opening.shard, stream.as_str(), begun.offset)),
+            Past::Unknown => return Err(too_short(opening, stream, (begun, upto))),
+        }
+        while *tail != upto {
+            let after = store.entries_after(stream, *tail, PAGE_BYTES).await?;
+            if after.is_empty() {
+                return Err(too_short(opening, stream, (*tail, upto)));
+            }
+            if !again(opening, control.token, stream, tail, after).await? {
+                return Err(unlinked(opening.shard, stream.as_str(), tail.offset));
+            }
+        }
+        if begun != upto {
+            let (shard, name) = (opening.shard, stream.as_str());
+            tracing::warn!(%shard, stream = name, from = %begun.offset, upto = %upto.offset, "the log was written again from the file");
+        }
+    }
+    Ok(control)
+}
+
+/// Appends what the log lacks of other replicas' files. One whose entries do not link, or that does not answer, is left
+/// out.
+///
+/// # Errors
+/// Failed: the log does not answer, or the shard was taken meanwhile.
+pub(super) async fn from_others(
+    opening: &Opening,
+    others: &[ReplicaStatus],
+    mut control: Control,
+) -> Result<Control, OpenError> {
+    let shard = opening.shard;
+    let following = others.iter().filter(|other| other.following == Following::Live);
+    for other in following.filter(|other| other.node != opening.node) {
+        for ((stream, tail), theirs) in Stream::BOTH.into_iter().zip(&mut control.tails).zip(other.applied) {
+            let begun = tail.offset;
+            while tail.offset < theirs.offset {
+                let deadline = Instant::now() + PAGE_MAX;
+                let after = opening.replicas.entries_after(shard, &other.node, stream, *tail, deadline).await;
+                if after.is_empty() || !again(opening, control.token, stream, tail, after).await? {
+                    break;
+                }
+            }
+            if tail.offset > begun {
+                let (node, name, upto) = (&other.node, stream.as_str(), tail.offset);
+                tracing::warn!(%shard, stream = name, %node, from = %begun, %upto, "the log was written again from another replica");
+            }
+        }
+    }
+    Ok(control)
+}
+
+/// Appends entries that follow `tail`, which moves with them. False at the first one that does not link.
+async fn again(
+    opening: &Opening,
+    token: Token,
+    stream: Stream,
+    tail: &mut Tail,
+    entries: Vec<RawEntry>,
+) -> Result<bool, OpenError> {
+    let shard = opening.shard;
+    for RawEntry { bytes, .. } in entries {
+        let Ok(entry) = Entry::decode_after(tail, &bytes) else { return Ok(false) };
+        let batch = Batch { shard, stream, token, expected: *tail, tail: entry.tail, bytes };
+        match opening.lane.append(batch).await {
+            Ok(Definite::Committed) => *tail = entry.tail,
+            Ok(end) => return Err(OpenError::Failed(format!("shard {shard}: an entry was not accepted again: {end:?}"))),
+            Err(_) => return Err(OpenError::Failed(format!("shard {shard}: the append lane has ended"))),
+        }
+        telemetry::APPEND_RESTORED.add(1, &[("stream", stream.as_str())]);
+    }
+    Ok(true)
+}
+
+fn too_short(opening: &Opening, stream: Stream, (ends, upto): (Tail, Tail)) -> OpenError {
+    let (shard, path, name) = (opening.shard, opening.path.display(), stream.as_str());
+    OpenError::Refused(format!(
+        "shard {shard}: {path} holds {name} up to {}, but the log ends at {}, and the file no longer has the entries between \
+         them: the log was lost or replaced; restore the log that belongs to this file",
+        upto.offset, ends.offset
+    ))
+}

@@ -1,0 +1,100 @@
+//! Snapshots of an owner's file, and files that are put aside.
+
+use super::standby::talkative;
+use super::*;
+use crate::shard::snapshot::{Snapshot, install, quarantine};
+use crate::shard::{OpenError, Standby};
+
+
+async fn sent(bench: &Bench, name: &str) -> (std::path::PathBuf, Snapshot) {
+    let path = bench.folder.path().join(name);
+    let said = in_time(bench.handle().snapshot(&path)).await.expect("writes");
+    (path, said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_installed_and_followed_on_from() {
+    let bench = talkative().await;
+    let (received, said) = sent(&bench, "sent").await;
+    assert_eq!(said.applied, bench.tails());
+    assert!(bench.handle().snapshot(&received).await.is_err() && received.exists(), "never over a file");
+    bench.fill(5, 3).await;
+    let to = bench.opening_of("node-b").path;
+    // What stood there before must not shine through.
+    for stale in ["", "-wal", "-shm"] {
+        std::fs::write(format!("{}{stale}", to.display()), [0x5a; 5_000]).expect("writes");
+    }
+    in_time(install(&received, &said, (identity(), SHARD), &to)).await.expect("is as said");
+    assert!(!received.exists());
+    // Raw entries came with it: what the log no longer has before it is not needed.
+    let (_, token) = bench.handle().hold();
+    bench.log.inner.trim(SHARD, token, M, said.applied[0].offset).await.expect("trims");
+    let standby = Standby::open(bench.opening_of("node-b")).await.expect("opens");
+    assert_eq!(standby.status().applied, said.applied);
+    assert!(!standby.entries_after(M, Tail::EMPTY, 1).await.expect("reads").is_empty());
+    let follower = super::standby::Follower::over(standby, &bench.log);
+    follower.reaches(bench.tails()).await;
+    let digests = (bench.handle().digest().await.expect("reads"), follower.standby.digest().await.expect("reads"));
+    assert_eq!(digests.0, digests.1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_received_snapshot_that_is_not_as_said_is_refused_and_removed() {
+    let bench = talkative().await;
+    let to = bench.opening_of("node-b").path;
+    let of = (identity(), SHARD);
+    let mut kinds = Vec::new();
+    for case in 0..6 {
+        let (received, mut said) = sent(&bench, &format!("sent-{case}")).await;
+        let mut bytes = std::fs::read(&received).expect("reads");
+        let mut of = of;
+        match case {
+            // One flipped bit, anywhere.
+            0 => {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            1 => bytes.truncate(bytes.len() - 4096),
+            2 => said.applied[1].offset = Offset(said.applied[1].offset.0 + 1),
+            3 => of.1 = ShardId(4),
+            // Damaged before it was sent: length and hash are right.
+            4 => {
+                bytes[4096 * 3..].fill(0x5a);
+                said.sha256 = sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(&bytes)).into();
+            }
+            _ => said.length += 1,
+        }
+        std::fs::write(&received, bytes).expect("writes");
+        let error = in_time(install(&received, &said, of, &to)).await.expect_err("not as said");
+        assert!(!received.exists() && !to.exists(), "{error}");
+        assert!(!error.to_string().contains('\n'));
+        kinds.push(error);
+    }
+    assert!(matches!(kinds[3], OpenError::Refused(_)), "{kinds:?}");
+    assert!(matches!(kinds[4], OpenError::Damaged(_)), "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_put_aside_keeps_its_rows_and_only_the_last_three_stay() {
+    let bench = talkative().await;
+    let opening = bench.opening_of("node-b");
+    let mut aside = Vec::new();
+    for _ in 0..5 {
+        let (received, said) = sent(&bench, "sent").await;
+        in_time(install(&received, &said, (identity(), SHARD), &opening.path)).await.expect("is as said");
+        std::fs::write(format!("{}-wal", opening.path.display()), b"its wal").expect("writes");
+        aside.push(quarantine(&opening.path, &bench.clock).await.expect("renames"));
+        assert!(!opening.path.exists());
+    }
+    let is_there: Vec<bool> = aside.iter().map(|path| path.exists()).collect();
+    assert_eq!(is_there, [false, false, true, true, true]);
+    for (path, is_there) in aside.iter().zip(is_there) {
+        assert_eq!(std::path::Path::new(&format!("{}-wal", path.display())).exists(), is_there);
+    }
+    let name = aside[4].file_name().and_then(|name| name.to_str()).expect("text").to_owned();
+    assert!(name.starts_with("s3-node-b.db.quarantined-17"), "{name}");
+    assert!(quarantine(&opening.path, &bench.clock).await.is_err(), "there is none");
+    std::fs::remove_file(format!("{}-wal", aside[4].display())).expect("removes");
+    let read = Standby::open(Opening { path: aside[4].clone(), ..opening }).await.expect("opens");
+    assert_eq!(read.status().applied, bench.tails());
+}
