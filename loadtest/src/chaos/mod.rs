@@ -20,6 +20,8 @@ mod history;
 
 mod outage;
 
+mod planted;
+
 mod random;
 
 mod report;
@@ -58,6 +60,8 @@ enum Tool {
     },
     /// Measure how long a shard is not served when something is lost.
     Outage(outage::Wanted),
+    /// Run the scenarios that catch planted bugs, against a program that was built with them.
+    Planted(planted::Wanted),
     /// List the faults, and whether this machine can do them.
     Faults,
 }
@@ -87,6 +91,7 @@ pub(crate) async fn run(options: &Options) -> ExitCode {
     let outcome = match &options.tool {
         None => Box::pin(run::run(&options.run)).await,
         Some(Tool::Outage(wanted)) => Box::pin(outage::run(wanted)).await,
+        Some(Tool::Planted(wanted)) => Box::pin(planted::run(wanted)).await,
         Some(Tool::Check { folder }) => report::check(folder),
         Some(Tool::Faults) => {
             report::list_faults();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::chaos::checker::{Counts, Violation};
 use crate::chaos::clients::flood::Flood;
 use crate::chaos::clients::{Load, Shape, World};
+use crate::chaos::faults::Field;
 use crate::chaos::faults::schedule::Step;
-use crate::chaos::faults::{Fault, Field};
 use crate::chaos::history::log::Log;
 use crate::chaos::random::Random;
 use crate::chaos::site::memory::Memory;
@@ -117,7 +117,7 @@ impl Trial {
             Ok(broken) => broken,
             Err(error) => {
                 say(&format!("{:>8.1}s  {}: not done: {error}", seconds(log), step.fault.name));
-                self.recover(&step.fault).await;
+                self.recover(step.fault.name, true).await;
                 return Ok(row(Some(error)));
             }
         };
@@ -127,7 +127,7 @@ impl Trial {
         if let Err(error) = healed {
             log.wrong("what was stopped starts again", None, error);
         }
-        self.recover(&step.fault).await;
+        self.recover(step.fault.name, true).await;
         let longest = log.longest();
         let row = Row { longest, ..row(None) };
         say(&format!(
@@ -142,19 +142,18 @@ impl Trial {
         Ok(row)
     }
 
-    /// Waits until all is well; what is not, is wrong.
-    pub(crate) async fn recover(&self, fault: &Fault) {
+    /// Waits until all is well; what is not, is wrong. Whole: what is not running has to run, too.
+    pub(crate) async fn recover(&self, fault: &str, whole: bool) {
         let log = &self.world().log;
         if log.is_wrong() {
             return;
         }
-        if let Err(error) = self.field.whole(WHOLE_WITHIN).await {
-            log.wrong("every process is well again", None, format!("after {}: {error}", fault.name));
+        if whole && let Err(error) = self.field.whole(WHOLE_WITHIN).await {
+            log.wrong("every process is well again", None, format!("after {fault}: {error}"));
         }
         let stuck = self.load.flows(RECOVERED_WITHIN).await;
         if !stuck.is_empty() && !log.is_wrong() {
-            let said =
-                format!("after {}: nothing is acknowledged in {} conversations: {stuck:?}", fault.name, stuck.len());
+            let said = format!("after {fault}: nothing is acknowledged in {} conversations: {stuck:?}", stuck.len());
             log.wrong("everything is served again", None, said);
         }
     }

@@ -1,8 +1,8 @@
 //! A device of a user: one socket after the other, each resumed from what the one before had seen. It sends now and then,
 //! and what it missed too much of it reads by request.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::chaos::clients::person::{Person, is_open, message};
-use crate::chaos::clients::{FIRST_GUEST, World};
+use crate::chaos::clients::{FIRST_GUEST, World, finale};
 use crate::chaos::history::item::{conversation_name, conversation_number, item, text_of, user_name};
 use crate::chaos::history::{Act, Outcome, Record, What};
 use crate::chaos::random::Random;
@@ -43,6 +43,8 @@ pub(crate) struct Device {
     /// Conversations of which a part has to be read by request, from there.
     missed: BTreeMap<u32, u64>,
     drops: u64,
+    /// Conversations that were there before its sockets were ready, and start at their ends: nobody tells where that is.
+    excused: Arc<Mutex<BTreeSet<u32>>>,
     /// Before that it sends nothing.
     send_after: Instant,
 }
@@ -60,7 +62,17 @@ impl Device {
     pub(crate) fn new(world: Arc<World>, user: u32) -> Self {
         let random = world.random.split("device", u64::from(user));
         let (positions, missed) = (BTreeMap::new(), BTreeMap::new());
-        Self { world, user, positions, random, pending: None, missed, drops: 0, send_after: Instant::now() }
+        Self {
+            world,
+            user,
+            positions,
+            random,
+            pending: None,
+            missed,
+            drops: 0,
+            excused: Arc::default(),
+            send_after: Instant::now(),
+        }
     }
 
     /// Until it is at its goals.
@@ -163,6 +175,10 @@ impl Device {
                 self.gap(session, conversation, (from, to), reason);
                 Ok(())
             }
+            (Some("ready"), _) => {
+                self.excuse();
+                Ok(())
+            }
             (Some("live"), _) => self.caught_up(session, &frame),
             (Some("ok" | "error"), _) => {
                 self.answered(&frame);
@@ -193,6 +209,21 @@ impl Device {
             }
         }
         self.world.log.note(&Record::Gap { at: self.world.log.now(), session, conversation, from, to, reason });
+    }
+
+    /// What is in the list now was not named, or is known.
+    fn excuse(&self) {
+        let (world, user, excused) = (Arc::clone(&self.world), self.user, Arc::clone(&self.excused));
+        drop(tokio::spawn(async move {
+            let mut person = Person::new(&world, user);
+            while !world.gave_up() {
+                if let Some(listed) = finale::list(&mut person).await {
+                    excused.lock().unwrap_or_else(PoisonError::into_inner).extend(listed);
+                    return;
+                }
+                tokio::time::sleep(TICK).await;
+            }
+        }));
     }
 
     fn caught_up(&mut self, session: u64, frame: &Value) -> Result<(), String> {
@@ -283,7 +314,11 @@ impl Device {
     fn owed(&self) -> Vec<(u32, u64, u64)> {
         let Some(goals) = self.world.mood.borrow().goals.clone() else { return Vec::new() };
         let is_behind = |(conversation, goal): (&u32, &u64)| {
-            let at = self.positions.get(conversation).copied().unwrap_or(0);
+            let at = self.positions.get(conversation).copied();
+            if at.is_none() && self.excused.lock().unwrap_or_else(PoisonError::into_inner).contains(conversation) {
+                return None;
+            }
+            let at = at.unwrap_or(0);
             let member = || self.world.log.ask(|checker| checker.members(*conversation)).contains(&self.user);
             (at < *goal && member()).then_some((*conversation, at, *goal))
         };

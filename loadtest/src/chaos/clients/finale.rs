@@ -107,7 +107,8 @@ fn difference(user: u32, expected: &BTreeSet<u32>, listed: Option<&BTreeSet<u32>
     }
 }
 
-async fn list(person: &mut Person) -> Option<BTreeSet<u32>> {
+/// The conversations of a user, strictly.
+pub(crate) async fn list(person: &mut Person) -> Option<BTreeSet<u32>> {
     let mut all = BTreeSet::new();
     let mut after = String::new();
     loop {

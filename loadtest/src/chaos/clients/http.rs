@@ -102,12 +102,6 @@ impl Client {
         answered.map_err(Broken::Unknown)
     }
 
-    /// Makes the connection now, so that a request only has to be written.
-    pub(crate) async fn connect(&mut self) -> Result<(), String> {
-        self.sender = Some(self.connected().await?);
-        Ok(())
-    }
-
     async fn connected(&mut self) -> Result<SendRequest<Full<Bytes>>, String> {
         if let Some(mut sender) = self.sender.take()
             && sender.ready().await.is_ok()

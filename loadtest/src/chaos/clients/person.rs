@@ -79,6 +79,19 @@ impl Person {
         (op, outcome)
     }
 
+    /// A message with its own key, at this address once; then over the routers until its outcome is sure.
+    pub(crate) async fn send_once(&mut self, world: &World, conversation: u32) {
+        let op = world.log.begin(self.user, conversation, Act::Send);
+        let write = message(world, conversation, op);
+        let call = Call { key: write.key.as_deref(), ..Call::write(Method::POST, &write.path, write.body.clone()) };
+        let outcome = match told(self.call(call).await) {
+            Told::Done(answer) => Outcome::Ok { item: self.item_of(world, &answer), clean: true },
+            Told::Refused { code, .. } => Outcome::Failed { code },
+            Told::Unknown(_) => Self::new(world, self.user).settle(world, op, &write, false).await,
+        };
+        world.log.end(op, outcome);
+    }
+
     /// An operation that has begun, until its outcome is sure or nobody waits any more. Clean: nothing was tried yet.
     pub(crate) async fn settle(&mut self, world: &World, op: u64, write: &Write, mut clean: bool) -> Outcome {
         loop {
@@ -169,7 +182,8 @@ impl Person {
                 world.log.note(&Record::Refused { read });
                 None
             }
-            429 | 503 => None,
+            // A node that was asked directly, and does not own it, says so.
+            421 | 429 | 503 => None,
             _ => {
                 let said = format!("{path} of u{}: {} {}", self.user, answer.status, answer.body);
                 world.log.wrong("answers are as promised", Some(conversation), said);

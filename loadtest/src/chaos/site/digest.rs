@@ -60,7 +60,8 @@ pub(crate) async fn compare(site: &Site, world: &World) -> String {
 
 async fn look(site: &Site, shard: u64) -> Look {
     let mut told: BTreeMap<String, Value> = BTreeMap::new();
-    for node in site.nodes() {
+    // One that does not run has nothing to tell.
+    for node in site.nodes().into_iter().filter(|node| site.pid(node).is_some()) {
         let Ok(address) = site.address(&format!("{node}.operations")) else { continue };
         let path = format!("/shards/{shard}/digest");
         match Client::new(&address, "").call(Call::get(&path)).await {
