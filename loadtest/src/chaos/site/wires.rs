@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::chaos::site::pid_of;
 
@@ -42,12 +42,19 @@ pub(crate) struct Wires {
     folder: PathBuf,
     names: Arc<Vec<String>>,
     rules: watch::Sender<Rules>,
+    /// Those who look for the one who connected: reading the kernel's tables costs milliseconds.
+    finding: Arc<Semaphore>,
 }
 
 impl Wires {
     /// No proxy yet.
     pub(crate) fn new(folder: PathBuf, names: Vec<String>) -> Self {
-        Self { folder, names: Arc::new(names), rules: watch::Sender::new(Rules::default()) }
+        Self {
+            folder,
+            names: Arc::new(names),
+            rules: watch::Sender::new(Rules::default()),
+            finding: Arc::new(Semaphore::new(2)),
+        }
     }
 
     /// A proxy before a port of a process; its port.
@@ -57,6 +64,7 @@ impl Wires {
         let own = listener.local_addr().map_err(failed)?.port();
         let (to, folder, names, rules) =
             (name.to_owned(), self.folder.clone(), Arc::clone(&self.names), self.rules.subscribe());
+        let finding = Arc::clone(&self.finding);
         drop(tokio::spawn(async move {
             loop {
                 let Ok((client, from)) = listener.accept().await else {
@@ -64,10 +72,17 @@ impl Wires {
                     continue;
                 };
                 let (to, folder, names, rules) = (to.clone(), folder.clone(), Arc::clone(&names), rules.clone());
+                let finding = Arc::clone(&finding);
                 drop(tokio::spawn(async move {
-                    let finding = move || dialler(&folder, &names, from.port());
-                    let from = tokio::task::spawn_blocking(finding).await.ok().flatten();
-                    link(client, port, (from.unwrap_or_else(|| "?".to_owned()), to), rules).await;
+                    let ends = Ends { to, from: Arc::default() };
+                    let known = find(finding, ends.clone(), move || dialler(&folder, &names, from.port()));
+                    if rules.borrow().is_empty() {
+                        // Nobody needs to know yet.
+                        drop(tokio::spawn(known));
+                    } else {
+                        known.await;
+                    }
+                    link(client, port, ends, rules).await;
                 }));
             }
         }));
@@ -96,7 +111,30 @@ impl Wires {
     }
 }
 
-async fn link(client: TcpStream, port: u16, pair: Pair, mut rules: watch::Receiver<Rules>) {
+/// Both ends of a connection: the one who connected is known a moment later.
+#[derive(Debug, Clone)]
+struct Ends {
+    to: String,
+    from: Arc<OnceLock<String>>,
+}
+
+impl Ends {
+    /// The rule for them, if there is one.
+    fn rule(&self, rules: &BTreeMap<Pair, Rule>) -> Option<Rule> {
+        if rules.is_empty() {
+            return None;
+        }
+        rules.get(&(self.from.get()?.clone(), self.to.clone())).copied()
+    }
+}
+
+async fn find(finding: Arc<Semaphore>, ends: Ends, look: impl FnOnce() -> Option<String> + Send + 'static) {
+    let _turn = finding.acquire_owned().await;
+    let found = tokio::task::spawn_blocking(look).await.ok().flatten();
+    ends.from.set(found.unwrap_or_else(|| "?".to_owned())).ok();
+}
+
+async fn link(client: TcpStream, port: u16, pair: Ends, mut rules: watch::Receiver<Rules>) {
     // A held pair does not even connect.
     if !passes(&mut rules, &pair, true).await {
         return;
@@ -112,9 +150,9 @@ async fn link(client: TcpStream, port: u16, pair: Pair, mut rules: watch::Receiv
 }
 
 /// Waits until something may pass; false when the connection is to end.
-async fn passes(rules: &mut watch::Receiver<Rules>, pair: &Pair, request: bool) -> bool {
+async fn passes(rules: &mut watch::Receiver<Rules>, pair: &Ends, request: bool) -> bool {
     loop {
-        let rule = rules.borrow_and_update().get(pair).copied();
+        let rule = pair.rule(&rules.borrow_and_update());
         match (rule, request) {
             (Some(Rule::Cut), _) => return false,
             (Some(Rule::Hold), _) | (Some(Rule::HoldRequests), true) | (Some(Rule::HoldReplies), false) => {
@@ -130,7 +168,7 @@ async fn passes(rules: &mut watch::Receiver<Rules>, pair: &Pair, request: bool) 
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    (pair, request): (Pair, bool),
+    (pair, request): (Ends, bool),
     mut rules: watch::Receiver<Rules>,
 ) {
     let mut buffer = vec![0; CHUNK];
@@ -138,7 +176,7 @@ async fn pump(
         if !passes(&mut rules, &pair, request).await {
             return;
         }
-        let slow = rules.borrow().get(&pair) == Some(&Rule::Trickle);
+        let slow = pair.rule(&rules.borrow()) == Some(Rule::Trickle);
         let most = if slow { 1 } else { CHUNK };
         let Some(room) = buffer.get_mut(..most) else { return };
         let count = tokio::select! {
@@ -182,14 +220,11 @@ fn dialler(folder: &std::path::Path, names: &[String], port: u16) -> Option<Stri
 }
 
 fn inode_of(port: u16) -> Option<String> {
-    let wanted = format!(":{port:04X}");
-    ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().find_map(|table| {
-        let text = std::fs::read_to_string(table).ok()?;
-        text.lines().skip(1).find_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            // The local end, and no longer the inode 0 of a connection that is over.
-            let inode = *fields.get(9)?;
-            (fields.get(1)?.ends_with(&wanted) && inode != "0").then(|| inode.to_owned())
-        })
-    })
+    // The local end comes first in a line, after its number.
+    let wanted = format!(": 0100007F:{port:04X} ");
+    let text = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let line = text.get(text.find(&wanted)?..)?.lines().next()?;
+    // No longer the inode 0 of a connection that is over.
+    let inode = line.split_whitespace().nth(9)?;
+    (inode != "0").then(|| inode.to_owned())
 }
