@@ -23,7 +23,7 @@ enum Command {
     /// Closed loop: some senders, each waiting for its answer, and some online recipients of every message.
     Bench(bench::Options),
     /// A cluster that is broken on purpose, and a checker.
-    Chaos(chaos::Options),
+    Chaos(Box<chaos::Options>),
     /// Memory of idle sessions.
     Idle(idle::Options),
 }

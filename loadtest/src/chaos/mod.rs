@@ -118,7 +118,7 @@ fn any_seed() -> u64 {
 fn duration(text: &str) -> Result<Duration, String> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let number: u64 = number.parse().map_err(|_| format!("{text} is no duration such as 90s, 5m, 1h"))?;
+    let number: u64 = number.parse().map_err(|error| format!("{text} is no duration such as 90s, 5m, 1h: {error}"))?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),
         "s" | "" => Ok(Duration::from_secs(number)),

@@ -64,7 +64,7 @@ mod tests {
     fn streams_repeat_and_do_not_depend_on_each_other() {
         let root = Random::new(7);
         let mut first = root.split("client", 1);
-        let mut again = root.clone().split("client", 1);
+        let mut again = root.split("client", 1);
         let mut other = root.split("client", 2);
         let drawn: Vec<u64> = (0..50).map(|_| first.next()).collect();
         assert_eq!(drawn, (0..50).map(|_| again.next()).collect::<Vec<_>>());

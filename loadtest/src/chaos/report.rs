@@ -35,7 +35,9 @@ fn sums(rows: &[Row]) -> BTreeMap<&'static str, Sum> {
         sum.unknown += row.unknown;
         sum.longest = sum.longest.max(row.longest);
         sum.violations += row.violations;
-        sum.skipped = row.skipped.clone().or(sum.skipped.take());
+        if row.skipped.is_some() {
+            sum.skipped.clone_from(&row.skipped);
+        }
     }
     sums
 }

@@ -19,6 +19,9 @@ struct Entry {
     what: What,
 }
 
+/// To which message; when that was answered, and with which value.
+pub(crate) type Reaction = (u64, Option<(Micros, Option<u32>)>);
+
 /// What is known of a conversation.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
@@ -38,7 +41,7 @@ pub(crate) struct Line {
     /// Delivered and read, of each user.
     pub(crate) marks: HashMap<u32, [Floor; 2]>,
     /// The last reaction that was answered: user, then message and value; `None` while that is open.
-    pub(crate) reactions: HashMap<u32, (u64, Option<(Micros, Option<u32>)>)>,
+    pub(crate) reactions: HashMap<u32, Reaction>,
 }
 
 /// What a sight of an item was.

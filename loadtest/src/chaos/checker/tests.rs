@@ -1,4 +1,9 @@
 //! Histories that a correct cluster gives pass; each kind of break of them is found.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::shadow_unrelated,
+    reason = "small numbers; one operation after another"
+)]
 
 use proptest::prelude::*;
 

@@ -119,7 +119,7 @@ impl Device {
             {
                 return if self.is_done() { Turn::Done } else { Turn::Again("the load is over".to_owned()) };
             }
-            if mood.slow && self.user % 3 == 0 {
+            if mood.slow && self.user.is_multiple_of(3) {
                 tokio::time::sleep(TICK).await;
                 continue;
             }
@@ -304,7 +304,7 @@ impl Device {
         let (world, user) = (Arc::clone(&self.world), self.user);
         drop(tokio::spawn(async move {
             let mut person = Person::new(&world, user);
-            while let Some((last, false)) = person.page(&world, conversation, after, 200, false).await {
+            while let Some((last, false)) = person.page(&world, conversation, (after, 200), false).await {
                 after = last;
             }
         }));

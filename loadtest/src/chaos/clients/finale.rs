@@ -70,16 +70,16 @@ async fn read_one(world: &World, conversation: u32, members: &[u32], end: Instan
 
 /// Compares the list of each user's conversations with the memberships, until they are equal.
 pub(crate) async fn lists(world: &Arc<World>) {
-    let mut expected: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    let mut memberships: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     world.log.ask(|checker| {
         for conversation in checker.conversations() {
             for user in checker.members(conversation) {
-                expected.entry(user).or_default().insert(conversation);
+                memberships.entry(user).or_default().insert(conversation);
             }
         }
     });
     let end = Instant::now() + LISTED_WITHIN;
-    for (user, expected) in expected {
+    for (user, expected) in memberships {
         let mut person = Person::new(world, user);
         loop {
             let listed = list(&mut person).await;

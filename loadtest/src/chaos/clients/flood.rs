@@ -154,8 +154,8 @@ async fn follow(mut socket: Socket, position: &AtomicU64) -> Result<(), String> 
     if socket.send(Message::text(resume.to_string())).await.is_err() {
         return Ok(());
     }
-    while let Some(Ok(frame)) = socket.next().await {
-        let Ok(text) = frame.to_text() else { continue };
+    while let Some(Ok(taken)) = socket.next().await {
+        let Ok(text) = taken.to_text() else { continue };
         let Ok(frame) = serde_json::from_str::<Value>(text) else { continue };
         let change = matches!(frame.get("t").and_then(Value::as_str), Some("message" | "event"));
         if !change || frame.get("conversation").and_then(Value::as_str) != Some(NAME) {

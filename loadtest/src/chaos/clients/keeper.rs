@@ -102,9 +102,8 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
         return clean(&added);
     }
     visitor.send(world, conversation).await;
-    visitor
-        .page(world, conversation, world.log.ask(|checker| checker.last(conversation)).saturating_sub(5), 50, false)
-        .await;
+    let last = world.log.ask(|checker| checker.last(conversation));
+    visitor.page(world, conversation, (last.saturating_sub(5), 50), false).await;
     let pause = random.below(world.shape.churn_ms);
     tokio::time::sleep(Duration::from_millis(pause)).await;
     let path = format!("/v1/conversations/{name}/participants/{}", user_name(guest));
@@ -125,7 +124,7 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
     };
     if matches!(removed, Outcome::Ok { .. }) {
         visitor.send(world, conversation).await;
-        visitor.page(world, conversation, 0, 5, false).await;
+        visitor.page(world, conversation, (0, 5), false).await;
     }
     // One that was not put out stays: what he does later is no visit.
     clean(&added) && matches!(removed, Outcome::Ok { clean: true, .. })

@@ -147,13 +147,12 @@ impl Person {
         }
     }
 
-    /// A page of changes. What it says goes to the history; `None` when there was no answer that says anything.
+    /// A page of changes after a seq, so many at most. What it says goes to the history; `None` when there was no answer that says anything.
     pub(crate) async fn page(
         &mut self,
         world: &World,
         conversation: u32,
-        after: u64,
-        limit: u64,
+        (after, limit): (u64, u64),
         strict: bool,
     ) -> Option<(u64, bool)> {
         let path = format!("/v1/conversations/{}/events?after={after}&limit={limit}", conversation_name(conversation));
@@ -213,7 +212,7 @@ impl Person {
         end: tokio::time::Instant,
     ) -> Option<(u64, bool)> {
         loop {
-            if let Some(page) = self.page(world, conversation, after, 200, true).await {
+            if let Some(page) = self.page(world, conversation, (after, 200), true).await {
                 return Some(page);
             }
             if tokio::time::Instant::now() > end {

@@ -36,11 +36,11 @@ async fn one(world: &World, person: &mut Person, group: &Group, random: &mut Ran
     match random.below(100) {
         0..40 => {
             let after = last.saturating_sub(random.below(30));
-            person.page(world, conversation, after, 50, false).await;
+            person.page(world, conversation, (after, 50), false).await;
         }
         40..50 => {
             let after = random.below(last + 1);
-            person.page(world, conversation, after, 100, false).await;
+            person.page(world, conversation, (after, 100), false).await;
         }
         50..75 => {
             newest(world, person, conversation, 30).await;

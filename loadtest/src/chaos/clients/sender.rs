@@ -35,7 +35,7 @@ pub(crate) async fn run(world: Arc<World>, user: u32, conversation: u32, pause: 
                 if let Some(item) = item
                     && random.percent(READ_BACK_PERCENT)
                 {
-                    person.page(&world, conversation, item.seq - 1, 20, false).await;
+                    person.page(&world, conversation, (item.seq - 1, 20), false).await;
                 }
             }
             Outcome::Failed { .. } | Outcome::Unknown { .. } => tokio::time::sleep(REFUSED_PAUSE).await,

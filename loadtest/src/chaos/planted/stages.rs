@@ -188,7 +188,7 @@ fn requests(trial: &Trial, address: &str) -> impl Future<Output = ()> + Send + '
             async move {
                 let after = world.log.ask(|checker| checker.last(conversation)).saturating_sub(3);
                 tokio::join!(
-                    reader.page(world, conversation, after, 100, false),
+                    reader.page(world, conversation, (after, 100), false),
                     writer.send_once(world, conversation),
                 );
             }

@@ -124,8 +124,9 @@ impl Site {
         command.arg("--folder").arg(&self.folder).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         command.envs(self.plan.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let output = tokio::time::timeout(SCRIPT_WITHIN, command.output()).await;
-        let output =
-            output.map_err(|_| format!("scripts/cluster {arguments:?} hangs"))?.map_err(|error| error.to_string())?;
+        let output = output
+            .map_err(|late| format!("scripts/cluster {arguments:?} hangs: {late}"))?
+            .map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }

@@ -19,8 +19,9 @@ impl Site {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &port]).args(words).stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(ANSWERED_WITHIN, command.output()).await;
-        let output =
-            output.map_err(|_| format!("{name} does not answer {words:?}"))?.map_err(|error| error.to_string())?;
+        let output = output
+            .map_err(|late| format!("{name} does not answer {words:?}: {late}"))?
+            .map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let failed = !output.status.success()
             || ["ERR", "MOVED", "ASK", "READONLY", "LOADING"].iter().any(|word| said.starts_with(word));
