@@ -23,7 +23,7 @@ impl Field {
                 names.push(self.server(random, true).await?);
                 self.kill(names).await
             }
-            "pause-node" | "pause-node-briefly" => Ok(self.pause(self.nodes(random, 1))),
+            "pause-node" | "pause-node-briefly" | "pause-node-long" => Ok(self.pause(self.nodes(random, 1))),
             "pause-master" | "pause-master-briefly" => Ok(self.pause(vec![self.server(random, true).await?])),
             "script-flush" => self.flush_scripts(random).await,
             "migrate-slot" => {

@@ -58,7 +58,7 @@ const fn short(fault: Fault) -> Fault {
 }
 
 /// All of them.
-pub(crate) const ALL: [Fault; 31] = [
+pub(crate) const ALL: [Fault; 32] = [
     short(fault("kill-node-restart", Need::Nothing, (0, 300), "kill -9 a node, started again at once")),
     short(fault(
         "kill-node",
@@ -66,10 +66,21 @@ pub(crate) const ALL: [Fault; 31] = [
         (8_000, 12_000),
         "kill -9 a node, started again long after it was replaced",
     )),
-    fault("kill-node-long", Need::Nothing, (40_000, 60_000), "kill -9 a node, gone for so long that its place is lost"),
+    fault(
+        "kill-node-long",
+        Need::Nothing,
+        (40_000, 60_000),
+        "kill -9 a node, gone for longer than a standby counts as in sync",
+    ),
     fault("kill-two-nodes-restart", Need::Nothing, (0, 300), "kill -9 two nodes, started again at once"),
     short(fault("pause-node", Need::Nothing, (5_000, 9_000), "SIGSTOP a node for longer than T, then SIGCONT")),
     fault("pause-node-briefly", Need::Nothing, (200, 3_500), "SIGSTOP a node for less than T or about as long"),
+    fault(
+        "pause-node-long",
+        Need::Nothing,
+        (40_000, 60_000),
+        "SIGSTOP a node for longer than a standby counts as in sync",
+    ),
     fault("kill-router", Need::Nothing, (500, 3_000), "kill -9 a router, started again"),
     short(fault("kill-master", Need::Nothing, (10_000, 10_000), "kill -9 a Redis master, started again after 10 s")),
     fault("kill-master-restart", Need::Nothing, (0, 100), "kill -9 a Redis master, started again at once"),

@@ -228,3 +228,50 @@ fn inode_of(port: u16) -> Option<String> {
     let inode = line.split_whitespace().nth(9)?;
     (inode != "0").then(|| inode.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Far beyond what a byte on this machine takes, and not long to wait for nothing.
+    const SOON: Duration = Duration::from_millis(300);
+
+    async fn echo() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                drop(tokio::spawn(async move {
+                    let (mut from, mut to) = socket.split();
+                    tokio::io::copy(&mut from, &mut to).await.ok();
+                }));
+            }
+        }));
+        port
+    }
+
+    #[tokio::test]
+    async fn a_held_pair_gets_everything_later_and_a_cut_one_ends() {
+        // Nobody here is a process of the cluster: all who connect are strangers.
+        let folder = tempfile::tempdir().unwrap();
+        let wires = Wires::new(folder.path().to_owned(), Vec::new());
+        let proxy = wires.before("node-1", echo().await).await.unwrap();
+        // While there is a rule, of whomever, nothing passes before it is known who connects.
+        wires.set(&[("a".to_owned(), "b".to_owned())], Some(Rule::Hold));
+        let mut client = TcpStream::connect(("127.0.0.1", proxy)).await.unwrap();
+        let mut byte = [0];
+        client.write_all(b"a").await.unwrap();
+        client.read_exact(&mut byte).await.unwrap();
+        let pairs = [("?".to_owned(), "node-1".to_owned())];
+        for rule in [Rule::Hold, Rule::HoldRequests, Rule::HoldReplies] {
+            wires.set(&pairs, Some(rule));
+            client.write_all(b"b").await.unwrap();
+            assert!(tokio::time::timeout(SOON, client.read_exact(&mut byte)).await.is_err(), "{rule:?}");
+            wires.set(&pairs, None);
+            client.read_exact(&mut byte).await.unwrap();
+            assert_eq!(&byte, b"b");
+        }
+        wires.reset(&pairs).await;
+        assert!(matches!(client.read(&mut byte).await, Ok(0) | Err(_)));
+    }
+}
