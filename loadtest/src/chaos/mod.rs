@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::chaos::random::Random;
-use crate::say;
+use crate::chaos::wire::say;
 
 mod checker;
 
@@ -88,6 +88,8 @@ pub(crate) struct Cluster {
 
 /// Runs it; 1 when something does not hold, 2 when it could not be run.
 pub(crate) async fn run(options: &Options) -> ExitCode {
+    // Very many sockets; a refusal shows later as a failed connect with its reason.
+    rlimit::increase_nofile_limit(20_000).ok();
     let outcome = match &options.tool {
         None => Box::pin(run::run(&options.run)).await,
         Some(Tool::Outage(wanted)) => Box::pin(outage::run(wanted)).await,

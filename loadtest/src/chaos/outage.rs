@@ -15,9 +15,9 @@ use crate::chaos::clients::http::{Call, Client};
 use crate::chaos::random::Random;
 use crate::chaos::site::{Plan, Site};
 use crate::chaos::slots::shard_of;
+use crate::chaos::wire::say;
 use crate::chaos::wire::token;
 use crate::chaos::{Cluster, any_seed};
-use crate::say;
 
 /// Between two probes of a shard.
 const PROBE_EVERY: Duration = Duration::from_millis(20);

@@ -10,7 +10,7 @@ use crate::chaos::checker::{Checker, Violation};
 use crate::chaos::faults::ALL;
 use crate::chaos::history::{Record, store};
 use crate::chaos::trial::{Row, Verdict};
-use crate::say;
+use crate::chaos::wire::say;
 
 /// Violations that are shown with their span.
 const SHOWN_MAX: usize = 5;

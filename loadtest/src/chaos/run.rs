@@ -11,8 +11,8 @@ use crate::chaos::faults::{ALL, Fault, Need, named};
 use crate::chaos::random::Random;
 use crate::chaos::site::Plan;
 use crate::chaos::trial::{Row, Setup, Trial};
+use crate::chaos::wire::say;
 use crate::chaos::{Cluster, any_seed, duration, report};
-use crate::say;
 
 /// The seed of the short form, which is the same each time.
 const SHORT_SEED: u64 = 1;

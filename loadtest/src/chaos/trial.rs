@@ -13,7 +13,7 @@ use crate::chaos::history::log::Log;
 use crate::chaos::random::Random;
 use crate::chaos::site::memory::Memory;
 use crate::chaos::site::{Plan, Site, digest};
-use crate::say;
+use crate::chaos::wire::say;
 
 /// For every conversation to flow at the start.
 const FLOWING_WITHIN: Duration = Duration::from_secs(60);

@@ -1,9 +1,10 @@
-//! The seam to the rest of this program: tokens, and how a socket is opened.
+//! The seam to the rest of this program: tokens, lines of output, and how a socket is opened.
 
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 pub(crate) use crate::client::token;
+pub(crate) use crate::say;
 
 /// An open WebSocket.
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;

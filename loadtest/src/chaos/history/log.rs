@@ -69,7 +69,7 @@ impl Log {
     pub(crate) fn note(&self, record: &Record) {
         let mut inner = self.inner();
         if let Err(error) = inner.store.write(record) {
-            crate::say(&format!("history: {error}"));
+            crate::chaos::wire::say(&format!("history: {error}"));
         }
         inner.measure(record);
         inner.checker.take(record);

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::chaos::clients::Shape;
 use crate::chaos::site::Plan;
 use crate::chaos::trial::{Setup, Trial, Verdict};
+use crate::chaos::wire::say;
 use crate::chaos::{Cluster, any_seed};
-use crate::say;
 
 mod scenario;
 

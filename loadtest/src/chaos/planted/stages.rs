@@ -12,7 +12,7 @@ use crate::chaos::planted::scenario::Stage;
 use crate::chaos::random::Random;
 use crate::chaos::site::wires::{Pair, Rule};
 use crate::chaos::trial::Trial;
-use crate::say;
+use crate::chaos::wire::say;
 
 /// The load alone.
 const CALM: Duration = Duration::from_secs(20);
