@@ -87,7 +87,7 @@ impl Trial {
         let random = Random::new(setup.seed);
         let world = World::new(log, site.routers()?, site.secret()?, random, setup.shape);
         let world = Arc::new(world);
-        let memory = Memory::watch(Arc::clone(&site), Arc::clone(&world), setup.memory_max);
+        let memory = Memory::watch(&site, Arc::clone(&world), setup.memory_max);
         let load = Load::start(Arc::clone(&world)).await?;
         let flood = if setup.flood > 0 { Some(Flood::open(&world, setup.flood).await?) } else { None };
         let trial = Self { field: Field { site, world, flood }, load, memory, folder, seed: setup.seed };
@@ -187,7 +187,13 @@ impl Trial {
         }
         drop(self.memory);
         let violations = world.log.violations();
-        let kept = (!violations.is_empty()).then(|| keep(self.folder, &site, &world));
+        let kept = if violations.is_empty() {
+            // Before its folder is removed.
+            site.end();
+            None
+        } else {
+            Some(keep(self.folder, &site, &world))
+        };
         Verdict { counts: world.log.counts(), violations, notes, kept }
     }
 
@@ -205,6 +211,7 @@ fn keep(folder: tempfile::TempDir, site: &Site, world: &World) -> PathBuf {
     let logs: &Path = &path.join("logs");
     std::fs::create_dir_all(logs).ok();
     site.keep_logs(logs);
+    site.end();
     path
 }
 

@@ -21,11 +21,13 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Watches until it is dropped; more than so many MiB in one process is wrong.
-    pub(crate) fn watch(site: Arc<Site>, world: Arc<World>, mebibytes_max: u64) -> Self {
+    pub(crate) fn watch(site: &Arc<Site>, world: Arc<World>, mebibytes_max: u64) -> Self {
         let highest: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
         let found = Arc::clone(&highest);
+        // It does not keep the cluster alive.
+        let site = Arc::downgrade(site);
         let watching = tokio::spawn(async move {
-            loop {
+            while let Some(site) = site.upgrade() {
                 for name in site.names() {
                     let Some(mebibytes) = site.pid(&name).and_then(resident) else { continue };
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,6 +38,7 @@ impl Memory {
                     }
                     found.insert(name, before.max(mebibytes));
                 }
+                drop(site);
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -53,14 +54,14 @@ pub(crate) struct Site {
     ports: BTreeMap<String, u16>,
     /// The proxies, when there are any.
     pub(crate) wires: Option<Wires>,
-    watchdog: Option<std::process::Child>,
+    watchdog: Mutex<Option<std::process::Child>>,
 }
 
 impl Site {
     /// Starts all of it in a folder that does not exist yet.
     pub(crate) async fn start(folder: &Path, plan: Plan) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let watchdog = Some(watchdog(folder)?);
+        let watchdog = Mutex::new(Some(watchdog(folder)?));
         let mut site = Self { folder: folder.to_owned(), plan, ports: BTreeMap::new(), wires: None, watchdog };
         let binary = site.plan.binary.display().to_string();
         let shards = site.plan.shards.to_string();
@@ -223,6 +224,16 @@ impl Site {
         }
     }
 
+    /// Ends everything, while its folder is still there.
+    pub(crate) fn end(&self) {
+        let watchdog = self.watchdog.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut watchdog) = watchdog {
+            // Its input ends, and it does the rest; it is done when all is gone.
+            drop(watchdog.stdin.take());
+            watchdog.wait().ok();
+        }
+    }
+
     /// Copies what all processes logged.
     pub(crate) fn keep_logs(&self, into: &Path) {
         for name in self.names() {
@@ -233,11 +244,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        if let Some(mut watchdog) = self.watchdog.take() {
-            // Its input ends, and it does the rest; it is done when all is gone.
-            drop(watchdog.stdin.take());
-            watchdog.wait().ok();
-        }
+        self.end();
     }
 }
 
