@@ -1,10 +1,11 @@
 //! Load tests over the public API. `steady` sends at one rate, `ramp` at growing ones until an objective breaks, `idle` only
 //! holds sockets open; all three are open loop, judge whether everything arrived once and in order, and write a report.
-//! `bench` is a closed loop: the most that some senders get through.
+//! `bench` is a closed loop: the most that some senders get through. `chaos` breaks a cluster and checks what clients saw.
 
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod chaos;
 mod client;
 mod idle;
 mod load;
@@ -31,6 +32,8 @@ enum Command {
     Ramp(ramp::Options),
     /// Sockets that do nothing: memory of each, and whether they stay open
     Idle(idle::Options),
+    /// A cluster that is broken on purpose, under load, and a checker of everything that clients saw
+    Chaos(Box<chaos::Options>),
     /// Closed loop: some senders, each waiting for its answer, and some online recipients of every message
     Bench(bench::Options),
     /// Shows a report again: the table, and the page beside the JSON file
@@ -44,6 +47,7 @@ async fn main() -> std::process::ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Steady(options) => steady::run(&options).await,
         Command::Ramp(options) => ramp::run(&options).await,
+        Command::Chaos(options) => return chaos::run(&options).await,
         Command::Idle(options) => idle::run(&options).await,
         Command::Bench(options) => bench::run(&options).await.map(|()| output::Outcome::Passed),
         Command::Report(options) => output::show(&options),

@@ -97,6 +97,11 @@ impl Tokens {
 }
 
 /// An HS256 token.
+/// A token of this user that is good for a day.
+pub(crate) fn sign_for(secret: &str, user: &str) -> Result<String, String> {
+    sign(secret, user, now_s()? + LIFETIME_S)
+}
+
 fn sign(secret: &str, user: &str, ends_s: u64) -> Result<String, String> {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
     let claims = URL_SAFE_NO_PAD.encode(serde_json::json!({"sub": user, "exp": ends_s}).to_string());

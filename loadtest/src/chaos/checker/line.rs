@@ -1,0 +1,158 @@
+//! One conversation: its one order, pieced together from everything that anybody saw, and the memberships that follow.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::chaos::checker::floor::Floor;
+use crate::chaos::checker::sure::Sure;
+use crate::chaos::history::{Item, Micros, What};
+
+/// A stay of a user: from his `joined` to his `left`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stay {
+    from: u64,
+    to: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    digest: u64,
+    what: What,
+}
+
+/// To which message; when that was answered, and with which value.
+pub(crate) type Reaction = (u64, Option<(Micros, Option<u32>)>);
+
+/// What is known of a conversation.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    entries: Vec<Option<Entry>>,
+    /// Up to here nothing is missing, and memberships are known.
+    folded: u64,
+    stays: BTreeMap<u32, Vec<Stay>>,
+    /// Frames that came before it was known whether they should: user, seq, when.
+    early: Vec<(u32, u64, Micros)>,
+    /// Sent to one who was out at that seq; right only if he came in again before.
+    doubtful: Vec<(u32, u64, Micros)>,
+    /// The highest change that was known, and the highest message.
+    pub(crate) floor: Floor,
+    pub(crate) messages: Floor,
+    /// What answers tell of memberships.
+    pub(crate) sure: HashMap<u32, Sure>,
+    /// Delivered and read, of each user.
+    pub(crate) marks: HashMap<u32, [Floor; 2]>,
+    /// The last reaction that was answered: user, then message and value; `None` while that is open.
+    pub(crate) reactions: HashMap<u32, Reaction>,
+}
+
+/// What a sight of an item was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Nobody had seen this seq.
+    New,
+    /// As others saw it.
+    Same,
+    /// Others saw something else here.
+    Other,
+}
+
+impl Line {
+    /// Somebody saw an item.
+    pub(crate) fn see(&mut self, item: &Item) -> Sight {
+        let Some(at) = item.seq.checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return Sight::Other };
+        if at >= self.entries.len() {
+            self.entries.resize_with(at + 1, || None);
+        }
+        match self.entries.get_mut(at) {
+            Some(slot @ None) => {
+                *slot = Some(Entry { digest: item.digest, what: item.what.clone() });
+                Sight::New
+            }
+            Some(Some(entry)) if entry.digest == item.digest => Sight::Same,
+            _ => Sight::Other,
+        }
+    }
+
+    /// What is known to be at a seq.
+    pub(crate) fn at(&self, seq: u64) -> Option<&What> {
+        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
+        self.entries.get(at)?.as_ref().map(|entry| &entry.what)
+    }
+
+    /// The highest seq that anybody saw.
+    pub(crate) fn last(&self) -> u64 {
+        u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Up to where nothing is missing.
+    pub(crate) fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    /// Goes on over what is whole by now: messages by somebody who was not in, and their seqs.
+    pub(crate) fn fold(&mut self) -> Vec<(u32, u64)> {
+        let mut strangers = Vec::new();
+        while let Some(what) = self.at(self.folded + 1).cloned() {
+            self.folded += 1;
+            let seq = self.folded;
+            match what {
+                What::Message { source, .. } if !self.is_in(source, seq) => strangers.push((source, seq)),
+                What::Message { .. } => {}
+                What::Created { users } | What::Joined { users } => {
+                    users.into_iter().for_each(|user| self.enter(user, seq))
+                }
+                What::Left { user } => self.leave(user, seq),
+            }
+        }
+        if !self.early.is_empty() {
+            for (user, seq, at) in std::mem::take(&mut self.early) {
+                self.sent(user, seq, at);
+            }
+        }
+        strangers
+    }
+
+    fn enter(&mut self, user: u32, seq: u64) {
+        let stays = self.stays.entry(user).or_default();
+        if stays.last().is_none_or(|stay| stay.to.is_some()) {
+            stays.push(Stay { from: seq, to: None });
+        }
+    }
+
+    fn leave(&mut self, user: u32, seq: u64) {
+        if let Some(stay) = self.stays.get_mut(&user).and_then(|stays| stays.last_mut()) {
+            stay.to.get_or_insert(seq);
+        }
+    }
+
+    /// Whether a user was in at a seq; his own `left` is still his.
+    fn is_in(&self, user: u32, seq: u64) -> bool {
+        let stays = self.stays.get(&user).map_or(&[][..], Vec::as_slice);
+        stays.iter().any(|stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to))
+    }
+
+    /// A frame with this seq went to a user.
+    pub(crate) fn sent(&mut self, user: u32, seq: u64, at: Micros) {
+        if seq > self.folded {
+            self.early.push((user, seq, at));
+        } else if !self.is_in(user, seq) {
+            self.doubtful.push((user, seq, at));
+        }
+    }
+
+    /// Frames to those who were out, and never came in again: who and which seq. Only sure when all is known.
+    pub(crate) fn sent_to_strangers(&self) -> Vec<(u32, u64)> {
+        let came_back =
+            |user: &u32, seq: u64| self.stays.get(user).is_some_and(|stays| stays.iter().any(|stay| stay.from > seq));
+        self.doubtful
+            .iter()
+            .filter(|(user, seq, _)| !came_back(user, *seq))
+            .map(|(user, seq, _)| (*user, *seq))
+            .collect()
+    }
+
+    /// Who participates after the last change.
+    pub(crate) fn members(&self) -> Vec<u32> {
+        let is_there = |stays: &Vec<Stay>| stays.last().is_some_and(|stay| stay.to.is_none());
+        self.stays.iter().filter(|(_, stays)| is_there(stays)).map(|(user, _)| *user).collect()
+    }
+}

@@ -1,0 +1,333 @@
+//! The checker: takes records in the order in which they were known and says what no correct cluster can do. Pure; each
+//! record costs constant time but for its items, and a message costs about a hundred bytes of memory for the whole run.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::chaos::checker::line::{Line, Sight};
+use crate::chaos::checker::operations::{Operation, Operations, State};
+use crate::chaos::checker::session::Session;
+use crate::chaos::history::span::Span;
+use crate::chaos::history::{Act, Item, Micros, Outcome, Record, What};
+
+mod floor;
+
+mod line;
+
+mod operations;
+
+mod reads;
+
+mod session;
+
+mod sure;
+
+#[cfg(test)]
+mod tests;
+
+/// Violations that are kept; more are only counted.
+const KEPT_MAX: usize = 50;
+/// Events that a resume sends; a gap for less is not needed.
+const RESUME_EVENTS: u64 = 1_000;
+
+/// Something that must not happen.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    /// When it was known.
+    pub(crate) at: Micros,
+    /// Which promise.
+    pub(crate) rule: String,
+    /// What happened.
+    pub(crate) said: String,
+    /// Where to look.
+    pub(crate) span: Span,
+}
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Operations that ended.
+    pub(crate) operations: u64,
+    /// Messages that were acknowledged.
+    pub(crate) acknowledged: u64,
+    /// Surely not done.
+    pub(crate) failed: u64,
+    /// Of unknown outcome, also after their retries.
+    pub(crate) unknown: u64,
+    /// Acknowledged by a retry after an attempt of unknown outcome.
+    pub(crate) retried: u64,
+    /// Reads without a mark, and with one.
+    pub(crate) reads: u64,
+    /// Marked as possibly old.
+    pub(crate) stale: u64,
+    /// Changes that sessions were sent.
+    pub(crate) frames: u64,
+    /// Spans that sessions were not sent, and why.
+    pub(crate) gaps: u64,
+    /// Of those, `replaced`.
+    pub(crate) replaced: u64,
+    /// All violations.
+    pub(crate) violations: u64,
+}
+
+/// What is known, and what is wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Checker {
+    lines: BTreeMap<u32, Line>,
+    operations: Operations,
+    sessions: HashMap<u64, Session>,
+    /// What is wrong, the first of it.
+    pub(crate) violations: Vec<Violation>,
+    /// What was counted.
+    pub(crate) counts: Counts,
+}
+
+impl Checker {
+    /// One more record.
+    pub(crate) fn take(&mut self, record: &Record) {
+        match record {
+            Record::Begun { at, op, user, conversation, act } => {
+                self.begin(*op, (*at, *user, *conversation), act.clone());
+            }
+            Record::Ended { at, op, result } => self.end(*at, *op, result),
+            Record::Again { at, op, item } => {
+                if let Some(conversation) = self.operations.get(*op).map(|operation| operation.conversation) {
+                    self.see(*at, conversation, item);
+                }
+            }
+            Record::Page { read, after, items, end } => self.page(*read, *after, items, *end),
+            Record::Newest { read, items } => self.newest(*read, items),
+            Record::Shown { read, last, users } => self.shown(*read, *last, users),
+            Record::Marks { read, marks } => self.marks(*read, marks),
+            Record::Reaction { read, seq, value } => self.reaction(*read, *seq, *value),
+            Record::Refused { read } => self.refused(*read),
+            Record::Opened { at, session, user, positions } => {
+                self.sessions.insert(*session, Session::new(*user, *at, positions));
+            }
+            Record::Frames { at, session, conversation, items } => self.frames(*at, *session, *conversation, items),
+            Record::Gap { at, session, conversation, from, to, reason } => {
+                self.gap(*at, (*session, *conversation), (*from, *to), reason);
+            }
+            Record::Live { at, session, positions } => self.live(*at, *session, positions),
+            Record::Closed { session, .. } => drop(self.sessions.remove(session)),
+            Record::Final { at, conversation, last } => self.finish(*at, *conversation, *last),
+            Record::Fault { .. } => {}
+            Record::Wrong { at, rule, conversation, said } => {
+                let span = conversation.map_or_else(Span::default, Span::of);
+                self.wrong(*at, rule, said.clone(), span);
+            }
+        }
+    }
+
+    fn wrong(&mut self, at: Micros, rule: &str, said: String, span: Span) {
+        self.counts.violations += 1;
+        if self.violations.len() < KEPT_MAX {
+            self.violations.push(Violation { at, rule: rule.to_owned(), said, span });
+        }
+    }
+
+    fn line(&mut self, conversation: u32) -> &mut Line {
+        self.lines.entry(conversation).or_default()
+    }
+
+    fn begin(&mut self, op: u64, (begun, user, conversation): (Micros, u32, u32), act: Act) {
+        let line = self.line(conversation);
+        match &act {
+            Act::Add { user: whom } => line.sure.entry(*whom).or_default().begin(true),
+            Act::Remove { user: whom } => line.sure.entry(*whom).or_default().begin(false),
+            Act::React { seq, .. } => drop(line.reactions.insert(user, (*seq, None))),
+            Act::Send | Act::Create { .. } | Act::Read { .. } => {}
+        }
+        self.operations.begin(op, Operation { user, conversation, begun, act, state: State::Open, seq: 0 });
+    }
+
+    fn end(&mut self, at: Micros, op: u64, result: &Outcome) {
+        let Some(operation) = self.operations.get(op) else { return };
+        operation.state = State::from(result);
+        let (user, conversation, begun, seq) = (operation.user, operation.conversation, operation.begun, operation.seq);
+        let act = operation.act.clone();
+        self.counts.operations += 1;
+        let sure = self.line(conversation).sure.get(&user).copied().unwrap_or_default();
+        match result {
+            Outcome::Ok { item, clean } => {
+                self.counts.retried += u64::from(!clean);
+                if act == Act::Send {
+                    self.counts.acknowledged += 1;
+                    if sure.out_before(begun) {
+                        let said = format!("u{user} was out of c{conversation}, and op-{op} was acknowledged");
+                        self.wrong(at, "nothing from a removed participant", said, Span::of(conversation).and_op(op));
+                    }
+                }
+                self.done(at, (user, conversation, *clean), &act);
+                if let Some(item) = item {
+                    self.see(at, conversation, item);
+                }
+            }
+            Outcome::Failed { code } => {
+                self.counts.failed += 1;
+                if seq > 0 {
+                    let said = format!("op-{op} was refused as {code}, and is at seq {seq} of c{conversation}");
+                    self.wrong(at, "refused must not appear", said, Span::at(conversation, seq).and_op(op));
+                }
+                if code == "not_participant" && sure.in_before(begun) {
+                    let said = format!("u{user} was in c{conversation}, and op-{op} was refused as {code}");
+                    self.wrong(
+                        at,
+                        "a refusal is not older than what was acknowledged",
+                        said,
+                        Span::of(conversation).and_op(op),
+                    );
+                }
+            }
+            Outcome::Unknown { .. } => {
+                self.counts.unknown += 1;
+                self.done(at, (user, conversation, false), &act);
+            }
+        }
+    }
+
+    /// What an acknowledged operation makes sure. After an attempt of unknown outcome nothing is: it may be done later.
+    fn done(&mut self, at: Micros, (user, conversation, clean): (u32, u32, bool), act: &Act) {
+        let line = self.line(conversation);
+        match act {
+            // Nobody is put out before the answer.
+            Act::Create { users } => {
+                users.iter().for_each(|whom| line.sure.entry(*whom).or_default().done(true, at, true))
+            }
+            Act::Add { user: whom } => line.sure.entry(*whom).or_default().done(true, at, clean),
+            Act::Remove { user: whom } => line.sure.entry(*whom).or_default().done(false, at, clean),
+            Act::Read { seq } if clean => {
+                let [_, read] = line.marks.entry(user).or_default();
+                read.raise(at, *seq);
+            }
+            Act::React { seq, value } if clean => drop(line.reactions.insert(user, (*seq, Some((at, *value))))),
+            Act::Read { .. } | Act::React { .. } | Act::Send => {}
+        }
+    }
+
+    /// Somebody saw this change at that moment.
+    fn see(&mut self, at: Micros, conversation: u32, item: &Item) {
+        let line = self.line(conversation);
+        let sight = line.see(item);
+        line.floor.raise(at, item.seq);
+        if matches!(item.what, What::Message { .. }) {
+            line.messages.raise(at, item.seq);
+        }
+        match sight {
+            Sight::Same => {}
+            Sight::Other => {
+                let there = line.at(item.seq).cloned();
+                let said = format!("seq {} of c{conversation} is {:?}, and was seen as {there:?}", item.seq, item.what);
+                self.wrong(at, "one order, the same for everybody", said, Span::at(conversation, item.seq));
+            }
+            Sight::New => self.is_new(at, conversation, item),
+        }
+    }
+
+    fn is_new(&mut self, at: Micros, conversation: u32, item: &Item) {
+        for (source, seq) in self.line(conversation).fold() {
+            let said = format!("u{source} was out of c{conversation}, and seq {seq} is his message");
+            self.wrong(at, "nothing from a removed participant", said, Span::at(conversation, seq));
+        }
+        let What::Message { source, op } = item.what else { return };
+        let span = Span::at(conversation, item.seq).and_op(op);
+        let wrong = match self.operations.get(op) {
+            None => Some(("nothing that nobody sent", format!("op-{op} was never begun"))),
+            Some(operation) if (operation.user, operation.conversation) != (source, conversation) => {
+                Some(("nothing that nobody sent", format!("op-{op} was another's, or of another conversation")))
+            }
+            Some(operation) if operation.seq > 0 && operation.seq != item.seq => {
+                Some(("nothing twice", format!("op-{op} is at seq {} and at seq {}", operation.seq, item.seq)))
+            }
+            Some(operation) => {
+                operation.seq = item.seq;
+                let refused = operation.state == State::Failed;
+                refused.then(|| ("refused must not appear", format!("op-{op} was refused, and is at seq {}", item.seq)))
+            }
+        };
+        if let Some((rule, said)) = wrong {
+            self.wrong(at, rule, format!("c{conversation}: {said}"), span);
+        }
+    }
+
+    fn frames(&mut self, at: Micros, number: u64, conversation: u32, items: &[Item]) {
+        self.counts.frames += u64::try_from(items.len()).unwrap_or(0);
+        for item in items {
+            self.see(at, conversation, item);
+            let Some(session) = self.sessions.get_mut(&number) else { return };
+            let user = session.user;
+            if let Err(error) = session.take(conversation, item) {
+                let said = format!("session {number} of u{user}, c{conversation}: {error}");
+                let span = Span::at(conversation, item.seq).and_session(number);
+                self.wrong(at, "sessions see each change once, in order", said, span);
+            }
+            self.line(conversation).sent(user, item.seq, at);
+        }
+    }
+
+    fn gap(&mut self, at: Micros, (number, conversation): (u64, u32), (from, to): (u64, u64), reason: &str) {
+        self.counts.gaps += 1;
+        self.counts.replaced += u64::from(reason == "replaced");
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        let (user, opened) = (session.user, session.opened);
+        let told = session.gap(conversation, (from, to), reason);
+        let sure = self.line(conversation).sure.get(&user).copied().unwrap_or_default();
+        let wrong = match reason {
+            "not_participant" if sure.in_before(opened) => Some("he participates".to_owned()),
+            // The part that is not sent may be short; what is missed together is not.
+            "too_far" if self.line(conversation).last().saturating_sub(from) + 1 < RESUME_EVENTS => {
+                Some("so few are sent".to_owned())
+            }
+            _ => told.err(),
+        };
+        if let Some(error) = wrong {
+            let said = format!("session {number} of u{user}, c{conversation}: gap {from} to {to} {reason}: {error}");
+            let span = Span::of(conversation).and_session(number);
+            self.wrong(at, "sessions see each change once, in order", said, span);
+        }
+    }
+
+    fn live(&mut self, at: Micros, number: u64, positions: &[(u32, u64)]) {
+        for &(conversation, seq) in positions {
+            let Some(session) = self.sessions.get_mut(&number) else { return };
+            if let Err(error) = session.live(conversation, seq) {
+                let said = format!("session {number} of u{}, c{conversation}: {error}", session.user);
+                let span = Span::of(conversation).and_session(number);
+                self.wrong(at, "sessions see each change once, in order", said, span);
+            }
+        }
+    }
+
+    /// All is quiet, and the conversation was read to its end by several.
+    fn finish(&mut self, at: Micros, conversation: u32, last: u64) {
+        let line = self.line(conversation);
+        let (seen, folded) = (line.last(), line.folded());
+        let strangers = line.sent_to_strangers();
+        if seen > last {
+            let said =
+                format!("c{conversation} ends at seq {last}; {:?} was at seq {seen}", self.line(conversation).at(seen));
+            self.wrong(at, "what was acknowledged or shown stays", said, Span::at(conversation, seen));
+        } else if folded < last {
+            let said = format!("c{conversation} ends at seq {last}; nobody was shown seq {}", folded + 1);
+            self.wrong(at, "seqs are dense", said, Span::at(conversation, folded + 1));
+        }
+        for (user, seq) in strangers {
+            let said = format!("u{user} was out of c{conversation}, and was sent seq {seq}");
+            self.wrong(at, "nothing to a removed participant", said, Span::at(conversation, seq));
+        }
+    }
+
+    /// Who participates in a conversation by its changes.
+    pub(crate) fn members(&self, conversation: u32) -> Vec<u32> {
+        self.lines.get(&conversation).map(Line::members).unwrap_or_default()
+    }
+
+    /// All conversations that anybody saw anything of.
+    pub(crate) fn conversations(&self) -> Vec<u32> {
+        self.lines.iter().filter(|(_, line)| line.last() > 0).map(|(number, _)| *number).collect()
+    }
+
+    /// The highest seq that anybody saw.
+    pub(crate) fn last(&self, conversation: u32) -> u64 {
+        self.lines.get(&conversation).map_or(0, Line::last)
+    }
+}

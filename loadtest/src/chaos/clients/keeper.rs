@@ -1,0 +1,131 @@
+//! Those who make conversations, and let others in and put them out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+
+use crate::chaos::clients::person::{Person, Write};
+use crate::chaos::clients::receipts::operate;
+use crate::chaos::clients::{FIRST_GUEST, GUESTS, Group, World};
+use crate::chaos::history::item::{conversation_name, user_name};
+use crate::chaos::history::{Act, Outcome};
+use crate::chaos::random::Random;
+
+/// Attempts to make a conversation.
+const ATTEMPTS: usize = 100;
+/// Guests without devices, for when the others are used up.
+const FRESH_GUESTS: u32 = 100_000;
+
+/// Makes a conversation by number.
+pub(crate) async fn create(world: &World, conversation: u32, members: &[u32]) -> Result<(), String> {
+    let admin = *members.first().ok_or("a conversation of nobody")?;
+    let mut person = Person::new(world, admin);
+    let names: Vec<String> = members.iter().map(|user| user_name(*user)).collect();
+    let write = Write {
+        method: Method::POST,
+        path: "/v1/conversations".to_owned(),
+        key: Some(format!("create-{conversation}")),
+        body: Some(json!({"participants": names, "name": conversation_name(conversation)})),
+    };
+    for _ in 0..ATTEMPTS {
+        let act = Act::Create { users: members.to_vec() };
+        match operate(world, &mut person, conversation, act, &write).await {
+            Outcome::Ok { .. } => {
+                world.add_group(Group { conversation, admin, members: members.to_vec() });
+                return Ok(());
+            }
+            Outcome::Failed { code } if code != "unavailable" && code != "not sent" => {
+                return Err(format!("c{conversation} cannot be made: {code}"));
+            }
+            Outcome::Failed { .. } | Outcome::Unknown { .. } if world.is_over() => break,
+            Outcome::Failed { .. } | Outcome::Unknown { .. } => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+    Err(format!("c{conversation} was not made in {ATTEMPTS} attempts"))
+}
+
+/// Makes further conversations now and then, and writes into each.
+pub(crate) async fn make_more(world: Arc<World>, most: u32) {
+    let mut random = world.random.split("maker", 0);
+    for conversation in world.shape.conversations..world.shape.conversations + most {
+        let pause = random.between(1_000, 4_000);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        if world.is_over() {
+            return;
+        }
+        let mut members: Vec<u32> = (0..4).map(|_| u32::try_from(random.below(48)).unwrap_or(0)).collect();
+        members.sort_unstable();
+        members.dedup();
+        if create(&world, conversation, &members).await.is_err() {
+            continue;
+        }
+        for member in members {
+            Person::new(&world, member).send(&world, conversation).await;
+        }
+    }
+}
+
+/// Lets guests in and puts them out until the load is over; each tries what he may, and then what he may not.
+pub(crate) async fn run(world: Arc<World>, group: Group) {
+    let conversation = group.conversation;
+    let mut random = world.random.split("keeper", u64::from(conversation));
+    let mut admin = Person::new(&world, group.admin);
+    let mut guests: Vec<u32> = (FIRST_GUEST..FIRST_GUEST + GUESTS).collect();
+    let mut fresh = FRESH_GUESTS;
+    while !world.is_over() {
+        let pause = random.between(world.shape.churn_ms / 2, world.shape.churn_ms * 3 / 2);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let guest = random.pick(&guests).copied().unwrap_or(fresh);
+        fresh += 1;
+        if !visit(&world, conversation, (&mut admin, guest), &mut random).await {
+            // An attempt of unknown outcome may be done later: nothing is sure of him here any more.
+            guests.retain(|other| *other != guest);
+        }
+    }
+}
+
+/// One guest comes and goes; false when not all of it was answered at the first attempt.
+async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u32), random: &mut Random) -> bool {
+    let mut visitor = Person::new(world, guest);
+    let name = conversation_name(conversation);
+    let add = Write {
+        method: Method::POST,
+        path: format!("/v1/conversations/{name}/participants"),
+        key: None,
+        body: Some(json!({"participants": [user_name(guest)]})),
+    };
+    let clean = |outcome: &Outcome| matches!(outcome, Outcome::Ok { clean: true, .. } | Outcome::Failed { .. });
+    let added = operate(world, admin, conversation, Act::Add { user: guest }, &add).await;
+    if !matches!(added, Outcome::Ok { .. }) {
+        return clean(&added);
+    }
+    visitor.send(world, conversation).await;
+    let last = world.log.ask(|checker| checker.last(conversation));
+    visitor.page(world, conversation, (last.saturating_sub(5), 50), false).await;
+    let pause = random.below(world.shape.churn_ms);
+    tokio::time::sleep(Duration::from_millis(pause)).await;
+    let path = format!("/v1/conversations/{name}/participants/{}", user_name(guest));
+    let remove = Write { method: Method::DELETE, path, key: None, body: None };
+    let leaves = random.percent(30);
+    let mut racer = Person::new(world, guest);
+    let racing = async {
+        // Sends that meet the removal: each is before it, or not at all.
+        for _ in 0..random.below(4) {
+            racer.send(world, conversation).await;
+        }
+    };
+    let act = Act::Remove { user: guest };
+    let (removed, ()) = if leaves {
+        tokio::join!(operate(world, &mut visitor, conversation, act, &remove), racing)
+    } else {
+        tokio::join!(operate(world, admin, conversation, act, &remove), racing)
+    };
+    if matches!(removed, Outcome::Ok { .. }) {
+        visitor.send(world, conversation).await;
+        visitor.page(world, conversation, (0, 5), false).await;
+    }
+    // One that was not put out stays: what he does later is no visit.
+    clean(&added) && matches!(removed, Outcome::Ok { clean: true, .. })
+}

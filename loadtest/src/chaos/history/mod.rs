@@ -1,0 +1,151 @@
+//! What clients did and what they saw, as records: the only thing that the checker knows. Times are microseconds since the
+//! run began, on one monotonic clock.
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) mod item;
+
+pub(crate) mod log;
+
+pub(crate) mod span;
+
+pub(crate) mod store;
+
+/// Microseconds since the run began.
+pub(crate) type Micros = u64;
+
+/// What a change of a conversation is; users by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum What {
+    /// A message: by whom, and of which operation.
+    Message { source: u32, op: u64 },
+    /// The conversation began, with these.
+    Created { users: Vec<u32> },
+    /// These came in.
+    Joined { users: Vec<u32> },
+    /// This one is out.
+    Left { user: u32 },
+}
+
+/// A change of a conversation as somebody saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Item {
+    /// Its number in the conversation.
+    pub(crate) seq: u64,
+    /// Over all that it says: two who see the same see the same digest.
+    pub(crate) digest: u64,
+    /// What it is.
+    pub(crate) what: What,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Act {
+    /// A message.
+    Send,
+    /// The conversation itself, with these.
+    Create { users: Vec<u32> },
+    /// Lets one in.
+    Add { user: u32 },
+    /// Puts one out, or he leaves.
+    Remove { user: u32 },
+    /// Marks as read up to there.
+    Read { seq: u64 },
+    /// Sets or takes back a reaction to the message there.
+    React { seq: u64, value: Option<u32> },
+}
+
+/// What became of it, over all its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// Done; a message tells where it is. Clean: no attempt before was of unknown outcome.
+    Ok { item: Option<Item>, clean: bool },
+    /// Surely not done, by any attempt.
+    Failed { code: String },
+    /// Done, or not, or later.
+    Unknown { code: String },
+}
+
+/// One thing that happened, when it was known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "r", rename_all = "lowercase")]
+pub(crate) enum Record {
+    /// An operation is about to be asked for.
+    Begun { at: Micros, op: u64, user: u32, conversation: u32, act: Act },
+    /// What became of it.
+    Ended { at: Micros, op: u64, result: Outcome },
+    /// The same key once more was answered with this message.
+    Again { at: Micros, op: u64, item: Item },
+    /// A page of all changes after a seq; `end` when it says that there are no more.
+    Page { read: Read, after: u64, items: Vec<Item>, end: bool },
+    /// The newest messages, rising.
+    Newest { read: Read, items: Vec<Item> },
+    /// The conversation as such.
+    Shown { read: Read, last: u64, users: Vec<u32> },
+    /// Watermarks: user, delivered, read.
+    Marks { read: Read, marks: Vec<(u32, u64, u64)> },
+    /// One's own reaction to the message there.
+    Reaction { read: Read, seq: u64, value: Option<u32> },
+    /// A read was refused: he does not participate.
+    Refused { read: Read },
+    /// A session began, with these positions.
+    Opened { at: Micros, session: u64, user: u32, positions: Vec<(u32, u64)> },
+    /// It was sent these.
+    Frames { at: Micros, session: u64, conversation: u32, items: Vec<Item> },
+    /// It was told that this span is not sent.
+    Gap { at: Micros, session: u64, conversation: u32, from: u64, to: u64, reason: String },
+    /// It is caught up to there.
+    Live { at: Micros, session: u64, positions: Vec<(u32, u64)> },
+    /// It ended.
+    Closed { at: Micros, session: u64, why: String },
+    /// A fault began, ended, or did something in between.
+    Fault { at: Micros, name: String, said: String },
+    /// The conversation has this many changes, when all is quiet.
+    Final { at: Micros, conversation: u32, last: u64 },
+    /// Something is wrong that no other record shows.
+    Wrong { at: Micros, rule: String, conversation: Option<u32>, said: String },
+}
+
+/// A read, what it was of, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Read {
+    /// When it was asked for.
+    pub(crate) begun: Micros,
+    /// When it was answered.
+    pub(crate) at: Micros,
+    /// Who asked.
+    pub(crate) user: u32,
+    /// Of which conversation.
+    pub(crate) conversation: u32,
+    /// Marked as possibly old.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stale: bool,
+}
+
+impl Record {
+    /// When it was known.
+    pub(crate) fn at(&self) -> Micros {
+        match self {
+            Self::Begun { at, .. }
+            | Self::Ended { at, .. }
+            | Self::Again { at, .. }
+            | Self::Opened { at, .. }
+            | Self::Frames { at, .. }
+            | Self::Gap { at, .. }
+            | Self::Live { at, .. }
+            | Self::Closed { at, .. }
+            | Self::Fault { at, .. }
+            | Self::Final { at, .. }
+            | Self::Wrong { at, .. } => *at,
+            Self::Page { read, .. }
+            | Self::Newest { read, .. }
+            | Self::Shown { read, .. }
+            | Self::Marks { read, .. }
+            | Self::Reaction { read, .. }
+            | Self::Refused { read } => read.at,
+        }
+    }
+}

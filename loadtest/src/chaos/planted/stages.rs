@@ -1,0 +1,198 @@
+//! What happens in the scenarios, each several times until something is found.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+
+use crate::chaos::clients::person::Person;
+use crate::chaos::faults::named;
+use crate::chaos::faults::schedule::Step;
+use crate::chaos::planted::scenario::Stage;
+use crate::chaos::random::Random;
+use crate::chaos::site::wires::{Pair, Rule};
+use crate::chaos::trial::Trial;
+use crate::chaos::wire::say;
+
+/// The load alone.
+const CALM: Duration = Duration::from_secs(20);
+/// Without a second copy.
+const ALONE: Duration = Duration::from_millis(1_500);
+/// Between a promotion and the end of the owner: enough to append.
+const GOING_ON: Duration = Duration::from_millis(2_000);
+/// For a replica to be promoted.
+const PROMOTED_WITHIN: Duration = Duration::from_secs(20);
+/// Rounds of one attempt.
+const PAUSES: u64 = 12;
+const ROUNDS: u64 = 3;
+/// Beyond the last checkpoint.
+const UNSYNCED: Duration = Duration::from_secs(35);
+
+/// Plays a stage, until it is over or something is wrong.
+pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
+    let mut random = trial.world().random.split("stage", 0);
+    match stage {
+        Stage::Calm => trial.pause(CALM).await,
+        Stage::AloneThenBoth => {
+            for round in 0..ROUNDS {
+                alone_then_both(trial, &mut random).await?;
+                next(trial, round).await;
+            }
+        }
+        Stage::SuffixThenOwner => {
+            for round in 0..ROUNDS {
+                suffix_then_owner(trial, &mut random).await?;
+                next(trial, round).await;
+            }
+        }
+        Stage::Pauses => {
+            for round in 0..PAUSES {
+                paused(trial, round, &mut random).await?;
+            }
+        }
+        Stage::PowerLoss => {
+            trial.pause(UNSYNCED).await;
+            let said = trial.field.site.lose_power(&trial.field.site.nodes()).await?;
+            begins(trial, "power-loss", &said);
+            trial.recover("power-loss", true).await;
+        }
+        Stage::Kills => {
+            for (number, name) in (1..).zip(["kill-node", "kill-node-restart", "pause-node", "kill-node"]) {
+                let Some(fault) = named(name) else { continue };
+                let stays = Duration::from_millis(fault.stays_ms.1);
+                if !trial.world().log.is_wrong() {
+                    trial.step(&Step { quiet: Duration::from_secs(2), fault, stays, number }).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn begins(trial: &Trial, name: &str, said: &str) {
+    say(&format!("  {name}: {said}"));
+    trial.world().log.fault(name, said);
+}
+
+/// What was killed stays so in the last round: everything has to be there without it.
+async fn next(trial: &Trial, round: u64) {
+    if round + 1 < ROUNDS {
+        trial.recover("the round", true).await;
+    }
+}
+
+/// An owner, a master and its replica; and the links that are held: the replica's, and those of all other nodes.
+struct Targets {
+    owner: String,
+    master: String,
+    replica: String,
+    held: Vec<Pair>,
+}
+
+async fn targets(trial: &Trial, random: &mut Random) -> Result<Targets, String> {
+    let site = &trial.field.site;
+    let owner = format!("node-{}", random.between(1, 3));
+    let masters = site.servers(true).await;
+    let master = random.pick(&masters).cloned().ok_or("there is no master")?;
+    let replica = site.replica_of(&master).await.ok_or_else(|| format!("{master} has no replica"))?;
+    let others = site.nodes().into_iter().filter(|node| *node != owner);
+    let held = others.chain([replica.clone()]).map(|name| (name, master.clone())).collect();
+    Ok(Targets { owner, master, replica, held })
+}
+
+async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), String> {
+    if trial.world().log.is_wrong() {
+        return Ok(());
+    }
+    let targets = targets(trial, random).await?;
+    let site = &trial.field.site;
+    let wires = site.wires.as_ref().ok_or("there are no proxies")?;
+    begins(
+        trial,
+        "alone",
+        &format!("{} has all of {}; {} stands still", targets.owner, targets.master, targets.replica),
+    );
+    wires.set(&targets.held, Some(Rule::HoldReplies));
+    trial.pause(ALONE).await;
+    site.kill(&[targets.owner.clone(), targets.master.clone()]).await;
+    begins(trial, "both", &format!("{} and {} are killed", targets.owner, targets.master));
+    wires.reset(&targets.held).await;
+    trial.recover("both", false).await;
+    Ok(())
+}
+
+async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), String> {
+    if trial.world().log.is_wrong() {
+        return Ok(());
+    }
+    let targets = targets(trial, random).await?;
+    let site = &trial.field.site;
+    let wires = site.wires.as_ref().ok_or("there are no proxies")?;
+    begins(
+        trial,
+        "alone",
+        &format!("{} has all of {}; {} stands still", targets.owner, targets.master, targets.replica),
+    );
+    wires.set(&targets.held, Some(Rule::HoldReplies));
+    trial.pause(ALONE).await;
+    site.kill(std::slice::from_ref(&targets.master)).await;
+    wires.reset(&targets.held).await;
+    let end = tokio::time::Instant::now() + PROMOTED_WITHIN;
+    while !site.servers(true).await.contains(&targets.replica) && tokio::time::Instant::now() < end {
+        trial.pause(Duration::from_millis(100)).await;
+    }
+    begins(trial, "suffix", &format!("{} lost the end of {}", targets.replica, targets.master));
+    trial.pause(GOING_ON).await;
+    site.kill(std::slice::from_ref(&targets.owner)).await;
+    begins(trial, "owner", &format!("{} is killed", targets.owner));
+    trial.recover("owner", false).await;
+    Ok(())
+}
+
+/// A node is paused for about as long as it takes to replace it. Requests go to it directly: some before, some when it was
+/// replaced, all lie in its sockets when it goes on.
+async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), String> {
+    if trial.world().log.is_wrong() {
+        return Ok(());
+    }
+    let site = &trial.field.site;
+    let node = format!("node-{}", round % 3 + 1);
+    let address = site.address(&format!("{node}.http"))?;
+    // The watch is 1 s and 250 ms; around that, and well beyond.
+    let stays = if random.percent(50) { random.between(1_150, 1_700) } else { random.between(2_000, 4_000) };
+    begins(trial, "pause", &format!("{node} for {stays} ms"));
+    let early = tokio::spawn(requests(trial, &address));
+    trial.pause(Duration::from_millis(random.between(0, 20))).await;
+    site.signal(std::slice::from_ref(&node), Signal::SIGSTOP);
+    trial.pause(Duration::from_millis(stays)).await;
+    let late = tokio::spawn(requests(trial, &address));
+    trial.pause(Duration::from_millis(200)).await;
+    site.signal(&[node], Signal::SIGCONT);
+    early.await.ok();
+    late.await.ok();
+    trial.recover("pause", true).await;
+    trial.pause(Duration::from_millis(500)).await;
+    Ok(())
+}
+
+/// A read and a message of each conversation, at that address, all at once.
+fn requests(trial: &Trial, address: &str) -> impl Future<Output = ()> + Send + 'static {
+    let (world, address) = (std::sync::Arc::clone(trial.world()), address.to_owned());
+    async move {
+        let groups = world.groups();
+        let asking = groups.iter().map(|group| {
+            let addresses = [address.clone()];
+            let (mut reader, mut writer) =
+                (Person::at(&world, group.admin, &addresses), Person::at(&world, group.admin, &addresses));
+            let (world, conversation) = (&world, group.conversation);
+            async move {
+                let after = world.log.ask(|checker| checker.last(conversation)).saturating_sub(3);
+                tokio::join!(
+                    reader.page(world, conversation, (after, 100), false),
+                    writer.send_once(world, conversation),
+                );
+            }
+        });
+        join_all(asking).await;
+    }
+}

@@ -1,0 +1,128 @@
+//! Disks and files of nodes: small, full, slow, failing, old, damaged.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::chaos::random::Random;
+use crate::chaos::site::Site;
+
+/// Size of the small disk.
+const SMALL: &str = "size=256m";
+/// The file that fills it.
+const FILLER: &str = "filler";
+/// A main file that was not written for this long is in no checkpoint.
+const QUIET: Duration = Duration::from_millis(250);
+/// Attempts to find a node between two checkpoints.
+const ATTEMPTS: usize = 40;
+/// A page of SQLite.
+const PAGE: u64 = 4_096;
+
+/// Mounts a small disk, which only the administrator can.
+pub(crate) fn mount(folder: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SMALL, "tmpfs"]).arg(folder).output();
+    let mounted = mounted.map_err(|error| format!("mount: {error}"))?;
+    if mounted.status.success() {
+        Ok(())
+    } else {
+        Err(format!("mount: {}", String::from_utf8_lossy(&mounted.stderr).trim()))
+    }
+}
+
+/// Whether this user may mount.
+pub(crate) fn may_mount() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+impl Site {
+    /// Fills the disk of a node; or makes room again.
+    pub(crate) fn fill(&self, node: &str, full: bool) -> Result<(), String> {
+        let path = self.home(node).join("data").join(FILLER);
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        if !full {
+            return std::fs::remove_file(&path).map_err(failed);
+        }
+        let mut file = File::create(&path).map_err(failed)?;
+        let block = vec![0; 1 << 16];
+        // Until there is no room.
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+        Ok(())
+    }
+
+    /// Makes each fsync of a process late, or fail: by a tracer, until that is ended.
+    pub(crate) fn trace(&self, name: &str, inject: &str) -> Result<Child, String> {
+        let pid = self.pid(name).ok_or_else(|| format!("{name} does not run"))?.to_string();
+        let inject = format!("inject=fdatasync,fsync:{inject}");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", &inject, "-p", &pid]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map_err(|error| format!("strace: {error}"))
+    }
+
+    /// Kills nodes at a moment when none of their files is being checkpointed, and takes the logs of their files away: what
+    /// a loss of power may leave, for those logs were not synced.
+    pub(crate) async fn lose_power(&self, nodes: &[String]) -> Result<String, String> {
+        for _ in 0..ATTEMPTS {
+            self.signal(nodes, Signal::SIGSTOP);
+            if nodes.iter().all(|node| is_quiet(&self.shards_of(node))) {
+                self.kill(nodes).await;
+                let mut taken = 0;
+                for path in nodes.iter().flat_map(|node| self.shards_of(node)) {
+                    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+                    if matches!(ending, "sqlite-wal" | "sqlite-shm") {
+                        taken += u64::from(std::fs::remove_file(&path).is_ok());
+                    }
+                }
+                return Ok(format!("{nodes:?} lost {taken} logs of their files"));
+            }
+            self.signal(nodes, Signal::SIGCONT);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(format!("{nodes:?} write their main files all the time"))
+    }
+
+    /// Overwrites some pages of the largest file of a shard; the node must not run.
+    pub(crate) fn damage(&self, node: &str, random: &mut Random) -> Result<String, String> {
+        let files = self.shards_of(node).into_iter().filter(|path| path.extension().is_some_and(|e| e == "sqlite"));
+        let length = |path: &PathBuf| path.metadata().map_or(0, |known| known.len());
+        let path = files.max_by_key(length).ok_or_else(|| format!("{node} has no file"))?;
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let file = File::options().write(true).open(&path).map_err(failed)?;
+        let pages = length(&path) / PAGE;
+        for _ in 0..pages.div_ceil(4).min(64) {
+            // Not the first, without which it is no database at all.
+            let at = (1 + random.below(pages.saturating_sub(1))) * PAGE + random.below(PAGE - 64);
+            let bytes: Vec<u8> = (0..8).flat_map(|_| random.next().to_le_bytes()).collect();
+            file.write_all_at(&bytes, at).map_err(failed)?;
+        }
+        Ok(format!("{} of {pages} pages", path.display()))
+    }
+
+    fn shards_of(&self, node: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.home(node).join("data/shards"));
+        entries.map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    }
+}
+
+/// No main file was written a moment ago.
+fn is_quiet(paths: &[PathBuf]) -> bool {
+    let mains = paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "sqlite"));
+    let written = mains.filter_map(|path| path.metadata().ok()?.modified().ok()).max();
+    written.is_none_or(|at: SystemTime| at.elapsed().is_ok_and(|since| since > QUIET))
+}
+
+/// Ends a tracer, which lets its process go.
+pub(crate) fn untrace(mut tracer: Child) {
+    if let Ok(pid) = i32::try_from(tracer.id()) {
+        kill(Pid::from_raw(pid), Signal::SIGINT).ok();
+    }
+    tracer.wait().ok();
+}

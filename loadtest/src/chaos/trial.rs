@@ -1,0 +1,231 @@
+//! A cluster and its load, from start to end, with faults in between.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::chaos::checker::{Counts, Violation};
+use crate::chaos::clients::flood::Flood;
+use crate::chaos::clients::{Load, Shape, World};
+use crate::chaos::faults::Field;
+use crate::chaos::faults::schedule::Step;
+use crate::chaos::history::log::Log;
+use crate::chaos::random::Random;
+use crate::chaos::site::memory::Memory;
+use crate::chaos::site::{Plan, Site, digest};
+use crate::chaos::wire::say;
+
+/// For every conversation to flow at the start.
+const FLOWING_WITHIN: Duration = Duration::from_secs(60);
+/// For every conversation to flow after a fault.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
+/// For every process to run and be in step after a fault.
+const WHOLE_WITHIN: Duration = Duration::from_secs(90);
+
+/// What is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// The cluster.
+    pub(crate) plan: Plan,
+    /// The load.
+    pub(crate) shape: Shape,
+    /// Sockets that only listen.
+    pub(crate) flood: u64,
+    /// Most memory of a process, in MiB.
+    pub(crate) memory_max: u64,
+    /// Where the randomness comes from.
+    pub(crate) seed: u64,
+}
+
+/// A cluster under load.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    /// What faults happen to.
+    pub(crate) field: Field,
+    load: Load,
+    memory: Memory,
+    folder: tempfile::TempDir,
+    seed: u64,
+}
+
+/// What a fault did.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) fault: &'static str,
+    /// Operations that ended meanwhile.
+    pub(crate) operations: u64,
+    /// Of those, without a sure outcome at the end of all attempts, or sure only after a retry.
+    pub(crate) unknown: u64,
+    /// The longest time without an acknowledged message in a conversation with senders.
+    pub(crate) longest: Duration,
+    /// What is wrong.
+    pub(crate) violations: u64,
+    /// It could not be done, and why.
+    pub(crate) skipped: Option<String>,
+}
+
+/// How it all ended.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// What was counted.
+    pub(crate) counts: Counts,
+    /// What is wrong, with the lines of the history around it.
+    pub(crate) violations: Vec<(Violation, Vec<String>)>,
+    /// Lines for the end of the table.
+    pub(crate) notes: Vec<String>,
+    /// The history, when it was kept.
+    pub(crate) kept: Option<PathBuf>,
+}
+
+impl Trial {
+    /// Starts the cluster and the load, and waits until it flows.
+    pub(crate) async fn start(setup: Setup) -> Result<Self, String> {
+        let folder = tempfile::Builder::new().prefix("rookery-chaos-").tempdir().map_err(|error| error.to_string())?;
+        let log = Log::create(&folder.path().join("history"))?;
+        let site = Arc::new(Site::start(&folder.path().join("cluster"), setup.plan).await?);
+        let random = Random::new(setup.seed);
+        let world = World::new(log, site.routers()?, site.secret()?, random, setup.shape);
+        let world = Arc::new(world);
+        let memory = Memory::watch(&site, Arc::clone(&world), setup.memory_max);
+        let load = Load::start(Arc::clone(&world)).await?;
+        let flood = if setup.flood > 0 { Some(Flood::open(&world, setup.flood).await?) } else { None };
+        let trial = Self { field: Field { site, world, flood }, load, memory, folder, seed: setup.seed };
+        let stuck = trial.load.flows(FLOWING_WITHIN).await;
+        if !stuck.is_empty() && !trial.world().log.is_wrong() {
+            let kept = trial.keep();
+            return Err(format!("no load flows in {} conversations at the start; see {}", stuck.len(), kept.display()));
+        }
+        Ok(trial)
+    }
+
+    /// What all clients share.
+    pub(crate) fn world(&self) -> &Arc<World> {
+        &self.field.world
+    }
+
+    /// One fault, from the quiet before it until all is well again.
+    pub(crate) async fn step(&self, step: &Step) -> Result<Row, String> {
+        let log = &self.world().log;
+        self.pause(step.quiet).await;
+        let mut random = Random::new(self.seed).split(step.fault.name, step.number);
+        let before = log.counts();
+        log.longest();
+        let begun = Instant::now();
+        let row = |skipped: Option<String>| row(step.fault.name, before, log.counts(), skipped);
+        let broken = match self.field.inject(&step.fault, &mut random).await {
+            Ok(broken) => broken,
+            Err(error) => {
+                say(&format!("{:>8.1}s  {}: not done: {error}", seconds(log), step.fault.name));
+                self.recover(step.fault.name, true).await;
+                return Ok(row(Some(error)));
+            }
+        };
+        say(&format!("{:>8.1}s  {}: {}", seconds(log), step.fault.name, broken.said));
+        self.pause(step.stays).await;
+        let healed = self.field.heal(&step.fault, broken).await;
+        if let Err(error) = healed {
+            log.wrong("what was stopped starts again", None, error);
+        }
+        self.recover(step.fault.name, true).await;
+        let longest = log.longest();
+        let row = Row { longest, ..row(None) };
+        say(&format!(
+            "{:>8.1}s    well again after {:.1}s: {} operations, {} in doubt, longest without an acknowledged message {:.2}s{}",
+            seconds(log),
+            begun.elapsed().as_secs_f64(),
+            row.operations,
+            row.unknown,
+            longest.as_secs_f64(),
+            if row.violations > 0 { format!("; {} VIOLATIONS", row.violations) } else { String::new() },
+        ));
+        Ok(row)
+    }
+
+    /// Waits until all is well; what is not, is wrong. Whole: what is not running has to run, too.
+    pub(crate) async fn recover(&self, fault: &str, whole: bool) {
+        let log = &self.world().log;
+        if log.is_wrong() {
+            return;
+        }
+        if whole && let Err(error) = self.field.whole(WHOLE_WITHIN).await {
+            log.wrong("every process is well again", None, format!("after {fault}: {error}"));
+        }
+        let stuck = self.load.flows(RECOVERED_WITHIN).await;
+        if !stuck.is_empty() && !log.is_wrong() {
+            let said = format!("after {fault}: nothing is acknowledged in {} conversations: {stuck:?}", stuck.len());
+            log.wrong("everything is served again", None, said);
+        }
+    }
+
+    /// Waits, but not when something is wrong already.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while Instant::now() < end && !self.world().log.is_wrong() {
+            tokio::time::sleep(Duration::from_millis(50).min(end.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    /// Lets the load end, checks what can be checked only then, and ends the cluster.
+    pub(crate) async fn finish(self) -> Verdict {
+        let world = Arc::clone(self.world());
+        let site = Arc::clone(&self.field.site);
+        let highest = self.memory.highest();
+        let mut notes = vec![format!("highest resident memory, MiB: {highest:?}")];
+        world.log.rest();
+        if let Some(flood) = self.field.flood {
+            flood.close().await;
+        }
+        if world.log.is_wrong() {
+            self.load.abandon();
+        } else {
+            say(&format!("{:>8.1}s  all faults are over: everything is read and compared", seconds(&world.log)));
+            self.load.finish().await;
+            if !world.log.is_wrong() {
+                notes.push(digest::compare(&site, &world).await);
+            }
+        }
+        drop(self.memory);
+        let violations = world.log.violations();
+        let kept = if violations.is_empty() {
+            // Before its folder is removed.
+            site.end();
+            None
+        } else {
+            Some(keep(self.folder, &site, &world))
+        };
+        Verdict { counts: world.log.counts(), violations, notes, kept }
+    }
+
+    fn keep(self) -> PathBuf {
+        let (site, world) = (Arc::clone(&self.field.site), Arc::clone(self.world()));
+        self.load.abandon();
+        keep(self.folder, &site, &world)
+    }
+}
+
+/// Keeps the history and what processes logged.
+fn keep(folder: tempfile::TempDir, site: &Site, world: &World) -> PathBuf {
+    world.log.flush().ok();
+    let path = folder.keep();
+    let logs: &Path = &path.join("logs");
+    std::fs::create_dir_all(logs).ok();
+    site.keep_logs(logs);
+    site.end();
+    path
+}
+
+fn row(fault: &'static str, before: Counts, now: Counts, skipped: Option<String>) -> Row {
+    Row {
+        fault,
+        operations: now.operations - before.operations,
+        unknown: now.unknown + now.retried - before.unknown - before.retried,
+        longest: Duration::ZERO,
+        violations: now.violations - before.violations,
+        skipped,
+    }
+}
+
+fn seconds(log: &Log) -> f64 {
+    Duration::from_micros(log.now()).as_secs_f64()
+}
