@@ -48,6 +48,7 @@ pub const fn is_dropped(_protection: Protection) -> bool {
 
 /// Whether this process does without that protection. Always false but in a planted build that was told so.
 #[cfg(feature = "planted")]
+#[expect(clippy::disallowed_methods, reason = "no setting of any release")]
 #[must_use]
 pub fn is_dropped(protection: Protection) -> bool {
     static DROPPED: std::sync::LazyLock<Option<Protection>> = std::sync::LazyLock::new(|| {

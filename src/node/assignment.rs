@@ -79,14 +79,14 @@ fn rows(
         let preferred = ring.preference(shard, nodes.len());
         let row = kept.get(&shard).cloned().unwrap_or_else(|| {
             // There always is such a place: the caps add up to all shards, and those that stay only fill some of it.
-            let owner = preferred.iter().find(|node| load.owned(node) < cap).or(preferred.first());
+            let owner = preferred.iter().find(|node| load.owned(node) < cap).or_else(|| preferred.first());
             owner.inspect(|owner| load.add_owner(owner)).cloned().into_iter().collect()
         });
         rows.push((kept.contains_key(&shard), row, preferred));
     }
     // Those that stay first: a second pass then finds the others as this one did.
     for stays in [true, false] {
-        for (_, row, preferred) in rows.iter_mut().filter(|(kept, ..)| *kept == stays) {
+        for (_, row, preferred) in rows.iter_mut().filter(|(was_there, ..)| *was_there == stays) {
             add_standbys(row, preferred, nodes, replicas, &mut load);
         }
     }
@@ -95,7 +95,6 @@ fn rows(
 
 /// Fills the free places of a row: by who stands by for the fewest shards, of several by who does so for the fewest of
 /// this owner's, so that these are spread when it dies, of several by the first on the ring.
-#[expect(clippy::too_many_arguments, reason = "what is there, who may come, how many, how loaded they are")]
 fn add_standbys(
     row: &mut Vec<NodeId>,
     preferred: &[NodeId],

@@ -85,9 +85,9 @@ impl Coordinator {
         let claimed = self.claimed().await;
         let nodes = self.counted(&table, registered, Instant::now());
         let Some(next) = next_table(&table, &nodes, self.replicas, &claimed) else { return Ok(()) };
-        let (version, nodes) = (next.version, next.nodes.len());
+        let (version, count) = (next.version, next.nodes.len());
         if self.store.swap(table.version, next).await? {
-            tracing::info!(node = %self.node, version, nodes, "the table is changed");
+            tracing::info!(node = %self.node, version, nodes = count, "the table is changed");
         }
         Ok(())
     }

@@ -166,9 +166,9 @@ impl Inner {
         } else {
             let row = table.rows.get(usize::from(shard.0)).map_or(&[][..], Vec::as_slice);
             let status = standby.status();
-            let may_take = |watch: &mut Watch| {
+            let may_take = |of_shard: &mut Watch| {
                 let Some(rank) = rank(&self.node, row, &owner) else { return false };
-                watch.saw(sight, rank, status.max_epoch) && status.following == Following::Live
+                of_shard.saw(sight, rank, status.max_epoch) && status.following == Following::Live
             };
             watch.as_mut().is_some_and(may_take).then_some(Sign::Due(token, beat))
         };

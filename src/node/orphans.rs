@@ -22,19 +22,24 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Sends the orphans of a file that was put aside to the shard's owner, one after the other in their order, until each is
 /// answered. May be dropped at any time and begun anew: what is there already is recognised.
 pub(super) async fn resubmit(owners: &Owners, log: &dyn ShardLog, shard: ShardId, aside: &Path) {
-    let found = loop {
-        match orphans(shard, log, aside).await {
-            Ok(found) => break found,
-            Err(error) => tracing::warn!(%shard, %error, "orphans cannot be read yet"),
-        }
-        sleep(PAUSE).await;
-    };
+    let found = found(log, shard, aside).await;
     let (orphans, mut written) = (found.len(), 0_u32);
     for event in found {
         written += u32::from(resubmitted(owners, shard, event).await);
     }
     if orphans > 0 {
         tracing::warn!(%shard, orphans, written, "messages that only a diverged file had were sent again");
+    }
+}
+
+/// The orphans of that file, as soon as log and file can be read.
+async fn found(log: &dyn ShardLog, shard: ShardId, aside: &Path) -> Vec<Arc<Event>> {
+    loop {
+        match orphans(shard, log, aside).await {
+            Ok(found) => return found,
+            Err(error) => tracing::warn!(%shard, %error, "orphans cannot be read yet"),
+        }
+        sleep(PAUSE).await;
     }
 }
 

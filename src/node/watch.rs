@@ -76,7 +76,7 @@ impl Watch {
         self.last = Some(Last { sight, since, behind_since });
         let stagger = STAGGER.saturating_mul(rank);
         let silent = sight.received.saturating_sub(since) >= self.takeover_watch + MARGIN + stagger;
-        silent || behind_since.is_some_and(|since| sight.received.saturating_sub(since) >= stagger)
+        silent || behind_since.is_some_and(|behind| sight.received.saturating_sub(behind) >= stagger)
     }
 
     /// How long the owner has been silent, as far as is known.

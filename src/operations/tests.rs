@@ -152,10 +152,10 @@ async fn a_digest_is_told_of_what_is_here_and_of_nothing_else() {
         "shard": 12, "node": "node-1", "role": "standby", "applied": [tail(5), tail(0)], "digest": "ab".repeat(32),
     });
     assert_eq!(told, expected);
-    let (_, _, body) = get(port.address(), "GET", "/shards/12/digest?node=node-7").await;
-    assert!(body.contains("node-7"), "{body}");
-    let (status, _, body) = get(port.address(), "GET", "/shards/1/digest").await;
-    assert_eq!((status, body.as_str()), (503, "the disk\n"));
+    let (_, _, named) = get(port.address(), "GET", "/shards/12/digest?node=node-7").await;
+    assert!(named.contains("node-7"), "{named}");
+    let (absent, _, why) = get(port.address(), "GET", "/shards/1/digest").await;
+    assert_eq!((absent, why.as_str()), (503, "the disk\n"));
     for path in ["/shards/13/digest", "/shards/x/digest", "/shards/70000/digest", "/shards/12", "/shards/12/digest/x"] {
         assert_eq!(get(port.address(), "GET", path).await.0, 404, "{path}");
     }

@@ -279,13 +279,9 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
     let lane = opening.lane.clone();
-    let witnesses = StandbysInSync {
-        shard: opening.shard,
-        replicas: opening.replicas,
-        standbys: Arc::clone(&standbys),
-        committed: committed.clone(),
-        clock: opening.clock.clone(),
-    };
+    let (replicas, clock) = (opening.replicas, opening.clock.clone());
+    let (of, tails_committed) = (Arc::clone(&standbys), committed.clone());
+    let witnesses = StandbysInSync { shard: opening.shard, replicas, standbys: of, committed: tails_committed, clock };
     owner::spawn(Setup {
         _witnessed: lane.witnessed_by(opening.shard, Arc::new(witnesses)),
         shard: opening.shard,

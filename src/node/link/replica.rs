@@ -136,9 +136,9 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, REQUEST_V2);
         let read: Frame = decode(&bytes).expect("it is read");
-        let Frame::Request(Request { body: Body::Replica { shard: ShardId(12), ask }, .. }) = read else {
+        let Frame::Request(Request { body: Body::Replica { shard: ShardId(12), ask: read_back }, .. }) = read else {
             panic!("{read:?}")
         };
-        assert!(matches!(ask, ReplicaAsk::Holds { stream: Stream::Receipts, tail } if tail.offset == Offset(5)));
+        assert!(matches!(read_back, ReplicaAsk::Holds { stream: Stream::Receipts, tail } if tail.offset == Offset(5)));
     }
 }

@@ -151,7 +151,7 @@ impl Keeper {
         let named = table.wait_for(|table| table.rows.get(place).is_some_and(|row| row.contains(node)));
         tokio::select! {
             () = life.opening.cancelled() => return Ok(()),
-            named = named => return named.map(drop).map_err(|_ended| OpenError::Failed("the node ends".to_owned())),
+            changed = named => return changed.map(drop).map_err(|_ended| OpenError::Failed("the node ends".to_owned())),
             () = tokio::time::sleep(SURPLUS_KEPT) => {}
         }
         let path = self.inner.path(self.shard);

@@ -119,8 +119,8 @@ impl Owners {
         };
         let owners = Self { inner: Arc::new(inner) };
         owners.inner.tasks.spawn(places::follow(owners.clone()));
-        let (local, stop) = (Arc::clone(&owners.inner.local), owners.inner.stop.clone());
-        owners.inner.tasks.spawn(async move { stop.run_until_cancelled(local.tidy_snapshots()).await });
+        let (shards, stop) = (Arc::clone(&owners.inner.local), owners.inner.stop.clone());
+        owners.inner.tasks.spawn(async move { stop.run_until_cancelled(shards.tidy_snapshots()).await });
         owners
     }
 

@@ -190,10 +190,10 @@ impl Pair {
         Self::with(fake, configs, listener, address)
     }
 
-    fn with(fake: &Arc<Fake>, (requesters, owners): (Config, Config), listener: TcpListener, address: String) -> Self {
+    fn with(fake: &Arc<Fake>, (requesters, serving): (Config, Config), listener: TcpListener, address: String) -> Self {
         let (sender, receiver) = watch::channel(table(1, &[("b", address), ("a", String::new())]));
         fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
-        let (owner, _) = node("b", fake, receiver.clone(), owners);
+        let (owner, _) = node("b", fake, receiver.clone(), serving);
         let server = owner.serve_peers(listener);
         let nothing = Fake::new(|_| Err(ShardError::NotOwner));
         let (owners, pushed) = node("a", &nothing, receiver, requesters);

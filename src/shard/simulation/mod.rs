@@ -4,6 +4,8 @@
 //!
 //! A failing run names its seed: `SIMULATION_SEED=… cargo test --lib shard::simulation` runs it alone.
 
+#![expect(clippy::shadow_unrelated, reason = "a borrow of the role is taken again after each request")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::shard::simulation::world::{Without, World};
@@ -23,7 +25,7 @@ const RUNS_WITHOUT: u64 = 500;
 /// What happened over all runs, so that a simulation in which nothing happens fails.
 #[derive(Debug, Default)]
 struct Seen {
-    acknowledged: usize,
+    acknowledged: u64,
     opened: u32,
     epochs: u64,
     strict_reads: u32,
@@ -37,6 +39,7 @@ fn simulate(seed: u64, without: Without) -> World {
     world
 }
 
+#[expect(clippy::disallowed_methods, reason = "a switch for whoever looks into a failing run")]
 fn seeds() -> std::ops::Range<u64> {
     let alone = std::env::var("SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok());
     alone.map_or(0..RUNS, |seed: u64| seed..seed + 1)
@@ -49,7 +52,7 @@ fn whatever_fails_everything_acknowledged_is_there_once_and_in_one_order() {
     for seed in seeds() {
         match catch_unwind(|| simulate(seed, Without::Nothing)) {
             Ok(world) => {
-                seen.acknowledged += world.acknowledged.len();
+                seen.acknowledged += world.acknowledged.len() as u64;
                 seen.opened += world.opened;
                 seen.epochs += world.epoch();
                 seen.strict_reads += world.strict_reads;
@@ -59,21 +62,16 @@ fn whatever_fails_everything_acknowledged_is_there_once_and_in_one_order() {
     }
     assert!(failed.is_empty(), "{} of {RUNS} runs fail; their seeds: {failed:?}", failed.len());
     // A simulation in which nothing happens proves nothing.
-    let per_run = |count: u64| count / RUNS;
-    let opened = per_run(seen.opened.into());
-    assert!(
-        opened >= 2 && per_run(seen.strict_reads.into()) >= 5 && seen.acknowledged > 20 * RUNS as usize,
-        "{seen:?}"
-    );
-    eprintln!("{seen:?}");
+    let happened = [u64::from(seen.opened), u64::from(seen.strict_reads), seen.epochs, seen.acknowledged];
+    let per_run = [2, 5, 4, 15];
+    let enough = happened.iter().zip(per_run).all(|(seen, least)| *seen >= least * RUNS);
+    assert!(seeds().end - seeds().start == 1 || enough, "{seen:?} in {RUNS} runs");
 }
 
 /// How many of some runs fail without a protection.
 fn failures(without: Without) -> usize {
     let fails = |seed: &u64| catch_unwind(AssertUnwindSafe(|| simulate(*seed, without))).is_err();
-    let failed = (0..RUNS_WITHOUT).filter(fails).count();
-    eprintln!("{without:?}: {failed} of {RUNS_WITHOUT}");
-    failed
+    (0..RUNS_WITHOUT).filter(fails).count()
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl World {
             self.nodes[which].apply_one();
         }
         if self.nodes[which].up {
-            self.open.extend(self.nodes[which].orphans.drain(..));
+            self.open.append(&mut self.nodes[which].orphans);
         }
     }
 

@@ -61,9 +61,9 @@ impl Trim {
 
     /// How far the log may be trimmed.
     fn point(&self, trimming: &Trimming, durable: [Offset; 2]) -> [Offset; 2] {
-        for (stream, durable) in Stream::BOTH.into_iter().zip(durable) {
+        for (stream, on_disk) in Stream::BOTH.into_iter().zip(durable) {
             let shard = self.setup.shard.0.to_string();
-            SHARD_DURABLE_OFFSET.set(gauge(durable), &[("shard", &shard), ("stream", stream.as_str())]);
+            SHARD_DURABLE_OFFSET.set(gauge(on_disk), &[("shard", &shard), ("stream", stream.as_str())]);
         }
         let committed = self.setup.committed.each_ref().map(|tail| tail.borrow().offset);
         trimming.standbys.borrow().trim_point(durable, committed, trimming.clock.since_boot())

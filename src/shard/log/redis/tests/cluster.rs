@@ -197,17 +197,17 @@ async fn a_silent_master_is_not_observed_and_the_others_are_and_its_replica_is_a
     let of_silent: Vec<bool> = before.iter().map(|seen| seen.lineage == before[0].lineage).collect();
     silent.signal(nix::sys::signal::Signal::SIGSTOP);
     let meanwhile = log.observe(&shards).await;
-    for ((seen, was), silent) in meanwhile.iter().zip(&before).zip(&of_silent) {
+    for ((seen, was), is_silent) in meanwhile.iter().zip(&before).zip(&of_silent) {
         match seen {
-            Err(_) => assert!(silent, "of another master"),
-            Ok(seen) => assert!(!silent && seen == was),
+            Err(_) => assert!(*is_silent, "of another master"),
+            Ok(seen) => assert!(!is_silent && seen == was),
         }
     }
     until("the replica is master and is observed", async || log.observe(&shards).await.iter().all(Result::is_ok)).await;
     silent.go_on();
-    for ((seen, was), silent) in log.observe(&shards).await.into_iter().zip(&before).zip(of_silent) {
+    for ((seen, was), is_silent) in log.observe(&shards).await.into_iter().zip(&before).zip(of_silent) {
         let seen = seen.unwrap();
         assert_eq!(seen.control, was.control);
-        assert_eq!(seen.lineage != was.lineage, silent);
+        assert_eq!(seen.lineage != was.lineage, is_silent);
     }
 }
