@@ -24,7 +24,7 @@ pub(super) type Registry = Arc<Mutex<HashMap<ShardId, Arc<dyn Witnesses>>>>;
 /// Shards whose witnesses did not confirm when they were asked last.
 pub(super) type Unwitnessed = Arc<Mutex<HashSet<ShardId>>>;
 
-/// Ends what [`Lane::witnessed_by`] began, when it is dropped.
+/// Ends what [`Lane::witnessed_by`](crate::shard::lane::Lane::witnessed_by) began, when it is dropped.
 #[derive(Debug)]
 pub struct Witnessed {
     pub(super) shard: ShardId,
