@@ -120,7 +120,7 @@ impl World {
                 self.step();
             }
             let tail = self.redis.master().control.as_ref().map(|control| control.tail);
-            let all = self.nodes.iter().all(|node| Some(node.file_tail()) == tail);
+            let all = self.nodes.iter().all(|node| Some(node.file_tail()) == tail && node.orphans.is_empty());
             if self.acknowledged.contains(&last) && self.open.is_empty() && all {
                 return;
             }

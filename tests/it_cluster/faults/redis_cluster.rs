@@ -1,9 +1,12 @@
 //! Masters and replicas are killed.
 
+use crate::BACKEND;
 use crate::load::Load;
 use crate::load::breakable::breakable;
 use crate::load::servers;
+use crate::support::cluster::Cluster;
 use crate::support::eventually;
+use crate::support::server::Server;
 
 /// Servers of Redis Cluster.
 const SERVERS: usize = 6;
@@ -57,13 +60,28 @@ async fn a_replica_is_killed_under_load_and_started_again_and_nothing_acknowledg
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_any_replica_sends_are_503_not_replicated_until_one_is_back() {
+async fn without_a_replica_of_redis_the_standbys_stand_in_for_the_second_copy() {
     let deployment = breakable().await;
-    let cluster = deployment.cluster();
     let load = Load::start(deployment.server()).await;
+    stop_replicas(deployment.cluster()).await;
+    load.flows("without a replica").await;
+    deployment.cluster().command(&["start", "redis"]).await;
+    load.flows("when the replicas are back").await;
+    load.finish().await;
+}
+
+async fn stop_replicas(cluster: &Cluster) {
     let replicas: Vec<String> = servers::with_role(cluster, SERVERS, false).into_iter().map(|(name, _)| name).collect();
     let names: Vec<&str> = replicas.iter().map(String::as_str).collect();
     cluster.command(&[&["stop"], names.as_slice()].concat()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_any_replica_sends_are_503_not_replicated_until_one_is_back() {
+    let server = Server::Many(Cluster::start_alone(BACKEND, &["--replicas", "1"]));
+    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let load = Load::start(&server).await;
+    stop_replicas(cluster).await;
     let group = load.groups()[0];
     eventually("a send is refused as not replicated", || async {
         let answer = group.admin.post(&group.path("/messages"), &serde_json::json!({"text": "alone"})).await;
