@@ -17,7 +17,8 @@ use std::process::Command;
 const LINES_MAX: usize = 400;
 
 /// Files that may be longer, up to this many lines, and why.
-const LONGER: [(&str, usize, &str); 0] = [];
+const LONGER: [(&str, usize, &str); 1] =
+    [("src/shard/simulation/node.rs", 600, "a test: all that a simulated node does, in one place")];
 
 /// The leaves: what everything may use, and what uses nothing but other leaves.
 const LEAVES: [&str; 8] = ["auth", "clock", "ids", "planted", "problem", "protocol", "shutdown", "telemetry"];

@@ -7,13 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
@@ -38,6 +36,8 @@ use crate::node::watchdog::Watchdog;
 use crate::shard::log::{Identity, ShardLog};
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
+
+pub use listeners::Listeners;
 
 pub mod hop;
 
@@ -74,6 +74,8 @@ pub mod role;
 pub mod watch;
 
 mod following;
+
+mod listeners;
 
 mod gauges;
 
@@ -151,42 +153,6 @@ pub struct Setup {
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup").field("id", &self.id).field("folder", &self.folder).finish_non_exhaustive()
-    }
-}
-
-/// The bound ports of a node.
-#[derive(Debug)]
-pub struct Listeners {
-    /// Where routers reach it.
-    pub http: TcpListener,
-    /// Where the links of other nodes reach it.
-    pub peer: TcpListener,
-    /// What is told to others instead of where they listen, if anything.
-    pub advertised: Option<NodeAddresses>,
-}
-
-impl Listeners {
-    /// Binds both to free ports of an address.
-    ///
-    /// # Errors
-    /// One clear line.
-    pub async fn bind(host: IpAddr) -> Result<Self, String> {
-        let bind = async || {
-            let bound = TcpListener::bind((host, 0)).await;
-            bound.map_err(|error| format!("no free port on {host}: {error}"))
-        };
-        Ok(Self { http: bind().await?, peer: bind().await?, advertised: None })
-    }
-
-    /// Where others reach them.
-    ///
-    /// # Errors
-    /// The operating system does not tell.
-    pub fn addresses(&self) -> std::io::Result<NodeAddresses> {
-        if let Some(advertised) = &self.advertised {
-            return Ok(advertised.clone());
-        }
-        Ok(NodeAddresses { http: self.http.local_addr()?.to_string(), peer: self.peer.local_addr()?.to_string() })
     }
 }
 

@@ -5,17 +5,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, Row};
-
 use crate::ids::{Offset, ShardId};
 use crate::shard::OpenError;
 use crate::shard::log::record::{Chain, Entry, Event, EventKind, Header, Record};
 use crate::shard::log::{ShardLog, Stream};
-use crate::shard::store::StoreError;
-
-const KEPT: &str = "SELECT bytes FROM entries WHERE stream = 'messages' ORDER BY last_offset";
+use crate::shard::store::aside;
 
 /// Bytes read from the log at once.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -26,7 +20,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// Failed: the file or the log cannot be read.
 pub async fn orphans(shard: ShardId, log: &dyn ShardLog, path: &Path) -> Result<Vec<Arc<Event>>, OpenError> {
-    let kept = kept(path).await?;
+    let kept = aside::raw_messages(path).await?;
     let headers: Vec<Header> = kept.iter().filter_map(|bytes| Header::read(bytes).ok()).collect();
     let (Some(first), Some(last)) = (headers.first(), headers.last()) else { return Ok(Vec::new()) };
     let of_log = places(shard, log, Offset(first.first.0.saturating_sub(1)), last.tail().offset).await?;
@@ -40,14 +34,6 @@ pub async fn orphans(shard: ShardId, log: &dyn ShardLog, path: &Path) -> Result<
             _ => None,
         })
         .collect())
-}
-
-/// All raw entries of the messages stream, in order. Nothing is written to the file.
-async fn kept(path: &Path) -> Result<Vec<Bytes>, StoreError> {
-    let mut file = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
-    let rows = sqlx::query(KEPT).fetch_all(&mut file).await;
-    file.close().await?;
-    rows?.iter().map(|row| Ok(Bytes::from(row.try_get::<Vec<u8>, _>(0)?))).collect()
 }
 
 /// Where the log's entries of messages end, from `after` to `upto`, and their chains there.

@@ -318,12 +318,11 @@ async fn open_on_demand(shared: &Shared) {
 }
 
 async fn use_link(shared: &Shared, socket: Socket, version: u16) -> LinkError {
-    let setup = &shared.setup;
-    tracing::info!(peer = %setup.peer, version, "link opened");
+    tracing::info!(peer = %shared.setup.peer, version, "link opened");
     shared.state().connected = true;
     let error = carry(shared, socket, version).await;
     shared.disconnected();
-    (setup.broken)(&setup.peer);
+    (shared.setup.broken)(&shared.setup.peer);
     telemetry::LINK_ENDS.add(1, &[]);
     error
 }
@@ -391,9 +390,8 @@ async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Resu
 
 /// Connects, upgrades, and proves both ends.
 async fn dial(setup: &Setup) -> Result<(Socket, u16), LinkError> {
-    let address =
-        setup.table.borrow().addresses(&setup.peer).map(|node| node.peer.clone()).ok_or(LinkError::NoAddress)?;
-    let stream = timeout(setup.config.connect_timeout, TcpStream::connect(&address))
+    let address = setup.table.borrow().addresses(&setup.peer).map(|node| node.peer.clone());
+    let stream = timeout(setup.config.connect_timeout, TcpStream::connect(address.ok_or(LinkError::NoAddress)?))
         .await
         .map_err(|_elapsed| LinkError::Timeout("connecting"))??;
     timeout(setup.config.handshake_timeout, request_link(&setup.credentials, &setup.peer, &setup.config, stream))

@@ -15,6 +15,8 @@ use crate::ids::{Epoch, ShardId};
 use crate::shard::log::record::Tail;
 use crate::shard::log::{Identity, Stream};
 
+pub(in crate::shard) mod aside;
+
 mod rows;
 
 pub(crate) mod retained;
