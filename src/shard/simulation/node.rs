@@ -107,6 +107,8 @@ pub(super) struct Owner {
     /// Numbers of the operations that are committed, in order: what a read shows.
     pub(super) committed: Vec<u64>,
     decided: BTreeSet<u64>,
+    /// Told again, once it is sure that this is still the owner.
+    confirming: BTreeSet<u64>,
     /// Committed entries that the file lacks.
     unapplied: VecDeque<(Tail, Bytes)>,
     giving: Option<Asked>,
@@ -196,20 +198,25 @@ impl Node {
 
     /// A new operation arrives. Ignored unless it owns the shard, as far as it knows; one that is there already is
     /// acknowledged by its commit, as if it were new.
-    pub(super) fn submit(&mut self, operation: u64) -> Option<Told> {
-        let owner = self.owner()?;
+    pub(super) fn submit(&mut self, operation: u64) {
+        let Some(owner) = self.owner() else { return };
         if owner.giving.is_some() {
-            return None;
+            return;
         }
         if owner.committed.contains(&operation) {
-            return Some(Told::Acknowledged(operation));
+            // Known already, but perhaps by a log that others have gone on without: said only with a commit behind it.
+            if owner.confirming.insert(operation) {
+                let proof = Record::EpochStart { epoch: owner.token.epoch, node: NodeId::from("n"), ts: 1 };
+                let offset = owner.appender.decide(proof, Vec::new());
+                owner.appender.wait(offset, operation);
+            }
+            return;
         }
         if owner.decided.insert(operation) {
             let upto = OutboxPosition { offset: Offset(operation), index: 0 };
             let offset = owner.appender.decide(Record::OutboxProgress { upto }, Vec::new());
             owner.appender.wait(offset, operation);
         }
-        None
     }
 
     /// Applies a committed entry, as the owner's worker does.
@@ -487,6 +494,7 @@ impl Node {
             renewed_at: now,
             committed,
             decided: BTreeSet::new(),
+            confirming: BTreeSet::new(),
             unapplied: VecDeque::new(),
             giving: None,
         }));
@@ -535,6 +543,7 @@ impl Node {
                 }
                 let mut told = Vec::new();
                 while let Some(operation) = owner.appender.ready() {
+                    owner.confirming.remove(&operation);
                     told.push(Told::Acknowledged(operation));
                 }
                 told
