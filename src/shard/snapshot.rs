@@ -179,7 +179,11 @@ fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
     sync_folder(to)
 }
 
-fn drop_file(path: &Path) -> io::Result<()> {
+/// Removes a file with what SQLite keeps beside it, if there is one.
+///
+/// # Errors
+/// The disk refused.
+pub fn drop_file(path: &Path) -> io::Result<()> {
     absent_is_fine(std::fs::remove_file(path))?;
     for suffix in BESIDE {
         absent_is_fine(std::fs::remove_file(beside(path, suffix)))?;

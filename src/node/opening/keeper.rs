@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::ids::ShardId;
 use crate::node::opening::tries::{Tries, first_outcome};
-use crate::node::opening::{Inner, Told, files};
+use crate::node::opening::{Inner, Told};
 use crate::node::role::{Role, role};
 use crate::node::{outbox, rows};
 use crate::shard::replicas::Following;
+use crate::shard::snapshot::drop_file;
 use crate::shard::{OpenError, ShardHandle};
 
 /// Time for closing a shard that was opened too late to be of use.
@@ -156,7 +157,7 @@ impl Keeper {
         }
         let path = self.inner.path(self.shard);
         if path.exists() {
-            match files::remove(&path) {
+            match drop_file(&path) {
                 Ok(()) => tracing::info!(%node, shard = %self.shard, "the file of a surplus replica is removed"),
                 Err(error) => tracing::warn!(%node, shard = %self.shard, %error, "a surplus replica's file stays"),
             }

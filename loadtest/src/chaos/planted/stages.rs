@@ -10,7 +10,7 @@ use crate::chaos::faults::named;
 use crate::chaos::faults::schedule::Step;
 use crate::chaos::planted::scenario::Stage;
 use crate::chaos::random::Random;
-use crate::chaos::site::wires::{Pair, Rule};
+use crate::chaos::site::wires::{Pair, Rule, Wires};
 use crate::chaos::trial::Trial;
 use crate::chaos::wire::say;
 
@@ -100,13 +100,8 @@ async fn targets(trial: &Trial, random: &mut Random) -> Result<Targets, String> 
     Ok(Targets { owner, master, replica, held })
 }
 
-async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), String> {
-    if trial.world().log.is_wrong() {
-        return Ok(());
-    }
-    let targets = targets(trial, random).await?;
-    let site = &trial.field.site;
-    let wires = site.wires.as_ref().ok_or("there are no proxies")?;
+/// One node has all of a master, whose replica stands still.
+async fn stand_alone(trial: &Trial, wires: &Wires, targets: &Targets) {
     begins(
         trial,
         "alone",
@@ -114,6 +109,16 @@ async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), Strin
     );
     wires.set(&targets.held, Some(Rule::HoldReplies));
     trial.pause(ALONE).await;
+}
+
+async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), String> {
+    if trial.world().log.is_wrong() {
+        return Ok(());
+    }
+    let targets = targets(trial, random).await?;
+    let site = &trial.field.site;
+    let wires = site.wires.as_ref().ok_or("there are no proxies")?;
+    stand_alone(trial, wires, &targets).await;
     site.kill(&[targets.owner.clone(), targets.master.clone()]).await;
     begins(trial, "both", &format!("{} and {} are killed", targets.owner, targets.master));
     wires.reset(&targets.held).await;
@@ -128,13 +133,7 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     let targets = targets(trial, random).await?;
     let site = &trial.field.site;
     let wires = site.wires.as_ref().ok_or("there are no proxies")?;
-    begins(
-        trial,
-        "alone",
-        &format!("{} has all of {}; {} stands still", targets.owner, targets.master, targets.replica),
-    );
-    wires.set(&targets.held, Some(Rule::HoldReplies));
-    trial.pause(ALONE).await;
+    stand_alone(trial, wires, &targets).await;
     site.kill(std::slice::from_ref(&targets.master)).await;
     wires.reset(&targets.held).await;
     let end = tokio::time::Instant::now() + PROMOTED_WITHIN;
