@@ -1,5 +1,5 @@
-//! Looks at the control records of all shards that this node stands by for, every 250 ms: what was seen is both what the
-//! standby may read up to and what its takeover watch goes by.
+//! Looks at the control records of all shards that this node stands by for, every 250 ms and at the moment when a watch
+//! may end: what was seen is both what the standby may read up to and what its takeover watch goes by.
 //!
 //! Shards of one place of the log (a master) are looked at together, places side by side: one that does not answer holds
 //! up no other, and is not asked again before it has.
@@ -106,11 +106,14 @@ impl Observer {
         let mut looks = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(place) = looks.next() => drop(under_way.remove(&place)),
+                Some((place, again)) = looks.next() => match again {
+                    Some(pause) => looks.push(self.inner.look(place, pause)),
+                    None => drop(under_way.remove(&place)),
+                },
                 _ = every.tick() => {
-                    for (place, shards) in self.inner.by_place() {
+                    for place in self.inner.places() {
                         if under_way.insert(place) {
-                            looks.push(self.inner.look(place, shards));
+                            looks.push(self.inner.look(place, Duration::ZERO));
                         }
                     }
                 }
@@ -124,43 +127,49 @@ impl Inner {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn by_place(&self) -> BTreeMap<u64, Vec<ShardId>> {
-        let mut places: BTreeMap<u64, Vec<ShardId>> = BTreeMap::new();
-        for &shard in self.followed().keys() {
-            places.entry(self.log.place(shard)).or_default().push(shard);
-        }
-        places
+    fn places(&self) -> BTreeSet<u64> {
+        self.followed().keys().map(|shard| self.log.place(*shard)).collect()
     }
 
-    async fn look(&self, place: u64, shards: Vec<ShardId>) -> u64 {
+    /// Looks at the shards of a place after a pause; after which pause to look again, if one of them may be due before
+    /// the next tick.
+    async fn look(&self, place: u64, pause: Duration) -> (u64, Option<Duration>) {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let shards: Vec<ShardId> =
+            self.followed().keys().copied().filter(|shard| self.log.place(*shard) == place).collect();
         let asked = self.clock.since_boot();
         let seen = self.log.observe(&shards).await;
         let received = self.clock.since_boot();
         let table = Arc::clone(&self.table.borrow());
-        for (shard, observed) in shards.into_iter().zip(seen) {
-            self.note(shard, observed, (asked, received), &table);
-        }
-        place
+        let dues = shards
+            .into_iter()
+            .zip(seen)
+            .filter_map(|(shard, observed)| self.note(shard, observed, (asked, received), &table));
+        let again = dues.min().map(|due| due.saturating_sub(received)).filter(|left| *left < LOOK_EVERY);
+        (place, again)
     }
 
-    /// Hands on what was seen of one shard.
+    /// Hands on what was seen of one shard; when it will be due, if nothing changes until then.
     fn note(
         &self,
         shard: ShardId,
         observed: Result<Observed, LogError>,
         (asked, received): (Duration, Duration),
         table: &Table,
-    ) {
+    ) -> Option<Duration> {
         // Nothing seen proves nothing: what is seen next is compared with what was seen last.
-        let Ok(Observed { control: Some(control), lineage }) = observed else { return };
+        let Observed { control: Some(control), lineage } = observed.ok()? else { return None };
         if control.identity != self.identity {
-            return;
+            return None;
         }
         let mut followed = self.followed();
-        let Some(Followed { standby, watch, signs }) = followed.get_mut(&shard) else { return };
+        let Followed { standby, watch, signs } = followed.get_mut(&shard)?;
         standby.saw(control.tails);
         let Control { token, beat, owner, .. } = control;
         let sight = Sight { token, beat, lineage, asked, received };
+        let mut due = None;
         let sign = if owner == self.node {
             Some(Sign::Ours)
         } else {
@@ -168,7 +177,9 @@ impl Inner {
             let status = standby.status();
             let may_take = |of_shard: &mut Watch| {
                 let Some(rank) = rank(&self.node, row, &owner) else { return false };
-                of_shard.saw(sight, rank, status.max_epoch) && status.following == Following::Live
+                let is_due = of_shard.saw(sight, rank, status.max_epoch);
+                due = of_shard.due_at(rank).filter(|at| *at > received);
+                is_due && status.following == Following::Live
             };
             watch.as_mut().is_some_and(may_take).then_some(Sign::Due(token, beat))
         };
@@ -177,6 +188,7 @@ impl Inner {
             *known = sign.map(|sign| (sign, received));
             !unchanged
         });
+        due
     }
 }
 

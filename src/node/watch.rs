@@ -75,8 +75,18 @@ impl Watch {
         let behind_since = fell_back.then(|| behind_before.unwrap_or(sight.received));
         self.last = Some(Last { sight, since, behind_since });
         let stagger = STAGGER.saturating_mul(rank);
-        let silent = sight.received.saturating_sub(since) >= self.takeover_watch + MARGIN + stagger;
+        let silent = sight.received.saturating_sub(since) >= self.wait(rank);
         silent || behind_since.is_some_and(|behind| sight.received.saturating_sub(behind) >= stagger)
+    }
+
+    /// When [`saw`](Self::saw) will be true first for the standby of this rank, if nothing changes.
+    #[must_use]
+    pub fn due_at(&self, rank: u32) -> Option<Duration> {
+        self.last.as_ref().map(|last| last.since + self.wait(rank))
+    }
+
+    fn wait(&self, rank: u32) -> Duration {
+        self.takeover_watch + MARGIN + STAGGER.saturating_mul(rank)
     }
 
     /// How long the owner has been silent, as far as is known.
@@ -128,6 +138,20 @@ mod tests {
         assert_eq!(due(1, |at| sight(5, 1, at)), Some(3_750));
         assert_eq!(due(2, |at| sight(5, 1, at)), Some(4_250));
         assert_eq!(due(0, |at| sight(at / 750, 1, at)), None, "it lives");
+    }
+
+    #[test]
+    fn it_is_due_when_it_said_and_not_before() {
+        for rank in 0..3 {
+            let mut watch = Watch::new(T);
+            assert_eq!(watch.due_at(rank), None, "nothing was seen");
+            assert!(!watch.saw(sight(5, 1, 100), rank, OLD));
+            let due = watch.due_at(rank).unwrap();
+            let at = u64::try_from(due.as_millis()).unwrap() - 1;
+            assert!(!watch.saw(sight(5, 1, at - 1), rank, OLD));
+            assert_eq!(watch.due_at(rank), Some(due), "a look changes nothing");
+            assert!(watch.saw(sight(5, 1, at), rank, OLD));
+        }
     }
 
     #[test]
