@@ -15,6 +15,8 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 const LACKING_MAX: u64 = 50_000;
 /// … or so many not on its disk: one that can apply but not checkpoint must not hold the log back for ever.
 const UNSAFE_MAX: u64 = 500_000;
+/// A standby that was not heard of for so long is not asked to confirm an entry; one that lives reports every second.
+const WITNESS_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// How long a snapshot that was written may need until its receiver reports from it.
 const SEEDING_MAX: Duration = Duration::from_secs(300);
 
@@ -92,6 +94,14 @@ impl InSync {
         standbys.map(|standby| (standby.node.clone(), standby.is_in_sync(committed, now))).collect()
     }
 
+    /// Those that have to confirm an entry of which the log has no second copy: in sync, and heard of just now. A dead one
+    /// would hold up all writes for as long as it counts for the trim.
+    pub(super) fn witnesses(&self, committed: [Offset; 2], now: Duration) -> Vec<NodeId> {
+        let standbys = self.standbys.iter().flatten();
+        let asked = standbys.filter(|standby| standby.is_heard(now) && standby.is_in_sync(committed, now));
+        asked.map(|standby| standby.node.clone()).collect()
+    }
+
     /// How far the log may be trimmed: what is durable here and at every standby in sync.
     pub(super) fn trim_point(&self, own: [Offset; 2], committed: [Offset; 2], now: Duration) -> [Offset; 2] {
         if self.standbys.is_none() && now < self.unknown_until {
@@ -107,6 +117,10 @@ impl InSync {
 }
 
 impl Standby {
+    fn is_heard(&self, now: Duration) -> bool {
+        self.said.is_some() && now.saturating_sub(self.heard) < WITNESS_SILENCE_MAX
+    }
+
     fn is_in_sync(&self, committed: [Offset; 2], now: Duration) -> bool {
         let keeps_up = |said: Said| {
             said.follows
@@ -224,6 +238,21 @@ mod tests {
                 .prop_map(|(node, applied, durable, follows)| Step::Report(node, applied.max(durable), durable, follows)),
             2 => (0..40_u64).prop_map(Step::Pass),
         ]
+    }
+
+    #[test]
+    fn witnesses_are_those_in_sync_that_were_heard_of_just_now() {
+        let mut known = InSync::new(true, at(0));
+        known.set(vec![node(1), node(2), node(3)], at(0));
+        let none = [Offset(0); 2];
+        assert_eq!(known.witnesses(none, at(1)), [], "none has reported, though each counts for the trim");
+        known.reported(&report(1, none, none, Following::Live), at(10));
+        known.reported(&report(2, none, none, Following::Behind), at(10));
+        assert_eq!(known.witnesses(none, at(12)), [node(1)]);
+        assert_eq!(known.witnesses(none, at(13)), [], "it may be dead");
+        assert_eq!(known.standbys(none, at(13))[0], (node(1), true), "the log is kept for it");
+        known.reported(&report(1, none, none, Following::Live), at(20));
+        assert_eq!(known.witnesses(offsets(LACKING_MAX + 1, 0), at(20)), [], "it lacks too much");
     }
 
     proptest! {

@@ -21,6 +21,11 @@ pub trait Witnesses: fmt::Debug + Send + Sync + 'static {
     /// Whether there is one that could be asked now.
     fn any(&self) -> bool;
 
+    /// Whether they are asked as soon as a second copy is missing, though it may be for a moment only.
+    fn at_once(&self) -> bool {
+        false
+    }
+
     /// True when all there are now, at least one, hold the stream up to exactly this tail; they are waited for, at most
     /// until `deadline`.
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool;
@@ -43,12 +48,17 @@ impl Witnesses for Named {
         !self.standbys.is_empty()
     }
 
+    /// The shard is served by nobody until these entries are committed.
+    fn at_once(&self) -> bool {
+        true
+    }
+
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
         self.any() && self.replicas.hold(self.shard, &self.standbys, stream, tail, deadline).await
     }
 }
 
-/// The standbys of an owned shard that are in sync, whichever these are at the moment.
+/// The standbys of an owned shard that are in sync and were heard of just now, whichever these are at the moment.
 #[derive(Debug)]
 pub(super) struct StandbysInSync {
     /// Of which shard.
@@ -66,8 +76,7 @@ pub(super) struct StandbysInSync {
 impl StandbysInSync {
     fn now(&self) -> Vec<NodeId> {
         let committed = self.committed.each_ref().map(|tail| tail.borrow().offset);
-        let standbys = self.standbys.borrow().standbys(committed, self.clock.since_boot());
-        standbys.into_iter().filter_map(|(node, in_sync)| in_sync.then_some(node)).collect()
+        self.standbys.borrow().witnesses(committed, self.clock.since_boot())
     }
 }
 

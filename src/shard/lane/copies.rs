@@ -62,26 +62,28 @@ impl Copies {
     /// Takes in the results of a cycle that was begun then.
     pub(super) fn note(&mut self, results: &[Result<AppendOutcome, AppendError>], begun: Instant) {
         let made = |result: &Result<_, _>| matches!(result, Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone));
-        let short = |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_)));
-        let doubt = |result: &Result<_, _>| matches!(result, Err(AppendError::InDoubt(_)));
+        let without =
+            |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_) | AppendError::InDoubt(_)));
         if results.iter().any(made) {
             self.missing = None;
             self.unwitnessed.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        } else if results.iter().any(short) {
+        } else if results.iter().any(without) {
+            // Also while nothing answers: a server that was promoted has had no replica since before it was.
             self.missing.get_or_insert(begun);
-        } else if results.iter().any(doubt) {
-            // More is missing than a copy.
-            self.missing = None;
         }
     }
 
     /// Puts to their witnesses the batches that lack only a second copy.
     pub(super) fn ask(&mut self, doubtful: &mut [Job]) {
-        if self.missing.is_none_or(|since| since.elapsed() < WITNESSED_AFTER) {
-            return;
-        }
+        let Some(missing) = self.missing else { return };
         for job in doubtful.iter_mut().filter(|job| job.short && !job.asked) {
             let Some(witnesses) = witnesses_of(&self.witnesses, job.batch.shard) else { continue };
+            if witnesses.at_once() {
+                // Those that follow it would begin the wait anew.
+                self.missing = Instant::now().checked_sub(WITNESSED_AFTER).map(|since| missing.min(since));
+            } else if missing.elapsed() < WITNESSED_AFTER {
+                continue;
+            }
             job.asked = true;
             let (batch, deadline) = (job.batch.clone(), Instant::now() + WITNESSED_WITHIN);
             self.asked.spawn(async move {
