@@ -159,12 +159,15 @@ fn tell(cycle: &[Batch], verdicts: &[Verdict]) {
 }
 
 impl Servers {
-    /// What ends a cycle at the commit level.
-    pub(super) fn wait(&self) -> Option<Cmd> {
-        let replicated = self.config().commit == CommitLevel::Replicated;
-        replicated.then(|| self.wait_for(1))
+    /// Asks a master for its replicas.
+    pub(super) fn replicas(&self) -> Cmd {
+        LOG_REDIS_COMMANDS.add(1, &[("command", "info")]);
+        let mut info = redis::cmd("INFO");
+        info.arg("replication");
+        info
     }
 
+    /// Waits until so many replicas have what this connection wrote.
     pub(super) fn wait_for(&self, copies: usize) -> Cmd {
         let mut wait = redis::cmd("WAIT");
         // Where no append waits, the time-out of the lane has no room for a long one.

@@ -3,30 +3,40 @@
 //! A connection that failed, timed out or was given up half-way is dropped, never used again: a late answer must not be
 //! taken for the next one's. What it had sent may still be run; see the interleavings of `docs/adr/0012-redis-log.md`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
 use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::slots::Address;
 
+/// A replica acknowledges every second; one that has not for more seconds than this is not waited for.
+const LAG_MAX: i64 = 2;
+
 #[derive(Debug)]
 pub(super) struct Master {
     address: Address,
+    /// Its last WAIT was satisfied. Else replicas are looked for before one is sent: without any, each cycle would take as
+    /// long as a WAIT.
+    copies: AtomicBool,
     lane: Mutex<Option<MultiplexedConnection>>,
     watch: Mutex<Option<MultiplexedConnection>>,
 }
 
 /// The lane while one cycle, or one claim, has it.
 pub(super) struct Cycle<'a> {
+    master: &'a Master,
     lane: MutexGuard<'a, Option<MultiplexedConnection>>,
     connection: MultiplexedConnection,
 }
 
 impl Master {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, lane: Mutex::default(), watch: Mutex::default() }
+        Self { address, copies: AtomicBool::new(false), lane: Mutex::default(), watch: Mutex::default() }
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -45,7 +55,7 @@ impl Master {
             Some(connection) => connection,
             None => servers.connect_lane(&self.address).await?,
         };
-        Ok(Cycle { lane, connection })
+        Ok(Cycle { master: self, lane, connection })
     }
 
     /// Sends appends, each by `command(its place, by text)`, as one pipeline with WAIT last, and those whose script was
@@ -119,17 +129,78 @@ impl Cycle<'_> {
             }
             at.push((place, pipeline.len() - 1));
         }
-        let wait = servers.wait();
-        if let Some(wait) = &wait {
-            pipeline.add_command(wait.clone());
+        let at_once = self.master.copies.load(Ordering::Relaxed);
+        let replicated = servers.config().commit == CommitLevel::Replicated;
+        match replicated {
+            true if at_once => drop(pipeline.add_command(servers.wait_for(1))),
+            true => drop(pipeline.add_command(servers.replicas())),
+            false => {}
         }
-        let answers = self.send(&pipeline).await?;
-        let copies = wait.and_then(|_| answers.last());
+        let mut answers = self.send(&pipeline).await?;
+        let copies = match replicated {
+            false => None,
+            true if at_once => answers.pop(),
+            // On this connection, which has just written: WAIT covers nothing else.
+            true if answers.pop().as_ref().is_none_or(has_replica) => {
+                let mut alone = Pipeline::new();
+                alone.add_command(servers.wait_for(1));
+                self.send(&alone).await?.pop()
+            }
+            true => Some(Value::Int(0)),
+        };
+        if let Some(copies) = &copies {
+            self.master.copies.store(matches!(copies, Value::Int(1..)), Ordering::Relaxed);
+        }
         for (place, answer) in at {
             if let (Some(verdict), Some(answer)) = (verdicts.get_mut(place), answers.get(answer)) {
-                *verdict = Some(Verdict::of(answer).after_wait(copies));
+                *verdict = Some(Verdict::of(answer).after_wait(copies.as_ref()));
             }
         }
         Ok(())
+    }
+}
+
+/// Whether INFO tells of a replica that a WAIT may count on; what it does not tell may be so.
+fn has_replica(info: &Value) -> bool {
+    let text = match info {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::VerbatimString { text, .. } => text.clone(),
+        _ => return true,
+    };
+    let told = |line: &str| line.starts_with("connected_slaves:");
+    let is_online = |line: &str| {
+        let fields = line.strip_prefix("slave").and_then(|rest| rest.split_once(':')).map_or("", |(_, fields)| fields);
+        let field = |name: &str| fields.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+        let lag = field("lag").and_then(|lag| lag.parse::<i64>().ok());
+        field("state") == Some("online") && lag.is_none_or(|lag| (0..=LAG_MAX).contains(&lag))
+    };
+    !text.lines().any(told) || text.lines().any(is_online)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> bool {
+        has_replica(&Value::BulkString(text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn only_a_replica_that_is_online_and_answers_is_waited_for() {
+        let with = |fields: &str| {
+            format!("# Replication\r\nrole:master\r\nconnected_slaves:1\r\nslave0:ip=127.0.0.1,port=1,{fields}\r\n")
+        };
+        assert!(told(&with("state=online,offset=14,lag=0")));
+        assert!(told(&with("state=online,offset=14,lag=2")));
+        assert!(!told(&with("state=online,offset=14,lag=3")), "it may be paused");
+        assert!(!told(&with("state=online,offset=0,lag=-1")), "it has never answered");
+        assert!(!told(&with("state=wait_bgsave,offset=0,lag=0")));
+        assert!(!told("role:master\r\nconnected_slaves:0\r\nmaster_replid:x\r\n"));
+    }
+
+    #[test]
+    fn what_is_not_told_is_waited_for() {
+        assert!(told("role:master\r\n"));
+        assert!(has_replica(&Value::Nil));
     }
 }
