@@ -17,13 +17,20 @@ pub(super) struct KeyFilter {
     current: BloomFilter,
     previous: BloomFilter,
     since_ms: u64,
+    /// What was used before it was made is in it too.
+    filled: bool,
 }
 
 impl KeyFilter {
-    /// An empty filter.
+    /// A filter that knows nothing yet: "perhaps" of every key until it is [`filled`](Self::filled).
     #[must_use]
     pub(super) fn new(now_ms: u64) -> Self {
-        Self { current: generation(), previous: generation(), since_ms: now_ms }
+        Self { current: generation(), previous: generation(), since_ms: now_ms, filled: false }
+    }
+
+    /// Everything that was used before it was made has been inserted.
+    pub(super) fn filled(&mut self) {
+        self.filled = true;
     }
 
     /// Remembers that `sender` used `key` in `conversation`.
@@ -39,7 +46,7 @@ impl KeyFilter {
     #[must_use]
     pub(super) fn perhaps_used(&self, conversation: &ConversationName, sender: &UserId, key: &str) -> bool {
         let use_of = (conversation.as_str(), sender.as_str(), key);
-        self.current.contains(&use_of) || self.previous.contains(&use_of)
+        !self.filled || self.current.contains(&use_of) || self.previous.contains(&use_of)
     }
 }
 
@@ -55,6 +62,9 @@ mod tests {
     fn a_used_key_is_remembered_for_a_day_and_forgotten_after_two() {
         let (conversation, sender) = (ConversationName::parse("c").expect("name"), UserId::parse("u").expect("name"));
         let mut filter = KeyFilter::new(0);
+        assert!(filter.perhaps_used(&conversation, &sender, "never"), "nobody knows yet");
+        filter.filled();
+        assert!(!filter.perhaps_used(&conversation, &sender, "never"));
         filter.insert(&conversation, &sender, "first", 0);
         filter.insert(&conversation, &sender, "second", GENERATION_MS);
         assert!(filter.perhaps_used(&conversation, &sender, "first"));

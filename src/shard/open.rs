@@ -29,6 +29,11 @@ const CLAIMS_MAX: u32 = 8;
 /// Raw entries read at once while looking for stamped keys.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Used keys that are read at once for the filter.
+const USED_KEYS_MAX: u32 = 1_000;
+/// After SQLite refused to read them.
+const USED_KEYS_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why a shard is not opened: one clear line for the operator. Nothing was served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -262,7 +267,6 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Ope
 
 async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Owned) -> Result<ShardHandle, OpenError> {
     let now_ms = opening.clock.now_ms();
-    let filter = used_keys(&store, now_ms).await?;
     let stamped = stamped_keys(&store, now_ms).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
     let shared = opening.config.takeover_watch.is_some();
@@ -291,7 +295,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         lane: opening.lane,
         clock: opening.clock.clone(),
         lease: Arc::clone(&lease),
-        filter,
+        filter: KeyFilter::new(now_ms),
         stamped,
         heads_max: opening.config.heads_max,
         queue_max: opening.config.queue_max,
@@ -306,6 +310,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
     let fault = Arc::new(OnceLock::new());
     let ends = Ends { following: workers.following(), standbys: standbys.subscribe(), fault: Arc::clone(&fault) };
     drop(tokio::spawn(ends.watch(inputs.downgrade())));
+    drop(tokio::spawn(read_used_keys(store.clone(), opening.shard, now_ms, inputs.downgrade())));
     Ok(ShardHandle(Arc::new(Inner {
         shard: opening.shard,
         node: opening.node,
@@ -353,14 +358,28 @@ impl Ends {
     }
 }
 
-/// The filter of the keys that clients have used within a day.
-async fn used_keys(store: &Store, now_ms: u64) -> Result<KeyFilter, StoreError> {
-    let mut filter = KeyFilter::new(now_ms);
-    let (keys, _) = store.recent_keys(now_ms).await?;
-    for (conversation, sender, key) in keys {
-        filter.insert(&conversation, &sender, &key, now_ms);
+/// Reads the keys that clients have used within a day for the filter. There may be very many: the shard serves meanwhile,
+/// and looks up every key that it is given. Ends with the shard.
+async fn read_used_keys(store: Store, shard: ShardId, now_ms: u64, inputs: mpsc::WeakSender<Input>) {
+    let mut after = None;
+    loop {
+        let page = store.recent_keys(now_ms, after.as_ref(), USED_KEYS_MAX).await;
+        let Some(inputs) = inputs.upgrade() else { return };
+        match page {
+            Ok(keys) => {
+                let last = keys.len() < USED_KEYS_MAX as usize;
+                after = keys.last().cloned();
+                if inputs.send(Input::UsedKeys { keys, last }).await.is_err() || last {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%shard, %error, "used keys cannot be read; every key is looked up meanwhile");
+                drop(inputs);
+                tokio::time::sleep(USED_KEYS_AGAIN).await;
+            }
+        }
     }
-    Ok(filter)
 }
 
 /// Keys that routers stamped in the last minute, out of the raw entries: a router may still retry with them.

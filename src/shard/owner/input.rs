@@ -12,7 +12,7 @@ use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardErr
 use crate::shard::fate::Fate;
 use crate::shard::log::record::{Event, IndexChange, OutboxPosition};
 use crate::shard::replicas::Following;
-use crate::shard::store::{HeadRow, KeyRow, Located, Marks, StoreError};
+use crate::shard::store::{HeadRow, KeyRow, Located, Marks, StoreError, UsedKey};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 
 /// A write as the loop takes it: names resolved.
@@ -146,6 +146,11 @@ pub(in crate::shard) enum Input {
     UnsubscribeIndex(SubscriberId, UserId),
     Forget(SubscriberId),
     OutboxDelivered(OutboxPosition),
+    /// Keys that clients used before the shard was opened; `last`: there are no more.
+    UsedKeys {
+        keys: Vec<UsedKey>,
+        last: bool,
+    },
     Close,
     /// A renewal says that another token is current.
     Taken,

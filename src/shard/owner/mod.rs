@@ -263,6 +263,15 @@ impl Owner {
             Input::UnsubscribeIndex(subscriber, user) => self.subscriptions.remove_index(subscriber, &user),
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
+            Input::UsedKeys { keys, last } => {
+                let now_ms = self.setup.clock.now_ms();
+                for (conversation, sender, key) in &keys {
+                    self.setup.filter.insert(conversation, sender, key, now_ms);
+                }
+                if last {
+                    self.setup.filter.filled();
+                }
+            }
             Input::Close => {
                 self.closing = true;
                 // Surely not written; whoever owns the shard next may be asked.

@@ -14,7 +14,7 @@ use crate::shard::log::record::{Event, EventKind, KeyUse, Record};
 use crate::shard::store::columns::{
     conversation, damaged, fingerprint, int, message_id, number, offset, optional_id, seq, small, user,
 };
-use crate::shard::store::{HeadRow, HistoryRead, KeyRow, Located, Member, Store, StoreError};
+use crate::shard::store::{HeadRow, HistoryRead, KeyRow, Located, Member, Store, StoreError, UsedKey};
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
     create_fingerprint, last_seq, last_created FROM conversations WHERE name = ?";
@@ -22,9 +22,9 @@ const MEMBERS: &str = "SELECT participant, joined_seq, position FROM participant
 const RECENT: &str = "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
 const KEY: &str = "SELECT seq, fingerprint FROM message_keys WHERE conversation = ? AND sender = ? AND key = ? \
     AND ts >= ?";
-const RECENT_KEYS: &str = "SELECT conversation, sender, key FROM message_keys WHERE ts >= ?";
+const RECENT_KEYS: &str = "SELECT conversation, sender, key FROM message_keys \
+    WHERE (conversation, sender, key) > (?, ?, ?) AND ts >= ? ORDER BY conversation, sender, key LIMIT ?";
 const CREATE_KEY: &str = "SELECT name, fingerprint FROM create_keys WHERE user = ? AND key = ? AND ts >= ?";
-const RECENT_CREATE_KEYS: &str = "SELECT user, key FROM create_keys WHERE ts >= ?";
 const LOCATE: &str = "SELECT conversation, seq, source FROM messages WHERE id = ?";
 const EVENTS: &str = "SELECT seq, created, NULL AS body, id, source, text, reply_to FROM messages \
     WHERE conversation = ?1 AND seq > ?2 \
@@ -62,7 +62,7 @@ const HISTORY_BY_BOTH: [&str; 2] = history!("reply_to = ?5 AND +conversation = ?
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const READS: [&[&str]; 5] = [
-    &[HEAD, MEMBERS, RECENT, KEY, RECENT_KEYS, CREATE_KEY, RECENT_CREATE_KEYS, LOCATE, EVENTS, PARTICIPANTS, DEPARTURE],
+    &[HEAD, MEMBERS, RECENT, KEY, RECENT_KEYS, CREATE_KEY, LOCATE, EVENTS, PARTICIPANTS, DEPARTURE],
     &HISTORY,
     &HISTORY_BY_SOURCE,
     &HISTORY_BY_REPLY,
@@ -109,21 +109,22 @@ impl Store {
         row.map(|row| Ok(KeyRow { seq: seq(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
     }
 
-    /// Every client key of the last 24 h before `now_ms`, for the filter: (conversation, sender, key), and the users'
-    /// create keys as (user, key).
+    /// Client keys of the last 24 h before `now_ms`, for the filter: the first `limit` after `after`, ordered.
     ///
     /// # Errors
     /// SQLite refused.
     pub async fn recent_keys(
         &self,
         now_ms: u64,
-    ) -> Result<(Vec<(ConversationName, UserId, String)>, Vec<(UserId, String)>), StoreError> {
-        let since = int(now_ms.saturating_sub(KEY_MS));
-        let sent = sqlx::query(RECENT_KEYS).bind(since).fetch_all(self.readers()).await?;
-        let made = sqlx::query(RECENT_CREATE_KEYS).bind(since).fetch_all(self.readers()).await?;
-        let sent = sent.iter().map(|row| Ok((conversation(row, 0)?, user(row, 1)?, row.try_get(2)?)));
-        let made = made.iter().map(|row| Ok((user(row, 0)?, row.try_get(1)?)));
-        Ok((sent.collect::<Result<_, StoreError>>()?, made.collect::<Result<_, StoreError>>()?))
+        after: Option<&UsedKey>,
+        limit: u32,
+    ) -> Result<Vec<UsedKey>, StoreError> {
+        let (conversation_after, sender, key) = after
+            .map_or(("", "", ""), |(conversation, sender, key)| (conversation.as_str(), sender.as_str(), key.as_str()));
+        let query = sqlx::query(RECENT_KEYS).bind(conversation_after).bind(sender).bind(key);
+        let query = query.bind(int(now_ms.saturating_sub(KEY_MS))).bind(limit);
+        let rows = query.fetch_all(self.readers()).await?;
+        rows.iter().map(|row| Ok((conversation(row, 0)?, user(row, 1)?, row.try_get(2)?))).collect()
     }
 
     /// What a user created under a client's key, if within 24 h before `now_ms`.

@@ -51,7 +51,7 @@ mod history;
 pub(crate) mod tests;
 
 pub use history::Past;
-pub use rows::{ApplyEntry, HeadRow, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member, OutboxRow};
+pub use rows::{ApplyEntry, HeadRow, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member, OutboxRow, UsedKey};
 pub(crate) use writer::mark;
 
 /// Asks waiting for the writer. More wait to be queued: the workers, of which there is one per stream.

@@ -8,6 +8,9 @@ use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::shard::command::Around;
 use crate::shard::log::record::{Entry, Fingerprint, IndexChange, KeyUse, OutboxPosition};
 
+/// A conversation, who used a key there, and the key.
+pub type UsedKey = (ConversationName, UserId, String);
+
 /// What the head of a conversation is filled from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadRow {

@@ -614,9 +614,10 @@ async fn keys_of_clients_are_found_for_a_day_of_record_time_and_stamped_ones_nev
     assert_eq!(store.key(&name, &alice, &key("routers"), START).await.expect("reads"), None);
     let made = store.create_key(&alice, &key("make"), START).await.expect("reads").expect("found");
     assert_eq!((made.name, made.fingerprint), (name.clone(), [9; 16]));
-    let (sent, made) = store.recent_keys(START).await.expect("reads");
-    assert_eq!(sent, [(name.clone(), alice.clone(), "mine".to_owned())]);
-    assert_eq!(made, [(alice.clone(), "make".to_owned())]);
+    let used = (name.clone(), alice.clone(), "mine".to_owned());
+    assert_eq!(store.recent_keys(START, None, 9).await.expect("reads"), std::slice::from_ref(&used));
+    assert_eq!(store.recent_keys(START, Some(&used), 9).await.expect("reads"), []);
+    assert_eq!(store.recent_keys(START + DAY + 1, None, 9).await.expect("reads"), []);
     // A later record, not a clock, makes the file forget them.
     log.entry(&[message("c", 4, "alice", 3, START + DAY + 120_000)]);
     store.apply(Stream::Messages, log.entries.split_off(1)).await.expect("applies");
