@@ -171,13 +171,13 @@ impl ShardHandle {
     /// Refusals for the client; `lagging` when the barrier is not reached in time; `NotOwner`.
     pub async fn query(&self, query: Query, deadline: Instant) -> Result<(Found, Freshness), ShardError> {
         let reading = Reading::marked(deadline);
-        let before = planted::is_dropped(Protection::LeaseAfterRead).then(|| reading.freshness(&self.0));
+        let unchecked = planted::is_dropped(Protection::LeaseAfterRead).then_some(Freshness::Strict);
         let found = self.0.find(query, &reading).await;
         // Checked after reading: a shard that was lost meanwhile may have answered too old.
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
-        match (found, before.unwrap_or_else(|| reading.freshness(&self.0))) {
+        match (found, unchecked.unwrap_or_else(|| reading.freshness(&self.0))) {
             (Ok(found), freshness) => Ok((found, freshness)),
             // Meanwhile he may have been let in elsewhere; and a refusal has no mark.
             (Err(ShardError::Problem(problem)), Freshness::Stale { .. }) if hangs_on_standing(&problem) => {

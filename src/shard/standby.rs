@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::ShardId;
+use crate::planted::{self, Protection};
 use crate::shard::execute::Boxed;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{RawEntry, Stream, Token};
@@ -89,6 +90,7 @@ impl Standby {
     pub fn status(&self) -> ReplicaStatus {
         let progress = self.0.store.as_ref().map(Store::progress).unwrap_or_default();
         let Progress { applied, durable, max_epoch } = progress;
+        let durable = if planted::is_dropped(Protection::TrimOnApplied) { applied } else { durable };
         let (shard, node) = (self.0.opening.shard, self.0.opening.node.clone());
         ReplicaStatus { shard, node, applied, durable, max_epoch, following: self.following() }
     }

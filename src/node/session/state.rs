@@ -5,6 +5,7 @@
 //! it; else `Behind`: pushes pass it by, and spans are fetched at the pace of the socket until it has caught up.
 
 use crate::ids::Seq;
+use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 
 /// A span that is not delivered on this socket.
@@ -105,7 +106,11 @@ impl Cursor {
                 self.measure(tail)
             }
             Self::Live { seq } if seq < tail => {
-                *self = Self::Behind { seq, fresh: false };
+                *self = if planted::is_dropped(Protection::ResubscribeCursor) {
+                    Self::Live { seq: tail }
+                } else {
+                    Self::Behind { seq, fresh: false }
+                };
                 None
             }
             Self::Live { .. } | Self::Behind { .. } => None,
