@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::chaos::faults::{Broken, Field, Mend};
 use crate::chaos::random::Random;
+use crate::chaos::site::disk;
 
 impl Field {
     /// Begins the fault of that name.
@@ -75,7 +76,7 @@ impl Field {
             }
             "clock-jump" => {
                 self.site.kill(&nodes).await;
-                self.site.write(&node, "wrap", "faketime -f +3600s")?;
+                self.site.write(&node, "wrap", &disk::clock_ahead()?)?;
                 self.site.start_again(&nodes).await?;
                 Ok(Broken { said: node.clone(), mends: vec![Mend::Unwrap(node)] })
             }
