@@ -46,6 +46,8 @@ mod head;
 
 mod filter;
 
+mod used_keys;
+
 mod fate;
 
 mod append;

@@ -6,33 +6,26 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::ids::{Epoch, NodeId, Offset, ShardId};
+use crate::ids::{Epoch, NodeId, ShardId};
 use crate::shard::filter::KeyFilter;
 use crate::shard::handle::{Inner, ShardHandle};
 use crate::shard::insync::InSync;
 use crate::shard::lane::Definite;
 use crate::shard::lease::Lease;
-use crate::shard::log::record::{Entry, EventKind, OutboxPosition, Record, Tail, seal};
+use crate::shard::log::record::{OutboxPosition, Record, Tail, seal};
 use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, LogError, Stream, Token};
-use crate::shard::owner::{Input, STAMPED_MS, Setup, StampedKey};
+use crate::shard::owner::{Input, Setup};
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::standby::Taking;
 use crate::shard::store::{Progress, Store, StoreError};
 use crate::shard::witnesses::{Named, StandbysInSync};
 use crate::shard::worker::{Setup as WorkerSetup, Trimming, Workers, catch_up};
-use crate::shard::{Opening, owner, restore, store};
+use crate::shard::{Opening, owner, restore, store, used_keys};
 
 /// How long the other replicas are waited for when they are asked how they stand.
 const STANDING_MAX: Duration = Duration::from_millis(300);
 /// Claims in a row while only the beat moves.
 const CLAIMS_MAX: u32 = 8;
-/// Raw entries read at once while looking for stamped keys.
-const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Used keys that are read at once for the filter.
-const USED_KEYS_MAX: u32 = 1_000;
-/// After SQLite refused to read them.
-const USED_KEYS_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a shard is not opened: one clear line for the operator. Nothing was served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -267,7 +260,7 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Ope
 
 async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Owned) -> Result<ShardHandle, OpenError> {
     let now_ms = opening.clock.now_ms();
-    let stamped = stamped_keys(&store, now_ms).await?;
+    let stamped = used_keys::stamped(&store, now_ms).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
     let shared = opening.config.takeover_watch.is_some();
     let standbys = Arc::new(watch::Sender::new(InSync::new(shared, opening.clock.since_boot())));
@@ -310,7 +303,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
     let fault = Arc::new(OnceLock::new());
     let ends = Ends { following: workers.following(), standbys: standbys.subscribe(), fault: Arc::clone(&fault) };
     drop(tokio::spawn(ends.watch(inputs.downgrade())));
-    drop(tokio::spawn(read_used_keys(store.clone(), opening.shard, now_ms, inputs.downgrade())));
+    drop(tokio::spawn(used_keys::read(store.clone(), opening.shard, now_ms, inputs.downgrade())));
     Ok(ShardHandle(Arc::new(Inner {
         shard: opening.shard,
         node: opening.node,
@@ -356,60 +349,4 @@ impl Ends {
             drop(inputs.send(Input::Unfit(why)).await);
         }
     }
-}
-
-/// Reads the keys that clients have used within a day for the filter. There may be very many: the shard serves meanwhile,
-/// and looks up every key that it is given. Ends with the shard.
-async fn read_used_keys(store: Store, shard: ShardId, now_ms: u64, inputs: mpsc::WeakSender<Input>) {
-    let mut after = None;
-    loop {
-        let page = store.recent_keys(now_ms, after.as_ref(), USED_KEYS_MAX).await;
-        let Some(inputs) = inputs.upgrade() else { return };
-        match page {
-            Ok(keys) => {
-                let last = keys.len() < USED_KEYS_MAX as usize;
-                after = keys.last().cloned();
-                if inputs.send(Input::UsedKeys { keys, last }).await.is_err() || last {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%shard, %error, "used keys cannot be read; every key is looked up meanwhile");
-                drop(inputs);
-                tokio::time::sleep(USED_KEYS_AGAIN).await;
-            }
-        }
-    }
-}
-
-/// Keys that routers stamped in the last minute, out of the raw entries: a router may still retry with them.
-async fn stamped_keys(store: &Store, now_ms: u64) -> Result<Vec<StampedKey>, StoreError> {
-    let begun = Instant::now();
-    let mut found = Vec::new();
-    let mut after = Offset(0);
-    loop {
-        let kept = store.kept_entries(Stream::Messages, after, KEPT_BYTES_MAX).await?;
-        let Some(last) = kept.last() else { break };
-        after = last.last;
-        for entry in &kept {
-            found.extend(Entry::records_of(&entry.bytes).iter().filter_map(|record| stamped_key(record, now_ms)));
-        }
-    }
-    tracing::debug!(keys = found.len(), seconds = begun.elapsed().as_secs_f64(), "stamped keys read back");
-    Ok(found)
-}
-
-fn stamped_key(record: &Record, now_ms: u64) -> Option<StampedKey> {
-    let Record::Event(event) = record else { return None };
-    // A creation is recognised by the conversation itself.
-    let EventKind::Message { source, .. } = &event.kind else { return None };
-    let key = event.key.as_ref().filter(|key| key.stamped)?;
-    (event.created + STAMPED_MS > now_ms).then(|| StampedKey {
-        conversation: event.conversation.clone(),
-        sender: source.clone(),
-        key: Arc::clone(&key.key),
-        fingerprint: key.fingerprint,
-        seq: event.seq,
-        at_ms: event.created,
-    })
 }
