@@ -100,8 +100,10 @@ async fn targets(trial: &Trial, random: &mut Random) -> Result<Targets, String> 
     Ok(Targets { owner, master, replica, held })
 }
 
-/// One node has all of a master, whose replica stands still.
-async fn stand_alone(trial: &Trial, wires: &Wires, targets: &Targets) {
+/// One node has all of a master, whose replica stands still, from now on.
+async fn stand_alone<'a>(trial: &'a Trial, random: &mut Random) -> Result<(Targets, &'a Wires), String> {
+    let targets = targets(trial, random).await?;
+    let wires = trial.field.site.wires.as_ref().ok_or("there are no proxies")?;
     begins(
         trial,
         "alone",
@@ -109,16 +111,15 @@ async fn stand_alone(trial: &Trial, wires: &Wires, targets: &Targets) {
     );
     wires.set(&targets.held, Some(Rule::HoldReplies));
     trial.pause(ALONE).await;
+    Ok((targets, wires))
 }
 
 async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), String> {
     if trial.world().log.is_wrong() {
         return Ok(());
     }
-    let targets = targets(trial, random).await?;
     let site = &trial.field.site;
-    let wires = site.wires.as_ref().ok_or("there are no proxies")?;
-    stand_alone(trial, wires, &targets).await;
+    let (targets, wires) = stand_alone(trial, random).await?;
     site.kill(&[targets.owner.clone(), targets.master.clone()]).await;
     begins(trial, "both", &format!("{} and {} are killed", targets.owner, targets.master));
     wires.reset(&targets.held).await;
@@ -130,10 +131,8 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     if trial.world().log.is_wrong() {
         return Ok(());
     }
-    let targets = targets(trial, random).await?;
     let site = &trial.field.site;
-    let wires = site.wires.as_ref().ok_or("there are no proxies")?;
-    stand_alone(trial, wires, &targets).await;
+    let (targets, wires) = stand_alone(trial, random).await?;
     site.kill(std::slice::from_ref(&targets.master)).await;
     wires.reset(&targets.held).await;
     let end = tokio::time::Instant::now() + PROMOTED_WITHIN;
