@@ -7,21 +7,23 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::node::table::follow::Follower;
 use crate::node::table::{Table, TableStore};
 
 /// How often the store is asked.
 pub const POLL: Duration = Duration::from_millis(250);
 
-/// Waits for the first table, then follows it until `stop` fires or nobody watches any more. Versions seen only grow; a
-/// table of another cluster is never taken. While the store does not answer the last table stands. `None` when stopped before there was a table.
+/// Waits for the first table, then follows it as a [`Follower`] does until `stop` fires or nobody watches any more. `None`
+/// when stopped before there was a table.
 pub async fn follow(
     store: Arc<dyn TableStore>,
     poll: Duration,
     stop: CancellationToken,
 ) -> Option<watch::Receiver<Arc<Table>>> {
-    let mut failing = false;
+    let mut follower = Follower::new(store);
     let first = loop {
-        if let Some(table) = load(&*store, None, &mut failing).await {
+        // The follower tells of failures.
+        if let Ok(Some(table)) = follower.poll().await {
             break table;
         }
         tokio::select! {
@@ -29,7 +31,7 @@ pub async fn follow(
             () = stop.cancelled() => return None,
         }
     };
-    let (sender, receiver) = watch::channel(Arc::new(first));
+    let (sender, receiver) = watch::channel(first);
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -37,37 +39,12 @@ pub async fn follow(
                 () = sender.closed() => return,
                 () = stop.cancelled() => return,
             }
-            let known = Arc::clone(&sender.borrow());
-            if let Some(table) = load(&*store, Some(&known), &mut failing).await {
-                sender.send_if_modified(|current| {
-                    let newer = table.version > current.version && table.identity == current.identity;
-                    if newer {
-                        *current = Arc::new(table);
-                    }
-                    newer
-                });
+            if let Ok(Some(table)) = follower.poll().await {
+                sender.send_replace(table);
             }
         }
     });
     Some(receiver)
-}
-
-/// Logs when the store begins to fail and when it answers again, not each failure.
-async fn load(store: &dyn TableStore, known: Option<&Table>, failing: &mut bool) -> Option<Table> {
-    match store.load_unless(known).await {
-        Ok(table) => {
-            if std::mem::take(failing) {
-                tracing::info!("the table can be read again");
-            }
-            table
-        }
-        Err(error) => {
-            if !std::mem::replace(failing, true) {
-                tracing::warn!(%error, "the table cannot be read, the last one stands");
-            }
-            None
-        }
-    }
 }
 
 #[cfg(test)]
@@ -79,6 +56,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{ClusterId, NodeId};
+    use crate::node::table::follow::FALLEN_AFTER;
     use crate::node::table::{NodeAddresses, TableError};
     use crate::shard::log::Identity;
 
@@ -116,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_table_is_awaited_and_only_newer_ones_follow() {
+    async fn the_first_table_is_awaited_and_what_stands_is_followed() {
         let shelf = Arc::new(Shelf::default());
         let put = |load: Result<Table, TableError>| *shelf.0.lock().expect("not poisoned") = Some(load);
         let store: Arc<dyn TableStore> = Arc::<Shelf>::clone(&shelf);
@@ -127,12 +105,15 @@ mod tests {
         let mut seen = following.await.expect("no panic").expect("a table");
         assert_eq!(seen.borrow_and_update().version, 2);
         put(Ok(table(1)));
-        sleep(POLL * 3).await;
+        sleep(FALLEN_AFTER - POLL * 2).await;
         put(Err(TableError("down".to_owned())));
         sleep(POLL * 3).await;
         assert!(!seen.has_changed().expect("it is followed"));
         put(Ok(table(3)));
         seen.changed().await.expect("it is followed");
-        assert_eq!(seen.borrow().version, 3);
+        assert_eq!(seen.borrow_and_update().version, 3);
+        put(Ok(table(2)));
+        seen.changed().await.expect("it is followed");
+        assert_eq!(seen.borrow().version, 2, "it fell back, and stands");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::ids::{NodeId, ShardId};
 use crate::node::table::{NodeAddresses, Table, TableStore};
@@ -21,6 +21,9 @@ const AGAIN: Duration = Duration::from_millis(5);
 
 /// Shards that are opened at about the same moment are told in one swap.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// What was swapped here is seen by the follower within this time, or it was lost again with its master of Redis.
+const AHEAD_MAX: Duration = Duration::from_secs(1);
 
 /// One call to the store is given up after this long.
 const CALL_MAX: Duration = Duration::from_secs(2);
@@ -47,12 +50,12 @@ impl Rows {
 
     /// Looks after them for ever.
     pub(super) async fn run(mut self) {
-        // What was swapped here and is not followed yet.
-        let mut ahead: Option<Arc<Table>> = None;
+        // What was swapped here and is not followed yet, and when.
+        let mut ahead: Option<(Arc<Table>, Instant)> = None;
         loop {
             let followed = Arc::clone(&self.table.borrow_and_update());
-            ahead = ahead.filter(|ahead| ahead.version > followed.version);
-            let table = ahead.clone().unwrap_or(followed);
+            ahead = ahead.filter(|(ahead, at)| ahead.version > followed.version && at.elapsed() < AHEAD_MAX);
+            let table = ahead.as_ref().map_or(followed, |(ahead, _)| Arc::clone(ahead));
             let handles = self.shards.handles();
             for handle in &handles {
                 let row = table.rows.get(usize::from(handle.id().0)).map_or(&[][..], Vec::as_slice);
@@ -62,7 +65,7 @@ impl Rows {
             let proven = handles.iter().filter(|handle| handle.is_proven());
             let owned: BTreeSet<ShardId> = proven.map(ShardHandle::id).collect();
             if with_owner_first(&table, (&self.node, &self.addresses), &owned).is_some() {
-                ahead = self.swap(&table, &owned).await.map(Arc::new);
+                ahead = self.swap(&table, &owned).await.map(|swapped| (Arc::new(swapped), Instant::now()));
             }
             tokio::select! {
                 () = self.shards.changed() => tokio::time::sleep(GATHER).await,

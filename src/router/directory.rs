@@ -1,18 +1,19 @@
 //! The followed table: slot → address of a node. Polled, and polled at once when a node hints at a newer version.
 //!
-//! **Invariants.** The version followed never falls. A table of another cluster is never taken. A router that lost the
-//! table's store keeps routing by the last table; nodes refuse what is not theirs, so an old table costs hops, not truth.
+//! A router that lost the table's store keeps routing by the last table; nodes refuse what is not theirs, so an old table
+//! costs hops, not truth. What is taken, and when: [`Follower`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use crate::ids::Slot;
+use crate::node::table::follow::Follower;
 use crate::node::table::{Table, TableStore};
 use crate::shard::map::ShardMap;
 use crate::telemetry::{self, ROUTER_TABLE_ERRORS, ROUTER_TABLE_VERSION};
@@ -21,8 +22,6 @@ use crate::telemetry::{self, ROUTER_TABLE_ERRORS, ROUTER_TABLE_VERSION};
 pub const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Polls are at least this far apart, however many hints come in.
 const POLL_GAP: Duration = Duration::from_millis(20);
-/// Longest wait for one poll.
-const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The table as followed now. Cheap to clone; the poll ends with the last clone or with its `stop`.
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ impl Directory {
     pub fn follow(store: Arc<dyn TableStore>, every: Duration, stop: CancellationToken) -> Self {
         let (sender, table) = watch::channel(None);
         let hints = Arc::<Hints>::default();
-        let poll = Poll { store, every, sender, hints: Arc::clone(&hints), failing: false, foreign: false };
+        let poll = Poll { follower: Follower::new(store), every, sender, hints: Arc::clone(&hints) };
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -95,12 +94,10 @@ impl Directory {
 }
 
 struct Poll {
-    store: Arc<dyn TableStore>,
+    follower: Follower,
     every: Duration,
     sender: watch::Sender<Option<Arc<Table>>>,
     hints: Arc<Hints>,
-    failing: bool,
-    foreign: bool,
 }
 
 impl Poll {
@@ -108,11 +105,11 @@ impl Poll {
         telemetry::start_router();
         loop {
             let began = Instant::now();
-            let known = self.sender.borrow().clone();
-            match timeout(POLL_TIMEOUT, self.store.load_unless(known.as_deref())).await {
-                Ok(Ok(table)) => self.read(table),
-                Ok(Err(error)) => self.failed(&error.to_string()),
-                Err(_elapsed) => self.failed("no answer in time"),
+            match self.follower.poll().await {
+                Ok(Some(table)) => self.take(table),
+                Ok(None) => {}
+                // The follower tells of it.
+                Err(_) => ROUTER_TABLE_ERRORS.add(1, &[]),
             }
             tokio::select! {
                 () = sleep_until(began + self.every) => {}
@@ -122,47 +119,12 @@ impl Poll {
         }
     }
 
-    fn read(&mut self, table: Option<Table>) {
-        if std::mem::take(&mut self.failing) {
-            info!("the table can be read again");
-        }
-        match table {
-            Some(table) => self.take(table),
-            None => self.foreign = false,
-        }
-    }
-
-    fn take(&mut self, table: Table) {
-        let followed = self.sender.borrow().clone();
-        if let Some(followed) = &followed {
-            if followed.identity != table.identity {
-                // Once, not at every poll.
-                if std::mem::replace(&mut self.foreign, true) {
-                    return;
-                }
-                error!(
-                    ours = ?followed.identity,
-                    theirs = ?table.identity,
-                    "the table now belongs to another cluster, keeping ours"
-                );
-                return;
-            }
-            if table.version <= followed.version {
-                return;
-            }
-        }
+    fn take(&self, table: Arc<Table>) {
         info!(version = table.version, "following a table");
         #[expect(clippy::cast_precision_loss, reason = "a version beyond 2^53 takes longer than any cluster lives")]
         ROUTER_TABLE_VERSION.set(table.version as f64, &[]);
-        self.sender.send_replace(Some(Arc::new(table)));
-    }
-
-    fn failed(&mut self, why: &str) {
-        ROUTER_TABLE_ERRORS.add(1, &[]);
-        // Once per outage: at four polls a second the log would hold nothing else.
-        if !self.failing {
-            warn!(why, "the table cannot be read, routing by the last one");
-        }
-        self.failing = true;
+        // After a fall the versions that were hinted at may never come.
+        self.hints.wanted.store(table.version, Ordering::Release);
+        self.sender.send_replace(Some(table));
     }
 }

@@ -144,16 +144,16 @@ impl Owners {
         asked.boxed()
     }
 
-    /// Waits before another attempt: until the table is newer than `version`, or for a moment. False when no time is left
+    /// Waits before another attempt: until the table is another than that of `version`, or for a moment. False when no time is left
     /// or this node ends.
     pub(super) async fn pause(&self, pause: &mut Pause, version: u64, deadline: Instant) -> bool {
         let mut table = self.inner.setup.table.clone();
         let wait = pause.next().min(deadline.saturating_duration_since(Instant::now()));
         let stop = &self.inner.stop;
-        // Newer, or not in time, or never: each way it is time to try again.
+        // Another, or not in time, or never: each way it is time to try again.
         tokio::select! {
             () = stop.cancelled() => {}
-            _ = timeout(wait, table.wait_for(|table| table.version > version)) => {}
+            _ = timeout(wait, table.wait_for(|table| table.version != version)) => {}
         }
         !stop.is_cancelled() && Instant::now() < deadline
     }

@@ -123,6 +123,8 @@ pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
     assert!(table.swap(0, first.clone()).await.unwrap());
     assert_eq!(table.load_unless(None).await.unwrap(), Some(first.clone()));
     assert_eq!(table.load_unless(Some(&first)).await.unwrap(), None);
+    let again = table_of(identity, 1, "b");
+    assert_eq!(table.load_unless(Some(&again)).await.unwrap(), Some(first.clone()), "its version was given twice");
     let elsewhere = table_of(fresh_identity(), 1, "a");
     assert_eq!(table.load_unless(Some(&elsewhere)).await.unwrap(), Some(first.clone()), "of another cluster");
     assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());

@@ -3,8 +3,9 @@
 //! process, [`redis`] for a cluster.
 //!
 //! **Promises.** `swap` is a compare-and-set on the version: of two that name the same version one wins. Versions only
-//! grow. `load` returns the latest swapped table or a later one. The identity is written once and never changes.
-//! **Answers get lost**: a swap may be sent again; that it stands already is success too.
+//! grow, unless Redis loses the end of what it acknowledged: then an earlier table stands again and its versions are given
+//! anew ([`follow`] copes). `load` returns the latest swapped table or a later one. The identity is written once and never
+//! changes. **Answers get lost**: a swap may be sent again; that it stands already is success too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,8 @@ use crate::ids::{NodeId, ShardId};
 use crate::shard::log::Identity;
 
 pub mod embedded;
+
+pub mod follow;
 
 pub mod redis;
 
@@ -58,12 +61,6 @@ impl Table {
         self.nodes.get(node)
     }
 
-    /// Whether that is the same version of the same cluster's table.
-    #[must_use]
-    pub fn is_version_of(&self, other: &Self) -> bool {
-        (self.version, self.identity) == (other.version, other.identity)
-    }
-
     /// The shards whose first node is this one.
     pub fn owned_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
         let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
@@ -94,9 +91,10 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// The current table, or `None` before the first.
     async fn load(&self) -> Result<Option<Table>, TableError>;
 
-    /// The current table, unless it is the one known already: `None` then, as before the first. Cheap when nothing changed.
+    /// The current table, unless it is the very one that is known already: `None` then, as before the first. Cheap when
+    /// nothing changed.
     async fn load_unless(&self, known: Option<&Table>) -> Result<Option<Table>, TableError> {
-        Ok(self.load().await?.filter(|table| !known.is_some_and(|known| table.is_version_of(known))))
+        Ok(self.load().await?.filter(|table| known != Some(table)))
     }
 
     /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version must be `expected + 1`;

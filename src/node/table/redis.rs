@@ -12,8 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::Value;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use crate::ids::NodeId;
 use crate::node::table::embedded::{NODES_MAX, REGISTRATION_LIFE};
@@ -87,7 +90,7 @@ impl TableStore for RedisTable {
     }
 
     async fn load_unless(&self, known: Option<&Table>) -> Result<Option<Table>, TableError> {
-        let known = known.map(mark).unwrap_or_default();
+        let known = known.map(|known| Ok(mark(known, &json(known)?))).transpose()?.unwrap_or_default();
         parsed("table", self.script(&POLL, &self.keys.table, &[known.as_bytes()]).await?)
     }
 
@@ -96,7 +99,8 @@ impl TableStore for RedisTable {
             return Err(TableError(format!("version {} does not follow {expected}", table.version)));
         }
         let stands = if expected == 0 { String::new() } else { expected.to_string() };
-        let (version, mark, body) = (table.version.to_string(), mark(&table), json(&table)?);
+        let (version, body) = (table.version.to_string(), json(&table)?);
+        let mark = mark(&table, &body);
         let arguments = [stands.as_bytes(), version.as_bytes(), mark.as_bytes(), body.as_slice()];
         Ok(number(&self.script(&SWAP, &self.keys.table, &arguments).await?)? == 1)
     }
@@ -136,9 +140,9 @@ impl TableStore for RedisTable {
     }
 }
 
-/// What a poll compares.
-fn mark(table: &Table) -> String {
-    format!("{}:{}", table.identity.cluster, table.version)
+/// What a poll compares. With a hash of the body: a master that lost its end gives a version away again.
+fn mark(table: &Table, body: &[u8]) -> String {
+    format!("{}:{}:{}", table.identity.cluster, table.version, URL_SAFE_NO_PAD.encode(Sha256::digest(body)))
 }
 
 fn failed(error: LogError) -> TableError {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::auth::Verifier;
 use crate::ids::{ClusterId, NodeId, Slot};
+use crate::node::table::follow::FALLEN_AFTER;
 use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
@@ -326,8 +327,8 @@ async fn nowhere() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-#[tokio::test]
-async fn the_version_followed_never_falls_and_another_clusters_table_is_never_taken() {
+#[tokio::test(start_paused = true)]
+async fn a_lower_version_is_followed_when_it_stands_and_another_clusters_table_never() {
     let shelf = Arc::new(Shelf::default());
     let (one, two) = (nowhere().await, nowhere().await);
     shelf.put(table(5, &[one]));
@@ -356,5 +357,10 @@ async fn the_version_followed_never_falls_and_another_clusters_table_is_never_ta
     assert_eq!(next_load().await, [one.to_string()]);
     shelf.put(table(6, &[two, one]));
     assert_eq!(next_load().await, [two.to_string(), one.to_string()]);
+    directory.hint(40);
+    shelf.put(table(4, &[one]));
+    assert_eq!(next_load().await, [two.to_string(), one.to_string()]);
+    tokio::time::sleep(FALLEN_AFTER).await;
+    assert_eq!(next_load().await, [one.to_string()], "it fell back, and stands");
     stop.cancel();
 }
