@@ -227,6 +227,9 @@ pub fn start_node(node: &str) {
     }
     SHARD_OPEN_FAILURES.add(0, &[("node", node)]);
     TABLE_ERRORS.add(0, &[("node", node)]);
+    for why in ["behind", "diverged", "damaged"] {
+        REPLICAS_FAILED.add(0, &[("node", node), ("why", why)]);
+    }
     for result in ["taken", "failed"] {
         LEASE_RENEWALS.add(0, &[("node", node), ("result", result)]);
     }
@@ -235,6 +238,7 @@ pub fn start_node(node: &str) {
 /// Likewise for a router.
 pub fn start_router() {
     ROUTER_TABLE_ERRORS.add(0, &[]);
+    ROUTER_SOCKETS_CUT.add(0, &[]);
     for why in ["no_table", "elsewhere", "declined", "unreachable", "broken"] {
         ROUTER_RETRIES.add(0, &[("why", why)]);
     }
@@ -275,6 +279,7 @@ metrics_table! {
     Gauge SHARD_APPLIED_OFFSET "rookery_shard_applied_offset" "Offset of the last record applied to SQLite, by shard and stream.";
     Gauge SHARD_DURABLE_OFFSET "rookery_shard_durable_offset" "Offset of the last record that a checkpoint made durable, by shard and stream.";
     Gauge SHARD_LAG_RECORDS "rookery_shard_lag_records" "Records committed but not yet applied, by shard.";
+    Gauge SHARDS_UNDERREPLICATED "rookery_node_shards_underreplicated" "Shards owned by a node with fewer standbys in sync than there should be (`--replicas`, or as many nodes as the table has), by node.";
     Gauge SHARD_STANDBYS_IN_SYNC "rookery_shard_standbys_in_sync" "Standbys that keep up with a shard that is owned here, by shard.";
     Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard; 0 once it has left.";
     Counter LEASE_RENEWALS "rookery_node_lease_renewals_total" "Leases of shards renewed, by node and result (renewed, taken, failed).";
@@ -293,6 +298,7 @@ metrics_table! {
     Gauge ROUTER_HELD_BYTES "rookery_router_held_bytes" "Bytes of requests held in memory until a node has answered.";
     Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSocket.";
     Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSocket connections spliced to nodes.";
+    Counter ROUTER_SOCKETS_CUT "rookery_router_sockets_cut_total" "WebSocket connections cut because their node lost shards and gave no answer.";
     Gauge ROUTER_TABLE_VERSION "rookery_router_table_version" "Version of the table that the router follows.";
     Counter ROUTER_TABLE_ERRORS "rookery_router_table_errors_total" "Polls of the table that failed.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";

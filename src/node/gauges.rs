@@ -22,24 +22,46 @@ const SHARDS_EVERY: Duration = Duration::from_secs(1);
 /// How often the disk is asked for its room.
 const DISK_EVERY: Duration = Duration::from_secs(10);
 
-/// Sets the gauges of a node's shards, for ever.
-pub(super) async fn of_shards(node: NodeId, shards: Shards, observer: Observer, table: watch::Receiver<Arc<Table>>) {
+/// What is told of a shard only as long as it is owned here.
+const OF_OWNED: [telemetry::Gauge; 5] = [
+    telemetry::SHARD_EPOCH,
+    telemetry::SHARD_LAG_RECORDS,
+    telemetry::STREAM_FILL,
+    telemetry::SHARD_LEASE_SECONDS,
+    telemetry::SHARD_STANDBYS_IN_SYNC,
+];
+
+/// Sets the gauges of a node's shards, for ever. `replicas` of each there should be, if there are as many nodes.
+pub(super) async fn of_shards(
+    (node, replicas): (NodeId, usize),
+    shards: Shards,
+    observer: Observer,
+    table: watch::Receiver<Arc<Table>>,
+) {
     let mut every = tokio::time::interval(SHARDS_EVERY);
     let mut told = BTreeSet::new();
     loop {
         every.tick().await;
-        let (version, all) = {
+        let (version, all, nodes) = {
             let table = table.borrow();
-            (table.version, table.identity.shards)
+            (table.version, table.identity.shards, table.nodes.len())
         };
         telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
         telemetry::TABLE_SHARDS.set(f64::from(all), &[("node", &node.0)]);
         let open: Vec<ShardStatus> = shards.handles().iter().map(ShardHandle::status).collect();
         telemetry::NODE_SHARDS.set(as_gauge(u64::try_from(open.len()).unwrap_or(u64::MAX)), &[("node", &node.0)]);
+        let missing = underreplicated(&open, replicas.min(nodes).saturating_sub(1));
+        telemetry::SHARDS_UNDERREPLICATED.set(as_gauge(missing), &[("node", &node.0)]);
         let standing = u64::try_from(observer.count()).unwrap_or(u64::MAX);
         telemetry::STANDBYS.set(as_gauge(standing), &[("node", &node.0)]);
         told = tell(&told, &open);
     }
+}
+
+/// How many of the shards have fewer standbys in sync than this.
+fn underreplicated(open: &[ShardStatus], standbys: usize) -> u64 {
+    let in_sync = |status: &ShardStatus| status.standbys.iter().filter(|(_, in_sync)| *in_sync).count();
+    u64::try_from(open.iter().filter(|status| in_sync(status) < standbys).count()).unwrap_or(u64::MAX)
 }
 
 /// Sets the gauges of the shards that are open, and of those that were open when this was told last. Answers which are open.
@@ -49,7 +71,7 @@ fn tell(told: &BTreeSet<ShardId>, open: &[ShardStatus]) -> BTreeSet<ShardId> {
     // A gauge stays for as long as the process: without this, a shard that left would stand there as it was.
     for left in told.difference(&now) {
         let shard = left.0.to_string();
-        for gauge in [telemetry::SHARD_EPOCH, telemetry::SHARD_LAG_RECORDS, telemetry::STREAM_FILL] {
+        for gauge in OF_OWNED {
             gauge.set(0.0, &[("shard", &shard)]);
         }
     }
@@ -139,11 +161,23 @@ mod tests {
             "rookery_shard_epoch{shard=\"3\"} 0",
             "rookery_shard_lag_records{shard=\"3\"} 0",
             "rookery_shard_stream_fill_ratio{shard=\"3\"} 0",
+            "rookery_shard_lease_seconds{shard=\"3\"} 0",
+            "rookery_shard_standbys_in_sync{shard=\"3\"} 0",
             "rookery_shard_epoch{shard=\"4\"} 7",
             "rookery_shard_lag_records{shard=\"4\"} 2",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_shard_is_underreplicated_while_a_standby_is_missing_or_behind() {
+        let with = |standbys: &[bool]| {
+            let standbys = standbys.iter().map(|in_sync| (NodeId::from("node-2"), *in_sync)).collect();
+            ShardStatus { standbys, ..status(3) }
+        };
+        let open = [with(&[]), with(&[false]), with(&[true]), with(&[true, false]), with(&[true, true])];
+        assert_eq!([0, 1, 2].map(|standbys| underreplicated(&open, standbys)), [0, 2, 4]);
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub const OWNER: &str = "rookery-owner";
 /// On a 421: version of the table that the answering node follows.
 pub const TABLE_VERSION: &str = "rookery-table-version";
 
+/// What a router asks a node for when it doubts that the node lives: nothing is there, and any answer will do.
+pub const PROBE: &str = "/probe";
+
 /// Every header with this prefix is ours; only [`CONSISTENCY`](crate::protocol::headers::CONSISTENCY) may come from a client.
 pub const PREFIX: &str = "rookery-";
 

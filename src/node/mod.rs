@@ -258,7 +258,8 @@ impl Node {
         let shards = Shards::default();
         let observer = Observer::new(&setup, table.clone());
         life.spawn(observer.clone().run());
-        life.spawn(gauges::of_shards(setup.id.clone(), shards.clone(), observer.clone(), table.clone()));
+        let told = (setup.id.clone(), setup.config.replicas.unwrap_or(1));
+        life.spawn(gauges::of_shards(told, shards.clone(), observer.clone(), table.clone()));
         life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
         if let Some(coordinator) = Coordinator::of(&setup) {

@@ -58,6 +58,12 @@ impl Directory {
         self.table.borrow().clone()
     }
 
+    /// For whoever compares each table with the one before.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<Table>>> {
+        self.table.clone()
+    }
+
     /// HTTP addresses of the nodes of a slot's shard: the owner's first, then those of the row's other nodes. Empty
     /// without a table.
     #[must_use]

@@ -44,6 +44,7 @@ mod hold;
 mod paced;
 pub mod route;
 mod server;
+mod silence;
 mod websocket;
 
 #[cfg(test)]
@@ -70,6 +71,9 @@ pub struct Config {
     pub finish_timeout: Duration,
     /// At the end, WebSocket clients are told to reconnect spread over this window.
     pub drain_window: Duration,
+    /// A node that a shard was taken from must give an answer within this, at the second time at the latest, else its
+    /// sockets are cut.
+    pub node_patience: Duration,
     /// Pages that may use the API.
     pub origins: Origins,
 }
@@ -86,6 +90,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(75),
             finish_timeout: Duration::from_secs(10),
             drain_window: Duration::from_secs(5),
+            node_patience: Duration::from_secs(2),
             origins: Origins::None,
         }
     }

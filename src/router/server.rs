@@ -39,7 +39,7 @@ pub(super) async fn run(router: &Arc<Inner>, listener: TcpListener, drain: Cance
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     tokio::select! {
         () = drain.cancelled() => {}
-        () = accept_all(router, &listener, &tasks, (&drain, &cut)) => {}
+        () = work(router, &listener, &tasks, (&drain, &cut)) => {}
     }
     drop(listener);
     router.draining.store(true, Ordering::Release);
@@ -53,6 +53,17 @@ pub(super) async fn run(router: &Arc<Inner>, listener: TcpListener, drain: Cance
     };
     tokio::join!(finish, router.sockets.drain());
     info!("the router has drained");
+}
+
+/// Takes connections, and cuts the sockets of nodes that fell silent.
+async fn work(
+    router: &Arc<Inner>,
+    listener: &TcpListener,
+    tasks: &TaskTracker,
+    ends: (&CancellationToken, &CancellationToken),
+) {
+    let watch = router.sockets.cuts.watch(&router.directory, router.config.node_patience);
+    tokio::join!(accept_all(router, listener, tasks, ends), watch);
 }
 
 async fn accept_all(

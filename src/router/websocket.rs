@@ -2,7 +2,7 @@
 //! frames.
 //!
 //! **Invariants.** A spliced socket ends: when either side does, within a linger time; at a drain, within the window plus
-//! the linger time. What was read from a client before a drain reaches the node.
+//! the linger time; when its node fell silent ([`Cuts`]). What was read from a client before a drain reaches the node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::router::attempts::{Attempt, Repeatable, within};
 use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, CONNECT_TIMEOUT, Outgoing, classify};
 use crate::router::headers;
+use crate::router::silence::{Cut, Cuts};
 use crate::telemetry::ROUTER_SOCKETS;
 
 /// Read buffer of each direction of a socket.
@@ -41,6 +42,8 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Sockets {
     directory: Directory,
     permits: Arc<Semaphore>,
+    /// What cuts the sockets of a node that fell silent.
+    pub(super) cuts: Cuts,
     tasks: TaskTracker,
     drain: CancellationToken,
     cut: CancellationToken,
@@ -52,7 +55,7 @@ impl Sockets {
     pub(super) fn new(directory: Directory, sockets_max: usize, window: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(sockets_max.min(Semaphore::MAX_PERMITS)));
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { directory, permits, tasks: TaskTracker::new(), drain, cut, window }
+        Self { directory, permits, cuts: Cuts::default(), tasks: TaskTracker::new(), drain, cut, window }
     }
 
     /// Asks a node to upgrade, within the request's deadline, and relays what it says. On a 101 the splice starts as soon
@@ -64,11 +67,12 @@ impl Sockets {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return Err(Problem::unavailable("this router has as many sockets as it may have"));
         };
-        let ended = within(&self.directory, outgoing.slot, outgoing.deadline, &Upgrade { outgoing }).await;
+        let upgrade = Upgrade { outgoing, cuts: &self.cuts };
+        let ended = within(&self.directory, outgoing.slot, outgoing.deadline, &upgrade).await;
         let opened = outgoing.concluded(ended, |opened: &Opened| opened.answer.status())?;
-        if let Some(node) = opened.node {
-            let splice = Splice { drain: self.drain.clone(), cut: self.cut.clone(), window: self.window, permit };
-            self.tasks.spawn(splice.run(client, node));
+        if let Some((node, silent)) = opened.node {
+            let (drain, cut, window) = (self.drain.clone(), self.cut.clone(), self.window);
+            self.tasks.spawn(Splice { drain, cut, silent, window, permit }.run(client, node));
         }
         Ok(opened.answer)
     }
@@ -87,11 +91,12 @@ impl Sockets {
 
 struct Opened {
     answer: Response<AnswerBody>,
-    node: Option<OnUpgrade>,
+    node: Option<(OnUpgrade, Cut)>,
 }
 
 struct Upgrade<'a> {
     outgoing: &'a Outgoing,
+    cuts: &'a Cuts,
 }
 
 impl Repeatable for Upgrade<'_> {
@@ -121,7 +126,7 @@ impl Repeatable for Upgrade<'_> {
         }
         match timeout_at(outgoing.deadline, sender.send_request(request)).await {
             Ok(Ok(mut response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                let node = Some(hyper::upgrade::on(&mut response));
+                let node = Some((hyper::upgrade::on(&mut response), self.cuts.of(address)));
                 let mut answer = response.map(|_body| Either::Left(Full::default()));
                 headers::strip_answer(answer.headers_mut());
                 headers::ask_websocket(answer.headers_mut());
@@ -142,6 +147,7 @@ impl Repeatable for Upgrade<'_> {
 struct Splice {
     drain: CancellationToken,
     cut: CancellationToken,
+    silent: Cut,
     window: Duration,
     permit: OwnedSemaphorePermit,
 }
@@ -157,11 +163,18 @@ impl Splice {
         let gauge = ROUTER_SOCKETS.bind(&[]);
         gauge.increment(1.0);
         tokio::select! {
-            () = self.cut.cancelled() => {}
+            () = self.until_cut() => {}
             () = self.relay(upgraded) => {}
         }
         gauge.decrement(1.0);
         drop(self.permit);
+    }
+
+    async fn until_cut(&self) {
+        tokio::select! {
+            () = self.cut.cancelled() => {}
+            () = self.silent.cut() => {}
+        }
     }
 
     async fn relay(&self, (client, node): (Upgraded, Upgraded)) {

@@ -49,7 +49,10 @@ impl Tries {
     /// Counts a failure; logs it unless it is the same as the one before.
     pub(super) fn failed(&mut self, node: &NodeId, shard: ShardId, why: &OpenError) {
         self.failed = self.failed.saturating_add(1);
-        telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
+        // Another node's shard is no failure of this one: nobody need look.
+        if !matches!(why, OpenError::Elsewhere(_)) {
+            telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
+        }
         if self.last.as_ref() != Some(why) {
             if matches!(why, OpenError::Elsewhere(_)) {
                 tracing::warn!(%node, %shard, error = %why, "a shard is not ours now");
@@ -96,6 +99,21 @@ mod tests {
         assert_eq!(tries.pause(false), PAUSE_MIN, "it stands by from now on");
         tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Behind("a hole".to_owned()));
         assert_eq!((tries.pause(false), tries.pause(true)), (PAUSE_SLOW, PAUSE_MAX));
+    }
+
+    #[test]
+    fn what_another_node_owns_is_not_counted_as_a_failure() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let mut tries = Tries::default();
+            for why in [OpenError::Elsewhere, OpenError::Failed, OpenError::Elsewhere] {
+                tries.failed(&NodeId::from("node-1"), ShardId(3), &why("why".to_owned()));
+            }
+        });
+        let text = handle.render();
+        let counted = "rookery_node_shard_open_failures_total{node=\"node-1\"} 1";
+        assert!(text.lines().any(|found| found == counted), "{text}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) async fn serve(
         session.end(End::Close(code));
     }
     let now = Instant::now();
-    let pulse = Pulse::new(inner.config.heartbeat, inner.config.delivered_every, now);
+    let pulse = Pulse::new(inner.config.heartbeat, inner.config.delivered_every, rand::random(), now);
     let socket = Arc::new(Socket { inner: Arc::clone(inner), session, pulse: Mutex::new(pulse) });
     let stop = CancellationToken::new();
     let reader = Arc::clone(&socket).read(read, first);

@@ -108,6 +108,66 @@ async fn an_upgrade_follows_hints_and_waits_for_its_node() {
     expect(&mut client, b"through").await;
 }
 
+/// A node that echoes on sockets and does with a probe as told.
+async fn probed(answer_to_probe: fn() -> Reply) -> Node {
+    let reply = move |_, seen: &Seen| match seen.line.starts_with("HEAD /probe") {
+        true => answer_to_probe(),
+        false => Reply::Echo(SWITCH.to_owned()),
+    };
+    Node::scripted(reply).await
+}
+
+#[tokio::test]
+async fn sockets_of_a_node_that_lost_a_shard_and_gives_no_answer_are_cut() {
+    let (silent, next) = (probed(|| Reply::Hang).await, Node::ok().await);
+    let impatient = Config { node_patience: Duration::from_millis(20), ..config() };
+    let stand = Stand::with(impatient, table(1, &[silent.address, next.address])).await;
+    let mut client = stand.client().await;
+    assert_eq!(client.ask(&authorized(), "").await.status(), 101);
+    client.stream.write_all(b"through").await.unwrap();
+    expect(&mut client, b"through").await;
+    let mut taken = table(2, &[silent.address, next.address]).unwrap();
+    taken.rows[0].reverse();
+    stand.shelf.put(Some(taken));
+    stand.router.0.directory.hint(2);
+    assert_eq!(client.rest().await, b"", "no goodbye: it would have to come from the node");
+    assert_eq!(silent.seen().iter().filter(|seen| seen.line.starts_with("HEAD /probe")).count(), 2);
+}
+
+#[tokio::test]
+async fn a_node_that_lost_a_shard_and_answers_keeps_its_sockets() {
+    let (lively, next) = (probed(|| answer("404 Not Found", &[], "")).await, Node::ok().await);
+    let stand = Stand::new(&[lively.address, next.address]).await;
+    let mut client = stand.client().await;
+    assert_eq!(client.ask(&authorized(), "").await.status(), 101);
+    let probes = || lively.seen().iter().filter(|seen| seen.line.starts_with("HEAD /probe")).count();
+    // The second probe is begun only after the first was judged, or beside it: either way the socket outlives both.
+    for version in [2, 4] {
+        let mut taken = table(version, &[lively.address, next.address]).unwrap();
+        taken.rows[0].reverse();
+        stand.shelf.put(Some(taken));
+        stand.router.0.directory.hint(version);
+        timeout(PATIENCE, async {
+            while probes() < usize::try_from(version / 2).unwrap() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .expect("it is asked");
+        stand.shelf.put(table(version + 1, &[lively.address, next.address]));
+        stand.router.0.directory.hint(version + 1);
+        timeout(PATIENCE, async {
+            while stand.router.0.directory.table().unwrap().version <= version {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .expect("it is followed");
+        client.stream.write_all(b"through").await.unwrap();
+        expect(&mut client, b"through").await;
+    }
+}
+
 #[tokio::test]
 async fn an_upgrade_without_a_node_is_a_503() {
     let quick = Config { budget: Duration::from_millis(100), ..config() };
