@@ -109,7 +109,7 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         node_flags: cluster.node_flags.clone(),
         router_flags: cluster.router_flags.clone(),
         wired: needs(Need::Wires),
-        small_disk: needs(Need::SmallDisk).then(|| "node-3".to_owned()),
+        own_disk: needs(Need::OwnDisk).then(|| "node-3".to_owned()),
         environment: Vec::new(),
     };
     let shape = Shape {

@@ -55,9 +55,9 @@ impl Field {
         let node = nodes.first().cloned().unwrap_or_default();
         match name {
             "disk-full" => {
-                let small = self.site.small_disk().ok_or("no node has a small disk")?;
-                self.site.fill(&small, true)?;
-                Ok(Broken { said: small.clone(), mends: vec![Mend::MakeRoom(small.clone()), Mend::Start(small)] })
+                let node = self.site.own_disk().ok_or("no node has a disk of its own")?;
+                self.site.fill(&node, true)?;
+                Ok(Broken { said: node.clone(), mends: vec![Mend::MakeRoom(node.clone()), Mend::Start(node)] })
             }
             "fsync-slow" | "fsync-fails" => {
                 let how = if name == "fsync-slow" { "delay_enter=500000" } else { "error=EIO" };

@@ -26,8 +26,8 @@ pub(crate) enum Need {
     Nothing,
     /// Proxies before all ports.
     Wires,
-    /// A node on a small disk.
-    SmallDisk,
+    /// A node on a disk of its own.
+    OwnDisk,
     /// A program of this machine.
     Program(&'static str),
     /// Very many sockets.
@@ -120,7 +120,7 @@ pub(crate) const ALL: [Fault; 32] = [
     ),
     fault("trickle", Need::Wires, (5_000, 10_000), "a byte a second passes between two"),
     fault("cut", Need::Wires, (100, 300), "all connections between two end at once"),
-    fault("disk-full", Need::SmallDisk, (5_000, 10_000), "no room on a node's disk"),
+    fault("disk-full", Need::OwnDisk, (5_000, 10_000), "no room on a node's disk"),
     fault("fsync-slow", Need::Program("strace"), (5_000, 10_000), "each fsync of a node takes half a second"),
     fault("fsync-fails", Need::Program("strace"), (3_000, 6_000), "each fsync of a node fails"),
     fault("old-file", Need::Nothing, (0, 100), "a node loses power: its files are what was synced"),
@@ -138,8 +138,8 @@ impl Fault {
     pub(crate) fn possible(&self) -> Result<(), String> {
         match self.need {
             Need::Program(program) if !exists(program) => Err(format!("{program} is not installed")),
-            Need::SmallDisk if !disk::may_mount() => Err("only the administrator may mount a small disk".to_owned()),
-            Need::Nothing | Need::Wires | Need::SmallDisk | Need::Program(_) | Need::Flood => Ok(()),
+            Need::OwnDisk if !disk::may_mount() => Err("only the administrator may mount a disk".to_owned()),
+            Need::Nothing | Need::Wires | Need::OwnDisk | Need::Program(_) | Need::Flood => Ok(()),
         }
     }
 }

@@ -87,7 +87,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
         node_flags: format!("{} {}", cluster.node_flags, one.node_flags).trim().to_owned(),
         router_flags: cluster.router_flags.clone(),
         wired: one.wired,
-        small_disk: None,
+        own_disk: None,
         environment: if wanted.control { Vec::new() } else { vec![planted] },
     };
     let shape =

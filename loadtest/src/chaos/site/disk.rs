@@ -7,13 +7,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 
 use crate::chaos::random::Random;
 use crate::chaos::site::Site;
 
-/// Size of the small disk.
-const SMALL: &str = "size=256m";
+/// Size of the disk of its own while it is not full: more than hours of load need.
+const ROOMY: u64 = 16 << 30;
+/// What is left of it when it is made small, for the filler to fill.
+const LEFT: u64 = 1 << 20;
 /// The file that fills it.
 const FILLER: &str = "filler";
 /// A main file that was not written for this long is in no checkpoint.
@@ -23,10 +26,14 @@ const ATTEMPTS: usize = 40;
 /// A page of SQLite.
 const PAGE: u64 = 4_096;
 
-/// Mounts a small disk, which only the administrator can.
+/// Mounts a disk of its own, which only the administrator can.
 pub(crate) fn mount(folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SMALL, "tmpfs"]).arg(folder).output();
+    mount_with(folder, &format!("size={ROOMY}"))
+}
+
+fn mount_with(folder: &Path, options: &str) -> Result<(), String> {
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder).output();
     let mounted = mounted.map_err(|error| format!("mount: {error}"))?;
     if mounted.status.success() {
         Ok(())
@@ -45,11 +52,16 @@ pub(crate) fn may_mount() -> bool {
 impl Site {
     /// Fills the disk of a node; or makes room again.
     pub(crate) fn fill(&self, node: &str, full: bool) -> Result<(), String> {
-        let path = self.home(node).join("data").join(FILLER);
+        let folder = self.home(node).join("data");
+        let path = folder.join(FILLER);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         if !full {
-            return std::fs::remove_file(&path).map_err(failed);
+            std::fs::remove_file(&path).map_err(failed)?;
+            return mount_with(&folder, &format!("remount,size={ROOMY}"));
         }
+        let disk = statvfs(&folder).map_err(|error| failed(error.into()))?;
+        let used = (disk.blocks() - disk.blocks_free()) * disk.fragment_size();
+        mount_with(&folder, &format!("remount,size={}", used + LEFT))?;
         let mut file = File::create(&path).map_err(failed)?;
         let block = vec![0; 1 << 16];
         // Until there is no room.

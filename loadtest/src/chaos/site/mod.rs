@@ -40,8 +40,8 @@ pub(crate) struct Plan {
     pub(crate) router_flags: String,
     /// Everything is reached through proxies, so that links can be broken.
     pub(crate) wired: bool,
-    /// The node whose files are on a small disk of their own.
-    pub(crate) small_disk: Option<String>,
+    /// The node whose files are on a disk of their own.
+    pub(crate) own_disk: Option<String>,
     /// Set for nodes and routers.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -73,7 +73,7 @@ impl Site {
         if site.plan.wired {
             site.wire().await?;
         }
-        if let Some(node) = site.plan.small_disk.clone() {
+        if let Some(node) = site.plan.own_disk.clone() {
             disk::mount(&site.home(&node).join("data"))?;
         }
         site.script(&["start", "redis", "nodes", "routers"]).await?;
@@ -151,9 +151,9 @@ impl Site {
         u64::from(self.plan.shards)
     }
 
-    /// The node on a small disk.
-    pub(crate) fn small_disk(&self) -> Option<String> {
-        self.plan.small_disk.clone()
+    /// The node on a disk of its own.
+    pub(crate) fn own_disk(&self) -> Option<String> {
+        self.plan.own_disk.clone()
     }
 
     /// The nodes.

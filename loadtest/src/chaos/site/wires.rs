@@ -1,20 +1,23 @@
 //! The links: a proxy before each port, which knows who connects and obeys a rule for each pair. The one who connects is
 //! found by his end of the connection, as the kernel tells it: all of this is one machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::chaos::site::pid_of;
 
 /// Bytes that are passed at once.
 const CHUNK: usize = 65_536;
+
+/// While there is no rule nobody needs to know who connects: so long those are gathered who are looked for together.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// What happens to what one sends to another and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,21 +42,16 @@ type Rules = Arc<BTreeMap<Pair, Rule>>;
 /// All proxies of a cluster.
 #[derive(Debug)]
 pub(crate) struct Wires {
-    folder: PathBuf,
-    names: Arc<Vec<String>>,
     rules: watch::Sender<Rules>,
-    /// Those who look for the one who connected: reading the kernel's tables costs milliseconds.
-    finding: Arc<Semaphore>,
+    diallers: Arc<Diallers>,
 }
 
 impl Wires {
     /// No proxy yet.
     pub(crate) fn new(folder: PathBuf, names: Vec<String>) -> Self {
         Self {
-            folder,
-            names: Arc::new(names),
             rules: watch::Sender::new(Rules::default()),
-            finding: Arc::new(Semaphore::new(2)),
+            diallers: Arc::new(Diallers { folder, names, seen: Mutex::new(None) }),
         }
     }
 
@@ -62,21 +60,19 @@ impl Wires {
         let failed = |error: std::io::Error| format!("no proxy before {name}: {error}");
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let own = listener.local_addr().map_err(failed)?.port();
-        let (to, folder, names, rules) =
-            (name.to_owned(), self.folder.clone(), Arc::clone(&self.names), self.rules.subscribe());
-        let finding = Arc::clone(&self.finding);
+        let (to, diallers, rules) = (name.to_owned(), Arc::clone(&self.diallers), self.rules.subscribe());
         drop(tokio::spawn(async move {
             loop {
                 let Ok((client, from)) = listener.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                let (to, folder, names, rules) = (to.clone(), folder.clone(), Arc::clone(&names), rules.clone());
-                let finding = Arc::clone(&finding);
+                let (accepted, diallers, rules) = (Instant::now(), Arc::clone(&diallers), rules.clone());
+                let ends = Ends { to: to.clone(), from: Arc::default() };
                 drop(tokio::spawn(async move {
-                    let ends = Ends { to, from: Arc::default() };
-                    let known = find(finding, ends.clone(), move || dialler(&folder, &names, from.port()));
-                    if rules.borrow().is_empty() {
+                    let unruled = rules.borrow().is_empty();
+                    let known = diallers.find(ends.clone(), from.port(), accepted, unruled);
+                    if unruled {
                         // Nobody needs to know yet.
                         drop(tokio::spawn(known));
                     } else {
@@ -128,10 +124,58 @@ impl Ends {
     }
 }
 
-async fn find(finding: Arc<Semaphore>, ends: Ends, look: impl FnOnce() -> Option<String> + Send + 'static) {
-    let _turn = finding.acquire_owned().await;
-    let found = tokio::task::spawn_blocking(look).await.ok().flatten();
-    ends.from.set(found.unwrap_or_else(|| "?".to_owned())).ok();
+/// Finds who connected. Reading the kernel's tables costs tens of milliseconds where it has room for many connections, so
+/// one look serves all that were accepted before it.
+#[derive(Debug)]
+struct Diallers {
+    folder: PathBuf,
+    names: Vec<String>,
+    /// When it was begun, and what the last look saw: the process behind each port.
+    seen: Mutex<Option<(Instant, HashMap<u16, String>)>>,
+}
+
+impl Diallers {
+    /// Names the process that connected from a port of this machine, `?` for one that is none of the cluster.
+    async fn find(self: Arc<Self>, ends: Ends, port: u16, accepted: Instant, patient: bool) {
+        let mut seen = self.seen.lock().await;
+        if seen.as_ref().is_none_or(|(begun, _)| *begun < accepted) {
+            if patient {
+                tokio::time::sleep(GATHER).await;
+            }
+            let (begun, looking) = (Instant::now(), Arc::clone(&self));
+            let looked = tokio::task::spawn_blocking(move || looking.look()).await;
+            *seen = looked.ok().map(|ports| (begun, ports));
+        }
+        let found = seen.as_ref().and_then(|(_, ports)| ports.get(&port)).cloned();
+        ends.from.set(found.unwrap_or_else(|| "?".to_owned())).ok();
+    }
+
+    fn look(&self) -> HashMap<u16, String> {
+        let text = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let ports: HashMap<&str, u16> = text.lines().filter_map(inode_and_port).collect();
+        let mut found = HashMap::new();
+        for name in &self.names {
+            let Some(pid) = pid_of(&self.folder, name) else { continue };
+            let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+            for link in files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok()) {
+                let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+                if let Some(port) = inode.and_then(|inode| ports.get(inode)) {
+                    found.insert(*port, name.clone());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Of a line of the kernel's table: the inode of a socket, and its local port.
+fn inode_and_port(line: &str) -> Option<(&str, u16)> {
+    let mut words = line.split_whitespace().skip(1);
+    let port = words.next()?.strip_prefix("0100007F:")?;
+    let inode = words.nth(7)?;
+    // A connection that is over has the inode 0.
+    (inode != "0").then_some(())?;
+    Some((inode, u16::from_str_radix(port, 16).ok()?))
 }
 
 async fn link(client: TcpStream, port: u16, pair: Ends, mut rules: watch::Receiver<Rules>) {
@@ -207,31 +251,37 @@ async fn pump(
     }
 }
 
-/// The process that connected from a port of this machine.
-fn dialler(folder: &std::path::Path, names: &[String], port: u16) -> Option<String> {
-    let inode = inode_of(port)?;
-    let socket = format!("socket:[{inode}]");
-    let has_it = |name: &&String| {
-        let Some(pid) = pid_of(folder, name) else { return false };
-        let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == socket.as_str()))
-    };
-    names.iter().find(has_it).cloned()
-}
-
-fn inode_of(port: u16) -> Option<String> {
-    // The local end comes first in a line, after its number.
-    let wanted = format!(": 0100007F:{port:04X} ");
-    let text = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let line = text.get(text.find(&wanted)?..)?.lines().next()?;
-    // No longer the inode 0 of a connection that is over.
-    let inode = line.split_whitespace().nth(9)?;
-    (inode != "0").then(|| inode.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_kernels_table_tells_inode_and_local_port() {
+        let line = "   7: 0100007F:1F92 0100007F:C35A 01 00000000:00000000 00:00000000 00000000     0        0 48213 1 0000000000000000 20 4 30 10 -1";
+        assert_eq!(inode_and_port(line), Some(("48213", 0x1f92)));
+        assert_eq!(inode_and_port(&line.replace("48213", "0")), None, "it is over");
+        assert_eq!(inode_and_port(&line.replace(": 0100007F", ": 0200007F")), None, "of another address");
+        assert_eq!(inode_and_port("  sl  local_address rem_address   st tx_queue rx_queue"), None);
+    }
+
+    #[tokio::test]
+    async fn who_connected_is_found_by_the_process_that_holds_the_other_end() {
+        // This process, under the name of a node.
+        let folder = tempfile::tempdir().unwrap();
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let started = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
+        std::fs::create_dir(folder.path().join("node-1")).unwrap();
+        std::fs::write(folder.path().join("node-1/pid"), format!("{} {started}", std::process::id())).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let names = vec!["node-2".to_owned(), "node-1".to_owned()];
+        let diallers = Arc::new(Diallers { folder: folder.path().to_owned(), names, seen: Mutex::new(None) });
+        for (port, who) in [(client.local_addr().unwrap().port(), "node-1"), (1, "?")] {
+            let ends = Ends { to: "redis-1".to_owned(), from: Arc::default() };
+            Arc::clone(&diallers).find(ends.clone(), port, Instant::now(), false).await;
+            assert_eq!(ends.from.get().map(String::as_str), Some(who));
+        }
+    }
 
     /// Far beyond what a byte on this machine takes, and not long to wait for nothing.
     const SOON: Duration = Duration::from_millis(300);
