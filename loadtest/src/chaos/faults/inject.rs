@@ -55,9 +55,9 @@ impl Field {
         let node = nodes.first().cloned().unwrap_or_default();
         match name {
             "disk-full" => {
-                let node = self.site.own_disk().ok_or("no node has a disk of its own")?;
-                self.site.fill(&node, true)?;
-                Ok(Broken { said: node.clone(), mends: vec![Mend::MakeRoom(node.clone()), Mend::Start(node)] })
+                let named = self.site.own_disk().ok_or("no node has a disk of its own")?;
+                self.site.fill(&named, true)?;
+                Ok(Broken { said: named.clone(), mends: vec![Mend::MakeRoom(named.clone()), Mend::Start(named)] })
             }
             "fsync-slow" | "fsync-fails" => {
                 let how = if name == "fsync-slow" { "delay_enter=500000" } else { "error=EIO" };
