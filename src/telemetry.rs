@@ -216,6 +216,8 @@ const FAULTS: &[(Counter, &[Labels])] = &[
     (APPLY_STOPPED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
     (APPLY_QUARANTINED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
     (CHECKPOINTS, &[&[("result", "held_back")], &[("result", "failed")]]),
+    (SNAPSHOTS, &[&[("result", "written")], &[("result", "installed")], &[("result", "failed")]]),
+    (REPLICAS_VERIFIED, &[&[("result", "equal")], &[("result", "differs")]]),
     (TRIMS, &[&[("stream", "messages"), ("result", "failed")], &[("stream", "receipts"), ("result", "failed")]]),
 ];
 
@@ -227,6 +229,9 @@ pub fn start_node(node: &str) {
     }
     SHARD_OPEN_FAILURES.add(0, &[("node", node)]);
     TABLE_ERRORS.add(0, &[("node", node)]);
+    for result in ["taken", "elsewhere", "refused", "unfit", "failed"] {
+        TAKEOVERS.add(0, &[("node", node), ("result", result)]);
+    }
     for why in ["behind", "diverged", "damaged"] {
         REPLICAS_FAILED.add(0, &[("node", node), ("why", why)]);
     }

@@ -15,6 +15,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Pause before a shard that is refused is looked at again, when no other node could take it.
 const PAUSE_SLOW: Duration = Duration::from_secs(15);
 
+/// What may pass is told as an error when it has failed so often in a row, which takes some six seconds: longer than a
+/// failover of Redis.
+const PERSISTENT: u32 = 6;
+
 /// What a failure means for the start of the node: `None` while it waits for the next attempt.
 ///
 /// `failed` is how many there were, `max` how many there may be. `others`: there are other replicas, so that what this
@@ -46,18 +50,20 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Counts a failure; logs it unless it is the same as the one before.
+    /// Counts a failure; logs it unless it is the same as the one before, and once more when it persists.
     pub(super) fn failed(&mut self, node: &NodeId, shard: ShardId, why: &OpenError) {
         self.failed = self.failed.saturating_add(1);
         // Another node's shard is no failure of this one: nobody need look.
         if !matches!(why, OpenError::Elsewhere(_)) {
             telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
         }
-        if self.last.as_ref() != Some(why) {
-            if matches!(why, OpenError::Elsewhere(_)) {
-                tracing::warn!(%node, %shard, error = %why, "a shard is not ours now");
-            } else {
-                tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again");
+        if self.last.as_ref() != Some(why) || self.failed == PERSISTENT {
+            match why {
+                OpenError::Elsewhere(_) => tracing::warn!(%node, %shard, error = %why, "a shard is not ours now"),
+                OpenError::Failed(_) if self.failed < PERSISTENT => {
+                    tracing::warn!(%node, %shard, error = %why, "a shard cannot be opened yet; trying again");
+                }
+                _ => tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again"),
             }
             self.last = Some(why.clone());
         }
