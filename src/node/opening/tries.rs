@@ -58,12 +58,15 @@ impl Tries {
             telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
         }
         if self.last.as_ref() != Some(why) || self.failed == PERSISTENT {
-            match why {
-                OpenError::Elsewhere(_) => tracing::warn!(%node, %shard, error = %why, "a shard is not ours now"),
-                OpenError::Failed(_) if self.failed < PERSISTENT => {
-                    tracing::warn!(%node, %shard, error = %why, "a shard cannot be opened yet; trying again");
-                }
-                _ => tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again"),
+            let may_pass = match why {
+                OpenError::Elsewhere(_) => true,
+                OpenError::Failed(_) => self.failed < PERSISTENT,
+                _ => false,
+            };
+            if may_pass {
+                tracing::warn!(%node, %shard, error = %why, "a shard cannot be opened here now; trying again");
+            } else {
+                tracing::error!(%node, %shard, error = %why, "a shard cannot be opened; trying again");
             }
             self.last = Some(why.clone());
         }
