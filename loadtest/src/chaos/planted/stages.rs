@@ -123,8 +123,20 @@ async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), Strin
     site.kill(&[targets.owner.clone(), targets.master.clone()]).await;
     begins(trial, "both", &format!("{} and {} are killed", targets.owner, targets.master));
     wires.reset(&targets.held).await;
+    promoted(trial, &targets).await;
+    // As a replica without what it had: with two replicas of each shard, what only the dead node and its master had is
+    // not served before there is a second copy of what is written.
+    site.start_again(std::slice::from_ref(&targets.master)).await?;
     trial.recover("both", false).await;
     Ok(())
+}
+
+/// Until the replica is the master, or that takes too long.
+async fn promoted(trial: &Trial, targets: &Targets) {
+    let end = tokio::time::Instant::now() + PROMOTED_WITHIN;
+    while !trial.field.site.servers(true).await.contains(&targets.replica) && tokio::time::Instant::now() < end {
+        trial.pause(Duration::from_millis(100)).await;
+    }
 }
 
 async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), String> {
@@ -135,10 +147,7 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     let (targets, wires) = stand_alone(trial, random).await?;
     site.kill(std::slice::from_ref(&targets.master)).await;
     wires.reset(&targets.held).await;
-    let end = tokio::time::Instant::now() + PROMOTED_WITHIN;
-    while !site.servers(true).await.contains(&targets.replica) && tokio::time::Instant::now() < end {
-        trial.pause(Duration::from_millis(100)).await;
-    }
+    promoted(trial, &targets).await;
     begins(trial, "suffix", &format!("{} lost the end of {}", targets.replica, targets.master));
     trial.pause(GOING_ON).await;
     site.kill(std::slice::from_ref(&targets.owner)).await;
