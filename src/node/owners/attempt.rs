@@ -144,8 +144,8 @@ impl Owners {
         asked.boxed()
     }
 
-    /// Waits before another attempt: until the table is another than that of `version`, or for a moment. False when no time is left
-    /// or this node ends.
+    /// Waits before another attempt: until the table is another than that of `version`, or for a moment. False when no time
+    /// is left or this node ends.
     pub(super) async fn pause(&self, pause: &mut Pause, version: u64, deadline: Instant) -> bool {
         let mut table = self.inner.setup.table.clone();
         let wait = pause.next().min(deadline.saturating_duration_since(Instant::now()));

@@ -13,8 +13,8 @@ const UNANSWERED_MAX: usize = 2;
 /// Conversations with marks that wait for a ping; marks of more are shed.
 const MARKS_MAX: usize = 10_000;
 
-/// A heartbeat comes up to this part of its period early, by chance: sessions that began together, or got the same message,
-/// are not pinged together.
+/// A session's heartbeats come up to this part of the period early, by chance: sessions that began together, or got the same
+/// message, are not pinged together.
 const EARLY_MAX: f64 = 0.2;
 
 /// What is due.
@@ -33,7 +33,6 @@ pub(super) enum Due {
 pub(super) struct Pulse {
     heartbeat: Duration,
     marks_every: Duration,
-    seed: u64,
     last: Instant,
     count: u64,
     written: Marks,
@@ -41,17 +40,10 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// A pulse whose first heartbeat is due about one period from `now`. `seed` decides how much earlier each one comes.
-    pub(super) fn new(heartbeat: Duration, marks_every: Duration, seed: u64, now: Instant) -> Self {
-        Self { heartbeat, marks_every, seed, last: now, count: 0, written: Marks::new(), in_flight: VecDeque::new() }
-    }
-
-    /// When the next heartbeat is due.
-    fn beat(&self) -> Instant {
-        let by_chance = mixed(self.seed.wrapping_add(self.count));
-        #[expect(clippy::cast_precision_loss, reason = "53 bits of chance are enough")]
-        let part = (by_chance >> 11) as f64 / (1_u64 << 53) as f64;
-        self.last + self.heartbeat.mul_f64(1.0 - EARLY_MAX * part)
+    /// A pulse whose first heartbeat is due about one period from `now`. `chance`, from 0 to 1, decides how much earlier.
+    pub(super) fn new(heartbeat: Duration, marks_every: Duration, chance: f64, now: Instant) -> Self {
+        let heartbeat = heartbeat.mul_f64(1.0 - EARLY_MAX * chance);
+        Self { heartbeat, marks_every, last: now, count: 0, written: Marks::new(), in_flight: VecDeque::new() }
     }
 
     /// A frame with this event of someone else was written.
@@ -68,7 +60,7 @@ impl Pulse {
 
     /// What to do now. After [`Due::Ping`] the ping must be written before any later frame.
     pub(super) fn due(&mut self, now: Instant) -> Due {
-        let beat = self.beat();
+        let beat = self.last + self.heartbeat;
         if now >= beat && self.in_flight.len() >= UNANSWERED_MAX {
             return Due::Dead;
         }
@@ -98,14 +90,6 @@ impl Pulse {
     }
 }
 
-/// Spreads a number over all 64 bits: the last steps of `SplitMix64`.
-fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -130,8 +114,8 @@ mod tests {
     #[test]
     fn a_pong_proves_what_was_written_before_its_ping_and_no_more() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(BEAT, MARKS, 7, start);
-        assert_eq!(pulse.due(start + MARKS), Due::Nothing(pulse.beat()), "nothing to prove");
+        let mut pulse = Pulse::new(BEAT, MARKS, 0.5, start);
+        assert_eq!(pulse.due(start + MARKS), Due::Nothing(start + BEAT * 9 / 10), "nothing to prove");
         pulse.wrote(&message(4));
         pulse.wrote(&message(5));
         let Due::Ping(payload) = pulse.due(start + MARKS) else { panic!("a ping is due") };
@@ -148,7 +132,7 @@ mod tests {
     #[test]
     fn two_unanswered_pings_are_the_end() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(BEAT, MARKS, 7, start);
+        let mut pulse = Pulse::new(BEAT, MARKS, 0.5, start);
         assert!(matches!(pulse.due(start + BEAT), Due::Ping(_)));
         assert!(matches!(pulse.due(start + BEAT * 2), Due::Ping(_)));
         assert!(matches!(pulse.due(start + BEAT * 2), Due::Nothing(_)));
@@ -159,8 +143,8 @@ mod tests {
     fn sessions_that_begin_together_are_pinged_over_a_fifth_of_the_period() {
         let start = Instant::now();
         let due: Vec<f64> = (0..1_000)
-            .map(|seed| {
-                let mut pulse = Pulse::new(BEAT, MARKS, seed, start);
+            .map(|thousandth| {
+                let mut pulse = Pulse::new(BEAT, MARKS, f64::from(thousandth) / 1_000.0, start);
                 let Due::Nothing(first) = pulse.due(start) else { panic!("nothing is due at once") };
                 assert!(matches!(pulse.due(first), Due::Ping(_)));
                 let Due::Nothing(second) = pulse.due(first) else { panic!("one ping at a time") };
@@ -179,7 +163,7 @@ mod tests {
     #[test]
     fn an_answered_heartbeat_keeps_the_session() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(BEAT, MARKS, 7, start);
+        let mut pulse = Pulse::new(BEAT, MARKS, 0.5, start);
         for beat in 1..10 {
             let Due::Ping(payload) = pulse.due(start + BEAT * beat) else { panic!("a heartbeat is due") };
             pulse.pong(&payload);
