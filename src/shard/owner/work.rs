@@ -12,7 +12,7 @@ use crate::shard::command::{Delivered, Send};
 use crate::shard::head::Head;
 use crate::shard::log::record::Tail;
 use crate::shard::owner::Owner;
-use crate::shard::owner::conversation::Known;
+use crate::shard::owner::conversation::{ConversationState, Known};
 use crate::shard::owner::input::{Asked, Completion, Facts, Looked, Work, WorkKind, Write};
 use crate::shard::owner::resubmit::asked_of;
 use crate::shard::store::{Located, StoreError};
@@ -207,10 +207,8 @@ impl Owner {
                 {
                     return Some(Lookup::ReplyTo);
                 }
-                let key = send.key.as_ref().filter(|key| !key.stamped)?;
-                let in_memory = state.keys.contains_key(&(send.source.clone(), Arc::clone(&key.key)));
-                let perhaps = || self.setup.filter.perhaps_used(name, &send.source, &key.key);
-                (!in_memory && facts.key.is_none() && perhaps()).then_some(Lookup::Key)
+                let key = send.key.as_ref().filter(|_| facts.key.is_none() && asks_for_key(state, send))?;
+                self.setup.filter.perhaps_used(name, &send.source, &key.key).then_some(Lookup::Key)
             }
             Write::Resubmit(event) => {
                 let question = asked_of(event).filter(|of| state.head().is_some_and(|head| head.has(&of.source)))?;
@@ -218,13 +216,19 @@ impl Owner {
                 if !is_known && facts.reply_to.is_none() {
                     return Some(Lookup::ReplyTo);
                 }
-                let asks = question.key.is_some_and(|key| !key.stamped) && facts.key.is_none();
-                asks.then_some(Lookup::Key)
+                (facts.key.is_none() && asks_for_key(state, &question)).then_some(Lookup::Key)
             }
             Write::Read { .. } if state.head().is_some() && state.marks.is_none() => Some(Lookup::Marks),
             _ => None,
         }
     }
+}
+
+/// Whether SQLite has to be asked for its key. Not while memory has it: it may be applied, and forgotten here, between
+/// the look at the file and the decision.
+fn asks_for_key(state: &ConversationState, send: &Send) -> bool {
+    let key = send.key.as_ref().filter(|key| !key.stamped);
+    key.is_some_and(|key| !state.keys.contains_key(&(send.source.clone(), Arc::clone(&key.key))))
 }
 
 /// Waits until the file holds what was committed; without its worker it may be too old to decide on.

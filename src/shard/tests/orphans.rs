@@ -2,7 +2,7 @@
 
 use super::standby::{stranger, talkative};
 use super::*;
-use crate::shard::log::record::Header;
+use crate::shard::log::record::{Fingerprint, Header, KeyUse};
 use crate::shard::{Standby, Taking, orphans};
 
 fn message_ids(events: &[Arc<Event>]) -> Vec<MessageId> {
@@ -67,4 +67,24 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
     let replay = in_time(bench.execute(send_key("d", "alice", "last", "l"))).await;
     assert!(replayed(replay.clone()));
     assert_eq!(sent(replay).core.id, last.core.id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orphan_whose_key_was_used_again_is_not_appended_while_that_use_is_being_applied() {
+    let bench = talkative().await;
+    let events = bench.events("c", "alice").await;
+    let message = events.iter().find(|event| matches!(event.kind, EventKind::Message { .. })).expect("talks");
+    let EventKind::Message { source, text, .. } = &message.kind else { panic!("no message") };
+    for round in 0..360 {
+        let key = format!("k{round}");
+        sent(in_time(bench.execute(send_key("c", "alice", "the second use", &key))).await);
+        let id = MessageId::new(message.created, message.conversation.slot(), round);
+        let kind = EventKind::Message { id, source: source.clone(), text: Arc::clone(text), reply_to: None };
+        let key = KeyUse { key: key.as_str().into(), stamped: false, fingerprint: Fingerprint::default() };
+        let orphan = Event { key: Some(key), kind, ..(**message).clone() };
+        // The look-up meets each moment of the apply.
+        tokio::time::sleep(Duration::from_micros(100 * (round % 120))).await;
+        let done = in_time(bench.execute(Command::Resubmit(Arc::new(orphan)))).await;
+        assert!(matches!(done, Ok(Done::Resubmitted(false))), "round {round}: {done:?}");
+    }
 }
