@@ -37,6 +37,9 @@ pub(crate) struct Wanted {
     /// Write the result to this file too, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Keep the history and all logs, also when nothing is wrong.
+    #[arg(long)]
+    keep: bool,
     /// Messages per second of all senders together.
     #[arg(long, default_value_t = 200)]
     rate: u64,
@@ -120,5 +123,5 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         churn_ms: 1_500,
     };
     let flood = if needs(Need::Flood) { options.sockets } else { 0 };
-    Setup { plan, shape, flood, memory_max: cluster.memory_max, seed }
+    Setup { plan, shape, flood, memory_max: cluster.memory_max, keep: options.keep, seed }
 }

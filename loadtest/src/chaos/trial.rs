@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) flood: u64,
     /// Most memory of a process, in MiB.
     pub(crate) memory_max: u64,
+    /// The history and all logs are kept, also when nothing is wrong.
+    pub(crate) keep: bool,
     /// Where the randomness comes from.
     pub(crate) seed: u64,
 }
@@ -46,6 +48,7 @@ pub(crate) struct Trial {
     memory: Memory,
     folder: tempfile::TempDir,
     seed: u64,
+    kept_anyway: bool,
 }
 
 /// What a fault did.
@@ -90,7 +93,8 @@ impl Trial {
         let memory = Memory::watch(&site, Arc::clone(&world), setup.memory_max);
         let load = Load::start(Arc::clone(&world)).await?;
         let flood = if setup.flood > 0 { Some(Flood::open(&world, setup.flood).await?) } else { None };
-        let trial = Self { field: Field { site, world, flood }, load, memory, folder, seed: setup.seed };
+        let field = Field { site, world, flood };
+        let trial = Self { field, load, memory, folder, seed: setup.seed, kept_anyway: setup.keep };
         let stuck = trial.load.flows(FLOWING_WITHIN).await;
         if !stuck.is_empty() && !trial.world().log.is_wrong() {
             let kept = trial.keep();
@@ -187,7 +191,7 @@ impl Trial {
         }
         drop(self.memory);
         let violations = world.log.violations();
-        let kept = if violations.is_empty() {
+        let kept = if violations.is_empty() && !self.kept_anyway {
             // Before its folder is removed.
             site.end();
             None

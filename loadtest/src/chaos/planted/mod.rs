@@ -1,6 +1,7 @@
 //! Planted bugs: a program built for it drops one protection when `ROOKERY_PLANTED` names it. For each there is a scenario
 //! that is most likely to show what that protection is for; a checker that misses one is not done.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ pub(crate) struct Wanted {
     #[arg(long, value_delimiter = ',')]
     bugs: Vec<String>,
     /// Attempts at each before it counts as missed.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 3)]
     attempts: u64,
     /// The same scenarios without a bug: none may find anything.
     #[arg(long)]
@@ -92,7 +93,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
     };
     let shape =
         Shape { conversations: 24, rate: one.rate, readers: one.readers, text_bytes: 60, churn_ms: one.churn_ms };
-    let setup = Setup { plan, shape, flood: 0, memory_max: cluster.memory_max, seed };
+    let setup = Setup { plan, shape, flood: 0, memory_max: cluster.memory_max, keep: false, seed };
     let trial = Box::pin(Trial::start(setup)).await?;
     Box::pin(stages::play(&trial, one.stage)).await?;
     Ok(Box::pin(trial.finish()).await)
@@ -101,6 +102,12 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
 fn tell(verdict: &Verdict, control: bool) {
     if let Some((violation, span)) = verdict.violations.first() {
         say(&format!("  found: {}: {}", violation.rule, violation.said));
+        let mut told = BTreeSet::from([&violation.rule]);
+        for (other, _) in &verdict.violations {
+            if told.insert(&other.rule) {
+                say(&format!("  and: {}: {}", other.rule, other.said));
+            }
+        }
         if control {
             span.iter().for_each(|line| say(&format!("    {line}")));
         }
