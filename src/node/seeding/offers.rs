@@ -26,6 +26,10 @@ const OFFERS_MAX: usize = 2;
 /// A snapshot that nobody asked for during this time is dropped.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
 
+/// And after this time already when another one has to wait for it: who reads on asks every few seconds, even when a low
+/// rate or a slow link makes it wait.
+const UNREAD_IN_WAY: Duration = Duration::from_secs(15);
+
 /// How often it is looked for those.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
 
@@ -50,7 +54,7 @@ struct Offer {
     asked: Instant,
     state: State,
     file: Owned,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -108,7 +112,8 @@ impl Offers {
             drop(offers.remove(&id));
             return answer;
         }
-        let Ok(permit) = Arc::clone(&self.inner.permits).try_acquire_owned() else {
+        let permit = Arc::clone(&self.inner.permits).try_acquire_owned();
+        let Some(permit) = permit.ok().or_else(|| take_abandoned(&mut offers)) else {
             return ReplicaAnswer::Failed("enough snapshots are given now; ask again".to_owned());
         };
         if let Err(error) = std::fs::create_dir_all(&self.inner.folder) {
@@ -122,7 +127,7 @@ impl Offers {
             asked: Instant::now(),
             state: State::Writing,
             file: Owned(path.clone()),
-            _permit: permit,
+            permit,
         };
         offers.insert(id, offer);
         drop(offers);
@@ -194,6 +199,19 @@ impl Inner {
             }
         };
     }
+}
+
+/// The permit of the one that nobody has asked for for the longest time, if that is long: its reader may have died.
+fn take_abandoned(offers: &mut HashMap<u64, Offer>) -> Option<OwnedSemaphorePermit> {
+    let unread = offers.iter().filter(|(_, offer)| !matches!(offer.state, State::Writing));
+    let (&id, offer) = unread.min_by_key(|(_, offer)| offer.asked)?;
+    if offer.asked.elapsed() < UNREAD_IN_WAY {
+        return None;
+    }
+    let Offer { shard, to, permit, .. } = offers.remove(&id)?;
+    tracing::info!(%shard, %to, "a snapshot is not read on, and another one waits; dropped");
+    SNAPSHOTS.add(1, &[("result", "unread")]);
+    Some(permit)
 }
 
 /// Up to [`PIECE_BYTES_MAX`] bytes of a file.

@@ -141,6 +141,26 @@ async fn what_nobody_reads_on_is_dropped_after_a_minute() {
     assert_eq!(giving.read(id, "b", 0).await, ReplicaAnswer::Gone);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_nobody_reads_on_makes_room_for_another_one_soon() {
+    let giving = Giving::new();
+    let first = giving.ready(3, "b", b"one").await;
+    giving.ready(4, "b", b"two").await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        // Both are asked for; neither is given up.
+        giving.ready(4, "b", b"two").await;
+        assert!(matches!(giving.read(first, "b", 0).await, ReplicaAnswer::Piece(_)));
+        assert!(matches!(giving.begin(5, "c", b"three"), ReplicaAnswer::Failed(_)));
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    giving.ready(4, "b", b"two").await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    giving.ready(5, "c", b"three").await;
+    assert_eq!((giving.read(first, "b", 0).await, giving.files()), (ReplicaAnswer::Gone, 2));
+    assert!(matches!(giving.begin(6, "c", b"four"), ReplicaAnswer::Failed(_)), "those are read");
+}
+
 /// An owner that gives this, and whose answer to each read may be another.
 fn giver(
     bytes: Vec<u8>,
