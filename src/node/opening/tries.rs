@@ -52,9 +52,11 @@ pub(super) struct Tries {
 impl Tries {
     /// Counts a failure; logs it unless it is the same as the one before, and once more when it persists.
     pub(super) fn failed(&mut self, node: &NodeId, shard: ShardId, why: &OpenError) {
-        self.failed = self.failed.saturating_add(1);
         // Another node's shard is no failure of this one: nobody need look.
-        if !matches!(why, OpenError::Elsewhere(_)) {
+        if matches!(why, OpenError::Elsewhere(_)) {
+            self.failed = 0;
+        } else {
+            self.failed = self.failed.saturating_add(1);
             telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
         }
         if self.last.as_ref() != Some(why) || self.failed == PERSISTENT {
@@ -107,7 +109,7 @@ mod tests {
         tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Elsewhere("owned by node-2".to_owned()));
         assert_eq!(tries.pause(false), PAUSE_MIN, "it stands by from now on");
         tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Behind("a hole".to_owned()));
-        assert_eq!((tries.pause(false), tries.pause(true)), (PAUSE_SLOW, PAUSE_MAX));
+        assert_eq!((tries.pause(false), tries.pause(true)), (PAUSE_SLOW, PAUSE_MIN), "the first in a row");
     }
 
     #[test]
