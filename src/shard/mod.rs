@@ -150,7 +150,7 @@ pub struct Config {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 mod simulation;

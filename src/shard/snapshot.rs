@@ -24,6 +24,8 @@ use crate::shard::store::{Store, StoreError};
 const ASIDE_MAX: usize = 3;
 /// What stands between a file's name and when it was put aside.
 const ASIDE: &str = ".quarantined-";
+/// Stands beside a file that was put aside until what only it has was sent again.
+const ORPHANS: &str = ".orphans";
 /// What SQLite keeps beside a file.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 /// Bytes hashed at once.
@@ -38,6 +40,15 @@ pub struct Snapshot {
     pub sha256: [u8; 32],
     /// Applied in it.
     pub applied: [Tail; 2],
+}
+
+/// Whether a file that is put aside may have messages that the log has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orphans {
+    /// It is not known to have any.
+    None,
+    /// It is [`unsent`] until [`sent`] is told, also by a later process.
+    Perhaps,
 }
 
 /// Writes a copy of the file to `path`, which must not exist.
@@ -128,9 +139,34 @@ async fn check_content(
 ///
 /// # Errors
 /// The disk refused, or there is no such file.
-pub async fn quarantine(path: &Path, clock: &Clock) -> io::Result<PathBuf> {
+pub async fn quarantine(path: &Path, clock: &Clock, orphans: Orphans) -> io::Result<PathBuf> {
     let (path, at) = (path.to_owned(), clock.now_ms());
-    off_runtime(move || put_aside(&path, at)).await
+    off_runtime(move || put_aside(&path, at, orphans)).await
+}
+
+/// The files of a folder that were put aside with [`Orphans::Perhaps`], the oldest of each name first.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn unsent(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let aside = name.to_str().and_then(|name| name.strip_suffix(ORPHANS)).filter(|name| name.contains(ASIDE));
+        found.extend(aside.map(|aside| folder.join(aside)).filter(|aside| aside.exists()));
+    }
+    // Milliseconds of this century have as many digits.
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Nothing of this file has to be sent again any more.
+///
+/// # Errors
+/// The disk refused; it stays [`unsent`].
+pub async fn sent(aside: &Path) -> io::Result<()> {
+    let mark = beside(aside, ORPHANS);
+    off_runtime(move || absent_is_fine(std::fs::remove_file(mark))).await
 }
 
 /// Beside the path: the same with something after its name.
@@ -140,17 +176,27 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn put_aside(path: &Path, at: u64) -> io::Result<PathBuf> {
+fn put_aside(path: &Path, at: u64, orphans: Orphans) -> io::Result<PathBuf> {
     // After all others, also when the time of day was set back.
     let newest = put_aside_before(path)?.last().map(|(newest, _)| newest.saturating_add(1));
     let aside = beside(path, &format!("{ASIDE}{}", newest.unwrap_or_default().max(at)));
+    if orphans == Orphans::Perhaps && path.exists() {
+        // Before it can be forgotten.
+        File::create(beside(&aside, ORPHANS))?.sync_all()?;
+        sync_folder(path)?;
+    }
     // The file first: a WAL without a file is dropped by SQLite, a file without its WAL would be opened.
     std::fs::rename(path, &aside)?;
     for suffix in BESIDE {
         absent_is_fine(std::fs::rename(beside(path, suffix), beside(&aside, suffix)))?;
     }
     for (_, old) in put_aside_before(path)?.into_iter().rev().skip(ASIDE_MAX) {
+        let mark = beside(&old, ORPHANS);
+        if mark.exists() {
+            tracing::error!(path = %old.display(), "dropped, with messages that were not sent again: too many were put aside");
+        }
         drop_file(&old)?;
+        absent_is_fine(std::fs::remove_file(mark))?;
     }
     sync_folder(path)?;
     Ok(aside)

@@ -5,7 +5,7 @@
 //! those.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -16,7 +16,7 @@ use crate::node::observe::Observer;
 use crate::node::owners::Owners;
 use crate::node::seeding::seed::Seeding;
 use crate::node::table::Table;
-use crate::node::{Life, Setup, Shards};
+use crate::node::{Life, Setup, Shards, orphans};
 use crate::shard::lane::Lane;
 use crate::shard::log::{Identity, ShardLog};
 use crate::shard::{Config, Opening};
@@ -106,6 +106,7 @@ impl Opener {
     pub(super) async fn open_first(&self) -> Result<(), String> {
         let folder = &self.inner.folder;
         std::fs::create_dir_all(folder).map_err(|error| format!("data folder {}: {error}", folder.display()))?;
+        self.inner.send_unsent(folder).map_err(|error| format!("data folder {}: {error}", folder.display()))?;
         let mut shards = self.named();
         shards.extend(
             files::shards_in(folder).into_iter().filter(|shard| u32::from(shard.0) < self.inner.identity.shards),
@@ -155,6 +156,22 @@ impl Opener {
 impl Inner {
     fn path(&self, shard: ShardId) -> PathBuf {
         files::path_of(&self.folder, shard)
+    }
+
+    /// Goes on with what a former process was to send again.
+    fn send_unsent(&self, folder: &Path) -> std::io::Result<()> {
+        for (shard, aside) in files::unsent_in(folder)? {
+            if u32::from(shard.0) < self.identity.shards {
+                self.send_orphans(shard, aside);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the orphans of a file that was put aside, beside everything else.
+    fn send_orphans(&self, shard: ShardId, aside: PathBuf) {
+        let (owners, log) = (self.ways.owners.clone(), Arc::clone(&self.log));
+        self.life.spawn(async move { orphans::resubmit(&owners, log.as_ref(), shard, &aside).await });
     }
 
     fn opening(&self, shard: ShardId) -> Opening {

@@ -1,15 +1,14 @@
 //! Standing by for a shard: its file follows the log until the owner is silent (then it is taken over), the row names this
 //! node no more, or the file is of no use (then it is put aside and seeded anew from the owner).
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::node::observe::Sign;
 use crate::node::opening::Inner;
 use crate::node::opening::keeper::{CLOSE_UNUSED_MAX, Keeper, fault_of};
-use crate::node::orphans;
 use crate::shard::log::Token;
 use crate::shard::replicas::Following;
+use crate::shard::snapshot::Orphans;
 use crate::shard::{OpenError, ShardHandle, Standby, Taking, snapshot};
 use crate::telemetry;
 
@@ -137,16 +136,16 @@ impl Keeper {
             tracing::warn!(%node, %shard, "a replica is too far behind the log; it has to be seeded anew");
             return Ok(());
         };
-        let to = match snapshot::quarantine(&path, clock).await {
+        let diverged = matches!(failed, Following::Diverged(_));
+        let orphans = if diverged { Orphans::Perhaps } else { Orphans::None };
+        let to = match snapshot::quarantine(&path, clock, orphans).await {
             Ok(to) => to,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(OpenError::Failed(format!("shard {shard}: {}: {error}", path.display()))),
         };
         tracing::error!(%node, %shard, why, because, to = %to.display(), "a replica's file is put aside");
-        if matches!(failed, Following::Diverged(_)) {
-            let (owners, log) = (self.inner.ways.owners.clone(), Arc::clone(&self.inner.log));
-            let resubmitting = async move { orphans::resubmit(&owners, log.as_ref(), shard, &to).await };
-            self.inner.life.spawn(resubmitting);
+        if diverged {
+            self.inner.send_orphans(shard, to);
         }
         Ok(())
     }

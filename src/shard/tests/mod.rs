@@ -82,7 +82,7 @@ async fn in_time<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), what).await.expect("in time")
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         store: store::Config { checkpoint_every: Duration::from_millis(50), ..store::tests::config() },
         worker: worker::Config {

@@ -2,7 +2,7 @@
 
 use super::standby::{Follower, talkative};
 use super::*;
-use crate::shard::snapshot::{Snapshot, install, quarantine};
+use crate::shard::snapshot::{Orphans, Snapshot, install, quarantine, sent as marked_sent, unsent};
 use crate::shard::{OpenError, Standby};
 
 async fn sent(bench: &Bench, name: &str) -> (std::path::PathBuf, Snapshot) {
@@ -83,7 +83,7 @@ async fn a_file_that_is_put_aside_keeps_its_rows_and_only_the_last_three_stay() 
         let (received, said) = sent(&bench, "sent").await;
         in_time(install(&received, &said, (identity(), SHARD), &opening.path)).await.expect("is as said");
         std::fs::write(format!("{}-wal", opening.path.display()), b"its wal").expect("writes");
-        aside.push(quarantine(&opening.path, &bench.clock).await.expect("renames"));
+        aside.push(quarantine(&opening.path, &bench.clock, Orphans::None).await.expect("renames"));
         assert!(!opening.path.exists());
     }
     let is_there: Vec<bool> = aside.iter().map(|path| path.exists()).collect();
@@ -93,8 +93,28 @@ async fn a_file_that_is_put_aside_keeps_its_rows_and_only_the_last_three_stay() 
     }
     let name = aside[4].file_name().and_then(|name| name.to_str()).expect("text").to_owned();
     assert!(name.starts_with("s3-node-b.db.quarantined-17"), "{name}");
-    assert!(quarantine(&opening.path, &bench.clock).await.is_err(), "there is none");
+    assert!(quarantine(&opening.path, &bench.clock, Orphans::None).await.is_err(), "there is none");
     std::fs::remove_file(format!("{}-wal", aside[4].display())).expect("removes");
     let read = Standby::open(Opening { path: aside[4].clone(), ..opening }).await.expect("opens");
     assert_eq!(read.status().applied, bench.tails());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_with_orphans_is_told_until_they_are_sent_or_it_is_dropped() {
+    let bench = Bench::new().await;
+    let path = bench.folder.path().join("s3-node-b.db");
+    let mut aside = Vec::new();
+    for round in 0..4 {
+        std::fs::write(&path, b"its rows").expect("writes");
+        let orphans = if round == 1 { Orphans::None } else { Orphans::Perhaps };
+        aside.push(quarantine(&path, &bench.clock, orphans).await.expect("renames"));
+    }
+    let unsent = || unsent(bench.folder.path()).expect("reads");
+    assert_eq!(unsent(), [aside[2].clone(), aside[3].clone()], "the first is dropped, the second has none");
+    for _ in 0..2 {
+        marked_sent(&aside[2]).await.expect("marked");
+        assert_eq!(unsent(), [aside[3].clone()]);
+    }
+    assert!(quarantine(&path, &bench.clock, Orphans::Perhaps).await.is_err(), "there is none");
+    assert_eq!(unsent(), [aside[3].clone()]);
 }
