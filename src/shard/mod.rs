@@ -48,6 +48,8 @@ mod filter;
 
 mod used_keys;
 
+mod ends;
+
 mod fate;
 
 mod append;

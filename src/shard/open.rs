@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::ids::{Epoch, NodeId, ShardId};
+use crate::shard::ends::Ends;
 use crate::shard::filter::KeyFilter;
 use crate::shard::handle::{Inner, ShardHandle};
 use crate::shard::insync::InSync;
@@ -14,7 +15,7 @@ use crate::shard::lane::Definite;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Record, Tail, seal};
 use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, LogError, Stream, Token};
-use crate::shard::owner::{Input, Setup};
+use crate::shard::owner::Setup;
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::standby::Taking;
 use crate::shard::store::{Progress, Store, StoreError};
@@ -301,7 +302,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         closed: closing,
     });
     let fault = Arc::new(OnceLock::new());
-    let ends = Ends { following: workers.following(), standbys: standbys.subscribe(), fault: Arc::clone(&fault) };
+    let ends = Ends::of(&store, &workers, (&standbys, &committed, &opening.clock), Arc::clone(&fault));
     drop(tokio::spawn(ends.watch(inputs.downgrade())));
     drop(tokio::spawn(used_keys::read(store.clone(), opening.shard, now_ms, inputs.downgrade())));
     Ok(ShardHandle(Arc::new(Inner {
@@ -325,28 +326,4 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         fault,
         progressed: Mutex::default(),
     })))
-}
-
-/// Ends a shard whose file or log will not mend, where another replica can go on with it. Alone it stays: what it has in
-/// memory and on disk is the best there is.
-struct Ends {
-    following: watch::Receiver<Following>,
-    standbys: watch::Receiver<InSync>,
-    fault: Arc<OnceLock<Following>>,
-}
-
-impl Ends {
-    async fn watch(mut self, inputs: mpsc::WeakSender<Input>) {
-        let Ok(why) = self.following.wait_for(|following| *following != Following::Live).await.map(|why| why.clone())
-        else {
-            return;
-        };
-        if self.standbys.wait_for(InSync::has_standbys).await.is_err() {
-            return;
-        }
-        let Some(inputs) = inputs.upgrade() else { return };
-        if self.fault.set(why.clone()).is_ok() {
-            drop(inputs.send(Input::Unfit(why)).await);
-        }
-    }
 }

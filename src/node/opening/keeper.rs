@@ -66,10 +66,13 @@ impl Keeper {
         let control = self.inner.log.control(self.shard).await?;
         let owner = control.map(|control| control.owner);
         let role = role(&self.inner.node, &row, owner.as_ref());
+        let unfit = self.unfit;
         self.unfit &= role == Role::Owns;
         match role {
-            Role::Owns if self.unfit => Ok(()),
+            Role::Owns if unfit => Ok(()),
             Role::Owns => self.own(row.len() > 1).await,
+            // Another has taken it over, and has what this one lacks.
+            Role::StandsBy if unfit => self.seed().await,
             Role::StandsBy => {
                 if let (Some(owner), Some(_)) = (owner, self.inner.first_attempts_max) {
                     self.refuse_elsewhere(&owner)?;

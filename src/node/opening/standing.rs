@@ -108,6 +108,11 @@ impl Keeper {
     /// Gets a file that can follow: from the owner. One that has another history, or is damaged, is put aside first.
     async fn mend(&self, following: &Following) -> Result<(), OpenError> {
         self.put_aside(following).await?;
+        self.seed().await
+    }
+
+    /// Gets a file from the owner, in place of the one that is there, if there is one.
+    pub(super) async fn seed(&self) -> Result<(), OpenError> {
         let Inner { node, ways, life, .. } = &*self.inner;
         let shard = self.shard;
         let path = self.inner.path(shard);

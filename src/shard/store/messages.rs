@@ -76,17 +76,25 @@ impl Store {
     /// SQLite refused.
     pub async fn head(&self, conversation: &ConversationName) -> Result<Option<HeadRow>, StoreError> {
         let name = conversation.as_str();
-        let mut moment = self.readers().begin().await?;
-        let Some(row) = sqlx::query(HEAD).bind(name).fetch_optional(&mut *moment).await? else { return Ok(None) };
+        let mut moment = self.readers().begin().await.map_err(|error| self.noted(error))?;
+        let Some(row) =
+            sqlx::query(HEAD).bind(name).fetch_optional(&mut *moment).await.map_err(|error| self.noted(error))?
+        else {
+            return Ok(None);
+        };
         let mut head = head_row(&row)?;
-        for member in sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment).await? {
+        for member in
+            sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment).await.map_err(|error| self.noted(error))?
+        {
             head.members.push(Member {
                 user: user(&member, 0)?,
                 joined: seq(&member, 1)?,
                 position: small(&member, 2)?,
             });
         }
-        for message in sqlx::query(RECENT).bind(name).fetch_all(&mut *moment).await? {
+        for message in
+            sqlx::query(RECENT).bind(name).fetch_all(&mut *moment).await.map_err(|error| self.noted(error))?
+        {
             head.recent.push((seq(&message, 0)?, user(&message, 1)?));
         }
         head.recent.reverse();
@@ -105,7 +113,11 @@ impl Store {
         now_ms: u64,
     ) -> Result<Option<KeyRow>, StoreError> {
         let query = sqlx::query(KEY).bind(conversation.as_str()).bind(sender.as_str()).bind(key.key.as_ref());
-        let row = query.bind(int(now_ms.saturating_sub(KEY_MS))).fetch_optional(self.readers()).await?;
+        let row = query
+            .bind(int(now_ms.saturating_sub(KEY_MS)))
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| self.noted(error))?;
         row.map(|row| Ok(KeyRow { seq: seq(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
     }
 
@@ -123,7 +135,7 @@ impl Store {
             .map_or(("", "", ""), |(conversation, sender, key)| (conversation.as_str(), sender.as_str(), key.as_str()));
         let query = sqlx::query(RECENT_KEYS).bind(conversation_after).bind(sender).bind(key);
         let query = query.bind(int(now_ms.saturating_sub(KEY_MS))).bind(limit);
-        let rows = query.fetch_all(self.readers()).await?;
+        let rows = query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?;
         rows.iter().map(|row| Ok((conversation(row, 0)?, user(row, 1)?, row.try_get(2)?))).collect()
     }
 
@@ -138,7 +150,11 @@ impl Store {
         now_ms: u64,
     ) -> Result<Option<CreateKeyUse>, StoreError> {
         let query = sqlx::query(CREATE_KEY).bind(user.as_str()).bind(key.key.as_ref());
-        let row = query.bind(int(now_ms.saturating_sub(KEY_MS))).fetch_optional(self.readers()).await?;
+        let row = query
+            .bind(int(now_ms.saturating_sub(KEY_MS)))
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| self.noted(error))?;
         row.map(|row| Ok(CreateKeyUse { name: conversation(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
     }
 
@@ -147,7 +163,11 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn locate(&self, id: MessageId) -> Result<Option<Located>, StoreError> {
-        let row = sqlx::query(LOCATE).bind(id.as_bytes().as_slice()).fetch_optional(self.readers()).await?;
+        let row = sqlx::query(LOCATE)
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| self.noted(error))?;
         row.map(|row| Ok(Located { conversation: conversation(&row, 0)?, seq: seq(&row, 1)?, source: user(&row, 2)? }))
             .transpose()
     }
@@ -171,7 +191,7 @@ impl Store {
             (Some(_), Some(_)) => HISTORY_BY_BOTH,
         };
         // One moment of the file for both sides, or a message applied between them would leave a hole.
-        let mut moment = self.readers().begin().await?;
+        let mut moment = self.readers().begin().await.map_err(|error| self.noted(error))?;
         let mut found = Vec::new();
         for (statement, from) in [(newest_first, below), (oldest_first, above)] {
             let Some(from) = from else { continue };
@@ -181,7 +201,7 @@ impl Store {
                 .bind(i64::from(read.limit) + 1)
                 .bind(read.source.map(UserId::as_str))
                 .bind(read.reply_to.as_ref().map(|id| id.as_bytes().as_slice()));
-            let rows = query.fetch_all(&mut *moment).await?;
+            let rows = query.fetch_all(&mut *moment).await.map_err(|error| self.noted(error))?;
             found.extend(rows.iter().map(|row| message(row, 0)).collect::<Result<Vec<_>, _>>()?);
         }
         found.sort_unstable_by_key(|message| message.seq);
@@ -200,7 +220,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
         let query = sqlx::query(EVENTS).bind(conversation.as_str()).bind(int(after.0)).bind(limit);
-        let rows = query.fetch_all(self.readers()).await?;
+        let rows = query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?;
         rows.iter().map(|row| event(conversation, row)).collect()
     }
 
@@ -216,7 +236,13 @@ impl Store {
     ) -> Result<Vec<UserId>, StoreError> {
         let after = after.map_or("", UserId::as_str);
         let query = sqlx::query(PARTICIPANTS).bind(conversation.as_str()).bind(after).bind(limit);
-        query.fetch_all(self.readers()).await?.iter().map(|row| user(row, 0)).collect()
+        query
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| self.noted(error))?
+            .iter()
+            .map(|row| user(row, 0))
+            .collect()
     }
 
     /// The last membership of someone who is no participant any more: (joined, left).
@@ -229,7 +255,7 @@ impl Store {
         user: &UserId,
     ) -> Result<Option<(Seq, Seq)>, StoreError> {
         let query = sqlx::query(DEPARTURE).bind(conversation.as_str()).bind(user.as_str());
-        let row = query.fetch_optional(self.readers()).await?;
+        let row = query.fetch_optional(self.readers()).await.map_err(|error| self.noted(error))?;
         row.map(|row| Ok((seq(&row, 0)?, seq(&row, 1)?))).transpose()
     }
 }

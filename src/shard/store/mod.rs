@@ -148,6 +148,7 @@ pub struct Store {
     writer: mpsc::Sender<writer::Ask>,
     progress: watch::Receiver<Progress>,
     readers: SqlitePool,
+    damaged: Arc<watch::Sender<Option<StoreError>>>,
 }
 
 impl Store {
@@ -162,7 +163,7 @@ impl Store {
         let (writer, progress) = started.map_err(|error| open::refused(path, error))?;
         let (sender, asked) = mpsc::channel(ASKS_MAX);
         tokio::spawn(writer.run(asked));
-        Ok(Self { writer: sender, progress, readers })
+        Ok(Self { writer: sender, progress, readers, damaged: Arc::default() })
     }
 
     /// Applied and durable positions, as last committed.
@@ -211,7 +212,7 @@ impl Store {
     /// SQLite refused.
     pub(in crate::shard) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
         let path = path.to_str().ok_or_else(|| StoreError("the path of a copy is no text".to_owned()))?;
-        sqlx::query("VACUUM INTO ?").bind(path).execute(self.readers()).await?;
+        sqlx::query("VACUUM INTO ?").bind(path).execute(self.readers()).await.map_err(|error| self.noted(error))?;
         Ok(())
     }
 
@@ -223,6 +224,24 @@ impl Store {
 
     fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// The first damage that a read met; `None` as long as there is none.
+    pub(in crate::shard) fn damaged(&self) -> watch::Receiver<Option<StoreError>> {
+        self.damaged.subscribe()
+    }
+
+    /// Why a read failed; that the file is damaged concerns more than who reads.
+    fn noted(&self, error: impl Into<StoreError>) -> StoreError {
+        let error = error.into();
+        if error.is_damage() {
+            self.damaged.send_if_modified(|first| {
+                let is_first = first.is_none();
+                first.get_or_insert_with(|| error.clone());
+                is_first
+            });
+        }
+        error
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask) -> Result<T, StoreError> {

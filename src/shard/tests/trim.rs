@@ -113,6 +113,7 @@ async fn an_owner_whose_file_is_damaged_ends_where_another_replica_can_go_on() {
         store.execute("PRAGMA schema_version = 999").await;
         if has_standby {
             bench.handle().set_standbys(vec![NodeId::from("node-b")]);
+            bench.handle().reported(bench.report("node-b", bench.tails(), Following::Live));
         }
         drop(bench.execute(send("c", "alice", "one more")));
         if has_standby {
@@ -125,4 +126,27 @@ async fn an_owner_whose_file_is_damaged_ends_where_another_replica_can_go_on() {
         bench.turn().await;
         assert_eq!((bench.handle().fault(), *bench.handle().0.closed.borrow()), (None, false), "alone it stays");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_a_read_meets_ends_the_owner_where_another_replica_can_go_on() {
+    let bench = talkative().await;
+    bench.at_rest().await;
+    let store = bench.handle().0.store.clone();
+    // What only reads of one kind look at.
+    store.execute("PRAGMA writable_schema = 1").await;
+    store.execute("UPDATE sqlite_master SET rootpage = 9999 WHERE name = 'reactions'").await;
+    store.execute("PRAGMA schema_version = 999").await;
+    let read = bench.history("c", "alice", Around::Newest, 10).await;
+    assert!(matches!(read, Err(ShardError::Problem(problem)) if problem.code == Code::Unavailable));
+    bench.turn().await;
+    let is_open = || (bench.handle().fault(), *bench.handle().0.closed.borrow()) == (None, false);
+    assert!(is_open(), "alone it stays");
+    bench.handle().set_standbys(vec![NodeId::from("node-b")]);
+    bench.handle().reported(bench.report("node-b", bench.tails(), Following::Behind));
+    bench.turn().await;
+    assert!(is_open(), "its file is to be given to that one first");
+    bench.handle().reported(bench.report("node-b", bench.tails(), Following::Live));
+    in_time(bench.handle().closed()).await;
+    assert!(matches!(bench.handle().fault(), Some(Following::Damaged(_))));
 }

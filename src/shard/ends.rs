@@ -1,0 +1,80 @@
+//! What ends an owner whose file will not mend, where another replica can go on with the shard. Alone it stays: what it has
+//! in memory and on disk is the best there is.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::shard::insync::InSync;
+use crate::shard::log::record::Tail;
+use crate::shard::owner::Input;
+use crate::shard::replicas::Following;
+use crate::shard::store::{Store, StoreError};
+use crate::shard::worker::Workers;
+
+/// What is watched of a shard that is owned.
+pub(super) struct Ends {
+    /// What its workers say of file and log.
+    following: watch::Receiver<Following>,
+    /// Damage that a read met.
+    damaged: watch::Receiver<Option<StoreError>>,
+    standbys: watch::Receiver<InSync>,
+    committed: [Arc<watch::Sender<Tail>>; 2],
+    clock: Clock,
+    fault: Arc<OnceLock<Following>>,
+}
+
+impl Ends {
+    /// `fault` is set before the shard is told to end.
+    pub(super) fn of(
+        store: &Store,
+        workers: &Workers,
+        (standbys, committed, clock): (&watch::Sender<InSync>, &[Arc<watch::Sender<Tail>>; 2], &Clock),
+        fault: Arc<OnceLock<Following>>,
+    ) -> Self {
+        let (following, damaged, standbys) = (workers.following(), store.damaged(), standbys.subscribe());
+        Self { following, damaged, standbys, committed: committed.clone(), clock: clock.clone(), fault }
+    }
+
+    /// Tells the shard to end, once.
+    pub(super) async fn watch(mut self, inputs: mpsc::WeakSender<Input>) {
+        let Some(why) = self.has_no_use().await else { return };
+        if !self.can_be_left(&why).await {
+            return;
+        }
+        let Some(inputs) = inputs.upgrade() else { return };
+        if self.fault.set(why.clone()).is_ok() {
+            drop(inputs.send(Input::Unfit(why)).await);
+        }
+    }
+
+    /// Waits until the workers, or a read, find the file of no use; `None` when the shard ended before.
+    async fn has_no_use(&mut self) -> Option<Following> {
+        tokio::select! {
+            following = self.following.wait_for(|following| *following != Following::Live) => {
+                following.ok().map(|following| following.clone())
+            }
+            damaged = self.damaged.wait_for(Option::is_some) => {
+                let why = damaged.ok()?.as_ref().map(ToString::to_string);
+                why.map(Following::Damaged)
+            }
+        }
+    }
+
+    /// Waits until another can go on; false when the shard ended before. Of a damaged file most can be read, and a standby
+    /// may still need it: one in sync has to live. With another history than the log's nothing may be served in any case.
+    async fn can_be_left(&mut self, why: &Following) -> bool {
+        let is_damaged = matches!(why, Following::Damaged(_));
+        let (committed, clock) = (&self.committed, &self.clock);
+        let can = |standbys: &InSync| {
+            let committed = committed.each_ref().map(|tail| tail.borrow().offset);
+            if is_damaged {
+                !standbys.witnesses(committed, clock.since_boot()).is_empty()
+            } else {
+                standbys.has_standbys()
+            }
+        };
+        self.standbys.wait_for(can).await.is_ok()
+    }
+}
