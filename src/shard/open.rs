@@ -114,7 +114,11 @@ async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Resul
     let begin_at = if control.is_none() { restore::begin_at(store).await? } else { [Tail::EMPTY; 2] };
     let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
     let following = others.iter().filter(|other| other.following == Following::Live);
-    let standbys = following.map(|other| other.node.clone()).collect();
+    let mut standbys: Vec<NodeId> = following.map(|other| other.node.clone()).collect();
+    if standbys.is_empty() {
+        // One of them may be back before the log makes copies again, and this would wait for nothing else.
+        standbys = opening.replicas.others(shard);
+    }
     let witnesses = Named { shard, replicas: Arc::clone(&opening.replicas), standbys };
     let witnessed = opening.lane.witnessed_by(shard, Arc::new(witnesses));
     // Every other token is fenced: the log is final now.

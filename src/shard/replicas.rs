@@ -53,6 +53,9 @@ pub struct ReplicaDigest {
 /// The way from a shard to its other replicas. Every call ends by its deadline; who does not answer is left out.
 #[async_trait]
 pub trait Replicas: fmt::Debug + Send + Sync + 'static {
+    /// The other nodes of the shard's row, as it is known now.
+    fn others(&self, shard: ShardId) -> Vec<NodeId>;
+
     /// How the others stand, those that answer.
     async fn standing(&self, shard: ShardId, deadline: Instant) -> Vec<ReplicaStatus>;
 
@@ -79,6 +82,10 @@ pub struct Alone;
 
 #[async_trait]
 impl Replicas for Alone {
+    fn others(&self, _: ShardId) -> Vec<NodeId> {
+        Vec::new()
+    }
+
     async fn standing(&self, _: ShardId, _: Instant) -> Vec<ReplicaStatus> {
         Vec::new()
     }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::ids::NodeId;
-use crate::shard::handle::{Inner, ShardHandle};
+use crate::shard::handle::ShardHandle;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{RawEntry, Stream};
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
@@ -81,7 +81,7 @@ impl ShardHandle {
         after: Tail,
         bytes_max: usize,
     ) -> Result<Vec<RawEntry>, StoreError> {
-        self.0.noted(self.0.store.entries_after(stream, after, bytes_max).await)
+        self.0.store.entries_after(stream, after, bytes_max).await
     }
 
     /// Digest of its file at one moment. Reads all of it.
@@ -89,7 +89,7 @@ impl ShardHandle {
     /// # Errors
     /// SQLite refused.
     pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
-        self.0.noted(self.0.store.replica_digest().await)
+        self.0.store.replica_digest().await
     }
 
     /// Writes a snapshot of its file to `path`, which must not exist. The log keeps what follows it for a while.
@@ -101,16 +101,6 @@ impl ShardHandle {
         let now = self.0.clock.since_boot();
         let applied = self.0.store.progress().applied.map(|tail| tail.offset);
         self.0.standbys.send_modify(|known| known.seeding(applied, now));
-        self.0.noted(snapshot::write(&self.0.store, path).await)
-    }
-}
-
-impl Inner {
-    /// A read that found damage concerns the whole file.
-    fn noted<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let (Err(error), Some(workers)) = (&read, &*self.workers.lock().unwrap_or_else(PoisonError::into_inner)) {
-            workers.note(error);
-        }
-        read
+        snapshot::write(&self.0.store, path).await
     }
 }

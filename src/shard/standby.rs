@@ -72,8 +72,8 @@ impl Standby {
             let shard = opening.shard;
             let ends = workers.following();
             let following = Arc::clone(&following);
-            let watcher =
-                Watcher { shard, store, targets, sees, ends, following, over: over.clone(), another_since: None };
+            let (damaged, over) = (store.damaged(), over.clone());
+            let watcher = Watcher { shard, store, targets, sees, ends, damaged, following, over, another_since: None };
             drop(tokio::spawn(watcher.run()));
             workers
         });
@@ -146,7 +146,7 @@ impl Standby {
         bytes_max: usize,
     ) -> Result<Vec<RawEntry>, StoreError> {
         match self.0.store.as_ref().filter(|_| self.follows()) {
-            Some(store) => self.noted(store.entries_after(stream, after, bytes_max).await),
+            Some(store) => store.entries_after(stream, after, bytes_max).await,
             None => Ok(Vec::new()),
         }
     }
@@ -157,7 +157,7 @@ impl Standby {
     /// SQLite refused.
     pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
         match &self.0.store {
-            Some(store) => self.noted(store.replica_digest().await),
+            Some(store) => store.replica_digest().await,
             None => Err(StoreError("the file cannot be opened".to_owned())),
         }
     }
@@ -231,16 +231,6 @@ impl Standby {
         }
         self.0.store.clone()
     }
-
-    /// A read that found damage ends following.
-    fn noted<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(error) = &read
-            && error.is_damage()
-        {
-            tell(&self.0.following, Following::Damaged(error.to_string()));
-        }
-        read
-    }
 }
 
 impl Drop for Inner {
@@ -256,6 +246,8 @@ struct Watcher {
     targets: [watch::Sender<Tail>; 2],
     sees: watch::Receiver<Option<[Tail; 2]>>,
     ends: watch::Receiver<Following>,
+    /// Met by a read.
+    damaged: watch::Receiver<Option<StoreError>>,
     following: Arc<watch::Sender<Following>>,
     over: CancellationToken,
     /// Since when the log's tails are no past of the file.
@@ -275,6 +267,12 @@ impl Watcher {
                 ended = self.ends.wait_for(|ends| *ends != Following::Live) => {
                     if let Ok(ended) = ended {
                         tell(&self.following, ended.clone());
+                    }
+                    return;
+                }
+                damaged = self.damaged.wait_for(Option::is_some) => {
+                    if let Some(why) = damaged.ok().and_then(|why| why.as_ref().map(ToString::to_string)) {
+                        tell(&self.following, Following::Damaged(why));
                     }
                     return;
                 }

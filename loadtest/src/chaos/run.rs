@@ -28,6 +28,9 @@ pub(crate) struct Wanted {
     /// For how long faults are begun, such as 90s, 10m, 1h.
     #[arg(long, default_value = "10m", value_parser = duration)]
     duration: Duration,
+    /// Pass over so many faults of the schedule first, to come to a later part of a longer run.
+    #[arg(long, default_value_t = 0)]
+    skip: usize,
     /// Only these faults, comma-separated; see `loadtest chaos faults`.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
@@ -64,7 +67,7 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
     say(&format!("the cluster serves, and the load flows, after {:.0} s", begun.elapsed().as_secs_f64()));
     let flowing = Instant::now();
     let most = if options.short { faults.len() } else { usize::MAX };
-    for step in Schedule::new(&Random::new(seed), faults).take(most) {
+    for step in Schedule::new(&Random::new(seed), faults).skip(options.skip).take(most) {
         if (!options.short && flowing.elapsed() > options.duration) || trial.world().log.is_wrong() {
             break;
         }

@@ -9,15 +9,16 @@ use crate::telemetry;
 /// Pause after the first failed attempt; doubled after each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 
-/// Longest pause between attempts.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Longest pause between attempts. A failover of Redis takes about as many seconds as a standby waits before it takes the
+/// shard over: its owner has to be there right after it.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Pause before a shard that is refused is looked at again, when no other node could take it.
 const PAUSE_SLOW: Duration = Duration::from_secs(15);
 
-/// What may pass is told as an error when it has failed so often in a row, which takes some six seconds: longer than a
+/// What may pass is told as an error when it has failed so often in a row, which takes some seven seconds: longer than a
 /// failover of Redis.
-const PERSISTENT: u32 = 6;
+const PERSISTENT: u32 = 10;
 
 /// What a failure means for the start of the node: `None` while it waits for the next attempt.
 ///

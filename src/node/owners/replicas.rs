@@ -41,6 +41,13 @@ impl LinkedReplicas {
 
 #[async_trait]
 impl Replicas for LinkedReplicas {
+    fn others(&self, shard: ShardId) -> Vec<NodeId> {
+        let Some(owners) = self.owners() else { return Vec::new() };
+        let table = owners.table();
+        let row = table.rows.get(usize::from(shard.0)).into_iter().flatten();
+        row.filter(|node| *node != owners.node()).cloned().collect()
+    }
+
     async fn standing(&self, shard: ShardId, deadline: Instant) -> Vec<ReplicaStatus> {
         let Some(owners) = self.owners() else { return Vec::new() };
         let table = owners.table();

@@ -65,7 +65,9 @@ impl Copies {
         let without =
             |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_) | AppendError::InDoubt(_)));
         if results.iter().any(made) {
-            self.missing = None;
+            if let Some(since) = self.missing.take() {
+                tracing::info!(seconds = since.elapsed().as_secs_f64(), "the log makes second copies again");
+            }
             self.unwitnessed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         } else if results.iter().any(without) {
             // Also while nothing answers: a server that was promoted has had no replica since before it was.

@@ -222,8 +222,9 @@ async fn run(
         };
         drop(appending);
         let after = stands.borrow().after(&results);
+        let is_told = copies.missing.is_some();
         copies.note(&results, begun);
-        doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result)));
+        doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result, is_told)));
         copies.ask(&mut doubtful);
         let standing = if doubtful.is_empty() { Standing::Clear } else { after };
         stands.send_if_modified(|before| std::mem::replace(before, standing) != standing);
@@ -238,8 +239,9 @@ async fn run(
     }
 }
 
-/// Answers a job that has its definite end; gives it back when it is in doubt.
-fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>) -> Option<Job> {
+/// Answers a job that has its definite end; gives it back when it is in doubt. `is_told`: that its place makes no second
+/// copy is in the log already, and each batch would say it again.
+fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: bool) -> Option<Job> {
     // Else witnesses were faster.
     job.answer.as_ref()?;
     let (word, definite) = match result {
@@ -251,7 +253,8 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>) -> Option<Jo
         Err(AppendError::NotWritten(reason)) if !job.doubted => ("not_written", Definite::NotWritten(reason)),
         Err(error) => {
             let (shard, stream) = (job.batch.shard, job.batch.stream.as_str());
-            if !job.doubted {
+            let is_known = is_told && matches!(error, AppendError::NotReplicated(_));
+            if !(job.doubted || is_known) {
                 tracing::warn!(%shard, stream, %error, "append has no definite answer; sending the batch again");
             }
             telemetry::APPEND_OUTCOMES.add(1, &[("outcome", "in_doubt")]);

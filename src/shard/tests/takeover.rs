@@ -141,6 +141,10 @@ struct Said {
 
 #[async_trait]
 impl Replicas for Said {
+    fn others(&self, _: ShardId) -> Vec<NodeId> {
+        self.standing.iter().map(|status| status.node.clone()).collect()
+    }
+
     async fn standing(&self, _: ShardId, _: Instant) -> Vec<ReplicaStatus> {
         self.standing.clone()
     }

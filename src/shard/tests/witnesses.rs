@@ -19,6 +19,10 @@ struct Beside {
 
 #[async_trait]
 impl Replicas for Beside {
+    fn others(&self, _: ShardId) -> Vec<NodeId> {
+        vec![NodeId::from("node-b")]
+    }
+
     async fn standing(&self, _: ShardId, _: Instant) -> Vec<ReplicaStatus> {
         Vec::new()
     }
@@ -66,4 +70,28 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
     let texts = bench.texts("c", "alice").await;
     assert_eq!(texts.iter().filter(|text| *text == "four").count(), 1, "{texts:?}");
     assert!(!again.core.text.is_empty() && !texts.contains(&"five".to_owned()), "{texts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_opening_that_no_standby_answered_is_confirmed_by_one_that_comes_back() {
+    let bench = talkative().await;
+    bench.handle().close(soon()).await;
+    bench.pump.abort();
+    let follower = bench.follower("node-b").await;
+    let beside = Arc::new(Beside { standby: follower.standby.clone(), cut: watch::Sender::new(true) });
+    let opening = Opening { replicas: Arc::clone(&beside) as Arc<dyn Replicas>, ..bench.opening() };
+    bench.log.always(Some(Fault::NotReplicated));
+    let opens = tokio::spawn(ShardHandle::open(opening));
+    // The claim is there; the first append of its epoch has no second copy.
+    in_time(async {
+        while bench.log.inner.control(SHARD).await.expect("reads").is_none_or(|control| control.token.epoch.0 < 2) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(!opens.is_finished());
+    beside.cut.send_replace(false);
+    let opened = in_time(opens).await.expect("no panic").expect("opens");
+    bench.log.always(None);
+    opened.close(soon()).await;
 }

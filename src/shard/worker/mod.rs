@@ -20,8 +20,8 @@ use crate::shard::insync::InSync;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{ShardLog, Stream, Token};
 use crate::shard::replicas::Following;
+use crate::shard::store::Store;
 use crate::shard::store::retained::Retained;
-use crate::shard::store::{Store, StoreError};
 use crate::shard::worker::stream::Worker;
 use crate::shard::worker::trim::Trim;
 
@@ -170,13 +170,6 @@ impl Workers {
     #[must_use]
     pub fn following(&self) -> watch::Receiver<Following> {
         self.following.subscribe()
-    }
-
-    /// A read of the file failed; when that was for damage, the workers' file is not to be trusted.
-    pub(super) fn note(&self, error: &StoreError) {
-        if error.is_damage() {
-            tell(&self.following, Following::Damaged(error.to_string()));
-        }
     }
 
     /// Someone waits for this stream: apply now, without the tick.

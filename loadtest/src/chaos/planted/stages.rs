@@ -25,6 +25,8 @@ const PROMOTED_WITHIN: Duration = Duration::from_secs(20);
 /// Rounds of one attempt.
 const PAUSES: u64 = 12;
 const ROUNDS: u64 = 3;
+/// Requests to a node that was replaced while it was paused, once it goes on.
+const AGAIN: u64 = 3;
 /// Beyond the last checkpoint.
 const UNSYNCED: Duration = Duration::from_secs(35);
 
@@ -157,7 +159,7 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
 }
 
 /// A node is paused for about as long as it takes to replace it. Requests go to it directly: some before, some when it was
-/// replaced, all lie in its sockets when it goes on.
+/// replaced, all lie in its sockets when it goes on; and some come after.
 async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), String> {
     if trial.world().log.is_wrong() {
         return Ok(());
@@ -177,8 +179,12 @@ async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), St
     site.signal(&[node], Signal::SIGCONT);
     early.await.ok();
     late.await.ok();
+    // Whoever still believes to own what was taken answers from before that.
+    for _ in 0..AGAIN {
+        trial.pause(Duration::from_millis(500)).await;
+        requests(trial, &address).await;
+    }
     trial.recover("pause", true).await;
-    trial.pause(Duration::from_millis(500)).await;
     Ok(())
 }
 
