@@ -105,6 +105,9 @@ impl Folder {
         let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         for name in names {
+            if let Ok(code) = fs::read_to_string(self.file(&name, "exit")) {
+                eprintln!("{name} had ended with {}", code.trim());
+            }
             if let Ok(log) = fs::read(self.file(&name, "log")) {
                 show_end(&name, &String::from_utf8_lossy(&log), 30);
             }
@@ -114,6 +117,9 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
         drop(self.command(&["wipe"]).output());
         drop(self.watchdog.kill());
         drop(self.watchdog.wait());
