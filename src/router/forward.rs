@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use crate::ids::Slot;
 use crate::node::hop;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::router::attempts::{Attempt, Ended, Repeatable, within};
 use crate::router::directory::Directory;
 use crate::router::headers;
@@ -70,14 +70,12 @@ impl Outgoing {
     /// What the client is told at the end of the attempts.
     ///
     /// # Errors
-    /// `outcome_unknown` when a write may have been executed and no attempt after it had a definite answer,
+    /// `outcome_unknown` when a write may have been executed and no answer after it settles that,
     /// `unavailable` when surely nothing was.
     pub(super) fn concluded<T>(&self, ended: Ended<T>, status: impl Fn(&T) -> StatusCode) -> Result<T, Problem> {
         let in_doubt = ended.in_doubt && self.is_write();
-        // "Surely not written" of a later attempt says nothing of an earlier one.
-        let undecided = |answer: &T| matches!(status(answer).as_u16(), 429 | 503);
         match ended.answer {
-            Some(answer) if !(in_doubt && undecided(&answer)) => Ok(answer),
+            Some(answer) if !in_doubt || settles_earlier_attempts(status(&answer).as_u16()) => Ok(answer),
             _ if in_doubt => Err(Problem::new(
                 Code::OutcomeUnknown,
                 "the node that has this did not answer; retry with the same idempotency key",

@@ -10,7 +10,7 @@ use crate::ids::{NodeId, ShardId};
 use crate::node::link::Failure;
 use crate::node::link::frame::{Answer, Body, Outcome};
 use crate::node::owners::Owners;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::shard::command::{Command, ShardError};
 use crate::telemetry;
 
@@ -179,16 +179,10 @@ fn repeatable(body: &Body) -> bool {
     }
 }
 
-/// What the caller is told, when an earlier attempt may have been served: neither "nothing was written", nor that he is no
-/// participant, since that may be the effect of his own leaving.
+/// What the caller is told. When an earlier attempt may have been served: no refusal that leaves that open.
 fn judge(body: &Body, problem: Problem, in_doubt: bool) -> Problem {
-    let Body::Execute { command, .. } = body else { return problem };
-    let hides = match problem.code {
-        Code::Unavailable | Code::NotReplicated | Code::Lagging => true,
-        Code::NotParticipant => matches!(command, Command::Remove(_)),
-        _ => false,
-    };
-    if in_doubt && hides { outcome_unknown() } else { problem }
+    let is_write = matches!(body, Body::Execute { .. });
+    if in_doubt && is_write && !settles_earlier_attempts(problem.code.status()) { outcome_unknown() } else { problem }
 }
 
 /// The budget ended, and surely nothing was written.
@@ -204,28 +198,45 @@ pub(super) fn outcome_unknown() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ConversationName, UserId};
-    use crate::shard::command::{Query, Remove};
+    use crate::ids::{ConversationName, IdempotencyKey, UserId};
+    use crate::shard::command::{Query, Remove, Send};
 
-    fn leave() -> Body {
-        let user = UserId::parse("bob").expect("a name");
-        let conversation = ConversationName::parse("c").expect("a name");
-        let command = Command::Remove(Remove { conversation, by: user.clone(), user });
-        Body::Execute { shard: ShardId(1), command }
+    fn bob() -> UserId {
+        UserId::parse("bob").expect("a name")
+    }
+
+    fn conversation() -> ConversationName {
+        ConversationName::parse("c").expect("a name")
+    }
+
+    fn writes() -> [Body; 2] {
+        let (source, key) = (bob(), IdempotencyKey::from_client("k"));
+        let send = Send { conversation: conversation(), source, text: "hello".into(), reply_to: None, key };
+        let leave = Remove { conversation: conversation(), by: bob(), user: bob() };
+        [Command::Send(send), Command::Remove(leave)].map(|command| Body::Execute { shard: ShardId(1), command })
     }
 
     #[test]
     fn a_refusal_after_a_lost_attempt_never_claims_that_nothing_was_written() {
         let refusal = |code| Problem::new(code, "x");
-        for code in Code::ALL {
-            assert_eq!(judge(&leave(), refusal(code), false).code, code);
-            let claims = [Code::Unavailable, Code::NotReplicated, Code::Lagging, Code::NotParticipant].contains(&code);
-            let told = judge(&leave(), refusal(code), true).code;
-            assert_eq!(told, if claims { Code::OutcomeUnknown } else { code });
+        let settled = [
+            Code::Invalid,
+            Code::InvalidName,
+            Code::NameTaken,
+            Code::IdempotencyConflict,
+            Code::TextTooLong,
+            Code::TooLarge,
+            Code::UnsupportedMediaType,
+            Code::MethodNotAllowed,
+        ];
+        for (write, code) in writes().iter().flat_map(|write| Code::ALL.map(|code| (write, code))) {
+            assert_eq!(judge(write, refusal(code), false).code, code);
+            let told = judge(write, refusal(code), true).code;
+            assert_eq!(told, if settled.contains(&code) { code } else { Code::OutcomeUnknown });
         }
-        let name = ConversationName::parse("c").expect("a name");
-        let query = Query::Conversation { name, reader: UserId::parse("bob").expect("a name") };
+        let query = Query::Conversation { name: conversation(), reader: bob() };
         let read = Body::Query { shard: ShardId(1), query };
         assert_eq!(judge(&read, refusal(Code::Unavailable), true).code, Code::Unavailable);
+        assert_eq!(judge(&read, refusal(Code::NotParticipant), true).code, Code::NotParticipant);
     }
 }

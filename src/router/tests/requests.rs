@@ -147,6 +147,34 @@ async fn surely_not_written_is_not_said_after_an_attempt_that_may_have_been() {
     assert_eq!(stand.ask(POST, "{}").await.code(), "outcome_unknown");
 }
 
+/// The first attempt may have been executed, and its sender removed since.
+#[tokio::test]
+async fn a_refusal_that_may_be_of_later_than_a_broken_attempt_is_not_told_as_final() {
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found"] {
+        let node = Node::scripted(move |at, _| match at {
+            0 => Reply::SendAndClose(String::new()),
+            _ => answer(status, &[], r#"{"code":"not_participant"}"#),
+        })
+        .await;
+        let stand = Stand::new(&[node.address]).await;
+        let got = stand.ask(POST, "{}").await;
+        assert_eq!((got.status(), got.code().as_str()), (503, "outcome_unknown"), "{status}");
+        let again = stand.ask(POST, "{}").await;
+        assert_eq!(again.status(), status[..3].parse::<u16>().unwrap(), "an answer to a first attempt is final");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_no_time_changes_is_final_after_a_broken_attempt() {
+    let node = Node::scripted(|at, _| match at {
+        0 => Reply::SendAndClose(String::new()),
+        _ => answer("422 Unprocessable Entity", &[], r#"{"code":"idempotency_conflict"}"#),
+    })
+    .await;
+    let stand = Stand::new(&[node.address]).await;
+    assert_eq!(stand.ask(POST, "{}").await.status(), 422);
+}
+
 #[tokio::test]
 async fn a_node_that_cannot_now_is_asked_again() {
     let node = Node::scripted(|at, _| if at < 3 { declined() } else { answer("201 Created", &[], "{}") }).await;
