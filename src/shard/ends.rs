@@ -10,15 +10,12 @@ use crate::shard::insync::InSync;
 use crate::shard::log::record::Tail;
 use crate::shard::owner::Input;
 use crate::shard::replicas::Following;
-use crate::shard::store::{Store, StoreError};
 use crate::shard::worker::Workers;
 
 /// What is watched of a shard that is owned.
 pub(super) struct Ends {
     /// What its workers say of file and log.
     following: watch::Receiver<Following>,
-    /// Damage that a read met.
-    damaged: watch::Receiver<Option<StoreError>>,
     standbys: watch::Receiver<InSync>,
     committed: [Arc<watch::Sender<Tail>>; 2],
     clock: Clock,
@@ -28,37 +25,26 @@ pub(super) struct Ends {
 impl Ends {
     /// `fault` is set before the shard is told to end.
     pub(super) fn of(
-        store: &Store,
         workers: &Workers,
         (standbys, committed, clock): (&watch::Sender<InSync>, &[Arc<watch::Sender<Tail>>; 2], &Clock),
         fault: Arc<OnceLock<Following>>,
     ) -> Self {
-        let (following, damaged, standbys) = (workers.following(), store.damaged(), standbys.subscribe());
-        Self { following, damaged, standbys, committed: committed.clone(), clock: clock.clone(), fault }
+        let (following, standbys) = (workers.following(), standbys.subscribe());
+        Self { following, standbys, committed: committed.clone(), clock: clock.clone(), fault }
     }
 
     /// Tells the shard to end, once.
     pub(super) async fn watch(mut self, inputs: mpsc::WeakSender<Input>) {
-        let Some(why) = self.has_no_use().await else { return };
+        let Ok(why) = self.following.wait_for(|following| *following != Following::Live).await.map(|why| why.clone())
+        else {
+            return;
+        };
         if !self.can_be_left(&why).await {
             return;
         }
         let Some(inputs) = inputs.upgrade() else { return };
         if self.fault.set(why.clone()).is_ok() {
             drop(inputs.send(Input::Unfit(why)).await);
-        }
-    }
-
-    /// Waits until the workers, or a read, find the file of no use; `None` when the shard ended before.
-    async fn has_no_use(&mut self) -> Option<Following> {
-        tokio::select! {
-            following = self.following.wait_for(|following| *following != Following::Live) => {
-                following.ok().map(|following| following.clone())
-            }
-            damaged = self.damaged.wait_for(Option::is_some) => {
-                let why = damaged.ok()?.as_ref().map(ToString::to_string);
-                why.map(Following::Damaged)
-            }
         }
     }
 

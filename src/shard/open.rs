@@ -306,7 +306,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         closed: closing,
     });
     let fault = Arc::new(OnceLock::new());
-    let ends = Ends::of(&store, &workers, (&standbys, &committed, &opening.clock), Arc::clone(&fault));
+    let ends = Ends::of(&workers, (&standbys, &committed, &opening.clock), Arc::clone(&fault));
     drop(tokio::spawn(ends.watch(inputs.downgrade())));
     drop(tokio::spawn(used_keys::read(store.clone(), opening.shard, now_ms, inputs.downgrade())));
     Ok(ShardHandle(Arc::new(Inner {

@@ -72,8 +72,8 @@ impl Standby {
             let shard = opening.shard;
             let ends = workers.following();
             let following = Arc::clone(&following);
-            let (damaged, over) = (store.damaged(), over.clone());
-            let watcher = Watcher { shard, store, targets, sees, ends, damaged, following, over, another_since: None };
+            let watcher =
+                Watcher { shard, store, targets, sees, ends, following, over: over.clone(), another_since: None };
             drop(tokio::spawn(watcher.run()));
             workers
         });
@@ -246,8 +246,6 @@ struct Watcher {
     targets: [watch::Sender<Tail>; 2],
     sees: watch::Receiver<Option<[Tail; 2]>>,
     ends: watch::Receiver<Following>,
-    /// Met by a read.
-    damaged: watch::Receiver<Option<StoreError>>,
     following: Arc<watch::Sender<Following>>,
     over: CancellationToken,
     /// Since when the log's tails are no past of the file.
@@ -267,12 +265,6 @@ impl Watcher {
                 ended = self.ends.wait_for(|ends| *ends != Following::Live) => {
                     if let Ok(ended) = ended {
                         tell(&self.following, ended.clone());
-                    }
-                    return;
-                }
-                damaged = self.damaged.wait_for(Option::is_some) => {
-                    if let Some(why) = damaged.ok().and_then(|why| why.as_ref().map(ToString::to_string)) {
-                        tell(&self.following, Following::Damaged(why));
                     }
                     return;
                 }

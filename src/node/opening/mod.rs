@@ -105,8 +105,9 @@ impl Opener {
     /// The line of the first shard that is refused.
     pub(super) async fn open_first(&self) -> Result<(), String> {
         let folder = &self.inner.folder;
-        std::fs::create_dir_all(folder).map_err(|error| format!("data folder {}: {error}", folder.display()))?;
-        self.inner.send_unsent(folder).map_err(|error| format!("data folder {}: {error}", folder.display()))?;
+        let of_folder = |error: std::io::Error| format!("data folder {}: {error}", folder.display());
+        std::fs::create_dir_all(folder).map_err(of_folder)?;
+        self.inner.send_unsent(folder).map_err(of_folder)?;
         let mut shards = self.named();
         shards.extend(
             files::shards_in(folder).into_iter().filter(|shard| u32::from(shard.0) < self.inner.identity.shards),

@@ -51,13 +51,13 @@ impl Replicas for LinkedReplicas {
     async fn standing(&self, shard: ShardId, deadline: Instant) -> Vec<ReplicaStatus> {
         let Some(owners) = self.owners() else { return Vec::new() };
         let table = owners.table();
-        let row = table.rows.get(usize::from(shard.0)).map(Vec::as_slice).unwrap_or_default();
         // The owner so far has been silent to the log for the whole watch: most likely it is dead, and each takeover would
         // wait for nothing. What it knows and cannot tell in time is what a dead one could not tell either.
         let now = Instant::now();
         let soon = now + deadline.saturating_duration_since(now) / 3;
         let silent = table.owner(shard);
-        let asked = row.iter().filter(|node| *node != owners.node()).map(|node| async move {
+        let others = self.others(shard);
+        let asked = others.iter().map(|node| async move {
             let until = if Some(node) == silent { soon } else { deadline };
             match self.ask(node, shard, ReplicaAsk::Standing, until).await {
                 // Of itself, whatever it says.

@@ -52,7 +52,7 @@ impl Store {
         reader: &UserId,
     ) -> Result<Vec<Option<protocol::ConversationItem>>, StoreError> {
         let query = sqlx::query(SUMMARIES).bind(json(names)?).bind(reader.as_str());
-        let rows = query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?;
+        let rows = self.read(query.fetch_all(self.readers())).await?;
         let mut items: Vec<Option<protocol::ConversationItem>> = vec![None; names.len()];
         let mut ids = Vec::new();
         for row in &rows {
@@ -90,7 +90,7 @@ impl Store {
     ) -> Result<Vec<IndexItem>, StoreError> {
         let below = after.map_or(i64::MAX, |Offset(after)| int(after));
         let query = sqlx::query(PAGE).bind(user.as_str()).bind(below).bind(limit);
-        query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?.iter().map(item).collect()
+        self.read(query.fetch_all(self.readers())).await?.iter().map(item).collect()
     }
 
     /// Rows of a user's index (left ones too) changed after a version, ascending by version.
@@ -99,7 +99,7 @@ impl Store {
     /// SQLite refused.
     pub async fn index_since(&self, user: &UserId, after: Offset, limit: u32) -> Result<Vec<IndexItem>, StoreError> {
         let query = sqlx::query(SINCE).bind(user.as_str()).bind(int(after.0)).bind(limit);
-        query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?.iter().map(item).collect()
+        self.read(query.fetch_all(self.readers())).await?.iter().map(item).collect()
     }
 
     /// Undelivered rows of the outbox after a place, in order.
@@ -108,7 +108,7 @@ impl Store {
     /// SQLite refused.
     pub async fn outbox(&self, after: OutboxPosition, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         let query = sqlx::query(OUTBOX).bind(int(after.offset.0)).bind(after.index).bind(limit);
-        query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?.iter().map(outbox_row).collect()
+        self.read(query.fetch_all(self.readers())).await?.iter().map(outbox_row).collect()
     }
 }
 

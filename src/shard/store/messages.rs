@@ -76,25 +76,18 @@ impl Store {
     /// SQLite refused.
     pub async fn head(&self, conversation: &ConversationName) -> Result<Option<HeadRow>, StoreError> {
         let name = conversation.as_str();
-        let mut moment = self.readers().begin().await.map_err(|error| self.noted(error))?;
-        let Some(row) =
-            sqlx::query(HEAD).bind(name).fetch_optional(&mut *moment).await.map_err(|error| self.noted(error))?
-        else {
-            return Ok(None);
-        };
+        let mut moment = self.read(self.readers().begin()).await?;
+        let row = self.read(sqlx::query(HEAD).bind(name).fetch_optional(&mut *moment)).await?;
+        let Some(row) = row else { return Ok(None) };
         let mut head = head_row(&row)?;
-        for member in
-            sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment).await.map_err(|error| self.noted(error))?
-        {
+        for member in self.read(sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment)).await? {
             head.members.push(Member {
                 user: user(&member, 0)?,
                 joined: seq(&member, 1)?,
                 position: small(&member, 2)?,
             });
         }
-        for message in
-            sqlx::query(RECENT).bind(name).fetch_all(&mut *moment).await.map_err(|error| self.noted(error))?
-        {
+        for message in self.read(sqlx::query(RECENT).bind(name).fetch_all(&mut *moment)).await? {
             head.recent.push((seq(&message, 0)?, user(&message, 1)?));
         }
         head.recent.reverse();
@@ -113,11 +106,7 @@ impl Store {
         now_ms: u64,
     ) -> Result<Option<KeyRow>, StoreError> {
         let query = sqlx::query(KEY).bind(conversation.as_str()).bind(sender.as_str()).bind(key.key.as_ref());
-        let row = query
-            .bind(int(now_ms.saturating_sub(KEY_MS)))
-            .fetch_optional(self.readers())
-            .await
-            .map_err(|error| self.noted(error))?;
+        let row = self.read(query.bind(int(now_ms.saturating_sub(KEY_MS))).fetch_optional(self.readers())).await?;
         row.map(|row| Ok(KeyRow { seq: seq(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
     }
 
@@ -135,7 +124,7 @@ impl Store {
             .map_or(("", "", ""), |(conversation, sender, key)| (conversation.as_str(), sender.as_str(), key.as_str()));
         let query = sqlx::query(RECENT_KEYS).bind(conversation_after).bind(sender).bind(key);
         let query = query.bind(int(now_ms.saturating_sub(KEY_MS))).bind(limit);
-        let rows = query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?;
+        let rows = self.read(query.fetch_all(self.readers())).await?;
         rows.iter().map(|row| Ok((conversation(row, 0)?, user(row, 1)?, row.try_get(2)?))).collect()
     }
 
@@ -150,11 +139,7 @@ impl Store {
         now_ms: u64,
     ) -> Result<Option<CreateKeyUse>, StoreError> {
         let query = sqlx::query(CREATE_KEY).bind(user.as_str()).bind(key.key.as_ref());
-        let row = query
-            .bind(int(now_ms.saturating_sub(KEY_MS)))
-            .fetch_optional(self.readers())
-            .await
-            .map_err(|error| self.noted(error))?;
+        let row = self.read(query.bind(int(now_ms.saturating_sub(KEY_MS))).fetch_optional(self.readers())).await?;
         row.map(|row| Ok(CreateKeyUse { name: conversation(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
     }
 
@@ -163,11 +148,7 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn locate(&self, id: MessageId) -> Result<Option<Located>, StoreError> {
-        let row = sqlx::query(LOCATE)
-            .bind(id.as_bytes().as_slice())
-            .fetch_optional(self.readers())
-            .await
-            .map_err(|error| self.noted(error))?;
+        let row = self.read(sqlx::query(LOCATE).bind(id.as_bytes().as_slice()).fetch_optional(self.readers())).await?;
         row.map(|row| Ok(Located { conversation: conversation(&row, 0)?, seq: seq(&row, 1)?, source: user(&row, 2)? }))
             .transpose()
     }
@@ -191,7 +172,7 @@ impl Store {
             (Some(_), Some(_)) => HISTORY_BY_BOTH,
         };
         // One moment of the file for both sides, or a message applied between them would leave a hole.
-        let mut moment = self.readers().begin().await.map_err(|error| self.noted(error))?;
+        let mut moment = self.read(self.readers().begin()).await?;
         let mut found = Vec::new();
         for (statement, from) in [(newest_first, below), (oldest_first, above)] {
             let Some(from) = from else { continue };
@@ -201,7 +182,7 @@ impl Store {
                 .bind(i64::from(read.limit) + 1)
                 .bind(read.source.map(UserId::as_str))
                 .bind(read.reply_to.as_ref().map(|id| id.as_bytes().as_slice()));
-            let rows = query.fetch_all(&mut *moment).await.map_err(|error| self.noted(error))?;
+            let rows = self.read(query.fetch_all(&mut *moment)).await?;
             found.extend(rows.iter().map(|row| message(row, 0)).collect::<Result<Vec<_>, _>>()?);
         }
         found.sort_unstable_by_key(|message| message.seq);
@@ -220,7 +201,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
         let query = sqlx::query(EVENTS).bind(conversation.as_str()).bind(int(after.0)).bind(limit);
-        let rows = query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?;
+        let rows = self.read(query.fetch_all(self.readers())).await?;
         rows.iter().map(|row| event(conversation, row)).collect()
     }
 
@@ -236,13 +217,7 @@ impl Store {
     ) -> Result<Vec<UserId>, StoreError> {
         let after = after.map_or("", UserId::as_str);
         let query = sqlx::query(PARTICIPANTS).bind(conversation.as_str()).bind(after).bind(limit);
-        query
-            .fetch_all(self.readers())
-            .await
-            .map_err(|error| self.noted(error))?
-            .iter()
-            .map(|row| user(row, 0))
-            .collect()
+        self.read(query.fetch_all(self.readers())).await?.iter().map(|row| user(row, 0)).collect()
     }
 
     /// The last membership of someone who is no participant any more: (joined, left).
@@ -255,7 +230,7 @@ impl Store {
         user: &UserId,
     ) -> Result<Option<(Seq, Seq)>, StoreError> {
         let query = sqlx::query(DEPARTURE).bind(conversation.as_str()).bind(user.as_str());
-        let row = query.fetch_optional(self.readers()).await.map_err(|error| self.noted(error))?;
+        let row = self.read(query.fetch_optional(self.readers())).await?;
         row.map(|row| Ok((seq(&row, 0)?, seq(&row, 1)?))).transpose()
     }
 }

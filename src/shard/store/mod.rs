@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -212,7 +213,7 @@ impl Store {
     /// SQLite refused.
     pub(in crate::shard) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
         let path = path.to_str().ok_or_else(|| StoreError("the path of a copy is no text".to_owned()))?;
-        sqlx::query("VACUUM INTO ?").bind(path).execute(self.readers()).await.map_err(|error| self.noted(error))?;
+        self.read(sqlx::query("VACUUM INTO ?").bind(path).execute(self.readers())).await?;
         Ok(())
     }
 
@@ -231,17 +232,23 @@ impl Store {
         self.damaged.subscribe()
     }
 
-    /// Why a read failed; that the file is damaged concerns more than who reads.
-    fn noted(&self, error: impl Into<StoreError>) -> StoreError {
-        let error = error.into();
-        if error.is_damage() {
-            self.damaged.send_if_modified(|first| {
-                let is_first = first.is_none();
-                first.get_or_insert_with(|| error.clone());
-                is_first
-            });
-        }
-        error
+    /// What was read; when the file is found damaged, that concerns more than who reads.
+    fn read<T, E: Into<StoreError>>(
+        &self,
+        asked: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        // Not awaited in a future of its own: that would hold what is asked twice.
+        asked.map_err(|error| {
+            let error = error.into();
+            if error.is_damage() {
+                self.damaged.send_if_modified(|first| {
+                    let is_first = first.is_none();
+                    first.get_or_insert_with(|| error.clone());
+                    is_first
+                });
+            }
+            error
+        })
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask) -> Result<T, StoreError> {

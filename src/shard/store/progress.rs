@@ -58,7 +58,7 @@ impl Store {
         let mut kept = Vec::new();
         let mut bytes = 0;
         while bytes < bytes_max
-            && let Some(row) = rows.try_next().await.map_err(|error| self.noted(error))?
+            && let Some(row) = self.read(rows.try_next()).await?
         {
             let entry = KeptEntry { last: offset(&row, 0)?, bytes: Bytes::from(row.try_get::<Vec<u8>, _>(1)?) };
             bytes += entry.bytes.len();
@@ -81,12 +81,12 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn replica_digest(&self) -> Result<ReplicaDigest, StoreError> {
-        let mut moment = self.readers().begin().await.map_err(|error| self.noted(error))?;
-        let applied = applied_in(&mut moment).await.map_err(|error| self.noted(error))?;
+        let mut moment = self.read(self.readers().begin()).await?;
+        let applied = self.read(applied_in(&mut moment)).await?;
         let mut hash = Sha256::new();
         for (table, statement) in (0_u8..).zip(CONTENT) {
             hash.update([b'T', table]);
-            digest_rows(&mut moment, statement, &mut hash).await.map_err(|error| self.noted(error))?;
+            self.read(digest_rows(&mut moment, statement, &mut hash)).await?;
         }
         Ok(ReplicaDigest { applied, sha256: hash.finalize().into() })
     }

@@ -36,11 +36,7 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn marks(&self, conversation: &ConversationName) -> Result<Vec<Marks>, StoreError> {
-        let rows = sqlx::query(MARKS)
-            .bind(conversation.as_str())
-            .fetch_all(self.readers())
-            .await
-            .map_err(|error| self.noted(error))?;
+        let rows = self.read(sqlx::query(MARKS).bind(conversation.as_str()).fetch_all(self.readers())).await?;
         let marks = |row| Ok(Marks { user: user(row, 0)?, delivered: seq(row, 1)?, read: seq(row, 2)? });
         rows.iter().map(marks).collect()
     }
@@ -54,11 +50,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let hex: Vec<String> = ids.iter().map(|id| id.0.simple().to_string()).collect();
-        let rows = sqlx::query(REACTIONS)
-            .bind(json(&hex)?)
-            .fetch_all(self.readers())
-            .await
-            .map_err(|error| self.noted(error))?;
+        let rows = self.read(sqlx::query(REACTIONS).bind(json(&hex)?).fetch_all(self.readers())).await?;
         rows.iter().map(|row| Ok((message_id(row, 0)?, user(row, 1)?, small(row, 2)?))).collect()
     }
 
@@ -75,7 +67,7 @@ impl Store {
     ) -> Result<Vec<protocol::Watermark>, StoreError> {
         let after = after.map_or("", UserId::as_str);
         let query = sqlx::query(PAGE).bind(conversation.as_str()).bind(after).bind(limit);
-        let rows = query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?;
+        let rows = self.read(query.fetch_all(self.readers())).await?;
         let watermark = |row| {
             Ok(protocol::Watermark { user: user(row, 0)?, delivered_up_to: seq(row, 1)?, read_up_to: seq(row, 2)? })
         };
@@ -102,7 +94,7 @@ impl Store {
             .bind(after.map_or("", UserId::as_str))
             .bind(at.source.as_str())
             .bind(limit);
-        let rows = query.fetch_all(self.readers()).await.map_err(|error| self.noted(error))?;
+        let rows = self.read(query.fetch_all(self.readers())).await?;
         rows.iter().map(|row| receipt(id, row)).collect()
     }
 }

@@ -20,8 +20,8 @@ use crate::shard::insync::InSync;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{ShardLog, Stream, Token};
 use crate::shard::replicas::Following;
-use crate::shard::store::Store;
 use crate::shard::store::retained::Retained;
+use crate::shard::store::{Store, StoreError};
 use crate::shard::worker::stream::Worker;
 use crate::shard::worker::trim::Trim;
 
@@ -135,6 +135,8 @@ impl Workers {
         ];
         let trim = Trim { setup: setup.clone(), retained, durable, trimmed, stop: stop.clone() };
         tokio::spawn(trim.run());
+        let (damaged, told, over) = (setup.store.damaged(), Arc::clone(&following), stop.clone());
+        tokio::spawn(async move { over.run_until_cancelled(tell_damage(damaged, &told)).await });
         Self {
             applied,
             durable: durable_seen,
@@ -217,6 +219,14 @@ pub(super) fn tell(following: &watch::Sender<Following>, why: Following) {
         }
         first
     });
+}
+
+/// Damage that any read of the file meets ends its workers, too.
+async fn tell_damage(mut damaged: watch::Receiver<Option<StoreError>>, following: &watch::Sender<Following>) {
+    let found = damaged.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+    if let Some(error) = found {
+        tell(following, Following::Damaged(error.to_string()));
+    }
 }
 
 fn lock(retained: &Kept) -> std::sync::MutexGuard<'_, Retained> {
