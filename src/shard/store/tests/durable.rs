@@ -1,0 +1,68 @@
+//! What is on the disk for sure, and what goes from the file.
+
+use super::*;
+
+#[tokio::test]
+async fn durable_follows_a_checkpoint_that_no_reader_held_back() {
+    let folder = folder();
+    let store = open(folder.path(), "s3.db").await;
+    let mut log = Written::default();
+    log.entry(&[created("c", &["alice"], START)]);
+    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+    assert_eq!(store.progress().durable[0], Tail::EMPTY, "committed is not durable");
+    let mut reader = store.readers().begin().await.expect("a reader");
+    sqlx::query("SELECT count(*) FROM messages").fetch_one(&mut *reader).await.expect("reads");
+    log.entry(&[message("c", 2, "alice", 1, START)]);
+    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+    let held = store.checkpoint().await.expect("works as far as it can");
+    assert_eq!(held.durable[0], Tail::EMPTY, "a reader still needs the WAL");
+    drop(reader);
+    let done = loop {
+        let progress = store.checkpoint().await.expect("checkpoints");
+        if progress.durable[0].offset > Offset(0) {
+            break progress;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(done.durable[0], log.tail);
+}
+
+#[tokio::test]
+async fn raw_entries_go_when_they_are_durable_and_old_by_record_time() {
+    let folder = folder();
+    let store = open(folder.path(), "s3.db").await;
+    let mut log = Written::default();
+    log.entry(&[created("c", &["alice"], START)]);
+    log.entry(&[message("c", 2, "alice", 1, START + 61_000)]);
+    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+    store.checkpoint().await.expect("checkpoints");
+    let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
+    assert_eq!(kept.len(), 2, "nothing was durable when the checkpoint began");
+    let digest = store.digest().await.expect("reads");
+    store.checkpoint().await.expect("checkpoints");
+    let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
+    assert_eq!(kept.iter().map(|kept| kept.last).collect::<Vec<_>>(), [Offset(2)]);
+    assert_eq!(store.digest().await.expect("reads"), digest, "raw entries are not part of the digest");
+}
+
+#[tokio::test]
+async fn a_checkpoint_comes_by_itself_after_so_many_pages_or_so_long() {
+    let folder = folder();
+    let by_age = Config { checkpoint_every: Duration::from_millis(20), ..config() };
+    let by_pages = Config { checkpoint_pages: 8, ..config() };
+    for (name, config) in [("age.db", by_age), ("pages.db", by_pages)] {
+        let store = Store::open(&folder.path().join(name), identity(), ShardId(3), config).await.expect("opens");
+        let mut log = Written::default();
+        log.entry(&[created("c", &["alice"], START)]);
+        for seq in 2..40 {
+            log.entry(&[message("c", seq, "alice", seq, START)]);
+        }
+        for entry in &log.entries {
+            store.apply(Stream::Messages, vec![entry.clone()]).await.expect("applies");
+        }
+        let mut progress = store.watch_progress();
+        let durable = progress.wait_for(|progress| progress.durable[0].offset > Offset(0));
+        let waited = tokio::time::timeout(Duration::from_secs(20), durable).await;
+        assert!(waited.is_ok_and(|seen| seen.is_ok()), "{name}");
+    }
+}
