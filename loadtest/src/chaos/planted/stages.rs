@@ -25,8 +25,10 @@ const PROMOTED_WITHIN: Duration = Duration::from_secs(20);
 /// Rounds of one attempt.
 const PAUSES: u64 = 12;
 const ROUNDS: u64 = 3;
-/// Requests to a node that was replaced while it was paused, once it goes on.
-const AGAIN: u64 = 3;
+/// A node that was replaced while it was paused is read from for so long once it goes on, by one reader of each
+/// conversation, so often; and written to at the end of each third of it.
+const AGAIN: Duration = Duration::from_millis(1_500);
+const READ_EVERY: Duration = Duration::from_millis(20);
 /// Beyond the last checkpoint.
 const UNSYNCED: Duration = Duration::from_secs(35);
 
@@ -177,15 +179,37 @@ async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), St
     let late = tokio::spawn(requests(trial, &address));
     trial.pause(Duration::from_millis(200)).await;
     site.signal(&[node], Signal::SIGCONT);
+    // Whoever still believes to own what was taken answers from before that: until its lease is not renewed, or it sees
+    // the table, whichever is first.
+    let reading = reads(trial, &address);
     early.await.ok();
     late.await.ok();
-    // Whoever still believes to own what was taken answers from before that.
-    for _ in 0..AGAIN {
-        trial.pause(Duration::from_millis(500)).await;
+    for _ in 0..3 {
+        trial.pause(AGAIN / 3).await;
         requests(trial, &address).await;
     }
+    join_all(reading).await;
     trial.recover("pause", true).await;
     Ok(())
+}
+
+/// Readers of all conversations, at that address, each again and again.
+fn reads(trial: &Trial, address: &str) -> Vec<tokio::task::JoinHandle<()>> {
+    let world = trial.world();
+    let end = tokio::time::Instant::now() + AGAIN;
+    let groups = world.groups().into_iter();
+    let reading = groups.map(|group| {
+        let mut reader = Person::at(world, group.admin, &[address.to_owned()]);
+        let world = std::sync::Arc::clone(world);
+        tokio::spawn(async move {
+            while tokio::time::Instant::now() < end {
+                let after = world.log.ask(|checker| checker.last(group.conversation)).saturating_sub(3);
+                reader.page(&world, group.conversation, (after, 100), false).await;
+                tokio::time::sleep(READ_EVERY).await;
+            }
+        })
+    });
+    reading.collect()
 }
 
 /// A read and a message of each conversation, at that address, all at once.
