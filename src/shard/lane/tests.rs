@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::ids::{Epoch, Offset, ShardId};
-use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, RawEntry, Stream};
+use crate::shard::log::Stream;
+use crate::shard::log::double::Double;
 
 type Answer = Result<AppendOutcome, AppendError>;
 
@@ -46,17 +47,9 @@ impl Scripted {
 }
 
 #[async_trait]
-impl ShardLog for Scripted {
+impl Double for Scripted {
     fn place(&self, shard: ShardId) -> u64 {
         if self.places { u64::from(shard.0) } else { 0 }
-    }
-
-    async fn control(&self, _: ShardId) -> Result<Option<Control>, LogError> {
-        Ok(None)
-    }
-
-    async fn claim(&self, _: Claim) -> Result<ClaimOutcome, LogError> {
-        Ok(ClaimOutcome::Refused(None))
     }
 
     async fn append(&self, cycle: &[Batch]) -> Vec<Answer> {
@@ -67,18 +60,6 @@ impl ShardLog for Scripted {
         let mut script = self.script.lock().expect("whole");
         let next = |batch: &Batch| script.get_mut(&batch.shard).and_then(VecDeque::pop_front);
         cycle.iter().map(next).map(|answer| answer.unwrap_or(Ok(AppendOutcome::Appended))).collect()
-    }
-
-    async fn renew(&self, _: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
-        Ok(Vec::new())
-    }
-
-    async fn read(&self, _: ShardId, _: Stream, _: Offset, _: usize) -> Result<Vec<RawEntry>, LogError> {
-        Ok(Vec::new())
-    }
-
-    async fn trim(&self, _: ShardId, _: Token, _: Stream, _: Offset) -> Result<(), LogError> {
-        Ok(())
     }
 }
 

@@ -40,6 +40,9 @@ pub mod record;
 #[cfg(test)]
 pub mod conformance;
 
+#[cfg(test)]
+pub(crate) mod double;
+
 /// Which of a shard's two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Stream {

@@ -12,7 +12,6 @@ use crate::shard::simulation::world::{Without, World};
 
 mod node;
 mod redis;
-mod sink;
 mod watch;
 mod world;
 

@@ -13,11 +13,17 @@ use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::shard::append::{Appender, Ended};
 use crate::shard::lane::{Definite, Lane, Loose};
 use crate::shard::lease::Lease;
+use crate::shard::log::double::Double;
 use crate::shard::log::record::{Entry, Header, OutboxPosition, Record, Tail, seal};
 use crate::shard::log::{Batch, Stream, Token};
 use crate::shard::simulation::redis::{Call, Control, Reply};
-use crate::shard::simulation::sink::NoLog;
 use crate::shard::simulation::watch::Watch;
+
+/// A log that nobody asks: the lane that it belongs to has no loops.
+#[derive(Debug)]
+struct NoLog;
+
+impl Double for NoLog {}
 
 pub(super) const WATCH: Duration = Duration::from_secs(3);
 const RENEW_EVERY: Duration = Duration::from_millis(750);

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use super::*;
 use crate::ids::{Epoch, Seq};
 use crate::shard::OpenError;
+use crate::shard::log::double::Double;
 use crate::shard::log::record::Record;
-use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
+use crate::shard::log::{LogError, RawEntry};
 use crate::shard::store::tests::{Written, conversation, created, message, open};
 use crate::shard::store::{ApplyEntry, mark};
 
@@ -35,23 +36,7 @@ impl MemoryLog {
 }
 
 #[async_trait]
-impl ShardLog for MemoryLog {
-    async fn control(&self, _: ShardId) -> Result<Option<Control>, LogError> {
-        Ok(None)
-    }
-
-    async fn claim(&self, _: Claim) -> Result<ClaimOutcome, LogError> {
-        Ok(ClaimOutcome::Refused(None))
-    }
-
-    async fn append(&self, _: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
-        Vec::new()
-    }
-
-    async fn renew(&self, _: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
-        Ok(Vec::new())
-    }
-
+impl Double for MemoryLog {
     async fn read(
         &self,
         _: ShardId,
@@ -73,7 +58,7 @@ impl ShardLog for MemoryLog {
         Ok(page.cloned().collect())
     }
 
-    async fn trim(&self, _: ShardId, _: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+    async fn trim(&self, stream: Stream, upto: Offset) -> Result<(), LogError> {
         self.entries.lock().expect("whole")[stream.index()].retain(|raw| raw.last > upto);
         Ok(())
     }

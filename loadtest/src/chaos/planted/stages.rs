@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 
+use crate::chaos::clients::World;
 use crate::chaos::clients::person::Person;
 use crate::chaos::faults::named;
 use crate::chaos::faults::schedule::Step;
@@ -203,13 +204,18 @@ fn reads(trial: &Trial, address: &str) -> Vec<tokio::task::JoinHandle<()>> {
         let world = std::sync::Arc::clone(world);
         tokio::spawn(async move {
             while tokio::time::Instant::now() < end {
-                let after = world.log.ask(|checker| checker.last(group.conversation)).saturating_sub(3);
-                reader.page(&world, group.conversation, (after, 100), false).await;
+                read_newest(&mut reader, &world, group.conversation).await;
                 tokio::time::sleep(READ_EVERY).await;
             }
         })
     });
     reading.collect()
+}
+
+/// What anybody has seen last, and what follows it.
+async fn read_newest(reader: &mut Person, world: &World, conversation: u32) {
+    let after = world.log.ask(|checker| checker.last(conversation)).saturating_sub(3);
+    reader.page(world, conversation, (after, 100), false).await;
 }
 
 /// A read and a message of each conversation, at that address, all at once.
@@ -223,11 +229,7 @@ fn requests(trial: &Trial, address: &str) -> impl Future<Output = ()> + Send + '
                 (Person::at(&world, group.admin, &addresses), Person::at(&world, group.admin, &addresses));
             let (world, conversation) = (&world, group.conversation);
             async move {
-                let after = world.log.ask(|checker| checker.last(conversation)).saturating_sub(3);
-                tokio::join!(
-                    reader.page(world, conversation, (after, 100), false),
-                    writer.send_once(world, conversation),
-                );
+                tokio::join!(read_newest(&mut reader, world, conversation), writer.send_once(world, conversation),);
             }
         });
         join_all(asking).await;
