@@ -1,5 +1,9 @@
 //! Reads: the message list merges the committed tail in memory with SQLite; everything else waits until the worker has
 //! reached what touched it (the read barrier). Either way a read sees every write acknowledged before it began.
+//!
+//! And none sees what came after the removal of its reader. The ticket says that they participate, and how far the
+//! conversation reached at that moment: whatever the file has gained since is cut off there. What has no seq to cut at
+//! (watermarks, receipts, reactions) is given only when they still participate after it was gathered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,10 +43,12 @@ impl Inner {
                 let page = ticket.participants.unwrap_or(Page { items: Vec::new(), next: None, partial: false });
                 Ok(Found::Participants(page))
             }
-            Query::History(query) => Ok(Found::History(self.history(&query, reading).await?)),
+            Query::History(query) => Ok(Found::History(Box::pin(self.history(&query, reading)).await?)),
             Query::Events { name, reader, after, limit } => {
                 let ticket = self.begin(&name, &reader, Want::Tail, reading).await?;
                 let mut items = self.events(&name, after, limit.saturating_add(1), &ticket).await?;
+                // Its reader may have been removed since.
+                items.retain(|event| event.seq <= ticket.last_seq);
                 let more = items.len() > limit as usize;
                 items.truncate(limit as usize);
                 let next = items.last().map(|event| event.seq).filter(|_| more);
@@ -52,11 +58,13 @@ impl Inner {
                 let ticket = self.begin(&name, &reader, Want::Tail, reading).await?;
                 self.barrier(ticket.touched, reading).await?;
                 let items = self.store.watermarks(&name, after.as_ref(), limit.saturating_add(1)).await?;
+                self.still_in(&name, &reader, reading).await?;
                 Ok(Found::Watermarks(cut(items, limit, |mark| mark.user.to_string())))
             }
             Query::Message { id, reader } => {
                 let (at, ticket) = self.find_message(id, &reader, reading).await?;
-                Ok(Found::Message(self.message(&at.conversation, at.seq, &reader, &ticket, reading).await?))
+                let message = Box::pin(self.message(&at.conversation, at.seq, &reader, &ticket, reading)).await;
+                Ok(Found::Message(message.map_err(hidden)?))
             }
             Query::Receipts { id, reader, after, limit } => {
                 let (at, ticket) = self.find_message(id, &reader, reading).await?;
@@ -67,6 +75,7 @@ impl Inner {
                 }
                 self.barrier(ticket.touched, reading).await?;
                 let items = self.store.receipts(id, &at, after.as_ref(), limit.saturating_add(1)).await?;
+                self.still_in(&at.conversation, &reader, reading).await.map_err(hidden)?;
                 Ok(Found::Receipts(cut(items, limit, |receipt| receipt.user_id.to_string())))
             }
             Query::Summaries { names, reader } => {
@@ -100,7 +109,15 @@ impl Inner {
 
     async fn history(&self, query: &HistoryQuery, reading: &Reading) -> Result<HistoryPage, ShardError> {
         let ticket = self.begin(&query.conversation, &query.reader, Want::Tail, reading).await?;
-        let mut rows = self.history_rows(query, query.around, query.limit).await?;
+        let last = ticket.last_seq;
+        // The file may have gone on since, and its reader may have been removed: nothing beyond the ticket is looked at.
+        let within = |around| match around {
+            Around::Newest => Around::Before(last.next()),
+            Around::Before(seq) => Around::Before(seq.min(last.next())),
+            Around::Around(seq) => Around::Around(seq.min(last.next())),
+            around => around,
+        };
+        let mut rows = self.history_rows(query, within(query.around), query.limit).await?;
         // One match on the side that was not asked for tells whether the page goes on there.
         let other = match query.around {
             Around::Before(seq) => Some(Around::After(Seq(seq.0.saturating_sub(1)))),
@@ -108,8 +125,9 @@ impl Inner {
             Around::Newest | Around::Oldest | Around::Around(_) => None,
         };
         if let Some(other) = other {
-            rows.extend(self.history_rows(query, other, 1).await?);
+            rows.extend(self.history_rows(query, within(other), 1).await?);
         }
+        rows.retain(|message| message.seq <= last);
         let matching = |message: &MessageCore| {
             query.source.as_ref().is_none_or(|source| message.source == *source)
                 && query.reply_to.is_none_or(|id| message.reply_to == Some(id))
@@ -118,7 +136,8 @@ impl Inner {
         let picked = pick(merge(rows, tail), query.around, query.limit as usize);
         let before = picked.items.first().map(|message| message.seq).filter(|_| picked.older);
         let after = picked.items.last().map(|message| message.seq).filter(|_| picked.newer);
-        let mut items = self.with_reactions(picked.items, &query.reader, &ticket, reading).await?;
+        let name = &query.conversation;
+        let mut items = self.with_reactions(name, picked.items, &query.reader, &ticket, reading).await?;
         if !query.ascending {
             items.reverse();
         }
@@ -135,8 +154,10 @@ impl Inner {
         self.store.history(HistoryRead { conversation, around, limit, source, reply_to }).await
     }
 
+    #[expect(clippy::too_many_arguments, reason = "where, of which, for whom, with what is known, until when")]
     async fn with_reactions(
         &self,
+        name: &ConversationName,
         messages: Vec<MessageCore>,
         reader: &UserId,
         ticket: &Ticket,
@@ -146,7 +167,11 @@ impl Inner {
         let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
         let mut counts: BTreeMap<MessageId, (BTreeMap<u32, u64>, Option<u32>)> = BTreeMap::new();
         if !ids.is_empty() {
-            for (id, user, code) in self.store.reactions(&ids).await? {
+            let found = self.store.reactions(&ids).await?;
+            if found.iter().any(|(_, user, _)| user != reader) {
+                self.still_in(name, reader, reading).await?;
+            }
+            for (id, user, code) in found {
                 let (reactions, mine) = counts.entry(id).or_default();
                 *reactions.entry(code).or_default() += 1;
                 if user == *reader {
@@ -159,6 +184,11 @@ impl Inner {
             Message { core, reactions, my_reaction }
         };
         Ok(messages.into_iter().map(with).collect())
+    }
+
+    /// What was gathered may be given to its reader: they participate still.
+    async fn still_in(&self, name: &ConversationName, reader: &UserId, reading: &Reading) -> Result<(), ShardError> {
+        Box::pin(self.begin(name, reader, Want::Tail, reading)).await.map(drop)
     }
 
     /// Events after `after`, dense: first from SQLite, then from the tail in memory.
@@ -208,8 +238,7 @@ impl Inner {
             // Decided but not committed: no one may know of it yet.
             Ok(ticket) if ticket.last_seq < at.seq => Err(message_unknown().into()),
             Ok(ticket) => Ok((at, ticket)),
-            Err(ShardError::Problem(problem)) if problem.code == Code::NotParticipant => Err(message_unknown().into()),
-            Err(error) => Err(error),
+            Err(error) => Err(hidden(error)),
         }
     }
 
@@ -231,7 +260,7 @@ impl Inner {
             }
         };
         let core = core.ok_or_else(message_unknown)?;
-        let mut messages = self.with_reactions(vec![core], reader, ticket, reading).await?;
+        let mut messages = self.with_reactions(name, vec![core], reader, ticket, reading).await?;
         Ok(messages.pop().ok_or_else(message_unknown)?)
     }
 
@@ -322,6 +351,14 @@ impl Inner {
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);
         Ok(IndexPage { items, more })
+    }
+}
+
+/// Whoever does not participate is not told whether a message exists.
+fn hidden(error: ShardError) -> ShardError {
+    match error {
+        ShardError::Problem(problem) if problem.code == Code::NotParticipant => message_unknown().into(),
+        error => error,
     }
 }
 

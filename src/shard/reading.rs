@@ -84,7 +84,9 @@ impl Inner {
         tokio::select! {
             biased;
             ticket = asked => Ok(ticket??),
-            () = self.lease_ended(reading, LOOP_WAIT) => self.begin_behind(conversation, reader, &wanted, reading).await,
+            () = self.lease_ended(reading, LOOP_WAIT) => {
+                Box::pin(self.begin_behind(conversation, reader, &wanted, reading)).await
+            }
         }
     }
 

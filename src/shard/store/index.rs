@@ -52,7 +52,9 @@ impl Store {
         reader: &UserId,
     ) -> Result<Vec<Option<protocol::ConversationItem>>, StoreError> {
         let query = sqlx::query(SUMMARIES).bind(json(names)?).bind(reader.as_str());
-        let rows = self.read(query.fetch_all(self.readers())).await?;
+        // One moment of the file: nothing of a conversation after the reader was removed from it.
+        let mut moment = self.read(self.readers().begin()).await?;
+        let rows = self.read(query.fetch_all(&mut *moment)).await?;
         let mut items: Vec<Option<protocol::ConversationItem>> = vec![None; names.len()];
         let mut ids = Vec::new();
         for row in &rows {
@@ -64,7 +66,7 @@ impl Store {
             }
         }
         let mut reactions: HashMap<MessageId, Vec<(UserId, u32)>> = HashMap::new();
-        for (id, who, code) in self.reactions(&ids).await? {
+        for (id, who, code) in self.reactions_in(&mut moment, &ids).await? {
             reactions.entry(id).or_default().push((who, code));
         }
         for last in items.iter_mut().flatten().filter_map(|item| item.last_message.as_mut()) {

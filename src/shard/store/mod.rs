@@ -223,6 +223,16 @@ impl Store {
         let _closed = self.ask(writer::Ask::Close).await;
     }
 
+    /// Takes every reader, as a slow disk or a snapshot would.
+    #[cfg(test)]
+    pub(in crate::shard) async fn hold_readers(&self) -> Vec<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
+        let mut held = Vec::new();
+        for _ in 0..self.readers.options().get_max_connections() {
+            held.push(self.readers.acquire().await.expect("a reader"));
+        }
+        held
+    }
+
     fn readers(&self) -> &SqlitePool {
         &self.readers
     }

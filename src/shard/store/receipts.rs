@@ -1,8 +1,8 @@
 //! Reads of watermarks, receipts and reactions: here, and only here, the two streams' tables meet. Where the read
 //! watermark starts (at the seq of one's own join) is known to the messages stream alone.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol;
@@ -49,9 +49,21 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let hex: Vec<String> = ids.iter().map(|id| id.0.simple().to_string()).collect();
-        let rows = self.read(sqlx::query(REACTIONS).bind(json(&hex)?).fetch_all(self.readers())).await?;
-        rows.iter().map(|row| Ok((message_id(row, 0)?, user(row, 1)?, small(row, 2)?))).collect()
+        let rows = self.read(sqlx::query(REACTIONS).bind(json(&hex_of(ids))?).fetch_all(self.readers())).await?;
+        rows.iter().map(reaction).collect()
+    }
+
+    /// Likewise, in a moment of the file in which other things were read.
+    pub(super) async fn reactions_in(
+        &self,
+        moment: &mut SqliteConnection,
+        ids: &[MessageId],
+    ) -> Result<Vec<(MessageId, UserId, u32)>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.read(sqlx::query(REACTIONS).bind(json(&hex_of(ids))?).fetch_all(moment)).await?;
+        rows.iter().map(reaction).collect()
     }
 
     /// Watermarks of current participants by name after `after`; who never moved one has delivered 0 and read = the seq
@@ -97,6 +109,14 @@ impl Store {
         let rows = self.read(query.fetch_all(self.readers())).await?;
         rows.iter().map(|row| receipt(id, row)).collect()
     }
+}
+
+fn hex_of(ids: &[MessageId]) -> Vec<String> {
+    ids.iter().map(|id| id.0.simple().to_string()).collect()
+}
+
+fn reaction(row: &SqliteRow) -> Result<(MessageId, UserId, u32), StoreError> {
+    Ok((message_id(row, 0)?, user(row, 1)?, small(row, 2)?))
 }
 
 fn receipt(message_id: MessageId, row: &SqliteRow) -> Result<protocol::Receipt, StoreError> {
