@@ -23,6 +23,11 @@ impl Fate {
         self.step(ABANDONED)
     }
 
+    /// The loop's step back: it decided, but wrote nothing, and the answer has to wait. Whoever gives up now may say so.
+    pub(super) fn reopen(&self) {
+        let _was_given_up = self.0.compare_exchange(DECIDED, OPEN, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
     /// Nobody has decided or given it up yet.
     pub(super) fn is_open(&self) -> bool {
         self.0.load(Ordering::SeqCst) == OPEN
@@ -46,6 +51,8 @@ mod tests {
             let abandoned = fate.abandon();
             assert_ne!(decided.join().expect("ends"), abandoned);
             assert!(!fate.is_open() && !fate.decide() && !fate.abandon(), "and nobody takes another");
+            fate.reopen();
+            assert_ne!(fate.abandon(), abandoned, "what was given up stays so, what was decided may be given up now");
         }
     }
 }

@@ -206,7 +206,7 @@ impl<W> Appender<W> {
     }
 
     /// How many wait.
-    #[cfg(test)]
+    #[must_use]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::ids::Offset;
 use crate::problem::Problem;
 use crate::shard::append::{Decided, Ended};
-use crate::shard::command::{IndexItem, Push};
+use crate::shard::command::{IndexItem, Push, ShardError};
 use crate::shard::log::Stream;
 use crate::shard::log::record::{EventKind, Record};
 use crate::shard::owner::conversation::Known;
 use crate::shard::owner::input::{Waiter, WorkKind};
+use crate::shard::owner::work::Again;
 use crate::shard::owner::{End, Owner, fail};
 use crate::telemetry;
 
@@ -50,10 +51,10 @@ impl Owner {
         while let Some(waiter) = self.side(stream).ready() {
             match waiter {
                 Waiter::Write(answer, accepted) => drop(answer.send(Ok(*accepted))),
-                Waiter::Ticket(answer, outcome) => drop(answer.send(*outcome)),
-                Waiter::Subscribe { subscriber, conversation, user, answer } => {
-                    again.push((conversation, WorkKind::Subscribe { subscriber, user, answer }));
-                }
+                // Not decided anew: what came after it was decided as if it had been answered.
+                Waiter::Rests(asked, outcome) => drop(asked.answer.send((*outcome).map_err(ShardError::from))),
+                Waiter::Ticket { answer, outcome, .. } => drop(answer.send(*outcome)),
+                waiter @ (Waiter::Later(_) | Waiter::Subscribe { .. }) => again.extend(undecided(waiter)),
             }
         }
         for decided in records {
@@ -65,9 +66,7 @@ impl Owner {
             Stream::Receipts => receipts.send_replace(tail),
         };
         // After the pushes: what is registered now gets only what is committed later.
-        for (conversation, work) in again {
-            self.work(&conversation, work);
-        }
+        self.again(again);
     }
 
     fn push(&mut self, decided: Decided) {
@@ -109,12 +108,12 @@ impl Owner {
     fn take_back(&mut self, stream: Stream) {
         let committed = self.side(stream).committed().offset;
         let problem = Problem::unavailable("the log refused to write; nothing was written, retry later");
+        let mut again = Vec::new();
         for (offset, waiter) in self.side(stream).take_waiting() {
             match waiter {
                 _ if offset <= committed => fail(waiter, false),
                 Waiter::Write(answer, _) => drop(answer.send(Err(problem.clone().into()))),
-                Waiter::Ticket(answer, _) => drop(answer.send(Err(problem.clone()))),
-                Waiter::Subscribe { answer, .. } => drop(answer.send(Err(problem.clone()))),
+                waiter => again.extend(undecided(waiter)),
             }
         }
         match stream {
@@ -128,6 +127,7 @@ impl Owner {
                 self.fill_floor = [self.fill_floor[0], committed];
             }
         }
+        self.again(again);
     }
 
     fn take_back_messages(&mut self, committed: Offset) {
@@ -229,4 +229,25 @@ impl Owner {
         let fill = self.untrimmed_bytes() as f64 / self.setup.stream_bytes_max.max(1) as f64;
         telemetry::STREAM_FILL.set(fill, &[("shard", &shard)]);
     }
+}
+
+/// What of a waiter is to be decided, or asked, anew; nothing when its caller has left.
+fn undecided(waiter: Waiter) -> Option<Again> {
+    if waiter.is_abandoned() {
+        return None;
+    }
+    let (conversation, turn, kind) = match waiter {
+        Waiter::Write(..) => return None,
+        Waiter::Rests(asked, _) | Waiter::Later(asked) => {
+            asked.fate.reopen();
+            (asked.write.conversation()?.clone(), asked.turn, WorkKind::Write(*asked))
+        }
+        Waiter::Ticket { conversation, reader, want, answer, .. } => {
+            (conversation, u64::MAX, WorkKind::Begin { reader, want, answer })
+        }
+        Waiter::Subscribe { subscriber, conversation, user, answer } => {
+            (conversation, u64::MAX, WorkKind::Subscribe { subscriber, user, answer })
+        }
+    };
+    Some(Again { conversation, turn, kind })
 }

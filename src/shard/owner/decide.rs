@@ -8,74 +8,87 @@ use tokio::sync::oneshot;
 use crate::ids::{ConversationName, Offset};
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
-use crate::protocol::{Message, MessageCore};
-use crate::shard::command::{Done, Push, Send, ShardError};
+use crate::protocol::{Conversation, Message, MessageCore};
+use crate::shard::command::{Create, Done, Push, Send, ShardError};
+use crate::shard::head::decide_create as begin_conversation;
 use crate::shard::head::send_fingerprint;
-use crate::shard::head::{Head, decide_create, decide_create_again, idempotency_conflict, not_participant};
+use crate::shard::head::{Head, decide_create_again, idempotency_conflict, not_participant};
 use crate::shard::log::Stream;
 use crate::shard::log::record::{Event, EventKind, IndexChange, Record};
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::{ConversationState, Known, UsedKey};
-use crate::shard::owner::input::{Accepted, Facts, Waiter, Write};
+use crate::shard::owner::input::{Accepted, Asked, Facts, Waiter, Write};
 use crate::shard::store::Located;
 
 type WriteAnswer = oneshot::Sender<Result<Accepted, ShardError>>;
+
+/// What a write comes to.
+pub(super) enum Verdict {
+    /// Its record has this offset.
+    Written(Offset, Accepted),
+    /// It has no record of its own. What it is told holds when everything up to this offset, which others wrote, is
+    /// committed.
+    Rests(Offset, Result<Accepted, Problem>),
+}
 
 impl Owner {
     pub(super) fn head(&self, name: &ConversationName) -> Option<&Head> {
         self.conversations.get(name).and_then(ConversationState::head)
     }
 
-    pub(super) fn decide(&mut self, name: &ConversationName, write: Write, answer: WriteAnswer, facts: &Facts) {
-        let decided = match write {
-            Write::Create(create) => {
-                let now_ms = self.now();
-                match self.head(name) {
-                    Some(head) => decide_create_again(head, &create).map(|()| {
-                        let users = u32::try_from(create.participants.len()).unwrap_or(u32::MAX);
-                        let (view, offset) = (head.view(name), head.created_offset);
-                        (self.last_touched(name), Accepted::Created { view, replayed: true, offset, users })
-                    }),
-                    None => self.create(decide_create(&create, now_ms)),
-                }
+    /// Decides a write, and answers it when everything that the answer rests on is committed.
+    pub(super) fn decide(&mut self, name: &ConversationName, asked: Asked, facts: &Facts) {
+        let stream = if asked.write.receipt_of().is_some() { Stream::Receipts } else { Stream::Messages };
+        match self.verdict(name, &asked.write, facts) {
+            Verdict::Written(offset, accepted) => {
+                self.side(stream).wait(offset, Waiter::Write(asked.answer, Box::new(accepted)));
             }
-            Write::Send(send) => self.decide_send(name, &send, facts),
-            Write::Resubmit(event) => Ok(self.decide_resubmit(name, &event, facts)),
-            Write::Add(add) => {
-                let event = self.on_head(name, |head, now_ms| head.decide_add(&add, now_ms));
-                event.map(|event| self.changed(name, event, Done::Added))
-            }
-            Write::Remove(remove) if remove.by == remove.user && self.head(name).is_none() => {
-                Ok((Offset(0), Accepted::Done(Done::Removed)))
-            }
-            Write::Remove(remove) => {
-                let event = self.on_head(name, |head, now_ms| head.decide_remove(&remove, now_ms));
-                event.map(|event| self.changed(name, event, |_| Done::Removed))
-            }
-            Write::Read { seq, user, origin, .. } => {
-                let outcome = self.decide_read(name, seq, &user, origin);
-                return self.answer_at(Stream::Receipts, outcome, answer);
-            }
-            Write::React { id, user, reaction, .. } => {
-                let outcome = self.decide_react(name, id, &user, reaction);
-                return self.answer_at(Stream::Receipts, outcome, answer);
-            }
-            Write::Index(_) => return,
-        };
-        self.answer_at(Stream::Messages, decided, answer);
+            Verdict::Rests(until, outcome) => self.rest(stream, until, asked, outcome),
+        }
     }
 
-    /// Answers when `offset` is committed; a refusal at once.
-    fn answer_at(&mut self, stream: Stream, outcome: Result<(Offset, Accepted), Problem>, answer: WriteAnswer) {
-        match outcome {
-            Ok((offset, accepted)) if offset <= self.side(stream).committed().offset => {
-                answer.send(Ok(accepted)).ok();
+    fn verdict(&mut self, name: &ConversationName, write: &Write, facts: &Facts) -> Verdict {
+        match write {
+            Write::Create(create) => self.decide_create(name, create),
+            Write::Send(send) => self.decide_send(name, send, facts),
+            Write::Resubmit(event) => self.decide_resubmit(name, event, facts),
+            Write::Add(add) => {
+                let event = self.on_head(name, |head, now_ms| head.decide_add(add, now_ms));
+                self.changed(name, event, Done::Added)
             }
-            Ok((offset, accepted)) => self.side(stream).wait(offset, Waiter::Write(answer, Box::new(accepted))),
-            Err(problem) => {
-                answer.send(Err(problem.into())).ok();
+            Write::Remove(remove) if remove.by == remove.user && self.head(name).is_none() => {
+                Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Removed)))
             }
+            Write::Remove(remove) => {
+                let event = self.on_head(name, |head, now_ms| head.decide_remove(remove, now_ms));
+                self.changed(name, event, |_| Done::Removed)
+            }
+            Write::Read { seq, user, origin, .. } => self.decide_read(name, *seq, user, *origin),
+            Write::React { id, user, reaction, .. } => self.decide_react(name, *id, user, *reaction),
+            Write::Index(_) => Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Indexed))),
         }
+    }
+
+    /// Answers what has no record of its own when `until` is committed; at once when it is.
+    fn rest(&mut self, stream: Stream, until: Offset, asked: Asked, outcome: Result<Accepted, Problem>) {
+        if until <= self.side(stream).committed().offset {
+            asked.answer.send(outcome.map_err(ShardError::from)).ok();
+            return;
+        }
+        if let Some(mut problem) = self.too_many_rest() {
+            if outcome.is_ok() {
+                // An earlier request may have written it.
+                let detail = "too many requests wait for the log; the write may yet appear, retry with the same key";
+                problem = Problem::new(Code::OutcomeUnknown, detail);
+            }
+            asked.answer.send(Err(problem.into())).ok();
+            return;
+        }
+        // Nothing was written, and whoever cannot wait may say so; but not of what an earlier request may have written.
+        if outcome.is_err() {
+            asked.fate.reopen();
+        }
+        self.side(stream).wait(until, Waiter::Rests(Box::new(asked), Box::new(outcome)));
     }
 
     fn on_head<T>(
@@ -86,79 +99,103 @@ impl Owner {
         self.head(name).map_or_else(|| Err(not_participant()), |head| decide(head, self.now()))
     }
 
+    /// Offset of the last change of who participates; 0 when that is long applied.
+    fn members_changed(&self, name: &ConversationName) -> Offset {
+        self.conversations.get(name).map_or(Offset(0), |state| state.members_changed)
+    }
+
     /// Offset of the last record of a conversation, committed or not; 0 when it is applied.
     pub(super) fn last_touched(&self, name: &ConversationName) -> Offset {
         let last = self.conversations.get(name).and_then(|state| state.tail.back());
         last.map_or(Offset(0), |(offset, _)| *offset)
     }
 
-    fn create(&mut self, event: Event) -> Result<(Offset, Accepted), Problem> {
-        let name = event.conversation.clone();
-        let users = match &event.kind {
-            EventKind::Created { participants, .. } => u32::try_from(participants.len()).unwrap_or(u32::MAX),
-            _ => 0,
-        };
-        let offset = self.append_event(event);
-        let head = self.head(&name).ok_or_else(|| Problem::unavailable("the conversation was not begun; retry"))?;
-        Ok((offset, Accepted::Created { view: head.view(&name), replayed: false, offset, users }))
+    fn decide_create(&mut self, name: &ConversationName, create: &Create) -> Verdict {
+        let users = u32::try_from(create.participants.len()).unwrap_or(u32::MAX);
+        if let Some(head) = self.head(name) {
+            let offset = head.created_offset;
+            return match decide_create_again(head, create) {
+                Ok(()) => {
+                    let again = Accepted::Created { view: head.view(name), replayed: true, offset, users };
+                    Verdict::Rests(self.last_touched(name), Ok(again))
+                }
+                Err(problem) => Verdict::Rests(offset, Err(problem)),
+            };
+        }
+        let offset = self.append_event(begin_conversation(create, self.now()));
+        match self.head(name) {
+            Some(head) => {
+                Verdict::Written(offset, Accepted::Created { view: head.view(name), replayed: false, offset, users })
+            }
+            None => Verdict::Rests(offset, Err(Problem::unavailable("the conversation was not begun; retry"))),
+        }
     }
 
     fn changed(
         &mut self,
         name: &ConversationName,
-        event: Option<Event>,
-        done: impl FnOnce(crate::protocol::Conversation) -> Done,
-    ) -> (Offset, Accepted) {
+        event: Result<Option<Event>, Problem>,
+        done: impl FnOnce(Conversation) -> Done,
+    ) -> Verdict {
+        let event = match event {
+            Ok(event) => event,
+            Err(problem) => return Verdict::Rests(self.members_changed(name), Err(problem)),
+        };
         let users = match event.as_ref().map(|event| &event.kind) {
             Some(EventKind::Joined { users, .. }) => u32::try_from(users.len()).unwrap_or(u32::MAX),
             Some(EventKind::Left { .. }) => 1,
             _ => 0,
         };
-        let offset = match event {
-            Some(event) => self.append_event(event),
-            None => self.last_touched(name),
-        };
+        let written = event.map(|event| self.append_event(event));
+        let offset = written.unwrap_or_else(|| self.last_touched(name));
         let done = self.head(name).map(|head| head.view(name)).map_or(Done::Removed, done);
-        (offset, Accepted::Changed { done, offset, users })
+        let accepted = Accepted::Changed { done, offset, users };
+        match written {
+            Some(offset) => Verdict::Written(offset, accepted),
+            None => Verdict::Rests(offset, Ok(accepted)),
+        }
     }
 
-    fn decide_send(
-        &mut self,
-        name: &ConversationName,
-        send: &Send,
-        facts: &Facts,
-    ) -> Result<(Offset, Accepted), Problem> {
-        let Some(state) = self.conversations.get(name) else { return Err(not_participant()) };
-        let Some(head) = state.head().filter(|head| head.may_send(&send.source)) else { return Err(not_participant()) };
+    fn decide_send(&mut self, name: &ConversationName, send: &Send, facts: &Facts) -> Verdict {
+        let members_changed = self.members_changed(name);
+        let refused = |problem| Verdict::Rests(members_changed, Err(problem));
+        let Some(state) = self.conversations.get(name) else { return refused(not_participant()) };
+        let Some(head) = state.head().filter(|head| head.may_send(&send.source)) else {
+            return refused(not_participant());
+        };
         if let Some(id) = send.reply_to {
             let known = self.unapplied_ids.get(&id).is_some_and(|(_, at)| at.conversation == *name);
             if !known && facts.reply_to != Some(true) {
                 let detail = "the message of reply_to is not in this conversation";
-                return Err(Problem::new(Code::ReplyToUnknown, detail));
+                return refused(Problem::new(Code::ReplyToUnknown, detail));
             }
         }
-        if let Some(key) = send.key.as_ref().filter(|_| !planted::is_dropped(Protection::Dedupe)) {
-            let of = (send.source.clone(), Arc::clone(&key.key));
-            let used = state.keys.get(&of).or_else(|| self.stamped.get(&(name.clone(), of.0, of.1))).cloned();
-            let stored = facts.key.clone().flatten();
-            let used = used.or_else(|| {
-                stored.map(|row| UsedKey { fingerprint: row.fingerprint, seq: row.seq, offset: Offset(0) })
-            });
-            if let Some(used) = used {
-                if used.fingerprint != send_fingerprint(&send.text, send.reply_to) {
-                    return Err(idempotency_conflict());
-                }
-                let again = Accepted::SentAgain { conversation: name.clone(), seq: used.seq };
-                return Ok((used.offset, again));
+        if let Some(used) = self.used_before(state, send, facts) {
+            let until = used.offset.max(members_changed);
+            if used.fingerprint != send_fingerprint(&send.text, send.reply_to) {
+                return Verdict::Rests(until, Err(idempotency_conflict()));
             }
+            return Verdict::Rests(until, Ok(Accepted::SentAgain { conversation: name.clone(), seq: used.seq }));
         }
-        let event = head.decide_send(send, self.now(), rand::random())?;
-        let message = message_of(&event);
-        let offset = self.append_event(event);
-        match message {
-            Some(message) => Ok((offset, Accepted::Done(Done::Sent { message, replayed: false }))),
-            None => Err(Problem::unavailable("the message could not be built; retry")),
-        }
+        let event = match head.decide_send(send, self.now(), rand::random()) {
+            Ok(event) => event,
+            Err(problem) => return refused(problem),
+        };
+        let Some(message) = message_of(&event) else {
+            return refused(Problem::unavailable("the message could not be built; retry"));
+        };
+        Verdict::Written(self.append_event(event), Accepted::Done(Done::Sent { message, replayed: false }))
+    }
+
+    /// What the key of a send made before, if anything: as memory knows it, else as the file told.
+    fn used_before(&self, state: &ConversationState, send: &Send, facts: &Facts) -> Option<UsedKey> {
+        let key = send.key.as_ref().filter(|_| !planted::is_dropped(Protection::Dedupe))?;
+        let of = (send.source.clone(), Arc::clone(&key.key));
+        let in_memory = state.keys.get(&of).or_else(|| self.stamped.get(&(send.conversation.clone(), of.0, of.1)));
+        in_memory.cloned().or_else(|| {
+            let row = facts.key.clone().flatten()?;
+            Some(UsedKey { fingerprint: row.fingerprint, seq: row.seq, offset: Offset(0) })
+        })
     }
 
     /// Puts an event into the batch and advances the head, the tail, the keys and the index of ids with it.
@@ -219,7 +256,12 @@ impl Owner {
             self.index_recent.insert(of, (seq, offset));
             last = last.max(offset);
         }
-        self.answer_at(Stream::Messages, Ok((last, Accepted::Done(Done::Indexed))), answer);
+        let accepted = Accepted::Done(Done::Indexed);
+        if last <= self.messages.committed().offset {
+            answer.send(Ok(accepted)).ok();
+        } else {
+            self.messages.wait(last, Waiter::Write(answer, Box::new(accepted)));
+        }
     }
 }
 

@@ -50,6 +50,29 @@ pub(in crate::shard) struct Asked {
     pub turn: u64,
 }
 
+impl Write {
+    /// The conversation that it concerns; an index change concerns none.
+    pub(super) fn conversation(&self) -> Option<&ConversationName> {
+        match self {
+            Self::Create(create) => Some(&create.name),
+            Self::Send(send) => Some(&send.conversation),
+            Self::Add(add) => Some(&add.conversation),
+            Self::Remove(remove) => Some(&remove.conversation),
+            Self::Read { conversation, .. } | Self::React { conversation, .. } => Some(conversation),
+            Self::Resubmit(event) => Some(&event.conversation),
+            Self::Index(_) => None,
+        }
+    }
+
+    /// Whose receipt it is, if it is one.
+    pub(super) fn receipt_of(&self) -> Option<&UserId> {
+        match self {
+            Self::Read { user, .. } | Self::React { user, .. } => Some(user),
+            _ => None,
+        }
+    }
+}
+
 impl Asked {
     /// Someone still waits for it.
     pub(super) fn has_caller(&self) -> bool {
@@ -179,6 +202,8 @@ pub(in crate::shard) enum Looked {
 #[derive(Debug)]
 pub(in crate::shard) struct Completion {
     pub(super) conversation: ConversationName,
+    /// Number of the look-up.
+    pub(super) lookup: u64,
     pub(super) result: Result<Looked, StoreError>,
 }
 
@@ -187,6 +212,8 @@ pub(in crate::shard) struct Completion {
 pub(in crate::shard) struct Work {
     pub(super) kind: WorkKind,
     pub(super) facts: Facts,
+    /// Number of the look-up that is under way for it; 0: none.
+    pub(super) lookup: u64,
 }
 
 /// Look-ups already made for a piece of work: `None` where none was made.
@@ -198,6 +225,7 @@ pub(in crate::shard) struct Facts {
     pub(super) reply_to: Option<bool>,
 }
 
+/// One piece of work.
 #[derive(Debug)]
 pub(in crate::shard) enum WorkKind {
     Write(Asked),
@@ -206,11 +234,35 @@ pub(in crate::shard) enum WorkKind {
     Subscribe { subscriber: Subscriber, user: UserId, answer: oneshot::Sender<Result<Admission, Problem>> },
 }
 
+impl WorkKind {
+    /// Someone still waits for it.
+    pub(super) fn has_caller(&self) -> bool {
+        match self {
+            Self::Write(asked) => asked.has_caller(),
+            Self::Delivered(_) => true,
+            Self::Begin { answer, .. } => !answer.is_closed(),
+            Self::Subscribe { answer, .. } => !answer.is_closed(),
+        }
+    }
+}
+
 /// Waits for a commit.
 #[derive(Debug)]
 pub(in crate::shard) enum Waiter {
+    /// Has a record of its own.
     Write(oneshot::Sender<Result<Accepted, ShardError>>, Box<Accepted>),
-    Ticket(oneshot::Sender<Result<Ticket, Problem>>, Box<Result<Ticket, Problem>>),
+    /// Has none: a refusal, or the answer of an earlier write. It rests on what is not committed yet; when that is taken
+    /// back it is decided anew.
+    Rests(Box<Asked>, Box<Result<Accepted, Problem>>),
+    /// Not decided before: it would be in the other stream, and not be taken back with what it rests on.
+    Later(Box<Asked>),
+    Ticket {
+        conversation: ConversationName,
+        reader: UserId,
+        want: Want,
+        answer: oneshot::Sender<Result<Ticket, Problem>>,
+        outcome: Box<Result<Ticket, Problem>>,
+    },
     /// To be asked again then: whether the user participates hangs on what is not committed yet.
     Subscribe {
         subscriber: Subscriber,
@@ -225,7 +277,8 @@ impl Waiter {
     pub(super) fn is_abandoned(&self) -> bool {
         match self {
             Self::Write(answer, _) => answer.is_closed(),
-            Self::Ticket(answer, _) => answer.is_closed(),
+            Self::Rests(asked, _) | Self::Later(asked) => asked.answer.is_closed(),
+            Self::Ticket { answer, .. } => answer.is_closed(),
             Self::Subscribe { answer, .. } => answer.is_closed(),
         }
     }

@@ -113,6 +113,8 @@ pub(super) struct Owner {
     stamped_order: VecDeque<(u64, StampedUse)>,
     /// Pieces of work that wait behind look-ups, of all conversations.
     waiting: usize,
+    /// Look-ups so far.
+    looked_up: u64,
     subscriptions: Subscriptions,
     outbox_progress: Option<OutboxPosition>,
     /// Fills wait until this much is applied: what was committed when heads were dropped.
@@ -142,6 +144,7 @@ pub(super) fn spawn(setup: Setup) {
         stamped: HashMap::new(),
         stamped_order: VecDeque::new(),
         waiting: 0,
+        looked_up: 0,
         subscriptions: Subscriptions::new(setup.shard),
         outbox_progress: None,
         fill_floor: [Offset(0); 2],
@@ -310,22 +313,14 @@ impl Owner {
             asked.answer.send(Err(problem.into())).ok();
             return;
         }
-        let conversation = match &asked.write {
-            Write::Create(create) => create.name.clone(),
-            Write::Send(send) => send.conversation.clone(),
-            Write::Add(add) => add.conversation.clone(),
-            Write::Remove(remove) => remove.conversation.clone(),
-            Write::Read { conversation, .. } | Write::React { conversation, .. } => conversation.clone(),
-            Write::Resubmit(event) => event.conversation.clone(),
-            Write::Index(_) => {
-                let Asked { write: Write::Index(changes), fate, answer, .. } = asked else { return };
-                if fate.decide() {
-                    self.decide_index(changes, answer);
-                }
-                return;
-            }
-        };
-        self.work(&conversation, WorkKind::Write(asked));
+        if let Some(conversation) = asked.write.conversation().cloned() {
+            return self.work(&conversation, WorkKind::Write(asked));
+        }
+        if let Asked { write: Write::Index(changes), fate, answer, .. } = asked
+            && fate.decide()
+        {
+            self.decide_index(changes, answer);
+        }
     }
 
     /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.
@@ -367,19 +362,19 @@ impl Owner {
 
 /// Answers a waiter whose record did not get its commit.
 fn fail(waiter: Waiter, doubted: bool) {
-    match waiter {
-        Waiter::Write(answer, _) => {
-            let error = if doubted {
-                ShardError::Problem(Problem::new(
-                    Code::OutcomeUnknown,
-                    "the shard moved while this was being written; retry with the same key",
-                ))
-            } else {
-                ShardError::NotOwner
-            };
-            answer.send(Err(error)).ok();
+    let unwritten = || {
+        if !doubted {
+            return ShardError::NotOwner;
         }
-        Waiter::Ticket(answer, _) => {
+        let detail = "the shard moved while this was being written; retry with the same key";
+        Problem::new(Code::OutcomeUnknown, detail).into()
+    };
+    match waiter {
+        Waiter::Write(answer, _) => drop(answer.send(Err(unwritten()))),
+        // What it asks for may have been written by an earlier one.
+        Waiter::Rests(asked, outcome) if outcome.is_ok() => drop(asked.answer.send(Err(unwritten()))),
+        Waiter::Rests(asked, _) | Waiter::Later(asked) => drop(asked.answer.send(Err(ShardError::NotOwner))),
+        Waiter::Ticket { answer, .. } => {
             answer.send(Err(Problem::unavailable("the shard moves; retry"))).ok();
         }
         Waiter::Subscribe { answer, .. } => {

@@ -1,13 +1,12 @@
 //! Deciding receipts: watermarks never go back; reactions are one per user and message.
 
 use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
-use crate::problem::Problem;
 use crate::shard::command::{Delivered, Done, Push};
 use crate::shard::head::Head;
 use crate::shard::log::record::{Advance, Record};
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::Known;
-use crate::shard::owner::decide::message_unknown;
+use crate::shard::owner::decide::{Verdict, message_unknown};
 use crate::shard::owner::input::{Accepted, WorkKind};
 use crate::telemetry;
 
@@ -23,15 +22,17 @@ impl Owner {
         seq: Seq,
         user: &UserId,
         origin: Option<SessionId>,
-    ) -> Result<(Offset, Accepted), Problem> {
+    ) -> Verdict {
         let now_ms = self.now();
-        let Some(state) = self.conversations.get_mut(name) else { return Err(message_unknown()) };
-        let Known::Head(head) = &state.known else { return Err(message_unknown()) };
-        let Some(standing) = head.participants.get(user) else { return Err(message_unknown()) };
+        // Whether the user participates is committed: see `receipt_waits`.
+        let unknown = Verdict::Rests(Offset(0), Err(message_unknown()));
+        let Some(state) = self.conversations.get_mut(name) else { return unknown };
+        let Known::Head(head) = &state.known else { return unknown };
+        let Some(standing) = head.participants.get(user) else { return unknown };
         let mark = state.marks.get_or_insert_default().entry(user.clone()).or_default();
         let read = mark.1.max(standing.joined);
         if seq <= read {
-            return Ok((state.receipts_touched, Accepted::Done(Done::Marked)));
+            return Verdict::Rests(state.receipts_touched, Ok(Accepted::Done(Done::Marked)));
         }
         let delivered = if seq > mark.0 { seq } else { Seq(0) };
         *mark = (mark.0.max(seq), seq);
@@ -48,7 +49,7 @@ impl Owner {
         let record = Record::Advances { conversation: name.clone(), ts: now_ms, advances: vec![advance] };
         let offset = self.receipts.decide(record, vec![push]);
         state.receipts_touched = offset;
-        Ok((offset, Accepted::Done(Done::Marked)))
+        Verdict::Written(offset, Accepted::Done(Done::Marked))
     }
 
     pub(super) fn decide_react(
@@ -57,11 +58,12 @@ impl Owner {
         message_id: MessageId,
         user: &UserId,
         reaction: Option<u32>,
-    ) -> Result<(Offset, Accepted), Problem> {
+    ) -> Verdict {
         let ts = self.now();
-        let Some(state) = self.conversations.get_mut(name) else { return Err(message_unknown()) };
+        let unknown = Verdict::Rests(Offset(0), Err(message_unknown()));
+        let Some(state) = self.conversations.get_mut(name) else { return unknown };
         if !state.head().is_some_and(|head| head.has(user)) {
-            return Err(message_unknown());
+            return unknown;
         }
         let (conversation, user) = (name.clone(), user.clone());
         let push = Push::Reaction { conversation: name.clone(), user: user.clone(), message_id, reaction, ts };
@@ -69,7 +71,7 @@ impl Owner {
         let offset = self.receipts.decide(record, vec![push]);
         state.receipts_touched = offset;
         state.reaction_touched = offset;
-        Ok((offset, Accepted::Done(Done::Marked)))
+        Verdict::Written(offset, Accepted::Done(Done::Marked))
     }
 
     /// Gathers automatic delivered marks: the highest of each user, until the receipts stream is free.
@@ -103,6 +105,11 @@ impl Owner {
         let Some(state) = self.conversations.get_mut(name) else { return };
         // No one was given what is not committed, and its seq may yet be another message's.
         let last = state.committed_seq(committed);
+        let unsure: Vec<&UserId> = delivered
+            .iter()
+            .map(|(user, _)| user)
+            .filter(|user| state.standing_changes(user, committed).is_some())
+            .collect();
         let Known::Head(head) = &state.known else { return };
         if head.participants.len() > DELIVERED_PARTICIPANTS_MAX {
             return;
@@ -112,7 +119,8 @@ impl Owner {
         let mut pushes = Vec::new();
         for (user, up_to) in delivered {
             let up_to = (*up_to).min(last);
-            if !head.has(user) {
+            // A mark of someone whose joining is taken back would stay; the next one covers it.
+            if !head.has(user) || unsure.contains(&user) {
                 continue;
             }
             let mark = marks.entry(user.clone()).or_default();

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::ids::{ConversationName, IdempotencyKey, Offset};
+use crate::ids::{ConversationName, IdempotencyKey};
 use crate::shard::command::{Done, Send};
 use crate::shard::log::record::{Event, EventKind};
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::ConversationState;
+use crate::shard::owner::decide::Verdict;
 use crate::shard::owner::input::{Accepted, Facts};
 
 /// What is looked up for it, in the words of a send: whether its own id is there, and its key.
@@ -19,16 +20,11 @@ pub(super) fn asked_of(event: &Event) -> Option<Send> {
 
 impl Owner {
     /// Appends it with its old id, time and key, unless it is there or has no place there any more.
-    pub(super) fn decide_resubmit(
-        &mut self,
-        name: &ConversationName,
-        event: &Event,
-        facts: &Facts,
-    ) -> (Offset, Accepted) {
+    pub(super) fn decide_resubmit(&mut self, name: &ConversationName, event: &Event, facts: &Facts) -> Verdict {
         match self.resubmitted(name, event, facts) {
-            Some(event) => (self.append_event(event), Accepted::Done(Done::Resubmitted(true))),
+            Some(event) => Verdict::Written(self.append_event(event), Accepted::Done(Done::Resubmitted(true))),
             // What made it superfluous may not be committed yet.
-            None => (self.last_touched(name), Accepted::Done(Done::Resubmitted(false))),
+            None => Verdict::Rests(self.last_touched(name), Ok(Accepted::Done(Done::Resubmitted(false)))),
         }
     }
 

@@ -39,10 +39,14 @@ impl Owner {
                 Ok(ticket)
             }
         };
-        if until <= self.messages.committed().offset {
+        if until <= self.messages.committed().offset || answer.is_closed() {
             answer.send(outcome).ok();
+        } else if let Some(problem) = self.too_many_rest() {
+            answer.send(Err(problem)).ok();
         } else {
-            self.messages.wait(until, Waiter::Ticket(answer, Box::new(outcome)));
+            let (conversation, reader, want) = (name.clone(), reader.clone(), want.clone());
+            let outcome = Box::new(outcome);
+            self.messages.wait(until, Waiter::Ticket { conversation, reader, want, answer, outcome });
         }
     }
 
@@ -58,6 +62,9 @@ impl Owner {
         let committed = self.messages.committed().offset;
         let Some(state) = self.conversations.get(name) else { return };
         if let Some(until) = state.standing_changes(&user, committed) {
+            if let Some(problem) = self.too_many_rest() {
+                return drop(answer.send(Err(problem)));
+            }
             let conversation = name.clone();
             return self.messages.wait(until, Waiter::Subscribe { subscriber, conversation, user, answer });
         }

@@ -13,7 +13,7 @@ use crate::shard::head::Head;
 use crate::shard::log::record::Tail;
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::{ConversationState, Known};
-use crate::shard::owner::input::{Asked, Completion, Facts, Looked, Work, WorkKind, Write};
+use crate::shard::owner::input::{Asked, Completion, Facts, Looked, Waiter, Work, WorkKind, Write};
 use crate::shard::owner::resubmit::asked_of;
 use crate::shard::store::{Located, StoreError};
 use crate::telemetry;
@@ -21,6 +21,17 @@ use crate::telemetry;
 /// Work waiting for one conversation's look-up, and for all of them; more is refused.
 const WAITING_MAX: usize = 4096;
 const WAITING_OF_ALL_MAX: usize = 4 * WAITING_MAX;
+
+/// Answers that wait for the commit of what others wrote, beside the writes themselves; more are refused.
+const RESTING_MAX: usize = 16_384;
+
+/// Work that was taken once, and is taken again before everything that has come since.
+pub(super) struct Again {
+    pub(super) conversation: ConversationName,
+    /// Its place in the order of arrival.
+    pub(super) turn: u64,
+    pub(super) kind: WorkKind,
+}
 
 /// What a piece of work waits for.
 enum Lookup {
@@ -40,7 +51,7 @@ enum Step {
 impl Owner {
     /// Takes work for a conversation: at once, or behind what waits there.
     pub(super) fn work(&mut self, name: &ConversationName, kind: WorkKind) {
-        let work = Work { kind, facts: Facts::default() };
+        let work = Work { kind, facts: Facts::default(), lookup: 0 };
         if !self.conversations.contains_key(name) {
             self.order.push_back(name.clone());
         }
@@ -48,6 +59,12 @@ impl Owner {
         state.used = true;
         if !matches!(state.known, Known::No) {
             telemetry::HEAD_LOOKUPS.add(1, &[("result", "hit")]);
+        }
+        if state.waiting.len() >= WAITING_MAX {
+            // Those whose callers have left take nobody's place; the first one's look-up may be under way.
+            let before = state.waiting.len();
+            state.waiting.retain(|work| work.lookup != 0 || work.kind.has_caller());
+            self.waiting -= before - state.waiting.len();
         }
         if state.waiting.len() >= WAITING_MAX || self.waiting >= WAITING_OF_ALL_MAX {
             refuse(work, &Problem::unavailable("too many requests wait for this conversation; retry later"));
@@ -60,12 +77,46 @@ impl Owner {
         }
     }
 
+    /// Takes work again, in the order of its arrival. It was taken before everything that waits now, and stays before it.
+    pub(super) fn again(&mut self, mut works: Vec<Again>) {
+        works.sort_by_key(|again| again.turn);
+        let mut names: Vec<ConversationName> = Vec::new();
+        for Again { conversation, kind, .. } in works.into_iter().rev() {
+            if !self.conversations.contains_key(&conversation) {
+                self.order.push_back(conversation.clone());
+            }
+            let state = self.conversations.entry(conversation.clone()).or_default();
+            // What was looked up for others does not hold any more when this is decided first.
+            for waiting in &mut state.waiting {
+                (waiting.facts, waiting.lookup) = (Facts::default(), 0);
+            }
+            state.waiting.push_front(Work { kind, facts: Facts::default(), lookup: 0 });
+            self.waiting += 1;
+            names.push(conversation);
+        }
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            if self.conversations.get(&name).is_some_and(|state| !state.blocked) {
+                self.drain_waiting(&name);
+            }
+        }
+    }
+
+    /// Whether so much waits for commits that nothing more may that has no record of its own.
+    pub(super) fn too_many_rest(&self) -> Option<Problem> {
+        (self.messages.waiting().max(self.receipts.waiting()) >= RESTING_MAX)
+            .then(|| Problem::unavailable("too many requests wait for the log; nothing was written, retry later"))
+    }
+
     fn drain_waiting(&mut self, name: &ConversationName) {
         loop {
             let Some(state) = self.conversations.get_mut(name) else { return };
             let Some(work) = state.waiting.pop_front() else { break };
             self.waiting -= 1;
-            if let Step::Needs(lookup, work) = self.step(name, work) {
+            if let Step::Needs(lookup, mut work) = self.step(name, work) {
+                self.looked_up += 1;
+                work.lookup = self.looked_up;
                 self.spawn_lookup(name, &lookup, &work);
                 let Some(blocked) = self.conversations.get_mut(name) else { return };
                 blocked.blocked = true;
@@ -82,7 +133,7 @@ impl Owner {
         let (completions, permits) = (self.completions.clone(), Arc::clone(&self.lookups));
         let [messages, receipts] = self.setup.applied.clone();
         let [messages_floor, receipts_floor] = self.fill_floor;
-        let now_ms = self.now();
+        let (now_ms, number) = (self.now(), work.lookup);
         let send = match &work.kind {
             WorkKind::Write(Asked { write: Write::Send(send), .. }) => Some(send.clone()),
             WorkKind::Write(Asked { write: Write::Resubmit(event), .. }) => asked_of(event),
@@ -95,31 +146,37 @@ impl Owner {
             Lookup::ReplyTo => 3,
         };
         drop(tokio::spawn(async move {
+            let reached = match wanted {
+                0 => applied_to(messages, messages_floor).await,
+                1 => applied_to(receipts, receipts_floor).await,
+                _ => Ok(()),
+            };
+            // Only now: what waits for the worker takes no place of what needs none.
             let _permit = permits.acquire().await;
-            let result = match (wanted, send) {
-                (0, _) => match applied_to(messages, messages_floor).await {
-                    Ok(()) => store.head(&name).await.map(Looked::Head),
-                    Err(error) => Err(error),
-                },
-                (1, _) => match applied_to(receipts, receipts_floor).await {
-                    Ok(()) => store.marks(&name).await.map(Looked::Marks),
-                    Err(error) => Err(error),
-                },
-                (2, Some(Send { source, key: Some(key), .. })) => {
+            let result = match (reached, wanted, send) {
+                (Err(error), ..) => Err(error),
+                (Ok(()), 0, _) => store.head(&name).await.map(Looked::Head),
+                (Ok(()), 1, _) => store.marks(&name).await.map(Looked::Marks),
+                (Ok(()), 2, Some(Send { source, key: Some(key), .. })) => {
                     store.key(&name, &source, &key, now_ms).await.map(Looked::Key)
                 }
-                (3, Some(Send { reply_to: Some(id), .. })) => store.locate(id).await.map(Looked::ReplyTo),
+                (Ok(()), 3, Some(Send { reply_to: Some(id), .. })) => store.locate(id).await.map(Looked::ReplyTo),
                 _ => Err(StoreError("a look-up without its question".to_owned())),
             };
-            completions.send(Completion { conversation: name, result }).await.ok();
+            completions.send(Completion { conversation: name, lookup: number, result }).await.ok();
         }));
     }
 
     /// Takes in what a look-up brought, and goes on with what waited for it.
     pub(super) fn complete(&mut self, completion: Completion) {
-        let Completion { conversation: name, result } = completion;
+        let Completion { conversation: name, lookup, result } = completion;
         let Some(state) = self.conversations.get_mut(&name) else { return };
         state.blocked = false;
+        // Not there any more when other work was put before it.
+        let mut asker = state.waiting.iter_mut().find(|work| work.lookup == lookup);
+        if let Some(work) = &mut asker {
+            work.lookup = 0;
+        }
         match result {
             Ok(Looked::Head(row)) => {
                 telemetry::HEAD_LOOKUPS.add(1, &[("result", "fill")]);
@@ -130,12 +187,12 @@ impl Owner {
                 state.marks = Some(marks.collect());
             }
             Ok(Looked::Key(row)) => {
-                if let Some(work) = state.waiting.front_mut() {
+                if let Some(work) = asker {
                     work.facts.key = Some(row);
                 }
             }
             Ok(Looked::ReplyTo(found)) => {
-                if let Some(work) = state.waiting.front_mut() {
+                if let Some(work) = asker {
                     work.facts.reply_to = Some(found.is_some_and(|at: Located| at.conversation == name));
                 }
             }
@@ -165,7 +222,7 @@ impl Owner {
                 self.take_delivered(marks.into_iter().map(back).collect());
             }
             WorkKind::Delivered(marks) if state.marks.is_none() => {
-                let work = Work { kind: WorkKind::Delivered(marks), facts: work.facts };
+                let work = Work { kind: WorkKind::Delivered(marks), ..work };
                 return Step::Needs(Lookup::Marks, Box::new(work));
             }
             WorkKind::Delivered(marks) => self.decide_delivered(name, &marks),
@@ -184,15 +241,28 @@ impl Owner {
             asked.answer.send(Err(problem.into())).ok();
             return Step::Finished;
         }
-        if let Some(lookup) = self.missing(name, &asked.write, &facts) {
-            return Step::Needs(lookup, Box::new(Work { kind: WorkKind::Write(asked), facts }));
+        if let Some(until) = self.receipt_waits(name, &asked.write) {
+            match self.too_many_rest() {
+                Some(problem) => drop(asked.answer.send(Err(problem.into()))),
+                None => self.messages.wait(until, Waiter::Later(Box::new(asked))),
+            }
+            return Step::Finished;
         }
-        let Asked { write, fate, answer, .. } = asked;
+        if let Some(lookup) = self.missing(name, &asked.write, &facts) {
+            return Step::Needs(lookup, Box::new(Work { kind: WorkKind::Write(asked), facts, lookup: 0 }));
+        }
         // From here on it may appear; a caller who has left before was told that it will not.
-        if fate.decide() {
-            self.decide(name, write, answer, &facts);
+        if asked.fate.decide() {
+            self.decide(name, asked, &facts);
         }
         Step::Finished
+    }
+
+    /// A receipt goes into the other stream, and would stay there when its author's joining is taken back: it is decided
+    /// when that is committed. The offset to wait for.
+    fn receipt_waits(&self, name: &ConversationName, write: &Write) -> Option<Offset> {
+        let (state, user) = (self.conversations.get(name)?, write.receipt_of()?);
+        state.standing_changes(user, self.messages.committed().offset)
     }
 
     /// What must be looked up before this write can be decided.

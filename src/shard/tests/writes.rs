@@ -64,8 +64,9 @@ async fn a_removal_holds_for_the_next_request_of_the_same_batch() {
     let removal = bench.execute(remove("c", "alice", "bob"));
     let refused = bench.execute(send("c", "bob", "too late"));
     let after = bench.execute(send("c", "alice", "without him"));
-    assert_eq!(code(in_time(refused).await), Code::NotParticipant);
+    bench.waiting(4).await;
     bench.log.release();
+    assert_eq!(code(in_time(refused).await), Code::NotParticipant);
     assert_eq!(sent(in_time(first).await).core.seq, Seq(2));
     assert!(matches!(in_time(removal).await, Ok(Done::Removed)));
     assert_eq!(sent(in_time(after).await).core.seq, Seq(4));
