@@ -1,6 +1,8 @@
 //! A filter over the idempotency keys that clients used in the last 24 hours: "surely never used" is answered from
 //! memory, only "perhaps" costs a look-up in SQLite.
 
+use std::time::Duration;
+
 use fastbloom::BloomFilter;
 
 use crate::ids::{ConversationName, UserId};
@@ -9,14 +11,15 @@ use crate::ids::{ConversationName, UserId};
 const KEYS_EXPECTED: usize = 32_768;
 const FALSE_POSITIVES: f64 = 0.01;
 /// A generation lives this long, and one is kept behind it: a key is remembered for 24 to 48 h.
-const GENERATION_MS: u64 = 24 * 60 * 60 * 1000;
+const GENERATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Remembers used keys; bounded, about 80 KiB.
 #[derive(Debug)]
 pub(super) struct KeyFilter {
     current: BloomFilter,
     previous: BloomFilter,
-    since_ms: u64,
+    /// When the current one began, on a clock that nobody sets.
+    since: Duration,
     /// What was used before it was made is in it too.
     filled: bool,
 }
@@ -24,8 +27,8 @@ pub(super) struct KeyFilter {
 impl KeyFilter {
     /// A filter that knows nothing yet: "perhaps" of every key until it is [`filled`](Self::filled).
     #[must_use]
-    pub(super) fn new(now_ms: u64) -> Self {
-        Self { current: generation(), previous: generation(), since_ms: now_ms, filled: false }
+    pub(super) fn new(since_boot: Duration) -> Self {
+        Self { current: generation(), previous: generation(), since: since_boot, filled: false }
     }
 
     /// Everything that was used before it was made has been inserted.
@@ -34,10 +37,10 @@ impl KeyFilter {
     }
 
     /// Remembers that `sender` used `key` in `conversation`.
-    pub(super) fn insert(&mut self, conversation: &ConversationName, sender: &UserId, key: &str, now_ms: u64) {
-        if now_ms.saturating_sub(self.since_ms) >= GENERATION_MS {
+    pub(super) fn insert(&mut self, conversation: &ConversationName, sender: &UserId, key: &str, since_boot: Duration) {
+        if since_boot.saturating_sub(self.since) >= GENERATION {
             self.previous = std::mem::replace(&mut self.current, generation());
-            self.since_ms = now_ms;
+            self.since = since_boot;
         }
         self.current.insert(&(conversation.as_str(), sender.as_str(), key));
     }
@@ -61,14 +64,14 @@ mod tests {
     #[test]
     fn a_used_key_is_remembered_for_a_day_and_forgotten_after_two() {
         let (conversation, sender) = (ConversationName::parse("c").expect("name"), UserId::parse("u").expect("name"));
-        let mut filter = KeyFilter::new(0);
+        let mut filter = KeyFilter::new(Duration::ZERO);
         assert!(filter.perhaps_used(&conversation, &sender, "never"), "nobody knows yet");
         filter.filled();
         assert!(!filter.perhaps_used(&conversation, &sender, "never"));
-        filter.insert(&conversation, &sender, "first", 0);
-        filter.insert(&conversation, &sender, "second", GENERATION_MS);
+        filter.insert(&conversation, &sender, "first", Duration::ZERO);
+        filter.insert(&conversation, &sender, "second", GENERATION);
         assert!(filter.perhaps_used(&conversation, &sender, "first"));
-        filter.insert(&conversation, &sender, "third", 2 * GENERATION_MS);
+        filter.insert(&conversation, &sender, "third", GENERATION * 2);
         assert!(!filter.perhaps_used(&conversation, &sender, "first"));
         assert!(filter.perhaps_used(&conversation, &sender, "second"));
     }

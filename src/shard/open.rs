@@ -264,8 +264,7 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Ope
 }
 
 async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Owned) -> Result<ShardHandle, OpenError> {
-    let now_ms = opening.clock.now_ms();
-    let stamped = used_keys::stamped(&store, now_ms).await?;
+    let stamped = used_keys::stamped(&store).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
     let shared = opening.config.takeover_watch.is_some();
     let standbys = Arc::new(watch::Sender::new(InSync::new(shared, opening.clock.since_boot())));
@@ -288,12 +287,13 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         _witnessed: lane.witnessed_by(opening.shard, Arc::new(witnesses)),
         shard: opening.shard,
         token,
+        node: opening.node.clone(),
         tails,
         store: store.clone(),
         lane: opening.lane,
         clock: opening.clock.clone(),
         lease: Arc::clone(&lease),
-        filter: KeyFilter::new(now_ms),
+        filter: KeyFilter::new(opening.clock.since_boot()),
         stamped,
         heads_max: opening.config.heads_max,
         queue_max: opening.config.queue_max,
@@ -308,7 +308,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
     let fault = Arc::new(OnceLock::new());
     let ends = Ends::of(&workers, (&standbys, &committed, &opening.clock), Arc::clone(&fault));
     drop(tokio::spawn(ends.watch(inputs.downgrade())));
-    drop(tokio::spawn(used_keys::read(store.clone(), opening.shard, now_ms, inputs.downgrade())));
+    drop(tokio::spawn(used_keys::read(store.clone(), opening.shard, inputs.downgrade())));
     Ok(ShardHandle(Arc::new(Inner {
         shard: opening.shard,
         node: opening.node,

@@ -95,7 +95,7 @@ impl Inner {
             }
             Query::CreateKey { user, key } => {
                 self.index_barrier(&user, reading).await?;
-                Ok(Found::CreateKey(self.store.create_key(&user, &key, self.clock.now_ms()).await?))
+                Ok(Found::CreateKey(self.store.create_key(&user, &key).await?))
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::Stream;
 use crate::shard::log::record::{Entry, EventKind, Record};
-use crate::shard::owner::{Input, STAMPED_MS, StampedKey};
+use crate::shard::owner::{Input, StampedKey};
 use crate::shard::store::{Store, StoreError};
 
 /// Raw entries read at once while looking for stamped keys.
@@ -19,12 +19,12 @@ const USED_KEYS_MAX: u32 = 1_000;
 /// After SQLite refused to read them.
 const USED_KEYS_AGAIN: Duration = Duration::from_secs(1);
 
-/// Reads the keys that clients have used within a day for the filter. There may be very many: the shard serves meanwhile,
+/// Reads the keys that clients have used, as far as the file remembers them, for the filter. There may be very many: the shard serves meanwhile,
 /// and looks up every key that it is given. Ends with the shard.
-pub(super) async fn read(store: Store, shard: ShardId, now_ms: u64, inputs: mpsc::WeakSender<Input>) {
+pub(super) async fn read(store: Store, shard: ShardId, inputs: mpsc::WeakSender<Input>) {
     let mut after = None;
     loop {
-        let page = store.recent_keys(now_ms, after.as_ref(), USED_KEYS_MAX).await;
+        let page = store.recent_keys(after.as_ref(), USED_KEYS_MAX).await;
         let Some(inputs) = inputs.upgrade() else { return };
         match page {
             Ok(keys) => {
@@ -43,8 +43,9 @@ pub(super) async fn read(store: Store, shard: ShardId, now_ms: u64, inputs: mpsc
     }
 }
 
-/// Keys that routers stamped in the last minute, out of the raw entries: a router may still retry with them.
-pub(super) async fn stamped(store: &Store, now_ms: u64) -> Result<Vec<StampedKey>, StoreError> {
+/// Keys that routers stamped, out of the raw entries, which reach back a minute at least: a router may still retry with
+/// them. All of them, for their times are those of another clock.
+pub(super) async fn stamped(store: &Store) -> Result<Vec<StampedKey>, StoreError> {
     let begun = Instant::now();
     let mut found = Vec::new();
     let mut after = Offset(0);
@@ -53,24 +54,23 @@ pub(super) async fn stamped(store: &Store, now_ms: u64) -> Result<Vec<StampedKey
         let Some(last) = kept.last() else { break };
         after = last.last;
         for entry in &kept {
-            found.extend(Entry::records_of(&entry.bytes).iter().filter_map(|record| stamped_key(record, now_ms)));
+            found.extend(Entry::records_of(&entry.bytes).iter().filter_map(stamped_key));
         }
     }
     tracing::debug!(keys = found.len(), seconds = begun.elapsed().as_secs_f64(), "stamped keys read back");
     Ok(found)
 }
 
-fn stamped_key(record: &Record, now_ms: u64) -> Option<StampedKey> {
+fn stamped_key(record: &Record) -> Option<StampedKey> {
     let Record::Event(event) = record else { return None };
     // A creation is recognised by the conversation itself.
     let EventKind::Message { source, .. } = &event.kind else { return None };
     let key = event.key.as_ref().filter(|key| key.stamped)?;
-    (event.created + STAMPED_MS > now_ms).then(|| StampedKey {
+    Some(StampedKey {
         conversation: event.conversation.clone(),
         sender: source.clone(),
         key: Arc::clone(&key.key),
         fingerprint: key.fingerprint,
         seq: event.seq,
-        at_ms: event.created,
     })
 }

@@ -67,6 +67,7 @@ pub(crate) struct EventRow {
 pub(crate) struct MessageKeyRow {
     pub(crate) seq: Seq,
     pub(crate) fingerprint: Fingerprint,
+    /// The time of the shard at its use.
     pub(crate) ts: u64,
 }
 
@@ -75,6 +76,7 @@ pub(crate) struct MessageKeyRow {
 pub(crate) struct CreateKeyRow {
     pub(crate) name: ConversationName,
     pub(crate) fingerprint: Fingerprint,
+    /// The time of the shard at its use.
     pub(crate) ts: u64,
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
 /// Folds entries, in order, over what is known.
 #[must_use]
 pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry>) -> Changes {
-    let horizon = key_horizon(known.clockwork.newest_ts);
+    let horizon = key_horizon(known.clockwork.time);
     let clockwork = known.clockwork;
     let mut fold = Fold { known, changes: Changes { clockwork, ..Changes::default() } };
     for entry in entries {
@@ -149,7 +151,7 @@ pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry
         }
     }
     let mut changes = fold.changes;
-    let moved = key_horizon(changes.clockwork.newest_ts);
+    let moved = key_horizon(changes.clockwork.time);
     if moved > horizon {
         changes.keys_before = Some(moved);
     }
@@ -234,8 +236,8 @@ impl Fold {
             reply_to: *reply_to,
             created: event.created,
         });
-        let Some(key) = self.lasting(event.key.as_ref(), event.created) else { return };
-        let row = MessageKeyRow { seq: event.seq, fingerprint: key.fingerprint, ts: event.created };
+        let Some(key) = of_client(event.key.as_ref()) else { return };
+        let row = MessageKeyRow { seq: event.seq, fingerprint: key.fingerprint, ts: self.changes.clockwork.time };
         self.changes.keys.insert((event.conversation.clone(), source.clone(), key.key), row);
     }
 
@@ -274,8 +276,9 @@ impl Fold {
     }
 
     fn index(&mut self, offset: Offset, change: &IndexChange) {
-        if let Some(key) = self.lasting(change.create_key.as_ref(), change.at) {
-            let row = CreateKeyRow { name: change.conversation.clone(), fingerprint: key.fingerprint, ts: change.at };
+        if let Some(key) = of_client(change.create_key.as_ref()) {
+            let ts = self.changes.clockwork.time;
+            let row = CreateKeyRow { name: change.conversation.clone(), fingerprint: key.fingerprint, ts };
             self.changes.create_keys.insert((change.user.clone(), key.key), row);
         }
         let place = (change.user.clone(), change.conversation.clone());
@@ -284,11 +287,11 @@ impl Fold {
             self.changes.index.insert(place, (IndexChange { create_key: None, ..change.clone() }, offset));
         }
     }
+}
 
-    /// A key to remember: a client's, and not one that would be forgotten at once.
-    fn lasting(&self, key: Option<&KeyUse>, ts: u64) -> Option<KeyUse> {
-        key.filter(|key| !key.stamped && ts >= key_horizon(self.changes.clockwork.newest_ts)).cloned()
-    }
+/// A key to remember in the file.
+fn of_client(key: Option<&KeyUse>) -> Option<KeyUse> {
+    key.filter(|key| !key.stamped).cloned()
 }
 
 fn event_row(event: &Event, kind: &'static str) -> EventRow {

@@ -218,6 +218,7 @@ impl Owner {
             let offset = self.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));
         }
+        self.mark_time();
         self.set_gauges();
     }
 

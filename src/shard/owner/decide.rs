@@ -151,7 +151,7 @@ impl Owner {
         let done = self.head(name).map(|head| head.view(name)).map_or(Done::Removed, done);
         let accepted = Accepted::Changed { done, offset, users };
         match written {
-            Some(offset) => Verdict::Written(offset, accepted),
+            Some(at) => Verdict::Written(at, accepted),
             None => Verdict::Rests(offset, Ok(accepted)),
         }
     }
@@ -206,7 +206,7 @@ impl Owner {
         let push = Push::Event { epoch, event: Arc::clone(&event) };
         let offset = self.messages.decide(Record::Event(Arc::clone(&event)), vec![push]);
         self.unapplied.push_back((offset, Record::Event(Arc::clone(&event))));
-        let now_ms = self.now();
+        let since_boot = self.setup.clock.since_boot();
         let state = self.conversations.entry(name.clone()).or_default();
         match &mut state.known {
             Known::Head(head) => head.advance(&event),
@@ -228,10 +228,10 @@ impl Owner {
         if let (Some(key), EventKind::Message { source, .. }) = (&event.key, &event.kind) {
             let used = UsedKey { fingerprint: key.fingerprint, seq: event.seq, offset };
             if key.stamped {
-                self.remember_stamped_key(now_ms, (name, source.clone(), Arc::clone(&key.key)), used);
+                self.remember_stamped_key((name, source.clone(), Arc::clone(&key.key)), used);
             } else {
                 state.keys.insert((source.clone(), Arc::clone(&key.key)), used);
-                self.setup.filter.insert(&name, source, &key.key, now_ms);
+                self.setup.filter.insert(&name, source, &key.key, since_boot);
             }
         }
         offset

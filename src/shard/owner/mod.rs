@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
-use crate::ids::{ConversationName, MessageId, Offset, Seq, ShardId, UserId};
+use crate::ids::{ConversationName, MessageId, NodeId, Offset, Seq, ShardId, UserId};
 use crate::problem::{Code, Problem};
 use crate::shard::append::Appender;
 use crate::shard::command::ShardError;
@@ -24,6 +24,7 @@ use crate::shard::owner::conversation::{ConversationState, UsedKey};
 use crate::shard::owner::input::{Completion, Waiter, WorkKind};
 use crate::shard::owner::parking::Parking;
 use crate::shard::owner::stamped::StampedUse;
+use crate::shard::owner::time::Marks;
 use crate::shard::store::{Located, Store};
 use crate::shard::subscriptions::Subscriptions;
 
@@ -43,13 +44,15 @@ mod stamped;
 
 mod ticket;
 
+mod time;
+
 mod commit;
 
 mod parking;
 
 pub(super) use decide::{core_of, message_unknown};
 pub(super) use input::{Accepted, Admission, Asked, Input, Ticket, Want, Write};
-pub(super) use stamped::{STAMPED_MS, StampedKey};
+pub(super) use stamped::StampedKey;
 pub(super) use ticket::page_of;
 
 /// Inputs taken at once before the batches are pumped.
@@ -64,6 +67,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) struct Setup {
     pub shard: ShardId,
     pub token: Token,
+    pub node: NodeId,
     pub tails: [Tail; 2],
     pub store: Store,
     pub lane: Lane,
@@ -110,12 +114,13 @@ pub(super) struct Owner {
     delivered_count: usize,
     /// Keys that routers stamped, for a minute, and the order in which they expire.
     stamped: HashMap<StampedUse, UsedKey>,
-    stamped_order: VecDeque<(u64, StampedUse)>,
+    stamped_order: VecDeque<(Duration, StampedUse)>,
     /// Pieces of work that wait behind look-ups, of all conversations.
     waiting: usize,
     /// Look-ups so far.
     looked_up: u64,
     subscriptions: Subscriptions,
+    marks: Marks,
     outbox_progress: Option<OutboxPosition>,
     /// Fills wait until this much is applied: what was committed when heads were dropped.
     fill_floor: [Offset; 2],
@@ -146,6 +151,7 @@ pub(super) fn spawn(setup: Setup) {
         waiting: 0,
         looked_up: 0,
         subscriptions: Subscriptions::new(setup.shard),
+        marks: Marks::new(&setup.clock, setup.tails),
         outbox_progress: None,
         fill_floor: [Offset(0); 2],
         completions,
@@ -267,9 +273,9 @@ impl Owner {
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
             Input::UsedKeys { keys, last } => {
-                let now_ms = self.setup.clock.now_ms();
+                let since_boot = self.setup.clock.since_boot();
                 for (conversation, sender, key) in &keys {
-                    self.setup.filter.insert(conversation, sender, key, now_ms);
+                    self.setup.filter.insert(conversation, sender, key, since_boot);
                 }
                 if last {
                     self.setup.filter.filled();

@@ -2,14 +2,16 @@
 //! conversations, so that they hold no head in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::{ConversationName, Offset, Seq, UserId};
 use crate::shard::log::record::Fingerprint;
 use crate::shard::owner::Owner;
 use crate::shard::owner::conversation::UsedKey;
 
-/// How long a stamped key is remembered, and how many at most; the oldest are forgotten first.
-pub(in crate::shard) const STAMPED_MS: u64 = 60_000;
+/// How long a stamped key is remembered, on a clock that nobody sets, and how many at most; the oldest are forgotten
+/// first.
+const STAMPED_FOR: Duration = Duration::from_secs(60);
 const STAMPED_MAX: usize = 65_536;
 
 /// Where, by whom, which.
@@ -23,30 +25,30 @@ pub(in crate::shard) struct StampedKey {
     pub key: Arc<str>,
     pub fingerprint: Fingerprint,
     pub seq: Seq,
-    pub at_ms: u64,
 }
 
 impl Owner {
-    pub(super) fn remember_stamped_key(&mut self, at_ms: u64, of: StampedUse, used: UsedKey) {
-        self.stamped_order.push_back((at_ms + STAMPED_MS, of.clone()));
+    pub(super) fn remember_stamped_key(&mut self, of: StampedUse, used: UsedKey) {
+        self.stamped_order.push_back((self.setup.clock.since_boot() + STAMPED_FOR, of.clone()));
         self.stamped.insert(of, used);
         if self.stamped.len() > STAMPED_MAX {
             self.expire_stamped();
         }
     }
 
-    /// Remembers the stamped keys that were found in the raw entries at open.
+    /// Remembers the stamped keys that were found in the raw entries at open: from now on, for nobody can say how old they
+    /// are.
     pub(super) fn remember_stamped(&mut self) {
         for found in std::mem::take(&mut self.setup.stamped) {
             let used = UsedKey { fingerprint: found.fingerprint, seq: found.seq, offset: Offset(0) };
-            self.remember_stamped_key(found.at_ms, (found.conversation, found.sender, found.key), used);
+            self.remember_stamped_key((found.conversation, found.sender, found.key), used);
         }
     }
 
     pub(super) fn expire_stamped(&mut self) {
-        let now_ms = self.now();
+        let now = self.setup.clock.since_boot();
         while let Some((expires, _)) = self.stamped_order.front() {
-            if *expires > now_ms && self.stamped.len() <= STAMPED_MAX {
+            if *expires > now && self.stamped.len() <= STAMPED_MAX {
                 return;
             }
             let Some((_, of)) = self.stamped_order.pop_front() else { return };

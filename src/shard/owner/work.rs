@@ -63,7 +63,7 @@ impl Owner {
         if state.waiting.len() >= WAITING_MAX {
             // Those whose callers have left take nobody's place; the first one's look-up may be under way.
             let before = state.waiting.len();
-            state.waiting.retain(|work| work.lookup != 0 || work.kind.has_caller());
+            state.waiting.retain(|waiting| waiting.lookup != 0 || waiting.kind.has_caller());
             self.waiting -= before - state.waiting.len();
         }
         if state.waiting.len() >= WAITING_MAX || self.waiting >= WAITING_OF_ALL_MAX {
@@ -133,7 +133,7 @@ impl Owner {
         let (completions, permits) = (self.completions.clone(), Arc::clone(&self.lookups));
         let [messages, receipts] = self.setup.applied.clone();
         let [messages_floor, receipts_floor] = self.fill_floor;
-        let (now_ms, number) = (self.now(), work.lookup);
+        let number = work.lookup;
         let send = match &work.kind {
             WorkKind::Write(Asked { write: Write::Send(send), .. }) => Some(send.clone()),
             WorkKind::Write(Asked { write: Write::Resubmit(event), .. }) => asked_of(event),
@@ -158,7 +158,7 @@ impl Owner {
                 (Ok(()), 0, _) => store.head(&name).await.map(Looked::Head),
                 (Ok(()), 1, _) => store.marks(&name).await.map(Looked::Marks),
                 (Ok(()), 2, Some(Send { source, key: Some(key), .. })) => {
-                    store.key(&name, &source, &key, now_ms).await.map(Looked::Key)
+                    store.key(&name, &source, &key).await.map(Looked::Key)
                 }
                 (Ok(()), 3, Some(Send { reply_to: Some(id), .. })) => store.locate(id).await.map(Looked::ReplyTo),
                 _ => Err(StoreError("a look-up without its question".to_owned())),

@@ -73,7 +73,7 @@ impl Writer {
         let durable = self.progress.borrow().durable;
         for ((stream, kept), tail) in Stream::BOTH.into_iter().zip(&mut self.kept).zip(durable) {
             let (floor, most) = (self.config.raw_floor, self.config.raw_bytes_max);
-            let Some(upto) = kept.releasable(tail.offset, floor, most, usize::MAX) else { continue };
+            let Some(upto) = kept.releasable(tail.offset, (Instant::now(), floor), most, usize::MAX) else { continue };
             sqlx::query(DROP_KEPT).bind(stream.as_str()).bind(int(upto.0)).execute(&mut self.connection).await?;
             kept.release(upto);
         }

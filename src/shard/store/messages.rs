@@ -8,7 +8,6 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, UserId};
 use crate::protocol;
-use crate::shard::apply::KEY_MS;
 use crate::shard::command::{Around, CreateKeyUse};
 use crate::shard::log::record::{Event, EventKind, KeyUse, Record};
 use crate::shard::store::columns::{
@@ -20,11 +19,10 @@ const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, cr
     create_fingerprint, last_seq, last_created FROM conversations WHERE name = ?";
 const MEMBERS: &str = "SELECT participant, joined_seq, position FROM participants WHERE conversation = ?";
 const RECENT: &str = "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
-const KEY: &str = "SELECT seq, fingerprint FROM message_keys WHERE conversation = ? AND sender = ? AND key = ? \
-    AND ts >= ?";
+const KEY: &str = "SELECT seq, fingerprint FROM message_keys WHERE conversation = ? AND sender = ? AND key = ?";
 const RECENT_KEYS: &str = "SELECT conversation, sender, key FROM message_keys \
-    WHERE (conversation, sender, key) > (?, ?, ?) AND ts >= ? ORDER BY conversation, sender, key LIMIT ?";
-const CREATE_KEY: &str = "SELECT name, fingerprint FROM create_keys WHERE user = ? AND key = ? AND ts >= ?";
+    WHERE (conversation, sender, key) > (?, ?, ?) ORDER BY conversation, sender, key LIMIT ?";
+const CREATE_KEY: &str = "SELECT name, fingerprint FROM create_keys WHERE user = ? AND key = ?";
 const LOCATE: &str = "SELECT conversation, seq, source FROM messages WHERE id = ?";
 const EVENTS: &str = "SELECT seq, created, NULL AS body, id, source, text, reply_to FROM messages \
     WHERE conversation = ?1 AND seq > ?2 \
@@ -94,7 +92,7 @@ impl Store {
         Ok(Some(head))
     }
 
-    /// What a client's key made, if it was used within 24 h (of record time) before `now_ms`.
+    /// What a client's key made, while the file remembers it: for 24 h at least.
     ///
     /// # Errors
     /// SQLite refused.
@@ -103,43 +101,31 @@ impl Store {
         conversation: &ConversationName,
         sender: &UserId,
         key: &IdempotencyKey,
-        now_ms: u64,
     ) -> Result<Option<KeyRow>, StoreError> {
         let query = sqlx::query(KEY).bind(conversation.as_str()).bind(sender.as_str()).bind(key.key.as_ref());
-        let row = self.read(query.bind(int(now_ms.saturating_sub(KEY_MS))).fetch_optional(self.readers())).await?;
+        let row = self.read(query.fetch_optional(self.readers())).await?;
         row.map(|row| Ok(KeyRow { seq: seq(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
     }
 
-    /// Client keys of the last 24 h before `now_ms`, for the filter: the first `limit` after `after`, ordered.
+    /// Client keys that the file remembers, for the filter: the first `limit` after `after`, ordered.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn recent_keys(
-        &self,
-        now_ms: u64,
-        after: Option<&UsedKey>,
-        limit: u32,
-    ) -> Result<Vec<UsedKey>, StoreError> {
+    pub async fn recent_keys(&self, after: Option<&UsedKey>, limit: u32) -> Result<Vec<UsedKey>, StoreError> {
         let (conversation_after, sender, key) = after
             .map_or(("", "", ""), |(conversation, sender, key)| (conversation.as_str(), sender.as_str(), key.as_str()));
         let query = sqlx::query(RECENT_KEYS).bind(conversation_after).bind(sender).bind(key);
-        let query = query.bind(int(now_ms.saturating_sub(KEY_MS))).bind(limit);
-        let rows = self.read(query.fetch_all(self.readers())).await?;
+        let rows = self.read(query.bind(limit).fetch_all(self.readers())).await?;
         rows.iter().map(|row| Ok((conversation(row, 0)?, user(row, 1)?, row.try_get(2)?))).collect()
     }
 
-    /// What a user created under a client's key, if within 24 h before `now_ms`.
+    /// What a user created under a client's key, while the file remembers it: for 24 h at least.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn create_key(
-        &self,
-        user: &UserId,
-        key: &IdempotencyKey,
-        now_ms: u64,
-    ) -> Result<Option<CreateKeyUse>, StoreError> {
+    pub async fn create_key(&self, user: &UserId, key: &IdempotencyKey) -> Result<Option<CreateKeyUse>, StoreError> {
         let query = sqlx::query(CREATE_KEY).bind(user.as_str()).bind(key.key.as_ref());
-        let row = self.read(query.bind(int(now_ms.saturating_sub(KEY_MS))).fetch_optional(self.readers())).await?;
+        let row = self.read(query.fetch_optional(self.readers())).await?;
         row.map(|row| Ok(CreateKeyUse { name: conversation(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
     }
 

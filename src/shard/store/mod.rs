@@ -69,7 +69,7 @@ pub struct Config {
     pub checkpoint_pages: u32,
     /// … or after this long, whichever is first.
     pub checkpoint_every: Duration,
-    /// Raw entries are kept at least this long (by record time) …
+    /// Raw entries are kept at least this long after they came …
     pub raw_floor: Duration,
     /// … but, above the durable offset, never more than this many bytes of them.
     pub raw_bytes_max: u64,

@@ -23,7 +23,7 @@ pub(super) const READS: [&str; 1] = [KEPT_AFTER];
 
 /// The logical content of the file: each table in the order of its key. Whoever adds a table adds it here.
 const CONTENT: [&str; 14] = [
-    "SELECT stream, applied, chain, max_epoch, newest_ts FROM progress ORDER BY stream",
+    "SELECT stream, applied, chain, max_epoch, newest_ts, mark_ts FROM progress ORDER BY stream",
     "SELECT stream, \"offset\", reason, bytes FROM quarantine ORDER BY stream, \"offset\"",
     "SELECT name, title, admin, created, created_by, created_offset, create_key, create_key_stamped, \
         create_fingerprint, last_seq, last_created, participants_count FROM conversations ORDER BY name",

@@ -1,8 +1,13 @@
-//! Which entries are kept back although they are durable: the young ones, by record time, as long as they are few.
-//! Used for the raw entries in the file and for the log's trim point alike.
+//! Which entries are kept back although they are durable: the young ones, as long as they are few. Used for the raw
+//! entries in the file and for the log's trim point alike.
+//!
+//! How old one is goes by how long this process has had it, on a clock that nobody sets: not by the times in records, of
+//! which a single wrong one would end the floor of all others. Nothing that replicas compare hangs on it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::ids::Offset;
 
@@ -11,8 +16,8 @@ use crate::ids::Offset;
 pub(crate) struct Mark {
     /// Offset of its last record.
     pub(crate) last: Offset,
-    /// Its newest record time, unix milliseconds.
-    pub(crate) ts: u64,
+    /// Since when this process has it.
+    pub(crate) since: Instant,
     /// Its size.
     pub(crate) bytes: u64,
 }
@@ -23,14 +28,12 @@ pub(crate) struct Mark {
 pub(crate) struct Retained {
     marks: VecDeque<Mark>,
     bytes: u64,
-    newest_ts: u64,
 }
 
 impl Retained {
     /// Adds an entry, newer than all before.
     pub(crate) fn push(&mut self, mark: Mark) {
         self.bytes += mark.bytes;
-        self.newest_ts = self.newest_ts.max(mark.ts);
         self.marks.push_back(mark);
     }
 
@@ -39,15 +42,20 @@ impl Retained {
         self.marks.iter().rev().take_while(|mark| mark.last > offset).map(|mark| mark.bytes).sum()
     }
 
-    /// Up to where entries may go, at most `steps` of them: durable, and older than `floor` before the newest record
-    /// time, or more than `bytes_max` together. Nothing is forgotten before [`Retained::release`].
-    pub(crate) fn releasable(&self, durable: Offset, floor: Duration, bytes_max: u64, steps: usize) -> Option<Offset> {
-        let floor = u64::try_from(floor.as_millis()).unwrap_or(u64::MAX);
-        let horizon = self.newest_ts.saturating_sub(floor);
+    /// Up to where entries may go, at most `steps` of them: durable, and here for longer than the floor, or more than
+    /// `bytes_max` together. Nothing is forgotten before [`Retained::release`].
+    pub(crate) fn releasable(
+        &self,
+        durable: Offset,
+        (now, floor): (Instant, Duration),
+        bytes_max: u64,
+        steps: usize,
+    ) -> Option<Offset> {
         let mut kept = self.bytes;
         let mut upto = None;
         for mark in self.marks.iter().take(steps) {
-            if mark.last > durable || (mark.ts >= horizon && kept <= bytes_max) {
+            let is_young = now.duration_since(mark.since) <= floor && !floor.is_zero();
+            if mark.last > durable || (is_young && kept <= bytes_max) {
                 break;
             }
             kept -= mark.bytes;
@@ -69,10 +77,12 @@ impl Retained {
 mod tests {
     use super::*;
 
-    fn of(marks: &[(u64, u64)]) -> Retained {
+    /// Offsets, with how long ago each came.
+    fn of(now: Instant, marks: &[(u64, u64)]) -> Retained {
         let mut retained = Retained::default();
-        for &(last, ts) in marks {
-            retained.push(Mark { last: Offset(last), ts, bytes: 10 });
+        for &(last, ago) in marks {
+            let since = now.checked_sub(Duration::from_millis(ago)).expect("the machine runs for a while");
+            retained.push(Mark { last: Offset(last), since, bytes: 10 });
         }
         retained
     }
@@ -81,25 +91,29 @@ mod tests {
 
     #[test]
     fn only_what_is_durable_and_old_goes() {
-        let retained = of(&[(1, 1000), (2, 1050), (3, 1120), (4, 1200)]);
-        assert_eq!(retained.releasable(Offset(4), FLOOR, 1_000, 9), Some(Offset(2)));
-        assert_eq!(retained.releasable(Offset(1), FLOOR, 1_000, 9), Some(Offset(1)));
-        assert_eq!(retained.releasable(Offset(0), FLOOR, 1_000, 9), None);
+        let now = Instant::now();
+        let retained = of(now, &[(1, 200), (2, 150), (3, 80), (4, 0)]);
+        assert_eq!(retained.releasable(Offset(4), (now, FLOOR), 1_000, 9), Some(Offset(2)));
+        assert_eq!(retained.releasable(Offset(1), (now, FLOOR), 1_000, 9), Some(Offset(1)));
+        assert_eq!(retained.releasable(Offset(0), (now, FLOOR), 1_000, 9), None);
+        assert_eq!(retained.releasable(Offset(9), (now, Duration::ZERO), 1_000, 9), Some(Offset(4)));
     }
 
     #[test]
     fn too_many_bytes_go_though_young_but_never_before_they_are_durable() {
-        let retained = of(&[(1, 1000), (2, 1000), (3, 1000)]);
-        assert_eq!(retained.releasable(Offset(3), FLOOR, 15, 9), Some(Offset(2)));
-        assert_eq!(retained.releasable(Offset(0), FLOOR, 0, 9), None);
-        assert_eq!(retained.releasable(Offset(3), FLOOR, 0, 1), Some(Offset(1)));
+        let now = Instant::now();
+        let retained = of(now, &[(1, 0), (2, 0), (3, 0)]);
+        assert_eq!(retained.releasable(Offset(3), (now, FLOOR), 15, 9), Some(Offset(2)));
+        assert_eq!(retained.releasable(Offset(0), (now, FLOOR), 0, 9), None);
+        assert_eq!(retained.releasable(Offset(3), (now, FLOOR), 0, 1), Some(Offset(1)));
     }
 
     #[test]
     fn what_is_released_no_longer_counts() {
-        let mut retained = of(&[(1, 1000), (2, 1000), (3, 1000)]);
+        let now = Instant::now();
+        let mut retained = of(now, &[(1, 0), (2, 0), (3, 0)]);
         retained.release(Offset(2));
-        assert_eq!(retained.releasable(Offset(3), FLOOR, 10, 9), None);
+        assert_eq!(retained.releasable(Offset(3), (now, FLOOR), 10, 9), None);
         assert_eq!(retained.bytes_above(Offset(0)), 10);
     }
 }

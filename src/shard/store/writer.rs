@@ -22,10 +22,10 @@ use crate::shard::store::write_receipts::Marks;
 use crate::shard::store::{ApplyEntry, Config, Progress, StoreError, write_messages, write_receipts};
 use crate::telemetry::APPLY_QUARANTINED;
 
-const PROGRESS: &str = "SELECT stream, applied, chain, max_epoch, newest_ts FROM progress";
-const SET_PROGRESS: &str = "UPDATE progress SET applied = ?, chain = ?, max_epoch = ?, newest_ts = ? WHERE stream = ?";
-pub(super) const KEPT: &str =
-    "SELECT last_offset, ts, length(bytes) FROM entries WHERE stream = ? ORDER BY last_offset";
+const PROGRESS: &str = "SELECT stream, applied, chain, max_epoch, newest_ts, mark_ts FROM progress";
+const SET_PROGRESS: &str =
+    "UPDATE progress SET applied = ?, chain = ?, max_epoch = ?, newest_ts = ?, mark_ts = ? WHERE stream = ?";
+pub(super) const KEPT: &str = "SELECT last_offset, length(bytes) FROM entries WHERE stream = ? ORDER BY last_offset";
 const ENTRY: Multi = Multi::insert("INSERT INTO entries (stream, last_offset, ts, bytes)", "(?, ?, ?, ?)");
 const QUARANTINE: Multi =
     Multi::insert("INSERT OR REPLACE INTO quarantine (stream, \"offset\", reason, bytes)", "(?, ?, ?, ?)");
@@ -276,7 +276,8 @@ impl Writer {
         let mut applied = [Tail::EMPTY; 2];
         for row in sqlx::query(PROGRESS).fetch_all(&mut self.connection).await? {
             let index = stream_of(&row, 0)?.index();
-            let clockwork = Clockwork { max_epoch: Epoch(number(&row, 3)?), newest_ts: number(&row, 4)? };
+            let clockwork =
+                Clockwork { max_epoch: Epoch(number(&row, 3)?), time: number(&row, 4)?, mark_ts: number(&row, 5)? };
             if let (Some(tail), Some(slot)) = (applied.get_mut(index), self.clockworks.get_mut(index)) {
                 *tail = tail_of(&row, 1, 2)?;
                 *slot = clockwork;
@@ -285,7 +286,8 @@ impl Writer {
         for stream in Stream::BOTH {
             let mut kept = Retained::default();
             for row in sqlx::query(KEPT).bind(stream.as_str()).fetch_all(&mut self.connection).await? {
-                kept.push(Mark { last: offset(&row, 0)?, ts: number(&row, 1)?, bytes: number(&row, 2)? });
+                // How old they are nobody knows: they stay as long as if they had come now.
+                kept.push(Mark { last: offset(&row, 0)?, since: Instant::now(), bytes: number(&row, 1)? });
             }
             if let Some(slot) = self.kept.get_mut(stream.index()) {
                 *slot = kept;
@@ -332,7 +334,8 @@ fn add_progress(
             .bind(int(tail.offset.0))
             .bind(tail.chain.0.as_slice())
             .bind(int(clockwork.max_epoch.0))
-            .bind(int(clockwork.newest_ts))
+            .bind(int(clockwork.time))
+            .bind(int(clockwork.mark_ts))
             .bind(stream.as_str())
     });
 }
@@ -346,7 +349,7 @@ fn report_ignored(shard: ShardId, written: u64, messages: usize) {
 
 /// What keeping an entry goes by.
 pub(crate) fn mark(entry: &Entry, bytes: &Bytes) -> Mark {
-    Mark { last: entry.tail.offset, ts: time_of_entry(entry), bytes: bytes.len() as u64 }
+    Mark { last: entry.tail.offset, since: Instant::now(), bytes: bytes.len() as u64 }
 }
 
 fn report(shard: ShardId, stream: Stream, quarantined: &[Quarantined]) -> u32 {

@@ -150,3 +150,25 @@ async fn damage_that_a_read_meets_ends_the_owner_where_another_replica_can_go_on
     in_time(bench.handle().closed()).await;
     assert!(matches!(bench.handle().fault(), Some(Following::Damaged(_))));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_was_ahead_once_does_not_end_the_floor_of_raw_entries() {
+    let bench = Bench::new().await;
+    bench.create("c", &["alice"]).await;
+    bench.create("d", &["alice"]).await;
+    bench.clock.set(START + 30 * 60 * 1000);
+    bench.send("c", "alice", "from the future").await;
+    bench.clock.set(START + 1_000);
+    for number in 0..20 {
+        bench.send("d", "alice", &number.to_string()).await;
+        bench.applied().await;
+    }
+    bench.at_rest().await;
+    bench.durable().await;
+    let store = bench.handle().0.store.clone();
+    store.checkpoint().await.expect("done");
+    store.checkpoint().await.expect("done");
+    let kept = store.kept_entries(M, Offset(0), usize::MAX).await.expect("reads");
+    assert!(kept.len() >= 20, "the newest minute is kept in the file: {}", kept.len());
+    assert!(bench.raw(M).await.len() >= 20, "and in the log");
+}

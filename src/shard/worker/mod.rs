@@ -47,7 +47,7 @@ pub struct Config {
     pub records_max: usize,
     /// … and most time spent gathering them.
     pub gather_max: Duration,
-    /// Entries stay in the log at least this long (by record time) …
+    /// Entries stay in the log at least this long after they were applied here …
     pub trim_floor: Duration,
     /// … but not more than this many bytes of durable ones.
     pub trim_floor_bytes: u64,

@@ -10,6 +10,7 @@ use crate::shard::OpenError;
 use crate::shard::log::double::Double;
 use crate::shard::log::record::Record;
 use crate::shard::log::{LogError, RawEntry};
+use crate::shard::store::retained::Mark;
 use crate::shard::store::tests::{Written, conversation, created, message, open};
 use crate::shard::store::{ApplyEntry, mark};
 
@@ -228,11 +229,11 @@ async fn a_log_that_does_not_link_stops_its_stream_and_not_the_other() {
 
 // what must not happen: 27 (streams are never trimmed); I8: never beyond what is durable
 #[tokio::test]
-async fn the_log_is_trimmed_behind_what_is_durable_and_old() {
-    let mut bench = Bench::new(config()).await;
+async fn the_log_is_trimmed_behind_what_is_durable_when_there_is_no_floor() {
+    let mut bench = Bench::new(Config { trim_floor: Duration::ZERO, ..config() }).await;
     bench.append(&[created("c", &["alice"], START)]);
-    bench.append(&[message("c", 2, "alice", 1, START + 1_000)]);
-    let tail = bench.append(&[message("c", 3, "alice", 2, START + 61_000)]);
+    bench.append(&[message("c", 2, "alice", 1, START)]);
+    let tail = bench.append(&[message("c", 3, "alice", 2, START)]);
     bench.commit(tail);
     bench.applied(tail.offset).await;
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(1)), "applied is not durable");
@@ -240,8 +241,8 @@ async fn the_log_is_trimmed_behind_what_is_durable_and_old() {
     bench.store.checkpoint().await.expect("checkpoints");
     let reached = trimmed.wait_for(|offsets| offsets[0] > Offset(0));
     let offsets = *tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time").expect("runs");
-    assert_eq!(offsets, [Offset(1), Offset(0)], "what is younger than the floor stays");
-    assert_eq!(bench.log.first(Stream::Messages), Some(Offset(2)));
+    assert_eq!(offsets, [Offset(3), Offset(0)]);
+    assert_eq!(bench.log.first(Stream::Messages), None);
     assert_eq!(*bench.workers.durable().borrow(), [Offset(3), Offset(0)]);
 }
 
@@ -250,11 +251,13 @@ async fn the_log_is_trimmed_behind_what_is_durable_and_old() {
 async fn nothing_is_trimmed_that_is_not_durable() {
     let mut bench = Bench::new(config()).await;
     let kept = Stream::BOTH.map(|_| Arc::new(Mutex::new(Retained::default())));
-    for at in 0..4 {
-        bench.append(&[Record::EpochStart { epoch: Epoch(1), node: "n".into(), ts: START + at * 100_000 }]);
+    for _ in 0..4 {
+        bench.append(&[Record::EpochStart { epoch: Epoch(1), node: "n".into(), ts: START }]);
     }
-    for entry in &bench.written.entries {
-        lock(&kept[0]).push(mark(&entry.entry, &entry.bytes));
+    let now = tokio::time::Instant::now();
+    for (entry, ago) in bench.written.entries.iter().zip([300, 200, 100, 0]) {
+        let since = now.checked_sub(Duration::from_secs(ago)).expect("the machine runs for a while");
+        lock(&kept[0]).push(Mark { since, ..mark(&entry.entry, &entry.bytes) });
     }
     let (committed, config) = (bench.committed.each_ref().map(watch::Sender::subscribe), config());
     let (log, store) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, bench.store.clone());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::Offset;
@@ -73,7 +74,8 @@ impl Trim {
     pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, retained: &Kept, point: Offset) {
         let (setup, config) = (&self.setup, &self.setup.config);
         loop {
-            let upto = { lock(retained).releasable(point, config.trim_floor, config.trim_floor_bytes, TRIM_STEP) };
+            let floor = (Instant::now(), config.trim_floor);
+            let upto = { lock(retained).releasable(point, floor, config.trim_floor_bytes, TRIM_STEP) };
             let Some(upto) = upto else { return };
             let done = setup.log.trim(setup.shard, trimming.token, stream, upto).await;
             let result = if done.is_ok() { "done" } else { "failed" };

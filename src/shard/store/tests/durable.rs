@@ -28,21 +28,25 @@ async fn durable_follows_a_checkpoint_that_no_reader_held_back() {
 }
 
 #[tokio::test]
-async fn raw_entries_go_when_they_are_durable_and_old_by_record_time() {
+async fn raw_entries_go_when_they_are_durable_and_were_here_for_long_whatever_their_times_say() {
     let folder = folder();
-    let store = open(folder.path(), "s3.db").await;
-    let mut log = Written::default();
-    log.entry(&[created("c", &["alice"], START)]);
-    log.entry(&[message("c", 2, "alice", 1, START + 61_000)]);
-    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
-    store.checkpoint().await.expect("checkpoints");
-    let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
-    assert_eq!(kept.len(), 2, "nothing was durable when the checkpoint began");
-    let digest = store.digest().await.expect("reads");
-    store.checkpoint().await.expect("checkpoints");
-    let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
-    assert_eq!(kept.iter().map(|kept| kept.last).collect::<Vec<_>>(), [Offset(2)]);
-    assert_eq!(store.digest().await.expect("reads"), digest, "raw entries are not part of the digest");
+    for (floor, left) in [(Duration::ZERO, 0), (config().raw_floor, 2)] {
+        let config = Config { raw_floor: floor, ..config() };
+        let path = folder.path().join(format!("{left}.db"));
+        let store = Store::open(&path, identity(), ShardId(3), config).await.expect("opens");
+        let mut log = Written::default();
+        log.entry(&[created("c", &["alice"], START)]);
+        log.entry(&[message("c", 2, "alice", 1, START + 366 * DAY)]);
+        store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+        store.checkpoint().await.expect("checkpoints");
+        let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
+        assert_eq!(kept.len(), 2, "nothing was durable when the checkpoint began");
+        let digest = store.digest().await.expect("reads");
+        store.checkpoint().await.expect("checkpoints");
+        let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
+        assert_eq!(kept.len(), left);
+        assert_eq!(store.digest().await.expect("reads"), digest, "raw entries are not part of the digest");
+    }
 }
 
 #[tokio::test]

@@ -89,34 +89,41 @@ async fn history_gives_the_nearest_page_and_one_more_on_each_side_asked() {
 }
 
 #[tokio::test]
-async fn keys_of_clients_are_found_for_a_day_of_record_time_and_stamped_ones_never() {
+async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones_never() {
+    const HOUR: u64 = 60 * 60 * 1000;
     let folder = folder();
     let store = open(folder.path(), "s3.db").await;
     let mut log = Written::default();
+    let mark = |ts| Record::EpochStart { epoch: Epoch(1), node: NodeId::from("n"), ts };
     log.entry(&[
+        mark(START),
         created("c", &["alice"], START),
         with_key(message("c", 2, "alice", 1, START), "mine", false),
         with_key(message("c", 3, "alice", 2, START), "routers", true),
         index("alice", "c", 1, true, Some("make"), START),
     ]);
+    // No time of day, of whatever record, makes the file forget them.
+    log.entry(&[message("c", 4, "alice", 3, START + 366 * DAY)]);
+    for hour in 1..=24 {
+        log.entry(&[mark(START + hour * HOUR)]);
+    }
     store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
     let (name, alice) = (conversation("c"), user("alice"));
     let key = |text: &str| IdempotencyKey::from_client(text).expect("a good key");
-    let found = store.key(&name, &alice, &key("mine"), START + DAY - 1).await.expect("reads");
+    let found = store.key(&name, &alice, &key("mine")).await.expect("reads");
     assert_eq!(found, Some(KeyRow { seq: Seq(2), fingerprint: [7; 16] }));
-    assert_eq!(store.key(&name, &alice, &key("mine"), START + DAY + 1).await.expect("reads"), None);
-    assert_eq!(store.key(&name, &alice, &key("routers"), START).await.expect("reads"), None);
-    let made = store.create_key(&alice, &key("make"), START).await.expect("reads").expect("found");
+    assert_eq!(store.key(&name, &alice, &key("routers")).await.expect("reads"), None);
+    let made = store.create_key(&alice, &key("make")).await.expect("reads").expect("found");
     assert_eq!((made.name, made.fingerprint), (name.clone(), [9; 16]));
     let used = (name.clone(), alice.clone(), "mine".to_owned());
-    assert_eq!(store.recent_keys(START, None, 9).await.expect("reads"), std::slice::from_ref(&used));
-    assert_eq!(store.recent_keys(START, Some(&used), 9).await.expect("reads"), []);
-    assert_eq!(store.recent_keys(START + DAY + 1, None, 9).await.expect("reads"), []);
-    // A later record, not a clock, makes the file forget them.
-    log.entry(&[message("c", 4, "alice", 3, START + DAY + 120_000)]);
-    store.apply(Stream::Messages, log.entries.split_off(1)).await.expect("applies");
-    assert_eq!(store.key(&name, &alice, &key("mine"), START).await.expect("reads"), None);
-    assert_eq!(store.create_key(&alice, &key("make"), START).await.expect("reads"), None);
+    assert_eq!(store.recent_keys(None, 9).await.expect("reads"), std::slice::from_ref(&used));
+    assert_eq!(store.recent_keys(Some(&used), 9).await.expect("reads"), []);
+    let marked = log.entries.len();
+    log.entry(&[mark(START + 25 * HOUR), mark(START + 26 * HOUR)]);
+    store.apply(Stream::Messages, log.entries.split_off(marked)).await.expect("applies");
+    assert_eq!(store.key(&name, &alice, &key("mine")).await.expect("reads"), None);
+    assert_eq!(store.create_key(&alice, &key("make")).await.expect("reads"), None);
+    assert_eq!(store.recent_keys(None, 9).await.expect("reads"), []);
 }
 
 #[tokio::test]
