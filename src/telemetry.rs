@@ -295,6 +295,7 @@ metrics_table! {
     Histogram APPEND_SECONDS "rookery_shard_append_seconds" "Time from sealing a batch to its definite answer, in seconds.";
     Counter HEAD_LOOKUPS "rookery_shard_head_lookups_total" "Look-ups of a conversation's head by result (hit, fill).";
     Gauge HEADS "rookery_shard_heads" "Heads of conversations in memory, by shard.";
+    Gauge HEADS_BYTES "rookery_shard_heads_bytes" "Bytes that heads of conversations take in memory, estimated, by shard.";
     Gauge STREAM_FILL "rookery_shard_stream_fill_ratio" "Part of --stream-cap that the untrimmed log takes, by shard; beyond 1 sends are refused.";
     Counter RECEIPTS_SHED "rookery_shard_receipts_shed_total" "Automatic delivered marks dropped because too many waited.";
     Counter ROUTER_REQUESTS "rookery_router_requests_total" "Requests answered by the router, by route, method and status.";

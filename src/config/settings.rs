@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -189,6 +190,9 @@ pub struct ShardSettings {
     /// Heads of conversations kept in memory per shard.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     pub heads: usize,
+    /// Bytes of heads kept in memory by a process, estimated; one shard takes a quarter of them at most.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
+    pub heads_bytes: u64,
     /// Bytes of untrimmed log per shard; beyond it sends get 503.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = values::size)]
     pub stream_cap: u64,
@@ -318,6 +322,8 @@ impl ShardSettings {
             },
             queue_max: self.shard_queue,
             heads_max: self.heads,
+            heads_bytes_max: self.heads_bytes,
+            head_memory: Arc::default(),
             stream_bytes_max: self.stream_cap,
             barrier_max: self.read_barrier,
             // One process owns the embedded log.

@@ -324,6 +324,8 @@ mod tests {
                     },
                     queue_max: 64,
                     heads_max: 64,
+                    heads_bytes_max: 1 << 20,
+                    head_memory: Arc::default(),
                     stream_bytes_max: 1 << 27,
                     barrier_max: Duration::from_secs(20),
                     adopt_local: false,

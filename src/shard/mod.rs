@@ -12,6 +12,7 @@ use crate::shard::command::IndexItem;
 pub use handle::ShardHandle;
 pub use open::OpenError;
 pub use orphans::orphans;
+pub use owner::HeadMemory;
 pub use standby::{Standby, Taking};
 
 pub mod map;
@@ -138,6 +139,10 @@ pub struct Config {
     pub queue_max: usize,
     /// Heads kept per shard beyond those with unapplied records.
     pub heads_max: usize,
+    /// Bytes of heads, estimated, of all shards of the process together.
+    pub heads_bytes_max: u64,
+    /// What they take: one for all shards of the process.
+    pub head_memory: Arc<HeadMemory>,
     /// Bytes of untrimmed stream per shard beyond which sends are refused with `unavailable`.
     pub stream_bytes_max: u64,
     /// How long a read waits for the worker before it answers `lagging`.

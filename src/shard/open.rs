@@ -296,6 +296,8 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         filter: KeyFilter::new(opening.clock.since_boot()),
         stamped,
         heads_max: opening.config.heads_max,
+        heads_bytes_max: opening.config.heads_bytes_max,
+        head_memory: Arc::clone(&opening.config.head_memory),
         queue_max: opening.config.queue_max,
         stream_bytes_max: opening.config.stream_bytes_max,
         inputs: taken,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ids::Offset;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shard::append::{Decided, Ended};
 use crate::shard::command::{IndexItem, Push, ShardError};
 use crate::shard::log::Stream;
@@ -11,7 +11,7 @@ use crate::shard::log::record::{EventKind, Record};
 use crate::shard::owner::conversation::Known;
 use crate::shard::owner::input::{Waiter, WorkKind};
 use crate::shard::owner::work::Again;
-use crate::shard::owner::{End, Owner, fail};
+use crate::shard::owner::{End, Owner};
 use crate::telemetry;
 
 /// Conversations looked at per eviction.
@@ -142,6 +142,7 @@ impl Owner {
             state.tail.retain(|(offset, _)| *offset <= committed);
             state.keys.retain(|_, used| used.offset <= committed);
             state.members_changed = state.members_changed.min(committed);
+            state.weigh(&mut self.heads_taken);
         }
         self.take_back_stamped(committed);
         self.unapplied_ids.retain(|_, (offset, _)| *offset <= committed);
@@ -191,15 +192,17 @@ impl Owner {
     pub(super) fn evict(&mut self) {
         let receipts_applied = self.setup.applied[1].borrow().offset;
         for _ in 0..EVICT_STEPS {
-            if self.conversations.len() <= self.setup.heads_max {
+            if !self.has_too_many_heads() {
                 return;
             }
             let Some(name) = self.order.pop_front() else { return };
             let Some(state) = self.conversations.get_mut(&name) else { continue };
             if !state.used && state.is_evictable(receipts_applied) {
+                self.heads_taken.change(state.bytes, 0);
                 self.conversations.remove(&name);
             } else {
                 state.used = false;
+                state.weigh(&mut self.heads_taken);
                 self.order.push_back(name);
             }
         }
@@ -219,6 +222,8 @@ impl Owner {
             self.unapplied.push_back((offset, record));
         }
         self.mark_time();
+        // Also when nothing else happens here: other shards may need the memory.
+        self.evict();
         self.set_gauges();
     }
 
@@ -227,6 +232,7 @@ impl Owner {
         let shard = self.setup.shard.0.to_string();
         let heads = f64::from(u32::try_from(self.conversations.len()).unwrap_or(u32::MAX));
         telemetry::HEADS.set(heads, &[("shard", &shard)]);
+        telemetry::HEADS_BYTES.set(self.heads_taken.bytes() as f64, &[("shard", &shard)]);
         let fill = self.untrimmed_bytes() as f64 / self.setup.stream_bytes_max.max(1) as f64;
         telemetry::STREAM_FILL.set(fill, &[("shard", &shard)]);
     }
@@ -251,4 +257,27 @@ fn undecided(waiter: Waiter) -> Option<Again> {
         }
     };
     Some(Again { conversation, turn, kind })
+}
+
+/// Answers a waiter whose record did not get its commit.
+pub(super) fn fail(waiter: Waiter, doubted: bool) {
+    let unwritten = || {
+        if !doubted {
+            return ShardError::NotOwner;
+        }
+        let detail = "the shard moved while this was being written; retry with the same key";
+        Problem::new(Code::OutcomeUnknown, detail).into()
+    };
+    match waiter {
+        Waiter::Write(answer, _) => drop(answer.send(Err(unwritten()))),
+        // What it asks for may have been written by an earlier one.
+        Waiter::Rests(asked, outcome) if outcome.is_ok() => drop(asked.answer.send(Err(unwritten()))),
+        Waiter::Rests(asked, _) | Waiter::Later(asked) => drop(asked.answer.send(Err(ShardError::NotOwner))),
+        Waiter::Ticket { answer, .. } => {
+            answer.send(Err(Problem::unavailable("the shard moves; retry"))).ok();
+        }
+        Waiter::Subscribe { answer, .. } => {
+            answer.send(Err(Problem::unavailable("the shard moves; ask again"))).ok();
+        }
+    }
 }

@@ -50,6 +50,8 @@ pub(super) struct ConversationState {
     pub(super) reaction_touched: Offset,
     /// Used since the eviction came by.
     pub(super) used: bool,
+    /// What it was last estimated to take in memory.
+    pub(super) bytes: u64,
 }
 
 impl ConversationState {

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::ids::{ConversationName, MessageId, NodeId, Offset, Seq, ShardId, UserId};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::shard::append::Appender;
 use crate::shard::command::ShardError;
 use crate::shard::filter::KeyFilter;
@@ -22,6 +22,7 @@ use crate::shard::log::record::{OutboxPosition, Record, Tail};
 use crate::shard::log::{Stream, Token};
 use crate::shard::owner::conversation::{ConversationState, UsedKey};
 use crate::shard::owner::input::{Completion, Waiter, WorkKind};
+use crate::shard::owner::memory::Taken;
 use crate::shard::owner::parking::Parking;
 use crate::shard::owner::stamped::StampedUse;
 use crate::shard::owner::time::Marks;
@@ -48,10 +49,13 @@ mod time;
 
 mod commit;
 
+mod memory;
+
 mod parking;
 
 pub(super) use decide::{core_of, message_unknown};
 pub(super) use input::{Accepted, Admission, Asked, Input, Ticket, Want, Write};
+pub use memory::HeadMemory;
 pub(super) use stamped::StampedKey;
 pub(super) use ticket::page_of;
 
@@ -79,6 +83,9 @@ pub(super) struct Setup {
     /// Stamped keys of the last minute, from the raw entries.
     pub stamped: Vec<StampedKey>,
     pub heads_max: usize,
+    /// Bytes of heads of the process, which all its shards share.
+    pub heads_bytes_max: u64,
+    pub head_memory: Arc<HeadMemory>,
     /// Writes parked at once; more are refused.
     pub queue_max: usize,
     pub stream_bytes_max: u64,
@@ -100,6 +107,8 @@ pub(super) struct Owner {
     messages: Appender<Waiter>,
     receipts: Appender<Waiter>,
     conversations: HashMap<ConversationName, ConversationState>,
+    /// What they take in memory.
+    heads_taken: Taken,
     /// Order of use, roughly, for eviction.
     order: VecDeque<ConversationName>,
     /// Messages not applied yet, with the offsets of their records.
@@ -139,6 +148,7 @@ pub(super) fn spawn(setup: Setup) {
         messages: Appender::new(setup.shard, Stream::Messages, setup.token, messages_tail),
         receipts: Appender::new(setup.shard, Stream::Receipts, setup.token, receipts_tail),
         conversations: HashMap::new(),
+        heads_taken: Taken::new(Arc::clone(&setup.head_memory), setup.heads_bytes_max),
         order: VecDeque::new(),
         unapplied_ids: HashMap::new(),
         unapplied: VecDeque::new(),
@@ -231,7 +241,7 @@ impl Owner {
         self.subscriptions.tell_all();
         let waiting = self.messages.take_waiting().chain(self.receipts.take_waiting());
         for (_, waiter) in waiting {
-            fail(waiter, matches!(stop, Stop::Lost));
+            commit::fail(waiter, matches!(stop, Stop::Lost));
         }
         self.setup.closed.send_replace(true);
     }
@@ -363,29 +373,6 @@ impl Owner {
 
     fn now(&self) -> u64 {
         self.setup.clock.now_ms()
-    }
-}
-
-/// Answers a waiter whose record did not get its commit.
-fn fail(waiter: Waiter, doubted: bool) {
-    let unwritten = || {
-        if !doubted {
-            return ShardError::NotOwner;
-        }
-        let detail = "the shard moved while this was being written; retry with the same key";
-        Problem::new(Code::OutcomeUnknown, detail).into()
-    };
-    match waiter {
-        Waiter::Write(answer, _) => drop(answer.send(Err(unwritten()))),
-        // What it asks for may have been written by an earlier one.
-        Waiter::Rests(asked, outcome) if outcome.is_ok() => drop(asked.answer.send(Err(unwritten()))),
-        Waiter::Rests(asked, _) | Waiter::Later(asked) => drop(asked.answer.send(Err(ShardError::NotOwner))),
-        Waiter::Ticket { answer, .. } => {
-            answer.send(Err(Problem::unavailable("the shard moves; retry"))).ok();
-        }
-        Waiter::Subscribe { answer, .. } => {
-            answer.send(Err(Problem::unavailable("the shard moves; ask again"))).ok();
-        }
     }
 }
 

@@ -125,6 +125,9 @@ impl Owner {
                 return;
             }
         }
+        if let Some(state) = self.conversations.get_mut(name) {
+            state.weigh(&mut self.heads_taken);
+        }
         self.evict();
     }
 

@@ -136,3 +136,32 @@ async fn who_waits_for_an_outbox_hears_that_the_shard_was_closed() {
     in_time(bench.handle().close(soon())).await;
     assert_eq!(in_time(waiting).await.expect("ends"), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_leave_memory_by_their_bytes_but_never_with_anything_unapplied() {
+    // A quarter of it is one shard's: two or three of these heads.
+    let bench = Bench::with(Config { heads_bytes_max: 128 * 1024, ..config() }).await;
+    let names: Vec<String> = (0..10).map(|number| format!("c-{number}")).collect();
+    let many: Vec<String> = (0..50).map(|number| format!("u-{number:02}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for name in &names {
+        bench.create(name, &many).await;
+    }
+    bench.at_rest().await;
+    let few = async || in_time(async { while bench.ask(Input::Heads).await > 3 {} }).await;
+    few().await;
+    // The file does not get on: what is not in it must stay in memory.
+    bench.log.stall_reads(true);
+    for name in &names {
+        bench.send(name, "u-00", "unapplied").await;
+    }
+    bench.turn().await;
+    assert!(bench.ask(Input::Heads).await >= names.len());
+    bench.log.stall_reads(false);
+    bench.applied().await;
+    few().await;
+    for name in &names {
+        assert_eq!(bench.view(name, "u-49").await.expect("reads").participants_count, 50);
+        assert_eq!(bench.texts(name, "u-49").await, ["unapplied"]);
+    }
+}

@@ -94,6 +94,8 @@ pub(crate) fn config() -> Config {
         },
         queue_max: 4096,
         heads_max: 1000,
+        heads_bytes_max: 256 * 1024 * 1024,
+        head_memory: Arc::default(),
         stream_bytes_max: 128 * 1024 * 1024,
         barrier_max: Duration::from_secs(20),
         takeover_watch: None,
