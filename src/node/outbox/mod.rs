@@ -20,6 +20,9 @@ use crate::shard::log::record::{IndexChange, OutboxPosition};
 use crate::shard::store::OutboxRow;
 use crate::telemetry;
 
+#[cfg(test)]
+mod tests;
+
 /// Rows taken at once. A conversation of 10,000 participants is delivered in ten batches.
 const ROWS_AT_ONCE: u32 = 1_000;
 
@@ -66,6 +69,8 @@ impl Outbox for ShardHandle {
 pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken) {
     tokio::select! {
         () = run(&shard, &owners) => {}
+        // What is on its way to a shard that does not answer holds up nobody who waits for this one to end.
+        () = shard.closed() => {}
         () = stop.cancelled() => {}
     }
 }
@@ -110,7 +115,7 @@ async fn deliver_rows(outbox: &impl Outbox, owners: &Owners, rows: Vec<OutboxRow
     }
 }
 
-/// Delivers changes to one shard, however long it takes.
+/// Delivers changes to one shard, however long it takes; whoever awaits it looks whether the outbox is still open.
 async fn deliver_to(owners: &Owners, from: ShardId, to: ShardId, changes: Vec<IndexChange>) -> ShardId {
     let mut failures = 0_u32;
     let mut wait = BACKOFF_MIN;
@@ -136,127 +141,5 @@ fn log_failure(from: ShardId, to: ShardId, failures: u32, problem: &Problem) {
     } else {
         // Never dropped: the index would differ from the memberships for ever.
         tracing::error!(%from, %to, failures, %problem, "outbox is refused by the shard of its users");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use tokio::sync::{Notify, mpsc};
-
-    use super::*;
-    use crate::ids::{ConversationName, Offset, Seq, UserId};
-    use crate::node::link::frame::{Body, Outcome};
-    use crate::node::owners::testing::{Fake, eventually, lone_node};
-    use crate::problem::Code;
-    use crate::shard::command::{Done, ShardError};
-
-    struct FakeOutbox {
-        rows: Mutex<VecDeque<OutboxRow>>,
-        told: mpsc::Sender<OutboxPosition>,
-        wake: Notify,
-    }
-
-    #[async_trait]
-    impl Outbox for FakeOutbox {
-        fn shard(&self) -> ShardId {
-            ShardId(0)
-        }
-
-        async fn rows(&self, limit: u32) -> Option<Vec<OutboxRow>> {
-            loop {
-                let rows: Vec<_> =
-                    self.rows.lock().expect("not poisoned").iter().take(limit as usize).cloned().collect();
-                if !rows.is_empty() {
-                    return Some(rows);
-                }
-                self.wake.notified().await;
-            }
-        }
-
-        fn delivered(&self, upto: OutboxPosition) {
-            self.rows.lock().expect("not poisoned").retain(|row| row.position > upto);
-            self.told.try_send(upto).expect("room");
-        }
-    }
-
-    fn row(number: u32) -> OutboxRow {
-        let change = IndexChange {
-            user: UserId::parse(&format!("user{number}")).expect("a name"),
-            conversation: ConversationName::parse("c").expect("a name"),
-            seq: Seq(1),
-            joined: true,
-            at: 1,
-            create_key: None,
-        };
-        OutboxRow { position: OutboxPosition { offset: Offset(1), index: number }, change }
-    }
-
-    fn changes(body: &Body) -> Vec<IndexChange> {
-        match body {
-            Body::Execute { command: Command::Index(changes), .. } => changes.clone(),
-            other => panic!("not an index command: {other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn every_row_reaches_its_users_shard_and_progress_reaches_the_last() {
-        let fake = Fake::new(|_| Ok(Outcome::Done(Done::Indexed)));
-        let (owners, _pushes) = lone_node(&fake);
-        let (told, mut progress) = mpsc::channel(10_000);
-        let rows: VecDeque<_> = (0..2_500).map(row).collect();
-        let outbox = FakeOutbox { rows: Mutex::new(rows), told, wake: Notify::new() };
-        let last = OutboxPosition { offset: Offset(1), index: 2_499 };
-        tokio::select! {
-            () = run(&outbox, &owners) => panic!("ended"),
-            () = async { while progress.recv().await.expect("progress") != last {} } => {}
-        }
-        let mut users = Vec::new();
-        for (shard, change) in fake.bodies().iter().flat_map(|body| {
-            let Body::Execute { shard, .. } = body else { panic!("{body:?}") };
-            changes(body).into_iter().map(|change| (*shard, change))
-        }) {
-            assert_eq!(shard, owners.map().shard_of(change.user.slot()));
-            users.push(change.user);
-        }
-        users.sort();
-        users.dedup();
-        assert_eq!(users.len(), 2_500);
-    }
-
-    #[tokio::test]
-    async fn progress_stays_before_the_first_row_that_could_not_be_delivered() {
-        static OPEN: AtomicBool = AtomicBool::new(false);
-        let blocked = UserId::parse("user3").expect("a name");
-        let held = blocked.clone();
-        let fake = Fake::new(move |body| {
-            let holds = changes(body).iter().any(|change| change.user == held);
-            if holds && !OPEN.load(Ordering::SeqCst) {
-                return Err(ShardError::Problem(Problem::new(Code::Unavailable, "held")));
-            }
-            Ok(Outcome::Done(Done::Indexed))
-        });
-        let (owners, _pushes) = lone_node(&fake);
-        let (told, mut progress) = mpsc::channel(10_000);
-        let outbox = FakeOutbox { rows: Mutex::new((0..100).map(row).collect()), told, wake: Notify::new() };
-        let shard_of = |number: u32| owners.map().shard_of(row(number).change.user.slot());
-        let first_held = (0..100).find(|n| shard_of(*n) == shard_of(3)).expect("there is one");
-        let shards: std::collections::BTreeSet<_> = (0..100).map(shard_of).collect();
-        let check = async {
-            // Every other shard has been served, and the one that refuses has been asked more than once.
-            eventually(|| fake.bodies().len() > shards.len() + 1).await;
-            while let Ok(upto) = progress.try_recv() {
-                assert!(upto.index < first_held);
-            }
-            OPEN.store(true, Ordering::SeqCst);
-            while progress.recv().await.expect("progress").index != 99 {}
-        };
-        tokio::select! {
-            () = run(&outbox, &owners) => panic!("ended"),
-            () = check => {}
-        }
     }
 }
