@@ -1,17 +1,17 @@
 //! The write side of the handle: queue a command, wait for its commit, then for what the caller must find afterwards.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ids::{ConversationName, MessageId, Seq, UserId};
+use crate::ids::{ConversationName, MessageId, Seq, ShardId, UserId};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
 use crate::shard::fate::Fate;
 use crate::shard::handle::Inner;
 use crate::shard::lane::Standing;
-use crate::shard::log::Stream;
 use crate::shard::log::record::OutboxPosition;
 use crate::shard::owner::{Accepted, Asked, Input, Write};
 use crate::telemetry;
@@ -21,11 +21,21 @@ const INDEXES_WAIT: Duration = Duration::from_millis(500);
 
 /// A command that is on its way.
 pub(super) enum Begun {
-    Queued(Boxed<Result<Accepted, ShardError>>, Option<UserId>),
+    Queued(Boxed<Result<Accepted, ShardError>>, Concerned),
     Read(MarkRead),
     React(React),
     Shed,
 }
+
+/// Whom a write concerns, beside its conversation.
+#[derive(Debug, Default)]
+pub(super) struct Concerned {
+    /// Who sends a message.
+    sender: Option<UserId>,
+    /// The shards of the users whose indexes change, each once; the creator's first.
+    indexes: Vec<ShardId>,
+}
+
 pub(super) type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Inner {
@@ -59,7 +69,8 @@ impl Inner {
         }
     }
 
-    async fn finish(&self, accepted: Accepted, sender: Option<UserId>, deadline: Instant) -> Result<Done, ShardError> {
+    async fn finish(&self, accepted: Accepted, of: Concerned, deadline: Instant) -> Result<Done, ShardError> {
+        let Concerned { sender, indexes } = of;
         match accepted {
             Accepted::Done(done) => Ok(done),
             Accepted::SentAgain { conversation, seq } => {
@@ -69,9 +80,10 @@ impl Inner {
             }
             Accepted::Created { view, replayed, offset, users } => {
                 let all = OutboxPosition { offset, index: users.saturating_sub(1) };
-                self.outbox_reaches(all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
+                self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
                 // The creator comes first; his own list must have it.
-                if !self.outbox_reaches(OutboxPosition { offset, index: 0 }, deadline).await {
+                let own = indexes.get(..1).unwrap_or_default();
+                if !self.outbox_covers(own, OutboxPosition { offset, index: 0 }, deadline).await {
                     let detail = "the conversation exists, but your list may lack it yet; retry with the same key";
                     return Err(Problem::new(Code::OutcomeUnknown, detail).into());
                 }
@@ -80,22 +92,11 @@ impl Inner {
             Accepted::Changed { done, offset, users } => {
                 if users > 0 {
                     let all = OutboxPosition { offset, index: users - 1 };
-                    self.outbox_reaches(all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
+                    self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
                 }
                 Ok(done)
             }
         }
-    }
-
-    /// Waits until the outbox is delivered up to there; false when the deadline passed first.
-    async fn outbox_reaches(&self, position: OutboxPosition, deadline: Instant) -> bool {
-        let mut done = self.outbox_done.subscribe();
-        if *done.borrow_and_update() >= position {
-            return true;
-        }
-        self.hurry(Stream::Messages);
-        let reached = done.wait_for(|upto| *upto >= position);
-        matches!(tokio::time::timeout_at(deadline.into(), reached).await, Ok(Ok(_)))
     }
 
     /// Where the message of a receipt is, then the write.
@@ -113,14 +114,14 @@ impl Inner {
             located => located?,
         };
         let accepted = self.write(write(at.conversation, at.seq), deadline).await?;
-        self.finish(accepted, None, deadline).await
+        self.finish(accepted, Concerned::default(), deadline).await
     }
 
     pub(super) async fn execute(self: Arc<Self>, begun: Begun, deadline: Instant) -> Result<Done, ShardError> {
         match begun {
-            Begun::Queued(answer, sender) => {
+            Begun::Queued(answer, of) => {
                 let accepted = answer.await?;
-                self.finish(accepted, sender, deadline).await
+                self.finish(accepted, of, deadline).await
             }
             Begun::Read(read) => {
                 let (id, user, origin) = (read.message_id, read.user, read.origin);
@@ -135,16 +136,14 @@ impl Inner {
     }
 
     pub(super) fn begin_execute(&self, command: Command, deadline: Instant) -> Begun {
-        let (write, sender) = match command {
-            Command::Create(create) => (Write::Create(create), None),
-            Command::Send(send) => {
-                let sender = send.source.clone();
-                (Write::Send(send), Some(sender))
-            }
-            Command::Add(add) => (Write::Add(add), None),
-            Command::Remove(remove) => (Write::Remove(remove), None),
-            Command::Index(changes) => (Write::Index(changes), None),
-            Command::Resubmit(event) => (Write::Resubmit(event), None),
+        let of = self.concerned(&command);
+        let write = match command {
+            Command::Create(create) => Write::Create(create),
+            Command::Send(send) => Write::Send(send),
+            Command::Add(add) => Write::Add(add),
+            Command::Remove(remove) => Write::Remove(remove),
+            Command::Index(changes) => Write::Index(changes),
+            Command::Resubmit(event) => Write::Resubmit(event),
             Command::MarkRead(read) => return Begun::Read(read),
             Command::React(react) => return Begun::React(react),
             Command::Delivered(marks) => {
@@ -155,7 +154,21 @@ impl Inner {
                 return Begun::Shed;
             }
         };
-        Begun::Queued(Box::pin(self.write(write, deadline)), sender)
+        Begun::Queued(Box::pin(self.write(write, deadline)), of)
+    }
+
+    fn concerned(&self, command: &Command) -> Concerned {
+        let users = match command {
+            Command::Create(create) => create.participants.as_slice(),
+            Command::Add(add) => add.users.as_slice(),
+            Command::Remove(remove) => std::slice::from_ref(&remove.user),
+            _ => &[],
+        };
+        let mut known = HashSet::new();
+        let indexes =
+            users.iter().map(|user| self.outbox.map.shard_of(user.slot())).filter(|shard| known.insert(*shard));
+        let sender = if let Command::Send(send) = command { Some(send.source.clone()) } else { None };
+        Concerned { sender, indexes: indexes.collect() }
     }
 }
 

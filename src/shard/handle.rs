@@ -14,19 +14,17 @@ use crate::shard::execute::Boxed;
 use crate::shard::insync::InSync;
 use crate::shard::lane::Lane;
 use crate::shard::lease::Lease;
-use crate::shard::log::record::{OutboxPosition, Tail};
+use crate::shard::log::record::Tail;
 use crate::shard::log::{Stream, Token};
+use crate::shard::outbox::Waits;
 use crate::shard::owner::Input;
 use crate::shard::reading::Reading;
 use crate::shard::replicas::Following;
-use crate::shard::store::{OutboxRow, Store};
+use crate::shard::store::Store;
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::shard::worker::Workers;
 use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus, open};
 use crate::telemetry;
-
-/// Pause before an outbox that could not be read is read again.
-const OUTBOX_RETRY: Duration = Duration::from_millis(500);
 
 /// The way into an owned shard. Cheap to clone; outlives the shard, and then answers [`ShardError::NotOwner`].
 #[derive(Debug, Clone)]
@@ -47,8 +45,8 @@ pub(super) struct Inner {
     pub(super) committed: [Arc<watch::Sender<Tail>>; 2],
     /// Offset of the last record that has rows in the outbox.
     pub(super) outbox_due: Arc<watch::Sender<Offset>>,
-    /// Delivered up to there.
-    pub(super) outbox_done: watch::Sender<OutboxPosition>,
+    /// Who waits for the outbox to be delivered.
+    pub(super) outbox: Waits,
     pub(super) closed: watch::Receiver<bool>,
     pub(super) lease: Arc<Lease>,
     pub(super) lane: Lane,
@@ -72,30 +70,6 @@ impl Inner {
         if let Some(workers) = &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
             workers.hurry(stream);
         }
-    }
-
-    /// Rows of the outbox after `done`, of which there are some up to `all` unless everything is delivered.
-    async fn outbox_rows(&self, done: OutboxPosition, all: OutboxPosition, limit: u32) -> Option<Vec<OutboxRow>> {
-        match self.store.outbox(done, limit).await {
-            Ok(rows) if rows.is_empty() => {
-                self.outbox_reached(all);
-                None
-            }
-            Ok(rows) => Some(rows),
-            Err(error) => {
-                tracing::warn!(shard = %self.shard, %error, "outbox cannot be read; trying again");
-                tokio::time::sleep(OUTBOX_RETRY).await;
-                None
-            }
-        }
-    }
-
-    fn outbox_reached(&self, upto: OutboxPosition) {
-        self.outbox_done.send_if_modified(|done| {
-            let grows = *done < upto;
-            *done = upto.max(*done);
-            grows
-        });
     }
 }
 
@@ -248,47 +222,11 @@ impl ShardHandle {
     }
 
     /// What needs no answer. When the queue is full it is sent as soon as there is room.
-    fn tell(&self, input: Input) {
+    pub(super) fn tell(&self, input: Input) {
         if let Err(mpsc::error::TrySendError::Full(input)) = self.0.inputs.try_send(input) {
             let inputs = self.0.inputs.clone();
             drop(tokio::spawn(async move { inputs.send(input).await.ok() }));
         }
-    }
-
-    /// The next undelivered rows of the outbox, in order; waits until there is one. `None` when the shard is closed.
-    /// Rows are given again until they are told to be delivered.
-    pub async fn outbox(&self, limit: u32) -> Option<Vec<OutboxRow>> {
-        let inner = &self.0;
-        let mut due = inner.outbox_due.subscribe();
-        let mut closed = inner.closed.clone();
-        loop {
-            let (wanted, done) = (*due.borrow_and_update(), *inner.outbox_done.borrow());
-            // Rows of the last record may be left: its offset alone does not tell.
-            let all = OutboxPosition { offset: wanted, index: u32::MAX };
-            if all > done {
-                let mut applied = inner.applied(Stream::Messages);
-                inner.hurry(Stream::Messages);
-                tokio::select! {
-                    reached = applied.wait_for(|tail| tail.offset >= wanted) => drop(reached.ok()?),
-                    _ = closed.wait_for(|closed| *closed) => return None,
-                }
-                if let Some(rows) = inner.outbox_rows(done, all, limit).await {
-                    return Some(rows);
-                }
-                continue;
-            }
-            tokio::select! {
-                changed = due.changed() => changed.ok()?,
-                _ = closed.wait_for(|closed| *closed) => return None,
-            }
-        }
-    }
-
-    /// Tells that the outbox is delivered up to and including `upto`; logged as a record (not at once), after which the
-    /// rows are dropped. Wakes those who wait for it.
-    pub fn outbox_delivered(&self, upto: OutboxPosition) {
-        self.0.outbox_reached(upto);
-        self.tell(Input::OutboxDelivered(upto));
     }
 
     /// How it stands.

@@ -63,6 +63,8 @@ pub mod log;
 
 pub mod subscriptions;
 
+pub mod outbox;
+
 mod read;
 
 mod reading;

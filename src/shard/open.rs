@@ -13,8 +13,9 @@ use crate::shard::handle::{Inner, ShardHandle};
 use crate::shard::insync::InSync;
 use crate::shard::lane::Definite;
 use crate::shard::lease::Lease;
-use crate::shard::log::record::{OutboxPosition, Record, Tail, seal};
+use crate::shard::log::record::{Record, Tail, seal};
 use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, LogError, Stream, Token};
+use crate::shard::outbox::Waits;
 use crate::shard::owner::Setup;
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::standby::Taking;
@@ -264,6 +265,7 @@ async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], Ope
 }
 
 async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Owned) -> Result<ShardHandle, OpenError> {
+    let outbox = Waits::of(&opening)?;
     let stamped = used_keys::stamped(&store).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
     let shared = opening.config.takeover_watch.is_some();
@@ -324,7 +326,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         inputs,
         committed,
         outbox_due,
-        outbox_done: watch::Sender::new(OutboxPosition::default()),
+        outbox,
         closed,
         lease,
         lane,

@@ -1,52 +1,57 @@
 //! Delivers a shard's outbox: changes of users' indexes go to the shards of the users, at least once. A change that arrives
-//! twice, or after a newer one, does nothing there (its seq tells). Progress is the position up to which *every* row is
-//! delivered, so a user's shard that cannot be reached holds back what follows, at most one batch of which is tried.
+//! twice, or after a newer one, does nothing there (its seq tells). Each shard has its own window of rows ([`window`]), so
+//! one that cannot be reached holds up the rows of its own users alone. See `docs/adr/0016-outbox.md`.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::ShardId;
+use crate::node::outbox::window::Window;
 use crate::node::owners::Owners;
 use crate::problem::Problem;
 use crate::shard::ShardHandle;
 use crate::shard::command::Command;
 use crate::shard::log::record::{IndexChange, OutboxPosition};
-use crate::shard::store::OutboxRow;
+use crate::shard::outbox::{OutboxPage, Reached};
 use crate::telemetry;
+
+mod window;
 
 #[cfg(test)]
 mod tests;
 
-/// Rows taken at once. A conversation of 10,000 participants is delivered in ten batches.
+/// Rows read at once.
 const ROWS_AT_ONCE: u32 = 1_000;
 
 /// Budget of one delivery to one shard.
 const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
 
-/// First wait after a failed delivery; doubles with each, jittered.
+/// First wait after a failed delivery; doubles with each, jittered. Never less, whoever waits.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
-/// Longest wait between deliveries.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Longest wait between deliveries, unless someone waits for one.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// Of failed deliveries to one shard in a row, the first and then one in so many is logged.
 const LOG_EVERY: u32 = 16;
-
-/// Wait before rows that were delivered already are asked for again: their progress is on its way to the log.
-const REST: Duration = Duration::from_millis(20);
 
 /// An outbox, as its delivery sees it.
 #[async_trait]
 trait Outbox: Send + Sync {
     fn shard(&self) -> ShardId;
-    async fn rows(&self, limit: u32) -> Option<Vec<OutboxRow>>;
-    fn delivered(&self, upto: OutboxPosition);
+    /// Rows behind a place; waits until there may be some. `None` when there will be no more.
+    async fn page(&self, after: OutboxPosition, limit: u32) -> Option<OutboxPage>;
+    /// How far it is delivered, and what of that is to be logged.
+    fn delivered(&self, delivered: Reached, progress: Option<OutboxPosition>);
+    /// Changes when someone waits for what is not delivered.
+    fn hurried(&self) -> watch::Receiver<()>;
 }
 
 #[async_trait]
@@ -55,12 +60,16 @@ impl Outbox for ShardHandle {
         self.id()
     }
 
-    async fn rows(&self, limit: u32) -> Option<Vec<OutboxRow>> {
-        self.outbox(limit).await
+    async fn page(&self, after: OutboxPosition, limit: u32) -> Option<OutboxPage> {
+        self.outbox_page(after, limit).await
     }
 
-    fn delivered(&self, upto: OutboxPosition) {
-        self.outbox_delivered(upto);
+    fn delivered(&self, delivered: Reached, progress: Option<OutboxPosition>) {
+        self.outbox_delivered(delivered, progress);
+    }
+
+    fn hurried(&self) -> watch::Receiver<()> {
+        self.outbox_hurried()
     }
 }
 
@@ -75,48 +84,39 @@ pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken
     }
 }
 
+/// Until the outbox ends.
 async fn run(outbox: &impl Outbox, owners: &Owners) {
-    let mut done: Option<OutboxPosition> = None;
-    while let Some(rows) = outbox.rows(ROWS_AT_ONCE).await {
-        let rows: Vec<_> = rows.into_iter().filter(|row| done.is_none_or(|done| row.position > done)).collect();
-        if rows.is_empty() {
-            sleep(REST).await;
-            continue;
-        }
-        deliver_rows(outbox, owners, rows, &mut done).await;
-    }
-}
+    let mut window = Window::default();
+    let mut flights: FuturesUnordered<BoxFuture<'_, ShardId>> = FuturesUnordered::new();
+    loop {
+        let from = window.from();
+        let mut reading = outbox.page(from, ROWS_AT_ONCE);
 
-/// Delivers a batch, side by side to the shards concerned, and tells progress whenever the delivered prefix grows.
-async fn deliver_rows(outbox: &impl Outbox, owners: &Owners, rows: Vec<OutboxRow>, done: &mut Option<OutboxPosition>) {
-    let mut open: BTreeMap<OutboxPosition, ShardId> = BTreeMap::new();
-    let mut by_shard: BTreeMap<ShardId, Vec<IndexChange>> = BTreeMap::new();
-    let last = rows.last().map(|row| row.position);
-    for row in rows {
-        let shard = owners.map().shard_of(row.change.user.slot());
-        open.insert(row.position, shard);
-        by_shard.entry(shard).or_default().push(row.change);
-    }
-    let mut positions: Vec<OutboxPosition> = open.keys().copied().collect();
-    let from = outbox.shard();
-    let deliveries = by_shard.into_iter().map(|(shard, changes)| deliver_to(owners, from, shard, changes));
-    let mut deliveries: FuturesUnordered<_> = deliveries.collect();
-    while let Some(shard) = deliveries.next().await {
-        open.retain(|_, of| *of != shard);
-        let undelivered = open.first_key_value().map(|(position, _)| *position);
-        let delivered = positions.iter().take_while(|position| undelivered.is_none_or(|first| **position < first));
-        let prefix = delivered.count();
-        let reached = positions.drain(..prefix).next_back();
-        if let Some(upto) = if undelivered.is_none() { last } else { reached } {
-            *done = Some(upto);
-            outbox.delivered(upto);
+        // Read on, or again from where something was left that has room now.
+        while window.from() == from {
+            tokio::select! {
+                page = &mut reading => {
+                    let Some(page) = page else { return };
+                    window.take(page, |row| owners.map().shard_of(row.change.user.slot()));
+                    outbox.delivered(window.delivered(), None);
+                }
+                Some(shard) = flights.next() => {
+                    telemetry::OUTBOX_ROWS.add(u64::try_from(window.arrived(shard)).unwrap_or(0), &[]);
+                    let progress = window.progress();
+                    outbox.delivered(window.delivered(), progress);
+                }
+            }
+            for (to, changes) in window.depart() {
+                flights.push(Box::pin(deliver_to(outbox, owners, to, changes)));
+            }
         }
-        telemetry::OUTBOX_ROWS.add(u64::try_from(prefix).unwrap_or(0), &[]);
     }
 }
 
 /// Delivers changes to one shard, however long it takes; whoever awaits it looks whether the outbox is still open.
-async fn deliver_to(owners: &Owners, from: ShardId, to: ShardId, changes: Vec<IndexChange>) -> ShardId {
+async fn deliver_to(outbox: &impl Outbox, owners: &Owners, to: ShardId, changes: Vec<IndexChange>) -> ShardId {
+    let from = outbox.shard();
+    let mut hurried = outbox.hurried();
     let mut failures = 0_u32;
     let mut wait = BACKOFF_MIN;
     loop {
@@ -127,7 +127,10 @@ async fn deliver_to(owners: &Owners, from: ShardId, to: ShardId, changes: Vec<In
         }
         telemetry::OUTBOX_RETRIES.add(1, &[]);
         failures = failures.saturating_add(1);
-        sleep(wait.mul_f64(rand::random_range(0.5..=1.0))).await;
+
+        sleep(BACKOFF_MIN).await;
+        // Either way it is time; an outbox without anyone to hurry it has ended.
+        drop(timeout(wait.mul_f64(rand::random_range(0.5..=1.0)), hurried.changed()).await);
         wait = (wait * 2).min(BACKOFF_MAX);
     }
 }

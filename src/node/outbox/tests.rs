@@ -23,6 +23,7 @@ use crate::shard::log::{
 };
 use crate::shard::map::ShardMap;
 use crate::shard::replicas::Alone;
+use crate::shard::store::OutboxRow;
 use crate::shard::store::tests::{identity, user};
 use crate::shard::tests::config;
 
@@ -30,6 +31,16 @@ struct FakeOutbox {
     rows: Mutex<VecDeque<OutboxRow>>,
     told: mpsc::Sender<OutboxPosition>,
     wake: Notify,
+    delivered: watch::Sender<Reached>,
+    hurry: watch::Sender<()>,
+}
+
+impl FakeOutbox {
+    fn of(rows: impl IntoIterator<Item = OutboxRow>) -> (Self, mpsc::Receiver<OutboxPosition>) {
+        let (told, progress) = mpsc::channel(10_000);
+        let (rows, wake) = (Mutex::new(rows.into_iter().collect()), Notify::new());
+        (Self { rows, told, wake, delivered: watch::Sender::default(), hurry: watch::Sender::default() }, progress)
+    }
 }
 
 #[async_trait]
@@ -38,19 +49,29 @@ impl Outbox for FakeOutbox {
         ShardId(0)
     }
 
-    async fn rows(&self, limit: u32) -> Option<Vec<OutboxRow>> {
+    async fn page(&self, after: OutboxPosition, limit: u32) -> Option<OutboxPage> {
         loop {
-            let rows: Vec<_> = self.rows.lock().expect("not poisoned").iter().take(limit as usize).cloned().collect();
-            if !rows.is_empty() {
-                return Some(rows);
+            let rows: Vec<_> = {
+                let rows = self.rows.lock().expect("not poisoned");
+                rows.iter().filter(|row| row.position > after).take(limit as usize).cloned().collect()
+            };
+            if let Some(last) = rows.last() {
+                return Some(OutboxPage { upto: last.position, rows });
             }
             self.wake.notified().await;
         }
     }
 
-    fn delivered(&self, upto: OutboxPosition) {
-        self.rows.lock().expect("not poisoned").retain(|row| row.position > upto);
-        self.told.try_send(upto).expect("room");
+    fn delivered(&self, delivered: Reached, progress: Option<OutboxPosition>) {
+        if let Some(upto) = progress {
+            self.rows.lock().expect("not poisoned").retain(|row| row.position > upto);
+            self.told.try_send(upto).expect("room");
+        }
+        self.delivered.send_replace(delivered);
+    }
+
+    fn hurried(&self) -> watch::Receiver<()> {
+        self.hurry.subscribe()
     }
 }
 
@@ -77,9 +98,7 @@ fn changes(body: &Body) -> Vec<IndexChange> {
 async fn every_row_reaches_its_users_shard_and_progress_reaches_the_last() {
     let fake = Fake::new(|_| Ok(Outcome::Done(Done::Indexed)));
     let (owners, _pushes) = lone_node(&fake);
-    let (told, mut progress) = mpsc::channel(10_000);
-    let rows: VecDeque<_> = (0..2_500).map(row).collect();
-    let outbox = FakeOutbox { rows: Mutex::new(rows), told, wake: Notify::new() };
+    let (outbox, mut progress) = FakeOutbox::of((0..2_500).map(row));
     let last = OutboxPosition { offset: Offset(1), index: 2_499 };
     tokio::select! {
         () = run(&outbox, &owners) => panic!("ended"),
@@ -111,8 +130,7 @@ async fn progress_stays_before_the_first_row_that_could_not_be_delivered() {
         Ok(Outcome::Done(Done::Indexed))
     });
     let (owners, _pushes) = lone_node(&fake);
-    let (told, mut progress) = mpsc::channel(10_000);
-    let outbox = FakeOutbox { rows: Mutex::new((0..100).map(row).collect()), told, wake: Notify::new() };
+    let (outbox, mut progress) = FakeOutbox::of((0..100).map(row));
     let shard_of = |number: u32| owners.map().shard_of(row(number).change.user.slot());
     let first_held = (0..100).find(|n| shard_of(*n) == shard_of(3)).expect("there is one");
     let shards: std::collections::BTreeSet<_> = (0..100).map(shard_of).collect();
@@ -124,6 +142,51 @@ async fn progress_stays_before_the_first_row_that_could_not_be_delivered() {
         }
         OPEN.store(true, Ordering::SeqCst);
         while progress.recv().await.expect("progress").index != 99 {}
+    };
+    tokio::select! {
+        () = run(&outbox, &owners) => panic!("ended"),
+        () = check => {}
+    }
+}
+
+/// Refuses what is for the users of one shard, until it is opened.
+fn refusing(dead: ShardId, open: &Arc<AtomicBool>) -> Arc<Fake> {
+    let open = Arc::clone(open);
+    Fake::new(move |body| match body {
+        Body::Execute { shard, .. } if *shard == dead && !open.load(Ordering::SeqCst) => {
+            Err(ShardError::Problem(Problem::new(Code::Unavailable, "dead")))
+        }
+        _ => Ok(Outcome::Done(Done::Indexed)),
+    })
+}
+
+#[tokio::test]
+async fn rows_of_healthy_shards_pass_one_for_a_dead_shard_also_those_that_come_later() {
+    let open = Arc::new(AtomicBool::new(false));
+    let map = ShardMap::new(SHARDS).expect("a power of two");
+    let shard_of = |number: u32| map.shard_of(row(number).change.user.slot());
+    let fake = refusing(shard_of(0), &open);
+    let (owners, _pushes) = lone_node(&fake);
+    let (outbox, mut progress) = FakeOutbox::of([row(0)]);
+    let mut delivered = outbox.delivered.subscribe();
+    let check = async {
+        // Its batch is under way, and refused; what comes afterwards goes to the others, one by one.
+        eventually(|| fake.bodies().len() > 1).await;
+        let mut others = (1..1_000).filter(|number| shard_of(*number) != shard_of(0));
+        for number in others.by_ref().take(20) {
+            outbox.rows.lock().expect("not poisoned").push_back(row(number));
+            outbox.wake.notify_one();
+            let to = shard_of(number);
+            let covered = delivered.wait_for(|delivered| delivered.covers(to, row(number).position));
+            timeout(Duration::from_secs(20), covered).await.expect("not held up").expect("lives");
+            assert!(!outbox.delivered.borrow().covers(shard_of(0), row(0).position));
+        }
+        assert!(progress.try_recv().is_err(), "the log knows prefixes only");
+
+        open.store(true, Ordering::SeqCst);
+        outbox.hurry.send_replace(());
+        let last = outbox.rows.lock().expect("not poisoned").back().expect("some").position;
+        while progress.recv().await.expect("progress") != last {}
     };
     tokio::select! {
         () = run(&outbox, &owners) => panic!("ended"),
@@ -228,8 +291,8 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     };
     assert!(matches!(log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     handle.renewed(Duration::from_millis(1), false);
-    tokio::time::timeout(Duration::from_secs(5), handle.closed()).await.expect("it ends");
+    timeout(Duration::from_secs(5), handle.closed()).await.expect("it ends");
     log.held.send_replace(false);
-    let let_go = tokio::time::timeout(Duration::from_secs(25), delivering).await;
+    let let_go = timeout(Duration::from_secs(25), delivering).await;
     assert!(let_go.is_ok(), "the keeper serves a closed shard for ever");
 }

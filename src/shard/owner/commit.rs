@@ -46,6 +46,10 @@ impl Owner {
 
     fn committed(&mut self, stream: Stream, records: Vec<Decided>) {
         let tail = self.side(stream).committed();
+        // Before any answer: whoever has one must find that there may be rows to deliver.
+        if let Some(last) = records.iter().rfind(|decided| has_rows(&decided.record)) {
+            self.setup.outbox_due.send_replace(last.offset);
+        }
         let mut again = Vec::new();
         // Answers first: whoever waits longest.
         while let Some(waiter) = self.side(stream).ready() {
@@ -74,9 +78,6 @@ impl Owner {
             Record::Event(event) => {
                 for push in &decided.pushes {
                     self.subscriptions.push_event(event, push);
-                }
-                if !matches!(event.kind, EventKind::Message { .. }) {
-                    self.setup.outbox_due.send_replace(decided.offset);
                 }
             }
             Record::Index(change) => {
@@ -280,4 +281,9 @@ pub(super) fn fail(waiter: Waiter, doubted: bool) {
             answer.send(Err(Problem::unavailable("the shard moves; ask again"))).ok();
         }
     }
+}
+
+/// Whether the outbox has rows of a record.
+fn has_rows(record: &Record) -> bool {
+    matches!(record, Record::Event(event) if !matches!(event.kind, EventKind::Message { .. }))
 }

@@ -87,7 +87,7 @@ async fn a_record_with_more_rows_than_one_page_of_the_outbox_is_delivered_whole(
     while told.len() < 25 {
         let rows = in_time(bench.handle().outbox(10)).await.expect("open");
         assert!(!rows.is_empty() && rows.len() <= 10);
-        bench.handle().outbox_delivered(rows.last().expect("some").position);
+        bench.handle().outbox_delivered_upto(rows.last().expect("some").position);
         told.extend(rows.into_iter().map(|row| row.change.user.to_string()));
     }
     assert_eq!(told, names);
@@ -112,7 +112,7 @@ async fn outbox_rows_come_again_until_they_are_delivered_and_are_dropped_afterwa
     let again = in_time(bench.handle().outbox(10)).await.expect("open");
     assert!(again.iter().all(|row| rows.contains(row)), "at least once, also after a crash");
     let last = rows.last().expect("two").position;
-    bench.handle().outbox_delivered(last);
+    bench.handle().outbox_delivered_upto(last);
     let store = bench.handle().0.store.clone();
     in_time(async {
         while !store.outbox(OutboxPosition::default(), 10).await.expect("reads").is_empty() {

@@ -22,7 +22,9 @@ use crate::shard::lane::Lane;
 use crate::shard::log::embedded::EmbeddedLog;
 use crate::shard::log::record::{Event, EventKind, IndexChange, OutboxPosition, Tail};
 use crate::shard::log::{Claim, ClaimOutcome, ShardLog, Stream, Token};
+use crate::shard::outbox::Reached;
 use crate::shard::owner::Input;
+use crate::shard::store::OutboxRow;
 use crate::shard::store::tests::{conversation, identity, user};
 use crate::shard::subscriptions::Subscriber;
 
@@ -33,6 +35,7 @@ mod writes;
 mod doubt;
 
 mod opening;
+mod outbox;
 
 mod adopt;
 
@@ -358,6 +361,26 @@ fn opening(folder: &std::path::Path, log: &Arc<FaultyLog>, lane: &Lane, clock: &
     }
 }
 
+/// Whoever delivers in these tests does so in order, to one place.
+impl ShardHandle {
+    /// Rows of the outbox that are not told to be delivered; waits until there is one.
+    async fn outbox(&self, limit: u32) -> Option<Vec<OutboxRow>> {
+        loop {
+            let done = self.outbox_reached().prefix();
+            let page = self.outbox_page(done, limit).await?;
+            if !page.rows.is_empty() {
+                return Some(page.rows);
+            }
+            self.outbox_delivered(Reached::upto(page.upto), None);
+        }
+    }
+
+    /// They are delivered up to there.
+    fn outbox_delivered_upto(&self, upto: OutboxPosition) {
+        self.outbox_delivered(Reached::upto(upto.max(self.outbox_reached().prefix())), Some(upto));
+    }
+}
+
 /// Delivers the outbox into the same shard.
 fn pump(handle: ShardHandle, delivered: Arc<Mutex<Vec<IndexChange>>>, limit: u32) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -366,7 +389,7 @@ fn pump(handle: ShardHandle, delivered: Arc<Mutex<Vec<IndexChange>>>, limit: u32
             let changes: Vec<_> = rows.into_iter().map(|row| row.change).collect();
             if handle.execute(Command::Index(changes.clone()), soon()).await.is_ok() {
                 delivered.lock().expect("whole").extend(changes);
-                handle.outbox_delivered(last);
+                handle.outbox_delivered_upto(last);
             } else {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -214,7 +214,7 @@ async fn nothing_of_its_own_is_decided_while_the_log_is_stalled() {
     let (bench, decided) = stalled(config(), Fault::DoubtNotWritten).await;
     let before = bench.handle().status().committed;
     for round in 0..4 {
-        bench.handle().outbox_delivered(OutboxPosition { offset: Offset(before[0].0), index: round });
+        bench.handle().outbox_delivered_upto(OutboxPosition { offset: Offset(before[0].0), index: round });
         in_time(bench.execute(delivered("c", "bob", 2))).await.expect("taken");
         // Longer than the shard's housekeeping waits.
         tokio::time::sleep(Duration::from_millis(260)).await;
