@@ -24,6 +24,9 @@ const READ_RETRY: Duration = Duration::from_millis(500);
 /// Kept back from the budget of a question for the way of its answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
+/// How long what is on its way when the shard is closed may take to arrive, and its answer waits for it.
+pub const LAST_ROWS_MAX: Duration = Duration::from_millis(500);
+
 /// The place such that a row is the first one behind it.
 #[must_use]
 pub fn before(position: OutboxPosition) -> OutboxPosition {
@@ -93,7 +96,7 @@ pub struct OutboxPage {
 
 impl Inner {
     /// Waits until these shards have every row for their users up to there; false when the deadline passed first, or the
-    /// shard was closed.
+    /// shard has been closed for a moment.
     pub(super) async fn outbox_covers(&self, to: &[ShardId], upto: OutboxPosition, deadline: Instant) -> bool {
         let mut done = self.outbox.done.subscribe();
         let covers = |reached: &Reached| to.iter().all(|to| reached.covers(*to, upto));
@@ -102,10 +105,14 @@ impl Inner {
         }
         self.hurry(Stream::Messages);
         let mut closed = self.closed.clone();
+        let ended = async {
+            drop(closed.wait_for(|closed| *closed).await);
+            tokio::time::sleep(LAST_ROWS_MAX).await;
+        };
         tokio::select! {
             biased;
             reached = tokio::time::timeout_at(deadline.into(), done.wait_for(covers)) => matches!(reached, Ok(Ok(_))),
-            _ = closed.wait_for(|closed| *closed) => false,
+            () = ended => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Conversations: creating, listing, showing. Creating and listing go by the caller: this node must own his shard.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::MutexGuard;
@@ -17,6 +17,12 @@ use crate::shard::log::record::Fingerprint;
 
 /// Kept back from the budget of a list, so that there is time to tell without those owners that did not answer.
 const SUMMARIES_MARGIN: Duration = Duration::from_millis(500);
+
+/// How long a list waits for the proof that it lacks nothing, unless its reader takes no other.
+const PROOF_WAIT: Duration = Duration::from_millis(500);
+
+/// Kept back from the budget of a list whose reader takes no other, so that there is time for the list itself.
+const PROOF_MARGIN: Duration = Duration::from_millis(1_500);
 
 impl Rest {
     pub(super) async fn create_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -91,6 +97,7 @@ impl Rest {
         let query = call.query()?;
         let limit = query.limit()?;
         let after = query.get("after").map(request::list_position).transpose()?;
+        let proven = self.prove_list(call).await?;
         let asked = Query::Index { user: call.user.clone(), after, limit };
         let (found, freshness) = self.query(call, call.user.slot(), asked).await?;
         let Found::Index { items, next } = found else { return Err(unexpected("index")) };
@@ -114,7 +121,23 @@ impl Rest {
                 }
             }
         }
-        Answer::ok(&page)?.with_freshness(freshness.stalest(of_summaries), call.strict())
+        Answer::ok(&page)?.with_freshness(freshness.stalest(of_summaries).stalest(proven), call.strict())
+    }
+
+    /// Whether the caller's index has everything that was acknowledged before this call. To be asked before the index is
+    /// read: what has arrived by then is read, and what had not would have been told.
+    async fn prove_list(&self, call: &Call<'_>) -> Result<Freshness, Refusal> {
+        let home = self.shard_of(call.user.slot());
+        if !self.shards.owns(home) {
+            return Err(Refusal::Elsewhere(home));
+        }
+        let begun = Instant::now();
+        let latest = call.deadline.checked_sub(PROOF_MARGIN).unwrap_or(begun);
+        let deadline = if call.strict() { latest } else { latest.min(begun + PROOF_WAIT) };
+        if self.shards.outboxes_clear(home, deadline).await {
+            return Ok(self.proofs.note(home, begun));
+        }
+        Ok(self.proofs.unproven(home, Instant::now()))
     }
 
     pub(super) async fn show_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {

@@ -21,6 +21,7 @@ use crate::auth::Verifier;
 use crate::ids::{NodeId, ShardId, Slot, UserId};
 use crate::node::hop;
 use crate::node::http::answer::{Answer, Refusal};
+use crate::node::http::proofs::Proofs;
 use crate::node::http::rate::PerUser;
 use crate::node::http::request::Call;
 use crate::node::http::shards::Shards;
@@ -41,6 +42,8 @@ mod conversations;
 mod messages;
 
 mod participants;
+
+mod proofs;
 
 mod rate;
 
@@ -142,6 +145,7 @@ struct Rest {
     config: Config,
     rate: PerUser,
     creating: Vec<tokio::sync::Mutex<()>>,
+    proofs: Proofs,
 }
 
 impl fmt::Debug for Rest {
@@ -161,7 +165,7 @@ impl Rest {
     fn new(shards: Arc<dyn Shards>, verifier: Verifier, config: Config) -> Self {
         let rate = PerUser::new(config.requests_per_second, config.burst);
         let creating = std::iter::repeat_with(|| tokio::sync::Mutex::new(())).take(CREATE_LOCKS).collect();
-        Self { shards, verifier, config, rate, creating }
+        Self { shards, verifier, config, rate, creating, proofs: Proofs::new(Instant::now()) }
     }
 
     async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>

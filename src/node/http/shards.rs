@@ -47,6 +47,9 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
     ) -> Result<(Found, Freshness), Problem>;
 
     async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries;
+
+    /// Whether a users' shard has every change of an index that any shard acknowledged before the call.
+    async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool;
 }
 
 #[async_trait]
@@ -100,5 +103,9 @@ impl Shards for Owners {
 
     async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries {
         Self::summaries(self, reader, names, deadline).await
+    }
+
+    async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool {
+        Self::outboxes_clear(self, to, deadline).await
     }
 }

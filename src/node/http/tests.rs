@@ -2,6 +2,7 @@
 //! client gets.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ struct Script {
     writes: Mutex<VecDeque<Result<Done, ShardError>>>,
     summaries: Mutex<Summaries>,
     asked: Mutex<Vec<String>>,
+    /// Whether every outbox says that it holds nothing.
+    clear: AtomicBool,
     /// Where reads wait, once closed.
     gate: Semaphore,
 }
@@ -121,6 +124,11 @@ impl Shards for Script {
         self.note(format!("summaries {names:?}"));
         std::mem::replace(&mut *self.summaries.lock().expect("a lock"), (Vec::new(), Freshness::Strict))
     }
+
+    async fn outboxes_clear(&self, to: ShardId, _deadline: Instant) -> bool {
+        self.note(format!("outboxes to {to:?}"));
+        self.clear.load(Ordering::SeqCst)
+    }
 }
 
 /// The face, the script below it, and the clock that its tokens are checked against.
@@ -142,6 +150,7 @@ impl Fixture {
             writes: Mutex::default(),
             summaries: Mutex::new((Vec::new(), Freshness::Strict)),
             asked: Mutex::default(),
+            clear: AtomicBool::new(true),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
         let clock = Clock::manual(NOW_MS);
@@ -573,6 +582,24 @@ async fn a_list_is_as_fresh_as_its_stalest_part() {
 }
 
 #[tokio::test]
+async fn a_list_that_may_lack_what_was_acknowledged_says_so_or_is_refused() {
+    let index = || Found::Index { items: vec![], next: None };
+    let face = Fixture::new().reads(index()).reads(index()).reads(index()).reads(index());
+    let list = || face.request("GET", "/v1/conversations");
+    assert!(!list().answer().await.headers.contains_key("rookery-stale"));
+
+    face.script.clear.store(false, Ordering::SeqCst);
+    let marked = list().answer().await;
+    assert_eq!(marked.status, 200);
+    assert!(marked.header("rookery-stale").parse::<u64>().expect("milliseconds") >= 1);
+    assert_eq!(list().header("rookery-consistency", "strict").code().await, Code::Stale);
+
+    face.script.clear.store(true, Ordering::SeqCst);
+    let strict = list().header("rookery-consistency", "strict").answer().await;
+    assert_eq!((strict.status.as_u16(), strict.header("rookery-stale")), (200, ""));
+}
+
+#[tokio::test]
 async fn events_are_the_objects_of_frames() {
     let kind = EventKind::Left { by: user("bob"), user: user("bob"), admin: Some(user("x")) };
     let event = Event { conversation: name("team"), seq: Seq(4), created: 5, key: None, kind };
@@ -658,13 +685,15 @@ async fn a_list_tells_which_owners_did_not_answer() {
         (&items[1]["name"], &items[1]["unread"], &items[1]["last_message"]),
         (&json!("c"), &Value::Null, &Value::Null)
     );
-    assert_eq!(face.script.asked()[1], r#"summaries ["a", "b", "c"]"#);
+    let asked = face.script.asked();
+    assert!(asked[0].starts_with("outboxes to") && asked[1].starts_with("Index"), "before it is read: {asked:?}");
+    assert_eq!(asked[2], r#"summaries ["a", "b", "c"]"#);
 
     let next = answered.json["next"].as_str().expect("a cursor");
     let face = face.reads(Found::Index { items: vec![], next: None });
     let last = face.request("GET", &format!("/v1/conversations?limit=7&after={next}")).answer().await;
     assert_eq!(last.json, json!({"items": [], "next": null}));
-    assert_eq!(face.script.asked(), [r#"Index { user: "bob", after: Some(o6), limit: 7 }"#]);
+    assert_eq!(face.script.asked()[1..], [r#"Index { user: "bob", after: Some(o6), limit: 7 }"#]);
 }
 
 #[tokio::test]

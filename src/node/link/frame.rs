@@ -14,7 +14,7 @@ use crate::shard::log::record::{Event, EventKind};
 use crate::shard::replicas::ReplicaStatus;
 
 /// Version of the peer contract that this build speaks.
-pub const PEER_VERSION: u16 = 2;
+pub const PEER_VERSION: u16 = 3;
 
 /// Oldest version that this build still understands.
 pub const PEER_VERSION_MIN: u16 = 1;
@@ -86,6 +86,9 @@ pub enum Body {
     /// How replicas of the asking node stand, to the owner of their shards. Since version 2. Answer:
     /// [`Outcome::Reported`].
     Reports(Vec<ReplicaStatus>),
+    /// Whether everything that shards acknowledged has arrived at the users' shards named with each. Since version 3.
+    /// Answer: [`Outcome::Outboxes`].
+    Outboxes { parts: Vec<(ShardId, Vec<ShardId>)> },
 }
 
 impl Body {
@@ -93,6 +96,7 @@ impl Body {
     #[must_use]
     pub fn since(&self) -> u16 {
         match self {
+            Self::Outboxes { .. } => 3,
             Self::Replica { .. } | Self::Reports(_) => 2,
             Self::Execute { .. }
             | Self::Query { .. }
@@ -131,6 +135,8 @@ pub enum Outcome {
     Replica(ReplicaAnswer),
     /// Of [`Body::Reports`]: under which epoch each of the shards is owned here, in their order; `None` where it is not.
     Reported(Vec<Option<Epoch>>),
+    /// Of [`Body::Outboxes`]: one for each part, in their order, and in it one for each users' shard. True is proven.
+    Outboxes(Vec<Result<Vec<bool>, ShardError>>),
 }
 
 /// A frame that cannot be sent or read.

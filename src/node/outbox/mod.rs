@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::shard::ShardHandle;
 use crate::shard::command::Command;
 use crate::shard::log::record::{IndexChange, OutboxPosition};
-use crate::shard::outbox::{OutboxPage, Reached};
+use crate::shard::outbox::{LAST_ROWS_MAX, OutboxPage, Reached};
 use crate::telemetry;
 
 mod window;
@@ -76,41 +76,53 @@ impl Outbox for ShardHandle {
 /// Delivers the outbox of an owned shard until the shard is closed or `stop` fires. May be dropped at any moment: what was
 /// not told as delivered is delivered again by whoever owns the shard next.
 pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken) {
+    let ended = async {
+        shard.closed().await;
+        sleep(LAST_ROWS_MAX).await;
+    };
     tokio::select! {
         () = run(&shard, &owners) => {}
         // What is on its way to a shard that does not answer holds up nobody who waits for this one to end.
-        () = shard.closed() => {}
+        () = ended => {}
         () = stop.cancelled() => {}
     }
 }
 
-/// Until the outbox ends.
+/// Until the outbox ends, and what was on its way then has arrived.
 async fn run(outbox: &impl Outbox, owners: &Owners) {
     let mut window = Window::default();
     let mut flights: FuturesUnordered<BoxFuture<'_, ShardId>> = FuturesUnordered::new();
-    loop {
+    let mut open = true;
+    while open {
         let from = window.from();
         let mut reading = outbox.page(from, ROWS_AT_ONCE);
 
         // Read on, or again from where something was left that has room now.
-        while window.from() == from {
+        while open && window.from() == from {
             tokio::select! {
-                page = &mut reading => {
-                    let Some(page) = page else { return };
-                    window.take(page, |row| owners.map().shard_of(row.change.user.slot()));
-                    outbox.delivered(window.delivered(), None);
-                }
-                Some(shard) = flights.next() => {
-                    telemetry::OUTBOX_ROWS.add(u64::try_from(window.arrived(shard)).unwrap_or(0), &[]);
-                    let progress = window.progress();
-                    outbox.delivered(window.delivered(), progress);
-                }
+                page = &mut reading => match page {
+                    Some(page) => {
+                        window.take(page, |row| owners.map().shard_of(row.change.user.slot()));
+                        outbox.delivered(window.reached(), None);
+                    }
+                    None => open = false,
+                },
+                Some(shard) = flights.next() => arrived(outbox, &mut window, shard),
             }
             for (to, changes) in window.depart() {
                 flights.push(Box::pin(deliver_to(outbox, owners, to, changes)));
             }
         }
     }
+    while let Some(shard) = flights.next().await {
+        arrived(outbox, &mut window, shard);
+    }
+}
+
+fn arrived(outbox: &impl Outbox, window: &mut Window, shard: ShardId) {
+    telemetry::OUTBOX_ROWS.add(u64::try_from(window.arrived(shard)).unwrap_or(0), &[]);
+    let progress = window.progress();
+    outbox.delivered(window.reached(), progress);
 }
 
 /// Delivers changes to one shard, however long it takes; whoever awaits it looks whether the outbox is still open.

@@ -33,13 +33,22 @@ struct FakeOutbox {
     wake: Notify,
     delivered: watch::Sender<Reached>,
     hurry: watch::Sender<()>,
+    ended: AtomicBool,
 }
 
 impl FakeOutbox {
     fn of(rows: impl IntoIterator<Item = OutboxRow>) -> (Self, mpsc::Receiver<OutboxPosition>) {
         let (told, progress) = mpsc::channel(10_000);
         let (rows, wake) = (Mutex::new(rows.into_iter().collect()), Notify::new());
-        (Self { rows, told, wake, delivered: watch::Sender::default(), hurry: watch::Sender::default() }, progress)
+        let outbox = Self {
+            rows,
+            told,
+            wake,
+            delivered: watch::Sender::default(),
+            hurry: watch::Sender::default(),
+            ended: AtomicBool::new(false),
+        };
+        (outbox, progress)
     }
 }
 
@@ -51,6 +60,9 @@ impl Outbox for FakeOutbox {
 
     async fn page(&self, after: OutboxPosition, limit: u32) -> Option<OutboxPage> {
         loop {
+            if self.ended.load(Ordering::SeqCst) {
+                return None;
+            }
             let rows: Vec<_> = {
                 let rows = self.rows.lock().expect("not poisoned");
                 rows.iter().filter(|row| row.position > after).take(limit as usize).cloned().collect()
@@ -192,6 +204,22 @@ async fn rows_of_healthy_shards_pass_one_for_a_dead_shard_also_those_that_come_l
         () = run(&outbox, &owners) => panic!("ended"),
         () = check => {}
     }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_when_the_outbox_ends_is_still_told_to_have_arrived() {
+    let fake = Fake::new(|_| Ok(Outcome::Done(Done::Indexed)));
+    *fake.delay.lock().expect("not poisoned") = Box::new(|_| Duration::from_millis(100));
+    let (owners, _pushes) = lone_node(&fake);
+    let (outbox, mut progress) = FakeOutbox::of([row(0)]);
+    let ending = async {
+        eventually(|| !fake.bodies().is_empty()).await;
+        outbox.ended.store(true, Ordering::SeqCst);
+        outbox.wake.notify_one();
+    };
+    let both = async { tokio::join!(run(&outbox, &owners), ending) };
+    timeout(Duration::from_secs(20), both).await.expect("it ends");
+    assert_eq!(progress.try_recv().ok(), Some(row(0).position));
 }
 
 /// A log whose appends can be held up, as by a paused process or a Redis that is away.

@@ -117,14 +117,14 @@ impl Window {
     }
 
     /// How far the outbox is delivered.
-    pub(super) fn delivered(&self) -> Reached {
+    pub(super) fn reached(&self) -> Reached {
         let open = self.targets.iter().filter_map(|(shard, target)| Some((*shard, target.first()?)));
         Reached { seen: self.seen, open: open.collect() }
     }
 
     /// What is to be told to the log, if that has grown: never beyond the last row, never twice the same.
     pub(super) fn progress(&mut self) -> Option<OutboxPosition> {
-        let upto = self.delivered().prefix().min(self.last);
+        let upto = self.reached().prefix().min(self.last);
         let grown = self.told.filter(|told| upto > *told).map(|_| upto);
         self.told = self.told.max(grown);
         grown
@@ -183,7 +183,7 @@ mod tests {
         for (shard, _) in departing.iter().filter(|(shard, _)| *shard != ShardId(0)) {
             assert_eq!(window.arrived(*shard), 1);
         }
-        let delivered = window.delivered();
+        let delivered = window.reached();
         assert!((1..=20).all(|shard| delivered.covers(ShardId(shard), ALL)));
         assert!(!delivered.covers(ShardId(0), at(1)));
         assert!(window.held <= ROWS_MAX, "{}", window.held);
@@ -214,7 +214,7 @@ mod tests {
         }
         assert!(progress.is_sorted());
         assert_eq!(progress.last(), Some(&at(5_000)));
-        assert_eq!((window.held, window.delivered()), (0, Reached::upto(ALL)));
+        assert_eq!((window.held, window.reached()), (0, Reached::upto(ALL)));
     }
 
     #[test]

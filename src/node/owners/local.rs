@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 
 use crate::ids::ShardId;
 use crate::node::link::frame::{Body, Outcome, cut_events};
@@ -143,6 +143,13 @@ impl LocalShards {
                 }
                 ready(Ok(Outcome::Ended)).boxed()
             }
+            Body::Outboxes { parts } => {
+                let answers = self.each(parts, move |handle, to| async move {
+                    let asked = to.into_iter().map(|to| handle.outbox_clear(to, deadline));
+                    try_join_all(asked).await
+                });
+                async move { Ok(Outcome::Outboxes(answers.await)) }.boxed()
+            }
             Body::Reports(statuses) => ready(Ok(Outcome::Reported(self.take_reports(statuses, &asker.node)))).boxed(),
             _ => ready(Err(ShardError::NotOwner)).boxed(),
         }
@@ -182,6 +189,7 @@ impl Serve for LocalShards {
             | Body::Subscribe { .. }
             | Body::Unsubscribe { .. }
             | Body::Reports(_)
+            | Body::Outboxes { .. }
             | Body::Replica { .. } => {
                 return self.serve_parts(body, deadline, asker);
             }

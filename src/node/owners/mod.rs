@@ -36,6 +36,7 @@ use crate::shard::{IndexPage, ShardHandle, Standby};
 
 mod attempt;
 mod local;
+mod outboxes;
 mod own_replicas;
 mod places;
 mod replicas;

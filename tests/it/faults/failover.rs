@@ -1,11 +1,12 @@
 //! A node is gone for good, or for so long that its standbys take its shards over.
 
+use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::load::Load;
 use crate::load::breakable::{Breakable, breakable};
 use crate::support::client::Client;
-use crate::support::{Fields as _, eventually};
+use crate::support::{Fields as _, Group, eventually, unique};
 
 /// What a node says of the cluster.
 async fn told_by(deployment: &Breakable, node: &str) -> Value {
@@ -60,6 +61,51 @@ async fn a_node_is_killed_and_its_standbys_take_over_and_later_it_takes_over_in_
     deployment.cluster().command(&["start", "node-2"]).await;
     whole(&deployment).await;
     load.finish().await;
+}
+
+/// Adds somebody new, and reads their list until it has the conversation. What an acknowledged addition is missing from must
+/// say how old it is. False when the addition was not acknowledged.
+async fn added_and_listed(deployment: &Breakable, group: &Group) -> bool {
+    let user = unique("late");
+    if group.admin.add(&group.name, &[&user]).await.status != 200 {
+        return false;
+    }
+    let reader = deployment.server().client(&user);
+    eventually("the list has the conversation", || async {
+        let list = reader.get("/v1/conversations").await;
+        if list.status != 200 {
+            return None;
+        }
+        let has = list.json().list("items").iter().any(|item| item["name"] == group.name.as_str());
+        assert!(has || !list.header("rookery-stale").is_empty(), "an unmarked list lacks {} of {user}", group.name);
+        has.then_some(())
+    })
+    .await;
+    true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_has_every_acknowledged_addition_or_says_how_old_it_is_when_a_node_dies() {
+    let deployment = breakable().await;
+    whole(&deployment).await;
+    let mut groups = Vec::new();
+    for _ in 0..24 {
+        groups.push(Group::create(deployment.server(), 1).await);
+    }
+    for node in ["node-1", "node-2"] {
+        let before = join_all(groups.iter().map(|group| added_and_listed(&deployment, group))).await;
+        assert!(before.iter().all(|acknowledged| *acknowledged));
+        deployment.cluster().command(&["kill", node]).await;
+        // From the moment of its death until its shards are served elsewhere and longer.
+        let mut acknowledged = 0;
+        for _ in 0..4 {
+            let added = join_all(groups.iter().map(|group| added_and_listed(&deployment, group))).await;
+            acknowledged += added.iter().filter(|added| **added).count();
+        }
+        assert!(acknowledged > 0);
+        deployment.cluster().command(&["start", node]).await;
+        whole(&deployment).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
