@@ -36,6 +36,7 @@ use rookery::clock::Clock;
 use rookery::config::settings::Settings;
 use rookery::ids::{ClusterId, ConversationName, NodeId, ShardId, UserId};
 use rookery::node::assignment::first_table;
+use rookery::node::claimed::Claimed;
 use rookery::node::link::proof::ClusterKey;
 use rookery::node::table::embedded::EmbeddedTable;
 use rookery::node::table::{NodeAddresses, Table, TableError, TableStore};
@@ -164,7 +165,11 @@ impl TableStore for ThroughProxies {
         Ok(table)
     }
 
-    async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError> {
+    async fn swap(&self, expected: u64, mut table: Table) -> Result<bool, TableError> {
+        // The proxies are nobody else's.
+        for (node, addresses) in self.table.load().await?.into_iter().flat_map(|stands| stands.nodes) {
+            table.nodes.insert(node, addresses);
+        }
         self.table.swap(expected, table).await
     }
 
@@ -235,6 +240,7 @@ impl Cluster {
                 log: Arc::<EmbeddedLog>::clone(&log),
                 renewing: None,
                 table: Arc::new(seen),
+                claimed: Claimed::default(),
                 verifier: verifier.clone(),
                 cluster_key: ClusterKey::new(&[7; 32]).unwrap(),
                 clock: Clock::system(),

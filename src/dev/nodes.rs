@@ -14,6 +14,7 @@ use crate::config::settings::Settings;
 use crate::dev::Shared;
 use crate::ids::{NodeId, ShardId};
 use crate::node::assignment::first_table;
+use crate::node::claimed::Claimed;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{self, Listeners, Node, Setup};
 use crate::operations::{self, Cluster, ClusterNode, Digesting, Subject};
@@ -120,6 +121,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
             log: Arc::<EmbeddedLog>::clone(&shared.log),
             renewing: None,
             table: Arc::clone(&shared.table),
+            claimed: Claimed::default(),
             verifier: shared.verifier.clone(),
             cluster_key: shared.cluster_key.clone(),
             clock: Clock::system(),
@@ -188,6 +190,8 @@ fn next_table(current: &Table, nodes: &BTreeMap<NodeId, NodeAddresses>) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::ids::ClusterId;
 
@@ -203,7 +207,8 @@ mod tests {
     fn a_restart_keeps_the_rows_and_moves_the_addresses_and_fewer_nodes_are_refused() {
         let identity = Identity { cluster: ClusterId::random(), shards: 2 };
         let rows = vec![vec![NodeId::from("node-1")], vec![NodeId::from("node-3")]];
-        let current = Table { version: 4, identity, nodes: nodes(1..=3, 1), rows: rows.clone() };
+        let current =
+            Table { version: 4, identity, nodes: nodes(1..=3, 1), rows: rows.clone(), claimed: BTreeSet::new() };
         let more = next_table(&current, &nodes(1..=4, 2)).expect("enough nodes");
         assert_eq!((more.version, &more.rows, &more.nodes), (5, &rows, &nodes(1..=4, 2)));
         let refused = next_table(&current, &nodes(1..=2, 2)).expect_err("node-3 is missing");

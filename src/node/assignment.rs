@@ -21,13 +21,15 @@ pub const EVEN_SHARDS_PER_NODE: usize = 16;
 #[must_use]
 pub fn first_table(identity: Identity, nodes: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Table {
     let kept = BTreeMap::new();
-    Table { version: 1, identity, nodes: nodes.clone(), rows: rows(identity.shards, nodes, replicas, &kept) }
+    let rows = rows(identity.shards, nodes, replicas, &kept);
+    Table { version: 1, identity, nodes: nodes.clone(), rows, claimed: BTreeSet::new() }
 }
 
 /// The table that should follow `current` with these live nodes, or `None` when it stands as it is (also when no node
 /// lives: there is no one to assign to). A node that comes back under other addresses is a change.
 ///
-/// `claimed` are the shards that have a control record. The addresses of a dead node stay as long as a row names it.
+/// `claimed` are shards that have a control record, or may have one, beside those of which the table says that they were
+/// claimed: a record that is missing takes nothing from a row. The addresses of a dead node stay as long as a row names it.
 #[must_use]
 pub fn next_table(
     current: &Table,
@@ -42,7 +44,8 @@ pub fn next_table(
         let row = current.rows.get(usize::from(shard.0)).filter(|row| !row.is_empty())?;
         Some((*shard, kept(row, nodes, replicas)))
     };
-    let rows = rows(current.identity.shards, nodes, replicas, &claimed.iter().filter_map(kept_row).collect());
+    let keep = claimed.union(&current.claimed);
+    let rows = rows(current.identity.shards, nodes, replicas, &keep.filter_map(kept_row).collect());
     let mut named = nodes.clone();
     for node in rows.iter().flatten() {
         if let Some(addresses) = current.addresses(node) {
@@ -50,7 +53,7 @@ pub fn next_table(
         }
     }
     let changed = rows != current.rows || named != current.nodes;
-    changed.then_some(Table { version: current.version + 1, identity: current.identity, nodes: named, rows })
+    changed.then(|| Table { version: current.version + 1, nodes: named, rows, ..current.clone() })
 }
 
 /// What stays of the row of a claimed shard.
@@ -288,6 +291,19 @@ mod tests {
         assert!(pairs.values().all(|count| (8..=20).contains(count)), "{pairs:?}");
     }
 
+    #[test]
+    fn the_rows_of_claimed_shards_keep_their_nodes_though_redis_lost_their_control_records() {
+        for count in [3, 4, 5] {
+            // Three began, the others came later; node-1 died once and came back: ordinary life.
+            let mut current = first_table(identity(256), &live(0..3), 2);
+            current.claimed = all(&current);
+            current = next_table(&current, &live(0..count), 2, &BTreeSet::new()).unwrap_or(current);
+            current.rows.iter_mut().filter(|row| row[0] == NodeId::from("node-1")).for_each(|row| row.reverse());
+            // A new coordinator looks: no control record answers.
+            assert_eq!(next_table(&current, &live(0..count), 2, &BTreeSet::new()), None);
+        }
+    }
+
     prop_compose! {
         fn cluster()(power in 0_u32..=10, numbers in prop::collection::btree_set(0_u8..40, 1..20), replicas in 1_usize..4)
             -> (u32, BTreeMap<NodeId, NodeAddresses>, usize) {
@@ -339,6 +355,27 @@ mod tests {
                 prop_assert!(claimed.contains(&shard) || others.contains_key(&row[0]));
             }
             prop_assert_eq!(next_table(&next, &others, replicas, &claimed), None);
+        }
+
+        /// That a shard was claimed is in the table: what of control records is seen, and what of Redis is lost, adds to it
+        /// and takes nothing away.
+        #[test]
+        fn rows_of_a_claimed_shard_keep_their_nodes_whatever_the_control_records_say(
+            (shards, nodes, replicas) in cluster(),
+            later in prop::collection::btree_set(0_u8..40, 1..20),
+            seen in prop::collection::btree_set(0_u16..1024, 0..200),
+            turned in prop::collection::vec(any::<bool>(), 1024),
+        ) {
+            let mut table = first_table(identity(shards), &nodes, replicas);
+            table.claimed = all(&table);
+            table.rows.iter_mut().zip(turned).filter(|(_, turned)| *turned).for_each(|(row, _)| row.reverse());
+            let (seen, later) = (seen.into_iter().map(ShardId).collect(), live(later));
+            let next = next_table(&table, &later, replicas, &seen).unwrap_or_else(|| table.clone());
+            prop_assert_eq!(&next.claimed, &table.claimed);
+            for (before, after) in table.rows.iter().zip(&next.rows) {
+                prop_assert_eq!(&before[0], &after[0]);
+                prop_assert!(before.iter().all(|node| after.contains(node) || !later.contains_key(node)));
+            }
         }
 
         #[test]

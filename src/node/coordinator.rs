@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::ids::{NodeId, ShardId};
 use crate::node::Setup;
 use crate::node::assignment::next_table;
+use crate::node::claimed::Claimed;
 use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::shard::log::{Identity, ShardLog};
 
@@ -34,8 +35,8 @@ pub(super) struct Coordinator {
     replicas: usize,
     store: Arc<dyn TableStore>,
     log: Arc<dyn ShardLog>,
-    /// Shards that have a control record: once claimed, always claimed.
-    claimed: BTreeSet<ShardId>,
+    /// Shards that were ever claimed, as this node knows: once claimed, always claimed.
+    claimed: Claimed,
     /// Nodes that the table names and that are not registered, since when.
     missing: BTreeMap<NodeId, Instant>,
     leads: bool,
@@ -50,7 +51,7 @@ impl Coordinator {
             replicas: setup.config.replicas?,
             store: Arc::clone(&setup.table),
             log: Arc::clone(&setup.log),
-            claimed: BTreeSet::new(),
+            claimed: setup.claimed.clone(),
             missing: BTreeMap::new(),
             leads: false,
         })
@@ -81,10 +82,11 @@ impl Coordinator {
         if table.identity != self.identity {
             return Ok(());
         }
+        self.claimed.add(table.claimed.iter().copied());
         let registered = self.store.nodes().await?;
-        let claimed = self.claimed().await;
+        let doubtful = self.doubtful().await;
         let nodes = self.counted(&table, registered, Instant::now());
-        let Some(next) = next_table(&table, &nodes, self.replicas, &claimed) else { return Ok(()) };
+        let Some(next) = self.next(&table, &nodes, &doubtful) else { return Ok(()) };
         let (version, count) = (next.version, next.nodes.len());
         if self.store.swap(table.version, next).await? {
             tracing::info!(node = %self.node, version, nodes = count, "the table is changed");
@@ -92,23 +94,37 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The shards that have a control record; those that had none so far are asked for. What does not answer counts as
-    /// claimed, this time.
-    async fn claimed(&mut self) -> BTreeSet<ShardId> {
-        let count = u16::try_from(self.identity.shards.saturating_sub(1)).unwrap_or(u16::MAX);
-        let unknown: Vec<ShardId> = (0..=count).map(ShardId).filter(|shard| !self.claimed.contains(shard)).collect();
-        if unknown.is_empty() {
-            return self.claimed.clone();
-        }
+    /// The table that should follow, in which every shard is claimed that is known to be.
+    fn next(
+        &self,
+        table: &Table,
+        nodes: &BTreeMap<NodeId, NodeAddresses>,
+        doubtful: &BTreeSet<ShardId>,
+    ) -> Option<Table> {
+        let known = Table { claimed: self.claimed.all(), ..table.clone() };
+        let recorded = || Table { version: table.version.saturating_add(1), ..known.clone() };
+        let next = next_table(&known, nodes, self.replicas, doubtful);
+        next.or_else(|| (known.claimed != table.claimed).then(recorded))
+    }
+
+    /// Looks at the control records of shards that are not known to be claimed. Those that have one are from now on; those
+    /// that do not answer, which are returned, count as claimed this time.
+    async fn doubtful(&self) -> BTreeSet<ShardId> {
+        let (count, claimed) =
+            (u16::try_from(self.identity.shards.saturating_sub(1)).unwrap_or(u16::MAX), self.claimed.all());
+        let unknown: Vec<ShardId> = (0..=count).map(ShardId).filter(|shard| !claimed.contains(shard)).collect();
         let mut doubtful = BTreeSet::new();
+        if unknown.is_empty() {
+            return doubtful;
+        }
         for (shard, seen) in unknown.iter().zip(self.log.observe(&unknown).await) {
             match seen {
                 Ok(seen) if seen.control.is_none() => {}
-                Ok(_) => drop(self.claimed.insert(*shard)),
+                Ok(_) => self.claimed.add([*shard]),
                 Err(_) => drop(doubtful.insert(*shard)),
             }
         }
-        &self.claimed | &doubtful
+        doubtful
     }
 
     /// The nodes that keep their places: those registered, and those that were until a moment ago.
@@ -144,7 +160,7 @@ mod tests {
     use crate::shard::log::{Claim, Token};
 
     struct Bench {
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
         log: Arc<EmbeddedLog>,
         store: Arc<dyn TableStore>,
         identity: Identity,
@@ -160,7 +176,7 @@ mod tests {
             let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
             let store: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
             let identity = Identity { cluster: ClusterId::random(), shards: 16 };
-            Self { _folder: folder, log, store, identity }
+            Self { folder, log, store, identity }
         }
 
         fn coordinator(&self, node: &str) -> Coordinator {
@@ -170,7 +186,7 @@ mod tests {
                 replicas: 2,
                 store: Arc::clone(&self.store),
                 log: Arc::clone(&self.log) as Arc<dyn ShardLog>,
-                claimed: BTreeSet::new(),
+                claimed: Claimed::default(),
                 missing: BTreeMap::new(),
                 leads: false,
             }
@@ -218,9 +234,37 @@ mod tests {
         one.look().await.expect("answers");
         let next = bench.table().await;
         assert_eq!((next.version, next.nodes.len()), (2, 3));
+        assert_eq!(next.claimed, (0..15).map(ShardId).collect(), "those that have a control record, for good");
         assert_eq!(next.rows[..15], first.rows[..15]);
         one.look().await.expect("answers");
         assert_eq!(bench.table().await, next, "it stands");
+    }
+
+    #[tokio::test]
+    async fn a_new_coordinator_leaves_claimed_shards_where_they_are_when_redis_lost_their_control_records() {
+        let bench = Bench::new().await;
+        let mut first = bench.begin(&["a", "b", "c"]).await;
+        // Owners and standbys as no ring would put them.
+        first.rows.iter_mut().for_each(|row| row.reverse());
+        assert_eq!(bench.store.swap(1, Table { version: 2, ..first.clone() }).await, Ok(true));
+        bench.coordinator("a").look().await.expect("answers");
+        let recorded = bench.table().await;
+        assert_eq!(recorded.claimed.len(), 15);
+
+        // Another log: it knows no shard.
+        let empty = EmbeddedLog::open(&bench.folder.path().join("empty.sqlite")).await.expect("opens");
+        let mut coordinator = Coordinator { log: empty, ..bench.coordinator("a") };
+        bench.register("d").await;
+        coordinator.look().await.expect("answers");
+        let next = bench.table().await;
+        assert!(next.nodes.contains_key(&NodeId::from("d")));
+        assert_eq!((&next.claimed, &next.rows[..15]), (&recorded.claimed, &first.rows[..15]));
+
+        // What the table has forgotten is remembered here, and told it again.
+        let forgot = Table { version: next.version + 1, claimed: BTreeSet::new(), ..next.clone() };
+        assert_eq!(bench.store.swap(next.version, forgot).await, Ok(true));
+        coordinator.look().await.expect("answers");
+        assert_eq!(bench.table().await.claimed, recorded.claimed);
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ pub async fn follow(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Mutex;
 
     use async_trait::async_trait;
@@ -90,7 +90,7 @@ mod tests {
 
     fn table(version: u64) -> Table {
         let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 1 };
-        Table { version, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()] }
+        Table { version, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()], claimed: BTreeSet::new() }
     }
 
     #[tokio::test(start_paused = true)]

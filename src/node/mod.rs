@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
+use crate::node::claimed::Claimed;
 use crate::node::coordinator::Coordinator;
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
@@ -54,6 +55,8 @@ pub mod owners;
 pub mod seeding;
 
 pub mod ring;
+
+pub mod claimed;
 
 pub mod assignment;
 
@@ -134,6 +137,8 @@ pub struct Setup {
     pub renewing: Option<Renewing>,
     /// The table.
     pub table: Arc<dyn TableStore>,
+    /// Shards that were ever claimed, as far as this node remembers.
+    pub claimed: Claimed,
     /// Verifies tokens of clients.
     pub verifier: Verifier,
     /// Proves nodes to each other.
@@ -144,7 +149,7 @@ pub struct Setup {
     pub watchdog: Watchdog,
     /// Attempts to open a shard before the start of this node fails, when what stands in the way may pass. `None`: it
     /// waits as long as it takes, and does not wait for shards that another node owns; with a limit those end the start
-    /// at once. What will not pass does either way.
+    /// at once, and so does what will not pass. What belongs to another cluster does either way.
     pub first_attempts_max: Option<u32>,
     /// Settings.
     pub config: Config,
@@ -293,11 +298,11 @@ impl Node {
     }
 
     /// Opens the shards that the table gives this node, and begins to follow those that it stands by for; ready when it
-    /// has answered. A standby that has to be seeded is not waited for. Later tables are followed from then on. To be
+    /// has answered. A standby that has to be seeded is not waited for, nor is a shard that is refused. Later tables are followed from then on. To be
     /// called once; dropped, it goes on opening until the node is closed, which is not ready then.
     ///
     /// # Errors
-    /// The line of the first shard that is refused.
+    /// The line of the first shard that belongs to another cluster, or is refused where attempts have a limit.
     pub async fn open(&self) -> Result<(), String> {
         self.opener.open_first().await?;
         self.life.tasks.spawn(self.opener.clone().follow());
@@ -339,6 +344,12 @@ impl Node {
     #[must_use]
     pub fn statuses(&self) -> Vec<ShardStatus> {
         self.shards.handles().iter().map(ShardHandle::status).collect()
+    }
+
+    /// The shards that cannot be opened or followed here until somebody mends what the line says.
+    #[must_use]
+    pub fn refused(&self) -> BTreeMap<ShardId, String> {
+        self.opener.refused()
     }
 
     /// How many shards are followed here that another node owns.

@@ -112,6 +112,7 @@ mod tests {
             lane: Lane::spawn(Arc::clone(&log)),
             log,
             replicas: Arc::new(Alone),
+            claimed: false,
             clock: clock.clone(),
             config: config(),
         };

@@ -312,6 +312,7 @@ mod tests {
                 log: Arc::clone(&self.log) as Arc<dyn ShardLog>,
                 lane: self.lane.clone(),
                 replicas: Arc::new(crate::shard::replicas::Alone),
+                claimed: false,
                 clock: self.clock.clone(),
                 config: Config {
                     store: store::tests::config(),

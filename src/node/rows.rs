@@ -1,5 +1,6 @@
 //! The rows of the shards that are open here: whoever owns a shard is the first of its row. After a takeover the owner puts
 //! itself there, by compare-and-set on the table's version, without waiting for the coordinator; all its shards at once.
+//! The same swap records that they were claimed, if the table does not say so yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -111,15 +112,15 @@ pub(super) fn standbys(node: &NodeId, row: &[NodeId]) -> Vec<NodeId> {
     row.iter().filter(|of| *of != node).cloned().collect()
 }
 
-/// The next table, in which this node is the first of the rows of these shards, and the former first ones the last; `None`
-/// when it is so.
+/// The next table, in which this node is the first of the rows of these shards, the former first ones are the last, and
+/// the shards are claimed; `None` when it is so.
 fn with_owner_first(
     table: &Table,
     (node, addresses): (&NodeId, &NodeAddresses),
     owned: &BTreeSet<ShardId>,
 ) -> Option<Table> {
     let behind: Vec<ShardId> = owned.iter().copied().filter(|shard| table.owner(*shard) != Some(node)).collect();
-    if behind.is_empty() {
+    if behind.is_empty() && owned.is_subset(&table.claimed) {
         return None;
     }
     let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
@@ -129,6 +130,7 @@ fn with_owner_first(
         let others = others.iter().filter(|of| *of != node);
         *row = std::iter::once(node).chain(others).chain(former).cloned().collect();
     }
+    next.claimed.extend(owned);
     next.nodes.entry(node.clone()).or_insert_with(|| addresses.clone());
     Some(next)
 }
@@ -149,7 +151,7 @@ mod tests {
         let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 4 };
         let rows: Vec<Vec<NodeId>> = rows.iter().map(|row| row.iter().map(|&of| NodeId::from(of)).collect()).collect();
         let nodes = rows.iter().flatten().map(|node| (node.clone(), addresses())).collect();
-        Table { version, identity, nodes, rows }
+        Table { version, identity, nodes, rows, claimed: BTreeSet::new() }
     }
 
     fn first(table: &Table, owned: &[u16]) -> Option<Table> {
@@ -164,7 +166,10 @@ mod tests {
         assert_eq!(after.rows, table(5, &[&["b", "c", "a"], &["b", "a"], &["b", "c", "a"], &["a", "b"]]).rows);
         assert_eq!(after.version, 5);
         assert_eq!(first(&after, &[0, 1, 2]), None);
-        assert_eq!(first(&before, &[1]), None);
+        assert_eq!(after.claimed, [0, 1, 2].map(ShardId).into());
+        let recorded = first(&before, &[1]).expect("that it was claimed");
+        assert_eq!((&recorded.rows, &recorded.claimed), (&before.rows, &BTreeSet::from([ShardId(1)])));
+        assert_eq!(first(&recorded, &[1]), None);
         let strange = table(1, &[&["a"], &[]]);
         assert_eq!(first(&strange, &[1, 7]).expect("a change").nodes.len(), 2, "it can be reached");
     }

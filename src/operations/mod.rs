@@ -52,6 +52,11 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
     /// Why not.
     fn ready(&self) -> Result<(), String>;
 
+    /// One sentence for each shard that is refused here, though the process is ready.
+    fn refused(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What `/cluster` shows.
     fn cluster(&self) -> Cluster;
 
@@ -109,6 +114,9 @@ pub struct ClusterShard {
     pub durable: Option<Offsets>,
     /// Records committed but not yet applied.
     pub lag: Option<u64>,
+    /// Why it is refused in this process, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// A standby in `/cluster`.
@@ -148,6 +156,15 @@ impl Cluster {
         });
         Self { table_version: table.version, shards: shards.collect(), nodes }
     }
+
+    /// The same, with the shards that are refused in this process.
+    #[must_use]
+    pub fn with_refused(mut self, mut refused: BTreeMap<ShardId, String>) -> Self {
+        for of in &mut self.shards {
+            of.refused = refused.remove(&ShardId(of.shard));
+        }
+        self
+    }
 }
 
 impl ClusterShard {
@@ -167,6 +184,7 @@ impl ClusterShard {
             applied: offsets(|of| of.applied),
             durable: offsets(|of| of.durable),
             lag: status.map(|status| status.lag),
+            refused: None,
         }
     }
 }
@@ -311,7 +329,13 @@ fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
             response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", setup.metrics.render())
         }
         "/livez" => verdict(setup.watchdog.check(), TEXT),
-        "/readyz" => verdict(setup.subject.ready(), TEXT),
+        "/readyz" => match setup.subject.ready() {
+            Ok(()) => {
+                let lines = std::iter::once("ok".to_owned()).chain(setup.subject.refused());
+                response(StatusCode::OK, TEXT, lines.map(|line| format!("{line}\n")).collect())
+            }
+            Err(why) => verdict(Err(why), TEXT),
+        },
         _ => json(&setup.subject.cluster()),
     }
 }

@@ -35,6 +35,7 @@ impl Subject for Process {
             identity,
             nodes: [(one.clone(), addresses.clone()), (two.clone(), addresses)].into(),
             rows: vec![vec![one.clone(), two.clone()], vec![two]],
+            claimed: std::collections::BTreeSet::new(),
         };
         let status = ShardStatus {
             shard: ShardId(0),

@@ -124,7 +124,7 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -167,7 +167,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut ours = Folder::open(folder.path(), &NodeId::from("node-1")).expect("a fresh one");
         ours.mark(identity()).expect("marked");
-        let table = |identity| Table { version: 3, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()] };
+        let table = |identity| Table {
+            version: 3,
+            identity,
+            nodes: BTreeMap::new(),
+            rows: vec![Vec::new()],
+            claimed: BTreeSet::new(),
+        };
         assert_eq!(ours.last_table(), Ok(None));
         ours.remember(&table(identity())).expect("written");
         assert_eq!(ours.last_table(), Ok(None));

@@ -1,8 +1,9 @@
 //! The life of `rookery node`: the operations port from the first second; then lock, cluster, table, shards, each waited for
 //! as long as it takes, and told; then serving, until a signal.
 //!
-//! What can never come right by waiting (another cluster's folder, another number of shards, a log that does not belong to
-//! a file) ends the process with one clear line. Redis gone is no such thing, neither at the start nor later.
+//! What can never come right by waiting (another cluster's folder or log, another number of shards) ends the process with
+//! one clear line. Redis gone is no such thing, neither at the start nor later; nor is one shard that is refused: the others
+//! are served, and log, `/readyz` and `/cluster` name it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::cluster::NodeSettings;
 use crate::config::secrets::{CLUSTER_KEY, Secrets};
 use crate::ids::{NodeId, ShardId};
+use crate::node::claimed::Claimed;
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::renewal::Renewing;
@@ -92,6 +94,10 @@ impl Subject for NodeSubject {
         Err(format!("opening shards: {open} of {given} are open, {following} of {named} standbys follow"))
     }
 
+    fn refused(&self) -> Vec<String> {
+        self.node.get().map(|node| node.refused().into_values().collect()).unwrap_or_default()
+    }
+
     fn cluster(&self) -> Cluster {
         let NodeAddresses { http, peer } = self.addresses.clone();
         let node = self.node.get();
@@ -99,7 +105,8 @@ impl Subject for NodeSubject {
         let told = ClusterNode { http, peer, sessions: Some(sessions), ready: Some(ready) };
         let statuses = node.map(|node| node.statuses()).unwrap_or_default();
         let table = node.map(|node| node.table());
-        Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses)
+        let refused = node.map(|node| node.refused()).unwrap_or_default();
+        Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses).with_refused(refused)
     }
 
     fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
@@ -160,6 +167,9 @@ impl NodeProcess {
         let identity = identify(store.as_ref(), &mut folder, &wish, &subject.waiting).await?;
         subject.waiting.change("a table", "this node tells where it is".to_owned());
         let table: Arc<dyn TableStore> = store;
+        let claimed = Claimed::default();
+        // One that cannot be read says nothing here; where it is needed, that is told.
+        claimed.add(folder.last_table().ok().flatten().into_iter().flat_map(|last| last.claimed));
         let placement = Placement {
             store: Arc::clone(&table),
             identity,
@@ -168,6 +178,7 @@ impl NodeProcess {
             expected: settings.cluster.expect_nodes.into(),
             replicas: settings.cluster.replicas.into(),
             folder,
+            claimed: claimed.clone(),
             waiting: subject.waiting.clone(),
         };
         let stopped = stop.clone();
@@ -179,6 +190,7 @@ impl NodeProcess {
             log: RedisLog::new(given.servers),
             renewing: Some(given.renewing),
             table,
+            claimed,
             verifier: given.verifier,
             cluster_key: given.cluster_key,
             clock: Clock::system(),

@@ -1,5 +1,6 @@
 //! A node's part in the table, by compare-and-set, for as long as the node lives: the first table when enough nodes have
-//! registered, and always the node's own present addresses. No rows are moved here: who owns what stays as it is.
+//! registered, and always the node's own present addresses and the claimed shards that it knows of. A table that Redis has
+//! lost is written again, as this node saw it last. No rows are moved here: who owns what stays as it is.
 //!
 //! Whoever swaps writes the same from the same registrations; of several one wins, and the others find its table.
 
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use crate::ids::NodeId;
 use crate::node::assignment::first_table;
-use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
+use crate::node::claimed::Claimed;
+use crate::node::table::{NodeAddresses, Polled, Table, TableError, TableStore};
 use crate::process::folder::Folder;
 use crate::process::tell::Waiting;
 use crate::shard::log::Identity;
@@ -33,6 +35,8 @@ pub(super) struct Placement {
     pub(super) replicas: usize,
     /// Keeps the last table seen.
     pub(super) folder: Folder,
+    /// Shards that were ever claimed, as this node knows.
+    pub(super) claimed: Claimed,
     /// Told what is waited for.
     pub(super) waiting: Waiting,
 }
@@ -50,32 +54,51 @@ impl Placement {
 
     /// One look, and what follows from it. True when the table names this node as it is.
     async fn look(&self, seen: &mut Option<Table>) -> Result<bool, TableError> {
-        if let Some(table) = self.store.load_unless(seen.as_ref()).await? {
-            if table.identity != self.identity {
-                self.waiting.change("this cluster's table", format!("Redis holds one of {}", table.identity.cluster));
-                return Ok(false);
+        match self.store.load_unless(seen.as_ref()).await? {
+            Polled::Changed(table) => {
+                if table.identity != self.identity {
+                    let details = format!("Redis holds one of {}", table.identity.cluster);
+                    self.waiting.change("this cluster's table", details);
+                    return Ok(false);
+                }
+                *seen = Some(self.remember(table));
             }
-            if let Err(error) = self.folder.remember(&table) {
-                tracing::warn!(error, "the table cannot be remembered");
-            }
-            *seen = Some(table);
+            Polled::Unchanged => {}
+            // Before the first one, or lost: also while this node runs.
+            Polled::Gone => return self.first(seen.take()).await.map(|()| false),
         }
-        let Some(table) = seen else { return self.first().await.map(|()| false) };
-        if table.addresses(&self.node) == Some(&self.addresses) {
-            return Ok(true);
-        }
+        let Some(table) = seen else { return Ok(false) };
+
         let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
         next.nodes.insert(self.node.clone(), self.addresses.clone());
-        tracing::info!(version = next.version, http = self.addresses.http, "telling the table where this node is");
+        next.claimed.extend(self.claimed.all());
+        if (&next.nodes, &next.claimed) == (&table.nodes, &table.claimed) {
+            return Ok(true);
+        }
+        tracing::info!(
+            version = next.version,
+            http = self.addresses.http,
+            "telling the table what it lacks of this node"
+        );
         self.store.swap(table.version, next).await?;
         // Whether it was ours or another's: the next look shows what stands now.
         Ok(false)
     }
 
-    /// Writes the first table when it is time.
-    async fn first(&self) -> Result<(), TableError> {
-        let registered = self.store.nodes().await?;
-        let last = match self.folder.last_table() {
+    /// Keeps a table in the folder, with every claimed shard that was known before. Gives it back as it was read.
+    fn remember(&self, table: Table) -> Table {
+        self.claimed.add(table.claimed.iter().copied());
+        let kept = Table { claimed: self.claimed.all(), ..table.clone() };
+        if let Err(error) = self.folder.remember(&kept) {
+            tracing::warn!(error, "the table cannot be remembered");
+        }
+        table
+    }
+
+    /// Writes the table that there was, if there was one, else the first one when it is time. `seen` is the last one that
+    /// this process saw.
+    async fn first(&self, seen: Option<Table>) -> Result<(), TableError> {
+        let last = match seen.map_or_else(|| self.folder.last_table(), |seen| Ok(Some(seen))) {
             Ok(last) => last,
             Err(why) => {
                 // It may say who owns what: not to be guessed anew.
@@ -84,10 +107,9 @@ impl Placement {
             }
         };
         if let Some(table) = last {
-            tracing::warn!(version = table.version, "redis has lost the table; the last one seen is written again");
-            let next = Table { version: table.version.saturating_add(1), ..table };
-            return self.store.swap(0, next).await.map(drop);
+            return self.again(table).await;
         }
+        let registered = self.store.nodes().await?;
         if registered.len() < self.expected {
             let names: Vec<String> = registered.keys().map(ToString::to_string).collect();
             let (count, expected) = (names.len(), self.expected);
@@ -95,9 +117,27 @@ impl Placement {
             self.waiting.change("nodes", details);
             return Ok(());
         }
-        let table = first_table(self.identity, &registered, self.replicas);
+        let mut table = first_table(self.identity, &registered, self.replicas);
+        table.claimed.extend(self.claimed.all());
         if self.store.swap(0, table).await? {
             tracing::info!(nodes = registered.len(), shards = self.identity.shards, "the first table is written");
+        }
+        Ok(())
+    }
+
+    /// Writes a table again that Redis has lost, and the identity of the cluster with it: nobody who starts now may take
+    /// this Redis for a new one.
+    async fn again(&self, lost: Table) -> Result<(), TableError> {
+        let holds = self.store.create(self.identity).await?;
+        if holds != self.identity {
+            self.waiting.change("this cluster's identity", format!("Redis holds cluster {}", holds.cluster));
+            return Ok(());
+        }
+        let mut next = Table { version: lost.version.saturating_add(1), ..lost };
+        next.claimed.extend(self.claimed.all());
+        let version = next.version;
+        if self.store.swap(0, next).await? {
+            tracing::error!(version, "redis has lost the table; the last one seen is written again");
         }
         Ok(())
     }
@@ -105,8 +145,10 @@ impl Placement {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::ids::ClusterId;
+    use crate::ids::{ClusterId, ShardId};
     use crate::node::table::embedded::EmbeddedTable;
     use crate::shard::log::embedded::EmbeddedLog;
 
@@ -145,6 +187,7 @@ mod tests {
                 expected: 3,
                 replicas: 2,
                 folder,
+                claimed: Claimed::default(),
                 waiting: Waiting::on("a table"),
             }
         }
@@ -241,11 +284,46 @@ mod tests {
         // Rows that no ring would give.
         let rows = vec![vec![NodeId::from("elsewhere")]; 16];
         let nodes = std::collections::BTreeMap::from([(NodeId::from("elsewhere"), addresses(9))]);
-        let lost = Table { version: 0, identity: bench.identity, nodes, rows: rows.clone() };
+        let claimed = BTreeSet::from([ShardId(3)]);
+        let lost = Table { version: 0, identity: bench.identity, nodes, rows: rows.clone(), claimed: claimed.clone() };
         node.folder.remember(&lost).expect("written");
         settle(&node, &mut None).await;
         let table = bench.table().await.expect("written");
-        assert_eq!(table.rows, rows);
+        assert_eq!((&table.rows, &table.claimed), (&rows, &claimed));
         assert_eq!(table.addresses(&node.node), Some(&addresses(1)));
+        assert_eq!(bench.store.identity().await, Ok(Some(bench.identity)), "it went with the table");
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_lost_under_a_running_node_is_written_again_by_it() {
+        let bench = bench().await;
+        let node = bench.node("a", 1).await;
+        let rows = vec![vec![NodeId::from("elsewhere")]; 16];
+        let nodes = std::collections::BTreeMap::from([(NodeId::from("elsewhere"), addresses(9))]);
+        let stood = Table { version: 0, identity: bench.identity, nodes, rows, claimed: BTreeSet::new() };
+        // The store answers that there is none; a table of an earlier run that differs is not what this process saw.
+        node.folder.remember(&Table { rows: vec![Vec::new(); 16], ..stood.clone() }).expect("written");
+        let mut seen = Some(stood.clone());
+        settle(&node, &mut seen).await;
+        assert_eq!(bench.table().await.expect("written").rows, stood.rows);
+    }
+
+    #[tokio::test]
+    async fn what_a_node_knows_of_claimed_shards_is_told_to_the_table_and_kept_for_good() {
+        let bench = bench().await;
+        let nodes = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        let mut seen = None;
+        settle(&nodes[0], &mut seen).await;
+        nodes[0].claimed.add([ShardId(5)]);
+        settle(&nodes[0], &mut seen).await;
+        let told = bench.table().await.expect("written");
+        assert_eq!(told.claimed, BTreeSet::from([ShardId(5)]));
+        // Another one, of a version that knows no such thing, leaves it out.
+        let forgot = Table { version: told.version + 1, claimed: BTreeSet::new(), ..told.clone() };
+        assert_eq!(bench.store.swap(told.version, forgot).await, Ok(true));
+        settle(&nodes[0], &mut seen).await;
+        assert_eq!(bench.table().await.expect("written").claimed, told.claimed);
+        let kept = nodes[0].folder.last_table().expect("it is read").expect("there is one");
+        assert_eq!(kept.claimed, told.claimed);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::ids::NodeId;
-use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
+use crate::node::table::{NodeAddresses, Polled, Table, TableError, TableStore};
 use crate::shard::log::Identity;
 
 /// A wait that goes on is told again after so long.
@@ -89,7 +89,7 @@ impl TableStore for Watched {
         self.note(self.store.load().await)
     }
 
-    async fn load_unless(&self, known: Option<&Table>) -> Result<Option<Table>, TableError> {
+    async fn load_unless(&self, known: Option<&Table>) -> Result<Polled, TableError> {
         self.note(self.store.load_unless(known).await)
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Inner {
     pub(super) shard: ShardId,
     pub(super) node: NodeId,
     pub(super) token: Token,
+    /// Where the streams ended when it was opened.
+    pub(super) begun: [Offset; 2],
     pub(super) applied: [watch::Receiver<Tail>; 2],
     pub(super) durable: watch::Receiver<[Offset; 2]>,
     pub(super) workers: Mutex<Option<Workers>>,
@@ -82,6 +84,28 @@ impl ShardHandle {
         // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
         let opened: Boxed<Result<Self, OpenError>> = Box::pin(open::open(opening));
         opened.await
+    }
+
+    /// Waits until its epoch is committed, at most for `max`: it takes no write before.
+    ///
+    /// # Errors
+    /// Failed: it has ended instead.
+    pub(super) async fn announced(&self, max: Duration) -> Result<(), OpenError> {
+        let committed = async {
+            for (tail, begun) in self.0.committed.iter().zip(self.0.begun) {
+                // Its sender is ours.
+                drop(tail.subscribe().wait_for(|tail| tail.offset > begun).await);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = committed => Ok(()),
+            () = self.closed() => {
+                let line = format!("shard {}: its first append was not accepted", self.0.shard);
+                Err(OpenError::Failed(line))
+            }
+            () = tokio::time::sleep(max) => Ok(()),
+        }
     }
 
     /// Which shard.

@@ -124,6 +124,8 @@ pub struct Opening {
     pub lane: lane::Lane,
     /// The other replicas.
     pub replicas: Arc<dyn replicas::Replicas>,
+    /// It was claimed before, by whomever: it has a history, and never begins anew.
+    pub claimed: bool,
     /// The time of day.
     pub clock: Clock,
     /// Settings.

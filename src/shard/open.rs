@@ -1,5 +1,9 @@
-//! How a shard comes to be owned: compare log and file, claim, give back what the log lost, catch up, announce the epoch in
-//! both streams, start. One way for the owner that starts again on its own folder and for the standby that takes over.
+//! How a shard comes to be owned: compare log and file, claim, give back what the log lost, catch up, start; the first thing
+//! that the owner appends is its epoch, in both streams. One way for the owner that starts again on its own folder and for
+//! the standby that takes over.
+//!
+//! What the log makes no second copy of does not keep a shard closed: it is open for reads and gives snapshots, and takes
+//! no write until its epoch is committed (ADR 17).
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,28 +15,33 @@ use crate::shard::ends::Ends;
 use crate::shard::filter::KeyFilter;
 use crate::shard::handle::{Inner, ShardHandle};
 use crate::shard::insync::InSync;
-use crate::shard::lane::Definite;
+use crate::shard::lane::Witnessed;
 use crate::shard::lease::Lease;
-use crate::shard::log::record::{Record, Tail, seal};
-use crate::shard::log::{Batch, Claim, ClaimOutcome, Control, LogError, Stream, Token};
+use crate::shard::log::record::Tail;
+use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, Stream, Token};
 use crate::shard::outbox::Waits;
 use crate::shard::owner::Setup;
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::standby::Taking;
 use crate::shard::store::{Progress, Store, StoreError};
-use crate::shard::witnesses::{Named, StandbysInSync};
+use crate::shard::witnesses::StandbysInSync;
 use crate::shard::worker::{Setup as WorkerSetup, Trimming, Workers, catch_up};
 use crate::shard::{Opening, owner, restore, store, used_keys};
 
 /// How long the other replicas are waited for when they are asked how they stand.
 const STANDING_MAX: Duration = Duration::from_millis(300);
+/// How long an opening waits for the commit of its epoch: mostly milliseconds. It is open without, for reads.
+const ANNOUNCED_MAX: Duration = Duration::from_millis(500);
 /// Claims in a row while only the beat moves.
 const CLAIMS_MAX: u32 = 8;
 
 /// Why a shard is not opened: one clear line for the operator. Nothing was served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Will not mend by itself: another cluster's log, or history missing from it.
+    /// File or log is another cluster's or shard's, or this program cannot use any file: nothing of this node fits.
+    #[error("{0}")]
+    Foreign(String),
+    /// Will not mend by itself: history is missing from the log.
     #[error("{0}")]
     Refused(String),
     /// The file has another history than the log. Will not mend; another replica's copy may take the file's place.
@@ -57,7 +66,8 @@ impl From<store::OpenError> for OpenError {
         use store::OpenError::{Damaged, Foreign, OldSqlite, Sqlite, Unusable};
         match error {
             Damaged { .. } => Self::Damaged(error.to_string()),
-            Foreign { .. } | OldSqlite(_) | Unusable { .. } => Self::Refused(error.to_string()),
+            Foreign { .. } | OldSqlite(_) => Self::Foreign(error.to_string()),
+            Unusable { .. } => Self::Refused(error.to_string()),
             Sqlite { .. } => Self::Failed(error.to_string()),
         }
     }
@@ -92,6 +102,10 @@ async fn with(opening: Opening, store: Store, taking: Option<Taking>) -> Result<
         Ok(owned) => start(opening, store.clone(), owned).await,
         Err(error) => Err(error),
     };
+    let owned = match owned {
+        Ok(handle) => handle.announced(ANNOUNCED_MAX).await.map(|()| handle),
+        Err(error) => Err(error),
+    };
     if owned.is_err() {
         // Whoever moves the file away must find it closed.
         store.close().await;
@@ -99,7 +113,7 @@ async fn with(opening: Opening, store: Store, taking: Option<Taking>) -> Result<
     owned
 }
 
-/// Everything up to the first append of the new epoch: the token and the tails after it, and the lease.
+/// Everything up to the first append of the new epoch: the token, the tails that it follows, and the lease.
 async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Result<Owned, OpenError> {
     let shard = opening.shard;
     let control = opening.log.control(shard).await?;
@@ -113,25 +127,17 @@ async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Resul
     }
     let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch, &others);
     let begin_at = if control.is_none() { restore::begin_at(store).await? } else { [Tail::EMPTY; 2] };
+    // Appends and renewals prove the ownership as well as the claim does, and later.
+    let sent = opening.clock.since_boot();
     let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
     let following = others.iter().filter(|other| other.following == Following::Live);
-    let mut standbys: Vec<NodeId> = following.map(|other| other.node.clone()).collect();
-    if standbys.is_empty() {
-        // One of them may be back before the log makes copies again, and this would wait for nothing else.
-        standbys = opening.replicas.others(shard);
-    }
-    let witnesses = Named { shard, replicas: Arc::clone(&opening.replicas), standbys };
-    let witnessed = opening.lane.witnessed_by(shard, Arc::new(witnesses));
+    let answered: Vec<NodeId> = following.map(|other| other.node.clone()).collect();
     // Every other token is fenced: the log is final now.
     let control = restore::from_file(opening, store, control).await?;
     let control = restore::from_others(opening, &others, control).await?;
     catch_up(shard, opening.log.as_ref(), store, control.tails, &opening.config.worker).await?;
-    // The first appends prove the ownership as well as the claim does, and later.
-    let sent = opening.clock.since_boot();
-    let tails = announce(opening, &control).await?;
-    drop(witnessed);
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
-    Ok(Owned { token: control.token, tails, lease })
+    Ok(Owned { token: control.token, tails: control.tails, lease, answered })
 }
 
 /// What a shard is owned by.
@@ -139,6 +145,8 @@ struct Owned {
     token: Token,
     tails: [Tail; 2],
     lease: Arc<Lease>,
+    /// The standbys that said that they follow.
+    answered: Vec<NodeId>,
 }
 
 /// The control record is as it was when the watch ended: its owner shows no sign of life.
@@ -181,7 +189,11 @@ fn check(
                 other.node, other.applied[0].offset,
             )))
         }
-        Some(control) if control.identity != opening.identity => Err(OpenError::Refused(format!(
+        None if opening.claimed && progress.applied == [Tail::EMPTY; 2] => Err(OpenError::Refused(format!(
+            "shard {shard}: it was claimed before, but the log knows nothing of it and {path} is empty: the log was lost; \
+             restore it, or make the shard anew from the file of a node that has it, with `rookery node --adopt-local` there",
+        ))),
+        Some(control) if control.identity != opening.identity => Err(OpenError::Foreign(format!(
             "shard {shard}: the log belongs to cluster {} with {} shards, this node to {} with {}",
             control.identity.cluster, control.identity.shards, opening.identity.cluster, opening.identity.shards,
         ))),
@@ -244,27 +256,27 @@ fn refused(shard: ShardId, found: Option<&Control>) -> OpenError {
     OpenError::Failed(format!("shard {shard}: the claim was refused; its owner is {owner}"))
 }
 
-/// Appends an epoch-start record to both streams.
-async fn announce(opening: &Opening, control: &Control) -> Result<[Tail; 2], OpenError> {
-    let mut tails = control.tails;
-    for (stream, tail) in Stream::BOTH.into_iter().zip(&mut tails) {
-        let ts = opening.clock.now_ms();
-        let record = Record::EpochStart { epoch: control.token.epoch, node: opening.node.clone(), ts };
-        let (bytes, after) = seal(tail, control.token.epoch, &[record.encode()]);
-        let batch = Batch { shard: opening.shard, stream, token: control.token, expected: *tail, tail: after, bytes };
-        match opening.lane.append(batch).await {
-            Ok(Definite::Committed) => *tail = after,
-            Ok(end) => {
-                let line = format!("shard {}: the first append was not accepted: {end:?}", opening.shard);
-                return Err(OpenError::Failed(line));
-            }
-            Err(_) => return Err(OpenError::Failed(format!("shard {}: the append lane has ended", opening.shard))),
-        }
-    }
-    Ok(tails)
+/// Has the standbys stand in for the second copies that the log does not make, until what is returned is dropped.
+fn witnessed(
+    opening: &Opening,
+    (standbys, committed): (&Arc<watch::Sender<InSync>>, &[Arc<watch::Sender<Tail>>; 2]),
+    begun: [Tail; 2],
+    answered: Vec<NodeId>,
+) -> Witnessed {
+    let witnesses = StandbysInSync {
+        shard: opening.shard,
+        replicas: Arc::clone(&opening.replicas),
+        standbys: Arc::clone(standbys),
+        committed: committed.clone(),
+        begun: begun.map(|tail| tail.offset),
+        answered,
+        clock: opening.clock.clone(),
+    };
+    opening.lane.witnessed_by(opening.shard, Arc::new(witnesses))
 }
 
-async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Owned) -> Result<ShardHandle, OpenError> {
+async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHandle, OpenError> {
+    let Owned { token, tails, lease, answered } = owned;
     let outbox = Waits::of(&opening)?;
     let stamped = used_keys::stamped(&store).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
@@ -282,11 +294,8 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
     let lane = opening.lane.clone();
-    let (replicas, clock) = (opening.replicas, opening.clock.clone());
-    let (of, tails_committed) = (Arc::clone(&standbys), committed.clone());
-    let witnesses = StandbysInSync { shard: opening.shard, replicas, standbys: of, committed: tails_committed, clock };
     owner::spawn(Setup {
-        _witnessed: lane.witnessed_by(opening.shard, Arc::new(witnesses)),
+        _witnessed: witnessed(&opening, (&standbys, &committed), tails, answered),
         shard: opening.shard,
         token,
         node: opening.node.clone(),
@@ -317,6 +326,7 @@ async fn start(opening: Opening, store: Store, Owned { token, tails, lease }: Ow
         shard: opening.shard,
         node: opening.node,
         token,
+        begun: tails.map(|tail| tail.offset),
         applied: Stream::BOTH.map(|stream| workers.applied(stream)),
         durable: workers.durable(),
         workers: Mutex::new(Some(workers)),

@@ -21,6 +21,12 @@ use crate::telemetry;
 /// Raw entries read at once.
 const PAGE_BYTES: usize = 1024 * 1024;
 
+/// How long an append waits for its second copy before it is looked for in the log; the first time, and once one had none.
+const COPIED_WITHIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(20)];
+
+/// How long an append waits for an answer of the log.
+const WRITTEN_MAX: Duration = Duration::from_secs(5);
+
 /// How long another replica may take for a page of its entries.
 const PAGE_MAX: Duration = Duration::from_secs(2);
 
@@ -126,6 +132,7 @@ async fn again(
     entries: Vec<RawEntry>,
 ) -> Result<bool, OpenError> {
     let shard = opening.shard;
+    let [mut patience, soon] = COPIED_WITHIN;
     for RawEntry { bytes, .. } in entries {
         let Ok(entry) = Entry::decode_after(tail, &bytes) else { return Ok(false) };
         if entry.epoch > token.epoch {
@@ -136,16 +143,35 @@ async fn again(
             )));
         }
         let batch = Batch { shard, stream, token, expected: *tail, tail: entry.tail, bytes };
-        match opening.lane.append(batch).await {
-            Ok(Definite::Committed) => *tail = entry.tail,
-            Ok(end) => {
-                return Err(OpenError::Failed(format!("shard {shard}: an entry was not accepted again: {end:?}")));
-            }
-            Err(_) => return Err(OpenError::Failed(format!("shard {shard}: the append lane has ended"))),
+        if !written(opening, batch, patience).await? {
+            patience = soon;
         }
+        *tail = entry.tail;
         telemetry::APPEND_RESTORED.add(1, &[("stream", stream.as_str())]);
     }
     Ok(true)
+}
+
+/// Appends an entry again. False when it stands in the log, of which there is no second copy so far: whoever appends after
+/// it waits for one, of both.
+async fn written(opening: &Opening, batch: Batch, patience: Duration) -> Result<bool, OpenError> {
+    let (shard, stream, token, tail) = (batch.shard, batch.stream, batch.token, batch.tail);
+    let failed = |why: String| OpenError::Failed(format!("shard {shard}: {why}"));
+    let until = Instant::now() + WRITTEN_MAX;
+    let mut end = opening.lane.append(batch);
+    while Instant::now() < until {
+        match tokio::time::timeout(patience, &mut end).await {
+            Ok(Ok(Definite::Committed)) => return Ok(true),
+            Ok(Ok(other)) => return Err(failed(format!("an entry was not accepted again: {other:?}"))),
+            Ok(Err(_)) => return Err(failed("the append lane has ended".to_owned())),
+            Err(_late) => {}
+        }
+        let stands = opening.log.control(shard).await.ok().flatten();
+        if stands.is_some_and(|control| control.token == token && control.tails.get(stream.index()) == Some(&tail)) {
+            return Ok(false);
+        }
+    }
+    Err(failed("the log does not say whether an entry was accepted again".to_owned()))
 }
 
 fn too_short(opening: &Opening, stream: Stream, (ends, upto): (Tail, Tail)) -> OpenError {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::ids::{NodeId, ShardId};
+use crate::ids::{NodeId, Offset, ShardId};
 use crate::shard::insync::InSync;
 use crate::shard::log::Stream;
 use crate::shard::log::record::Tail;
@@ -31,34 +31,9 @@ pub trait Witnesses: fmt::Debug + Send + Sync + 'static {
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool;
 }
 
-/// Named standbys: for an owner that none has reported to yet.
-#[derive(Debug)]
-pub(super) struct Named {
-    /// Of which shard.
-    pub(super) shard: ShardId,
-    /// The way to them.
-    pub(super) replicas: Arc<dyn Replicas>,
-    /// Their nodes.
-    pub(super) standbys: Vec<NodeId>,
-}
-
-#[async_trait]
-impl Witnesses for Named {
-    fn any(&self) -> bool {
-        !self.standbys.is_empty()
-    }
-
-    /// The shard is served by nobody until these entries are committed.
-    fn at_once(&self) -> bool {
-        true
-    }
-
-    async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
-        self.any() && self.replicas.hold(self.shard, &self.standbys, stream, tail, deadline).await
-    }
-}
-
-/// The standbys of an owned shard that are in sync and were heard of just now, whichever these are at the moment.
+/// The standbys of an owned shard that are in sync and were heard of just now, whichever these are at the moment. While
+/// none has reported to a new owner and its epoch is not committed, those that answered it when it opened; if none did, all
+/// of the row as it is then: one that comes back, or is new in the row, confirms as soon as it follows.
 #[derive(Debug)]
 pub(super) struct StandbysInSync {
     /// Of which shard.
@@ -69,6 +44,10 @@ pub(super) struct StandbysInSync {
     pub(super) standbys: Arc<watch::Sender<InSync>>,
     /// What of the streams is committed.
     pub(super) committed: [Arc<watch::Sender<Tail>>; 2],
+    /// Where the streams ended when the shard was opened.
+    pub(super) begun: [Offset; 2],
+    /// Who answered then that it follows.
+    pub(super) answered: Vec<NodeId>,
     /// The time.
     pub(super) clock: Clock,
 }
@@ -76,7 +55,18 @@ pub(super) struct StandbysInSync {
 impl StandbysInSync {
     fn now(&self) -> Vec<NodeId> {
         let committed = self.committed.each_ref().map(|tail| tail.borrow().offset);
-        self.standbys.borrow().witnesses(committed, self.clock.since_boot())
+        let in_sync = self.standbys.borrow().witnesses(committed, self.clock.since_boot());
+        if !in_sync.is_empty() || self.is_announced() {
+            return in_sync;
+        }
+        let row = self.replicas.others(self.shard);
+        let answered: Vec<NodeId> = self.answered.iter().filter(|node| row.contains(node)).cloned().collect();
+        if answered.is_empty() { row } else { answered }
+    }
+
+    /// The epoch of this owner is committed in both streams.
+    fn is_announced(&self) -> bool {
+        self.committed.iter().zip(self.begun).all(|(tail, begun)| tail.borrow().offset > begun)
     }
 }
 
@@ -84,6 +74,11 @@ impl StandbysInSync {
 impl Witnesses for StandbysInSync {
     fn any(&self) -> bool {
         !self.now().is_empty()
+    }
+
+    /// The shard takes no write until its epoch is committed.
+    fn at_once(&self) -> bool {
+        !self.is_announced()
     }
 
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {

@@ -1,7 +1,7 @@
 //! The whole face over shards that answer from a script: what reaches them, in which order it is checked, and what the
 //! client gets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -79,7 +79,13 @@ impl Shards for Script {
         let addresses = |port| NodeAddresses { http: format!("127.0.0.1:{port}"), peer: "127.0.0.1:2".into() };
         let nodes = BTreeMap::from([(NodeId::from("n1"), addresses(1)), (NodeId::from("n2"), addresses(2))]);
         let identity = Identity { cluster: ClusterId::random(), shards: 16 };
-        Arc::new(Table { version: 7, identity, nodes, rows: vec![vec![NodeId::from("n2")]; 16] })
+        Arc::new(Table {
+            version: 7,
+            identity,
+            nodes,
+            rows: vec![vec![NodeId::from("n2")]; 16],
+            claimed: BTreeSet::new(),
+        })
     }
 
     fn owns(&self, _shard: ShardId) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::ShardId;
+use crate::node::opening::surplus::{self, Surplus};
 use crate::node::opening::tries::{Tries, first_outcome};
 use crate::node::opening::{Inner, Told};
 use crate::node::role::{Role, role};
@@ -28,7 +29,7 @@ pub(super) fn fault_of(why: &OpenError) -> Option<Following> {
         OpenError::Behind(_) => Some(Following::Behind),
         OpenError::Diverged(line) => Some(Following::Diverged(line.clone())),
         OpenError::Damaged(line) => Some(Following::Damaged(line.clone())),
-        OpenError::Refused(_) | OpenError::Elsewhere(_) | OpenError::Failed(_) => None,
+        OpenError::Foreign(_) | OpenError::Refused(_) | OpenError::Elsewhere(_) | OpenError::Failed(_) => None,
     }
 }
 
@@ -64,13 +65,16 @@ impl Keeper {
     async fn step(&mut self) -> Result<(), OpenError> {
         let row = self.inner.row(self.shard);
         let control = self.inner.log.control(self.shard).await?;
+        if control.is_some() {
+            self.inner.claimed.add([self.shard]);
+        }
         let owner = control.map(|control| control.owner);
         let role = role(&self.inner.node, &row, owner.as_ref());
         let unfit = self.unfit;
         self.unfit &= role == Role::Owns;
         match role {
             Role::Owns if unfit => Ok(()),
-            Role::Owns => self.own(row.len() > 1).await,
+            Role::Owns => self.own(row.len() > 1, owner.is_none()).await,
             // Another has taken it over, and has what this one lacks.
             Role::StandsBy if unfit => self.seed().await,
             Role::StandsBy => {
@@ -80,6 +84,7 @@ impl Keeper {
                 self.stand_by().await
             }
             Role::Nothing => {
+                self.inner.refused().remove(&self.shard);
                 self.settled();
                 self.be_nothing().await
             }
@@ -96,8 +101,8 @@ impl Keeper {
     }
 
     /// Opens the shard and serves it until it ends. With a file that is of no use it is left to the other replicas, if there
-    /// are any: this node stands by once one of them has taken it over.
-    async fn own(&mut self, others: bool) -> Result<(), OpenError> {
+    /// are any: this node stands by once one of them has taken it over. One that `begins` has no control record so far.
+    async fn own(&mut self, others: bool, begins: bool) -> Result<(), OpenError> {
         let opened = {
             // Never closed: the error cannot be.
             let _permit = self.inner.opening.acquire().await;
@@ -108,6 +113,10 @@ impl Keeper {
             ShardHandle::open(self.inner.opening(self.shard)).await
         };
         let failed = match opened {
+            Ok(handle) if begins && !self.recorded(&handle).await => {
+                handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;
+                None
+            }
             Ok(handle) => self.serve(handle).await,
             Err(why) => Some(fault_of(&why).filter(|_| others).ok_or(why)?),
         };
@@ -116,6 +125,26 @@ impl Keeper {
         self.unfit = true;
         self.settled();
         Ok(())
+    }
+
+    /// Waits until the table says that this shard, which has just begun, was claimed: nothing is acknowledged of it before,
+    /// so that what is acknowledged is never taken for a shard without a history. False when it ends first.
+    async fn recorded(&self, handle: &ShardHandle) -> bool {
+        let Inner { ways, life, claimed, .. } = &*self.inner;
+        let shard = self.shard;
+        claimed.add([shard]);
+        // Whoever looks after the rows tells the table; whoever renews keeps the ownership meanwhile.
+        ways.shards.insert(shard, handle.clone());
+        let mut table = ways.table.clone();
+        let recorded = tokio::select! {
+            () = life.opening.cancelled() => false,
+            () = handle.closed() => false,
+            told = table.wait_for(|table| table.claimed.contains(&shard)) => told.is_ok(),
+        };
+        if !recorded {
+            ways.shards.remove(shard);
+        }
+        recorded
     }
 
     /// Serves an open shard until it ends, and closes its file. Why it is no longer fit to own the shard, if it is not.
@@ -127,6 +156,7 @@ impl Keeper {
             return None;
         }
         self.tries = Tries::default();
+        self.inner.refused().remove(&shard);
         tracing::info!(%node, %shard, epoch = %handle.status().epoch, "shard opened");
         handle.set_standbys(rows::standbys(node, &self.inner.row(shard)));
         ways.owners.insert_local(handle.clone());
@@ -147,9 +177,12 @@ impl Keeper {
         handle.fault()
     }
 
-    /// Waits until the row names this node again; a file that has been of no use for long is removed meanwhile.
+    /// Waits until the row names this node again; a file that has been of no use for long is removed meanwhile, when it is
+    /// proven that others have what it has.
     async fn be_nothing(&self) -> Result<(), OpenError> {
         let Inner { node, ways, life, .. } = &*self.inner;
+        // Now, for the owner forgets soon how its past links.
+        let linked = self.surplus().await?.is_some_and(|surplus| surplus.links);
         let mut table = ways.table.clone();
         let place = usize::from(self.shard.0);
         let named = table.wait_for(|table| table.rows.get(place).is_some_and(|row| row.contains(node)));
@@ -158,14 +191,28 @@ impl Keeper {
             changed = named => return changed.map(drop).map_err(|_ended| OpenError::Failed("the node ends".to_owned())),
             () = tokio::time::sleep(SURPLUS_KEPT) => {}
         }
-        let path = self.inner.path(self.shard);
-        if path.exists() {
-            match drop_file(&path) {
-                Ok(()) => tracing::info!(%node, shard = %self.shard, "the file of a surplus replica is removed"),
-                Err(error) => tracing::warn!(%node, shard = %self.shard, %error, "a surplus replica's file stays"),
-            }
+        if self.surplus().await?.is_some_and(|surplus| surplus.may_go(linked)) {
+            self.drop_surplus();
         }
         Ok(())
+    }
+
+    fn drop_surplus(&self) {
+        let (node, shard) = (&self.inner.node, self.shard);
+        match drop_file(&self.inner.path(shard)) {
+            Ok(()) => tracing::info!(%node, %shard, "the file of a surplus replica is removed"),
+            Err(error) => tracing::warn!(%node, %shard, %error, "a surplus replica's file stays"),
+        }
+    }
+
+    /// How the file of this shard, of which this node is no replica, compares with those of its replicas; `None` without one.
+    async fn surplus(&self) -> Result<Option<Surplus>, OpenError> {
+        let opening = self.inner.opening(self.shard);
+        if !opening.path.exists() {
+            return Ok(None);
+        }
+        let owner = self.inner.log.control(self.shard).await?.map(|control| control.owner);
+        surplus::compare(&opening, owner.as_ref()).await.map(Some)
     }
 
     /// Nothing of the start waits for this shard any more.
@@ -179,6 +226,16 @@ impl Keeper {
     fn failed(&mut self, why: &OpenError) -> Duration {
         let others = self.inner.row(self.shard).len() > 1;
         self.tries.failed(&self.inner.node, self.shard, why);
+        match why {
+            OpenError::Foreign(line)
+            | OpenError::Refused(line)
+            | OpenError::Diverged(line)
+            | OpenError::Damaged(line)
+            | OpenError::Behind(line) => self.inner.refused().insert(self.shard, line.clone()),
+            // What it was refused for before may still be so.
+            OpenError::Failed(_) => None,
+            OpenError::Elsewhere(_) => self.inner.refused().remove(&self.shard),
+        };
         if let Some(told) = first_outcome(why, self.tries.failed, self.inner.first_attempts_max, others)
             && let Some(first) = self.first.take()
         {

@@ -4,14 +4,15 @@
 //! At most [`OPENING_MAX`] shards are being opened at once; takeovers have permits of their own and wait for none of
 //! those.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
+use crate::node::claimed::Claimed;
 use crate::node::observe::Observer;
 use crate::node::owners::Owners;
 use crate::node::seeding::seed::Seeding;
@@ -26,6 +27,8 @@ mod files;
 mod keeper;
 
 mod standing;
+
+mod surplus;
 
 mod tries;
 
@@ -71,10 +74,14 @@ struct Inner {
     ways: Ways,
     life: Life,
     first_attempts_max: Option<u32>,
+    /// Shards that were ever claimed, as this node knows.
+    claimed: Claimed,
     opening: Semaphore,
     taking: Semaphore,
     /// Shards that have a task.
     held: Mutex<BTreeSet<ShardId>>,
+    /// Shards that cannot be opened or followed here until somebody mends what the line says.
+    refused: Mutex<BTreeMap<ShardId, String>>,
 }
 
 impl Opener {
@@ -90,19 +97,22 @@ impl Opener {
             ways,
             life,
             first_attempts_max: setup.first_attempts_max,
+            claimed: setup.claimed.clone(),
             opening: Semaphore::new(OPENING_MAX),
             taking: Semaphore::new(TAKING_MAX),
             held: Mutex::default(),
+            refused: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// Begins to keep all shards that the table names this node for, or that it has a file of, side by side. Done when
     /// those that it owns are open and the others are followed; one that has to wait for something that only another node
-    /// can give (its file, its end) is not waited for when attempts are without limit.
+    /// can give (its file, its end) is not waited for when attempts are without limit, nor is one that is refused: that
+    /// costs itself only.
     ///
     /// # Errors
-    /// The line of the first shard that is refused.
+    /// The line of the first shard that belongs to another cluster; where attempts have a limit, of the first refused.
     pub(super) async fn open_first(&self) -> Result<(), String> {
         let folder = &self.inner.folder;
         let of_folder = |error: std::io::Error| format!("data folder {}: {error}", folder.display());
@@ -136,6 +146,11 @@ impl Opener {
         }
     }
 
+    /// The shards that are refused here, and why.
+    pub(super) fn refused(&self) -> BTreeMap<ShardId, String> {
+        self.inner.refused().clone()
+    }
+
     /// The shards of whose rows this node is one.
     fn named(&self) -> BTreeSet<ShardId> {
         let table = self.inner.ways.table.borrow();
@@ -157,6 +172,10 @@ impl Opener {
 impl Inner {
     fn path(&self, shard: ShardId) -> PathBuf {
         files::path_of(&self.folder, shard)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<ShardId, String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on with what a former process was to send again.
@@ -184,6 +203,7 @@ impl Inner {
             log: Arc::clone(&self.log),
             lane: self.lane.clone(),
             replicas: self.ways.owners.replicas(),
+            claimed: self.was_claimed(shard),
             clock: self.clock.clone(),
             config: self.config.clone(),
         }
@@ -197,6 +217,14 @@ impl Inner {
             // Nobody follows the table any more.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether a shard was ever claimed, as far as this node, or the table that it follows, knows.
+    fn was_claimed(&self, shard: ShardId) -> bool {
+        if self.ways.table.borrow().claimed.contains(&shard) {
+            self.claimed.add([shard]);
+        }
+        self.claimed.has(shard)
     }
 
     /// The row of a shard as followed now.

@@ -32,6 +32,7 @@ impl Keeper {
     /// Stands by until that changes.
     pub(super) async fn stand_by(&mut self) -> Result<(), OpenError> {
         let standby = Standby::open(self.inner.opening(self.shard)).await?;
+        self.inner.refused().remove(&self.shard);
         self.settled();
         self.inner.ways.owners.insert_standby(standby.clone());
         let left = self.follow(&standby).await;
@@ -95,7 +96,7 @@ impl Keeper {
         let result = match &taken {
             Ok(_) => "taken",
             Err(OpenError::Elsewhere(_)) => "elsewhere",
-            Err(OpenError::Refused(_)) => "refused",
+            Err(OpenError::Foreign(_) | OpenError::Refused(_)) => "refused",
             Err(OpenError::Behind(_) | OpenError::Diverged(_) | OpenError::Damaged(_)) => "unfit",
             Err(OpenError::Failed(_)) => "failed",
         };

@@ -34,7 +34,14 @@ pub(super) fn first_outcome(
         // The other shards of this node are not made to wait for it.
         OpenError::Elsewhere(_) if max.is_none() => Some(Ok(())),
         OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_) if others => Some(Ok(())),
-        OpenError::Refused(line)
+        // It costs itself only: the others are served, and who looks is told.
+        OpenError::Refused(_) | OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_)
+            if max.is_none() =>
+        {
+            Some(Ok(()))
+        }
+        OpenError::Foreign(line)
+        | OpenError::Refused(line)
         | OpenError::Diverged(line)
         | OpenError::Damaged(line)
         | OpenError::Behind(line)
@@ -80,7 +87,7 @@ impl Tries {
         match self.last {
             // Nothing but what is in the log now can say what comes next.
             Some(OpenError::Elsewhere(_)) => return PAUSE_MIN,
-            Some(OpenError::Refused(_)) => return PAUSE_SLOW,
+            Some(OpenError::Foreign(_) | OpenError::Refused(_)) => return PAUSE_SLOW,
             Some(OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_)) if !others => {
                 return PAUSE_SLOW;
             }
@@ -129,20 +136,23 @@ mod tests {
     }
 
     #[test]
-    fn a_start_ends_at_what_will_not_mend_and_waits_for_what_may_pass() {
+    fn a_start_ends_at_what_is_foreign_and_waits_for_what_may_pass_and_a_refused_shard_costs_itself_only() {
         let line = || "why".to_owned();
         let outcome = |why: fn(String) -> OpenError, failed, max| first_outcome(&why(line()), failed, max, false);
         for max in [None, Some(3)] {
-            assert_eq!(outcome(OpenError::Refused, 1, max), Some(Err(line())));
+            assert_eq!(outcome(OpenError::Foreign, 1, max), Some(Err(line())));
         }
         assert_eq!(outcome(OpenError::Failed, 1_000, None), None);
         assert_eq!([2, 3].map(|failed| outcome(OpenError::Failed, failed, Some(3))), [None, Some(Err(line()))]);
         assert_eq!(outcome(OpenError::Elsewhere, 1, None), Some(Ok(())), "the others are served meanwhile");
         assert_eq!(outcome(OpenError::Elsewhere, 1, Some(3)), Some(Err(line())));
         for unfit in [OpenError::Behind, OpenError::Diverged, OpenError::Damaged] {
-            assert_eq!(first_outcome(&unfit(line()), 1, None, true), Some(Ok(())), "another replica has it");
-            assert_eq!(first_outcome(&unfit(line()), 1, None, false), Some(Err(line())));
+            assert_eq!(first_outcome(&unfit(line()), 1, Some(3), true), Some(Ok(())), "another replica has it");
         }
-        assert_eq!(first_outcome(&OpenError::Refused(line()), 1, None, true), Some(Err(line())));
+        // In one process a person looks on, and a part of the folder is no folder.
+        for lasting in [OpenError::Refused, OpenError::Behind, OpenError::Diverged, OpenError::Damaged] {
+            assert_eq!(first_outcome(&lasting(line()), 1, None, false), Some(Ok(())), "the others are served");
+            assert_eq!(first_outcome(&lasting(line()), 1, Some(3), false), Some(Err(line())));
+        }
     }
 }

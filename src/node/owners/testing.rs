@@ -1,6 +1,6 @@
 //! Nodes for tests: real links over loopback, with a service that answers what the test tells it to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -136,6 +136,7 @@ pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Tabl
         identity: Identity { cluster: ClusterId(Uuid::nil()), shards: SHARDS },
         nodes: named,
         rows,
+        claimed: BTreeSet::new(),
     })
 }
 

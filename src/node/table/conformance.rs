@@ -3,14 +3,14 @@
 
 #![expect(missing_docs, reason = "the name of a claim is the claim")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::ids::{ClusterId, NodeId};
-use crate::node::table::{NodeAddresses, Table, TableStore};
+use crate::ids::{ClusterId, NodeId, ShardId};
+use crate::node::table::{NodeAddresses, Polled, Table, TableStore};
 use crate::shard::log::Identity;
 
 /// A store under test.
@@ -33,6 +33,8 @@ macro_rules! table_conformance {
             of_swaps_that_name_one_version_one_wins,
             a_swap_that_is_sent_again_stands,
             what_is_known_is_not_loaded_again,
+            a_table_that_is_gone_is_told_from_one_that_is_unchanged,
+            that_a_shard_was_claimed_stands_with_the_table,
             registered_nodes_are_listed_with_their_latest_addresses,
             one_node_leads_until_its_time_is_over,
             identity_and_table_outlive_the_process,
@@ -53,7 +55,7 @@ fn addresses(host: &str) -> NodeAddresses {
 
 fn table_of(identity: Identity, version: u64, owner: &str) -> Table {
     let nodes = BTreeMap::from([(NodeId::from(owner), addresses(owner))]);
-    Table { version, identity, nodes, rows: vec![vec![NodeId::from(owner)]; 4] }
+    Table { version, identity, nodes, rows: vec![vec![NodeId::from(owner)]; 4], claimed: BTreeSet::new() }
 }
 
 fn fresh_identity() -> Identity {
@@ -118,17 +120,50 @@ pub async fn a_swap_that_is_sent_again_stands(setup: impl Setup) {
 
 pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
-    assert_eq!(table.load_unless(None).await.unwrap(), None);
+    assert_eq!(table.load_unless(None).await.unwrap(), Polled::Gone);
     let first = table_of(identity, 1, "a");
     assert!(table.swap(0, first.clone()).await.unwrap());
-    assert_eq!(table.load_unless(None).await.unwrap(), Some(first.clone()));
-    assert_eq!(table.load_unless(Some(&first)).await.unwrap(), None);
+    assert_eq!(table.load_unless(None).await.unwrap(), Polled::Changed(first.clone()));
+    assert_eq!(table.load_unless(Some(&first)).await.unwrap(), Polled::Unchanged);
     let again = table_of(identity, 1, "b");
-    assert_eq!(table.load_unless(Some(&again)).await.unwrap(), Some(first.clone()), "its version was given twice");
+    assert_eq!(
+        table.load_unless(Some(&again)).await.unwrap(),
+        Polled::Changed(first.clone()),
+        "its version was given twice"
+    );
     let elsewhere = table_of(fresh_identity(), 1, "a");
-    assert_eq!(table.load_unless(Some(&elsewhere)).await.unwrap(), Some(first.clone()), "of another cluster");
+    assert_eq!(
+        table.load_unless(Some(&elsewhere)).await.unwrap(),
+        Polled::Changed(first.clone()),
+        "of another cluster"
+    );
     assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
-    assert_eq!(table.load_unless(Some(&first)).await.unwrap(), Some(table_of(identity, 2, "b")));
+    assert_eq!(table.load_unless(Some(&first)).await.unwrap(), Polled::Changed(table_of(identity, 2, "b")));
+}
+
+pub async fn a_table_that_is_gone_is_told_from_one_that_is_unchanged(setup: impl Setup) {
+    let (table, known) = (setup.table(), table_of(fresh_identity(), 7, "a"));
+    assert_eq!(table.load_unless(Some(&known)).await.unwrap(), Polled::Gone, "it stood before the store lost it");
+    let first = Table { version: 1, ..known };
+    assert!(table.swap(0, first.clone()).await.unwrap());
+    assert_eq!(table.load_unless(Some(&first)).await.unwrap(), Polled::Unchanged);
+}
+
+pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setup) {
+    let (table, identity) = (setup.table(), fresh_identity());
+    assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
+    let first = table.load().await.unwrap().unwrap();
+    let claimed = Table { version: 2, claimed: BTreeSet::from([ShardId(1), ShardId(3)]), ..first.clone() };
+    assert!(table.swap(1, claimed.clone()).await.unwrap());
+    let twice = Table { version: 2, ..first };
+    assert_eq!(
+        table.load_unless(Some(&twice)).await.unwrap(),
+        Polled::Changed(claimed.clone()),
+        "it makes another table"
+    );
+    assert!(!table.swap(1, twice).await.unwrap());
+    setup.reopen().await;
+    assert_eq!(setup.table().load().await.unwrap(), Some(claimed));
 }
 
 pub async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl Setup) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::node::table::{Table, TableError, TableStore};
+use crate::node::table::{Polled, Table, TableError, TableStore};
 
 /// A table that is not newer is taken after it stood for this long. Above `cluster-node-timeout` (1.2 s), after which a
 /// master that is cut off answers no more.
@@ -62,9 +62,9 @@ impl Follower {
         }
     }
 
-    /// `None` is the known table again, or none at all: then the last one stands until it is written anew.
-    fn read(&mut self, table: Option<Table>, now: Instant) -> Option<Arc<Table>> {
-        let Some(table) = table else {
+    /// Where there is none any more, the last one stands until it is written anew.
+    fn read(&mut self, polled: Polled, now: Instant) -> Option<Arc<Table>> {
+        let Polled::Changed(table) = polled else {
             (self.foreign, self.fallen) = (false, None);
             return None;
         };
@@ -96,7 +96,7 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
@@ -109,7 +109,13 @@ mod tests {
     /// Of cluster `cluster`, with `owner` as the owner of its one shard.
     fn table(cluster: u128, version: u64, owner: &str) -> Table {
         let identity = Identity { cluster: ClusterId(uuid::Uuid::from_u128(cluster)), shards: 1 };
-        Table { version, identity, nodes: BTreeMap::new(), rows: vec![vec![NodeId::from(owner)]] }
+        Table {
+            version,
+            identity,
+            nodes: BTreeMap::new(),
+            rows: vec![vec![NodeId::from(owner)]],
+            claimed: BTreeSet::new(),
+        }
     }
 
     async fn follower() -> (Follower, tempfile::TempDir) {
@@ -120,7 +126,8 @@ mod tests {
 
     /// Reads as [`Follower::poll`] does: what is known already is not told.
     fn read(follower: &mut Follower, table: &Table, now: Instant) -> Option<(u64, NodeId)> {
-        let told = Some(table.clone()).filter(|table| follower.known.as_deref() != Some(table));
+        let known = follower.known.as_deref() == Some(table);
+        let told = if known { Polled::Unchanged } else { Polled::Changed(table.clone()) };
         follower.read(told, now).map(|taken| (taken.version, taken.rows[0][0].clone()))
     }
 
@@ -168,7 +175,7 @@ mod tests {
                 None
             );
         }
-        assert_eq!(follower.read(None, start + FALLEN_AFTER * 9), None, "the last one stands");
+        assert_eq!(follower.read(Polled::Gone, start + FALLEN_AFTER * 9), None, "the last one stands");
         assert!(read(&mut follower, &table(1, 17, "c"), start + FALLEN_AFTER * 9).is_some());
     }
 

@@ -7,7 +7,7 @@
 //! anew ([`follow`] copes). `load` returns the latest swapped table or a later one. The identity is written once and never
 //! changes. **Answers get lost**: a swap may be sent again; that it stands already is success too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -46,6 +46,21 @@ pub struct Table {
     pub nodes: BTreeMap<NodeId, NodeAddresses>,
     /// One row a shard, in order of shards: the owner first, then its standbys.
     pub rows: Vec<Vec<NodeId>>,
+    /// Shards that were ever claimed. Whoever swaps leaves none of them out: such a shard has a history, whatever its
+    /// control record says, and its row keeps the nodes that may have it. A table of an older version names none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claimed: BTreeSet<ShardId>,
+}
+
+/// What a poll of the table finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Polled {
+    /// The very table that was known stands.
+    Unchanged,
+    /// There is none: before the first, or the store has lost it.
+    Gone,
+    /// Another one stands.
+    Changed(Table),
 }
 
 impl Table {
@@ -91,10 +106,13 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// The current table, or `None` before the first.
     async fn load(&self) -> Result<Option<Table>, TableError>;
 
-    /// The current table, unless it is the very one that is known already: `None` then, as before the first. Cheap when
-    /// nothing changed.
-    async fn load_unless(&self, known: Option<&Table>) -> Result<Option<Table>, TableError> {
-        Ok(self.load().await?.filter(|table| known != Some(table)))
+    /// The current table, unless it is the very one that is known already. Cheap when nothing changed.
+    async fn load_unless(&self, known: Option<&Table>) -> Result<Polled, TableError> {
+        Ok(match self.load().await? {
+            None => Polled::Gone,
+            Some(table) if known == Some(&table) => Polled::Unchanged,
+            Some(table) => Polled::Changed(table),
+        })
     }
 
     /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version must be `expected + 1`;
@@ -112,4 +130,23 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
 
     /// Every registered node.
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ClusterId;
+
+    #[test]
+    fn a_table_of_an_older_version_is_read_and_names_no_claimed_shard() {
+        let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 1 };
+        let rows = vec![vec![NodeId::from("a")]];
+        let table = Table { version: 7, identity, nodes: BTreeMap::new(), rows, claimed: BTreeSet::new() };
+        let written = serde_json::to_value(&table).expect("JSON");
+        assert!(written.get("claimed").is_none(), "as an older version wrote it: {written}");
+        assert_eq!(serde_json::from_value::<Table>(written).expect("it is read"), table);
+        let claimed = Table { claimed: BTreeSet::from([ShardId(0)]), ..table };
+        let later = serde_json::to_vec(&claimed).expect("JSON");
+        assert_eq!(serde_json::from_slice::<Table>(&later).expect("it is read"), claimed);
+    }
 }

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::NodeId;
 use crate::node::table::embedded::{NODES_MAX, REGISTRATION_LIFE};
-use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
+use crate::node::table::{NodeAddresses, Polled, Table, TableError, TableStore};
 use crate::shard::log::redis::servers::{Lua, Servers};
 use crate::shard::log::{Identity, LogError};
 
@@ -86,12 +86,21 @@ impl TableStore for RedisTable {
     }
 
     async fn load(&self) -> Result<Option<Table>, TableError> {
-        self.load_unless(None).await
+        match self.load_unless(None).await? {
+            Polled::Changed(table) => Ok(Some(table)),
+            Polled::Unchanged | Polled::Gone => Ok(None),
+        }
     }
 
-    async fn load_unless(&self, known: Option<&Table>) -> Result<Option<Table>, TableError> {
+    async fn load_unless(&self, known: Option<&Table>) -> Result<Polled, TableError> {
         let known = known.map(|known| Ok(mark(known, &json(known)?))).transpose()?.unwrap_or_default();
-        parsed("table", self.script(&POLL, &self.keys.table, &[known.as_bytes()]).await?)
+        let answer = self.script(&POLL, &self.keys.table, &[known.as_bytes()]).await?;
+        let body: Option<Vec<u8>> = redis::from_redis_value(answer).map_err(malformed("table"))?;
+        Ok(match body {
+            None => Polled::Gone,
+            Some(body) if body.is_empty() => Polled::Unchanged,
+            Some(body) => Polled::Changed(serde_json::from_slice(&body).map_err(malformed("table"))?),
+        })
     }
 
     async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError> {
@@ -168,6 +177,8 @@ fn number(value: &Value) -> Result<i64, TableError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::ids::ClusterId;
     use crate::node::table::conformance::{Setup, table_conformance};
@@ -224,7 +235,7 @@ mod tests {
 
     fn first(version: u64) -> Table {
         let identity = Identity { cluster: ClusterId::random(), shards: 1 };
-        Table { version, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()] }
+        Table { version, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()], claimed: BTreeSet::new() }
     }
 
     #[tokio::test]

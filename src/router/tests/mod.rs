@@ -1,6 +1,6 @@
 //! The router over real sockets, against nodes that are scripted byte by byte: what a node sees, what a client gets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -84,7 +84,7 @@ fn table(version: u64, row: &[SocketAddr]) -> Option<Table> {
         .cloned()
         .zip(row.iter().map(|address| NodeAddresses { http: address.to_string(), peer: "127.0.0.1:1".to_owned() }));
     let identity = Identity { cluster: ClusterId(Uuid::from_u128(1)), shards: 1 };
-    Some(Table { version, identity, nodes: nodes.collect(), rows: vec![ids] })
+    Some(Table { version, identity, nodes: nodes.collect(), rows: vec![ids], claimed: BTreeSet::new() })
 }
 
 /// A request as a node saw it.

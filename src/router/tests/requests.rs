@@ -126,7 +126,7 @@ async fn item_5_a_node_that_dies_with_a_write_in_hand_leaves_the_outcome_unknown
     let got = stand.ask(POST, "{}").await;
     assert_eq!((got.status(), got.code().as_str()), (503, "outcome_unknown"));
     assert!(node.seen().len() > 1, "it was tried again");
-    let keys: std::collections::BTreeSet<_> =
+    let keys: BTreeSet<_> =
         node.seen().iter().map(|seen| seen.header("rookery-stamped-key").map(str::to_owned)).collect();
     assert_eq!(keys.len(), 1, "always with the same key");
     assert_eq!(stand.ask(GET, "").await.code(), "unavailable");

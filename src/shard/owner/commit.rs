@@ -28,7 +28,10 @@ impl Owner {
             Ended::NotWritten(reason) => {
                 tracing::warn!(shard = %self.setup.shard, stream = stream.as_str(), reason, "append refused by the log");
                 self.take_back(stream);
-                false
+                // What announces the epoch is decided once: whoever opens the shard again does so then.
+                let unannounced = !self.is_announced();
+                self.closing |= unannounced;
+                unannounced
             }
             Ended::Lost { reason, doubted } => {
                 tracing::error!(shard = %self.setup.shard, stream = stream.as_str(), reason, "the shard is given up");

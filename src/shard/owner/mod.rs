@@ -72,6 +72,7 @@ pub(super) struct Setup {
     pub shard: ShardId,
     pub token: Token,
     pub node: NodeId,
+    /// Where the streams end that the epoch of this owner follows.
     pub tails: [Tail; 2],
     pub store: Store,
     pub lane: Lane,
@@ -172,6 +173,7 @@ pub(super) fn spawn(setup: Setup) {
         setup,
     };
     owner.remember_stamped();
+    owner.announce();
     drop(tokio::spawn(owner.run(completed)));
 }
 
@@ -182,6 +184,22 @@ enum Stop {
 }
 
 impl Owner {
+    /// Decides the first record of both streams, that its epoch has begun. No write is decided before they are committed:
+    /// what the log holds may so far be all that there is of it, and an answer to a key that stands there acknowledges it.
+    fn announce(&mut self) {
+        let Setup { token, node, .. } = &self.setup;
+        let record = Record::EpochStart { epoch: token.epoch, node: node.clone(), ts: self.now() };
+        self.messages.decide(record.clone(), Vec::new());
+        self.receipts.decide(record, Vec::new());
+        self.look_at_log();
+    }
+
+    /// The epoch of this owner is committed in both streams.
+    fn is_announced(&self) -> bool {
+        let committed = [self.messages.committed(), self.receipts.committed()];
+        committed.iter().zip(self.setup.tails).all(|(committed, begun)| committed.offset > begun.offset)
+    }
+
     async fn run(mut self, mut completed: mpsc::Receiver<Completion>) {
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
         let mut tick = tokio::time::interval(TICK);
@@ -227,6 +245,9 @@ impl Owner {
             }
             if self.taken {
                 break Stop::Lost;
+            }
+            if self.parking.is_stalled() {
+                self.look_at_log();
             }
             self.unpark();
             self.pump();

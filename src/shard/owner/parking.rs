@@ -67,16 +67,18 @@ impl Parking {
 }
 
 impl Owner {
-    /// Looks whether the log is stalled: its lane has not been clear for a while, or nothing proves that the shard is
-    /// ours, so that even a refusal might be out of date.
+    /// Looks whether the log is stalled: the epoch of this owner is not committed yet, its lane has not been clear for a
+    /// while, or nothing proves that the shard is ours, so that even a refusal might be out of date.
     pub(super) fn look_at_log(&mut self) {
         let since = match self.parking.standing.now() {
             Standing::Clear => None,
             Standing::InDoubt { since } | Standing::NotReplicated { since } => Some(since),
         };
         let in_doubt = since.is_some_and(|since| since.elapsed() >= STALLED_AFTER);
-        let stalled = in_doubt || self.setup.lease.has_ended(self.setup.clock.since_boot());
-        if stalled != self.parking.stalled {
+        let announced = self.is_announced();
+        let stalled = !announced || in_doubt || self.setup.lease.has_ended(self.setup.clock.since_boot());
+        // Each opening waits for its epoch; that is no event.
+        if announced && stalled != self.parking.stalled {
             let parked = self.parking.parked.len();
             tracing::info!(shard = %self.setup.shard, stalled, parked, "writes are parked, or decided again");
         }

@@ -356,6 +356,7 @@ fn opening(folder: &std::path::Path, log: &Arc<FaultyLog>, lane: &Lane, clock: &
         log: Arc::clone(log) as Arc<dyn ShardLog>,
         lane: lane.clone(),
         replicas: Arc::new(crate::shard::replicas::Alone),
+        claimed: false,
         clock: clock.clone(),
         config: config.clone(),
     }

@@ -63,7 +63,7 @@ async fn what_may_pass_is_told_apart_from_what_will_not() {
     bench.log.silence(false);
     let foreign = crate::shard::log::Identity { shards: 32, ..identity() };
     let error = open_error(Opening { identity: foreign, ..bench.opening() }).await;
-    assert!(matches!(error, OpenError::Refused(_)), "a file of another cluster: {error:?}");
+    assert!(matches!(error, OpenError::Foreign(_)), "a file of another cluster: {error:?}");
     let garbage = bench.folder.path().join("garbage.db");
     std::fs::write(&garbage, [0x5a; 8192]).expect("writes");
     let error = open_error(Opening { path: garbage, ..bench.opening() }).await;
@@ -73,4 +73,27 @@ async fn what_may_pass_is_told_apart_from_what_will_not() {
     let error = open_error(bench.opening()).await;
     assert!(matches!(error, OpenError::Refused(_)), "a log without this history: {error:?}");
     assert!(!error.to_string().contains('\n'));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_was_claimed_once_never_begins_anew_from_an_empty_file() {
+    let bench = Bench::new().await;
+    bench.create("c", &["alice"]).await;
+    bench.handle().close(soon()).await;
+    let path = bench.folder.path().join("another.sqlite");
+    let empty = EmbeddedLog::open(&bench.folder.path().join("empty.db")).await.expect("opens");
+    let lost = FaultyLog::over(empty);
+    for adopt_local in [false, true] {
+        let lane = Lane::spawn(Arc::clone(&lost) as Arc<dyn ShardLog>);
+        let config = Config { adopt_local, ..config() };
+        let log = Arc::clone(&lost) as Arc<dyn ShardLog>;
+        let opening = Opening { claimed: true, path: path.clone(), log, lane, config, ..bench.opening() };
+        let OpenError::Refused(line) = open_error(opening).await else { panic!("another kind") };
+        assert!(line.contains("was claimed before") && line.contains("--adopt-local"), "{line}");
+        assert_eq!(lost.inner.control(SHARD).await.expect("reads"), None, "nothing was written");
+    }
+    // With a control record it is as ever: the file is filled from the log.
+    let known = Opening { claimed: true, path, ..bench.opening() };
+    let handle = in_time(ShardHandle::open(known)).await.expect("opens");
+    assert_eq!(handle.epoch(), Epoch(2));
 }

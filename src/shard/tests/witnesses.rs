@@ -73,25 +73,54 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_opening_that_no_standby_answered_is_confirmed_by_one_that_comes_back() {
-    let bench = talkative().await;
+async fn a_shard_without_a_second_copy_opens_for_reads_and_takes_writes_when_a_standby_comes_back() {
+    let mut bench = talkative().await;
+    let before = bench.texts("c", "alice").await;
     bench.handle().close(soon()).await;
     bench.pump.abort();
     let follower = bench.follower("node-b").await;
     let beside = Arc::new(Beside { standby: follower.standby.clone(), cut: watch::Sender::new(true) });
     let opening = Opening { replicas: Arc::clone(&beside) as Arc<dyn Replicas>, ..bench.opening() };
     bench.log.always(Some(Fault::NotReplicated));
-    let opens = tokio::spawn(ShardHandle::open(opening));
-    // The claim is there; the first append of its epoch has no second copy.
-    in_time(async {
-        while bench.log.inner.control(SHARD).await.expect("reads").is_none_or(|control| control.token.epoch.0 < 2) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-    assert!(!opens.is_finished());
+    // Nothing of it is confirmed by anybody: it is open nevertheless.
+    let handle = in_time(ShardHandle::open(opening)).await.expect("opens");
+    assert_eq!(handle.epoch().0, 2);
+    bench.open = Some(handle);
+    assert_eq!(bench.texts("c", "alice").await, before, "it is read");
+    bench.handle().snapshot(&bench.folder.path().join("copy.sqlite")).await.expect("it gives a snapshot");
+
+    let budget = Instant::now() + Duration::from_secs(3);
+    let refused = bench.handle().execute(send_key("c", "alice", "one", "one"), budget);
+    assert_eq!(code(in_time(refused).await), Code::NotReplicated);
+    let committed = bench.handle().0.committed.each_ref().map(|tail| tail.borrow().offset);
+    assert_eq!(committed, bench.handle().0.begun, "nothing is committed without a copy");
+
+    // By the row, for it has not reported to this owner.
     beside.cut.send_replace(false);
-    let opened = in_time(opens).await.expect("no panic").expect("opens");
+    let [mut messages, mut receipts] = bench.handle().0.committed.each_ref().map(|tail| tail.subscribe());
+    let begun = bench.handle().0.begun;
+    in_time(messages.wait_for(|tail| tail.offset > begun[0])).await.expect("the epoch is confirmed");
+    in_time(receipts.wait_for(|tail| tail.offset > begun[1])).await.expect("the epoch is confirmed");
+    bench.handle().set_standbys(vec![NodeId::from("node-b")]);
+    bench.handle().reported(follower.standby.status());
+    bench.send("c", "alice", "two").await;
+    let texts = bench.texts("c", "alice").await;
+    assert!(texts.len() == before.len() + 1 && texts.contains(&"two".to_owned()), "{texts:?}");
     bench.log.always(None);
-    opened.close(soon()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_what_may_have_one_copy_only_is_not_answered_before_the_epoch_is_committed() {
+    let mut bench = talkative().await;
+    let first = sent(in_time(bench.execute(send_key("c", "alice", "once", "once"))).await);
+    bench.handle().close(soon()).await;
+    bench.pump.abort();
+    bench.log.always(Some(Fault::NotReplicated));
+    bench.open = Some(in_time(ShardHandle::open(bench.opening())).await.expect("opens"));
+    let budget = Instant::now() + Duration::from_secs(3);
+    let again = bench.handle().execute(send_key("c", "alice", "once", "once"), budget);
+    assert_eq!(code(in_time(again).await), Code::NotReplicated, "it would be acknowledged by that");
+    bench.log.always(None);
+    let same = sent(in_time(bench.execute(send_key("c", "alice", "once", "once"))).await);
+    assert_eq!(same.core.id, first.core.id);
 }
