@@ -8,11 +8,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +31,7 @@ use crate::node::renewal::{Renewals, Renewing};
 use crate::node::rows::Rows;
 use crate::node::seeding::seed::Seeding;
 use crate::node::session::Hub;
+use crate::node::shards::Shards;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::shard::log::{Identity, ShardLog};
@@ -87,6 +87,8 @@ mod observe;
 mod opening;
 
 mod rows;
+
+mod shards;
 
 mod coordinator;
 
@@ -191,36 +193,6 @@ struct Life {
     request_tasks: TaskTracker,
     /// All other tasks.
     tasks: TaskTracker,
-}
-
-/// The shards that are open on this node.
-#[derive(Debug, Clone, Default)]
-struct Shards(Arc<Open>);
-
-#[derive(Debug, Default)]
-struct Open {
-    handles: Mutex<BTreeMap<ShardId, ShardHandle>>,
-    changed: Notify,
-}
-
-impl Shards {
-    fn insert(&self, shard: ShardId, handle: ShardHandle) {
-        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
-        self.0.changed.notify_one();
-    }
-
-    fn remove(&self, shard: ShardId) {
-        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
-    }
-
-    fn handles(&self) -> Vec<ShardHandle> {
-        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// Waits for the next shard that is opened, or one since the last call. For one caller.
-    async fn changed(&self) {
-        self.0.changed.notified().await;
-    }
 }
 
 impl Node {

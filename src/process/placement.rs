@@ -16,7 +16,7 @@ use crate::process::tell::Waiting;
 use crate::shard::log::Identity;
 
 /// How often the table is looked at until it names this node, and afterwards.
-const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
 
 /// What a node brings to the table.
 #[derive(Debug)]

@@ -182,7 +182,10 @@ fn check(
                 progress.applied[0].offset,
             )))
         }
-        None if let Some(other) = others.iter().find(|other| other.applied != [Tail::EMPTY; 2]) => {
+        // With records of its own it is adopted, and gets what another one has beyond them.
+        None if progress.applied == [Tail::EMPTY; 2]
+            && let Some(other) = others.iter().find(|other| other.applied != [Tail::EMPTY; 2]) =>
+        {
             Err(OpenError::Refused(format!(
                 "shard {shard}: the log and {path} know nothing of this shard, but {} has records up to {}: the log was \
                  lost or is another's; restore it, or make it anew from that node's file with `rookery node --adopt-local`",

@@ -134,7 +134,8 @@ impl Opener {
         let stop = self.inner.life.opening.clone();
         let mut table = self.inner.ways.table.clone();
         loop {
-            table.mark_unchanged();
+            // For good, also if a later table leaves it out.
+            self.inner.claimed.add(table.borrow_and_update().claimed.iter().copied());
             for shard in self.named() {
                 // How its first attempt ends concerns nobody: it is tried until it succeeds.
                 drop(self.hold(shard));

@@ -184,22 +184,6 @@ enum Stop {
 }
 
 impl Owner {
-    /// Decides the first record of both streams, that its epoch has begun. No write is decided before they are committed:
-    /// what the log holds may so far be all that there is of it, and an answer to a key that stands there acknowledges it.
-    fn announce(&mut self) {
-        let Setup { token, node, .. } = &self.setup;
-        let record = Record::EpochStart { epoch: token.epoch, node: node.clone(), ts: self.now() };
-        self.messages.decide(record.clone(), Vec::new());
-        self.receipts.decide(record, Vec::new());
-        self.look_at_log();
-    }
-
-    /// The epoch of this owner is committed in both streams.
-    fn is_announced(&self) -> bool {
-        let committed = [self.messages.committed(), self.receipts.committed()];
-        committed.iter().zip(self.setup.tails).all(|(committed, begun)| committed.offset > begun.offset)
-    }
-
     async fn run(mut self, mut completed: mpsc::Receiver<Completion>) {
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
         let mut tick = tokio::time::interval(TICK);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::problem::Problem;
 use crate::shard::lane::{Standing, Standings};
-use crate::shard::owner::Owner;
+use crate::shard::log::record::Record;
 use crate::shard::owner::input::Asked;
+use crate::shard::owner::{Owner, Setup};
 
 /// A lane that is not clear for so long is stalled. Shorter doubts pass without anyone noticing.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
@@ -67,6 +68,22 @@ impl Parking {
 }
 
 impl Owner {
+    /// Decides the first record of both streams, that its epoch has begun. No write is decided before they are committed:
+    /// what the log holds may so far be all that there is of it, and an answer to a key that stands there acknowledges it.
+    pub(super) fn announce(&mut self) {
+        let Setup { token, node, .. } = &self.setup;
+        let record = Record::EpochStart { epoch: token.epoch, node: node.clone(), ts: self.now() };
+        self.messages.decide(record.clone(), Vec::new());
+        self.receipts.decide(record, Vec::new());
+        self.look_at_log();
+    }
+
+    /// The epoch of this owner is committed in both streams.
+    pub(super) fn is_announced(&self) -> bool {
+        let committed = [self.messages.committed(), self.receipts.committed()];
+        committed.iter().zip(self.setup.tails).all(|(committed, begun)| committed.offset > begun.offset)
+    }
+
     /// Looks whether the log is stalled: the epoch of this owner is not committed yet, its lane has not been clear for a
     /// while, or nothing proves that the shard is ours, so that even a refusal might be out of date.
     pub(super) fn look_at_log(&mut self) {

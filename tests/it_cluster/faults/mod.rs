@@ -4,6 +4,8 @@
 #[path = "../../it/faults/mod.rs"]
 mod common;
 
+mod both;
+
 mod owner;
 
 mod redis_cluster;

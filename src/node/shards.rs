@@ -1,0 +1,39 @@
+//! The shards that are open on a node, and who waits for the next one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::ids::ShardId;
+use crate::shard::ShardHandle;
+
+/// The shards that are open on this node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shards(Arc<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    handles: Mutex<BTreeMap<ShardId, ShardHandle>>,
+    changed: Notify,
+}
+
+impl Shards {
+    pub(super) fn insert(&self, shard: ShardId, handle: ShardHandle) {
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn remove(&self, shard: ShardId) {
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+    }
+
+    pub(super) fn handles(&self) -> Vec<ShardHandle> {
+        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Waits for the next shard that is opened, or one since the last call. For one caller.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+}
