@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crate::problem::Problem;
 use crate::shard::lane::{Standing, Standings};
-use crate::shard::log::record::Record;
+use crate::shard::owner::Owner;
 use crate::shard::owner::input::Asked;
-use crate::shard::owner::{Owner, Setup};
 
 /// A lane that is not clear for so long is stalled. Shorter doubts pass without anyone noticing.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
@@ -68,16 +67,6 @@ impl Parking {
 }
 
 impl Owner {
-    /// Decides the first record of both streams, that its epoch has begun. No write is decided before they are committed:
-    /// what the log holds may so far be all that there is of it, and an answer to a key that stands there acknowledges it.
-    pub(super) fn announce(&mut self) {
-        let Setup { token, node, .. } = &self.setup;
-        let record = Record::EpochStart { epoch: token.epoch, node: node.clone(), ts: self.now() };
-        self.messages.decide(record.clone(), Vec::new());
-        self.receipts.decide(record, Vec::new());
-        self.look_at_log();
-    }
-
     /// The epoch of this owner is committed in both streams.
     pub(super) fn is_announced(&self) -> bool {
         let committed = [self.messages.committed(), self.receipts.committed()];

@@ -31,6 +31,18 @@ impl Marks {
 }
 
 impl Owner {
+    /// Decides the first record of both streams, that its epoch has begun. No write is decided before they are committed:
+    /// what the log holds may so far be all that there is of it, and an answer to a key that stands there acknowledges it.
+    pub(super) fn announce(&mut self) {
+        let (epoch, node) = (self.setup.token.epoch, self.setup.node.clone());
+        let record = Record::EpochStart { epoch, node, ts: self.marks.began.0 };
+        self.messages.decide(record.clone(), Vec::new());
+        self.receipts.decide(record, Vec::new());
+        // They are the first marks.
+        self.marks.at = [self.messages.last(), self.receipts.last()];
+        self.look_at_log();
+    }
+
     /// Appends a mark to each stream that got something since its last one, once a minute. One that is not written is
     /// covered by the next.
     pub(super) fn mark_time(&mut self) {
