@@ -279,6 +279,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
         identity: identity(),
         node: NodeId::from("a"),
         path: folder.path().join("shard.db"),
+        claimed: false,
         lane: Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>),
         log: Arc::clone(&log) as Arc<dyn ShardLog>,
         replicas: Arc::new(Alone),
