@@ -313,7 +313,7 @@ metrics_table! {
     Histogram LOG_TRANSACTION_SECONDS "rookery_log_transaction_seconds" "Time of one transaction of the embedded log with its fsync, in seconds.";
     Gauge LOG_WAL_PAGES "rookery_log_wal_pages" "Pages in the write-ahead file of the embedded log at its last checkpoint.";
     Counter LOG_REDIS_COMMANDS "rookery_log_redis_commands_total" "Commands sent to Redis by command (append, wait, claim, renew, read, trim, control, slots, other); repetitions by the client library not counted.";
-    Counter LOG_REDIS_CONNECTIONS "rookery_log_redis_connections_total" "Attempts to connect to Redis by use (shared, lane).";
+    Counter LOG_REDIS_CONNECTIONS "rookery_log_redis_connections_total" "Attempts to connect to Redis by use (shared, lane, watch).";
     Counter LOG_REDIS_SLOT_READS "rookery_log_redis_slot_reads_total" "Readings of the slots of Redis Cluster by result (read, failed).";
     Counter LOG_REDIS_WAITS_SHORT "rookery_log_redis_waits_short_total" "Append batches that no replica of Redis confirmed in time.";
     Histogram LOG_REDIS_CYCLE_BATCHES "rookery_log_redis_cycle_batches" "Append batches in one pipeline to one Redis master.";

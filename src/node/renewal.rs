@@ -151,20 +151,25 @@ impl Renewals {
     }
 
     async fn renew(&self, handles: &[ShardHandle]) -> Result<(), String> {
-        let holds: Vec<_> = handles.iter().map(ShardHandle::hold).collect();
+        let renewed = join_all(handles.iter().map(|handle| self.renew_one(handle))).await;
+        let with = |answer| renewed.iter().filter(|one| one.as_ref().ok() == answer).count();
+        self.count("renewed", with(Some(&true)));
+        self.count("taken", with(Some(&false)));
+        self.count("failed", with(None));
+        renewed.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+    }
+
+    /// Each shard for itself: one without an answer must not take the lease of another.
+    async fn renew_one(&self, handle: &ShardHandle) -> Result<bool, String> {
+        let hold = [handle.hold()];
         // Before it is sent: the proof is not older than that.
         let sent = self.clock.since_boot();
-        let answer = tokio::time::timeout(self.answer_max, self.by.renew(&holds)).await;
-        let answer = answer.map_err(|_elapsed| "no answer in time".to_owned());
-        let answer = answer.and_then(|done| done.map_err(|error| error.0));
-        let current = answer.inspect_err(|_error| self.count("failed", holds.len()))?;
-        let renewed = current.iter().filter(|is_current| **is_current).count();
-        self.count("renewed", renewed);
-        self.count("taken", current.len() - renewed);
-        for (handle, is_current) in handles.iter().zip(current) {
-            handle.renewed(sent, is_current);
-        }
-        Ok(())
+        let answer = tokio::time::timeout(self.answer_max, self.by.renew(&hold)).await;
+        let answer = answer.map_err(|_elapsed| "no answer in time".to_owned())?;
+        let answer = answer.into_iter().next().ok_or("no answer for the shard")?;
+        let is_current = answer.map_err(|error| error.0)?;
+        handle.renewed(sent, is_current);
+        Ok(is_current)
     }
 
     fn count(&self, result: &'static str, shards: usize) {
@@ -227,7 +232,7 @@ mod tests {
             self.inner.append(cycle).await
         }
 
-        async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+        async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {
             let any_of = |set: &Mutex<HashSet<ShardId>>| {
                 let set = set.lock().expect("whole");
                 holds.iter().any(|(shard, _)| set.contains(shard))
@@ -236,7 +241,7 @@ mod tests {
                 return std::future::pending().await;
             }
             if any_of(&self.failing) {
-                return Err(LogError("scripted".to_owned()));
+                return holds.iter().map(|_| Err(LogError("scripted".to_owned()))).collect();
             }
             let answer = self.inner.renew(holds).await;
             self.clock.pass(*self.takes.lock().expect("whole"));

@@ -73,14 +73,14 @@ impl TableStore for RedisTable {
     async fn identity(&self) -> Result<Option<Identity>, TableError> {
         let mut get = redis::cmd("GET");
         get.arg(&self.keys.identity);
-        parsed("identity", self.servers.command(get).await.map_err(failed)?)
+        parsed("identity", self.servers.command(&self.keys.identity, get).await.map_err(failed)?)
     }
 
     async fn create(&self, identity: Identity) -> Result<Identity, TableError> {
         let mut set = redis::cmd("SET");
         set.arg(&self.keys.identity).arg(json(&identity)?).arg("NX");
         // What stands is asked for, whatever this answered: an attempt before may have written it.
-        self.servers.command(set).await.map_err(failed)?;
+        self.servers.command(&self.keys.identity, set).await.map_err(failed)?;
         let written = self.identity().await?;
         written.ok_or_else(|| TableError("the identity is neither absent nor there".to_owned()))
     }

@@ -51,8 +51,8 @@ impl<D: Double> ShardLog for D {
         Double::append(self, cycle).await
     }
 
-    async fn renew(&self, _: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
-        Ok(Vec::new())
+    async fn renew(&self, _: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {
+        Vec::new()
     }
 
     async fn read(

@@ -266,8 +266,9 @@ pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
     /// are independent of each other: one may be fenced while the others are appended.
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>>;
 
-    /// Bumps the beat of each shard. In the order given: true when the token was current.
-    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError>;
+    /// Bumps the beat of each shard. In the order given, each for itself: true when the token was current. One that has
+    /// no answer takes none from the others.
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>>;
 
     /// Entries whose last offset is above `after`, in order, from the lowest, up to about `bytes_max` (at least one, if
     /// there is one). When entries right after `after` were trimmed, the first one returned starts later: the reader

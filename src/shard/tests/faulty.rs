@@ -143,8 +143,10 @@ impl ShardLog for FaultyLog {
         outcomes
     }
 
-    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
-        self.hears()?;
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {
+        if let Err(error) = self.hears() {
+            return vec![Err(error); holds.len()];
+        }
         self.inner.renew(holds).await
     }
 

@@ -68,7 +68,7 @@ async fn reads_are_strict_until_the_lease_ends_and_again_after_a_proof() {
 async fn a_lease_counts_from_when_its_proof_was_sent() {
     let bench = leased().await;
     let (hold, sent) = (bench.handle().hold(), bench.clock.since_boot());
-    let current = bench.log.renew(&[hold]).await.expect("answers")[0];
+    let current = bench.log.renew(&[hold]).await.remove(0).expect("answers");
     // The answer was long on its way.
     bench.clock.pass(LEASE);
     bench.handle().renewed(sent, current);

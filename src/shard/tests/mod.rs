@@ -290,8 +290,8 @@ impl Bench {
     /// Proves the ownership now, as a renewal does.
     async fn renew(&self) {
         let (hold, sent) = (self.handle().hold(), self.clock.since_boot());
-        if let Ok(current) = self.log.renew(&[hold]).await {
-            self.handle().renewed(sent, current[0]);
+        if let Ok(is_current) = self.log.renew(&[hold]).await[0] {
+            self.handle().renewed(sent, is_current);
         }
     }
 

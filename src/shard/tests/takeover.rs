@@ -61,7 +61,7 @@ async fn a_beat_that_moved_refuses_the_takeover() {
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
     let taking = bench.watched().await;
-    bench.log.inner.renew(&[bench.handle().hold()]).await.expect("renews");
+    assert_eq!(bench.log.inner.renew(&[bench.handle().hold()]).await, [Ok(true)]);
     let before = bench.log.inner.control(SHARD).await.expect("reads");
     let refused = in_time(follower.standby.clone().take_over(taking)).await.expect_err("its owner lives");
     assert!(matches!(refused, OpenError::Elsewhere(_)), "{refused:?}");

@@ -157,8 +157,13 @@ impl ShardLog for EmbeddedLog {
         answers.unwrap_or_else(|LogError(reason)| vec![Err(AppendError::InDoubt(reason)); cycle.len()])
     }
 
-    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
-        self.ask(|answer| Request::Renew { holds: holds.to_vec(), answer }).await?
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {
+        let answers = self.ask(|answer| Request::Renew { holds: holds.to_vec(), answer }).await;
+        match answers.flatten() {
+            Ok(current) => current.into_iter().map(Ok).collect(),
+            // One file has them all.
+            Err(error) => vec![Err(error); holds.len()],
+        }
     }
 
     async fn read(

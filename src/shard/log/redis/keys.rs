@@ -45,6 +45,12 @@ impl Keys {
     }
 }
 
+/// The slot of any key: of its hash tag, where it has one.
+pub(super) fn slot_of(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    slot(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes())
+}
+
 /// CRC16 (XMODEM) of a hash tag, modulo the number of slots.
 fn slot(tag: &[u8]) -> u16 {
     let crc = tag.iter().fold(0_u16, |crc, &byte| {

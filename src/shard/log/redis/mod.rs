@@ -21,6 +21,7 @@ mod append;
 mod cache;
 mod claim;
 mod keys;
+mod links;
 mod master;
 mod observe;
 pub mod servers;
@@ -116,10 +117,10 @@ impl RedisLog {
     }
 
     /// One page of a stream, from the entry after `after`.
-    async fn page(&self, stream: &str, after: Offset, count: usize) -> Result<Vec<RawEntry>, LogError> {
+    async fn page(&self, slot: u16, stream: &str, after: Offset, count: usize) -> Result<Vec<RawEntry>, LogError> {
         let mut range = redis::cmd("XRANGE");
         range.arg(stream).arg(format!("({}-0", after.0)).arg("+").arg("COUNT").arg(count);
-        let answer = self.servers.ask("read", &range).await.map_err(log_error)?;
+        let answer = self.servers.ask("read", slot, &range).await.map_err(log_error)?;
         let Value::Array(entries) = answer else {
             return Err(LogError(format!("a malformed answer to XRANGE: {answer:?}")));
         };
@@ -144,9 +145,10 @@ impl ShardLog for RedisLog {
     }
 
     async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
+        let keys = self.keys(shard);
         let mut read = redis::cmd("HGETALL");
-        read.arg(self.keys(shard).control());
-        control_of(self.servers.ask("control", &read).await.map_err(log_error)?)
+        read.arg(keys.control());
+        control_of(self.servers.ask("control", keys.slot(), &read).await.map_err(log_error)?)
     }
 
     async fn observe(&self, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
@@ -175,15 +177,15 @@ impl ShardLog for RedisLog {
         answers
     }
 
-    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
-        // All at once: they share a connection per master, so they travel as if they were one pipeline.
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {
+        // All at once: those of one master share a connection, so they travel as if they were one pipeline.
         let renewed = join_all(holds.iter().map(|&hold| self.renew_one(hold))).await;
         for (&(shard, token), answer) in holds.iter().zip(&renewed) {
             if answer == &Ok(false) {
                 self.cache.ended(shard, token);
             }
         }
-        renewed.into_iter().collect()
+        renewed
     }
 
     async fn read(
@@ -203,7 +205,7 @@ impl ShardLog for RedisLog {
         let (mut found, mut size, mut count) = (Vec::<RawEntry>::new(), 0, PAGE_FIRST);
         loop {
             let at = found.last().map_or(after, |entry| entry.last);
-            let page = self.page(key, at, count).await?;
+            let page = self.page(keys.slot(), key, at, count).await?;
             let complete = page.len() < count;
             for entry in page {
                 size += entry.bytes.len();

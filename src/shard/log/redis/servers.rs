@@ -1,42 +1,35 @@
-//! The connections to Redis: one shared by everything that may be repeated, one lane per master for appends and claims.
+//! The servers of one deployment: which of them a command goes to, over a connection that everything shares which may be
+//! repeated ([`Links`]), and what becomes of it when it is sent elsewhere or not answered. Appends and claims have
+//! connections of their own ([`Master`]).
 //!
-//! The shared connection is made at the first call and again after a loss. Its calls are few retries and hard time-outs
-//! away from an error, so that nobody queues behind a server that is gone: a call ends within [`Config::timeout`].
+//! The library's client of a cluster is not used: it can hang within, for all servers at once, and then nothing answers
+//! until the process ends; see `docs/adr/0012-redis-log.md`. A call ends within [`Config::timeout`], after a few attempts.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, TryFutureExt};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
-use redis::{RedisError, RedisResult, ServerErrorKind, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value};
 
 use crate::ids::ShardId;
 use crate::shard::log::LogError;
-use crate::shard::log::redis::keys::Keys;
+use crate::shard::log::redis::answer::{Sign, Verdict};
+use crate::shard::log::redis::keys::{self, Keys};
+use crate::shard::log::redis::links::{Links, timed_out};
 use crate::shard::log::redis::master::Master;
 use crate::shard::log::redis::slots::{Address, Slots};
 use crate::shard::log::redis::{CommitLevel, Config};
-use crate::telemetry::{LOG_REDIS_COMMANDS, LOG_REDIS_CONNECTIONS};
+use crate::telemetry::LOG_REDIS_COMMANDS;
 
-/// Repetitions of a call that found its connection closed, or its slot elsewhere.
-const RETRIES: u32 = 2;
-/// Pauses between them, in milliseconds.
-const RETRY_WAIT_MIN: u64 = 20;
-const RETRY_WAIT_MAX: u64 = 250;
-/// Calls in flight on one connection; further ones wait, up to the time-out.
-const CALLS_MAX: usize = 1024;
-/// Time-outs that making the shared connection may take: it is several round trips, to several servers.
-const CONNECTING_MAX: u32 = 5;
-/// After so many calls in a row without an answer the client of the cluster is made anew: its view may be beyond repair.
-const FAILURES_MAX: u32 = 8;
+/// How often one call is sent at most: repeated when nothing answered or nobody serves the slot just now, or sent on to
+/// where its keys are.
+const ATTEMPTS_MAX: u32 = 5;
+/// Pauses between repetitions; doubled from the first.
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(20);
+const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// A script, loaded where it is missing.
 #[derive(Debug)]
@@ -48,13 +41,10 @@ pub struct Lua {
 /// The servers of one deployment; see the head of this file.
 pub struct Servers {
     config: Config,
-    /// Where to connect first, with user and password.
-    seeds: Vec<ConnectionInfo>,
-    /// Held while it is made.
-    shared: Arc<tokio::sync::Mutex<Option<Shared>>>,
-    /// Calls of the shared connection in a row that nothing answered.
-    failures: AtomicU32,
-    slots: Slots,
+    links: Arc<Links>,
+    slots: Arc<Slots>,
+    /// Each read of the slots begins with another server: one that is mistaken is not asked for ever.
+    turn: AtomicUsize,
     /// One for each master that was written to; those that are no master any more go when the slots are read.
     masters: Mutex<HashMap<Address, Arc<Master>>>,
     hashes: Mutex<HashMap<&'static str, Arc<str>>>,
@@ -62,27 +52,16 @@ pub struct Servers {
     keys: RwLock<HashMap<ShardId, Arc<Keys>>>,
 }
 
-#[derive(Clone)]
-struct Shared {
-    /// Tells this connection from the one before.
-    number: u64,
-    connection: Connection,
-}
-
-#[derive(Clone)]
-enum Connection {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
-impl Connection {
-    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
-        match self {
-            Self::One(connection) => connection.req_packed_command(command).await,
-            Self::Cluster(connection) => connection.req_packed_command(command).await,
-        }
-        .and_then(Value::extract_error)
-    }
+/// What a call does after an attempt that was no success.
+enum Next {
+    /// Goes there, and says that the keys are there before their slot is.
+    Asking(Address),
+    /// Goes to the slot's master, which may be another one now.
+    AtOnce,
+    /// Likewise, after the slots were read and a pause.
+    Later,
+    /// Is given up.
+    Never,
 }
 
 impl fmt::Debug for Servers {
@@ -98,30 +77,17 @@ impl Servers {
     /// # Errors
     /// One clear line: no URL, or one that is none, or several that are no Redis Cluster.
     pub fn new(config: Config) -> Result<Arc<Self>, String> {
-        let mut seeds = Vec::new();
-        for (number, url) in config.urls.iter().enumerate() {
-            // Not the URL itself: it may hold a password.
-            let seed = url.as_str().into_connection_info();
-            let seed = seed.map_err(|error| format!("Redis URL {}: {error}", number + 1))?;
-            seeds.push(seed.set_tcp_settings(tcp_settings(&config)));
-        }
-        let Some(first) = seeds.first() else { return Err("no Redis URL".to_owned()) };
-        if seeds.len() > 1 && !config.cluster {
-            return Err(format!("{} Redis URLs, but no Redis Cluster: give one", seeds.len()));
-        }
+        let links = Links::new(&config)?;
         let slots = if config.cluster {
-            let ConnectionAddr::Tcp(host, _) = first.addr() else {
-                return Err("a Redis Cluster is reached over TCP: redis://host:port".to_owned());
-            };
+            let host = links.host().ok_or("a Redis Cluster is reached over TCP: redis://host:port")?;
             Slots::of_cluster(host)
         } else {
-            Slots::of_one(&first.addr().to_string())
+            Slots::of_one(links.seeds().next().ok_or("no Redis URL")?)
         };
         Ok(Arc::new(Self {
-            seeds,
-            shared: Arc::default(),
-            failures: AtomicU32::new(0),
-            slots,
+            links: Arc::new(links),
+            slots: Arc::new(slots),
+            turn: AtomicUsize::new(0),
             masters: Mutex::default(),
             hashes: Mutex::default(),
             keys: RwLock::default(),
@@ -135,15 +101,15 @@ impl Servers {
         &self.config
     }
 
-    /// One command over the shared connection. It may be sent more than once: only for what may be repeated.
+    /// One command about a key. It may be sent more than once: only for what may be repeated.
     ///
     /// # Errors
     /// What Redis answered, or that it did not in time.
-    pub async fn command(&self, command: Cmd) -> Result<Value, LogError> {
-        self.ask("other", &command).await.map_err(log_error)
+    pub async fn command(&self, key: &str, command: Cmd) -> Result<Value, LogError> {
+        self.ask("other", keys::slot_of(key), &command).await.map_err(log_error)
     }
 
-    /// One script over the shared connection; as [`Servers::command`]. All keys have one hash tag.
+    /// One script; as [`Servers::command`]. All keys have one hash tag.
     ///
     /// # Errors
     /// What Redis answered, or that it did not in time.
@@ -158,10 +124,11 @@ impl Servers {
         keys: &[&str],
         arguments: &[&[u8]],
     ) -> Result<Value, LogError> {
-        let by_hash = self.ask(word, &self.evaluation(script, keys, arguments, false)).await;
+        let slot = keys.first().map_or(0, |key| keys::slot_of(key));
+        let by_hash = self.ask(word, slot, &self.evaluation(script, keys, arguments, false)).await;
         match by_hash {
             Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-                self.ask(word, &self.evaluation(script, keys, arguments, true)).await.map_err(log_error)
+                self.ask(word, slot, &self.evaluation(script, keys, arguments, true)).await.map_err(log_error)
             }
             other => other.map_err(log_error),
         }
@@ -185,126 +152,78 @@ impl Servers {
         Arc::clone(hash)
     }
 
-    /// One command over the shared connection, repeated when that is of use.
-    pub(super) async fn ask(&self, word: &'static str, command: &Cmd) -> RedisResult<Value> {
+    /// One command about a slot, repeated when that is of use. Dropped half-way it leaves nothing behind that another
+    /// call would wait for.
+    pub(super) async fn ask(&self, word: &'static str, slot: u16, command: &Cmd) -> RedisResult<Value> {
         LOG_REDIS_COMMANDS.add(1, &[("command", word)]);
-        match tokio::time::timeout(self.config.timeout, self.ask_until_answered(command)).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => {
-                self.unanswered(None);
-                Err(timed_out())
-            }
-        }
+        let asked = tokio::time::timeout(self.config.timeout, self.ask_until_answered(slot, command)).await;
+        asked.unwrap_or_else(|_elapsed| Err(timed_out()))
     }
 
-    async fn ask_until_answered(&self, command: &Cmd) -> RedisResult<Value> {
-        let mut pause = Duration::from_millis(RETRY_WAIT_MIN);
-        let mut attempt = 0;
-        loop {
-            let error = match self.ask_once(command).await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
+    async fn ask_until_answered(&self, slot: u16, command: &Cmd) -> RedisResult<Value> {
+        let mut pause = RETRY_WAIT_MIN;
+        let (mut asking, mut failed) = (None, None);
+        for _ in 0..ATTEMPTS_MAX {
+            let (address, is_asking) = match asking.take() {
+                Some(there) => (there, true),
+                None => (self.serving(slot).await.ok_or_else(unserved)?, false),
             };
-            // The client of the cluster has its own repetitions; what it gives up is given up.
-            let again = !self.config.cluster && error.is_connection_dropped() && !error.is_connection_refusal();
-            if attempt == RETRIES || !again {
-                return Err(error);
+            let (next, error) = match self.links.ask(&address, is_asking, command).await {
+                Ok(answer @ Value::ServerError(_)) => {
+                    (self.after(slot, Verdict::of(&answer).sign), answer.extract_error().err())
+                }
+                Ok(answer) => return Ok(answer),
+                Err(error) => (self.after_silence(&error), Some(error)),
+            };
+            failed = error;
+            match next {
+                Next::Asking(there) => asking = Some(there),
+                Next::AtOnce => {}
+                Next::Later => {
+                    self.refresh_slots().await;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_WAIT_MAX);
+                }
+                Next::Never => break,
             }
-            attempt += 1;
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(RETRY_WAIT_MAX));
+        }
+        Err(failed.unwrap_or_else(timed_out))
+    }
+
+    fn after(&self, slot: u16, sign: Sign) -> Next {
+        let address = |spelled: &str| self.slots.address(spelled);
+        match sign {
+            Sign::Moved(to) => address(&to).map_or(Next::Later, |to| {
+                self.slots.moved(slot, &to);
+                Next::AtOnce
+            }),
+            Sign::Ask(to) => address(&to).map_or(Next::Later, Next::Asking),
+            Sign::Unserved if self.config.cluster => Next::Later,
+            _ => Next::Never,
         }
     }
 
-    async fn ask_once(&self, command: &Cmd) -> RedisResult<Value> {
-        let mut shared = self.shared().await?;
-        let answer = shared.connection.ask(command).await;
-        let unanswered = answer.as_ref().is_err_and(|error| !matches!(error.kind(), redis::ErrorKind::Server(_)));
-        if unanswered {
-            self.unanswered(Some(shared.number));
-        } else {
-            self.failures.store(0, Ordering::Relaxed);
+    /// Of a cluster another server may serve the slot now. One server that refuses is not asked again.
+    fn after_silence(&self, error: &RedisError) -> Next {
+        let again = self.config.cluster || !error.is_connection_refusal();
+        if again { Next::Later } else { Next::Never }
+    }
+
+    /// The server that has a slot, as far as is known; reads the map of slots when nothing is.
+    async fn serving(&self, slot: u16) -> Option<Address> {
+        if self.slots.master(slot).is_none() {
+            self.refresh_slots().await;
         }
-        answer
+        self.slots.master(slot)
     }
 
-    async fn shared(&self) -> RedisResult<Shared> {
-        let mut shared = Arc::clone(&self.shared).lock_owned().await;
-        if let Some(shared) = shared.as_ref() {
-            return Ok(shared.clone());
-        }
-        LOG_REDIS_CONNECTIONS.add(1, &[("use", "shared")]);
-        let making = self.making()?;
-        // In a task of its own: a caller whose time is over must not undo what took longer than that.
-        let longest = self.config.timeout * CONNECTING_MAX;
-        let made = tokio::spawn(async move {
-            let connection = tokio::time::timeout(longest, making).await.unwrap_or_else(|_elapsed| Err(timed_out()))?;
-            let made = Shared { number: rand::random(), connection };
-            *shared = Some(made.clone());
-            Ok(made)
-        });
-        made.await.unwrap_or_else(|_gone| Err(timed_out()))
-    }
-
-    /// Counts a call that nothing answered, and forgets the connection (of that number, or whichever it is) once it is
-    /// beyond hope: at once, or for a cluster, whose client mends itself, when nothing at all has answered for a while.
-    fn unanswered(&self, number: Option<u64>) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.config.cluster && failures < FAILURES_MAX {
-            return;
-        }
-        // Whoever has the lock is making a new one.
-        let Ok(mut shared) = self.shared.try_lock() else { return };
-        self.failures.store(0, Ordering::Relaxed);
-        if shared.as_ref().is_some_and(|shared| number.is_none_or(|number| number == shared.number)) {
-            *shared = None;
-        }
-    }
-
-    /// Connects, independent of the caller.
-    fn making(&self) -> RedisResult<BoxFuture<'static, RedisResult<Connection>>> {
-        if self.config.cluster {
-            let client = self.cluster_client()?;
-            return Ok(async move { client.get_async_connection().await.map(Connection::Cluster) }.boxed());
-        }
-        let seed = self.seeds.first().cloned().ok_or_else(timed_out)?;
-        Ok(connect(seed, self.config.timeout / 2, self.config.timeout / 2).map_ok(Connection::One).boxed())
-    }
-
-    fn cluster_client(&self) -> RedisResult<ClusterClient> {
-        let half = self.config.timeout / 2;
-        // Beside the seeds, every master seen so far: the seeds may be those that are gone.
-        let known = self.slots.masters().into_iter().filter_map(|address| self.at(&address));
-        let nodes: Vec<ConnectionInfo> = self.seeds.iter().cloned().chain(known).collect();
-        ClusterClient::builder(nodes)
-            .retries(RETRIES)
-            .min_retry_wait(RETRY_WAIT_MIN)
-            .max_retry_wait(RETRY_WAIT_MAX)
-            .connection_timeout(half)
-            .response_timeout(half)
-            .overall_response_timeout(Some(self.config.timeout))
-            .connection_concurrency_limit(CALLS_MAX)
-            .tcp_settings(tcp_settings(&self.config))
-            .build()
-    }
-
-    /// How to connect to a server that Redis named, with the user and password of the seeds.
-    fn at(&self, address: &str) -> Option<ConnectionInfo> {
-        let (host, port) = address.rsplit_once(':')?;
-        let seed = self.seeds.first()?.clone();
-        Some(seed.set_addr(ConnectionAddr::Tcp(host.to_owned(), port.parse().ok()?)))
-    }
-
-    /// A connection of its own to a master, for its lane.
+    /// A connection of its own to a master, for its lane or for claims.
     pub(super) async fn connect_lane(&self, address: &str) -> RedisResult<MultiplexedConnection> {
-        LOG_REDIS_CONNECTIONS.add(1, &[("use", "lane")]);
-        let to = if self.config.cluster { self.at(address) } else { self.seeds.first().cloned() };
-        let to = to.ok_or_else(|| RedisError::from((redis::ErrorKind::Client, "no such address")))?;
         let response = match self.config.commit {
             CommitLevel::Log => self.config.timeout,
             CommitLevel::Replicated => self.config.timeout + self.config.replica_wait,
         };
-        connect(to, self.config.timeout / 2, response).await
+        self.links.own(address, "lane", response).await
     }
 
     /// The keys of a shard.
@@ -319,10 +238,7 @@ impl Servers {
 
     /// A connection of its own to a master, for looks at its control records.
     pub(super) async fn connect_watch(&self, address: &str) -> RedisResult<MultiplexedConnection> {
-        LOG_REDIS_CONNECTIONS.add(1, &[("use", "watch")]);
-        let to = if self.config.cluster { self.at(address) } else { self.seeds.first().cloned() };
-        let to = to.ok_or_else(|| RedisError::from((redis::ErrorKind::Client, "no such address")))?;
-        connect(to, self.config.timeout / 2, self.config.timeout / 2).await
+        self.links.own(address, "watch", self.config.timeout / 2).await
     }
 
     /// The map of slots.
@@ -330,12 +246,22 @@ impl Servers {
         &self.slots
     }
 
-    /// Reads the map of slots anew, unless somebody just did or there is none.
+    /// Reads the map of slots anew, of any server that answers, unless somebody just did or there is none.
     pub(super) async fn refresh_slots(&self) {
         if !self.config.cluster {
             return;
         }
-        self.slots.refresh(async || self.ask("slots", redis::cmd("CLUSTER").arg("SLOTS")).await).await;
+        let mut servers = self.slots.servers();
+        servers.extend(self.links.seeds().filter(|seed| !servers.contains(seed)).cloned().collect::<Vec<_>>());
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
+        servers.rotate_left(turn);
+        let (links, slots) = (Arc::clone(&self.links), Arc::clone(&self.slots));
+        // In a task of its own: a caller who gives up must not undo it for those who wait with them.
+        let reading = tokio::spawn(async move {
+            slots.refresh(async || links.ask_any(servers, redis::cmd("CLUSTER").arg("SLOTS")).await).await;
+        });
+        reading.await.ok();
+        self.links.keep(&self.slots.servers());
         let known = self.slots.masters();
         let mut masters = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
         masters.retain(|address, _| known.contains(address));
@@ -343,10 +269,7 @@ impl Servers {
 
     /// The master that has a shard's keys, as far as is known; reads the map of slots when nothing is.
     pub(super) async fn master_of(&self, keys: &Keys) -> Option<Arc<Master>> {
-        if self.slots.master(keys.slot()).is_none() {
-            self.refresh_slots().await;
-        }
-        self.slots.master(keys.slot()).map(|address| self.master(&address))
+        self.serving(keys.slot()).await.map(|address| self.master(&address))
     }
 
     /// The lane to a master.
@@ -357,21 +280,8 @@ impl Servers {
     }
 }
 
-async fn connect(to: ConnectionInfo, within: Duration, response: Duration) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(within))
-        .set_response_timeout(Some(response))
-        .set_concurrency_limit(CALLS_MAX);
-    Client::open(to)?.get_multiplexed_async_connection_with_config(&config).await
-}
-
-/// Small writes go out at once; what the other side does not acknowledge ends the connection.
-fn tcp_settings(config: &Config) -> TcpSettings {
-    TcpSettings::default().set_nodelay(true).set_user_timeout(config.timeout * 4)
-}
-
-pub(super) fn timed_out() -> RedisError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time").into()
+fn unserved() -> RedisError {
+    (redis::ErrorKind::Client, "no server is known for the slot").into()
 }
 
 pub(super) fn log_error(error: RedisError) -> LogError {

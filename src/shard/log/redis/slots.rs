@@ -35,18 +35,28 @@ struct Map {
     masters: Vec<Option<Address>>,
     /// Number of each slot's master; empty when there is one server for all.
     slots: Vec<u16>,
+    /// Every server that the last read named, replicas among them: any of them can be asked for the slots.
+    servers: Vec<Address>,
+}
+
+/// What an answer to CLUSTER SLOTS says.
+#[derive(Debug)]
+struct Read {
+    /// First slot, last slot, address of the master.
+    ranges: Vec<(u16, u16, Address)>,
+    servers: Vec<Address>,
 }
 
 impl Slots {
     /// One server has everything.
     pub(super) fn of_one(address: &str) -> Self {
-        let map = Map { masters: vec![Some(Arc::from(address))], slots: Vec::new() };
+        let map = Map { masters: vec![Some(Arc::from(address))], ..Map::default() };
         Self { map: ArcSwap::from_pointee(map), read: Mutex::default(), host: String::new() }
     }
 
     /// Nothing is known yet.
     pub(super) fn of_cluster(host: &str) -> Self {
-        let map = Map { masters: Vec::new(), slots: vec![NO_ONE; usize::from(SLOTS)] };
+        let map = Map { slots: vec![NO_ONE; usize::from(SLOTS)], ..Map::default() };
         Self { map: ArcSwap::from_pointee(map), read: Mutex::default(), host: host.to_owned() }
     }
 
@@ -64,6 +74,14 @@ impl Slots {
 
     pub(super) fn masters(&self) -> Vec<Address> {
         self.map.load().masters.iter().flatten().cloned().collect()
+    }
+
+    /// Every server that is known, masters first.
+    pub(super) fn servers(&self) -> Vec<Address> {
+        let map = self.map.load();
+        let masters: Vec<Address> = map.masters.iter().flatten().cloned().collect();
+        let others = map.servers.iter().filter(|server| !masters.contains(server)).cloned().collect::<Vec<_>>();
+        [masters, others].concat()
     }
 
     /// A server said that the slot is over there.
@@ -95,9 +113,9 @@ impl Slots {
         });
         *read = Some(Instant::now());
         match map {
-            Ok(ranges) => {
+            Ok(told) => {
                 LOG_REDIS_SLOT_READS.add(1, &[("result", "read")]);
-                self.map.rcu(|before| before.replaced_by(&ranges));
+                self.map.rcu(|before| before.replaced_by(&told));
             }
             Err(error) => {
                 LOG_REDIS_SLOT_READS.add(1, &[("result", "failed")]);
@@ -106,26 +124,39 @@ impl Slots {
         }
     }
 
-    /// First slot, last slot, address of the master; `None` for anything else than a list with at least one range.
-    fn parse(&self, value: &Value) -> Option<Vec<(u16, u16, Address)>> {
+    /// `None` for anything else than a list with at least one range.
+    fn parse(&self, value: &Value) -> Option<Read> {
         let Value::Array(items) = value else { return None };
-        let mut ranges = Vec::new();
+        let mut read = Read { ranges: Vec::new(), servers: Vec::new() };
         for item in items {
             let Value::Array(item) = item else { return None };
-            let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = item.as_slice() else { return None };
-            let [host, Value::Int(port), ..] = master.as_slice() else { return None };
-            let host = match host {
-                Value::BulkString(host) => std::str::from_utf8(host).ok()?,
-                Value::Nil => "",
-                _ => return None,
-            };
-            if host == "?" {
-                continue;
+            let [Value::Int(first), Value::Int(last), master, replicas @ ..] = item.as_slice() else { return None };
+            // One whose host is not known for now.
+            let Some(address) = self.server(master)? else { continue };
+            read.ranges.push((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, Arc::clone(&address)));
+            let replicas = replicas.iter().filter_map(|replica| self.server(replica).flatten());
+            for server in std::iter::once(address).chain(replicas) {
+                if !read.servers.contains(&server) {
+                    read.servers.push(server);
+                }
             }
-            let address = self.address(&format!("{host}:{port}"))?;
-            ranges.push((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, address));
         }
-        (!ranges.is_empty()).then_some(ranges)
+        (!read.ranges.is_empty()).then_some(read)
+    }
+
+    /// The address of one server; `None` within when its host is not known, `None` when that is malformed.
+    fn server(&self, value: &Value) -> Option<Option<Address>> {
+        let Value::Array(fields) = value else { return None };
+        let [host, Value::Int(port), ..] = fields.as_slice() else { return None };
+        let host = match host {
+            Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+            Value::Nil => "",
+            _ => return None,
+        };
+        if host == "?" {
+            return Some(None);
+        }
+        self.address(&format!("{host}:{port}")).map(Some)
     }
 }
 
@@ -144,10 +175,10 @@ impl Map {
         u16::try_from(number).unwrap_or(NO_ONE)
     }
 
-    fn replaced_by(&self, ranges: &[(u16, u16, Address)]) -> Self {
+    fn replaced_by(&self, Read { ranges, servers }: &Read) -> Self {
         let named = |master: &Address| ranges.iter().any(|(_, _, address)| address == master);
         let masters = self.masters.iter().map(|master| master.clone().filter(named)).collect();
-        let mut map = Self { masters, slots: vec![NO_ONE; usize::from(SLOTS)] };
+        let mut map = Self { masters, slots: vec![NO_ONE; usize::from(SLOTS)], servers: servers.clone() };
         for (first, last, address) in ranges {
             let number = map.number_of(address);
             let range = usize::from(*first)..=usize::from(*last);

@@ -31,7 +31,7 @@ async fn out_of_memory_is_surely_not_written_and_renewals_and_trims_go_on() {
     for _ in 0..2 {
         assert_not_written(&owned.send(&next).await, "OOM");
     }
-    assert_eq!(owned.log.renew(&[(owned.shard, owned.token)]).await, Ok(vec![true]));
+    assert_eq!(owned.log.renew(&[(owned.shard, owned.token)]).await, [Ok(true)]);
     owned.log.trim(owned.shard, owned.token, M, Offset(2)).await.unwrap();
     assert_eq!(server.ask::<u64>(&format!("XLEN {{{}:s1}}:messages", owned.config.prefix)).await, 0);
     server.ask::<()>("CONFIG SET maxmemory 0").await;
@@ -102,7 +102,7 @@ async fn scripts_that_are_flushed_between_and_within_cycles_are_sent_again() {
             one.committed(batch);
         }
         let holds: Vec<_> = owned.iter().map(|owned| (owned.shard, owned.token)).collect();
-        assert_eq!(owned[0].log.renew(&holds).await, Ok(vec![true; 16]));
+        assert_eq!(owned[0].log.renew(&holds).await, vec![Ok(true); 16]);
     }
     flusher.abort();
     for one in &owned {
@@ -354,12 +354,12 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         let next = owned.next();
         assert_doubt(&owned.send(&next).await, "");
         assert!(owned.log.control(owned.shard).await.is_err());
-        assert!(owned.log.renew(&[(owned.shard, owned.token)]).await.is_err());
+        assert!(owned.log.renew(&[(owned.shard, owned.token)]).await[0].is_err());
         // What this process committed it can still read.
         assert_eq!(owned.log.read(owned.shard, M, Offset(0), usize::MAX).await.unwrap(), owned.acknowledged);
         server.restart();
         owned.settle(&next).await;
-        until("the shared connection is made anew", async || owned.log.control(owned.shard).await.is_ok()).await;
+        until("its connection is made anew", async || owned.log.control(owned.shard).await.is_ok()).await;
     }
     owned.assert_whole().await;
 }

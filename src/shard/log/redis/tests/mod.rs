@@ -10,6 +10,7 @@ use crate::shard::log::redis::testing::{Server, config, log, server, until};
 use crate::shard::log::redis::{CommitLevel, Config, RedisLog};
 
 mod cluster;
+mod failovers;
 mod faults;
 mod owned;
 mod proxy;
