@@ -49,6 +49,8 @@ pub(super) struct Decided {
 struct Sealed {
     batch: Batch,
     records: Vec<Decided>,
+    /// Not committed, but sent before the log fell back: somebody may have read it there, whatever the log says now.
+    doubted: bool,
 }
 
 #[derive(Debug)]
@@ -251,7 +253,7 @@ impl<W> Appender<W> {
         };
         telemetry::APPEND_RECORDS.record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)), &[]);
         self.sealed = tail;
-        self.send(Sealed { batch, records }, lane);
+        self.send(Sealed { batch, records, doubted: false }, lane);
     }
 
     fn send(&mut self, sealed: Sealed, lane: &Lane) {
@@ -286,8 +288,8 @@ impl<W> Appender<W> {
             }
             // It was answered long ago.
             Definite::Committed => Ended::Committed(Vec::new()),
-            Definite::NotWritten(_) if !is_new => {
-                // What is acknowledged cannot be taken back.
+            Definite::NotWritten(_) if !is_new || sealed.doubted => {
+                // What is acknowledged, or may be told by whoever has read it, cannot be taken back.
                 self.again.push_front(sealed);
                 self.rests_until = Some(Instant::now() + RESTORE_REST);
                 Ended::Committed(Vec::new())
@@ -299,6 +301,7 @@ impl<W> Appender<W> {
                 Ended::NotWritten(reason)
             }
             Definite::Fenced { current, doubted } => {
+                let doubted = doubted || sealed.doubted || self.again.iter().any(|waiting| waiting.doubted);
                 Ended::Lost { reason: format!("another token is current: {current:?}"), doubted }
             }
             Definite::TailMismatch { found } => self.fell_back(sealed, found),
@@ -320,9 +323,11 @@ impl<W> Appender<W> {
         tracing::error!(%shard, stream, %ends_at, %committed, entries, "the log lost acknowledged entries; appending them again");
         telemetry::APPEND_RESTORED.add(entries as u64, &[("stream", stream)]);
         // The last one of `again` is the one that is not committed yet, when it is not in flight.
-        let uncommitted =
-            if sealed.batch.tail.offset > self.committed.offset { Some(sealed) } else { self.again.pop_back() };
-        self.again = lost.into_iter().map(|batch| Sealed { batch, records: Vec::new() }).chain(uncommitted).collect();
+        let is_new = |one: &Sealed| one.batch.tail.offset > committed;
+        let uncommitted = if is_new(&sealed) { Some(sealed) } else { self.again.pop_back().filter(is_new) };
+        let uncommitted = uncommitted.map(|one| Sealed { doubted: true, ..one });
+        let lost = lost.into_iter().map(|batch| Sealed { batch, records: Vec::new(), doubted: false });
+        self.again = lost.chain(uncommitted).collect();
         Ended::Committed(Vec::new())
     }
 }

@@ -270,3 +270,52 @@ async fn a_lane_that_is_gone_leaves_the_batch_in_doubt() {
     let end = bench.appender.end().await;
     assert!(matches!(bench.appender.ended(end), Ended::Lost { doubted: true, .. }));
 }
+
+/// An appender that has committed one batch, and whose second one, sent before, found that the log had lost the first.
+async fn fallen_back() -> (Lane, crate::shard::lane::Loose, Appender<&'static str>) {
+    let log = Arc::<Sink>::default();
+    let (lane, mut loose) = Lane::loose(log as Arc<dyn ShardLog>);
+    let mut appender = Appender::new(ShardId(1), Stream::Messages, Token::new(Epoch(1)), Tail::EMPTY);
+    for answer in [Definite::Committed, Definite::TailMismatch { found: Tail::EMPTY }] {
+        appender.decide(Record::EpochStart { epoch: Epoch(1), node: NodeId::from("n"), ts: 1 }, Vec::new());
+        assert!(matches!(told(&mut appender, &lane, &mut loose, answer).await, Ended::Committed(_)));
+    }
+    (lane, loose, appender)
+}
+
+/// What the appender makes of this answer to its next batch.
+async fn told(
+    appender: &mut Appender<&'static str>,
+    lane: &Lane,
+    loose: &mut crate::shard::lane::Loose,
+    answer: Definite,
+) -> Ended {
+    appender.pump(lane);
+    let (_batch, end) = loose.next().expect("a batch");
+    end.send(answer).expect("awaited");
+    let end = appender.end().await;
+    appender.ended(end)
+}
+
+#[tokio::test]
+async fn a_fence_while_lost_entries_are_restored_does_not_call_what_was_in_doubt_surely_unwritten() {
+    let (lane, mut loose, mut appender) = fallen_back().await;
+    // While the first is restored a standby, which has read both before, takes the shard over and restores them.
+    let fence = Definite::Fenced { current: Token::new(Epoch(2)), doubted: false };
+    let Ended::Lost { doubted, .. } = told(&mut appender, &lane, &mut loose, fence).await else { panic!("it is lost") };
+    assert!(doubted, "its callers would be told that surely nothing was written");
+}
+
+#[tokio::test]
+async fn a_refusal_after_lost_entries_were_restored_does_not_call_what_was_in_doubt_surely_unwritten() {
+    let (lane, mut loose, mut appender) = fallen_back().await;
+    let restored = told(&mut appender, &lane, &mut loose, Definite::Committed).await;
+    assert!(matches!(restored, Ended::Committed(records) if records.is_empty()));
+    // A standby may hold it, and would bring it back after others were written in its place.
+    let refused = told(&mut appender, &lane, &mut loose, Definite::NotWritten("full".to_owned())).await;
+    assert!(matches!(refused, Ended::Committed(records) if records.is_empty()), "it is sent again");
+    assert!(!appender.is_idle());
+    appender.rests_until = None;
+    let committed = told(&mut appender, &lane, &mut loose, Definite::Committed).await;
+    assert!(matches!(committed, Ended::Committed(records) if records.len() == 1));
+}

@@ -62,8 +62,9 @@ impl Copies {
     /// Takes in the results of a cycle that was begun then.
     pub(super) fn note(&mut self, results: &[Result<AppendOutcome, AppendError>], begun: Instant) {
         let made = |result: &Result<_, _>| matches!(result, Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone));
+        // A batch that is in doubt beside others that were answered says nothing about copies.
         let without =
-            |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_) | AppendError::InDoubt(_)));
+            |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_) | AppendError::Unanswered(_)));
         if results.iter().any(made) {
             if let Some(since) = self.missing.take() {
                 tracing::info!(seconds = since.elapsed().as_secs_f64(), "the log makes second copies again");

@@ -27,6 +27,7 @@ mod standing;
 mod tests;
 
 pub use copies::Witnessed;
+use standing::Doubts;
 pub use standing::{Standing, Standings};
 
 /// Places with a loop of their own; further ones go with place 0. Far more than there are masters.
@@ -66,7 +67,8 @@ struct Job {
     /// Taken once it has its definite end.
     answer: Option<oneshot::Sender<Definite>>,
     begun: Instant,
-    doubted: bool,
+    /// An attempt has left it in doubt: since the first one's end.
+    doubted_since: Option<Instant>,
     /// All that its last attempt lacked was a second copy.
     short: bool,
     /// Its witnesses are being asked.
@@ -75,7 +77,7 @@ struct Job {
 
 impl Job {
     fn new(batch: Batch, answer: oneshot::Sender<Definite>) -> Self {
-        Self { batch, answer: Some(answer), begun: Instant::now(), doubted: false, short: false, asked: false }
+        Self { batch, answer: Some(answer), begun: Instant::now(), doubted_since: None, short: false, asked: false }
     }
 
     /// Tells its definite end.
@@ -101,6 +103,7 @@ pub struct Lane {
 struct Place {
     queue: mpsc::Sender<Job>,
     standing: watch::Receiver<Standing>,
+    doubts: Doubts,
     unwitnessed: Unwitnessed,
 }
 
@@ -135,7 +138,7 @@ impl Lane {
         Witnessed { shard, witnesses, registry }
     }
 
-    /// How the place that a shard's batches go to stands now, for that shard.
+    /// How a shard stands now: the place that its batches go to, and what of its own is in doubt.
     #[must_use]
     pub fn standing(&self, shard: ShardId) -> Standing {
         self.watch_standing(shard).now()
@@ -145,8 +148,8 @@ impl Lane {
     /// again after that, for the shard may have got another place. Closed when the lane has ended.
     #[must_use]
     pub fn watch_standing(&self, shard: ShardId) -> Standings {
-        let Place { standing, unwitnessed, .. } = self.place(shard);
-        Standings { shard, place: standing, unwitnessed, witnesses: Arc::clone(&self.witnesses) }
+        let Place { standing, doubts, unwitnessed, .. } = self.place(shard);
+        Standings { shard, place: standing, doubts, unwitnessed, witnesses: Arc::clone(&self.witnesses) }
     }
 
     fn place(&self, shard: ShardId) -> Place {
@@ -160,8 +163,9 @@ impl Lane {
             let (log, witnesses) = (Arc::clone(&self.log), Arc::clone(&self.witnesses));
             let copies =
                 Copies { missing: None, asked: JoinSet::new(), witnesses, unwitnessed: Arc::clone(&unwitnessed) };
-            drop(tokio::spawn(run(log, jobs, stands, copies)));
-            Place { queue, standing, unwitnessed }
+            let doubts = Doubts::default();
+            drop(tokio::spawn(run(log, jobs, (stands, doubts.clone()), copies)));
+            Place { queue, standing, doubts, unwitnessed }
         });
         place.clone()
     }
@@ -171,7 +175,7 @@ impl Lane {
 async fn run(
     log: Arc<dyn ShardLog>,
     mut jobs: mpsc::Receiver<Job>,
-    stands: watch::Sender<Standing>,
+    (stands, doubts): (watch::Sender<Standing>, Doubts),
     mut copies: Copies,
 ) {
     let mut doubtful: Vec<Job> = Vec::new();
@@ -193,10 +197,9 @@ async fn run(
             }
         }
         doubtful.retain(|job| job.answer.is_some());
-        if doubtful.is_empty() {
-            // By witnesses. Nothing is tried again now that would clear it.
-            stands.send_if_modified(|before| std::mem::replace(before, Standing::Clear) != Standing::Clear);
-        }
+        // What witnesses ended. When that is all, nothing is tried again now that would clear the place.
+        let before = if doubtful.is_empty() { Standing::Clear } else { *stands.borrow() };
+        tell(&stands, before, doubts.note(&doubtful));
         let again = doubtful.len();
         let is_retry = again > 0 && Instant::now() >= due;
         if is_retry {
@@ -229,7 +232,7 @@ async fn run(
         doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result, is_told)));
         copies.ask(&mut doubtful);
         let standing = if doubtful.is_empty() { Standing::Clear } else { after };
-        stands.send_if_modified(|before| std::mem::replace(before, standing) != standing);
+        tell(&stands, standing, doubts.note(&doubtful));
         if is_retry {
             retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
             due = Instant::now() + retry;
@@ -241,6 +244,11 @@ async fn run(
     }
 }
 
+/// Tells how the place stands now; and whoever watches it, when a shard of it stands otherwise.
+fn tell(stands: &watch::Sender<Standing>, standing: Standing, otherwise: bool) {
+    stands.send_if_modified(|before| std::mem::replace(before, standing) != standing || otherwise);
+}
+
 /// Answers a job that has its definite end; gives it back when it is in doubt. `is_told`: that its place makes no second
 /// copy is in the log already, and each batch would say it again.
 fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: bool) -> Option<Job> {
@@ -249,18 +257,22 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: boo
     let (word, definite) = match result {
         Ok(AppendOutcome::Appended) => ("appended", Definite::Committed),
         Ok(AppendOutcome::AlreadyDone) => ("already_done", Definite::Committed),
-        Ok(AppendOutcome::Fenced { current }) => ("fenced", Definite::Fenced { current, doubted: job.doubted }),
+        Ok(AppendOutcome::Fenced { current }) => {
+            ("fenced", Definite::Fenced { current, doubted: job.doubted_since.is_some() })
+        }
         Ok(AppendOutcome::TailMismatch { found }) => ("tail_mismatch", Definite::TailMismatch { found }),
         // After an attempt in doubt, "not written" speaks of the last attempt alone.
-        Err(AppendError::NotWritten(reason)) if !job.doubted => ("not_written", Definite::NotWritten(reason)),
+        Err(AppendError::NotWritten(reason)) if job.doubted_since.is_none() => {
+            ("not_written", Definite::NotWritten(reason))
+        }
         Err(error) => {
             let (shard, stream) = (job.batch.shard, job.batch.stream.as_str());
             let is_known = is_told && matches!(error, AppendError::NotReplicated(_));
-            if !(job.doubted || is_known) {
+            if !(job.doubted_since.is_some() || is_known) {
                 tracing::warn!(%shard, stream, %error, "append has no definite answer; sending the batch again");
             }
             telemetry::APPEND_OUTCOMES.add(1, &[("outcome", "in_doubt")]);
-            job.doubted = true;
+            job.doubted_since.get_or_insert_with(Instant::now);
             job.short = matches!(error, AppendError::NotReplicated(_));
             return Some(job);
         }
@@ -288,7 +300,10 @@ impl Lane {
     pub(in crate::shard) fn loose(log: Arc<dyn ShardLog>) -> (Self, Loose) {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let (_, standing) = watch::channel(Standing::Clear);
-        let places = HashMap::from([(0, Place { queue, standing, unwitnessed: Unwitnessed::default() })]);
+        let places = HashMap::from([(
+            0,
+            Place { queue, standing, doubts: Doubts::default(), unwitnessed: Unwitnessed::default() },
+        )]);
         (Self { log, places: Arc::new(Mutex::new(places)), witnesses: Arc::default() }, Loose(jobs))
     }
 }

@@ -74,7 +74,11 @@ fn batch(shard: u16) -> Batch {
 }
 
 fn doubt() -> Answer {
-    Err(AppendError::InDoubt("time-out".to_owned()))
+    Err(AppendError::InDoubt("split".to_owned()))
+}
+
+fn unanswered() -> Answer {
+    Err(AppendError::Unanswered("time-out".to_owned()))
 }
 
 fn not_written() -> Answer {
@@ -219,13 +223,43 @@ async fn the_standing_tells_since_when_and_why_and_becomes_clear_by_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_refuses_is_no_reason_to_hold_the_others_back() {
     let refusals = std::iter::repeat_with(not_written).take(5);
-    let (_log, lane) = Scripted::lane([(1, std::iter::once(doubt()).chain(refusals).collect())]);
-    let mut standings = lane.watch_standing(ShardId(1));
+    let (_log, lane) = Scripted::lane([(1, std::iter::once(unanswered()).chain(refusals).collect())]);
+    let mut standings = lane.watch_standing(ShardId(2));
     let mut end = lane.append(batch(1));
     until(&mut standings, |standing| standing != Standing::Clear).await;
     until(&mut standings, |standing| standing == Standing::Clear).await;
     assert!(end.try_recv().is_err(), "the batch itself stays in doubt");
     assert_eq!(end.await, Ok(Definite::Committed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_doubt_for_one_shard_is_so_for_it_alone_and_silence_for_all_of_its_place() {
+    let (_log, lane) = Scripted::lane([(1, vec![doubt(), doubt(), unanswered()])]);
+    let mut standings = lane.watch_standing(ShardId(1));
+    let end = lane.append(batch(1));
+    until(&mut standings, |standing| standing != Standing::Clear).await;
+    let Standing::InDoubt { since } = standings.now() else { panic!("not in doubt") };
+    assert_eq!(lane.standing(ShardId(2)), Standing::Clear);
+    // Others that are written do not make it clear for this one.
+    assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
+    assert_eq!(standings.now(), Standing::InDoubt { since });
+    let mut other = lane.watch_standing(ShardId(2));
+    until(&mut other, |standing| matches!(standing, Standing::InDoubt { .. })).await;
+    until(&mut other, |standing| standing == Standing::Clear).await;
+    until(&mut standings, |standing| standing == Standing::Clear).await;
+    assert_eq!(end.await, Ok(Definite::Committed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_batch_without_an_answer_beside_others_that_have_one_says_nothing_about_the_place() {
+    let (_log, lane) = Scripted::lane([(1, std::iter::repeat_with(unanswered).take(3).collect())]);
+    let ends = [1, 2].map(|shard| lane.append(batch(shard)));
+    let mut standings = lane.watch_standing(ShardId(1));
+    until(&mut standings, |standing| standing != Standing::Clear).await;
+    assert_eq!(lane.standing(ShardId(2)), Standing::Clear);
+    for end in ends {
+        assert_eq!(end.await, Ok(Definite::Committed));
+    }
 }
 
 fn short() -> Answer {
@@ -378,7 +412,7 @@ async fn for_a_shard_that_is_being_taken_over_witnesses_are_asked_at_once_and_th
 
 #[tokio::test(start_paused = true)]
 async fn the_time_without_any_answer_counts_too_for_a_place_that_answers_again_without_a_copy() {
-    let promoted = std::iter::repeat_with(doubt).take(30).chain(std::iter::repeat_with(short).take(3));
+    let promoted = std::iter::repeat_with(unanswered).take(30).chain(std::iter::repeat_with(short).take(3));
     let (log, lane) = Scripted::lane([(1, promoted.collect())]);
     let standbys = Standbys::saying(&[true]);
     let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);

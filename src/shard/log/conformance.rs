@@ -127,7 +127,11 @@ async fn settled(log: &dyn ShardLog, batch: &Batch) -> (AppendOutcome, bool) {
         assert_eq!(answers.len(), 1);
         match answers.remove(0) {
             Ok(outcome) => return (outcome, doubted),
-            Err(AppendError::InDoubt(_) | AppendError::NotReplicated(_)) if Instant::now() < end => doubted = true,
+            Err(AppendError::InDoubt(_) | AppendError::Unanswered(_) | AppendError::NotReplicated(_))
+                if Instant::now() < end =>
+            {
+                doubted = true
+            }
             Err(error) => panic!("{error}"),
         }
     }

@@ -17,7 +17,7 @@
 //! **Fence.** An append, trim or renewal under a token that is not the current one has no effect and is answered
 //! `Fenced`. Only `claim` changes the token.
 //!
-//! **In doubt.** [`AppendError::InDoubt`] says that the entry may be there now, or may appear later. The appender MUST
+//! **In doubt.** [`AppendError::InDoubt`] (and `Unanswered`) says that the entry may be there now, or may appear later. The appender MUST
 //! send the same batch again, unchanged, until it gets a definite answer, and MUST NOT append anything else to that
 //! stream under that token before. [`AppendError::NotWritten`] says that it is surely not there and never will be.
 //!
@@ -221,6 +221,9 @@ pub enum AppendError {
     /// May be there, or appear later: send the same batch again.
     #[error("in doubt: {0}")]
     InDoubt(String),
+    /// The same, because the place of the log did not answer: so will fare what is sent there for other shards.
+    #[error("in doubt, without an answer: {0}")]
+    Unanswered(String),
 }
 
 /// Anything else that went wrong with the log; the call may be repeated.

@@ -31,6 +31,8 @@ pub(super) struct FaultyLog {
     script: Mutex<[VecDeque<Fault>; 2]>,
     /// What happens to every attempt beyond the script.
     always: Mutex<Option<Fault>>,
+    /// The only shard that faults happen to, if there is one.
+    only: Mutex<Option<ShardId>>,
     /// Appends wait, before they reach the log, while this is true.
     held: watch::Sender<bool>,
     /// Reads wait while this is true: the workers stand still.
@@ -47,6 +49,7 @@ impl FaultyLog {
             inner,
             script: Mutex::default(),
             always: Mutex::default(),
+            only: Mutex::default(),
             held: watch::Sender::new(false),
             stalled: watch::Sender::new(false),
             silent: watch::Sender::new(false),
@@ -60,6 +63,10 @@ impl FaultyLog {
 
     pub(super) fn always(&self, fault: Option<Fault>) {
         *self.always.lock().expect("whole") = fault;
+    }
+
+    pub(super) fn only(&self, shard: ShardId) {
+        *self.only.lock().expect("whole") = Some(shard);
     }
 
     pub(super) fn no_faults(&self) {
@@ -102,7 +109,8 @@ impl FaultyLog {
     }
 
     async fn append_one(&self, batch: &Batch) -> Result<AppendOutcome, AppendError> {
-        match self.next(batch.stream) {
+        let concerned = self.only.lock().expect("whole").is_none_or(|only| only == batch.shard);
+        match self.next(batch.stream).filter(|_| concerned) {
             Some(Fault::NotWritten) => Err(AppendError::NotWritten("scripted".to_owned())),
             Some(Fault::DoubtNotWritten) => Err(AppendError::InDoubt("scripted".to_owned())),
             Some(Fault::DoubtWritten) => {

@@ -22,9 +22,13 @@ async fn stalled(config: Config, fault: Fault) -> (Bench, JoinHandle<Result<Done
 }
 
 async fn counts_as_stalled(bench: &Bench) {
+    is_stalled(bench, SHARD).await;
+}
+
+async fn is_stalled(bench: &Bench, shard: ShardId) {
     in_time(async {
         loop {
-            let since = match bench.lane.standing(SHARD) {
+            let since = match bench.lane.standing(shard) {
                 Standing::Clear => None,
                 Standing::InDoubt { since } | Standing::NotReplicated { since } => Some(since),
             };
@@ -255,4 +259,24 @@ async fn a_close_lets_go_of_parked_writes() {
     assert_eq!(in_time(parked).await.expect_err("let go"), ShardError::NotOwner);
     bench.log.always(None);
     in_time(closing).await.expect("ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_shard_in_doubt_for_ever_does_not_stop_the_others_of_its_place() {
+    let bench = settled(config()).await;
+    let sick = ShardId(4);
+    let path = bench.folder.path().join("sick.db");
+    let opening = opening(bench.folder.path(), &bench.log, &bench.lane, &bench.clock, &config());
+    let handle = ShardHandle::open(Opening { shard: sick, path, ..opening }).await.expect("opens");
+    bench.log.only(sick);
+    bench.log.always(Some(Fault::DoubtNotWritten));
+    let in_doubt = tokio::spawn(handle.execute(create("d", &["alice"]), soon()));
+    // Nobody else writes meanwhile, so nothing but the batch in doubt is sent.
+    is_stalled(&bench, sick).await;
+    assert_eq!(bench.lane.standing(SHARD), Standing::Clear);
+    for number in 0..5 {
+        bench.send("c", "alice", &format!("{number}")).await;
+    }
+    assert!(!in_doubt.is_finished(), "it is in doubt still");
+    in_doubt.abort();
 }

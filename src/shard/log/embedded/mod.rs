@@ -154,7 +154,7 @@ impl ShardLog for EmbeddedLog {
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
         let answers = self.ask(|answer| Request::Append { batches: cycle.to_vec(), answer }).await;
         // A closed log took no batch now, but one that is sent again may be there from before.
-        answers.unwrap_or_else(|LogError(reason)| vec![Err(AppendError::InDoubt(reason)); cycle.len()])
+        answers.unwrap_or_else(|LogError(reason)| vec![Err(AppendError::Unanswered(reason)); cycle.len()])
     }
 
     async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {

@@ -85,7 +85,7 @@ async fn a_closed_log_says_in_doubt_and_not_nothing() {
     let token = claimed(&*one.log, SHARD).await;
     one.log.close().await;
     let answers = one.log.append(&[batch(SHARD, M, token, &Tail::EMPTY, (1, "x"))]).await;
-    assert!(matches!(answers.as_slice(), [Err(AppendError::InDoubt(_))]), "{answers:?}");
+    assert!(matches!(answers.as_slice(), [Err(AppendError::Unanswered(_))]), "{answers:?}");
     assert!(one.log.control(SHARD).await.is_err());
 }
 
@@ -159,7 +159,7 @@ async fn a_commit_that_fails_is_in_doubt_and_the_file_decides() {
     let doubtful = batch(SHARD, M, token, &Tail::EMPTY, (1, "x"));
     for _ in 0..2 {
         let answers = one.log.append(std::slice::from_ref(&doubtful)).await;
-        assert!(matches!(answers.as_slice(), [Err(AppendError::InDoubt(_))]), "{answers:?}");
+        assert!(matches!(answers.as_slice(), [Err(AppendError::Unanswered(_))]), "{answers:?}");
     }
     // The connection was opened anew each time, and what has nothing to do with it works.
     assert_eq!(one.log.renew(&[(SHARD, token)]).await, [Ok(true)]);
@@ -189,7 +189,7 @@ async fn until_the_file_is_proven_again_every_answer_is_in_doubt() {
     let fenced = Batch { token: Token { nonce: !token.nonce, ..token }, ..doubtful.clone() };
     for sent in [&doubtful, &doubtful, &fenced] {
         let answers = one.log.append(std::slice::from_ref(sent)).await;
-        assert!(matches!(answers.as_slice(), [Err(AppendError::InDoubt(_))]), "{answers:?}");
+        assert!(matches!(answers.as_slice(), [Err(AppendError::Unanswered(_))]), "{answers:?}");
     }
     assert!(one.log.renew(&[(SHARD, token)]).await[0].is_err());
     assert!(one.log.trim(SHARD, token, M, Offset(1)).await.is_err());

@@ -100,7 +100,7 @@ impl Failure {
 
     fn of_append(&self) -> AppendError {
         if self.in_doubt {
-            AppendError::InDoubt(self.reason.clone())
+            AppendError::Unanswered(self.reason.clone())
         } else {
             AppendError::NotWritten(self.reason.clone())
         }

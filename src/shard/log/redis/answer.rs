@@ -42,8 +42,14 @@ impl Verdict {
         Self { result, sign }
     }
 
+    /// For this shard alone, as far as is known.
     fn doubt(reason: impl Into<String>, sign: Sign) -> Self {
         Self::new(Err(AppendError::InDoubt(reason.into())), sign)
+    }
+
+    /// For whatever else is sent to that server, too.
+    fn silence(reason: impl Into<String>, sign: Sign) -> Self {
+        Self::new(Err(AppendError::Unanswered(reason.into())), sign)
     }
 
     fn not_written(reason: impl Into<String>, sign: Sign) -> Self {
@@ -83,8 +89,11 @@ impl Verdict {
             "NOSCRIPT" => Self::doubt(words, Sign::NoScript),
             "MOVED" => Self::doubt(words, Sign::Moved(address())),
             "ASK" => Self::doubt(words, Sign::Ask(address())),
-            "TRYAGAIN" | "CLUSTERDOWN" | "READONLY" | "LOADING" | "MASTERDOWN" => Self::doubt(words, Sign::Unserved),
-            "BUSY" => Self::doubt(words, Sign::Nothing),
+            // The slot is split, or has no master: the server serves its others.
+            "TRYAGAIN" => Self::doubt(words, Sign::Unserved),
+            "CLUSTERDOWN" if detail.contains("slot") => Self::doubt(words, Sign::Unserved),
+            "CLUSTERDOWN" | "READONLY" | "LOADING" | "MASTERDOWN" => Self::silence(words, Sign::Unserved),
+            "BUSY" => Self::silence(words, Sign::Nothing),
             "NOREPLICAS" => Self::new(Err(AppendError::NotReplicated(words)), Sign::Nothing),
             "OOM" => Self::not_written(words, Sign::Nothing),
             "MISCONF" => Self::not_written(words, Sign::Warn),
@@ -94,7 +103,20 @@ impl Verdict {
 
     /// Of a batch whose connection failed before it was answered.
     pub(super) fn unanswered(reason: &str) -> Self {
-        Self::doubt(reason, Sign::Unanswered)
+        Self::silence(reason, Sign::Unanswered)
+    }
+
+    /// Of a batch for whose slot no server is known.
+    pub(super) fn unserved() -> Self {
+        Self::doubt("no server is known for its slot", Sign::Unserved)
+    }
+
+    /// The same about its shard alone: the server that it was sent on to is not the one of its place.
+    pub(super) fn of_another_place(self) -> Self {
+        match self.result {
+            Err(AppendError::Unanswered(reason)) => Self::doubt(reason, self.sign),
+            _ => self,
+        }
     }
 
     /// The same, given what WAIT said behind it.
@@ -137,7 +159,7 @@ mod tests {
     }
 
     fn doubt(verdict: &Verdict) -> &Sign {
-        assert!(matches!(verdict.result, Err(AppendError::InDoubt(_))), "{verdict:?}");
+        assert!(matches!(verdict.result, Err(AppendError::InDoubt(_) | AppendError::Unanswered(_))), "{verdict:?}");
         &verdict.sign
     }
 
@@ -210,6 +232,31 @@ mod tests {
         ] {
             assert_eq!(doubt(&reply(&format!("{words}\r\n"))), &Sign::Unserved, "{words}");
         }
+    }
+
+    #[test]
+    fn what_concerns_one_slot_says_nothing_about_its_server_and_what_concerns_the_server_does() {
+        let concerns_all = |verdict: &Verdict| matches!(verdict.result, Err(AppendError::Unanswered(_)));
+        for words in [
+            "-TRYAGAIN Multiple keys request during rehashing of slot",
+            "-CLUSTERDOWN Hash slot not served",
+            "-MOVED 3999 127.0.0.1:6381",
+            "-ASK 3999 127.0.0.1:6381",
+            "-ERR Error running script: something",
+        ] {
+            assert!(!concerns_all(&reply(&format!("{words}\r\n"))), "{words}");
+        }
+        for words in [
+            "-CLUSTERDOWN The cluster is down",
+            "-READONLY You can't write against a read only replica.",
+            "-LOADING Redis is loading the dataset in memory",
+            "-BUSY Redis is busy running a script.",
+        ] {
+            let verdict = reply(&format!("{words}\r\n"));
+            assert!(concerns_all(&verdict), "{words}");
+            assert!(!concerns_all(&verdict.of_another_place()), "{words}");
+        }
+        assert!(concerns_all(&Verdict::unanswered("time-out")) && !concerns_all(&Verdict::unserved()));
     }
 
     #[test]

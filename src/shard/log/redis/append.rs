@@ -26,7 +26,7 @@ type Way = (Address, bool);
 
 /// Answers in the order of the batches; see the contract.
 pub(super) async fn append(servers: &Servers, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
-    let mut verdicts = vec![Verdict::unanswered("no server is known for its slot"); cycle.len()];
+    let mut verdicts = vec![Verdict::unserved(); cycle.len()];
     let mut ways = HashMap::<Way, Vec<usize>>::new();
     for (place, batch) in cycle.iter().enumerate() {
         if let Some(master) = servers.master_of(&servers.keys(batch.shard)).await {
@@ -36,7 +36,13 @@ pub(super) async fn append(servers: &Servers, cycle: &[Batch]) -> Vec<Result<App
     send(servers, cycle, ways, &mut verdicts).await;
     let redirected = redirections(servers, cycle, &verdicts);
     if !redirected.is_empty() {
+        let again: Vec<usize> = redirected.values().flatten().copied().collect();
         send(servers, cycle, redirected, &mut verdicts).await;
+        for place in again {
+            if let Some(verdict) = verdicts.get_mut(place) {
+                *verdict = verdict.clone().of_another_place();
+            }
+        }
     }
     let unserved =
         |verdict: &Verdict| matches!(verdict.sign, Sign::Unserved | Sign::Unanswered | Sign::Moved(_) | Sign::Ask(_));

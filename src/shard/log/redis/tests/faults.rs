@@ -524,3 +524,15 @@ async fn without_its_replica_a_batch_is_committed_by_who_has_read_it_and_by_no_o
     owned.committed(&next);
     owned.assert_whole().await;
 }
+
+#[tokio::test]
+async fn one_broken_control_record_does_not_fail_the_renewals_of_the_other_shards() {
+    let server = Server::start(&[]);
+    let config = config_of(&server);
+    let one = Owned::new(config.clone(), 1).await;
+    let two = Owned::new(config.clone(), 2).await;
+    server.ask::<u64>(&format!("DEL {{{}:s2}}:ctl", config.prefix)).await;
+    server.ask::<()>(&format!("SET {{{}:s2}}:ctl x", config.prefix)).await;
+    let renewed = one.log.renew(&[(two.shard, two.token), (one.shard, one.token)]).await;
+    assert!(matches!(renewed.as_slice(), [Err(_), Ok(true)]), "{renewed:?}");
+}

@@ -90,7 +90,10 @@ impl Owned {
 }
 
 pub(super) fn assert_doubt(result: &Result<AppendOutcome, AppendError>, word: &str) {
-    assert!(matches!(result, Err(AppendError::InDoubt(reason)) if reason.contains(word)), "{result:?}, not {word}");
+    assert!(
+        matches!(result, Err(AppendError::InDoubt(reason) | AppendError::Unanswered(reason)) if reason.contains(word)),
+        "{result:?}, not {word}"
+    );
 }
 
 pub(super) fn assert_not_written(result: &Result<AppendOutcome, AppendError>, word: &str) {
