@@ -40,6 +40,7 @@ use crate::process::{
 };
 use crate::shard::log::redis::RedisLog;
 use crate::shard::log::redis::servers::Servers;
+use crate::shard::log::redis::suits;
 
 /// Runs a node until a signal. `files` is how many files the process may open, if known.
 ///
@@ -165,6 +166,10 @@ impl NodeProcess {
         let mut folder = Folder::open(&settings.node.data, &id)?;
         let wish = Wish { shards: settings.cluster.shards, adopt_local: settings.node.adopt_local };
         let identity = identify(store.as_ref(), &mut folder, &wish, &subject.waiting).await?;
+        if let Some(watch) = given.config.shard.takeover_watch {
+            let servers = Arc::clone(&given.servers);
+            drop(tokio::spawn(async move { suits::tell(&servers, watch).await }));
+        }
         subject.waiting.change("a table", "this node tells where it is".to_owned());
         let table: Arc<dyn TableStore> = store;
         let claimed = Claimed::default();

@@ -291,8 +291,8 @@ async fn told(
     answer: Definite,
 ) -> Ended {
     appender.pump(lane);
-    let (_batch, end) = loose.next().expect("a batch");
-    end.send(answer).expect("awaited");
+    let (_batch, settles) = loose.next().expect("a batch");
+    settles.send(answer).expect("awaited");
     let end = appender.end().await;
     appender.ended(end)
 }

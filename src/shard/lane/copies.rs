@@ -84,7 +84,8 @@ impl Copies {
             if witnesses.at_once() {
                 // Those that follow it would begin the wait anew.
                 self.missing = Instant::now().checked_sub(WITNESSED_AFTER).map(|since| missing.min(since));
-            } else if missing.elapsed() < WITNESSED_AFTER {
+            } else if job.doubted_since.map_or(missing, |since| since.min(missing)).elapsed() < WITNESSED_AFTER {
+                // Perhaps at another place before.
                 continue;
             }
             job.asked = true;

@@ -7,7 +7,7 @@
 //! its shard. It is sent again meanwhile: whichever is first ends it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -101,6 +101,7 @@ pub struct Lane {
 /// The way to one place's loop.
 #[derive(Debug, Clone)]
 struct Place {
+    number: u64,
     queue: mpsc::Sender<Job>,
     standing: watch::Receiver<Standing>,
     doubts: Doubts,
@@ -164,16 +165,50 @@ impl Lane {
             let copies =
                 Copies { missing: None, asked: JoinSet::new(), witnesses, unwitnessed: Arc::clone(&unwitnessed) };
             let doubts = Doubts::default();
-            drop(tokio::spawn(run(log, jobs, (stands, doubts.clone()), copies)));
-            Place { queue, standing, doubts, unwitnessed }
+            let here =
+                Here { number, log, places: Arc::downgrade(&self.places), witnesses: Arc::clone(&self.witnesses) };
+            drop(tokio::spawn(run(here, jobs, (stands, doubts.clone()), copies)));
+            Place { number, queue, standing, doubts, unwitnessed }
         });
         place.clone()
     }
 }
 
+/// What the loop of a place knows of the others, without keeping the lane alive.
+struct Here {
+    number: u64,
+    log: Arc<dyn ShardLog>,
+    places: Weak<Mutex<HashMap<u64, Place>>>,
+    witnesses: Registry,
+}
+
+impl Here {
+    /// Hands what belongs to another place by now over to its loop, and gives back the rest: a batch that is sent on to a
+    /// server which hangs would hold up every cycle of this one.
+    fn keep(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let stays = |job: Job| {
+            let shard = job.batch.shard;
+            if self.log.place(shard) == self.number {
+                return Some(job);
+            }
+            let Some(places) = self.places.upgrade() else { return Some(job) };
+            let lane = Lane { log: Arc::clone(&self.log), places, witnesses: Arc::clone(&self.witnesses) };
+            let place = lane.place(shard);
+            if place.number == self.number {
+                return Some(job);
+            }
+            match place.queue.try_send(Job { asked: false, ..job }) {
+                Ok(()) => None,
+                Err(full) => Some(full.into_inner()),
+            }
+        };
+        jobs.into_iter().filter_map(stays).collect()
+    }
+}
+
 #[expect(clippy::cognitive_complexity, reason = "one loop whose steps share what is in doubt; told in order")]
 async fn run(
-    log: Arc<dyn ShardLog>,
+    here: Here,
     mut jobs: mpsc::Receiver<Job>,
     (stands, doubts): (watch::Sender<Standing>, Doubts),
     mut copies: Copies,
@@ -208,17 +243,21 @@ async fn run(
                 cycle.push(job);
             }
         }
+        let cycle = here.keep(cycle);
         // One batch of a stream at a time, also when the shard was lost and claimed again.
         let mut streams = HashSet::new();
         let (mut cycle, later): (Vec<Job>, Vec<Job>) =
             cycle.into_iter().partition(|job| streams.insert((job.batch.shard, job.batch.stream)));
         doubtful.extend(later);
         if cycle.is_empty() {
+            // All that was in doubt here has gone elsewhere.
+            let now = if doubtful.is_empty() { Standing::Clear } else { before };
+            tell(&stands, now, doubts.note(&doubtful));
             continue;
         }
         let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
         let begun = Instant::now();
-        let mut appending = log.append(&batches);
+        let mut appending = here.log.append(&batches);
         let results = loop {
             tokio::select! {
                 results = &mut appending => break results,
@@ -302,7 +341,7 @@ impl Lane {
         let (_, standing) = watch::channel(Standing::Clear);
         let places = HashMap::from([(
             0,
-            Place { queue, standing, doubts: Doubts::default(), unwitnessed: Unwitnessed::default() },
+            Place { number: 0, queue, standing, doubts: Doubts::default(), unwitnessed: Unwitnessed::default() },
         )]);
         (Self { log, places: Arc::new(Mutex::new(places)), witnesses: Arc::default() }, Loose(jobs))
     }

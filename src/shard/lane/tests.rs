@@ -20,6 +20,8 @@ struct Scripted {
     script: Mutex<HashMap<ShardId, VecDeque<Answer>>>,
     cycles: Mutex<Vec<Vec<Batch>>>,
     places: bool,
+    /// Shards that have moved to the place of this one.
+    moved: Mutex<HashMap<ShardId, ShardId>>,
 }
 
 impl Scripted {
@@ -49,6 +51,7 @@ impl Scripted {
 #[async_trait]
 impl Double for Scripted {
     fn place(&self, shard: ShardId) -> u64 {
+        let shard = self.moved.lock().expect("whole").get(&shard).copied().unwrap_or(shard);
         if self.places { u64::from(shard.0) } else { 0 }
     }
 
@@ -188,6 +191,36 @@ async fn places_do_not_wait_for_each_other() {
         assert_eq!(lane.append(batch(shard)).await, Ok(Definite::Committed));
     }
     assert!(never.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_doubt_goes_with_its_shard_to_another_place_and_holds_up_none_of_the_old_one() {
+    let (log, lane) = Scripted::lane_of_places([(1, vec![doubt(), doubt()])]);
+    let end = lane.append(batch(1));
+    let mut standings = lane.watch_standing(ShardId(1));
+    until(&mut standings, |standing| standing != Standing::Clear).await;
+    // A place whose cycles never end: the batch waits there, and not in a cycle of its old place.
+    let stuck = lane.append(batch(9));
+    tokio::task::yield_now().await;
+    log.moved.lock().expect("whole").insert(ShardId(1), ShardId(9));
+    until(&mut standings, |standing| standing == Standing::Clear).await;
+    log.moved.lock().expect("whole").insert(ShardId(2), ShardId(1));
+    for _ in 0..3 {
+        assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
+    }
+    assert!(log.cycles.lock().expect("whole").iter().all(|cycle| cycle.len() == 1), "each in a cycle of its own");
+    drop((end, stuck));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_doubt_whose_shard_has_another_place_is_settled_there() {
+    let (log, lane) = Scripted::lane_of_places([(1, vec![doubt(), doubt()])]);
+    let end = lane.append(batch(1));
+    let mut before = lane.watch_standing(ShardId(1));
+    until(&mut before, |standing| standing != Standing::Clear).await;
+    log.moved.lock().expect("whole").insert(ShardId(1), ShardId(2));
+    assert_eq!(end.await, Ok(Definite::Committed));
+    assert_eq!(log.attempts(1).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,12 +25,15 @@ const PIPELINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 type Way = (Address, bool);
 
 /// Answers in the order of the batches; see the contract.
-pub(super) async fn append(servers: &Servers, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
+pub(super) async fn append(servers: &Arc<Servers>, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
     let mut verdicts = vec![Verdict::unserved(); cycle.len()];
     let mut ways = HashMap::<Way, Vec<usize>>::new();
+    if servers.slots().masters().is_empty() {
+        servers.refresh_slots().await;
+    }
     for (place, batch) in cycle.iter().enumerate() {
-        if let Some(master) = servers.master_of(&servers.keys(batch.shard)).await {
-            ways.entry((Arc::clone(master.address()), false)).or_default().push(place);
+        if let Some(master) = servers.slots().master(servers.keys(batch.shard).slot()) {
+            ways.entry((master, false)).or_default().push(place);
         }
     }
     send(servers, cycle, ways, &mut verdicts).await;
@@ -47,7 +50,9 @@ pub(super) async fn append(servers: &Servers, cycle: &[Batch]) -> Vec<Result<App
     let unserved =
         |verdict: &Verdict| matches!(verdict.sign, Sign::Unserved | Sign::Unanswered | Sign::Moved(_) | Sign::Ask(_));
     if verdicts.iter().any(unserved) {
-        servers.refresh_slots().await;
+        // Beside: those that were answered do not wait for it.
+        let servers = Arc::clone(servers);
+        drop(tokio::spawn(async move { servers.refresh_slots().await }));
     }
     tell(cycle, &verdicts);
     verdicts.into_iter().map(|verdict| verdict.result).collect()

@@ -1,12 +1,16 @@
-//! The claim of a shard: on the lane of its master, so that the WAIT behind it covers it.
+//! The claim of a shard: on a connection to its master that nothing else uses meanwhile, so that the WAIT behind it covers
+//! it and holds up nothing else.
+
+use std::time::Duration;
 
 use redis::{Pipeline, RedisResult, Value};
+use tokio::time::Instant;
 
 use crate::shard::log::record::Tail;
 use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
 use crate::shard::log::redis::keys::{Keys, control_of, tail_text, token_text};
-use crate::shard::log::redis::master::{Cycle, Master};
+use crate::shard::log::redis::master::{Cycle, Master, replicas};
 use crate::shard::log::redis::servers::{Lua, Servers, log_error};
 use crate::shard::log::redis::slots::Address;
 use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, Stream};
@@ -16,6 +20,8 @@ const CLAIM: Lua = Lua { text: include_str!("claim.lua") };
 
 /// Servers that one claim is sent to at most: the first, and where that one sends it.
 const WAYS_MAX: usize = 3;
+/// How long replicas are waited for. One that hangs is known by then: it has not acknowledged for more than 2 s.
+const COPIED_WITHIN: Duration = Duration::from_secs(4);
 
 /// See the contract. An error leaves it open whether the token is set.
 pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutcome, LogError> {
@@ -59,7 +65,7 @@ async fn elsewhere(servers: &Servers, keys: &Keys, sign: Sign) -> Option<Address
     }
 }
 
-/// Runs the script on the master's lane; the answer, errors of the server among them.
+/// Runs the script at the master; the answer, errors of the server among them.
 async fn run<'a>(
     servers: &Servers,
     master: &'a Master,
@@ -68,7 +74,7 @@ async fn run<'a>(
     asking: bool,
 ) -> RedisResult<(Value, Cycle<'a>)> {
     LOG_REDIS_COMMANDS.add(1, &[("command", "claim")]);
-    let mut cycle = master.begin(servers).await?;
+    let mut cycle = master.begin_claim(servers).await?;
     let mut by_text = false;
     loop {
         let mut pipeline = Pipeline::new();
@@ -133,28 +139,39 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
     }
 }
 
-/// Waits until every replica that the master reports has the claim: one that is promoted without it would bring the old
-/// token back. When there is none, a claim that is its shard's only trace fails at the commit level `replicated`.
+/// Waits until every replica that still answers the master has the claim: one that is promoted without it would bring the
+/// old token back. A replica that hangs is not waited for, as one that is gone is not; see `docs/adr/0012-redis-log.md`.
+/// When there is none, a claim that is its shard's only trace fails at the commit level `replicated`.
 async fn copied(servers: &Servers, cycle: &mut Cycle<'_>, control: &Control) -> Result<(), LogError> {
-    let mut asking = Pipeline::new();
-    asking.cmd("ROLE");
-    let answer = cycle.send(&asking).await.map_err(log_error)?;
-    let replicas = match answer.first() {
-        Some(Value::Array(parts)) => match parts.as_slice() {
-            [Value::BulkString(role), _, Value::Array(replicas)] if role == b"master" => replicas.len(),
-            _ => return Err(LogError("claimed, but the server is no master any more".to_owned())),
-        },
-        other => return Err(LogError(format!("claimed, but ROLE answered {other:?}"))),
-    };
-    let only_trace = control.tails == [Tail::EMPTY; 2];
-    let wanted = replicas.max(usize::from(only_trace && servers.config().commit == CommitLevel::Replicated));
-    if wanted == 0 {
-        return Ok(());
+    let only_trace = control.tails == [Tail::EMPTY; 2] && servers.config().commit == CommitLevel::Replicated;
+    let until = Instant::now() + COPIED_WITHIN;
+    loop {
+        // What is told after the end of the time is looked at once, too.
+        let is_last = Instant::now() >= until;
+        let told = one(cycle, servers.replicas()).await?;
+        let alive = replicas(&told);
+        let alive = alive.ok_or_else(|| LogError("claimed, but the server is no master any more".to_owned()))?;
+        let wanted = alive.max(usize::from(only_trace));
+        if wanted == 0 {
+            return Ok(());
+        }
+
+        let copies = one(cycle, servers.wait_for(wanted)).await?;
+        let enough =
+            matches!(copies, Value::Int(copies) if usize::try_from(copies).is_ok_and(|copies| copies >= wanted));
+        if enough {
+            return Ok(());
+        }
+        let may_change = matches!(copies, Value::Int(_)) && alive > 0;
+        if !may_change || is_last {
+            return Err(LogError(format!("claimed, but not on {wanted} replicas: WAIT answered {copies:?}")));
+        }
     }
-    let mut wait = Pipeline::new();
-    wait.add_command(servers.wait_for(wanted));
-    match cycle.send(&wait).await.map_err(log_error)?.first() {
-        Some(&Value::Int(copies)) if usize::try_from(copies).is_ok_and(|copies| copies >= wanted) => Ok(()),
-        other => Err(LogError(format!("claimed, but not on {wanted} replicas: WAIT answered {other:?}"))),
-    }
+}
+
+/// One command on the connection of the claim.
+async fn one(cycle: &mut Cycle<'_>, command: redis::Cmd) -> Result<Value, LogError> {
+    let mut alone = Pipeline::new();
+    alone.add_command(command);
+    Ok(cycle.send(&alone).await.map_err(log_error)?.pop().unwrap_or(Value::Nil))
 }

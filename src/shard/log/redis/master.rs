@@ -1,21 +1,28 @@
-//! The connections to one master. Its lane: a connection with nothing but appends and claims on it, one pipeline at a time.
+//! The connections to one master. Its lane: a connection with nothing but appends on it, one pipeline at a time. Claims,
+//! which may wait long for replicas, have connections beside it, a few at once.
 //!
 //! A connection that failed, timed out or was given up half-way is dropped, never used again: a late answer must not be
 //! taken for the next one's. What it had sent may still be run; see the interleavings of `docs/adr/0012-redis-log.md`.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
+use crate::shard::log::redis::links::timed_out;
 use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::slots::Address;
 
 /// A replica acknowledges every second; one that has not for more seconds than this is not waited for.
 const LAG_MAX: i64 = 2;
+/// Claims under way at one master; further ones wait for one to end.
+const CLAIMS_MAX: usize = 16;
+/// Connections of claims that are kept for the next ones.
+const CLAIMS_IDLE_MAX: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Master {
@@ -24,23 +31,34 @@ pub(super) struct Master {
     /// long as a WAIT.
     copies: AtomicBool,
     lane: Mutex<Option<MultiplexedConnection>>,
+    claims: Semaphore,
+    idle: std::sync::Mutex<Vec<MultiplexedConnection>>,
     watch: Mutex<Option<MultiplexedConnection>>,
 }
 
-/// The lane while one cycle, or one claim, has it.
+/// A connection while one cycle, or one claim, has it.
 pub(super) struct Cycle<'a> {
     master: &'a Master,
-    lane: MutexGuard<'a, Option<MultiplexedConnection>>,
+    place: Place<'a>,
     connection: MultiplexedConnection,
+}
+
+/// Where it belongs.
+enum Place<'a> {
+    Lane(MutexGuard<'a, Option<MultiplexedConnection>>),
+    Claims(SemaphorePermit<'a>),
 }
 
 impl Master {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, copies: AtomicBool::new(false), lane: Mutex::default(), watch: Mutex::default() }
-    }
-
-    pub(super) fn address(&self) -> &Address {
-        &self.address
+        Self {
+            address,
+            copies: AtomicBool::new(false),
+            lane: Mutex::default(),
+            claims: Semaphore::new(CLAIMS_MAX),
+            idle: std::sync::Mutex::default(),
+            watch: Mutex::default(),
+        }
     }
 
     /// Its connection for looks at control records, for one of them at a time.
@@ -55,7 +73,18 @@ impl Master {
             Some(connection) => connection,
             None => servers.connect_lane(&self.address).await?,
         };
-        Ok(Cycle { master: self, lane, connection })
+        Ok(Cycle { master: self, place: Place::Lane(lane), connection })
+    }
+
+    /// Waits until there is room for one claim more, and connects where needed.
+    pub(super) async fn begin_claim(&self, servers: &Servers) -> RedisResult<Cycle<'_>> {
+        let room = self.claims.acquire().await.map_err(|_closed| timed_out())?;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => servers.connect_lane(&self.address).await?,
+        };
+        Ok(Cycle { master: self, place: Place::Claims(room), connection })
     }
 
     /// Sends appends, each by `command(its place, by text)`, as one pipeline with WAIT last, and those whose script was
@@ -109,8 +138,16 @@ impl Cycle<'_> {
     }
 
     /// Everything was answered: the next one may use the connection.
-    pub(super) fn end(mut self) {
-        *self.lane = Some(self.connection);
+    pub(super) fn end(self) {
+        match self.place {
+            Place::Lane(mut lane) => *lane = Some(self.connection),
+            Place::Claims(_room) => {
+                let mut idle = self.master.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                if idle.len() < CLAIMS_IDLE_MAX {
+                    idle.push(self.connection);
+                }
+            }
+        }
     }
 
     async fn append_some(
@@ -162,19 +199,26 @@ impl Cycle<'_> {
 
 /// Whether INFO tells of a replica that a WAIT may count on; what it does not tell may be so.
 fn has_replica(info: &Value) -> bool {
+    replicas(info).is_none_or(|replicas| replicas > 0)
+}
+
+/// How many replicas INFO tells of that a WAIT may count on: online, and heard of lately. `None` when it tells nothing, or
+/// not of a master.
+pub(super) fn replicas(info: &Value) -> Option<usize> {
     let text = match info {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::VerbatimString { text, .. } => text.clone(),
-        _ => return true,
+        _ => return None,
     };
     let told = |line: &str| line.starts_with("connected_slaves:");
-    let is_online = |line: &str| {
+    let is_online = |line: &&str| {
         let fields = line.strip_prefix("slave").and_then(|rest| rest.split_once(':')).map_or("", |(_, fields)| fields);
         let field = |name: &str| fields.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
         let lag = field("lag").and_then(|lag| lag.parse::<i64>().ok());
         field("state") == Some("online") && lag.is_none_or(|lag| (0..=LAG_MAX).contains(&lag))
     };
-    !text.lines().any(told) || text.lines().any(is_online)
+    let of_master = !text.lines().any(|line| line.starts_with("role:") && line != "role:master");
+    (of_master && text.lines().any(told)).then(|| text.lines().filter(is_online).count())
 }
 
 #[cfg(test)]
@@ -202,5 +246,18 @@ mod tests {
     fn what_is_not_told_is_waited_for() {
         assert!(told("role:master\r\n"));
         assert!(has_replica(&Value::Nil));
+    }
+
+    #[test]
+    fn the_replicas_that_answer_are_counted_and_a_replica_has_none_to_count() {
+        let one = "ip=127.0.0.1,port=1,state=online,offset=14";
+        let text = format!(
+            "role:master\r\nconnected_slaves:3\r\nslave0:{one},lag=0\r\nslave1:{one},lag=9\r\nslave2:{one},lag=1\r\n"
+        );
+        let told = |info: &str| replicas(&Value::BulkString(info.as_bytes().to_vec()));
+        assert_eq!(told(&text), Some(2));
+        assert_eq!(told("role:master\r\nconnected_slaves:0\r\n"), Some(0));
+        assert_eq!(told("role:slave\r\nconnected_slaves:0\r\n"), None);
+        assert_eq!(told("role:master\r\n"), None);
     }
 }

@@ -26,6 +26,7 @@ mod master;
 mod observe;
 pub mod servers;
 mod slots;
+pub mod suits;
 
 #[cfg(test)]
 pub mod testing;

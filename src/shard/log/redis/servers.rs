@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value};
 
@@ -188,6 +189,16 @@ impl Servers {
             }
         }
         Err(failed.unwrap_or_else(timed_out))
+    }
+
+    /// The answer of each master, once.
+    pub(super) async fn ask_masters(&self, command: &Cmd) -> Vec<RedisResult<Value>> {
+        if self.slots.masters().is_empty() {
+            self.refresh_slots().await;
+        }
+        let masters = self.slots.masters();
+        let asked = masters.iter().map(|master| self.links.ask(master, false, command));
+        join_all(asked).await.into_iter().map(|answer| answer.and_then(Value::extract_error)).collect()
     }
 
     fn after(&self, slot: u16, sign: Sign) -> Next {

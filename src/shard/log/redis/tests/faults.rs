@@ -10,9 +10,10 @@ use super::proxy::{Mode, Proxy};
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::conformance::{batch, claimed, read_all};
 use crate::shard::log::record::Tail;
-use crate::shard::log::redis::testing::{Server, config, log, server, until, words};
+use crate::shard::log::redis::keys::token_text;
+use crate::shard::log::redis::testing::{DEADLINE, Server, config, log, server, until, words};
 use crate::shard::log::redis::{CommitLevel, Config, RedisLog};
-use crate::shard::log::{AppendOutcome, ShardLog, Token};
+use crate::shard::log::{AppendOutcome, ClaimOutcome, ShardLog, Token};
 
 /// Short enough to run out while a server stands still.
 const SHORT: Duration = Duration::from_millis(400);
@@ -155,7 +156,7 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
     server.ask::<()>(&format!("DEL {{{}:s1}}:messages", owned.config.prefix)).await;
     owned.token = adopting.token;
     let outcome = owned.log.claim(adopting).await.unwrap();
-    assert!(matches!(outcome, crate::shard::log::ClaimOutcome::Claimed(control) if control.tail(M) == owned.tail));
+    assert!(matches!(outcome, ClaimOutcome::Claimed(control) if control.tail(M) == owned.tail));
     owned.acknowledged.clear();
     owned.append().await;
     assert_eq!(read_all(&*log(&owned.config), owned.shard, M).await, owned.acknowledged);
@@ -324,6 +325,32 @@ async fn a_claim_that_no_replica_has_is_not_served() {
     // The token may be set all the same: the next claim finds it, and has to go above it.
     let again = claimed(&*log(&owned.config), owned.shard).await;
     assert!(again.epoch > found.token.epoch);
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_holds_no_claim_up_and_one_that_answers_has_it() {
+    let pair = Pair::start("redis-server").await;
+    let hung = Server::start(&["--replicaof", &format!("127.0.0.1 {}", pair.master.port)]);
+    until("both are online", async || pair.master.field("replication", "slave1").await.contains("online")).await;
+    let mut owned = Owned::new(pair.config(), 1).await;
+    owned.append().await;
+    owned.log = log(&Config { replica_wait: SHORT, ..owned.config.clone() });
+    // The master lists it for a minute still.
+    hung.signal(Signal::SIGSTOP);
+    let found = owned.log.control(owned.shard).await.unwrap().unwrap();
+    let claim = owned.claim(Some((found.token, found.beat)));
+    let outcome = tokio::time::timeout(DEADLINE, owned.log.claim(claim.clone())).await.expect("in time").unwrap();
+    let ClaimOutcome::Claimed(control) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(pair.master.field("replication", "connected_slaves").await, "2");
+    let copied: String = pair.replica.ask(&format!("HGET {{{}:s1}}:ctl token", owned.config.prefix)).await;
+    assert_eq!(copied, token_text(control.token));
+    // Without anybody who answers it stands as well: the shard has entries that tell of it.
+    pair.replica.signal(Signal::SIGSTOP);
+    let again = claimed(&*owned.log, owned.shard).await;
+    assert!(again.epoch > control.token.epoch);
+    for stopped in [&pair.replica, &hung] {
+        stopped.signal(Signal::SIGCONT);
+    }
 }
 
 #[tokio::test]
