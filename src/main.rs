@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use nix::sys::stat::{Mode, umask};
 use rookery::config::{Invocation, Refused};
+use rookery::output;
 use rookery::protocol::openapi;
 use rookery::{dev, process};
 
@@ -14,13 +16,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FILES_WANTED: u64 = 65_536;
 
 fn main() -> ExitCode {
+    // What is stored holds messages and secrets: files are for their owner's eyes only, and so are folders.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+
     match Invocation::gather() {
         Ok(Invocation::Dev(settings, secrets)) => finished(dev::run(&settings, secrets, files())),
         Ok(Invocation::Node(settings, secrets)) => finished(process::node::run(&settings, &secrets, files())),
         Ok(Invocation::Router(settings, secrets)) => finished(process::router::run(&settings, &secrets, files())),
         Ok(Invocation::Token(settings, secrets)) => finished(dev::token(&settings, secrets)),
         Ok(Invocation::Openapi) => {
-            print_openapi();
+            output::print(&openapi::pretty());
             ExitCode::SUCCESS
         }
         Err(Refused::Flags(error)) => {
@@ -33,22 +38,17 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the document is what the command is asked for")]
-fn print_openapi() {
-    print!("{}", openapi::pretty());
-}
-
 /// Raises the limit of open files. How many there may be now.
 fn files() -> Option<u64> {
     rlimit::increase_nofile_limit(FILES_WANTED).ok()
 }
 
-#[expect(clippy::print_stderr, reason = "the one line of a failed start, also when there are no logs yet")]
 fn finished(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("rookery: {line}");
+            // Also when there is no log yet.
+            output::complain(&format!("rookery: {line}"));
             ExitCode::FAILURE
         }
     }

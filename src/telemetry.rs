@@ -1,5 +1,5 @@
 //! Every metric's name, unit and help in one place; nothing else names a metric. Labels are of low cardinality: never a
-//! conversation, a user or a session. Also the set-up of the recorder and of the logs.
+//! conversation, a user or a session. Also the set-up of the recorder.
 //!
 //! Names are `rookery_<layer>_<noun>_<unit or total>`, in base units. `docs/metrics.md` is generated from this file.
 
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 
 /// Upper bounds of histograms in seconds: from an append to the budget of a request.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -162,20 +161,6 @@ pub fn describe_all() {
     metrics_process::Collector::default().describe();
 }
 
-/// Starts log lines on standard error. `level` is a level (`info`) or a list of filters (`info,rookery::shard=debug`).
-///
-/// # Errors
-/// A filter that cannot be read, or logs that were started before.
-pub fn start_logs(format: LogFormat, level: &str) -> Result<(), InstallError> {
-    let filter = EnvFilter::try_new(level).map_err(|error| InstallError(format!("log level \"{level}\": {error}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| InstallError(format!("logs: {error}")))
-}
-
 /// Names and values of the labels of one series.
 type Labels = &'static [(&'static str, &'static str)];
 
@@ -267,6 +252,7 @@ macro_rules! metrics_table {
 
 metrics_table! {
     Gauge BUILD_INFO "rookery_build_info" "Always 1; the label version says which build runs.";
+    Counter OUTPUT_UNWRITTEN "rookery_output_unwritten_total" "What could not be written to an output, by output (log: lines; stdout, stderr: texts): closed, full, or not read.";
     Counter SNAPSHOTS "rookery_snapshots_total" "Snapshots of shards for other nodes and from them by result (written, failed, unread, installed, refused).";
     Counter SNAPSHOT_BYTES "rookery_snapshots_received_bytes_total" "Bytes of snapshots received from owners.";
     Counter REPLICAS_VERIFIED "rookery_replicas_verified_total" "Standbys compared with their owners by result (equal, differs, apart).";

@@ -7,12 +7,12 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::config::secrets::Secret;
 use crate::ids::UserId;
+use crate::output;
 
 /// Prints them, with tokens for `alice` and `bob`.
 ///
 /// # Errors
 /// One clear line: no token can be made.
-#[expect(clippy::print_stdout, reason = "the example is for the person who started it, not for the log")]
 pub(super) fn print(client: SocketAddr, operations: SocketAddr, jwt: &Secret) -> Result<(), String> {
     let token = |name: &str| {
         let user = UserId::parse(name).map_err(|error| error.to_string())?;
@@ -20,7 +20,7 @@ pub(super) fn print(client: SocketAddr, operations: SocketAddr, jwt: &Secret) ->
     };
     let (alice, bob) = (token("alice")?, token("bob")?);
     let at = reachable(client);
-    println!(
+    output::announce(format!(
         r#"
 Rookery serves on http://{at} (operations: http://{operations}).
 
@@ -38,8 +38,9 @@ And this into a third; alice creates a conversation with bob, and writes to him:
     -H 'Content-Type: application/json' -d '{{"text":"hello, bob"}}'
 
 The tokens are good for 24 hours; `rookery token <user>` makes others.
+
 "#
-    );
+    ));
     Ok(())
 }
 

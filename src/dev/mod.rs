@@ -23,6 +23,7 @@ use crate::node::table::TableStore;
 use crate::node::table::embedded::EmbeddedTable;
 use crate::node::watchdog::Watchdog;
 use crate::operations::{Operations, Subject};
+use crate::output;
 use crate::process::files;
 use crate::process::front::Front;
 use crate::process::{self, CLOSE_SHARE, Running, STOP_MAX, bind, serve_operations, within, write_ready};
@@ -54,7 +55,6 @@ pub fn run(settings: &Settings, secrets: Secrets, files: Option<u64>) -> Result<
 ///
 /// # Errors
 /// One clear line: there is no secret, or a bad one.
-#[expect(clippy::print_stdout, reason = "the token is what the command is asked for")]
 pub fn token(settings: &TokenSettings, secrets: Secrets) -> Result<(), String> {
     let file = settings.data.join(JWT_SECRET_FILE);
     let secret = match secrets.jwt {
@@ -62,7 +62,8 @@ pub fn token(settings: &TokenSettings, secrets: Secrets) -> Result<(), String> {
         None => files::read_secret(&file)?
             .ok_or_else(|| format!("no secret: set {JWT_SECRET}, or start once to make {}", file.display()))?,
     };
-    println!("{}", auth::issue(secret.expose(), &settings.user, settings.ttl, &Clock::system())?);
+    let token = auth::issue(secret.expose(), &settings.user, settings.ttl, &Clock::system())?;
+    output::print(&format!("{token}\n"));
     Ok(())
 }
 

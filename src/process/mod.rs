@@ -18,6 +18,7 @@ use crate::config::secrets::{JWT_SECRET, Secret};
 use crate::config::settings::{AuthSettings, RunSettings};
 use crate::node::watchdog::Watchdog;
 use crate::operations::{self, Operations, Subject};
+use crate::output::Log;
 use crate::telemetry;
 
 pub mod node;
@@ -67,7 +68,7 @@ pub(crate) fn run<L: Future<Output = Result<(), String>>>(
     files: Option<u64>,
     live: impl FnOnce(PrometheusHandle) -> L,
 ) -> Result<(), String> {
-    telemetry::start_logs(settings.log_format, &settings.log_level).map_err(|e| e.to_string())?;
+    let log = Log::start(settings.log_format, &settings.log_level)?;
     let metrics = telemetry::install().map_err(|e| e.to_string())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), files, "starting");
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -76,7 +77,12 @@ pub(crate) fn run<L: Future<Output = Result<(), String>>>(
     }
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    let outcome = runtime.block_on(live(metrics));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = live(metrics) => outcome,
+            () = log.count_dropped() => Ok(()),
+        }
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }

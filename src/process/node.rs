@@ -30,6 +30,7 @@ use crate::node::table::{NodeAddresses, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::node::{self, Listeners, Node, Setup};
 use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
+use crate::output;
 use crate::process::advertise::{advertised, node_id};
 use crate::process::folder::Folder;
 use crate::process::identify::{Wish, identify};
@@ -220,18 +221,17 @@ impl NodeProcess {
         write_ready(self.ready_file.as_deref(), &addresses)
     }
 
-    #[expect(clippy::print_stdout, reason = "for the person who started it, not for the log")]
     fn print(&self, shards: usize) {
         let (id, table, addresses) = (self.node.id(), self.node.table(), self.node.addresses());
-        println!(
+        output::announce(format!(
             "Rookery's {id} serves {shards} of the {} shards of cluster {}\n  routers reach it at {}, nodes at {}\n  \
-             operations: http://{}",
+             operations: http://{}\n",
             table.identity.shards,
             table.identity.cluster,
             addresses.http,
             addresses.peer,
             self.operations.address(),
-        );
+        ));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::node::table::TableStore;
 use crate::node::table::redis::RedisTable;
 use crate::node::watchdog::Watchdog;
 use crate::operations::{Cluster, Operations, Subject};
+use crate::output;
 use crate::process::front::Front;
 use crate::process::tell::{Waiting, Watched};
 use crate::process::{self, Running, STOP_MAX, bind, serve_operations, shared_verifier, within, write_ready};
@@ -104,17 +105,16 @@ impl RouterProcess {
         write_ready(self.ready_file.as_deref(), &addresses)
     }
 
-    #[expect(clippy::print_stdout, reason = "for the person who started it, not for the log")]
     fn print(&self) {
         let Some(table) = self.subject.directory.table() else { return };
-        println!(
-            "Rookery's router serves clients on http://{}\n  operations: http://{}\n  cluster {}: {} shards on {} nodes",
+        output::announce(format!(
+            "Rookery's router serves clients on http://{}\n  operations: http://{}\n  cluster {}: {} shards on {} nodes\n",
             self.front.address(),
             self.operations.address(),
             table.identity.cluster,
             table.identity.shards,
             table.nodes.len(),
-        );
+        ));
     }
 }
 

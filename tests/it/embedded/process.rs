@@ -136,3 +136,28 @@ async fn help_explains_the_flags_and_shows_no_secret() {
         assert!(!said.is_empty());
     }
 }
+
+/// Everything below a folder, with its permissions.
+fn modes(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, u32)>) {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        found.push((path.clone(), metadata.permissions().mode() & 0o777));
+        if metadata.is_dir() {
+            modes(&path, found);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_is_for_its_owners_eyes_only() {
+    let server = Server::start_with(&[]);
+    Group::create(&server, 1).await;
+    let mut found = Vec::new();
+    modes(&process(&server).data(), &mut found);
+    assert!(found.iter().any(|(path, _)| path.extension().is_some_and(|kind| kind == "sqlite")), "{found:?}");
+    for (path, mode) in found {
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+    }
+}
