@@ -4,14 +4,28 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 40 characters: pods add the names of their kind and a hash, and a label holds 63. */}}
+{{/* A text as the beginning of names that Kubernetes takes everywhere (a DNS label that starts with a letter): at most 40
+     characters, because pods add the names of their kind and a hash, and a label holds 63. What has to be changed for that ends
+     with a hash of the whole text, so that two texts that begin alike stay two names. */}}
+{{- define "rookery.dns" -}}
+{{- $clean := regexReplaceAll "[^a-z0-9-]+" (lower .) "-" | trimAll "-" -}}
+{{- if not (regexMatch "^[a-z]" $clean) -}}
+{{- $clean = printf "r-%s" $clean -}}
+{{- end -}}
+{{- if and (eq $clean .) (le (len $clean) 40) -}}
+{{- $clean -}}
+{{- else -}}
+{{- printf "%s-%s" ($clean | trunc 31 | trimSuffix "-") (. | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "rookery.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- include "rookery.dns" .Values.fullnameOverride -}}
 {{- else if contains (include "rookery.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- include "rookery.dns" .Release.Name -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "rookery.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- include "rookery.dns" (printf "%s-%s" .Release.Name (include "rookery.name" .)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -69,13 +83,19 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Of every pod: no root, and files on volumes for its own group. */}}
+{{/* Of every pod: no root, and files on volumes for its own group. What is null in the values is left to the platform. */}}
 {{- define "rookery.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+{{- with .Values.podSecurityContext.runAsUser }}
+runAsUser: {{ int64 . }}
+{{- end }}
+{{- with .Values.podSecurityContext.runAsGroup }}
+runAsGroup: {{ int64 . }}
+{{- end }}
+{{- with .Values.podSecurityContext.fsGroup }}
+fsGroup: {{ int64 . }}
 fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}

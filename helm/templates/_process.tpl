@@ -16,6 +16,9 @@
 {{- with .Values.auth.audience }}
 - --jwt-audience={{ . }}
 {{- end }}
+{{- with .Values.auth.userClaim }}
+- --user-claim={{ . }}
+{{- end }}
 - --drain-window={{ .Values.drainWindow }}
 - --log-level={{ .Values.log.level }}
 - --log-format={{ .Values.log.format }}
@@ -25,9 +28,9 @@
 {{- $host := printf "$(POD_NAME).%s-node.%s.svc.%s" (include "rookery.fullname" .) .Release.Namespace .Values.clusterDomain -}}
 {{- $ports := .Values.node.ports -}}
 - --node-id=$(POD_NAME)
-- --listen=0.0.0.0:{{ $ports.http }}
-- --peer-listen=0.0.0.0:{{ $ports.peer }}
-- --operations-listen=0.0.0.0:{{ $ports.operations }}
+- {{ printf "--listen=%s:%v" .Values.listenAddress $ports.http | quote }}
+- {{ printf "--peer-listen=%s:%v" .Values.listenAddress $ports.peer | quote }}
+- {{ printf "--operations-listen=%s:%v" .Values.listenAddress $ports.operations | quote }}
 - --advertise-http={{ $host }}:{{ $ports.http }}
 - --advertise-peer={{ $host }}:{{ $ports.peer }}
 - --data=/data
@@ -52,8 +55,8 @@
 {{- end -}}
 
 {{- define "rookery.routerArgs" -}}
-- --listen=0.0.0.0:{{ .Values.router.ports.client }}
-- --operations-listen=0.0.0.0:{{ .Values.router.ports.operations }}
+- {{ printf "--listen=%s:%v" .Values.listenAddress .Values.router.ports.client | quote }}
+- {{ printf "--operations-listen=%s:%v" .Values.listenAddress .Values.router.ports.operations | quote }}
 {{- with .Values.router.corsOrigins }}
 - {{ printf "--cors-origins=%s" (join "," .) | quote }}
 {{- end }}
@@ -91,10 +94,28 @@
 {{- default (printf "%s-redis" (include "rookery.fullname" .)) .Values.redis.external.existingSecret -}}
 {{- end -}}
 
+{{/* Whether the password of the chart's own Redis is in a Secret of yours. */}}
+{{- define "rookery.redisPasswordGiven" -}}
+{{- if and .Values.redis.internal.enabled .Values.redis.internal.existingSecret -}}
+yes
+{{- end -}}
+{{- end -}}
+
 {{/* Secrets come as files: the environment of a process is easier to look into. */}}
 {{- define "rookery.sharedEnv" -}}
+{{- if include "rookery.redisPasswordGiven" . }}
+# Only the password is yours; the address is the chart's. It stands before the variable that names it, as Kubernetes asks.
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.redis.internal.existingSecret }}
+      key: {{ .Values.redis.internal.existingSecretKey }}
+- name: ROOKERY_REDIS
+  value: redis://:$(REDIS_PASSWORD)@{{ include "rookery.fullname" . }}-redis.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:6379
+{{- else }}
 - name: ROOKERY_REDIS_FILE
   value: /run/secrets/rookery/redis-urls
+{{- end }}
 {{- if .Values.auth.hs256.enabled }}
 - name: ROOKERY_JWT_SECRET_FILE
   value: /run/secrets/rookery/jwt-secret
@@ -134,11 +155,13 @@
             - key: {{ ternary .root.Values.clusterKey.existingSecretKey "cluster-key" (not (empty .root.Values.clusterKey.existingSecret)) }}
               path: cluster-key
       {{- end }}
+      {{- if not (include "rookery.redisPasswordGiven" .root) }}
       - secret:
           name: {{ include "rookery.redisUrlsName" .root }}
           items:
             - key: {{ ternary .root.Values.redis.external.existingSecretKey "redis-urls" (not (empty .root.Values.redis.external.existingSecret)) }}
               path: redis-urls
+      {{- end }}
 {{- with include "rookery.jwksConfigMap" .root }}
 - name: jwks
   configMap:
