@@ -13,38 +13,49 @@ use uuid::Uuid;
 /// Longest user id or conversation name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// What a name may consist of beside ASCII letters and digits. The hyphen is last, so that it is no range in a pattern.
+/// What the name of a conversation may consist of beside ASCII letters and digits. The hyphen is last, so that it is no
+/// range in a pattern.
 pub const NAME_SIGNS: &str = "._@:-";
+
+/// The same for the id of a user. Identity providers make subjects such as `auth0|5f7c` and `google-oauth2|1`, and some
+/// use addresses with a plus sign.
+pub const USER_SIGNS: &str = "._@:|+-";
 
 /// What is no name although it keeps to the alphabet: paths would be read as something else.
 pub const NAMES_RESERVED: [&str; 2] = [".", ".."];
 
 /// Why a string is no name: shown to clients as `invalid_name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a name is 1 to 128 bytes of A-Z a-z 0-9 . _ @ : - and not '.' or '..'")]
-pub struct InvalidName;
+pub enum InvalidName {
+    /// It is no name of a conversation.
+    #[error("the name of a conversation is 1 to 128 bytes of A-Z a-z 0-9 . _ @ : - and not '.' or '..'")]
+    Conversation,
+    /// It is no id of a user.
+    #[error("the id of a user is 1 to 128 bytes of A-Z a-z 0-9 . _ @ : | + - and not '.' or '..'")]
+    User,
+}
 
-fn check_name(name: &str) -> Result<(), InvalidName> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || NAME_SIGNS.as_bytes().contains(&b);
+fn is_name(name: &str, signs: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || signs.as_bytes().contains(&b);
     let length_ok = (1..=NAME_BYTES_MAX).contains(&name.len());
     let is_reserved = NAMES_RESERVED.contains(&name);
-    if length_ok && !is_reserved && name.bytes().all(allowed) { Ok(()) } else { Err(InvalidName) }
+    length_ok && !is_reserved && name.bytes().all(allowed)
 }
 
 /// The same rules, as OpenAPI tells them.
-fn name_schema(what: &str) -> Schema {
+fn name_schema(what: &str, signs: &str) -> Schema {
     json_schema!({
         "description": what,
         "type": "string",
         "minLength": 1,
         "maxLength": NAME_BYTES_MAX,
-        "pattern": format!("^[A-Za-z0-9{NAME_SIGNS}]+$"),
+        "pattern": format!("^[A-Za-z0-9{signs}]+$"),
         "not": {"enum": NAMES_RESERVED},
     })
 }
 
 macro_rules! name_type {
-    ($what:literal $name:ident) => {
+    ($what:literal $name:ident, $signs:ident, $wrong:ident) => {
         #[doc = $what]
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
@@ -56,8 +67,7 @@ macro_rules! name_type {
             /// # Errors
             /// [`InvalidName`] when the text breaks a rule.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
-                check_name(text)?;
-                Ok(Self(Arc::from(text)))
+                if is_name(text, $signs) { Ok(Self(Arc::from(text))) } else { Err(InvalidName::$wrong) }
             }
 
             /// The name as text.
@@ -87,7 +97,7 @@ macro_rules! name_type {
             }
 
             fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
-                name_schema($what)
+                name_schema($what, $signs)
             }
         }
 
@@ -112,8 +122,8 @@ macro_rules! name_type {
     };
 }
 
-name_type!("A user: the `sub` of a token, and the name of a participant." UserId);
-name_type!("The name of a conversation; its only identity." ConversationName);
+name_type!("A user: the `sub` of a token, and the name of a participant." UserId, USER_SIGNS, User);
+name_type!("The name of a conversation; its only identity." ConversationName, NAME_SIGNS, Conversation);
 
 /// One of the 65,536 places names hash to. Fixed for ever: stored conversations are found by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -423,6 +433,15 @@ mod tests {
         }
         for bad in ["", ".", "..", "a b", "ä", "a/b", "a\0", &"x".repeat(129)] {
             assert!(UserId::parse(bad).is_err(), "{bad}");
+            assert!(ConversationName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subjects_of_identity_providers_are_user_ids_but_no_names_of_conversations() {
+        for subject in ["auth0|5f7c8ec7c33c6c004bbafe82", "google-oauth2|103547991597142817347", "a+b@example.org"] {
+            assert!(UserId::parse(subject).is_ok(), "{subject}");
+            assert_eq!(ConversationName::parse(subject), Err(InvalidName::Conversation), "{subject}");
         }
     }
 }

@@ -228,6 +228,7 @@ impl Cluster {
             jwks: None,
             issuer: None,
             audience: None,
+            user_claim: auth::UserClaim::default(),
             cache_max: 100,
         };
         let verifier = Verifier::new(auth, Clock::system()).unwrap();

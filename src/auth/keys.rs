@@ -1,15 +1,16 @@
-//! The public keys of a JWKS file: read at start, again when the file changes, and kept when what it then holds is
+//! The public keys of a JWKS file: read at start, again when its content changes, and kept when what it then holds is
 //! not usable. A key takes the one algorithm of its type.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 /// The file is looked at no more often than this.
 const CHECK_EVERY_MS: u64 = 1_000;
@@ -27,11 +28,13 @@ pub(super) struct JwksFile {
 
 struct Watch {
     checked_ms: u64,
-    stamp: Option<Stamp>,
+    /// Of what was read last, usable or not; `None` when it could not be read.
+    content: Option<ContentHash>,
 }
 
-/// By which a changed file is known: when it was modified, and its size.
-type Stamp = (SystemTime, u64);
+/// By which a changed file is known. Its size and the time of its change do not decide: a key may be replaced by one of
+/// the same length within one tick of the file system's clock, or by a file that was made earlier.
+type ContentHash = [u8; 32];
 
 /// The keys of one state of the file.
 pub(super) struct KeySet {
@@ -54,9 +57,9 @@ impl JwksFile {
     /// # Errors
     /// One clear line: it cannot be read, or holds no key that we accept.
     pub(super) fn open(path: PathBuf, now_ms: u64) -> Result<Self, String> {
-        let stamp = stamp_of(&path).map_err(|error| unreadable(&path, &error))?;
-        let keys = read_keys(&path).map_err(|error| unreadable(&path, &error))?;
-        let watch = Mutex::new(Watch { checked_ms: now_ms, stamp: Some(stamp) });
+        let bytes = read(&path).map_err(|error| unreadable(&path, &error))?;
+        let keys = keys_in(&bytes).map_err(|error| unreadable(&path, &error))?;
+        let watch = Mutex::new(Watch { checked_ms: now_ms, content: Some(hash_of(&bytes)) });
         Ok(Self { path, keys: ArcSwap::from_pointee(KeySet { generation: 1, keys }), watch })
     }
 
@@ -73,14 +76,14 @@ impl JwksFile {
     }
 
     fn reread_if_changed(&self, watch: &mut Watch) {
-        // Stamped before it is read: what is written meanwhile differs at the next look.
-        let stamp = stamp_of(&self.path);
-        let seen = stamp.as_ref().ok().copied();
-        if seen == watch.stamp {
+        let bytes = read(&self.path);
+        let content = bytes.as_deref().ok().map(hash_of);
+        if content == watch.content {
             return;
         }
-        watch.stamp = seen;
-        match stamp.and_then(|_| read_keys(&self.path)) {
+        watch.content = content;
+
+        match bytes.and_then(|bytes| keys_in(&bytes)) {
             Ok(keys) => {
                 let generation = self.keys.load().generation + 1;
                 tracing::info!(path = %self.path.display(), keys = keys.len(), "jwks file re-read");
@@ -133,23 +136,29 @@ fn unreadable(path: &Path, error: &str) -> String {
     format!("jwks file {}: {error}", path.display())
 }
 
-fn stamp_of(path: &Path) -> Result<Stamp, String> {
-    let found = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    let modified = found.modified().map_err(|error| error.to_string())?;
-    Ok((modified, found.len()))
+fn hash_of(bytes: &[u8]) -> ContentHash {
+    Sha256::digest(bytes).into()
 }
 
-fn read_keys(path: &Path) -> Result<Vec<PublicKey>, String> {
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > BYTES_MAX) {
+        Err(format!("larger than {BYTES_MAX} bytes"))
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn keys_in(bytes: &[u8]) -> Result<Vec<PublicKey>, String> {
     #[derive(Deserialize)]
     struct File {
         keys: Vec<serde_json::Value>,
     }
-    let (_, size) = stamp_of(path)?;
-    if size > BYTES_MAX {
-        return Err(format!("larger than {BYTES_MAX} bytes"));
-    }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let file: File = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    // Some editors put a byte order mark before the text.
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     // Key by key: one of a kind that we do not know must not take the others away.
     let known = file.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
     let keys: Vec<_> = known.filter_map(|jwk| PublicKey::from_jwk(&jwk)).collect();

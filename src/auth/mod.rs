@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::auth::keys::{JwksFile, KeySet};
@@ -42,6 +43,8 @@ pub struct Config {
     pub issuer: Option<String>,
     /// Required `aud`, if any.
     pub audience: Option<String>,
+    /// The claim that names the user.
+    pub user_claim: UserClaim,
     /// Verified tokens remembered; the least recently used are forgotten first.
     pub cache_max: usize,
 }
@@ -53,15 +56,44 @@ impl fmt::Debug for Config {
             .field("jwks", &self.jwks)
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
+            .field("user_claim", &self.user_claim)
             .field("cache_max", &self.cache_max)
             .finish()
+    }
+}
+
+/// The claim of a token that names the user; `sub` by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserClaim(Arc<str>);
+
+impl UserClaim {
+    /// The claim of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The user that a set of claims names.
+    ///
+    /// # Errors
+    /// [`Refused`], with what is wrong: there is no such claim, or it holds what is no user id.
+    fn user(&self, claims: &Map<String, Value>) -> Result<UserId, Refused> {
+        let named = claims.get(&*self.0).and_then(Value::as_str);
+        let named = named.ok_or_else(|| Refused(format!("the token has no {} that is a string", self.0)))?;
+        UserId::parse(named).map_err(|wrong| Refused(format!("the {} of the token is no user id: {wrong}", self.0)))
+    }
+}
+
+impl Default for UserClaim {
+    fn default() -> Self {
+        Self::new("sub")
     }
 }
 
 /// What a good token proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its `sub`.
+    /// The user that it names.
     pub user: UserId,
     /// Its `exp`, unix seconds, without leeway.
     pub expires: u64,
@@ -89,6 +121,7 @@ struct Inner {
     jwks: Option<JwksFile>,
     issuer: Option<String>,
     audience: Option<String>,
+    user_claim: UserClaim,
     clock: Clock,
     /// By the SHA-256 of the token, so that memory holds no token.
     verified: Cache<[u8; 32], Verified>,
@@ -126,6 +159,7 @@ impl Verifier {
             jwks,
             issuer: config.issuer,
             audience: config.audience,
+            user_claim: config.user_claim,
             clock,
             verified: Cache::new(config.cache_max.max(1)),
         };
@@ -194,19 +228,21 @@ impl Inner {
         {
             return Err(Refused::because("the token is for another audience"));
         }
-        let user = claims.sub.as_deref().and_then(|sub| UserId::parse(sub).ok());
-        let user = user.ok_or_else(|| Refused::because("the sub of the token is no valid user name"))?;
+        let user = self.user_claim.user(&claims.others)?;
         Ok(Identity { user, expires })
     }
 }
 
-/// The `sub` that a token claims, unverified: good enough to choose a node, for nothing else.
-#[must_use]
-pub fn claimed_subject(token: &str) -> Option<UserId> {
-    #[derive(Deserialize)]
-    struct Subject {
-        sub: String,
-    }
+/// The user that a token claims to be of, unverified: good enough to choose a node, for nothing else.
+///
+/// # Errors
+/// [`Refused`]: it is no token, or names no user.
+pub fn claimed_user(token: &str, claim: &UserClaim) -> Result<UserId, Refused> {
+    let claims = unverified_claims(token).ok_or_else(|| Refused::because("the token is malformed"))?;
+    claim.user(&claims)
+}
+
+fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;
     }
@@ -215,9 +251,7 @@ pub fn claimed_subject(token: &str) -> Option<UserId> {
     if parts.next().is_some() {
         return None;
     }
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let subject: Subject = serde_json::from_slice(&payload).ok()?;
-    UserId::parse(&subject.sub).ok()
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
 /// Makes an HS256 token.
@@ -239,11 +273,13 @@ pub fn issue(secret: &str, user: &UserId, lifetime: Duration, clock: &Clock) -> 
 
 #[derive(Deserialize)]
 struct Claims {
-    sub: Option<String>,
     exp: Option<NumericDate>,
     nbf: Option<NumericDate>,
     iss: Option<String>,
     aud: Option<Audience>,
+    /// Among them the one that names the user.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// Seconds since 1970, possibly with a fraction (RFC 7519).

@@ -261,14 +261,49 @@ fn a_start_without_good_keys_says_why() {
 }
 
 #[test]
-fn the_claimed_subject_is_read_without_a_key() {
+fn the_claimed_user_is_read_without_a_key_and_what_is_wrong_is_told() {
+    let claimed = |token: &str| claimed_user(token, &UserClaim::default());
     let token = hs256(&json!({"sub": "bob", "exp": 1}));
-    assert_eq!(claimed_subject(&token), UserId::parse("bob").ok());
-    assert_eq!(claimed_subject(&hs256(&json!({"sub": "no name"}))), None);
-    assert_eq!(claimed_subject(&hs256(&json!({"exp": 1}))), None);
+    assert_eq!(claimed(&token).ok(), UserId::parse("bob").ok());
+    assert!(claimed(&hs256(&json!({"sub": "no name"}))).expect_err("refused").0.contains("the id of a user is"));
+    assert!(claimed(&hs256(&json!({"exp": 1}))).expect_err("refused").0.contains("no sub"));
     for bad in ["", "..", "a.b", "a.b.c", "a.b.c.d", &format!("{token}.x")] {
-        assert_eq!(claimed_subject(bad), None, "{bad}");
+        assert!(claimed(bad).expect_err(bad).0.contains("malformed"), "{bad}");
     }
+}
+
+#[test]
+fn the_user_may_be_named_by_another_claim_than_sub() {
+    let claim = UserClaim::new("preferred_username");
+    let config = Config { user_claim: claim.clone(), ..with_secret() };
+    let verifier = Verifier::new(config, clock()).expect("a verifier");
+    let claims = json!({"sub": "1f 2e", "preferred_username": "auth0|5f7c", "exp": NOW_S + 60});
+    let named = UserId::parse("auth0|5f7c").ok();
+    assert_eq!(verifier.verify(&hs256(&claims)).map(|identity| identity.user).ok(), named);
+    assert_eq!(claimed_user(&hs256(&claims), &claim).ok(), named);
+    assert!(refusal(&verifier, &good()).contains("no preferred_username"), "sub is not looked at");
+}
+
+#[test]
+fn a_jwks_that_is_replaced_by_one_of_the_same_size_and_time_is_noticed() {
+    let jwks = Jwks::new(&[jwk(Algorithm::EdDSA, ED[0], "a")]);
+    let verifier = jwks.verifier();
+    let before = fs::metadata(jwks.path()).expect("there");
+    jwks.write(&[jwk(Algorithm::EdDSA, ED[1], "a")]);
+    let file = fs::File::options().write(true).open(jwks.path()).expect("opens");
+    file.set_modified(before.modified().expect("a time")).expect("set");
+    assert_eq!(fs::metadata(jwks.path()).expect("there").len(), before.len(), "the premise");
+    jwks.a_second_later();
+    assert!(verifier.verify(&signed(Algorithm::EdDSA, ED[1], Some("a"), &good())).is_ok());
+    assert!(verifier.verify(&signed(Algorithm::EdDSA, ED[0], Some("a"), &good())).is_err());
+}
+
+#[test]
+fn a_jwks_with_a_byte_order_mark_is_read() {
+    let jwks = Jwks::new(&[jwk(Algorithm::EdDSA, ED[0], "a")]);
+    let text = fs::read_to_string(jwks.path()).expect("read");
+    fs::write(jwks.path(), format!("\u{feff}{text}")).expect("written");
+    assert!(jwks.verifier().verify(&signed(Algorithm::EdDSA, ED[0], Some("a"), &good())).is_ok());
 }
 
 #[test]

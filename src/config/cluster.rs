@@ -253,7 +253,7 @@ impl RouterSettings {
     /// # Errors
     /// One clear line: an origin that is none.
     pub fn router(&self) -> Result<router::Config, String> {
-        self.front.config(&self.run, self.sockets.sockets_max)
+        self.front.config(&self.run, &self.auth, self.sockets.sockets_max)
     }
 }
 

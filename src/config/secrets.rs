@@ -19,15 +19,19 @@ pub const REDIS: &str = "ROOKERY_REDIS";
 /// Every variable of ours begins with it.
 pub(super) const PREFIX: &str = "ROOKERY_";
 
+/// What some editors put before the text of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Something that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a secret; the space around it (a file's last line end) is dropped.
+    /// Takes a secret; the space around it (a file's last line end) is dropped, and so is the byte order mark that some
+    /// editors put before it.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
+        Self(text.trim_start_matches(BYTE_ORDER_MARK).trim().to_owned())
     }
 
     /// The secret itself, for the place that uses it.
@@ -119,20 +123,32 @@ impl Environment {
     }
 }
 
-/// Reads a `.env` file; none is no error. Lines are told by number only: they may hold a secret.
+/// Reads our variables of a `.env` file; none is no error. The file may be that of another program: only lines that set a
+/// `ROOKERY_` variable have to be well formed, and others are used where a value names them. A wrong line is told by its
+/// number, never by its text, which may be a secret.
 pub(super) fn dot_env(path: &Path) -> Result<Vec<(String, OsString)>, Refused> {
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(dotenvy::Error::Io(error)) => return Err(Refused::Line(format!("{}: {error}", path.display()))),
-        Err(_) => return Err(Refused::Line(format!("{} cannot be read", path.display()))),
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Refused::Line(format!("{}: {error}", path.display()))),
     };
-    let mut variables = Vec::new();
-    for line in lines {
-        let after = variables.last().map_or_else(|| "at its start".to_owned(), |(name, _)| format!("after {name}"));
-        let (name, value) =
-            line.map_err(|_hidden| Refused::Line(format!("{}: a line {after} is no NAME=value", path.display())))?;
-        variables.push((name, OsString::from(value)));
+
+    let mut readable = String::new();
+    for (index, line) in text.trim_start_matches(BYTE_ORDER_MARK).lines().enumerate() {
+        let line = line.trim_start();
+        let is_ours = line.strip_prefix("export ").unwrap_or(line).trim_start().starts_with(PREFIX);
+        let is_readable = dotenvy::from_read_iter(line.as_bytes()).all(|variable| variable.is_ok());
+        if is_ours && !is_readable {
+            let number = index + 1;
+            return Err(Refused::Line(format!("{}: line {number} is no NAME=value", path.display())));
+        }
+        if is_readable {
+            readable.push_str(line);
+            readable.push('\n');
+        }
     }
-    Ok(variables)
+
+    let variables = dotenvy::from_read_iter(readable.as_bytes()).filter_map(Result::ok);
+    let ours = variables.filter(|(name, _)| name.starts_with(PREFIX));
+    Ok(ours.map(|(name, value)| (name, OsString::from(value))).collect())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use crate::auth;
+use crate::auth::UserClaim;
 use crate::config::secrets::Secret;
 use crate::config::values;
 use crate::ids::UserId;
@@ -115,6 +116,9 @@ pub struct AuthSettings {
     /// Required `aud` of tokens; unset: any.
     #[arg(long, value_name = "TEXT")]
     pub jwt_audience: Option<String>,
+    /// The claim of a token that names the user.
+    #[arg(long, value_name = "CLAIM", default_value = "sub", value_parser = values::user_claim)]
+    pub user_claim: String,
     /// Verified tokens that each node and router remembers.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     pub token_cache: usize,
@@ -244,7 +248,7 @@ impl Settings {
     /// One clear line: an origin that is none.
     pub fn router(&self) -> Result<router::Config, String> {
         let sockets_max = self.session.sessions_max.saturating_mul(usize::from(self.dev.nodes));
-        self.front.config(&self.run, sockets_max)
+        self.front.config(&self.run, &self.auth, sockets_max)
     }
 }
 
@@ -257,6 +261,7 @@ impl AuthSettings {
             jwks: self.jwks.clone(),
             issuer: self.jwt_issuer.clone(),
             audience: self.jwt_audience.clone(),
+            user_claim: UserClaim::new(&self.user_claim),
             cache_max: self.token_cache,
         }
     }
@@ -267,7 +272,7 @@ impl FrontSettings {
     ///
     /// # Errors
     /// One clear line: an origin that is none.
-    pub fn config(&self, run: &RunSettings, sockets_max: usize) -> Result<router::Config, String> {
+    pub fn config(&self, run: &RunSettings, auth: &AuthSettings, sockets_max: usize) -> Result<router::Config, String> {
         let origins = match self.cors_origins.as_slice() {
             [] => Origins::Localhost,
             listed => Origins::parse(&listed.join(",")).map_err(|why| format!("--cors-origins: {why}"))?,
@@ -278,6 +283,7 @@ impl FrontSettings {
             budget: self.request_budget,
             hold_bytes_max: usize::try_from(self.hold_bytes).unwrap_or(usize::MAX),
             drain_window: run.drain_window,
+            user_claim: UserClaim::new(&auth.user_claim),
             origins,
             ..router::Config::default()
         })

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::cluster::CommitLevel;
-use super::secrets::{CLUSTER_KEY, JWT_SECRET};
+use super::secrets::{CLUSTER_KEY, JWT_SECRET, Secret};
 use super::*;
 
 const SECRET: &str = "a-secret-that-must-never-be-shown-anywhere";
@@ -56,7 +56,29 @@ fn no_dot_env_is_no_error_and_a_broken_one_is_told_without_its_text() {
     let file = folder.path().join(".env");
     std::fs::write(&file, format!("ROOKERY_NODES=5\nROOKERY_JWT_SECRET {SECRET}\n")).expect("a file");
     let Err(Refused::Line(line)) = secrets::dot_env(&file) else { panic!("taken") };
-    assert!(line.contains("after ROOKERY_NODES") && !line.contains(SECRET) && !line.contains('\n'), "{line}");
+    assert!(line.contains("line 2") && !line.contains(SECRET) && !line.contains('\n'), "{line}");
+}
+
+#[test]
+fn lines_of_other_programs_in_dot_env_do_not_matter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join(".env");
+    let others = "MOTD=two words\n{\"json\": 1}\nKEY='begins\nends'\nexport HOST=redis.internal\nnot a line at all\n";
+    let ours = "export ROOKERY_NODES=5\nROOKERY_REDIS=redis://${HOST}:6379\n";
+    std::fs::write(&file, format!("\u{feff}ROOKERY_HEADS=9\n{others}{ours}")).expect("a file");
+    let found = secrets::dot_env(&file).expect("ours are well formed");
+    let expected = [("ROOKERY_HEADS", "9"), ("ROOKERY_NODES", "5"), ("ROOKERY_REDIS", "redis://redis.internal:6379")];
+    assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), OsString::from(value))));
+}
+
+#[test]
+fn a_secret_in_a_file_with_a_byte_order_mark_and_a_line_end_is_the_secret() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, format!("\u{feff}{SECRET}\r\n")).expect("a file");
+    let environment = environment(&[("ROOKERY_JWT_SECRET_FILE", file.to_str().expect("text"))]);
+    let gathered = Secrets::gather(&environment).expect("gathered");
+    assert_eq!(gathered.jwt.as_ref().map(Secret::expose), Some(SECRET));
 }
 
 #[test]

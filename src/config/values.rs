@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::ids::{NodeId, UserId};
+use crate::ids::{ConversationName, NodeId};
 use crate::shard::map::ShardMap;
 
 /// Longest prefix of keys.
@@ -72,9 +72,19 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The name of a node: what a user may be named.
+/// The claim of a token that names the user; those that say something else of the token are refused.
+pub(super) fn user_claim(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("a claim has a name".to_owned()),
+        "exp" | "nbf" | "iat" | "iss" | "aud" | "jti" => Err(format!("{text} does not name a user")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The name of a node: what a conversation may be named.
 pub(super) fn node_id(text: &str) -> Result<NodeId, String> {
-    let named = UserId::parse(text).map_err(|error| error.to_string())?;
+    let wrong = |_| "a node is named by 1 to 128 bytes of A-Z a-z 0-9 . _ @ : - and not '.' or '..'".to_owned();
+    let named = ConversationName::parse(text).map_err(wrong)?;
     Ok(NodeId::from(named.as_str()))
 }
 

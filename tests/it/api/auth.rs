@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::server::shared;
 use crate::support::socket::{Opening, Socket};
-use crate::support::{Group, SECRET, now_s, signed, token, token_until, unique};
+use crate::support::{Group, SECRET, now_s, percent, signed, token, token_until, unique};
 
 fn bad_tokens(user: &str) -> Vec<(&'static str, String)> {
     let (hs256, exp) = (json!({"alg": "HS256", "typ": "JWT"}), now_s() + 3_600);
@@ -117,10 +117,39 @@ async fn a_token_in_the_query_string_is_refused() {
     for name in ["token", "access_token", "jwt"] {
         let path = format!("/v1/ws?{name}={}", token(&user));
         let alone = Opening { path: path.clone(), ..Opening::default() };
-        let status = Socket::try_open(&server, alone).await.err();
-        assert!(matches!(status, Some(400 | 401)), "{name}: {status:?}");
+        assert_eq!(Socket::try_open(&server, alone).await.err(), Some(400), "{name}");
         let beside = Opening { path, header_token: Some(token(&user)), ..Opening::default() };
         assert_eq!(Socket::try_open(&server, beside).await.err(), Some(400), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn people_of_an_identity_provider_are_users_by_their_subjects() {
+    let server = shared();
+    let (alice, bob) = (unique("auth0|5f7c"), unique("google-oauth2|1+x"));
+    let client = server.client(&alice);
+    let name = client.create(&[&bob]).await["name"].as_str().unwrap().to_owned();
+    let mut socket = Socket::open(&server, &bob).await;
+    client.say(&name, "hello").await;
+    assert_eq!(socket.until_t("message").await["source"], alice.as_str());
+    let path = format!("/v1/conversations/{name}/participants/{}", percent(&bob));
+    assert_eq!(client.delete(&path).await.status, 204);
+    let refused = client.post("/v1/conversations", &json!({"participants": ["x"], "name": "a|b"})).await;
+    refused.refused(400, "invalid_name");
+}
+
+#[tokio::test]
+async fn a_token_whose_subject_is_no_user_id_is_refused_with_that_reason() {
+    let server = shared();
+    let claims = json!({"sub": "two words", "exp": now_s() + 60});
+    let token = signed(&json!({"alg": "HS256"}), &claims, SECRET);
+    let client = server.client("alice").with_token(Some(token));
+    for path in ["/v1/conversations", "/v1/conversations/c", "/v1/messages/7"] {
+        let problem = client.get(path).await.refused(401, "unauthorized");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("the sub of the token is no user id"),
+            "{path}: {problem}"
+        );
     }
 }
 
