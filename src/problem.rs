@@ -30,6 +30,8 @@ pub enum Code {
     UnsupportedMediaType,
     NotFound,
     MethodNotAllowed,
+    UpgradeRequired,
+    HeadTooLarge,
     RateLimited,
     Unavailable,
     OutcomeUnknown,
@@ -40,7 +42,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Invalid,
         Self::InvalidName,
         Self::Unauthorized,
@@ -56,6 +58,8 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::UpgradeRequired,
+        Self::HeadTooLarge,
         Self::RateLimited,
         Self::Unavailable,
         Self::OutcomeUnknown,
@@ -111,6 +115,8 @@ impl Code {
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "The body must be application/json"),
             Self::NotFound => ("not_found", 404, "There is nothing at this path"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed here"),
+            Self::UpgradeRequired => ("upgrade_required", 426, "A WebSocket is opened here"),
+            Self::HeadTooLarge => ("head_too_large", 431, "The head of the request is too large"),
             Self::RateLimited => ("rate_limited", 429, "Too many requests"),
             Self::Unavailable => ("unavailable", 503, "Not available now; nothing was written"),
             Self::OutcomeUnknown => ("outcome_unknown", 503, "The write may yet appear; retry with the same key"),
@@ -145,6 +151,9 @@ impl JsonSchema for Code {
     }
 }
 
+/// Longest `detail`, in characters. A detail may quote what a client sent, and an answer must not grow with that.
+const DETAIL_CHARS_MAX: usize = 400;
+
 /// A refusal: a code, what is wrong and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{}: {detail}", code.as_str())]
@@ -158,9 +167,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with its explanation.
+    /// A problem with its explanation; one that is too long is cut, and ends with an ellipsis.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None }
+        let mut detail = detail.into();
+        if let Some((cut, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
+            let detail = detail.to_mut();
+            detail.truncate(cut);
+            detail.push('…');
+        }
+        Self { code, detail, retry_after: None }
     }
 
     /// Shorthand for `unavailable`: surely nothing was written.
@@ -174,7 +189,7 @@ impl Problem {
         self.code.retryable().then(|| self.retry_after.map_or(1, |wait| wait.as_secs().max(1)))
     }
 
-    /// The whole HTTP answer: status, body, `X-Request-Id`, and `Retry-After` or `WWW-Authenticate` where they belong.
+    /// The whole HTTP answer: status, body, `X-Request-Id`, and the headers that belong to the code.
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response<Full<Bytes>> {
         let body = serde_json::to_vec(&self.body(request_id)).unwrap_or_default();
@@ -190,6 +205,11 @@ impl Problem {
         }
         if self.code == Code::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.code == Code::UpgradeRequired {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }
@@ -294,6 +314,15 @@ mod tests {
             assert_eq!(Code::parse(code.as_str()), Some(code));
         }
         assert_eq!(Code::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn a_detail_that_quotes_a_long_input_is_cut_at_a_whole_character() {
+        let quoted = format!("unknown field `{}`", "ä".repeat(100_000));
+        let problem = Problem::new(Code::Invalid, quoted.clone());
+        assert_eq!(problem.detail.chars().count(), DETAIL_CHARS_MAX + 1);
+        assert!(problem.detail.ends_with('…') && quoted.starts_with(problem.detail.trim_end_matches('…')));
+        assert_eq!(Problem::new(Code::Invalid, "short").detail, "short");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::ids::{ConversationName, IDEMPOTENCY_KEY_BYTES_MAX, MessageId, Seq, SessionId, UserId};
 use crate::problem::ProblemBody;
@@ -12,7 +13,7 @@ use crate::protocol::{MessageCore, REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTE
 
 /// A frame from a client.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(tag = "t", rename_all = "lowercase")]
+#[serde(tag = "t", rename_all = "lowercase", deny_unknown_fields)]
 #[schemars(transform = with_reference)]
 #[expect(missing_docs, reason = "documented in docs/api.md")]
 pub enum ClientFrame {
@@ -40,7 +41,8 @@ pub enum ClientFrame {
         reaction: Option<u32>,
     },
     Resume {
-        #[schemars(extend("maxProperties" = RESUME_POSITIONS_MAX))]
+        #[serde(deserialize_with = "whole::numbers")]
+        #[schemars(with = "BTreeMap<String, u64>", extend("maxProperties" = RESUME_POSITIONS_MAX))]
         positions: BTreeMap<String, u64>,
         #[serde(default)]
         more: bool,
@@ -51,15 +53,29 @@ pub enum ClientFrame {
     Ping {},
 }
 
+impl ClientFrame {
+    /// Reads a frame, and apart from it the `ref` that every frame may carry: it is needed for the answer also when the
+    /// frame is refused.
+    pub fn parse(sent: &[u8]) -> (Option<Value>, serde_json::Result<Self>) {
+        match serde_json::from_slice::<Map<String, Value>>(sent) {
+            Ok(mut fields) => {
+                let reference = fields.remove("ref");
+                (reference, serde_json::from_value(Value::Object(fields)))
+            }
+            Err(error) => (None, Err(error)),
+        }
+    }
+}
+
 fn reaction_or_none(_generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": ["integer", "null"], "minimum": 1, "maximum": REACTION_MAX})
 }
 
 /// Every frame may carry a `ref`, which its answer repeats.
 fn with_reference(schema: &mut Schema) {
-    let variants = schema.get_mut("oneOf").and_then(serde_json::Value::as_array_mut);
+    let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut);
     for variant in variants.into_iter().flatten() {
-        if let Some(properties) = variant.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+        if let Some(properties) = variant.get_mut("properties").and_then(Value::as_object_mut) {
             properties.insert("ref".to_owned(), serde_json::json!({"description": "Repeated in the answer."}));
         }
     }
@@ -138,17 +154,17 @@ pub enum ServerFrame<'a> {
     },
     Ok {
         #[serde(rename = "ref")]
-        reference: &'a serde_json::Value,
-        result: serde_json::Value,
+        reference: &'a Value,
+        result: Value,
     },
     Error {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a serde_json::Value>,
+        reference: Option<&'a Value>,
         problem: ProblemBody<'a>,
     },
     Pong {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a serde_json::Value>,
+        reference: Option<&'a Value>,
         now: u64,
     },
     Gap {
@@ -179,11 +195,11 @@ impl ServerFrame<'_> {
 /// The schema of those frames that are also the items of `/events`.
 pub(super) fn committed_frames(generator: &mut SchemaGenerator) -> Schema {
     let all = ServerFrame::json_schema(generator);
-    let is_committed = |frame: &&serde_json::Value| {
-        let word = frame.pointer("/properties/t/const").and_then(serde_json::Value::as_str);
+    let is_committed = |frame: &&Value| {
+        let word = frame.pointer("/properties/t/const").and_then(Value::as_str);
         matches!(word, Some("message" | "event"))
     };
-    let frames = all.get("oneOf").and_then(serde_json::Value::as_array);
+    let frames = all.get("oneOf").and_then(Value::as_array);
     let committed: Vec<_> = frames.into_iter().flatten().filter(is_committed).collect();
     json_schema!({"type": "array", "items": {"oneOf": committed}})
 }
@@ -197,8 +213,29 @@ mod tests {
         let parse = |text: &str| serde_json::from_str::<ClientFrame>(text);
         assert!(parse(r#"{"t":"react","message_id":"x","reaction":null}"#).is_ok());
         assert!(parse(r#"{"t":"react","message_id":"x"}"#).is_err());
-        assert!(parse(r#"{"t":"ping","unknown":1}"#).is_ok());
         assert!(parse(r#"{"t":"typing"}"#).is_err());
+    }
+
+    #[test]
+    fn a_frame_may_carry_a_ref_and_no_other_field_that_is_not_its_own() {
+        let (reference, frame) = ClientFrame::parse(br#"{"t":"ping","ref":{"a":1}}"#);
+        assert!(frame.is_ok() && reference == Some(serde_json::json!({"a": 1})));
+        for (sent, named) in [
+            (r#"{"t":"ping","ref":1,"unknown":1}"#, "unknown"),
+            (r#"{"t":"send","ref":1,"conversation":"c","text":"x","data":{}}"#, "data"),
+        ] {
+            let (told, refused) = ClientFrame::parse(sent.as_bytes());
+            assert_eq!(told, Some(serde_json::json!(1)), "the answer can be told apart");
+            assert!(refused.expect_err(sent).to_string().contains(named), "{sent}");
+        }
+        assert!(ClientFrame::parse(b"[1]").1.is_err());
+    }
+
+    #[test]
+    fn a_position_of_a_resume_may_be_written_with_a_fraction_of_zero() {
+        let (_, frame) = ClientFrame::parse(br#"{"t":"resume","positions":{"c":3.0}}"#);
+        let Ok(ClientFrame::Resume { positions, .. }) = frame else { panic!("{frame:?}") };
+        assert_eq!(positions.get("c"), Some(&3));
     }
 
     #[test]

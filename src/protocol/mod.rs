@@ -20,9 +20,11 @@ pub mod headers;
 
 pub mod openapi;
 
+pub mod upgrade;
+
 mod frames;
 
-mod whole;
+pub(crate) mod whole;
 
 /// Longest text of a message, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 16_384;
@@ -237,6 +239,7 @@ pub struct EventsPage {
 
 /// Body of creating a conversation. Names are checked after parsing, so that their error is `invalid_name`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CreateBody {
     /// Who takes part beside the caller; duplicates are ignored.
     #[schemars(with = "Vec<UserId>", length(min = 1, max = NAMES_PER_REQUEST_MAX))]
@@ -253,6 +256,7 @@ pub struct CreateBody {
 
 /// Body of adding participants.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AddBody {
     /// Whom to add; members again are no error.
     #[schemars(with = "Vec<UserId>", length(min = 1, max = NAMES_PER_REQUEST_MAX))]
@@ -261,6 +265,7 @@ pub struct AddBody {
 
 /// Body of a send.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SendBody {
     /// What to say; its length is counted in bytes of UTF-8.
     #[schemars(length(min = 1, max = TEXT_BYTES_MAX))]
@@ -273,6 +278,7 @@ pub struct SendBody {
 
 /// Body of a reaction.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReactionBody {
     /// By convention a Unicode code point.
     #[serde(deserialize_with = "whole::number")]

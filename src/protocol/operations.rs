@@ -318,7 +318,7 @@ impl Operation {
     }
 
     /// Every code that it can be refused with, in the order of [`Code::ALL`]. `not_found` and `method_not_allowed` are no
-    /// operation's: they tell that there is none.
+    /// operation's: they tell that there is none; nor is `head_too_large`, which is found before it is known.
     #[must_use]
     pub fn refusals(self) -> Vec<Code> {
         let (endpoint, _) = self.place();
@@ -331,7 +331,10 @@ impl Operation {
                 !matches!(endpoint, Endpoint::Document | Endpoint::WebSocket)
             }
             Code::OutcomeUnknown | Code::NotReplicated => self.writes(),
-            Code::TooLarge | Code::UnsupportedMediaType => self.takes_body(),
+            Code::TooLarge => self.takes_body(),
+            // Also where no body is needed: one that is sent may be encoded.
+            Code::UnsupportedMediaType => self.writes(),
+            Code::UpgradeRequired => endpoint == Endpoint::WebSocket,
             Code::InvalidName => names("{name}") || names("{user}") || by_user,
             Code::MessageUnknown => names("{id}"),
             _ => false,
@@ -348,7 +351,7 @@ mod tests {
     fn every_code_is_some_operations_but_those_that_tell_that_there_is_none() {
         let refused: Vec<Code> = Operation::ALL.into_iter().flat_map(Operation::refusals).collect();
         for code in Code::ALL {
-            let of_none = matches!(code, Code::NotFound | Code::MethodNotAllowed);
+            let of_none = matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::HeadTooLarge);
             assert_eq!(refused.contains(&code), !of_none, "{code:?}");
         }
     }

@@ -94,6 +94,12 @@ impl Hold {
         Ok(Held { bytes: bytes.freeze(), too_large: None, _share: share })
     }
 
+    /// Leaves a body that its sender declared over the limit, and does not send before it is asked.
+    pub(super) fn leave(&self, declared: u64, verified: bool) -> Result<Held, Unread> {
+        let share = self.share(0, verified).ok_or(Unread::Full)?;
+        Ok(Held { bytes: Bytes::new(), too_large: Some(declared), _share: share })
+    }
+
     /// Reads a body to its end and keeps nothing of it.
     pub(super) async fn throw_away<B>(&self, body: B) -> Result<(), Unread>
     where

@@ -14,19 +14,22 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Either;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth;
+use crate::auth::UserClaim;
 use crate::auth::Verifier;
 use crate::ids::{IdempotencyKey, Slot};
 use crate::node::hop;
 use crate::problem::{Code, Problem};
+use crate::protocol::FRAME_BYTES_MAX;
 use crate::protocol::headers::request_id;
 use crate::protocol::openapi;
 use crate::protocol::routes::{Endpoint, NO_ROUTE};
+use crate::protocol::upgrade;
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, Forwarder, Outgoing};
@@ -38,6 +41,7 @@ use crate::telemetry::{ROUTER_REQUEST_SECONDS, ROUTER_REQUESTS};
 mod attempts;
 pub mod cors;
 pub mod directory;
+mod explained;
 mod forward;
 mod headers;
 mod hold;
@@ -74,6 +78,8 @@ pub struct Config {
     /// A node that a shard was taken from must give an answer within this, at the second time at the latest, else its
     /// sockets are cut.
     pub node_patience: Duration,
+    /// The claim of a token that names its user, whose shard decides which node is asked.
+    pub user_claim: UserClaim,
     /// Pages that may use the API.
     pub origins: Origins,
 }
@@ -91,6 +97,7 @@ impl Default for Config {
             finish_timeout: Duration::from_secs(10),
             drain_window: Duration::from_secs(5),
             node_patience: Duration::from_secs(2),
+            user_claim: UserClaim::default(),
             origins: Origins::None,
         }
     }
@@ -179,6 +186,8 @@ impl Inner {
     async fn answer(&self, mut request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, Refusal> {
         let placed = match self.place(request.method(), request.uri(), request.headers()) {
             Ok(placed) => placed,
+            // It waits to be asked for its body; to ask for it would be a promise.
+            Err(refusal) if waits_to_continue(request.headers()) => return Err(Refusal { close: true, ..refusal }),
             Err(refusal) => {
                 self.hold.throw_away(request.into_body()).await?;
                 return Err(refusal);
@@ -191,7 +200,17 @@ impl Inner {
         let upgrade = endpoint == Endpoint::WebSocket && headers::asks_websocket(request.headers());
         let client = upgrade.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let held = self.hold.read(body, self.is_verified(&parts)).await?;
+        let verified = self.is_verified(&parts);
+        if waits_to_continue(&parts.headers) && !verified && endpoint != Endpoint::WebSocket {
+            self.refuse_before_body(&parts)?;
+        }
+        let unasked = waits_to_continue(&parts.headers)
+            && usize::try_from(body.size_hint().lower()).is_ok_and(|declared| declared > FRAME_BYTES_MAX);
+        let held = if unasked {
+            self.hold.leave(body.size_hint().lower(), verified)?
+        } else {
+            self.hold.read(body, verified).await?
+        };
         let mut outgoing = self.outgoing(parts, slot, request_id);
         outgoing.body = held.bytes.clone();
         if let Some(sent) = held.too_large {
@@ -202,7 +221,11 @@ impl Inner {
             None => self.forwarder.forward(&outgoing).await,
         };
         drop(held);
-        answered.map_err(Refusal::from)
+        let mut answered = answered.map_err(Refusal::from);
+        if unasked && let Ok(response) = &mut answered {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answered
     }
 
     fn place(&self, method: &Method, uri: &Uri, sent: &http::HeaderMap) -> Result<Placed, Refusal> {
@@ -218,11 +241,28 @@ impl Inner {
         }
         let slot = match route.target {
             Target::Slot(slot) => slot,
-            Target::Subject => subject_slot(route.endpoint, sent)
-                .ok_or_else(|| Problem::new(Code::Unauthorized, "send a token as Authorization: Bearer <token>"))?,
+            Target::Subject => {
+                if route.endpoint == Endpoint::WebSocket {
+                    upgrade::check_handshake(sent)?;
+                    upgrade::no_token_in_query(uri)?;
+                }
+                subject_slot(route.endpoint, sent, &self.config.user_claim)?
+            }
             Target::Router => return Ok(Placed::Here(document(method, uri)?)),
         };
         Ok(Placed::At(route.endpoint, slot))
+    }
+
+    /// Refuses a bad token of a client that sends its body only when it is asked for it.
+    fn refuse_before_body(&self, parts: &Parts) -> Result<(), Refusal> {
+        let Some(verifier) = &self.verifier else { return Ok(()) };
+        let refused = match headers::bearer(&parts.headers) {
+            Some(token) => verifier.verify(token).err().map(|refused| refused.0.into()),
+            None => Some("send a token as Authorization: Bearer <token>".into()),
+        };
+        refused.map_or(Ok(()), |why: std::borrow::Cow<'static, str>| {
+            Err(Refusal { close: true, ..Refusal::from(Problem::new(Code::Unauthorized, why)) })
+        })
     }
 
     fn is_verified(&self, parts: &Parts) -> bool {
@@ -247,6 +287,11 @@ impl Inner {
     }
 }
 
+/// Whether the client sends its body only when it is asked for it.
+fn waits_to_continue(sent: &http::HeaderMap) -> bool {
+    sent.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Where a request goes, if anywhere.
 enum Placed {
     /// Nowhere: this is the answer.
@@ -268,14 +313,17 @@ fn document(method: &Method, uri: &Uri) -> Result<Response<AnswerBody>, Problem>
     Ok(response)
 }
 
-/// The slot of the token's `sub`. A WebSocket whose token is in the subprotocols goes to some node even with a bad one:
-/// the node upgrades and closes with 4401, because a browser cannot see a 401.
-fn subject_slot(endpoint: Endpoint, sent: &http::HeaderMap) -> Option<Slot> {
+/// The slot of the user that the token names. A WebSocket whose token is in the subprotocols goes to some node even with a
+/// bad one: the node upgrades and closes with 4401, because a browser cannot see a 401.
+fn subject_slot(endpoint: Endpoint, sent: &http::HeaderMap, claim: &UserClaim) -> Result<Slot, Problem> {
+    let missing = || Problem::new(Code::Unauthorized, "send a token as Authorization: Bearer <token>");
     if sent.contains_key(header::AUTHORIZATION) || endpoint != Endpoint::WebSocket {
-        return Some(auth::claimed_subject(headers::bearer(sent)?)?.slot());
+        let token = headers::bearer(sent).ok_or_else(missing)?;
+        let user = auth::claimed_user(token, claim);
+        return user.map(|user| user.slot()).map_err(|refused| Problem::new(Code::Unauthorized, refused.0));
     }
-    let token = headers::offered_bearer(sent)?;
-    Some(auth::claimed_subject(token).map_or_else(|| Slot::of(token.as_bytes()), |user| user.slot()))
+    let token = headers::offered_bearer(sent).ok_or_else(missing)?;
+    Ok(auth::claimed_user(token, claim).map_or_else(|_| Slot::of(token.as_bytes()), |user| user.slot()))
 }
 
 /// The router's own refusal.

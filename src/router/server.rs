@@ -23,12 +23,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::router::Inner;
+use crate::router::explained::Explained;
 use crate::router::forward::AnswerBody;
 use crate::router::paced::{HeadAwaited, Paced};
 use crate::telemetry::ROUTER_CONNECTIONS;
 
 /// Largest head of a request; a larger one is answered 431.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Most headers of a request; more are answered 431. Nodes take some more, for those that are added on the way.
+const HEADERS_MAX: usize = 64;
 /// Most bytes buffered for one connection in each direction, beside the body that is held.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Pause after a failed accept: it mostly means that the process has no file descriptor left.
@@ -104,13 +107,15 @@ impl Connection {
         let gauge = ROUTER_CONNECTIONS.bind(&[]);
         gauge.increment(1.0);
         let awaited = HeadAwaited::default();
-        let io = TokioIo::new(Paced::new(stream, router.config.head_timeout, awaited.clone()));
+        let paced = Paced::new(stream, router.config.head_timeout, awaited.clone());
+        let io = TokioIo::new(Explained::new(paced));
         let idle_timeout = router.config.idle_timeout;
         let service = service_fn(move |request| answer(Arc::clone(&router), awaited.clone(), request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(idle_timeout)
             .max_header_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
             .max_buf_size(BUFFER_BYTES_MAX)
             .half_close(true)
             .serve_connection(io, service)
@@ -141,7 +146,7 @@ impl Connection {
     }
 }
 
-type Upgradeable<S> = http1::UpgradeableConnection<TokioIo<Paced<TcpStream>>, S>;
+type Upgradeable<S> = http1::UpgradeableConnection<TokioIo<Explained<Paced<TcpStream>>>, S>;
 
 async fn answer(
     router: Arc<Inner>,

@@ -267,6 +267,10 @@ impl Rest {
         deadline: Instant,
     ) -> Result<Answer, Refusal> {
         let Admitted { matched, operation, user } = admitted;
+        if operation.writes() && !request::is_unencoded(&head.headers) {
+            let detail = "a body is taken as it is: send it without Content-Encoding";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
+        }
         if operation.takes_body() && (body.is_empty() || !request::is_json(&head.headers)) {
             let detail = "a body with the Content-Type application/json is needed";
             return Err(Problem::new(Code::UnsupportedMediaType, detail).into());

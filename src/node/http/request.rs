@@ -17,6 +17,7 @@ use crate::protocol::NAMES_PER_REQUEST_MAX;
 use crate::protocol::headers::{CONSISTENCY, IDEMPOTENCY_KEY};
 use crate::protocol::operations::{Kind, Parameter};
 use crate::protocol::routes::Operation;
+use crate::protocol::whole;
 
 /// One budget for a request, however many waits it meets.
 pub(super) const BUDGET: Duration = Duration::from_secs(5);
@@ -111,7 +112,7 @@ impl Query {
                 return Err(invalid("the query is not well encoded"));
             };
             let Some(parameter) = declared.iter().find(|parameter| parameter.name == name) else {
-                return Err(invalid("a query parameter is not known here"));
+                return Err(Problem::new(Code::Invalid, format!("the query parameter {name:?} is not known here")));
             };
             if found.iter().any(|(earlier, _)| earlier.name == name) {
                 return Err(Problem::new(Code::Invalid, format!("the query parameter {name} is given twice")));
@@ -133,16 +134,17 @@ impl Query {
         });
         let (name, default, max) = limits.ok_or_else(|| invalid("there are no pages here"))?;
         let Some(text) = self.get(name) else { return Ok(default) };
-        let limit =
-            number(text).and_then(|number| u32::try_from(number).ok()).filter(|limit| (1..=max).contains(limit));
+        let limit = whole::in_query(text)
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|limit| (1..=max).contains(limit));
         limit.ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a number from 1 to {max}")))
     }
 
     /// A seq. One past the largest that is stored means the same as that.
     pub(super) fn seq(&self, name: &'static str) -> Result<Option<Seq>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let seq =
-            number(text).ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a seq, a whole number")))?;
+        let seq = whole::in_query(text)
+            .ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a seq, a whole number")))?;
         Ok(Some(Seq(seq.min(i64::MAX.unsigned_abs()))))
     }
 
@@ -215,7 +217,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// When the request must be answered: the router's remaining budget, at most ours.
 pub(super) fn deadline(headers: &HeaderMap) -> Instant {
-    let left = text_of(headers, hop::DEADLINE_MS).and_then(number).map_or(BUDGET, Duration::from_millis);
+    let left = text_of(headers, hop::DEADLINE_MS).and_then(whole::in_query).map_or(BUDGET, Duration::from_millis);
     Instant::now() + left.min(BUDGET)
 }
 
@@ -225,19 +227,18 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// Whether a body comes as it is: no compression is undone here.
+pub(super) fn is_unencoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.into_iter().all(|encoding| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
 pub(super) fn invalid(detail: &'static str) -> Problem {
     Problem::new(Code::Invalid, detail)
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// A number in plain digits: no sign, no space.
-fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // Too many digits are a number all the same, larger than any that we know.
-    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// Percent-decoding; `None` when it is not well formed or gives no UTF-8.
@@ -298,6 +299,7 @@ mod tests {
         assert_eq!(limit(""), Ok(50));
         assert_eq!(limit("limit=1"), Ok(1));
         assert_eq!(limit("limit=200"), Ok(200));
+        assert_eq!(limit("limit=7.0"), Ok(7));
         for bad in [
             "limit=0",
             "limit=201",
@@ -305,7 +307,7 @@ mod tests {
             "limit=+1",
             "limit=",
             "limit",
-            "limit=1.0",
+            "limit=1.5",
             "limit=99999999999999999999",
         ] {
             assert_eq!(limit(bad), Err(Code::Invalid), "{bad}");
@@ -327,8 +329,9 @@ mod tests {
         let query = |text: &str| Query::parse(text, Operation::ShowHistory.facts().query).expect("a query");
         let seq = |text: &str| query(text).seq("after").map_err(|p| p.code);
         assert_eq!(seq("after=0"), Ok(Some(Seq(0))));
+        assert_eq!(seq("after=1e3"), Ok(Some(Seq(1_000))));
         assert_eq!(seq("after=99999999999999999999"), Ok(Some(Seq(i64::MAX.unsigned_abs()))));
-        for bad in ["after=", "after=-1", "after=x", "after=1e3", "after=%201"] {
+        for bad in ["after=", "after=-1", "after=x", "after=1.5", "after=%201"] {
             assert_eq!(seq(bad), Err(Code::Invalid), "{bad}");
         }
     }
@@ -361,6 +364,16 @@ mod tests {
             assert!(!is_json(&headers(&[("content-type", bad)])), "{bad}");
         }
         assert!(!is_json(&headers(&[])));
+    }
+
+    #[test]
+    fn a_body_is_taken_as_it_is_or_not_at_all() {
+        for good in [&[][..], &[("content-encoding", "identity")], &[("content-encoding", " Identity ")]] {
+            assert!(is_unencoded(&headers(good)), "{good:?}");
+        }
+        for bad in ["gzip", "identity, gzip", "br", ""] {
+            assert!(!is_unencoded(&headers(&[("content-encoding", bad)])), "{bad}");
+        }
     }
 
     #[test]

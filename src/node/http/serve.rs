@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::node::http::{Config, Http};
 
 /// Headers of one request; more are answered 431.
-const HEADERS_MAX: usize = 64;
+const HEADERS_MAX: usize = 80;
 
 /// Read buffer of a connection, in bytes: a longer request head is answered 431.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -25,17 +24,10 @@ const ANSWER_GRACE: Duration = Duration::from_millis(250);
 /// Largest position: what every client's numbers can hold.
 const POSITION_MAX: u64 = (1 << 53) - 1;
 
-/// The `ref` of a frame whose other fields may be wrong.
-#[derive(Debug, Default, Deserialize)]
-struct Referred {
-    #[serde(default, rename = "ref")]
-    reference: Option<Value>,
-}
-
 /// Takes one frame. Waits while the session has too many commands under way, so that nothing more is read meanwhile.
 pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight: &Arc<Semaphore>, sent: &[u8]) {
-    let Referred { reference } = serde_json::from_slice(sent).unwrap_or_default();
-    let frame = match serde_json::from_slice(sent) {
+    let (reference, parsed) = ClientFrame::parse(sent);
+    let frame = match parsed {
         Ok(frame) => frame,
         Err(error) => {
             let problem = Problem::new(Code::Invalid, format!("this is no frame that is known here: {error}"));

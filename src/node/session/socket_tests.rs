@@ -368,7 +368,7 @@ async fn a_request_that_is_no_session_is_refused_before_the_upgrade() {
     assert_eq!(node.connect_with("/v1/ws?token=bob", &[]).await.err(), Some(400));
     assert_eq!(node.connect_with("/v1/ws?access_token=bob", &[bearer]).await.err(), Some(400));
     assert_eq!(node.connect_with("/v1/ws?x=1", &[bearer]).await.err(), Some(400));
-    for (request, status) in [("GET", "400"), ("POST", "405")] {
+    for (request, status) in [("GET", "426"), ("POST", "405")] {
         let mut stream = TcpStream::connect(&node.at).await.expect("connected");
         let text = format!("{request} /v1/ws HTTP/1.1\r\nhost: x\r\nauthorization: Bearer bob\r\n\r\n");
         stream.write_all(text.as_bytes()).await.expect("written");

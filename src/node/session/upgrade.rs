@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
+use fastwebsockets::upgrade::{UpgradeFut, upgrade};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
@@ -16,14 +16,13 @@ use crate::node::session::Inner;
 use crate::node::session::outbox::Session;
 use crate::node::session::socket::{self, Admission};
 use crate::problem::{CloseCode, Code, Problem};
+use crate::protocol::upgrade as handshake;
 use crate::telemetry;
 
 /// The subprotocol that we speak.
 const PROTOCOL: &str = "rookery.v1";
 /// The subprotocol that carries a token, for browsers.
 const BEARER_PROTOCOL: &str = "rookery.bearer.";
-/// Query parameters by which clients elsewhere send tokens.
-const TOKEN_PARAMETERS: [&str; 3] = ["token", "access_token", "jwt"];
 /// How long the switch from HTTP may take.
 const UPGRADE_MAX: Duration = Duration::from_secs(10);
 
@@ -46,7 +45,8 @@ pub(super) fn accept<B>(inner: &Arc<Inner>, mut request: Request<B>, request_id:
     };
     let (answer, upgraded) = match upgrade(&mut request) {
         Ok(done) => done,
-        Err(_) => return not_an_upgrade().response(request_id),
+        // What the check let through is an upgrade.
+        Err(_) => return Problem::new(Code::UpgradeRequired, "open a WebSocket here").response(request_id),
     };
     let mut response = answer.map(|_empty| Full::default());
     if checked.protocol {
@@ -75,27 +75,18 @@ fn check<B>(inner: &Inner, request: &Request<B>) -> Result<Checked, Problem> {
     if request.method() != Method::GET {
         return Err(Problem::new(Code::MethodNotAllowed, "open a WebSocket here, with GET"));
     }
+    handshake::check_handshake(request.headers())?;
+    handshake::no_token_in_query(request.uri())?;
     let query = request.uri().query().unwrap_or_default();
-    let parameters: Vec<_> = query.split('&').filter(|part| !part.is_empty()).collect();
-    let name = |part: &str| part.split('=').next().unwrap_or_default().to_ascii_lowercase();
-    if parameters.iter().any(|part| TOKEN_PARAMETERS.contains(&name(part).as_str())) {
-        return Err(Problem::new(
-            Code::Invalid,
-            "a token in the query lands in logs: send it in Authorization, or in the subprotocol rookery.bearer.<JWT>",
-        ));
-    }
+    let parameters = query.split('&').filter(|part| !part.is_empty());
     let (identity, protocol) = token(inner, request.headers())?;
     let mut held = false;
     for part in parameters {
         if part != "resume=wait" {
-            return Err(Problem::new(Code::Invalid, "the only query parameter here is resume=wait"));
+            let detail = format!("the query parameter {part:?} is not known here; the only one is resume=wait");
+            return Err(Problem::new(Code::Invalid, detail));
         }
         held = true;
-    }
-    let key = request.headers().get("sec-websocket-key");
-    let version = request.headers().get("sec-websocket-version").map(HeaderValue::as_bytes);
-    if !is_upgrade_request(request) || key.is_none() || version != Some(b"13") {
-        return Err(not_an_upgrade());
     }
     Ok(Checked { identity, protocol, held })
 }
@@ -127,13 +118,6 @@ fn token(inner: &Inner, headers: &HeaderMap) -> Result<(Option<Identity>, bool),
             "send Authorization: Bearer <JWT>, or the subprotocols rookery.v1, rookery.bearer.<JWT>",
         )),
     }
-}
-
-fn not_an_upgrade() -> Problem {
-    Problem::new(
-        Code::Invalid,
-        "this is a WebSocket: send Connection: Upgrade, Upgrade: websocket, Sec-WebSocket-Version: 13 and a key",
-    )
 }
 
 async fn run(inner: Arc<Inner>, upgraded: UpgradeFut, checked: Checked, request_id: Arc<str>) {

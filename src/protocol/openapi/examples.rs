@@ -73,11 +73,11 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
             json!(EventsPage { items, next: None })
         }
         Operation::ShowWatermarks => {
-            // Only bob was given anything; everyone has read up to his own join.
+            // Only bob was given anything; everyone has read up to their own join, and so has got it.
             let of = |name, delivered, read| {
                 Some(Watermark { user: user(name)?, delivered_up_to: Seq(delivered), read_up_to: Seq(read) })
             };
-            let items = vec![of("alice", 0, 1)?, of("bob", 2, 2)?, of("carol", 0, 3)?];
+            let items = vec![of("alice", 1, 1)?, of("bob", 2, 2)?, of("carol", 3, 3)?];
             json!(Page { items, next: None, partial: false })
         }
         Operation::ShowReceipts => {

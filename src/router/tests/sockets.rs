@@ -11,9 +11,12 @@ use super::*;
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                       sec-websocket-accept: x\r\nsec-websocket-protocol: rookery.v1\r\nrookery-owner: n:1\r\n\r\n";
 
+/// The one of RFC 6455.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
 fn upgrade(with: &str) -> String {
     format!(
-        "GET /v1/ws?resume=wait\nconnection: keep-alive, Upgrade\nupgrade: websocket\nsec-websocket-version: 13\nsec-websocket-key: k\n{with}"
+        "GET /v1/ws?resume=wait\nconnection: keep-alive, Upgrade\nupgrade: websocket\nsec-websocket-version: 13\nsec-websocket-key: {KEY}\n{with}"
     )
 }
 
@@ -91,7 +94,7 @@ async fn a_bad_token_in_the_subprotocols_reaches_a_node_and_one_in_the_header_do
     assert_eq!(got.header("rookery-owner"), None);
     let seen = node.seen().remove(0);
     assert_eq!(seen.header("sec-websocket-protocol"), Some("rookery.v1, rookery.bearer.rubbish"));
-    assert_eq!((seen.header("upgrade"), seen.header("sec-websocket-key")), (Some("websocket"), Some("k")));
+    assert_eq!((seen.header("upgrade"), seen.header("sec-websocket-key")), (Some("websocket"), Some(KEY)));
 }
 
 #[tokio::test]

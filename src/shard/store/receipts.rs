@@ -66,7 +66,7 @@ impl Store {
         rows.iter().map(reaction).collect()
     }
 
-    /// Watermarks of current participants by name after `after`; who never moved one has delivered 0 and read = the seq
+    /// Watermarks of current participants by name after `after`; who never moved one has both at the seq
     /// of his own join.
     ///
     /// # Errors
@@ -81,7 +81,10 @@ impl Store {
         let query = sqlx::query(PAGE).bind(conversation.as_str()).bind(after).bind(limit);
         let rows = self.read(query.fetch_all(self.readers())).await?;
         let watermark = |row| {
-            Ok(protocol::Watermark { user: user(row, 0)?, delivered_up_to: seq(row, 1)?, read_up_to: seq(row, 2)? })
+            let (delivered, read) = (seq(row, 1)?, seq(row, 2)?);
+            // What was read was delivered, and what came before a join counts as read.
+            let delivered_up_to = delivered.max(read);
+            Ok(protocol::Watermark { user: user(row, 0)?, delivered_up_to, read_up_to: read })
         };
         rows.iter().map(watermark).collect()
     }

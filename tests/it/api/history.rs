@@ -130,7 +130,16 @@ async fn a_page_is_bounded_and_never_cut_silently() {
     let path = group.path("/messages");
     let default = group.admin.get(&path).await.expect(200);
     assert_eq!(default.seqs(), (13..=62).rev().collect::<Vec<u64>>());
-    for query in ["limit=-1", "limit=0", "limit=201", "limit=1e2", "limit=", "limit=99999999999999999999", "limit=+5"] {
+    for query in [
+        "limit=-1",
+        "limit=0",
+        "limit=201",
+        "limit=1e3",
+        "limit=1.5",
+        "limit=",
+        "limit=99999999999999999999",
+        "limit=+5",
+    ] {
         group.admin.get(&format!("{path}?{query}")).await.refused(400, "invalid");
     }
     assert_eq!(group.admin.history(&group.name, "limit=200").await.list("items").len(), 61);

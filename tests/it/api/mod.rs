@@ -2,6 +2,7 @@
 
 mod auth;
 mod conversations;
+mod edges;
 mod errors;
 mod events;
 mod history;

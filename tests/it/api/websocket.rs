@@ -163,7 +163,7 @@ async fn malformed_frames_are_answered_and_the_session_stays() {
             assert!(answer["problem"][field].is_string(), "{field}: {answer}");
         }
     }
-    let ok = socket.request(json!({"t": "send", "conversation": name, "text": "still here", "colour": 1})).await;
+    let ok = socket.request(json!({"t": "send", "conversation": name, "text": "still here"})).await;
     assert_eq!((ok.text("t"), &ok["result"]["seq"]), ("ok", &json!(2)));
 }
 
@@ -192,8 +192,10 @@ async fn a_plain_request_for_the_socket_is_answered() {
     let server = shared();
     let alice = server.client(&unique("alice"));
     let answer = alice.get("/v1/ws").await;
-    assert!((400..500).contains(&answer.status), "{answer:?}");
+    answer.refused(426, "upgrade_required");
     assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!((answer.header("upgrade"), answer.header("sec-websocket-version")), ("websocket", "13"));
+    assert_eq!(alice.clone().with_token(None).get("/v1/ws").await.status, 426, "also without a token");
     assert_eq!(alice.post("/v1/ws", &json!({})).await.status, 405);
 }
 

@@ -194,7 +194,7 @@ async fn watermarks_never_go_back_and_reading_delivers() {
     let marks = store.watermarks(&name, None, 9).await.expect("reads");
     let marks: Vec<_> =
         marks.iter().map(|mark| (mark.user.as_str(), mark.delivered_up_to.0, mark.read_up_to.0)).collect();
-    assert_eq!(marks, [("alice", 0, 1), ("bob", 4, 4), ("carol", 0, 2)]);
+    assert_eq!(marks, [("alice", 1, 1), ("bob", 4, 4), ("carol", 2, 2)]);
     let marks = store.marks(&name).await.expect("reads");
     assert_eq!(marks, [Marks { user: user("bob"), delivered: Seq(4), read: Seq(4) }]);
     let receipts = store.receipts(id(1), &at, None, 9).await.expect("reads");
