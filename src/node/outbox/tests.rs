@@ -245,7 +245,7 @@ impl ShardLog for Holding {
         held.wait_for(|held| !held).await.expect("the log lives");
         self.inner.append(cycle).await
     }
-    async fn renew(&self, holds: &[(ShardId, Token)]) -> Result<Vec<bool>, LogError> {
+    async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {
         self.inner.renew(holds).await
     }
     async fn read(
