@@ -1,7 +1,6 @@
 //! The requesting end of a link: opens it on demand, keeps requests in the order in which they were made, matches answers
 //! to requests, and hands pushes on.
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::NodeId;
 use crate::node::link::frame::{Answer, Body, Frame, Request, decode, encode};
 use crate::node::link::handshake::request_link;
+use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting, next_connection};
 use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
 use crate::node::link::{Config, Credentials, Failure, LinkError};
 use crate::node::table::Table;
@@ -64,38 +64,12 @@ impl fmt::Debug for Shared {
     }
 }
 
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Queued>,
-    queued_bytes: usize,
-    waiting: HashMap<u64, Waiting>,
-    stopped: bool,
-    connected: bool,
-}
-
-struct Queued {
-    id: u64,
-    deadline: Instant,
-    frame: Vec<u8>,
-    /// Version of the contract that the peer must speak.
-    since: u16,
-}
-
-struct Waiting {
-    answer: oneshot::Sender<Result<Answer, Failure>>,
-    sent: bool,
-}
-
 impl Link {
     /// A link that is opened when it is first needed. Its task ends when `setup.stop` fires.
     #[must_use]
     pub fn spawn(setup: Setup) -> Self {
-        let shared = Arc::new(Shared {
-            setup,
-            next: AtomicU64::new(1),
-            state: Mutex::new(State::default()),
-            wake: Notify::new(),
-        });
+        let shared =
+            Arc::new(Shared { setup, next: AtomicU64::new(1), state: Mutex::new(State::new()), wake: Notify::new() });
         tokio::spawn(run(Arc::clone(&shared)));
         Self { shared }
     }
@@ -110,10 +84,37 @@ impl Link {
         body: &Body,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, Failure>> + Send + 'static {
-        let queued = self.enqueue(body, deadline);
+        let queued = self.enqueue(body, deadline, By::Any);
+        self.answer(queued, deadline)
+    }
+
+    /// Like [`Link::call`], but by the connection that is open or opened next and by no later one: when that ends, the
+    /// request is surely not served unless it was handed to it. Tells which connection that is. `None` when it is not `of`,
+    /// where one is named. So requests by one connection are served in their order or, from some one on, not at all.
+    pub fn call_over(
+        &self,
+        of: Option<u64>,
+        body: &Body,
+        deadline: Instant,
+    ) -> Option<(u64, impl Future<Output = Result<Answer, Failure>> + Send + 'static)> {
+        let queued = self.enqueue(body, deadline, By::This(of));
+        let connection = match &queued {
+            Ok(queued) => queued.connection,
+            Err(Failure::NotSent(_)) if of.is_some() => return None,
+            // Refused for good: it keeps its place among those of the connection.
+            Err(_) => of.unwrap_or_default(),
+        };
+        Some((connection, self.answer(queued, deadline)))
+    }
+
+    fn answer(
+        &self,
+        queued: Result<Enqueued, Failure>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Answer, Failure>> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         async move {
-            let (id, answer) = queued?;
+            let Enqueued { id, answer, .. } = queued?;
             let mut abandon = Abandon { shared, id, done: false };
             match timeout_at(deadline.into(), answer).await {
                 Ok(answered) => {
@@ -133,18 +134,14 @@ impl Link {
         drop(state);
         if needed {
             // The answer is dropped unread: its waiting entry goes with the receiver.
-            if let Ok((id, _)) = self.enqueue(body, deadline) {
+            if let Ok(Enqueued { id, .. }) = self.enqueue(body, deadline, By::Any) {
                 self.shared.state().waiting.remove(&id);
             }
         }
     }
 
     /// The failure is the caller's answer.
-    fn enqueue(
-        &self,
-        body: &Body,
-        deadline: Instant,
-    ) -> Result<(u64, oneshot::Receiver<Result<Answer, Failure>>), Failure> {
+    fn enqueue(&self, body: &Body, deadline: Instant, by: By) -> Result<Enqueued, Failure> {
         let shared = &self.shared;
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
@@ -155,10 +152,14 @@ impl Link {
         let table_version = shared.setup.table.borrow().version;
         let frame = encode(&Frame::Request(Request { id, deadline_ms, table_version, body }))
             .map_err(|_error| Failure::TooLarge)?;
-        let (sender, receiver) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         let mut state = shared.state();
         if state.stopped {
             return Err(Failure::NotSent("this node ends"));
+        }
+        let connection = state.connection;
+        if matches!(by, By::This(Some(of)) if of != connection) {
+            return Err(Failure::NotSent("the connection has ended"));
         }
         if state.is_full(frame.len(), &shared.setup.config) {
             state.purge(now);
@@ -167,29 +168,11 @@ impl Link {
             }
         }
         state.queued_bytes += frame.len();
-        state.queue.push_back(Queued { id, deadline, frame, since: body.since() });
+        state.queue.push_back(Queued { id, deadline, frame, since: body.since(), bound: by != By::Any });
         state.waiting.insert(id, Waiting { answer: sender, sent: false });
         drop(state);
         shared.wake.notify_one();
-        Ok((id, receiver))
-    }
-}
-
-impl State {
-    fn is_full(&self, more: usize, config: &Config) -> bool {
-        self.waiting.len().max(self.queue.len()) >= config.in_flight_max
-            || self.queued_bytes.saturating_add(more) > config.queued_bytes_max
-    }
-
-    /// Drops what waited past its deadline: those who asked have given up.
-    fn purge(&mut self, now: Instant) {
-        self.queue.retain(|queued| {
-            let keep = queued.deadline > now;
-            if !keep {
-                self.queued_bytes -= queued.frame.len();
-            }
-            keep
-        });
+        Ok(Enqueued { id, connection, answer })
     }
 }
 
@@ -241,14 +224,19 @@ impl Shared {
         }
     }
 
-    /// The socket is gone: what was handed to it is lost, what was not waits for the next.
+    /// The socket is gone: what was handed to it is lost; what was not waits for the next, unless it was bound to this one.
     fn disconnected(&self) {
         let mut state = self.state();
         state.connected = false;
+        state.connection = next_connection();
         let lost: Vec<_> = state.waiting.extract_if(|_, waiting| waiting.sent).collect();
+        let unbound = state.unbind();
         drop(state);
         for (_, waiting) in lost {
             waiting.answer.send(Err(Failure::Lost)).ok();
+        }
+        for waiting in unbound {
+            waiting.answer.send(Err(Failure::NotSent("the connection has ended"))).ok();
         }
     }
 

@@ -21,6 +21,7 @@ pub mod client;
 pub mod frame;
 mod handshake;
 pub mod proof;
+mod queue;
 pub mod replica;
 pub mod server;
 mod socket;

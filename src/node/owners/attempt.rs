@@ -1,5 +1,6 @@
 //! One request to the owner of one shard: where it goes, and when it is tried again.
 
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -8,6 +9,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::ids::{NodeId, ShardId};
 use crate::node::link::Failure;
+use crate::node::link::client::{self, Link};
 use crate::node::link::frame::{Answer, Body, Outcome};
 use crate::node::owners::Owners;
 use crate::problem::{Code, Problem, settles_earlier_attempts};
@@ -22,6 +24,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// A local shard answers at its deadline; one that does not is given up this much later.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// The end of an interest is told to the owner within this time, or not at all.
+const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where a shard is served, as far as we know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -95,6 +100,41 @@ impl Owners {
         }
     }
 
+    /// Tells what needs no answer.
+    pub(super) fn tell(&self, route: &Route, body: Body) {
+        let deadline = Instant::now() + TELL_WITHIN;
+        match route {
+            Route::Here => drop(self.inner.service.serve(body, deadline, &self.inner.asker)),
+            Route::Node(node) => {
+                let links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((link, _)) = links.get(node) {
+                    link.tell(&body, deadline);
+                }
+            }
+            Route::Nowhere => {}
+        }
+    }
+
+    /// The link to a node, made when it is first needed.
+    fn link(&self, node: &NodeId) -> Link {
+        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = links.entry(node.clone()).or_insert_with(|| {
+            let places = Arc::clone(&self.inner.places);
+            let stop = self.inner.stop.child_token();
+            let link = Link::spawn(client::Setup {
+                credentials: self.inner.setup.credentials.clone(),
+                peer: node.clone(),
+                table: self.inner.setup.table.clone(),
+                pushes: self.inner.setup.pushes.clone(),
+                broken: Box::new(move |peer| places.lost_node(peer)),
+                config: self.inner.setup.link.clone(),
+                stop: stop.clone(),
+            });
+            (link, stop)
+        });
+        made.0.clone()
+    }
+
     /// One attempt. The request is enqueued before this returns.
     pub(super) fn send(
         &self,
@@ -110,6 +150,25 @@ impl Owners {
             }
             Route::Node(node) => self.link(node).call(body, deadline).map(answered).boxed(),
             Route::Nowhere => std::future::ready(Err(Missed::NotServed)).boxed(),
+        }
+    }
+
+    /// One attempt of a line; see [`Link::call_over`](crate::node::link::client::Link::call_over). By which connection it
+    /// goes, which among those of one route tells whether two requests keep their order. `None`: not sent, since that
+    /// connection has ended.
+    pub(super) fn send_over(
+        &self,
+        route: &Route,
+        connection: Option<u64>,
+        body: &Body,
+        deadline: Instant,
+    ) -> Option<(u64, BoxFuture<'static, Result<Outcome, Missed>>)> {
+        match route {
+            Route::Node(node) => {
+                let (connection, answer) = self.link(node).call_over(connection, body, deadline)?;
+                Some((connection, answer.map(answered).boxed()))
+            }
+            Route::Here | Route::Nowhere => Some((0, self.send(route, body, deadline))),
         }
     }
 
@@ -171,7 +230,7 @@ fn answered(answer: Result<Answer, Failure>) -> Result<Outcome, Missed> {
 }
 
 /// True when serving the request twice does no more than serving it once.
-fn repeatable(body: &Body) -> bool {
+pub(super) fn repeatable(body: &Body) -> bool {
     match body {
         Body::Execute { command: Command::Send(send), .. } => send.key.is_some(),
         Body::Execute { command: Command::Create(create), .. } => create.key.is_some(),
@@ -180,7 +239,7 @@ fn repeatable(body: &Body) -> bool {
 }
 
 /// What the caller is told. When an earlier attempt may have been served: no refusal that leaves that open.
-fn judge(body: &Body, problem: Problem, in_doubt: bool) -> Problem {
+pub(super) fn judge(body: &Body, problem: Problem, in_doubt: bool) -> Problem {
     let is_write = matches!(body, Body::Execute { .. });
     if in_doubt && is_write && !settles_earlier_attempts(problem.code.status()) { outcome_unknown() } else { problem }
 }

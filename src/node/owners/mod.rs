@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ids::{ConversationName, NodeId, Offset, ShardId, UserId};
-use crate::node::link::client::{self, Link};
+use crate::node::link::client::Link;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::link::server::{self, PeerServer};
 use crate::node::link::{Asker, Config, Credentials, Serve};
 use crate::node::owners::attempt::Route;
+use crate::node::owners::line::{Lines, line_of};
 use crate::node::owners::local::LocalShards;
 use crate::node::owners::places::Places;
 use crate::node::table::Table;
@@ -35,6 +36,7 @@ use crate::shard::subscriptions::Subscriber;
 use crate::shard::{IndexPage, ShardHandle, Standby};
 
 mod attempt;
+mod line;
 mod local;
 mod outboxes;
 mod own_replicas;
@@ -43,14 +45,13 @@ mod replicas;
 mod rounds;
 
 #[cfg(test)]
+mod line_tests;
+#[cfg(test)]
 mod replica_tests;
 #[cfg(test)]
 pub(in crate::node) mod testing;
 #[cfg(test)]
 mod tests;
-
-/// The end of an interest is told to the owner within this time, or not at all.
-const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// One for each name asked for, and how sure all of them are.
 pub type Summaries = (Vec<Result<Option<ConversationItem>, Problem>>, Freshness);
@@ -92,6 +93,8 @@ struct Inner {
     asker: Asker,
     links: Mutex<HashMap<NodeId, (Link, CancellationToken)>>,
     places: Arc<Places>,
+    /// The order of sends that are under way.
+    lines: Lines,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -115,6 +118,7 @@ impl Owners {
             asker,
             links: Mutex::default(),
             places: Arc::default(),
+            lines: Lines::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -250,8 +254,9 @@ impl Owners {
     }
 
     /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns, so two calls in a row
-    /// for one conversation are decided in that order (unless the shard moves between them); the returned future waits for
-    /// the answer.
+    /// for one conversation are decided in that order; the returned future waits for the answer. Sends (and reactions) of
+    /// one user to one conversation keep that order also when they have to be repeated, or the shard moves between them:
+    /// see [`line`]. Therefore their futures are to be polled, all of them.
     ///
     /// Dropping the future does not undo the command.
     ///
@@ -263,7 +268,12 @@ impl Owners {
         command: Command,
         deadline: Instant,
     ) -> impl Future<Output = Result<Done, Problem>> + Send + 'static {
-        let asked = self.ask(shard, Body::Execute { shard, command }, deadline);
+        let line = line_of(&command);
+        let body = Body::Execute { shard, command };
+        let asked = match line {
+            Some(line) => self.ask_in_line(line, shard, body, deadline),
+            None => self.ask(shard, body, deadline),
+        };
         async move {
             match asked.await? {
                 Outcome::Done(done) => Ok(done),
@@ -361,39 +371,5 @@ impl Owners {
 
     fn shard_of(&self, name: &ConversationName) -> ShardId {
         self.inner.setup.map.shard_of(name.slot())
-    }
-
-    fn tell(&self, route: &Route, body: Body) {
-        let deadline = Instant::now() + TELL_WITHIN;
-        match route {
-            Route::Here => drop(self.inner.service.serve(body, deadline, &self.inner.asker)),
-            Route::Node(node) => {
-                let links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some((link, _)) = links.get(node) {
-                    link.tell(&body, deadline);
-                }
-            }
-            Route::Nowhere => {}
-        }
-    }
-
-    /// The link to a node, made when it is first needed.
-    fn link(&self, node: &NodeId) -> Link {
-        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = links.entry(node.clone()).or_insert_with(|| {
-            let places = Arc::clone(&self.inner.places);
-            let stop = self.inner.stop.child_token();
-            let link = Link::spawn(client::Setup {
-                credentials: self.inner.setup.credentials.clone(),
-                peer: node.clone(),
-                table: self.inner.setup.table.clone(),
-                pushes: self.inner.setup.pushes.clone(),
-                broken: Box::new(move |peer| places.lost_node(peer)),
-                config: self.inner.setup.link.clone(),
-                stop: stop.clone(),
-            });
-            (link, stop)
-        });
-        made.0.clone()
     }
 }

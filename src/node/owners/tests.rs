@@ -45,14 +45,14 @@ fn send(text: &str, key: bool) -> Command {
     })
 }
 
-fn text(body: &Body) -> String {
+pub(super) fn text(body: &Body) -> String {
     match body {
         Body::Execute { command: Command::Send(send), .. } => send.text.to_string(),
         _ => String::new(),
     }
 }
 
-fn marked(_: &Body) -> Result<Outcome, ShardError> {
+pub(super) fn marked(_: &Body) -> Result<Outcome, ShardError> {
     Ok(Outcome::Done(Done::Marked))
 }
 
@@ -80,8 +80,8 @@ fn live(body: &Body) -> Result<Outcome, ShardError> {
 
 /// Lies between two nodes.
 #[derive(Debug, Default)]
-struct Between {
-    cut: Notify,
+pub(super) struct Between {
+    pub(super) cut: Notify,
     frozen: AtomicBool,
     taken: Mutex<Vec<u8>>,
     connections: AtomicU64,
@@ -129,7 +129,7 @@ impl Between {
     }
 }
 
-async fn pair_through(fake: &Arc<Fake>, config: Config) -> (Pair, Arc<Between>) {
+pub(super) async fn pair_through(fake: &Arc<Fake>, config: Config) -> (Pair, Arc<Between>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (between, address) = Between::spawn(listener.local_addr().expect("an address").to_string()).await;
     (Pair::through(fake, config, listener, address), between)
