@@ -164,15 +164,23 @@ impl Course {
         candidates.into_iter().nth(place)
     }
 
+    /// Goes on to the next node of the row. False when all of them have been asked, and it begins anew.
+    fn ask_next(&mut self, directory: &Directory, slot: Slot) -> bool {
+        self.place += 1;
+        !self.place.is_multiple_of(directory.candidates(slot).len().max(1))
+    }
+
     /// What follows a failed attempt: a pause, or none at all.
     fn after(&mut self, went: Went, directory: &Directory, slot: Slot) -> Option<Duration> {
         match went {
             Went::NoTable => directory.refresh(),
             Went::Declined => {}
             Went::Elsewhere => {
-                self.place = 0;
                 if self.hint.is_some() && self.hints_followed < HINTS_AT_ONCE_MAX {
                     self.hints_followed += 1;
+                    return None;
+                }
+                if self.hint.is_none() && self.ask_next(directory, slot) {
                     return None;
                 }
             }
@@ -182,9 +190,7 @@ impl Course {
             }
             Went::Unreachable => {
                 directory.refresh();
-                self.place += 1;
-                let others = directory.candidates(slot).len();
-                if !self.place.is_multiple_of(others.max(1)) {
+                if self.ask_next(directory, slot) {
                     return None;
                 }
             }

@@ -498,3 +498,13 @@ async fn a_request_that_a_silent_node_has_goes_to_the_next_owner_once_the_table_
     assert_eq!(got.status(), 201);
     assert!(next.seen()[0].header("rookery-stamped-key").is_some());
 }
+
+#[tokio::test]
+async fn a_first_node_that_owns_nothing_and_names_nobody_is_followed_by_the_next_of_the_row() {
+    let standby = Node::scripted(|_, _| answer("421 Misdirected Request", &["rookery-table-version: 1"], "")).await;
+    let owner = Node::ok().await;
+    let stand = Stand::with(short(2_000), table(1, &[standby.address, owner.address])).await;
+    let got = stand.ask(GET, "").await;
+    assert_eq!(got.status(), 200);
+    assert_eq!((standby.seen().len(), owner.seen().len()), (1, 1));
+}
