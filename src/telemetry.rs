@@ -259,6 +259,8 @@ metrics_table! {
     Gauge TABLE_VERSION "rookery_table_version" "Version of the table that a node (or the router) follows, by node.";
     Gauge TABLE_SHARDS "rookery_table_shards" "Shards of the cluster as the table tells, by node; all nodes' rookery_node_shards together should be that many.";
     Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
+    Gauge NODE_UNPROVEN_SHARDS "rookery_node_unproven_shards" "Shards that are open on a node and whose lease has ended, by node: nothing proves any more that they are its own.";
+    Gauge NODE_CUT_OFF "rookery_node_cut_off" "1 while a node is cut off from the log though others reach it, and sends its sessions away, by node.";
     Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
     Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, unfit, failed).";
     Gauge STANDBYS "rookery_node_standbys" "Shards that a node stands by for and whose log it follows, by node.";
@@ -313,7 +315,7 @@ metrics_table! {
     Counter OUTBOX_ROWS "rookery_outbox_rows_total" "Rows of outboxes delivered to the shards of their users.";
     Counter OUTBOX_RETRIES "rookery_outbox_retries_total" "Deliveries of outbox rows that failed and are tried again.";
     Gauge SESSIONS "rookery_session_live" "Live sessions of all nodes of this process.";
-    Counter SESSION_REFUSED "rookery_session_refused_total" "Sessions refused at the upgrade by reason (token, user_limit, node_limit, draining).";
+    Counter SESSION_REFUSED "rookery_session_refused_total" "Sessions refused at the upgrade by reason (token, user_limit, node_limit, draining, cut_off).";
     Counter SESSION_FRAMES "rookery_session_frames_total" "WebSocket frames by direction (in, out).";
     Counter SESSION_WRITES "rookery_session_writes_total" "Writes to sockets; frames out divided by writes tells how well frames are coalesced.";
     Counter SESSION_SLOW "rookery_session_slow_total" "Sessions closed with 4420 by reason (overflow, stalled).";

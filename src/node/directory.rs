@@ -1,24 +1,26 @@
 //! This process's follow of the table: one task asks the store, everyone else watches what it saw.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::node::table::follow::Follower;
+use crate::node::table::reach::Reach;
 use crate::node::table::{Table, TableStore};
 
 /// How often the store is asked.
 pub const POLL: Duration = Duration::from_millis(250);
 
-/// Waits for the first table, then follows it as a [`Follower`] does until `stop` fires or nobody watches any more. `None`
-/// when stopped before there was a table.
+/// Waits for the first table, then follows it as a [`Follower`] does until `stop` fires or nobody watches any more, and
+/// notes in `reach` how that goes. `None` when stopped before there was a table.
 pub async fn follow(
     store: Arc<dyn TableStore>,
     poll: Duration,
     stop: CancellationToken,
+    reach: Arc<Reach>,
 ) -> Option<watch::Receiver<Arc<Table>>> {
     let mut follower = Follower::new(store);
     let first = loop {
@@ -31,6 +33,7 @@ pub async fn follow(
             () = stop.cancelled() => return None,
         }
     };
+    reach.read(first.version, Instant::now());
     let (sender, receiver) = watch::channel(first);
     tokio::spawn(async move {
         loop {
@@ -39,8 +42,16 @@ pub async fn follow(
                 () = sender.closed() => return,
                 () = stop.cancelled() => return,
             }
-            if let Ok(Some(table)) = follower.poll().await {
-                sender.send_replace(table);
+            let begun = Instant::now();
+            match follower.poll().await {
+                Ok(table) => {
+                    if let Some(table) = table {
+                        sender.send_replace(table);
+                    }
+                    // As of before it was asked for.
+                    reach.read(sender.borrow().version, begun);
+                }
+                Err(_) => reach.failed(Instant::now()),
             }
         }
     });
@@ -98,7 +109,7 @@ mod tests {
         let shelf = Arc::new(Shelf::default());
         let put = |load: Result<Table, TableError>| *shelf.0.lock().expect("not poisoned") = Some(load);
         let store: Arc<dyn TableStore> = Arc::<Shelf>::clone(&shelf);
-        let following = tokio::spawn(follow(store, POLL, CancellationToken::new()));
+        let following = tokio::spawn(follow(store, POLL, CancellationToken::new(), Arc::default()));
         sleep(POLL * 3).await;
         assert!(!following.is_finished());
         put(Ok(table(2)));

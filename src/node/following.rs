@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::ids::NodeId;
 use crate::node::directory;
+use crate::node::table::reach::Reach;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{Life, Setup};
 use crate::telemetry;
@@ -29,11 +30,12 @@ pub(super) async fn start(
     addresses: &NodeAddresses,
     life: &Life,
     wait: Option<Duration>,
+    reach: &Arc<Reach>,
 ) -> Result<watch::Receiver<Arc<Table>>, String> {
     let (store, id) = (Arc::clone(&setup.table), setup.id.clone());
     life.spawn(announce(Arc::clone(&store), id.clone(), addresses.clone()));
     let named = async {
-        let mut table = directory::follow(store, directory::POLL, life.all.clone()).await?;
+        let mut table = directory::follow(store, directory::POLL, life.all.clone(), Arc::clone(reach)).await?;
         let names_us = table.wait_for(|table| table.addresses(&id) == Some(addresses)).await.is_ok();
         names_us.then_some(table)
     };

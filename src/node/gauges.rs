@@ -12,6 +12,7 @@ use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::Shards;
 use crate::node::observe::Observer;
 use crate::node::table::Table;
+use crate::node::table::reach::Reach;
 use crate::shard::log::Stream;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
@@ -37,6 +38,7 @@ pub(super) async fn of_shards(
     shards: Shards,
     observer: Observer,
     table: watch::Receiver<Arc<Table>>,
+    reach: Arc<Reach>,
 ) {
     let mut every = tokio::time::interval(SHARDS_EVERY);
     let mut told = BTreeSet::new();
@@ -48,7 +50,12 @@ pub(super) async fn of_shards(
         };
         telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
         telemetry::TABLE_SHARDS.set(f64::from(all), &[("node", &node.0)]);
-        let open: Vec<ShardStatus> = shards.handles().iter().map(ShardHandle::status).collect();
+        let handles = shards.open();
+        let unproven = handles.iter().filter(|handle| !handle.is_proven()).count();
+        let unproven = as_gauge(u64::try_from(unproven).unwrap_or(u64::MAX));
+        telemetry::NODE_UNPROVEN_SHARDS.set(unproven, &[("node", &node.0)]);
+        telemetry::NODE_CUT_OFF.set(f64::from(u8::from(reach.is_cut_off())), &[("node", &node.0)]);
+        let open: Vec<ShardStatus> = handles.iter().map(ShardHandle::status).collect();
         telemetry::NODE_SHARDS.set(as_gauge(u64::try_from(open.len()).unwrap_or(u64::MAX)), &[("node", &node.0)]);
         let missing = underreplicated(&open, replicas.min(nodes).saturating_sub(1));
         telemetry::SHARDS_UNDERREPLICATED.set(as_gauge(missing), &[("node", &node.0)]);

@@ -10,8 +10,12 @@ pub const STAMPED_KEY: &str = "rookery-stamped-key";
 /// On a 421: `host:port` of the HTTP port of the node that owns the shard, as far as the answering node knows.
 pub const OWNER: &str = "rookery-owner";
 
-/// On a 421: version of the table that the answering node follows.
+/// On a 421: version of the table that the answering node follows. On a forwarded request: of that which the router
+/// follows.
 pub const TABLE_VERSION: &str = "rookery-table-version";
+
+/// On a forwarded request: milliseconds since the router read its table in the store last.
+pub const TABLE_AGE_MS: &str = "rookery-table-age-ms";
 
 /// What a router asks a node for when it doubts that the node lives: nothing is there, and any answer will do.
 pub const PROBE: &str = "/probe";

@@ -5,7 +5,6 @@
 //! that was opened here; it is ready only between the opening of its shards and its drain; every task it starts ends with
 //! it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
 use crate::node::claimed::Claimed;
 use crate::node::coordinator::Coordinator;
+use crate::node::cutoff::CutOff;
 use crate::node::folder::FolderLock;
 use crate::node::link::proof::ClusterKey;
 use crate::node::observe::Observer;
@@ -32,6 +32,7 @@ use crate::node::rows::Rows;
 use crate::node::seeding::seed::Seeding;
 use crate::node::session::Hub;
 use crate::node::shards::Shards;
+use crate::node::table::reach::Reach;
 use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::watchdog::Watchdog;
 use crate::shard::log::{Identity, ShardLog};
@@ -91,6 +92,8 @@ mod rows;
 mod shards;
 
 mod coordinator;
+
+mod cutoff;
 
 mod reports;
 
@@ -230,20 +233,24 @@ impl Node {
         let addresses = listeners.addresses().map_err(|error| format!("{}: no listener: {error}", setup.id))?;
         let life = Life::default();
         telemetry::start_node(&setup.id.0);
-        let table = following::start(&setup, &addresses, &life, table_wait).await?;
-        let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life)?;
+        let reach = Arc::<Reach>::default();
+        let table = following::start(&setup, &addresses, &life, table_wait, &reach).await?;
+        let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
         let shards = Shards::default();
-        let observer = Observer::new(&setup, table.clone());
+        let observer = Observer::new(&setup, table.clone(), Arc::clone(&reach));
         life.spawn(observer.clone().run());
         let told = (setup.id.clone(), setup.config.replicas.unwrap_or(1));
-        life.spawn(gauges::of_shards(told, shards.clone(), observer.clone(), table.clone()));
+        life.spawn(gauges::of_shards(told, shards.clone(), observer.clone(), table.clone(), Arc::clone(&reach)));
         life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
         if let Some(coordinator) = Coordinator::of(&setup) {
             life.spawn(coordinator.run());
         }
-        if let Some(renewals) = Renewals::of(&setup, shards.clone()) {
+        if let Some(renewals) = Renewals::of(&setup, shards.clone(), Arc::clone(&reach)) {
             renewals.spawn(&setup, &life)?;
+        }
+        if let Some(cut_off) = CutOff::of(&setup, shards.clone(), (&owners, &hub), &reach) {
+            life.spawn(cut_off.run());
         }
         let seeding = Seeding::new(owners.clone(), setup.identity, setup.config.seeding.snapshot_rate);
         let ways = Ways {
@@ -294,10 +301,16 @@ impl Node {
         &self.addresses
     }
 
-    /// Started and not draining. It has a table from its start on.
+    /// Started, not draining, and not cut off. It has a table from its start on.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.ready.load(Ordering::SeqCst)
+        self.ready.load(Ordering::SeqCst) && !self.cut_off()
+    }
+
+    /// Cut off from the log while others reach it: its sessions are sent away.
+    #[must_use]
+    pub fn cut_off(&self) -> bool {
+        self.owners.reach().is_cut_off()
     }
 
     /// The table as followed now.
@@ -315,7 +328,7 @@ impl Node {
     /// How the shards stand that are open here.
     #[must_use]
     pub fn statuses(&self) -> Vec<ShardStatus> {
-        self.shards.handles().iter().map(ShardHandle::status).collect()
+        self.shards.open().iter().map(ShardHandle::status).collect()
     }
 
     /// The shards that cannot be opened or followed here until somebody mends what the line says.

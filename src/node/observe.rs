@@ -18,6 +18,7 @@ use crate::ids::{NodeId, ShardId};
 use crate::node::Setup;
 use crate::node::role::rank;
 use crate::node::table::Table;
+use crate::node::table::reach::Reach;
 use crate::node::watch::{Sight, Watch};
 use crate::shard::Standby;
 use crate::shard::log::{Control, Identity, LogError, Observed, ShardLog, Token};
@@ -53,6 +54,7 @@ struct Inner {
     /// `None`: nobody takes a shard.
     takeover_watch: Option<Duration>,
     table: watch::Receiver<Arc<Table>>,
+    reach: Arc<Reach>,
     followed: Mutex<BTreeMap<ShardId, Followed>>,
 }
 
@@ -72,7 +74,7 @@ pub(super) struct Observation {
 }
 
 impl Observer {
-    pub(super) fn new(setup: &Setup, table: watch::Receiver<Arc<Table>>) -> Self {
+    pub(super) fn new(setup: &Setup, table: watch::Receiver<Arc<Table>>, reach: Arc<Reach>) -> Self {
         let inner = Inner {
             node: setup.id.clone(),
             identity: setup.identity,
@@ -80,6 +82,7 @@ impl Observer {
             clock: setup.clock.clone(),
             takeover_watch: setup.config.shard.takeover_watch,
             table,
+            reach,
             followed: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -164,6 +167,8 @@ impl Inner {
         if control.identity != self.identity {
             return None;
         }
+        // What cannot be kept is left to others.
+        let can_hold = self.reach.can_hold_at(self.log.place(shard));
         let mut followed = self.followed();
         let Followed { standby, watch, signs } = followed.get_mut(&shard)?;
         standby.saw(control.tails);
@@ -179,7 +184,7 @@ impl Inner {
                 let Some(rank) = rank(&self.node, row, &owner) else { return false };
                 let is_due = of_shard.saw(sight, rank, status.max_epoch);
                 due = of_shard.due_at(rank).filter(|at| *at > received);
-                is_due && status.following == Following::Live
+                is_due && can_hold && status.following == Following::Live
             };
             watch.as_mut().is_some_and(may_take).then_some(Sign::Due(token, beat))
         };

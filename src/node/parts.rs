@@ -9,6 +9,7 @@ use crate::node::link::{self, Credentials};
 use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
 use crate::node::table::Table;
+use crate::node::table::reach::Reach;
 use crate::node::{Life, Listeners, Setup, reports, verify};
 use crate::shard::map::ShardMap;
 
@@ -30,6 +31,7 @@ pub(super) fn serve(
     listeners: Listeners,
     table: watch::Receiver<Arc<Table>>,
     life: &Life,
+    reach: Arc<Reach>,
 ) -> Result<Faces, String> {
     let shards = setup.identity.shards;
     let map = ShardMap::new(shards).ok_or_else(|| format!("there cannot be {shards} shards"))?;
@@ -39,7 +41,7 @@ pub(super) fn serve(
     let credentials =
         Credentials { node: setup.id.clone(), cluster: setup.identity.cluster, key: setup.cluster_key.clone() };
     let snapshots = setup.folder.join("snapshots");
-    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, link, snapshots });
+    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, reach, link, snapshots });
     let peers = owners.serve_peers(listeners.peer);
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
     let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);

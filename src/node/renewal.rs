@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::ids::NodeId;
+use crate::node::table::reach::Reach;
 use crate::node::watchdog::Watchdog;
 use crate::node::{Life, Setup, Shards};
 use crate::shard::ShardHandle;
@@ -42,6 +43,8 @@ pub(super) struct Renewals {
     by: Arc<dyn ShardLog>,
     clock: Clock,
     shards: Shards,
+    /// Told which places answer.
+    reach: Arc<Reach>,
     every: Duration,
     answer_max: Duration,
     watchdog: Watchdog,
@@ -54,7 +57,7 @@ pub(super) struct Renewals {
 
 impl Renewals {
     /// `None` where nobody else can take a shard.
-    pub(super) fn of(setup: &Setup, shards: Shards) -> Option<Self> {
+    pub(super) fn of(setup: &Setup, shards: Shards, reach: Arc<Reach>) -> Option<Self> {
         let config = &setup.config.shard;
         let watch = config.takeover_watch?;
         Some(Self {
@@ -63,6 +66,7 @@ impl Renewals {
             by: Arc::clone(&setup.log),
             clock: setup.clock.clone(),
             shards,
+            reach,
             every: config.renew_every,
             answer_max: watch / ANSWER_PART,
             watchdog: setup.watchdog.clone(),
@@ -123,18 +127,37 @@ impl Renewals {
         !stands
     }
 
-    /// Renews once what is open now. A place that does not answer holds up no other.
+    /// Renews once what is open now. A place that does not answer holds up no other, and nothing is taken over there until
+    /// it answers again.
     async fn round(&mut self) {
         let mut places: BTreeMap<u64, Vec<ShardHandle>> = BTreeMap::new();
         let now = self.clock.since_boot();
-        for handle in self.shards.handles().into_iter().filter(|handle| handle.progresses(now)) {
+        for handle in self.shards.open().into_iter().filter(|handle| handle.progresses(now)) {
             places.entry(self.log.place(handle.id())).or_default().push(handle);
         }
-        let renewed = join_all(places.values().map(|handles| self.renew(handles))).await;
+        let renewing = places.iter().map(|(place, handles)| async {
+            let renewed = self.renew(handles).await;
+            if let Some(handle) = handles.first() {
+                self.reach.renewed_at(*place, handle.id(), renewed.is_ok());
+            }
+            renewed
+        });
+        let (renewed, ()) = tokio::join!(join_all(renewing), self.ask_silent_places(&places));
         self.tell(&renewed.into_iter().filter_map(Result::err).collect::<Vec<_>>());
         for handle in places.values().flatten() {
             handle.note_lease();
         }
+    }
+
+    /// Asks the places that did not answer last, and where nothing is left to renew, whether they answer now.
+    async fn ask_silent_places(&self, renewed: &BTreeMap<u64, Vec<ShardHandle>>) {
+        let silent = self.reach.silent_places();
+        let asked = silent.into_iter().filter(|(place, _)| !renewed.contains_key(place));
+        let asking = asked.map(|(place, shard)| async move {
+            let answer = tokio::time::timeout(self.answer_max, self.by.control(shard)).await;
+            self.reach.renewed_at(place, shard, matches!(answer, Ok(Ok(_))));
+        });
+        join_all(asking).await;
     }
 
     /// Tells once that places do not answer, and once that all do again.
@@ -181,6 +204,9 @@ impl Renewals {
 }
 
 #[cfg(test)]
+pub(super) use tests::{Bench, Places, T};
+
+#[cfg(test)]
 mod tests {
     use std::collections::HashSet;
     use std::sync::Mutex;
@@ -199,12 +225,12 @@ mod tests {
     use crate::shard::store::tests::identity;
     use crate::shard::{Config, OpenError, Opening, store, worker};
 
-    const T: Duration = Duration::from_secs(3);
+    pub(in crate::node) const T: Duration = Duration::from_secs(3);
 
     /// A log whose shards have a place each, some of which do not answer renewals.
     #[derive(Debug)]
-    struct Places {
-        inner: Arc<EmbeddedLog>,
+    pub(in crate::node) struct Places {
+        pub(in crate::node) inner: Arc<EmbeddedLog>,
         /// Never answers.
         silent: Mutex<HashSet<ShardId>>,
         /// Answers with an error.
@@ -221,6 +247,9 @@ mod tests {
         }
 
         async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
+            if self.silent.lock().expect("whole").contains(&shard) {
+                return std::future::pending().await;
+            }
             self.inner.control(shard).await
         }
 
@@ -263,18 +292,19 @@ mod tests {
         }
     }
 
-    struct Bench {
+    /// Shards of one node, over such a log.
+    pub(in crate::node) struct Bench {
         folder: tempfile::TempDir,
-        log: Arc<Places>,
+        pub(in crate::node) log: Arc<Places>,
         lane: Lane,
-        clock: Clock,
+        pub(in crate::node) clock: Clock,
         renewals: Renewals,
-        handles: Vec<ShardHandle>,
+        pub(in crate::node) handles: Vec<ShardHandle>,
     }
 
     impl Bench {
         /// Three open shards, each of a place of its own.
-        async fn new() -> Self {
+        pub(in crate::node) async fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let inner = EmbeddedLog::open(&folder.path().join("log.db")).await.expect("opens");
             let clock = Clock::manual(1_700_000_000_000);
@@ -292,6 +322,7 @@ mod tests {
                 by: Arc::clone(&log) as Arc<dyn ShardLog>,
                 clock: clock.clone(),
                 shards: Shards::default(),
+                reach: Arc::default(),
                 every: Duration::from_millis(1),
                 answer_max: Duration::from_millis(50),
                 watchdog: Watchdog::spawn(CancellationToken::new()),
@@ -342,6 +373,28 @@ mod tests {
             ShardHandle::open(opening).await
         }
 
+        pub(in crate::node) fn shards(&self) -> Shards {
+            self.renewals.shards.clone()
+        }
+
+        pub(in crate::node) async fn renew(&mut self) {
+            self.renewals.round().await;
+        }
+
+        /// Another node takes a shard.
+        pub(in crate::node) async fn take(&self, shard: ShardId) {
+            let control = self.log.inner.control(shard).await.expect("reads").expect("claimed");
+            let claim = Claim {
+                shard,
+                expected: Some((control.token, control.beat)),
+                token: Token::new(control.token.epoch.next()),
+                owner: NodeId::from("node-b"),
+                identity: identity(),
+                begin_at: control.tails,
+            };
+            assert!(matches!(self.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+        }
+
         /// How sure a read is at each shard, by whether it is marked.
         async fn marked(&self) -> Vec<bool> {
             let mut marked = Vec::new();
@@ -381,16 +434,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_shard_whose_renewal_is_not_current_ends_and_the_others_go_on() {
         let mut bench = Bench::new().await;
-        let control = bench.log.inner.control(ShardId(1)).await.expect("reads").expect("claimed");
-        let claim = Claim {
-            shard: ShardId(1),
-            expected: Some((control.token, control.beat)),
-            token: Token::new(control.token.epoch.next()),
-            owner: NodeId::from("node-b"),
-            identity: identity(),
-            begin_at: control.tails,
-        };
-        assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+        bench.take(ShardId(1)).await;
         bench.renewals.round().await;
         let ended = bench.handles.remove(1);
         tokio::time::timeout(Duration::from_secs(30), ended.closed()).await.expect("in time");
@@ -398,6 +442,39 @@ mod tests {
         bench.renewals.shards.remove(ShardId(1));
         assert_eq!(bench.marked().await, [false; 2]);
         assert!(matches!(bench.open(ShardId(1)).await, Err(OpenError::Elsewhere(_))), "it is not claimed back");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_is_taken_over_where_renewals_have_no_answer_until_they_have_one() {
+        let mut bench = Bench::new().await;
+        let held = |of: &Bench| [0, 1, 2].map(|place| of.renewals.reach.can_hold_at(place));
+        assert_eq!(held(&bench), [true; 3]);
+        bench.log.silent.lock().expect("whole").insert(ShardId(1));
+        bench.renewals.round().await;
+        assert_eq!(held(&bench), [true, false, true], "other places are well");
+        bench.log.silent.lock().expect("whole").clear();
+        bench.renewals.round().await;
+        assert_eq!(held(&bench), [true; 3]);
+        // Also where nothing is open any more that could be renewed.
+        bench.log.silent.lock().expect("whole").insert(ShardId(1));
+        bench.renewals.round().await;
+        bench.renewals.shards.remove(ShardId(1));
+        assert_eq!(held(&bench), [true, false, true]);
+        bench.log.silent.lock().expect("whole").clear();
+        bench.renewals.round().await;
+        assert_eq!(held(&bench), [true; 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_closed_shard_is_renewed_no_more() {
+        let mut bench = Bench::new().await;
+        bench.renewals.round().await;
+        let before = beat(&bench.log.inner).await;
+        bench.handles[0].close(Instant::now() + Duration::from_secs(20)).await;
+        let closed = beat(&bench.log.inner).await;
+        assert!(closed >= before);
+        bench.renewals.round().await;
+        assert_eq!(beat(&bench.log.inner).await, closed, "a standby is not kept from it until the process ends");
     }
 
     /// How often a shard's lease was renewed, by its beat.

@@ -57,7 +57,7 @@ impl Rows {
             let followed = Arc::clone(&self.table.borrow_and_update());
             ahead = ahead.filter(|(ahead, at)| ahead.version > followed.version && at.elapsed() < AHEAD_MAX);
             let table = ahead.as_ref().map_or(followed, |(ahead, _)| Arc::clone(ahead));
-            let handles = self.shards.handles();
+            let handles = self.shards.open();
             for handle in &handles {
                 let row = table.rows.get(usize::from(handle.id().0)).map_or(&[][..], Vec::as_slice);
                 handle.set_standbys(standbys(&self.node, row));

@@ -1,4 +1,4 @@
-//! The shards that are open on a node, and who waits for the next one.
+//! The shards that are open on a node, for all its parts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +28,14 @@ impl Shards {
         self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
     }
 
+    /// All of them, also those that have ended and are not taken out yet.
     pub(super) fn handles(&self) -> Vec<ShardHandle> {
         self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Those that have not ended.
+    pub(super) fn open(&self) -> Vec<ShardHandle> {
+        self.handles().into_iter().filter(|handle| !handle.is_closed()).collect()
     }
 
     /// Waits for the next shard that is opened, or one since the last call. For one caller.

@@ -87,8 +87,10 @@ pub struct ClusterNode {
     pub peer: String,
     /// Live sessions, if it is a node of this process.
     pub sessions: Option<usize>,
-    /// Started and not draining, if it is a node of this process.
+    /// Started, not draining and not cut off, if it is a node of this process.
     pub ready: Option<bool>,
+    /// Cut off from the log while others reach it, if it is a node of this process.
+    pub cut_off: Option<bool>,
 }
 
 /// A shard in `/cluster`. What is told by its owner is null unless the owner is in this process.
@@ -148,6 +150,7 @@ impl Cluster {
                 peer: addresses.peer.clone(),
                 sessions: None,
                 ready: None,
+                cut_off: None,
             });
         }
         let shards = (0..=u16::MAX).zip(&table.rows).map(|(shard, row)| {

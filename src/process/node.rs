@@ -78,7 +78,8 @@ impl fmt::Debug for NodeSubject {
 }
 
 impl Subject for NodeSubject {
-    /// Once it is started it stays ready while Redis is gone: reads go on, and an outage must not take every node out.
+    /// Once it is started it stays ready while Redis is gone: reads go on, and an outage must not take every node out. One
+    /// that is cut off alone is not ready.
     fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::SeqCst) {
             return Err("draining".to_owned());
@@ -86,6 +87,9 @@ impl Subject for NodeSubject {
         let node = self.node.get();
         if node.is_some_and(|node| node.ready()) {
             return Ok(());
+        }
+        if node.is_some_and(|node| node.cut_off()) {
+            return Err("cut off from Redis while others reach it; its sessions are sent away".to_owned());
         }
         if let Some(failure) = self.store.failure() {
             return Err(format!("Redis: {failure}"));
@@ -104,7 +108,13 @@ impl Subject for NodeSubject {
         let NodeAddresses { http, peer } = self.addresses.clone();
         let node = self.node.get();
         let (sessions, ready) = (node.map_or(0, |node| node.sessions()), self.ready().is_ok());
-        let told = ClusterNode { http, peer, sessions: Some(sessions), ready: Some(ready) };
+        let told = ClusterNode {
+            http,
+            peer,
+            sessions: Some(sessions),
+            ready: Some(ready),
+            cut_off: node.map(|node| node.cut_off()),
+        };
         let statuses = node.map(|node| node.statuses()).unwrap_or_default();
         let table = node.map(|node| node.table());
         let refused = node.map(|node| node.refused()).unwrap_or_default();

@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::ids::Slot;
 use crate::node::table::follow::Follower;
+use crate::node::table::reach::Reach;
 use crate::node::table::{Table, TableStore};
 use crate::shard::map::ShardMap;
 use crate::telemetry::{self, ROUTER_TABLE_ERRORS, ROUTER_TABLE_VERSION};
@@ -28,6 +29,7 @@ const POLL_GAP: Duration = Duration::from_millis(20);
 pub struct Directory {
     table: watch::Receiver<Option<Arc<Table>>>,
     hints: Arc<Hints>,
+    reach: Arc<Reach>,
 }
 
 #[derive(Debug, Default)]
@@ -42,14 +44,21 @@ impl Directory {
     pub fn follow(store: Arc<dyn TableStore>, every: Duration, stop: CancellationToken) -> Self {
         let (sender, table) = watch::channel(None);
         let hints = Arc::<Hints>::default();
-        let poll = Poll { follower: Follower::new(store), every, sender, hints: Arc::clone(&hints) };
+        let reach = Arc::<Reach>::default();
+        let poll = Poll {
+            follower: Follower::new(store),
+            every,
+            sender,
+            hints: Arc::clone(&hints),
+            reach: Arc::clone(&reach),
+        };
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = poll.run() => {}
             }
         });
-        Self { table, hints }
+        Self { table, hints, reach }
     }
 
     /// The latest table seen, if any was.
@@ -62,6 +71,12 @@ impl Directory {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Option<Arc<Table>>> {
         self.table.clone()
+    }
+
+    /// What this router tells nodes of the table that it follows.
+    #[must_use]
+    pub fn reach(&self) -> Arc<Reach> {
+        Arc::clone(&self.reach)
     }
 
     /// HTTP addresses of the nodes of a slot's shard: the owner's first, then those of the row's other nodes. Empty
@@ -104,6 +119,7 @@ struct Poll {
     every: Duration,
     sender: watch::Sender<Option<Arc<Table>>>,
     hints: Arc<Hints>,
+    reach: Arc<Reach>,
 }
 
 impl Poll {
@@ -111,11 +127,17 @@ impl Poll {
         telemetry::start_router();
         loop {
             let began = Instant::now();
-            match self.follower.poll().await {
+            let polled = self.follower.poll().await;
+            let is_read = polled.is_ok();
+            match polled {
                 Ok(Some(table)) => self.take(table),
                 Ok(None) => {}
                 // The follower tells of it.
                 Err(_) => ROUTER_TABLE_ERRORS.add(1, &[]),
+            }
+            if is_read {
+                let version = self.sender.borrow().as_ref().map_or(0, |table| table.version);
+                self.reach.read(version, began.into_std());
             }
             tokio::select! {
                 () = sleep_until(began + self.every) => {}

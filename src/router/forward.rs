@@ -5,6 +5,7 @@
 //! a node that dies while answering costs a retry, not a connection.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use crate::ids::Slot;
 use crate::node::hop;
+use crate::node::table::reach::{Reach, Told};
 use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::router::attempts::{Attempt, Ended, Repeatable, within};
 use crate::router::directory::Directory;
@@ -51,6 +53,8 @@ pub(super) struct Outgoing {
     pub(super) body: Bytes,
     pub(super) slot: Slot,
     pub(super) deadline: Instant,
+    /// Tells nodes which table this router follows.
+    pub(super) reach: Arc<Reach>,
 }
 
 impl Outgoing {
@@ -60,6 +64,11 @@ impl Outgoing {
         let mut all = self.headers.clone();
         let milliseconds = u64::try_from(told.as_millis()).unwrap_or(u64::MAX);
         all.insert(HeaderName::from_static(hop::DEADLINE_MS), HeaderValue::from(milliseconds));
+        let Told { version, age_ms } = self.reach.told(std::time::Instant::now());
+        all.insert(HeaderName::from_static(hop::TABLE_VERSION), HeaderValue::from(version));
+        if let Some(age_ms) = age_ms {
+            all.insert(HeaderName::from_static(hop::TABLE_AGE_MS), HeaderValue::from(age_ms));
+        }
         all
     }
 

@@ -283,7 +283,8 @@ impl Inner {
         }
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let deadline = Instant::now() + self.config.budget;
-        Outgoing { method, path, headers: sent, body: bytes::Bytes::new(), slot, deadline }
+        let reach = self.directory.reach();
+        Outgoing { method, path, headers: sent, body: bytes::Bytes::new(), slot, deadline, reach }
     }
 }
 

@@ -142,6 +142,12 @@ impl ShardHandle {
         !self.0.lease.has_ended(self.0.clock.since_boot())
     }
 
+    /// Its loop has ended; what is asked of it is answered [`ShardError::NotOwner`].
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        *self.0.closed.borrow()
+    }
+
     /// Sets the gauge of the lease.
     pub fn note_lease(&self) {
         if let Some(left) = self.0.lease.remaining(self.0.clock.since_boot()) {

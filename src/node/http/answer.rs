@@ -116,13 +116,19 @@ pub(super) fn method_not_allowed(allow: &'static str, request_id: &str) -> Respo
 
 /// 421 with a hint. `node` is this node: it is never named as the owner to go to.
 pub(super) fn elsewhere(shard: ShardId, request_id: &str, table: &Table, node: &NodeId) -> Response<Full<Bytes>> {
-    let mut response = Problem::unavailable("another node owns this").response(request_id);
-    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
-    set(&mut response, HeaderName::from_static(hop::TABLE_VERSION), &table.version.to_string());
+    let mut response = not_here(request_id, table);
     let owner = table.owner(shard).filter(|owner| *owner != node);
     if let Some(addresses) = owner.and_then(|owner| table.addresses(owner)) {
         set(&mut response, HeaderName::from_static(hop::OWNER), &addresses.http);
     }
+    response
+}
+
+/// 421 that names nobody.
+pub(super) fn not_here(request_id: &str, table: &Table) -> Response<Full<Bytes>> {
+    let mut response = Problem::unavailable("another node owns this").response(request_id);
+    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+    set(&mut response, HeaderName::from_static(hop::TABLE_VERSION), &table.version.to_string());
     response
 }
 

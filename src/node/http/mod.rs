@@ -27,6 +27,7 @@ use crate::node::http::request::Call;
 use crate::node::http::shards::Shards;
 use crate::node::owners::Owners;
 use crate::node::session::{self, Hub};
+use crate::node::table::reach::Reach;
 use crate::problem::{Code, Problem};
 use crate::protocol::headers;
 use crate::protocol::routes::{self, Endpoint, Matched, NO_ROUTE, Operation};
@@ -107,6 +108,7 @@ impl Config {
 pub struct Http {
     rest: Rest,
     hub: Arc<Hub>,
+    reach: Arc<Reach>,
 }
 
 impl fmt::Debug for Http {
@@ -119,11 +121,15 @@ impl Http {
     /// The REST face over these owners; requests for sessions go to `hub`.
     #[must_use]
     pub fn new(owners: Owners, hub: Arc<Hub>, verifier: Verifier, config: Config) -> Self {
-        Self { rest: Rest::new(Arc::new(owners), verifier, config), hub }
+        let reach = Arc::clone(owners.reach());
+        Self { rest: Rest::new(Arc::new(owners), verifier, config), hub, reach }
     }
 
     /// Answers a request; one for a session is upgraded.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(told) = request::told(request.headers()) {
+            self.reach.hear(told, Instant::now());
+        }
         let matched = routes::match_path(request.uri().path());
         let for_session = matched.is_some_and(|matched| matched.endpoint == Endpoint::WebSocket);
         if !(for_session && request.method() == Method::GET) {
@@ -131,7 +137,12 @@ impl Http {
         }
         let request_id = headers::request_id(request.headers());
         let started = Instant::now();
-        let mut response = session::accept(&self.hub, request, &request_id);
+        let mut response = if self.hub.is_away() {
+            // Another node of the row may take it.
+            answer::not_here(&request_id, &self.rest.shards.table())
+        } else {
+            session::accept(&self.hub, request, &request_id)
+        };
         answer::set_request_id(&mut response, &request_id);
         observe(Endpoint::WebSocket.template(), response.status().as_u16(), started.elapsed());
         response

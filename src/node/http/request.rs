@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
 use crate::node::hop;
+use crate::node::table::reach::Told;
 use crate::problem::{Code, Problem};
 use crate::protocol::NAMES_PER_REQUEST_MAX;
 use crate::protocol::headers::{CONSISTENCY, IDEMPOTENCY_KEY};
@@ -213,6 +214,12 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = given.next().filter(|_| given.next().is_none())?;
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// What the router told of the table that it follows.
+pub(super) fn told(headers: &HeaderMap) -> Option<Told> {
+    let version = text_of(headers, hop::TABLE_VERSION).and_then(number)?;
+    Some(Told { version, age_ms: text_of(headers, hop::TABLE_AGE_MS).and_then(number) })
 }
 
 /// When the request must be answered: the router's remaining budget, at most ours.

@@ -18,6 +18,7 @@ use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting, next_connec
 use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
 use crate::node::link::{Config, Credentials, Failure, LinkError};
 use crate::node::table::Table;
+use crate::node::table::reach::{Reach, Told};
 use crate::shard::command::Push;
 use crate::telemetry;
 
@@ -45,6 +46,8 @@ pub struct Setup {
     pub pushes: mpsc::Sender<Push>,
     /// Called each time an open link has ended, after the last of its pushes and before it is opened again.
     pub broken: Box<dyn Fn(&NodeId) + Send + Sync>,
+    /// Told with each request, and tells of each answer.
+    pub reach: Arc<Reach>,
     /// Settings.
     pub config: Config,
     /// Ends the link.
@@ -150,7 +153,8 @@ impl Link {
         let deadline_ms = u64::try_from(told.as_millis()).unwrap_or(u64::MAX);
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         let table_version = shared.setup.table.borrow().version;
-        let frame = encode(&Frame::Request(Request { id, deadline_ms, table_version, body }))
+        let table_age_ms = shared.setup.reach.told(now).age_ms;
+        let frame = encode(&Frame::Request(Request { id, deadline_ms, table_version, table_age_ms, body }))
             .map_err(|_error| Failure::TooLarge)?;
         let (sender, answer) = oneshot::channel();
         let mut state = shared.state();
@@ -364,7 +368,11 @@ async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
 async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Result<(), LinkError> {
     let bytes = reader.read().await?;
     match decode::<Frame>(&bytes).map_err(|error| LinkError::Protocol(error.to_string()))? {
-        Frame::Answer(answer) => shared.answered(answer),
+        Frame::Answer(answer) => {
+            let told = Told { version: answer.table_version, age_ms: answer.table_age_ms };
+            shared.setup.reach.hear(told, Instant::now());
+            shared.answered(answer);
+        }
         Frame::Pushes(pushes) => {
             for push in pushes {
                 let sent = pulse.while_busy(shared.setup.pushes.send(push)).await;

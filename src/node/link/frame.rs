@@ -46,6 +46,9 @@ pub struct Request<B = Body> {
     /// Version of the table by which the requester chose this node.
     #[serde(default)]
     pub table_version: u64,
+    /// Milliseconds since the requester read the table in its store last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_age_ms: Option<u64>,
     /// What is asked.
     pub body: B,
 }
@@ -58,6 +61,9 @@ pub struct Answer {
     /// Version of the table that the answering node follows: with `NotOwner`, the hint where to look.
     #[serde(default)]
     pub table_version: u64,
+    /// Milliseconds since the answering node read the table in its store last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_age_ms: Option<u64>,
     /// What became of it.
     pub result: Result<Outcome, ShardError>,
 }
@@ -301,7 +307,8 @@ mod tests {
         ];
         for outcome in outcomes {
             let before = format!("{outcome:?}");
-            let frame = Frame::<()>::Answer(Answer { id: 1, table_version: 2, result: Ok(outcome) });
+            let frame =
+                Frame::<()>::Answer(Answer { id: 1, table_version: 2, table_age_ms: None, result: Ok(outcome) });
             let read: Frame = decode(&encode(&frame).expect("it is written")).expect("it is read");
             let Frame::Answer(Answer { result: Ok(after), .. }) = read else { panic!("{read:?}") };
             assert_eq!(format!("{after:?}"), before);
@@ -333,7 +340,12 @@ mod tests {
         }
         assert_eq!(kept[0], 400);
         assert!((1..400).contains(&kept[1]), "{kept:?}");
-        let frame = Frame::<()>::Answer(Answer { id: 1, table_version: 1, result: Ok(Outcome::Subscribed(parts)) });
+        let frame = Frame::<()>::Answer(Answer {
+            id: 1,
+            table_version: 1,
+            table_age_ms: None,
+            result: Ok(Outcome::Subscribed(parts)),
+        });
         assert!(encode(&frame).is_ok());
     }
 }

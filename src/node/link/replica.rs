@@ -115,7 +115,12 @@ mod tests {
         let entry = |last, byte| PackedEntry { last: Offset(last), bytes: vec![byte; 1 << 20] };
         let sent = vec![entry(1, 0xff), entry(2, 0), entry(3, 0x80), entry(4, 1)];
         let answer = ReplicaAnswer::Entries(sent.clone());
-        let frame = Frame::<()>::Answer(Answer { id: 1, table_version: 2, result: Ok(Outcome::Replica(answer)) });
+        let frame = Frame::<()>::Answer(Answer {
+            id: 1,
+            table_version: 2,
+            table_age_ms: None,
+            result: Ok(Outcome::Replica(answer)),
+        });
         let bytes = encode(&frame).expect("it fits");
         assert!(bytes.len() < 4 * (1 << 20) + 1024, "not as a list of numbers: {}", bytes.len());
         let read: Frame = decode(&bytes).expect("it is read");
@@ -131,7 +136,7 @@ mod tests {
     fn a_request_of_the_second_version_is_read_and_written_as_ever() {
         let ask = ReplicaAsk::Holds { stream: Stream::Receipts, tail: Tail { offset: Offset(5), ..Tail::EMPTY } };
         let body = Body::Replica { shard: ShardId(12), ask };
-        let frame = Frame::Request(Request { id: 7, deadline_ms: 300, table_version: 3, body });
+        let frame = Frame::Request(Request { id: 7, deadline_ms: 300, table_version: 3, table_age_ms: None, body });
         let bytes = encode(&frame).expect("it is written");
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, REQUEST_V2);

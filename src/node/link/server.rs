@@ -20,6 +20,7 @@ use crate::node::link::handshake::accept_link;
 use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
 use crate::node::link::{Asker, Config, Credentials, LinkError, Serve};
 use crate::node::table::Table;
+use crate::node::table::reach::{Reach, Told};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Push, ShardError};
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
@@ -49,6 +50,8 @@ pub struct Setup {
     pub service: Arc<dyn Serve>,
     /// Its version goes with every answer.
     pub table: watch::Receiver<Arc<Table>>,
+    /// Told with each answer, and tells of each request.
+    pub reach: Arc<Reach>,
     /// Settings.
     pub config: Config,
 }
@@ -219,7 +222,9 @@ async fn serve_next(
         Ok(_) => return Err(LinkError::Protocol("only requests are taken at the owner's end".to_owned())),
         Err(error) => return Err(LinkError::Protocol(error.to_string())),
     };
-    let Request { id, deadline_ms, body, .. } = request;
+    let Request { id, deadline_ms, table_version, table_age_ms, body } = request;
+    let told = Told { version: table_version, age_ms: table_age_ms };
+    serving.port.setup.reach.hear(told, Instant::now());
     let Ok(permit) = Arc::clone(in_flight).try_acquire_owned() else {
         let full = Problem::unavailable("too many requests of one node are being served; try again");
         pulse.while_busy(serving.answer(id, Err(full.into()))).await;
@@ -246,10 +251,12 @@ impl Serving {
     /// Queues an answer; waits while too many bytes do.
     async fn answer(&self, id: u64, result: Result<Outcome, ShardError>) {
         let table_version = self.port.setup.table.borrow().version;
-        let encoded = encode(&Frame::<()>::Answer(Answer { id, table_version, result })).or_else(|error| {
+        let table_age_ms = self.port.setup.reach.told(Instant::now()).age_ms;
+        let frame_of = |told| Frame::<()>::Answer(Answer { id, table_version, table_age_ms, result: told });
+        let encoded = encode(&frame_of(result)).or_else(|error| {
             tracing::error!(%error, "an answer cannot be sent over a link");
             let problem = Problem::new(Code::TooLarge, "the answer is too large; ask for a smaller page");
-            encode(&Frame::<()>::Answer(Answer { id, table_version, result: Err(problem.into()) }))
+            encode(&frame_of(Err(problem.into())))
         });
         let Ok(frame) = encoded else { return };
         let most = self.port.setup.config.queued_bytes_max.min(Semaphore::MAX_PERMITS);

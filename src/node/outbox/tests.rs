@@ -291,7 +291,8 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     // By the table another node owns everything now.
     let (_keep, table) = watch::channel(table(2, &[("b", "127.0.0.1:1".to_owned()), ("a", String::new())]));
     let snapshots = folder.path().join("snapshots");
-    let setup = Setup { credentials: credentials("a"), map, table, pushes, link: Config::default(), snapshots };
+    let (reach, link) = (Arc::default(), Config::default());
+    let setup = Setup { credentials: credentials("a"), map, table, pushes, reach, link, snapshots };
     let owners = Owners::new(setup);
     owners.insert_local(handle.clone());
     let create = Create {

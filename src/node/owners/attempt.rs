@@ -127,6 +127,7 @@ impl Owners {
                 table: self.inner.setup.table.clone(),
                 pushes: self.inner.setup.pushes.clone(),
                 broken: Box::new(move |peer| places.lost_node(peer)),
+                reach: Arc::clone(&self.inner.setup.reach),
                 config: self.inner.setup.link.clone(),
                 stop: stop.clone(),
             });

@@ -3,17 +3,21 @@
 
 use std::collections::HashMap;
 use std::future::ready;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, try_join_all};
+use tokio::sync::watch;
 
-use crate::ids::ShardId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::link::frame::{Body, Outcome, cut_events};
 use crate::node::link::{Asker, Serve, Serving};
+use crate::node::owners::Setup;
 use crate::node::seeding::offers::Offers;
+use crate::node::table::Table;
+use crate::node::table::reach::Reach;
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Found, Freshness, Query, ShardError};
@@ -26,12 +30,32 @@ pub(super) struct LocalShards {
     shards: ArcSwap<HashMap<ShardId, ShardHandle>>,
     standbys: ArcSwap<HashMap<ShardId, Standby>>,
     pub(super) offers: Offers,
+    node: NodeId,
+    table: watch::Receiver<Arc<Table>>,
+    reach: Arc<Reach>,
 }
 
 impl LocalShards {
-    /// None yet. Snapshots for other nodes are written to this folder.
-    pub(super) fn new(snapshots: PathBuf) -> Self {
-        Self { shards: ArcSwap::default(), standbys: ArcSwap::default(), offers: Offers::new(snapshots) }
+    /// None yet.
+    pub(super) fn of(setup: &Setup) -> Self {
+        Self {
+            shards: ArcSwap::default(),
+            standbys: ArcSwap::default(),
+            offers: Offers::new(setup.snapshots.clone()),
+            node: setup.credentials.node.clone(),
+            table: setup.table.clone(),
+            reach: Arc::clone(&setup.reach),
+        }
+    }
+
+    /// The shard, if it is served here. It is not when it has ended; nor when its lease has ended and somebody else owns
+    /// it as far as can be known: the table names another node, or this one is cut off while others are not.
+    pub(super) fn here(&self, shard: ShardId) -> Option<ShardHandle> {
+        self.get(shard).filter(|handle| !handle.is_closed() && (handle.is_proven() || !self.is_others(shard)))
+    }
+
+    fn is_others(&self, shard: ShardId) -> bool {
+        self.reach.is_cut_off() || self.table.borrow().owner(shard).is_some_and(|owner| *owner != self.node)
     }
 
     pub(super) fn insert_standby(&self, standby: Standby) {
@@ -100,7 +124,7 @@ impl LocalShards {
         F: Future<Output = Result<R, ShardError>> + Send + 'static,
         R: Send + 'static,
     {
-        let works = parts.into_iter().map(|(shard, part)| match self.get(shard) {
+        let works = parts.into_iter().map(|(shard, part)| match self.here(shard) {
             Some(handle) => work(handle, part).left_future(),
             None => ready(Err(ShardError::NotOwner)).right_future(),
         });
@@ -171,7 +195,7 @@ fn summaries(answers: Vec<Result<Summarized, ShardError>>) -> Outcome {
 
 impl Serve for LocalShards {
     fn owns(&self, shard: ShardId) -> bool {
-        self.shards.load().contains_key(&shard)
+        self.here(shard).is_some()
     }
 
     fn serve(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
@@ -194,7 +218,7 @@ impl Serve for LocalShards {
                 return self.serve_parts(body, deadline, asker);
             }
         };
-        let Some(handle) = self.get(one) else { return ready(Err(ShardError::NotOwner)).boxed() };
+        let Some(handle) = self.here(one) else { return ready(Err(ShardError::NotOwner)).boxed() };
         match body {
             Body::Execute { command, .. } => {
                 handle.execute(command, deadline).map(|done| done.map(Outcome::Done)).boxed()

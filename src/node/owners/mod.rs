@@ -27,6 +27,7 @@ use crate::node::owners::line::{Lines, line_of};
 use crate::node::owners::local::LocalShards;
 use crate::node::owners::places::Places;
 use crate::node::table::Table;
+use crate::node::table::reach::Reach;
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Subscribed};
@@ -67,6 +68,8 @@ pub struct Setup {
     pub table: watch::Receiver<Arc<Table>>,
     /// Takes the pushes of everything subscribed.
     pub pushes: mpsc::Sender<Push>,
+    /// What is known of this node's way to the log, and of others'.
+    pub reach: Arc<Reach>,
     /// Settings of links.
     pub link: Config,
     /// Folder of the snapshots that are given to other nodes; emptied.
@@ -103,7 +106,7 @@ impl Owners {
     /// Starts to follow the table. Must be called within a tokio runtime; its tasks run until [`Owners::shutdown`].
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let local = Arc::new(LocalShards::new(setup.snapshots.clone()));
+        let local = Arc::new(LocalShards::of(&setup));
         let service: Arc<dyn Serve> = Arc::<LocalShards>::clone(&local);
         Self::assemble(setup, local, service)
     }
@@ -136,6 +139,7 @@ impl Owners {
             credentials: self.inner.setup.credentials.clone(),
             service: Arc::clone(&self.inner.service),
             table: self.inner.setup.table.clone(),
+            reach: Arc::clone(&self.inner.setup.reach),
             config: self.inner.setup.link.clone(),
         };
         PeerServer::spawn(listener, setup)
@@ -247,10 +251,20 @@ impl Owners {
         Arc::clone(&self.inner.setup.table.borrow())
     }
 
-    /// The shard, if this node owns it now.
+    /// To watch the table as it is followed.
+    pub(in crate::node) fn watch_table(&self) -> watch::Receiver<Arc<Table>> {
+        self.inner.setup.table.clone()
+    }
+
+    /// What is known of this node's way to the log.
+    pub(in crate::node) fn reach(&self) -> &Arc<Reach> {
+        &self.inner.setup.reach
+    }
+
+    /// The shard, if it is served here now: see [`LocalShards::here`].
     #[must_use]
     pub fn local(&self, shard: ShardId) -> Option<ShardHandle> {
-        self.inner.local.get(shard)
+        self.inner.local.here(shard)
     }
 
     /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns, so two calls in a row

@@ -124,5 +124,5 @@ impl LocalShards {
 }
 
 fn is_open(handle: &ShardHandle) -> bool {
-    handle.closed().now_or_never().is_none()
+    !handle.is_closed()
 }

@@ -73,8 +73,13 @@ impl Owners {
         }
     }
 
-    fn table_moved(&self) {
+    /// Looks again where the shards are served at which this node subscribed: a lease may have ended.
+    pub(in crate::node) fn look_at_routes(&self) {
         self.inner.places.lost(|shard, route| self.route(shard) != *route);
+    }
+
+    fn table_moved(&self) {
+        self.look_at_routes();
         let table = self.table();
         let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
         links.retain(|node, (_, stop)| {

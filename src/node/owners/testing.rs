@@ -153,8 +153,10 @@ pub(in crate::node) fn node(
 ) -> (Owners, mpsc::Receiver<Push>) {
     let (pushes, pushed) = mpsc::channel(64);
     let map = ShardMap::new(SHARDS).expect("a power of two");
-    let setup = Setup { credentials: credentials(name), map, table, pushes, link, snapshots: no_folder() };
-    (Owners::assemble(setup, Arc::new(LocalShards::new(no_folder())), Arc::<Fake>::clone(fake)), pushed)
+    let (reach, snapshots) = (Arc::default(), no_folder());
+    let setup = Setup { credentials: credentials(name), map, table, pushes, reach, link, snapshots };
+    let local = Arc::new(LocalShards::of(&setup));
+    (Owners::assemble(setup, local, Arc::<Fake>::clone(fake)), pushed)
 }
 
 /// A node that owns every shard.

@@ -461,6 +461,7 @@ async fn who_cannot_prove_the_key_the_cluster_and_the_node_is_served_nothing() {
             table,
             pushes,
             broken: Box::new(|_| {}),
+            reach: Arc::default(),
             config: config(),
             stop: stop.clone(),
         };

@@ -98,6 +98,8 @@ struct Inner {
     sockets: TaskTracker,
     stop: CancellationToken,
     draining: AtomicBool,
+    /// Sessions are sent away, and none is taken in, until that ends.
+    away: AtomicBool,
     /// Counted up and down: the nodes of one process share it.
     live: metrics::Gauge,
     frames_in: metrics::Counter,
@@ -145,6 +147,7 @@ impl Hub {
             sockets: TaskTracker::new(),
             stop: CancellationToken::new(),
             draining: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             live: telemetry::SESSIONS.bind(&[]),
             frames_in: telemetry::SESSION_FRAMES.bind(&[("direction", "in")]),
             frames_out: telemetry::SESSION_FRAMES.bind(&[("direction", "out")]),
@@ -168,6 +171,37 @@ impl Hub {
     /// the sessions closing by themselves.
     pub async fn drain(&self, window: Duration, reason: &'static str) {
         self.inner.draining.store(true, Ordering::SeqCst);
+        self.spread(window, reason);
+        self.inner.sockets.close();
+        if tokio::time::timeout(window + DRAIN_GRACE, self.inner.sockets.wait()).await.is_err() {
+            tracing::warn!(sessions = self.sessions(), "sessions did not end in time and are dropped");
+        }
+        self.inner.stop.cancel();
+        self.inner.tracker.close();
+    }
+}
+
+impl Hub {
+    /// Tells every session to `reconnect` as [`Hub::drain`] does, and takes none in until [`Hub::welcome`]. Does not wait
+    /// for them to go.
+    pub fn send_away(&self, window: Duration, reason: &'static str) {
+        self.inner.away.store(true, Ordering::SeqCst);
+        self.spread(window, reason);
+    }
+
+    /// Takes sessions in again.
+    pub fn welcome(&self) {
+        self.inner.away.store(false, Ordering::SeqCst);
+    }
+
+    /// Sessions are sent away now.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.inner.away.load(Ordering::SeqCst)
+    }
+
+    /// Each session has a delay of its own, at the end of which it is closed.
+    fn spread(&self, window: Duration, reason: &'static str) {
         let sessions: Vec<_> = self.inner.board().sessions.values().map(|entry| Arc::clone(&entry.session)).collect();
         tracing::info!(sessions = sessions.len(), window_ms = millis(window), reason, "draining sessions");
         let now = Instant::now();
@@ -176,12 +210,6 @@ impl Hub {
             session.offer_frame(&ServerFrame::Reconnect { after_ms: millis(delay), reason });
             session.close_at(now + delay);
         }
-        self.inner.sockets.close();
-        if tokio::time::timeout(window + DRAIN_GRACE, self.inner.sockets.wait()).await.is_err() {
-            tracing::warn!(sessions = self.sessions(), "sessions did not end in time and are dropped");
-        }
-        self.inner.stop.cancel();
-        self.inner.tracker.close();
     }
 }
 
@@ -201,6 +229,8 @@ impl Inner {
         self.on_board(|board| {
             let refusal = if self.draining.load(Ordering::SeqCst) {
                 Some((CloseCode::ServiceRestart, "draining"))
+            } else if self.away.load(Ordering::SeqCst) {
+                Some((CloseCode::ServiceRestart, "cut_off"))
             } else if board.sessions.len() >= self.config.sessions_max {
                 Some((CloseCode::TryAgainLater, "node_limit"))
             } else {

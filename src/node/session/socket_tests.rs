@@ -581,6 +581,23 @@ async fn a_drain_tells_when_to_come_back_and_takes_nobody_new() {
 }
 
 #[tokio::test]
+async fn sessions_that_are_sent_away_are_told_and_new_ones_are_taken_again_when_that_ends() {
+    let node = Node::start(config(), 1).await;
+    let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;
+    node.hub.send_away(Duration::from_millis(300), "the node is cut off");
+    let told = bob.expect("reconnect").await;
+    assert!(told["after_ms"].as_u64().expect("a number") <= 300, "{told}");
+    assert_eq!(told["reason"], "the node is cut off");
+    assert_eq!(node.connect("/v1/ws", "carol").await.closed().await, 1012, "nobody new meanwhile");
+    assert_eq!(bob.closed().await, 1012);
+    drop(bob);
+    node.until("all are gone", |node| node.hub.sessions() == 0).await;
+    assert!(node.hub.is_away());
+    node.hub.welcome();
+    node.connect("/v1/ws", "bob").await.when_ready().await;
+}
+
+#[tokio::test]
 async fn the_end_of_file_of_a_draining_router_is_answered_with_reconnect() {
     let node = Node::start(config(), 1).await;
     let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;

@@ -21,6 +21,8 @@ pub mod embedded;
 
 pub mod follow;
 
+pub mod reach;
+
 pub mod redis;
 
 #[cfg(test)]
