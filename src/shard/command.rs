@@ -300,7 +300,7 @@ pub enum Subscribed {
 pub enum Push {
     /// A committed event.
     Event {
-        /// Epoch of the owner that pushes; a lower one than seen before is dropped by the receiver.
+        /// Epoch of the owner that pushes; of a lower one than was heard since the receiver subscribed nothing is delivered.
         epoch: Epoch,
         /// The event.
         event: Arc<Event>,

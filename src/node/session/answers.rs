@@ -172,10 +172,7 @@ impl Board {
         for (ask, answer) in fetch.asks.iter().zip(answers) {
             any |= self.span(fetch.session, ask, answer) == Fetched::Progress;
         }
-        if let Some(entry) = self.sessions.get_mut(&fetch.session) {
-            entry.fetching = false;
-            entry.attempt = if any { 0 } else { fetch.attempt.saturating_add(1) };
-        }
+        self.fetch_done(fetch, any);
         self.tell_progress(fetch.session);
         self.pump(fetch.session);
     }
@@ -287,7 +284,8 @@ impl Board {
     /// Back into the queue; fetched when the rest of this batch is done.
     fn requeue(&mut self, id: SessionId, conversation: &ConversationName) {
         if let Some(entry) = self.sessions.get_mut(&id) {
-            entry.queue.push_back(conversation.clone());
+            let shard = self.map.shard_of(conversation.slot());
+            entry.spans.entry(shard).or_default().queue.push_back(conversation.clone());
         }
     }
 

@@ -65,6 +65,8 @@ pub(super) struct Load {
 pub(super) struct Fetch {
     /// For whom.
     pub(super) session: SessionId,
+    /// Which shard is asked.
+    pub(super) shard: ShardId,
     /// From where.
     pub(super) asks: Vec<Ask>,
     /// Fruitless attempts before this one.
@@ -164,9 +166,23 @@ pub(super) struct Entry {
     /// Caught up, not yet told.
     pub(super) announce: Vec<ConversationName>,
     pub(super) ready_due: bool,
+    /// What it has to fetch, by shard: one that does not answer holds up no other.
+    pub(super) spans: BTreeMap<ShardId, Spans>,
+    /// The shard asked last; the next one is asked next.
+    pub(super) asked: ShardId,
+    /// Conversations in fetches under way that are not late.
+    pub(super) fetching: usize,
+}
+
+/// What a session has to fetch of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Spans {
     /// Conversations that are behind and not being fetched.
     pub(super) queue: VecDeque<ConversationName>,
-    pub(super) fetching: bool,
+    /// Conversations of the one fetch under way.
+    pub(super) fetching: usize,
+    /// That fetch only waits for the owner, or for its time to be tried again.
+    pub(super) late: bool,
     pub(super) attempt: u32,
 }
 
@@ -224,10 +240,27 @@ impl Board {
     fn pushed(&mut self, epoch: Epoch, event: &Arc<Event>) {
         let Some(feed) = self.feeds.get_mut(&event.conversation) else { return };
         if epoch < feed.epoch {
-            return;
+            return self.doubt(event);
         }
         feed.epoch = epoch;
         self.deliver(event, false);
+    }
+
+    /// An event of an epoch below one that was heard since the last subscription: of an owner that was replaced, or of
+    /// one that goes on because the log forgot the other's claim. It is not delivered; whoever has not come so far asks
+    /// the owner that stands now.
+    fn doubt(&mut self, event: &Event) {
+        let Some(feed) = self.feeds.get_mut(&event.conversation) else { return };
+        let mut behind = Vec::new();
+        for Place { session, cursor } in feed.members.values_mut().flat_map(|member| &mut member.places) {
+            if matches!(cursor, Cursor::Live { seq } if *seq < event.seq) {
+                cursor.fall_behind();
+                behind.push(session.id);
+            }
+        }
+        for session in behind {
+            self.enqueue(session, &event.conversation);
+        }
     }
 
     /// Gives an event to every live cursor that it continues. With `paced` (a span for all, after a lost link) a session
@@ -285,6 +318,8 @@ impl Board {
         let Self { feeds, users, work, .. } = self;
         for (conversation, feed) in feeds.iter_mut().filter(|(_, feed)| feed.shard == shard) {
             feed.round = feed.round.wrapping_add(1);
+            // Whoever answers now is heard, also when the log forgot a higher epoch.
+            feed.epoch = Epoch(0);
             let known_seq = feed.known.filter(|_| !planted::is_dropped(Protection::ResubscribeCursor));
             let mut after = known_seq;
             for (user, member) in &mut feed.members {
@@ -311,6 +346,19 @@ impl Board {
             let (user, generation) = (user.clone(), known.generation);
             work.loads.push(Load { user, generation, after: known.confirmed, attempt: 0 });
         }
+    }
+
+    /// True while the answer would still mean someone.
+    pub(super) fn wants(&self, ask: &Ask) -> bool {
+        let Some(feed) = self.feeds.get(&ask.conversation) else { return false };
+        let asking = feed.members.get(&ask.user).is_some_and(|member| member.interest == Interest::Asking);
+        let generation = self.users.get(&ask.user).map(|known| known.generation);
+        generation == Some(ask.generation) && feed.round == ask.round && asking
+    }
+
+    /// True while the user whose index is to be read has sessions.
+    pub(super) fn wants_index(&self, load: &Load) -> bool {
+        self.users.get(&load.user).is_some_and(|known| known.generation == load.generation)
     }
 
     /// Asks for the conversation on behalf of a user unless that is done or under way.

@@ -340,7 +340,7 @@ impl World {
             }
             Answer::Fetch(fetch, answers) => self.board.fetched(&fetch, failed(answers)),
             Answer::Load(load, _) if fails => self.board.load_failed(load),
-            Answer::Load(load, page) => drop(self.board.loaded(&load, &page)),
+            Answer::Load(load, page) => self.board.loaded(&load, &page),
         }
     }
 

@@ -1,19 +1,20 @@
 //! Does what the board asks for: subscriptions, spans and indexes from owners, with retries, and feeds it with pushes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::ids::SessionId;
+use crate::ids::{SessionId, ShardId};
 use crate::node::session::Inner;
 use crate::node::session::board::{Ask, Board, Fetch, Load, Work};
+use crate::node::session::requests::Kind;
 use crate::problem::Problem;
+use crate::shard::IndexPage;
 use crate::shard::command::{Interest, Push, Subscribed};
 use crate::telemetry;
 
-/// Conversations in one subscription request.
-const BATCH_MAX: usize = 500;
 /// Rows of an index in one request.
 const INDEX_PAGE: u32 = 1_000;
 /// How long an owner may take.
@@ -22,9 +23,6 @@ const ASK_MAX: Duration = Duration::from_secs(5);
 const PUSHES_AT_ONCE: usize = 256;
 /// Longest wait between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-
-/// Subscription requests of this node under way at once; more wait.
-pub(super) const REQUESTS_MAX: usize = 64;
 
 /// Hands on pushes until the channel closes or the hub ends.
 pub(super) async fn follow(inner: Arc<Inner>, mut pushes: mpsc::Receiver<Push>) {
@@ -54,24 +52,38 @@ fn kind(push: &Push) -> &'static str {
     }
 }
 
-/// Sends gathered delivered marks round by round until the hub ends.
+/// Sends gathered delivered marks round by round until the hub ends. Each shard has rounds of its own.
 pub(super) async fn send_marks(inner: Arc<Inner>) {
     let mut tick = tokio::time::interval(inner.config.delivered_every.max(Duration::from_millis(10)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = tick.tick() => inner.gather.send(inner.upstream.as_ref()).await,
+            _ = tick.tick() => {}
             () = inner.stop.cancelled() => return,
+        }
+        for (shard, marks) in inner.gather.take(inner.upstream.map()) {
+            let of = Arc::clone(&inner);
+            inner.spawn(async move { of.gather.send(of.upstream.as_ref(), shard, marks).await });
         }
     }
 }
 
 impl Inner {
     /// One input to the board, and what follows from it.
+    ///
+    /// Owners are told of ends before the lock is given back: the next beginning of the same interest follows from a
+    /// later input, so it is asked for after that.
     pub(super) fn on_board<T>(self: &Arc<Self>, input: impl FnOnce(&mut Board) -> T) -> T {
         let mut board = self.board();
         let result = input(&mut board);
-        let work = board.take_work();
+        let mut work = board.take_work();
+        let ended = std::mem::take(&mut work.ended);
+        if !ended.is_empty() {
+            self.upstream.unsubscribe(ended);
+        }
+        for user in work.ended_indexes.drain(..) {
+            self.upstream.unsubscribe_index(user);
+        }
         drop(board);
         self.run(work);
         result
@@ -83,17 +95,27 @@ impl Inner {
     }
 
     fn run(self: &Arc<Self>, work: Work) {
-        let Work { asks, fetches, loads, ended, ended_indexes } = work;
-        if !ended.is_empty() {
-            self.upstream.unsubscribe(ended);
-        }
-        for user in ended_indexes {
-            self.upstream.unsubscribe_index(user);
-        }
+        let Work { asks, fetches, loads, .. } = work;
+        let map = self.upstream.map();
+        let mut first: HashMap<ShardId, Vec<Ask>> = HashMap::new();
         // Retries apart, so that they hold up no first attempt.
-        let (first, retries): (Vec<_>, Vec<_>) = asks.into_iter().partition(|ask| ask.attempt == 0);
-        for batch in first.chunks(BATCH_MAX).chain(retries.chunks(BATCH_MAX)) {
-            self.spawn(Arc::clone(self).subscribe(batch.to_vec()));
+        let mut again: HashMap<(ShardId, u32), Vec<Ask>> = HashMap::new();
+        for ask in asks {
+            let shard = map.shard_of(ask.conversation.slot());
+            match ask.attempt {
+                0 => first.entry(shard).or_default().push(ask),
+                attempt => again.entry((shard, attempt)).or_default().push(ask),
+            }
+        }
+        for (shard, of_shard) in first {
+            self.subscribe((shard, Kind::Subscribe), of_shard);
+        }
+        for ((shard, attempt), of_shard) in again {
+            let inner = Arc::clone(self);
+            self.spawn(async move {
+                wait(attempt).await;
+                inner.subscribe((shard, Kind::Again), of_shard);
+            });
         }
         for fetch in fetches {
             self.spawn(Arc::clone(self).fetch(fetch));
@@ -108,39 +130,64 @@ impl Inner {
         self.tracker.spawn(async move { stop.run_until_cancelled(work).await });
     }
 
-    async fn subscribe(self: Arc<Self>, asks: Vec<Ask>) {
-        wait(asks.first().map_or(0, |ask| ask.attempt)).await;
-        let answers = self.ask(&asks, "subscribe").await;
-        for (ask, answer) in asks.iter().zip(answers) {
-            self.on_board_later(|board| board.subscribed(ask, answer));
+    /// Adds to what is to be asked of a shard, and asks while there is something, if others do not already.
+    fn subscribe(self: &Arc<Self>, of: (ShardId, Kind), asks: Vec<Ask>) {
+        if self.gathered.add(of, asks, |ask| self.board().wants(ask)) {
+            self.spawn(Arc::clone(self).subscribe_gathered(of));
         }
-        self.on_board(|_| ());
+    }
+
+    async fn subscribe_gathered(self: Arc<Self>, of: (ShardId, Kind)) {
+        while let Some(mut asks) = self.gathered.take(of) {
+            {
+                let board = self.board();
+                asks.retain(|ask| board.wants(ask));
+            }
+            if asks.is_empty() {
+                continue;
+            }
+            let Some(answers) = self.requests.run(of, || Some(self.ask(&asks, "subscribe")), || ()).await else {
+                return;
+            };
+            for (ask, answer) in asks.iter().zip(answers) {
+                self.on_board_later(|board| board.subscribed(ask, answer));
+            }
+            self.on_board(|_| ());
+        }
     }
 
     async fn fetch(self: Arc<Self>, fetch: Fetch) {
         wait(fetch.attempt).await;
-        let answers = self.ask(&fetch.asks, "span").await;
-        self.on_board(|board| board.fetched(&fetch, answers));
+        let request = || self.board().sessions.contains_key(&fetch.session).then(|| self.ask(&fetch.asks, "span"));
+        let late = || self.on_board(|board| board.span_is_late(&fetch));
+        // Without an answer the session is gone.
+        if let Some(answers) = self.requests.run((fetch.shard, Kind::Span), request, late).await {
+            self.on_board(|board| board.fetched(&fetch, answers));
+        }
     }
 
     async fn load(self: Arc<Self>, load: Load) {
         wait(load.attempt).await;
-        let Ok(_permit) = self.requests.acquire().await else { return };
+        let shard = self.upstream.map().shard_of(load.user.slot());
+        let request = || self.board().wants_index(&load).then(|| self.ask_index(&load));
+        // Without an answer the user has no session any more.
+        match self.requests.run((shard, Kind::Index), request, || ()).await {
+            Some(Ok(page)) => self.on_board(|board| board.loaded(&load, &page)),
+            Some(Err(problem)) => {
+                tracing::debug!(user = %load.user, attempt = load.attempt, %problem, "cannot read index");
+                self.on_board(|board| board.load_failed(load));
+            }
+            None => {}
+        }
+    }
+
+    async fn ask_index(&self, load: &Load) -> (Result<IndexPage, Problem>, bool) {
         let deadline = Instant::now() + ASK_MAX;
         let page = self.upstream.subscribe_index(load.user.clone(), load.after, INDEX_PAGE, deadline).await;
         let result = if page.is_ok() { "ok" } else { "failed" };
         telemetry::SESSION_ASKS.add(1, &[("kind", "index"), ("result", result)]);
-        match page {
-            Ok(page) => {
-                if !self.on_board(|board| board.loaded(&load, &page)) {
-                    self.upstream.unsubscribe_index(load.user);
-                }
-            }
-            Err(problem) => {
-                tracing::debug!(user = %load.user, attempt = load.attempt, %problem, "cannot read index");
-                self.on_board(|board| board.load_failed(load));
-            }
-        }
+        let answered = page.is_ok();
+        (page, answered)
     }
 
     /// One input without running what follows; the caller runs it after its last input.
@@ -148,12 +195,10 @@ impl Inner {
         input(&mut self.board());
     }
 
-    async fn ask(&self, asks: &[Ask], kind: &'static str) -> Vec<Subscribed> {
+    /// The answers, in order, and whether there was any.
+    async fn ask(&self, asks: &[Ask], kind: &'static str) -> (Vec<Subscribed>, bool) {
         let interests: Vec<_> = asks.iter().map(interest).collect();
-        let answers = match self.requests.acquire().await {
-            Ok(_permit) => self.upstream.subscribe(interests, Instant::now() + ASK_MAX).await,
-            Err(_closed) => Vec::new(),
-        };
+        let answers = self.upstream.subscribe(interests, Instant::now() + ASK_MAX).await;
         let failed = asks.len().saturating_sub(answers.len())
             + answers.iter().filter(|answer| matches!(answer, Subscribed::Failed(_))).count();
         for (result, count) in [("ok", asks.len() - failed.min(asks.len())), ("failed", failed)] {
@@ -161,7 +206,7 @@ impl Inner {
             telemetry::SESSION_ASKS.add(count, &[("kind", kind), ("result", result)]);
         }
         let missing = std::iter::repeat_with(|| Subscribed::Failed(Problem::unavailable("the owner did not answer")));
-        answers.into_iter().chain(missing).take(asks.len()).collect()
+        (answers.into_iter().chain(missing).take(asks.len()).collect(), failed < asks.len())
     }
 }
 

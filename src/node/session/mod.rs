@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,7 @@ use crate::node::owners::Owners;
 use crate::node::session::board::Board;
 use crate::node::session::outbox::Session;
 use crate::node::session::receipts::Gather;
+use crate::node::session::requests::{Gathered, Requests};
 use crate::node::session::upstream::Upstream;
 use crate::problem::CloseCode;
 use crate::protocol::{FRAME_BYTES_MAX, RESUME_EVENTS_MAX, ServerFrame, TEXT_BYTES_MAX};
@@ -38,6 +39,7 @@ mod membership;
 mod outbox;
 mod pulse;
 mod receipts;
+mod requests;
 mod socket;
 mod start;
 mod state;
@@ -46,6 +48,8 @@ mod upstream;
 
 #[cfg(test)]
 mod board_tests;
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod socket_tests;
 
@@ -91,7 +95,9 @@ struct Inner {
     config: Config,
     gather: Gather,
     /// Bounds the requests to owners under way.
-    requests: Semaphore,
+    requests: Requests,
+    /// Subscriptions that wait to be asked for.
+    gathered: Gathered,
     /// The hub's own tasks.
     tracker: TaskTracker,
     /// One task per socket.
@@ -142,7 +148,8 @@ impl Hub {
             clock,
             config,
             gather: Gather::default(),
-            requests: Semaphore::new(drive::REQUESTS_MAX),
+            requests: Requests::new(),
+            gathered: Gathered::default(),
             tracker: TaskTracker::new(),
             sockets: TaskTracker::new(),
             stop: CancellationToken::new(),

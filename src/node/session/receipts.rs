@@ -3,9 +3,9 @@
 //!
 //! Marks are automatic and the next one covers the last, so under load they are shed and counted, never queued.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use crate::ids::{ConversationName, Seq, ShardId, UserId};
 use crate::node::session::upstream::Upstream;
 use crate::shard::command::{Command, Delivered};
+use crate::shard::map::ShardMap;
 use crate::telemetry;
 
 #[cfg(doc)]
@@ -30,16 +31,27 @@ pub(super) type Marks = HashMap<ConversationName, Seq>;
 
 /// The node's gathered marks.
 #[derive(Debug, Default)]
-pub(super) struct Gather(Mutex<HashMap<(UserId, ConversationName), Seq>>);
+pub(super) struct Gather(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    marks: HashMap<(UserId, ConversationName), Seq>,
+    /// Shards with a round under way: their marks stay gathered.
+    busy: HashSet<ShardId>,
+}
 
 impl Gather {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds what a client of `user` has read.
     pub(super) fn add(&self, user: &UserId, marks: Marks) {
-        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let mut shed = 0;
         for (conversation, seq) in marks {
-            let full = gathered.len() >= GATHERED_MAX;
-            match gathered.entry((user.clone(), conversation)) {
+            let full = state.marks.len() >= GATHERED_MAX;
+            match state.marks.entry((user.clone(), conversation)) {
                 Entry::Occupied(mut held) => {
                     let highest = (*held.get()).max(seq);
                     held.insert(highest);
@@ -50,27 +62,29 @@ impl Gather {
                 }
             }
         }
-        drop(gathered);
+        drop(state);
         if shed > 0 {
             telemetry::SESSION_DELIVERED.add(shed, &[("result", "shed")]);
         }
     }
 
-    /// Sends what is gathered to its owners, one round; the next one may begin when this is done.
-    pub(super) async fn send(&self, upstream: &dyn Upstream) {
-        let gathered = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        if gathered.is_empty() {
-            return;
-        }
-        let map = upstream.map();
+    /// What is gathered for the shards that have no round under way; each is now begun, and ends with [`Gather::send`].
+    pub(super) fn take(&self, map: ShardMap) -> HashMap<ShardId, Vec<Delivered>> {
         let mut by_shard: HashMap<ShardId, Vec<Delivered>> = HashMap::new();
-        for ((user, conversation), up_to) in gathered {
+        let mut state = self.state();
+        let State { marks, busy } = &mut *state;
+        for ((user, conversation), up_to) in marks.extract_if(|(_, of), _| !busy.contains(&map.shard_of(of.slot()))) {
             let shard = map.shard_of(conversation.slot());
             by_shard.entry(shard).or_default().push(Delivered { conversation, user, up_to });
         }
+        busy.extend(by_shard.keys());
+        by_shard
+    }
+
+    /// Brings the marks of one round to their owner. The next round of this shard may begin when this is done.
+    pub(super) async fn send(&self, upstream: &dyn Upstream, shard: ShardId, marks: Vec<Delivered>) {
         let deadline = Instant::now() + ROUND_MAX;
-        let batches = by_shard.iter().flat_map(|(shard, marks)| marks.chunks(BATCH_MAX).map(|batch| (*shard, batch)));
-        let rounds = batches.map(|(shard, batch)| {
+        let rounds = marks.chunks(BATCH_MAX).map(|batch| {
             let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             let answer = upstream.execute(shard, Command::Delivered(batch.to_vec()), deadline);
             async move {
@@ -80,5 +94,6 @@ impl Gather {
             }
         });
         join_all(rounds).await;
+        self.state().busy.remove(&shard);
     }
 }

@@ -1,20 +1,21 @@
 //! How a session starts on the board, resumes, and ends: it gets a cursor in each conversation of its user; `live` and
 //! `ready` tell when those have caught up.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::ids::{ConversationName, Offset, Seq, SessionId, UserId};
+use crate::ids::{ConversationName, Offset, Seq, SessionId, ShardId, UserId};
 use crate::node::session::board::{
-    Ask, Board, Entry, Fetch, Interest, Load, Membership, Phase, Place, SPAN_LIMIT, User,
+    Ask, Board, Entry, Fetch, Interest, Load, Membership, Phase, Place, SPAN_LIMIT, Spans, User,
 };
 use crate::node::session::outbox::Session;
 use crate::node::session::state::Cursor;
 use crate::protocol::{LIVE_POSITIONS_MAX, ServerFrame};
 use crate::shard::IndexPage;
 
-/// Conversations fetched for one session in one go.
+/// Conversations fetched for one session at once.
 const FETCH_CONVERSATIONS: usize = 16;
 /// Positions of one resume, over all its frames; more are refused.
 pub(super) const RESUME_TOTAL_MAX: usize = 20_000;
@@ -29,9 +30,9 @@ impl Board {
             due: HashMap::new(),
             announce: Vec::new(),
             ready_due: false,
-            queue: VecDeque::new(),
-            fetching: false,
-            attempt: 0,
+            spans: BTreeMap::new(),
+            asked: ShardId(0),
+            fetching: 0,
         };
         self.sessions.insert(session.id, entry);
         if let Some(known) = self.users.get_mut(&session.user) {
@@ -83,11 +84,14 @@ impl Board {
         }
     }
 
-    /// A page of a user's index came; returns false when there is nobody for it any more.
-    pub(super) fn loaded(&mut self, load: &Load, page: &IndexPage) -> bool {
-        let Some(known) = self.users.get_mut(&load.user) else { return false };
+    /// A page of a user's index came. When there is nobody for it any more, its interest is ended.
+    pub(super) fn loaded(&mut self, load: &Load, page: &IndexPage) {
+        let Some(known) = self.users.get_mut(&load.user) else {
+            self.work.ended_indexes.push(load.user.clone());
+            return;
+        };
         if known.generation != load.generation {
-            return true;
+            return;
         }
         let last = page.items.last().map_or(load.after, |item| item.version);
         known.newest = known.newest.max(last);
@@ -106,15 +110,14 @@ impl Board {
         }
         if page.more {
             self.work.loads.push(Load { after: last, attempt: 0, ..load.clone() });
-            return true;
+            return;
         }
         self.index_complete(&load.user, first);
-        true
     }
 
     /// A user's index could not be read: asked again while he has sessions.
     pub(super) fn load_failed(&mut self, load: Load) {
-        if self.users.get(&load.user).is_some_and(|known| known.generation == load.generation) {
+        if self.wants_index(&load) {
             let attempt = load.attempt.saturating_add(1);
             self.work.loads.push(Load { attempt, ..load });
         }
@@ -315,43 +318,94 @@ impl Board {
     /// The session has to fetch in this conversation when its outbox has room.
     pub(super) fn enqueue(&mut self, id: SessionId, conversation: &ConversationName) {
         if let Some(entry) = self.sessions.get_mut(&id) {
-            entry.queue.push_back(conversation.clone());
+            let shard = self.map.shard_of(conversation.slot());
+            entry.spans.entry(shard).or_default().queue.push_back(conversation.clone());
             self.pump(id);
         }
     }
 
-    /// Fetches the next spans of a session if none is under way and its outbox has room; else the writer calls again.
+    /// Fetches the next spans of a session if its outbox has room; else the writer calls again. One fetch a shard is
+    /// under way, and in all of them so many conversations, beside those whose owner does not answer.
     pub(super) fn pump(&mut self, id: SessionId) {
-        let Some(entry) = self.sessions.get_mut(&id) else { return };
-        if entry.fetching || entry.queue.is_empty() {
-            return;
+        while let Some(shard) = self.next_to_fetch(id) {
+            self.fetch(id, shard);
         }
+    }
+
+    /// The shard whose spans are fetched next, if there is one and room for them.
+    fn next_to_fetch(&self, id: SessionId) -> Option<ShardId> {
+        let entry = self.sessions.get(&id)?;
+        let idle = |(_, spans): &(&ShardId, &Spans)| spans.fetching == 0 && !spans.queue.is_empty();
+        let after = (Bound::Excluded(entry.asked), Bound::Unbounded);
+        let mut in_turn = entry.spans.range(after).chain(entry.spans.range(..=entry.asked));
+        if entry.fetching >= FETCH_CONVERSATIONS {
+            return None;
+        }
+        let (shard, _) = in_turn.find(idle)?;
         // Set before looking, so that a writer that makes room meanwhile is not missed.
         entry.session.hungry.store(true, Ordering::SeqCst);
         if !entry.session.has_room() {
-            return;
+            return None;
         }
         entry.session.hungry.store(false, Ordering::SeqCst);
-        let Some(known) = self.users.get(&entry.session.user) else { return };
+        Some(*shard)
+    }
+
+    fn fetch(&mut self, id: SessionId, shard: ShardId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        entry.asked = shard;
+        let user = entry.session.user.clone();
+        let Some(spans) = entry.spans.get_mut(&shard) else { return };
         let mut asks: Vec<Ask> = Vec::new();
-        while asks.len() < FETCH_CONVERSATIONS {
-            let Some(conversation) = entry.queue.pop_front() else { break };
+        while entry.fetching + asks.len() < FETCH_CONVERSATIONS {
+            let Some(conversation) = spans.queue.pop_front() else { break };
+            let Some(known) = self.users.get(&user) else { break };
             let Some(feed) = self.feeds.get_mut(&conversation) else { continue };
             let (round, floor) = (feed.round, feed.known);
-            let user = entry.session.user.clone();
             let Some(Cursor::Behind { seq, .. }) = feed.place(&user, id).map(|place| place.cursor) else { continue };
             if asks.iter().any(|ask| ask.conversation == conversation) {
                 continue;
             }
             let (generation, told) = (known.generation, known.membership_seq(&conversation));
-            let (after, limit, attempt) = (Some(seq), SPAN_LIMIT, 0);
+            let (after, limit, attempt, user) = (Some(seq), SPAN_LIMIT, 0, user.clone());
             asks.push(Ask { conversation, user, generation, round, after, limit, floor, told, attempt });
         }
-        let limit = SPAN_LIMIT / u32::try_from(asks.len().max(1)).unwrap_or(SPAN_LIMIT);
-        asks.iter_mut().for_each(|ask| ask.limit = limit);
-        if !asks.is_empty() {
-            entry.fetching = true;
-            self.work.fetches.push(Fetch { session: id, asks, attempt: entry.attempt });
+        if asks.is_empty() {
+            entry.spans.retain(|_, of| of.fetching > 0 || !of.queue.is_empty());
+            return;
+        }
+        let in_all = u32::try_from(entry.fetching + asks.len()).unwrap_or(SPAN_LIMIT);
+        asks.iter_mut().for_each(|ask| ask.limit = (SPAN_LIMIT / in_all).max(1));
+        spans.fetching = asks.len();
+        spans.late = spans.attempt > 0;
+        if !spans.late {
+            entry.fetching += asks.len();
+        }
+        let attempt = spans.attempt;
+        self.work.fetches.push(Fetch { session: id, shard, asks, attempt });
+    }
+
+    /// The owner does not answer promptly: what is behind elsewhere is fetched meanwhile.
+    pub(super) fn span_is_late(&mut self, fetch: &Fetch) {
+        let Some(entry) = self.sessions.get_mut(&fetch.session) else { return };
+        let Some(spans) = entry.spans.get_mut(&fetch.shard).filter(|spans| !spans.late) else { return };
+        spans.late = true;
+        entry.fetching = entry.fetching.saturating_sub(spans.fetching);
+        self.pump(fetch.session);
+    }
+
+    /// The fetch is done; `any`: something came of it.
+    pub(super) fn fetch_done(&mut self, fetch: &Fetch, any: bool) {
+        let Some(entry) = self.sessions.get_mut(&fetch.session) else { return };
+        let spans = entry.spans.entry(fetch.shard).or_default();
+        if !spans.late {
+            entry.fetching = entry.fetching.saturating_sub(spans.fetching);
+        }
+        spans.fetching = 0;
+        spans.late = false;
+        spans.attempt = if any { 0 } else { fetch.attempt.saturating_add(1) };
+        if spans.queue.is_empty() {
+            entry.spans.remove(&fetch.shard);
         }
     }
 }
