@@ -266,6 +266,9 @@ pub struct Interest {
     pub after: Option<Seq>,
     /// At most so many events; the caller asks again from the last one.
     pub limit: u32,
+    /// Also tell whether a membership of the user ended after this seq, before the one that stands.
+    #[serde(default)]
+    pub since: Option<Seq>,
 }
 
 /// Answer to an [`Interest`].
@@ -280,6 +283,9 @@ pub enum Subscribed {
         /// Events from `after + 1`, dense, up to `tail` unless the limit cut them. Empty without `after`, or when
         /// `after` is at or past the tail.
         events: Vec<Arc<Event>>,
+        /// Seq of the user's last `left`, if that is after the `since` that was asked for.
+        #[serde(default)]
+        departed: Option<Seq>,
     },
     /// The user left or was removed at `left`; nothing is pushed for him. Only given when `after` lies within his last
     /// membership, so that he can be told up to his own `left`.

@@ -302,7 +302,7 @@ impl Inner {
         interest: Interest,
         reading: &Reading,
     ) -> Result<Subscribed, ShardError> {
-        let Interest { conversation, user, after, limit } = interest;
+        let Interest { conversation, user, after, limit, since } = interest;
         let (name, of, subscriber) = (conversation.clone(), user.clone(), subscriber.clone());
         let asked =
             self.ask(reading.deadline, |answer| Input::Subscribe { subscriber, conversation: name, user: of, answer });
@@ -315,7 +315,16 @@ impl Inner {
                 };
                 // SQLite may have gone on meanwhile; what is after the tail comes as a push.
                 events.retain(|event| event.seq <= tail);
-                Ok(Subscribed::Live { tail, joined, events })
+                let departed = match since {
+                    Some(since) => {
+                        // His last `left` may be in memory only.
+                        self.barrier([ticket.touched[0], Offset(0)], reading).await?;
+                        let left = self.store.last_left(&conversation, &user).await?;
+                        left.filter(|left| *left > since && *left < joined)
+                    }
+                    None => None,
+                };
+                Ok(Subscribed::Live { tail, joined, events, departed })
             }
             Admission::Stranger(ticket) => {
                 let Some(after) = after else { return Ok(Subscribed::NotParticipant) };

@@ -329,7 +329,12 @@ mod tests {
                 EventKind::Message { id: MessageId::new(1, Slot(1), seq), source: user("a"), text, reply_to: None };
             Arc::new(Event { conversation: name("c"), seq: Seq(seq), created: 1, key: None, kind })
         };
-        let live = || Subscribed::Live { tail: Seq(400), joined: Seq(1), events: (1..=400).map(event).collect() };
+        let live = || Subscribed::Live {
+            tail: Seq(400),
+            joined: Seq(1),
+            events: (1..=400).map(event).collect(),
+            departed: None,
+        };
         let mut parts = vec![Ok(vec![live()]), Err(ShardError::NotOwner), Ok(vec![live()])];
         cut_events(&mut parts);
         let mut kept = Vec::new();

@@ -68,13 +68,14 @@ fn echo(body: &Body) -> Result<Outcome, ShardError> {
 }
 
 fn interests(count: u64) -> Vec<Interest> {
-    let interest = |number| Interest { conversation: conversation(number), user: user("a"), after: None, limit: 1 };
+    let interest =
+        |number| Interest { conversation: conversation(number), user: user("a"), after: None, limit: 1, since: None };
     (0..count).map(interest).collect()
 }
 
 fn live(body: &Body) -> Result<Outcome, ShardError> {
     let Body::Subscribe { parts } = body else { return marked(body) };
-    let live = || Subscribed::Live { tail: Seq(1), joined: Seq(1), events: Vec::new() };
+    let live = || Subscribed::Live { tail: Seq(1), joined: Seq(1), events: Vec::new(), departed: None };
     Ok(Outcome::Subscribed(parts.iter().map(|(_, of)| Ok(of.iter().map(|_| live()).collect())).collect()))
 }
 

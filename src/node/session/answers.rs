@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::ids::{ConversationName, Seq, SessionId, UserId};
 use crate::node::render;
-use crate::node::session::board::{Ask, Board, Fetch, Interest, Membership};
+use crate::node::session::board::{Ask, Board, Fetch, Interest, Member, Membership, Origin};
 use crate::node::session::outbox;
 use crate::node::session::state::{Cursor, Gap};
-use crate::protocol::GapReason;
+use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
 use crate::shard::log::record::Event;
 
@@ -32,8 +32,12 @@ impl Board {
             return;
         }
         match answer {
-            Subscribed::Live { tail, joined, events } => {
+            Subscribed::Live { tail, joined, events, departed } => {
                 let stale = self.note_member(user, conversation, joined, tail);
+                if self.asks_too_little(ask) {
+                    self.ask_again(ask, 0);
+                    return;
+                }
                 if stale && ask.attempt < STALE_ATTEMPTS_MAX {
                     // Answered before a change of his membership that we know of, which may have ended the interest.
                     self.ask_again(ask, ask.attempt.saturating_add(1));
@@ -45,6 +49,7 @@ impl Board {
                         self.deliver(event, true);
                     }
                 }
+                self.set_back(ask, joined, departed);
                 self.subscription_holds(user, conversation, tail, lost);
             }
             Subscribed::Ended { .. } | Subscribed::NotParticipant if self.joined_since(ask) => {
@@ -76,7 +81,37 @@ impl Board {
     fn ask_again(&mut self, ask: &Ask, attempt: u32) {
         let floor = self.feeds.get(&ask.conversation).and_then(|feed| feed.known);
         let told = self.users.get(&ask.user).map_or(ask.told, |known| known.membership_seq(&ask.conversation));
-        self.work.asks.push(Ask { attempt, floor, told, ..ask.clone() });
+        let member = self.feeds.get(&ask.conversation).and_then(|feed| feed.members.get(&ask.user));
+        let since = member.and_then(Member::since);
+        self.work.asks.push(Ask { attempt, since, floor, told, ..ask.clone() });
+    }
+
+    /// A cursor was started with a `joined` after this was asked: what it has to know was not asked for.
+    fn asks_too_little(&self, ask: &Ask) -> bool {
+        let member = self.feeds.get(&ask.conversation).and_then(|feed| feed.members.get(&ask.user));
+        let needed = member.and_then(Member::since);
+        needed.is_some_and(|since| ask.since.is_none_or(|asked| asked > since))
+    }
+
+    /// Cursors that start with the latest `joined` are set back when the user was in before, unseen, and left again at
+    /// `departed`: they get those memberships too, or a gap when there is too much.
+    fn set_back(&mut self, ask: &Ask, joined: Seq, departed: Option<Seq>) {
+        let member = self.feeds.get_mut(&ask.conversation).and_then(|feed| feed.members.get_mut(&ask.user));
+        for place in member.into_iter().flat_map(|member| &mut member.places) {
+            let Origin::Joined { since } = std::mem::replace(&mut place.origin, Origin::Position) else { continue };
+            if departed.is_none_or(|left| left <= since) || !matches!(place.cursor, Cursor::Waiting { .. }) {
+                continue;
+            }
+            if joined.0.saturating_sub(since.0) <= RESUME_EVENTS_MAX {
+                place.cursor = Cursor::Waiting { position: Some(since) };
+                place.origin = Origin::Memberships { inside: false };
+            } else {
+                let position = Seq(joined.0.saturating_sub(1));
+                let gap = Gap { from: since.next(), to: position, reason: GapReason::TooFar };
+                Self::tell_gap(&place.session, &ask.conversation, Some(gap));
+                place.cursor = Cursor::Waiting { position: Some(position) };
+            }
+        }
     }
 
     /// The user is known to have been added after it was asked: a refusal is old.
@@ -197,7 +232,7 @@ impl Board {
         };
         let session = Arc::clone(&place.session);
         match answer {
-            Subscribed::Live { tail, joined, events } => {
+            Subscribed::Live { tail, joined, events, .. } => {
                 let stale = self.note_member(user, conversation, joined, tail);
                 self.note_tail(ask, tail);
                 if !stale {
@@ -259,7 +294,10 @@ impl Board {
         let Some(place) = feed.place(user, id) else { return Fetched::Progress };
         let mut progress = false;
         let gap = place.cursor.measure(end);
-        progress |= gap.is_some();
+        if gap.is_some() {
+            progress = true;
+            place.origin = Origin::Position;
+        }
         Self::tell_gap(&place.session, conversation, gap);
         for event in events {
             if !place.session.has_room() {
@@ -267,13 +305,16 @@ impl Board {
                 break;
             }
             if place.cursor.fetched(event.seq) {
-                let frame = outbox::text(&render::event_json(event));
-                place.session.offer(frame, Some(Arc::clone(event)));
                 progress = true;
+                if place.shows(event, user) {
+                    let frame = outbox::text(&render::event_json(event));
+                    place.session.offer(frame, Some(Arc::clone(event)));
+                }
             }
         }
         // Without the push of what follows, a live cursor would stand still: the subscription must hold.
         if interest == Interest::Live && place.cursor.catch_up(known) {
+            place.origin = Origin::Position;
             self.settle(id, conversation, true);
             return Fetched::Progress;
         }
@@ -289,7 +330,7 @@ impl Board {
         }
     }
 
-    /// The session has all that it may have of a conversation. If the user is in again, it starts before his `joined`.
+    /// The session has all that it may have of a conversation. If the user is in again, it starts with his `joined`.
     fn end_place(&mut self, id: SessionId, ask: &Ask, left: Seq) {
         let Ask { conversation, user, .. } = ask;
         if let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) {
@@ -299,8 +340,8 @@ impl Board {
         let membership = self.users.get(user).and_then(|known| known.memberships.get(conversation)).copied();
         match membership {
             Some(Membership { seq, joined: true }) if seq > left => {
-                self.start(id, conversation, Some(Seq(seq.0.saturating_sub(1))));
-                self.ensure_interest(user, conversation);
+                self.start_joined(id, conversation, seq, left);
+                self.ask_anew(user, conversation);
             }
             Some(Membership { seq: Seq(0), .. }) => {
                 let feed = self.feeds.get(conversation).and_then(|feed| feed.members.get(user));

@@ -39,6 +39,8 @@ pub(super) struct Ask {
     pub(super) after: Option<Seq>,
     /// At most so many.
     pub(super) limit: u32,
+    /// Also whether a membership of the user ended after this.
+    pub(super) since: Option<Seq>,
     /// What was known of the tail when it was asked.
     pub(super) floor: Option<Seq>,
     /// Seq of the user's membership known when it was asked: a refusal says nothing of a later one.
@@ -122,6 +124,24 @@ pub(super) enum Interest {
 pub(super) struct Place {
     pub(super) session: Arc<Session>,
     pub(super) cursor: Cursor,
+    pub(super) origin: Origin,
+}
+
+/// How a cursor came about, until it has caught up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// At the tail, or at a position: everything that follows is shown.
+    Position,
+    /// With the user's latest `joined`. Nothing is known of them from `since` on: whole memberships may lie between.
+    Joined {
+        /// Up to here their memberships are known.
+        since: Seq,
+    },
+    /// There are memberships before the latest `joined`: they are shown, and nothing that lies outside of them.
+    Memberships {
+        /// The cursor stands within one.
+        inside: bool,
+    },
 }
 
 /// One user in a conversation.
@@ -252,7 +272,7 @@ impl Board {
     fn doubt(&mut self, event: &Event) {
         let Some(feed) = self.feeds.get_mut(&event.conversation) else { return };
         let mut behind = Vec::new();
-        for Place { session, cursor } in feed.members.values_mut().flat_map(|member| &mut member.places) {
+        for Place { session, cursor, .. } in feed.members.values_mut().flat_map(|member| &mut member.places) {
             if matches!(cursor, Cursor::Live { seq } if *seq < event.seq) {
                 cursor.fall_behind();
                 behind.push(session.id);
@@ -270,7 +290,7 @@ impl Board {
         feed.known = feed.known.max(Some(event.seq));
         let mut frame: Option<Bytes> = None;
         let mut behind = Vec::new();
-        for Place { session, cursor } in feed.members.values_mut().flat_map(|member| &mut member.places) {
+        for Place { session, cursor, .. } in feed.members.values_mut().flat_map(|member| &mut member.places) {
             if paced && matches!(cursor, Cursor::Live { .. }) && !session.has_room() {
                 cursor.fall_behind();
                 behind.push(session.id);
@@ -332,6 +352,7 @@ impl Board {
                     round: feed.round,
                     after: after.take(),
                     limit: SPAN_LIMIT,
+                    since: member.since(),
                     floor: known_seq,
                     told: known.membership_seq(conversation),
                     attempt: 0,
@@ -370,10 +391,21 @@ impl Board {
         let member = feed.member(user);
         if member.interest == Interest::None {
             member.interest = Interest::Asking;
+            let since = member.since();
             let (conversation, user) = (conversation.clone(), user.clone());
-            let limit = SPAN_LIMIT;
-            let ask = Ask { conversation, user, generation, round, after: None, limit, floor, told, attempt: 0 };
-            self.work.asks.push(ask);
+            let (after, limit, attempt) = (None, SPAN_LIMIT, 0);
+            self.work.asks.push(Ask {
+                conversation,
+                user,
+                generation,
+                round,
+                after,
+                limit,
+                since,
+                floor,
+                told,
+                attempt,
+            });
         }
     }
 
@@ -418,6 +450,32 @@ impl User {
     /// Seq of the latest change of his membership that is known.
     pub(super) fn membership_seq(&self, conversation: &ConversationName) -> Seq {
         self.memberships.get(conversation).map_or(Seq(0), |membership| membership.seq)
+    }
+}
+
+impl Member {
+    /// From where on memberships have to be asked for, for all cursors that start with a `joined`.
+    pub(super) fn since(&self) -> Option<Seq> {
+        let since = |place: &Place| match place.origin {
+            Origin::Joined { since } => Some(since),
+            Origin::Position | Origin::Memberships { .. } => None,
+        };
+        self.places.iter().filter_map(since).min()
+    }
+}
+
+impl Place {
+    /// Whether an event that is fetched for this cursor is shown.
+    pub(super) fn shows(&mut self, event: &Event, user: &UserId) -> bool {
+        let Origin::Memberships { inside } = &mut self.origin else { return true };
+        match &event.kind {
+            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => {
+                *inside |= users.contains(user);
+                *inside
+            }
+            EventKind::Left { user: left, .. } if left == user => std::mem::replace(inside, false),
+            EventKind::Left { .. } | EventKind::Message { .. } => *inside,
+        }
     }
 }
 

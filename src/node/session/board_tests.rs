@@ -61,6 +61,9 @@ struct Owners {
     epoch: u64,
     /// Pushes are being dropped until the node is told to subscribe again.
     lagged: bool,
+    /// The shards of users are not told: changes of indexes wait.
+    unheard: bool,
+    changes: VecDeque<(UserId, ConversationName, Seq, bool)>,
 }
 
 impl Owners {
@@ -80,12 +83,41 @@ impl Owners {
         members
     }
 
-    /// The latest time he was added after `left`.
+    /// The first time they were added after `left`.
     fn joined_after(&self, name: &ConversationName, user: &UserId, left: Seq) -> Option<Seq> {
-        let events = self.histories.get(name)?.iter().filter(|event| event.seq > left);
-        let joined =
-            events.filter(|event| matches!(&event.kind, EventKind::Joined { users, .. } if users.contains(user)));
-        joined.map(|event| event.seq).next_back()
+        let mut events = self.histories.get(name)?.iter().filter(|event| event.seq > left);
+        events
+            .find(|event| matches!(&event.kind, EventKind::Joined { users, .. } if users.contains(user)))
+            .map(|event| event.seq)
+    }
+
+    /// Their last membership that ended, and whether there was another one since.
+    fn departure(&self, name: &ConversationName, of: &UserId) -> Option<(Seq, Seq)> {
+        let (mut joined, mut last) = (None, None);
+        for event in self.histories.get(name).into_iter().flatten() {
+            match &event.kind {
+                EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. }
+                    if users.contains(of) =>
+                {
+                    joined = Some(event.seq);
+                }
+                EventKind::Left { user, .. } if user == of => last = joined.map(|at| (at, event.seq)),
+                _ => {}
+            }
+        }
+        last
+    }
+
+    /// Changes of indexes arrive: of each conversation the last one stands, and each is pushed.
+    fn tell_indexes(&mut self) {
+        while let Some((user, name, seq, joined)) = self.changes.pop_front() {
+            let rows = self.indexes.entry(user.clone()).or_default();
+            let version = Offset(rows.last().map_or(0, |row| row.version.0) + 1);
+            rows.retain(|row| row.conversation != name);
+            let item = IndexItem { conversation: name, seq, joined, version };
+            rows.push(item.clone());
+            self.push(Push::Index { user, item });
+        }
     }
 
     fn tail(&self, name: &ConversationName) -> Seq {
@@ -116,11 +148,10 @@ impl Owners {
             if !joined {
                 self.interests.remove(&(name.clone(), user.clone()));
             }
-            let rows = self.indexes.entry(user.clone()).or_default();
-            let version = Offset(rows.last().map_or(0, |row| row.version.0) + 1);
-            let item = IndexItem { conversation: name.clone(), seq, joined, version };
-            rows.push(item.clone());
-            self.push(Push::Index { user, item });
+            self.changes.push_back((user, name.clone(), seq, joined));
+        }
+        if !self.unheard {
+            self.tell_indexes();
         }
     }
 
@@ -139,7 +170,9 @@ impl Owners {
             span.take(ask.limit as usize).cloned().collect()
         };
         if let Some(joined) = self.members(&ask.conversation).get(&ask.user) {
-            let answer = Subscribed::Live { tail, joined: *joined, events: events(tail) };
+            let departure = self.departure(&ask.conversation, &ask.user);
+            let departed = departure.map(|(_, left)| left).filter(|left| ask.since.is_some_and(|since| *left > since));
+            let answer = Subscribed::Live { tail, joined: *joined, events: events(tail), departed };
             self.interests.insert((ask.conversation.clone(), ask.user.clone()), ());
             return answer;
         }
@@ -185,13 +218,14 @@ impl Client {
                 "message" | "event" => {
                     let (name, seq) = (name("conversation"), Seq(frame["seq"].as_u64().expect("seq")));
                     if let Some(left) = self.out.remove(&name) {
-                        // In again, he may also get what lies between: members read the whole history.
+                        // In again, they may also get what lies between: members read the whole history. No membership
+                        // is passed over.
                         let again = owners.joined_after(&name, &self.user, left);
                         prop_assert!(again.is_some(), "{frame} after own left {left}");
-                        let users = frame["users"].as_array().cloned().unwrap_or_default();
-                        let joined = frame["kind"] == "joined" && users.contains(&self.user.as_str().into());
-                        let start = joined && seq > left || seq == left.next();
-                        prop_assert!(start, "{frame} after own left {left}");
+                        prop_assert!(
+                            again == Some(seq) || seq == left.next(),
+                            "{frame} after own left {left}, in {again:?}"
+                        );
                     } else if let Some(seen) = self.seen.get(&name) {
                         prop_assert_eq!(seq, seen.next(), "{} does not continue {}", frame, seen);
                     }
@@ -204,6 +238,7 @@ impl Client {
                 "gap" => {
                     let (name, to) = (name("conversation"), Seq(frame["to"].as_u64().expect("to")));
                     let from = Seq(frame["from"].as_u64().expect("from"));
+                    self.out.remove(&name);
                     match frame["reason"].as_str().expect("reason") {
                         "replaced" => drop(self.seen.insert(name, Seq(from.0 - 1))),
                         "not_participant" => drop(self.seen.remove(&name)),
@@ -227,6 +262,8 @@ enum Step {
     /// The pushes of a shard are lost from now on, until the node is told.
     Lose,
     Tell,
+    /// The shards of users are not told of changes from now on, or are told again.
+    Indexes(bool),
     /// The owner takes the n-th waiting request, now.
     Decide(usize),
     /// The n-th decided answer arrives.
@@ -245,6 +282,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => Just(Step::Deliver),
         1 => Just(Step::Lose),
         1 => Just(Step::Tell),
+        1 => any::<bool>().prop_map(Step::Indexes),
         6 => (0..8_usize).prop_map(Step::Decide),
         6 => (0..8_usize, prop::bool::weighted(0.1)).prop_map(|(n, fails)| Step::Arrive(n, fails)),
         2 => (0..3_usize, any::<bool>()).prop_map(|(u, held)| Step::Open(u, held)),
@@ -369,6 +407,12 @@ impl World {
                 self.owners.interests.clear();
                 self.owners.pushes.push_back(Push::Resubscribe { shard: crate::ids::ShardId(0) });
             }
+            Step::Indexes(heard) => {
+                self.owners.unheard = !heard;
+                if heard {
+                    self.owners.tell_indexes();
+                }
+            }
             Step::Decide(index) => self.decide(index),
             Step::Arrive(index, fails) => self.arrive(index, fails),
             Step::Open(u, held) if self.clients.len() < 6 => {
@@ -409,6 +453,7 @@ impl World {
     /// Everything under way arrives, all outboxes are read.
     fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
         self.step(&Step::Tell)?;
+        self.step(&Step::Indexes(true))?;
         let held: Vec<SessionId> = self.clients.iter().map(|client| client.session.id).collect();
         for id in held {
             self.board.stop_waiting(id);
@@ -491,7 +536,7 @@ fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_f
     let asks = board.take_work().asks;
     assert_eq!(asks.len(), 5_000);
     for ask in &asks {
-        board.subscribed(ask, Subscribed::Live { tail: Seq(3), joined: Seq(1), events: Vec::new() });
+        board.subscribed(ask, Subscribed::Live { tail: Seq(3), joined: Seq(1), events: Vec::new(), departed: None });
     }
     for part in 0..10 {
         let positions = (part * 500..part * 500 + 500).map(|index| (name(index), Seq(3))).collect();
@@ -526,7 +571,10 @@ fn ten_thousand_members_share_one_encoded_frame() {
             let item = IndexItem { conversation: conversation(0), seq: Seq(1), joined: true, version: Offset(1) };
             board.loaded(&load, &IndexPage { items: vec![item], more: false });
             let ask = board.take_work().asks.remove(0);
-            board.subscribed(&ask, Subscribed::Live { tail: Seq(1), joined: Seq(1), events: Vec::new() });
+            board.subscribed(
+                &ask,
+                Subscribed::Live { tail: Seq(1), joined: Seq(1), events: Vec::new(), departed: None },
+            );
             session
         })
         .collect();

@@ -211,8 +211,8 @@ impl Inner {
 }
 
 fn interest(ask: &Ask) -> Interest {
-    let Ask { conversation, user, after, limit, .. } = ask;
-    Interest { conversation: conversation.clone(), user: user.clone(), after: *after, limit: *limit }
+    let Ask { conversation, user, after, limit, since, .. } = ask;
+    Interest { conversation: conversation.clone(), user: user.clone(), after: *after, limit: *limit, since: *since }
 }
 
 /// Waits before a repeated attempt: 50 ms, doubling to 2 s, with jitter.

@@ -93,7 +93,7 @@ impl Upstream for Owners {
                 return Subscribed::Failed(Problem::unavailable("nobody owns it"));
             }
             let events = interest.after.map_or(Vec::new(), |after| (after.0 + 1..4).map(event).collect());
-            Subscribed::Live { tail: Seq(3), joined: Seq(1), events }
+            Subscribed::Live { tail: Seq(3), joined: Seq(1), events, departed: None }
         };
         interests.iter().map(answer).collect()
     }
@@ -299,7 +299,99 @@ fn under_epoch_eight() -> (Board, Arc<Session>) {
 
 fn answer(board: &mut Board, tail: u64) {
     let ask = board.take_work().asks.remove(0);
-    board.subscribed(&ask, Subscribed::Live { tail: Seq(tail), joined: Seq(1), events: Vec::new() });
+    board.subscribed(&ask, Subscribed::Live { tail: Seq(tail), joined: Seq(1), events: Vec::new(), departed: None });
+}
+
+/// A board whose user bob has one started session and is in no conversation; the user's shard is lost meanwhile.
+fn without_conversations() -> (Board, Arc<Session>) {
+    let mut board = Board::new(ShardMap::new(1).expect("a power of two"));
+    let bob = session("bob");
+    board.open(&bob, false);
+    let load = board.take_work().loads.remove(0);
+    board.loaded(&load, &IndexPage { items: Vec::new(), more: false });
+    board.push(Push::Resubscribe { shard: ShardId(0) });
+    (board, bob)
+}
+
+/// The index comes at last, and has only the latest change of the conversation.
+fn index_comes(board: &mut Board, seq: u64, joined: bool) {
+    let load = board.take_work().loads.remove(0);
+    let item = IndexItem { conversation: name("healthy"), seq: Seq(seq), joined, version: Offset(9) };
+    board.loaded(&load, &IndexPage { items: vec![item], more: false });
+}
+
+/// What the conversation `healthy` has from `after` on: bob joined at 3, left at 5, and joined at 8.
+fn stays(after: Seq) -> Vec<Arc<Event>> {
+    let change = |seq: u64, kind| Event { conversation: name("healthy"), seq: Seq(seq), created: seq, key: None, kind };
+    let joined = |seq| change(seq, EventKind::Joined { by: user("alice"), users: vec![user("bob")] });
+    let left = |seq| change(seq, EventKind::Left { by: user("alice"), user: user("bob"), admin: None });
+    let all = (1..=9).map(|seq| match seq {
+        3 | 8 => Arc::new(joined(seq)),
+        5 => Arc::new(left(seq)),
+        _ => event(seq),
+    });
+    all.filter(|of| of.seq > after).collect()
+}
+
+fn seqs(session: &Session) -> Vec<(String, u64)> {
+    let told = super::board_tests::frames(session).into_iter().filter(|frame| frame["t"] != "ready");
+    told.map(|frame| {
+        let seq = frame.get("seq").or(frame.get("from")).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        (frame["t"].as_str().unwrap_or_default().to_owned(), seq)
+    })
+    .collect()
+}
+
+#[test]
+fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
+    let (mut board, bob) = without_conversations();
+    index_comes(&mut board, 8, true);
+    let ask = board.take_work().asks.remove(0);
+    assert_eq!((ask.after, ask.since), (None, Some(Seq(0))), "nothing is known of them there");
+    let answer = Subscribed::Live { tail: Seq(9), joined: Seq(8), events: Vec::new(), departed: Some(Seq(5)) };
+    board.subscribed(&ask, answer);
+    let fetch = board.take_work().fetches.remove(0);
+    let after = fetch.asks[0].after.expect("a cursor");
+    let answer = Subscribed::Live { tail: Seq(9), joined: Seq(8), events: stays(after), departed: None };
+    board.fetched(&fetch, vec![answer]);
+    let shown = [("event", 3), ("message", 4), ("event", 5), ("event", 8), ("message", 9)];
+    assert_eq!(seqs(&bob), shown.map(|(t, seq)| (t.to_owned(), seq)));
+}
+
+#[test]
+fn of_a_first_membership_nothing_before_the_joined_is_fetched() {
+    let (mut board, bob) = without_conversations();
+    index_comes(&mut board, 8, true);
+    let ask = board.take_work().asks.remove(0);
+    board.subscribed(&ask, Subscribed::Live { tail: Seq(9), joined: Seq(8), events: Vec::new(), departed: None });
+    let fetch = board.take_work().fetches.remove(0);
+    assert_eq!(fetch.asks[0].after, Some(Seq(7)));
+    let answer = Subscribed::Live { tail: Seq(9), joined: Seq(8), events: stays(Seq(7)), departed: None };
+    board.fetched(&fetch, vec![answer]);
+    assert_eq!(seqs(&bob), [("event".to_owned(), 8), ("message".to_owned(), 9)]);
+}
+
+#[test]
+fn memberships_too_far_back_are_a_gap_up_to_the_joined() {
+    let (mut board, bob) = without_conversations();
+    index_comes(&mut board, 5_000, true);
+    let ask = board.take_work().asks.remove(0);
+    let (tail, joined, departed) = (Seq(4_999), Seq(5_000), Some(Seq(5)));
+    board.subscribed(&ask, Subscribed::Live { tail, joined, events: Vec::new(), departed });
+    let again = board.take_work().asks.remove(0);
+    board.subscribed(&again, Subscribed::Live { tail: Seq(5_000), joined, events: Vec::new(), departed });
+    assert_eq!(seqs(&bob), [("gap".to_owned(), 1)]);
+    assert_eq!(board.take_work().fetches[0].asks[0].after, Some(Seq(4_999)));
+}
+
+#[test]
+fn a_whole_membership_that_ended_unseen_is_a_gap_when_the_owner_gives_nothing_of_it() {
+    let (mut board, bob) = without_conversations();
+    index_comes(&mut board, 5, false);
+    let fetch = board.take_work().fetches.remove(0);
+    board.fetched(&fetch, vec![Subscribed::NotParticipant]);
+    assert_eq!(seqs(&bob), [("gap".to_owned(), 1)]);
+    assert!(board.feeds.is_empty());
 }
 
 /// ADR 14, interleaving 4: the log forgot epoch 8, and its owner of epoch 7 goes on.

@@ -85,7 +85,12 @@ impl Upstream for Fake {
             }
             let after = interest.after.unwrap_or(tail);
             let span = events.iter().filter(|event| event.seq > after);
-            Subscribed::Live { tail, joined: Seq(1), events: span.take(interest.limit as usize).cloned().collect() }
+            Subscribed::Live {
+                tail,
+                joined: Seq(1),
+                events: span.take(interest.limit as usize).cloned().collect(),
+                departed: None,
+            }
         };
         interests.into_iter().map(answer).collect()
     }

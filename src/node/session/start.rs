@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::ids::{ConversationName, Offset, Seq, SessionId, ShardId, UserId};
 use crate::node::session::board::{
-    Ask, Board, Entry, Fetch, Interest, Load, Membership, Phase, Place, SPAN_LIMIT, Spans, User,
+    Ask, Board, Entry, Fetch, Interest, Load, Membership, Origin, Phase, Place, SPAN_LIMIT, Spans, User,
 };
 use crate::node::session::outbox::Session;
 use crate::node::session::state::Cursor;
@@ -221,7 +221,7 @@ impl Board {
             if let Some(known) = self.users.get_mut(&user) {
                 known.memberships.entry(conversation.clone()).or_default();
             }
-            self.set_place(id, &conversation, Cursor::Behind { seq, fresh: true });
+            self.set_place(id, &conversation, Cursor::Behind { seq, fresh: true }, Origin::Position);
             if let Some(entry) = self.sessions.get_mut(&id) {
                 entry.due.insert(conversation.clone(), true);
             }
@@ -250,7 +250,7 @@ impl Board {
         let tail = feed.known.filter(|_| subscribed);
         let (cursor, gap) = Cursor::begin(position, tail);
         Self::tell_gap(&session, conversation, gap);
-        self.set_place(id, conversation, cursor);
+        self.set_place(id, conversation, cursor, Origin::Position);
         match cursor {
             Cursor::Live { .. } => self.settle(id, conversation, true),
             Cursor::Behind { .. } => self.enqueue(id, conversation),
@@ -258,15 +258,30 @@ impl Board {
         }
     }
 
-    fn set_place(&mut self, id: SessionId, conversation: &ConversationName, cursor: Cursor) {
+    /// Sets the session's cursor right before the latest `joined` of its user, of whom nothing is known from `since` on:
+    /// what the owner answers may set it back.
+    pub(super) fn start_joined(&mut self, id: SessionId, conversation: &ConversationName, joined: Seq, since: Seq) {
+        let position = Some(Seq(joined.0.saturating_sub(1)));
+        self.set_place(id, conversation, Cursor::Waiting { position }, Origin::Joined { since });
+    }
+
+    /// Fetches what the session may still get after `since` of memberships that have ended since, or hears that it may
+    /// not.
+    pub(super) fn start_ended(&mut self, id: SessionId, conversation: &ConversationName, since: Seq) {
+        let cursor = Cursor::Behind { seq: since, fresh: false };
+        self.set_place(id, conversation, cursor, Origin::Memberships { inside: false });
+        self.enqueue(id, conversation);
+    }
+
+    fn set_place(&mut self, id: SessionId, conversation: &ConversationName, cursor: Cursor, origin: Origin) {
         let Some(session) = self.sessions.get(&id).map(|entry| Arc::clone(&entry.session)) else { return };
         let feed = self.feed(conversation);
         if let Some(place) = feed.place(&session.user, id) {
-            place.cursor = cursor;
+            (place.cursor, place.origin) = (cursor, origin);
         } else {
             let member = feed.member(&session.user);
             member.places.reserve_exact(1);
-            member.places.push(Place { session, cursor });
+            member.places.push(Place { session, cursor, origin });
         }
     }
 
@@ -367,8 +382,8 @@ impl Board {
                 continue;
             }
             let (generation, told) = (known.generation, known.membership_seq(&conversation));
-            let (after, limit, attempt, user) = (Some(seq), SPAN_LIMIT, 0, user.clone());
-            asks.push(Ask { conversation, user, generation, round, after, limit, floor, told, attempt });
+            let (after, limit, since, attempt, user) = (Some(seq), SPAN_LIMIT, None, 0, user.clone());
+            asks.push(Ask { conversation, user, generation, round, after, limit, since, floor, told, attempt });
         }
         if asks.is_empty() {
             entry.spans.retain(|_, of| of.fetching > 0 || !of.queue.is_empty());

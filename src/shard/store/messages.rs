@@ -33,6 +33,8 @@ const PARTICIPANTS: &str =
 const DEPARTURE: &str = "SELECT joined_seq, left_seq FROM departures WHERE conversation = ?1 AND participant = ?2 \
     AND NOT EXISTS (SELECT 1 FROM participants WHERE conversation = ?1 AND participant = ?2)";
 
+const LAST_LEFT: &str = "SELECT left_seq FROM departures WHERE conversation = ? AND participant = ?";
+
 /// Statements of a page of history: the filter, then newest first below a seq and oldest first above it.
 macro_rules! history {
     ($filter:literal) => {
@@ -204,6 +206,15 @@ impl Store {
         let after = after.map_or("", UserId::as_str);
         let query = sqlx::query(PARTICIPANTS).bind(conversation.as_str()).bind(after).bind(limit);
         self.read(query.fetch_all(self.readers())).await?.iter().map(|row| user(row, 0)).collect()
+    }
+
+    /// Seq of the user's last `left` there, whether or not they are in again.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn last_left(&self, name: &ConversationName, user: &UserId) -> Result<Option<Seq>, StoreError> {
+        let query = sqlx::query(LAST_LEFT).bind(name.as_str()).bind(user.as_str());
+        self.read(query.fetch_optional(self.readers())).await?.map(|row| seq(&row, 0)).transpose()
     }
 
     /// The last membership of someone who is no participant any more: (joined, left).

@@ -240,8 +240,13 @@ impl Bench {
     }
 
     async fn interest(&self, subscriber: &Subscriber, name: &str, who: &str, after: Option<u64>) -> Subscribed {
-        let interest =
-            Interest { conversation: conversation(name), user: user(who), after: after.map(Seq), limit: 1000 };
+        let interest = Interest {
+            conversation: conversation(name),
+            user: user(who),
+            after: after.map(Seq),
+            limit: 1000,
+            since: None,
+        };
         in_time(self.handle().subscribe(subscriber, vec![interest], soon())).await.expect("owned").remove(0)
     }
 

@@ -10,7 +10,7 @@ async fn bench() -> Bench {
 
 fn live(subscribed: Subscribed) -> (Seq, Seq, Vec<Arc<Event>>) {
     match subscribed {
-        Subscribed::Live { tail, joined, events } => (tail, joined, events),
+        Subscribed::Live { tail, joined, events, .. } => (tail, joined, events),
         other => panic!("{other:?}"),
     }
 }
@@ -94,7 +94,8 @@ async fn a_cursor_at_or_past_the_tail_gives_no_events_and_none_gives_the_tail() 
         let (tail, joined, events) = live(bench.interest(&node, "c", "bob", after).await);
         assert_eq!((tail, joined, events.len()), (Seq(2), Seq(1), 0), "{after:?}");
     }
-    let interest = Interest { conversation: conversation("c"), user: user("bob"), after: Some(Seq(0)), limit: 1 };
+    let interest =
+        Interest { conversation: conversation("c"), user: user("bob"), after: Some(Seq(0)), limit: 1, since: None };
     let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon())).await.expect("owned");
     let (tail, _, events) = live(answers.into_iter().next().expect("one"));
     assert_eq!((tail, events.len()), (Seq(2), 1), "cut by the limit");
@@ -136,6 +137,28 @@ async fn who_was_removed_gets_up_to_his_own_left_and_nothing_after_it() {
     }
     bench.send("c", "alice", "still without").await;
     assert!(queue.try_recv().is_err(), "nothing is pushed to any of them");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_in_again_is_told_of_the_membership_before_if_that_was_asked_for() {
+    let bench = bench().await;
+    bench.add("c", "alice", &["carol"]).await.expect("added");
+    bench.remove("c", "alice", "carol").await.expect("removed");
+    bench.add("c", "alice", &["carol"]).await.expect("added");
+    let (node, _queue) = subscriber(64);
+    for (who, since, expected) in [
+        ("carol", None, None),
+        ("carol", Some(0), Some(Seq(3))),
+        ("carol", Some(2), Some(Seq(3))),
+        ("carol", Some(3), None),
+        ("bob", Some(0), None),
+    ] {
+        let interest =
+            Interest { conversation: conversation("c"), user: user(who), after: None, limit: 1, since: since.map(Seq) };
+        let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon())).await.expect("owned");
+        let Some(Subscribed::Live { departed, .. }) = answers.into_iter().next() else { panic!("refused") };
+        assert_eq!(departed, expected, "{who} since {since:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
