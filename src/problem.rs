@@ -267,7 +267,7 @@ pub enum CloseCode {
     ProtocolError,
     /// 4401: token expired or refused.
     Unauthorized,
-    /// 4420: the outbox overflowed or the socket took nothing for 10 s.
+    /// 4420: the socket took nothing for 10 s.
     SlowConsumer,
     /// 4429: too many sessions or frames.
     TooMany,

@@ -186,7 +186,9 @@ const FAULTS: &[(Counter, &[Labels])] = &[
         SESSION_REFUSED,
         &[&[("reason", "token")], &[("reason", "user_limit")], &[("reason", "node_limit")], &[("reason", "draining")]],
     ),
-    (SESSION_SLOW, &[&[("reason", "overflow")], &[("reason", "stalled")]]),
+    (SESSION_SLOW, &[&[("reason", "stalled")]]),
+    (SESSION_BEHIND, &[&[]]),
+    (SESSION_RECEIPTS, &[&[("result", "shed")]]),
     (SESSION_GAPS, &[&[("reason", "too_far")], &[("reason", "replaced")], &[("reason", "not_participant")]]),
     (SESSION_DELIVERED, &[&[("result", "shed")]]),
     (
@@ -318,7 +320,9 @@ metrics_table! {
     Counter SESSION_REFUSED "rookery_session_refused_total" "Sessions refused at the upgrade by reason (token, user_limit, node_limit, draining, cut_off).";
     Counter SESSION_FRAMES "rookery_session_frames_total" "WebSocket frames by direction (in, out).";
     Counter SESSION_WRITES "rookery_session_writes_total" "Writes to sockets; frames out divided by writes tells how well frames are coalesced.";
-    Counter SESSION_SLOW "rookery_session_slow_total" "Sessions closed with 4420 by reason (overflow, stalled).";
+    Counter SESSION_SLOW "rookery_session_slow_total" "Sessions closed with 4420 by reason (stalled: the socket took nothing).";
+    Counter SESSION_BEHIND "rookery_session_behind_total" "Events that found no room in the outbox of a session, which is served by spans since.";
+    Counter SESSION_RECEIPTS "rookery_session_receipts_total" "Receipts that found no room in the outbox of a session, by result (shed: too many wait).";
     Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, index, resubscribe).";
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
     Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";

@@ -158,7 +158,8 @@ pub struct RateSettings {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct SessionSettings {
-    /// Bytes queued for one session; beyond it the session is closed with 4420.
+    /// Bytes of events queued for one session; beyond it the session falls behind and is served by spans. Answers: half as
+    /// much again.
     #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = values::size)]
     pub outbox: u64,
     /// A session is pinged at least this often; two unanswered pings end it.

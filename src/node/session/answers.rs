@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::ids::{ConversationName, Seq, SessionId, UserId};
 use crate::node::render;
-use crate::node::session::board::{Ask, Board, Fetch, Interest, Member, Membership, Origin};
+use crate::node::session::board::Board;
+use crate::node::session::entries::{Interest, Member, Membership, Origin};
 use crate::node::session::outbox;
 use crate::node::session::state::{Cursor, Gap};
+use crate::node::session::work::{Ask, Fetch};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
 use crate::shard::log::record::Event;

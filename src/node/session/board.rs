@@ -5,15 +5,17 @@
 //! Invariants: a cursor is fed by pushes only while live (I9); a user who left has no live cursor after his own `left`
 //! (I10); every conversation of a user with sessions is either subscribed or being asked for.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::ids::{ConversationName, Epoch, Offset, Seq, SessionId, ShardId, UserId};
+use crate::ids::{ConversationName, Epoch, SessionId, ShardId, UserId};
 use crate::node::render;
-use crate::node::session::outbox::{self, Session};
+use crate::node::session::entries::{Entry, Feed, Interest, Phase, Place, User};
+use crate::node::session::outbox::{self, ReceiptKey, ReceiptOf, Session};
 use crate::node::session::state::{Cursor, Gap, Pushed};
+use crate::node::session::work::{Ask, Load, Work};
 use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, ReceiptKind, ServerFrame};
 use crate::shard::command::Push;
@@ -23,188 +25,6 @@ use crate::telemetry;
 
 /// Events asked for at once.
 pub(super) const SPAN_LIMIT: u32 = 200;
-
-/// One question to the owner of a conversation.
-#[derive(Debug, Clone)]
-pub(super) struct Ask {
-    /// Which conversation.
-    pub(super) conversation: ConversationName,
-    /// For whom.
-    pub(super) user: UserId,
-    /// Which life of that user's entry here asked; older answers are not his.
-    pub(super) generation: u64,
-    /// Which subscription of the conversation asked; a lost link starts another.
-    pub(super) round: u32,
-    /// Also the events after this.
-    pub(super) after: Option<Seq>,
-    /// At most so many.
-    pub(super) limit: u32,
-    /// Also whether a membership of the user ended after this.
-    pub(super) since: Option<Seq>,
-    /// What was known of the tail when it was asked.
-    pub(super) floor: Option<Seq>,
-    /// Seq of the user's membership known when it was asked: a refusal says nothing of a later one.
-    pub(super) told: Seq,
-    /// Fruitless attempts before this one.
-    pub(super) attempt: u32,
-}
-
-/// A user's index to be read.
-#[derive(Debug, Clone)]
-pub(super) struct Load {
-    /// Whose.
-    pub(super) user: UserId,
-    /// Which life of his entry.
-    pub(super) generation: u64,
-    /// Rows changed after this version.
-    pub(super) after: Offset,
-    /// Fruitless attempts before this one.
-    pub(super) attempt: u32,
-}
-
-/// Spans for one session, fetched in one go.
-#[derive(Debug, Clone)]
-pub(super) struct Fetch {
-    /// For whom.
-    pub(super) session: SessionId,
-    /// Which shard is asked.
-    pub(super) shard: ShardId,
-    /// From where.
-    pub(super) asks: Vec<Ask>,
-    /// Fruitless attempts before this one.
-    pub(super) attempt: u32,
-}
-
-/// What has to be asked of owners. The caller does it and brings the answers.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    /// Subscriptions.
-    pub(super) asks: Vec<Ask>,
-    /// Spans.
-    pub(super) fetches: Vec<Fetch>,
-    /// Indexes.
-    pub(super) loads: Vec<Load>,
-    /// Interests that ended.
-    pub(super) ended: Vec<(ConversationName, UserId)>,
-    /// Index interests that ended.
-    pub(super) ended_indexes: Vec<UserId>,
-}
-
-/// What the index (or a newer event) says of a user in a conversation.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Membership {
-    pub(super) seq: Seq,
-    pub(super) joined: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct User {
-    pub(super) shard: ShardId,
-    pub(super) generation: u64,
-    /// The index was read once to its end.
-    pub(super) loaded: bool,
-    /// Every change up to here is known; pushes move it only while no read is under way.
-    pub(super) confirmed: Offset,
-    pub(super) newest: Offset,
-    pub(super) loading: bool,
-    pub(super) sessions: Vec<SessionId>,
-    pub(super) memberships: HashMap<ConversationName, Membership>,
-}
-
-/// How far a user's subscription of a conversation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interest {
-    None,
-    Asking,
-    Live,
-}
-
-/// A cursor of one session.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) session: Arc<Session>,
-    pub(super) cursor: Cursor,
-    pub(super) origin: Origin,
-}
-
-/// How a cursor came about, until it has caught up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// At the tail, or at a position: everything that follows is shown.
-    Position,
-    /// With the user's latest `joined`. Nothing is known of them from `since` on: whole memberships may lie between.
-    Joined {
-        /// Up to here their memberships are known.
-        since: Seq,
-    },
-    /// There are memberships before the latest `joined`: they are shown, and nothing that lies outside of them.
-    Memberships {
-        /// The cursor stands within one.
-        inside: bool,
-    },
-}
-
-/// One user in a conversation.
-#[derive(Debug)]
-pub(super) struct Member {
-    pub(super) interest: Interest,
-    pub(super) places: Vec<Place>,
-}
-
-/// One conversation with local members.
-#[derive(Debug)]
-pub(super) struct Feed {
-    pub(super) shard: ShardId,
-    pub(super) epoch: Epoch,
-    /// Highest seq told by owner or push.
-    pub(super) known: Option<Seq>,
-    pub(super) round: u32,
-    /// The round in which the tail was seen to go back.
-    pub(super) lost_in: Option<u32>,
-    pub(super) members: HashMap<UserId, Member>,
-}
-
-/// How far a session is in its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Opened with `resume=wait`: no cursors until the resume.
-    Held,
-    /// Waits for the user's index.
-    Starting,
-    /// Has a cursor in each conversation.
-    Attached,
-}
-
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) session: Arc<Session>,
-    pub(super) phase: Phase,
-    /// Of `resume` frames so far, until the one without `more`.
-    pub(super) positions: BTreeMap<ConversationName, Seq>,
-    /// Conversations that `ready` waits for; true: named in the resume, to be told `live`.
-    pub(super) due: HashMap<ConversationName, bool>,
-    /// Caught up, not yet told.
-    pub(super) announce: Vec<ConversationName>,
-    pub(super) ready_due: bool,
-    /// What it has to fetch, by shard: one that does not answer holds up no other.
-    pub(super) spans: BTreeMap<ShardId, Spans>,
-    /// The shard asked last; the next one is asked next.
-    pub(super) asked: ShardId,
-    /// Conversations in fetches under way that are not late.
-    pub(super) fetching: usize,
-}
-
-/// What a session has to fetch of one shard.
-#[derive(Debug, Default)]
-pub(super) struct Spans {
-    /// Conversations that are behind and not being fetched.
-    pub(super) queue: VecDeque<ConversationName>,
-    /// Conversations of the one fetch under way.
-    pub(super) fetching: usize,
-    /// That fetch only waits for the owner, or for its time to be tried again.
-    pub(super) late: bool,
-    pub(super) attempt: u32,
-}
 
 /// Everything live on this node.
 #[derive(Debug)]
@@ -234,23 +54,21 @@ impl Board {
         match push {
             Push::Event { epoch, event } => self.pushed(epoch, &event),
             Push::Watermark { conversation, user, read, up_to, ts, targets, origin } => {
+                let of = ReceiptOf::Watermark { read };
+                let key = ReceiptKey { conversation: conversation.clone(), user: user.clone(), of };
                 let kind = if read { ReceiptKind::Read { up_to, ts } } else { ReceiptKind::Delivered { up_to, ts } };
                 let frame = receipt(&conversation, &user, &kind);
                 for target in targets.iter().filter(|target| **target != user) {
-                    self.tell_user(target, &conversation, &frame, None);
+                    self.tell_user(target, &key, &frame, None);
                 }
                 if read {
-                    self.tell_user(&user, &conversation, &frame, origin);
+                    self.tell_user(&user, &key, &frame, origin);
                 }
             }
             Push::Reaction { conversation, user, message_id, reaction, ts } => {
-                let Some(feed) = self.feeds.get(&conversation) else { return };
                 let frame = receipt(&conversation, &user, &ReceiptKind::Reaction { message_id, reaction, ts });
-                for place in feed.members.values().flat_map(|member| &member.places) {
-                    if matches!(place.cursor, Cursor::Live { .. }) {
-                        place.session.offer(frame.clone(), None);
-                    }
-                }
+                let key = ReceiptKey { conversation, user, of: ReceiptOf::Reaction(message_id) };
+                self.tell_members(&key, &frame);
             }
             Push::Index { user, item } => self.index_changed(&user, &item),
             Push::Resubscribe { shard } => self.resubscribe(shard),
@@ -283,8 +101,8 @@ impl Board {
         }
     }
 
-    /// Gives an event to every live cursor that it continues. With `paced` (a span for all, after a lost link) a session
-    /// whose outbox has no room falls behind instead of ending as a slow consumer.
+    /// Gives an event to every live cursor that it continues. A session whose outbox has no room for it falls behind, and
+    /// with `paced` (a span for all, after a lost link) already one whose outbox is half full.
     pub(super) fn deliver(&mut self, event: &Arc<Event>, paced: bool) {
         let Some(feed) = self.feeds.get_mut(&event.conversation) else { return };
         feed.known = feed.known.max(Some(event.seq));
@@ -299,7 +117,11 @@ impl Board {
             match cursor.pushed(event.seq) {
                 Pushed::Deliver => {
                     let frame = frame.get_or_insert_with(|| outbox::text(&render::event_json(event)));
-                    session.offer(frame.clone(), Some(Arc::clone(event)));
+                    if !session.offer_if_it_fits(frame, event) {
+                        telemetry::SESSION_BEHIND.add(1, &[]);
+                        cursor.take_back();
+                        behind.push(session.id);
+                    }
                 }
                 Pushed::FellBehind => behind.push(session.id),
                 Pushed::Passed => {}
@@ -319,15 +141,31 @@ impl Board {
         }
     }
 
-    /// A receipt for the sessions of a user, if he is still a participant.
-    fn tell_user(&self, user: &UserId, conversation: &ConversationName, frame: &Bytes, but: Option<SessionId>) {
+    /// A receipt for the sessions of all participants; one that is behind gets it too, while its user is known to be in.
+    fn tell_members(&self, key: &ReceiptKey, frame: &Bytes) {
+        let Some(feed) = self.feeds.get(&key.conversation) else { return };
+        for (user, member) in &feed.members {
+            let membership = self.users.get(user).and_then(|known| known.memberships.get(&key.conversation));
+            let is_in = membership.is_some_and(|known| known.joined);
+            for place in &member.places {
+                match place.cursor {
+                    Cursor::Live { .. } => place.session.offer_receipt(key, frame),
+                    Cursor::Behind { .. } if is_in => place.session.offer_receipt(key, frame),
+                    Cursor::Behind { .. } | Cursor::Waiting { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// A receipt for the sessions of a user, if they are still a participant.
+    fn tell_user(&self, user: &UserId, key: &ReceiptKey, frame: &Bytes, but: Option<SessionId>) {
         let Some(known) = self.users.get(user) else { return };
-        if !known.memberships.get(conversation).is_some_and(|membership| membership.joined) {
+        if !known.memberships.get(&key.conversation).is_some_and(|membership| membership.joined) {
             return;
         }
         for id in known.sessions.iter().filter(|id| Some(**id) != but) {
             if let Some(entry) = self.sessions.get(id).filter(|entry| entry.phase == Phase::Attached) {
-                entry.session.offer(frame.clone(), None);
+                entry.session.offer_receipt(key, frame);
             }
         }
     }
@@ -443,52 +281,6 @@ impl Board {
         };
         telemetry::SESSION_GAPS.add(1, &[("reason", label)]);
         session.offer_frame(&ServerFrame::Gap { conversation, from, to, reason });
-    }
-}
-
-impl User {
-    /// Seq of the latest change of his membership that is known.
-    pub(super) fn membership_seq(&self, conversation: &ConversationName) -> Seq {
-        self.memberships.get(conversation).map_or(Seq(0), |membership| membership.seq)
-    }
-}
-
-impl Member {
-    /// From where on memberships have to be asked for, for all cursors that start with a `joined`.
-    pub(super) fn since(&self) -> Option<Seq> {
-        let since = |place: &Place| match place.origin {
-            Origin::Joined { since } => Some(since),
-            Origin::Position | Origin::Memberships { .. } => None,
-        };
-        self.places.iter().filter_map(since).min()
-    }
-}
-
-impl Place {
-    /// Whether an event that is fetched for this cursor is shown.
-    pub(super) fn shows(&mut self, event: &Event, user: &UserId) -> bool {
-        let Origin::Memberships { inside } = &mut self.origin else { return true };
-        match &event.kind {
-            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => {
-                *inside |= users.contains(user);
-                *inside
-            }
-            EventKind::Left { user: left, .. } if left == user => std::mem::replace(inside, false),
-            EventKind::Left { .. } | EventKind::Message { .. } => *inside,
-        }
-    }
-}
-
-impl Feed {
-    /// The member, made if he is new here.
-    pub(super) fn member(&mut self, user: &UserId) -> &mut Member {
-        let new = || Member { interest: Interest::None, places: Vec::new() };
-        self.members.entry(user.clone()).or_insert_with(new)
-    }
-
-    /// The cursor of one session.
-    pub(super) fn place(&mut self, user: &UserId, session: SessionId) -> Option<&mut Place> {
-        self.members.get_mut(user)?.places.iter_mut().find(|place| place.session.id == session)
     }
 }
 

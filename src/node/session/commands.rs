@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, Slot};
 use crate::node::session::Inner;
-use crate::node::session::outbox::Session;
+use crate::node::session::outbox::{Owed, Session};
 use crate::problem::{Code, Problem};
 use crate::protocol::{ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::shard::command::{Command, Done, MarkRead, React, Send};
@@ -24,27 +24,29 @@ const ANSWER_GRACE: Duration = Duration::from_millis(250);
 /// Largest position: what every client's numbers can hold.
 const POSITION_MAX: u64 = (1 << 53) - 1;
 
-/// Takes one frame. Waits while the session has too many commands under way, so that nothing more is read meanwhile.
+/// Takes one frame. Waits while the session has too many commands under way, or too many answers that it does not read, so
+/// that nothing more is read meanwhile.
 pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight: &Arc<Semaphore>, sent: &[u8]) {
+    let Some(owed) = session.owe(sent.len()).await else { return };
     let (reference, parsed) = ClientFrame::parse(sent);
     let frame = match parsed {
         Ok(frame) => frame,
         Err(error) => {
             let problem = Problem::new(Code::Invalid, format!("this is no frame that is known here: {error}"));
-            return answer(session, reference, Err(problem));
+            return answer(session, reference, Err(problem), owed);
         }
     };
     let decided = match frame {
         ClientFrame::Ping {} => {
             let now = inner.clock.now_ms();
-            return session.offer_frame(&ServerFrame::Pong { reference: reference.as_ref(), now });
+            return session.answer_frame(&ServerFrame::Pong { reference: reference.as_ref(), now }, owed);
         }
-        ClientFrame::Auth { token } => return answer(session, reference, authorize(inner, session, &token)),
+        ClientFrame::Auth { token } => return answer(session, reference, authorize(inner, session, &token), owed),
         ClientFrame::Resume { positions, more } => {
             let resumed = resume(inner, session, positions, more);
             // Its answer is `ready`; one that is asked for is given.
             if reference.is_some() || resumed.is_err() {
-                answer(session, reference, resumed);
+                answer(session, reference, resumed, owed);
             }
             return;
         }
@@ -56,13 +58,13 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight
     };
     let (slot, command) = match decided {
         Ok(decided) => decided,
-        Err(problem) => return answer(session, reference, Err(problem)),
+        Err(problem) => return answer(session, reference, Err(problem), owed),
     };
     let Ok(permit) = Arc::clone(in_flight).acquire_owned().await else { return };
     let deadline = Instant::now() + COMMAND_MAX;
     // Enqueued here, in the order of the frames; only the answer is awaited aside.
     let done = inner.upstream.execute(inner.upstream.map().shard_of(slot), command, deadline);
-    let waiting = finish(Arc::clone(session), reference, done, deadline, permit);
+    let waiting = finish(Arc::clone(session), reference, done, deadline, (permit, owed));
     let stop = inner.stop.clone();
     inner.tracker.spawn(async move { stop.run_until_cancelled(waiting).await });
 }
@@ -72,7 +74,7 @@ async fn finish(
     reference: Option<Value>,
     done: BoxFuture<'static, Result<Done, Problem>>,
     deadline: Instant,
-    permit: OwnedSemaphorePermit,
+    (permit, owed): (OwnedSemaphorePermit, Owed),
 ) {
     let result = match tokio::time::timeout_at((deadline + ANSWER_GRACE).into(), done).await {
         Ok(Ok(Done::Sent { message, .. })) => serde_json::to_value(message)
@@ -81,16 +83,18 @@ async fn finish(
         Ok(Err(problem)) => Err(problem),
         Err(_) => Err(Problem::new(Code::OutcomeUnknown, "the owner did not answer in time: retry with the same key")),
     };
-    answer(&session, reference, result);
+    answer(&session, reference, result, owed);
     drop(permit);
 }
 
-fn answer(session: &Session, reference: Option<Value>, result: Result<Value, Problem>) {
+fn answer(session: &Session, reference: Option<Value>, result: Result<Value, Problem>, owed: Owed) {
     match result {
-        Ok(result) => session.offer_frame(&ServerFrame::Ok { reference: &reference.unwrap_or_default(), result }),
+        Ok(result) => {
+            session.answer_frame(&ServerFrame::Ok { reference: &reference.unwrap_or_default(), result }, owed);
+        }
         Err(problem) => {
             let problem = problem.body(&session.request_id);
-            session.offer_frame(&ServerFrame::Error { reference: reference.as_ref(), problem });
+            session.answer_frame(&ServerFrame::Error { reference: reference.as_ref(), problem }, owed);
         }
     }
 }

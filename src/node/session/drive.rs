@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::ids::{SessionId, ShardId};
 use crate::node::session::Inner;
-use crate::node::session::board::{Ask, Board, Fetch, Load, Work};
+use crate::node::session::board::Board;
 use crate::node::session::requests::Kind;
+use crate::node::session::work::{Ask, Fetch, Load, Work};
 use crate::problem::Problem;
 use crate::shard::IndexPage;
 use crate::shard::command::{Interest, Push, Subscribed};
@@ -89,9 +90,9 @@ impl Inner {
         result
     }
 
-    /// A session has room for spans again.
+    /// A session has room again.
     pub(super) fn pump(self: &Arc<Self>, session: SessionId) {
-        self.on_board(|board| board.pump(session));
+        self.on_board(|board| board.has_room(session));
     }
 
     fn run(self: &Arc<Self>, work: Work) {

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use super::board::{self, Board};
+use super::board::Board;
+use super::entries;
 use super::outbox::Session;
-use super::state::Cursor;
+use super::state::{Cursor, Cut};
 use super::upstream::Upstream;
 use super::{Config, Hub};
 use crate::auth::Refused;
@@ -162,7 +163,7 @@ fn session(who: &str) -> Arc<Session> {
 fn is_live(hub: &Hub, who: &str) -> bool {
     let board = hub.inner.board();
     let member = board.feeds.get(&name("healthy")).and_then(|feed| feed.members.get(&user(who)));
-    member.is_some_and(|member| member.interest == board::Interest::Live)
+    member.is_some_and(|member| member.interest == entries::Interest::Live)
 }
 
 /// How long it takes until a new session of this user is live in `healthy`; the clock of tokio is paused.
@@ -254,7 +255,10 @@ async fn spans_of_a_dead_shard_hold_up_no_span_of_another() {
     hub.inner.on_board(|board| {
         for of in dead().iter().map(String::as_str).chain(["healthy"]) {
             for member in board.feed(&name(of)).members.values_mut() {
-                member.places.iter_mut().for_each(|place| place.cursor = Cursor::Behind { seq: Seq(1), fresh: false });
+                member
+                    .places
+                    .iter_mut()
+                    .for_each(|place| place.cursor = Cursor::Behind { seq: Seq(1), cut: Cut::Never });
             }
             board.enqueue(bob.id, &name(of));
         }
@@ -336,7 +340,8 @@ fn stays(after: Seq) -> Vec<Arc<Event>> {
 fn seqs(session: &Session) -> Vec<(String, u64)> {
     let told = super::board_tests::frames(session).into_iter().filter(|frame| frame["t"] != "ready");
     told.map(|frame| {
-        let seq = frame.get("seq").or(frame.get("from")).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let seq =
+            frame.get("seq").or_else(|| frame.get("from")).and_then(serde_json::Value::as_u64).unwrap_or_default();
         (frame["t"].as_str().unwrap_or_default().to_owned(), seq)
     })
     .collect()
@@ -352,8 +357,8 @@ fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
     board.subscribed(&ask, answer);
     let fetch = board.take_work().fetches.remove(0);
     let after = fetch.asks[0].after.expect("a cursor");
-    let answer = Subscribed::Live { tail: Seq(9), joined: Seq(8), events: stays(after), departed: None };
-    board.fetched(&fetch, vec![answer]);
+    let span = Subscribed::Live { tail: Seq(9), joined: Seq(8), events: stays(after), departed: None };
+    board.fetched(&fetch, vec![span]);
     let shown = [("event", 3), ("message", 4), ("event", 5), ("event", 8), ("message", 9)];
     assert_eq!(seqs(&bob), shown.map(|(t, seq)| (t.to_owned(), seq)));
 }

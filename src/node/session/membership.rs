@@ -2,7 +2,8 @@
 //! user's index. The newer seq wins, whichever side tells it.
 
 use crate::ids::{ConversationName, Seq, SessionId, UserId};
-use crate::node::session::board::{Board, Interest, Membership, Phase};
+use crate::node::session::board::Board;
+use crate::node::session::entries::{Interest, Membership, Phase};
 use crate::node::session::state::Cursor;
 use crate::shard::command::IndexItem;
 

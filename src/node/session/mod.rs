@@ -1,9 +1,10 @@
 //! Sessions: the live sockets of users. The path of an event: `drive` takes the push, `board` finds the cursors that it
 //! continues (`state`, pure), the frame encoded once goes into each `outbox`, and `socket` writes what has gathered
-//! there in one go. A session that is behind fetches spans at the pace of its socket instead (`start`, `answers`).
+//! there in one go. A session that is behind fetches spans at the pace of its socket instead (`spans`, `answers`).
 //!
 //! Promises: seq in order, each once, a hole only as an explicit `gap` (I9); nothing after the user's own `left` (I10);
-//! every queue bounded, a client that does not keep up is closed with 4420 and resumes.
+//! every queue bounded: a session whose outbox is full falls behind, and one whose socket takes nothing is closed with
+//! 4420 and resumes.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,16 +36,19 @@ mod answers;
 mod board;
 mod commands;
 mod drive;
+mod entries;
 mod membership;
 mod outbox;
 mod pulse;
 mod receipts;
 mod requests;
 mod socket;
+mod spans;
 mod start;
 mod state;
 mod upgrade;
 mod upstream;
+mod work;
 
 #[cfg(test)]
 mod board_tests;
@@ -59,7 +63,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 /// Settings of sessions.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes queued for one session beyond which it is closed with 4420.
+    /// Bytes of events queued for one session, beyond which it falls behind and is served by spans. Answers to the
+    /// client's own frames may take half as much again.
     pub outbox_bytes_max: usize,
     /// A ping at least this often; two unanswered end the session.
     pub heartbeat: Duration,

@@ -1,15 +1,19 @@
 //! What waits to be written to one session: complete WebSocket frames, encoded once per node and shared, bounded in
-//! bytes. A full outbox ends the session with 4420; nothing is ever dropped from the middle.
+//! bytes. Each kind has a bound of its own, and none ends the session:
+//! - an event that does not fit is not taken: the session falls behind, and is served by spans when there is room;
+//! - an answer takes its room before its question is worked on: while there is none, nothing more is read;
+//! - of receipts that do not fit the latest of each is kept, and written when the rest is;
+//! - the others (`hello`, `gap`, `live`, `ready`) are few for each conversation, and most of them come with spans.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::ids::{SessionId, UserId};
+use crate::ids::{ConversationName, MessageId, SessionId, UserId};
 use crate::problem::CloseCode;
 use crate::protocol::ServerFrame;
 use crate::shard::log::record::Event;
@@ -27,6 +31,10 @@ pub(super) const PONG: u8 = 0xA;
 const WRITE_BYTES: usize = 64 * 1024;
 /// What a queued frame costs beside its bytes, so that a flood of tiny frames is bounded too.
 const QUEUED_COST: usize = 64;
+/// What an answer may take beside what its question had: the fields of a message, or of a problem.
+const ANSWER_COST: usize = 1_024;
+/// Receipts kept while there is no room for them; more are shed.
+const RECEIPTS_MAX: usize = 1_000;
 
 /// A complete unmasked WebSocket frame (as a server sends it).
 pub(super) fn encode(opcode: u8, payload: &[u8]) -> Bytes {
@@ -63,6 +71,11 @@ pub(super) fn close_answer(code: Option<u16>) -> Bytes {
     encode(CLOSE, code.map(u16::to_be_bytes).as_ref().map_or(&[], |code| code.as_slice()))
 }
 
+/// How much of that answers may take beside events.
+fn answer_bytes(bytes_max: usize) -> usize {
+    (bytes_max / 2).clamp(1, Semaphore::MAX_PERMITS)
+}
+
 /// How a session ends: what is written last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
@@ -74,19 +87,60 @@ pub(super) enum End {
     Drop,
 }
 
-/// A frame, and the event in it.
-#[derive(Debug, Clone)]
+/// Room for one answer, until it is written.
+pub(super) type Owed = OwnedSemaphorePermit;
+
+/// What a later receipt stands for too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ReceiptKey {
+    /// In which conversation.
+    pub(super) conversation: ConversationName,
+    /// Who was given, read, or reacted.
+    pub(super) user: UserId,
+    /// To what.
+    pub(super) of: ReceiptOf,
+}
+
+/// Kinds of receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum ReceiptOf {
+    /// Everything up to a seq.
+    Watermark {
+        /// Read, not only delivered.
+        read: bool,
+    },
+    /// One message.
+    Reaction(MessageId),
+}
+
+/// A frame, the event in it, and the room that it took as an answer.
+#[derive(Debug)]
 struct Queued {
     frame: Bytes,
     event: Option<Arc<Event>>,
+    owed: Option<Owed>,
 }
 
 #[derive(Debug, Default)]
 struct Outbox {
     frames: VecDeque<Queued>,
     bytes: usize,
+    /// The latest of receipts that found no room.
+    receipts: HashMap<ReceiptKey, Bytes>,
     end: Option<End>,
     close_at: Option<Instant>,
+}
+
+impl Outbox {
+    /// Receipts that were kept are queued, when nothing else is; true when there were any.
+    fn write_receipts(&mut self) -> bool {
+        for (_, frame) in self.receipts.drain() {
+            self.bytes += frame.len() + QUEUED_COST;
+            self.frames.push_back(Queued { frame, event: None, owed: None });
+        }
+        self.receipts.shrink_to(0);
+        !self.frames.is_empty()
+    }
 }
 
 /// What the writer does next.
@@ -115,8 +169,12 @@ pub(super) struct Session {
     pub(super) expires: AtomicU64,
     /// Spans wait for room in the outbox: the writer tells the hub when half of it is free.
     pub(super) hungry: AtomicBool,
+    /// The reader waits for room for an answer, so no pong is read.
+    pub(super) held: AtomicBool,
     /// Wakes the writer.
     pub(super) wake: Notify,
+    /// Bytes that answers may take.
+    answers: Arc<Semaphore>,
     outbox: Mutex<Outbox>,
     bytes_max: usize,
 }
@@ -130,7 +188,9 @@ impl Session {
             request_id,
             expires: AtomicU64::new(expires),
             hungry: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             wake: Notify::new(),
+            answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
             outbox: Mutex::default(),
             bytes_max,
         }
@@ -140,20 +200,70 @@ impl Session {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a frame. When it does not fit, the queue is dropped and the session ends with 4420: the client resumes.
+    /// Queues a frame.
     pub(super) fn offer(&self, frame: Bytes, event: Option<Arc<Event>>) {
+        let outbox = self.outbox();
+        self.queue(outbox, Queued { frame, event, owed: None });
+    }
+
+    /// Queues the frame of an event; false when there is no room for it.
+    pub(super) fn offer_if_it_fits(&self, frame: &Bytes, event: &Arc<Event>) -> bool {
+        let outbox = self.outbox();
+        let fits = outbox.end.is_some() || outbox.bytes + frame.len() + QUEUED_COST <= self.bytes_max;
+        if fits {
+            self.queue(outbox, Queued { frame: frame.clone(), event: Some(Arc::clone(event)), owed: None });
+        }
+        fits
+    }
+
+    /// Queues a receipt, or keeps it in the place of an earlier one until there is room.
+    pub(super) fn offer_receipt(&self, key: &ReceiptKey, frame: &Bytes) {
         let mut outbox = self.outbox();
+        if outbox.frames.is_empty() || outbox.bytes + frame.len() + QUEUED_COST <= self.bytes_max {
+            // What was kept before is older.
+            outbox.receipts.remove(key);
+            return self.queue(outbox, Queued { frame: frame.clone(), event: None, owed: None });
+        }
         if outbox.end.is_some() {
             return;
         }
-        let cost = frame.len() + QUEUED_COST;
-        if outbox.bytes + cost > self.bytes_max {
-            telemetry::SESSION_SLOW.add(1, &[("reason", "overflow")]);
-            *outbox = Outbox { end: Some(End::Close(CloseCode::SlowConsumer)), ..Outbox::default() };
+        if outbox.receipts.len() < RECEIPTS_MAX || outbox.receipts.contains_key(key) {
+            outbox.receipts.insert(key.clone(), frame.clone());
         } else {
-            outbox.bytes += cost;
-            outbox.frames.push_back(Queued { frame, event });
+            telemetry::SESSION_RECEIPTS.add(1, &[("result", "shed")]);
         }
+    }
+
+    /// Waits for room for the answer to a frame of that many bytes.
+    pub(super) async fn owe(&self, asked: usize) -> Option<Owed> {
+        let cost = (asked + ANSWER_COST).min(answer_bytes(self.bytes_max));
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        if let Ok(owed) = Arc::clone(&self.answers).try_acquire_many_owned(cost) {
+            return Some(owed);
+        }
+        self.held.store(true, Ordering::Relaxed);
+        let owed = Arc::clone(&self.answers).acquire_many_owned(cost).await;
+        self.held.store(false, Ordering::Relaxed);
+        owed.ok()
+    }
+
+    /// Queues an answer, in the room that it has.
+    pub(super) fn answer(&self, frame: Bytes, owed: Owed) {
+        let outbox = self.outbox();
+        self.queue(outbox, Queued { frame, event: None, owed: Some(owed) });
+    }
+
+    /// Queues an answer of the contract, in the room that it has.
+    pub(super) fn answer_frame(&self, frame: &ServerFrame<'_>, owed: Owed) {
+        self.answer(text(&frame.encode()), owed);
+    }
+
+    fn queue(&self, mut outbox: MutexGuard<'_, Outbox>, queued: Queued) {
+        if outbox.end.is_some() {
+            return;
+        }
+        outbox.bytes += queued.frame.len() + QUEUED_COST;
+        outbox.frames.push_back(queued);
         let first = outbox.frames.len() <= 1;
         drop(outbox);
         if first {
@@ -178,6 +288,7 @@ impl Session {
         if outbox.end.is_none() {
             if end == End::Close(CloseCode::SlowConsumer) || end == End::Drop {
                 outbox.frames.clear();
+                outbox.receipts.clear();
                 outbox.bytes = 0;
             }
             outbox.end = Some(end);
@@ -213,10 +324,14 @@ impl Session {
         let mut outbox = self.outbox();
         let mut taken = Taken { bytes: BytesMut::new(), frames: 0, events: Vec::new(), end: None };
         while taken.bytes.len() < WRITE_BYTES {
-            let Some(Queued { frame, event }) = outbox.frames.pop_front() else {
+            let Some(Queued { frame, event, owed }) = outbox.frames.pop_front() else {
+                if outbox.write_receipts() {
+                    continue;
+                }
                 taken.end.clone_from(&outbox.end);
                 break;
             };
+            drop(owed);
             outbox.bytes = outbox.bytes.saturating_sub(frame.len() + QUEUED_COST);
             taken.frames += 1;
             taken.bytes.extend_from_slice(&frame);
@@ -232,7 +347,11 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::ids::{Seq, Slot};
+    use crate::shard::log::record::EventKind;
 
     fn session(bytes_max: usize) -> Session {
         Session::new(UserId::parse("bob").expect("a name"), Arc::from("r"), 0, bytes_max)
@@ -256,16 +375,63 @@ mod tests {
         assert!(session.take().bytes.is_empty());
     }
 
+    fn event(seq: u64) -> Arc<Event> {
+        let source = UserId::parse("alice").expect("a name");
+        let kind = EventKind::Message { id: message(seq), source, text: Arc::from("x"), reply_to: None };
+        Arc::new(Event { conversation: conversation(), seq: Seq(seq), created: 1, key: None, kind })
+    }
+
+    fn conversation() -> ConversationName {
+        ConversationName::parse("c").expect("a name")
+    }
+
+    fn message(seq: u64) -> MessageId {
+        MessageId::new(1, Slot(1), seq)
+    }
+
     #[test]
-    fn what_does_not_fit_ends_the_session_as_a_slow_consumer() {
-        let session = session(200);
-        session.offer(text(b"a"), None);
-        session.offer(text(&[b'x'; 300]), None);
-        let taken = session.take();
-        assert!(taken.bytes.is_empty());
-        assert_eq!(taken.end, Some(End::Close(CloseCode::SlowConsumer)));
-        session.offer(text(b"later"), None);
+    fn an_event_that_does_not_fit_is_not_taken_and_ends_nothing() {
+        let session = session(400);
+        assert!(session.offer_if_it_fits(&text(&[b'x'; 200]), &event(1)));
+        assert!(!session.offer_if_it_fits(&text(&[b'y'; 200]), &event(2)));
+        assert!(!session.is_ending());
+        assert_eq!(session.take().frames, 1);
+        assert!(session.offer_if_it_fits(&text(&[b'y'; 200]), &event(2)), "there is room again");
+        session.end(End::Drop);
+        assert!(session.offer_if_it_fits(&text(&[b'z'; 2_000]), &event(3)), "a session that ends falls behind no more");
         assert!(session.take().bytes.is_empty(), "nothing follows the end");
+    }
+
+    #[test]
+    fn of_receipts_without_room_the_latest_of_each_is_written_at_last() {
+        let session = session(400);
+        let user = UserId::parse("bob").expect("a name");
+        let key = |of| ReceiptKey { conversation: conversation(), user: user.clone(), of };
+        assert!(session.offer_if_it_fits(&text(&[b'x'; 300]), &event(1)));
+        for round in ["early", "later"] {
+            for of in [ReceiptOf::Watermark { read: true }, ReceiptOf::Reaction(message(1))] {
+                session.offer_receipt(&key(of), &text(round.as_bytes()));
+            }
+        }
+        for number in 0..2_000 {
+            session.offer_receipt(&key(ReceiptOf::Reaction(message(number))), &text(b"other"));
+        }
+        assert!(!session.is_ending());
+        let taken = session.take();
+        let written = String::from_utf8_lossy(&taken.bytes).into_owned();
+        assert!(taken.frames <= 1 + 1_000, "they are bounded too");
+        assert_eq!((written.matches("early").count(), written.matches("later").count()), (0, 1), "the other is newer");
+        assert!(session.take().bytes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_takes_room_until_it_is_written() {
+        let session = session(8_000);
+        let first = session.owe(100_000).await.expect("room");
+        session.answer(text(b"first"), first);
+        assert!(session.owe(1).now_or_never().is_none(), "the first one is not written yet");
+        assert_eq!(session.take().frames, 1);
+        assert!(session.owe(1).now_or_never().is_some());
     }
 
     #[test]

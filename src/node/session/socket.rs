@@ -37,6 +37,8 @@ const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 const FLUSH_EVERY: Duration = Duration::from_millis(2);
 /// How long a stalled socket may take for its Close frame before it is dropped.
 const STALLED_LINGER: Duration = Duration::from_secs(3);
+/// Until the next look at a client whose answers have no room.
+const HELD_LOOK: Duration = Duration::from_secs(1);
 /// Longest sleep of a writer: a clock that was set is noticed by then.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// After the end of file of a draining router: the longest delay told to a client.
@@ -91,6 +93,14 @@ struct Socket {
     inner: Arc<Inner>,
     session: Arc<Session>,
     pulse: Mutex<Pulse>,
+}
+
+/// What a client sent that is answered.
+enum Asked {
+    /// A whole message.
+    Text(Vec<u8>),
+    /// A ping with this payload.
+    Ping(Vec<u8>),
 }
 
 /// Why a write did not finish.
@@ -186,6 +196,8 @@ impl Socket {
                 bytes.extend_from_slice(&outbox::encode(outbox::PING, &payload));
                 now + SLEEP_MAX
             }
+            // Their pongs are not read while answers wait for room; a socket that takes nothing is found by its writer.
+            Due::Dead if self.session.held.load(Ordering::Relaxed) => now + HELD_LOOK,
             Due::Dead => {
                 self.session.end(End::Drop);
                 now
@@ -267,15 +279,20 @@ impl Socket {
                 return End::Close(CloseCode::TooMany);
             }
             match self.frame(frame, &mut partial) {
-                Ok(Some(text)) => commands::handle(&self.inner, &self.session, &in_flight, &text).await,
+                Ok(Some(Asked::Text(text))) => commands::handle(&self.inner, &self.session, &in_flight, &text).await,
+                Ok(Some(Asked::Ping(payload))) => {
+                    if let Some(owed) = self.session.owe(payload.len()).await {
+                        self.session.answer(outbox::encode(outbox::PONG, &payload), owed);
+                    }
+                }
                 Ok(None) => {}
                 Err(end) => return end,
             }
         }
     }
 
-    /// One frame: the whole message when it is complete.
-    fn frame(&self, mut frame: Frame<'_>, partial: &mut Option<Vec<u8>>) -> Result<Option<Vec<u8>>, End> {
+    /// One frame: what is to be answered, when it is complete.
+    fn frame(&self, mut frame: Frame<'_>, partial: &mut Option<Vec<u8>>) -> Result<Option<Asked>, End> {
         const PROTOCOL_ERROR: End = End::Close(CloseCode::ProtocolError);
         if !was_masked(&mut frame) {
             return Err(PROTOCOL_ERROR);
@@ -286,7 +303,7 @@ impl Socket {
         }
         match (frame.opcode, partial.as_mut()) {
             (OpCode::Close, _) => return Err(closed_by(&frame.payload)),
-            (OpCode::Ping, _) => self.session.offer(outbox::encode(outbox::PONG, &frame.payload), None),
+            (OpCode::Ping, _) => return Ok(Some(Asked::Ping(Vec::from(frame.payload)))),
             (OpCode::Pong, _) => {
                 let marks = self.pulse().pong(&frame.payload);
                 if !marks.is_empty() {
@@ -295,7 +312,7 @@ impl Socket {
                 self.session.wake.notify_one();
             }
             (OpCode::Binary, _) => return Err(End::Close(CloseCode::UnsupportedData)),
-            (OpCode::Text, None) if frame.fin => return Ok(Some(Vec::from(frame.payload))),
+            (OpCode::Text, None) if frame.fin => return Ok(Some(Asked::Text(Vec::from(frame.payload)))),
             (OpCode::Text, None) => *partial = Some(Vec::from(frame.payload)),
             (OpCode::Continuation, Some(begun)) => {
                 if begun.len() + frame.payload.len() > FRAME_BYTES_MAX {
@@ -304,7 +321,8 @@ impl Socket {
                 begun.extend_from_slice(&frame.payload);
                 if frame.fin {
                     let whole = partial.take().unwrap_or_default();
-                    return if std::str::from_utf8(&whole).is_ok() { Ok(Some(whole)) } else { Err(PROTOCOL_ERROR) };
+                    let is_text = std::str::from_utf8(&whole).is_ok();
+                    return if is_text { Ok(Some(Asked::Text(whole))) } else { Err(PROTOCOL_ERROR) };
                 }
             }
             (OpCode::Text, Some(_)) | (OpCode::Continuation, None) => return Err(PROTOCOL_ERROR),

@@ -2,21 +2,18 @@
 //! `ready` tell when those have caught up.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ids::{ConversationName, Offset, Seq, SessionId, ShardId, UserId};
-use crate::node::session::board::{
-    Ask, Board, Entry, Fetch, Interest, Load, Membership, Origin, Phase, Place, SPAN_LIMIT, Spans, User,
-};
+use crate::node::session::board::Board;
+use crate::node::session::entries::{Entry, Interest, Membership, Origin, Phase, Place, User};
 use crate::node::session::outbox::Session;
-use crate::node::session::state::Cursor;
+use crate::node::session::state::{Cursor, Cut};
+use crate::node::session::work::Load;
 use crate::protocol::{LIVE_POSITIONS_MAX, ServerFrame};
 use crate::shard::IndexPage;
 
-/// Conversations fetched for one session at once.
-const FETCH_CONVERSATIONS: usize = 16;
 /// Positions of one resume, over all its frames; more are refused.
 pub(super) const RESUME_TOTAL_MAX: usize = 20_000;
 
@@ -221,7 +218,7 @@ impl Board {
             if let Some(known) = self.users.get_mut(&user) {
                 known.memberships.entry(conversation.clone()).or_default();
             }
-            self.set_place(id, &conversation, Cursor::Behind { seq, fresh: true }, Origin::Position);
+            self.set_place(id, &conversation, Cursor::Behind { seq, cut: Cut::Once }, Origin::Position);
             if let Some(entry) = self.sessions.get_mut(&id) {
                 entry.due.insert(conversation.clone(), true);
             }
@@ -244,12 +241,11 @@ impl Board {
 
     /// Sets the session's cursor in a conversation anew.
     pub(super) fn start(&mut self, id: SessionId, conversation: &ConversationName, position: Option<Seq>) {
-        let Some(session) = self.sessions.get(&id).map(|entry| Arc::clone(&entry.session)) else { return };
+        let Some(user) = self.sessions.get(&id).map(|entry| entry.session.user.clone()) else { return };
         let feed = self.feed(conversation);
-        let subscribed = feed.member(&session.user).interest == Interest::Live;
+        let subscribed = feed.member(&user).interest == Interest::Live;
         let tail = feed.known.filter(|_| subscribed);
-        let (cursor, gap) = Cursor::begin(position, tail);
-        Self::tell_gap(&session, conversation, gap);
+        let cursor = Cursor::begin(position, tail);
         self.set_place(id, conversation, cursor, Origin::Position);
         match cursor {
             Cursor::Live { .. } => self.settle(id, conversation, true),
@@ -268,7 +264,7 @@ impl Board {
     /// Fetches what the session may still get after `since` of memberships that have ended since, or hears that it may
     /// not.
     pub(super) fn start_ended(&mut self, id: SessionId, conversation: &ConversationName, since: Seq) {
-        let cursor = Cursor::Behind { seq: since, fresh: false };
+        let cursor = Cursor::Behind { seq: since, cut: Cut::Never };
         self.set_place(id, conversation, cursor, Origin::Memberships { inside: false });
         self.enqueue(id, conversation);
     }
@@ -304,15 +300,26 @@ impl Board {
         self.tell_progress(id);
     }
 
-    /// Tells what has caught up since, and `ready` when nothing is awaited any more.
+    /// The session's outbox has room again.
+    pub(super) fn has_room(&mut self, id: SessionId) {
+        self.tell_progress(id);
+        self.pump(id);
+    }
+
+    /// Tells what has caught up since, as far as there is room, and `ready` when nothing is awaited any more.
     pub(super) fn tell_progress(&mut self, id: SessionId) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         let session = Arc::clone(&entry.session);
-        let mut caught_up = std::mem::take(&mut entry.announce).into_iter().peekable();
-        while caught_up.peek().is_some() {
-            let positions: BTreeMap<_, _> = caught_up
-                .by_ref()
-                .take(LIVE_POSITIONS_MAX)
+        while !entry.announce.is_empty() {
+            // Set before looking, so that a writer that makes room meanwhile is not missed.
+            session.hungry.store(true, Ordering::SeqCst);
+            if !session.has_room() {
+                return;
+            }
+            let count = entry.announce.len().min(LIVE_POSITIONS_MAX);
+            let positions: BTreeMap<_, _> = entry
+                .announce
+                .drain(..count)
                 .filter_map(|name| {
                     let seq = self.feeds.get_mut(&name)?.place(&session.user, id)?.cursor.seq()?;
                     Some((name, seq))
@@ -322,105 +329,11 @@ impl Board {
                 session.offer_frame(&ServerFrame::Live { positions });
             }
         }
-        let ready = self.sessions.get_mut(&id).filter(|now| now.ready_due && now.due.is_empty());
-        if let Some(now_ready) = ready {
-            now_ready.ready_due = false;
-            now_ready.due.shrink_to_fit();
+        if entry.ready_due && entry.due.is_empty() {
+            entry.ready_due = false;
+            entry.due.shrink_to_fit();
+            entry.announce.shrink_to_fit();
             session.offer_frame(&ServerFrame::Ready {});
-        }
-    }
-
-    /// The session has to fetch in this conversation when its outbox has room.
-    pub(super) fn enqueue(&mut self, id: SessionId, conversation: &ConversationName) {
-        if let Some(entry) = self.sessions.get_mut(&id) {
-            let shard = self.map.shard_of(conversation.slot());
-            entry.spans.entry(shard).or_default().queue.push_back(conversation.clone());
-            self.pump(id);
-        }
-    }
-
-    /// Fetches the next spans of a session if its outbox has room; else the writer calls again. One fetch a shard is
-    /// under way, and in all of them so many conversations, beside those whose owner does not answer.
-    pub(super) fn pump(&mut self, id: SessionId) {
-        while let Some(shard) = self.next_to_fetch(id) {
-            self.fetch(id, shard);
-        }
-    }
-
-    /// The shard whose spans are fetched next, if there is one and room for them.
-    fn next_to_fetch(&self, id: SessionId) -> Option<ShardId> {
-        let entry = self.sessions.get(&id)?;
-        let idle = |(_, spans): &(&ShardId, &Spans)| spans.fetching == 0 && !spans.queue.is_empty();
-        let after = (Bound::Excluded(entry.asked), Bound::Unbounded);
-        let mut in_turn = entry.spans.range(after).chain(entry.spans.range(..=entry.asked));
-        if entry.fetching >= FETCH_CONVERSATIONS {
-            return None;
-        }
-        let (shard, _) = in_turn.find(idle)?;
-        // Set before looking, so that a writer that makes room meanwhile is not missed.
-        entry.session.hungry.store(true, Ordering::SeqCst);
-        if !entry.session.has_room() {
-            return None;
-        }
-        entry.session.hungry.store(false, Ordering::SeqCst);
-        Some(*shard)
-    }
-
-    fn fetch(&mut self, id: SessionId, shard: ShardId) {
-        let Some(entry) = self.sessions.get_mut(&id) else { return };
-        entry.asked = shard;
-        let user = entry.session.user.clone();
-        let Some(spans) = entry.spans.get_mut(&shard) else { return };
-        let mut asks: Vec<Ask> = Vec::new();
-        while entry.fetching + asks.len() < FETCH_CONVERSATIONS {
-            let Some(conversation) = spans.queue.pop_front() else { break };
-            let Some(known) = self.users.get(&user) else { break };
-            let Some(feed) = self.feeds.get_mut(&conversation) else { continue };
-            let (round, floor) = (feed.round, feed.known);
-            let Some(Cursor::Behind { seq, .. }) = feed.place(&user, id).map(|place| place.cursor) else { continue };
-            if asks.iter().any(|ask| ask.conversation == conversation) {
-                continue;
-            }
-            let (generation, told) = (known.generation, known.membership_seq(&conversation));
-            let (after, limit, since, attempt, user) = (Some(seq), SPAN_LIMIT, None, 0, user.clone());
-            asks.push(Ask { conversation, user, generation, round, after, limit, since, floor, told, attempt });
-        }
-        if asks.is_empty() {
-            entry.spans.retain(|_, of| of.fetching > 0 || !of.queue.is_empty());
-            return;
-        }
-        let in_all = u32::try_from(entry.fetching + asks.len()).unwrap_or(SPAN_LIMIT);
-        asks.iter_mut().for_each(|ask| ask.limit = (SPAN_LIMIT / in_all).max(1));
-        spans.fetching = asks.len();
-        spans.late = spans.attempt > 0;
-        if !spans.late {
-            entry.fetching += asks.len();
-        }
-        let attempt = spans.attempt;
-        self.work.fetches.push(Fetch { session: id, shard, asks, attempt });
-    }
-
-    /// The owner does not answer promptly: what is behind elsewhere is fetched meanwhile.
-    pub(super) fn span_is_late(&mut self, fetch: &Fetch) {
-        let Some(entry) = self.sessions.get_mut(&fetch.session) else { return };
-        let Some(spans) = entry.spans.get_mut(&fetch.shard).filter(|spans| !spans.late) else { return };
-        spans.late = true;
-        entry.fetching = entry.fetching.saturating_sub(spans.fetching);
-        self.pump(fetch.session);
-    }
-
-    /// The fetch is done; `any`: something came of it.
-    pub(super) fn fetch_done(&mut self, fetch: &Fetch, any: bool) {
-        let Some(entry) = self.sessions.get_mut(&fetch.session) else { return };
-        let spans = entry.spans.entry(fetch.shard).or_default();
-        if !spans.late {
-            entry.fetching = entry.fetching.saturating_sub(spans.fetching);
-        }
-        spans.fetching = 0;
-        spans.late = false;
-        spans.attempt = if any { 0 } else { fetch.attempt.saturating_add(1) };
-        if spans.queue.is_empty() {
-            entry.spans.remove(&fetch.shard);
         }
     }
 }

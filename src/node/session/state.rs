@@ -30,6 +30,17 @@ pub(super) enum Pushed {
     FellBehind,
 }
 
+/// When only the newest of what a cursor missed is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// All of it is fetched.
+    Never,
+    /// At the next answer: the cursor was set from a position that was not yet measured against the tail.
+    Once,
+    /// At each answer: the socket is slower than what is sent to it.
+    Always,
+}
+
 /// Where a session stands in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cursor {
@@ -47,25 +58,21 @@ pub(super) enum Cursor {
     Behind {
         /// Last seq delivered.
         seq: Seq,
-        /// Set from a position that was not yet measured against the tail.
-        fresh: bool,
+        /// When only the newest events are kept.
+        cut: Cut,
     },
 }
 
 impl Cursor {
-    /// A cursor that starts after `position`, or at the tail without one.
-    pub(super) fn begin(position: Option<Seq>, tail: Option<Seq>) -> (Self, Option<Gap>) {
+    /// A cursor that starts after `position`, or at the tail without one. One that is not at the tail is measured when its
+    /// first span comes: only the owner can tell whether a seq past the tail that we know exists, and the gaps of many
+    /// conversations come at the pace of the socket.
+    pub(super) fn begin(position: Option<Seq>, tail: Option<Seq>) -> Self {
         match (position, tail) {
-            (position, None) => (Self::Waiting { position }, None),
-            (None, Some(tail)) => (Self::Live { seq: tail }, None),
-            (Some(seq), Some(tail)) if seq == tail => (Self::Live { seq }, None),
-            // Past the tail that we know: only the owner can tell whether that seq exists.
-            (Some(seq), Some(tail)) if seq > tail => (Self::Behind { seq, fresh: true }, None),
-            (Some(seq), Some(tail)) => {
-                let mut cursor = Self::Behind { seq, fresh: true };
-                let gap = cursor.measure(tail);
-                (cursor, gap)
-            }
+            (position, None) => Self::Waiting { position },
+            (None, Some(tail)) => Self::Live { seq: tail },
+            (Some(seq), Some(tail)) if seq == tail => Self::Live { seq },
+            (Some(seq), Some(_)) => Self::Behind { seq, cut: Cut::Once },
         }
     }
 
@@ -85,7 +92,7 @@ impl Cursor {
                 Pushed::Deliver
             }
             Self::Live { seq } if pushed > *seq => {
-                *self = Self::Behind { seq: *seq, fresh: false };
+                *self = Self::Behind { seq: *seq, cut: Cut::Never };
                 Pushed::FellBehind
             }
             _ => Pushed::Passed,
@@ -97,19 +104,18 @@ impl Cursor {
     pub(super) fn subscribed(&mut self, tail: Seq, known: Seq, lost: bool) -> Option<Gap> {
         match *self {
             Self::Waiting { position } => {
-                let (cursor, gap) = Self::begin(position, Some(known));
-                *self = cursor;
-                gap
+                *self = Self::begin(position, Some(known));
+                None
             }
             Self::Live { seq } if lost && seq > tail => {
-                *self = Self::Behind { seq, fresh: false };
+                *self = Self::Behind { seq, cut: Cut::Never };
                 self.measure(tail)
             }
             Self::Live { seq } if seq < tail => {
                 *self = if planted::is_dropped(Protection::ResubscribeCursor) {
                     Self::Live { seq: tail }
                 } else {
-                    Self::Behind { seq, fresh: false }
+                    Self::Behind { seq, cut: Cut::Never }
                 };
                 None
             }
@@ -117,26 +123,36 @@ impl Cursor {
         }
     }
 
+    /// The event that was delivered last found no room: it is fetched when there is.
+    pub(super) fn take_back(&mut self) {
+        if let Self::Live { seq } = *self {
+            *self = Self::Behind { seq: Seq(seq.0.saturating_sub(1)), cut: Cut::Always };
+        }
+    }
+
     /// The next events must be fetched, whatever was pushed: used when the participant is gone.
     pub(super) fn fall_behind(&mut self) {
         match *self {
-            Self::Waiting { position: Some(seq) } => *self = Self::Behind { seq, fresh: true },
-            Self::Live { seq } => *self = Self::Behind { seq, fresh: false },
+            Self::Waiting { position: Some(seq) } => *self = Self::Behind { seq, cut: Cut::Once },
+            Self::Live { seq } => *self = Self::Behind { seq, cut: Cut::Never },
             Self::Waiting { position: None } | Self::Behind { .. } => {}
         }
     }
 
     /// Measures a cursor that is behind against the `end` of the answer to a fetch from exactly this cursor: beyond the
-    /// end it falls back to it, and of a resume only the newest events are kept.
+    /// end it falls back to it, and of a resume, or for a slow socket, only the newest events are kept.
     pub(super) fn measure(&mut self, end: Seq) -> Option<Gap> {
-        let Self::Behind { seq, fresh } = self else { return None };
-        let was_fresh = std::mem::replace(fresh, false);
+        let Self::Behind { seq, cut } = self else { return None };
+        let cuts = *cut != Cut::Never;
+        if *cut == Cut::Once {
+            *cut = Cut::Never;
+        }
         if *seq > end {
             let gap = Gap { from: end.next(), to: *seq, reason: GapReason::Replaced };
             *seq = end;
             return Some(gap);
         }
-        if was_fresh && end.0 - seq.0 > RESUME_EVENTS_MAX {
+        if cuts && end.0 - seq.0 > RESUME_EVENTS_MAX {
             let to = Seq(end.0 - RESUME_EVENTS_MAX);
             let gap = Gap { from: seq.next(), to, reason: GapReason::TooFar };
             *seq = to;
@@ -174,8 +190,8 @@ mod tests {
 
     #[test]
     fn only_the_next_seq_is_delivered_from_pushes() {
-        let (mut cursor, gap) = Cursor::begin(None, Some(Seq(5)));
-        assert_eq!((cursor, gap), (Cursor::Live { seq: Seq(5) }, None));
+        let mut cursor = Cursor::begin(None, Some(Seq(5)));
+        assert_eq!(cursor, Cursor::Live { seq: Seq(5) });
         assert_eq!(cursor.pushed(Seq(5)), Pushed::Passed);
         assert_eq!(cursor.pushed(Seq(6)), Pushed::Deliver);
         assert_eq!(cursor.pushed(Seq(8)), Pushed::FellBehind);
@@ -188,17 +204,30 @@ mod tests {
 
     #[test]
     fn a_resume_too_far_back_keeps_the_newest_thousand() {
-        let (cursor, gap) = Cursor::begin(Some(Seq(5)), Some(Seq(1_006)));
-        assert_eq!(gap, Some(Gap { from: Seq(6), to: Seq(6), reason: GapReason::TooFar }));
-        assert_eq!(cursor.seq(), Some(Seq(6)));
-        let (near, no_gap) = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)));
-        assert_eq!((near.seq(), no_gap), (Some(Seq(5)), None));
+        let mut cursor = Cursor::begin(Some(Seq(5)), Some(Seq(1_006)));
+        let too_far = Some(Gap { from: Seq(6), to: Seq(6), reason: GapReason::TooFar });
+        assert_eq!((cursor.measure(Seq(1_006)), cursor.seq()), (too_far, Some(Seq(6))));
+        assert_eq!(cursor.measure(Seq(3_000)), None, "once: what comes meanwhile is fetched too");
+        let mut near = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)));
+        assert_eq!((near.measure(Seq(1_005)), near.seq()), (None, Some(Seq(5))));
+    }
+
+    #[test]
+    fn a_socket_that_is_too_slow_gets_a_gap_whenever_it_is_more_than_a_thousand_behind() {
+        let mut cursor = Cursor::Live { seq: Seq(5) };
+        assert_eq!(cursor.pushed(Seq(6)), Pushed::Deliver);
+        cursor.take_back();
+        assert_eq!(cursor, Cursor::Behind { seq: Seq(5), cut: Cut::Always });
+        assert_eq!(cursor.measure(Seq(1_005)), None);
+        for (from, to) in [(6, 1_000), (1_001, 2_000)] {
+            let gap = Gap { from: Seq(from), to: Seq(to), reason: GapReason::TooFar };
+            assert_eq!(cursor.measure(Seq(to + 1_000)), Some(gap));
+        }
     }
 
     #[test]
     fn a_position_past_the_tail_is_judged_by_the_owner_and_falls_back() {
-        let (mut cursor, gap) = Cursor::begin(Some(Seq(9)), Some(Seq(4)));
-        assert_eq!(gap, None, "our tail may just be old");
+        let mut cursor = Cursor::begin(Some(Seq(9)), Some(Seq(4)));
         assert_eq!(cursor.measure(Seq(6)), Some(Gap { from: Seq(7), to: Seq(9), reason: GapReason::Replaced }));
         assert!(cursor.catch_up(Seq(6)));
         assert_eq!(cursor.pushed(Seq(7)), Pushed::Deliver);
@@ -206,10 +235,10 @@ mod tests {
 
     #[test]
     fn a_cursor_waits_for_the_tail() {
-        let (mut cursor, _) = Cursor::begin(Some(Seq(3)), None);
+        let mut cursor = Cursor::begin(Some(Seq(3)), None);
         assert_eq!(cursor.pushed(Seq(4)), Pushed::Passed);
         assert_eq!(cursor.subscribed(Seq(3), Seq(4), false), None);
-        assert_eq!(cursor, Cursor::Behind { seq: Seq(3), fresh: false });
+        assert_eq!(cursor, Cursor::Behind { seq: Seq(3), cut: Cut::Once });
     }
 
     #[test]

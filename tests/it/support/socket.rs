@@ -214,6 +214,12 @@ impl Socket {
         self.changes(conversation).iter().map(|frame| frame.number("seq")).collect()
     }
 
+    /// The spans of a conversation that it was told it does not get, in the order they came.
+    pub(crate) fn gaps(&self, conversation: &str) -> Vec<(u64, u64)> {
+        let gaps = self.frames.iter().filter(|frame| frame["t"] == "gap" && frame["conversation"] == conversation);
+        gaps.map(|frame| (frame.number("from"), frame.number("to"))).collect()
+    }
+
     /// Goes away without a word, as a lost network does.
     pub(crate) fn vanish(self) {
         drop(self.stream);

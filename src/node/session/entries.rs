@@ -1,0 +1,171 @@
+//! What the board holds: users, conversations and sessions of this node, and who stands where.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::ids::{ConversationName, Epoch, Offset, Seq, SessionId, ShardId, UserId};
+use crate::node::session::outbox::Session;
+use crate::node::session::state::Cursor;
+use crate::shard::log::record::{Event, EventKind};
+
+/// What the index (or a newer event) says of a user in a conversation.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Membership {
+    pub(super) seq: Seq,
+    pub(super) joined: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) shard: ShardId,
+    pub(super) generation: u64,
+    /// The index was read once to its end.
+    pub(super) loaded: bool,
+    /// Every change up to here is known; pushes move it only while no read is under way.
+    pub(super) confirmed: Offset,
+    pub(super) newest: Offset,
+    pub(super) loading: bool,
+    pub(super) sessions: Vec<SessionId>,
+    pub(super) memberships: HashMap<ConversationName, Membership>,
+}
+
+/// How far a user's subscription of a conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interest {
+    None,
+    Asking,
+    Live,
+}
+
+/// A cursor of one session.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) session: Arc<Session>,
+    pub(super) cursor: Cursor,
+    pub(super) origin: Origin,
+}
+
+/// How a cursor came about, until it has caught up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// At the tail, or at a position: everything that follows is shown.
+    Position,
+    /// With the user's latest `joined`. Nothing is known of them from `since` on: whole memberships may lie between.
+    Joined {
+        /// Up to here their memberships are known.
+        since: Seq,
+    },
+    /// There are memberships before the latest `joined`: they are shown, and nothing that lies outside of them.
+    Memberships {
+        /// The cursor stands within one.
+        inside: bool,
+    },
+}
+
+/// One user in a conversation.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) interest: Interest,
+    pub(super) places: Vec<Place>,
+}
+
+/// One conversation with local members.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) shard: ShardId,
+    pub(super) epoch: Epoch,
+    /// Highest seq told by owner or push.
+    pub(super) known: Option<Seq>,
+    pub(super) round: u32,
+    /// The round in which the tail was seen to go back.
+    pub(super) lost_in: Option<u32>,
+    pub(super) members: HashMap<UserId, Member>,
+}
+
+/// How far a session is in its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Opened with `resume=wait`: no cursors until the resume.
+    Held,
+    /// Waits for the user's index.
+    Starting,
+    /// Has a cursor in each conversation.
+    Attached,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) session: Arc<Session>,
+    pub(super) phase: Phase,
+    /// Of `resume` frames so far, until the one without `more`.
+    pub(super) positions: BTreeMap<ConversationName, Seq>,
+    /// Conversations that `ready` waits for; true: named in the resume, to be told `live`.
+    pub(super) due: HashMap<ConversationName, bool>,
+    /// Caught up, not yet told.
+    pub(super) announce: Vec<ConversationName>,
+    pub(super) ready_due: bool,
+    /// What it has to fetch, by shard: one that does not answer holds up no other.
+    pub(super) spans: BTreeMap<ShardId, Spans>,
+    /// The shard asked last; the next one is asked next.
+    pub(super) asked: ShardId,
+    /// Conversations in fetches under way that are not late.
+    pub(super) fetching: usize,
+}
+
+/// What a session has to fetch of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Spans {
+    /// Conversations that are behind and not being fetched.
+    pub(super) queue: VecDeque<ConversationName>,
+    /// Conversations of the one fetch under way.
+    pub(super) fetching: usize,
+    /// That fetch only waits for the owner, or for its time to be tried again.
+    pub(super) late: bool,
+    pub(super) attempt: u32,
+}
+
+impl User {
+    /// Seq of the latest change of his membership that is known.
+    pub(super) fn membership_seq(&self, conversation: &ConversationName) -> Seq {
+        self.memberships.get(conversation).map_or(Seq(0), |membership| membership.seq)
+    }
+}
+
+impl Member {
+    /// From where on memberships have to be asked for, for all cursors that start with a `joined`.
+    pub(super) fn since(&self) -> Option<Seq> {
+        let since = |place: &Place| match place.origin {
+            Origin::Joined { since } => Some(since),
+            Origin::Position | Origin::Memberships { .. } => None,
+        };
+        self.places.iter().filter_map(since).min()
+    }
+}
+
+impl Place {
+    /// Whether an event that is fetched for this cursor is shown.
+    pub(super) fn shows(&mut self, event: &Event, user: &UserId) -> bool {
+        let Origin::Memberships { inside } = &mut self.origin else { return true };
+        match &event.kind {
+            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => {
+                *inside |= users.contains(user);
+                *inside
+            }
+            EventKind::Left { user: left, .. } if left == user => std::mem::replace(inside, false),
+            EventKind::Left { .. } | EventKind::Message { .. } => *inside,
+        }
+    }
+}
+
+impl Feed {
+    /// The member, made if he is new here.
+    pub(super) fn member(&mut self, user: &UserId) -> &mut Member {
+        let new = || Member { interest: Interest::None, places: Vec::new() };
+        self.members.entry(user.clone()).or_insert_with(new)
+    }
+
+    /// The cursor of one session.
+    pub(super) fn place(&mut self, user: &UserId, session: SessionId) -> Option<&mut Place> {
+        self.members.get_mut(user)?.places.iter_mut().find(|place| place.session.id == session)
+    }
+}
