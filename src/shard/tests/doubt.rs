@@ -315,7 +315,7 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
         let query = Query::Conversation { name: conversation("c"), reader: user("bob") };
         async move { handle.query(query, soon()).await }
     });
-    let interest = Interest { conversation: conversation("c"), user: user("bob"), after: None, limit: 10 };
+    let interest = Interest { conversation: conversation("c"), user: user("bob"), after: None, limit: 10, since: None };
     let subscribing = tokio::spawn({
         let handle = bench.handle().clone();
         async move { handle.subscribe(&node, vec![interest], soon()).await }
