@@ -20,6 +20,7 @@ use crate::shard::outbox::Waits;
 use crate::shard::owner::Input;
 use crate::shard::reading::Reading;
 use crate::shard::replicas::Following;
+use crate::shard::sharing::Progressed;
 use crate::shard::store::Store;
 use crate::shard::subscriptions::{Subscriber, SubscriberId};
 use crate::shard::worker::Workers;
@@ -55,8 +56,8 @@ pub(super) struct Inner {
     pub(super) standbys: Arc<watch::Sender<InSync>>,
     /// Why it is no longer fit to own the shard.
     pub(super) fault: Arc<OnceLock<Following>>,
-    /// Where the workers were seen last, and since when they wait there, since boot.
-    pub(super) progressed: Mutex<[(Offset, Duration); 2]>,
+    /// Where its file was seen last, and since when it stands there.
+    pub(super) progressed: Mutex<Progressed>,
 }
 
 impl Inner {

@@ -289,7 +289,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         shard: opening.shard,
         log: Arc::clone(&opening.log),
         store: store.clone(),
-        trimming: Some(Trimming { token, standbys: Arc::clone(&standbys), clock: opening.clock.clone() }),
+        trimming: Some(Trimming::of(&opening, token, &standbys)),
         committed: [committed[0].subscribe(), committed[1].subscribe()],
         config: opening.config.worker.clone(),
     });
@@ -318,6 +318,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         committed: committed.clone(),
         applied: Stream::BOTH.map(|stream| workers.applied(stream)),
         trimmed: workers.trimmed(),
+        stood: workers.stood(),
         outbox_due: Arc::clone(&outbox_due),
         closed: closing,
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Offset};
 use crate::shard::handle::ShardHandle;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{RawEntry, Stream};
@@ -17,9 +17,22 @@ use crate::telemetry;
 /// Records that wait so long, and none is applied: the workers are stuck.
 const STUCK_MAX: Duration = Duration::from_secs(10);
 
+/// Applied records wait so long, and none is durable: the disk makes nothing durable. Longer than several checkpoints.
+const UNSAFE_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is told that a copy is still being written.
+const WRITES_EVERY: Duration = Duration::from_secs(10);
+
+/// Where the file of an owner was seen last, by stream, and since when it stands there, since boot.
+#[derive(Debug, Default)]
+pub(super) struct Progressed {
+    applied: [Option<(Offset, Duration)>; 2],
+    durable: [Option<(Offset, Duration)>; 2],
+}
+
 impl ShardHandle {
-    /// The other nodes of its row, in order. Those that are new count as in sync, with nothing durable, until they report or
-    /// 30 s have passed. To be told right after opening, also when there are none: until then nothing is trimmed.
+    /// The other nodes of its row, in order. For those that are new all of the log is kept until they report or 30 s have
+    /// passed. To be told right after opening, also when there are none: until then nothing is trimmed.
     pub fn set_standbys(&self, standbys: Vec<NodeId>) {
         let now = self.0.clock.since_boot();
         self.0.standbys.send_modify(|known| known.set(standbys, now));
@@ -47,20 +60,18 @@ impl ShardHandle {
         self.0.fault.get().cloned()
     }
 
-    /// Whether its workers get on: false when records have waited for 10 s (since boot) and none was applied. To be asked
-    /// now and then.
+    /// Whether its file gets on: false when records have waited for 10 s (since boot) and none was applied; and when applied
+    /// ones have waited for 30 s and none was made durable, while a standby in sync has more on its disk. Alone it keeps the
+    /// shard: nobody does better. To be asked now and then.
     #[must_use]
     pub fn progresses(&self, now: Duration) -> bool {
         let mut seen = self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut progresses = true;
-        for ((at, committed), applied) in seen.iter_mut().zip(&self.0.committed).zip(&self.0.applied) {
-            let (committed, applied) = (committed.borrow().offset, applied.borrow().offset);
-            if applied >= committed || applied != at.0 {
-                *at = (applied, now);
-            }
-            progresses &= now.saturating_sub(at.1) < STUCK_MAX;
-        }
-        progresses
+        let committed = self.0.committed.each_ref().map(|tail| tail.borrow().offset);
+        let applied = self.0.applied.each_ref().map(|tail| tail.borrow().offset);
+        let durable = self.0.store.progress().durable.map(|tail| tail.offset);
+        let is_applying = moves(&mut seen.applied, (applied, committed), now, STUCK_MAX);
+        let is_safe = moves(&mut seen.durable, (durable, applied), now, UNSAFE_MAX);
+        is_applying && (is_safe || !self.0.standbys.borrow().is_outdone(durable, committed, now))
     }
 
     /// How its own file stands.
@@ -92,15 +103,58 @@ impl ShardHandle {
         self.0.store.replica_digest().await
     }
 
-    /// Writes a snapshot of its file to `path`, which must not exist. The log keeps what follows it for a while.
+    /// Writes a snapshot of its file for a node to `path`, which must not exist. The log keeps what follows it while it is
+    /// written, and for a while.
     ///
     /// # Errors
     /// The disk, or SQLite refused; what was written so far is removed.
-    pub async fn snapshot(&self, path: &Path) -> Result<Snapshot, StoreError> {
+    pub async fn snapshot(&self, to: &NodeId, path: &Path) -> Result<Snapshot, StoreError> {
         // Held back before it is written: a trim must not come between.
-        let now = self.0.clock.since_boot();
-        let applied = self.0.store.progress().applied.map(|tail| tail.offset);
-        self.0.standbys.send_modify(|known| known.seeding(applied, now));
-        snapshot::write(&self.0.store, path).await
+        self.seeds(to, self.0.store.progress().applied);
+        let mut writing = std::pin::pin!(snapshot::write(&self.0.store, path));
+        loop {
+            match tokio::time::timeout(WRITES_EVERY, &mut writing).await {
+                Ok(written) => return written,
+                Err(_elapsed) => self.seeding_goes_on(to),
+            }
+        }
     }
+
+    /// A snapshot that stands there is given to a node: the log keeps what follows it for a while.
+    pub fn seeds(&self, to: &NodeId, applied: [Tail; 2]) {
+        let (now, applied) = (self.0.clock.since_boot(), applied.map(|tail| tail.offset));
+        self.0.standbys.send_modify(|known| known.seeding(to, applied, now));
+    }
+
+    /// That node reads on: the log keeps what it needs for a while longer.
+    pub fn seeding_goes_on(&self, to: &NodeId) {
+        let now = self.0.clock.since_boot();
+        // Nobody has to act on it at once.
+        self.0.standbys.send_if_modified(|known| {
+            known.seeding_goes_on(to, now);
+            false
+        });
+    }
+
+    /// Whether a snapshot that stands there can be given again: the log has what follows it, and room for more.
+    #[must_use]
+    pub fn can_seed(&self, applied: [Tail; 2]) -> bool {
+        self.0.standbys.borrow().can_seed(applied.map(|tail| tail.offset))
+    }
+}
+
+/// Takes note of where the streams are, on their way to where they are to be; false when one has stood still for that long.
+fn moves(
+    seen: &mut [Option<(Offset, Duration)>; 2],
+    (ats, ends): ([Offset; 2], [Offset; 2]),
+    now: Duration,
+    still_max: Duration,
+) -> bool {
+    let mut moves = true;
+    for ((last, at), end) in seen.iter_mut().zip(ats).zip(ends) {
+        let since = last.filter(|(last_at, _)| at < end && at == *last_at).map_or(now, |(_, since)| since);
+        *last = Some((at, since));
+        moves &= now.saturating_sub(since) < still_max;
+    }
+    moves
 }

@@ -90,8 +90,8 @@ impl Offers {
 
     /// Begins a snapshot for a node, or tells how the one that was begun for it stands.
     pub(in crate::node) fn begin(&self, handle: &ShardHandle, to: &NodeId) -> ReplicaAnswer {
-        let handle = handle.clone();
-        self.begin_with((handle.id(), to), move |path| async move { handle.snapshot(&path).await }.boxed())
+        let (handle, by) = (handle.clone(), to.clone());
+        self.begin_with((handle.id(), to), move |path| async move { handle.snapshot(&by, &path).await }.boxed())
     }
 
     pub(super) fn begin_with(

@@ -28,6 +28,7 @@ use crate::shard::owner::stamped::StampedUse;
 use crate::shard::owner::time::Marks;
 use crate::shard::store::{Located, Store};
 use crate::shard::subscriptions::Subscriptions;
+use crate::shard::worker::Stood;
 
 mod input;
 
@@ -94,6 +95,8 @@ pub(super) struct Setup {
     pub committed: [Arc<watch::Sender<Tail>>; 2],
     pub applied: [watch::Receiver<Tail>; 2],
     pub trimmed: watch::Receiver<[Offset; 2]>,
+    /// What stood in the log when the shard was opened.
+    pub stood: watch::Receiver<Stood>,
     /// Offset of the last record that has rows in the outbox.
     pub outbox_due: Arc<watch::Sender<Offset>>,
     /// Set when the loop ends.
@@ -302,11 +305,11 @@ impl Owner {
                 self.parking.clear();
             }
             Input::Taken => {
-                tracing::error!(shard = %self.setup.shard, "shard taken by another owner; it ends here");
+                tracing::warn!(shard = %self.setup.shard, "shard taken by another owner; it ends here");
                 (self.closing, self.taken) = (true, true);
             }
             Input::Unfit(why) => {
-                tracing::error!(shard = %self.setup.shard, ?why, "this replica is no longer fit to own the shard; it ends here");
+                tracing::warn!(shard = %self.setup.shard, ?why, "this replica is no longer fit to own the shard; it ends here");
                 (self.closing, self.taken) = (true, true);
             }
             #[cfg(test)]
@@ -357,7 +360,8 @@ impl Owner {
 
     /// Bytes of both streams that are not trimmed yet.
     fn untrimmed_bytes(&self) -> u64 {
-        self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes()
+        let stood: u64 = self.setup.stood.borrow().bytes.iter().sum();
+        stood + self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes()
     }
 
     fn side(&mut self, stream: Stream) -> &mut Appender<Waiter> {

@@ -1,5 +1,7 @@
 //! The checkpoint: from when on what is applied survives a loss of power, and how the raw entries go after it.
 
+use std::fs::File;
+
 use sqlx::Row;
 use tokio::time::Instant;
 
@@ -62,10 +64,23 @@ impl Writer {
         // A reader holds the WAL back; as much as could be was moved. Tried again after the usual while.
         self.dirty_since = Some(Instant::now());
         CHECKPOINTS.add(1, &[("result", "held_back")]);
+        // What stays in the WAL is found there after a loss of power, once the WAL itself is on the disk: a long read, such as
+        // that of a snapshot, keeps the file's WAL, but not the log.
+        self.sync_wal().await?;
+        self.progress.send_modify(|progress| progress.durable = progress.applied);
         if wal.pages > WAL_PAGES_ALARM {
             tracing::warn!(shard = %self.shard, pages = wal.pages, "a long read keeps the WAL from being checkpointed");
         }
         Ok(())
+    }
+
+    /// Brings all that was written to the WAL to the disk.
+    async fn sync_wal(&self) -> Result<(), StoreError> {
+        let mut path = self.options.get_filename().as_os_str().to_owned();
+        path.push("-wal");
+        let sync = move || File::open(path)?.sync_data();
+        let synced = tokio::task::spawn_blocking(sync).await.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
+        synced.map_err(|error| StoreError(format!("the WAL is not synced: {error}")))
     }
 
     /// Drops raw entries that are durable and either old or too many.

@@ -193,7 +193,8 @@ impl Store {
         self.ask(|reply| writer::Ask::Apply(stream, entries, reply)).await?
     }
 
-    /// Checkpoints the WAL; afterwards `durable` is what was applied before, if no reader held the WAL back.
+    /// Checkpoints the WAL; afterwards `durable` is what was applied before: in the file, or, where a reader holds the WAL
+    /// back, in a WAL that is on the disk.
     ///
     /// # Errors
     /// SQLite refused.
@@ -231,6 +232,12 @@ impl Store {
             held.push(self.readers.acquire().await.expect("a reader"));
         }
         held
+    }
+
+    /// One of its readers.
+    #[cfg(test)]
+    pub(in crate::shard) async fn reader(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
+        self.readers.acquire().await.expect("a reader")
     }
 
     fn readers(&self) -> &SqlitePool {

@@ -64,6 +64,47 @@ impl Retained {
         upto
     }
 
+    /// Bytes of the entries up to an offset.
+    pub(crate) fn bytes_upto(&self, offset: Offset) -> u64 {
+        self.marks.iter().take_while(|mark| mark.last <= offset).map(|mark| mark.bytes).sum()
+    }
+
+    /// The lowest offset behind which there are at most so many bytes; zero when there are no more in all.
+    pub(crate) fn bound(&self, bytes_max: u64) -> Offset {
+        let (mut left, mut bound) = (self.bytes, Offset(0));
+        for mark in &self.marks {
+            if left <= bytes_max {
+                break;
+            }
+            (left, bound) = (left - mark.bytes, mark.last);
+        }
+        bound
+    }
+
+    /// The log that these are kept of begins with the entry that ends at `first`: what is older has gone from it. What it
+    /// has that is not kept here, up to `applied`, is reckoned at the mean size of what is, or of that first entry.
+    pub(crate) fn begins(&mut self, (first, first_bytes): (Offset, u64), applied: Offset, since: Instant) {
+        self.release(Offset(first.0.saturating_sub(1)));
+        let ends = self.marks.front().zip(self.marks.back()).map(|(oldest, newest)| (oldest.last, newest.last));
+        let unknown = ends.map_or(applied, |(oldest, _)| oldest).0.saturating_sub(first.0);
+        if applied < first {
+            return;
+        }
+
+        let known = ends.map_or(0, |(oldest, newest)| newest.0 - oldest.0);
+        let by_first = unknown.saturating_mul(first_bytes);
+        let bytes = unknown.saturating_mul(self.bytes).checked_div(known).unwrap_or(by_first);
+        if bytes == 0 {
+            return;
+        }
+        self.bytes += bytes;
+        match self.marks.front_mut() {
+            // Its end is the end of an entry; where those before it end, nobody here knows.
+            Some(front) => front.bytes += bytes,
+            None => self.marks.push_front(Mark { last: applied, since, bytes }),
+        }
+    }
+
     /// Forgets the entries up to an offset.
     pub(crate) fn release(&mut self, upto: Offset) {
         while let Some(mark) = self.marks.front().filter(|mark| mark.last <= upto) {
@@ -106,6 +147,34 @@ mod tests {
         assert_eq!(retained.releasable(Offset(3), (now, FLOOR), 15, 9), Some(Offset(2)));
         assert_eq!(retained.releasable(Offset(0), (now, FLOOR), 0, 9), None);
         assert_eq!(retained.releasable(Offset(3), (now, FLOOR), 0, 1), Some(Offset(1)));
+    }
+
+    #[test]
+    fn the_bound_is_the_lowest_offset_behind_which_no_more_than_so_many_bytes_are() {
+        let retained = of(Instant::now(), &[(1, 0), (2, 0), (5, 0)]);
+        let bounds = [0, 9, 10, 25, 29, 30, 100].map(|bytes| retained.bound(bytes).0);
+        assert_eq!(bounds, [5, 5, 2, 1, 1, 0, 0]);
+        assert_eq!([0, 1, 4, 5].map(|upto| retained.bytes_upto(Offset(upto))), [0, 10, 20, 30]);
+    }
+
+    #[test]
+    fn what_the_log_has_beyond_what_is_kept_is_reckoned_and_what_it_no_longer_has_is_not() {
+        let now = Instant::now();
+        let mut retained = of(now, &[(10, 0), (11, 0), (12, 0), (14, 0)]);
+        retained.begins((Offset(11), 10), Offset(14), now);
+        assert_eq!((retained.bytes_above(Offset(0)), retained.bound(20)), (30, Offset(11)));
+        retained.begins((Offset(5), 10), Offset(14), now);
+        assert_eq!(retained.bytes_above(Offset(0)), 30 + 6 * 30 / 3, "six more at ten bytes each");
+        let releasable = retained.releasable(Offset(14), (now, FLOOR), 30, 9);
+        assert_eq!(releasable, Some(Offset(11)), "they go with the oldest that is known");
+        let mut none = Retained::default();
+        none.begins((Offset(5), 10), Offset(9), now);
+        assert_eq!(none.bytes_above(Offset(0)), 40);
+        assert_eq!(none.releasable(Offset(9), (now, FLOOR), 100, 9), None, "few bytes");
+        assert_eq!(none.releasable(Offset(9), (now + FLOOR * 2, FLOOR), 100, 9), Some(Offset(9)), "old");
+        let mut empty = Retained::default();
+        empty.begins((Offset(5), 10), Offset(4), now);
+        assert_eq!(empty.bytes_above(Offset(0)), 0);
     }
 
     #[test]

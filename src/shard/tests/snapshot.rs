@@ -7,7 +7,7 @@ use crate::shard::{OpenError, Standby};
 
 async fn sent(bench: &Bench, name: &str) -> (std::path::PathBuf, Snapshot) {
     let path = bench.folder.path().join(name);
-    let said = in_time(bench.handle().snapshot(&path)).await.expect("writes");
+    let said = in_time(bench.handle().snapshot(&NodeId::from("node-b"), &path)).await.expect("writes");
     (path, said)
 }
 
@@ -16,7 +16,8 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
     let bench = talkative().await;
     let (received, said) = sent(&bench, "sent").await;
     assert_eq!(said.applied, bench.tails());
-    assert!(bench.handle().snapshot(&received).await.is_err() && received.exists(), "never over a file");
+    let again = bench.handle().snapshot(&NodeId::from("node-b"), &received).await;
+    assert!(again.is_err() && received.exists(), "never over a file");
     bench.fill(5, 3).await;
     let to = bench.opening_of("node-b").path;
     // What stood there before must not shine through.

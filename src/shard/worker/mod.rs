@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
 use crate::ids::{Offset, ShardId};
+use crate::shard::Opening;
 use crate::shard::insync::InSync;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{ShardLog, Stream, Token};
@@ -79,6 +80,25 @@ pub(super) struct Trimming {
     pub(super) standbys: Arc<watch::Sender<InSync>>,
     /// Whether they are is a matter of time.
     pub(super) clock: Clock,
+    /// Bytes of untrimmed log beyond which writes are refused: what is held back for others is a share of it.
+    pub(super) bytes_max: u64,
+}
+
+impl Trimming {
+    /// Of a shard opened under that token.
+    pub(super) fn of(opening: &Opening, token: Token, standbys: &Arc<watch::Sender<InSync>>) -> Self {
+        let (clock, bytes_max) = (opening.clock.clone(), opening.config.stream_bytes_max);
+        Self { token, standbys: Arc::clone(standbys), clock, bytes_max }
+    }
+}
+
+/// What the log had of a shard when it was opened, by stream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stood {
+    /// At least so much was trimmed already.
+    pub(super) gone: [Offset; 2],
+    /// Bytes, less what was trimmed of them since.
+    pub(super) bytes: [u64; 2],
 }
 
 /// The running workers. Dropping it stops them without finishing.
@@ -87,6 +107,7 @@ pub struct Workers {
     applied: [watch::Receiver<Tail>; 2],
     durable: watch::Receiver<[Offset; 2]>,
     trimmed: watch::Receiver<[Offset; 2]>,
+    stood: watch::Receiver<Stood>,
     following: Arc<watch::Sender<Following>>,
     hurry: [Arc<Notify>; 2],
     finishing: CancellationToken,
@@ -102,6 +123,8 @@ impl Workers {
         let progress = setup.store.progress();
         let (durable, durable_seen) = watch::channel(progress.durable.map(|tail| tail.offset));
         let (trimmed, trimmed_seen) = watch::channel([Offset(0); 2]);
+        let stood = Arc::new(watch::Sender::new(Stood::default()));
+        let opened_at = setup.committed.each_ref().map(|committed| committed.borrow().offset);
         let retained = Stream::BOTH.map(|_| Arc::new(Mutex::new(Retained::default())));
         let hurry = Stream::BOTH.map(|_| Arc::new(Notify::new()));
         let following = Arc::new(watch::Sender::new(Following::Live));
@@ -120,6 +143,7 @@ impl Workers {
                     applied,
                     hurry: Arc::clone(hurried),
                     retained: Arc::clone(kept),
+                    stood: Arc::clone(&stood),
                     is_owner: setup.trimming.is_some(),
                     following: Arc::clone(&following),
                     ends_since: None,
@@ -133,7 +157,8 @@ impl Workers {
             start(messages, of_messages, progress.applied[0], &hurry[0], &retained[0]),
             start(receipts, of_receipts, progress.applied[1], &hurry[1], &retained[1]),
         ];
-        let trim = Trim { setup: setup.clone(), retained, durable, trimmed, stop: stop.clone() };
+        let stood_seen = stood.subscribe();
+        let trim = Trim { setup: setup.clone(), retained, durable, trimmed, stood, opened_at, stop: stop.clone() };
         tokio::spawn(trim.run());
         let (damaged, told, over) = (setup.store.damaged(), Arc::clone(&following), stop.clone());
         tokio::spawn(async move { over.run_until_cancelled(tell_damage(damaged, &told)).await });
@@ -141,6 +166,7 @@ impl Workers {
             applied,
             durable: durable_seen,
             trimmed: trimmed_seen,
+            stood: stood_seen,
             following,
             hurry,
             finishing,
@@ -166,6 +192,11 @@ impl Workers {
     #[must_use]
     pub fn trimmed(&self) -> watch::Receiver<[Offset; 2]> {
         self.trimmed.clone()
+    }
+
+    /// What the log had when the shard was opened; to be looked at, not waited for.
+    pub(super) fn stood(&self) -> watch::Receiver<Stood> {
+        self.stood.clone()
     }
 
     /// Whether they can go on; from `Live` it changes at most once.

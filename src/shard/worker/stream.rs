@@ -6,18 +6,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::ShardId;
+use crate::ids::{Offset, ShardId};
 use crate::planted::{self, Protection};
-use crate::shard::log::record::Tail;
+use crate::shard::log::record::{ENTRY_RECORDS_MAX, Tail};
 use crate::shard::log::{ShardLog, Stream};
 use crate::shard::replicas::Following;
 use crate::shard::store::{ApplyEntry, Store, mark};
 use crate::shard::worker::feed::{Feed, RoundError};
-use crate::shard::worker::{Config, Kept, PERSISTS, gauge, lock, tell};
+use crate::shard::worker::{Config, Kept, PERSISTS, Stood, gauge, lock, tell};
 use crate::telemetry::{APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET};
 
 /// First and longest pause before something that failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// Longest wait for the log to say where it begins.
+const COUNT_MAX: Duration = Duration::from_secs(1);
 
 /// It.
 pub(super) struct Worker {
@@ -30,6 +33,7 @@ pub(super) struct Worker {
     pub(super) applied: watch::Sender<Tail>,
     pub(super) hurry: Arc<Notify>,
     pub(super) retained: Kept,
+    pub(super) stood: Arc<watch::Sender<Stood>>,
     pub(super) is_owner: bool,
     pub(super) following: Arc<watch::Sender<Following>>,
     /// Since when the log looks as if this standby could not go on.
@@ -47,10 +51,7 @@ impl Worker {
     }
 
     async fn work(mut self) {
-        match self.store.kept(self.stream).await {
-            Ok(kept) => *lock(&self.retained) = kept,
-            Err(error) => tracing::warn!(shard = %self.shard, %error, "kept entries cannot be read"),
-        }
+        self.count().await;
         let mut streak = Streak::default();
         while self.wait().await {
             match self.round().await {
@@ -71,6 +72,36 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Counts, as the owner, what stands in the log, of which the file keeps only the newest: it is trimmed from here on, and
+    /// counts towards the cap from the beginning. A log that does not answer is taken to have what the file keeps.
+    async fn count(&self) {
+        let kept = self.store.kept(self.stream).await;
+        let kept = kept.inspect_err(|error| tracing::warn!(shard = %self.shard, %error, "kept entries cannot be read"));
+        let Ok(mut kept) = kept else { return };
+        if !self.is_owner {
+            *lock(&self.retained) = kept;
+            return;
+        }
+        let read = self.log.read(self.shard, self.stream, Offset(0), 1);
+        let first = tokio::time::timeout(COUNT_MAX, read).await;
+        let first = first.ok().and_then(Result::ok).and_then(|entries| entries.into_iter().next());
+        let mut gone = Offset(0);
+        if let Some(first) = first {
+            let (applied, since) = (self.applied.borrow().offset, tokio::time::Instant::now());
+            kept.begins((first.last, first.bytes.len() as u64), applied, since);
+            // Where it begins itself, only its content tells.
+            gone = Offset(first.last.0.saturating_sub(ENTRY_RECORDS_MAX as u64));
+        }
+        let bytes = kept.bytes_above(Offset(0));
+        *lock(&self.retained) = kept;
+        self.stood.send_modify(|stood| {
+            let at = self.stream.index();
+            if let (Some(of_gone), Some(of_bytes)) = (stood.gone.get_mut(at), stood.bytes.get_mut(at)) {
+                (*of_gone, *of_bytes) = (gone, bytes);
+            }
+        });
     }
 
     /// What an error says of the file, when trying again will not help.
@@ -191,7 +222,12 @@ impl Worker {
         APPLY_FAILURES.add(1, &[("stream", self.stream.as_str()), ("cause", error.cause())]);
         if streak.is_first() {
             let (stream, cause) = (self.stream.as_str(), error.cause());
-            tracing::error!(shard = %self.shard, stream, cause, %error, "applying failed, trying again until it works");
+            tracing::warn!(shard = %self.shard, stream, cause, %error, "applying failed, trying again until it works");
+        }
+        // A log that is away comes back, and has alerts of its own; a disk does not mend itself.
+        if matches!(error, RoundError::Store(_)) && streak.persists() {
+            let stream = self.stream.as_str();
+            tracing::error!(shard = %self.shard, stream, %error, "applying fails on and on: look at the disk");
         }
         tokio::time::sleep(streak.pause()).await;
     }
@@ -199,28 +235,39 @@ impl Worker {
     /// A standby can follow no longer.
     fn ended(&self, error: &RoundError) {
         let (stream, applied) = (self.stream.as_str(), self.applied.borrow().offset);
-        APPLY_STOPPED.add(1, &[("stream", stream)]);
-        tracing::error!(shard = %self.shard, stream, %applied, %error, "this standby no longer follows the log");
+        tracing::info!(shard = %self.shard, stream, %applied, %error, "this standby no longer follows the log");
     }
 
-    /// The log does not link to the file. Keeps the applied tail where it is, for those who wait for it.
+    /// The log does not link to the file. Keeps the applied tail where it is, for those who wait for it. Where another replica
+    /// can go on, that ends this worker at once; else nothing will, and a person must look.
     async fn stopped(&self, error: &RoundError) {
-        let stream = self.stream.as_str();
+        let (stream, applied) = (self.stream.as_str(), self.applied.borrow().offset);
+        tracing::warn!(shard = %self.shard, stream, %applied, %error, "the log does not link to the file");
+        if tokio::time::timeout(PERSISTS, self.finishing.cancelled()).await.is_ok() {
+            return;
+        }
         APPLY_STOPPED.add(1, &[("stream", stream)]);
-        let applied = self.applied.borrow().offset;
         tracing::error!(shard = %self.shard, stream, %applied, %error, "the log does not link to the file, worker stopped");
         self.finishing.cancelled().await;
     }
 }
 
-/// Failures in a row: one line in the log, longer and longer pauses.
+/// Failures in a row: one line in the log, and one more when they go on; longer and longer pauses.
 #[derive(Debug, Default)]
 struct Streak(u32);
+
+/// So many failures in a row take about a minute.
+const PERSISTENT: u32 = 36;
 
 impl Streak {
     fn is_first(&mut self) -> bool {
         self.0 = self.0.saturating_add(1);
         self.0 == 1
+    }
+
+    /// Once in a streak.
+    fn persists(&self) -> bool {
+        self.0 == PERSISTENT
     }
 
     fn pause(&self) -> Duration {

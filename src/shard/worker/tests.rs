@@ -113,7 +113,7 @@ impl Bench {
 fn trimming() -> Trimming {
     let clock = Clock::manual(START);
     let standbys = Arc::new(watch::Sender::new(InSync::new(false, clock.since_boot())));
-    Trimming { token: Token::new(Epoch(1)), standbys, clock }
+    Trimming { token: Token::new(Epoch(1)), standbys, clock, bytes_max: 128 * 1024 * 1024 }
 }
 
 fn config() -> Config {
@@ -263,7 +263,8 @@ async fn nothing_is_trimmed_that_is_not_durable() {
     let (log, store) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, bench.store.clone());
     let setup = Setup { shard: SHARD, log, store, trimming: Some(trimming()), committed, config };
     let (durable, trimmed) = (watch::Sender::new([Offset(0); 2]), watch::Sender::new([Offset(0); 2]));
-    let trim = Trim { setup, retained: kept.clone(), durable, trimmed, stop: CancellationToken::new() };
+    let (stood, opened_at, stop) = (Arc::default(), [Offset(0); 2], CancellationToken::new());
+    let trim = Trim { setup, retained: kept.clone(), durable, trimmed, stood, opened_at, stop };
     trim.trim(&trimming(), Stream::Messages, &kept[0], Offset(2)).await;
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(3)));
     trim.trim(&trimming(), Stream::Messages, &kept[0], Offset(4)).await;

@@ -1,5 +1,6 @@
 //! The trim of the log: behind what is durable here and at the standbys in sync, and not what is young.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,13 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::Offset;
 use crate::planted::{self, Protection};
-use crate::shard::insync::InSync;
+use crate::shard::insync::{Bounds, InSync};
 use crate::shard::log::Stream;
-use crate::shard::worker::{Kept, Setup, Trimming, gauge, lock};
+use crate::shard::worker::{Kept, Setup, Stood, Trimming, gauge, lock};
 use crate::telemetry::{SHARD_DURABLE_OFFSET, TRIMS};
 
 /// Entries of one trim.
 const TRIM_STEP: usize = 256;
+
+/// Of the cap of the log's bytes, in each of the two streams: what the floor may keep of durable ones at most, so that it
+/// never fills the log by itself.
+const FLOOR_PART: u64 = 4;
 
 /// How often it is looked whether a standby fell silent.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +30,9 @@ pub(super) struct Trim {
     pub(super) retained: [Kept; 2],
     pub(super) durable: watch::Sender<[Offset; 2]>,
     pub(super) trimmed: watch::Sender<[Offset; 2]>,
+    pub(super) stood: Arc<watch::Sender<Stood>>,
+    /// Where the streams ended when the shard was opened.
+    pub(super) opened_at: [Offset; 2],
     pub(super) stop: CancellationToken,
 }
 
@@ -66,16 +74,32 @@ impl Trim {
             let shard = self.setup.shard.0.to_string();
             SHARD_DURABLE_OFFSET.set(gauge(on_disk), &[("shard", &shard), ("stream", stream.as_str())]);
         }
+        let bounds = self.bounds(trimming);
+        // Nobody is woken: this is asked whenever something changed, and once a second.
+        trimming.standbys.send_if_modified(|standbys| {
+            standbys.bound(bounds);
+            false
+        });
         let committed = self.setup.committed.each_ref().map(|tail| tail.borrow().offset);
         trimming.standbys.borrow().trim_point(durable, committed, trimming.clock.since_boot())
+    }
+
+    /// From where on the log may be held back at most.
+    fn bounds(&self, trimming: &Trimming) -> Bounds {
+        let [standbys, seeds] = Bounds::shares(trimming.bytes_max);
+        let behind = |share: u64| self.retained.each_ref().map(|retained| lock(retained).bound(share));
+        let ([messages, receipts], of_opening) = (*self.trimmed.borrow(), self.stood.borrow().gone);
+        let gone = [messages.max(of_opening[0]), receipts.max(of_opening[1])];
+        Bounds { gone, standbys: behind(standbys), seeds: behind(seeds) }
     }
 
     /// Trims one stream as far as what is durable and the floor allow.
     pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, retained: &Kept, point: Offset) {
         let (setup, config) = (&self.setup, &self.setup.config);
+        let floor_bytes = config.trim_floor_bytes.min(trimming.bytes_max / FLOOR_PART);
         loop {
             let floor = (Instant::now(), config.trim_floor);
-            let upto = { lock(retained).releasable(point, floor, config.trim_floor_bytes, TRIM_STEP) };
+            let upto = { lock(retained).releasable(point, floor, floor_bytes, TRIM_STEP) };
             let Some(upto) = upto else { return };
             let done = setup.log.trim(setup.shard, trimming.token, stream, upto).await;
             let result = if done.is_ok() { "done" } else { "failed" };
@@ -85,7 +109,16 @@ impl Trim {
                 tracing::warn!(shard = %setup.shard, stream = stream.as_str(), %error, "trim failed");
                 return;
             }
-            lock(retained).release(upto);
+            let left = {
+                let mut retained = lock(retained);
+                retained.release(upto);
+                self.opened_at.get(stream.index()).map_or(0, |opened_at| retained.bytes_upto(*opened_at))
+            };
+            self.stood.send_modify(|stood| {
+                if let Some(bytes) = stood.bytes.get_mut(stream.index()) {
+                    *bytes = left.min(*bytes);
+                }
+            });
             self.trimmed.send_modify(|trimmed| {
                 if let Some(slot) = trimmed.get_mut(stream.index()) {
                     *slot = upto;
