@@ -255,7 +255,7 @@ macro_rules! metrics_table {
 metrics_table! {
     Gauge BUILD_INFO "rookery_build_info" "Always 1; the label version says which build runs.";
     Counter OUTPUT_UNWRITTEN "rookery_output_unwritten_total" "What could not be written to an output, by output (log: lines; stdout, stderr: texts): closed, full, or not read.";
-    Counter SNAPSHOTS "rookery_snapshots_total" "Snapshots of shards for other nodes and from them by result (written, failed, unread, installed, refused).";
+    Counter SNAPSHOTS "rookery_snapshots_total" "Snapshots of shards for other nodes and from them by result (written, failed, unread, installed, refused, no_room).";
     Counter SNAPSHOT_BYTES "rookery_snapshots_received_bytes_total" "Bytes of snapshots received from owners.";
     Counter REPLICAS_VERIFIED "rookery_replicas_verified_total" "Standbys compared with their owners by result (equal, differs, apart).";
     Gauge TABLE_VERSION "rookery_table_version" "Version of the table that a node (or the router) follows, by node.";
@@ -275,7 +275,7 @@ metrics_table! {
     Gauge SHARD_DURABLE_OFFSET "rookery_shard_durable_offset" "Offset of the last record that a checkpoint made durable, by shard and stream.";
     Gauge SHARD_LAG_RECORDS "rookery_shard_lag_records" "Records committed but not yet applied, by shard.";
     Gauge SHARDS_UNDERREPLICATED "rookery_node_shards_underreplicated" "Shards owned by a node with fewer standbys in sync than there should be (`--replicas`, or as many nodes as the table has), by node.";
-    Gauge SHARD_STANDBYS_IN_SYNC "rookery_shard_standbys_in_sync" "Standbys that keep up with a shard that is owned here, by shard.";
+    Gauge SHARD_STANDBYS_IN_SYNC "rookery_shard_standbys_in_sync" "Standbys in sync with a shard that is owned here: they reported within 3 s and keep up, by shard.";
     Gauge SHARD_EPOCH "rookery_shard_epoch" "Epoch under which the shard is owned here, by shard; 0 once it has left.";
     Counter LEASE_RENEWALS "rookery_node_lease_renewals_total" "Leases of shards renewed, by node and result (renewed, taken, failed).";
     Gauge SHARD_LEASE_SECONDS "rookery_shard_lease_seconds" "How much longer the read lease holds at the end of a round of renewals, by shard; nothing where it never ends.";
@@ -330,7 +330,7 @@ metrics_table! {
     Histogram APPLY_RECORDS "rookery_shard_apply_records" "Records per apply transaction, by stream.";
     Histogram APPLY_SECONDS "rookery_shard_apply_seconds" "Time of an apply transaction, in seconds, by stream.";
     Counter APPLY_FAILURES "rookery_shard_apply_failures_total" "Rounds of a worker that failed and are tried again, by stream and cause (log, sqlite).";
-    Counter APPLY_STOPPED "rookery_shard_apply_stopped_total" "Workers that stopped because the log does not link to the file, by stream.";
+    Counter APPLY_STOPPED "rookery_shard_apply_stopped_total" "Workers of shards owned here that stopped, because the log does not link to the file and no other replica goes on, by stream.";
     Counter APPLY_QUARANTINED "rookery_shard_apply_quarantined_total" "Records put aside because they could not be applied, by stream.";
     Counter CHECKPOINTS "rookery_shard_checkpoints_total" "Checkpoints of SQLite files by result (complete, held_back, failed).";
     Counter TRIMS "rookery_shard_trims_total" "Trims of the log by stream and result (done, failed).";

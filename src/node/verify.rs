@@ -90,7 +90,8 @@ async fn verify(owners: &Owners, standby: &Standby) {
         Verdict::Equal => "equal",
         Verdict::Apart => "apart",
         Verdict::Differs => {
-            tracing::error!(%shard, "a standby differs from the owner at the same offsets; it is put aside");
+            // Told as an error when its file is put aside.
+            tracing::warn!(%shard, "a standby differs from the owner at the same offsets");
             standby.condemn("its digest differs from the owner's at the same offsets");
             "differs"
         }

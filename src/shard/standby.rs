@@ -280,7 +280,8 @@ impl Watcher {
                 Err(Following::Diverged(_))
                     if self.another_since.get_or_insert_with(Instant::now).elapsed() < PERSISTS => {}
                 Err(why) => {
-                    tracing::error!(shard = %self.shard, ?why, "this standby no longer follows the log");
+                    // What becomes of its file is told by who puts it aside or has it seeded.
+                    tracing::info!(shard = %self.shard, ?why, "this standby no longer follows the log");
                     tell(&self.following, why);
                     return;
                 }

@@ -1,8 +1,11 @@
 //! Standing by for a shard: its file follows the log until the owner is silent (then it is taken over), the row names this
 //! node no more, or the file is of no use (then it is put aside and seeded anew from the owner).
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::ids::ShardId;
 use crate::node::observe::Sign;
 use crate::node::opening::Inner;
 use crate::node::opening::keeper::{CLOSE_UNUSED_MAX, Keeper, fault_of};
@@ -144,15 +147,24 @@ impl Keeper {
         };
         let diverged = matches!(failed, Following::Diverged(_));
         let orphans = if diverged { Orphans::Perhaps } else { Orphans::None };
-        let to = match snapshot::quarantine(&path, clock, orphans).await {
-            Ok(to) => to,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(OpenError::Failed(format!("shard {shard}: {}: {error}", path.display()))),
-        };
-        tracing::error!(%node, %shard, why, because, to = %to.display(), "a replica's file is put aside");
+        let to = quarantined(shard, &path, snapshot::quarantine(&path, clock, orphans).await)?;
+        let Some(to) = to else { return Ok(()) };
         if diverged {
+            tracing::warn!(%node, %shard, why, because, to = %to.display(), "a replica's file is put aside");
             self.inner.send_orphans(shard, to);
+            return Ok(());
         }
+        // It is seeded anew; but why a disk damages files is for a person to find out.
+        tracing::error!(%node, %shard, why, because, to = %to.display(), "a replica's file is put aside");
         Ok(())
+    }
+}
+
+/// Where the file now is; `None` when there was none.
+fn quarantined(shard: ShardId, path: &Path, moved: io::Result<PathBuf>) -> Result<Option<PathBuf>, OpenError> {
+    match moved {
+        Ok(to) => Ok(Some(to)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::Failed(format!("shard {shard}: {}: {error}", path.display()))),
     }
 }

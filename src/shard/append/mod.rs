@@ -320,7 +320,7 @@ impl<W> Appender<W> {
         };
         self.restored += 1;
         let (ends_at, committed, entries) = (found.offset, self.committed.offset, lost.len());
-        tracing::error!(%shard, stream, %ends_at, %committed, entries, "the log lost acknowledged entries; appending them again");
+        tracing::warn!(%shard, stream, %ends_at, %committed, entries, "the log lost acknowledged entries; appending them again");
         telemetry::APPEND_RESTORED.add(entries as u64, &[("stream", stream)]);
         // The last one of `again` is the one that is not committed yet, when it is not in flight.
         let is_new = |one: &Sealed| one.batch.tail.offset > committed;

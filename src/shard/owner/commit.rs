@@ -34,7 +34,7 @@ impl Owner {
                 unannounced
             }
             Ended::Lost { reason, doubted } => {
-                tracing::error!(shard = %self.setup.shard, stream = stream.as_str(), reason, "the shard is given up");
+                tracing::warn!(shard = %self.setup.shard, stream = stream.as_str(), reason, "the shard is given up");
                 // Only this stream's batch had a chance; but a caller cannot tell them apart.
                 self.closing = true;
                 if !doubted {

@@ -67,6 +67,8 @@ mod snapshot;
 
 mod orphans;
 
+mod quiet;
+
 const SHARD: ShardId = ShardId(3);
 const START: u64 = 1_700_000_000_000;
 const M: Stream = Stream::Messages;
