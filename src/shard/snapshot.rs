@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -28,6 +29,10 @@ const ASIDE: &str = ".quarantined-";
 const ORPHANS: &str = ".orphans";
 /// What SQLite keeps beside a file.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
+/// Room that a copy leaves on the disk, beside an eighth of its length: what is written meanwhile needs some, too.
+const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+/// Why a copy is not written.
+const NO_ROOM: &str = "the disk has no room for a copy of the file";
 /// Bytes hashed at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -60,6 +65,10 @@ pub(super) async fn write(store: &Store, path: &Path) -> Result<Snapshot, StoreE
     if tokio::fs::try_exists(path).await.unwrap_or(true) {
         return Err(StoreError(format!("{}: a snapshot is not written over a file", path.display())));
     }
+    let needed = tokio::fs::metadata(store.path()).await.map_or(0, |file| file.len());
+    if !has_room(path, needed).await {
+        return Err(StoreError(NO_ROOM.to_owned()));
+    }
     let written = copy(store, path).await;
     if written.is_err() {
         remove(path).await;
@@ -75,6 +84,27 @@ async fn copy(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
     let applied = applied?;
     let (length, sha256) = hashed(path).await.map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
     Ok(Snapshot { length, sha256, applied })
+}
+
+/// Bytes that have to be free on a disk before a copy of that length is begun.
+#[must_use]
+pub fn needs(length: u64) -> u64 {
+    length.saturating_add(length / 8).saturating_add(SPARE_BYTES)
+}
+
+/// Bytes that are left, to whoever is not root, on the disk where a file is or will be. `None`: the disk does not say.
+pub async fn room(path: &Path) -> Option<u64> {
+    let folder = folder_of(path).to_owned();
+    let asked = off_runtime(move || {
+        let disk = statvfs(&folder).map_err(io::Error::from)?;
+        Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+    });
+    asked.await.ok()
+}
+
+/// Whether there is room for a copy of that length. A disk that does not say so is tried.
+async fn has_room(path: &Path, length: u64) -> bool {
+    room(path).await.is_none_or(|room| room >= needs(length))
 }
 
 /// Checks a received file (length, hash, `quick_check`, whose it is, applied tails) and moves it to `to`, where no file may

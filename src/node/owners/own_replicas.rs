@@ -102,7 +102,8 @@ impl LocalShards {
                 let begun = self.offers.begin(&handle, asker);
                 ready(Ok(Outcome::Replica(begun))).boxed()
             }
-            (ReplicaAsk::SnapshotRead { id, from }, Own::Owner(_)) => {
+            (ReplicaAsk::SnapshotRead { id, from }, Own::Owner(handle)) => {
+                handle.seeding_goes_on(asker);
                 let read = self.offers.read(id, shard, asker, from);
                 async move { Ok(Outcome::Replica(read.await)) }.boxed()
             }

@@ -1,5 +1,6 @@
 //! The giving end of a snapshot: written by the owner into a folder of the node, read piece by piece by the node that asked
-//! for it, and dropped when it was read to its end or nobody reads on.
+//! for it, and dropped when nobody reads on. One that was read to its end is spare for a while: who asks for the shard again
+//! gets it, as long as the log has what follows it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,6 +31,16 @@ const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// rate or a slow link makes it wait.
 const UNREAD_IN_WAY: Duration = Duration::from_secs(15);
 
+/// Spare ones that are kept, and for how long.
+const SPARES_MAX: usize = 2;
+const SPARE_FOR: Duration = Duration::from_secs(300);
+
+/// One that cannot be written is not tried again for so long.
+const FAILED_FOR: Duration = Duration::from_secs(15);
+
+/// What is answered to one more than are given at once.
+pub(super) const ENOUGH: &str = "enough snapshots are given now; ask again";
+
 /// How often it is looked for those.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
 
@@ -43,6 +54,10 @@ pub(in crate::node) struct Offers {
 struct Inner {
     folder: PathBuf,
     offers: Mutex<HashMap<u64, Offer>>,
+    /// Read to their ends, the newest last.
+    spares: Mutex<Vec<Spare>>,
+    /// Shards whose snapshot could not be written, since when, and why.
+    failed: Mutex<HashMap<ShardId, (Instant, String)>>,
     permits: Arc<Semaphore>,
 }
 
@@ -57,11 +72,19 @@ struct Offer {
     permit: OwnedSemaphorePermit,
 }
 
+/// A snapshot that was read to its end.
+#[derive(Debug)]
+struct Spare {
+    shard: ShardId,
+    since: Instant,
+    said: Snapshot,
+    file: Owned,
+}
+
 #[derive(Debug)]
 enum State {
     Writing,
     Written(Snapshot),
-    Failed(String),
 }
 
 /// A file that goes with its owner.
@@ -85,37 +108,51 @@ impl Offers {
             _ => {}
         }
         let permits = Arc::new(Semaphore::new(OFFERS_MAX));
-        Self { inner: Arc::new(Inner { folder, offers: Mutex::default(), permits }) }
+        let (offers, spares, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { folder, offers, spares, failed, permits }) }
     }
 
     /// Begins a snapshot for a node, or tells how the one that was begun for it stands.
     pub(in crate::node) fn begin(&self, handle: &ShardHandle, to: &NodeId) -> ReplicaAnswer {
-        let (handle, by) = (handle.clone(), to.clone());
-        self.begin_with((handle.id(), to), move |path| async move { handle.snapshot(&by, &path).await }.boxed())
+        let (writing, by) = (handle.clone(), to.clone());
+        let is_fresh = |said: &Snapshot| handle.can_seed(said.applied);
+        let write = move |path: PathBuf| async move { writing.snapshot(&by, &path).await }.boxed();
+        let answer = self.begin_with((handle.id(), to), is_fresh, write);
+        if let ReplicaAnswer::Ready { said, .. } = &answer {
+            handle.seeds(to, said.applied);
+        }
+        answer
     }
 
     pub(super) fn begin_with(
         &self,
         (shard, to): (ShardId, &NodeId),
+        is_fresh: impl Fn(&Snapshot) -> bool,
         write: impl FnOnce(PathBuf) -> BoxFuture<'static, Result<Snapshot, StoreError>>,
     ) -> ReplicaAnswer {
         let mut offers = self.inner.offers();
         let begun = offers.iter_mut().find(|(_, offer)| (offer.shard, &offer.to) == (shard, to));
         if let Some((&id, offer)) = begun {
             offer.asked = Instant::now();
-            let answer = match &offer.state {
+            match &offer.state {
                 State::Writing => return ReplicaAnswer::Preparing,
-                State::Written(said) => return ReplicaAnswer::Ready { id, said: said.clone() },
-                State::Failed(why) => ReplicaAnswer::Failed(why.clone()),
-            };
-            // Told once; who asks again begins anew.
-            drop(offers.remove(&id));
-            return answer;
+                State::Written(said) if is_fresh(said) => return ReplicaAnswer::Ready { id, said: said.clone() },
+                // The log went on without it.
+                State::Written(_) => drop(offers.remove(&id)),
+            }
+        }
+        if let Some(why) = self.inner.failed_lately(shard) {
+            return ReplicaAnswer::Failed(why);
         }
         let permit = Arc::clone(&self.inner.permits).try_acquire_owned();
         let Some(permit) = permit.ok().or_else(|| take_abandoned(&mut offers)) else {
-            return ReplicaAnswer::Failed("enough snapshots are given now; ask again".to_owned());
+            return ReplicaAnswer::Failed(ENOUGH.to_owned());
         };
+        if let Some(Spare { said, file, .. }) = self.inner.take_spare(shard).filter(|spare| is_fresh(&spare.said)) {
+            let (id, state) = (rand::random(), State::Written(said.clone()));
+            offers.insert(id, Offer { shard, to: to.clone(), asked: Instant::now(), state, file, permit });
+            return ReplicaAnswer::Ready { id, said };
+        }
         if let Err(error) = std::fs::create_dir_all(&self.inner.folder) {
             return ReplicaAnswer::Failed(format!("{}: {error}", self.inner.folder.display()));
         }
@@ -152,10 +189,12 @@ impl Offers {
                     let path = file.0.clone();
                     return async move { piece(path, from).await }.boxed();
                 }
-                drop(offers.remove(&id));
+                if let Some(read) = offers.remove(&id) {
+                    self.inner.spare(read);
+                }
                 ReplicaAnswer::Piece(Vec::new())
             }
-            Some(Offer { state: State::Writing | State::Failed(_), .. }) | None => ReplicaAnswer::Gone,
+            Some(Offer { state: State::Writing, .. }) | None => ReplicaAnswer::Gone,
         };
         std::future::ready(answer).boxed()
     }
@@ -164,6 +203,7 @@ impl Offers {
     pub(in crate::node) async fn tidy(&self) {
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
+            self.inner.spares().retain(|spare| spare.since.elapsed() < SPARE_FOR);
             self.inner.offers().retain(|_, offer| {
                 let kept = matches!(offer.state, State::Writing) || offer.asked.elapsed() < UNREAD_MAX;
                 if !kept {
@@ -181,23 +221,58 @@ impl Inner {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn spares(&self) -> MutexGuard<'_, Vec<Spare>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashMap<ShardId, (Instant, String)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the snapshot of a shard could not be written a short while ago.
+    fn failed_lately(&self, shard: ShardId) -> Option<String> {
+        let mut failed = self.failed();
+        failed.retain(|_, (since, _)| since.elapsed() < FAILED_FOR);
+        failed.get(&shard).map(|(_, why)| why.clone())
+    }
+
+    /// Keeps a snapshot for who asks for it again; the oldest spare one gives way.
+    fn spare(&self, Offer { shard, state, file, .. }: Offer) {
+        let State::Written(said) = state else { return };
+        let spare = Spare { shard, since: Instant::now(), said, file };
+        let mut spares = self.spares();
+        spares.retain(|older| older.shard != shard);
+        spares.push(spare);
+        let surplus = spares.len().saturating_sub(SPARES_MAX);
+        drop(spares.drain(..surplus));
+    }
+
+    fn take_spare(&self, shard: ShardId) -> Option<Spare> {
+        let mut spares = self.spares();
+        let place = spares.iter().position(|spare| spare.shard == shard)?;
+        Some(spares.remove(place))
+    }
+
     fn written(&self, id: u64, result: Result<Snapshot, StoreError>) {
         let mut offers = self.offers();
         let Some(offer) = offers.get_mut(&id) else { return };
         // From now on it has to be asked for.
         offer.asked = Instant::now();
-        offer.state = match result {
+        match result {
             Ok(said) => {
                 tracing::info!(shard = %offer.shard, to = %offer.to, bytes = said.length, "a snapshot is written");
                 SNAPSHOTS.add(1, &[("result", "written")]);
-                State::Written(said)
+                offer.state = State::Written(said);
             }
             Err(error) => {
                 tracing::warn!(shard = %offer.shard, to = %offer.to, %error, "a snapshot cannot be written");
                 SNAPSHOTS.add(1, &[("result", "failed")]);
-                State::Failed(error.to_string())
+                // What is spare takes room that the next attempt may need.
+                self.spares().clear();
+                self.failed().insert(offer.shard, (Instant::now(), error.to_string()));
+                drop(offers.remove(&id));
             }
-        };
+        }
     }
 }
 

@@ -4,8 +4,12 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -13,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use crate::ids::{NodeId, ShardId};
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::Owners;
+use crate::node::seeding::offers::ENOUGH;
 use crate::shard::log::Identity;
 use crate::shard::snapshot::{self, Snapshot};
 use crate::telemetry::{SNAPSHOT_BYTES, SNAPSHOTS};
@@ -26,12 +31,36 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// An owner that does not answer for so long has to be asked for another snapshot: it has dropped this one.
 const UNANSWERED_MAX: Duration = Duration::from_secs(60);
 
+/// How often a disk without room is looked at again.
+const ROOM_EVERY: Duration = Duration::from_secs(5);
+
+/// Longest pause before an owner that cannot write one is asked again.
+const FAILED_MAX: Duration = Duration::from_secs(30);
+
+/// Tells what room is left where a file will be.
+pub(super) type Room = Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Option<u64>> + Send + Sync>;
+
 /// Seeds the standbys of a node.
 pub(in crate::node) struct Seeding {
     owners: Owners,
     identity: Identity,
     rate: DefaultDirectRateLimiter,
     piece_bytes: NonZeroU32,
+    room: Room,
+    /// Bytes that the copies under way still need, all together.
+    promised: Arc<AtomicU64>,
+}
+
+/// Room that is promised to a copy, until this is dropped.
+struct Promise {
+    promised: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.promised.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
 }
 
 impl fmt::Debug for Seeding {
@@ -54,7 +83,34 @@ impl Seeding {
     pub(in crate::node) fn new(owners: Owners, identity: Identity, bytes_per_second: NonZeroU32) -> Self {
         let piece = u32::try_from(PIECE_BYTES_MAX).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         let rate = RateLimiter::direct(Quota::per_second(bytes_per_second).allow_burst(piece));
-        Self { owners, identity, rate, piece_bytes: piece }
+        let room: Room = Arc::new(|path| async move { snapshot::room(&path).await }.boxed());
+        Self { owners, identity, rate, piece_bytes: piece, room, promised: Arc::default() }
+    }
+
+    /// With a disk that says so.
+    #[cfg(test)]
+    pub(super) fn with_room(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Promises room for a copy, if the disk has it beside what is promised already. A disk that does not say is tried.
+    async fn promise(&self, part: &Path, length: u64) -> Option<Promise> {
+        let bytes = snapshot::needs(length);
+        let room = (self.room)(part.to_owned()).await;
+        let before = self.promised.fetch_add(bytes, Ordering::SeqCst);
+        let promise = Promise { promised: Arc::clone(&self.promised), bytes };
+        room.is_none_or(|room| before.saturating_add(bytes) <= room).then_some(promise)
+    }
+
+    /// Waits until there is room for a copy, which it tells once that there is not.
+    async fn room_for(&self, shard: ShardId, part: &Path, length: u64) {
+        let needs = snapshot::needs(length);
+        tracing::error!(%shard, needs, path = %part.display(), "the disk has no room for a replica; waiting until it has");
+        SNAPSHOTS.add(1, &[("result", "no_room")]);
+        while self.promise(part, length).await.is_none() {
+            tokio::time::sleep(ROOM_EVERY).await;
+        }
+        tracing::info!(%shard, "the disk has room for a replica again");
     }
 
     /// Brings a snapshot of the shard from its owner to `to`, which is replaced. Goes on until there is one; dropped, it
@@ -65,12 +121,21 @@ impl Seeding {
     pub(in crate::node) async fn seed(&self, shard: ShardId, to: &Path) -> Result<(), String> {
         let part = part_of(to);
         loop {
+            // What a former attempt left only takes room.
+            tokio::fs::remove_file(&part).await.ok();
             let (owner, id, said) = self.begin(shard).await;
+            let Some(_promise) = self.promise(&part, said.length).await else {
+                self.room_for(shard, &part, said.length).await;
+                continue;
+            };
             tracing::info!(%shard, %owner, bytes = said.length, "a snapshot is read from the owner");
             match self.transfer((shard, &owner), (id, &said), &part).await {
                 Ok(()) => {}
                 Err(Ended::Gone) => continue,
-                Err(Ended::Disk(why)) => return Err(format!("{}: {why}", part.display())),
+                Err(Ended::Disk(why)) => {
+                    tokio::fs::remove_file(&part).await.ok();
+                    return Err(format!("{}: {why}", part.display()));
+                }
             }
             let installed = snapshot::install(&part, &said, (self.identity, shard), to).await;
             let result = if installed.is_ok() { "installed" } else { "refused" };
@@ -81,20 +146,24 @@ impl Seeding {
 
     /// Waits until the owner by the table has written one.
     async fn begin(&self, shard: ShardId) -> (NodeId, u64, Snapshot) {
-        let mut told = String::new();
+        let (mut told, mut pause) = (String::new(), PAUSE);
         loop {
             let table = self.owners.table();
             if let Some(owner) = table.owner(shard).filter(|owner| *owner != self.owners.node()) {
                 match self.ask(shard, owner, ReplicaAsk::SnapshotBegin).await {
                     Some(ReplicaAnswer::Ready { id, said }) => return (owner.clone(), id, said),
-                    Some(ReplicaAnswer::Failed(why)) if why != told => {
-                        tracing::warn!(%shard, %owner, why, "the owner gives no snapshot now; asking again");
-                        told = why;
+                    Some(ReplicaAnswer::Failed(why)) => {
+                        // Others are given theirs now: that is soon over. What fails does so again.
+                        pause = if why == ENOUGH { PAUSE } else { (pause * 2).min(FAILED_MAX) };
+                        if why != told {
+                            note_refused(shard, owner, &why);
+                            told = why;
+                        }
                     }
-                    _ => {}
+                    _ => pause = PAUSE,
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -137,6 +206,14 @@ impl Seeding {
 
     async fn ask(&self, shard: ShardId, owner: &NodeId, ask: ReplicaAsk) -> Option<ReplicaAnswer> {
         self.owners.ask_replica(owner, shard, ask, Instant::now() + ANSWER_MAX).await
+    }
+}
+
+fn note_refused(shard: ShardId, owner: &NodeId, why: &str) {
+    if why == ENOUGH {
+        tracing::info!(%shard, %owner, why, "the owner gives no snapshot now; asking again");
+    } else {
+        tracing::warn!(%shard, %owner, why, "the owner gives no snapshot now; asking again");
     }
 }
 

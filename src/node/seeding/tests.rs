@@ -13,9 +13,9 @@ use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::node::link::Config;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
-use crate::node::owners::testing::{Fake, Pair};
+use crate::node::owners::testing::{Fake, Pair, eventually};
 use crate::node::seeding::offers::Offers;
-use crate::node::seeding::seed::{Ended, Seeding};
+use crate::node::seeding::seed::{Ended, Room, Seeding};
 use crate::shard::command::ShardError;
 use crate::shard::log::Identity;
 use crate::shard::log::record::Tail;
@@ -36,6 +36,8 @@ fn said(bytes: &[u8]) -> Snapshot {
 struct Giving {
     folder: TempDir,
     offers: Offers,
+    /// The log has what follows a snapshot that was written before.
+    fresh: bool,
 }
 
 impl Giving {
@@ -44,7 +46,7 @@ impl Giving {
         let snapshots = folder.path().join("snapshots");
         std::fs::create_dir(&snapshots).expect("made");
         std::fs::write(snapshots.join("old.given"), "x").expect("written");
-        Self { offers: Offers::new(snapshots), folder }
+        Self { offers: Offers::new(snapshots), folder, fresh: true }
     }
 
     fn files(&self) -> usize {
@@ -53,10 +55,14 @@ impl Giving {
 
     fn begin(&self, shard: u16, to: &str, bytes: &[u8]) -> ReplicaAnswer {
         let bytes = bytes.to_vec();
-        self.offers.begin_with((ShardId(shard), &NodeId::from(to)), move |path: PathBuf| {
-            std::fs::write(path, &bytes).expect("written");
-            async move { Ok(said(&bytes)) }.boxed()
-        })
+        self.offers.begin_with(
+            (ShardId(shard), &NodeId::from(to)),
+            |_| self.fresh,
+            move |path: PathBuf| {
+                std::fs::write(path, &bytes).expect("written");
+                async move { Ok(said(&bytes)) }.boxed()
+            },
+        )
     }
 
     async fn ready(&self, shard: u16, to: &str, bytes: &[u8]) -> u64 {
@@ -78,7 +84,7 @@ impl Giving {
 }
 
 #[tokio::test]
-async fn a_snapshot_is_read_in_pieces_by_who_asked_for_it_and_gone_when_read_to_its_end() {
+async fn a_snapshot_is_read_in_pieces_by_who_asked_for_it_and_spare_when_read_to_its_end() {
     let giving = Giving::new();
     assert_eq!(giving.files(), 0, "what a former process left is gone");
     let bytes = content(PIECE_BYTES_MAX * 2 + 5);
@@ -100,7 +106,45 @@ async fn a_snapshot_is_read_in_pieces_by_who_asked_for_it_and_gone_when_read_to_
     assert_eq!(giving.files(), 1);
     assert_eq!(giving.read(id, "b", bytes.len()).await, ReplicaAnswer::Piece(Vec::new()));
     assert_eq!(giving.read(id, "b", 0).await, ReplicaAnswer::Gone);
+    assert_eq!(giving.files(), 1, "kept for a further attempt");
+    tokio::time::pause();
+    let tidying = giving.offers.clone();
+    tokio::spawn(async move { tidying.tidy().await });
+    tokio::time::sleep(Duration::from_secs(306)).await;
     assert_eq!(giving.files(), 0);
+}
+
+#[tokio::test]
+async fn a_further_attempt_gets_the_snapshot_that_was_written_while_it_can_be_followed_on_from() {
+    let mut giving = Giving::new();
+    let read_all = async |from: &Giving, to: &str, bytes: &[u8]| {
+        let id = from.ready(3, to, bytes).await;
+        assert_eq!(from.read(id, to, bytes.len()).await, ReplicaAnswer::Piece(Vec::new()));
+        id
+    };
+    let first = read_all(&giving, "b", b"first").await;
+    // At once, for whoever asks: were it written again, it would be another.
+    let ReplicaAnswer::Ready { id, said: told } = giving.begin(3, "c", b"second") else { panic!("not at hand") };
+    assert_eq!((told, giving.files()), (said(b"first"), 1));
+    assert_ne!(id, first);
+    assert_eq!(giving.read(id, "c", 5).await, ReplicaAnswer::Piece(Vec::new()));
+    giving.fresh = false;
+    assert_eq!(giving.begin(3, "b", b"third"), ReplicaAnswer::Preparing, "the log went on without it");
+    giving.fresh = true;
+    read_all(&giving, "b", b"third").await;
+    assert_eq!(giving.files(), 1);
+}
+
+#[tokio::test]
+async fn no_more_than_two_spare_snapshots_are_kept() {
+    let giving = Giving::new();
+    for shard in 3..8 {
+        let id = giving.ready(shard, "b", b"whole").await;
+        let read = giving.offers.read(id, ShardId(shard), &NodeId::from("b"), 5).await;
+        assert_eq!(read, ReplicaAnswer::Piece(Vec::new()));
+        assert!(giving.files() <= 2);
+    }
+    assert_eq!(giving.files(), 2);
 }
 
 #[tokio::test]
@@ -113,15 +157,19 @@ async fn two_snapshots_are_given_at_once_and_a_third_when_one_is_done() {
     giving.ready(5, "b", b"three").await;
 }
 
-#[tokio::test]
-async fn one_that_cannot_be_written_is_told_once_and_then_begun_anew() {
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_written_is_told_and_after_a_while_begun_anew() {
     let giving = Giving::new();
     let failing = |_| async { Err(StoreError("the disk is full".to_owned())) }.boxed();
     let to = NodeId::from("b");
-    assert_eq!(giving.offers.begin_with((SHARD, &to), failing), ReplicaAnswer::Preparing);
+    assert_eq!(giving.offers.begin_with((SHARD, &to), |_| true, failing), ReplicaAnswer::Preparing);
     tokio::task::yield_now().await;
-    let told = giving.begin(3, "b", b"whole");
-    assert!(matches!(&told, ReplicaAnswer::Failed(why) if why.contains("the disk is full")), "{told:?}");
+    for _ in 0..14 {
+        let told = giving.begin(3, "b", b"whole");
+        assert!(matches!(&told, ReplicaAnswer::Failed(why) if why.contains("the disk is full")), "{told:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
     giving.ready(3, "b", b"whole").await;
 }
 
@@ -223,7 +271,7 @@ async fn a_transfer_ends_when_the_owner_has_it_no_more_or_another_node_owns_the_
         let transfer = seeding.transfer((SHARD, &owner), (9, &said), &part);
         let moving = async {
             if moves {
-                crate::node::owners::testing::eventually(|| fake.bodies().len() > 2).await;
+                eventually(|| fake.bodies().len() > 2).await;
                 let mut table = crate::node::table::Table::clone(&pair.owners.table());
                 table.version += 1;
                 table.rows = vec![vec![NodeId::from("c")]; 16];
@@ -266,4 +314,30 @@ async fn a_transfer_is_no_faster_than_it_may_be() {
     assert_eq!(times.len(), 4);
     // A piece takes 200 ms at that rate, but the first, which is a burst.
     assert!(times[3] - begun >= Duration::from_millis(590), "{:?}", times[3] - begun);
+}
+
+#[tokio::test]
+async fn a_disk_without_room_is_not_filled_and_seeded_as_soon_as_it_has_room() {
+    let bytes = content(1_000);
+    let fake = giver(bytes, |_| None);
+    let pair = Pair::new(&fake, Config::default()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = folder.path().join("0003.sqlite");
+    std::fs::write(folder.path().join("0003.sqlite.part"), "of a former attempt").expect("written");
+    let (left, looks) = (Arc::new(AtomicU64::new(1_000)), Arc::new(AtomicU64::new(0)));
+    let (tells, looked) = (Arc::clone(&left), Arc::clone(&looks));
+    let room: Room = Arc::new(move |_| {
+        looked.fetch_add(1, Ordering::SeqCst);
+        let told = tells.load(Ordering::SeqCst);
+        async move { Some(told) }.boxed()
+    });
+    let seeding = seeding(&pair, u32::MAX).with_room(room);
+    let watching = async {
+        eventually(|| looks.load(Ordering::SeqCst) >= 2).await;
+        assert_eq!((reads(&fake), std::fs::read_dir(folder.path()).expect("reads").count()), (Vec::new(), 0));
+        left.store(1 << 30, Ordering::SeqCst);
+    };
+    let (seeded, ()) = tokio::join!(seeding.seed(SHARD, &to), watching);
+    seeded.expect_err("its hash is not as said");
+    assert_eq!(reads(&fake), [0, 1_000]);
 }

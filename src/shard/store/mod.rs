@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
-use sqlx::sqlite::SqlitePool;
-use tokio::sync::{mpsc, oneshot, watch};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::ids::{Epoch, ShardId};
 use crate::shard::log::record::Tail;
@@ -149,6 +150,10 @@ pub struct Store {
     writer: mpsc::Sender<writer::Ask>,
     progress: watch::Receiver<Progress>,
     readers: SqlitePool,
+    /// For a read of the whole file.
+    apart: SqliteConnectOptions,
+    /// Digests, one at a time.
+    digests: Arc<Semaphore>,
     damaged: Arc<watch::Sender<Option<StoreError>>>,
 }
 
@@ -164,7 +169,8 @@ impl Store {
         let (writer, progress) = started.map_err(|error| open::refused(path, error))?;
         let (sender, asked) = mpsc::channel(ASKS_MAX);
         tokio::spawn(writer.run(asked));
-        Ok(Self { writer: sender, progress, readers, damaged: Arc::default() })
+        let (apart, digests) = (open::apart(path, shard), Arc::new(Semaphore::new(1)));
+        Ok(Self { writer: sender, progress, readers, apart, digests, damaged: Arc::default() })
     }
 
     /// Applied and durable positions, as last committed.
@@ -207,15 +213,22 @@ impl Store {
         self.ask(|reply| writer::Ask::Kept(stream, reply)).await
     }
 
-    /// Copies the file as it stands at one moment, rows, progress and raw entries alike, to a new one. Writing goes on
-    /// meanwhile; only the WAL cannot be emptied.
+    /// Copies the file as it stands at one moment, rows, progress and raw entries alike, to a new one. Writing and reading go
+    /// on meanwhile; only the WAL cannot be emptied.
     ///
     /// # Errors
     /// SQLite refused.
     pub(in crate::shard) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
         let path = path.to_str().ok_or_else(|| StoreError("the path of a copy is no text".to_owned()))?;
-        self.read(sqlx::query("VACUUM INTO ?").bind(path).execute(self.readers())).await?;
-        Ok(())
+        let mut apart = self.read(self.apart.connect()).await?;
+        let copied = self.read(sqlx::query("VACUUM INTO ?").bind(path).execute(&mut apart)).await;
+        apart.close().await?;
+        copied.map(drop)
+    }
+
+    /// Where the file is.
+    pub(in crate::shard) fn path(&self) -> &Path {
+        self.apart.get_filename()
     }
 
     /// Checkpoints and closes the file. Reads that do not end within 2 s leave the WAL where it is.

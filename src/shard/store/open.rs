@@ -86,6 +86,18 @@ pub(super) fn open_readers(path: &Path, shard: ShardId, config: &Config) -> Sqli
         .connect_lazy_with(options)
 }
 
+/// How a connection for one long read is made, which takes none of the readers.
+pub(super) fn apart(path: &Path, shard: ShardId) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .foreign_keys(false)
+        .busy_timeout(Duration::from_secs(2))
+        .pragma("cache_size", "-512")
+        .pragma("temp_store", "MEMORY")
+        .thread_name(move |_| format!("sqlite-{shard}-long"))
+}
+
 /// What SQLite said of a file that cannot be opened.
 pub(super) fn refused(path: &Path, error: StoreError) -> OpenError {
     let (path, error) = (shown(path), error.0);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, TypeInfo, ValueRef};
 
 use crate::ids::Offset;
 use crate::shard::log::Stream;
@@ -81,7 +81,9 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn replica_digest(&self) -> Result<ReplicaDigest, StoreError> {
-        let mut moment = self.read(self.readers().begin()).await?;
+        let _turn = self.digests.acquire().await.map_err(|closed| StoreError(closed.to_string()))?;
+        let mut apart = self.read(self.apart.connect()).await?;
+        let mut moment = self.read(apart.begin()).await?;
         let applied = self.read(applied_in(&mut moment)).await?;
         let mut hash = Sha256::new();
         for (table, statement) in (0_u8..).zip(CONTENT) {

@@ -119,3 +119,17 @@ async fn a_file_with_orphans_is_told_until_they_are_sent_or_it_is_dropped() {
     assert!(quarantine(&path, &bench.clock, Orphans::Perhaps).await.is_err(), "there is none");
     assert_eq!(unsent(), [aside[3].clone()]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_and_digests_leave_the_readers_to_those_who_read() {
+    let readers_max = 1;
+    let bench = Bench::with(Config { store: store::Config { readers_max, ..config().store }, ..config() }).await;
+    bench.create("c", &["alice", "bob"]).await;
+    bench.fill(0, 3).await;
+    let only = bench.handle().0.store.reader().await;
+    let (_, said) = sent(&bench, "sent").await;
+    assert_eq!(said.applied, bench.tails());
+    let digests = in_time(async { tokio::join!(bench.handle().digest(), bench.handle().digest()) }).await;
+    assert_eq!(digests.0.expect("reads"), digests.1.expect("reads"));
+    drop(only);
+}

@@ -200,7 +200,16 @@ async fn an_owner_that_makes_nothing_durable_gives_way_to_a_standby_in_sync_that
     let wal = bench.folder.path().join("s3.db-wal");
     std::fs::rename(&wal, bench.folder.path().join("away")).expect("renamed");
     bench.send("c", "alice", "applied, never durable").await;
-    bench.applied().await;
+    let is_applied = || {
+        let at = store.progress();
+        at.applied == bench.tails() && at.durable != at.applied && bench.handle().status().lag == 0
+    };
+    in_time(async {
+        while !is_applied() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     let gets_on = |seconds: u64, standby: Option<[Tail; 2]>| {
         bench.clock.pass(Duration::from_secs(seconds));
         standby

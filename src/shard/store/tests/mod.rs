@@ -177,7 +177,7 @@ async fn a_file_of_another_cluster_or_shard_is_refused_with_one_line() {
 async fn a_file_of_another_program_is_refused_and_left_alone() {
     let folder = folder();
     let path = folder.path().join("s3.db");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     let mut other = sqlx::SqliteConnection::connect_with(&options).await.expect("opens");
     sqlx::query("CREATE TABLE songs (name TEXT)").execute(&mut other).await.expect("creates");
     let refused = Store::open(&path, identity(), ShardId(3), config()).await.expect_err("foreign");
