@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::ids::ShardId;
+use crate::ids::{NodeId, ShardId};
 use crate::node::observe::Sign;
 use crate::node::opening::Inner;
 use crate::node::opening::keeper::{CLOSE_UNUSED_MAX, Keeper, fault_of};
@@ -150,14 +150,18 @@ impl Keeper {
         let to = quarantined(shard, &path, snapshot::quarantine(&path, clock, orphans).await)?;
         let Some(to) = to else { return Ok(()) };
         if diverged {
-            tracing::warn!(%node, %shard, why, because, to = %to.display(), "a replica's file is put aside");
+            tracing::warn!(%node, %shard, because, to = %to.display(), "the file of a replica with another history is put aside");
             self.inner.send_orphans(shard, to);
-            return Ok(());
+        } else {
+            tell_damaged(node, shard, because, &to);
         }
-        // It is seeded anew; but why a disk damages files is for a person to find out.
-        tracing::error!(%node, %shard, why, because, to = %to.display(), "a replica's file is put aside");
         Ok(())
     }
+}
+
+/// It is seeded anew; but why a disk damages files is for a person to find out.
+fn tell_damaged(node: &NodeId, shard: ShardId, because: &str, to: &Path) {
+    tracing::error!(%node, %shard, because, to = %to.display(), "the damaged file of a replica is put aside");
 }
 
 /// Where the file now is; `None` when there was none.
