@@ -247,10 +247,14 @@ impl Store {
         held
     }
 
-    /// One of its readers.
+    /// One of its readers, in a read that goes on until it is dropped.
     #[cfg(test)]
-    pub(in crate::shard) async fn reader(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
-        self.readers.acquire().await.expect("a reader")
+    pub(in crate::shard) async fn endless_read(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
+        let mut reader = self.readers.acquire().await.expect("a reader");
+        for statement in ["BEGIN", "SELECT count(*) FROM messages"] {
+            sqlx::query(statement).fetch_all(&mut *reader).await.expect("reads");
+        }
+        reader
     }
 
     fn readers(&self) -> &SqlitePool {

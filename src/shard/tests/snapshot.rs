@@ -126,7 +126,7 @@ async fn snapshots_and_digests_leave_the_readers_to_those_who_read() {
     let bench = Bench::with(Config { store: store::Config { readers_max, ..config().store }, ..config() }).await;
     bench.create("c", &["alice", "bob"]).await;
     bench.fill(0, 3).await;
-    let only = bench.handle().0.store.reader().await;
+    let only = bench.handle().0.store.endless_read().await;
     let (_, said) = sent(&bench, "sent").await;
     assert_eq!(said.applied, bench.tails());
     let digests = in_time(async { tokio::join!(bench.handle().digest(), bench.handle().digest()) }).await;

@@ -174,10 +174,7 @@ async fn a_read_that_never_ends_does_not_stop_the_writes_of_its_shard() {
     let bench = with_a_small_cap().await;
     bench.handle().set_standbys(Vec::new());
     bench.at_rest().await;
-    let mut reader = bench.handle().0.store.reader().await;
-    for statement in ["BEGIN", "SELECT count(*) FROM messages"] {
-        sqlx::query(statement).fetch_all(&mut *reader).await.expect("reads");
-    }
+    let _read = bench.handle().0.store.endless_read().await;
     let text = "x".repeat(10_000);
     for _ in 0..80 {
         bench.clock.pass(Duration::from_secs(1));
@@ -192,10 +189,7 @@ async fn an_owner_that_makes_nothing_durable_gives_way_to_a_standby_in_sync_that
     bench.at_rest().await;
     bench.durable().await;
     let store = bench.handle().0.store.clone();
-    let mut reader = store.reader().await;
-    for statement in ["BEGIN", "SELECT count(*) FROM messages"] {
-        sqlx::query(statement).fetch_all(&mut *reader).await.expect("reads");
-    }
+    let _read = store.endless_read().await;
     // As on a disk that does not sync: what the reader keeps in the WAL cannot be brought there.
     let wal = bench.folder.path().join("s3.db-wal");
     std::fs::rename(&wal, bench.folder.path().join("away")).expect("renamed");
