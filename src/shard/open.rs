@@ -278,13 +278,18 @@ fn witnessed(
     opening.lane.witnessed_by(opening.shard, Arc::new(witnesses))
 }
 
+/// The standbys, of which none was heard yet.
+fn unheard(opening: &Opening) -> Arc<watch::Sender<InSync>> {
+    let shared = opening.config.takeover_watch.is_some();
+    Arc::new(watch::Sender::new(InSync::new(shared, opening.clock.since_boot())))
+}
+
 async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHandle, OpenError> {
     let Owned { token, tails, lease, answered } = owned;
     let outbox = Waits::of(&opening)?;
     let stamped = used_keys::stamped(&store).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
-    let shared = opening.config.takeover_watch.is_some();
-    let standbys = Arc::new(watch::Sender::new(InSync::new(shared, opening.clock.since_boot())));
+    let standbys = unheard(&opening);
     let workers = Workers::spawn(WorkerSetup {
         shard: opening.shard,
         log: Arc::clone(&opening.log),

@@ -38,7 +38,7 @@ const ROOM_EVERY: Duration = Duration::from_secs(5);
 const FAILED_MAX: Duration = Duration::from_secs(30);
 
 /// Tells what room is left where a file will be.
-pub(super) type Room = Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Option<u64>> + Send + Sync>;
+pub(super) type FreeBytes = Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Option<u64>> + Send + Sync>;
 
 /// Seeds the standbys of a node.
 pub(in crate::node) struct Seeding {
@@ -46,12 +46,12 @@ pub(in crate::node) struct Seeding {
     identity: Identity,
     rate: DefaultDirectRateLimiter,
     piece_bytes: NonZeroU32,
-    room: Room,
+    room: FreeBytes,
     /// Bytes that the copies under way still need, all together.
     promised: Arc<AtomicU64>,
 }
 
-/// Room that is promised to a copy, until this is dropped.
+/// What is promised to a copy, until this is dropped.
 struct Promise {
     promised: Arc<AtomicU64>,
     bytes: u64,
@@ -83,13 +83,13 @@ impl Seeding {
     pub(in crate::node) fn new(owners: Owners, identity: Identity, bytes_per_second: NonZeroU32) -> Self {
         let piece = u32::try_from(PIECE_BYTES_MAX).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         let rate = RateLimiter::direct(Quota::per_second(bytes_per_second).allow_burst(piece));
-        let room: Room = Arc::new(|path| async move { snapshot::room(&path).await }.boxed());
+        let room: FreeBytes = Arc::new(|path| async move { snapshot::room(&path).await }.boxed());
         Self { owners, identity, rate, piece_bytes: piece, room, promised: Arc::default() }
     }
 
     /// With a disk that says so.
     #[cfg(test)]
-    pub(super) fn with_room(self, room: Room) -> Self {
+    pub(super) fn with_room(self, room: FreeBytes) -> Self {
         Self { room, ..self }
     }
 

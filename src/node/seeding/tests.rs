@@ -15,7 +15,7 @@ use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::testing::{Fake, Pair, eventually};
 use crate::node::seeding::offers::Offers;
-use crate::node::seeding::seed::{Ended, Room, Seeding};
+use crate::node::seeding::seed::{Ended, FreeBytes, Seeding};
 use crate::shard::command::ShardError;
 use crate::shard::log::Identity;
 use crate::shard::log::record::Tail;
@@ -326,7 +326,7 @@ async fn a_disk_without_room_is_not_filled_and_seeded_as_soon_as_it_has_room() {
     std::fs::write(folder.path().join("0003.sqlite.part"), "of a former attempt").expect("written");
     let (left, looks) = (Arc::new(AtomicU64::new(1_000)), Arc::new(AtomicU64::new(0)));
     let (tells, looked) = (Arc::clone(&left), Arc::clone(&looks));
-    let room: Room = Arc::new(move |_| {
+    let room: FreeBytes = Arc::new(move |_| {
         looked.fetch_add(1, Ordering::SeqCst);
         let told = tells.load(Ordering::SeqCst);
         async move { Some(told) }.boxed()
