@@ -5,6 +5,7 @@
 //! that was opened here; it is ready only between the opening of its shards and its drain; every task it starts ends with
 //! it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;

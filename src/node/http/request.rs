@@ -218,8 +218,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// What the router told of the table that it follows.
 pub(super) fn told(headers: &HeaderMap) -> Option<Told> {
-    let version = text_of(headers, hop::TABLE_VERSION).and_then(number)?;
-    Some(Told { version, age_ms: text_of(headers, hop::TABLE_AGE_MS).and_then(number) })
+    let version = text_of(headers, hop::TABLE_VERSION).and_then(whole::in_query)?;
+    Some(Told { version, age_ms: text_of(headers, hop::TABLE_AGE_MS).and_then(whole::in_query) })
 }
 
 /// When the request must be answered: the router's remaining budget, at most ours.

@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn rows_of_other_shards_pass_one_that_does_not_answer_however_many_it_has() {
         // Far more for the shard that is dead than there is room for, and one for each other among them.
-        let shard = |n: u64| if n % 1_000 == 0 { u16::try_from(n / 1_000).expect("small") } else { 0 };
-        let all: Vec<_> = (1..=20_000).map(|n| row(n, shard(n))).collect();
+        let number = |n: u64| if n.is_multiple_of(1_000) { u16::try_from(n / 1_000).expect("small") } else { 0 };
+        let all: Vec<_> = (1..=20_000).map(|n| row(n, number(n))).collect();
         let mut window = Window::default();
         read_all(&mut window, &all);
         let departing = window.depart();
@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(window.arrived(*shard), 1);
         }
         let delivered = window.reached();
-        assert!((1..=20).all(|shard| delivered.covers(ShardId(shard), ALL)));
+        assert!((1..=20).all(|other| delivered.covers(ShardId(other), ALL)));
         assert!(!delivered.covers(ShardId(0), at(1)));
         assert!(window.held <= ROWS_MAX, "{}", window.held);
         assert_eq!(window.progress(), None, "the first row of all is not delivered");

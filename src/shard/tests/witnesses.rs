@@ -87,7 +87,8 @@ async fn a_shard_without_a_second_copy_opens_for_reads_and_takes_writes_when_a_s
     assert_eq!(handle.epoch().0, 2);
     bench.open = Some(handle);
     assert_eq!(bench.texts("c", "alice").await, before, "it is read");
-    bench.handle().snapshot(&bench.folder.path().join("copy.sqlite")).await.expect("it gives a snapshot");
+    let (third, path) = (NodeId::from("node-c"), bench.folder.path().join("copy.sqlite"));
+    bench.handle().snapshot(&third, &path).await.expect("it gives a snapshot");
 
     let budget = Instant::now() + Duration::from_secs(3);
     let refused = bench.handle().execute(send_key("c", "alice", "one", "one"), budget);
