@@ -288,6 +288,8 @@ mod tests {
             Code::TooLarge,
             Code::UnsupportedMediaType,
             Code::MethodNotAllowed,
+            Code::UpgradeRequired,
+            Code::HeadTooLarge,
         ];
         for (write, code) in writes().iter().flat_map(|write| Code::ALL.map(|code| (write, code))) {
             assert_eq!(judge(write, refusal(code), false).code, code);
