@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
@@ -175,6 +175,10 @@ impl Inner {
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(headers::REQUEST_ID, id);
         }
+        if response.status() == StatusCode::UPGRADE_REQUIRED {
+            // They are said for one connection only, so those of the node's answer did not pass.
+            headers::ask_websocket(response.headers_mut());
+        }
         cors::apply(&self.config.origins, origin.as_ref(), response.headers_mut());
         let verb = route::verb(&method);
         ROUTER_REQUESTS.add(1, &[("route", label), ("method", verb), ("status", response.status().as_str())]);
@@ -243,7 +247,6 @@ impl Inner {
             Target::Slot(slot) => slot,
             Target::Subject => {
                 if route.endpoint == Endpoint::WebSocket {
-                    upgrade::check_handshake(sent)?;
                     upgrade::no_token_in_query(uri)?;
                 }
                 subject_slot(route.endpoint, sent, &self.config.user_claim)?

@@ -75,7 +75,6 @@ fn check<B>(inner: &Inner, request: &Request<B>) -> Result<Checked, Problem> {
     if request.method() != Method::GET {
         return Err(Problem::new(Code::MethodNotAllowed, "open a WebSocket here, with GET"));
     }
-    handshake::check_handshake(request.headers())?;
     handshake::no_token_in_query(request.uri())?;
     let query = request.uri().query().unwrap_or_default();
     let parameters = query.split('&').filter(|part| !part.is_empty());
@@ -88,6 +87,7 @@ fn check<B>(inner: &Inner, request: &Request<B>) -> Result<Checked, Problem> {
         }
         held = true;
     }
+    handshake::check_handshake(request.headers())?;
     Ok(Checked { identity, protocol, held })
 }
 

@@ -195,7 +195,7 @@ async fn a_plain_request_for_the_socket_is_answered() {
     answer.refused(426, "upgrade_required");
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert_eq!((answer.header("upgrade"), answer.header("sec-websocket-version")), ("websocket", "13"));
-    assert_eq!(alice.clone().with_token(None).get("/v1/ws").await.status, 426, "also without a token");
+    assert_eq!(alice.clone().with_token(None).get("/v1/ws").await.status, 401, "the token is looked at first");
     assert_eq!(alice.post("/v1/ws", &json!({})).await.status, 405);
 }
 

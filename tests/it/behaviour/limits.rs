@@ -134,7 +134,7 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
         (&anonymous, Method::GET, "/v1/ws", "", 401),
         (&forged, Method::GET, "/v1/conversations", "", 401),
         (&forged, Method::GET, "/v1/ws", "", 401),
-        (&stranger, Method::GET, "/v1/ws", "", 400),
+        (&stranger, Method::GET, "/v1/ws", "", 426),
     ];
     for (i, (client, method, path, body, status)) in requests.into_iter().enumerate() {
         let id = format!("refused-{i}.{status}");
