@@ -98,8 +98,8 @@ impl Tokens {
 
 /// An HS256 token.
 /// A token of this user that is good for a day.
-pub(crate) fn sign_for(secret: &str, user: &str) -> Result<String, String> {
-    sign(secret, user, now_s()? + LIFETIME_S)
+pub(crate) fn sign_for(secret: &str, user: &str, lifetime_s: u64) -> Result<String, String> {
+    sign(secret, user, now_s()? + lifetime_s)
 }
 
 fn sign(secret: &str, user: &str, ends_s: u64) -> Result<String, String> {

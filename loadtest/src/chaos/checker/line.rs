@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::chaos::checker::floor::Floor;
+use crate::chaos::checker::refusals::Refusals;
+use crate::chaos::checker::session::{Jump, Session};
 use crate::chaos::checker::sure::Sure;
 use crate::chaos::history::{Item, Micros, What};
 
@@ -11,12 +13,18 @@ use crate::chaos::history::{Item, Micros, What};
 struct Stay {
     from: u64,
     to: Option<u64>,
+    /// It surely did not begin before this moment: a message before it had not been asked for.
+    not_before: Micros,
 }
 
 #[derive(Debug)]
 struct Entry {
     digest: u64,
     what: What,
+    /// When anybody saw it first.
+    seen: Micros,
+    /// When it was asked for; 0 when that is not known.
+    begun: Micros,
 }
 
 /// To which message; when that was answered, and with which value.
@@ -28,6 +36,8 @@ pub(crate) struct Line {
     entries: Vec<Option<Entry>>,
     /// Up to here nothing is missing, and memberships are known.
     folded: u64,
+    /// What is folded was all there only after this moment.
+    reached: Micros,
     stays: BTreeMap<u32, Vec<Stay>>,
     /// Frames that came before it was known whether they should: user, seq, when.
     early: Vec<(u32, u64, Micros)>,
@@ -36,6 +46,12 @@ pub(crate) struct Line {
     /// The highest change that was known, and the highest message.
     pub(crate) floor: Floor,
     pub(crate) messages: Floor,
+    /// When it was first asked for.
+    pub(crate) asked: Option<Micros>,
+    /// Sessions that went on after they had been out: which, whose, and over what.
+    pub(crate) jumps: Vec<(u64, u32, Jump)>,
+    /// Refusals whose reasons are still to be seen.
+    pub(crate) refusals: Refusals,
     /// What answers tell of memberships.
     pub(crate) sure: HashMap<u32, Sure>,
     /// Delivered and read, of each user.
@@ -56,15 +72,15 @@ pub(crate) enum Sight {
 }
 
 impl Line {
-    /// Somebody saw an item.
-    pub(crate) fn see(&mut self, item: &Item) -> Sight {
+    /// Somebody saw an item, which was asked for at some time, 0 if that is not known.
+    pub(crate) fn see(&mut self, item: &Item, seen: Micros, begun: Micros) -> Sight {
         let Some(at) = item.seq.checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return Sight::Other };
         if at >= self.entries.len() {
             self.entries.resize_with(at + 1, || None);
         }
         match self.entries.get_mut(at) {
             Some(slot @ None) => {
-                *slot = Some(Entry { digest: item.digest, what: item.what.clone() });
+                *slot = Some(Entry { digest: item.digest, what: item.what.clone(), seen, begun });
                 Sight::New
             }
             Some(Some(entry)) if entry.digest == item.digest => Sight::Same,
@@ -72,10 +88,19 @@ impl Line {
         }
     }
 
+    fn entry(&self, seq: u64) -> Option<&Entry> {
+        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
+        self.entries.get(at)?.as_ref()
+    }
+
     /// What is known to be at a seq.
     pub(crate) fn at(&self, seq: u64) -> Option<&What> {
-        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
-        self.entries.get(at)?.as_ref().map(|entry| &entry.what)
+        self.entry(seq).map(|entry| &entry.what)
+    }
+
+    /// When anybody saw it first.
+    pub(crate) fn seen(&self, seq: u64) -> Option<Micros> {
+        self.entry(seq).map(|entry| entry.seen)
     }
 
     /// The highest seq that anybody saw.
@@ -91,9 +116,10 @@ impl Line {
     /// Goes on over what is whole by now: messages by somebody who was not in, and their seqs.
     pub(crate) fn fold(&mut self) -> Vec<(u32, u64)> {
         let mut strangers = Vec::new();
-        while let Some(what) = self.at(self.folded + 1).cloned() {
+        while let Some((what, begun)) = self.entry(self.folded + 1).map(|entry| (entry.what.clone(), entry.begun)) {
             self.folded += 1;
             let seq = self.folded;
+            self.reached = self.reached.max(begun);
             match what {
                 What::Message { source, .. } if !self.is_in(source, seq) => strangers.push((source, seq)),
                 What::Message { .. } => {}
@@ -114,7 +140,7 @@ impl Line {
     fn enter(&mut self, user: u32, seq: u64) {
         let stays = self.stays.entry(user).or_default();
         if stays.last().is_none_or(|stay| stay.to.is_some()) {
-            stays.push(Stay { from: seq, to: None });
+            stays.push(Stay { from: seq, to: None, not_before: self.reached });
         }
     }
 
@@ -125,9 +151,33 @@ impl Line {
     }
 
     /// Whether a user was in at a seq; his own `left` is still his.
-    fn is_in(&self, user: u32, seq: u64) -> bool {
+    pub(crate) fn is_in(&self, user: u32, seq: u64) -> bool {
         let stays = self.stays.get(&user).map_or(&[][..], Vec::as_slice);
         stays.iter().any(|stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to))
+    }
+
+    /// A stay of a user that begins where nothing of his should: from where to where.
+    pub(crate) fn stay_within(&self, user: u32, jump: Jump) -> Option<(u64, Option<u64>)> {
+        let fits = |stay: &&Stay| {
+            stay.from > jump.after
+                && stay.from < jump.until
+                && (jump.began_after == 0 || stay.not_before > jump.began_after)
+        };
+        self.stays.get(&user)?.iter().find(fits).map(|stay| (stay.from, stay.to))
+    }
+
+    /// The first stay of a session's user that began while it was there, and that it was told nothing of: where it begins,
+    /// and since when that is known.
+    pub(crate) fn untold(&self, session: &Session, conversation: u32) -> Option<(u64, Micros)> {
+        let stays = self.stays.get(&session.user)?;
+        let since = session.ready?.max(session.refused(conversation).unwrap_or(0));
+        let told = match session.position(conversation) {
+            Some((_, false)) => return None,
+            Some((seq, true)) => seq,
+            None => 0,
+        };
+        let stay = stays.iter().find(|stay| stay.from > told && stay.not_before > since)?;
+        Some((stay.from, self.seen(stay.from)?))
     }
 
     /// A frame with this seq went to a user.

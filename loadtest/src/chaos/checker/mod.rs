@@ -1,13 +1,15 @@
 //! The checker: takes records in the order in which they were known and says what no correct cluster can do. Pure; each
 //! record costs constant time but for its items, and a message costs about a hundred bytes of memory for the whole run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::chaos::checker::line::{Line, Sight};
 use crate::chaos::checker::operations::{Operation, Operations, State};
 use crate::chaos::checker::session::Session;
 use crate::chaos::history::span::Span;
 use crate::chaos::history::{Act, Item, Micros, Outcome, Record, What};
+
+mod deafness;
 
 mod floor;
 
@@ -16,6 +18,8 @@ mod line;
 mod operations;
 
 mod reads;
+
+mod refusals;
 
 mod session;
 
@@ -75,6 +79,14 @@ pub(crate) struct Checker {
     lines: BTreeMap<u32, Line>,
     operations: Operations,
     sessions: HashMap<u64, Session>,
+    /// Operations that were sent by frame, with their sessions.
+    framed: HashMap<u64, u64>,
+    /// Operations of which one at most may be done, and those of them that were refused for the other.
+    rivals: HashMap<u64, u64>,
+    conflicts: HashSet<u64>,
+    /// When it was last looked whether sessions are deaf, and the longest that one was since that was asked last.
+    looked: Micros,
+    deafest: Micros,
     /// What is wrong, the first of it.
     pub(crate) violations: Vec<Violation>,
     /// What was counted.
@@ -84,11 +96,14 @@ pub(crate) struct Checker {
 impl Checker {
     /// One more record.
     pub(crate) fn take(&mut self, record: &Record) {
+        self.look(record.at());
         match record {
             Record::Begun { at, op, user, conversation, act } => {
                 self.begin(*op, (*at, *user, *conversation), act.clone());
             }
             Record::Ended { at, op, result } => self.end(*at, *op, result),
+            Record::Framed { op, session, .. } => drop(self.framed.insert(*op, *session)),
+            Record::Rivals { op, other, .. } => self.pair(*op, *other),
             Record::Again { at, op, item } => {
                 if let Some(conversation) = self.operations.get(*op).map(|operation| operation.conversation) {
                     self.see(*at, conversation, item);
@@ -99,9 +114,25 @@ impl Checker {
             Record::Shown { read, last, users } => self.shown(*read, *last, users),
             Record::Marks { read, marks } => self.marks(*read, marks),
             Record::Reaction { read, seq, value } => self.reaction(*read, *seq, *value),
-            Record::Refused { read } => self.refused(*read),
+            Record::Refused { read } => {
+                self.refused_as_stranger(read.at, (read.user, read.conversation), read.begun);
+            }
+            Record::Listed { begun, at, user, stale: false, conversations } => {
+                self.listed((*begun, *at), *user, conversations);
+            }
+            Record::Listed { .. } => self.counts.stale += 1,
             Record::Opened { at, session, user, positions } => {
                 self.sessions.insert(*session, Session::new(*user, *at, positions));
+            }
+            Record::Ready { at, session } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.ready.get_or_insert(*at);
+                }
+            }
+            Record::Deafened { session, .. } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.excused = true;
+                }
             }
             Record::Frames { at, session, conversation, items } => self.frames(*at, *session, *conversation, items),
             Record::Gap { at, session, conversation, from, to, reason } => {
@@ -133,9 +164,13 @@ impl Checker {
         let line = self.line(conversation);
         match &act {
             Act::Add { user: whom } => line.sure.entry(*whom).or_default().begin(true),
-            Act::Remove { user: whom } => line.sure.entry(*whom).or_default().begin(false),
+            Act::Remove { user: whom } => {
+                line.removal_begins(op, *whom);
+                line.sure.entry(*whom).or_default().begin(false);
+            }
             Act::React { seq, .. } => drop(line.reactions.insert(user, (*seq, None))),
-            Act::Send | Act::Create { .. } | Act::Read { .. } => {}
+            Act::Create { .. } => drop(line.asked.get_or_insert(begun)),
+            Act::Send | Act::Read { .. } => {}
         }
         self.operations.begin(op, Operation { user, conversation, begun, act, state: State::Open, seq: 0 });
     }
@@ -160,6 +195,7 @@ impl Checker {
                 self.done(at, (user, conversation, *clean), &act);
                 if let Some(item) = item {
                     self.see(at, conversation, item);
+                    self.in_order(at, (op, conversation), item.seq, *clean);
                 }
             }
             Outcome::Failed { code } => {
@@ -168,20 +204,31 @@ impl Checker {
                     let said = format!("op-{op} was refused as {code}, and is at seq {seq} of c{conversation}");
                     self.wrong(at, "refused must not appear", said, Span::at(conversation, seq).and_op(op));
                 }
-                if code == "not_participant" && sure.in_before(begun) {
-                    let said = format!("u{user} was in c{conversation}, and op-{op} was refused as {code}");
-                    self.wrong(
-                        at,
-                        "a refusal is not older than what was acknowledged",
-                        said,
-                        Span::of(conversation).and_op(op),
-                    );
+                if code == "not_participant" {
+                    self.refused_as_stranger(at, (user, conversation), begun);
                 }
             }
             Outcome::Unknown { .. } => {
                 self.counts.unknown += 1;
                 self.done(at, (user, conversation, false), &act);
             }
+        }
+        if let Act::Remove { user: whom } = act {
+            self.removal_ended((at, op), (conversation, whom), result);
+        }
+        self.rival_ended(at, op, result);
+        self.framed.remove(&op);
+    }
+
+    /// A message that was sent by frame, and acknowledged by one: it is behind those that were sent there before.
+    fn in_order(&mut self, at: Micros, (op, conversation): (u64, u32), seq: u64, clean: bool) {
+        let Some(number) = self.framed.get(&op).copied().filter(|_| clean) else { return };
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        let user = session.user;
+        if let Err(error) = session.appended(conversation, op, seq) {
+            let said = format!("session {number} of u{user}, c{conversation}: {error}");
+            let span = Span::at(conversation, seq).and_op(op).and_session(number);
+            self.wrong(at, "sends of one socket appear in the order sent", said, span);
         }
     }
 
@@ -206,8 +253,13 @@ impl Checker {
 
     /// Somebody saw this change at that moment.
     fn see(&mut self, at: Micros, conversation: u32, item: &Item) {
+        let begun = match item.what {
+            What::Message { op, .. } => self.operations.get(op).map(|operation| operation.begun),
+            What::Created { .. } => self.line(conversation).asked,
+            What::Joined { .. } | What::Left { .. } => None,
+        };
         let line = self.line(conversation);
-        let sight = line.see(item);
+        let sight = line.see(item, at, begun.unwrap_or(0));
         line.floor.raise(at, item.seq);
         if matches!(item.what, What::Message { .. }) {
             line.messages.raise(at, item.seq);
@@ -227,6 +279,9 @@ impl Checker {
         for (source, seq) in self.line(conversation).fold() {
             let said = format!("u{source} was out of c{conversation}, and seq {seq} is his message");
             self.wrong(at, "nothing from a removed participant", said, Span::at(conversation, seq));
+        }
+        if let What::Left { user } = item.what {
+            self.line(conversation).refusals.left(user, at);
         }
         let What::Message { source, op } = item.what else { return };
         let span = Span::at(conversation, item.seq).and_op(op);
@@ -253,9 +308,12 @@ impl Checker {
         self.counts.frames += u64::try_from(items.len()).unwrap_or(0);
         for item in items {
             self.see(at, conversation, item);
+            self.heard(at, number, conversation, item.seq);
             let Some(session) = self.sessions.get_mut(&number) else { return };
             let user = session.user;
-            if let Err(error) = session.take(conversation, item) {
+            let (jump, taken) = session.take(conversation, item);
+            self.jumped(number, conversation, jump);
+            if let Err(error) = taken {
                 let said = format!("session {number} of u{user}, c{conversation}: {error}");
                 let span = Span::at(conversation, item.seq).and_session(number);
                 self.wrong(at, "sessions see each change once, in order", said, span);
@@ -269,7 +327,7 @@ impl Checker {
         self.counts.replaced += u64::from(reason == "replaced");
         let Some(session) = self.sessions.get_mut(&number) else { return };
         let (user, opened) = (session.user, session.opened);
-        let told = session.gap(conversation, (from, to), reason);
+        let told = session.gap(at, conversation, (from, to), reason);
         let sure = self.line(conversation).sure.get(&user).copied().unwrap_or_default();
         let wrong = match reason {
             "not_participant" if sure.in_before(opened) => Some("he participates".to_owned()),
@@ -277,6 +335,8 @@ impl Checker {
             "too_far" if self.line(conversation).last().saturating_sub(from) + 1 < RESUME_EVENTS => {
                 Some("so few are sent".to_owned())
             }
+            // What anybody was shown stays: there is nothing that it could be replaced by.
+            "replaced" => Some("what it had seen stands".to_owned()),
             _ => told.err(),
         };
         if let Some(error) = wrong {
@@ -289,8 +349,11 @@ impl Checker {
     fn live(&mut self, at: Micros, number: u64, positions: &[(u32, u64)]) {
         for &(conversation, seq) in positions {
             let Some(session) = self.sessions.get_mut(&number) else { return };
-            if let Err(error) = session.live(conversation, seq) {
-                let said = format!("session {number} of u{}, c{conversation}: {error}", session.user);
+            let user = session.user;
+            let (jump, told) = session.live(conversation, seq);
+            self.jumped(number, conversation, jump);
+            if let Err(error) = told {
+                let said = format!("session {number} of u{user}, c{conversation}: {error}");
                 let span = Span::of(conversation).and_session(number);
                 self.wrong(at, "sessions see each change once, in order", said, span);
             }
@@ -302,6 +365,8 @@ impl Checker {
         let line = self.line(conversation);
         let (seen, folded) = (line.last(), line.folded());
         let strangers = line.sent_to_strangers();
+        self.judge_refusals(at, conversation);
+        self.judge_stays(at, conversation);
         if seen > last {
             let said =
                 format!("c{conversation} ends at seq {last}; {:?} was at seq {seen}", self.line(conversation).at(seen));

@@ -128,13 +128,23 @@ impl Checker {
         }
     }
 
-    /// A read that was refused because the user does not participate.
-    pub(super) fn refused(&mut self, read: Read) {
-        let sure = self.line(read.conversation).sure.get(&read.user).copied().unwrap_or_default();
-        if sure.in_before(read.begun) {
-            let said = format!("u{} is in c{}, and was refused", read.user, read.conversation);
-            let rule = "a refusal is not older than what was acknowledged";
-            self.wrong(read.at, rule, said, Span::of(read.conversation));
+    /// All conversations of a user, without a mark.
+    pub(super) fn listed(&mut self, (begun, at): (Micros, Micros), user: u32, conversations: &[u32]) {
+        self.counts.reads += 1;
+        let mut wrong = Vec::new();
+        for (conversation, line) in &self.lines {
+            let sure = line.sure.get(&user).copied().unwrap_or_default();
+            let listed = conversations.contains(conversation);
+            if sure.in_before(begun) && !listed {
+                wrong.push((*conversation, "lacks"));
+            } else if sure.out_before(begun) && listed {
+                wrong.push((*conversation, "still holds"));
+            }
+        }
+        for (conversation, how) in wrong {
+            let said = format!("the list of u{user} {how} c{conversation}, and carries no mark");
+            let span = Span::of(conversation).and_lists_of(user);
+            self.wrong(at, "a list without a mark is what was acknowledged", said, span);
         }
     }
 

@@ -34,6 +34,13 @@ impl Sure {
         }
     }
 
+    /// What put it in doubt was surely not done.
+    pub(crate) fn restore(&mut self, since: Micros) {
+        if *self == Self::No {
+            *self = Self::In(since);
+        }
+    }
+
     /// In, all the time since before that moment.
     pub(crate) fn in_before(self, moment: Micros) -> bool {
         matches!(self, Self::In(since) if since < moment)

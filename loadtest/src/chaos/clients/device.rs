@@ -1,5 +1,5 @@
-//! A device of a user: one socket after the other, each resumed from what the one before had seen. It sends now and then,
-//! and what it missed too much of it reads by request.
+//! A device of a user: one socket after the other, each resumed from what the one before had seen. It sends bursts, several
+//! messages of a conversation under way at once; and what it missed too much of it reads by request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,9 @@ use crate::chaos::wire::{Socket, open, token};
 const OPENED_WITHIN: Duration = Duration::from_secs(7);
 /// How often a device looks what else there is to do.
 const TICK: Duration = Duration::from_millis(200);
-/// Between two messages of a device, in milliseconds.
-const SEND_MS: (u64, u64) = (500, 2_500);
+/// Messages that a device sends to one conversation at once, at most, and answers that it may wait for in all.
+const BURST: u64 = 8;
+const UNDER_WAY_MAX: usize = 24;
 /// For the answer to a frame.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(12);
 /// Without any frame, not even a ping, the socket is given up.
@@ -38,8 +39,8 @@ pub(crate) struct Device {
     user: u32,
     positions: BTreeMap<u32, u64>,
     random: Random,
-    /// A message that was sent by frame: its operation, where, and when.
-    pending: Option<(u64, u32, Instant)>,
+    /// Messages that were sent by frame: their operations, where, and when.
+    pending: BTreeMap<u64, (u32, Instant)>,
     /// Conversations of which a part has to be read by request, from there.
     missed: BTreeMap<u32, u64>,
     drops: u64,
@@ -47,6 +48,8 @@ pub(crate) struct Device {
     excused: Arc<Mutex<BTreeSet<u32>>>,
     /// Before that it sends nothing.
     send_after: Instant,
+    /// Between two bursts, about.
+    pause: Duration,
 }
 
 /// Why a device turns from its socket.
@@ -62,16 +65,18 @@ impl Device {
     pub(crate) fn new(world: Arc<World>, user: u32) -> Self {
         let random = world.random.split("device", u64::from(user));
         let (positions, missed) = (BTreeMap::new(), BTreeMap::new());
+        let pause = world.shape.burst_pause(BURST.div_ceil(2));
         Self {
             world,
             user,
             positions,
             random,
-            pending: None,
+            pending: BTreeMap::new(),
             missed,
             drops: 0,
             excused: Arc::default(),
             send_after: Instant::now(),
+            pause,
         }
     }
 
@@ -110,6 +115,7 @@ impl Device {
         }
         self.drops = self.world.mood.borrow().drops;
         let mut heard = Instant::now();
+        let mut deafened = false;
         loop {
             let mood = self.world.mood.borrow().clone();
             if mood.drops != self.drops {
@@ -120,6 +126,9 @@ impl Device {
                 return if self.is_done() { Turn::Done } else { Turn::Again("the load is over".to_owned()) };
             }
             if mood.slow && self.user.is_multiple_of(3) {
+                if !std::mem::replace(&mut deafened, true) {
+                    self.world.log.note(&Record::Deafened { at: self.world.log.now(), session });
+                }
                 tokio::time::sleep(TICK).await;
                 continue;
             }
@@ -139,7 +148,7 @@ impl Device {
                 Err(_) if heard.elapsed() > SILENT_MAX => return Turn::Again("silent".to_owned()),
                 Err(_) => {}
             }
-            if !self.upkeep(&mut socket).await {
+            if !self.upkeep(&mut socket, session).await {
                 return Turn::Again("a frame was not taken".to_owned());
             }
         }
@@ -176,6 +185,7 @@ impl Device {
                 Ok(())
             }
             (Some("ready"), _) => {
+                self.world.log.note(&Record::Ready { at: self.world.log.now(), session });
                 self.excuse();
                 Ok(())
             }
@@ -238,11 +248,8 @@ impl Device {
     }
 
     fn answered(&mut self, frame: &Value) {
-        let Some((op, conversation, _)) = self.pending else { return };
-        if frame.get("ref").and_then(Value::as_u64) != Some(op) {
-            return;
-        }
-        self.pending = None;
+        let op = frame.get("ref").and_then(Value::as_u64);
+        let Some((op, (conversation, _))) = op.and_then(|op| self.pending.remove_entry(&op)) else { return };
         if let Some(result) = frame.get("result") {
             let item = item(result).ok();
             self.world.log.end(op, Outcome::Ok { item, clean: true });
@@ -258,25 +265,38 @@ impl Device {
     }
 
     /// What is to be done beside reading; false when the socket takes nothing.
-    async fn upkeep(&mut self, socket: &mut Socket) -> bool {
-        if self.pending.is_some_and(|(_, _, begun)| begun.elapsed() > ANSWERED_WITHIN) {
+    async fn upkeep(&mut self, socket: &mut Socket, session: u64) -> bool {
+        if self.pending.values().any(|(_, begun)| begun.elapsed() > ANSWERED_WITHIN) {
             self.give_away_pending();
         }
         if let Some((conversation, after)) = self.missed.pop_first() {
             self.read_missed(conversation, after);
         }
-        if self.pending.is_some()
+        if self.pending.len() >= UNDER_WAY_MAX
             || self.world.is_over()
             || self.user >= FIRST_GUEST
             || Instant::now() < self.send_after
         {
             return true;
         }
-        self.send_after = Instant::now() + Duration::from_millis(self.random.between(SEND_MS.0, SEND_MS.1));
+        let usual = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX);
+        self.send_after = Instant::now() + Duration::from_millis(self.random.between(usual / 2, usual * 3 / 2));
         let mine: Vec<u32> = self.positions.keys().copied().filter(|c| *c < self.world.shape.conversations).collect();
         let Some(&conversation) = self.random.pick(&mine) else { return true };
-        let op = self.world.log.begin(self.user, conversation, Act::Send);
-        self.pending = Some((op, conversation, Instant::now()));
+        for _ in 0..self.random.between(1, BURST) {
+            if !self.send(socket, session, conversation).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sends a message by frame and waits for no answer; false when the socket takes nothing.
+    async fn send(&mut self, socket: &mut Socket, session: u64, conversation: u32) -> bool {
+        let log = &self.world.log;
+        let op = log.begin(self.user, conversation, Act::Send);
+        log.note(&Record::Framed { at: log.now(), op, session });
+        self.pending.insert(op, (conversation, Instant::now()));
         let text = text_of(op, self.world.shape.text_bytes);
         let name = conversation_name(conversation);
         let frame = json!({"t": "send", "ref": op, "conversation": name, "text": text, "client_id": format!("k-{op}")});
@@ -284,7 +304,7 @@ impl Device {
     }
 
     fn give_away_pending(&mut self) {
-        if let Some((op, conversation, _)) = self.pending.take() {
+        for (op, (conversation, _)) in std::mem::take(&mut self.pending) {
             self.settle_later(op, conversation);
         }
     }

@@ -82,7 +82,7 @@ pub(crate) async fn lists(world: &Arc<World>) {
     for (user, expected) in memberships {
         let mut person = Person::new(world, user);
         loop {
-            let listed = list(&mut person).await;
+            let listed = list_noted(world, &mut person, true).await;
             if listed.as_ref() == Some(&expected) {
                 break;
             }
@@ -109,19 +109,33 @@ fn difference(user: u32, expected: &BTreeSet<u32>, listed: Option<&BTreeSet<u32>
 
 /// The conversations of a user, strictly.
 pub(crate) async fn list(person: &mut Person) -> Option<BTreeSet<u32>> {
-    let mut all = BTreeSet::new();
+    listed(person, true).await.map(|(all, _)| all)
+}
+
+/// The same, held against what was acknowledged before; not strictly, they may carry a mark.
+pub(crate) async fn list_noted(world: &World, person: &mut Person, strict: bool) -> Option<BTreeSet<u32>> {
+    let begun = world.log.now();
+    let (all, stale) = listed(person, strict).await?;
+    let (at, user, conversations) = (world.log.now(), person.user, all.iter().copied().collect());
+    world.log.note(&Record::Listed { begun, at, user, stale, conversations });
+    Some(all)
+}
+
+async fn listed(person: &mut Person, strict: bool) -> Option<(BTreeSet<u32>, bool)> {
+    let (mut all, mut stale) = (BTreeSet::new(), false);
     let mut after = String::new();
     loop {
         let path = format!("/v1/conversations?limit=200{after}");
-        let answer = person.call(Call { strict: true, ..Call::get(&path) }).await.ok()?;
+        let answer = person.call(Call { strict, ..Call::get(&path) }).await.ok()?;
         if answer.status != 200 {
             return None;
         }
+        stale |= answer.stale;
         let items = answer.body.get("items").and_then(Value::as_array)?;
         all.extend(items.iter().filter_map(|item| conversation_number(item.get("name")?.as_str()?)));
         match answer.body.get("next").and_then(Value::as_str) {
             Some(next) => after = format!("&after={next}"),
-            None => return Some(all),
+            None => return Some((all, stale)),
         }
     }
 }

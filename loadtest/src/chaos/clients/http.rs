@@ -24,6 +24,8 @@ pub(crate) struct Answer {
     pub(crate) stale: bool,
     /// Its body; null when it is no JSON.
     pub(crate) body: Value,
+    /// The same as it came.
+    pub(crate) raw: Bytes,
 }
 
 impl Answer {
@@ -143,5 +145,5 @@ async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<B
     let status = response.status().as_u16();
     let stale = response.headers().contains_key("rookery-stale");
     let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-    Ok(Answer { status, stale, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+    Ok(Answer { status, stale, body: serde_json::from_slice(&body).unwrap_or(Value::Null), raw: body })
 }

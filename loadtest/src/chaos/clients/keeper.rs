@@ -1,6 +1,7 @@
 //! Those who make conversations, and let others in and put them out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -8,13 +9,18 @@ use serde_json::json;
 
 use crate::chaos::clients::person::{Person, Write};
 use crate::chaos::clients::receipts::operate;
-use crate::chaos::clients::{FIRST_GUEST, GUESTS, Group, World};
+use crate::chaos::clients::{FIRST_GUEST, GUESTS, Group, World, finale};
 use crate::chaos::history::item::{conversation_name, user_name};
 use crate::chaos::history::{Act, Outcome};
 use crate::chaos::random::Random;
 
 /// Attempts to make a conversation.
 const ATTEMPTS: usize = 100;
+/// In a hundred visits, so many ask for their lists right after they came, and after they went.
+const LIST_PERCENT: u64 = 40;
+/// Sends of a guest that meet his removal, and the pause between two.
+const RACES_MAX: u64 = 40;
+const BETWEEN_RACES: Duration = Duration::from_millis(20);
 /// Guests without devices, for when the others are used up.
 const FRESH_GUESTS: u32 = 100_000;
 
@@ -22,13 +28,7 @@ const FRESH_GUESTS: u32 = 100_000;
 pub(crate) async fn create(world: &World, conversation: u32, members: &[u32]) -> Result<(), String> {
     let admin = *members.first().ok_or("a conversation of nobody")?;
     let mut person = Person::new(world, admin);
-    let names: Vec<String> = members.iter().map(|user| user_name(*user)).collect();
-    let write = Write {
-        method: Method::POST,
-        path: "/v1/conversations".to_owned(),
-        key: Some(format!("create-{conversation}")),
-        body: Some(json!({"participants": names, "name": conversation_name(conversation)})),
-    };
+    let write = creation(conversation, members, format!("create-{conversation}"));
     for _ in 0..ATTEMPTS {
         let act = Act::Create { users: members.to_vec() };
         match operate(world, &mut person, conversation, act, &write).await {
@@ -44,6 +44,18 @@ pub(crate) async fn create(world: &World, conversation: u32, members: &[u32]) ->
         }
     }
     Err(format!("c{conversation} was not made in {ATTEMPTS} attempts"))
+}
+
+/// Making a conversation with these, as it is asked for.
+pub(crate) fn creation(conversation: u32, members: &[u32], key: String) -> Write {
+    let names: Vec<String> = members.iter().map(|user| user_name(*user)).collect();
+    Write {
+        method: Method::POST,
+        path: "/v1/conversations".to_owned(),
+        key: Some(key),
+        body: Some(json!({"participants": names, "name": conversation_name(conversation)})),
+        rival: false,
+    }
 }
 
 /// Makes further conversations now and then, and writes into each.
@@ -95,11 +107,16 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
         path: format!("/v1/conversations/{name}/participants"),
         key: None,
         body: Some(json!({"participants": [user_name(guest)]})),
+        rival: false,
     };
     let clean = |outcome: &Outcome| matches!(outcome, Outcome::Ok { clean: true, .. } | Outcome::Failed { .. });
     let added = operate(world, admin, conversation, Act::Add { user: guest }, &add).await;
     if !matches!(added, Outcome::Ok { .. }) {
         return clean(&added);
+    }
+    if random.percent(LIST_PERCENT) {
+        let strict = random.percent(50);
+        finale::list_noted(world, &mut visitor, strict).await;
     }
     visitor.send(world, conversation).await;
     let last = world.log.ask(|checker| checker.last(conversation));
@@ -107,24 +124,34 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
     let pause = random.below(world.shape.churn_ms);
     tokio::time::sleep(Duration::from_millis(pause)).await;
     let path = format!("/v1/conversations/{name}/participants/{}", user_name(guest));
-    let remove = Write { method: Method::DELETE, path, key: None, body: None };
+    let remove = Write { method: Method::DELETE, path, key: None, body: None, rival: false };
     let leaves = random.percent(30);
     let mut racer = Person::new(world, guest);
+    let over = AtomicBool::new(false);
     let racing = async {
-        // Sends that meet the removal: each is before it, or not at all.
-        for _ in 0..random.below(4) {
+        // Sends that meet the removal, for as long as it takes: each is before it, or not at all.
+        for _ in 0..random.below(RACES_MAX) {
             racer.send(world, conversation).await;
+            tokio::time::sleep(BETWEEN_RACES).await;
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
         }
     };
     let act = Act::Remove { user: guest };
-    let (removed, ()) = if leaves {
-        tokio::join!(operate(world, &mut visitor, conversation, act, &remove), racing)
-    } else {
-        tokio::join!(operate(world, admin, conversation, act, &remove), racing)
+    let removing = async {
+        let by = if leaves { &mut visitor } else { admin };
+        let removed = operate(world, by, conversation, act, &remove).await;
+        over.store(true, Ordering::Relaxed);
+        removed
     };
+    let (removed, ()) = tokio::join!(removing, racing);
     if matches!(removed, Outcome::Ok { .. }) {
         visitor.send(world, conversation).await;
         visitor.page(world, conversation, (0, 5), false).await;
+        if random.percent(LIST_PERCENT) {
+            finale::list_noted(world, &mut visitor, false).await;
+        }
     }
     // One that was not put out stays: what he does later is no visit.
     clean(&added) && matches!(removed, Outcome::Ok { clean: true, .. })

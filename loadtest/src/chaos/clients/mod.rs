@@ -27,8 +27,12 @@ mod reader;
 
 mod receipts;
 
+mod rivals;
+
 mod sender;
 
+/// Users with devices who stay where they are.
+const USERS: u32 = 48;
 /// Users with devices that are let in and put out again and again.
 const GUESTS: u32 = 12;
 /// The first guest's number.
@@ -49,6 +53,18 @@ pub(crate) struct Shape {
     pub(crate) text_bytes: usize,
     /// Whether participants come and go, and how often, in milliseconds between two of one conversation.
     pub(crate) churn_ms: u64,
+}
+
+impl Shape {
+    /// Between two bursts of a device: two of three messages are sent by frame, so many at once in the mean.
+    pub(crate) fn burst_pause(&self, burst: u64) -> Duration {
+        Duration::from_micros(1_000_000 * u64::from(USERS) * burst * 3 / (self.rate.max(1) * 2))
+    }
+
+    /// Between two messages of a sender; each conversation has two, who write one of three messages by request.
+    pub(crate) fn sender_pause(&self) -> Duration {
+        Duration::from_micros(1_000_000 * u64::from(self.conversations) * 2 * 3 / self.rate.max(1))
+    }
 }
 
 /// One conversation of the load.
@@ -171,7 +187,7 @@ impl Load {
 
     fn start_workers(&mut self) {
         let groups = self.world.groups();
-        let pause = sender::pause(&self.world.shape);
+        let pause = self.world.shape.sender_pause();
         for group in groups {
             let world = &self.world;
             for member in group.members.iter().take(2) {
@@ -187,6 +203,8 @@ impl Load {
         }
         if self.world.shape.churn_ms > 0 {
             self.working.spawn(keeper::make_more(Arc::clone(&self.world), MADE_MAX));
+            self.working.spawn(rivals::names(Arc::clone(&self.world)));
+            self.working.spawn(rivals::keys(Arc::clone(&self.world)));
         }
     }
 
@@ -242,5 +260,5 @@ impl Load {
 
 /// Who stays in a conversation of the beginning: six, and each of them in several conversations.
 fn members_of(number: u32) -> Vec<u32> {
-    (0..6).map(|member| (number * 4 + member * 7) % 48).collect::<BTreeSet<u32>>().into_iter().collect()
+    (0..6).map(|member| (number * 4 + member * 7) % USERS).collect::<BTreeSet<u32>>().into_iter().collect()
 }

@@ -45,6 +45,8 @@ pub(crate) struct Write {
     pub(crate) key: Option<String>,
     /// Its body.
     pub(crate) body: Option<Value>,
+    /// Another asks for something else under the same key or name: a conflict says that this one is surely not done.
+    pub(crate) rival: bool,
 }
 
 impl Person {
@@ -101,7 +103,9 @@ impl Person {
             };
             let code = match told(self.call(call).await) {
                 Told::Done(answer) => return Outcome::Ok { item: self.item_of(world, &answer), clean },
-                Told::Refused { code, .. } if clean => return Outcome::Failed { code },
+                Told::Refused { code, .. } if clean || write.rival && is_conflict(&code) => {
+                    return Outcome::Failed { code };
+                }
                 Told::Refused { code, again: false } => {
                     if code == "idempotency_conflict" {
                         world.log.wrong("one key, one message", None, format!("op-{op} was refused as {code}"));
@@ -230,6 +234,7 @@ pub(crate) fn message(world: &World, conversation: u32, op: u64) -> Write {
         path: format!("/v1/conversations/{}/messages", conversation_name(conversation)),
         key: Some(format!("k-{op}")),
         body: Some(json!({"text": text_of(op, world.shape.text_bytes)})),
+        rival: false,
     }
 }
 
@@ -256,6 +261,11 @@ fn refusal(code: &str, surely: bool) -> Told {
     } else {
         Told::Unknown(code.to_owned())
     }
+}
+
+/// Whether a code says that another has the key, or the name.
+fn is_conflict(code: &str) -> bool {
+    matches!(code, "idempotency_conflict" | "name_taken")
 }
 
 /// Whether a code leaves open whether it was done.

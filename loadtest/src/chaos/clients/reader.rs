@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::chaos::clients::person::{Person, users_of};
-use crate::chaos::clients::{Group, World};
+use crate::chaos::clients::{Group, World, finale};
 use crate::chaos::history::Record;
 use crate::chaos::history::item::{conversation_name, user_number};
 use crate::chaos::random::Random;
@@ -45,7 +45,8 @@ async fn one(world: &World, person: &mut Person, group: &Group, random: &mut Ran
         50..75 => {
             newest(world, person, conversation, 30).await;
         }
-        75..88 => shown(world, person, conversation).await,
+        75..85 => shown(world, person, conversation).await,
+        85..90 => drop(finale::list_noted(world, person, false).await),
         _ => marks(world, person, conversation).await,
     }
 }

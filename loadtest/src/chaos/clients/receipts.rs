@@ -24,7 +24,8 @@ pub(crate) async fn run(world: Arc<World>, group: Group) {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let Some((seq, id)) = reader::newest(&world, &mut person, conversation, 5).await else { continue };
         if random.percent(50) {
-            let write = Write { method: Method::POST, path: format!("/v1/messages/{id}/read"), key: None, body: None };
+            let path = format!("/v1/messages/{id}/read");
+            let write = Write { method: Method::POST, path, key: None, body: None, rival: false };
             operate(&world, &mut person, conversation, Act::Read { seq }, &write).await;
             reader::marks(&world, &mut person, conversation).await;
             continue;
@@ -32,8 +33,11 @@ pub(crate) async fn run(world: Arc<World>, group: Group) {
         let value = random.percent(70).then(|| u32::try_from(random.between(1, 100)).unwrap_or(1));
         let path = format!("/v1/messages/{id}/reaction");
         let write = match value {
-            Some(value) => Write { method: Method::PUT, path, key: None, body: Some(json!({"reaction": value})) },
-            None => Write { method: Method::DELETE, path, key: None, body: None },
+            Some(value) => {
+                let body = Some(json!({"reaction": value}));
+                Write { method: Method::PUT, path, key: None, body, rival: false }
+            }
+            None => Write { method: Method::DELETE, path, key: None, body: None, rival: false },
         };
         operate(&world, &mut person, conversation, Act::React { seq, value }, &write).await;
         look(&world, &mut person, conversation, (seq, &id)).await;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chaos::clients::World;
 use crate::chaos::clients::person::Person;
-use crate::chaos::clients::{Shape, World};
 use crate::chaos::history::Outcome;
 
 /// In a hundred acknowledged messages, so many are sent once more with their key.
@@ -13,12 +13,6 @@ const AGAIN_PERCENT: u64 = 5;
 const READ_BACK_PERCENT: u64 = 15;
 /// After a refusal.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
-
-/// Between two messages of one sender; each conversation has two here and one device.
-pub(crate) fn pause(shape: &Shape) -> Duration {
-    let senders = u64::from(shape.conversations) * 2;
-    Duration::from_micros(1_000_000 * senders / shape.rate.max(1))
-}
 
 /// Writes until the load is over.
 pub(crate) async fn run(world: Arc<World>, user: u32, conversation: u32, pause: Duration) {

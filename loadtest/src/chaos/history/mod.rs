@@ -77,6 +77,10 @@ pub(crate) enum Record {
     Begun { at: Micros, op: u64, user: u32, conversation: u32, act: Act },
     /// What became of it.
     Ended { at: Micros, op: u64, result: Outcome },
+    /// It is sent by a frame of this session, after all that was sent there before.
+    Framed { at: Micros, op: u64, session: u64 },
+    /// Another operation asks for something else under the same key, or under the same name: one of them at most is done.
+    Rivals { at: Micros, op: u64, other: u64 },
     /// The same key once more was answered with this message.
     Again { at: Micros, op: u64, item: Item },
     /// A page of all changes after a seq; `end` when it says that there are no more.
@@ -91,8 +95,21 @@ pub(crate) enum Record {
     Reaction { read: Read, seq: u64, value: Option<u32> },
     /// A read was refused: he does not participate.
     Refused { read: Read },
+    /// All conversations of a user, as he was told.
+    Listed {
+        begun: Micros,
+        at: Micros,
+        user: u32,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stale: bool,
+        conversations: Vec<u32>,
+    },
     /// A session began, with these positions.
     Opened { at: Micros, session: u64, user: u32, positions: Vec<(u32, u64)> },
+    /// All its conversations are subscribed.
+    Ready { at: Micros, session: u64 },
+    /// It takes nothing from its socket from now on: what it gets late is its own doing.
+    Deafened { at: Micros, session: u64 },
     /// It was sent these.
     Frames { at: Micros, session: u64, conversation: u32, items: Vec<Item> },
     /// It was told that this span is not sent.
@@ -131,8 +148,13 @@ impl Record {
         match self {
             Self::Begun { at, .. }
             | Self::Ended { at, .. }
+            | Self::Framed { at, .. }
+            | Self::Rivals { at, .. }
             | Self::Again { at, .. }
+            | Self::Listed { at, .. }
             | Self::Opened { at, .. }
+            | Self::Ready { at, .. }
+            | Self::Deafened { at, .. }
             | Self::Frames { at, .. }
             | Self::Gap { at, .. }
             | Self::Live { at, .. }

@@ -13,6 +13,8 @@ pub(crate) struct Span {
     pub(crate) op: Option<u64>,
     /// The session.
     pub(crate) session: Option<u64>,
+    /// The user whose lists are looked for.
+    pub(crate) user: Option<u32>,
 }
 
 impl Span {
@@ -36,6 +38,11 @@ impl Span {
         Self { session: Some(session), ..self }
     }
 
+    /// With the lists of this user.
+    pub(crate) fn and_lists_of(self, user: u32) -> Self {
+        Self { user: Some(user), ..self }
+    }
+
     /// Whether a record has to do with it.
     pub(crate) fn concerns(&self, record: &Record) -> bool {
         let items = |conversation: &u32, items: &[Item]| {
@@ -43,7 +50,12 @@ impl Span {
         };
         match record {
             Record::Fault { .. } => true,
-            Record::Begun { op, .. } | Record::Ended { op, .. } | Record::Again { op, .. } => Some(*op) == self.op,
+            Record::Begun { op, .. }
+            | Record::Ended { op, .. }
+            | Record::Framed { op, .. }
+            | Record::Rivals { op, .. }
+            | Record::Again { op, .. } => Some(*op) == self.op,
+            Record::Listed { user, .. } => Some(*user) == self.user,
             Record::Page { read, items: some, .. } | Record::Newest { read, items: some } => {
                 items(&read.conversation, some)
             }
@@ -55,9 +67,11 @@ impl Span {
             Record::Gap { conversation, .. } | Record::Final { conversation, .. } => {
                 Some(*conversation) == self.conversation
             }
-            Record::Opened { session, .. } | Record::Closed { session, .. } | Record::Live { session, .. } => {
-                Some(*session) == self.session
-            }
+            Record::Opened { session, .. }
+            | Record::Ready { session, .. }
+            | Record::Deafened { session, .. }
+            | Record::Closed { session, .. }
+            | Record::Live { session, .. } => Some(*session) == self.session,
             Record::Wrong { conversation, .. } => *conversation == self.conversation,
         }
     }
