@@ -18,22 +18,25 @@ impl Field {
         self.site.wires.as_ref().ok_or_else(|| "there are no proxies".to_owned())
     }
 
-    /// Two sides that are parted: a router and a node, two nodes, a node and all of Redis, a node and one server.
-    fn sides(&self, random: &mut Random) -> (String, Vec<Pair>) {
-        let nodes = self.nodes(random, 2);
+    /// A node and all servers of Redis.
+    fn without_redis(node: &str) -> Vec<Pair> {
+        (1..=6).map(|number| (node.to_owned(), format!("redis-{number}"))).collect()
+    }
+
+    /// Two sides that are parted: a router and a node, two nodes, a node and all of Redis, a node and all others.
+    fn sides(&self, nodes: &[String], random: &mut Random) -> (String, Vec<Pair>) {
         let one = nodes.first().cloned().unwrap_or_default();
         let other = nodes.last().cloned().unwrap_or_default();
         let both = |a: &str, b: &str| vec![(a.to_owned(), b.to_owned()), (b.to_owned(), a.to_owned())];
-        let servers = || (1..=6).map(|number| format!("redis-{number}"));
         match random.below(4) {
             0 => {
                 let router = format!("router-{}", random.between(1, 2));
                 (format!("{router} and {one}"), both(&router, &one))
             }
             1 => (format!("{one} and {other}"), both(&one, &other)),
-            2 => (format!("{one} and Redis"), servers().map(|server| (one.clone(), server)).collect()),
+            2 => (format!("{one} and Redis"), Self::without_redis(&one)),
             _ => {
-                let pairs: Vec<Pair> = servers().map(|server| (one.clone(), server)).collect();
+                let pairs = Self::without_redis(&one);
                 let others = self.site.nodes().into_iter().filter(|node| *node != one);
                 let peers = others.flat_map(|node| both(&one, &node)).collect::<Vec<_>>();
                 let routers = (1..=2).map(|number| (format!("router-{number}"), one.clone()));
@@ -43,11 +46,16 @@ impl Field {
     }
 
     /// Breaks the links between two sides.
-    pub(super) fn part(&self, name: &str, random: &mut Random) -> Result<Broken, String> {
-        let (said, pairs) = self.sides(random);
+    pub(super) async fn part(&self, name: &str, random: &mut Random) -> Result<Broken, String> {
+        let nodes = self.nodes(random, 2).await?;
+        let had = self.had(&nodes).await;
+        let (said, pairs) = match nodes.first() {
+            Some(one) if name == "node-without-redis" => (format!("{one} and Redis"), Self::without_redis(one)),
+            _ => self.sides(&nodes, random),
+        };
         let wires = self.wires()?;
         let rule = match name {
-            "partition" => Rule::Hold,
+            "partition" | "node-without-redis" => Rule::Hold,
             "trickle" => Rule::Trickle,
             "cut" => Rule::Cut,
             _ if random.percent(50) => Rule::HoldRequests,
@@ -56,7 +64,7 @@ impl Field {
         wires.set(&pairs, Some(rule));
         // What was held either comes late, or its connection had ended meanwhile.
         let mend = if random.percent(50) { Mend::Pass(pairs) } else { Mend::Reset(pairs) };
-        Ok(Broken { said: format!("{said}: {rule:?}"), mends: vec![mend] })
+        Ok(Broken { said: format!("{said}: {rule:?}; {had}"), mends: vec![mend] })
     }
 
     /// Holds the replication of a master, lets the load go on, and kills the master: what was written since is lost with it,
@@ -64,12 +72,13 @@ impl Field {
     pub(super) async fn lose_suffix(&self, random: &mut Random, epoch: bool) -> Result<Broken, String> {
         let master = self.server(random, true).await?;
         let replica = self.site.replica_of(&master).await.ok_or_else(|| format!("{master} has no replica"))?;
+        let had = self.had(&[master.clone(), replica.clone()]).await;
         let pairs = vec![(replica.clone(), master.clone())];
         self.wires()?.set(&pairs, Some(Rule::HoldReplies));
         let mut mends = vec![Mend::Start(master.clone())];
-        let mut said = format!("{master}, {replica}");
+        let mut said = had;
         if epoch {
-            let nodes = self.nodes(random, 1);
+            let nodes = self.nodes(random, 1).await?;
             self.site.signal(&nodes, Signal::SIGSTOP);
             tokio::time::sleep(TAKEN_AFTER).await;
             said = format!("{said}, {nodes:?} paused");

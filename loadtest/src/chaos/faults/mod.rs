@@ -19,6 +19,8 @@ mod links;
 
 pub(crate) mod schedule;
 
+mod victims;
+
 /// What a fault needs of the cluster, from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -57,15 +59,14 @@ const fn short(fault: Fault) -> Fault {
     Fault { short: true, ..fault }
 }
 
+const fn clock(name: &'static str, about: &'static str) -> Fault {
+    fault(name, Need::Program("faketime"), (6_000, 10_000), about)
+}
+
 /// All of them.
-pub(crate) const ALL: [Fault; 32] = [
+pub(crate) const ALL: [Fault; 43] = [
     short(fault("kill-node-restart", Need::Nothing, (0, 300), "kill -9 a node, started again at once")),
-    short(fault(
-        "kill-node",
-        Need::Nothing,
-        (8_000, 12_000),
-        "kill -9 a node, started again long after it was replaced",
-    )),
+    fault("kill-node", Need::Nothing, (8_000, 12_000), "kill -9 a node, started again long after it was replaced"),
     fault(
         "kill-node-long",
         Need::Nothing,
@@ -82,18 +83,34 @@ pub(crate) const ALL: [Fault; 32] = [
         "SIGSTOP a node for longer than a standby counts as in sync",
     ),
     fault("kill-router", Need::Nothing, (500, 3_000), "kill -9 a router, started again"),
-    short(fault("kill-master", Need::Nothing, (10_000, 10_000), "kill -9 a Redis master, started again after 10 s")),
+    short(fault("kill-master", Need::Nothing, (8_000, 10_000), "kill -9 a Redis master, started again after 10 s")),
     fault("kill-master-restart", Need::Nothing, (0, 100), "kill -9 a Redis master, started again at once"),
     fault("kill-master-long", Need::Nothing, (40_000, 60_000), "kill -9 a Redis master, gone for long"),
-    short(fault("pause-master", Need::Nothing, (4_000, 7_000), "SIGSTOP a Redis master until its replica took over")),
+    fault("pause-master", Need::Nothing, (4_000, 7_000), "SIGSTOP a Redis master until its replica took over"),
     fault(
         "pause-master-briefly",
         Need::Nothing,
         (300, 1_000),
         "SIGSTOP a Redis master for too short a time to be replaced",
     ),
-    short(fault("kill-replica", Need::Nothing, (4_000, 8_000), "kill -9 a Redis replica, started again")),
-    short(fault("kill-node-and-master", Need::Nothing, (9_000, 12_000), "kill -9 a node and a Redis master at once")),
+    fault("kill-replica", Need::Nothing, (4_000, 8_000), "kill -9 a Redis replica, started again"),
+    short(fault("pause-replica", Need::Nothing, (5_000, 8_000), "SIGSTOP a Redis replica: it hangs, and is connected")),
+    fault(
+        "pause-replica-long",
+        Need::Nothing,
+        (40_000, 75_000),
+        "SIGSTOP a Redis replica for about as long as its master believes in it",
+    ),
+    short(fault("redis-failover", Need::Nothing, (500, 2_000), "CLUSTER FAILOVER: a replica takes over as it was told")),
+    short(fault("client-kill", Need::Nothing, (500, 1_000), "CLIENT KILL: all connections to all masters end")),
+    short(fault("refuse-writes", Need::Nothing, (3_000, 5_000), "a Redis master refuses writes, and answers reads")),
+    fault("kill-node-and-master", Need::Nothing, (9_000, 12_000), "kill -9 a node and a Redis master at once"),
+    fault(
+        "lost-machine",
+        Need::Nothing,
+        (90_000, 120_000),
+        "a node with its disk and a Redis master are lost; the rest must serve all, then the node comes empty",
+    ),
     fault(
         "lost-suffix",
         Need::Wires,
@@ -106,11 +123,11 @@ pub(crate) const ALL: [Fault; 32] = [
         (12_000, 15_000),
         "the same while a node is paused, so that a takeover is lost too",
     ),
-    short(fault("script-flush", Need::Nothing, (500, 1_000), "SCRIPT FLUSH on all masters")),
+    fault("script-flush", Need::Nothing, (500, 1_000), "SCRIPT FLUSH on all masters"),
     fault("migrate-slot", Need::Nothing, (100, 500), "the slot of a shard moves to another master, key by key"),
     short(fault("drop-sockets", Need::Nothing, (500, 1_500), "all sockets of the load dropped at once")),
     fault("drop-flood", Need::Flood, (100, 500), "very many sockets dropped at once"),
-    short(fault("slow-readers", Need::Nothing, (12_000, 15_000), "some devices take nothing from their sockets")),
+    fault("slow-readers", Need::Nothing, (12_000, 15_000), "some devices take nothing from their sockets"),
     fault("partition", Need::Wires, (5_000, 10_000), "nothing passes between two, either way"),
     fault(
         "partition-one-way",
@@ -118,14 +135,29 @@ pub(crate) const ALL: [Fault; 32] = [
         (5_000, 10_000),
         "nothing passes from one to another; the way back is open",
     ),
+    fault(
+        "node-without-redis",
+        Need::Wires,
+        (70_000, 70_000),
+        "nothing passes between a node and Redis for 70 s; peers and routers reach it",
+    ),
     fault("trickle", Need::Wires, (5_000, 10_000), "a byte a second passes between two"),
     fault("cut", Need::Wires, (100, 300), "all connections between two end at once"),
     fault("disk-full", Need::OwnDisk, (5_000, 10_000), "no room on a node's disk"),
     fault("fsync-slow", Need::Program("strace"), (5_000, 10_000), "each fsync of a node takes half a second"),
     fault("fsync-fails", Need::Program("strace"), (3_000, 6_000), "each fsync of a node fails"),
+    fault(
+        "standby-fsync-fails",
+        Need::Program("strace"),
+        (45_000, 60_000),
+        "each fsync fails of the node that stands by for the most shards, for long",
+    ),
     fault("old-file", Need::Nothing, (0, 100), "a node loses power: its files are what was synced"),
     fault("damaged-file", Need::Nothing, (0, 100), "bytes of a node's file are overwritten while it is down"),
-    fault("clock-jump", Need::Program("faketime"), (8_000, 12_000), "a node is started with its clock an hour ahead"),
+    clock("clock-minutes-ahead", "a node takes shards over with its clock minutes ahead, and loses them again"),
+    clock("clock-minutes-behind", "the same with its clock minutes behind"),
+    clock("clock-days-ahead", "the same with its clock days ahead"),
+    clock("clock-days-behind", "the same with its clock days behind"),
 ];
 
 /// By name.
@@ -137,7 +169,9 @@ impl Fault {
     /// Whether this machine can do it; else what is missing.
     pub(crate) fn possible(&self) -> Result<(), String> {
         match self.need {
-            Need::Program(program) if !exists(program) => Err(format!("{program} is not installed")),
+            Need::Program(program) if !exists(program) => {
+                Err(format!("{program} is not installed; scripts/install-chaos-tools does that"))
+            }
             Need::OwnDisk if !disk::may_mount() => Err("only the administrator may mount a disk".to_owned()),
             Need::Nothing | Need::Wires | Need::OwnDisk | Need::Program(_) | Need::Flood => Ok(()),
         }
@@ -179,6 +213,10 @@ pub(crate) enum Mend {
     Read,
     /// Take away what it is run by, and start it anew.
     Unwrap(String),
+    /// Let a master take writes again.
+    TakeWrites(String),
+    /// Nothing: all has to be served as it is, before anything else is mended.
+    Served,
 }
 
 /// A fault that has begun.
@@ -187,6 +225,13 @@ pub(crate) struct Broken {
     /// Whom it hit.
     pub(crate) said: String,
     mends: Vec<Mend>,
+}
+
+impl Broken {
+    /// Whether all has to be served while it lasts.
+    pub(crate) fn is_served(&self) -> bool {
+        self.mends.iter().any(|mend| matches!(mend, Mend::Served))
+    }
 }
 
 impl Field {
@@ -222,6 +267,10 @@ impl Field {
                     self.site.kill(std::slice::from_ref(&node)).await;
                     starts.push(node);
                 }
+                Mend::TakeWrites(master) => {
+                    self.site.redis(&master, &["CONFIG", "SET", "min-replicas-to-write", "0"]).await?;
+                }
+                Mend::Served => {}
             }
         }
         if !starts.is_empty() {

@@ -21,19 +21,34 @@ pub(crate) struct Step {
     pub(crate) number: u64,
 }
 
-/// Steps without end: all of the faults in an order by chance, then all of them in another.
+/// How often each fault is done in a row: what a first one leaves behind is hit by the next.
+pub(crate) const IN_A_ROW: usize = 2;
+
+/// Steps without end: all of the faults in an order by chance, each several times in a row, then all of them in another.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     random: Random,
     faults: Vec<Fault>,
     left: Vec<Fault>,
+    again: Option<(Fault, usize)>,
     number: u64,
 }
 
 impl Schedule {
     /// The schedule of a seed.
     pub(crate) fn new(random: &Random, faults: Vec<Fault>) -> Self {
-        Self { random: random.split("schedule", 0), faults, left: Vec::new(), number: 0 }
+        Self { random: random.split("schedule", 0), faults, left: Vec::new(), again: None, number: 0 }
+    }
+}
+
+impl Schedule {
+    fn draw(&mut self) -> Option<Fault> {
+        if self.left.is_empty() {
+            self.left.clone_from(&self.faults);
+        }
+        let at = self.random.below(u64::try_from(self.left.len()).ok()?);
+        let at = usize::try_from(at).ok().filter(|at| *at < self.left.len())?;
+        Some(self.left.swap_remove(at))
     }
 }
 
@@ -41,12 +56,11 @@ impl Iterator for Schedule {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        if self.left.is_empty() {
-            self.left.clone_from(&self.faults);
-        }
-        let at = self.random.below(u64::try_from(self.left.len()).ok()?);
-        let at = usize::try_from(at).ok().filter(|at| *at < self.left.len())?;
-        let fault = self.left.swap_remove(at);
+        let (fault, left) = match self.again.take() {
+            Some(again) => again,
+            None => (self.draw()?, IN_A_ROW),
+        };
+        self.again = (left > 1).then_some((fault, left - 1));
         self.number += 1;
         let mut between = |(from, to): (u64, u64)| Duration::from_millis(self.random.between(from, to));
         Some(Step { quiet: between(QUIET_MS), stays: between(fault.stays_ms), fault, number: self.number })
@@ -71,8 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_comes_once_before_any_comes_again() {
-        for round in steps(3, ALL.len() * 4).chunks(ALL.len()) {
+    fn every_fault_comes_twice_in_a_row_before_any_comes_again() {
+        for round in steps(3, ALL.len() * IN_A_ROW * 4).chunks(ALL.len() * IN_A_ROW) {
+            assert!(round.chunks(IN_A_ROW).all(|row| row.iter().all(|step| step.fault == row[0].fault)));
             let names: BTreeSet<&str> = round.iter().map(|step| step.fault.name).collect();
             assert_eq!(names.len(), ALL.len());
         }

@@ -1,4 +1,4 @@
-//! Disks, files and clocks of nodes: small, full, slow, failing, old, damaged, ahead.
+//! Disks, files and clocks of nodes: small, full, slow, failing, old, damaged, empty, ahead, behind.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,8 +21,8 @@ const LEFT: u64 = 1 << 20;
 const FILLER: &str = "filler";
 /// A main file that was not written for this long is in no checkpoint.
 const QUIET: Duration = Duration::from_millis(250);
-/// Attempts to find a node between two checkpoints.
-const ATTEMPTS: usize = 40;
+/// Attempts to find a node between two checkpoints: with many shards there is one nearly all the time.
+const ATTEMPTS: usize = 200;
 /// A page of SQLite.
 const PAGE: u64 = 4_096;
 
@@ -118,20 +118,36 @@ impl Site {
         Ok(format!("{} of {pages} pages", path.display()))
     }
 
+    /// Takes everything away that a node has stored, as a new disk would; the node must not run.
+    pub(crate) fn empty(&self, node: &str) -> Result<(), String> {
+        let folder = self.home(node).join("data");
+        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+        // What is in it, not itself: it may be a disk of its own.
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.map_err(failed)?;
+        }
+        Ok(())
+    }
+
     fn shards_of(&self, node: &str) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.home(node).join("data/shards"));
         entries.map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
     }
 }
 
-/// What runs a program with its wall clock an hour ahead. Not `faketime` itself: that stays its parent, and would be
-/// killed in its place.
-pub(crate) fn clock_ahead() -> Result<String, String> {
+/// What runs a program with its wall clock ahead by so many seconds, or behind; the other clocks are as they are. Not
+/// `faketime` itself: that stays its parent, and would be killed in its place.
+pub(crate) fn clock_shifted(seconds: i64) -> Result<String, String> {
     let folders = std::fs::read_dir("/usr/lib").map_err(|error| format!("/usr/lib: {error}"))?;
     let libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
     let library =
         libraries.into_iter().find(|path| path.exists()).ok_or("there is no libfaketimeMT.so.1 in /usr/lib")?;
-    Ok(format!("env LD_PRELOAD={} FAKETIME=+3600s FAKETIME_DONT_FAKE_MONOTONIC=1", library.display()))
+    Ok(format!(
+        "env LD_PRELOAD={} FAKETIME={seconds:+}s FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1",
+        library.display()
+    ))
 }
 
 /// No main file was written a moment ago.

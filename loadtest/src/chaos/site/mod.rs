@@ -20,6 +20,8 @@ pub(crate) mod memory;
 
 pub(crate) mod redis;
 
+pub(crate) mod standing;
+
 pub(crate) mod wires;
 
 /// One call of the script; its own deadlines are shorter.
@@ -154,6 +156,11 @@ impl Site {
     /// The node on a disk of its own.
     pub(crate) fn own_disk(&self) -> Option<String> {
         self.plan.own_disk.clone()
+    }
+
+    /// The nodes that run.
+    pub(crate) fn running_nodes(&self) -> Vec<String> {
+        self.nodes().into_iter().filter(|node| self.pid(node).is_some()).collect()
     }
 
     /// The nodes.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
@@ -10,6 +10,10 @@ use crate::chaos::site::Site;
 
 /// For one command.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
+/// For a replica to be promoted.
+pub(crate) const PROMOTED_WITHIN: Duration = Duration::from_secs(20);
+/// Between two looks at whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between two keys of a slot that moves, so that there are appends with keys on either side.
 const BETWEEN_KEYS: Duration = Duration::from_millis(200);
 
@@ -45,6 +49,36 @@ impl Site {
             }
         }
         found
+    }
+
+    /// How many keys a server has; none when it does not answer.
+    pub(crate) async fn keys(&self, name: &str) -> u64 {
+        self.redis(name, &["DBSIZE"]).await.ok().and_then(|said| said.parse().ok()).unwrap_or(0)
+    }
+
+    /// Makes a replica take over from its master, as an operator does; returns when it is the master.
+    pub(crate) async fn fail_over(&self, replica: &str) -> Result<(), String> {
+        let end = Instant::now() + PROMOTED_WITHIN;
+        self.redis(replica, &["CLUSTER", "FAILOVER"]).await?;
+        self.promoted(replica, end).await
+    }
+
+    /// Waits until a server is a master.
+    pub(crate) async fn promoted(&self, replica: &str, end: Instant) -> Result<(), String> {
+        while Instant::now() < end {
+            let said = self.redis(replica, &["INFO", "replication"]).await.unwrap_or_default();
+            if said.contains("role:master") {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(format!("{replica} was not promoted"))
+    }
+
+    /// Ends all connections of clients to a server, of replicas none; how many there were.
+    pub(crate) async fn end_clients(&self, name: &str) -> Result<u64, String> {
+        let said = self.redis(name, &["CLIENT", "KILL", "TYPE", "normal"]).await?;
+        said.trim_start_matches("(integer) ").parse().map_err(|error| format!("{name}: {said}: {error}"))
     }
 
     /// The replica of a master.
