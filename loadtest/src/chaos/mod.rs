@@ -14,6 +14,8 @@ mod checker;
 
 mod clients;
 
+mod failovers;
+
 mod faults;
 
 mod history;
@@ -60,6 +62,9 @@ enum Tool {
     },
     /// Measure how long a shard is not served when something is lost.
     Outage(outage::Wanted),
+    /// Fail Redis over many times in a row, in turn by a kill, by `CLUSTER FAILOVER` and by `CLIENT KILL`, and ask after each
+    /// how soon every node renews its leases.
+    Failovers(failovers::Wanted),
     /// Run the scenarios that catch planted bugs, against a program that was built with them.
     Planted(planted::Wanted),
     /// List the faults, and whether this machine can do them.
@@ -72,8 +77,8 @@ pub(crate) struct Cluster {
     /// The program.
     #[arg(long, default_value = "target/release/rookery")]
     pub(crate) binary: PathBuf,
-    /// Shards.
-    #[arg(long, default_value_t = 16)]
+    /// Shards: as many as the program makes by itself, unless this says less.
+    #[arg(long, default_value_t = 256)]
     pub(crate) shards: u32,
     /// Further flags of `rookery node`, in one word.
     #[arg(long, default_value = "", allow_hyphen_values = true)]
@@ -93,6 +98,7 @@ pub(crate) async fn run(options: &Options) -> ExitCode {
     let outcome = match &options.tool {
         None => Box::pin(run::run(&options.run)).await,
         Some(Tool::Outage(wanted)) => Box::pin(outage::run(wanted)).await,
+        Some(Tool::Failovers(wanted)) => Box::pin(failovers::run(wanted)).await,
         Some(Tool::Planted(wanted)) => Box::pin(planted::run(wanted)).await,
         Some(Tool::Check { folder }) => report::check(folder),
         Some(Tool::Faults) => {

@@ -22,6 +22,8 @@ struct Sum {
     operations: u64,
     unknown: u64,
     longest: Duration,
+    deaf: Duration,
+    in_sync: Duration,
     violations: u64,
     skipped: Option<String>,
 }
@@ -34,6 +36,8 @@ fn sums(rows: &[Row]) -> BTreeMap<&'static str, Sum> {
         sum.operations += row.operations;
         sum.unknown += row.unknown;
         sum.longest = sum.longest.max(row.longest);
+        sum.deaf = sum.deaf.max(row.deaf);
+        sum.in_sync = sum.in_sync.max(row.in_sync);
         sum.violations += row.violations;
         if row.skipped.is_some() {
             sum.skipped.clone_from(&row.skipped);
@@ -46,17 +50,18 @@ fn sums(rows: &[Row]) -> BTreeMap<&'static str, Sum> {
 pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration) {
     say("");
     say(&format!(
-        "{:<24} {:>5} {:>11} {:>9} {:>13} {:>11}",
-        "fault", "runs", "operations", "in doubt", "longest", "violations"
+        "{:<24} {:>5} {:>11} {:>9} {:>10} {:>10} {:>10} {:>11}",
+        "fault", "runs", "operations", "in doubt", "unwritten", "deaf", "in sync", "violations"
     ));
     for (fault, sum) in sums(rows) {
         if sum.runs == 0 {
             say(&format!("{fault:<24} skipped: {}", sum.skipped.unwrap_or_default()));
             continue;
         }
-        let longest = format!("{:.2} s", sum.longest.as_secs_f64());
+        let [longest, deaf, in_sync] =
+            [sum.longest, sum.deaf, sum.in_sync].map(|time| format!("{:.2} s", time.as_secs_f64()));
         say(&format!(
-            "{fault:<24} {:>5} {:>11} {:>9} {longest:>13} {:>11}",
+            "{fault:<24} {:>5} {:>11} {:>9} {longest:>10} {deaf:>10} {in_sync:>10} {:>11}",
             sum.runs, sum.operations, sum.unknown, sum.violations
         ));
     }
@@ -102,7 +107,7 @@ pub(crate) fn json(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration)
         .into_iter()
         .map(|(fault, sum)| {
             json!({"fault": fault, "runs": sum.runs, "operations": sum.operations, "in_doubt": sum.unknown,
-                "longest_ms": u64::try_from(sum.longest.as_millis()).unwrap_or(u64::MAX),
+                "longest_ms": millis(sum.longest), "deaf_ms": millis(sum.deaf), "in_sync_ms": millis(sum.in_sync),
                 "violations": sum.violations, "skipped": sum.skipped})
         })
         .collect();
@@ -116,6 +121,10 @@ pub(crate) fn json(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration)
         "operations": counts.operations, "acknowledged": counts.acknowledged, "failed": counts.failed,
         "unknown": counts.unknown, "retried": counts.retried, "reads": counts.reads, "stale": counts.stale,
         "frames": counts.frames, "gaps": counts.gaps, "replaced": counts.replaced})
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Checks a history that was kept.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::chaos::clients::Shape;
-use crate::chaos::faults::schedule::Schedule;
+use crate::chaos::faults::schedule::{IN_A_ROW, Schedule};
 use crate::chaos::faults::{ALL, Fault, Need, named};
 use crate::chaos::random::Random;
 use crate::chaos::site::Plan;
@@ -34,7 +34,7 @@ pub(crate) struct Wanted {
     /// Only these faults, comma-separated; see `loadtest chaos faults`.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
-    /// Each of the faults of the short form once, with a fixed seed and less load: two to three minutes.
+    /// Each of the faults of the short form twice, with a fixed seed and less load: two to three minutes.
     #[arg(long)]
     short: bool,
     /// Write the result to this file too, as JSON.
@@ -47,7 +47,7 @@ pub(crate) struct Wanted {
     #[arg(long, default_value_t = 200)]
     rate: u64,
     /// Conversations from the beginning.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 48)]
     conversations: u32,
     /// Sockets that only listen, to be dropped at once.
     #[arg(long, default_value_t = 5_000)]
@@ -66,7 +66,7 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
     let trial = Box::pin(Trial::start(setup(options, &faults, seed))).await?;
     say(&format!("the cluster serves, and the load flows, after {:.0} s", begun.elapsed().as_secs_f64()));
     let flowing = Instant::now();
-    let most = if options.short { faults.len() } else { usize::MAX };
+    let most = if options.short { faults.len() * IN_A_ROW } else { usize::MAX };
     for step in Schedule::new(&Random::new(seed), faults).skip(options.skip).take(most) {
         if (!options.short && flowing.elapsed() > options.duration) || trial.world().log.is_wrong() {
             break;
@@ -97,9 +97,7 @@ fn chosen(options: &Wanted) -> Result<(Vec<Fault>, Vec<Row>), String> {
             Ok(()) => faults.push(fault),
             Err(error) => {
                 say(&format!("{} is skipped: {error}", fault.name));
-                let skipped = Some(error);
-                let longest = Duration::ZERO;
-                rows.push(Row { fault: fault.name, operations: 0, unknown: 0, longest, violations: 0, skipped });
+                rows.push(Row::skipped(fault.name, error));
             }
         }
     }
@@ -119,7 +117,7 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         environment: Vec::new(),
     };
     let shape = Shape {
-        conversations: options.conversations,
+        conversations: if options.short { options.conversations.min(24) } else { options.conversations },
         rate: if options.short { options.rate.min(120) } else { options.rate },
         readers: if options.short { 6 } else { 12 },
         text_bytes: 120,

@@ -21,6 +21,12 @@ const FLOWING_WITHIN: Duration = Duration::from_secs(60);
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 /// For every process to run and be in step after a fault.
 const WHOLE_WITHIN: Duration = Duration::from_secs(90);
+/// For every node to renew all its leases after that.
+const RENEWED_WITHIN: Duration = Duration::from_secs(10);
+/// For every shard to have all its replicas in sync after that.
+const IN_SYNC_WITHIN: Duration = Duration::from_secs(60);
+/// The same at the start, when all of them are made.
+const MADE_WITHIN: Duration = Duration::from_secs(120);
 
 /// What is started.
 #[derive(Debug, Clone)]
@@ -62,10 +68,21 @@ pub(crate) struct Row {
     pub(crate) unknown: u64,
     /// The longest time without an acknowledged message in a conversation with senders.
     pub(crate) longest: Duration,
+    /// The longest time that a session waited for a change which others had.
+    pub(crate) deaf: Duration,
+    /// How long it took, once all processes ran, until every shard had all its replicas in sync.
+    pub(crate) in_sync: Duration,
     /// What is wrong.
     pub(crate) violations: u64,
     /// It could not be done, and why.
     pub(crate) skipped: Option<String>,
+}
+
+impl Row {
+    /// One of a fault that this machine cannot do.
+    pub(crate) fn skipped(fault: &'static str, why: String) -> Self {
+        row(fault, Counts::default(), Counts::default(), Some(why))
+    }
 }
 
 /// How it all ended.
@@ -100,6 +117,10 @@ impl Trial {
             let kept = trial.keep();
             return Err(format!("no load flows in {} conversations at the start; see {}", stuck.len(), kept.display()));
         }
+        if let Err(error) = trial.field.site.in_sync(&trial.field.site.nodes(), MADE_WITHIN).await {
+            let kept = trial.keep();
+            return Err(format!("at the start {error}; see {}", kept.display()));
+        }
         Ok(trial)
     }
 
@@ -115,46 +136,71 @@ impl Trial {
         let mut random = Random::new(self.seed).split(step.fault.name, step.number);
         let before = log.counts();
         log.longest();
+        log.deafest();
         let begun = Instant::now();
         let row = |skipped: Option<String>| row(step.fault.name, before, log.counts(), skipped);
         let broken = match self.field.inject(&step.fault, &mut random).await {
             Ok(broken) => broken,
             Err(error) => {
                 say(&format!("{:>8.1}s  {}: not done: {error}", seconds(log), step.fault.name));
-                self.recover(step.fault.name, true).await;
+                log.wrong("each fault hits something that matters", None, format!("{}: {error}", step.fault.name));
                 return Ok(row(Some(error)));
             }
         };
         say(&format!("{:>8.1}s  {}: {}", seconds(log), step.fault.name, broken.said));
         self.pause(step.stays).await;
+        if broken.is_served() {
+            self.flows_again(step.fault.name).await;
+        }
         let healed = self.field.heal(&step.fault, broken).await;
         if let Err(error) = healed {
             log.wrong("what was stopped starts again", None, error);
         }
-        self.recover(step.fault.name, true).await;
-        let longest = log.longest();
-        let row = Row { longest, ..row(None) };
+        let in_sync = self.recover(step.fault.name, true).await;
+        let row = Row { longest: log.longest(), deaf: log.deafest(), in_sync, ..row(None) };
         say(&format!(
-            "{:>8.1}s    well again after {:.1}s: {} operations, {} in doubt, longest without an acknowledged message {:.2}s{}",
+            "{:>8.1}s    well again after {:.1}s: {} operations, {} in doubt, longest without an acknowledged message {:.2}s, a session without what others had {:.2}s, replicas in sync {:.1}s after all ran{}",
             seconds(log),
             begun.elapsed().as_secs_f64(),
             row.operations,
             row.unknown,
-            longest.as_secs_f64(),
+            row.longest.as_secs_f64(),
+            row.deaf.as_secs_f64(),
+            row.in_sync.as_secs_f64(),
             if row.violations > 0 { format!("; {} VIOLATIONS", row.violations) } else { String::new() },
         ));
         Ok(row)
     }
 
-    /// Waits until all is well; what is not, is wrong. Whole: what is not running has to run, too.
-    pub(crate) async fn recover(&self, fault: &str, whole: bool) {
+    /// Waits until all is well; what is not, is wrong. Whole: what is not running has to run, too, and every shard has to
+    /// have all its replicas again; how long that took.
+    pub(crate) async fn recover(&self, fault: &str, whole: bool) -> Duration {
         let log = &self.world().log;
         if log.is_wrong() {
-            return;
+            return Duration::ZERO;
         }
         if whole && let Err(error) = self.field.whole(WHOLE_WITHIN).await {
             log.wrong("every process is well again", None, format!("after {fault}: {error}"));
         }
+        let well = Instant::now();
+        let nodes = self.field.site.nodes();
+        if whole && let Err(error) = self.field.site.renewing(&nodes, RENEWED_WITHIN).await {
+            log.wrong("every node renews its leases again", None, format!("after {fault}: {error}"));
+        }
+        self.flows_again(fault).await;
+        if whole
+            && !log.is_wrong()
+            && let Err(error) = self.field.site.in_sync(&nodes, IN_SYNC_WITHIN.saturating_sub(well.elapsed())).await
+        {
+            let rule = "every shard has all its replicas in sync again";
+            log.wrong(rule, None, format!("after {fault}: {error}"));
+        }
+        well.elapsed()
+    }
+
+    /// Waits until every conversation is written to.
+    async fn flows_again(&self, fault: &str) {
+        let log = &self.world().log;
         let stuck = self.load.flows(RECOVERED_WITHIN).await;
         if !stuck.is_empty() && !log.is_wrong() {
             let said = format!("after {fault}: nothing is acknowledged in {} conversations: {stuck:?}", stuck.len());
@@ -225,6 +271,8 @@ fn row(fault: &'static str, before: Counts, now: Counts, skipped: Option<String>
         operations: now.operations - before.operations,
         unknown: now.unknown + now.retried - before.unknown - before.retried,
         longest: Duration::ZERO,
+        deaf: Duration::ZERO,
+        in_sync: Duration::ZERO,
         violations: now.violations - before.violations,
         skipped,
     }

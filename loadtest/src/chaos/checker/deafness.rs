@@ -59,7 +59,9 @@ impl Checker {
         let user = session.user;
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let seconds = waited as f64 / 1e6;
-        let said = format!("session {number} of u{user} was without seq {seq} of c{conversation} for {seconds:.1} s, and others had it");
+        let said = format!(
+            "session {number} of u{user} was without seq {seq} of c{conversation} for {seconds:.1} s, and others had it"
+        );
         self.wrong(at, "no session is deaf for long", said, Span::at(conversation, seq).and_session(number));
     }
 

@@ -103,7 +103,12 @@ impl Line {
 
 impl Checker {
     /// What became of a removal.
-    pub(super) fn removal_ended(&mut self, (at, op): (Micros, u64), (conversation, user): (u32, u32), result: &Outcome) {
+    pub(super) fn removal_ended(
+        &mut self,
+        (at, op): (Micros, u64),
+        (conversation, user): (u32, u32),
+        result: &Outcome,
+    ) {
         let line = self.line(conversation);
         match result {
             Outcome::Failed { .. } => {
@@ -167,7 +172,9 @@ impl Checker {
         if matches!(of_other, State::Open) {
             return;
         }
-        let Some((conversation, act)) = self.operations.get(op).map(|one| (one.conversation, one.act.clone())) else { return };
+        let Some((conversation, act)) = self.operations.get(op).map(|one| (one.conversation, one.act.clone())) else {
+            return;
+        };
         let span = Span::of(conversation).and_op(op);
         if (own, of_other) == (State::Ok, State::Ok) {
             let rule = if act == Act::Send { "one key, one message" } else { "one name, one conversation" };

@@ -65,7 +65,9 @@ impl Session {
         match item.seq {
             seq if seq == before.seq + 1 => (None, Ok(())),
             // What happened while he was out is not his; live starts with his own joined.
-            seq if enters && before.left && seq > before.seq => (self.jump(conversation, Some(before.seq), seq), Ok(())),
+            seq if enters && before.left && seq > before.seq => {
+                (self.jump(conversation, Some(before.seq), seq), Ok(()))
+            }
             seq if seq <= before.seq => (None, Err(format!("seq {seq} again, after {}", before.seq))),
             seq => (None, Err(format!("seq {seq} after {}: a hole without a gap", before.seq))),
         }
@@ -141,12 +143,16 @@ impl Session {
     /// One of its sends was acknowledged; an error names the one that it changed places with.
     pub(crate) fn appended(&mut self, conversation: u32, op: u64, seq: u64) -> Result<(), String> {
         let sends = self.appended.entry(conversation).or_default();
-        let earlier = sends.range(..op).next_back().map(|(op, seq)| (*op, *seq));
-        let later = sends.range(op..).next().map(|(op, seq)| (*op, *seq));
+        let earlier = sends.range(..op).next_back().map(|(before, at)| (*before, *at));
+        let later = sends.range(op..).next().map(|(after, at)| (*after, *at));
         sends.insert(op, seq);
         match (earlier, later) {
-            (Some((before, at)), _) if at >= seq => Err(format!("op-{op} is at seq {seq}, and op-{before}, sent before it, at {at}")),
-            (_, Some((after, at))) if at <= seq => Err(format!("op-{op} is at seq {seq}, and op-{after}, sent after it, at {at}")),
+            (Some((before, at)), _) if at >= seq => {
+                Err(format!("op-{op} is at seq {seq}, and op-{before}, sent before it, at {at}"))
+            }
+            (_, Some((after, at))) if at <= seq => {
+                Err(format!("op-{op} is at seq {seq}, and op-{after}, sent after it, at {at}"))
+            }
             _ => Ok(()),
         }
     }

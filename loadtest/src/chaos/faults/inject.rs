@@ -41,7 +41,9 @@ impl Field {
                 Ok(Broken { said: "every third user".to_owned(), mends: vec![Mend::Read] })
             }
             "lost-suffix" | "lost-epoch" => self.lose_suffix(random, name == "lost-epoch").await,
-            "partition" | "partition-one-way" | "trickle" | "cut" | "node-without-redis" => self.part(name, random).await,
+            "partition" | "partition-one-way" | "trickle" | "cut" | "node-without-redis" => {
+                self.part(name, random).await
+            }
             _ if name.starts_with("clock-") => self.shift_clock(name, random).await,
             _ => self.break_redis(name, random).await,
         }
@@ -54,7 +56,7 @@ impl Field {
             }
             "kill-replica" => self.kill(vec![self.server(random, false).await?]).await,
             "pause-master" | "pause-master-briefly" => self.pause(vec![self.server(random, true).await?]).await,
-            "pause-replica" => self.pause(vec![self.server(random, false).await?]).await,
+            "pause-replica" | "pause-replica-long" => self.pause(vec![self.server(random, false).await?]).await,
             "redis-failover" => {
                 let replica = self.server(random, false).await?;
                 let said = self.had(std::slice::from_ref(&replica)).await;
@@ -171,7 +173,11 @@ impl Field {
                 count => said.push(format!("{count} connections to {master}")),
             }
         }
-        if said.is_empty() { Err("nobody was connected".to_owned()) } else { Ok(Broken { said: said.join(", "), mends: Vec::new() }) }
+        if said.is_empty() {
+            Err("nobody was connected".to_owned())
+        } else {
+            Ok(Broken { said: said.join(", "), mends: Vec::new() })
+        }
     }
 
     async fn flush_scripts(&self, random: &mut Random) -> Result<Broken, String> {

@@ -101,7 +101,12 @@ pub(crate) const ALL: [Fault; 43] = [
         (40_000, 75_000),
         "SIGSTOP a Redis replica for about as long as its master believes in it",
     ),
-    short(fault("redis-failover", Need::Nothing, (500, 2_000), "CLUSTER FAILOVER: a replica takes over as it was told")),
+    short(fault(
+        "redis-failover",
+        Need::Nothing,
+        (500, 2_000),
+        "CLUSTER FAILOVER: a replica takes over as it was told",
+    )),
     short(fault("client-kill", Need::Nothing, (500, 1_000), "CLIENT KILL: all connections to all masters end")),
     short(fault("refuse-writes", Need::Nothing, (3_000, 5_000), "a Redis master refuses writes, and answers reads")),
     fault("kill-node-and-master", Need::Nothing, (9_000, 12_000), "kill -9 a node and a Redis master at once"),

@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_node_that_owns_nothing_is_never_the_one_that_a_fault_is_for() {
-        let owns = |count: u64| Holding { owned: (0..count).map(|shard| (shard, BTreeMap::new())).collect(), sessions: 1 };
+        let owns =
+            |count: u64| Holding { owned: (0..count).map(|shard| (shard, BTreeMap::new())).collect(), sessions: 1 };
         let holdings = BTreeMap::from([
             ("node-1".to_owned(), owns(0)),
             ("node-2".to_owned(), owns(10)),

@@ -159,6 +159,11 @@ impl Log {
         Duration::from_micros(std::mem::take(&mut inner.longest).max(open))
     }
 
+    /// The longest time that a session waited for a change which others had, since this was asked last.
+    pub(crate) fn deafest(&self) -> Duration {
+        Duration::from_micros(self.inner().checker.deafest())
+    }
+
     /// Acknowledged messages of each conversation.
     pub(crate) fn flow(&self) -> BTreeMap<u32, u64> {
         self.inner().flow.clone()

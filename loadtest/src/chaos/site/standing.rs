@@ -149,7 +149,10 @@ fn lacking(shards: u64, told: &BTreeMap<String, Holding>) -> Vec<String> {
             [] => Some(format!("nobody owns shard {shard}")),
             [(_, standbys)] if standbys.values().filter(|in_sync| **in_sync).count() >= STANDBYS => None,
             [(owner, standbys)] => Some(format!("shard {shard} of {owner} has {standbys:?}")),
-            several => Some(format!("shard {shard} has the owners {:?}", several.iter().map(|(node, _)| node).collect::<Vec<_>>())),
+            several => Some(format!(
+                "shard {shard} has the owners {:?}",
+                several.iter().map(|(node, _)| node).collect::<Vec<_>>()
+            )),
         }
     };
     (0..shards).filter_map(lack).collect()
