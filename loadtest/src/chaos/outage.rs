@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use http::Method;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -19,16 +20,18 @@ use crate::chaos::wire::say;
 use crate::chaos::wire::token;
 use crate::chaos::{Cluster, any_seed};
 
-/// Between two probes of a shard.
+/// Between two probes of a shard; and how many shards are probed, evenly spread: all of very many would be a load of its own.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
+const PROBED_MAX: u64 = 16;
 /// Budget of one probe.
 const PROBE_WITHIN: Duration = Duration::from_millis(500);
 /// Probes of one shard under way; beyond that none is begun.
 const UNDER_WAY_MAX: usize = 16;
 /// All shards have to be acknowledged without a break for so long before the next run.
 const CALM: Duration = Duration::from_secs(3);
-/// A shard that is not served for so long is not served again.
+/// A shard that is not served for so long is not served again; and when a copy has to be made first.
 const LOST_AFTER: Duration = Duration::from_secs(60);
+const SEEDED_WITHIN: Duration = Duration::from_secs(180);
 /// Who probes.
 const USER: &str = "prober";
 
@@ -47,6 +50,22 @@ enum Loss {
     Both,
     /// A node, started again at once, and a Redis master, started again after 10 s.
     BothRestart,
+    /// A replica of Redis hangs; it goes on only after the run.
+    HangReplica,
+    /// A node with its disk and a Redis master, for good: until all is read again.
+    GoneReads,
+    /// The same, until all is written again: the third node has to be given its copies first.
+    GoneWrites,
+}
+
+impl Loss {
+    fn reads(self) -> bool {
+        self == Self::GoneReads
+    }
+
+    fn gone(self) -> bool {
+        matches!(self, Self::GoneReads | Self::GoneWrites)
+    }
 }
 
 /// What is measured.
@@ -76,6 +95,8 @@ struct Probe {
     routers: Vec<String>,
     begun: Instant,
     over: Arc<AtomicBool>,
+    /// Whether it reads, strictly, or writes.
+    reads: Arc<AtomicBool>,
     /// When the last was acknowledged, in microseconds.
     last: AtomicU64,
     /// The longest time between two.
@@ -95,13 +116,19 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
     };
     let site = Site::start(&folder.path().join("cluster"), plan).await?;
     let over = Arc::new(AtomicBool::new(false));
-    let probes = prepare(&site, &over).await?;
+    let reads = Arc::new(AtomicBool::new(false));
+    let probes = prepare(&site, &over, &reads).await?;
     let mut probing = JoinSet::new();
     probes.iter().for_each(|probe| drop(probing.spawn(Arc::clone(probe).run())));
     let random = Random::new(seed);
     let (mut told, mut served) = (Vec::new(), true);
-    say(&format!("seed {seed}; longest time without an acknowledged message, of {} shards", probes.len()));
+    say(&format!(
+        "seed {seed}; longest time without an acknowledged message, of {} shards of {}",
+        probes.len(),
+        site.shards()
+    ));
     for loss in &wanted.fault {
+        reads.store(loss.reads(), Ordering::Relaxed);
         let mut times = Vec::new();
         for run in 0..wanted.runs {
             match one(&site, &probes, *loss, random.split("loss", run)).await? {
@@ -141,7 +168,8 @@ fn at_ms(time: Duration) -> u64 {
 
 /// One loss, until all shards are served without a break; `None` when one was not served again before it was mended.
 async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random) -> Result<Option<Duration>, String> {
-    calm(probes).await.ok_or("the shards are not served before the fault")?;
+    calm(probes, LOST_AFTER).await.ok_or("the shards are not served before the fault")?;
+    site.in_sync(&site.nodes(), SEEDED_WITHIN).await?;
     let masters = site.servers(true).await;
     // The one that owns the most shards: nothing gives a node its shards back, and one without any is not missed.
     let owners = site.owners().await?;
@@ -150,18 +178,28 @@ async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random)
     let lost = match loss {
         Loss::KillNode | Loss::KillNodeRestart => vec![node.clone()],
         Loss::KillMaster | Loss::KillMasterRestart => vec![master],
-        Loss::Both | Loss::BothRestart => vec![node.clone(), master],
+        Loss::Both | Loss::BothRestart | Loss::GoneReads | Loss::GoneWrites => vec![node.clone(), master],
+        Loss::HangReplica => vec![random.pick(&site.servers(false).await).cloned().ok_or("there is no replica")?],
     };
     probes.iter().for_each(|probe| probe.longest.store(0, Ordering::Relaxed));
-    site.kill(&lost).await;
+    if loss == Loss::HangReplica {
+        site.signal(&lost, Signal::SIGSTOP);
+        // What may need the replica is a claim: a node dies while it hangs.
+        site.kill(std::slice::from_ref(&node)).await;
+    } else {
+        site.kill(&lost).await;
+    }
+    if loss.gone() {
+        site.empty(&node)?;
+    }
     if matches!(loss, Loss::KillNodeRestart | Loss::BothRestart) {
-        site.start_again(&[node]).await?;
+        site.start_again(std::slice::from_ref(&node)).await?;
     }
     if matches!(loss, Loss::KillMasterRestart | Loss::BothRestart) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         site.start_again(&lost).await?;
     }
-    let served = calm(probes).await;
+    let served = calm(probes, if loss.gone() { SEEDED_WITHIN } else { LOST_AFTER }).await;
     let longest = probes.iter().map(|probe| probe.longest.load(Ordering::Relaxed)).max().map(Duration::from_micros);
     say(&format!(
         "  {}: {:.2} s{}",
@@ -169,14 +207,15 @@ async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random)
         longest.unwrap_or_default().as_secs_f64(),
         if served.is_some() { "" } else { ", and not served again before it was mended" },
     ));
-    site.start_again(&lost).await?;
+    site.signal(&lost, Signal::SIGCONT);
+    site.start_again(&[&lost[..], &[node]].concat()).await?;
     site.whole(Duration::from_secs(90)).await?;
     Ok(served.and(longest))
 }
 
 /// Waits until every shard was acknowledged without a long break for a while.
-async fn calm(probes: &[Arc<Probe>]) -> Option<()> {
-    let end = Instant::now() + LOST_AFTER;
+async fn calm(probes: &[Arc<Probe>], within: Duration) -> Option<()> {
+    let end = Instant::now() + within;
     let mut since = Instant::now();
     while since.elapsed() < CALM {
         if probes.iter().any(|probe| probe.silent() > Duration::from_millis(500)) {
@@ -190,14 +229,15 @@ async fn calm(probes: &[Arc<Probe>]) -> Option<()> {
     Some(())
 }
 
-/// A conversation in every shard.
-async fn prepare(site: &Site, over: &Arc<AtomicBool>) -> Result<Vec<Arc<Probe>>, String> {
+/// A conversation in every shard, or in some of them.
+async fn prepare(site: &Site, over: &Arc<AtomicBool>, reads: &Arc<AtomicBool>) -> Result<Vec<Arc<Probe>>, String> {
     let (routers, secret) = (site.routers()?, site.secret()?);
     let authorization = token(&secret, USER)?;
     let first = routers.first().cloned().unwrap_or_default();
     let mut client = Client::new(&first, &authorization);
     let mut probes = Vec::new();
-    for shard in 0..site.shards() {
+    let apart = site.shards().div_ceil(PROBED_MAX).max(1);
+    for shard in (0..site.shards()).step_by(usize::try_from(apart).unwrap_or(1)) {
         let mut names = (0_u64..).map(|number| format!("probe-{number}"));
         let name = names.find(|name| shard_of(name, site.shards()) == shard).unwrap_or_default();
         let write = Call::write(Method::POST, "/v1/conversations", Some(json!({"participants": [USER], "name": name})));
@@ -211,6 +251,7 @@ async fn prepare(site: &Site, over: &Arc<AtomicBool>) -> Result<Vec<Arc<Probe>>,
             routers: routers.clone(),
             begun: Instant::now(),
             over: Arc::clone(over),
+            reads: Arc::clone(reads),
             last: AtomicU64::new(0),
             longest: AtomicU64::new(0),
         }));
@@ -244,9 +285,13 @@ impl Probe {
     }
 
     async fn send(self: Arc<Self>, mut client: Client) -> Client {
-        let write = Call::write(Method::POST, &self.path, Some(json!({"text": "probe"})));
-        let answer = client.call(Call { within: PROBE_WITHIN, ..write }).await;
-        if answer.is_ok_and(|answer| answer.status == 201) {
+        let call = if self.reads.load(Ordering::Relaxed) {
+            Call { strict: true, ..Call::get(&self.path) }
+        } else {
+            Call::write(Method::POST, &self.path, Some(json!({"text": "probe"})))
+        };
+        let answer = client.call(Call { within: PROBE_WITHIN, ..call }).await;
+        if answer.is_ok_and(|answer| matches!(answer.status, 200 | 201)) {
             let now = self.now();
             let before = self.last.fetch_max(now, Ordering::Relaxed);
             self.longest.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
