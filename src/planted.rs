@@ -22,11 +22,23 @@ pub enum Protection {
     ResubscribeCursor,
     /// `membership`: the owner decides who may send and read.
     Membership,
+    /// `renewals_go_on`: leases are renewed again after a renewal failed.
+    RenewalsGoOn,
+    /// `refusal_waits`: a refusal is answered only when what it rests on is committed.
+    RefusalWaits,
+    /// `repeats_in_order`: requests of one socket and conversation that are repeated stay in their order.
+    RepeatsInOrder,
+    /// `list_proves`: a list of conversations is unmarked only when no outbox may still hold rows for it.
+    ListProves,
+    /// `whole_stays`: a session that was told of several stays at once gets each of them.
+    WholeStays,
+    /// `lost_shard_goes`: a shard that another took is let go, whatever is on its way from it.
+    LostShardGoes,
 }
 
 impl Protection {
     /// All of them, with their names.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Wait, "wait"),
         (Self::TailCheck, "tail_check"),
         (Self::Fence, "fence"),
@@ -36,6 +48,12 @@ impl Protection {
         (Self::Dedupe, "dedupe"),
         (Self::ResubscribeCursor, "resubscribe_cursor"),
         (Self::Membership, "membership"),
+        (Self::RenewalsGoOn, "renewals_go_on"),
+        (Self::RefusalWaits, "refusal_waits"),
+        (Self::RepeatsInOrder, "repeats_in_order"),
+        (Self::ListProves, "list_proves"),
+        (Self::WholeStays, "whole_stays"),
+        (Self::LostShardGoes, "lost_shard_goes"),
     ];
 }
 

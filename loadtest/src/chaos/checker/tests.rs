@@ -589,8 +589,7 @@ fn a_stay_that_a_session_is_not_told_of_is_found() {
 #[test]
 fn a_list_that_lacks_what_was_acknowledged_is_found_unless_it_carries_a_mark() {
     let rule = "a list without a mark is what was acknowledged".to_owned();
-    for (conversations, stale, wrong) in
-        [(vec![C], false, false), (Vec::new(), false, true), (Vec::new(), true, false)]
+    for (conversations, stale, wrong) in [(vec![C], false, false), (Vec::new(), false, true), (Vec::new(), true, false)]
     {
         let mut model = Model::new(10);
         model.visit();

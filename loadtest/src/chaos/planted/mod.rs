@@ -84,7 +84,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
     let planted = (VARIABLE.to_owned(), one.bug.to_owned());
     let plan = Plan {
         binary: cluster.binary.clone(),
-        shards: cluster.shards,
+        shards: cluster.shards.min(one.shards),
         node_flags: format!("{} {}", cluster.node_flags, one.node_flags).trim().to_owned(),
         router_flags: cluster.router_flags.clone(),
         wired: one.wired,

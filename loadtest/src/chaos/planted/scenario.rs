@@ -5,6 +5,10 @@ const SHORT_WATCH: &str = "--takeover-watch 1s --renew-every 250ms";
 /// Trims soon, checkpoints late. No small `--trim-floor-bytes`: files that keep more of the log than that are checkpointed.
 const LATE_CHECKPOINTS: &str = "--trim-floor 1s --checkpoint-every 25s --checkpoint-pages 1000000";
 
+/// Shards where an owner and a master are to have several conversations together; and as many as the program makes by itself.
+const FEW: u32 = 16;
+const USUAL: u32 = 256;
+
 /// What happens to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -18,8 +22,8 @@ pub(super) enum Stage {
     Pauses,
     /// All nodes lose power at once, when much is applied and little is synced.
     PowerLoss,
-    /// Owners are killed while sessions listen.
-    Kills,
+    /// These faults, one after the other, all well again after each.
+    Faults(&'static [&'static str]),
 }
 
 /// A bug, and how it is shown.
@@ -33,6 +37,8 @@ pub(super) struct Scenario {
     pub(super) stage: Stage,
     /// Further flags of nodes.
     pub(super) node_flags: &'static str,
+    /// Shards. Few, where a scenario is about what one node and one master have together, of each of few conversations.
+    pub(super) shards: u32,
     /// Whether links are broken.
     pub(super) wired: bool,
     /// Messages per second.
@@ -44,12 +50,13 @@ pub(super) struct Scenario {
 }
 
 /// All of them.
-pub(super) const SCENARIOS: [Scenario; 9] = [
+pub(super) const SCENARIOS: [Scenario; 15] = [
     Scenario {
         bug: "wait",
         about: "no WAIT: acknowledged with one copy; replication stands still, then master and owner die",
         stage: Stage::AloneThenBoth,
         node_flags: "",
+        shards: FEW,
         wired: true,
         rate: 200,
         readers: 6,
@@ -60,6 +67,7 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         about: "no check of the tail: a log that lost its end goes on with a hole, and its owner dies",
         stage: Stage::SuffixThenOwner,
         node_flags: "--commit-level log",
+        shards: FEW,
         wired: true,
         rate: 200,
         readers: 6,
@@ -70,6 +78,7 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         about: "no check of the token: a paused owner goes on appending after another took its shards",
         stage: Stage::Pauses,
         node_flags: SHORT_WATCH,
+        shards: FEW,
         wired: false,
         rate: 150,
         readers: 6,
@@ -80,6 +89,7 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         about: "no look at the lease after a read: a paused owner answers from before it was replaced",
         stage: Stage::Pauses,
         node_flags: SHORT_WATCH,
+        shards: FEW,
         wired: false,
         rate: 150,
         readers: 6,
@@ -90,6 +100,7 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         about: "the owner applies what is not committed: it is read, then lost with master and owner",
         stage: Stage::AloneThenBoth,
         node_flags: "",
+        shards: FEW,
         wired: true,
         rate: 200,
         readers: 40,
@@ -100,6 +111,7 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         about: "the log is trimmed beyond what is synced: all nodes lose power",
         stage: Stage::PowerLoss,
         node_flags: LATE_CHECKPOINTS,
+        shards: FEW,
         wired: false,
         rate: 200,
         readers: 4,
@@ -110,6 +122,7 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         about: "no idempotency: the same key makes a second message",
         stage: Stage::Calm,
         node_flags: "",
+        shards: FEW,
         wired: false,
         rate: 150,
         readers: 4,
@@ -118,8 +131,9 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
     Scenario {
         bug: "resubscribe_cursor",
         about: "a subscription begins at the tail after its owner was replaced: sessions miss what came between",
-        stage: Stage::Kills,
+        stage: Stage::Faults(&["kill-node", "kill-node-restart", "pause-node", "kill-node"]),
         node_flags: "",
+        shards: FEW,
         wired: false,
         rate: 300,
         readers: 4,
@@ -130,9 +144,76 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         about: "the owner does not ask who participates: those who were put out send and read",
         stage: Stage::Calm,
         node_flags: "",
+        shards: FEW,
         wired: false,
         rate: 100,
         readers: 4,
         churn_ms: 400,
+    },
+    Scenario {
+        bug: "renewals_go_on",
+        about: "no renewals after a failed one: Redis fails over, and a node's leases end for good",
+        stage: Stage::Faults(&["kill-master", "client-kill", "pause-master", "kill-master"]),
+        node_flags: "",
+        shards: USUAL,
+        wired: false,
+        rate: 60,
+        readers: 4,
+        churn_ms: 1_500,
+    },
+    Scenario {
+        bug: "refusal_waits",
+        about: "refusals are answered at once: a master refuses writes, removals are not done, and their users are refused",
+        stage: Stage::Faults(&["refuse-writes", "refuse-writes", "refuse-writes", "refuse-writes"]),
+        node_flags: "",
+        shards: FEW,
+        wired: false,
+        rate: 60,
+        readers: 4,
+        churn_ms: 300,
+    },
+    Scenario {
+        bug: "repeats_in_order",
+        about: "each request repeats alone: links between nodes break, and sends of one socket change places",
+        stage: Stage::Faults(&["pause-node-briefly", "cut", "kill-node-restart", "pause-node-briefly", "pause-node"]),
+        node_flags: "",
+        shards: USUAL,
+        wired: true,
+        rate: 300,
+        readers: 2,
+        churn_ms: 0,
+    },
+    Scenario {
+        bug: "list_proves",
+        about: "a list is told as it is: a node dies, and what its outboxes hold is in no list",
+        stage: Stage::Faults(&["kill-node", "kill-node", "pause-node", "kill-node"]),
+        node_flags: "",
+        shards: USUAL,
+        wired: false,
+        rate: 60,
+        readers: 12,
+        churn_ms: 300,
+    },
+    Scenario {
+        bug: "whole_stays",
+        about: "only the newest stay is told: guests come and go while their shards are away",
+        stage: Stage::Faults(&["kill-node", "pause-node", "kill-node", "pause-node"]),
+        node_flags: "",
+        shards: USUAL,
+        wired: false,
+        rate: 60,
+        readers: 2,
+        churn_ms: 200,
+    },
+    Scenario {
+        bug: "lost_shard_goes",
+        about: "a shard that was taken is kept while rows are on their way from it: it never stands by again",
+        stage: Stage::Faults(&["pause-node", "pause-node", "pause-node", "pause-node"]),
+        node_flags: "",
+        shards: USUAL,
+        wired: false,
+        rate: 60,
+        readers: 2,
+        churn_ms: 150,
     },
 ];

@@ -61,9 +61,9 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
             begins(trial, "power-loss", &said);
             trial.recover("power-loss", true).await;
         }
-        Stage::Kills => {
-            for (number, name) in (1..).zip(["kill-node", "kill-node-restart", "pause-node", "kill-node"]) {
-                let Some(fault) = named(name) else { continue };
+        Stage::Faults(names) => {
+            for (number, name) in (1..).zip(names) {
+                let fault = named(name).ok_or_else(|| format!("there is no fault {name}"))?;
                 let stays = Duration::from_millis(fault.stays_ms.1);
                 if !trial.world().log.is_wrong() {
                     trial.step(&Step { quiet: Duration::from_secs(2), fault, stays, number }).await?;
