@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::ShardId;
 use crate::node::outbox::window::Window;
 use crate::node::owners::Owners;
+use crate::planted::{self, Protection};
 use crate::problem::Problem;
 use crate::shard::ShardHandle;
 use crate::shard::command::Command;
@@ -78,6 +79,9 @@ impl Outbox for ShardHandle {
 pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken) {
     let ended = async {
         shard.closed().await;
+        if planted::is_dropped(Protection::LostShardGoes) {
+            std::future::pending::<()>().await;
+        }
         sleep(LAST_ROWS_MAX).await;
     };
     tokio::select! {

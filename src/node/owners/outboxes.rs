@@ -6,12 +6,16 @@ use std::time::Instant;
 use crate::ids::ShardId;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Owners;
+use crate::planted::{self, Protection};
 
 impl Owners {
     /// Whether `to` has every change of its users' indexes that was acknowledged before the call: each shard's owner says
     /// so, and proves that it is the owner. One request to each owning node, side by side, and again for shards that move
     /// meanwhile. False when one of them cannot say so by the deadline.
     pub async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool {
+        if planted::is_dropped(Protection::ListProves) {
+            return true;
+        }
         let items = self.map().all().map(|from| (from, to)).collect();
         let build = |parts| Body::Outboxes { parts };
         let unpack = |outcome| match outcome {

@@ -71,7 +71,8 @@ impl Owner {
 
     /// Answers what has no record of its own when `until` is committed; at once when it is.
     fn rest(&mut self, stream: Stream, until: Offset, asked: Asked, outcome: Result<Accepted, Problem>) {
-        if until <= self.side(stream).committed().offset {
+        let unwaited = outcome.is_err() && planted::is_dropped(Protection::RefusalWaits);
+        if until <= self.side(stream).committed().offset || unwaited {
             asked.answer.send(outcome.map_err(ShardError::from)).ok();
             return;
         }
