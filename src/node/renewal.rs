@@ -19,6 +19,7 @@ use crate::ids::NodeId;
 use crate::node::table::reach::Reach;
 use crate::node::watchdog::Watchdog;
 use crate::node::{Life, Setup, Shards};
+use crate::planted::{self, Protection};
 use crate::shard::ShardHandle;
 use crate::shard::log::ShardLog;
 use crate::telemetry;
@@ -111,7 +112,8 @@ impl Renewals {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            if self.moves() {
+            let gave_up = self.failing && planted::is_dropped(Protection::RenewalsGoOn);
+            if self.moves() && !gave_up {
                 self.round().await;
             }
         }

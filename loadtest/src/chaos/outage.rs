@@ -170,11 +170,8 @@ fn at_ms(time: Duration) -> u64 {
 async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random) -> Result<Option<Duration>, String> {
     calm(probes, LOST_AFTER).await.ok_or("the shards are not served before the fault")?;
     site.in_sync(&site.nodes(), SEEDED_WITHIN).await?;
-    let masters = site.servers(true).await;
-    // The one that owns the most shards: nothing gives a node its shards back, and one without any is not missed.
-    let owners = site.owners().await?;
-    let node = owners.into_iter().max_by_key(|(_, shards)| *shards).ok_or("nobody owns a shard")?.0;
-    let master = random.pick(&masters).cloned().ok_or("there is no master")?;
+    let node = largest(site).await?;
+    let master = random.pick(&site.servers(true).await).cloned().ok_or("there is no master")?;
     let lost = match loss {
         Loss::KillNode | Loss::KillNodeRestart => vec![node.clone()],
         Loss::KillMaster | Loss::KillMasterRestart => vec![master],
@@ -182,23 +179,7 @@ async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random)
         Loss::HangReplica => vec![random.pick(&site.servers(false).await).cloned().ok_or("there is no replica")?],
     };
     probes.iter().for_each(|probe| probe.longest.store(0, Ordering::Relaxed));
-    if loss == Loss::HangReplica {
-        site.signal(&lost, Signal::SIGSTOP);
-        // What may need the replica is a claim: a node dies while it hangs.
-        site.kill(std::slice::from_ref(&node)).await;
-    } else {
-        site.kill(&lost).await;
-    }
-    if loss.gone() {
-        site.empty(&node)?;
-    }
-    if matches!(loss, Loss::KillNodeRestart | Loss::BothRestart) {
-        site.start_again(std::slice::from_ref(&node)).await?;
-    }
-    if matches!(loss, Loss::KillMasterRestart | Loss::BothRestart) {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        site.start_again(&lost).await?;
-    }
+    lose(site, loss, &lost, &node).await?;
     let served = calm(probes, if loss.gone() { SEEDED_WITHIN } else { LOST_AFTER }).await;
     let longest = probes.iter().map(|probe| probe.longest.load(Ordering::Relaxed)).max().map(Duration::from_micros);
     say(&format!(
@@ -211,6 +192,41 @@ async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random)
     site.start_again(&[&lost[..], &[node]].concat()).await?;
     site.whole(Duration::from_secs(90)).await?;
     Ok(served.and(longest))
+}
+
+/// The node that owns the most shards: nothing gives a node its shards back, and one without any is not missed.
+async fn largest(site: &Site) -> Result<String, String> {
+    let mut largest = (0, None);
+    for node in site.nodes() {
+        let owned = site.holding(&node).await?.owned.len();
+        if owned > largest.0 {
+            largest = (owned, Some(node));
+        }
+    }
+    largest.1.ok_or_else(|| "nobody owns a shard".to_owned())
+}
+
+/// The loss, up to what of it comes back before all is served.
+async fn lose(site: &Site, loss: Loss, lost: &[String], node: &String) -> Result<(), String> {
+    let own = std::slice::from_ref(node);
+    if loss == Loss::HangReplica {
+        site.signal(lost, Signal::SIGSTOP);
+        // What may need the replica is a claim: a node dies while it hangs.
+        site.kill(own).await;
+    } else {
+        site.kill(lost).await;
+    }
+    if loss.gone() {
+        site.empty(node)?;
+    }
+    if matches!(loss, Loss::KillNodeRestart | Loss::BothRestart) {
+        site.start_again(own).await?;
+    }
+    if matches!(loss, Loss::KillMasterRestart | Loss::BothRestart) {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        site.start_again(lost).await?;
+    }
+    Ok(())
 }
 
 /// Waits until every shard was acknowledged without a long break for a while.

@@ -28,6 +28,7 @@ use crate::node::owners::local::LocalShards;
 use crate::node::owners::places::Places;
 use crate::node::table::Table;
 use crate::node::table::reach::Reach;
+use crate::planted::{self, Protection};
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Subscribed};
@@ -285,8 +286,10 @@ impl Owners {
         let line = line_of(&command);
         let body = Body::Execute { shard, command };
         let asked = match line {
-            Some(line) => self.ask_in_line(line, shard, body, deadline),
-            None => self.ask(shard, body, deadline),
+            Some(line) if !planted::is_dropped(Protection::RepeatsInOrder) => {
+                self.ask_in_line(line, shard, body, deadline)
+            }
+            _ => self.ask(shard, body, deadline),
         };
         async move {
             match asked.await? {

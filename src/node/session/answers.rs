@@ -9,6 +9,7 @@ use crate::node::session::entries::{Interest, Member, Membership, Origin};
 use crate::node::session::outbox;
 use crate::node::session::state::{Cursor, Gap};
 use crate::node::session::work::{Ask, Fetch};
+use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
 use crate::shard::log::record::Event;
@@ -98,6 +99,7 @@ impl Board {
     /// Cursors that start with the latest `joined` are set back when the user was in before, unseen, and left again at
     /// `departed`: they get those memberships too, or a gap when there is too much.
     fn set_back(&mut self, ask: &Ask, joined: Seq, departed: Option<Seq>) {
+        let departed = departed.filter(|_| !planted::is_dropped(Protection::WholeStays));
         let member = self.feeds.get_mut(&ask.conversation).and_then(|feed| feed.members.get_mut(&ask.user));
         for place in member.into_iter().flat_map(|member| &mut member.places) {
             let Origin::Joined { since } = std::mem::replace(&mut place.origin, Origin::Position) else { continue };

@@ -5,6 +5,7 @@ use crate::ids::{ConversationName, Seq, SessionId, UserId};
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Membership, Phase};
 use crate::node::session::state::Cursor;
+use crate::planted::{self, Protection};
 use crate::shard::command::IndexItem;
 
 impl Board {
@@ -62,6 +63,9 @@ impl Board {
     /// The user was added after `since` and left again, and nobody saw it: their sessions ask for what they may get of
     /// that, and hear of a gap when it is nothing.
     fn passed_over(&mut self, user: &UserId, conversation: &ConversationName, since: Seq) {
+        if planted::is_dropped(Protection::WholeStays) {
+            return;
+        }
         for id in self.without_place(user, conversation) {
             self.start_ended(id, conversation, since);
         }

@@ -143,7 +143,7 @@ impl Checker {
         }
         for (conversation, how) in wrong {
             let said = format!("the list of u{user} {how} c{conversation}, and carries no mark");
-            let span = Span::of(conversation).and_lists_of(user);
+            let span = Span::default().and_lists_of(user);
             self.wrong(at, "a list without a mark is what was acknowledged", said, span);
         }
     }

@@ -96,7 +96,11 @@ impl Session {
             self.positions.remove(&conversation);
             return Ok(());
         }
-        let Some(position) = self.positions.get_mut(&conversation) else { return Ok(()) };
+        let Some(position) = self.positions.get_mut(&conversation) else {
+            // Up to there it was told that something is missing.
+            self.positions.insert(conversation, Position { seq: to, left: false });
+            return Ok(());
+        };
         let expected = position.seq + 1;
         // What it saw does not hold: it goes on from where that begins.
         position.seq = if reason == "replaced" { from.saturating_sub(1) } else { to };

@@ -1,6 +1,5 @@
 //! The servers of Redis, asked and told past Rookery.
 
-use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -107,18 +106,6 @@ impl Site {
             }
         }
         Err(format!("no master has keys of shard {shard}"))
-    }
-
-    /// How many shards each node owns, as the log tells; nodes without any are not named.
-    pub(crate) async fn owners(&self) -> Result<BTreeMap<String, u64>, String> {
-        let masters = self.servers(true).await;
-        let any = masters.first().ok_or("there is no master")?;
-        let mut owners = BTreeMap::new();
-        for shard in 0..self.shards() {
-            let owner = self.redis(any, &["-c", "HGET", &format!("{{rk:s{shard}}}:ctl"), "owner"]).await?;
-            *owners.entry(owner).or_insert(0) += 1;
-        }
-        Ok(owners)
     }
 
     /// Moves the slot of a shard to another master, key by key, while it is written to.
