@@ -516,6 +516,8 @@ fn a_gap_is_no_hole_but_a_needless_one_is_wrong() {
 fn watched() -> Model {
     let mut model = Model::new(8);
     model.send_surely();
+    let read = model.read(0);
+    model.records.push(Record::Page { read, after: 0, items: model.line.clone(), end: true });
     model.session += 1;
     let (at, session, position) = (model.tick(), model.session, model.line.len() as u64);
     model.records.push(Record::Opened { at, session, user: 1, positions: vec![(C, position)] });
