@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use http::Method;
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::chaos::clients::http::{Call, Client};
@@ -23,8 +24,9 @@ use crate::chaos::{Cluster, any_seed};
 /// Between two probes of a shard; and how many shards are probed, evenly spread: all of very many would be a load of its own.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
 const PROBED_MAX: u64 = 16;
-/// Budget of one probe.
+/// Budget of one probe, and of one that is to wait for a replica in vain.
 const PROBE_WITHIN: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Probes of one shard under way; beyond that none is begun.
 const UNDER_WAY_MAX: usize = 16;
 /// All shards have to be acknowledged without a break for so long before the next run.
@@ -50,8 +52,10 @@ enum Loss {
     Both,
     /// A node, started again at once, and a Redis master, started again after 10 s.
     BothRestart,
-    /// A replica of Redis hangs; it goes on only after the run.
+    /// A replica of Redis hangs; it goes on only after the run. Its master's writes wait for it, and then for a standby.
     HangReplica,
+    /// A replica of Redis hangs, and a node dies, whose shards have to be claimed meanwhile: until all is read again.
+    HangReplicaClaim,
     /// A node with its disk and a Redis master, for good: until all is read again.
     GoneReads,
     /// The same, until all is written again: the third node has to be given its copies first.
@@ -59,12 +63,34 @@ enum Loss {
 }
 
 impl Loss {
-    fn reads(self) -> bool {
-        self == Self::GoneReads
+    fn probed(self) -> Probed {
+        match self {
+            Self::GoneReads | Self::HangReplicaClaim => Probed::Reads,
+            Self::HangReplica => Probed::Patiently,
+            _ => Probed::Writes,
+        }
     }
 
     fn gone(self) -> bool {
         matches!(self, Self::GoneReads | Self::GoneWrites)
+    }
+}
+
+/// What a probe asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probed {
+    /// A message.
+    Writes,
+    /// A message, where each takes as long as the wait for a replica.
+    Patiently,
+    /// A strict read.
+    Reads,
+}
+
+impl Probed {
+    /// Budget of one probe; a shard without an answer for so long is not served.
+    fn within(self) -> Duration {
+        if self == Self::Patiently { PATIENCE } else { PROBE_WITHIN }
     }
 }
 
@@ -95,8 +121,8 @@ struct Probe {
     routers: Vec<String>,
     begun: Instant,
     over: Arc<AtomicBool>,
-    /// Whether it reads, strictly, or writes.
-    reads: Arc<AtomicBool>,
+    /// What it asks for.
+    probed: watch::Receiver<Probed>,
     /// When the last was acknowledged, in microseconds.
     last: AtomicU64,
     /// The longest time between two.
@@ -116,8 +142,8 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
     };
     let site = Site::start(&folder.path().join("cluster"), plan).await?;
     let over = Arc::new(AtomicBool::new(false));
-    let reads = Arc::new(AtomicBool::new(false));
-    let probes = prepare(&site, &over, &reads).await?;
+    let probed = watch::Sender::new(Probed::Writes);
+    let probes = prepare(&site, &over, &probed).await?;
     let mut probing = JoinSet::new();
     probes.iter().for_each(|probe| drop(probing.spawn(Arc::clone(probe).run())));
     let random = Random::new(seed);
@@ -128,7 +154,7 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         site.shards()
     ));
     for loss in &wanted.fault {
-        reads.store(loss.reads(), Ordering::Relaxed);
+        probed.send_replace(loss.probed());
         let mut times = Vec::new();
         for run in 0..wanted.runs {
             match one(&site, &probes, *loss, random.split("loss", run)).await? {
@@ -176,7 +202,9 @@ async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random)
         Loss::KillNode | Loss::KillNodeRestart => vec![node.clone()],
         Loss::KillMaster | Loss::KillMasterRestart => vec![master],
         Loss::Both | Loss::BothRestart | Loss::GoneReads | Loss::GoneWrites => vec![node.clone(), master],
-        Loss::HangReplica => vec![random.pick(&site.servers(false).await).cloned().ok_or("there is no replica")?],
+        Loss::HangReplica | Loss::HangReplicaClaim => {
+            vec![random.pick(&site.servers(false).await).cloned().ok_or("there is no replica")?]
+        }
     };
     probes.iter().for_each(|probe| probe.longest.store(0, Ordering::Relaxed));
     lose(site, loss, &lost, &node).await?;
@@ -209,12 +237,13 @@ async fn largest(site: &Site) -> Result<String, String> {
 /// The loss, up to what of it comes back before all is served.
 async fn lose(site: &Site, loss: Loss, lost: &[String], node: &String) -> Result<(), String> {
     let own = std::slice::from_ref(node);
-    if loss == Loss::HangReplica {
-        site.signal(lost, Signal::SIGSTOP);
-        // What may need the replica is a claim: a node dies while it hangs.
-        site.kill(own).await;
-    } else {
-        site.kill(lost).await;
+    match loss {
+        Loss::HangReplica => site.signal(lost, Signal::SIGSTOP),
+        Loss::HangReplicaClaim => {
+            site.signal(lost, Signal::SIGSTOP);
+            site.kill(own).await;
+        }
+        _ => site.kill(lost).await,
     }
     if loss.gone() {
         site.empty(node)?;
@@ -234,7 +263,7 @@ async fn calm(probes: &[Arc<Probe>], within: Duration) -> Option<()> {
     let end = Instant::now() + within;
     let mut since = Instant::now();
     while since.elapsed() < CALM {
-        if probes.iter().any(|probe| probe.silent() > Duration::from_millis(500)) {
+        if probes.iter().any(|probe| probe.silent() > probe.probed.borrow().within()) {
             since = Instant::now();
         }
         if Instant::now() > end {
@@ -246,7 +275,11 @@ async fn calm(probes: &[Arc<Probe>], within: Duration) -> Option<()> {
 }
 
 /// A conversation in every shard, or in some of them.
-async fn prepare(site: &Site, over: &Arc<AtomicBool>, reads: &Arc<AtomicBool>) -> Result<Vec<Arc<Probe>>, String> {
+async fn prepare(
+    site: &Site,
+    over: &Arc<AtomicBool>,
+    probed: &watch::Sender<Probed>,
+) -> Result<Vec<Arc<Probe>>, String> {
     let (routers, secret) = (site.routers()?, site.secret()?);
     let authorization = token(&secret, USER)?;
     let first = routers.first().cloned().unwrap_or_default();
@@ -267,7 +300,7 @@ async fn prepare(site: &Site, over: &Arc<AtomicBool>, reads: &Arc<AtomicBool>) -
             routers: routers.clone(),
             begun: Instant::now(),
             over: Arc::clone(over),
-            reads: Arc::clone(reads),
+            probed: probed.subscribe(),
             last: AtomicU64::new(0),
             longest: AtomicU64::new(0),
         }));
@@ -301,12 +334,13 @@ impl Probe {
     }
 
     async fn send(self: Arc<Self>, mut client: Client) -> Client {
-        let call = if self.reads.load(Ordering::Relaxed) {
+        let probed = *self.probed.borrow();
+        let call = if probed == Probed::Reads {
             Call { strict: true, ..Call::get(&self.path) }
         } else {
             Call::write(Method::POST, &self.path, Some(json!({"text": "probe"})))
         };
-        let answer = client.call(Call { within: PROBE_WITHIN, ..call }).await;
+        let answer = client.call(Call { within: probed.within(), ..call }).await;
         if answer.is_ok_and(|answer| matches!(answer.status, 200 | 201)) {
             let now = self.now();
             let before = self.last.fetch_max(now, Ordering::Relaxed);
