@@ -34,9 +34,14 @@ impl Places {
         self.state().at.insert(shard, route.clone());
     }
 
-    /// What was subscribed at this node may have been missed.
+    /// What was subscribed at this node may have been missed, and so may what was asked for when nobody was known to serve
+    /// it: it may have been this node that answered.
     pub(super) fn lost_node(&self, node: &NodeId) {
-        self.lost(|_, route| matches!(route, Route::Node(at) if at == node));
+        self.lost(|_, route| match route {
+            Route::Node(at) => at == node,
+            Route::Nowhere => true,
+            Route::Here => false,
+        });
     }
 
     /// What was subscribed at this shard may have been missed.
@@ -58,11 +63,10 @@ impl Places {
 }
 
 impl Owners {
-    /// About to subscribe at the shard, there.
+    /// About to subscribe at the shard, there. Also where nobody is known to serve it: by the time of the answer somebody
+    /// does, and a subscription that stands nowhere in the books would never be renewed.
     pub(super) fn note(&self, shard: ShardId, route: &Route) {
-        if *route != Route::Nowhere {
-            self.inner.places.note(shard, route);
-        }
+        self.inner.places.note(shard, route);
     }
 
     /// Subscribed at the shard, there. If it has moved meanwhile the subscription is not worth much.

@@ -10,13 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use crate::ids::{ConversationName, Epoch, IdempotencyKey, NodeId, Seq, ShardId, UserId};
+use crate::ids::{ConversationName, Epoch, IdempotencyKey, NodeId, Offset, Seq, ShardId, UserId};
 use crate::node::link::client::{Link, Setup};
 use crate::node::link::frame::{Body, FRAME_BYTES_MAX, Outcome};
 use crate::node::link::proof::ClusterKey;
 use crate::node::link::{Config, Failure, Serve};
 use crate::node::owners::testing::{Fake, Pair, SHARDS, credentials, eventually, node, soon, table};
 use crate::problem::{Code, Problem};
+use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Send, ShardError, Subscribed};
 use crate::shard::log::record::{Event, EventKind};
 
@@ -369,6 +370,26 @@ async fn a_moved_shard_asks_to_subscribe_again() {
     pair.owners.subscribe(interests(1), soon()).await;
     pair.table.send_replace(table(2, &[("c", String::new())]));
     let shard = pair.owners.map().shard_of(conversation(0).slot());
+    let told = timeout(PATIENCE, pair.pushed.recv()).await.expect("in time");
+    assert!(matches!(told, Some(Push::Resubscribe { shard: of }) if of == shard), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_before_anybody_was_known_to_serve_it_is_subscribed_to_again() {
+    let fake = Fake::new(|body| match body {
+        Body::SubscribeIndex { .. } => Ok(Outcome::IndexPage(IndexPage { items: Vec::new(), more: false })),
+        other => live(other),
+    });
+    let mut pair = Pair::new(&fake, config()).await;
+    let owner = pair.table.borrow().addresses(&NodeId::from("b")).expect("the other node").peer.clone();
+    // The table names this node, which does not serve the shard: it came back after another had taken it.
+    pair.table.send_replace(table(2, &[("a", String::new()), ("b", owner.clone())]));
+    let owners = pair.owners.clone();
+    let asking = tokio::spawn(async move { owners.subscribe_index(user("bob"), Offset(0), 10, soon()).await });
+    tokio::task::yield_now().await;
+    pair.table.send_replace(table(3, &[("b", owner), ("a", String::new())]));
+    asking.await.expect("no panic").expect("answered by the other node");
+    let shard = pair.owners.map().shard_of(user("bob").slot());
     let told = timeout(PATIENCE, pair.pushed.recv()).await.expect("in time");
     assert!(matches!(told, Some(Push::Resubscribe { shard: of }) if of == shard), "{told:?}");
 }
