@@ -211,6 +211,7 @@ const FAULTS: &[(Counter, &[Labels])] = &[
 /// Puts what can go wrong on a node at 0, before it does. A counter that appears at 1 looks to Prometheus like one that
 /// was always 1: no alert would see its first fault.
 pub fn start_node(node: &str) {
+    start_outputs();
     for (counter, series) in FAULTS {
         series.iter().for_each(|labels| counter.add(0, labels));
     }
@@ -227,8 +228,16 @@ pub fn start_node(node: &str) {
     }
 }
 
+/// What every process can fail to write.
+fn start_outputs() {
+    for output in ["log", "stdout", "stderr"] {
+        OUTPUT_UNWRITTEN.add(0, &[("output", output)]);
+    }
+}
+
 /// Likewise for a router.
 pub fn start_router() {
+    start_outputs();
     ROUTER_TABLE_ERRORS.add(0, &[]);
     ROUTER_SOCKETS_CUT.add(0, &[]);
     for why in ["no_table", "elsewhere", "declined", "unreachable", "broken"] {
