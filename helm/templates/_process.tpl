@@ -91,7 +91,8 @@
 {{- default (printf "%s-keys" (include "rookery.fullname" .)) .Values.clusterKey.existingSecret -}}
 {{- end -}}
 {{- define "rookery.redisUrlsName" -}}
-{{- default (printf "%s-redis" (include "rookery.fullname" .)) .Values.redis.external.existingSecret -}}
+{{- $given := ternary .Values.redis.internal.existingSecret .Values.redis.external.existingSecret .Values.redis.internal.enabled -}}
+{{- default (printf "%s-redis" (include "rookery.fullname" .)) $given -}}
 {{- end -}}
 
 {{/* Whether the password of the chart's own Redis is in a Secret of yours. */}}
@@ -103,19 +104,8 @@ yes
 
 {{/* Secrets come as files: the environment of a process is easier to look into. */}}
 {{- define "rookery.sharedEnv" -}}
-{{- if include "rookery.redisPasswordGiven" . }}
-# Only the password is yours; the address is the chart's. It stands before the variable that names it, as Kubernetes asks.
-- name: REDIS_PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.redis.internal.existingSecret }}
-      key: {{ .Values.redis.internal.existingSecretKey }}
-- name: ROOKERY_REDIS
-  value: redis://:$(REDIS_PASSWORD)@{{ include "rookery.fullname" . }}-redis.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:6379
-{{- else }}
 - name: ROOKERY_REDIS_FILE
   value: /run/secrets/rookery/redis-urls
-{{- end }}
 {{- if .Values.auth.hs256.enabled }}
 - name: ROOKERY_JWT_SECRET_FILE
   value: /run/secrets/rookery/jwt-secret
@@ -155,13 +145,11 @@ yes
             - key: {{ ternary .root.Values.clusterKey.existingSecretKey "cluster-key" (not (empty .root.Values.clusterKey.existingSecret)) }}
               path: cluster-key
       {{- end }}
-      {{- if not (include "rookery.redisPasswordGiven" .root) }}
       - secret:
           name: {{ include "rookery.redisUrlsName" .root }}
           items:
             - key: {{ ternary .root.Values.redis.external.existingSecretKey "redis-urls" (not (empty .root.Values.redis.external.existingSecret)) }}
               path: redis-urls
-      {{- end }}
 {{- with include "rookery.jwksConfigMap" .root }}
 - name: jwks
   configMap:
