@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::chaos::checker;
+use crate::chaos::checker::known;
 use crate::chaos::clients::Shape;
 use crate::chaos::faults::schedule::{IN_A_ROW, Schedule};
 use crate::chaos::faults::{ALL, Fault, Need, named};
@@ -60,7 +60,7 @@ pub(crate) struct Wanted {
 
 /// Runs it; false when something does not hold.
 pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
-    checker::tell_only(&options.known);
+    known::tell_only(&options.known);
     let seed = options.seed.unwrap_or_else(|| if options.short { SHORT_SEED } else { any_seed() });
     let (faults, mut rows) = chosen(options)?;
     if faults.is_empty() {

@@ -2,18 +2,18 @@
 //! record costs constant time but for its items, and a message costs about a hundred bytes of memory for the whole run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::OnceLock;
 
 use crate::chaos::checker::line::{Line, Sight};
 use crate::chaos::checker::operations::{Operation, Operations, State};
 use crate::chaos::checker::session::Session;
 use crate::chaos::history::span::Span;
 use crate::chaos::history::{Act, Item, Micros, Outcome, Record, What};
-use crate::output::say;
 
 mod deafness;
 
 mod floor;
+
+pub(crate) mod known;
 
 mod line;
 
@@ -29,14 +29,6 @@ mod sure;
 
 #[cfg(test)]
 mod tests;
-
-/// Rules whose breaches are told and not held against a run: faults that are known and not mended yet.
-static KNOWN: OnceLock<Vec<String>> = OnceLock::new();
-
-/// Has breaches of these rules told only. For the whole process; the first call counts.
-pub(crate) fn tell_only(rules: &[String]) {
-    KNOWN.get_or_init(|| rules.to_vec());
-}
 
 /// Violations that are kept; more are only counted.
 const KEPT_MAX: usize = 50;
@@ -160,8 +152,8 @@ impl Checker {
     }
 
     fn wrong(&mut self, at: Micros, rule: &str, said: String, span: Span) {
-        if KNOWN.get().is_some_and(|known| known.iter().any(|of| of == rule)) {
-            return say(&format!("KNOWN, and not held against this run: {rule}: {said}"));
+        if known::is_told_only(rule, &said) {
+            return;
         }
         self.counts.violations += 1;
         if self.violations.len() < KEPT_MAX {
