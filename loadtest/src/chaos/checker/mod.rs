@@ -151,16 +151,6 @@ impl Checker {
         }
     }
 
-    fn wrong(&mut self, at: Micros, rule: &str, said: String, span: Span) {
-        if known::is_told_only(rule, &said) {
-            return;
-        }
-        self.counts.violations += 1;
-        if self.violations.len() < KEPT_MAX {
-            self.violations.push(Violation { at, rule: rule.to_owned(), said, span });
-        }
-    }
-
     fn line(&mut self, conversation: u32) -> &mut Line {
         self.lines.entry(conversation).or_default()
     }
