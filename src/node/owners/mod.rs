@@ -262,7 +262,7 @@ impl Owners {
         &self.inner.setup.reach
     }
 
-    /// The shard, if it is served here now: see [`LocalShards::here`].
+    /// The shard, if it is served here now: see `LocalShards::here`.
     #[must_use]
     pub fn local(&self, shard: ShardId) -> Option<ShardHandle> {
         self.inner.local.here(shard)

@@ -1,6 +1,6 @@
 //! The servers of one deployment: which of them a command goes to, over a connection that everything shares which may be
-//! repeated ([`Links`]), and what becomes of it when it is sent elsewhere or not answered. Appends and claims have
-//! connections of their own ([`Master`]).
+//! repeated (`Links`), and what becomes of it when it is sent elsewhere or not answered. Appends and claims have
+//! connections of their own (`Master`).
 //!
 //! The library's client of a cluster is not used: it can hang within, for all servers at once, and then nothing answers
 //! until the process ends; see `docs/adr/0012-redis-log.md`. A call ends within [`Config::timeout`], after a few attempts.
