@@ -33,13 +33,18 @@ pub fn no_token_in_query(uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
+/// True when the client asks to switch to WebSocket.
+#[must_use]
+pub fn asks_websocket(headers: &HeaderMap) -> bool {
+    has_word(headers, header::CONNECTION, "upgrade") && has_word(headers, header::UPGRADE, "websocket")
+}
+
 /// Checks the handshake as RFC 6455, section 4.2.1, asks.
 ///
 /// # Errors
 /// `upgrade_required` for what asks for no WebSocket, or for another version of it; `invalid` for a key that is none.
 pub fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
-    let asks = has_word(headers, header::CONNECTION, "upgrade") && has_word(headers, header::UPGRADE, "websocket");
-    if !asks {
+    if !asks_websocket(headers) {
         let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket, as WebSocket clients do";
         return Err(Problem::new(Code::UpgradeRequired, detail));
     }
@@ -90,6 +95,13 @@ mod tests {
     fn with(changed: &'static str, value: &str) -> Result<(), Code> {
         let pairs = GOOD.map(|(name, good)| (name, if name == changed { value } else { good }));
         check_handshake(&headers(pairs)).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn who_asks_for_a_websocket_says_so_in_both_headers_however_they_are_written() {
+        assert!(asks_websocket(&headers([("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")])));
+        assert!(!asks_websocket(&headers([("upgrade", "websocket")])));
+        assert!(!asks_websocket(&headers([("connection", "upgrade"), ("upgrade", "h2c")])));
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl Inner {
             Placed::Here(response) => return Ok(response),
             Placed::At(endpoint, slot) => (endpoint, slot),
         };
-        let upgrade = endpoint == Endpoint::WebSocket && headers::asks_websocket(request.headers());
+        let upgrade = endpoint == Endpoint::WebSocket && upgrade::asks_websocket(request.headers());
         let client = upgrade.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let verified = self.is_verified(&parts);
