@@ -294,6 +294,9 @@ pub enum Subscribed {
         left: Seq,
         /// Events from `after + 1`, dense, up to `left` unless the limit cut them.
         events: Vec<Arc<Event>>,
+        /// Seq of the user's last `left` before that membership, if it is after the `since` that was asked for.
+        #[serde(default)]
+        departed: Option<Seq>,
     },
     /// Not a participant, or no such conversation: the caller cannot tell which.
     NotParticipant,

@@ -338,7 +338,11 @@ impl Inner {
                 }
                 let mut events = self.events(&conversation, after, limit, &ticket).await?;
                 events.retain(|event| event.seq <= left);
-                Ok(Subscribed::Ended { left, events })
+                let departed = match since {
+                    Some(since) => self.store.left_within(&conversation, &user, (since, joined)).await?,
+                    None => None,
+                };
+                Ok(Subscribed::Ended { left, events, departed })
             }
         }
     }

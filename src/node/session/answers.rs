@@ -1,31 +1,17 @@
-//! What owners answered, taken to the cursors: tails of subscriptions, and spans for sessions that are behind.
+//! What owners answered to subscriptions, taken to the cursors: tails, and who is in or out.
 
-use std::sync::Arc;
-
-use crate::ids::{ConversationName, Seq, SessionId, UserId};
-use crate::node::render;
+use crate::ids::{ConversationName, Seq, UserId};
 use crate::node::session::board::Board;
-use crate::node::session::entries::{Interest, Member, Membership, Origin};
-use crate::node::session::outbox;
+use crate::node::session::entries::{Interest, Member, Membership, Origin, Place};
 use crate::node::session::state::{Cursor, Gap};
-use crate::node::session::work::{Ask, Fetch};
+use crate::node::session::work::Ask;
 use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
-use crate::shard::log::record::Event;
 
 /// How often an owner is asked again whose tail is older than what we know of a membership. After that its word stands:
 /// it lost that change.
 const STALE_ATTEMPTS_MAX: u32 = 8;
-
-/// What a span did for a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fetched {
-    /// It went on, or there was no room.
-    Progress,
-    /// Nothing came: try later.
-    Nothing,
-}
 
 impl Board {
     /// A subscription was answered.
@@ -52,14 +38,19 @@ impl Board {
                         self.deliver(event, true);
                     }
                 }
+                if self.asks_too_little(ask) {
+                    // What was missed has a `left`: whoever starts anew after it has to know what lies between.
+                    self.ask_again(ask, 0);
+                    return;
+                }
                 self.set_back(ask, joined, departed);
                 self.subscription_holds(user, conversation, tail, lost);
             }
             Subscribed::Ended { .. } | Subscribed::NotParticipant if self.joined_since(ask) => {
                 self.ask_again(ask, ask.attempt.saturating_add(1));
             }
-            Subscribed::Ended { left, .. } => self.not_subscribed(user, conversation, Some(left)),
-            Subscribed::NotParticipant => self.not_subscribed(user, conversation, None),
+            Subscribed::Ended { left, .. } => self.not_subscribed(ask, Some(left)),
+            Subscribed::NotParticipant => self.not_subscribed(ask, None),
             Subscribed::Failed(_) => self.ask_again(ask, ask.attempt.saturating_add(1)),
         }
     }
@@ -101,9 +92,10 @@ impl Board {
     fn set_back(&mut self, ask: &Ask, joined: Seq, departed: Option<Seq>) {
         let departed = departed.filter(|_| !planted::is_dropped(Protection::WholeStays));
         let member = self.feeds.get_mut(&ask.conversation).and_then(|feed| feed.members.get_mut(&ask.user));
-        for place in member.into_iter().flat_map(|member| &mut member.places) {
+        let waits = |place: &&mut Place| matches!(place.cursor, Cursor::Waiting { .. });
+        for place in member.into_iter().flat_map(|member| &mut member.places).filter(waits) {
             let Origin::Joined { since } = std::mem::replace(&mut place.origin, Origin::Position) else { continue };
-            if departed.is_none_or(|left| left <= since) || !matches!(place.cursor, Cursor::Waiting { .. }) {
+            if departed.is_none_or(|left| left <= since) {
                 continue;
             }
             if joined.0.saturating_sub(since.0) <= RESUME_EVENTS_MAX {
@@ -119,24 +111,40 @@ impl Board {
     }
 
     /// The user is known to have been added after it was asked: a refusal is old.
-    fn joined_since(&self, ask: &Ask) -> bool {
-        let membership = self.users.get(&ask.user).and_then(|known| known.memberships.get(&ask.conversation));
-        membership.is_some_and(|membership| membership.joined && membership.seq > ask.told)
+    pub(super) fn joined_since(&self, ask: &Ask) -> bool {
+        self.changed_since(ask).is_some_and(|membership| membership.joined)
     }
 
-    /// Takes in that the owner at `tail` sees the user as a participant since `joined`; true when we know better.
-    fn note_member(&mut self, user: &UserId, conversation: &ConversationName, joined: Seq, tail: Seq) -> bool {
+    /// The user's membership, if it is known to have changed after it was asked.
+    pub(super) fn changed_since(&self, ask: &Ask) -> Option<Membership> {
+        let membership = self.users.get(&ask.user)?.memberships.get(&ask.conversation)?;
+        (membership.seq > ask.told).then_some(*membership)
+    }
+
+    /// Takes in that the owner at `tail` sees the user as a participant since `joined`; true when we know better. Whoever
+    /// hears of it first tells all sessions of the user: what they know nothing of begins where it was known before.
+    pub(super) fn note_member(
+        &mut self,
+        user: &UserId,
+        conversation: &ConversationName,
+        joined: Seq,
+        tail: Seq,
+    ) -> bool {
         let Some(known) = self.users.get_mut(user) else { return true };
         let membership = known.memberships.entry(conversation.clone()).or_default();
         if membership.seq > tail {
             return true;
         }
-        *membership = Membership { seq: membership.seq.max(joined), joined: true };
+        let was = *membership;
+        *membership = Membership { seq: was.seq.max(joined), joined: true };
+        if !was.joined || joined > was.seq {
+            self.start_user(user, conversation, was.seq.max(joined), was.seq);
+        }
         false
     }
 
     /// Takes in a tail; true when it went back behind what was known when it was asked for.
-    fn note_tail(&mut self, ask: &Ask, tail: Seq) -> bool {
+    pub(super) fn note_tail(&mut self, ask: &Ask, tail: Seq) -> bool {
         let feed = self.feed(&ask.conversation);
         let lost = ask.floor.is_some_and(|floor| tail < floor) && ask.round == feed.round;
         if lost && feed.lost_in != Some(feed.round) {
@@ -172,8 +180,10 @@ impl Board {
         }
     }
 
-    /// The owner refused: cursors that have a position fetch what they may still get, the others end without a word.
-    fn not_subscribed(&mut self, user: &UserId, conversation: &ConversationName, left: Option<Seq>) {
+    /// The owner refused: cursors that have a position fetch what they may still get, the others end without a word,
+    /// unless there was another membership meanwhile.
+    fn not_subscribed(&mut self, ask: &Ask, left: Option<Seq>) {
+        let Ask { conversation, user, .. } = ask;
         self.note_left(user, conversation, left);
         let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) else { return };
         member.interest = Interest::None;
@@ -188,8 +198,13 @@ impl Board {
             }
             stays
         });
+        let since = ask.told.max(left.unwrap_or_default());
+        let passed_over = self.changed_since(ask).is_some_and(|membership| membership.seq > since);
         for id in gone {
             self.settle(id, conversation, false);
+            if passed_over {
+                self.start_ended(id, conversation, since);
+            }
         }
         for id in behind {
             self.enqueue(id, conversation);
@@ -197,165 +212,15 @@ impl Board {
         self.drop_member_if_idle(user, conversation);
     }
 
-    fn note_left(&mut self, user: &UserId, conversation: &ConversationName, left: Option<Seq>) {
+    pub(super) fn note_left(&mut self, user: &UserId, conversation: &ConversationName, left: Option<Seq>) {
         let Some(known) = self.users.get_mut(user) else { return };
         let membership = known.memberships.entry(conversation.clone()).or_default();
-        if left.is_none_or(|left| left >= membership.seq) {
-            *membership = Membership { seq: membership.seq.max(left.unwrap_or_default()), joined: false };
+        let was = *membership;
+        if left.is_none_or(|left| left >= was.seq) {
+            *membership = Membership { seq: was.seq.max(left.unwrap_or_default()), joined: false };
         }
-    }
-
-    /// Spans for a session came.
-    pub(super) fn fetched(&mut self, fetch: &Fetch, answers: Vec<Subscribed>) {
-        let mut any = false;
-        for (ask, answer) in fetch.asks.iter().zip(answers) {
-            any |= self.span(fetch.session, ask, answer) == Fetched::Progress;
-        }
-        self.fetch_done(fetch, any);
-        self.tell_progress(fetch.session);
-        self.pump(fetch.session);
-    }
-
-    fn span(&mut self, id: SessionId, ask: &Ask, answer: Subscribed) -> Fetched {
-        let Ask { conversation, user, .. } = ask;
-        if self.users.get(user).is_none_or(|known| known.generation != ask.generation) {
-            if matches!(answer, Subscribed::Live { .. }) && !self.users.contains_key(user) {
-                self.work.ended.push((conversation.clone(), user.clone()));
-            }
-            return Fetched::Progress;
-        }
-        let Some(place) = self.feeds.get_mut(conversation).and_then(|feed| feed.place(user, id)) else {
-            return Fetched::Progress;
-        };
-        let (Cursor::Behind { .. }, true) = (place.cursor, place.cursor.seq() == ask.after) else {
-            // Set anew meanwhile: not the answer to where it stands now.
-            if matches!(place.cursor, Cursor::Behind { .. }) {
-                self.requeue(id, conversation);
-            }
-            return Fetched::Progress;
-        };
-        let session = Arc::clone(&place.session);
-        match answer {
-            Subscribed::Live { tail, joined, events, .. } => {
-                let stale = self.note_member(user, conversation, joined, tail);
-                self.note_tail(ask, tail);
-                if !stale {
-                    self.note_interest(ask);
-                }
-                self.advance(id, ask, tail, &events)
-            }
-            Subscribed::Ended { left, events } => {
-                self.note_left(user, conversation, Some(left));
-                let fetched = self.advance(id, ask, left, &events);
-                let feed = self.feeds.get_mut(conversation);
-                let at = feed.and_then(|feed| feed.place(user, id)).and_then(|now| now.cursor.seq());
-                if at.is_some_and(|at| at >= left) {
-                    self.end_place(id, ask, left);
-                    return Fetched::Progress;
-                }
-                fetched
-            }
-            Subscribed::NotParticipant if self.joined_since(ask) => {
-                self.requeue(id, conversation);
-                Fetched::Nothing
-            }
-            Subscribed::NotParticipant => {
-                let at = ask.after.unwrap_or_default().next();
-                let gap = Gap { from: at, to: at, reason: GapReason::NotParticipant };
-                Self::tell_gap(&session, conversation, Some(gap));
-                self.note_left(user, conversation, None);
-                self.end_place(id, ask, ask.after.unwrap_or_default());
-                Fetched::Progress
-            }
-            Subscribed::Failed(_) => {
-                self.requeue(id, conversation);
-                Fetched::Nothing
-            }
-        }
-    }
-
-    /// A fetch registers the interest too.
-    fn note_interest(&mut self, ask: &Ask) {
-        if let Some(feed) = self.feeds.get_mut(&ask.conversation).filter(|feed| feed.round == ask.round) {
-            let member = feed.member(&ask.user);
-            if member.interest == Interest::None {
-                member.interest = Interest::Live;
-            }
-        }
-    }
-
-    /// Delivers a span up to `end` as far as there is room.
-    fn advance(&mut self, id: SessionId, ask: &Ask, end: Seq, events: &[Arc<Event>]) -> Fetched {
-        let Ask { conversation, user, .. } = ask;
-        // After the user's own `left` that is known by now, only an answer that has it ends the catching up.
-        let ended = self
-            .users
-            .get(user)
-            .and_then(|known| known.memberships.get(conversation))
-            .and_then(|membership| (!membership.joined).then_some(membership.seq));
-        let Some(feed) = self.feeds.get_mut(conversation) else { return Fetched::Progress };
-        let (known, interest) = (feed.known.unwrap_or(end).max(ended.unwrap_or_default()), feed.member(user).interest);
-        let Some(place) = feed.place(user, id) else { return Fetched::Progress };
-        let mut progress = false;
-        let gap = place.cursor.measure(end);
-        if gap.is_some() {
-            progress = true;
-            place.origin = Origin::Position;
-        }
-        Self::tell_gap(&place.session, conversation, gap);
-        for event in events {
-            if !place.session.has_room() {
-                progress = true;
-                break;
-            }
-            if place.cursor.fetched(event.seq) {
-                progress = true;
-                if place.shows(event, user) {
-                    let frame = outbox::text(&render::event_json(event));
-                    place.session.offer(frame, Some(Arc::clone(event)));
-                }
-            }
-        }
-        // Without the push of what follows, a live cursor would stand still: the subscription must hold.
-        if interest == Interest::Live && place.cursor.catch_up(known) {
-            place.origin = Origin::Position;
-            self.settle(id, conversation, true);
-            return Fetched::Progress;
-        }
-        self.requeue(id, conversation);
-        if progress { Fetched::Progress } else { Fetched::Nothing }
-    }
-
-    /// Back into the queue; fetched when the rest of this batch is done.
-    fn requeue(&mut self, id: SessionId, conversation: &ConversationName) {
-        if let Some(entry) = self.sessions.get_mut(&id) {
-            let shard = self.map.shard_of(conversation.slot());
-            entry.spans.entry(shard).or_default().queue.push_back(conversation.clone());
-        }
-    }
-
-    /// The session has all that it may have of a conversation. If the user is in again, it starts with his `joined`.
-    fn end_place(&mut self, id: SessionId, ask: &Ask, left: Seq) {
-        let Ask { conversation, user, .. } = ask;
-        if let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) {
-            member.places.retain(|place| place.session.id != id);
-        }
-        self.settle(id, conversation, false);
-        let membership = self.users.get(user).and_then(|known| known.memberships.get(conversation)).copied();
-        match membership {
-            Some(Membership { seq, joined: true }) if seq > left => {
-                self.start_joined(id, conversation, seq, left);
-                self.ask_anew(user, conversation);
-            }
-            Some(Membership { seq: Seq(0), .. }) => {
-                let feed = self.feeds.get(conversation).and_then(|feed| feed.members.get(user));
-                let others = feed.is_some_and(|member| !member.places.is_empty());
-                if let Some(known) = self.users.get_mut(user).filter(|_| !others) {
-                    known.memberships.remove(conversation);
-                }
-                self.drop_member_if_idle(user, conversation);
-            }
-            _ => self.drop_member_if_idle(user, conversation),
+        if left.is_some_and(|left| left > was.seq) && !was.joined {
+            self.passed_over(user, conversation, was.seq);
         }
     }
 }

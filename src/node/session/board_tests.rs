@@ -92,6 +92,13 @@ impl Owners {
             .map(|event| event.seq)
     }
 
+    /// Their last `left` in between.
+    fn left_within(&self, name: &ConversationName, of: &UserId, after: Seq, before: Seq) -> Option<Seq> {
+        let within = |event: &&Arc<Event>| event.seq > after && event.seq < before;
+        let left = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Left { user, .. } if user == of);
+        self.histories.get(name)?.iter().filter(within).rfind(left).map(|event| event.seq)
+    }
+
     /// Their last membership that ended, and whether there was another one since.
     fn departure(&self, name: &ConversationName, of: &UserId) -> Option<(Seq, Seq)> {
         let (mut joined, mut last) = (None, None);
@@ -193,7 +200,9 @@ impl Owners {
         }
         match (span, ask.after) {
             (Some((joined, left)), Some(after)) if after.next() >= joined && after < left => {
-                Subscribed::Ended { left, events: events(left) }
+                let departed =
+                    ask.since.and_then(|since| self.left_within(&ask.conversation, &ask.user, since, joined));
+                Subscribed::Ended { left, events: events(left), departed }
             }
             _ => Subscribed::NotParticipant,
         }
@@ -208,6 +217,9 @@ struct Client {
     seen: HashMap<ConversationName, Seq>,
     /// After the own `left` only a start right before an own `joined` is allowed.
     out: HashMap<ConversationName, Seq>,
+    /// What is neither `seen` nor `out`, and how far the conversation was when the session was told so, by `ready` or by a
+    /// gap: of a membership that begins later something has to be told.
+    strange: HashMap<ConversationName, Seq>,
     ready: usize,
 }
 
@@ -229,6 +241,9 @@ impl Client {
                         );
                     } else if let Some(seen) = self.seen.get(&name) {
                         prop_assert_eq!(seq, seen.next(), "{} does not continue {}", frame, seen);
+                    } else if let Some(strange) = self.strange.remove(&name) {
+                        let joined = owners.joined_after(&name, &self.user, strange);
+                        prop_assert!(joined.is_none_or(|at| seq <= at), "{frame}, and in already at {joined:?}");
                     }
                     self.seen.insert(name.clone(), seq);
                     if frame["kind"] == "left" && frame["user"] == self.user.as_str() {
@@ -240,17 +255,41 @@ impl Client {
                     let (name, to) = (name("conversation"), Seq(frame["to"].as_u64().expect("to")));
                     let from = Seq(frame["from"].as_u64().expect("from"));
                     self.out.remove(&name);
+                    self.strange.remove(&name);
                     match frame["reason"].as_str().expect("reason") {
                         "replaced" => drop(self.seen.insert(name, Seq(from.0 - 1))),
-                        "not_participant" => drop(self.seen.remove(&name)),
+                        "not_participant" => {
+                            self.seen.remove(&name);
+                            let tail = owners.tail(&name);
+                            self.strange.insert(name, tail);
+                        }
                         _ => drop(self.seen.insert(name, to)),
                     }
                 }
-                "ready" => self.ready += 1,
+                "ready" => {
+                    self.ready += 1;
+                    self.begin(owners);
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Told `ready` for the first time: of other conversations it knows that its user was in none of them before now.
+    fn begin(&mut self, owners: &Owners) {
+        for name in (0..CONVERSATIONS.len()).map(conversation).filter(|_| self.ready == 1) {
+            if !self.seen.contains_key(&name) && !self.out.contains_key(&name) {
+                let tail = owners.tail(&name);
+                self.strange.entry(name).or_insert(tail);
+            }
+        }
+    }
+
+    /// At rest: no membership began since it was told last that its user is out.
+    fn missed(&self, owners: &Owners, name: &ConversationName) -> Option<Seq> {
+        let told = self.out.get(name).or_else(|| self.strange.get(name))?;
+        owners.joined_after(name, &self.user, *told)
     }
 }
 
@@ -419,8 +458,8 @@ impl World {
             Step::Open(u, held) if self.clients.len() < 6 => {
                 let session = Arc::new(Session::new(user(u), Arc::from("r"), u64::MAX, self.outbox));
                 self.board.open(&session, held);
-                let (seen, out) = (HashMap::new(), HashMap::new());
-                self.clients.push(Client { session, user: user(u), seen, out, ready: 0 });
+                let (seen, out, strange) = (HashMap::new(), HashMap::new(), HashMap::new());
+                self.clients.push(Client { session, user: user(u), seen, out, strange, ready: 0 });
             }
             Step::Close(s) if s < self.clients.len() => {
                 let client = self.clients.remove(s);
@@ -441,6 +480,7 @@ impl World {
         self.board.resume(client.session.id, BTreeMap::from([(conversation(c), Seq(position))]), false);
         client.seen.insert(conversation(c), Seq(position));
         client.out.remove(&conversation(c));
+        client.strange.remove(&conversation(c));
         Ok(())
     }
 
@@ -470,6 +510,10 @@ impl World {
             }
             self.gather();
             if idle && self.waiting.is_empty() {
+                // The last room that was made may have let something in that waits for nothing else.
+                for client in &mut self.clients {
+                    client.take(&self.owners)?;
+                }
                 return Ok(());
             }
         }
@@ -488,6 +532,8 @@ impl World {
                     member.places.iter().find(|place| place.session.id == client.session.id)
                 });
                 prop_assert_eq!(place.is_some(), is_member, "{} in {}", client.user, name);
+                let missed = client.missed(&self.owners, &name);
+                prop_assert!(missed.is_none(), "{} was in {name} at {missed:?}, and was told nothing", client.user);
                 if let Some(place) = place {
                     let tail = self.owners.tail(&name);
                     prop_assert_eq!(place.cursor, super::state::Cursor::Live { seq: tail });

@@ -134,15 +134,19 @@ impl User {
 impl Member {
     /// From where on memberships have to be asked for, for all cursors that start with a `joined`.
     pub(super) fn since(&self) -> Option<Seq> {
-        let since = |place: &Place| match place.origin {
-            Origin::Joined { since } => Some(since),
-            Origin::Position | Origin::Memberships { .. } => None,
-        };
-        self.places.iter().filter_map(since).min()
+        self.places.iter().filter_map(Place::since).min()
     }
 }
 
 impl Place {
+    /// From where on memberships have to be asked for, if the cursor starts with a `joined`.
+    pub(super) fn since(&self) -> Option<Seq> {
+        match self.origin {
+            Origin::Joined { since } => Some(since),
+            Origin::Position | Origin::Memberships { .. } => None,
+        }
+    }
+
     /// Whether an event that is fetched for this cursor is shown.
     pub(super) fn shows(&mut self, event: &Event, user: &UserId) -> bool {
         let Origin::Memberships { inside } = &mut self.origin else { return true };

@@ -13,6 +13,7 @@ use super::entries;
 use super::outbox::Session;
 use super::state::{Cursor, Cut};
 use super::upstream::Upstream;
+use super::work::{Fetch, Load};
 use super::{Config, Hub};
 use crate::auth::Refused;
 use crate::clock::Clock;
@@ -320,8 +321,12 @@ fn without_conversations() -> (Board, Arc<Session>) {
 /// The index comes at last, and has only the latest change of the conversation.
 fn index_comes(board: &mut Board, seq: u64, joined: bool) {
     let load = board.take_work().loads.remove(0);
+    index_loaded(board, &load, seq, joined);
+}
+
+fn index_loaded(board: &mut Board, load: &Load, seq: u64, joined: bool) {
     let item = IndexItem { conversation: name("healthy"), seq: Seq(seq), joined, version: Offset(9) };
-    board.loaded(&load, &IndexPage { items: vec![item], more: false });
+    board.loaded(load, &IndexPage { items: vec![item], more: false });
 }
 
 /// What the conversation `healthy` has from `after` on: bob joined at 3, left at 5, and joined at 8.
@@ -397,6 +402,86 @@ fn a_whole_membership_that_ended_unseen_is_a_gap_when_the_owner_gives_nothing_of
     board.fetched(&fetch, vec![Subscribed::NotParticipant]);
     assert_eq!(seqs(&bob), [("gap".to_owned(), 1)]);
     assert!(board.feeds.is_empty());
+}
+
+/// Bob resumes at seq 2 of a conversation that his index, which is being read, does not have.
+fn resumed(board: &mut Board, bob: &Session) -> (Load, Fetch) {
+    board.resume(bob.id, [(name("healthy"), Seq(2))].into(), false);
+    let mut work = board.take_work();
+    (work.loads.remove(0), work.fetches.remove(0))
+}
+
+fn subscribed_at(tail: u64, joined: u64, departed: Option<u64>) -> Subscribed {
+    let departed = departed.map(Seq);
+    Subscribed::Live { tail: Seq(tail), joined: Seq(joined), events: Vec::new(), departed }
+}
+
+#[test]
+fn a_membership_that_another_session_of_the_user_heard_of_first_is_not_passed_over() {
+    let (mut board, bob) = without_conversations();
+    let second = session("bob");
+    board.open(&second, false);
+    // The first one resumes there, and its owner tells of the second membership before any index does.
+    let (load, fetch) = resumed(&mut board, &bob);
+    let span = Subscribed::Live { tail: Seq(9), joined: Seq(8), events: stays(Seq(2)), departed: None };
+    board.fetched(&fetch, vec![span]);
+
+    index_loaded(&mut board, &load, 8, true);
+    let asks = board.take_work().asks;
+    assert!(asks.iter().any(|ask| ask.since == Some(Seq(0))), "nothing is known of the first one: {asks:?}");
+    board.subscribed(&asks[0], subscribed_at(9, 8, Some(5)));
+    let fetches = board.take_work().fetches;
+    assert_eq!((fetches[0].session, fetches[0].asks[0].after), (second.id, Some(Seq(0))));
+}
+
+#[test]
+fn a_refusal_that_is_older_than_a_whole_membership_is_asked_again() {
+    let (mut board, bob) = without_conversations();
+    let (load, fetch) = resumed(&mut board, &bob);
+    // They are added and leave again before the refusal arrives.
+    index_loaded(&mut board, &load, 5, false);
+    board.fetched(&fetch, vec![Subscribed::NotParticipant]);
+    assert_eq!(seqs(&bob), [], "it may have been shown");
+    let again = board.take_work().fetches.remove(0);
+    let events = stays(Seq(2)).into_iter().filter(|event| event.seq <= Seq(5)).collect();
+    board.fetched(&again, vec![Subscribed::Ended { left: Seq(5), events, departed: None }]);
+    assert_eq!(seqs(&bob), [("event", 3), ("message", 4), ("event", 5)].map(|(t, seq)| (t.to_owned(), seq)));
+}
+
+#[test]
+fn a_membership_that_began_after_the_end_that_a_span_tells_is_looked_at_too() {
+    let (mut board, bob) = without_conversations();
+    let (load, fetch) = resumed(&mut board, &bob);
+    // The answer has their first membership; the next one is over before it arrives.
+    index_loaded(&mut board, &load, 12, false);
+    let events = stays(Seq(2)).into_iter().filter(|event| event.seq <= Seq(5)).collect();
+    board.fetched(&fetch, vec![Subscribed::Ended { left: Seq(5), events, departed: None }]);
+    let next = board.take_work().fetches.remove(0);
+    assert_eq!(next.asks[0].after, Some(Seq(5)));
+    board.fetched(&next, vec![Subscribed::NotParticipant]);
+    let shown = [("event", 3), ("message", 4), ("event", 5), ("gap", 6)];
+    assert_eq!(seqs(&bob), shown.map(|(t, seq)| (t.to_owned(), seq)));
+    assert!(board.take_work().fetches.is_empty() && board.feeds.is_empty());
+}
+
+#[test]
+fn a_membership_that_is_known_when_a_subscription_is_refused_is_not_passed_over() {
+    let mut board = Board::new(ShardMap::new(1).expect("a power of two"));
+    let bob = session("bob");
+    board.open(&bob, false);
+    let load = board.take_work().loads.remove(0);
+    let item = IndexItem { conversation: name("healthy"), seq: Seq(1), joined: true, version: Offset(1) };
+    board.loaded(&load, &IndexPage { items: vec![item], more: false });
+    let ask = board.take_work().asks.remove(0);
+    // They had left at 2; another membership is over before that is heard.
+    let over = IndexItem { conversation: name("healthy"), seq: Seq(5), joined: false, version: Offset(9) };
+    board.push(Push::Index { user: user("bob"), item: over });
+    board.subscribed(&ask, Subscribed::NotParticipant);
+    let fetches = board.take_work().fetches;
+    let fetch = fetches.first().expect("what they may still get is fetched");
+    assert_eq!(fetch.asks[0].after, Some(Seq(1)));
+    board.fetched(fetch, vec![Subscribed::NotParticipant]);
+    assert_eq!(seqs(&bob), [("gap".to_owned(), 2)]);
 }
 
 /// ADR 14, interleaving 4: the log forgot epoch 8, and its owner of epoch 7 goes on.

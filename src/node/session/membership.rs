@@ -40,7 +40,8 @@ impl Board {
         self.start_user(user, conversation, seq, since);
     }
 
-    fn start_user(&mut self, user: &UserId, conversation: &ConversationName, joined: Seq, since: Seq) {
+    /// Sessions of the user that have no cursor there start with `joined`; nothing is known of them from `since` on.
+    pub(super) fn start_user(&mut self, user: &UserId, conversation: &ConversationName, joined: Seq, since: Seq) {
         let starting = self.without_place(user, conversation);
         if starting.is_empty() {
             return self.ensure_interest(user, conversation);
@@ -62,7 +63,7 @@ impl Board {
 
     /// The user was added after `since` and left again, and nobody saw it: their sessions ask for what they may get of
     /// that, and hear of a gap when it is nothing.
-    fn passed_over(&mut self, user: &UserId, conversation: &ConversationName, since: Seq) {
+    pub(super) fn passed_over(&mut self, user: &UserId, conversation: &ConversationName, since: Seq) {
         if planted::is_dropped(Protection::WholeStays) {
             return;
         }

@@ -37,6 +37,7 @@ mod board;
 mod commands;
 mod drive;
 mod entries;
+mod fetched;
 mod membership;
 mod outbox;
 mod pulse;

@@ -60,12 +60,13 @@ impl Board {
             let Some(known) = self.users.get(&user) else { break };
             let Some(feed) = self.feeds.get_mut(&conversation) else { continue };
             let (round, floor) = (feed.round, feed.known);
-            let Some(Cursor::Behind { seq, .. }) = feed.place(&user, id).map(|place| place.cursor) else { continue };
+            let Some(place) = feed.place(&user, id) else { continue };
+            let (Cursor::Behind { seq, .. }, since) = (place.cursor, place.since()) else { continue };
             if asks.iter().any(|ask| ask.conversation == conversation) {
                 continue;
             }
             let (generation, told) = (known.generation, known.membership_seq(&conversation));
-            let (after, limit, since, attempt, user) = (Some(seq), SPAN_LIMIT, None, 0, user.clone());
+            let (after, limit, attempt, user) = (Some(seq), SPAN_LIMIT, 0, user.clone());
             asks.push(Ask { conversation, user, generation, round, after, limit, since, floor, told, attempt });
         }
         if asks.is_empty() {

@@ -35,6 +35,12 @@ const DEPARTURE: &str = "SELECT joined_seq, left_seq FROM departures WHERE conve
 
 const LAST_LEFT: &str = "SELECT left_seq FROM departures WHERE conversation = ? AND participant = ?";
 
+const LEFT_WITHIN: &str = "SELECT seq, created, body FROM events \
+    WHERE conversation = ? AND kind = 'left' AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?";
+
+/// Departures of anybody that are looked through for those of one user.
+const LEFT_WITHIN_MAX: u32 = 1_000;
+
 /// Statements of a page of history: the filter, then newest first below a seq and oldest first above it.
 macro_rules! history {
     ($filter:literal) => {
@@ -215,6 +221,31 @@ impl Store {
     pub async fn last_left(&self, name: &ConversationName, user: &UserId) -> Result<Option<Seq>, StoreError> {
         let query = sqlx::query(LAST_LEFT).bind(name.as_str()).bind(user.as_str());
         self.read(query.fetch_optional(self.readers())).await?.map(|row| seq(&row, 0)).transpose()
+    }
+
+    /// Seq of the user's last `left` in between. Where so many others left that it is not found among the last
+    /// thousand, the oldest of those: it may have been theirs.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn left_within(
+        &self,
+        name: &ConversationName,
+        user: &UserId,
+        (after, before): (Seq, Seq),
+    ) -> Result<Option<Seq>, StoreError> {
+        let query = sqlx::query(LEFT_WITHIN).bind(name.as_str()).bind(int(after.0)).bind(int(before.0));
+        let rows = self.read(query.bind(LEFT_WITHIN_MAX).fetch_all(self.readers())).await?;
+
+        let mut oldest = None;
+        for row in &rows {
+            let event = event(name, row)?;
+            if matches!(&event.kind, EventKind::Left { user: left, .. } if left == user) {
+                return Ok(Some(event.seq));
+            }
+            oldest = Some(event.seq);
+        }
+        Ok(oldest.filter(|_| rows.len() >= LEFT_WITHIN_MAX as usize))
     }
 
     /// The last membership of someone who is no participant any more: (joined, left).

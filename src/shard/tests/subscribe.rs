@@ -120,7 +120,7 @@ async fn who_was_removed_gets_up_to_his_own_left_and_nothing_after_it() {
         }
         // From the seq before her join on, up to the one before her `left`.
         for after in 2..5 {
-            let Subscribed::Ended { left, events } = bench.interest(&node, "c", "carol", Some(after)).await else {
+            let Subscribed::Ended { left, events, .. } = bench.interest(&node, "c", "carol", Some(after)).await else {
                 panic!("after {after}")
             };
             assert_eq!(left, Seq(5));
@@ -158,6 +158,24 @@ async fn who_is_in_again_is_told_of_the_membership_before_if_that_was_asked_for(
         let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon())).await.expect("owned");
         let Some(Subscribed::Live { departed, .. }) = answers.into_iter().next() else { panic!("refused") };
         assert_eq!(departed, expected, "{who} since {since:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_out_again_is_told_of_the_membership_before_the_last_if_that_was_asked_for() {
+    let bench = bench().await;
+    for _ in 0..2 {
+        bench.add("c", "alice", &["carol"]).await.expect("added");
+        bench.remove("c", "alice", "carol").await.expect("removed");
+    }
+    bench.applied().await;
+    let (node, _queue) = subscriber(64);
+    for (since, expected) in [(None, None), (Some(0), Some(Seq(3))), (Some(2), Some(Seq(3))), (Some(3), None)] {
+        let (conversation, user, since) = (conversation("c"), user("carol"), since.map(Seq));
+        let interest = Interest { conversation, user, after: Some(Seq(3)), limit: 10, since };
+        let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon())).await.expect("owned");
+        let Some(Subscribed::Ended { left, departed, .. }) = answers.into_iter().next() else { panic!("refused") };
+        assert_eq!((left, departed), (Seq(5), expected), "since {since:?}");
     }
 }
 

@@ -76,10 +76,11 @@ impl Session {
     fn jump(&self, conversation: u32, left: Option<u64>, until: u64) -> Option<Jump> {
         let refused = self.refused.get(&conversation).copied();
         match (left, self.ready) {
-            (Some(after), _) if refused.is_none() => Some(Jump { after, until, began_after: 0 }),
+            // A refusal takes the position away: what it was told since then, it was told.
+            (Some(after), _) => Some(Jump { after, until, began_after: 0 }),
             // Where it began is not known, but since when: what was there before is none of its own.
-            (_, Some(ready)) => Some(Jump { after: 0, until, began_after: ready.max(refused.unwrap_or(0)) }),
-            (_, None) => None,
+            (None, Some(ready)) => Some(Jump { after: 0, until, began_after: ready.max(refused.unwrap_or(0)) }),
+            (None, None) => None,
         }
     }
 

@@ -596,6 +596,34 @@ fn a_stay_that_a_session_is_not_told_of_is_found() {
 }
 
 #[test]
+fn a_stay_that_was_told_after_a_refusal_is_not_looked_for_again() {
+    let whole = "a session gets the whole of each stay".to_owned();
+    for passed_over in [false, true] {
+        let mut model = Model::new(13);
+        model.session += 1;
+        let (at, session) = (model.tick(), model.session);
+        model.records.push(Record::Opened { at, session, user: GUEST, positions: vec![(C, 1)] });
+        model.records.push(Record::Ready { at, session });
+        let (at, reason) = (model.tick(), "not_participant".to_owned());
+        model.records.push(Record::Gap { at, session, conversation: C, from: 2, to: 2, reason });
+        model.send_surely();
+
+        let mut stays = Vec::new();
+        for _ in 0..2 {
+            let begin = model.line.len();
+            model.visit();
+            stays.push(model.line[begin..].to_vec());
+            model.send_surely();
+        }
+        for items in stays.into_iter().skip(usize::from(passed_over)) {
+            let at = model.tick();
+            model.records.push(Record::Frames { at, session, conversation: C, items });
+        }
+        assert_eq!(rules(&model.finish()).contains(&whole), passed_over);
+    }
+}
+
+#[test]
 fn a_list_that_lacks_what_was_acknowledged_is_found_unless_it_carries_a_mark() {
     let rule = "a list without a mark is what was acknowledged".to_owned();
     for (conversations, stale, wrong) in [(vec![C], false, false), (Vec::new(), false, true), (Vec::new(), true, false)]
