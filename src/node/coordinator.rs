@@ -157,7 +157,7 @@ mod tests {
     use crate::node::table::embedded::EmbeddedTable;
     use crate::shard::log::embedded::EmbeddedLog;
     use crate::shard::log::record::Tail;
-    use crate::shard::log::{Claim, Token};
+    use crate::shard::log::{Claim, PerStream, Token};
 
     struct Bench {
         folder: tempfile::TempDir,
@@ -210,7 +210,7 @@ mod tests {
                     token: Token::new(crate::ids::Epoch(1)),
                     owner: table.owner(shard).expect("named").clone(),
                     identity: self.identity,
-                    begin_at: [Tail::EMPTY; 2],
+                    begin_at: PerStream::both(Tail::EMPTY),
                 };
                 self.log.claim(claim).await.expect("claims");
             }

@@ -150,6 +150,7 @@ mod tests {
     use crate::node::owners::testing::{SHARDS, credentials, eventually, table};
     use crate::node::renewal::{Bench, Places, T};
     use crate::node::session;
+    use crate::shard::log::PerStream;
     use crate::shard::map::ShardMap;
 
     /// The watch of `node-a`, which serves the shards of the bench, and the table that it follows.
@@ -270,7 +271,7 @@ mod tests {
             beat: 1,
             owner: NodeId::from("node-b"),
             identity: crate::shard::store::tests::identity(),
-            tails: [crate::shard::log::record::Tail::default(); 2],
+            tails: PerStream::both(crate::shard::log::record::Tail::default()),
         };
         let [lower, equal, higher] = [6, 7, 8].map(|epoch| with(Token::new(crate::ids::Epoch(epoch))));
         assert!(!was_taken(ours, &with(ours)) && !was_taken(ours, &lower));

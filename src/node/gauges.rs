@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use tokio::sync::watch;
 
-use crate::ids::{NodeId, Offset, ShardId};
+use crate::ids::{NodeId, ShardId};
 use crate::node::Shards;
 use crate::node::observe::Observer;
 use crate::node::table::Table;
@@ -92,10 +92,9 @@ fn of_shard(status: &ShardStatus) {
     telemetry::SHARD_LAG_RECORDS.set(as_gauge(status.lag), &[("shard", shard)]);
     for stream in Stream::BOTH {
         let labels = [("shard", shard), ("stream", stream.as_str())];
-        let at = |offsets: [Offset; 2]| offsets.get(stream.index()).map_or(0.0, |offset| as_gauge(offset.0));
-        telemetry::SHARD_COMMITTED_OFFSET.set(at(status.committed), &labels);
-        telemetry::SHARD_APPLIED_OFFSET.set(at(status.applied), &labels);
-        telemetry::SHARD_DURABLE_OFFSET.set(at(status.durable), &labels);
+        telemetry::SHARD_COMMITTED_OFFSET.set(as_gauge(status.committed[stream].0), &labels);
+        telemetry::SHARD_APPLIED_OFFSET.set(as_gauge(status.applied[stream].0), &labels);
+        telemetry::SHARD_DURABLE_OFFSET.set(as_gauge(status.durable[stream].0), &labels);
     }
 }
 
@@ -137,10 +136,11 @@ mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
-    use crate::ids::Epoch;
+    use crate::ids::{Epoch, Offset};
+    use crate::shard::log::PerStream;
 
     fn status(shard: u16) -> ShardStatus {
-        let at = |offset| [Offset(offset), Offset(offset)];
+        let at = |offset| PerStream::both(Offset(offset));
         let owner = NodeId::from("node-1");
         ShardStatus {
             shard: ShardId(shard),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::ids::{Epoch, NodeId, ShardId};
+use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Owners;
 use crate::shard::replicas::{Following, ReplicaStatus};
@@ -54,7 +54,7 @@ impl Reported {
             self.last.clear();
         }
         let news = |status: &ReplicaStatus| {
-            let begun = [status.applied, status.durable].map(|tails| tails.iter().any(|tail| tail.offset.0 > 0));
+            let begun = [status.applied, status.durable].map(|tails| !tails.all(|tail| tail.offset == Offset(0)));
             let said = (status.following.clone(), begun);
             let before = self.last.insert(status.shard, said.clone());
             all || before != Some(said)
@@ -98,17 +98,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::ids::Offset;
     use crate::node::link::Config;
     use crate::node::owners::testing::{Fake, Pair, eventually};
+    use crate::shard::log::PerStream;
     use crate::shard::log::record::Tail;
 
     fn status(shard: u16, following: Following) -> ReplicaStatus {
         ReplicaStatus {
             shard: ShardId(shard),
             node: NodeId::from("a"),
-            applied: [Tail { offset: Offset(5), ..Tail::EMPTY }; 2],
-            durable: [Tail::EMPTY; 2],
+            applied: PerStream::both(Tail { offset: Offset(5), ..Tail::EMPTY }),
+            durable: PerStream::both(Tail::EMPTY),
             max_epoch: Epoch(4),
             following,
         }

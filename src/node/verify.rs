@@ -114,13 +114,14 @@ async fn digests(owners: &Owners, (shard, standby): (ShardId, &Standby)) -> Opti
 mod tests {
     use super::*;
     use crate::ids::Offset;
+    use crate::shard::log::PerStream;
     use crate::shard::log::record::Tail;
 
     #[test]
     fn only_digests_at_the_same_tails_say_anything() {
         let digest = |offset, chain: u8, byte| {
             let tail = Tail { offset: Offset(offset), chain: crate::shard::log::record::Chain([chain; 16]) };
-            ReplicaDigest { applied: [tail; 2], sha256: [byte; 32] }
+            ReplicaDigest { applied: PerStream::both(tail), sha256: [byte; 32] }
         };
         assert_eq!(compare(&digest(5, 1, 7), &digest(5, 1, 7)), Verdict::Equal);
         assert_eq!(compare(&digest(5, 1, 7), &digest(5, 1, 8)), Verdict::Differs);

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::ids::{NodeId, ShardId};
 use crate::node::Node;
 use crate::operations::{Setup, TEXT, json, refused, response};
+use crate::shard::log::PerStream;
 use crate::shard::log::record::Tail;
 use crate::shard::replicas::ReplicaDigest;
 
@@ -41,7 +42,7 @@ pub struct ShardDigest {
     /// `owner` or `standby`.
     pub role: &'static str,
     /// Applied tails, of messages and of receipts.
-    pub applied: [AppliedTail; 2],
+    pub applied: PerStream<AppliedTail>,
     /// SHA-256 in hexadecimal digits.
     pub digest: String,
 }

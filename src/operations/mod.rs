@@ -25,10 +25,11 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::{NodeId, ShardId};
+use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::table::Table;
 use crate::node::watchdog::Watchdog;
 use crate::shard::ShardStatus;
+use crate::shard::log::PerStream;
 use crate::telemetry;
 
 mod digest;
@@ -172,8 +173,8 @@ impl Cluster {
 
 impl ClusterShard {
     fn of(shard: u16, row: &[NodeId], status: Option<&ShardStatus>) -> Self {
-        let offsets = |pick: fn(&ShardStatus) -> [crate::ids::Offset; 2]| {
-            let [messages, receipts] = pick(status?);
+        let offsets = |pick: fn(&ShardStatus) -> PerStream<Offset>| {
+            let PerStream { messages, receipts } = pick(status?);
             Some(Offsets { messages: messages.0, receipts: receipts.0 })
         };
         Self {

@@ -6,7 +6,7 @@ use hyper_util::rt::TokioExecutor;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::*;
-use crate::ids::{ClusterId, Epoch, Offset, ShardId};
+use crate::ids::{ClusterId, Epoch, ShardId};
 use crate::node::table::NodeAddresses;
 use crate::shard::log::Identity;
 use crate::shard::log::record::Tail;
@@ -37,13 +37,14 @@ impl Subject for Process {
             rows: vec![vec![one.clone(), two.clone()], vec![two]],
             claimed: std::collections::BTreeSet::new(),
         };
+        let at = |messages, receipts| PerStream { messages: Offset(messages), receipts: Offset(receipts) };
         let status = ShardStatus {
             shard: ShardId(0),
             owner: one,
             epoch: Epoch(7),
-            committed: [Offset(42), Offset(5)],
-            applied: [Offset(40), Offset(5)],
-            durable: [Offset(30), Offset(4)],
+            committed: at(42, 5),
+            applied: at(40, 5),
+            durable: at(30, 4),
             lag: 2,
             standbys: vec![(NodeId::from("node-2"), true)],
         };
@@ -59,7 +60,10 @@ impl Subject for Process {
                 1 => Err("the disk".to_owned()),
                 12 => {
                     let tail = |offset| Tail { offset: Offset(offset), ..Tail::EMPTY };
-                    let digest = ReplicaDigest { applied: [tail(5), tail(0)], sha256: [0xab; 32] };
+                    let digest = ReplicaDigest {
+                        applied: PerStream { messages: tail(5), receipts: tail(0) },
+                        sha256: [0xab; 32],
+                    };
                     let node = node.unwrap_or_else(|| NodeId::from("node-1"));
                     Ok(Some(ShardDigest::of(shard, node, "standby", &digest)))
                 }

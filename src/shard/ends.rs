@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::shard::insync::InSync;
+use crate::shard::log::PerStream;
 use crate::shard::log::record::Tail;
 use crate::shard::owner::Input;
 use crate::shard::replicas::Following;
@@ -17,7 +18,7 @@ pub(super) struct Ends {
     /// What its workers say of file and log.
     following: watch::Receiver<Following>,
     standbys: watch::Receiver<InSync>,
-    committed: [Arc<watch::Sender<Tail>>; 2],
+    committed: PerStream<Arc<watch::Sender<Tail>>>,
     clock: Clock,
     fault: Arc<OnceLock<Following>>,
 }
@@ -26,7 +27,7 @@ impl Ends {
     /// `fault` is set before the shard is told to end.
     pub(super) fn of(
         workers: &Workers,
-        (standbys, committed, clock): (&watch::Sender<InSync>, &[Arc<watch::Sender<Tail>>; 2], &Clock),
+        (standbys, committed, clock): (&watch::Sender<InSync>, &PerStream<Arc<watch::Sender<Tail>>>, &Clock),
         fault: Arc<OnceLock<Following>>,
     ) -> Self {
         let (following, standbys) = (workers.following(), standbys.subscribe());

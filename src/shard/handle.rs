@@ -15,7 +15,7 @@ use crate::shard::insync::InSync;
 use crate::shard::lane::Lane;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::Tail;
-use crate::shard::log::{Stream, Token};
+use crate::shard::log::{PerStream, Stream, Token};
 use crate::shard::outbox::Waits;
 use crate::shard::owner::Input;
 use crate::shard::reading::Reading;
@@ -37,15 +37,15 @@ pub(super) struct Inner {
     pub(super) node: NodeId,
     pub(super) token: Token,
     /// Where the streams ended when it was opened.
-    pub(super) begun: [Offset; 2],
-    pub(super) applied: [watch::Receiver<Tail>; 2],
-    pub(super) durable: watch::Receiver<[Offset; 2]>,
+    pub(super) begun: PerStream<Offset>,
+    pub(super) applied: PerStream<watch::Receiver<Tail>>,
+    pub(super) durable: watch::Receiver<PerStream<Offset>>,
     pub(super) workers: Mutex<Option<Workers>>,
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) inputs: mpsc::Sender<Input>,
-    pub(super) committed: [Arc<watch::Sender<Tail>>; 2],
+    pub(super) committed: PerStream<Arc<watch::Sender<Tail>>>,
     /// Offset of the last record that has rows in the outbox.
     pub(super) outbox_due: Arc<watch::Sender<Offset>>,
     /// Who waits for the outbox to be delivered.
@@ -62,11 +62,7 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn applied(&self, stream: Stream) -> watch::Receiver<Tail> {
-        let [messages, receipts] = &self.applied;
-        match stream {
-            Stream::Messages => messages.clone(),
-            Stream::Receipts => receipts.clone(),
-        }
+        self.applied[stream].clone()
     }
 
     pub(super) fn hurry(&self, stream: Stream) {
@@ -93,7 +89,7 @@ impl ShardHandle {
     /// Failed: it has ended instead.
     pub(super) async fn announced(&self, max: Duration) -> Result<(), OpenError> {
         let committed = async {
-            for (tail, begun) in self.0.committed.iter().zip(self.0.begun) {
+            for (_, (tail, begun)) in self.0.committed.each_ref().zip(self.0.begun) {
                 // Its sender is ours.
                 drop(tail.subscribe().wait_for(|tail| tail.offset > begun).await);
             }
@@ -265,7 +261,7 @@ impl ShardHandle {
     pub fn status(&self) -> ShardStatus {
         let committed = self.0.committed.each_ref().map(|tail| tail.borrow().offset);
         let applied = self.0.applied.each_ref().map(|tail| tail.borrow().offset);
-        let behind = committed.iter().zip(&applied).map(|(committed, applied)| committed.0.saturating_sub(applied.0));
+        let behind = committed.zip(applied).map(|(committed, applied)| committed.0.saturating_sub(applied.0));
         ShardStatus {
             shard: self.0.shard,
             owner: self.0.node.clone(),
@@ -273,7 +269,7 @@ impl ShardHandle {
             committed,
             applied,
             durable: *self.0.durable.borrow(),
-            lag: behind.sum(),
+            lag: behind.messages + behind.receipts,
             standbys: self.standbys(),
         }
     }

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use crate::ids::{NodeId, Offset};
+use crate::shard::log::PerStream;
 use crate::shard::replicas::{Following, ReplicaStatus};
 
 /// A standby that was not heard of for so long is not in sync; one that lives reports every second.
@@ -33,11 +34,11 @@ const SEEDS_EIGHTHS: u64 = 3;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// Up to there it was trimmed: who has less cannot read on.
-    pub(super) gone: [Offset; 2],
+    pub(super) gone: PerStream<Offset>,
     /// What follows takes the share of the cap that standbys may hold …
-    pub(super) standbys: [Offset; 2],
+    pub(super) standbys: PerStream<Offset>,
     /// … and the share that copies under way may hold.
-    pub(super) seeds: [Offset; 2],
+    pub(super) seeds: PerStream<Offset>,
 }
 
 impl Bounds {
@@ -64,7 +65,7 @@ pub(super) struct InSync {
 struct Seed {
     to: NodeId,
     until: Duration,
-    applied: [Offset; 2],
+    applied: PerStream<Offset>,
 }
 
 #[derive(Debug, Clone)]
@@ -78,8 +79,8 @@ struct Standby {
 
 #[derive(Debug, Clone, Copy)]
 struct Said {
-    applied: [Offset; 2],
-    durable: [Offset; 2],
+    applied: PerStream<Offset>,
+    durable: PerStream<Offset>,
     follows: bool,
 }
 
@@ -92,7 +93,7 @@ impl InSync {
 
     /// How the log stands now. Nothing in it goes back.
     pub(super) fn bound(&mut self, found: Bounds) {
-        let later = |of: [Offset; 2], other: [Offset; 2]| [of[0].max(other[0]), of[1].max(other[1])];
+        let later = |known: PerStream<Offset>, new| known.zip(new).map(|(known, new): (Offset, _)| known.max(new));
         self.bounds = Bounds {
             gone: later(self.bounds.gone, found.gone),
             standbys: later(self.bounds.standbys, found.standbys),
@@ -130,7 +131,7 @@ impl InSync {
     }
 
     /// A snapshot that stands there is written for a node: what follows it is kept for a while.
-    pub(super) fn seeding(&mut self, to: &NodeId, applied: [Offset; 2], now: Duration) {
+    pub(super) fn seeding(&mut self, to: &NodeId, applied: PerStream<Offset>, now: Duration) {
         self.seeds.retain(|seed| seed.until > now && seed.to != *to);
         self.seeds.push(Seed { to: to.clone(), until: now + SEEDING_MAX, applied });
     }
@@ -143,7 +144,7 @@ impl InSync {
     }
 
     /// Whether a snapshot that stands there can still be followed on from, with room left for the time that it takes.
-    pub(super) fn can_seed(&self, applied: [Offset; 2]) -> bool {
+    pub(super) fn can_seed(&self, applied: PerStream<Offset>) -> bool {
         reaches(applied, self.bounds.gone) && reaches(applied, self.bounds.standbys)
     }
 
@@ -153,32 +154,32 @@ impl InSync {
     }
 
     /// The standbys in the order of the row, and whether each is in sync.
-    pub(super) fn standbys(&self, committed: [Offset; 2], now: Duration) -> Vec<(NodeId, bool)> {
+    pub(super) fn standbys(&self, committed: PerStream<Offset>, now: Duration) -> Vec<(NodeId, bool)> {
         let standbys = self.standbys.iter().flatten();
         standbys.map(|standby| (standby.node.clone(), self.is_in_sync(standby, committed, now))).collect()
     }
 
     /// Those that have to confirm an entry of which the log has no second copy: in sync. A dead one would hold up all writes
     /// for as long as it counts for the trim.
-    pub(super) fn witnesses(&self, committed: [Offset; 2], now: Duration) -> Vec<NodeId> {
+    pub(super) fn witnesses(&self, committed: PerStream<Offset>, now: Duration) -> Vec<NodeId> {
         let asked = self.standbys.iter().flatten().filter(|standby| self.is_in_sync(standby, committed, now));
         asked.map(|standby| standby.node.clone()).collect()
     }
 
     /// Whether a standby in sync has more on its disk than this, and nothing less.
-    pub(super) fn is_outdone(&self, durable: [Offset; 2], committed: [Offset; 2], now: Duration) -> bool {
+    pub(super) fn is_outdone(&self, durable: PerStream<Offset>, committed: PerStream<Offset>, now: Duration) -> bool {
         let mut in_sync = self.standbys.iter().flatten().filter(|standby| self.is_in_sync(standby, committed, now));
         let has_more = |said: Said| said.durable != durable && reaches(said.durable, durable);
         in_sync.any(|standby| standby.said.is_some_and(has_more))
     }
 
-    fn is_in_sync(&self, standby: &Standby, committed: [Offset; 2], now: Duration) -> bool {
+    fn is_in_sync(&self, standby: &Standby, committed: PerStream<Offset>, now: Duration) -> bool {
         let is_heard = standby.said.is_some() && now.saturating_sub(standby.heard) < REPORT_MAX;
         is_heard && self.is_waited_for(standby, committed, now)
     }
 
     /// Whether the log is held back for it.
-    fn is_waited_for(&self, standby: &Standby, committed: [Offset; 2], now: Duration) -> bool {
+    fn is_waited_for(&self, standby: &Standby, committed: PerStream<Offset>, now: Duration) -> bool {
         let keeps_up = |said: Said| {
             said.follows
                 && lacks(said.applied, committed) <= LACKING_MAX
@@ -190,12 +191,17 @@ impl InSync {
     }
 
     /// How far the log may be trimmed: what is durable here and at every standby in sync.
-    pub(super) fn trim_point(&self, own: [Offset; 2], committed: [Offset; 2], now: Duration) -> [Offset; 2] {
+    pub(super) fn trim_point(
+        &self,
+        own: PerStream<Offset>,
+        committed: PerStream<Offset>,
+        now: Duration,
+    ) -> PerStream<Offset> {
         if self.standbys.is_none() && now < self.unknown_until {
-            return [Offset(0); 2];
+            return PerStream::both(Offset(0));
         }
         let standbys = self.standbys.iter().flatten().filter(|standby| self.is_waited_for(standby, committed, now));
-        let durable = standbys.map(|standby| standby.said.map_or([Offset(0); 2], |said| said.durable));
+        let durable = standbys.map(|standby| standby.said.map(|said| said.durable).unwrap_or_default());
         let is_kept = |seed: &&Seed| {
             now < seed.until
                 && lacks(seed.applied, committed) <= UNSAFE_MAX
@@ -203,19 +209,18 @@ impl InSync {
                 && reaches(seed.applied, self.bounds.seeds)
         };
         let seeds = self.seeds.iter().filter(is_kept).map(|seed| seed.applied);
-        durable.chain(seeds).fold(own, |[messages, receipts], [of_messages, of_receipts]| {
-            [messages.min(of_messages), receipts.min(of_receipts)]
-        })
+        durable.chain(seeds).fold(own, |lowest, other| lowest.zip(other).map(|(lowest, other)| lowest.min(other)))
     }
 }
 
-fn lacks(at: [Offset; 2], committed: [Offset; 2]) -> u64 {
-    committed.iter().zip(at).map(|(committed, at)| committed.0.saturating_sub(at.0)).sum()
+fn lacks(at: PerStream<Offset>, committed: PerStream<Offset>) -> u64 {
+    let lacking = committed.zip(at).map(|(committed, at)| committed.0.saturating_sub(at.0));
+    lacking.messages + lacking.receipts
 }
 
 /// Not below in either stream.
-fn reaches(at: [Offset; 2], other: [Offset; 2]) -> bool {
-    at.iter().zip(other).all(|(at, other)| *at >= other)
+fn reaches(at: PerStream<Offset>, other: PerStream<Offset>) -> bool {
+    at.zip(other).all(|(at, other)| at >= other)
 }
 
 #[cfg(test)]
@@ -234,12 +239,17 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn offsets(messages: u64, receipts: u64) -> [Offset; 2] {
-        [Offset(messages), Offset(receipts)]
+    fn offsets(messages: u64, receipts: u64) -> PerStream<Offset> {
+        PerStream { messages: Offset(messages), receipts: Offset(receipts) }
     }
 
-    fn report(number: u8, applied: [Offset; 2], durable: [Offset; 2], following: Following) -> ReplicaStatus {
-        let tails = |offsets: [Offset; 2]| offsets.map(|offset| Tail { offset, ..Tail::EMPTY });
+    fn report(
+        number: u8,
+        applied: PerStream<Offset>,
+        durable: PerStream<Offset>,
+        following: Following,
+    ) -> ReplicaStatus {
+        let tails = |offsets: PerStream<Offset>| offsets.map(|offset| Tail { offset, ..Tail::EMPTY });
         let (applied, durable) = (tails(applied), tails(durable));
         ReplicaStatus { shard: ShardId(1), node: node(number), applied, durable, max_epoch: Epoch(1), following }
     }
@@ -407,7 +417,7 @@ mod tests {
     fn witnesses_are_those_in_sync_that_were_heard_of_just_now() {
         let mut known = InSync::new(true, at(0));
         known.set(vec![node(1), node(2), node(3)], at(0));
-        let none = [Offset(0); 2];
+        let none = PerStream::both(Offset(0));
         assert_eq!(known.witnesses(none, at(1)), [], "none has reported, though each counts for the trim");
         known.reported(&report(1, none, none, Following::Live), at(10));
         known.reported(&report(2, none, none, Following::Behind), at(10));
@@ -444,12 +454,12 @@ mod tests {
                     Step::Pass(seconds) => now += at(seconds),
                 }
                 let point = known.trim_point(offsets(own, own), committed, now);
-                prop_assert!(point[0].0 <= own && point[1].0 <= own);
+                prop_assert!(point.messages.0 <= own && point.receipts.0 <= own);
                 for (name, in_sync) in known.standbys(committed, now) {
                     let number = (0..4).find(|number| node(*number) == name).expect("one of ours");
                     let (heard, durable) = told.get(&number).copied().unwrap_or((now, 0));
                     if in_sync {
-                        prop_assert!(point[0].0 <= durable && point[1].0 <= durable);
+                        prop_assert!(point.messages.0 <= durable && point.receipts.0 <= durable);
                         prop_assert!(now - heard < REPORT_MAX);
                     }
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::shard::command::IndexItem;
+use crate::shard::log::PerStream;
 
 pub use handle::ShardHandle;
 pub use open::OpenError;
@@ -96,11 +97,11 @@ pub struct ShardStatus {
     /// Under which epoch.
     pub epoch: Epoch,
     /// Committed offsets by stream.
-    pub committed: [Offset; 2],
+    pub committed: PerStream<Offset>,
     /// Applied offsets by stream.
-    pub applied: [Offset; 2],
+    pub applied: PerStream<Offset>,
     /// Durable offsets by stream.
-    pub durable: [Offset; 2],
+    pub durable: PerStream<Offset>,
     /// Records committed but not yet applied.
     pub lag: u64,
     /// The other replicas, and whether each is in sync.

@@ -18,7 +18,7 @@ use crate::shard::insync::InSync;
 use crate::shard::lane::Witnessed;
 use crate::shard::lease::Lease;
 use crate::shard::log::record::Tail;
-use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, Stream, Token};
+use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, PerStream, Token};
 use crate::shard::outbox::Waits;
 use crate::shard::owner::Setup;
 use crate::shard::replicas::{Following, ReplicaStatus};
@@ -126,7 +126,7 @@ async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Resul
         restore::look(opening, store, control).await?;
     }
     let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch, &others);
-    let begin_at = if control.is_none() { restore::begin_at(store).await? } else { [Tail::EMPTY; 2] };
+    let begin_at = if control.is_none() { restore::begin_at(store).await? } else { PerStream::both(Tail::EMPTY) };
     // Appends and renewals prove the ownership as well as the claim does, and later.
     let sent = opening.clock.since_boot();
     let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
@@ -143,7 +143,7 @@ async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Resul
 /// What a shard is owned by.
 struct Owned {
     token: Token,
-    tails: [Tail; 2],
+    tails: PerStream<Tail>,
     lease: Arc<Lease>,
     /// The standbys that said that they follow.
     answered: Vec<NodeId>,
@@ -175,27 +175,29 @@ fn check(
     let shard = opening.shard;
     let path = opening.path.display();
     match control {
-        None if progress.applied != [Tail::EMPTY; 2] && !opening.config.adopt_local => {
+        None if progress.applied != PerStream::both(Tail::EMPTY) && !opening.config.adopt_local => {
             Err(OpenError::Refused(format!(
                 "shard {shard}: the log knows nothing of this shard, but {path} has records up to {}: \
              the log was lost or is another's; restore it, or make it anew from the file with `rookery node --adopt-local`",
-                progress.applied[0].offset,
+                progress.applied.messages.offset,
             )))
         }
         // With records of its own it is adopted, and gets what another one has beyond them.
-        None if progress.applied == [Tail::EMPTY; 2]
-            && let Some(other) = others.iter().find(|other| other.applied != [Tail::EMPTY; 2]) =>
+        None if progress.applied == PerStream::both(Tail::EMPTY)
+            && let Some(other) = others.iter().find(|other| other.applied != PerStream::both(Tail::EMPTY)) =>
         {
             Err(OpenError::Refused(format!(
                 "shard {shard}: the log and {path} know nothing of this shard, but {} has records up to {}: the log was \
                  lost or is another's; restore it, or make it anew from that node's file with `rookery node --adopt-local`",
-                other.node, other.applied[0].offset,
+                other.node, other.applied.messages.offset,
             )))
         }
-        None if opening.claimed && progress.applied == [Tail::EMPTY; 2] => Err(OpenError::Refused(format!(
-            "shard {shard}: it was claimed before, but the log knows nothing of it and {path} is empty: the log was lost; \
+        None if opening.claimed && progress.applied == PerStream::both(Tail::EMPTY) => {
+            Err(OpenError::Refused(format!(
+                "shard {shard}: it was claimed before, but the log knows nothing of it and {path} is empty: the log was lost; \
              restore it, or make the shard anew from the file of a node that has it, with `rookery node --adopt-local` there",
-        ))),
+            )))
+        }
         Some(control) if control.identity != opening.identity => Err(OpenError::Foreign(format!(
             "shard {shard}: the log belongs to cluster {} with {} shards, this node to {} with {}",
             control.identity.cluster, control.identity.shards, opening.identity.cluster, opening.identity.shards,
@@ -222,7 +224,7 @@ fn next_epoch(shard: ShardId, control: Option<&Control>, of_file: Epoch, others:
 
 async fn claim(
     opening: &Opening,
-    (control, begin_at): (Option<Control>, [Tail; 2]),
+    (control, begin_at): (Option<Control>, PerStream<Tail>),
     epoch: Epoch,
     takes_over: bool,
 ) -> Result<Control, OpenError> {
@@ -262,8 +264,8 @@ fn refused(shard: ShardId, found: Option<&Control>) -> OpenError {
 /// Has the standbys stand in for the second copies that the log does not make, until what is returned is dropped.
 fn witnessed(
     opening: &Opening,
-    (standbys, committed): (&Arc<watch::Sender<InSync>>, &[Arc<watch::Sender<Tail>>; 2]),
-    begun: [Tail; 2],
+    (standbys, committed): (&Arc<watch::Sender<InSync>>, &PerStream<Arc<watch::Sender<Tail>>>),
+    begun: PerStream<Tail>,
     answered: Vec<NodeId>,
 ) -> Witnessed {
     let witnesses = StandbysInSync {
@@ -295,12 +297,12 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         log: Arc::clone(&opening.log),
         store: store.clone(),
         trimming: Some(Trimming::of(&opening, token, &standbys)),
-        committed: [committed[0].subscribe(), committed[1].subscribe()],
+        committed: committed.each_ref().map(|tail| tail.subscribe()),
         config: opening.config.worker.clone(),
     });
     let (inputs, taken) = mpsc::channel(opening.config.queue_max);
     let (closing, closed) = watch::channel(false);
-    let outbox_due = Arc::new(watch::Sender::new(tails[0].offset));
+    let outbox_due = Arc::new(watch::Sender::new(tails.messages.offset));
     let lane = opening.lane.clone();
     owner::spawn(Setup {
         _witnessed: witnessed(&opening, (&standbys, &committed), tails, answered),
@@ -321,7 +323,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         stream_bytes_max: opening.config.stream_bytes_max,
         inputs: taken,
         committed: committed.clone(),
-        applied: Stream::BOTH.map(|stream| workers.applied(stream)),
+        applied: PerStream::from_fn(|stream| workers.applied(stream)),
         trimmed: workers.trimmed(),
         stood: workers.stood(),
         outbox_due: Arc::clone(&outbox_due),
@@ -336,7 +338,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         node: opening.node,
         token,
         begun: tails.map(|tail| tail.offset),
-        applied: Stream::BOTH.map(|stream| workers.applied(stream)),
+        applied: PerStream::from_fn(|stream| workers.applied(stream)),
         durable: workers.durable(),
         workers: Mutex::new(Some(workers)),
         store,

@@ -15,6 +15,7 @@ use crate::protocol::{HistoryPage, Message, MessageCore, Page};
 use crate::shard::IndexPage;
 use crate::shard::command::{Around, Found, HistoryQuery, Interest, Query, ShardError, Subscribed};
 use crate::shard::handle::Inner;
+use crate::shard::log::PerStream;
 use crate::shard::log::record::Event;
 use crate::shard::owner::{Admission, Input, Ticket, Want, core_of, message_unknown};
 use crate::shard::paging::{merge, pick};
@@ -163,7 +164,7 @@ impl Inner {
         ticket: &Ticket,
         reading: &Reading,
     ) -> Result<Vec<Message>, ShardError> {
-        self.barrier([Offset(0), ticket.reaction], reading).await?;
+        self.barrier(PerStream { messages: Offset(0), receipts: ticket.reaction }, reading).await?;
         let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
         let mut counts: BTreeMap<MessageId, (BTreeMap<u32, u64>, Option<u32>)> = BTreeMap::new();
         if !ids.is_empty() {
@@ -318,7 +319,7 @@ impl Inner {
                 let departed = match since {
                     Some(since) => {
                         // His last `left` may be in memory only.
-                        self.barrier([ticket.touched[0], Offset(0)], reading).await?;
+                        self.barrier(PerStream { receipts: Offset(0), ..ticket.touched }, reading).await?;
                         let left = self.store.last_left(&conversation, &user).await?;
                         left.filter(|left| *left > since && *left < joined)
                     }
@@ -329,7 +330,7 @@ impl Inner {
             Admission::Stranger(ticket) => {
                 let Some(after) = after else { return Ok(Subscribed::NotParticipant) };
                 // His `left` may be in memory only, with the join before it.
-                self.barrier([ticket.touched[0], Offset(0)], reading).await?;
+                self.barrier(PerStream { receipts: Offset(0), ..ticket.touched }, reading).await?;
                 let Some((joined, left)) = self.store.departure(&conversation, &user).await? else {
                     return Ok(Subscribed::NotParticipant);
                 };
@@ -359,7 +360,7 @@ impl Inner {
         let reading = Reading::whole(deadline);
         let (subscriber, of) = (subscriber.clone(), user.clone());
         let touched = self.ask(deadline, |answer| Input::SubscribeIndex { subscriber, user: of, answer }).await?;
-        self.barrier([touched, Offset(0)], &reading).await?;
+        self.barrier(PerStream { messages: touched, receipts: Offset(0) }, &reading).await?;
         let mut items = self.store.index_since(&user, after, limit.saturating_add(1)).await?;
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);

@@ -11,7 +11,7 @@ use crate::problem::{Code, Problem};
 use crate::shard::command::{Freshness, ShardError};
 use crate::shard::handle::Inner;
 use crate::shard::head::{Head, not_participant};
-use crate::shard::log::Stream;
+use crate::shard::log::PerStream;
 use crate::shard::owner::{Input, Ticket, Want, page_of};
 
 /// How often a wait looks at the lease, at least.
@@ -91,9 +91,9 @@ impl Inner {
     }
 
     /// Waits until SQLite has these offsets.
-    pub(super) async fn barrier(&self, touched: [Offset; 2], reading: &Reading) -> Result<(), ShardError> {
+    pub(super) async fn barrier(&self, touched: PerStream<Offset>, reading: &Reading) -> Result<(), ShardError> {
         let deadline = reading.deadline.min(Instant::now() + self.config.barrier_max);
-        for (stream, offset) in Stream::BOTH.into_iter().zip(touched) {
+        for (stream, offset) in touched {
             let mut applied = self.applied(stream);
             if applied.borrow_and_update().offset >= offset {
                 continue;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, NodeId, ShardId};
 use crate::shard::log::record::Tail;
-use crate::shard::log::{RawEntry, Stream};
+use crate::shard::log::{PerStream, RawEntry, Stream};
 
 /// Whether a replica keeps up with the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub enum Following {
     Damaged(String),
 }
 
-/// How a replica stands. Offsets and chains in the order of [`Stream::BOTH`].
+/// How a replica stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaStatus {
     /// Of which shard.
@@ -32,9 +32,9 @@ pub struct ReplicaStatus {
     /// On which node.
     pub node: NodeId,
     /// Applied and committed to its file.
-    pub applied: [Tail; 2],
+    pub applied: PerStream<Tail>,
     /// Checkpointed: survives a loss of power.
-    pub durable: [Tail; 2],
+    pub durable: PerStream<Tail>,
     /// Highest epoch of any record applied.
     pub max_epoch: Epoch,
     /// Whether it keeps up.
@@ -45,7 +45,7 @@ pub struct ReplicaStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaDigest {
     /// Applied then.
-    pub applied: [Tail; 2],
+    pub applied: PerStream<Tail>,
     /// SHA-256, see [`crate::shard::store::Store::digest`].
     pub sha256: [u8; 32],
 }

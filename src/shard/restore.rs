@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::shard::Opening;
 use crate::shard::lane::Definite;
 use crate::shard::log::record::{Entry, Header, Tail};
-use crate::shard::log::{Batch, Control, RawEntry, Stream, Token};
+use crate::shard::log::{Batch, Control, PerStream, RawEntry, Stream, Token};
 use crate::shard::open::OpenError;
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::store::{Past, Store};
@@ -35,9 +35,9 @@ const PAGE_MAX: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Failed: the file cannot be read.
-pub(super) async fn begin_at(store: &Store) -> Result<[Tail; 2], OpenError> {
+pub(super) async fn begin_at(store: &Store) -> Result<PerStream<Tail>, OpenError> {
     let mut tails = store.progress().applied;
-    for (stream, tail) in Stream::BOTH.into_iter().zip(&mut tails) {
+    for (stream, tail) in tails.iter_mut() {
         let oldest = store.kept_entries(stream, Tail::EMPTY.offset, 1).await?;
         let Some(header) = oldest.first().and_then(|entry| Header::read(&entry.bytes).ok()) else { continue };
         // The chain before an entry stands in the one before it: unless nothing was before, the oldest one only says where
@@ -52,7 +52,7 @@ pub(super) async fn begin_at(store: &Store) -> Result<[Tail; 2], OpenError> {
 /// # Errors
 /// Failed: one is not.
 pub(super) async fn look(opening: &Opening, store: &Store, control: &Control) -> Result<(), OpenError> {
-    for (stream, tail) in Stream::BOTH.into_iter().zip(control.tails) {
+    for (stream, tail) in control.tails {
         if store.past(stream, tail).await? == Past::Another {
             return Err(OpenError::Failed(unlinked(opening.shard, stream.as_str(), tail.offset).to_string()));
         }
@@ -67,7 +67,8 @@ pub(super) async fn look(opening: &Opening, store: &Store, control: &Control) ->
 /// does not answer, or the shard was taken meanwhile.
 pub(super) async fn from_file(opening: &Opening, store: &Store, mut control: Control) -> Result<Control, OpenError> {
     let applied = store.progress().applied;
-    for ((stream, tail), upto) in Stream::BOTH.into_iter().zip(&mut control.tails).zip(applied) {
+    for (stream, tail) in control.tails.iter_mut() {
+        let upto = applied[stream];
         let begun = *tail;
         match store.past(stream, begun).await? {
             Past::Ours => {}
@@ -105,7 +106,8 @@ pub(super) async fn from_others(
     let shard = opening.shard;
     let following = others.iter().filter(|other| other.following == Following::Live);
     for other in following.filter(|other| other.node != opening.node) {
-        for ((stream, tail), theirs) in Stream::BOTH.into_iter().zip(&mut control.tails).zip(other.applied) {
+        for (stream, tail) in control.tails.iter_mut() {
+            let theirs = other.applied[stream];
             let begun = tail.offset;
             while tail.offset < theirs.offset {
                 let deadline = Instant::now() + PAGE_MAX;
@@ -167,7 +169,7 @@ async fn written(opening: &Opening, batch: Batch, patience: Duration) -> Result<
             Err(_late) => {}
         }
         let stands = opening.log.control(shard).await.ok().flatten();
-        if stands.is_some_and(|control| control.token == token && control.tails.get(stream.index()) == Some(&tail)) {
+        if stands.is_some_and(|control| control.token == token && control.tails[stream] == tail) {
             return Ok(false);
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::ids::{NodeId, Offset};
 use crate::shard::handle::ShardHandle;
 use crate::shard::log::record::Tail;
-use crate::shard::log::{RawEntry, Stream};
+use crate::shard::log::{PerStream, RawEntry, Stream};
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
 use crate::shard::snapshot::{self, Snapshot};
 use crate::shard::store::{Progress, StoreError};
@@ -26,8 +26,8 @@ const WRITES_EVERY: Duration = Duration::from_secs(10);
 /// Where the file of an owner was seen last, by stream, and since when it stands there, since boot.
 #[derive(Debug, Default)]
 pub(super) struct Progressed {
-    applied: [Option<(Offset, Duration)>; 2],
-    durable: [Option<(Offset, Duration)>; 2],
+    applied: PerStream<Option<(Offset, Duration)>>,
+    durable: PerStream<Option<(Offset, Duration)>>,
 }
 
 impl ShardHandle {
@@ -121,7 +121,7 @@ impl ShardHandle {
     }
 
     /// A snapshot that stands there is given to a node: the log keeps what follows it for a while.
-    pub fn seeds(&self, to: &NodeId, applied: [Tail; 2]) {
+    pub fn seeds(&self, to: &NodeId, applied: PerStream<Tail>) {
         let (now, applied) = (self.0.clock.since_boot(), applied.map(|tail| tail.offset));
         self.0.standbys.send_modify(|known| known.seeding(to, applied, now));
     }
@@ -138,20 +138,21 @@ impl ShardHandle {
 
     /// Whether a snapshot that stands there can be given again: the log has what follows it, and room for more.
     #[must_use]
-    pub fn can_seed(&self, applied: [Tail; 2]) -> bool {
+    pub fn can_seed(&self, applied: PerStream<Tail>) -> bool {
         self.0.standbys.borrow().can_seed(applied.map(|tail| tail.offset))
     }
 }
 
 /// Takes note of where the streams are, on their way to where they are to be; false when one has stood still for that long.
 fn moves(
-    seen: &mut [Option<(Offset, Duration)>; 2],
-    (ats, ends): ([Offset; 2], [Offset; 2]),
+    seen: &mut PerStream<Option<(Offset, Duration)>>,
+    (ats, ends): (PerStream<Offset>, PerStream<Offset>),
     now: Duration,
     still_max: Duration,
 ) -> bool {
     let mut moves = true;
-    for ((last, at), end) in seen.iter_mut().zip(ats).zip(ends) {
+    for (stream, last) in seen.iter_mut() {
+        let (at, end) = (ats[stream], ends[stream]);
         let since = last.filter(|(last_at, _)| at < end && at == *last_at).map_or(now, |(_, since)| since);
         *last = Some((at, since));
         moves &= now.saturating_sub(since) < still_max;

@@ -15,8 +15,8 @@ use sqlx::{ConnectOptions, Connection};
 use crate::clock::Clock;
 use crate::ids::ShardId;
 use crate::shard::OpenError;
-use crate::shard::log::Identity;
 use crate::shard::log::record::Tail;
+use crate::shard::log::{Identity, PerStream};
 use crate::shard::store::open::{name_of, owner_of, quick_check};
 use crate::shard::store::progress::applied_in;
 use crate::shard::store::{Store, StoreError};
@@ -44,7 +44,7 @@ pub struct Snapshot {
     /// SHA-256 of the file.
     pub sha256: [u8; 32],
     /// Applied in it.
-    pub applied: [Tail; 2],
+    pub applied: PerStream<Tail>,
 }
 
 /// Whether a file that is put aside may have messages that the log has lost.

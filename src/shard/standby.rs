@@ -14,7 +14,7 @@ use crate::ids::ShardId;
 use crate::planted::{self, Protection};
 use crate::shard::execute::Boxed;
 use crate::shard::log::record::Tail;
-use crate::shard::log::{RawEntry, Stream, Token};
+use crate::shard::log::{PerStream, RawEntry, Stream, Token};
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
 use crate::shard::store::{Past, Progress, Store, StoreError};
 use crate::shard::worker::{PERSISTS, Setup, Workers, tell};
@@ -37,7 +37,7 @@ struct Inner {
     /// `None` when its file cannot be opened.
     store: Option<Store>,
     /// Tails of the log as last told; `None` before the first time.
-    seen: watch::Sender<Option<[Tail; 2]>>,
+    seen: watch::Sender<Option<PerStream<Tail>>>,
     following: Arc<watch::Sender<Following>>,
     workers: Mutex<Option<Workers>>,
     /// It is closed, or takes the shard over.
@@ -81,7 +81,7 @@ impl Standby {
     }
 
     /// The log's tails, as they stand now: followed up to there.
-    pub fn saw(&self, tails: [Tail; 2]) {
+    pub fn saw(&self, tails: PerStream<Tail>) {
         self.0.seen.send_replace(Some(tails));
     }
 
@@ -113,10 +113,10 @@ impl Standby {
         let Some(store) = self.0.store.as_ref().filter(|_| self.follows()) else { return false };
         self.0.seen.send_if_modified(|seen| {
             let mut tails = seen.unwrap_or_else(|| store.progress().applied);
-            let Some(known) = tails.get_mut(stream.index()).filter(|known| known.offset < tail.offset) else {
+            if tails[stream].offset >= tail.offset {
                 return false;
-            };
-            *known = tail;
+            }
+            tails[stream] = tail;
             *seen = Some(tails);
             true
         });
@@ -124,9 +124,7 @@ impl Standby {
             workers.hurry(stream);
         }
         let mut progress = store.watch_progress();
-        let reaches = progress.wait_for(|progress| {
-            progress.applied.get(stream.index()).is_some_and(|applied| applied.offset >= tail.offset)
-        });
+        let reaches = progress.wait_for(|progress| progress.applied[stream].offset >= tail.offset);
         let reached = tokio::select! {
             reached = tokio::time::timeout_at(deadline.into(), reaches) => reached.is_ok_and(|reached| reached.is_ok()),
             _ended = self.ended() => false,
@@ -243,8 +241,8 @@ impl Drop for Inner {
 struct Watcher {
     shard: ShardId,
     store: Store,
-    targets: [watch::Sender<Tail>; 2],
-    sees: watch::Receiver<Option<[Tail; 2]>>,
+    targets: PerStream<watch::Sender<Tail>>,
+    sees: watch::Receiver<Option<PerStream<Tail>>>,
     ends: watch::Receiver<Following>,
     following: Arc<watch::Sender<Following>>,
     over: CancellationToken,
@@ -272,7 +270,7 @@ impl Watcher {
             }
             let seen = *self.sees.borrow_and_update();
             let mut looks = Ok(());
-            for (stream, tail) in Stream::BOTH.into_iter().zip(seen.into_iter().flatten()) {
+            for (stream, tail) in seen.into_iter().flatten() {
                 looks = looks.and(self.look(stream, tail).await);
             }
             match looks {
@@ -291,15 +289,13 @@ impl Watcher {
 
     /// Follows up to a tail that the log has, or finds that it is another log than the file's.
     async fn look(&self, stream: Stream, tail: Tail) -> Result<(), Following> {
-        let Some(target) = self.targets.get(stream.index()) else { return Ok(()) };
+        let target = &self.targets[stream];
         match self.store.past(stream, tail).await {
             Ok(Past::Beyond) => target.send_modify(|target| *target = tail),
             // At the file, or fallen back behind it: there is nothing to read. The target may lie where the log no longer is.
             Ok(Past::Ours | Past::Unknown) => {
-                let applied = self.store.progress().applied;
-                if let Some(&applied) = applied.get(stream.index()) {
-                    target.send_modify(|target| *target = applied);
-                }
+                let applied = self.store.progress().applied[stream];
+                target.send_modify(|target| *target = applied);
             }
             Ok(Past::Another) => {
                 let line = format!(

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::ids::{NodeId, Offset, ShardId};
 use crate::shard::insync::InSync;
-use crate::shard::log::Stream;
 use crate::shard::log::record::Tail;
+use crate::shard::log::{PerStream, Stream};
 use crate::shard::replicas::Replicas;
 
 /// The witnesses of one shard.
@@ -43,9 +43,9 @@ pub(super) struct StandbysInSync {
     /// What is known of them.
     pub(super) standbys: Arc<watch::Sender<InSync>>,
     /// What of the streams is committed.
-    pub(super) committed: [Arc<watch::Sender<Tail>>; 2],
+    pub(super) committed: PerStream<Arc<watch::Sender<Tail>>>,
     /// Where the streams ended when the shard was opened.
-    pub(super) begun: [Offset; 2],
+    pub(super) begun: PerStream<Offset>,
     /// Who answered then that it follows.
     pub(super) answered: Vec<NodeId>,
     /// The time.
@@ -66,7 +66,7 @@ impl StandbysInSync {
 
     /// The epoch of this owner is committed in both streams.
     fn is_announced(&self) -> bool {
-        self.committed.iter().zip(self.begun).all(|(tail, begun)| tail.borrow().offset > begun)
+        self.committed.each_ref().zip(self.begun).all(|(tail, begun)| tail.borrow().offset > begun)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::NodeId;
-use crate::shard::log::Stream;
+use crate::shard::log::PerStream;
 use crate::shard::log::record::Tail;
 use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
 use crate::shard::store::Store;
@@ -46,7 +46,7 @@ pub(super) async fn compare(opening: &Opening, owner: Option<&NodeId>) -> Result
     let deadline = Instant::now() + ASK_MAX;
     let others = opening.replicas.standing(opening.shard, deadline).await;
     let has = |other: &ReplicaStatus| {
-        let enough = other.applied.iter().zip(applied).all(|(theirs, ours)| theirs.offset >= ours.offset);
+        let enough = other.applied.zip(applied).all(|(theirs, ours)| theirs.offset >= ours.offset);
         enough && other.following == Following::Live
     };
     let owns = others.iter().find(|other| other.node == *owner).filter(|other| has(other));
@@ -59,9 +59,9 @@ pub(super) async fn compare(opening: &Opening, owner: Option<&NodeId>) -> Result
 }
 
 /// Whether both tails are in the past of the owner's file.
-async fn links(opening: &Opening, owner: &ReplicaStatus, applied: [Tail; 2], deadline: Instant) -> bool {
+async fn links(opening: &Opening, owner: &ReplicaStatus, applied: PerStream<Tail>, deadline: Instant) -> bool {
     let replicas: &dyn Replicas = opening.replicas.as_ref();
-    for ((stream, ours), theirs) in Stream::BOTH.into_iter().zip(applied).zip(owner.applied) {
+    for (stream, (ours, theirs)) in applied.zip(owner.applied) {
         let same = ours == theirs || ours == Tail::EMPTY;
         if !same && replicas.entries_after(opening.shard, &owner.node, stream, ours, deadline).await.is_empty() {
             return false;
@@ -83,7 +83,7 @@ mod tests {
     use crate::shard::ShardHandle;
     use crate::shard::lane::Lane;
     use crate::shard::log::embedded::EmbeddedLog;
-    use crate::shard::log::{RawEntry, ShardLog};
+    use crate::shard::log::{RawEntry, ShardLog, Stream};
     use crate::shard::replicas::Alone;
     use crate::shard::store::tests::identity;
     use crate::shard::tests::config;
@@ -145,10 +145,10 @@ mod tests {
         let store = store.expect("opens");
         let ours = store.progress().applied;
         store.close().await;
-        assert!(ours.iter().all(|tail| tail.offset.0 > 0), "it has something to lose");
+        assert!(ours.all(|tail| tail.offset.0 > 0), "it has something to lose");
 
         let beyond = ours.map(|tail| Tail { offset: tail.offset.next(), ..Tail::EMPTY });
-        let status = |node: &str, applied: [Tail; 2], following: Following| ReplicaStatus {
+        let status = |node: &str, applied: PerStream<Tail>, following: Following| ReplicaStatus {
             shard: SHARD,
             node: NodeId::from(node),
             applied,
@@ -175,7 +175,8 @@ mod tests {
         let behind = status("b", ours, Following::Behind);
         let seeding = compare(vec![status("a", ours, Following::Live), behind], true, Some(&owner)).await;
         assert!(!seeding.may_go(true), "the other one does not follow");
-        let empty = compare(vec![status("a", [Tail::EMPTY; 2], Following::Live), copy()], true, Some(&owner)).await;
+        let empty =
+            compare(vec![status("a", PerStream::both(Tail::EMPTY), Following::Live), copy()], true, Some(&owner)).await;
         assert!(!empty.may_go(true), "the owner has less");
         assert!(!compare(vec![copy()], true, Some(&owner)).await.may_go(true), "the owner does not answer");
         assert!(!compare(vec![copy(), copy()], true, None).await.may_go(true), "nobody owns the shard");

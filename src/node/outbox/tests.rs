@@ -19,7 +19,8 @@ use crate::shard::lane::Lane;
 use crate::shard::log::embedded::EmbeddedLog;
 use crate::shard::log::record::{Fingerprint, Tail};
 use crate::shard::log::{
-    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry, ShardLog, Stream, Token,
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry, ShardLog, Stream,
+    Token,
 };
 use crate::shard::map::ShardMap;
 use crate::shard::replicas::Alone;
@@ -304,7 +305,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
         fingerprint: Fingerprint::default(),
     };
     let _creating = handle.execute(Command::Create(create), soon());
-    eventually(|| handle.status().applied[0] >= Offset(2)).await;
+    eventually(|| handle.status().applied.messages >= Offset(2)).await;
     log.held.send_replace(true);
     let delivering = tokio::spawn(deliver(handle.clone(), owners.clone(), CancellationToken::new()));
     // The row is on its way to its own shard.
@@ -317,7 +318,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
         token: Token::new(control.token.epoch.next()),
         owner: NodeId::from("b"),
         identity: identity(),
-        begin_at: [Tail::EMPTY; 2],
+        begin_at: PerStream::both(Tail::EMPTY),
     };
     assert!(matches!(log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     handle.renewed(Duration::from_millis(1), false);

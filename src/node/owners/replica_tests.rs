@@ -17,7 +17,7 @@ use crate::node::owners::testing::{Fake, Pair, SHARDS, node, soon, table};
 use crate::node::table::Table;
 use crate::shard::command::{Command, Done, ShardError};
 use crate::shard::log::record::Tail;
-use crate::shard::log::{RawEntry, Stream};
+use crate::shard::log::{PerStream, RawEntry, Stream};
 use crate::shard::replicas::{Following, ReplicaStatus};
 
 const SHARD: ShardId = ShardId(3);
@@ -27,8 +27,8 @@ fn status(node: &str, offset: u64) -> ReplicaStatus {
     ReplicaStatus {
         shard: SHARD,
         node: NodeId::from(node),
-        applied: [tail; 2],
-        durable: [Tail::EMPTY; 2],
+        applied: PerStream::both(tail),
+        durable: PerStream::both(Tail::EMPTY),
         max_epoch: Epoch(4),
         following: Following::Diverged("it has another history".to_owned()),
     }

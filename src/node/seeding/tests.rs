@@ -17,8 +17,8 @@ use crate::node::owners::testing::{Fake, Pair, eventually};
 use crate::node::seeding::offers::Offers;
 use crate::node::seeding::seed::{Ended, FreeBytes, Seeding};
 use crate::shard::command::ShardError;
-use crate::shard::log::Identity;
 use crate::shard::log::record::Tail;
+use crate::shard::log::{Identity, PerStream};
 use crate::shard::snapshot::Snapshot;
 use crate::shard::store::StoreError;
 
@@ -29,7 +29,7 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 fn said(bytes: &[u8]) -> Snapshot {
-    Snapshot { length: bytes.len().try_into().expect("small"), sha256: [7; 32], applied: [Tail::EMPTY; 2] }
+    Snapshot { length: bytes.len().try_into().expect("small"), sha256: [7; 32], applied: PerStream::both(Tail::EMPTY) }
 }
 
 /// An owner's end, with a folder that holds what a former process left.

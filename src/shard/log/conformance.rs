@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::shard::log::record::{Entry, Record, Tail, seal};
 use crate::shard::log::{
-    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, Identity, RawEntry, ShardLog,
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, Identity, PerStream, RawEntry, ShardLog,
 };
 use crate::shard::log::{Stream, Token};
 
@@ -89,7 +89,14 @@ pub fn identity() -> Identity {
 }
 
 fn wish(shard: ShardId, expected: Option<(Token, u64)>, token: Token) -> Claim {
-    Claim { shard, expected, token, owner: NodeId::from("node-a"), identity: identity(), begin_at: [Tail::EMPTY; 2] }
+    Claim {
+        shard,
+        expected,
+        token,
+        owner: NodeId::from("node-a"),
+        identity: identity(),
+        begin_at: PerStream::both(Tail::EMPTY),
+    }
 }
 
 /// Claims a shard from whoever has it, with the next epoch.
@@ -147,7 +154,7 @@ async fn append(log: &dyn ShardLog, batch: &Batch) {
 
 /// Appends `count` entries of two records each; the tails from the first on.
 async fn filled(log: &dyn ShardLog, stream: Stream, token: Token, count: usize) -> Vec<Batch> {
-    let (mut tail, mut sent) = (control(log, SHARD).await.tail(stream), Vec::new());
+    let (mut tail, mut sent) = (control(log, SHARD).await.tails[stream], Vec::new());
     for number in 0..count {
         let batch = batch(SHARD, stream, token, &tail, (2, &format!("entry-{number}")));
         append(log, &batch).await;
@@ -189,7 +196,7 @@ fn raw(batch: &Batch) -> RawEntry {
 async fn assert_stream(log: &dyn ShardLog, stream: Stream, batches: &[Batch]) {
     assert_eq!(read_all(log, SHARD, stream).await, batches.iter().map(raw).collect::<Vec<_>>());
     let tail = batches.last().map_or(Tail::EMPTY, |batch| batch.tail);
-    assert_eq!(control(log, SHARD).await.tail(stream), tail);
+    assert_eq!(control(log, SHARD).await.tails[stream], tail);
 }
 
 pub async fn a_shard_that_was_never_claimed_has_no_control_and_takes_nothing(setup: impl Setup) {
@@ -210,7 +217,7 @@ pub async fn the_first_claim_creates_two_empty_streams(setup: impl Setup) {
     let outcome = log.claim(wish(SHARD, None, token)).await.unwrap();
     let found = control(&*log, SHARD).await;
     assert_eq!(outcome, ClaimOutcome::Claimed(found.clone()));
-    assert_eq!((found.identity, found.token, found.tails), (identity(), token, [Tail::EMPTY; 2]));
+    assert_eq!((found.identity, found.token, found.tails), (identity(), token, PerStream::both(Tail::EMPTY)));
     assert_eq!(found.owner, NodeId::from("node-a"));
     assert_eq!(log.control(ShardId(SHARD.0 + 1)).await.unwrap(), None);
 }
@@ -282,7 +289,7 @@ pub async fn a_claim_keeps_the_tails(setup: impl Setup) {
     let mut sent = filled(&*log, M, first, 2).await;
     let receipts = filled(&*log, R, first, 1).await;
     let second = claimed(&*log, SHARD).await;
-    assert_eq!(control(&*log, SHARD).await.tails, [sent[1].tail, receipts[0].tail]);
+    assert_eq!(control(&*log, SHARD).await.tails, PerStream { messages: sent[1].tail, receipts: receipts[0].tail });
     sent.extend(filled(&*log, M, second, 1).await);
     assert_stream(&*log, M, &sent).await;
     assert_stream(&*log, R, &receipts).await;
@@ -601,7 +608,7 @@ async fn contend(log: Arc<dyn ShardLog>, seed: u64) -> Vec<RawEntry> {
             let token = Token::new(found.token.epoch.next());
             let claim = wish(SHARD, Some((found.token, found.beat)), token);
             if let ClaimOutcome::Claimed(control) = log.claim(claim).await.unwrap() {
-                held = Some((token, control.tail(M)));
+                held = Some((token, control.tails[M]));
             }
             continue;
         };
@@ -642,7 +649,7 @@ pub async fn two_appenders_with_two_tokens_make_one_sequence(setup: impl Setup) 
     }
     let log = setup.log();
     let entries = read_all(&*log, SHARD, M).await;
-    assert_eq!(linked(&entries), control(&*log, SHARD).await.tail(M), "seed {seed}");
+    assert_eq!(linked(&entries), control(&*log, SHARD).await.tails[M], "seed {seed}");
     acknowledged.sort_by_key(|entry| entry.last);
     assert!(!acknowledged.is_empty());
     assert_eq!(acknowledged, entries, "seed {seed}: acknowledged is exactly what is there");

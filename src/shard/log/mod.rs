@@ -31,49 +31,21 @@ use bytes::Bytes;
 use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::shard::log::record::Tail;
 
+pub use stream::{PerStream, Stream};
+
 pub mod embedded;
 
 pub mod redis;
 
 pub mod record;
 
+mod stream;
+
 #[cfg(test)]
 pub mod conformance;
 
 #[cfg(test)]
 pub(crate) mod double;
-
-/// Which of a shard's two streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub enum Stream {
-    /// Every durable change of conversations and of users' indexes.
-    Messages,
-    /// Watermarks and reactions.
-    Receipts,
-}
-
-impl Stream {
-    /// Both, in the order in which [`Control::tails`] lists them.
-    pub const BOTH: [Self; 2] = [Self::Messages, Self::Receipts];
-
-    /// Place in [`Control::tails`].
-    #[must_use]
-    pub fn index(self) -> usize {
-        match self {
-            Self::Messages => 0,
-            Self::Receipts => 1,
-        }
-    }
-
-    /// The word for it in keys, labels and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Messages => "messages",
-            Self::Receipts => "receipts",
-        }
-    }
-}
 
 /// What its holder owns a shard by. Two tokens of one epoch are told apart by the nonce.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,20 +90,8 @@ pub struct Control {
     pub owner: NodeId,
     /// Grows with each append and renewal; a watcher that sees it stand still may suspect the owner.
     pub beat: u64,
-    /// Tails of the two streams, in the order of [`Stream::BOTH`].
-    pub tails: [Tail; 2],
-}
-
-impl Control {
-    /// Tail of one stream.
-    #[must_use]
-    pub fn tail(&self, stream: Stream) -> Tail {
-        let [messages, receipts] = self.tails;
-        match stream {
-            Stream::Messages => messages,
-            Stream::Receipts => receipts,
-        }
-    }
+    /// The tail of each stream.
+    pub tails: PerStream<Tail>,
 }
 
 /// A control record as a watcher sees it.
@@ -159,7 +119,7 @@ pub struct Claim {
     pub identity: Identity,
     /// Tails that a first claim begins with: [`Tail::EMPTY`] for a new shard, else where the entries that will be
     /// re-appended begin. A later claim keeps the tails that are there.
-    pub begin_at: [Tail; 2],
+    pub begin_at: PerStream<Tail>,
 }
 
 /// Answer to a claim.

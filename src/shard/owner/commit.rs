@@ -20,7 +20,7 @@ const EVICT_STEPS: usize = 64;
 impl Owner {
     /// Takes in the end of a stream's batch. True when the shard is lost.
     pub(super) fn batch_ended(&mut self, stream: Stream, end: End) -> bool {
-        match self.side(stream).ended(end) {
+        match self.appenders[stream].ended(end) {
             Ended::Committed(records) => {
                 self.committed(stream, records);
                 false
@@ -38,7 +38,7 @@ impl Owner {
                 // Only this stream's batch had a chance; but a caller cannot tell them apart.
                 self.closing = true;
                 if !doubted {
-                    for (_, waiter) in self.side(stream).take_waiting() {
+                    for (_, waiter) in self.appenders[stream].take_waiting() {
                         fail(waiter, false);
                     }
                 }
@@ -48,14 +48,14 @@ impl Owner {
     }
 
     fn committed(&mut self, stream: Stream, records: Vec<Decided>) {
-        let tail = self.side(stream).committed();
+        let tail = self.appenders[stream].committed();
         // Before any answer: whoever has one must find that there may be rows to deliver.
         if let Some(last) = records.iter().rfind(|decided| has_rows(&decided.record)) {
             self.setup.outbox_due.send_replace(last.offset);
         }
         let mut again = Vec::new();
         // Answers first: whoever waits longest.
-        while let Some(waiter) = self.side(stream).ready() {
+        while let Some(waiter) = self.appenders[stream].ready() {
             match waiter {
                 Waiter::Write(answer, accepted) => drop(answer.send(Ok(*accepted))),
                 // Not decided anew: what came after it was decided as if it had been answered.
@@ -67,11 +67,7 @@ impl Owner {
         for decided in records {
             self.push(decided);
         }
-        let [messages, receipts] = &self.setup.committed;
-        match stream {
-            Stream::Messages => messages.send_replace(tail),
-            Stream::Receipts => receipts.send_replace(tail),
-        };
+        self.setup.committed[stream].send_replace(tail);
         // After the pushes: what is registered now gets only what is committed later.
         self.again(again);
     }
@@ -110,10 +106,10 @@ impl Owner {
     /// A batch is surely not in the log: everything decided on that stream since the committed tail is void. What was
     /// built on it in memory is dropped and filled again from SQLite, once that has what was committed.
     fn take_back(&mut self, stream: Stream) {
-        let committed = self.side(stream).committed().offset;
+        let committed = self.appenders[stream].committed().offset;
         let problem = Problem::unavailable("the log refused to write; nothing was written, retry later");
         let mut again = Vec::new();
-        for (offset, waiter) in self.side(stream).take_waiting() {
+        for (offset, waiter) in self.appenders[stream].take_waiting() {
             match waiter {
                 _ if offset <= committed => fail(waiter, false),
                 Waiter::Write(answer, _) => drop(answer.send(Err(problem.clone().into()))),
@@ -128,7 +124,7 @@ impl Owner {
                     state.receipts_touched = state.receipts_touched.min(committed);
                     state.reaction_touched = state.reaction_touched.min(committed);
                 }
-                self.fill_floor = [self.fill_floor[0], committed];
+                self.fill_floor.receipts = committed;
             }
         }
         self.again(again);
@@ -159,7 +155,7 @@ impl Owner {
                 self.index_recent.insert(of, (change.seq, *offset));
             }
         }
-        self.fill_floor = [committed, self.fill_floor[1]];
+        self.fill_floor.messages = committed;
     }
 
     /// SQLite has everything of the messages stream up to there: memory need not keep it.
@@ -194,7 +190,7 @@ impl Owner {
 
     /// Drops heads that were not used for long, down to the limit; never one with anything unapplied.
     pub(super) fn evict(&mut self) {
-        let receipts_applied = self.setup.applied[1].borrow().offset;
+        let receipts_applied = self.setup.applied.receipts.borrow().offset;
         for _ in 0..EVICT_STEPS {
             if !self.has_too_many_heads() {
                 return;
@@ -215,14 +211,14 @@ impl Owner {
     pub(super) fn housekeeping(&mut self) {
         self.expire_stamped();
         self.tidy_parked();
-        self.messages.expire_retained();
-        self.receipts.expire_retained();
+        self.appenders.messages.expire_retained();
+        self.appenders.receipts.expire_retained();
         self.subscriptions.tell_lagged();
-        self.messages.retain_waiting(|waiter| !waiter.is_abandoned());
-        self.receipts.retain_waiting(|waiter| !waiter.is_abandoned());
+        self.appenders.messages.retain_waiting(|waiter| !waiter.is_abandoned());
+        self.appenders.receipts.retain_waiting(|waiter| !waiter.is_abandoned());
         if let Some(upto) = self.outbox_progress.take_if(|_| !self.closing && !self.parking.is_stalled()) {
             let record = Record::OutboxProgress { upto };
-            let offset = self.messages.decide(record.clone(), Vec::new());
+            let offset = self.appenders.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));
         }
         self.mark_time();

@@ -41,7 +41,7 @@ impl Owner {
         let stream = if asked.write.receipt_of().is_some() { Stream::Receipts } else { Stream::Messages };
         match self.verdict(name, &asked.write, facts) {
             Verdict::Written(offset, accepted) => {
-                self.side(stream).wait(offset, Waiter::Write(asked.answer, Box::new(accepted)));
+                self.appenders[stream].wait(offset, Waiter::Write(asked.answer, Box::new(accepted)));
             }
             Verdict::Rests(until, outcome) => self.rest(stream, until, asked, outcome),
         }
@@ -72,7 +72,7 @@ impl Owner {
     /// Answers what has no record of its own when `until` is committed; at once when it is.
     fn rest(&mut self, stream: Stream, until: Offset, asked: Asked, outcome: Result<Accepted, Problem>) {
         let unwaited = outcome.is_err() && planted::is_dropped(Protection::RefusalWaits);
-        if until <= self.side(stream).committed().offset || unwaited {
+        if until <= self.appenders[stream].committed().offset || unwaited {
             asked.answer.send(outcome.map_err(ShardError::from)).ok();
             return;
         }
@@ -89,7 +89,7 @@ impl Owner {
         if outcome.is_err() {
             asked.fate.reopen();
         }
-        self.side(stream).wait(until, Waiter::Rests(Box::new(asked), Box::new(outcome)));
+        self.appenders[stream].wait(until, Waiter::Rests(Box::new(asked), Box::new(outcome)));
     }
 
     fn on_head<T>(
@@ -205,7 +205,7 @@ impl Owner {
         let name = event.conversation.clone();
         let epoch = self.setup.token.epoch;
         let push = Push::Event { epoch, event: Arc::clone(&event) };
-        let offset = self.messages.decide(Record::Event(Arc::clone(&event)), vec![push]);
+        let offset = self.appenders.messages.decide(Record::Event(Arc::clone(&event)), vec![push]);
         self.unapplied.push_back((offset, Record::Event(Arc::clone(&event))));
         let since_boot = self.setup.clock.since_boot();
         let state = self.conversations.entry(name.clone()).or_default();
@@ -251,17 +251,17 @@ impl Owner {
             }
             let (user, seq) = (change.user.clone(), change.seq);
             let record = Record::Index(Arc::new(change));
-            let offset = self.messages.decide(record.clone(), Vec::new());
+            let offset = self.appenders.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));
             self.index_touched.insert(user, offset);
             self.index_recent.insert(of, (seq, offset));
             last = last.max(offset);
         }
         let accepted = Accepted::Done(Done::Indexed);
-        if last <= self.messages.committed().offset {
+        if last <= self.appenders.messages.committed().offset {
             answer.send(Ok(accepted)).ok();
         } else {
-            self.messages.wait(last, Waiter::Write(answer, Box::new(accepted)));
+            self.appenders.messages.wait(last, Waiter::Write(answer, Box::new(accepted)));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::problem::Problem;
 use crate::protocol::{Conversation, Page, Participant};
 use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
 use crate::shard::fate::Fate;
+use crate::shard::log::PerStream;
 use crate::shard::log::record::{Event, IndexChange, OutboxPosition};
 use crate::shard::replicas::Following;
 use crate::shard::store::{HeadRow, KeyRow, Located, Marks, StoreError, UsedKey};
@@ -116,7 +117,7 @@ pub(in crate::shard) struct Ticket {
     /// Seq of the reader's latest join.
     pub joined: Seq,
     /// Offsets that touched the conversation, by stream; 0 when applied.
-    pub touched: [Offset; 2],
+    pub touched: PerStream<Offset>,
     /// Offset of the last reaction there.
     pub reaction: Offset,
 }
@@ -152,7 +153,7 @@ pub(in crate::shard) enum Input {
     Touched {
         conversations: Vec<ConversationName>,
         user: Option<UserId>,
-        answer: oneshot::Sender<[Offset; 2]>,
+        answer: oneshot::Sender<PerStream<Offset>>,
     },
     Subscribe {
         subscriber: Subscriber,

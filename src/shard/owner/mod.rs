@@ -19,7 +19,7 @@ use crate::shard::filter::KeyFilter;
 use crate::shard::lane::{Definite, Lane, Witnessed};
 use crate::shard::lease::Lease;
 use crate::shard::log::record::{OutboxPosition, Record, Tail};
-use crate::shard::log::{Stream, Token};
+use crate::shard::log::{PerStream, Stream, Token};
 use crate::shard::owner::conversation::{ConversationState, UsedKey};
 use crate::shard::owner::input::{Completion, Waiter, WorkKind};
 use crate::shard::owner::memory::Taken;
@@ -74,7 +74,7 @@ pub(super) struct Setup {
     pub token: Token,
     pub node: NodeId,
     /// Where the streams end that the epoch of this owner follows.
-    pub tails: [Tail; 2],
+    pub tails: PerStream<Tail>,
     pub store: Store,
     pub lane: Lane,
     /// Until the loop ends, its standbys stand in for a second copy in the log.
@@ -92,9 +92,9 @@ pub(super) struct Setup {
     pub queue_max: usize,
     pub stream_bytes_max: u64,
     pub inputs: mpsc::Receiver<Input>,
-    pub committed: [Arc<watch::Sender<Tail>>; 2],
-    pub applied: [watch::Receiver<Tail>; 2],
-    pub trimmed: watch::Receiver<[Offset; 2]>,
+    pub committed: PerStream<Arc<watch::Sender<Tail>>>,
+    pub applied: PerStream<watch::Receiver<Tail>>,
+    pub trimmed: watch::Receiver<PerStream<Offset>>,
     /// What stood in the log when the shard was opened.
     pub stood: watch::Receiver<Stood>,
     /// Offset of the last record that has rows in the outbox.
@@ -107,9 +107,7 @@ pub(super) struct Setup {
 #[derive(Debug)]
 pub(super) struct Owner {
     setup: Setup,
-    /// Append sides, by stream.
-    messages: Appender<Waiter>,
-    receipts: Appender<Waiter>,
+    appenders: PerStream<Appender<Waiter>>,
     conversations: HashMap<ConversationName, ConversationState>,
     /// What they take in memory.
     heads_taken: Taken,
@@ -136,7 +134,7 @@ pub(super) struct Owner {
     marks: Marks,
     outbox_progress: Option<OutboxPosition>,
     /// Fills wait until this much is applied: what was committed when heads were dropped.
-    fill_floor: [Offset; 2],
+    fill_floor: PerStream<Offset>,
     completions: mpsc::Sender<Completion>,
     lookups: Arc<Semaphore>,
     parking: Parking,
@@ -147,10 +145,8 @@ pub(super) struct Owner {
 /// Starts the loop.
 pub(super) fn spawn(setup: Setup) {
     let (completions, completed) = mpsc::channel(LOOKUPS_MAX * 2);
-    let [messages_tail, receipts_tail] = setup.tails;
     let mut owner = Owner {
-        messages: Appender::new(setup.shard, Stream::Messages, setup.token, messages_tail),
-        receipts: Appender::new(setup.shard, Stream::Receipts, setup.token, receipts_tail),
+        appenders: PerStream::from_fn(|stream| Appender::new(setup.shard, stream, setup.token, setup.tails[stream])),
         conversations: HashMap::new(),
         heads_taken: Taken::new(Arc::clone(&setup.head_memory), setup.heads_bytes_max),
         order: VecDeque::new(),
@@ -167,7 +163,7 @@ pub(super) fn spawn(setup: Setup) {
         subscriptions: Subscriptions::new(setup.shard),
         marks: Marks::new(&setup.clock, setup.tails),
         outbox_progress: None,
-        fill_floor: [Offset(0); 2],
+        fill_floor: PerStream::both(Offset(0)),
         completions,
         lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         parking: Parking::new(setup.lane.watch_standing(setup.shard), setup.queue_max),
@@ -190,15 +186,15 @@ impl Owner {
     async fn run(mut self, mut completed: mpsc::Receiver<Completion>) {
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
         let mut tick = tokio::time::interval(TICK);
-        let [mut messages_applied, mut receipts_applied] = self.setup.applied.clone();
+        let PerStream { messages: mut messages_applied, receipts: mut receipts_applied } = self.setup.applied.clone();
         let mut trimmed = self.setup.trimmed.clone();
         let stop = loop {
             tokio::select! {
                 biased;
-                end = self.messages.end() => {
+                end = self.appenders.messages.end() => {
                     if self.batch_ended(Stream::Messages, end) { break Stop::Lost; }
                 }
-                end = self.receipts.end() => {
+                end = self.appenders.receipts.end() => {
                     if self.batch_ended(Stream::Receipts, end) { break Stop::Lost; }
                 }
                 Some(completion) = completed.recv() => {
@@ -212,9 +208,9 @@ impl Owner {
                 }
                 Ok(()) = receipts_applied.changed() => { receipts_applied.borrow_and_update(); }
                 Ok(()) = trimmed.changed() => {
-                    let [messages, receipts] = *trimmed.borrow_and_update();
-                    self.messages.trimmed(messages);
-                    self.receipts.trimmed(receipts);
+                    for (stream, upto) in *trimmed.borrow_and_update() {
+                        self.appenders[stream].trimmed(upto);
+                    }
                 }
                 _ = tick.tick() => {
                     // The shard may have got another place in the log.
@@ -238,7 +234,7 @@ impl Owner {
             }
             self.unpark();
             self.pump();
-            if self.closing && self.messages.is_idle() && self.receipts.is_idle() {
+            if self.closing && self.appenders.messages.is_idle() && self.appenders.receipts.is_idle() {
                 break Stop::Closed;
             }
         };
@@ -247,7 +243,7 @@ impl Owner {
 
     fn end(mut self, stop: &Stop) {
         self.subscriptions.tell_all();
-        let waiting = self.messages.take_waiting().chain(self.receipts.take_waiting());
+        let waiting = self.appenders.messages.take_waiting().chain(self.appenders.receipts.take_waiting());
         for (_, waiter) in waiting {
             commit::fail(waiter, matches!(stop, Stop::Lost));
         }
@@ -269,7 +265,7 @@ impl Owner {
             }
             Input::Locate { id, answer } => {
                 // What is not committed does not exist for anyone yet.
-                let committed = self.messages.committed().offset;
+                let committed = self.appenders.messages.committed().offset;
                 let found = self.unapplied_ids.get(&id).filter(|(offset, _)| *offset <= committed);
                 answer.send(found.map(|(_, at)| at.clone())).ok();
             }
@@ -285,7 +281,7 @@ impl Owner {
             Input::SubscribeIndex { subscriber, user, answer } => {
                 self.subscriptions.add_index(&subscriber, &user);
                 let touched = self.index_touched.get(&user).copied().unwrap_or_default();
-                answer.send(touched.min(self.messages.committed().offset)).ok();
+                answer.send(touched.min(self.appenders.messages.committed().offset)).ok();
             }
             Input::UnsubscribeIndex(subscriber, user) => self.subscriptions.remove_index(subscriber, &user),
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
@@ -314,7 +310,7 @@ impl Owner {
             }
             #[cfg(test)]
             Input::Waiting(answer) => {
-                answer.send(self.messages.waiting() + self.receipts.waiting()).ok();
+                answer.send(self.appenders.messages.waiting() + self.appenders.receipts.waiting()).ok();
             }
             #[cfg(test)]
             Input::Parked(answer) => {
@@ -354,30 +350,23 @@ impl Owner {
                 "the log of this shard is full until its worker catches up; retry later",
             ));
         }
-        (self.messages.is_full() || self.receipts.is_full())
+        (self.appenders.messages.is_full() || self.appenders.receipts.is_full())
             .then(|| Problem::unavailable("the log does not keep up with this shard; retry later"))
     }
 
     /// Bytes of both streams that are not trimmed yet.
     fn untrimmed_bytes(&self) -> u64 {
-        let stood: u64 = self.setup.stood.borrow().bytes.iter().sum();
-        stood + self.messages.untrimmed_bytes() + self.receipts.untrimmed_bytes()
-    }
-
-    fn side(&mut self, stream: Stream) -> &mut Appender<Waiter> {
-        match stream {
-            Stream::Messages => &mut self.messages,
-            Stream::Receipts => &mut self.receipts,
-        }
+        let stood = self.setup.stood.borrow().bytes;
+        Stream::BOTH.iter().map(|&stream| stood[stream] + self.appenders[stream].untrimmed_bytes()).sum()
     }
 
     fn pump(&mut self) {
-        if !self.receipts.is_away() {
+        if !self.appenders.receipts.is_away() {
             self.flush_delivered();
         }
         let lane = self.setup.lane.clone();
-        self.messages.pump(&lane);
-        self.receipts.pump(&lane);
+        self.appenders.messages.pump(&lane);
+        self.appenders.receipts.pump(&lane);
     }
 
     fn now(&self) -> u64 {

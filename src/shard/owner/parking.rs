@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::problem::Problem;
+use crate::shard::append::Appender;
 use crate::shard::lane::{Standing, Standings};
 use crate::shard::owner::Owner;
 use crate::shard::owner::input::Asked;
@@ -69,8 +70,8 @@ impl Parking {
 impl Owner {
     /// The epoch of this owner is committed in both streams.
     pub(super) fn is_announced(&self) -> bool {
-        let committed = [self.messages.committed(), self.receipts.committed()];
-        committed.iter().zip(self.setup.tails).all(|(committed, begun)| committed.offset > begun.offset)
+        let committed = self.appenders.each_ref().map(Appender::committed);
+        committed.zip(self.setup.tails).all(|(committed, begun)| committed.offset > begun.offset)
     }
 
     /// Looks whether the log is stalled: the epoch of this owner is not committed yet, its lane has not been clear for a
@@ -110,7 +111,7 @@ impl Owner {
     /// Decides parked writes in their order, when the log answers and as long as there is space behind the batch in
     /// flight. Those whose caller has left are dropped.
     pub(super) fn unpark(&mut self) {
-        while !self.parking.stalled && !self.messages.is_full() && !self.receipts.is_full() {
+        while !self.parking.stalled && !self.appenders.messages.is_full() && !self.appenders.receipts.is_full() {
             let Some((_, asked)) = self.parking.parked.pop_first() else { return };
             if asked.has_caller() {
                 self.take_write(asked);

@@ -47,7 +47,7 @@ impl Owner {
         };
         let advance = Advance { user: user.clone(), delivered, read: seq };
         let record = Record::Advances { conversation: name.clone(), ts: now_ms, advances: vec![advance] };
-        let offset = self.receipts.decide(record, vec![push]);
+        let offset = self.appenders.receipts.decide(record, vec![push]);
         state.receipts_touched = offset;
         Verdict::Written(offset, Accepted::Done(Done::Marked))
     }
@@ -68,7 +68,7 @@ impl Owner {
         let (conversation, user) = (name.clone(), user.clone());
         let push = Push::Reaction { conversation: name.clone(), user: user.clone(), message_id, reaction, ts };
         let record = Record::Reaction { conversation, message_id, user, reaction, ts };
-        let offset = self.receipts.decide(record, vec![push]);
+        let offset = self.appenders.receipts.decide(record, vec![push]);
         state.receipts_touched = offset;
         state.reaction_touched = offset;
         Verdict::Written(offset, Accepted::Done(Done::Marked))
@@ -101,7 +101,7 @@ impl Owner {
 
     pub(super) fn decide_delivered(&mut self, name: &ConversationName, delivered: &[(UserId, Seq)]) {
         let now_ms = self.now();
-        let committed = self.messages.committed().offset;
+        let committed = self.appenders.messages.committed().offset;
         let Some(state) = self.conversations.get_mut(name) else { return };
         // No one was given what is not committed, and its seq may yet be another message's.
         let last = state.committed_seq(committed);
@@ -138,7 +138,7 @@ impl Owner {
         }
         if !advances.is_empty() {
             let record = Record::Advances { conversation: name.clone(), ts: now_ms, advances };
-            state.receipts_touched = self.receipts.decide(record, pushes);
+            state.receipts_touched = self.appenders.receipts.decide(record, pushes);
         }
     }
 }

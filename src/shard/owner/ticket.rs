@@ -8,6 +8,7 @@ use crate::ids::{ConversationName, Offset, Seq, UserId};
 use crate::problem::Problem;
 use crate::protocol::{Page, Participant};
 use crate::shard::head::{Head, not_participant};
+use crate::shard::log::PerStream;
 use crate::shard::owner::Owner;
 use crate::shard::owner::input::{Admission, Ticket, Waiter, Want};
 use crate::shard::subscriptions::Subscriber;
@@ -39,14 +40,14 @@ impl Owner {
                 Ok(ticket)
             }
         };
-        if until <= self.messages.committed().offset || answer.is_closed() {
+        if until <= self.appenders.messages.committed().offset || answer.is_closed() {
             answer.send(outcome).ok();
         } else if let Some(problem) = self.too_many_rest() {
             answer.send(Err(problem)).ok();
         } else {
             let (conversation, reader, want) = (name.clone(), reader.clone(), want.clone());
             let outcome = Box::new(outcome);
-            self.messages.wait(until, Waiter::Ticket { conversation, reader, want, answer, outcome });
+            self.appenders.messages.wait(until, Waiter::Ticket { conversation, reader, want, answer, outcome });
         }
     }
 
@@ -59,14 +60,14 @@ impl Owner {
         user: UserId,
         answer: oneshot::Sender<Result<Admission, Problem>>,
     ) {
-        let committed = self.messages.committed().offset;
+        let committed = self.appenders.messages.committed().offset;
         let Some(state) = self.conversations.get(name) else { return };
         if let Some(until) = state.standing_changes(&user, committed) {
             if let Some(problem) = self.too_many_rest() {
                 return drop(answer.send(Err(problem)));
             }
             let conversation = name.clone();
-            return self.messages.wait(until, Waiter::Subscribe { subscriber, conversation, user, answer });
+            return self.appenders.messages.wait(until, Waiter::Subscribe { subscriber, conversation, user, answer });
         }
         let participates = state.head().is_some_and(|head| head.has(&user));
         let ticket = self.ticket(name, &user);
@@ -92,27 +93,28 @@ impl Owner {
     /// Likewise, whoever reads.
     pub(super) fn committed_ticket(&self, name: &ConversationName) -> Ticket {
         let Some(state) = self.conversations.get(name) else { return Ticket::default() };
-        let (committed, receipts) = (self.messages.committed().offset, self.receipts.committed().offset);
+        let (committed, receipts) =
+            (self.appenders.messages.committed().offset, self.appenders.receipts.committed().offset);
         Ticket {
             tail: state.committed_tail(committed),
             last_seq: state.committed_seq(committed),
-            touched: [state.messages_touched(committed), state.receipts_touched.min(receipts)],
+            touched: PerStream {
+                messages: state.messages_touched(committed),
+                receipts: state.receipts_touched.min(receipts),
+            },
             reaction: state.reaction_touched.min(receipts),
             ..Ticket::default()
         }
     }
 
     /// Offsets to wait for before SQLite has everything committed of these conversations, and of a user's index.
-    pub(super) fn touched(&self, conversations: &[ConversationName], user: Option<&UserId>) -> [Offset; 2] {
-        let (committed, receipts_committed) = (self.messages.committed().offset, self.receipts.committed().offset);
+    pub(super) fn touched(&self, conversations: &[ConversationName], user: Option<&UserId>) -> PerStream<Offset> {
+        let committed = self.appenders.each_ref().map(|appender| appender.committed().offset);
         let of_index = user.and_then(|user| self.index_touched.get(user)).copied().unwrap_or_default();
-        let mut touched = [of_index.min(committed), Offset(0)];
+        let mut touched = PerStream { messages: of_index.min(committed.messages), receipts: Offset(0) };
         for state in conversations.iter().filter_map(|name| self.conversations.get(name)) {
-            let [messages, receipts] = touched;
-            touched = [
-                messages.max(state.messages_touched(committed)),
-                receipts.max(state.receipts_touched.min(receipts_committed)),
-            ];
+            touched.messages = touched.messages.max(state.messages_touched(committed.messages));
+            touched.receipts = touched.receipts.max(state.receipts_touched.min(committed.receipts));
         }
         touched
     }

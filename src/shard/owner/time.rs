@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ids::Offset;
-use crate::shard::log::Stream;
+use crate::shard::append::Appender;
 use crate::shard::log::record::{Record, Tail};
+use crate::shard::log::{PerStream, Stream};
 use crate::shard::owner::Owner;
 
 /// Between two marks of a stream in which something is written.
@@ -20,11 +21,11 @@ pub(super) struct Marks {
     /// When the last ones were due.
     last: Duration,
     /// Where each stream ended with its last mark: without anything new in it there is nothing to forget either.
-    at: [Offset; 2],
+    at: PerStream<Offset>,
 }
 
 impl Marks {
-    pub(super) fn new(clock: &Clock, tails: [Tail; 2]) -> Self {
+    pub(super) fn new(clock: &Clock, tails: PerStream<Tail>) -> Self {
         let now = clock.since_boot();
         Self { began: (clock.now_ms(), now), last: now, at: tails.map(|tail| tail.offset) }
     }
@@ -36,10 +37,10 @@ impl Owner {
     pub(super) fn announce(&mut self) {
         let (epoch, node) = (self.setup.token.epoch, self.setup.node.clone());
         let record = Record::EpochStart { epoch, node, ts: self.marks.began.0 };
-        self.messages.decide(record.clone(), Vec::new());
-        self.receipts.decide(record, Vec::new());
+        self.appenders.messages.decide(record.clone(), Vec::new());
+        self.appenders.receipts.decide(record, Vec::new());
         // They are the first marks.
-        self.marks.at = [self.messages.last(), self.receipts.last()];
+        self.marks.at = self.appenders.each_ref().map(Appender::last);
         self.look_at_log();
     }
 
@@ -56,10 +57,12 @@ impl Owner {
         let (epoch, node) = (self.setup.token.epoch, self.setup.node.clone());
         let record = Record::EpochStart { epoch, node, ts };
         for stream in Stream::BOTH {
-            let last = self.side(stream).last();
-            let Some(at) = self.marks.at.get_mut(stream.index()).filter(|at| **at != last) else { continue };
-            *at = last.next();
-            let offset = self.side(stream).decide(record.clone(), Vec::new());
+            let last = self.appenders[stream].last();
+            if self.marks.at[stream] == last {
+                continue;
+            }
+            self.marks.at[stream] = last.next();
+            let offset = self.appenders[stream].decide(record.clone(), Vec::new());
             if stream == Stream::Messages {
                 self.unapplied.push_back((offset, record.clone()));
             }

@@ -105,7 +105,7 @@ impl Owner {
 
     /// Whether so much waits for commits that nothing more may that has no record of its own.
     pub(super) fn too_many_rest(&self) -> Option<Problem> {
-        (self.messages.waiting().max(self.receipts.waiting()) >= RESTING_MAX)
+        (self.appenders.messages.waiting().max(self.appenders.receipts.waiting()) >= RESTING_MAX)
             .then(|| Problem::unavailable("too many requests wait for the log; nothing was written, retry later"))
     }
 
@@ -134,8 +134,7 @@ impl Owner {
     fn spawn_lookup(&self, name: &ConversationName, lookup: &Lookup, work: &Work) {
         let (store, name) = (self.setup.store.clone(), name.clone());
         let (completions, permits) = (self.completions.clone(), Arc::clone(&self.lookups));
-        let [messages, receipts] = self.setup.applied.clone();
-        let [messages_floor, receipts_floor] = self.fill_floor;
+        let (applied, floor) = (self.setup.applied.clone(), self.fill_floor);
         let number = work.lookup;
         let send = match &work.kind {
             WorkKind::Write(Asked { write: Write::Send(send), .. }) => Some(send.clone()),
@@ -150,8 +149,8 @@ impl Owner {
         };
         drop(tokio::spawn(async move {
             let reached = match wanted {
-                0 => applied_to(messages, messages_floor).await,
-                1 => applied_to(receipts, receipts_floor).await,
+                0 => applied_to(applied.messages, floor.messages).await,
+                1 => applied_to(applied.receipts, floor.receipts).await,
                 _ => Ok(()),
             };
             // Only now: what waits for the worker takes no place of what needs none.
@@ -247,7 +246,7 @@ impl Owner {
         if let Some(until) = self.receipt_waits(name, &asked.write) {
             match self.too_many_rest() {
                 Some(problem) => drop(asked.answer.send(Err(problem.into()))),
-                None => self.messages.wait(until, Waiter::Later(Box::new(asked))),
+                None => self.appenders.messages.wait(until, Waiter::Later(Box::new(asked))),
             }
             return Step::Finished;
         }
@@ -265,7 +264,7 @@ impl Owner {
     /// when that is committed. The offset to wait for.
     fn receipt_waits(&self, name: &ConversationName, write: &Write) -> Option<Offset> {
         let (state, user) = (self.conversations.get(name)?, write.receipt_of()?);
-        state.standing_changes(user, self.messages.committed().offset)
+        state.standing_changes(user, self.appenders.messages.committed().offset)
     }
 
     /// What must be looked up before this write can be decided.

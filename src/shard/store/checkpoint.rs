@@ -5,7 +5,6 @@ use std::fs::File;
 use sqlx::Row;
 use tokio::time::Instant;
 
-use crate::shard::log::Stream;
 use crate::shard::store::columns::int;
 use crate::shard::store::writer::{Looked, Writer};
 use crate::shard::store::{Progress, StoreError};
@@ -26,7 +25,7 @@ impl Writer {
         }
         self.looked = Looked::default();
         let durable = self.progress.borrow().durable;
-        let kept = self.kept.iter().zip(durable).map(|(kept, tail)| kept.bytes_above(tail.offset)).sum::<u64>();
+        let kept: u64 = self.kept.iter().map(|(stream, kept)| kept.bytes_above(durable[stream].offset)).sum();
         // Does no work, tells how long the WAL is.
         let pages = self.wal("NOOP").await.map_or(0, |wal| wal.pages - wal.checkpointed);
         kept > self.config.raw_bytes_max || pages >= i64::from(self.config.checkpoint_pages)
@@ -86,9 +85,11 @@ impl Writer {
     /// Drops raw entries that are durable and either old or too many.
     async fn drop_kept(&mut self) -> Result<(), StoreError> {
         let durable = self.progress.borrow().durable;
-        for ((stream, kept), tail) in Stream::BOTH.into_iter().zip(&mut self.kept).zip(durable) {
+        for (stream, kept) in self.kept.iter_mut() {
             let (floor, most) = (self.config.raw_floor, self.config.raw_bytes_max);
-            let Some(upto) = kept.releasable(tail.offset, (Instant::now(), floor), most, usize::MAX) else { continue };
+            let Some(upto) = kept.releasable(durable[stream].offset, (Instant::now(), floor), most, usize::MAX) else {
+                continue;
+            };
             sqlx::query(DROP_KEPT).bind(stream.as_str()).bind(int(upto.0)).execute(&mut self.connection).await?;
             kept.release(upto);
         }

@@ -24,8 +24,7 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn past(&self, stream: Stream, tail: Tail) -> Result<Past, StoreError> {
-        let [messages, receipts] = self.progress().applied;
-        let applied = if stream == Stream::Messages { messages } else { receipts };
+        let applied = self.progress().applied[stream];
         if tail.offset > applied.offset {
             return Ok(Past::Beyond);
         }

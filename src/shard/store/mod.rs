@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::ids::{Epoch, ShardId};
 use crate::shard::log::record::Tail;
-use crate::shard::log::{Identity, Stream};
+use crate::shard::log::{Identity, PerStream, Stream};
 
 pub(in crate::shard) mod aside;
 
@@ -136,10 +136,10 @@ impl StoreError {
 /// Where the file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Applied and committed, by stream in the order of [`Stream::BOTH`].
-    pub applied: [Tail; 2],
+    /// Applied and committed.
+    pub applied: PerStream<Tail>,
     /// Checkpointed: survives power loss.
-    pub durable: [Tail; 2],
+    pub durable: PerStream<Tail>,
     /// Highest epoch of any record applied.
     pub max_epoch: Epoch,
 }

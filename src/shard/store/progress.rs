@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, TypeInfo, ValueRef};
 
 use crate::ids::Offset;
-use crate::shard::log::Stream;
 use crate::shard::log::record::Tail;
+use crate::shard::log::{PerStream, Stream};
 use crate::shard::replicas::ReplicaDigest;
 use crate::shard::store::columns::{int, offset, stream as stream_of, tail as tail_of};
 use crate::shard::store::{KeptEntry, Store, StoreError};
@@ -95,12 +95,10 @@ impl Store {
 }
 
 /// Where a file stands, read now.
-pub(in crate::shard) async fn applied_in(connection: &mut SqliteConnection) -> Result<[Tail; 2], StoreError> {
-    let mut applied = [Tail::EMPTY; 2];
+pub(in crate::shard) async fn applied_in(connection: &mut SqliteConnection) -> Result<PerStream<Tail>, StoreError> {
+    let mut applied = PerStream::both(Tail::EMPTY);
     for row in sqlx::query(APPLIED).fetch_all(connection).await? {
-        if let Some(slot) = applied.get_mut(stream_of(&row, 0)?.index()) {
-            *slot = tail_of(&row, 1, 2)?;
-        }
+        applied[stream_of(&row, 0)?] = tail_of(&row, 1, 2)?;
     }
     Ok(applied)
 }

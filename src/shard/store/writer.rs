@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::ids::{Epoch, ShardId};
 use crate::shard::apply::{Clockwork, Quarantined, messages, receipts, time_of_entry};
-use crate::shard::log::Stream;
 use crate::shard::log::record::{Entry, Tail};
+use crate::shard::log::{PerStream, Stream};
 use crate::shard::store::columns::{int, number, offset, stream as stream_of, tail as tail_of};
 use crate::shard::store::retained::{Mark, Retained};
 use crate::shard::store::script::{Multi, Script};
@@ -55,8 +55,8 @@ pub(super) struct Writer {
     pub(super) config: Config,
     pub(super) shard: ShardId,
     pub(super) progress: watch::Sender<Progress>,
-    clockworks: [Clockwork; 2],
-    pub(super) kept: [Retained; 2],
+    clockworks: PerStream<Clockwork>,
+    pub(super) kept: PerStream<Retained>,
     last_seqs: LastSeqs,
     marks: Marks,
     /// A write failed and may yet have happened: look before the next one.
@@ -143,9 +143,7 @@ impl Writer {
                 let _gone = reply.send(done);
             }
             Ask::Kept(stream, reply) => {
-                let [messages, receipts] = &self.kept;
-                let kept = if stream == Stream::Messages { messages } else { receipts };
-                let _gone = reply.send(kept.clone());
+                let _gone = reply.send(self.kept[stream].clone());
             }
             Ask::Close(reply) => {
                 if let Err(error) = self.checkpoint("TRUNCATE").await {
@@ -164,7 +162,7 @@ impl Writer {
 
     async fn apply(&mut self, stream: Stream, entries: &[ApplyEntry]) -> Result<u32, StoreError> {
         self.be_certain().await?;
-        let before = applied(&self.progress.borrow(), stream);
+        let before = self.progress.borrow().applied[stream];
         // Entries that are in the file already come again after a write whose answer was lost.
         let entries: Vec<&ApplyEntry> = entries.iter().filter(|new| new.entry.tail.offset > before.offset).collect();
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(0) };
@@ -193,7 +191,7 @@ impl Writer {
         entries: &[&ApplyEntry],
         tail: Tail,
     ) -> Result<(Clockwork, Vec<Quarantined>), StoreError> {
-        let [of_messages, of_receipts] = self.clockworks;
+        let known_clockwork = self.clockworks[stream];
         let decoded = || entries.iter().map(|entry| &entry.entry);
         // Read before the transaction begins: nobody else writes to the file.
         let connection = &mut self.connection;
@@ -203,7 +201,8 @@ impl Writer {
         let (clockwork, quarantined, new) = match stream {
             Stream::Messages => {
                 let known =
-                    write_messages::known(connection, messages::asked(decoded()), of_messages, &self.last_seqs).await?;
+                    write_messages::known(connection, messages::asked(decoded()), known_clockwork, &self.last_seqs)
+                        .await?;
                 let changes = messages::fold(known, decoded());
                 let new = (write_messages::write(&mut script, &changes), changes.messages.len());
                 // Forgotten again when the transaction fails.
@@ -212,7 +211,7 @@ impl Writer {
             }
             Stream::Receipts => {
                 let known =
-                    write_receipts::known(connection, receipts::asked(decoded()), of_receipts, &self.marks).await?;
+                    write_receipts::known(connection, receipts::asked(decoded()), known_clockwork, &self.marks).await?;
                 let changes = receipts::fold(known, decoded());
                 write_receipts::write(&mut script, &changes);
                 self.marks.learn(&changes.watermarks, |marks| *marks);
@@ -238,22 +237,16 @@ impl Writer {
 
     /// Takes note of a transaction that is in the file.
     fn written(&mut self, stream: Stream, entries: &[&ApplyEntry], tail: Tail, clockwork: Clockwork) {
-        let [messages, receipts] = &mut self.kept;
-        let kept = if stream == Stream::Messages { messages } else { receipts };
         for entry in entries {
             let mark = mark(&entry.entry, &entry.bytes);
             self.looked.bytes += mark.bytes;
-            kept.push(mark);
+            self.kept[stream].push(mark);
         }
         self.looked.applies += 1;
-        if let Some(slot) = self.clockworks.get_mut(stream.index()) {
-            *slot = clockwork;
-        }
+        self.clockworks[stream] = clockwork;
         self.dirty_since.get_or_insert_with(Instant::now);
         self.progress.send_modify(|progress| {
-            if let Some(slot) = progress.applied.get_mut(stream.index()) {
-                *slot = tail;
-            }
+            progress.applied[stream] = tail;
             progress.max_epoch = progress.max_epoch.max(clockwork.max_epoch);
         });
     }
@@ -273,15 +266,12 @@ impl Writer {
 
     /// Reads where the file stands, and what raw entries it holds.
     pub(super) async fn look_up_progress(&mut self) -> Result<(), StoreError> {
-        let mut applied = [Tail::EMPTY; 2];
+        let mut applied = PerStream::both(Tail::EMPTY);
         for row in sqlx::query(PROGRESS).fetch_all(&mut self.connection).await? {
-            let index = stream_of(&row, 0)?.index();
-            let clockwork =
+            let stream = stream_of(&row, 0)?;
+            applied[stream] = tail_of(&row, 1, 2)?;
+            self.clockworks[stream] =
                 Clockwork { max_epoch: Epoch(number(&row, 3)?), time: number(&row, 4)?, mark_ts: number(&row, 5)? };
-            if let (Some(tail), Some(slot)) = (applied.get_mut(index), self.clockworks.get_mut(index)) {
-                *tail = tail_of(&row, 1, 2)?;
-                *slot = clockwork;
-            }
         }
         for stream in Stream::BOTH {
             let mut kept = Retained::default();
@@ -289,11 +279,9 @@ impl Writer {
                 // How old they are nobody knows: they stay as long as if they had come now.
                 kept.push(Mark { last: offset(&row, 0)?, since: Instant::now(), bytes: number(&row, 1)? });
             }
-            if let Some(slot) = self.kept.get_mut(stream.index()) {
-                *slot = kept;
-            }
+            self.kept[stream] = kept;
         }
-        let max_epoch = self.clockworks.iter().map(|clockwork| clockwork.max_epoch).max().unwrap_or_default();
+        let max_epoch = self.clockworks.messages.max_epoch.max(self.clockworks.receipts.max_epoch);
         self.progress.send_modify(|progress| (progress.applied, progress.max_epoch) = (applied, max_epoch));
         self.uncertain = false;
         Ok(())
@@ -304,11 +292,6 @@ impl Writer {
 pub(super) async fn sqlite_version(connection: &mut SqliteConnection) -> Result<String, StoreError> {
     let row = sqlx::query("SELECT sqlite_version()").fetch_one(connection).await?;
     Ok(row.try_get(0)?)
-}
-
-fn applied(progress: &Progress, stream: Stream) -> Tail {
-    let [messages, receipts] = progress.applied;
-    if stream == Stream::Messages { messages } else { receipts }
 }
 
 /// Adds what every transaction writes: raw entries, quarantined records, where the stream stands.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::Epoch;
 use crate::shard::OpenError;
+use crate::shard::log::PerStream;
 use crate::shard::log::record::Header;
 
 impl Bench {
@@ -29,7 +30,7 @@ impl Bench {
 }
 
 /// A bench with messages, a read mark and a reaction, all applied; and what its log has.
-async fn filled(config: Config) -> (Bench, [Vec<bytes::Bytes>; 2]) {
+async fn filled(config: Config) -> (Bench, PerStream<Vec<bytes::Bytes>>) {
     let bench = Bench::with(config).await;
     bench.create("c", &["alice", "bob"]).await;
     for number in 0..5 {
@@ -39,8 +40,8 @@ async fn filled(config: Config) -> (Bench, [Vec<bytes::Bytes>; 2]) {
         in_time(bench.execute(Command::MarkRead(mark))).await.expect("marks");
         bench.applied().await;
     }
-    let had = [bench.entries(M).await, bench.entries(R).await];
-    assert!(had.iter().all(|entries| entries.len() > 1), "several entries each");
+    let had = PerStream { messages: bench.entries(M).await, receipts: bench.entries(R).await };
+    assert!(had.each_ref().all(|entries| entries.len() > 1), "several entries each");
     (bench, had)
 }
 
@@ -53,7 +54,7 @@ async fn a_lost_log_is_refused_until_it_is_made_anew_from_the_file_entry_by_entr
     assert_eq!(bench.log.inner.control(SHARD).await.expect("reads"), None, "nothing was written");
     bench.config.adopt_local = true;
     bench.reopen().await;
-    for (stream, had) in Stream::BOTH.into_iter().zip(&had) {
+    for (stream, had) in had.iter() {
         let has = bench.entries(stream).await;
         assert_eq!(&has[..had.len()], had.as_slice(), "byte for byte");
         let epochs: Vec<Epoch> = has.iter().map(|entry| Header::read(entry).expect("an entry").epoch).collect();
@@ -112,16 +113,16 @@ async fn an_adoption_that_was_broken_off_is_taken_up_again() {
         token,
         owner: NodeId::from("node-a"),
         identity: identity(),
-        begin_at: [Tail::EMPTY; 2],
+        begin_at: PerStream::both(Tail::EMPTY),
     };
     assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
-    let bytes = had[0][0].clone();
+    let bytes = had.messages[0].clone();
     let tail = Header::read(&bytes).expect("an entry").tail();
     let batch = crate::shard::log::Batch { shard: SHARD, stream: M, token, expected: Tail::EMPTY, tail, bytes };
     assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
     // From then on it is like any log that fell back.
     bench.reopen().await;
-    assert_eq!(bench.entries(M).await[..had[0].len()], had[0]);
+    assert_eq!(bench.entries(M).await[..had.messages.len()], had.messages);
     assert_eq!(bench.texts("c", "bob").await.len(), 5);
 }
 
@@ -131,8 +132,8 @@ async fn a_log_with_another_history_is_not_written_over() {
     let (other, others) = filled(config()).await;
     drop(other);
     // Message ids are random, so these are not ours.
-    let others = &others[0][..others[0].len() - 1];
-    assert_ne!(others.last(), had[0].get(others.len() - 1));
+    let others = &others.messages[..others.messages.len() - 1];
+    assert_ne!(others.last(), had.messages.get(others.len() - 1));
     bench.lose_log("other.db").await;
     let token = Token::new(Epoch(7));
     let claim = Claim {
@@ -141,7 +142,7 @@ async fn a_log_with_another_history_is_not_written_over() {
         token,
         owner: NodeId::from("node-a"),
         identity: identity(),
-        begin_at: [Tail::EMPTY; 2],
+        begin_at: PerStream::both(Tail::EMPTY),
     };
     assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     let mut expected = Tail::EMPTY;

@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::ids::Offset;
-use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry};
+use crate::shard::log::{
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry,
+};
 
 /// What happens to one attempt to append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub(super) enum Fault {
 pub(super) struct FaultyLog {
     pub(super) inner: Arc<dyn ShardLog>,
     /// Faults of the next attempts, by stream.
-    script: Mutex<[VecDeque<Fault>; 2]>,
+    script: Mutex<PerStream<VecDeque<Fault>>>,
     /// What happens to every attempt beyond the script.
     always: Mutex<Option<Fault>>,
     /// The only shard that faults happen to, if there is one.
@@ -40,7 +42,7 @@ pub(super) struct FaultyLog {
     /// Everything but appends is answered with an error while this is true.
     silent: watch::Sender<bool>,
     /// Batches that came here, by stream.
-    pub(super) attempts: watch::Sender<[u64; 2]>,
+    pub(super) attempts: watch::Sender<PerStream<u64>>,
 }
 
 impl FaultyLog {
@@ -53,12 +55,12 @@ impl FaultyLog {
             held: watch::Sender::new(false),
             stalled: watch::Sender::new(false),
             silent: watch::Sender::new(false),
-            attempts: watch::Sender::new([0; 2]),
+            attempts: watch::Sender::new(PerStream::default()),
         })
     }
 
     pub(super) fn fault(&self, stream: Stream, faults: &[Fault]) {
-        self.script.lock().expect("whole")[stream.index()].extend(faults);
+        self.script.lock().expect("whole")[stream].extend(faults);
     }
 
     pub(super) fn always(&self, fault: Option<Fault>) {
@@ -96,15 +98,15 @@ impl FaultyLog {
     /// Waits until so many batches of the stream came here.
     pub(super) async fn attempted(&self, stream: Stream, count: u64) {
         let mut attempts = self.attempts.subscribe();
-        in_time(attempts.wait_for(|attempts| attempts[stream.index()] >= count)).await.expect("the log lives");
+        in_time(attempts.wait_for(|attempts| attempts[stream] >= count)).await.expect("the log lives");
     }
 
     pub(super) fn attempts_of(&self, stream: Stream) -> u64 {
-        self.attempts.borrow()[stream.index()]
+        self.attempts.borrow()[stream]
     }
 
     fn next(&self, stream: Stream) -> Option<Fault> {
-        let scripted = self.script.lock().expect("whole")[stream.index()].pop_front();
+        let scripted = self.script.lock().expect("whole")[stream].pop_front();
         scripted.or_else(|| *self.always.lock().expect("whole"))
     }
 
@@ -140,7 +142,7 @@ impl ShardLog for FaultyLog {
 
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
         for batch in cycle {
-            self.attempts.send_modify(|attempts| attempts[batch.stream.index()] += 1);
+            self.attempts.send_modify(|attempts| attempts[batch.stream] += 1);
         }
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.expect("the log lives");

@@ -204,12 +204,12 @@ async fn a_key_is_forgotten_after_a_day_that_its_owners_measured_and_not_before(
     let store = bench.handle().0.store.clone();
     let known = async || store.key(&conversation("c"), &user("alice"), &client_key("key")).await.expect("reads");
     for hour in 1..=26 {
-        let before = bench.handle().status().committed[0];
+        let before = bench.handle().status().committed.messages;
         bench.clock.pass(Duration::from_secs(60 * 60));
         bench.send("c", "bob", "on").await;
         // The message, and a mark at the next housekeeping.
         in_time(async {
-            while bench.handle().status().committed[0].0 < before.0 + 2 {
+            while bench.handle().status().committed.messages.0 < before.0 + 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })

@@ -21,7 +21,7 @@ use crate::shard::command::{
 use crate::shard::lane::Lane;
 use crate::shard::log::embedded::EmbeddedLog;
 use crate::shard::log::record::{Event, EventKind, IndexChange, OutboxPosition, Tail};
-use crate::shard::log::{Claim, ClaimOutcome, ShardLog, Stream, Token};
+use crate::shard::log::{Claim, ClaimOutcome, PerStream, ShardLog, Stream, Token};
 use crate::shard::outbox::Reached;
 use crate::shard::owner::Input;
 use crate::shard::store::OutboxRow;
@@ -257,7 +257,7 @@ impl Bench {
         let status = self.handle().status();
         for stream in Stream::BOTH {
             let mut applied = self.handle().0.applied(stream);
-            let upto = status.committed[stream.index()];
+            let upto = status.committed[stream];
             in_time(applied.wait_for(|tail| tail.offset >= upto)).await.expect("the worker lives");
         }
     }
@@ -337,7 +337,7 @@ impl Bench {
                     token: Token::new(control.token.epoch.next()),
                     owner: NodeId::from(node),
                     identity: identity(),
-                    begin_at: [Tail::EMPTY; 2],
+                    begin_at: PerStream::both(Tail::EMPTY),
                 };
                 if let ClaimOutcome::Claimed(_) = self.log.inner.claim(claim).await.expect("answers") {
                     return;

@@ -18,7 +18,7 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
     let mut bench = talkative().await;
     bench.create("d", &["alice"]).await;
     bench.at_rest().await;
-    let common = [bench.raw(M).await, bench.raw(R).await];
+    let common = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     let first = bench.send("c", "alice", "first").await;
     let of_bob = bench.send("c", "bob", "of one who is removed").await;
     let keyed = sent(in_time(bench.execute(send_key("c", "alice", "keyed", "k"))).await);
@@ -31,10 +31,10 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
     bench.handle().close(soon()).await;
     bench.pump.abort();
     // The log lost that, and another owner went on.
-    let mut other = common[0].clone();
+    let mut other = common.messages.clone();
     let end = Header::read(&other.last().expect("some").bytes).expect("an entry").tail();
     other.push(stranger(end, 1));
-    bench.put_log("other.db", 1, [&other, &common[1]]).await;
+    bench.put_log("other.db", 1, PerStream { messages: &other, receipts: &common.receipts }).await;
     let control = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed");
     let standby = Standby::open(bench.opening_of("node-c")).await.expect("opens");
     let taking = Taking { expected: (control.token, control.beat) };

@@ -86,7 +86,7 @@ async fn the_seeding_of_a_new_replica_is_no_error() {
     let heard = heard(async || {
         let bench = talkative().await;
         let (_, token) = bench.handle().hold();
-        bench.log.inner.trim(SHARD, token, M, bench.tails()[0].offset).await.expect("trims");
+        bench.log.inner.trim(SHARD, token, M, bench.tails().messages.offset).await.expect("trims");
         bench.fill(5, 2).await;
         // It has no file, and the log no longer begins at the beginning.
         let new = bench.follower("node-b").await;

@@ -28,7 +28,7 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
     assert!(!received.exists());
     // Raw entries came with it: what the log no longer has before it is not needed.
     let (_, token) = bench.handle().hold();
-    bench.log.inner.trim(SHARD, token, M, said.applied[0].offset).await.expect("trims");
+    bench.log.inner.trim(SHARD, token, M, said.applied.messages.offset).await.expect("trims");
     let standby = Standby::open(bench.opening_of("node-b")).await.expect("opens");
     assert_eq!(standby.status().applied, said.applied);
     assert!(!standby.entries_after(M, Tail::EMPTY, 1).await.expect("reads").is_empty());
@@ -55,7 +55,7 @@ async fn a_received_snapshot_that_is_not_as_said_is_refused_and_removed() {
                 bytes[middle] ^= 1;
             }
             1 => bytes.truncate(bytes.len() - 4096),
-            2 => said.applied[1].offset = Offset(said.applied[1].offset.0 + 1),
+            2 => said.applied.receipts.offset = Offset(said.applied.receipts.offset.0 + 1),
             3 => of.1 = ShardId(4),
             // One page damaged before it was sent: length and hash are right.
             4 => {

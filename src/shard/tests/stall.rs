@@ -218,7 +218,7 @@ async fn nothing_of_its_own_is_decided_while_the_log_is_stalled() {
     let (bench, decided) = stalled(config(), Fault::DoubtNotWritten).await;
     let before = bench.handle().status().committed;
     for round in 0..4 {
-        bench.handle().outbox_delivered_upto(OutboxPosition { offset: Offset(before[0].0), index: round });
+        bench.handle().outbox_delivered_upto(OutboxPosition { offset: Offset(before.messages.0), index: round });
         in_time(bench.execute(delivered("c", "bob", 2))).await.expect("taken");
         // Longer than the shard's housekeeping waits.
         tokio::time::sleep(Duration::from_millis(260)).await;
@@ -227,7 +227,7 @@ async fn nothing_of_its_own_is_decided_while_the_log_is_stalled() {
     sent(in_time(decided).await.expect("runs"));
     bench.send("c", "alice", "next").await;
     bench.at_rest().await;
-    let entries = bench.log.inner.read(SHARD, M, before[0], 1 << 20).await.expect("reads");
+    let entries = bench.log.inner.read(SHARD, M, before.messages, 1 << 20).await.expect("reads");
     let records = entries.iter().flat_map(|entry| Entry::records_of(&entry.bytes));
     let progress = records.filter(|record| matches!(record, Record::OutboxProgress { .. })).count();
     assert!(progress <= 2, "told once for all, and perhaps once more: {progress}");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::Epoch;
 use crate::shard::log::record::{Header, Record, seal};
-use crate::shard::log::{Batch, RawEntry};
+use crate::shard::log::{Batch, PerStream, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::{OpenError, Standby, Taking};
 
@@ -31,7 +31,7 @@ impl Follower {
         self.looks.abort();
     }
 
-    pub(super) async fn reaches(&self, tails: [Tail; 2]) {
+    pub(super) async fn reaches(&self, tails: PerStream<Tail>) {
         in_time(async {
             while self.standby.status().applied != tails {
                 assert_eq!(self.standby.status().following, Following::Live);
@@ -59,7 +59,7 @@ impl Bench {
         Follower::over(Standby::open(self.opening_of(node)).await.expect("opens"), &self.log)
     }
 
-    pub(super) fn tails(&self) -> [Tail; 2] {
+    pub(super) fn tails(&self) -> PerStream<Tail> {
         self.handle().0.committed.each_ref().map(|tail| *tail.borrow())
     }
 
@@ -74,7 +74,7 @@ impl Bench {
 
     /// The log is one that has only these entries of the messages stream and of the receipts stream; owned by node-a
     /// under that epoch.
-    pub(super) async fn put_log(&mut self, name: &str, epoch: u64, entries: [&[RawEntry]; 2]) {
+    pub(super) async fn put_log(&mut self, name: &str, epoch: u64, entries: PerStream<&[RawEntry]>) {
         let fallen = EmbeddedLog::open(&self.folder.path().join(name)).await.expect("opens");
         let token = Token::new(Epoch(epoch));
         let claim = Claim {
@@ -83,10 +83,10 @@ impl Bench {
             token,
             owner: NodeId::from("node-a"),
             identity: identity(),
-            begin_at: [Tail::EMPTY; 2],
+            begin_at: PerStream::both(Tail::EMPTY),
         };
         assert!(matches!(fallen.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
-        for (stream, entries) in Stream::BOTH.into_iter().zip(entries) {
+        for (stream, entries) in entries {
             let mut expected = Tail::EMPTY;
             for RawEntry { bytes, .. } in entries {
                 let tail = Header::read(bytes).expect("an entry").tail();
@@ -173,12 +173,12 @@ async fn a_standby_holds_what_its_file_has_and_nothing_of_another_history() {
     let bench = talkative().await;
     let follower = bench.follower("node-b").await;
     follower.stop_looking();
-    let [messages, receipts] = bench.tails();
+    let PerStream { messages, receipts } = bench.tails();
     // Nobody told it of the tail but who asks.
     assert!(follower.standby.holds(M, messages, soon()).await);
     assert!(follower.standby.holds(R, receipts, soon()).await);
     bench.fill(5, 2).await;
-    let later = bench.tails()[0];
+    let later = bench.tails().messages;
     assert!(follower.standby.holds(M, later, soon()).await);
     assert!(follower.standby.holds(M, messages, shortly()).await, "its past");
     let other = Tail { offset: messages.offset, ..later };
@@ -200,19 +200,25 @@ async fn entries_of_a_standby_link_to_what_was_asked_for() {
     assert_eq!(bench.handle().entries_after(M, third, usize::MAX).await.expect("reads"), had[3..]);
     assert_eq!(follower.standby.entries_after(M, third, 1).await.expect("reads").len(), 1);
     assert!(after(Tail { offset: third.offset, ..Tail::EMPTY }).await.expect("reads").is_empty(), "another chain");
-    assert!(after(bench.tails()[0]).await.expect("reads").is_empty());
+    assert!(after(bench.tails().messages).await.expect("reads").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_falls_back_leaves_a_standby_ahead_and_following() {
     let mut bench = talkative().await;
     let follower = bench.follower("node-b").await;
-    let (tails, had) = (bench.tails(), [bench.raw(M).await, bench.raw(R).await]);
+    let (tails, had) = (bench.tails(), PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await });
     follower.reaches(tails).await;
     let store = in_time(follower.standby.digest()).await.expect("reads");
     drop(follower);
     bench.handle().close(soon()).await;
-    bench.put_log("fallen.db", 1, [&had[0][..had[0].len() - 3], &had[1][..1]]).await;
+    bench
+        .put_log(
+            "fallen.db",
+            1,
+            PerStream { messages: &had.messages[..had.messages.len() - 3], receipts: &had.receipts[..1] },
+        )
+        .await;
     let follower = bench.follower("node-b").await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(follower.standby.status().following, Following::Live);
@@ -230,15 +236,15 @@ async fn a_log_that_went_on_otherwise_makes_a_standby_diverged() {
     for (shorter, records) in [(1, 1), (3, 1), (3, 50)] {
         let mut bench = talkative().await;
         let follower = bench.follower("node-b").await;
-        let had = [bench.raw(M).await, bench.raw(R).await];
+        let had = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
         follower.reaches(bench.tails()).await;
         drop(follower);
         bench.handle().close(soon()).await;
-        let mut other = had[0][..had[0].len() - shorter].to_vec();
+        let mut other = had.messages[..had.messages.len() - shorter].to_vec();
         let end = Header::read(&other.last().expect("some").bytes).expect("an entry").tail();
         // To where the file has an entry's end, to where it has none, or beyond it.
         other.push(stranger(end, records));
-        bench.put_log("other.db", 1, [&other, &had[1]]).await;
+        bench.put_log("other.db", 1, PerStream { messages: &other, receipts: &had.receipts }).await;
         let follower = bench.follower("node-b").await;
         let why = ended(&follower).await;
         assert!(matches!(why, Following::Diverged(_)), "{why:?}");
@@ -264,7 +270,7 @@ async fn a_log_that_was_trimmed_beyond_a_standby_leaves_it_behind() {
     bench.fill(5, 3).await;
     let (_, token) = bench.handle().hold();
     // All of it, or all but the last: either way there is a hole.
-    let last = bench.tails()[0].offset;
+    let last = bench.tails().messages.offset;
     bench.log.inner.trim(SHARD, token, M, Offset(last.0 - 1)).await.expect("trims");
     let follower = bench.follower("node-b").await;
     assert_eq!(ended(&follower).await, Following::Behind);

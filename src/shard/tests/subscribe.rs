@@ -43,7 +43,7 @@ async fn spans_and_pushes_give_each_seq_once_under_concurrent_sends() {
         watchers.push(tokio::spawn(async move {
             // Each begins at another moment of the storm.
             in_time(async {
-                while bench.handle().status().committed[0].0 < number * 40 {
+                while bench.handle().status().committed.messages.0 < number * 40 {
                     tokio::task::yield_now().await;
                 }
             })

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::standby::{stranger, talkative};
 use super::*;
 use crate::ids::Epoch;
-use crate::shard::log::RawEntry;
 use crate::shard::log::record::{Entry, Header};
+use crate::shard::log::{PerStream, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
 use crate::shard::{OpenError, Standby, Taking};
 
@@ -28,7 +28,7 @@ async fn assert_whole(bench: &Bench) {
             tail = Entry::decode_after(&tail, &raw.bytes).expect("links").tail;
         }
         let control = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed");
-        assert_eq!(tail, control.tail(stream));
+        assert_eq!(tail, control.tails[stream]);
     }
 }
 
@@ -51,7 +51,7 @@ async fn a_standby_takes_over_and_the_old_owner_is_fenced() {
     };
     assert_eq!(message.core.seq, Seq(7));
     assert_whole(&bench).await;
-    assert!(!follower.standby.holds(M, bench.tails()[0], shortly()).await, "it is no standby any more");
+    assert!(!follower.standby.holds(M, bench.tails().messages, shortly()).await, "it is no standby any more");
     taken.close(soon()).await;
 }
 
@@ -80,12 +80,18 @@ async fn a_log_that_lost_a_suffix_gets_it_back_from_the_standbys_file_byte_for_b
     follower.reaches(bench.tails()).await;
     follower.standby.close(soon()).await;
     drop(follower);
-    let had = [bench.raw(M).await, bench.raw(R).await];
+    let had = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     bench.handle().close(soon()).await;
-    bench.put_log("fallen.db", 1, [&had[0][..had[0].len() - 4], &had[1][..1]]).await;
+    bench
+        .put_log(
+            "fallen.db",
+            1,
+            PerStream { messages: &had.messages[..had.messages.len() - 4], receipts: &had.receipts[..1] },
+        )
+        .await;
     let follower = bench.follower("node-b").await;
     let taken = in_time(follower.standby.clone().take_over(bench.watched().await)).await.expect("takes over");
-    for (stream, had) in Stream::BOTH.into_iter().zip(&had) {
+    for (stream, had) in had.iter() {
         let has = bench.raw(stream).await;
         assert_eq!((has.len(), &has[..had.len()]), (had.len() + 1, had.as_slice()), "the epoch's start beside");
         assert_eq!(Header::read(&has[had.len()].bytes).expect("an entry").epoch, Epoch(2));
@@ -98,12 +104,12 @@ async fn a_log_that_lost_a_suffix_gets_it_back_from_the_standbys_file_byte_for_b
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_starts_again_gives_the_log_back_what_it_lost() {
     let mut bench = talkative().await;
-    let had = [bench.raw(M).await, bench.raw(R).await];
+    let had = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     bench.handle().close(soon()).await;
     bench.pump.abort();
-    bench.put_log("fallen.db", 1, [&had[0][..1], &[]]).await;
+    bench.put_log("fallen.db", 1, PerStream { messages: &had.messages[..1], receipts: &[] }).await;
     bench.reopen().await;
-    assert_eq!(bench.raw(M).await[..had[0].len()], had[0]);
+    assert_eq!(bench.raw(M).await[..had.messages.len()], had.messages);
     assert_eq!(bench.texts("c", "bob").await, ["m0", "m1", "m2", "m3", "m4"]);
     bench.fill(5, 1).await;
     assert_whole(&bench).await;
@@ -112,24 +118,24 @@ async fn an_owner_that_starts_again_gives_the_log_back_what_it_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_another_history_is_not_opened_and_nothing_is_served() {
     let mut bench = talkative().await;
-    let had = [bench.raw(M).await, bench.raw(R).await];
+    let had = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
     follower.standby.close(soon()).await;
     drop(follower);
     bench.handle().close(soon()).await;
-    let mut other = had[0][..had[0].len() - 2].to_vec();
+    let mut other = had.messages[..had.messages.len() - 2].to_vec();
     let end = Header::read(&other.last().expect("some").bytes).expect("an entry").tail();
     other.push(stranger(end, 40));
-    bench.put_log("other.db", 1, [&other, &had[1]]).await;
+    bench.put_log("other.db", 1, PerStream { messages: &other, receipts: &had.receipts }).await;
     let error = in_time(ShardHandle::open(bench.opening())).await.expect_err("not opened");
     assert!(matches!(error, OpenError::Diverged(_)), "{error:?}");
-    assert_eq!((bench.raw(M).await, bench.raw(R).await), (other.clone(), had[1].clone()), "nothing was written");
+    assert_eq!((bench.raw(M).await, bench.raw(R).await), (other.clone(), had.receipts.clone()), "nothing was written");
     // A standby that has not looked yet finds it when it takes over.
     let standby = Standby::open(bench.opening_of("node-b")).await.expect("opens");
     let error = in_time(standby.take_over(bench.watched().await)).await.expect_err("not opened");
     assert!(matches!(error, OpenError::Diverged(_)), "{error:?}");
-    assert_eq!((bench.raw(M).await, bench.raw(R).await), (other, had[1].clone()));
+    assert_eq!((bench.raw(M).await, bench.raw(R).await), (other, had.receipts.clone()));
 }
 
 /// Other replicas as a test says.
@@ -159,9 +165,9 @@ impl Replicas for Said {
     }
 }
 
-fn standing(node: &str, epoch: u64, had: &[Vec<RawEntry>; 2], following: Following) -> ReplicaStatus {
+fn standing(node: &str, epoch: u64, had: &PerStream<Vec<RawEntry>>, following: Following) -> ReplicaStatus {
     let tail = |entries: &Vec<RawEntry>| Header::read(&entries.last().expect("some").bytes).expect("an entry").tail();
-    let applied = [tail(&had[0]), tail(&had[1])];
+    let applied = had.each_ref().map(tail);
     let (shard, node, max_epoch) = (SHARD, NodeId::from(node), Epoch(epoch));
     ReplicaStatus { shard, node, applied, durable: applied, max_epoch, following }
 }
@@ -169,9 +175,9 @@ fn standing(node: &str, epoch: u64, had: &[Vec<RawEntry>; 2], following: Followi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     let mut bench = talkative().await;
-    let had = [bench.raw(M).await, bench.raw(R).await];
+    let had = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     bench.handle().close(soon()).await;
-    let kept = [&had[0][..had[0].len() - 5], &had[1][..1]];
+    let kept = PerStream { messages: &had.messages[..had.messages.len() - 5], receipts: &had.receipts[..1] };
     bench.put_log("fallen.db", 1, kept).await;
     let follower = bench.follower("node-b").await;
     let tails = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed").tails;
@@ -181,16 +187,16 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     drop((standby, follower));
     let mut said = Said::default();
     // One that lies about its history, one that does not follow, and one that has it all.
-    let foreign = [vec![stranger(Tail::EMPTY, 90)], had[1].clone()];
+    let foreign = PerStream { messages: vec![stranger(Tail::EMPTY, 90)], receipts: had.receipts.clone() };
     let mut forked = kept.map(<[RawEntry]>::to_vec);
-    forked[0].push(stranger(tails[0], 90));
+    forked.messages.push(stranger(tails.messages, 90));
     for (node, epoch, entries, following) in [
         ("node-x", 3, &foreign, Following::Live),
         ("node-y", 4, &forked, Following::Diverged("so".to_owned())),
         ("node-c", 9, &had, Following::Live),
     ] {
         said.standing.push(standing(node, epoch, entries, following));
-        for (stream, entries) in Stream::BOTH.into_iter().zip(entries) {
+        for (stream, entries) in entries.iter() {
             said.entries.insert((NodeId::from(node), stream), entries.clone());
         }
     }
@@ -198,7 +204,7 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     let standby = Standby::open(opening).await.expect("opens");
     let taken = in_time(standby.take_over(bench.watched().await)).await.expect("takes over");
     assert_eq!(taken.epoch(), Epoch(10), "above all that anyone knows");
-    for (stream, had) in Stream::BOTH.into_iter().zip(&had) {
+    for (stream, had) in had.iter() {
         assert_eq!(bench.raw(stream).await[..had.len()], *had);
     }
     assert_whole(&bench).await;
@@ -209,34 +215,34 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
     let mut bench = talkative().await;
-    let had = [bench.raw(M).await, bench.raw(R).await];
+    let had = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     bench.handle().close(soon()).await;
     bench.pump.abort();
-    bench.put_log("same.db", 1, [&had[0], &had[1]]).await;
+    bench.put_log("same.db", 1, PerStream { messages: &had.messages, receipts: &had.receipts }).await;
     // Epoch 99 stands in its entries, and it has not said so.
     let mut more = had.clone();
-    let end = Header::read(&had[0].last().expect("some").bytes).expect("an entry").tail();
-    more[0].push(stranger(end, 1));
+    let end = Header::read(&had.messages.last().expect("some").bytes).expect("an entry").tail();
+    more.messages.push(stranger(end, 1));
     let said = |max_epoch| {
         let mut said =
             Said { standing: vec![standing("node-c", max_epoch, &more, Following::Live)], ..Said::default() };
-        said.entries.insert((NodeId::from("node-c"), M), more[0].clone());
+        said.entries.insert((NodeId::from("node-c"), M), more.messages.clone());
         Arc::new(said)
     };
     let opening = Opening { replicas: said(1), ..bench.opening() };
     let error = in_time(ShardHandle::open(opening)).await.expect_err("not opened");
     assert!(matches!(error, OpenError::Failed(_)), "{error:?}");
-    assert_eq!(bench.raw(M).await, had[0], "nothing was appended");
+    assert_eq!(bench.raw(M).await, had.messages, "nothing was appended");
     let opening = Opening { replicas: said(99), ..bench.opening() };
     let handle = in_time(ShardHandle::open(opening)).await.expect("opens");
-    assert_eq!((handle.epoch(), &bench.raw(M).await[..more[0].len()]), (Epoch(100), more[0].as_slice()));
+    assert_eq!((handle.epoch(), &bench.raw(M).await[..more.messages.len()]), (Epoch(100), more.messages.as_slice()));
     handle.close(soon()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_empty_history_is_served_while_another_replica_has_one() {
     let mut bench = talkative().await;
-    let had = [bench.raw(M).await, bench.raw(R).await];
+    let had = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     bench.handle().close(soon()).await;
     let empty = EmbeddedLog::open(&bench.folder.path().join("empty.db")).await.expect("opens");
     bench.log = FaultyLog::over(empty);
@@ -252,7 +258,7 @@ async fn a_claim_that_the_log_forgot_is_made_again_and_its_suffix_comes_back() {
     let mut bench = talkative().await;
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
-    let before = [bench.raw(M).await, bench.raw(R).await];
+    let before = PerStream { messages: bench.raw(M).await, receipts: bench.raw(R).await };
     let taken = in_time(follower.standby.clone().take_over(bench.watched().await)).await.expect("takes over");
     drop(follower);
     let Ok(Done::Sent { .. }) = in_time(taken.execute(send("c", "alice", "m5"), soon())).await else {
@@ -262,7 +268,7 @@ async fn a_claim_that_the_log_forgot_is_made_again_and_its_suffix_comes_back() {
     taken.close(soon()).await;
     // Every copy that knew of epoch 2 is gone; the log says node-a, epoch 1.
     bench.handle().close(soon()).await;
-    bench.put_log("fallen.db", 1, [&before[0], &before[1]]).await;
+    bench.put_log("fallen.db", 1, PerStream { messages: &before.messages, receipts: &before.receipts }).await;
     let standby = Standby::open(bench.opening_of("node-b")).await.expect("opens");
     assert_eq!(standby.status().max_epoch, Epoch(2), "a rollback is proven by this");
     let again = in_time(standby.take_over(bench.watched().await)).await.expect("claims at once");

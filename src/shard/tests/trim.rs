@@ -3,6 +3,7 @@
 use super::standby::talkative;
 use super::*;
 use crate::ids::Epoch;
+use crate::shard::log::PerStream;
 use crate::shard::replicas::{Following, ReplicaStatus};
 
 fn trimming() -> Config {
@@ -13,7 +14,7 @@ fn trimming() -> Config {
 }
 
 impl Bench {
-    fn report(&self, node: &str, durable: [Tail; 2], following: Following) -> ReplicaStatus {
+    fn report(&self, node: &str, durable: PerStream<Tail>, following: Following) -> ReplicaStatus {
         let (shard, node, applied) = (SHARD, NodeId::from(node), self.tails());
         ReplicaStatus { shard, node, applied, durable, max_epoch: Epoch(1), following }
     }
@@ -31,7 +32,7 @@ impl Bench {
     async fn durable(&self) {
         let mut durable = self.handle().0.durable.clone();
         let upto = self.tails().map(|tail| tail.offset);
-        let reached = |durable: &[Offset; 2]| durable.iter().zip(upto).all(|(durable, upto)| *durable >= upto);
+        let reached = |durable: &PerStream<Offset>| durable.zip(upto).all(|(durable, upto)| durable >= upto);
         in_time(durable.wait_for(reached)).await.expect("lives");
     }
 }
@@ -46,7 +47,7 @@ async fn the_log_is_not_trimmed_beyond_what_is_durable_at_a_standby_in_sync() {
     assert_eq!(bench.handle().standbys(), [(NodeId::from("node-b"), false)], "nobody has heard of it yet");
     assert_eq!(bench.raw(M).await[0].last, Offset(1));
     let middle = bench.raw(M).await[3].last;
-    let at = |offset| [Tail { offset, ..Tail::EMPTY }, Tail::EMPTY];
+    let at = |offset| PerStream { messages: Tail { offset, ..Tail::EMPTY }, receipts: Tail::EMPTY };
     bench.handle().reported(bench.report("node-b", at(middle), Following::Live));
     bench.trimmed_to(middle).await;
     bench.fill(5, 5).await;
@@ -61,7 +62,7 @@ async fn the_log_is_not_trimmed_beyond_what_is_durable_at_a_standby_in_sync() {
     bench.turn().await;
     assert_eq!(bench.raw(M).await[0].last, middle.next());
     bench.clock.pass(Duration::from_millis(1));
-    bench.trimmed_to(Offset(bench.tails()[0].offset.0 - 1)).await;
+    bench.trimmed_to(Offset(bench.tails().messages.offset.0 - 1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +78,7 @@ async fn a_new_owner_trims_nothing_before_its_standbys_are_heard_or_out() {
     bench.handle().reported(bench.report("node-b", bench.tails(), Following::Live));
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(bench.raw(M).await[0].last, Offset(1), "node-c was not heard");
-    let out = bench.report("node-c", [Tail::EMPTY; 2], Following::Behind);
+    let out = bench.report("node-c", PerStream::both(Tail::EMPTY), Following::Behind);
     bench.handle().reported(out);
     bench.trimmed_to(Offset(1)).await;
     let both = [(NodeId::from("node-b"), true), (NodeId::from("node-c"), false)];
@@ -118,7 +119,7 @@ async fn with_a_small_cap() -> Bench {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_that_cannot_checkpoint_does_not_stop_the_writes_of_its_owner_for_ever() {
     let bench = with_a_small_cap().await;
-    let report = || bench.handle().reported(bench.report("node-b", [Tail::EMPTY; 2], Following::Live));
+    let report = || bench.handle().reported(bench.report("node-b", PerStream::both(Tail::EMPTY), Following::Live));
     let text = "x".repeat(10_000);
     // More than the log may hold, by twice; one that is refused for the moment is sent again.
     for _ in 0..80 {
@@ -150,7 +151,7 @@ async fn what_stands_in_the_log_when_a_shard_is_opened_counts_towards_its_cap() 
     bench.restart().await;
     let stood = bench.handle().0.workers.lock().expect("whole").as_ref().expect("run").stood();
     in_time(async {
-        while stood.borrow().bytes[0] < 90_000 {
+        while stood.borrow().bytes.messages < 90_000 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -161,12 +162,12 @@ async fn what_stands_in_the_log_when_a_shard_is_opened_counts_towards_its_cap() 
     }
     bench.durable().await;
     in_time(async {
-        while stood.borrow().bytes[0] > 0 {
+        while stood.borrow().bytes.messages > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
-    assert!(stood.borrow().gone[0] == Offset(0) && bench.raw(M).await[0].last > Offset(9));
+    assert!(stood.borrow().gone.messages == Offset(0) && bench.raw(M).await[0].last > Offset(9));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,7 +205,7 @@ async fn an_owner_that_makes_nothing_durable_gives_way_to_a_standby_in_sync_that
         }
     })
     .await;
-    let gets_on = |seconds: u64, standby: Option<[Tail; 2]>| {
+    let gets_on = |seconds: u64, standby: Option<PerStream<Tail>>| {
         bench.clock.pass(Duration::from_secs(seconds));
         standby
             .into_iter()

@@ -7,7 +7,7 @@ use super::standby::talkative;
 use super::*;
 use crate::problem::Code;
 use crate::shard::Standby;
-use crate::shard::log::RawEntry;
+use crate::shard::log::{PerStream, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
 
 /// Asks the standby itself, unless the way to it is cut.
@@ -53,7 +53,7 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
         bench.send("c", "alice", text).await;
     }
     assert_eq!(bench.lane.standing(SHARD), crate::shard::lane::Standing::Clear, "nothing is parked");
-    assert!(follower.standby.holds(Stream::Messages, bench.tails()[0], soon()).await, "acknowledged is held");
+    assert!(follower.standby.holds(Stream::Messages, bench.tails().messages, soon()).await, "acknowledged is held");
     // Cut off, but counted as in sync still: it is waited for, and nothing is committed without it.
     beside.cut.send_replace(true);
     let budget = || Instant::now() + Duration::from_secs(5);
@@ -98,10 +98,10 @@ async fn a_shard_without_a_second_copy_opens_for_reads_and_takes_writes_when_a_s
 
     // By the row, for it has not reported to this owner.
     beside.cut.send_replace(false);
-    let [mut messages, mut receipts] = bench.handle().0.committed.each_ref().map(|tail| tail.subscribe());
+    let PerStream { mut messages, mut receipts } = bench.handle().0.committed.each_ref().map(|tail| tail.subscribe());
     let begun = bench.handle().0.begun;
-    in_time(messages.wait_for(|tail| tail.offset > begun[0])).await.expect("the epoch is confirmed");
-    in_time(receipts.wait_for(|tail| tail.offset > begun[1])).await.expect("the epoch is confirmed");
+    in_time(messages.wait_for(|tail| tail.offset > begun.messages)).await.expect("the epoch is confirmed");
+    in_time(receipts.wait_for(|tail| tail.offset > begun.receipts)).await.expect("the epoch is confirmed");
     bench.handle().set_standbys(vec![NodeId::from("node-b")]);
     bench.handle().reported(follower.standby.status());
     bench.send("c", "alice", "two").await;

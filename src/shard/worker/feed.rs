@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::ids::{Offset, ShardId};
 use crate::shard::OpenError;
 use crate::shard::log::record::{Entry, EntryError, Tail};
-use crate::shard::log::{LogError, ShardLog, Stream};
+use crate::shard::log::{LogError, PerStream, ShardLog, Stream};
 use crate::shard::replicas::Following;
 use crate::shard::store::{ApplyEntry, Store, StoreError};
 use crate::shard::worker::Config;
@@ -123,13 +123,12 @@ pub async fn catch_up(
     shard: ShardId,
     log: &dyn ShardLog,
     store: &Store,
-    tails: [Tail; 2],
+    tails: PerStream<Tail>,
     config: &Config,
 ) -> Result<(), OpenError> {
-    for (stream, upto) in Stream::BOTH.into_iter().zip(tails) {
+    for (stream, upto) in tails {
         let feed = Feed { shard, stream, log, store, config };
-        let [messages, receipts] = store.progress().applied;
-        let mut at = if stream == Stream::Messages { messages } else { receipts };
+        let mut at = store.progress().applied[stream];
         let name = stream.as_str();
         if at.offset > upto.offset {
             return Err(OpenError::Refused(format!(

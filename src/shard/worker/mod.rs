@@ -19,7 +19,7 @@ use crate::ids::{Offset, ShardId};
 use crate::shard::Opening;
 use crate::shard::insync::InSync;
 use crate::shard::log::record::Tail;
-use crate::shard::log::{ShardLog, Stream, Token};
+use crate::shard::log::{PerStream, ShardLog, Stream, Token};
 use crate::shard::replicas::Following;
 use crate::shard::store::retained::Retained;
 use crate::shard::store::{Store, StoreError};
@@ -66,7 +66,7 @@ pub struct Setup {
     /// How the owner trims the log; `None` on a standby, which trims nothing.
     pub(super) trimming: Option<Trimming>,
     /// Committed tails by stream: never read past them.
-    pub committed: [watch::Receiver<Tail>; 2],
+    pub committed: PerStream<watch::Receiver<Tail>>,
     /// Settings.
     pub config: Config,
 }
@@ -96,20 +96,20 @@ impl Trimming {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stood {
     /// At least so much was trimmed already.
-    pub(super) gone: [Offset; 2],
+    pub(super) gone: PerStream<Offset>,
     /// Bytes, less what was trimmed of them since.
-    pub(super) bytes: [u64; 2],
+    pub(super) bytes: PerStream<u64>,
 }
 
 /// The running workers. Dropping it stops them without finishing.
 #[derive(Debug)]
 pub struct Workers {
-    applied: [watch::Receiver<Tail>; 2],
-    durable: watch::Receiver<[Offset; 2]>,
-    trimmed: watch::Receiver<[Offset; 2]>,
+    applied: PerStream<watch::Receiver<Tail>>,
+    durable: watch::Receiver<PerStream<Offset>>,
+    trimmed: watch::Receiver<PerStream<Offset>>,
     stood: watch::Receiver<Stood>,
     following: Arc<watch::Sender<Following>>,
-    hurry: [Arc<Notify>; 2],
+    hurry: PerStream<Arc<Notify>>,
     finishing: CancellationToken,
     store: Store,
     stop: DropGuard,
@@ -122,41 +122,34 @@ impl Workers {
         let (stop, finishing) = (CancellationToken::new(), CancellationToken::new());
         let progress = setup.store.progress();
         let (durable, durable_seen) = watch::channel(progress.durable.map(|tail| tail.offset));
-        let (trimmed, trimmed_seen) = watch::channel([Offset(0); 2]);
+        let (trimmed, trimmed_seen) = watch::channel(PerStream::both(Offset(0)));
         let stood = Arc::new(watch::Sender::new(Stood::default()));
         let opened_at = setup.committed.each_ref().map(|committed| committed.borrow().offset);
-        let retained = Stream::BOTH.map(|_| Arc::new(Mutex::new(Retained::default())));
-        let hurry = Stream::BOTH.map(|_| Arc::new(Notify::new()));
+        let retained = PerStream::from_fn(|_stream| Arc::new(Mutex::new(Retained::default())));
+        let hurry = PerStream::from_fn(|_stream| Arc::new(Notify::new()));
         let following = Arc::new(watch::Sender::new(Following::Live));
-        let [messages, receipts] = Stream::BOTH;
-        let [of_messages, of_receipts] = &setup.committed;
-        let start =
-            |stream: Stream, committed: &watch::Receiver<Tail>, at: Tail, hurried: &Arc<Notify>, kept: &Kept| {
-                let (applied, seen) = watch::channel(at);
-                let worker = Worker {
-                    shard: setup.shard,
-                    stream,
-                    log: Arc::clone(&setup.log),
-                    store: setup.store.clone(),
-                    config: setup.config.clone(),
-                    committed: committed.clone(),
-                    applied,
-                    hurry: Arc::clone(hurried),
-                    retained: Arc::clone(kept),
-                    stood: Arc::clone(&stood),
-                    is_owner: setup.trimming.is_some(),
-                    following: Arc::clone(&following),
-                    ends_since: None,
-                    stop: stop.clone(),
-                    finishing: finishing.clone(),
-                };
-                tokio::spawn(worker.run());
-                seen
+        let applied = PerStream::from_fn(|stream| {
+            let (applied, seen) = watch::channel(progress.applied[stream]);
+            let worker = Worker {
+                shard: setup.shard,
+                stream,
+                log: Arc::clone(&setup.log),
+                store: setup.store.clone(),
+                config: setup.config.clone(),
+                committed: setup.committed[stream].clone(),
+                applied,
+                hurry: Arc::clone(&hurry[stream]),
+                retained: Arc::clone(&retained[stream]),
+                stood: Arc::clone(&stood),
+                is_owner: setup.trimming.is_some(),
+                following: Arc::clone(&following),
+                ends_since: None,
+                stop: stop.clone(),
+                finishing: finishing.clone(),
             };
-        let applied = [
-            start(messages, of_messages, progress.applied[0], &hurry[0], &retained[0]),
-            start(receipts, of_receipts, progress.applied[1], &hurry[1], &retained[1]),
-        ];
+            tokio::spawn(worker.run());
+            seen
+        });
         let stood_seen = stood.subscribe();
         let trim = Trim { setup: setup.clone(), retained, durable, trimmed, stood, opened_at, stop: stop.clone() };
         tokio::spawn(trim.run());
@@ -178,19 +171,18 @@ impl Workers {
     /// Applied tails of a stream, as they grow.
     #[must_use]
     pub fn applied(&self, stream: Stream) -> watch::Receiver<Tail> {
-        let [messages, receipts] = &self.applied;
-        if stream == Stream::Messages { messages.clone() } else { receipts.clone() }
+        self.applied[stream].clone()
     }
 
     /// Durable offsets by stream, as they grow.
     #[must_use]
-    pub fn durable(&self) -> watch::Receiver<[Offset; 2]> {
+    pub fn durable(&self) -> watch::Receiver<PerStream<Offset>> {
         self.durable.clone()
     }
 
     /// Trimmed offsets by stream, as they grow.
     #[must_use]
-    pub fn trimmed(&self) -> watch::Receiver<[Offset; 2]> {
+    pub fn trimmed(&self) -> watch::Receiver<PerStream<Offset>> {
         self.trimmed.clone()
     }
 
@@ -207,14 +199,13 @@ impl Workers {
 
     /// Someone waits for this stream: apply now, without the tick.
     pub fn hurry(&self, stream: Stream) {
-        let [messages, receipts] = &self.hurry;
-        if stream == Stream::Messages { messages.notify_one() } else { receipts.notify_one() }
+        self.hurry[stream].notify_one();
     }
 
     /// Stops them where they are. Nothing of theirs is on its way to the file afterwards.
     pub async fn stop(self) {
         drop(self.stop);
-        for mut applied in self.applied {
+        for (_, mut applied) in self.applied {
             while applied.changed().await.is_ok() {}
         }
         // What was handed to the writer before is done when it answers.
@@ -225,7 +216,7 @@ impl Workers {
     pub async fn finish(self, deadline: Instant) {
         self.finishing.cancel();
         let finish = async {
-            for mut applied in self.applied.clone() {
+            for (_, mut applied) in self.applied.clone() {
                 // The sender goes when its worker ends.
                 while applied.changed().await.is_ok() {}
             }

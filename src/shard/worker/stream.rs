@@ -97,10 +97,7 @@ impl Worker {
         let bytes = kept.bytes_above(Offset(0));
         *lock(&self.retained) = kept;
         self.stood.send_modify(|stood| {
-            let at = self.stream.index();
-            if let (Some(of_gone), Some(of_bytes)) = (stood.gone.get_mut(at), stood.bytes.get_mut(at)) {
-                (*of_gone, *of_bytes) = (gone, bytes);
-            }
+            (stood.gone[self.stream], stood.bytes[self.stream]) = (gone, bytes);
         });
     }
 
@@ -128,7 +125,7 @@ impl Worker {
         let applied = self.applied.borrow().offset;
         let Ok(Some(control)) = self.log.control(self.shard).await else { return false };
         let entries = self.log.read(self.shard, self.stream, applied, 1).await;
-        control.tail(self.stream).offset > applied && entries.is_ok_and(|entries| entries.is_empty())
+        control.tails[self.stream].offset > applied && entries.is_ok_and(|entries| entries.is_empty())
     }
 
     /// Up to where entries are applied.
@@ -136,9 +133,9 @@ impl Worker {
         let committed = *self.committed.borrow_and_update();
         if self.is_unbound()
             && let Ok(Some(control)) = self.log.control(self.shard).await
-            && control.tail(self.stream).offset > committed.offset
+            && control.tails[self.stream].offset > committed.offset
         {
-            return control.tail(self.stream);
+            return control.tails[self.stream];
         }
         committed
     }

@@ -9,7 +9,7 @@ use crate::ids::{Epoch, Seq};
 use crate::shard::OpenError;
 use crate::shard::log::double::Double;
 use crate::shard::log::record::Record;
-use crate::shard::log::{LogError, RawEntry};
+use crate::shard::log::{LogError, PerStream, RawEntry};
 use crate::shard::store::retained::Mark;
 use crate::shard::store::tests::{Written, conversation, created, message, open};
 use crate::shard::store::{ApplyEntry, mark};
@@ -20,7 +20,7 @@ const SHARD: ShardId = ShardId(3);
 /// A log in memory: reads and trims; what is in it is put there by the test.
 #[derive(Debug, Default)]
 struct MemoryLog {
-    entries: Mutex<[Vec<RawEntry>; 2]>,
+    entries: Mutex<PerStream<Vec<RawEntry>>>,
     reads: AtomicUsize,
     failing: AtomicUsize,
 }
@@ -28,11 +28,11 @@ struct MemoryLog {
 impl MemoryLog {
     fn set(&self, stream: Stream, written: &Written) {
         let raw = |entry: &ApplyEntry| RawEntry { last: entry.entry.tail.offset, bytes: entry.bytes.clone() };
-        self.entries.lock().expect("whole")[stream.index()] = written.entries.iter().map(raw).collect();
+        self.entries.lock().expect("whole")[stream] = written.entries.iter().map(raw).collect();
     }
 
     fn first(&self, stream: Stream) -> Option<Offset> {
-        self.entries.lock().expect("whole")[stream.index()].first().map(|raw| raw.last)
+        self.entries.lock().expect("whole")[stream].first().map(|raw| raw.last)
     }
 }
 
@@ -51,7 +51,7 @@ impl Double for MemoryLog {
         }
         let mut bytes = 0;
         let entries = self.entries.lock().expect("whole");
-        let page = entries[stream.index()].iter().filter(|raw| raw.last > after).take_while(|raw| {
+        let page = entries[stream].iter().filter(|raw| raw.last > after).take_while(|raw| {
             let fits = bytes < bytes_max;
             bytes += raw.bytes.len();
             fits
@@ -60,7 +60,7 @@ impl Double for MemoryLog {
     }
 
     async fn trim(&self, stream: Stream, upto: Offset) -> Result<(), LogError> {
-        self.entries.lock().expect("whole")[stream.index()].retain(|raw| raw.last > upto);
+        self.entries.lock().expect("whole")[stream].retain(|raw| raw.last > upto);
         Ok(())
     }
 }
@@ -70,7 +70,7 @@ struct Bench {
     log: Arc<MemoryLog>,
     store: Store,
     written: Written,
-    committed: [watch::Sender<Tail>; 2],
+    committed: PerStream<watch::Sender<Tail>>,
     workers: Workers,
 }
 
@@ -79,16 +79,15 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a folder");
         let store = open(folder.path(), "s3.db").await;
         let log = Arc::new(MemoryLog::default());
-        let (committed, seen): (Vec<_>, Vec<_>) = Stream::BOTH.map(|_| watch::channel(Tail::EMPTY)).into_iter().unzip();
+        let committed = PerStream::from_fn(|_stream| watch::Sender::new(Tail::EMPTY));
         let workers = Workers::spawn(Setup {
             shard: SHARD,
             log: Arc::clone(&log) as Arc<dyn ShardLog>,
             store: store.clone(),
             trimming: Some(trimming()),
-            committed: seen.try_into().expect("two"),
+            committed: committed.each_ref().map(watch::Sender::subscribe),
             config,
         });
-        let committed = committed.try_into().expect("two");
         Self { _folder: folder, log, store, written: Written::default(), committed, workers }
     }
 
@@ -100,7 +99,7 @@ impl Bench {
     }
 
     fn commit(&self, tail: Tail) {
-        self.committed[0].send_replace(tail);
+        self.committed.messages.send_replace(tail);
     }
 
     async fn applied(&self, offset: Offset) {
@@ -138,13 +137,13 @@ async fn committed_entries_are_applied_and_those_in_doubt_are_not() {
     bench.append(&[message("c", 2, "alice", 1, START)]);
     bench.commit(first);
     bench.applied(first.offset).await;
-    assert_eq!(bench.store.progress().applied[0], first);
+    assert_eq!(bench.store.progress().applied.messages, first);
     // Had the second been applied, this would find two events.
     let events = bench.store.events(&conversation("c"), Seq(0), 9).await.expect("reads");
     assert_eq!(events.len(), 1);
     bench.commit(bench.written.tail);
     bench.applied(Offset(2)).await;
-    assert_eq!(bench.store.progress().applied[0], bench.written.tail);
+    assert_eq!(bench.store.progress().applied.messages, bench.written.tail);
 }
 
 #[tokio::test]
@@ -183,7 +182,7 @@ async fn what_the_log_or_the_file_refuses_is_tried_again_until_it_works() {
         assert!(Instant::now() < deadline, "tried again");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(bench.store.progress().applied[0], Tail::EMPTY);
+    assert_eq!(bench.store.progress().applied.messages, Tail::EMPTY);
     bench.store.execute("PRAGMA max_page_count = 1000000").await;
     bench.applied(Offset(250)).await;
     let head = bench.store.head(&conversation("c")).await.expect("reads").expect("there");
@@ -219,12 +218,12 @@ async fn a_log_that_does_not_link_stops_its_stream_and_not_the_other() {
     let mut receipts = Written::default();
     receipts.entry(&[Record::EpochStart { epoch: Epoch(1), node: "n".into(), ts: START }]);
     bench.log.set(Stream::Receipts, &receipts);
-    bench.committed[1].send_replace(receipts.tail);
+    bench.committed.receipts.send_replace(receipts.tail);
     let mut applied = bench.workers.applied(Stream::Receipts);
     let reached = applied.wait_for(|tail| *tail == receipts.tail);
     assert!(tokio::time::timeout(Duration::from_secs(20), reached).await.is_ok_and(|seen| seen.is_ok()));
     bench.workers.finish(Instant::now() + Duration::from_secs(20)).await;
-    assert_eq!(bench.store.progress().applied[0], first, "nothing of the other history is in the file");
+    assert_eq!(bench.store.progress().applied.messages, first, "nothing of the other history is in the file");
 }
 
 // what must not happen: 27 (streams are never trimmed); I8: never beyond what is durable
@@ -239,35 +238,36 @@ async fn the_log_is_trimmed_behind_what_is_durable_when_there_is_no_floor() {
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(1)), "applied is not durable");
     let mut trimmed = bench.workers.trimmed();
     bench.store.checkpoint().await.expect("checkpoints");
-    let reached = trimmed.wait_for(|offsets| offsets[0] > Offset(0));
+    let reached = trimmed.wait_for(|offsets| offsets.messages > Offset(0));
     let offsets = *tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time").expect("runs");
-    assert_eq!(offsets, [Offset(3), Offset(0)]);
+    assert_eq!(offsets, PerStream { messages: Offset(3), receipts: Offset(0) });
     assert_eq!(bench.log.first(Stream::Messages), None);
-    assert_eq!(*bench.workers.durable().borrow(), [Offset(3), Offset(0)]);
+    assert_eq!(*bench.workers.durable().borrow(), PerStream { messages: Offset(3), receipts: Offset(0) });
 }
 
 // I8: whatever the floor and its bytes say, nothing goes that a loss of power could take from the file
 #[tokio::test]
 async fn nothing_is_trimmed_that_is_not_durable() {
     let mut bench = Bench::new(config()).await;
-    let kept = Stream::BOTH.map(|_| Arc::new(Mutex::new(Retained::default())));
+    let kept = PerStream::from_fn(|_stream| Arc::new(Mutex::new(Retained::default())));
     for _ in 0..4 {
         bench.append(&[Record::EpochStart { epoch: Epoch(1), node: "n".into(), ts: START }]);
     }
     let now = tokio::time::Instant::now();
     for (entry, ago) in bench.written.entries.iter().zip([300, 200, 100, 0]) {
         let since = now.checked_sub(Duration::from_secs(ago)).expect("the machine runs for a while");
-        lock(&kept[0]).push(Mark { since, ..mark(&entry.entry, &entry.bytes) });
+        lock(&kept.messages).push(Mark { since, ..mark(&entry.entry, &entry.bytes) });
     }
     let (committed, config) = (bench.committed.each_ref().map(watch::Sender::subscribe), config());
     let (log, store) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, bench.store.clone());
     let setup = Setup { shard: SHARD, log, store, trimming: Some(trimming()), committed, config };
-    let (durable, trimmed) = (watch::Sender::new([Offset(0); 2]), watch::Sender::new([Offset(0); 2]));
-    let (stood, opened_at, stop) = (Arc::default(), [Offset(0); 2], CancellationToken::new());
-    let trim = Trim { setup, retained: kept.clone(), durable, trimmed, stood, opened_at, stop };
-    trim.trim(&trimming(), Stream::Messages, &kept[0], Offset(2)).await;
+    let (durable, trimmed) =
+        (watch::Sender::new(PerStream::both(Offset(0))), watch::Sender::new(PerStream::both(Offset(0))));
+    let (stood, opened_at, stop) = (Arc::default(), PerStream::both(Offset(0)), CancellationToken::new());
+    let trim = Trim { setup, retained: kept, durable, trimmed, stood, opened_at, stop };
+    trim.trim(&trimming(), Stream::Messages, Offset(2)).await;
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(3)));
-    trim.trim(&trimming(), Stream::Messages, &kept[0], Offset(4)).await;
+    trim.trim(&trimming(), Stream::Messages, Offset(4)).await;
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(4)), "the newest is young");
 }
 
@@ -278,12 +278,12 @@ async fn finishing_applies_all_that_is_committed_and_makes_it_durable() {
     let tail = bench.append(&[created("c", &["alice"], START), message("c", 2, "alice", 1, START)]);
     bench.commit(tail);
     bench.workers.finish(Instant::now() + Duration::from_secs(20)).await;
-    assert_eq!(bench.store.progress().applied[0], tail);
-    assert_eq!(bench.store.progress().durable[0], tail);
+    assert_eq!(bench.store.progress().applied.messages, tail);
+    assert_eq!(bench.store.progress().durable.messages, tail);
 }
 
 async fn catch_up_to(log: &MemoryLog, store: &Store, tail: Tail) -> Result<(), OpenError> {
-    catch_up(SHARD, log, store, [tail, Tail::EMPTY], &config()).await
+    catch_up(SHARD, log, store, PerStream { messages: tail, receipts: Tail::EMPTY }, &config()).await
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn catching_up_applies_the_whole_log_and_is_done_when_done() {
     }
     log.set(Stream::Messages, &written);
     catch_up_to(&log, &store, written.tail).await.expect("catches up");
-    assert_eq!(store.progress().applied[0], written.tail);
+    assert_eq!(store.progress().applied.messages, written.tail);
     let reads = log.reads.load(Ordering::SeqCst);
     catch_up_to(&log, &store, written.tail).await.expect("nothing to do");
     assert_eq!(log.reads.load(Ordering::SeqCst), reads);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::Offset;
 use crate::planted::{self, Protection};
 use crate::shard::insync::{Bounds, InSync};
-use crate::shard::log::Stream;
+use crate::shard::log::{PerStream, Stream};
 use crate::shard::worker::{Kept, Setup, Stood, Trimming, gauge, lock};
 use crate::telemetry::{SHARD_DURABLE_OFFSET, TRIMS};
 
@@ -27,12 +27,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Publishes what is durable, and trims the log behind it.
 pub(super) struct Trim {
     pub(super) setup: Setup,
-    pub(super) retained: [Kept; 2],
-    pub(super) durable: watch::Sender<[Offset; 2]>,
-    pub(super) trimmed: watch::Sender<[Offset; 2]>,
+    pub(super) retained: PerStream<Kept>,
+    pub(super) durable: watch::Sender<PerStream<Offset>>,
+    pub(super) trimmed: watch::Sender<PerStream<Offset>>,
     pub(super) stood: Arc<watch::Sender<Stood>>,
     /// Where the streams ended when the shard was opened.
-    pub(super) opened_at: [Offset; 2],
+    pub(super) opened_at: PerStream<Offset>,
     pub(super) stop: CancellationToken,
 }
 
@@ -54,10 +54,8 @@ impl Trim {
             if let Some(trimming) = &self.setup.trimming {
                 let point = self.point(trimming, durable);
                 if trimmed_behind.replace((durable, point)) != Some((durable, point)) {
-                    for (index, stream) in Stream::BOTH.into_iter().enumerate() {
-                        if let (Some(retained), Some(point)) = (self.retained.get(index), point.get(index)) {
-                            self.trim(trimming, stream, retained, *point).await;
-                        }
+                    for (stream, upto) in point {
+                        self.trim(trimming, stream, upto).await;
                     }
                 }
             }
@@ -69,8 +67,8 @@ impl Trim {
     }
 
     /// How far the log may be trimmed.
-    fn point(&self, trimming: &Trimming, durable: [Offset; 2]) -> [Offset; 2] {
-        for (stream, on_disk) in Stream::BOTH.into_iter().zip(durable) {
+    fn point(&self, trimming: &Trimming, durable: PerStream<Offset>) -> PerStream<Offset> {
+        for (stream, on_disk) in durable {
             let shard = self.setup.shard.0.to_string();
             SHARD_DURABLE_OFFSET.set(gauge(on_disk), &[("shard", &shard), ("stream", stream.as_str())]);
         }
@@ -88,14 +86,14 @@ impl Trim {
     fn bounds(&self, trimming: &Trimming) -> Bounds {
         let [standbys, seeds] = Bounds::shares(trimming.bytes_max);
         let behind = |share: u64| self.retained.each_ref().map(|retained| lock(retained).bound(share));
-        let ([messages, receipts], of_opening) = (*self.trimmed.borrow(), self.stood.borrow().gone);
-        let gone = [messages.max(of_opening[0]), receipts.max(of_opening[1])];
+        let (trimmed, of_opening) = (*self.trimmed.borrow(), self.stood.borrow().gone);
+        let gone = trimmed.zip(of_opening).map(|(trimmed, gone)| trimmed.max(gone));
         Bounds { gone, standbys: behind(standbys), seeds: behind(seeds) }
     }
 
     /// Trims one stream as far as what is durable and the floor allow.
-    pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, retained: &Kept, point: Offset) {
-        let (setup, config) = (&self.setup, &self.setup.config);
+    pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, point: Offset) {
+        let (setup, config, retained) = (&self.setup, &self.setup.config, &self.retained[stream]);
         let floor_bytes = config.trim_floor_bytes.min(trimming.bytes_max / FLOOR_PART);
         loop {
             let floor = (Instant::now(), config.trim_floor);
@@ -112,18 +110,10 @@ impl Trim {
             let left = {
                 let mut retained = lock(retained);
                 retained.release(upto);
-                self.opened_at.get(stream.index()).map_or(0, |opened_at| retained.bytes_upto(*opened_at))
+                retained.bytes_upto(self.opened_at[stream])
             };
-            self.stood.send_modify(|stood| {
-                if let Some(bytes) = stood.bytes.get_mut(stream.index()) {
-                    *bytes = left.min(*bytes);
-                }
-            });
-            self.trimmed.send_modify(|trimmed| {
-                if let Some(slot) = trimmed.get_mut(stream.index()) {
-                    *slot = upto;
-                }
-            });
+            self.stood.send_modify(|stood| stood.bytes[stream] = left.min(stood.bytes[stream]));
+            self.trimmed.send_modify(|trimmed| trimmed[stream] = upto);
         }
     }
 }

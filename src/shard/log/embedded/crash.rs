@@ -64,15 +64,15 @@ async fn append_until_killed(log: Arc<EmbeddedLog>, shard: u16) {
         let text = "x".repeat(rand::rng().random_range(0..3000));
         let cycle = Stream::BOTH.map(|stream| {
             let count = rand::rng().random_range(1..5);
-            batch(shard, stream, token, &tails[stream.index()], (count, &text))
+            batch(shard, stream, token, &tails[stream], (count, &text))
         });
         for (batch, answer) in cycle.iter().zip(log.append(&cycle).await) {
             assert_eq!(answer, Ok(AppendOutcome::Appended));
-            say(format_args!("A {} {} {} {:?}", shard.0, batch.stream.index(), batch.tail.offset.0, batch.tail.chain));
-            tails[batch.stream.index()] = batch.tail;
+            say(format_args!("A {} {} {} {:?}", shard.0, batch.stream as u8, batch.tail.offset.0, batch.tail.chain));
+            tails[batch.stream] = batch.tail;
         }
         if shard == TRIMMED && number % 7 == 6 {
-            let upto = Offset(tails[0].offset.0.saturating_sub(50));
+            let upto = Offset(tails.messages.offset.0.saturating_sub(50));
             say(format_args!("T {} 0 {}", shard.0, upto.0));
             log.trim(shard, token, Stream::Messages, upto).await.unwrap();
         }
@@ -168,7 +168,7 @@ async fn everything_acknowledged_is_there_after_kill_9_at_any_moment() {
             let kind = Stream::BOTH[stream];
             let entries = read_all(&*log, ShardId(shard), kind).await;
             let control = log.control(ShardId(shard)).await.unwrap().unwrap();
-            check_stream(&entries, &control.tail(kind), said, (shard, stream));
+            check_stream(&entries, &control.tails[kind], said, (shard, stream));
         }
         log.close().await;
     }

@@ -94,7 +94,7 @@ impl<'s> Cycle<'s> {
 
     pub(super) fn append(&mut self, batch: &Batch) -> AppendOutcome {
         let found = match self.control(batch.shard) {
-            Some(control) if control.token == batch.token => control.tail(batch.stream),
+            Some(control) if control.token == batch.token => control.tails[batch.stream],
             other => return AppendOutcome::Fenced { current: other.map_or(NO_TOKEN, |control| control.token) },
         };
         let outcome = if found == batch.expected {
@@ -106,8 +106,7 @@ impl<'s> Cycle<'s> {
         };
         if let Ok(control) = self.held(batch.shard, batch.token) {
             control.beat += 1;
-            let [messages, receipts] = &mut control.tails;
-            *(if batch.stream == Stream::Messages { messages } else { receipts }) = batch.tail;
+            control.tails[batch.stream] = batch.tail;
         }
         if outcome == AppendOutcome::Appended {
             let stream = stream_key(batch.shard, batch.stream);
@@ -143,7 +142,7 @@ impl<'s> Cycle<'s> {
     pub(super) fn trim(&mut self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Option<usize> {
         let control = self.control(shard).filter(|control| control.token == token)?;
         // What a later request of this cycle appends is not meant.
-        let upto = upto.min(control.tail(stream).offset);
+        let upto = upto.min(control.tails[stream].offset);
         self.effects.trims.push(TrimStep { stream: stream_key(shard, stream), upto });
         Some(self.effects.trims.len() - 1)
     }
@@ -162,6 +161,7 @@ impl<'s> Cycle<'s> {
 mod tests {
     use super::*;
     use crate::ids::NodeId;
+    use crate::shard::log::PerStream;
     use crate::shard::log::conformance::{batch, identity};
     use crate::shard::log::record::Tail;
 
@@ -175,7 +175,7 @@ mod tests {
             token,
             owner: NodeId::from("n"),
             identity: identity(),
-            begin_at: [Tail::EMPTY; 2],
+            begin_at: PerStream::both(Tail::EMPTY),
         }
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let ClaimOutcome::Claimed(taken) = cycle.claim(&claim(Some((first, control.beat + 3)), second)) else {
             panic!("refused")
         };
-        assert_eq!(taken.tail(M), two.tail);
+        assert_eq!(taken.tails[M], two.tail);
         assert_eq!(cycle.append(&two), AppendOutcome::Fenced { current: second });
         assert!(cycle.swap("table", 0, &Bytes::new()) && !cycle.swap("table", 0, &Bytes::new()));
         let effects = cycle.into_effects();

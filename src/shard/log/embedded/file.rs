@@ -19,7 +19,7 @@ use sqlx::{ConnectOptions, QueryBuilder, Sqlite};
 use super::cycle::{Cell, Effects, NewEntry, State};
 use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::shard::log::record::{Chain, Tail};
-use crate::shard::log::{Control, Identity, Token};
+use crate::shard::log::{Control, Identity, PerStream, Token};
 
 /// Most entries that one step of a trim deletes; the next step is another transaction.
 pub(super) const TRIM_STEP_ENTRIES: u64 = 256;
@@ -159,7 +159,7 @@ pub(super) fn control_of(row: ControlRow) -> Result<(ShardId, Control), sqlx::Er
         token: Token { epoch: Epoch(epoch.cast_unsigned()), nonce: nonce.cast_unsigned() },
         owner: NodeId::from(owner.as_str()),
         beat: beat.cast_unsigned(),
-        tails: [tail(m_offset, &m_chain)?, tail(r_offset, &r_chain)?],
+        tails: PerStream { messages: tail(m_offset, &m_chain)?, receipts: tail(r_offset, &r_chain)? },
     };
     Ok((ShardId(u16::try_from(shard).map_err(malformed)?), control))
 }
@@ -214,7 +214,6 @@ async fn upsert_controls(
 ) -> Result<(), sqlx::Error> {
     let mut upsert = QueryBuilder::<Sqlite>::new(format!("INSERT INTO control ({CONTROL_COLUMNS}) "));
     upsert.push_values(controls, |mut row, (shard, control)| {
-        let [messages, receipts] = &control.tails;
         row.push_bind(i64::from(shard.0))
             .push_bind(control.identity.cluster.0.as_bytes().to_vec())
             .push_bind(i64::from(control.identity.shards))
@@ -222,7 +221,7 @@ async fn upsert_controls(
             .push_bind(control.token.nonce.cast_signed())
             .push_bind(control.owner.to_string())
             .push_bind(control.beat.cast_signed());
-        for tail in [messages, receipts] {
+        for (_, tail) in control.tails {
             row.push_bind(tail.offset.0.cast_signed()).push_bind(tail.chain.0.to_vec());
         }
     });

@@ -136,7 +136,7 @@ async fn a_statement_that_is_refused_is_surely_not_written() {
     let first = batch(SHARD, M, token, &Tail::EMPTY, (1, "x"));
     let answers = one.log.append(std::slice::from_ref(&first)).await;
     assert!(matches!(answers.as_slice(), [Err(AppendError::NotWritten(_))]), "{answers:?}");
-    assert_eq!(one.log.control(SHARD).await.unwrap().unwrap().tail(M), Tail::EMPTY);
+    assert_eq!(one.log.control(SHARD).await.unwrap().unwrap().tails[M], Tail::EMPTY);
     sqlx::raw_sql("DROP TRIGGER t").execute(&mut meddler).await.unwrap();
     // The tail in memory did not move either: another batch goes to the same place.
     let other = batch(SHARD, M, token, &Tail::EMPTY, (2, "y"));

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{Offset, ShardId};
-use crate::shard::log::{Batch, RawEntry, Stream, Token};
+use crate::shard::log::{Batch, PerStream, RawEntry, Stream, Token};
 
 /// Most bytes of entries kept, with what each costs beside its bytes.
 pub(super) const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -82,9 +82,9 @@ impl Cache {
     }
 
     /// This process holds the shard by this token from now on; nothing of it is known.
-    pub(super) fn claimed(&self, shard: ShardId, token: Token, tails: [Offset; 2]) {
+    pub(super) fn claimed(&self, shard: ShardId, token: Token, tails: PerStream<Offset>) {
         let mut kept = self.kept();
-        for (stream, tail) in Stream::BOTH.into_iter().zip(tails) {
+        for (stream, tail) in tails {
             kept.begin((shard, stream), token, tail);
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn reads_are_answered_from_what_was_committed_without_a_gap() {
         let (cache, token) = (Cache::default(), Token::new(Epoch(1)));
-        cache.claimed(SHARD, token, [Offset(0); 2]);
+        cache.claimed(SHARD, token, PerStream::both(Offset(0)));
         assert_eq!(offsets(&cache, SHARD, 0, 1), None, "nothing is known yet");
         let sent = batches(SHARD, M, token, 4);
         sent.iter().for_each(|batch| cache.committed(batch));
@@ -238,7 +238,7 @@ mod tests {
         cache.ended(SHARD, first);
         assert_eq!(offsets(&cache, SHARD, 0, 0), None);
         cache.committed(&sent[1]);
-        cache.claimed(SHARD, second, [Offset(4), Offset(0)]);
+        cache.claimed(SHARD, second, PerStream { messages: Offset(4), receipts: Offset(0) });
         assert_eq!(offsets(&cache, SHARD, 2, 0), None);
         // An answer that comes late, to the former owner.
         cache.committed(&sent[2]);

@@ -13,7 +13,7 @@ use crate::shard::log::redis::keys::{Keys, control_of, tail_text, token_text};
 use crate::shard::log::redis::master::{Cycle, Master, replicas};
 use crate::shard::log::redis::servers::{Lua, Servers, log_error};
 use crate::shard::log::redis::slots::Address;
-use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, Stream};
+use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, PerStream, Stream};
 use crate::telemetry::LOG_REDIS_COMMANDS;
 
 const CLAIM: Lua = Lua { text: include_str!("claim.lua") };
@@ -91,7 +91,6 @@ async fn run<'a>(
 }
 
 fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> redis::Cmd {
-    let [messages, receipts] = Stream::BOTH.map(|stream| keys.stream(stream));
     let (expected, beat) =
         claim.expected.map_or_else(Default::default, |(token, beat)| (token_text(token), beat.to_string()));
     let arguments = [
@@ -102,13 +101,18 @@ fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> r
         claim.owner.to_string(),
         claim.identity.cluster.to_string(),
         claim.identity.shards.to_string(),
-        tail_text(&claim.begin_at[0]),
-        tail_text(&claim.begin_at[1]),
-        claim.begin_at[0].offset.0.to_string(),
-        claim.begin_at[1].offset.0.to_string(),
+        tail_text(&claim.begin_at.messages),
+        tail_text(&claim.begin_at.receipts),
+        claim.begin_at.messages.offset.0.to_string(),
+        claim.begin_at.receipts.offset.0.to_string(),
     ];
     let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
-    servers.evaluation(&CLAIM, &[keys.control(), messages, receipts], &arguments, by_text)
+    servers.evaluation(
+        &CLAIM,
+        &[keys.control(), keys.stream(Stream::Messages), keys.stream(Stream::Receipts)],
+        &arguments,
+        by_text,
+    )
 }
 
 /// What the script answered; when it wrote, at the commit level.
@@ -143,7 +147,8 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
 /// old token back. A replica that hangs is not waited for, as one that is gone is not; see `docs/adr/0012-redis-log.md`.
 /// When there is none, a claim that is its shard's only trace fails at the commit level `replicated`.
 async fn copied(servers: &Servers, cycle: &mut Cycle<'_>, control: &Control) -> Result<(), LogError> {
-    let only_trace = control.tails == [Tail::EMPTY; 2] && servers.config().commit == CommitLevel::Replicated;
+    let only_trace =
+        control.tails == PerStream::both(Tail::EMPTY) && servers.config().commit == CommitLevel::Replicated;
     let until = Instant::now() + COPIED_WITHIN;
     loop {
         // What is told after the end of the time is looked at once, too.

@@ -4,7 +4,7 @@ use redis::Value;
 
 use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::shard::log::record::{Chain, Tail};
-use crate::shard::log::{Control, Identity, LogError, Stream, Token};
+use crate::shard::log::{Control, Identity, LogError, PerStream, Stream, Token};
 
 /// Hash slots of Redis Cluster.
 pub(super) const SLOTS: u16 = 16_384;
@@ -13,7 +13,7 @@ pub(super) const SLOTS: u16 = 16_384;
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     control: String,
-    streams: [String; 2],
+    streams: PerStream<String>,
     slot: u16,
 }
 
@@ -22,7 +22,7 @@ impl Keys {
         let tag = format!("{prefix}:{shard}");
         Self {
             control: format!("{{{tag}}}:ctl"),
-            streams: Stream::BOTH.map(|stream| format!("{{{tag}}}:{}", stream.as_str())),
+            streams: PerStream::from_fn(|stream| format!("{{{tag}}}:{}", stream.as_str())),
             slot: slot(tag.as_bytes()),
         }
     }
@@ -32,11 +32,7 @@ impl Keys {
     }
 
     pub(super) fn stream(&self, stream: Stream) -> &str {
-        let [messages, receipts] = &self.streams;
-        match stream {
-            Stream::Messages => messages,
-            Stream::Receipts => receipts,
-        }
+        &self.streams[stream]
     }
 
     /// The slot of Redis Cluster that holds them.
@@ -127,7 +123,7 @@ pub(super) fn control_of(value: Value) -> Result<Option<Control>, LogError> {
         token: token_of(field("token")?).ok_or_else(|| malformed("token"))?,
         owner: NodeId::from(text("owner")?),
         beat: text("beat")?.parse().map_err(|_malformed| malformed("beat"))?,
-        tails: [tail(Stream::Messages)?, tail(Stream::Receipts)?],
+        tails: PerStream { messages: tail(Stream::Messages)?, receipts: tail(Stream::Receipts)? },
     }))
 }
 

@@ -16,7 +16,7 @@ async fn rows_offset_and_raw_bytes_survive_a_kill_together() {
         std::fs::copy(name("s3.db"), name("killed.db")).expect("copies");
     }
     let again = open(folder.path(), "killed.db").await;
-    assert_eq!(again.progress().applied[0], log.tail);
+    assert_eq!(again.progress().applied.messages, log.tail);
     assert_eq!(again.digest().await.expect("reads"), store.digest().await.expect("reads"));
     let kept = again.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
     let bytes: Vec<_> = kept.into_iter().map(|kept| kept.bytes).collect();
@@ -38,7 +38,7 @@ async fn an_entry_applied_twice_changes_nothing_and_does_not_block() {
     assert_eq!(store.digest().await.expect("reads"), digest);
     log.entry(&[message("c", 4, "alice", 3, START)]);
     store.apply(Stream::Messages, log.entries.clone()).await.expect("only the new one");
-    assert_eq!(store.progress().applied[0], log.tail);
+    assert_eq!(store.progress().applied.messages, log.tail);
     assert_eq!(store.events(&conversation("c"), Seq(0), 9).await.expect("reads").len(), 4);
 }
 
@@ -76,7 +76,7 @@ async fn records_that_cannot_be_applied_are_quarantined_and_later_ones_are_appli
     log.entry(&[created("c", &["alice"], START), unreadable(), message("nowhere", 5, "alice", 1, START)]);
     log.entry(&[created("c", &["bob"], START), advance("c", START, "alice", 1, 1), message("c", 2, "alice", 2, START)]);
     assert_eq!(store.apply(Stream::Messages, log.entries.clone()).await.expect("applies"), 4);
-    assert_eq!(store.progress().applied[0], log.tail);
+    assert_eq!(store.progress().applied.messages, log.tail);
     assert_eq!(store.head(&conversation("c")).await.expect("reads").expect("there").last_seq, Seq(2));
     let mut reader = store.readers().acquire().await.expect("a reader");
     let rows = sqlx::query("SELECT \"offset\", bytes, reason FROM quarantine").fetch_all(&mut *reader).await;
@@ -105,18 +105,18 @@ async fn a_batch_that_fails_leaves_nothing_and_the_same_batch_works_later() {
     store.execute("PRAGMA max_page_count = 1").await;
     for _ in 0..3 {
         store.apply(Stream::Messages, log.entries.clone()).await.expect_err("the disk is full");
-        assert_eq!(store.progress().applied[0], Tail::EMPTY);
+        assert_eq!(store.progress().applied.messages, Tail::EMPTY);
     }
     store.execute("PRAGMA max_page_count = 1000000").await;
     // A failure after the rows were written, at which SQLite does not roll back by itself.
     store.execute("CREATE TRIGGER refuse BEFORE INSERT ON entries BEGIN SELECT raise(ABORT, 'no'); END").await;
     for _ in 0..3 {
         store.apply(Stream::Messages, log.entries.clone()).await.expect_err("refused");
-        assert_eq!(store.progress().applied[0], Tail::EMPTY);
+        assert_eq!(store.progress().applied.messages, Tail::EMPTY);
     }
     store.execute("DROP TRIGGER refuse").await;
     assert_eq!(store.digest().await.expect("reads"), before);
     store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
-    assert_eq!(store.progress().applied[0], log.tail);
+    assert_eq!(store.progress().applied.messages, log.tail);
     assert_eq!(store.events(&conversation("c"), Seq(0), 100).await.expect("reads").len(), 39);
 }

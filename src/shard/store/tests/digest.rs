@@ -94,35 +94,39 @@ impl Author {
         }
     }
 
-    fn streams(&mut self, records: usize) -> [Written; 2] {
-        let mut streams = [Written::default(), Written::default()];
-        let mut held: [Vec<Record>; 2] = Default::default();
+    fn streams(&mut self, records: usize) -> PerStream<Written> {
+        let mut streams = PerStream::<Written>::default();
+        let mut held = PerStream::<Vec<Record>>::default();
         for _ in 0..records {
-            let place = self.dice.random_range(0..2);
-            let record = if place == 0 {
-                self.message_record(streams[0].tail.offset.0 + held[0].len() as u64)
-            } else {
-                self.receipt_record()
+            let stream = Stream::BOTH[self.dice.random_range(0..2)];
+            let record = match stream {
+                Stream::Messages => self.message_record(streams.messages.tail.offset.0 + held.messages.len() as u64),
+                Stream::Receipts => self.receipt_record(),
             };
-            held[place].push(record);
+            held[stream].push(record);
             if self.dice.random_range(0..3) == 0 {
-                streams[place].entry(&std::mem::take(&mut held[place]));
+                streams[stream].entry(&std::mem::take(&mut held[stream]));
             }
         }
-        for (stream, held) in streams.iter_mut().zip(held) {
+        for (stream, held) in held {
             if !held.is_empty() {
-                stream.entry(&held);
+                streams[stream].entry(&held);
             }
         }
         streams
     }
 }
 
-async fn digest_of(folder: &Path, name: &str, streams: &[Written; 2], batch: &mut dyn FnMut() -> usize) -> [u8; 32] {
+async fn digest_of(
+    folder: &Path,
+    name: &str,
+    streams: &PerStream<Written>,
+    batch: &mut dyn FnMut() -> usize,
+) -> [u8; 32] {
     let mut store = open(folder, name).await;
     let mut rest = streams.clone().map(|stream| stream.entries);
-    while rest.iter().any(|entries| !entries.is_empty()) {
-        for (stream, entries) in Stream::BOTH.into_iter().zip(&mut rest) {
+    while !rest.each_ref().all(Vec::is_empty) {
+        for (stream, entries) in rest.iter_mut() {
             let size = batch().min(entries.len());
             let chunk: Vec<_> = entries.drain(..size).collect();
             store.apply(stream, chunk).await.expect("applies");
@@ -138,10 +142,10 @@ async fn digest_of(folder: &Path, name: &str, streams: &[Written; 2], batch: &mu
 }
 
 /// The same, but the rest is applied to a copy of what a part of it made.
-async fn digest_from_copy(folder: &Path, streams: &[Written; 2], dice: &mut StdRng) -> [u8; 32] {
+async fn digest_from_copy(folder: &Path, streams: &PerStream<Written>, dice: &mut StdRng) -> [u8; 32] {
     let first = open(folder, "first.db").await;
     let mut rest = streams.clone().map(|stream| stream.entries);
-    for (stream, entries) in Stream::BOTH.into_iter().zip(&mut rest) {
+    for (stream, entries) in rest.iter_mut() {
         let size = dice.random_range(0..=entries.len());
         let chunk: Vec<_> = entries.drain(..size).collect();
         first.apply(stream, chunk).await.expect("applies");
@@ -149,7 +153,7 @@ async fn digest_from_copy(folder: &Path, streams: &[Written; 2], dice: &mut StdR
     first.copy_to(&folder.join("copy.db")).await.expect("copies");
     first.close().await;
     let copy = open(folder, "copy.db").await;
-    for (stream, entries) in Stream::BOTH.into_iter().zip(rest) {
+    for (stream, entries) in rest {
         copy.apply(stream, entries).await.expect("applies");
     }
     let digest = copy.replica_digest().await.expect("reads");

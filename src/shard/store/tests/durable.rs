@@ -9,7 +9,7 @@ async fn what_a_reader_keeps_in_the_wal_is_durable_once_the_wal_is_on_the_disk()
     let mut log = Written::default();
     log.entry(&[created("c", &["alice"], START)]);
     store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
-    assert_eq!(store.progress().durable[0], Tail::EMPTY, "committed is not durable");
+    assert_eq!(store.progress().durable.messages, Tail::EMPTY, "committed is not durable");
     let mut reader = store.readers().begin().await.expect("a reader");
     sqlx::query("SELECT count(*) FROM messages").fetch_one(&mut *reader).await.expect("reads");
     log.entry(&[message("c", 2, "alice", 1, START)]);
@@ -18,23 +18,23 @@ async fn what_a_reader_keeps_in_the_wal_is_durable_once_the_wal_is_on_the_disk()
     std::fs::rename(&wal, folder.path().join("away")).expect("renamed");
     store.checkpoint().await.expect_err("it cannot be synced");
     assert_eq!(
-        store.progress().durable[0],
+        store.progress().durable.messages,
         Tail::EMPTY,
         "a reader still needs the WAL, and nobody knows where that is"
     );
     std::fs::rename(folder.path().join("away"), &wal).expect("renamed");
     let held = store.checkpoint().await.expect("works as far as it can");
-    assert_eq!(held.durable[0], log.tail);
+    assert_eq!(held.durable.messages, log.tail);
     // What a loss of power leaves: file and WAL, without what is shared in memory.
     for (from, to) in [("s3.db", "left.db"), ("s3.db-wal", "left.db-wal")] {
         std::fs::copy(folder.path().join(from), folder.path().join(to)).expect("copied");
     }
     let left = open(folder.path(), "left.db").await;
-    assert_eq!((left.progress().applied[0], left.progress().durable[0]), (log.tail, log.tail));
+    assert_eq!((left.progress().applied.messages, left.progress().durable.messages), (log.tail, log.tail));
     drop(reader);
     log.entry(&[message("c", 3, "alice", 2, START)]);
     store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
-    assert_eq!(store.checkpoint().await.expect("checkpoints").durable[0], log.tail);
+    assert_eq!(store.checkpoint().await.expect("checkpoints").durable.messages, log.tail);
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_checkpoint_comes_by_itself_after_so_many_pages_or_so_long() {
             store.apply(Stream::Messages, vec![entry.clone()]).await.expect("applies");
         }
         let mut progress = store.watch_progress();
-        let durable = progress.wait_for(|progress| progress.durable[0].offset > Offset(0));
+        let durable = progress.wait_for(|progress| progress.durable.messages.offset > Offset(0));
         let waited = tokio::time::timeout(Duration::from_secs(20), durable).await;
         assert!(waited.is_ok_and(|seen| seen.is_ok()), "{name}");
     }

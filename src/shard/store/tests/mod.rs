@@ -133,12 +133,12 @@ pub(crate) async fn open(folder: &Path, name: &str) -> Store {
 
 async fn one(folder: &Path, messages: &[Record], receipts: &[Record]) -> Store {
     let store = open(folder, "s3.db").await;
-    let mut streams = [Written::default(), Written::default()];
-    streams[0].entry(messages);
-    store.apply(Stream::Messages, streams[0].entries.clone()).await.expect("applies");
+    let mut streams = PerStream::<Written>::default();
+    streams.messages.entry(messages);
+    store.apply(Stream::Messages, streams.messages.entries).await.expect("applies");
     if !receipts.is_empty() {
-        streams[1].entry(receipts);
-        store.apply(Stream::Receipts, streams[1].entries.clone()).await.expect("applies");
+        streams.receipts.entry(receipts);
+        store.apply(Stream::Receipts, streams.receipts.entries).await.expect("applies");
     }
     store
 }

@@ -13,7 +13,7 @@ use crate::shard::log::record::Tail;
 use crate::shard::log::redis::keys::token_text;
 use crate::shard::log::redis::testing::{DEADLINE, Server, config, log, server, until, words};
 use crate::shard::log::redis::{CommitLevel, Config, RedisLog};
-use crate::shard::log::{AppendOutcome, ClaimOutcome, ShardLog, Token};
+use crate::shard::log::{AppendOutcome, ClaimOutcome, PerStream, ShardLog, Token};
 
 /// Short enough to run out while a server stands still.
 const SHORT: Duration = Duration::from_millis(400);
@@ -121,7 +121,7 @@ async fn a_stream_that_was_deleted_is_not_begun_anew() {
     assert_not_written(&owned.send(&owned.next()).await, "gone");
     assert!(!server.ask::<bool>(&format!("EXISTS {stream}")).await);
     let control = owned.log.control(owned.shard).await.unwrap().unwrap();
-    assert_eq!(control.tail(M), owned.tail);
+    assert_eq!(control.tails[M], owned.tail);
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_stream_that_is_ahead_of_its_control_record_refuses_and_both_stay_as_t
     server.ask::<()>(&format!("XADD {stream} 9-0 e x")).await;
     assert_not_written(&owned.send(&owned.next()).await, "refuses");
     assert_eq!(server.ask::<u64>(&format!("XLEN {stream}")).await, 2);
-    assert_eq!(owned.log.control(owned.shard).await.unwrap().unwrap().tail(M), owned.tail);
+    assert_eq!(owned.log.control(owned.shard).await.unwrap().unwrap().tails[M], owned.tail);
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
     let error = owned.log.claim(claim.clone()).await.unwrap_err();
     assert!(error.0.contains("deleted"), "{error}");
     // Not even to adopt a file: the entries may be newer than it.
-    let adopting = crate::shard::log::Claim { begin_at: [owned.tail, owned.tail], ..claim };
+    let adopting = crate::shard::log::Claim { begin_at: PerStream::both(owned.tail), ..claim };
     let refused = owned.log.claim(adopting.clone()).await.unwrap_err();
     assert!(refused.0.contains("deleted"), "{refused}");
     assert_eq!(server.ask::<u64>(&format!("XLEN {{{}:s1}}:messages", owned.config.prefix)).await, 1);
@@ -156,7 +156,7 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
     server.ask::<()>(&format!("DEL {{{}:s1}}:messages", owned.config.prefix)).await;
     owned.token = adopting.token;
     let outcome = owned.log.claim(adopting).await.unwrap();
-    assert!(matches!(outcome, ClaimOutcome::Claimed(control) if control.tail(M) == owned.tail));
+    assert!(matches!(outcome, ClaimOutcome::Claimed(control) if control.tails[M] == owned.tail));
     owned.acknowledged.clear();
     owned.append().await;
     assert_eq!(read_all(&*log(&owned.config), owned.shard, M).await, owned.acknowledged);
@@ -514,7 +514,7 @@ impl crate::shard::witnesses::Witnesses for Reader {
 
     async fn hold(&self, stream: crate::shard::log::Stream, tail: Tail, _: std::time::Instant) -> bool {
         let observed = self.log.observe(&[self.shard]).await.remove(0);
-        observed.is_ok_and(|seen| seen.control.is_some_and(|control| control.tail(stream) == tail))
+        observed.is_ok_and(|seen| seen.control.is_some_and(|control| control.tails[stream] == tail))
     }
 }
 

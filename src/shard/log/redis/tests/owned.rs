@@ -7,7 +7,7 @@ use crate::shard::log::conformance::{batch, claimed, identity, linked, read_all}
 use crate::shard::log::record::Tail;
 use crate::shard::log::redis::testing::{DEADLINE, log};
 use crate::shard::log::redis::{Config, RedisLog};
-use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, RawEntry, ShardLog, Stream, Token};
+use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, PerStream, RawEntry, ShardLog, Stream, Token};
 
 pub(super) const M: Stream = Stream::Messages;
 
@@ -75,7 +75,7 @@ impl Owned {
     /// A claim of the shard by this node, one epoch higher.
     pub(super) fn claim(&self, expected: Option<(Token, u64)>) -> Claim {
         let (shard, token, owner) = (self.shard, Token::new(self.token.epoch.next()), NodeId::from("node-a"));
-        Claim { shard, expected, token, owner, identity: identity(), begin_at: [Tail::EMPTY; 2] }
+        Claim { shard, expected, token, owner, identity: identity(), begin_at: PerStream::both(Tail::EMPTY) }
     }
 
     /// The log holds exactly what was acknowledged, each once, linked; read by somebody without a memory.
@@ -85,7 +85,7 @@ impl Owned {
         assert_eq!(entries, self.acknowledged);
         assert_eq!(linked(&entries), self.tail);
         let control = fresh.control(self.shard).await.unwrap().expect("a control record");
-        assert_eq!((control.token, control.tail(M)), (self.token, self.tail));
+        assert_eq!((control.token, control.tails[M]), (self.token, self.tail));
     }
 }
 
