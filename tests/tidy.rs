@@ -21,7 +21,7 @@ const LONGER: [(&str, usize, &str); 1] =
     [("src/shard/simulation/node.rs", 600, "a test: all that a simulated node does, in one place")];
 
 /// The leaves: what everything may use, and what uses nothing but other leaves.
-const LEAVES: [&str; 9] = ["auth", "clock", "ids", "output", "planted", "problem", "protocol", "shutdown", "telemetry"];
+const LEAVES: [&str; 8] = ["auth", "clock", "ids", "output", "planted", "problem", "protocol", "telemetry"];
 
 /// Where each outside crate with a danger of its own lives.
 const HOMES: [(&str, &[&str]); 7] = [
@@ -37,8 +37,8 @@ const HOMES: [(&str, &[&str]); 7] = [
 /// Words that say nothing, or that mean something else here.
 const FORBIDDEN: [&str; 9] = ["manager", "helper", "helpers", "util", "utils", "misc", "data", "info", "room"];
 
-/// What must not happen, each with a test that names it.
-const MUST_NOT_HAPPEN: std::ops::RangeInclusive<u32> = 1..=30;
+/// The page of failures that comments of tests name by their numbers.
+const MUST_NOT_HAPPEN: &str = "docs/must-not-happen.md";
 
 struct Source {
     path: String,
@@ -122,7 +122,7 @@ fn height(area: &str) -> u32 {
 }
 
 /// What the router may use below the node's surface: it needs the table and the hop, no SQL and no log.
-const ROUTER_MAY_USE: [&str; 4] = ["node::table", "node::hop", "shard::map", "node::owners"];
+const ROUTER_MAY_USE: [&str; 3] = ["node::table", "node::hop", "shard::map"];
 
 #[test]
 fn imports_go_one_way() {
@@ -151,7 +151,8 @@ fn imports_go_one_way() {
         }
     }
     assert_none(
-        "leaves <- shard <- node <- router, operations <- config <- dev <- main; the router uses only map, table and hop",
+        "leaves <- shard <- node <- router, operations <- config <- process <- dev <- main; the router uses only map, table \
+         and hop",
         &breaches,
     );
 }
@@ -394,19 +395,89 @@ fn every_code_is_in_the_contract() {
     assert_none("these codes are not in docs/api.md", &missing);
 }
 
+/// The numbers that a comment names, by `what must not happen: 3 and 6 (why)` or `what must not happen: 3 — why`.
+fn failures_named(line: &str) -> Vec<u32> {
+    let comment = line.trim().strip_prefix("// ").unwrap_or_default();
+    let Some((_, rest)) = comment.split_once("what must not happen: ") else { return Vec::new() };
+    let mut numbers = rest.split(['—', ';', ':']).next().unwrap_or_default().to_owned();
+    while let Some((open, close)) = numbers.find('(').zip(numbers.find(')')).filter(|(open, close)| open < close) {
+        numbers.replace_range(open..=close, "");
+    }
+    numbers.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// The entries of the page: their numbers, and the tests that each one lists.
+fn failures_listed(page: &str) -> BTreeMap<u32, Vec<String>> {
+    let mut listed = BTreeMap::new();
+    for entry in page.split("\n\n") {
+        let Some((number, rest)) = entry.strip_prefix("**").and_then(|entry| entry.split_once(". ")) else { continue };
+        let shown = rest.split_once("Shown by ").map_or("", |(_, shown)| shown);
+        let tests = shown.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        assert!(listed.insert(number.parse().unwrap(), tests).is_none(), "{number} stands there twice");
+    }
+    listed
+}
+
 #[test]
-fn every_known_failure_has_a_test_that_names_it() {
-    let mut named = BTreeSet::new();
-    for source in rust_under("src").into_iter().chain(rust_under("tests")) {
-        for line in source.text.lines().map(str::trim).filter(|line| line.starts_with("//")) {
-            let Some((_, rest)) = line.split_once("what must not happen: ") else { continue };
-            let numbers = rest.split(|c: char| !c.is_ascii_digit() && c != ',' && c != ' ').next().unwrap_or_default();
-            named.extend(numbers.split(',').filter_map(|number| number.trim().parse::<u32>().ok()));
+fn every_known_failure_is_named_by_a_test_and_lists_tests_that_exist() {
+    let listed = failures_listed(&fs::read_to_string(root().join(MUST_NOT_HAPPEN)).expect(MUST_NOT_HAPPEN));
+    assert!(listed.len() >= 30 && listed.keys().copied().eq((1..).take(listed.len())), "{:?}", listed.keys());
+
+    let (mut named, mut tests, mut breaches) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for source in rust_under("src").into_iter().chain(rust_under("tests")).chain(rust_under("loadtest/src")) {
+        for (at, line) in source.text.lines().enumerate() {
+            for number in failures_named(line) {
+                if !listed.contains_key(&number) {
+                    breaches.push(format!("{}:{}: {number} does not stand there", source.path, at + 1));
+                }
+                named.insert(number);
+            }
+            if let Some((_, function)) = line.split_once("fn ") {
+                tests.insert(function.split('(').next().unwrap_or_default().to_owned());
+            }
         }
     }
-    let missing: Vec<String> =
-        MUST_NOT_HAPPEN.filter(|item| !named.contains(item)).map(|item| item.to_string()).collect();
-    assert_none("no test says `// what must not happen: N` for", &missing);
+
+    for (number, shown) in &listed {
+        if !named.contains(number) {
+            breaches.push(format!("{number}: no test says `// what must not happen: {number}`"));
+        }
+        if shown.is_empty() {
+            breaches.push(format!("{number}: lists no test"));
+        }
+        let gone = shown.iter().filter(|test| !tests.contains(*test));
+        breaches.extend(gone.map(|test| format!("{number}: there is no test {test}")));
+    }
+    assert_none("comments and docs/must-not-happen.md tell of the same failures and tests", &breaches);
+}
+
+#[test]
+fn numbers_of_failures_are_read_from_comments_of_either_form() {
+    assert_eq!(failures_named("// what must not happen: 3 and 6 (it never resumes; 2 are lost)"), [3, 6]);
+    assert_eq!(failures_named("    // what must not happen: 5 — an answer comes, 503, and it is true"), [5]);
+    assert_eq!(failures_named("// what must not happen: 11 (reading) and 12 (strangers)"), [11, 12]);
+    assert_eq!(failures_named("// what must not happen: 27 (never trimmed); I8: never beyond"), [27]);
+    assert_eq!(failures_named("let text = \"what must not happen: 9\";"), [] as [u32; 0]);
+}
+
+#[test]
+fn links_of_documents_point_to_files_that_exist() {
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("CHANGELOG.md")];
+    collect(&root().join("docs"), ".md", &mut pages);
+    let mut breaches = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let path = link.split('#').next().unwrap_or_default();
+                let outside = path.contains("://") || path.starts_with("mailto:") || path.is_empty();
+                if !outside && !page.parent().unwrap().join(path).exists() {
+                    breaches.push(format!("{}:{}: {link}", page.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert_none("these links point to nothing", &breaches);
 }
 
 // what must not happen: 18 — secrets, database files or merge markers in the repository.

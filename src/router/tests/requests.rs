@@ -108,9 +108,9 @@ async fn two_nodes_that_point_at_each_other_end_with_the_budget() {
     assert!((2..40).contains(&asked), "{asked} attempts");
 }
 
-/// Item 5 of the list of what must not happen: a send while the storage is down dropped the connection without an answer.
+// what must not happen: 5 (a send while the storage is down drops the connection without an answer)
 #[tokio::test]
-async fn item_5_a_node_that_is_down_is_a_503_and_never_a_dropped_connection() {
+async fn a_node_that_is_down_is_a_503_and_never_a_dropped_connection() {
     let stand = Stand::with(short(200), table(1, &[nowhere().await])).await;
     let mut client = stand.client().await;
     for head in [POST, GET] {
@@ -120,7 +120,7 @@ async fn item_5_a_node_that_is_down_is_a_503_and_never_a_dropped_connection() {
 }
 
 #[tokio::test]
-async fn item_5_a_node_that_dies_with_a_write_in_hand_leaves_the_outcome_unknown() {
+async fn a_node_that_dies_with_a_write_in_hand_leaves_the_outcome_unknown() {
     let node = Node::scripted(|_, _| Reply::SendAndClose(String::new())).await;
     let stand = Stand::with(short(600), table(1, &[node.address])).await;
     let got = stand.ask(POST, "{}").await;
