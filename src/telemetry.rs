@@ -66,11 +66,6 @@ impl Histogram {
     pub fn record(self, value: f64, with: &[(&'static str, &str)]) {
         histogram!(self.0, labels(with)).record(value);
     }
-
-    /// A handle for a hot path, its labels bound once.
-    pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Histogram {
-        histogram!(self.0, labels(with))
-    }
 }
 
 /// What kind of metric a name is.
@@ -318,7 +313,7 @@ metrics_table! {
     Histogram LOG_REDIS_CYCLE_BATCHES "rookery_log_redis_cycle_batches" "Append batches in one pipeline to one Redis master.";
     Histogram LOG_REDIS_CYCLE_SECONDS "rookery_log_redis_cycle_seconds" "Time of one pipeline of appends with its WAIT, in seconds.";
     Counter LOG_CACHE_READS "rookery_log_cache_reads_total" "Reads of the log on Redis by where they were answered from (memory, redis).";
-    Counter HTTP_REQUESTS "rookery_http_requests_total" "Requests answered by role (node, router), route (the template of the path) and status.";
+    Counter HTTP_REQUESTS "rookery_http_requests_total" "Requests answered by role (node), route (the template of the path) and status.";
     Histogram HTTP_REQUEST_SECONDS "rookery_http_request_seconds" "Time from the head of a request to its answer by role and route, in seconds.";
     Counter LINK_ENDS "rookery_link_ends_total" "Open links to owners that ended.";
     Counter LINKS_REFUSED "rookery_link_refused_total" "Connections to the peer port that did not prove the cluster key.";

@@ -59,11 +59,6 @@ impl Watch {
         Self { takeover_watch, last: None }
     }
 
-    /// What was seen last proves nothing any more: nobody looked, or the owner is known to be another.
-    pub fn restart(&mut self) {
-        self.last = None;
-    }
-
     /// Notes what was seen. True when the standby of this rank may take the shard now, by compare-and-set on exactly this
     /// token and beat. `of_file` is the highest epoch that its file has seen: a lower one in the control record proves
     /// that the log fell back, and then there is nothing to wait for.
@@ -87,12 +82,6 @@ impl Watch {
 
     fn wait(&self, rank: u32) -> Duration {
         self.takeover_watch + MARGIN + STAGGER.saturating_mul(rank)
-    }
-
-    /// How long the owner has been silent, as far as is known.
-    #[must_use]
-    pub fn silent(&self, now: Duration) -> Duration {
-        self.last.as_ref().map_or(Duration::ZERO, |last| now.saturating_sub(last.since))
     }
 
     fn is_late(&self, sight: &Sight) -> bool {
@@ -184,15 +173,6 @@ mod tests {
         let looks = [0, 250, 500, 750].map(|at| second.saw(sight(at, 1, at), 1, Epoch(8)));
         assert_eq!(looks, [false, false, true, true], "though the beat moves");
         assert!(!second.saw(Sight { token: Token { epoch: Epoch(9), nonce: 3 }, ..sight(1, 1, 1_000) }, 1, Epoch(8)));
-    }
-
-    #[test]
-    fn nothing_counts_from_before_a_restart() {
-        let mut watch = Watch::new(T);
-        watch.saw(sight(5, 1, 0), 0, OLD);
-        watch.restart();
-        assert!(!watch.saw(sight(5, 1, 9_000), 0, OLD));
-        assert_eq!(watch.silent(ms(9_501)), ms(500));
     }
 
     proptest! {

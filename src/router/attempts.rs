@@ -1,7 +1,7 @@
 //! One request's attempts within its budget: whom to ask next, when, and what may be said at the end.
 //!
 //! **Invariants.** No attempt starts and no pause lasts beyond the deadline. Once an attempt may have been executed, the end
-//! never claims that nothing was: [`GivenUp::in_doubt`] stays set.
+//! never claims that nothing was: [`Ended::in_doubt`] stays set.
 
 use std::time::Duration;
 

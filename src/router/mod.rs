@@ -5,7 +5,6 @@
 //! vouches for nobody: nodes verify tokens, and no header of ours passes from a client. Every wait, body, connection and
 //! socket has a bound.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -369,14 +368,4 @@ impl From<Unread> for Refusal {
         };
         Self { problem, allow: None, close }
     }
-}
-
-/// Binds the port of a router, with one clear line when that fails.
-///
-/// # Errors
-/// The address is in use or may not be bound.
-pub async fn bind(address: &str) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }

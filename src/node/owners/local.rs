@@ -110,10 +110,6 @@ impl LocalShards {
         self.shards.load().get(&shard).cloned()
     }
 
-    pub(super) fn all(&self) -> Vec<ShardHandle> {
-        self.shards.load().values().cloned().collect()
-    }
-
     /// The same work at several shards, side by side; each has a result of its own.
     fn each<T, R, F>(
         &self,

@@ -161,12 +161,6 @@ impl Owners {
         removed
     }
 
-    /// Every shard that is served here.
-    #[must_use]
-    pub fn locals(&self) -> Vec<ShardHandle> {
-        self.inner.local.all()
-    }
-
     /// From now on this node's standby of a shard answers its other replicas.
     pub fn insert_standby(&self, standby: Standby) {
         self.inner.local.insert_standby(standby);
@@ -175,12 +169,6 @@ impl Owners {
     /// From now on it does not; to be called before it is closed or takes the shard over.
     pub fn remove_standby(&self, shard: ShardId) -> Option<Standby> {
         self.inner.local.remove_standby(shard)
-    }
-
-    /// The standby of a shard, if this node stands by for it now.
-    #[must_use]
-    pub fn standby(&self, shard: ShardId) -> Option<Standby> {
-        self.inner.local.standby(shard)
     }
 
     /// Every standby of this node.
