@@ -26,7 +26,7 @@ const LEAVES: [&str; 8] = ["auth", "clock", "ids", "output", "planted", "problem
 /// Where each outside crate with a danger of its own lives.
 const HOMES: [(&str, &[&str]); 7] = [
     ("redis", &["src/shard/log/redis/", "src/node/table/redis.rs"]),
-    ("sqlx", &["src/shard/store/", "src/shard/snapshot", "src/shard/log/embedded"]),
+    ("sqlx", &["src/shard/store/", "src/shard/sqlite.rs", "src/shard/snapshot", "src/shard/log/embedded"]),
     ("libsqlite3_sys", &["src/shard/store/", "src/shard/snapshot", "src/shard/log/embedded"]),
     ("hashring", &["src/node/ring.rs"]),
     ("jsonwebtoken", &["src/auth/"]),

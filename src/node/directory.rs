@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(seen.borrow_and_update().version, 2);
         put(Ok(table(1)));
         sleep(FALLEN_AFTER - POLL * 2).await;
-        put(Err(TableError("down".to_owned())));
+        put(Err(TableError::Unanswered));
         sleep(POLL * 3).await;
         assert!(!seen.has_changed().expect("it is followed"));
         put(Ok(table(3)));

@@ -192,7 +192,7 @@ impl Renewals {
         let answer = tokio::time::timeout(self.answer_max, self.by.renew(&hold)).await;
         let answer = answer.map_err(|_elapsed| "no answer in time".to_owned())?;
         let answer = answer.into_iter().next().ok_or("no answer for the shard")?;
-        let is_current = answer.map_err(|error| error.0)?;
+        let is_current = answer.map_err(|error| error.to_string())?;
         handle.renewed(sent, is_current);
         Ok(is_current)
     }
@@ -272,7 +272,7 @@ mod tests {
                 return std::future::pending().await;
             }
             if any_of(&self.failing) {
-                return holds.iter().map(|_| Err(LogError("scripted".to_owned()))).collect();
+                return holds.iter().map(|_| Err(LogError::Failed("scripted".to_owned()))).collect();
             }
             let answer = self.inner.renew(holds).await;
             self.clock.pass(*self.takes.lock().expect("whole"));

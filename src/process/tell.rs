@@ -69,7 +69,7 @@ impl Watched {
     }
 
     fn note<T>(&self, outcome: Result<T, TableError>) -> Result<T, TableError> {
-        let failure = outcome.as_ref().err().map(|error| error.0.clone());
+        let failure = outcome.as_ref().err().map(ToString::to_string);
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         outcome
     }
@@ -160,11 +160,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_outage_is_known_from_the_first_failed_call_to_the_next_answered_one() {
-        let answers = vec![Ok(None), Err(TableError("no route".to_owned()))];
+        let answers = vec![Ok(None), Err(TableError::Refused("no route".to_owned()))];
         let watched = Watched::new(Arc::new(Answers(Mutex::new(answers))));
         assert_eq!(watched.failure(), None);
         drop(watched.load_unless(None).await);
-        assert_eq!(watched.failure().as_deref(), Some("no route"));
+        assert_eq!(watched.failure().as_deref(), Some("table: no route"));
         drop(watched.load_unless(None).await);
         assert_eq!(watched.failure(), None);
     }

@@ -22,6 +22,8 @@ pub mod replicas;
 
 mod standby;
 
+mod sqlite;
+
 pub mod snapshot;
 
 mod orphans;

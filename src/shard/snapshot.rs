@@ -63,11 +63,11 @@ pub enum Orphans {
 pub(super) async fn write(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
     // SQLite would write into an empty one, too.
     if tokio::fs::try_exists(path).await.unwrap_or(true) {
-        return Err(StoreError(format!("{}: a snapshot is not written over a file", path.display())));
+        return Err(StoreError::Failed(format!("{}: a snapshot is not written over a file", path.display())));
     }
     let needed = tokio::fs::metadata(store.path()).await.map_or(0, |file| file.len());
     if !has_room(path, needed).await {
-        return Err(StoreError(NO_ROOM.to_owned()));
+        return Err(StoreError::Full(NO_ROOM.to_owned()));
     }
     let written = copy(store, path).await;
     if written.is_err() {
@@ -82,7 +82,8 @@ async fn copy(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
     let applied = applied_in(&mut copy).await;
     copy.close().await?;
     let applied = applied?;
-    let (length, sha256) = hashed(path).await.map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
+    let (length, sha256) =
+        hashed(path).await.map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
     Ok(Snapshot { length, sha256, applied })
 }
 

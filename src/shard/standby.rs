@@ -156,7 +156,7 @@ impl Standby {
     pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
         match &self.0.store {
             Some(store) => store.replica_digest().await,
-            None => Err(StoreError("the file cannot be opened".to_owned())),
+            None => Err(StoreError::Failed("the file cannot be opened".to_owned())),
         }
     }
 

@@ -160,7 +160,7 @@ async fn two_snapshots_are_given_at_once_and_a_third_when_one_is_done() {
 #[tokio::test(start_paused = true)]
 async fn one_that_cannot_be_written_is_told_and_after_a_while_begun_anew() {
     let giving = Giving::new();
-    let failing = |_| async { Err(StoreError("the disk is full".to_owned())) }.boxed();
+    let failing = |_| async { Err(StoreError::Full("the disk is full".to_owned())) }.boxed();
     let to = NodeId::from("b");
     assert_eq!(giving.offers.begin_with((SHARD, &to), |_| true, failing), ReplicaAnswer::Preparing);
     tokio::task::yield_now().await;

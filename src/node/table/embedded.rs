@@ -49,14 +49,16 @@ impl EmbeddedTable {
     }
 
     async fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TableError> {
-        let cell = self.log.cell(name).await.map_err(|error| TableError(error.0))?;
+        let cell = self.log.cell(name).await?;
         let parse = |stored: Cell| serde_json::from_slice(&stored.body);
-        cell.map(parse).transpose().map_err(|error| TableError(format!("the stored {name} is malformed: {error}")))
+        cell.map(parse)
+            .transpose()
+            .map_err(|error| TableError::Malformed(format!("the stored {name} is malformed: {error}")))
     }
 
     async fn write<T: Serialize + Sync>(&self, name: &str, expected: u64, value: &T) -> Result<bool, TableError> {
-        let body = serde_json::to_vec(value).map_err(|error| TableError(error.to_string()))?;
-        self.log.swap_cell(name, expected, Bytes::from(body)).await.map_err(|error| TableError(error.0))
+        let body = serde_json::to_vec(value).map_err(|error| TableError::Malformed(error.to_string()))?;
+        Ok(self.log.swap_cell(name, expected, Bytes::from(body)).await?)
     }
 
     /// The registrations that still live.
@@ -78,7 +80,7 @@ impl TableStore for EmbeddedTable {
             return Ok(identity);
         }
         let written = self.read(IDENTITY).await?;
-        written.ok_or_else(|| TableError("the identity is neither absent nor there".to_owned()))
+        written.ok_or_else(|| TableError::Malformed("the identity is neither absent nor there".to_owned()))
     }
 
     async fn load(&self) -> Result<Option<Table>, TableError> {
@@ -87,7 +89,7 @@ impl TableStore for EmbeddedTable {
 
     async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError> {
         if table.version != expected + 1 {
-            return Err(TableError(format!("version {} does not follow {expected}", table.version)));
+            return Err(TableError::Refused(format!("version {} does not follow {expected}", table.version)));
         }
         Ok(self.write(TABLE, expected, &table).await? || self.load().await?.as_ref() == Some(&table))
     }
@@ -95,7 +97,7 @@ impl TableStore for EmbeddedTable {
     async fn register(&self, node: &NodeId, addresses: &NodeAddresses) -> Result<(), TableError> {
         let mut living = self.living();
         if living.len() >= NODES_MAX && !living.contains_key(node) {
-            return Err(TableError(format!("{NODES_MAX} nodes are registered already")));
+            return Err(TableError::Refused(format!("{NODES_MAX} nodes are registered already")));
         }
         living.insert(node.clone(), Registration { addresses: addresses.clone(), announced: Instant::now() });
         Ok(())

@@ -44,7 +44,7 @@ impl Follower {
     /// The store did not answer, or not in time: the last table stands.
     pub async fn poll(&mut self) -> Result<Option<Arc<Table>>, TableError> {
         let polled = timeout(POLL_MAX, self.store.load_unless(self.known.as_deref())).await;
-        match polled.unwrap_or_else(|_elapsed| Err(TableError("no answer in time".to_owned()))) {
+        match polled.unwrap_or(Err(TableError::Unanswered)) {
             Ok(table) => {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the table can be read again");

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{NodeId, ShardId};
-use crate::shard::log::Identity;
+use crate::shard::log::{Identity, LogError};
 
 pub mod embedded;
 
@@ -91,10 +91,22 @@ impl Table {
     }
 }
 
-/// The store of the table did not answer; the call may be repeated.
+/// Why the store of the table did not do what it was asked; the call may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("table: {0}")]
-pub struct TableError(pub String);
+pub enum TableError {
+    /// Where the table is kept, beside the log, nothing answered or it was refused.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// It did not answer in time.
+    #[error("table: no answer in time")]
+    Unanswered,
+    /// What is stored cannot be understood.
+    #[error("table: {0}")]
+    Malformed(String),
+    /// It was refused; what is wrong says the sentence.
+    #[error("table: {0}")]
+    Refused(String),
+}
 
 /// The contract; see the head of this file.
 #[async_trait]

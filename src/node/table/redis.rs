@@ -22,7 +22,7 @@ use crate::ids::NodeId;
 use crate::node::table::embedded::{NODES_MAX, REGISTRATION_LIFE};
 use crate::node::table::{NodeAddresses, Polled, Table, TableError, TableStore};
 use crate::shard::log::redis::servers::{Lua, Servers};
-use crate::shard::log::{Identity, LogError};
+use crate::shard::log::Identity;
 
 const SWAP: Lua = Lua { text: include_str!("swap.lua") };
 const POLL: Lua = Lua { text: include_str!("poll.lua") };
@@ -64,7 +64,7 @@ impl RedisTable {
     }
 
     async fn script(&self, script: &Lua, key: &str, arguments: &[&[u8]]) -> Result<Value, TableError> {
-        self.servers.script(script, &[key], arguments).await.map_err(failed)
+        Ok(self.servers.script(script, &[key], arguments).await?)
     }
 }
 
@@ -73,16 +73,16 @@ impl TableStore for RedisTable {
     async fn identity(&self) -> Result<Option<Identity>, TableError> {
         let mut get = redis::cmd("GET");
         get.arg(&self.keys.identity);
-        parsed("identity", self.servers.command(&self.keys.identity, get).await.map_err(failed)?)
+        parsed("identity", self.servers.command(&self.keys.identity, get).await?)
     }
 
     async fn create(&self, identity: Identity) -> Result<Identity, TableError> {
         let mut set = redis::cmd("SET");
         set.arg(&self.keys.identity).arg(json(&identity)?).arg("NX");
         // What stands is asked for, whatever this answered: an attempt before may have written it.
-        self.servers.command(&self.keys.identity, set).await.map_err(failed)?;
+        self.servers.command(&self.keys.identity, set).await?;
         let written = self.identity().await?;
-        written.ok_or_else(|| TableError("the identity is neither absent nor there".to_owned()))
+        written.ok_or_else(|| TableError::Malformed("the identity is neither absent nor there".to_owned()))
     }
 
     async fn load(&self) -> Result<Option<Table>, TableError> {
@@ -93,7 +93,7 @@ impl TableStore for RedisTable {
     }
 
     async fn load_unless(&self, known: Option<&Table>) -> Result<Polled, TableError> {
-        let known = known.map(|known| Ok(mark(known, &json(known)?))).transpose()?.unwrap_or_default();
+        let known = known.map(|known| Ok::<_, TableError>(mark(known, &json(known)?))).transpose()?.unwrap_or_default();
         let answer = self.script(&POLL, &self.keys.table, &[known.as_bytes()]).await?;
         let body: Option<Vec<u8>> = redis::from_redis_value(answer).map_err(malformed("table"))?;
         Ok(match body {
@@ -105,7 +105,7 @@ impl TableStore for RedisTable {
 
     async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError> {
         if table.version != expected.saturating_add(1) && (expected > 0 || table.version == 0) {
-            return Err(TableError(format!("version {} does not follow {expected}", table.version)));
+            return Err(TableError::Refused(format!("version {} does not follow {expected}", table.version)));
         }
         let stands = if expected == 0 { String::new() } else { expected.to_string() };
         let (version, body) = (table.version.to_string(), json(&table)?);
@@ -120,10 +120,10 @@ impl TableStore for RedisTable {
         let arguments =
             [node.0.as_bytes(), self.process.as_bytes(), addresses.as_slice(), life.as_bytes(), most.as_bytes()];
         match number(&self.script(&REGISTER, &self.keys.nodes, &arguments).await?)? {
-            0 => Err(TableError(format!("{NODES_MAX} nodes are registered already"))),
+            0 => Err(TableError::Refused(format!("{NODES_MAX} nodes are registered already"))),
             // The first time it is most likely our own former self.
             2 if self.announced.swap(true, Ordering::Relaxed) => {
-                Err(TableError(format!("another process calls itself {node} too; give each its own --node-id")))
+                Err(TableError::Refused(format!("another process calls itself {node} too; give each its own --node-id")))
             }
             _ => {
                 self.announced.store(true, Ordering::Relaxed);
@@ -154,16 +154,12 @@ fn mark(table: &Table, body: &[u8]) -> String {
     format!("{}:{}:{}", table.identity.cluster, table.version, URL_SAFE_NO_PAD.encode(Sha256::digest(body)))
 }
 
-fn failed(error: LogError) -> TableError {
-    TableError(error.0)
-}
-
 fn malformed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> TableError {
-    move |error| TableError(format!("the stored {what} is malformed: {error}"))
+    move |error| TableError::Malformed(format!("the stored {what} is malformed: {error}"))
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, TableError> {
-    serde_json::to_vec(value).map_err(|error| TableError(error.to_string()))
+    serde_json::to_vec(value).map_err(|error| TableError::Malformed(error.to_string()))
 }
 
 fn parsed<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<Option<T>, TableError> {
@@ -277,7 +273,7 @@ mod tests {
         age(&setup, (0..NODES_MAX).map(|number| format!("n{number}")), 1).await;
         let (new, known) = (NodeId::from("new"), NodeId::from("n7"));
         let refused = setup.table.register(&new, &addresses(2)).await.expect_err("no room");
-        assert!(refused.0.contains("1024 nodes are registered already"), "{refused}");
+        assert!(refused.to_string().contains("1024 nodes are registered already"), "{refused}");
         setup.table.register(&known, &addresses(2)).await.expect("has a place");
         age(&setup, ["n8".to_owned()], 91).await;
         setup.table.register(&new, &addresses(2)).await.expect("has one now");
@@ -293,7 +289,7 @@ mod tests {
         other.register(&node, &addresses(2)).await.expect("the second, once");
         for twin in [&setup.table, &other] {
             let told = twin.register(&node, &addresses(1)).await.expect_err("there are two");
-            assert!(told.0.contains("calls itself twin too"), "{told}");
+            assert!(told.to_string().contains("calls itself twin too"), "{told}");
         }
     }
 }

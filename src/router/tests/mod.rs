@@ -48,11 +48,11 @@ impl Shelf {
 #[async_trait]
 impl TableStore for Shelf {
     async fn identity(&self) -> Result<Option<Identity>, TableError> {
-        Err(TableError("not asked by a router".to_owned()))
+        Err(TableError::Refused("not asked by a router".to_owned()))
     }
 
     async fn create(&self, _: Identity) -> Result<Identity, TableError> {
-        Err(TableError("not asked by a router".to_owned()))
+        Err(TableError::Refused("not asked by a router".to_owned()))
     }
 
     async fn load(&self) -> Result<Option<Table>, TableError> {
@@ -61,19 +61,19 @@ impl TableStore for Shelf {
     }
 
     async fn swap(&self, _: u64, _: Table) -> Result<bool, TableError> {
-        Err(TableError("not asked by a router".to_owned()))
+        Err(TableError::Refused("not asked by a router".to_owned()))
     }
 
     async fn register(&self, _: &NodeId, _: &NodeAddresses) -> Result<(), TableError> {
-        Err(TableError("not asked by a router".to_owned()))
+        Err(TableError::Refused("not asked by a router".to_owned()))
     }
 
     async fn lead(&self, _: &NodeId, _: Duration) -> Result<bool, TableError> {
-        Err(TableError("not asked by a router".to_owned()))
+        Err(TableError::Refused("not asked by a router".to_owned()))
     }
 
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {
-        Err(TableError("not asked by a router".to_owned()))
+        Err(TableError::Refused("not asked by a router".to_owned()))
     }
 }
 

@@ -188,8 +188,26 @@ pub enum AppendError {
 
 /// Anything else that went wrong with the log; the call may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("log: {0}")]
-pub struct LogError(pub String);
+pub enum LogError {
+    /// Nothing answered in time, or nothing is known that would answer.
+    #[error("log: {0}")]
+    Unanswered(String),
+    /// It has no space: its disk, or its memory, is full.
+    #[error("log: {0}")]
+    Full(String),
+    /// It does not let this process in, or does not let it do this.
+    #[error("log: {0}")]
+    Denied(String),
+    /// It answered what the contract does not allow, or holds what nobody of this cluster wrote.
+    #[error("log: {0}")]
+    Malformed(String),
+    /// It was closed.
+    #[error("log: the log is closed")]
+    Closed,
+    /// Anything else.
+    #[error("log: {0}")]
+    Failed(String),
+}
 
 /// An entry as read back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -163,7 +163,7 @@ impl Owner {
                     store.key(&name, &source, &key).await.map(Looked::Key)
                 }
                 (Ok(()), 3, Some(Send { reply_to: Some(id), .. })) => store.locate(id).await.map(Looked::ReplyTo),
-                _ => Err(StoreError("a look-up without its question".to_owned())),
+                _ => Err(StoreError::Failed("a look-up without its question".to_owned())),
             };
             completions.send(Completion { conversation: name, lookup: number, result }).await.ok();
         }));
@@ -306,7 +306,7 @@ fn asks_for_key(state: &ConversationState, send: &Send) -> bool {
 /// Waits until the file holds what was committed; without its worker it may be too old to decide on.
 async fn applied_to(mut applied: watch::Receiver<Tail>, floor: Offset) -> Result<(), StoreError> {
     let reached = applied.wait_for(|tail| tail.offset >= floor).await.is_ok();
-    if reached { Ok(()) } else { Err(StoreError("the worker has ended".to_owned())) }
+    if reached { Ok(()) } else { Err(StoreError::Closed) }
 }
 
 fn refuse(work: Work, problem: &Problem) {

@@ -79,7 +79,7 @@ impl Writer {
         path.push("-wal");
         let sync = move || File::open(path)?.sync_data();
         let synced = tokio::task::spawn_blocking(sync).await.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
-        synced.map_err(|error| StoreError(format!("the WAL is not synced: {error}")))
+        synced.map_err(|error| StoreError::Failed(format!("the WAL is not synced: {error}")))
     }
 
     /// Drops raw entries that are durable and either old or too many.

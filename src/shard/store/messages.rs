@@ -11,7 +11,7 @@ use crate::protocol;
 use crate::shard::command::{Around, CreateKeyUse};
 use crate::shard::log::record::{Event, EventKind, KeyUse, Record};
 use crate::shard::store::columns::{
-    conversation, damaged, fingerprint, int, message_id, number, offset, optional_id, seq, small, user,
+    conversation, fingerprint, int, malformed, message_id, number, offset, optional_id, seq, small, user,
 };
 use crate::shard::store::{HeadRow, HistoryRead, KeyRow, Located, Member, Store, StoreError, UsedKey};
 
@@ -302,7 +302,7 @@ fn event(conversation: &ConversationName, row: &SqliteRow) -> Result<Arc<Event>,
     if let Some(body) = row.try_get::<Option<&[u8]>, _>(2)? {
         return match Record::decode(Bytes::copy_from_slice(body)) {
             Record::Event(event) => Ok(event),
-            _ => Err(damaged("an event", "its body is none")),
+            _ => Err(malformed("an event", "its body is none")),
         };
     }
     let kind = EventKind::Message {

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::ids::{Epoch, ShardId};
 use crate::shard::log::record::Tail;
 use crate::shard::log::{Identity, PerStream, Stream};
+use crate::shard::sqlite::{self, Kind};
 
 pub(in crate::shard) mod aside;
 
@@ -116,20 +117,56 @@ pub enum OpenError {
         #[expect(missing_docs, reason = "said in the text")]
         path: String,
         #[expect(missing_docs, reason = "said in the text")]
-        error: String,
+        error: StoreError,
     },
 }
 
 /// A read or write of the file failed; after a failed write nothing of it is in the file.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("sqlite: {0}")]
-pub struct StoreError(pub String);
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The file will not mend: SQLite found it damaged.
+    #[error("sqlite: {0}")]
+    Damaged(String),
+    /// Another connection is in the way, or every reader is taken. Passes by itself.
+    #[error("sqlite: {0}")]
+    Busy(String),
+    /// The disk has no space for it.
+    #[error("sqlite: {0}")]
+    Full(String),
+    /// The disk failed, and not for want of space as far as is known.
+    #[error("sqlite: {0}")]
+    Disk(String),
+    /// The file was closed, or its worker has ended.
+    #[error("sqlite: the file is closed")]
+    Closed,
+    /// Anything else; it may pass.
+    #[error("sqlite: {0}")]
+    Failed(String),
+}
 
 impl StoreError {
-    /// The file will not mend: SQLite found it damaged.
+    /// Of that kind, in these words.
+    fn of(kind: Kind, words: String) -> Self {
+        match kind {
+            Kind::Damaged => Self::Damaged(words),
+            Kind::Busy => Self::Busy(words),
+            Kind::Full => Self::Full(words),
+            Kind::Closed => Self::Closed,
+            Kind::Disk => Self::Disk(words),
+            Kind::Refused | Kind::Failed => Self::Failed(words),
+        }
+    }
+
+    /// Whether the file will not mend.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        open::DAMAGED.iter().any(|said| self.0.contains(said))
+        matches!(self, Self::Damaged(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::of(sqlite::kind(&error), error.to_string())
     }
 }
 
@@ -219,7 +256,7 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub(in crate::shard) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
-        let path = path.to_str().ok_or_else(|| StoreError("the path of a copy is no text".to_owned()))?;
+        let path = path.to_str().ok_or_else(|| StoreError::Failed("the path of a copy is no text".to_owned()))?;
         let mut apart = self.read(self.apart.connect()).await?;
         let copied = self.read(sqlx::query("VACUUM INTO ?").bind(path).execute(&mut apart)).await;
         apart.close().await?;
@@ -286,7 +323,7 @@ impl Store {
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask) -> Result<T, StoreError> {
-        let closed = || StoreError("the file is closed".to_owned());
+        let closed = || StoreError::Closed;
         let (reply, answer) = oneshot::channel();
         self.writer.send(ask(reply)).await.ok().ok_or_else(closed)?;
         answer.await.ok().ok_or_else(closed)

@@ -18,9 +18,6 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// The first SQLite without the WAL-reset corruption.
 const SQLITE_MIN: [u32; 3] = [3, 51, 3];
-/// What SQLite says of a file that will not mend (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
-pub(super) const DAMAGED: [&str; 3] =
-    ["database disk image is malformed", "malformed database schema", "file is not a database"];
 /// Readers rest so long before their thread and file are given back.
 const READER_REST: Duration = Duration::from_secs(60);
 /// A read waits so long for a free reader, then fails.
@@ -60,7 +57,7 @@ pub(super) async fn open_writer(
     }
     // `run` is generic over how a connection is had; named here, the future around it is provably `Send`.
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
-    migrated.map_err(|error| unmigrated(path, &error))?;
+    migrated.map_err(|error| unmigrated(path, error))?;
     claim(&mut connection, identity, shard).await.map_err(refused)?;
     Ok((connection, options))
 }
@@ -100,11 +97,10 @@ pub(super) fn apart(path: &Path, shard: ShardId) -> SqliteConnectOptions {
 
 /// What SQLite said of a file that cannot be opened.
 pub(super) fn refused(path: &Path, error: StoreError) -> OpenError {
-    let (path, error) = (shown(path), error.0);
-    if StoreError(error.clone()).is_damage() {
-        OpenError::Damaged { path, error }
-    } else {
-        OpenError::Sqlite { path, error }
+    let path = shown(path);
+    match error {
+        StoreError::Damaged(error) => OpenError::Damaged { path, error },
+        error => OpenError::Sqlite { path, error },
     }
 }
 
@@ -129,12 +125,13 @@ pub(in crate::shard) async fn quick_check(path: &Path, connection: &mut SqliteCo
     Err(OpenError::Damaged { path: shown(path), error: found.lines().collect::<Vec<_>>().join(" ") })
 }
 
-fn unmigrated(path: &Path, error: &MigrateError) -> OpenError {
+fn unmigrated(path: &Path, error: MigrateError) -> OpenError {
     match error {
         MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => {
             OpenError::Unusable { path: shown(path), error: error.to_string() }
         }
-        error => refused(path, StoreError(error.to_string())),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => refused(path, error.into()),
+        error => refused(path, StoreError::Failed(error.to_string())),
     }
 }
 

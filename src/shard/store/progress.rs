@@ -81,7 +81,7 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn replica_digest(&self) -> Result<ReplicaDigest, StoreError> {
-        let _turn = self.digests.acquire().await.map_err(|closed| StoreError(closed.to_string()))?;
+        let _turn = self.digests.acquire().await.map_err(|_closed| StoreError::Closed)?;
         let mut apart = self.read(self.apart.connect()).await?;
         let mut moment = self.read(apart.begin()).await?;
         let applied = self.read(applied_in(&mut moment)).await?;

@@ -131,7 +131,7 @@ impl Script {
     pub(super) async fn commit(mut self, connection: &mut SqliteConnection) -> Result<Changed, StoreError> {
         self.text.push_str(";\nCOMMIT");
         if let Some(refused) = self.bound.refused {
-            return Err(StoreError(refused.to_string()));
+            return Err(StoreError::Failed(refused.to_string()));
         }
         let query = sqlx::query_with(AssertSqlSafe(self.text), self.bound.arguments);
         let mut results = connection.fetch_many(query);

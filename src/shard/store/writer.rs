@@ -168,7 +168,7 @@ impl Writer {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(0) };
         if first.entry.first != before.offset.next() {
             let found = first.entry.first;
-            return Err(StoreError(format!("entries from {found} do not follow {}", before.offset)));
+            return Err(StoreError::Failed(format!("entries from {found} do not follow {}", before.offset)));
         }
         let tail = last.entry.tail;
         let written = self.write(stream, &entries, tail).await;

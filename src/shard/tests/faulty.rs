@@ -92,7 +92,7 @@ impl FaultyLog {
     }
 
     fn hears(&self) -> Result<(), LogError> {
-        if *self.silent.borrow() { Err(LogError("no answer".to_owned())) } else { Ok(()) }
+        if *self.silent.borrow() { Err(LogError::Unanswered("no answer".to_owned())) } else { Ok(()) }
     }
 
     /// Waits until so many batches of the stream came here.

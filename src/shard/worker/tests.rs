@@ -47,7 +47,7 @@ impl Double for MemoryLog {
     ) -> Result<Vec<RawEntry>, LogError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-            return Err(LogError("not now".to_owned()));
+            return Err(LogError::Failed("not now".to_owned()));
         }
         let mut bytes = 0;
         let entries = self.entries.lock().expect("whole");

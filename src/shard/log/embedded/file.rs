@@ -252,17 +252,6 @@ pub(super) async fn checkpoint(connection: &mut SqliteConnection, how: Checkpoin
     Ok((busy != 0, pages))
 }
 
-/// True for failures of a statement that surely had no effect and leave the file as it was: out of space, read-only,
-/// a constraint.
-pub(super) fn surely_without_effect(error: &sqlx::Error) -> bool {
-    const READONLY: u32 = 8;
-    const FULL: u32 = 13;
-    const TOO_BIG: u32 = 18;
-    const CONSTRAINT: u32 = 19;
-    let code = error.as_database_error().and_then(|database| database.code()).and_then(|code| code.parse().ok());
-    code.is_some_and(|code: u32| matches!(code & 0xff, READONLY | FULL | TOO_BIG | CONSTRAINT))
-}
-
 fn unusable(reason: impl Into<String>) -> sqlx::Error {
     sqlx::Error::Configuration(reason.into().into())
 }

@@ -27,6 +27,7 @@ use self::writer::{Request, Trim, Writer};
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed};
 use crate::shard::log::{RawEntry, ShardLog, Stream, Token};
+use crate::shard::sqlite::{self, Kind};
 
 mod cycle;
 mod file;
@@ -107,7 +108,7 @@ impl EmbeddedLog {
         let (answer, answered) = oneshot::channel();
         let sent = self.requests.send(request(answer)).await.is_ok();
         let answered = if sent { answered.await.ok() } else { None };
-        answered.ok_or_else(|| LogError("the log is closed".to_owned()))
+        answered.ok_or(LogError::Closed)
     }
 }
 
@@ -126,7 +127,17 @@ fn lock(path: &Path) -> Result<File, String> {
 }
 
 fn read_error(error: &sqlx::Error) -> LogError {
-    LogError(error.to_string())
+    error_of(sqlite::kind(error), error.to_string())
+}
+
+/// What a failure of that kind means to those who ask.
+fn error_of(kind: Kind, words: String) -> LogError {
+    match kind {
+        Kind::Full => LogError::Full(words),
+        Kind::Busy => LogError::Unanswered(words),
+        Kind::Closed => LogError::Closed,
+        Kind::Damaged | Kind::Refused | Kind::Disk | Kind::Failed => LogError::Failed(words),
+    }
 }
 
 #[async_trait]
@@ -154,7 +165,7 @@ impl ShardLog for EmbeddedLog {
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
         let answers = self.ask(|answer| Request::Append { batches: cycle.to_vec(), answer }).await;
         // A closed log took no batch now, but one that is sent again may be there from before.
-        answers.unwrap_or_else(|LogError(reason)| vec![Err(AppendError::Unanswered(reason)); cycle.len()])
+        answers.unwrap_or_else(|closed| vec![Err(AppendError::Unanswered(closed.to_string())); cycle.len()])
     }
 
     async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {

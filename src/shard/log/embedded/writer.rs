@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::cycle::{Cycle, Effects, State};
+use super::error_of;
 use super::file::{self, Checkpoint, TRIM_STEP_ENTRIES};
 use crate::ids::{Offset, ShardId};
 use crate::shard::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, LogError, Stream, Token};
+use crate::shard::sqlite::{self, Kind};
 use crate::telemetry::{LOG_TRANSACTION_ENTRIES, LOG_TRANSACTION_SECONDS, LOG_TRANSACTIONS, LOG_WAL_PAGES};
 
 /// A cycle takes no further request once it holds this many bytes of entries; the rest waits for the next one.
@@ -86,16 +88,19 @@ impl Request {
 #[derive(Debug, Clone)]
 struct Failure {
     in_doubt: bool,
+    kind: Kind,
     reason: String,
 }
 
 impl Failure {
+    /// Of a statement before the COMMIT. Those for which there is no space, or that break a rule, surely have no effect.
     fn of_statement(error: &sqlx::Error) -> Self {
-        Self { in_doubt: !file::surely_without_effect(error), reason: error.to_string() }
+        let kind = sqlite::kind(error);
+        Self { in_doubt: !matches!(kind, Kind::Full | Kind::Refused), kind, reason: error.to_string() }
     }
 
     fn in_doubt(error: &sqlx::Error) -> Self {
-        Self { in_doubt: true, reason: error.to_string() }
+        Self { in_doubt: true, kind: sqlite::kind(error), reason: error.to_string() }
     }
 
     fn of_append(&self) -> AppendError {
@@ -107,7 +112,7 @@ impl Failure {
     }
 
     fn of_other(&self) -> LogError {
-        LogError(self.reason.clone())
+        error_of(self.kind, self.reason.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
 use crate::shard::log::redis::keys::{Keys, control_of, tail_text, token_text};
 use crate::shard::log::redis::master::{Cycle, Master, replicas};
-use crate::shard::log::redis::servers::{Lua, Servers, log_error};
+use crate::shard::log::redis::servers::{Lua, Servers, log_error, server_error};
 use crate::shard::log::redis::slots::Address;
 use crate::shard::log::{Claim, ClaimOutcome, Control, LogError, PerStream, Stream};
 use crate::telemetry::LOG_REDIS_COMMANDS;
@@ -27,7 +27,7 @@ const COPIED_WITHIN: Duration = Duration::from_secs(4);
 pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutcome, LogError> {
     let keys = servers.keys(claim.shard);
     let first = servers.master_of(&keys).await;
-    let mut master = first.ok_or_else(|| LogError("no server is known for the shard's slot".to_owned()))?;
+    let mut master = first.ok_or_else(|| LogError::Unanswered("no server is known for the shard's slot".to_owned()))?;
     let mut asking = false;
     for _ in 0..WAYS_MAX {
         let address = match run(servers, &master, &keys, claim, asking).await {
@@ -39,13 +39,13 @@ pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutco
                 cycle.end();
                 let sign = Verdict::of(&Value::ServerError(error.clone())).sign;
                 asking = matches!(sign, Sign::Ask(_));
-                elsewhere(servers, &keys, sign).await.ok_or_else(|| LogError(error.to_string()))?
+                elsewhere(servers, &keys, sign).await.ok_or_else(|| server_error(&error))?
             }
             Ok((answer, cycle)) => return settle(servers, answer, cycle).await,
         };
         master = servers.master(&address);
     }
-    Err(LogError("the shard's slot is sent from server to server".to_owned()))
+    Err(LogError::Unanswered("the shard's slot is sent from server to server".to_owned()))
 }
 
 /// The server that was named instead. Without one, the claim was refused before it ran.
@@ -117,7 +117,7 @@ fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> r
 
 /// What the script answered; when it wrote, at the commit level.
 async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Result<ClaimOutcome, LogError> {
-    let malformed = || LogError("a malformed answer to a claim".to_owned());
+    let malformed = || LogError::Malformed("a malformed answer to a claim".to_owned());
     let Value::Array(parts) = answer else { return Err(malformed()) };
     let mut parts = parts.into_iter();
     let (word, control) = (parts.next(), parts.next());
@@ -137,7 +137,7 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
             cycle.end();
             let line = "the shard has entries but no control record: that was deleted; restore it, or delete both \
                         streams if what they hold may go";
-            Err(LogError(line.to_owned()))
+            Err(LogError::Malformed(line.to_owned()))
         }
         _ => Err(malformed()),
     }
@@ -155,7 +155,8 @@ async fn copied(servers: &Servers, cycle: &mut Cycle<'_>, control: &Control) -> 
         let is_last = Instant::now() >= until;
         let told = one(cycle, servers.replicas()).await?;
         let alive = replicas(&told);
-        let alive = alive.ok_or_else(|| LogError("claimed, but the server is no master any more".to_owned()))?;
+        let alive =
+            alive.ok_or_else(|| LogError::Failed("claimed, but the server is no master any more".to_owned()))?;
         let wanted = alive.max(usize::from(only_trace));
         if wanted == 0 {
             return Ok(());
@@ -169,7 +170,7 @@ async fn copied(servers: &Servers, cycle: &mut Cycle<'_>, control: &Control) -> 
         }
         let may_change = matches!(copies, Value::Int(_)) && alive > 0;
         if !may_change || is_last {
-            return Err(LogError(format!("claimed, but not on {wanted} replicas: WAIT answered {copies:?}")));
+            return Err(LogError::Failed(format!("claimed, but not on {wanted} replicas: WAIT answered {copies:?}")));
         }
     }
 }

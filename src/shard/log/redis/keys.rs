@@ -101,7 +101,7 @@ pub(super) fn offset_of(id: &[u8]) -> Option<Offset> {
 
 /// Reads the answer to HGETALL; `None` when there is no control record.
 pub(super) fn control_of(value: Value) -> Result<Option<Control>, LogError> {
-    let malformed = |what: &str| LogError(format!("the control record is malformed: {what}"));
+    let malformed = |what: &str| LogError::Malformed(format!("the control record is malformed: {what}"));
     let fields: std::collections::HashMap<String, Vec<u8>> =
         redis::from_redis_value(value).map_err(|error| malformed(&error.to_string()))?;
     if fields.is_empty() {

@@ -113,7 +113,7 @@ impl RedisLog {
         match answer {
             Value::Int(1) => Ok(true),
             Value::Int(_) => Ok(false),
-            other => Err(LogError(format!("a malformed answer to a renewal: {other:?}"))),
+            other => Err(LogError::Malformed(format!("a malformed answer to a renewal: {other:?}"))),
         }
     }
 
@@ -123,10 +123,10 @@ impl RedisLog {
         range.arg(stream).arg(format!("({}-0", after.0)).arg("+").arg("COUNT").arg(count);
         let answer = self.servers.ask("read", slot, &range).await.map_err(log_error)?;
         let Value::Array(entries) = answer else {
-            return Err(LogError(format!("a malformed answer to XRANGE: {answer:?}")));
+            return Err(LogError::Malformed(format!("a malformed answer to XRANGE: {answer:?}")));
         };
         let entries: Option<Vec<RawEntry>> = entries.into_iter().map(entry_of).collect();
-        entries.ok_or_else(|| LogError(format!("{stream} holds something that is no entry")))
+        entries.ok_or_else(|| LogError::Malformed(format!("{stream} holds something that is no entry")))
     }
 }
 
@@ -239,7 +239,7 @@ impl ShardLog for RedisLog {
                 }
                 Value::Int(0) => limit = b"0",
                 Value::Int(_) => {}
-                other => return Err(LogError(format!("a malformed answer to a trim: {other:?}"))),
+                other => return Err(LogError::Malformed(format!("a malformed answer to a trim: {other:?}"))),
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::ids::ShardId;
 use crate::shard::log::redis::answer::{Sign, Verdict};
 use crate::shard::log::redis::keys::control_of;
 use crate::shard::log::redis::links::timed_out;
-use crate::shard::log::redis::servers::{Servers, log_error};
+use crate::shard::log::redis::servers::{Servers, log_error, server_error};
 use crate::shard::log::redis::slots::Address;
 use crate::shard::log::{LogError, Observed};
 use crate::telemetry::LOG_REDIS_COMMANDS;
@@ -29,7 +29,7 @@ type Seen = Result<Observed, (Sign, LogError)>;
 
 /// See the contract. One silent master holds the call up for half of the time-out, and only its own records fail.
 pub(super) async fn observe(servers: &Arc<Servers>, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
-    let unknown = || (Sign::Unserved, LogError("no server is known for the shard's slot".to_owned()));
+    let unknown = || (Sign::Unserved, LogError::Unanswered("no server is known for the shard's slot".to_owned()));
     let mut seen: Vec<Seen> = shards.iter().map(|_| Err(unknown())).collect();
     let mut ways = HashMap::<Way, Vec<usize>>::new();
     for (place, &shard) in shards.iter().enumerate() {
@@ -105,7 +105,7 @@ async fn look_there(servers: &Servers, (address, asking): &Way, shards: &[ShardI
 fn seen_of(record: Value, lineage: u64) -> Seen {
     if let Value::ServerError(error) = &record {
         let sign = Verdict::of(&record).sign;
-        return Err((sign, LogError(error.to_string())));
+        return Err((sign, server_error(error)));
     }
     let control = control_of(record).map_err(|error| (Sign::Nothing, error))?;
     Ok(Observed { control, lineage })

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{Cmd, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 
 use crate::ids::ShardId;
 use crate::shard::log::LogError;
@@ -295,6 +295,27 @@ fn unserved() -> RedisError {
     (redis::ErrorKind::Client, "no server is known for the slot").into()
 }
 
+/// What a call that failed means, by Redis' code or the kind of the failure.
 pub(super) fn log_error(error: RedisError) -> LogError {
-    LogError(error.to_string())
+    let words = error.to_string();
+    match error.code() {
+        Some(code) => coded(code, words),
+        None if error.kind() == redis::ErrorKind::AuthenticationFailed => LogError::Denied(words),
+        None if error.is_io_error() || error.kind() == redis::ErrorKind::Client => LogError::Unanswered(words),
+        None => LogError::Failed(words),
+    }
+}
+
+/// The same for an error that stands as an answer.
+pub(super) fn server_error(error: &ServerError) -> LogError {
+    coded(error.code(), error.to_string())
+}
+
+fn coded(code: &str, words: String) -> LogError {
+    match code {
+        "OOM" | "MISCONF" => LogError::Full(words),
+        "WRONGPASS" | "NOAUTH" | "NOPERM" => LogError::Denied(words),
+        "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" => LogError::Unanswered(words),
+        _ => LogError::Failed(words),
+    }
 }

@@ -104,7 +104,8 @@ async fn a_batch_that_fails_leaves_nothing_and_the_same_batch_works_later() {
     log.entry(&records);
     store.execute("PRAGMA max_page_count = 1").await;
     for _ in 0..3 {
-        store.apply(Stream::Messages, log.entries.clone()).await.expect_err("the disk is full");
+        let error = store.apply(Stream::Messages, log.entries.clone()).await.expect_err("the disk is full");
+        assert!(matches!(error, StoreError::Full(_)), "{error:?}");
         assert_eq!(store.progress().applied.messages, Tail::EMPTY);
     }
     store.execute("PRAGMA max_page_count = 1000000").await;

@@ -146,11 +146,11 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
     assert_eq!(owned.send(&owned.next()).await, Ok(AppendOutcome::Fenced { current: nobody }));
     let claim = owned.claim(None);
     let error = owned.log.claim(claim.clone()).await.unwrap_err();
-    assert!(error.0.contains("deleted"), "{error}");
+    assert!(error.to_string().contains("deleted"), "{error}");
     // Not even to adopt a file: the entries may be newer than it.
     let adopting = crate::shard::log::Claim { begin_at: PerStream::both(owned.tail), ..claim };
     let refused = owned.log.claim(adopting.clone()).await.unwrap_err();
-    assert!(refused.0.contains("deleted"), "{refused}");
+    assert!(refused.to_string().contains("deleted"), "{refused}");
     assert_eq!(server.ask::<u64>(&format!("XLEN {{{}:s1}}:messages", owned.config.prefix)).await, 1);
     // Deleted by somebody who knows what he does, they are no obstacle.
     server.ask::<()>(&format!("DEL {{{}:s1}}:messages", owned.config.prefix)).await;
@@ -320,7 +320,7 @@ async fn a_claim_that_no_replica_has_is_not_served() {
     pair.replica.signal(Signal::SIGSTOP);
     let found = owned.log.control(owned.shard).await.unwrap().unwrap();
     let error = owned.log.claim(owned.claim(Some((found.token, found.beat)))).await.unwrap_err();
-    assert!(error.0.contains("not on 1 replicas"), "{error}");
+    assert!(error.to_string().contains("not on 1 replicas"), "{error}");
     pair.replica.signal(Signal::SIGCONT);
     // The token may be set all the same: the next claim finds it, and has to go above it.
     let again = claimed(&*log(&owned.config), owned.shard).await;
@@ -366,7 +366,7 @@ async fn without_any_replica_a_claim_stands_unless_it_is_the_only_trace_of_its_s
     assert!(owned.token.epoch > before.epoch);
     let never = crate::shard::log::Claim { shard: ShardId(2), ..owned.claim(None) };
     let error = owned.log.claim(never).await.unwrap_err();
-    assert!(error.0.contains("not on 1 replicas"), "{error}");
+    assert!(error.to_string().contains("not on 1 replicas"), "{error}");
 }
 
 #[tokio::test]
@@ -478,7 +478,7 @@ async fn a_server_that_was_a_replica_in_between_is_another_lineage_and_no_replic
     pair.replica.ask::<()>("REPLICAOF NO ONE").await;
     pair.master.ask::<()>(&format!("REPLICAOF 127.0.0.1 {}", pair.replica.port)).await;
     let error = owned.log.observe(&[owned.shard]).await.remove(0).unwrap_err();
-    assert!(error.0.contains("no master"), "{error}");
+    assert!(error.to_string().contains("no master"), "{error}");
     pair.master.ask::<()>("REPLICAOF NO ONE").await;
     let after = observed(&owned.log, owned.shard).await;
     assert_eq!(after.control, before.control);
