@@ -291,6 +291,8 @@ metrics_table! {
     Gauge HEADS "rookery_shard_heads" "Heads of conversations in memory, by shard.";
     Gauge HEADS_BYTES "rookery_shard_heads_bytes" "Bytes that heads of conversations take in memory, estimated, by shard.";
     Gauge STREAM_FILL "rookery_shard_stream_fill_ratio" "Part of --stream-cap that the untrimmed log takes, by shard; beyond 1 sends are refused.";
+    Gauge SHARD_LOG_FULL "rookery_shard_log_full" "1 while the log has no space for a shard that is owned here, by shard: its writes are refused at once.";
+    Gauge SHARD_FILE_FULL "rookery_shard_file_full" "1 while a disk has no space for the file of a shard, by shard: nothing is applied to it.";
     Counter RECEIPTS_SHED "rookery_shard_receipts_shed_total" "Automatic delivered marks dropped because too many waited.";
     Counter ROUTER_REQUESTS "rookery_router_requests_total" "Requests answered by the router, by route, method and status.";
     Histogram ROUTER_REQUEST_SECONDS "rookery_router_request_seconds" "Time from a request's head to the head of its answer, by route and method, in seconds.";

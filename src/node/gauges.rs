@@ -24,10 +24,11 @@ const SHARDS_EVERY: Duration = Duration::from_secs(1);
 const DISK_EVERY: Duration = Duration::from_secs(10);
 
 /// What is told of a shard only as long as it is owned here.
-const OF_OWNED: [telemetry::Gauge; 5] = [
+const OF_OWNED: [telemetry::Gauge; 6] = [
     telemetry::SHARD_EPOCH,
     telemetry::SHARD_LAG_RECORDS,
     telemetry::STREAM_FILL,
+    telemetry::SHARD_LOG_FULL,
     telemetry::SHARD_LEASE_SECONDS,
     telemetry::SHARD_STANDBYS_IN_SYNC,
 ];
@@ -168,6 +169,7 @@ mod tests {
             "rookery_shard_epoch{shard=\"3\"} 0",
             "rookery_shard_lag_records{shard=\"3\"} 0",
             "rookery_shard_stream_fill_ratio{shard=\"3\"} 0",
+            "rookery_shard_log_full{shard=\"3\"} 0",
             "rookery_shard_lease_seconds{shard=\"3\"} 0",
             "rookery_shard_standbys_in_sync{shard=\"3\"} 0",
             "rookery_shard_epoch{shard=\"4\"} 7",

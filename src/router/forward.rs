@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy::Client;
@@ -167,7 +167,10 @@ pub(super) async fn classify(response: Response<Incoming>, deadline: Instant) ->
         return Attempt::Answered(Response::from_parts(parts, Either::Right(Relayed::new(body))));
     }
     let Some(bytes) = whole(body, deadline).await else { return Attempt::Broken };
-    let declined = parts.status == StatusCode::SERVICE_UNAVAILABLE && is_unavailable(&bytes);
+    // A node that tells a longer wait than the shortest there is knows that nothing changes within this budget.
+    let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let is_soon = retry_after.is_none_or(|seconds| seconds <= 1);
+    let declined = parts.status == StatusCode::SERVICE_UNAVAILABLE && is_soon && is_unavailable(&bytes);
     let answer = Response::from_parts(parts, Either::Left(Full::new(bytes)));
     if declined { Attempt::Declined(answer) } else { Attempt::Answered(answer) }
 }

@@ -1,5 +1,9 @@
 //! What SQLite's result codes mean. Whoever decides something because of a failure decides by its kind, never by its words.
 
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+
 /// What kind of failure a result code tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::shard) enum Kind {
@@ -12,7 +16,7 @@ pub(in crate::shard) enum Kind {
     /// The statement surely had no effect and the file stands as it stood: a constraint, a value that is too large, a file
     /// that must not be written.
     Refused,
-    /// The disk failed.
+    /// The disk failed; whether for want of space, [`is_full`] finds out.
     Disk,
     /// The connections are closed.
     Closed,
@@ -34,6 +38,9 @@ const NOTADB: u32 = 26;
 /// The shared memory beside the file could not grow: an extended code of [`IOERR`] that a full disk has.
 const IOERR_SHMSIZE: u32 = IOERR | 19 << 8;
 
+/// A disk with less than this is full: SQLite writes whole pages, and several for one row.
+const SPACE_MIN: u64 = 64 * 1024;
+
 /// Returns what kind of failure an error is.
 pub(in crate::shard) fn kind(error: &sqlx::Error) -> Kind {
     let code = match error {
@@ -52,6 +59,15 @@ pub(in crate::shard) fn kind(error: &sqlx::Error) -> Kind {
             _ => Kind::Failed,
         },
     }
+}
+
+/// Returns whether the disk of a file has no space left. Only `ENOSPC` has a code of its own; a quota, or a file that cannot be
+/// made for want of space, has that of any other failure ([`Kind::Disk`]).
+pub(in crate::shard) async fn is_full(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path).to_owned();
+    // On a thread of its own: a disk that hangs holds up nothing else.
+    let asked = tokio::task::spawn_blocking(move || statvfs(&folder)).await;
+    asked.is_ok_and(|told| told.is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < SPACE_MIN))
 }
 
 #[cfg(test)]
@@ -95,5 +111,6 @@ mod tests {
         let absent = SqliteConnectOptions::new().filename(folder.path().join("absent/f")).connect().await;
         let error = absent.expect_err("no folder");
         assert_eq!(kind(&error), Kind::Disk);
+        assert!(!is_full(&path).await, "this disk has space");
     }
 }

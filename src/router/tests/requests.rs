@@ -425,6 +425,20 @@ async fn a_head_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_node_that_tells_how_long_it_cannot_is_taken_at_its_word() {
+    const UNAVAILABLE: &str = r#"{"code":"unavailable"}"#;
+    let node = Node::scripted(|_, _| {
+        answer("503 Service Unavailable", &["content-type: application/problem+json", "retry-after: 5"], UNAVAILABLE)
+    });
+    let node = node.await;
+    let stand = Stand::new(&[node.address]).await;
+    let got = stand.ask(POST, "{}").await;
+    assert_eq!((got.status(), got.header("retry-after")), (503, Some("5")));
+    assert_eq!(got.body, UNAVAILABLE.as_bytes());
+    assert_eq!(node.seen().len(), 1, "asked once");
+}
+
+#[tokio::test]
 async fn a_full_hold_memory_refuses_at_once_and_recovers() {
     let node = Node::scripted(|at, _| if at == 0 { Reply::Hang } else { answer("200 OK", &[], "{}") }).await;
     let small = Config { hold_bytes_max: 16 * 1024, budget: Duration::from_millis(2500), ..config() };

@@ -3,6 +3,8 @@
 //! batch is sent again, unchanged, in the next cycle, until there is a definite answer; the others do not wait for it, and
 //! places do not wait for each other.
 //!
+//! A place without space is told to those who write (`full.rs`), who send it nothing but a look now and then.
+//!
 //! When a place has made no second copy for a second, a batch that lacks nothing else is put to the witnesses of
 //! its shard. It is sent again meanwhile: whichever is first ends it.
 
@@ -22,11 +24,13 @@ use crate::shard::witnesses::Witnesses;
 use crate::telemetry;
 
 mod copies;
+mod full;
 mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use copies::Witnessed;
+use full::Fullness;
 use standing::Doubts;
 pub use standing::{Standing, Standings};
 
@@ -71,13 +75,23 @@ struct Job {
     doubted_since: Option<Instant>,
     /// All that its last attempt lacked was a second copy.
     short: bool,
+    /// What its last attempt lacked was space.
+    full: bool,
     /// Its witnesses are being asked.
     asked: bool,
 }
 
 impl Job {
     fn new(batch: Batch, answer: oneshot::Sender<Definite>) -> Self {
-        Self { batch, answer: Some(answer), begun: Instant::now(), doubted_since: None, short: false, asked: false }
+        Self {
+            batch,
+            answer: Some(answer),
+            begun: Instant::now(),
+            doubted_since: None,
+            short: false,
+            full: false,
+            asked: false,
+        }
     }
 
     /// Tells its definite end.
@@ -105,6 +119,7 @@ struct Place {
     queue: mpsc::Sender<Job>,
     standing: watch::Receiver<Standing>,
     doubts: Doubts,
+    fullness: Fullness,
     unwitnessed: Unwitnessed,
 }
 
@@ -149,8 +164,8 @@ impl Lane {
     /// again after that, for the shard may have got another place. Closed when the lane has ended.
     #[must_use]
     pub fn watch_standing(&self, shard: ShardId) -> Standings {
-        let Place { standing, doubts, unwitnessed, .. } = self.place(shard);
-        Standings { shard, place: standing, doubts, unwitnessed, witnesses: Arc::clone(&self.witnesses) }
+        let Place { standing, doubts, fullness, unwitnessed, .. } = self.place(shard);
+        Standings { shard, place: standing, doubts, fullness, unwitnessed, witnesses: Arc::clone(&self.witnesses) }
     }
 
     fn place(&self, shard: ShardId) -> Place {
@@ -164,11 +179,16 @@ impl Lane {
             let (log, witnesses) = (Arc::clone(&self.log), Arc::clone(&self.witnesses));
             let copies =
                 Copies { missing: None, asked: JoinSet::new(), witnesses, unwitnessed: Arc::clone(&unwitnessed) };
-            let doubts = Doubts::default();
-            let here =
-                Here { number, log, places: Arc::downgrade(&self.places), witnesses: Arc::clone(&self.witnesses) };
+            let (doubts, fullness) = (Doubts::default(), Fullness::default());
+            let here = Here {
+                number,
+                log,
+                places: Arc::downgrade(&self.places),
+                fullness: fullness.clone(),
+                witnesses: Arc::clone(&self.witnesses),
+            };
             drop(tokio::spawn(run(here, jobs, (stands, doubts.clone()), copies)));
-            Place { number, queue, standing, doubts, unwitnessed }
+            Place { number, queue, standing, doubts, fullness, unwitnessed }
         });
         place.clone()
     }
@@ -179,6 +199,7 @@ struct Here {
     number: u64,
     log: Arc<dyn ShardLog>,
     places: Weak<Mutex<HashMap<u64, Place>>>,
+    fullness: Fullness,
     witnesses: Registry,
 }
 
@@ -268,17 +289,19 @@ async fn run(
         let after = stands.borrow().after(&results);
         let is_told = copies.missing.is_some();
         copies.note(&results, begun);
+        here.fullness.note(&batches, &results);
         doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result, is_told)));
+        here.fullness.doubted(&doubtful);
         copies.ask(&mut doubtful);
         let standing = if doubtful.is_empty() { Standing::Clear } else { after };
         tell(&stands, standing, doubts.note(&doubtful));
         if is_retry {
             retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
-            due = Instant::now() + retry;
+            due = Instant::now() + here.fullness.pause(retry);
         } else if again == 0 {
             // The pause of what is in doubt since now.
             retry = RETRY_MIN;
-            due = Instant::now() + retry;
+            due = Instant::now() + here.fullness.pause(retry);
         }
     }
 }
@@ -301,12 +324,15 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: boo
         }
         Ok(AppendOutcome::TailMismatch { found }) => ("tail_mismatch", Definite::TailMismatch { found }),
         // After an attempt in doubt, "not written" speaks of the last attempt alone.
-        Err(AppendError::NotWritten(reason)) if job.doubted_since.is_none() => {
+        Err(AppendError::NotWritten(reason) | AppendError::Full { reason, in_doubt: false })
+            if job.doubted_since.is_none() =>
+        {
             ("not_written", Definite::NotWritten(reason))
         }
         Err(error) => {
             let (shard, stream) = (job.batch.shard, job.batch.stream.as_str());
-            let is_known = is_told && matches!(error, AppendError::NotReplicated(_));
+            job.full = matches!(error, AppendError::Full { .. });
+            let is_known = job.full || is_told && matches!(error, AppendError::NotReplicated(_));
             if !(job.doubted_since.is_some() || is_known) {
                 tracing::warn!(%shard, stream, %error, "append has no definite answer; sending the batch again");
             }
@@ -341,7 +367,14 @@ impl Lane {
         let (_, standing) = watch::channel(Standing::Clear);
         let places = HashMap::from([(
             0,
-            Place { number: 0, queue, standing, doubts: Doubts::default(), unwitnessed: Unwitnessed::default() },
+            Place {
+                number: 0,
+                queue,
+                standing,
+                doubts: Doubts::default(),
+                fullness: Fullness::default(),
+                unwitnessed: Unwitnessed::default(),
+            },
         )]);
         (Self { log, places: Arc::new(Mutex::new(places)), witnesses: Arc::default() }, Loose(jobs))
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::ids::ShardId;
 use crate::shard::lane::Job;
 use crate::shard::lane::copies::{Registry, Unwitnessed, witnesses_of};
+use crate::shard::lane::full::Fullness;
 use crate::shard::log::{AppendError, AppendOutcome};
 
 /// How appends of a place stand: whether it answered its last cycle, with second copies where those are asked for; or those
@@ -35,7 +36,9 @@ impl Standing {
     /// beside it is so for its own shard.
     pub(super) fn after(self, results: &[Result<AppendOutcome, AppendError>]) -> Self {
         let since = self.since().unwrap_or_else(Instant::now);
-        let is_silent = |result: &Result<_, _>| matches!(result, Err(AppendError::Unanswered(_)));
+        let is_silent = |result: &Result<_, _>| {
+            matches!(result, Err(AppendError::Unanswered(_) | AppendError::Full { in_doubt: true, .. }))
+        };
         let is_short = |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_)));
         if !results.is_empty() && results.iter().all(is_silent) {
             Self::InDoubt { since }
@@ -95,6 +98,7 @@ pub struct Standings {
     pub(super) shard: ShardId,
     pub(super) place: watch::Receiver<Standing>,
     pub(super) doubts: Doubts,
+    pub(super) fullness: Fullness,
     pub(super) unwitnessed: Unwitnessed,
     pub(super) witnesses: Registry,
 }
@@ -108,6 +112,19 @@ impl Standings {
             Standing::NotReplicated { .. } if self.is_witnessed() => Standing::Clear,
             other => other,
         }
+    }
+
+    /// Whether the place had no space when it was last tried.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.fullness.is_full()
+    }
+
+    /// Whether a write must not be sent there now, for want of space. Asked once for each write: one of them is let through
+    /// now and then, to look.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.fullness.refuses()
     }
 
     /// Waits until it may be another one. Cancel-safe.

@@ -485,3 +485,47 @@ async fn witnesses_of_a_shard_that_ended_are_not_asked_and_those_of_its_next_ope
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(end.try_recv().is_err());
 }
+
+fn full(in_doubt: bool) -> Answer {
+    Err(AppendError::Full { reason: "no space".to_owned(), in_doubt })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_without_space_is_asked_once_a_second_and_has_some_again_when_a_batch_is_written() {
+    let (_, lane) = Scripted::lane([(1, vec![full(false), full(false)])]);
+    let standings = lane.watch_standing(ShardId(2));
+    assert!(!standings.is_full() && !standings.refuses());
+    assert_eq!(lane.append(batch(1)).await, Ok(Definite::NotWritten("no space".to_owned())));
+    for _ in 0..2 {
+        assert!(standings.is_full() && standings.refuses(), "of every shard of that place");
+        tokio::time::advance(Duration::from_millis(1001)).await;
+        assert!(!standings.refuses(), "one is let through");
+        assert!(standings.refuses(), "and no other");
+        drop(lane.append(batch(1)).await);
+    }
+    assert!(!standings.is_full() && !standings.refuses());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_batch_that_finds_a_place_does_not_end_what_a_large_one_has_just_met() {
+    let (_, lane) = Scripted::lane([(1, vec![full(false)])]);
+    let standings = lane.watch_standing(ShardId(1));
+    drop(lane.append(batch(1)).await);
+    assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
+    assert!(standings.is_full());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_doubt_for_want_of_space_is_sent_again_once_a_second_and_no_other_is_let_through() {
+    let (log, lane) = Scripted::lane([(1, vec![full(true), full(true), full(false)])]);
+    let standings = lane.watch_standing(ShardId(2));
+    let (begun, end) = (Instant::now(), lane.append(batch(1)));
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(log.attempts(1).len(), 3);
+    assert!(
+        standings.is_full() && standings.refuses(),
+        "that it is not written now says nothing of the attempts before"
+    );
+    assert_eq!(end.await, Ok(Definite::Committed));
+    assert!(begun.elapsed() >= Duration::from_secs(3) && !standings.is_full());
+}

@@ -20,6 +20,7 @@
 //! **In doubt.** [`AppendError::InDoubt`] (and `Unanswered`) says that the entry may be there now, or may appear later. The appender MUST
 //! send the same batch again, unchanged, until it gets a definite answer, and MUST NOT append anything else to that
 //! stream under that token before. [`AppendError::NotWritten`] says that it is surely not there and never will be.
+//! [`AppendError::Full`] is one or the other, and tells that there is no space.
 //!
 //! **Cancel safety.** Dropping the future of `append` or `claim` leaves its outcome in doubt. The others may be dropped.
 
@@ -184,6 +185,15 @@ pub enum AppendError {
     /// The same, because the place of the log did not answer: so will fare what is sent there for other shards.
     #[error("in doubt, without an answer: {0}")]
     Unanswered(String),
+    /// The place of the log has no space, on its disk or in its memory: so will fare what is sent there for other shards,
+    /// until it has some again.
+    #[error("no space: {reason}")]
+    Full {
+        /// What the log said.
+        reason: String,
+        /// As [`AppendError::Unanswered`]; else as [`AppendError::NotWritten`].
+        in_doubt: bool,
+    },
 }
 
 /// Anything else that went wrong with the log; the call may be repeated.

@@ -10,6 +10,7 @@ use crate::shard::log::Stream;
 use crate::shard::log::record::{EventKind, Record};
 use crate::shard::owner::conversation::Known;
 use crate::shard::owner::input::{Waiter, WorkKind};
+use crate::shard::owner::parking::no_space;
 use crate::shard::owner::work::Again;
 use crate::shard::owner::{End, Owner};
 use crate::telemetry;
@@ -26,7 +27,10 @@ impl Owner {
                 false
             }
             Ended::NotWritten(reason) => {
-                tracing::warn!(shard = %self.setup.shard, stream = stream.as_str(), reason, "append refused by the log");
+                // For want of space everything is refused; the lane tells that once.
+                if !self.parking.is_full() {
+                    tracing::warn!(shard = %self.setup.shard, stream = stream.as_str(), reason, "append refused by the log");
+                }
                 self.take_back(stream);
                 // What announces the epoch is decided once: whoever opens the shard again does so then.
                 let unannounced = !self.is_announced();
@@ -107,7 +111,11 @@ impl Owner {
     /// built on it in memory is dropped and filled again from SQLite, once that has what was committed.
     fn take_back(&mut self, stream: Stream) {
         let committed = self.appenders[stream].committed().offset;
-        let problem = Problem::unavailable("the log refused to write; nothing was written, retry later");
+        let problem = if self.parking.is_full() {
+            no_space()
+        } else {
+            Problem::unavailable("the log refused to write; nothing was written, retry later")
+        };
         let mut again = Vec::new();
         for (offset, waiter) in self.appenders[stream].take_waiting() {
             match waiter {
@@ -235,6 +243,7 @@ impl Owner {
         telemetry::HEADS_BYTES.set(self.heads_taken.bytes() as f64, &[("shard", &shard)]);
         let fill = self.untrimmed_bytes() as f64 / self.setup.stream_bytes_max.max(1) as f64;
         telemetry::STREAM_FILL.set(fill, &[("shard", &shard)]);
+        telemetry::SHARD_LOG_FULL.set(f64::from(u8::from(self.parking.is_full())), &[("shard", &shard)]);
     }
 }
 

@@ -346,9 +346,10 @@ impl Owner {
     /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.
     fn no_room(&self) -> Option<Problem> {
         if self.untrimmed_bytes() > self.setup.stream_bytes_max {
-            return Some(Problem::unavailable(
-                "the log of this shard is full until its worker catches up; retry later",
-            ));
+            // While the file takes nothing its worker does not catch up soon, and nobody need wait for it.
+            let detail = "the log of this shard is full until its worker catches up; retry later";
+            let retry_after = self.setup.store.is_full().then_some(parking::SPACE_AFTER);
+            return Some(Problem { retry_after, ..Problem::unavailable(detail) });
         }
         (self.appenders.messages.is_full() || self.appenders.receipts.is_full())
             .then(|| Problem::unavailable("the log does not keep up with this shard; retry later"))

@@ -14,6 +14,10 @@ use crate::shard::owner::input::Asked;
 /// A lane that is not clear for so long is stalled. Shorter doubts pass without anyone noticing.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
+/// When a caller may try again who was refused because the log has no space: a person has to make some. As long as a whole
+/// budget, so that nobody on the way here tries again meanwhile.
+pub(super) const SPACE_AFTER: Duration = Duration::from_secs(5);
+
 /// The parked writes of a shard.
 #[derive(Debug)]
 pub(super) struct Parking {
@@ -23,13 +27,15 @@ pub(super) struct Parking {
     /// By turn, which is the order of arrival.
     parked: BTreeMap<u64, Asked>,
     next_turn: u64,
+    /// The turn of the write that was last let through to a log without space.
+    looks: Option<u64>,
     /// Parked writes at once; more are refused.
     max: usize,
 }
 
 impl Parking {
     pub(super) fn new(standing: Standings, max: usize) -> Self {
-        Self { standing, stalled: false, parked: BTreeMap::new(), next_turn: 0, max }
+        Self { standing, stalled: false, parked: BTreeMap::new(), next_turn: 0, looks: None, max }
     }
 
     /// The place of a write in the order of arrival.
@@ -38,9 +44,27 @@ impl Parking {
         self.next_turn
     }
 
-    /// Nothing is decided now.
+    /// Nothing is decided now but what its caller asks for while there is space.
     pub(super) fn is_stalled(&self) -> bool {
-        self.stalled
+        self.stalled || self.is_full()
+    }
+
+    /// The log has no space.
+    pub(super) fn is_full(&self) -> bool {
+        self.standing.is_full()
+    }
+
+    /// Whether a write is refused because the log has no space. One that is let through to look is not refused later on its
+    /// way.
+    fn refuses(&mut self, turn: u64) -> bool {
+        if self.looks == Some(turn) {
+            return false;
+        }
+        let refuses = self.standing.refuses();
+        if !refuses && self.is_full() {
+            self.looks = Some(turn);
+        }
+        refuses
     }
 
     /// Watches this lane from now on.
@@ -81,7 +105,9 @@ impl Owner {
             Standing::Clear => None,
             Standing::InDoubt { since } | Standing::NotReplicated { since } => Some(since),
         };
-        let in_doubt = since.is_some_and(|since| since.elapsed() >= STALLED_AFTER);
+        // Without space writes are refused, not parked; the lane has told why.
+        let is_full = self.parking.is_full();
+        let in_doubt = !is_full && since.is_some_and(|since| since.elapsed() >= STALLED_AFTER);
         let announced = self.is_announced();
         let stalled = !announced || in_doubt || self.setup.lease.has_ended(self.setup.clock.since_boot());
         // Each opening waits for its epoch; that is no event.
@@ -90,11 +116,21 @@ impl Owner {
             tracing::info!(shard = %self.setup.shard, stalled, parked, "writes are parked, or decided again");
         }
         self.parking.stalled = stalled;
+        if is_full {
+            for (_, asked) in std::mem::take(&mut self.parking.parked) {
+                asked.answer.send(Err(no_space().into())).ok();
+            }
+        }
     }
 
-    /// Parks a write when it cannot be decided now, or must not overtake those that are parked. Gives it back otherwise.
+    /// Parks a write when it cannot be decided now, or must not overtake those that are parked; refuses it when the log has no
+    /// space. Gives it back otherwise.
     pub(super) fn park(&mut self, asked: Asked) -> Option<Asked> {
         let parking = &mut self.parking;
+        if parking.refuses(asked.turn) {
+            asked.answer.send(Err(no_space().into())).ok();
+            return None;
+        }
         let waits = parking.stalled || parking.parked.first_key_value().is_some_and(|(first, _)| *first < asked.turn);
         if !waits {
             return Some(asked);
@@ -123,4 +159,10 @@ impl Owner {
     pub(super) fn tidy_parked(&mut self) {
         self.parking.parked.retain(|_, asked| asked.has_caller());
     }
+}
+
+/// What is told to those whose write the log has no space for. Surely not written.
+pub(super) fn no_space() -> Problem {
+    let detail = "the log has no space left until its operator makes some; nothing was written, retry later";
+    Problem { retry_after: Some(SPACE_AFTER), ..Problem::unavailable(detail) }
 }

@@ -33,10 +33,18 @@ impl Writer {
 
     /// The checkpoint that nobody waits for.
     pub(super) async fn checkpoint_quietly(&mut self) {
-        if let Err(error) = self.checkpoint("PASSIVE").await {
-            // Not lost, only later: the next one is due after the same while.
-            self.dirty_since = Some(Instant::now());
-            tracing::warn!(shard = %self.shard, %error, "checkpoint failed");
+        match self.checkpoint("PASSIVE").await {
+            Ok(_) if std::mem::take(&mut self.checkpoint_fails) => {
+                tracing::info!(shard = %self.shard, "checkpoints work again");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // Not lost, only later: the next one is due after the same while.
+                self.dirty_since = Some(Instant::now());
+                if !std::mem::replace(&mut self.checkpoint_fails, true) {
+                    tracing::warn!(shard = %self.shard, %error, "a checkpoint failed; it is tried until one works");
+                }
+            }
         }
     }
 

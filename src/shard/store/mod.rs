@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
@@ -35,6 +36,8 @@ pub(in crate::shard) mod open;
 mod writer;
 
 mod checkpoint;
+
+mod space;
 
 mod write_messages;
 
@@ -192,6 +195,8 @@ pub struct Store {
     /// Digests, one at a time.
     digests: Arc<Semaphore>,
     damaged: Arc<watch::Sender<Option<StoreError>>>,
+    /// Its disk had no space at the last write.
+    full: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -202,12 +207,13 @@ impl Store {
     pub async fn open(path: &Path, identity: Identity, shard: ShardId, config: Config) -> Result<Self, OpenError> {
         let connection = open::open_writer(path, identity, shard).await?;
         let readers = open::open_readers(path, shard, &config);
-        let started = writer::Writer::start(connection, shard, config).await;
+        let full = Arc::new(AtomicBool::new(false));
+        let started = writer::Writer::start(connection, shard, config, Arc::clone(&full)).await;
         let (writer, progress) = started.map_err(|error| open::refused(path, error))?;
         let (sender, asked) = mpsc::channel(ASKS_MAX);
         tokio::spawn(writer.run(asked));
         let (apart, digests) = (open::apart(path, shard), Arc::new(Semaphore::new(1)));
-        Ok(Self { writer: sender, progress, readers, apart, digests, damaged: Arc::default() })
+        Ok(Self { writer: sender, progress, readers, apart, digests, damaged: Arc::default(), full })
     }
 
     /// Applied and durable positions, as last committed.
@@ -261,6 +267,11 @@ impl Store {
         let copied = self.read(sqlx::query("VACUUM INTO ?").bind(path).execute(&mut apart)).await;
         apart.close().await?;
         copied.map(drop)
+    }
+
+    /// Whether its disk had no space when something was last written.
+    pub(in crate::shard) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// Where the file is.

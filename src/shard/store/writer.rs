@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -64,6 +65,10 @@ pub(super) struct Writer {
     /// When the first apply since the last checkpoint was.
     pub(super) dirty_since: Option<Instant>,
     pub(super) looked: Looked,
+    /// The last write failed for want of space.
+    pub(super) full: Arc<AtomicBool>,
+    /// The last checkpoint failed, and that was told.
+    pub(super) checkpoint_fails: bool,
 }
 
 /// What was applied since the length of the WAL was last looked at.
@@ -79,6 +84,7 @@ impl Writer {
         (connection, options): (SqliteConnection, SqliteConnectOptions),
         shard: ShardId,
         config: Config,
+        full: Arc<AtomicBool>,
     ) -> Result<(Self, watch::Receiver<Progress>), StoreError> {
         let (progress, receiver) = watch::channel(Progress::default());
         let mut writer = Self {
@@ -94,6 +100,8 @@ impl Writer {
             uncertain: false,
             dirty_since: None,
             looked: Looked::default(),
+            full,
+            checkpoint_fails: false,
         };
         writer.look_up_progress().await?;
         // What an earlier process left in the WAL may not be on disk yet: this makes it so, and `durable` true.
@@ -123,6 +131,7 @@ impl Writer {
     }
 
     async fn close(self) {
+        self.note_full(false);
         if let Err(error) = self.connection.close().await {
             tracing::warn!(shard = %self.shard, %error, "closing the file failed");
         }
@@ -178,9 +187,12 @@ impl Writer {
                 self.uncertain = true;
                 self.last_seqs.forget();
                 self.marks.forget();
+                let error = self.on_disk(error).await;
+                self.note_full(matches!(error, StoreError::Full(_)));
                 return Err(error);
             }
         };
+        self.note_full(false);
         self.written(stream, &entries, tail, clockwork);
         Ok(report(self.shard, stream, &quarantined))
     }
@@ -257,7 +269,9 @@ impl Writer {
             return Ok(());
         }
         if let Err(error) = self.look_up_progress().await {
-            tracing::warn!(shard = %self.shard, %error, "the file is opened again");
+            if !self.full.load(Ordering::Relaxed) {
+                tracing::warn!(shard = %self.shard, %error, "the file is opened again");
+            }
             self.connection = self.options.connect().await?;
             self.look_up_progress().await?;
         }

@@ -23,6 +23,10 @@ pub(super) enum Fault {
     DoubtNotWritten,
     /// Written, but no second copy is confirmed.
     NotReplicated,
+    /// Not there, because there is no space.
+    Full,
+    /// Not there, because there is no space; but nobody can tell.
+    DoubtFull,
 }
 
 /// The log with the script.
@@ -114,6 +118,8 @@ impl FaultyLog {
         let concerned = self.only.lock().expect("whole").is_none_or(|only| only == batch.shard);
         match self.next(batch.stream).filter(|_| concerned) {
             Some(Fault::NotWritten) => Err(AppendError::NotWritten("scripted".to_owned())),
+            Some(Fault::Full) => Err(AppendError::Full { reason: "scripted".to_owned(), in_doubt: false }),
+            Some(Fault::DoubtFull) => Err(AppendError::Full { reason: "scripted".to_owned(), in_doubt: true }),
             Some(Fault::DoubtNotWritten) => Err(AppendError::InDoubt("scripted".to_owned())),
             Some(Fault::DoubtWritten) => {
                 let _outcome = self.inner.append(std::slice::from_ref(batch)).await;

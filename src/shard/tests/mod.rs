@@ -53,6 +53,8 @@ mod subscribe;
 
 mod bounds;
 
+mod full;
+
 mod random;
 
 mod standby;

@@ -11,7 +11,7 @@ use crate::planted::{self, Protection};
 use crate::shard::log::record::{ENTRY_RECORDS_MAX, Tail};
 use crate::shard::log::{ShardLog, Stream};
 use crate::shard::replicas::Following;
-use crate::shard::store::{ApplyEntry, Store, mark};
+use crate::shard::store::{ApplyEntry, Store, StoreError, mark};
 use crate::shard::worker::feed::{Feed, RoundError};
 use crate::shard::worker::{Config, Kept, PERSISTS, Stood, gauge, lock, tell};
 use crate::telemetry::{APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET};
@@ -218,8 +218,7 @@ impl Worker {
     async fn failed(&self, error: &RoundError, streak: &mut Streak) {
         APPLY_FAILURES.add(1, &[("stream", self.stream.as_str()), ("cause", error.cause())]);
         if streak.is_first() {
-            let (stream, cause) = (self.stream.as_str(), error.cause());
-            tracing::warn!(shard = %self.shard, stream, cause, %error, "applying failed, trying again until it works");
+            self.tell_first(error);
         }
         // A log that is away comes back, and has alerts of its own; a disk does not mend itself.
         if matches!(error, RoundError::Store(_)) && streak.persists() {
@@ -227,6 +226,16 @@ impl Worker {
             tracing::error!(shard = %self.shard, stream, %error, "applying fails on and on: look at the disk");
         }
         tokio::time::sleep(streak.pause()).await;
+    }
+
+    /// Tells the first failure of a streak.
+    fn tell_first(&self, error: &RoundError) {
+        let (stream, cause) = (self.stream.as_str(), error.cause());
+        if matches!(error, RoundError::Store(StoreError::Full(_))) {
+            tracing::warn!(shard = %self.shard, stream, %error, "the disk has no space for the file; applying waits for some");
+        } else {
+            tracing::warn!(shard = %self.shard, stream, cause, %error, "applying failed, trying again until it works");
+        }
     }
 
     /// A standby can follow no longer.

@@ -1,3 +1,4 @@
 //! What only makes sense when everything is one process: `rookery dev`, its folder, its command line.
 
+mod disk;
 mod process;

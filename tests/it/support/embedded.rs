@@ -155,7 +155,7 @@ pub(crate) fn command(folder: &Path) -> Command {
 
 /// Ends the server and removes its folder when this test process is gone, however it ended: its end of the pipe closes.
 /// (The shared server is never dropped.)
-fn watchdog(pid: u32, folder: &Path) -> Child {
+pub(crate) fn watchdog(pid: u32, folder: &Path) -> Child {
     Command::new("sh")
         .args(["-c", r#"cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2""#, "watchdog", &pid.to_string()])
         .arg(folder)

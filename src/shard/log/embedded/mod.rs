@@ -7,7 +7,7 @@
 //! **One process.** An exclusive lock on a file beside it (`<file>.lock`) is held as long as the log is open.
 //!
 //! **Full.** Out of space before the commit is "not written"; at the commit it is "in doubt", and stays so until there is
-//! space again. Requests queue up to [`QUEUE_REQUESTS_MAX`]; then their senders wait.
+//! space again; either way the answer says that space is what is missing. Requests queue up to [`QUEUE_REQUESTS_MAX`]; then their senders wait.
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
@@ -102,6 +102,12 @@ impl EmbeddedLog {
     pub(crate) async fn swap_cell(&self, name: &str, expected: u64, body: Bytes) -> Result<bool, LogError> {
         let name = name.to_owned();
         self.ask(|answer| Request::Swap { name, expected, body, answer }).await?
+    }
+
+    /// Runs a statement on the writer's connection; to be called while nothing else is asked.
+    #[cfg(test)]
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        self.ask(|answer| Request::Execute { sql, answer }).await.expect("an open log");
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, LogError> {

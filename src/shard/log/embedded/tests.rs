@@ -144,6 +144,21 @@ async fn a_statement_that_is_refused_is_surely_not_written() {
 }
 
 #[tokio::test]
+async fn a_file_that_may_not_grow_says_that_there_is_no_space_and_takes_the_batch_when_there_is() {
+    let one = embedded().await;
+    let token = claimed(&*one.log, SHARD).await;
+    one.log.execute("PRAGMA max_page_count = 1").await;
+    let large = batch(SHARD, M, token, &Tail::EMPTY, (1, &"x".repeat(100_000)));
+    for _ in 0..2 {
+        let answers = one.log.append(std::slice::from_ref(&large)).await;
+        assert!(matches!(answers.as_slice(), [Err(AppendError::Full { in_doubt: false, .. })]), "{answers:?}");
+    }
+    assert_eq!(one.log.renew(&[(SHARD, token)]).await, [Ok(true)], "what needs no space goes on");
+    one.log.execute("PRAGMA max_page_count = 1000000").await;
+    assert_eq!(one.log.append(&[large]).await, [Ok(AppendOutcome::Appended)]);
+}
+
+#[tokio::test]
 async fn a_commit_that_fails_is_in_doubt_and_the_file_decides() {
     let one = embedded().await;
     let token = claimed(&*one.log, SHARD).await;

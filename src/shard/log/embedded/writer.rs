@@ -5,7 +5,7 @@
 //! not written. Any other failure leaves the cycle in doubt: the connection is dropped, and until the file is opened
 //! and proven again (see [`file::open`]) every answer is "in doubt", because a batch sent again may be there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::cycle::{Cycle, Effects, State};
 use super::error_of;
@@ -63,6 +63,12 @@ pub(super) enum Request {
         body: Bytes,
         answer: oneshot::Sender<Result<bool, LogError>>,
     },
+    /// Run a statement on the writer's connection.
+    #[cfg(test)]
+    Execute {
+        sql: &'static str,
+        answer: oneshot::Sender<()>,
+    },
 }
 
 /// What to trim.
@@ -80,6 +86,8 @@ impl Request {
             Self::Append { batches, .. } => batches.iter().map(|batch| batch.bytes.len()).sum(),
             Self::Swap { body, .. } => body.len(),
             Self::Claim { .. } | Self::Renew { .. } | Self::Trim { .. } => 0,
+            #[cfg(test)]
+            Self::Execute { .. } => 0,
         }
     }
 }
@@ -104,11 +112,27 @@ impl Failure {
     }
 
     fn of_append(&self) -> AppendError {
-        if self.in_doubt {
-            AppendError::Unanswered(self.reason.clone())
-        } else {
-            AppendError::NotWritten(self.reason.clone())
+        let (reason, in_doubt) = (self.reason.clone(), self.in_doubt);
+        match self.kind {
+            Kind::Full => AppendError::Full { reason, in_doubt },
+            _ if in_doubt => AppendError::Unanswered(reason),
+            _ => AppendError::NotWritten(reason),
         }
+    }
+
+    /// Tells of it. For want of space every attempt fails, and those who append tell that once.
+    fn tell(&self) {
+        if self.kind == Kind::Full {
+            debug!(reason = self.reason, in_doubt = self.in_doubt, "log transaction failed for want of space");
+        } else {
+            error!(reason = self.reason, in_doubt = self.in_doubt, "log transaction failed");
+        }
+    }
+
+    /// The same with want of space found out, where the code alone does not say it.
+    async fn on(self, path: &Path) -> Self {
+        let kind = if self.kind == Kind::Disk && sqlite::is_full(path).await { Kind::Full } else { self.kind };
+        Self { kind, ..self }
     }
 
     fn of_other(&self) -> LogError {
@@ -164,6 +188,8 @@ impl Writer {
                 first = self.requests.recv() => first,
             };
             let Some(first) = first else { break };
+            #[cfg(test)]
+            let Some(first) = self.execute(first).await else { continue };
             self.cycle(first).await;
         }
         self.requests.close();
@@ -176,6 +202,17 @@ impl Writer {
             warn!(%error, "log file did not close cleanly");
         }
         drop(self.lock);
+    }
+
+    /// Runs a statement of a test; gives back any other request.
+    #[cfg(test)]
+    async fn execute(&mut self, request: Request) -> Option<Request> {
+        let Request::Execute { sql, answer } = request else { return Some(request) };
+        if let Some(Open { connection, .. }) = &mut self.open {
+            sqlx::raw_sql(sql).execute(connection).await.expect("a statement of a test works");
+        }
+        answer.send(()).ok();
+        None
     }
 
     async fn cycle(&mut self, first: Request) {
@@ -213,7 +250,10 @@ impl Writer {
             self.open = Some(open);
             return Ok(Vec::new());
         }
-        let end = commit(&mut open.connection, &effects).await;
+        let end = match commit(&mut open.connection, &effects).await {
+            Ok(trimmed) => Ok(trimmed),
+            Err(failure) => Err(failure.on(&self.path).await),
+        };
         match &end {
             Ok(_) => {
                 self.pages += pages_of(&effects);
@@ -221,10 +261,11 @@ impl Writer {
                 open.state.cells.extend(effects.cells);
                 self.open = Some(open);
             }
-            Err(failure) if failure.in_doubt => error!(reason = failure.reason, "log transaction in doubt"),
             Err(failure) => {
-                error!(reason = failure.reason, "log transaction refused");
-                self.open = Some(open);
+                failure.tell();
+                if !failure.in_doubt {
+                    self.open = Some(open);
+                }
             }
         }
         end
@@ -242,14 +283,18 @@ impl Writer {
                 }
                 Ok(Open { connection, state })
             }
-            Err(error) => {
-                if !std::mem::replace(&mut self.shut_out, true) {
-                    error!(%error, "log file cannot be opened again; trying until it can");
-                }
-                tokio::time::sleep(REOPEN_PAUSE).await;
-                Err(Failure::in_doubt(&error))
-            }
+            Err(error) => Err(self.shut_out(Failure::in_doubt(&error)).await),
         }
+    }
+
+    /// The file cannot be opened: tells that once, and waits a little.
+    async fn shut_out(&mut self, failure: Failure) -> Failure {
+        let failure = failure.on(&self.path).await;
+        if failure.kind != Kind::Full && !std::mem::replace(&mut self.shut_out, true) {
+            error!(reason = failure.reason, "log file cannot be opened again; trying until it can");
+        }
+        tokio::time::sleep(REOPEN_PAUSE).await;
+        failure
     }
 
     async fn checkpoint(&mut self) {
@@ -303,6 +348,8 @@ fn decide(cycle: &mut Cycle<'_>, request: Request) -> Settle {
             settle(answer, holds.into_iter().map(|(shard, token)| cycle.renew(shard, token)).collect())
         }
         Request::Swap { name, expected, body, answer } => settle(answer, cycle.swap(&name, expected, &body)),
+        #[cfg(test)]
+        Request::Execute { answer, .. } => Box::new(move |_| drop(answer)),
         Request::Trim { target: Trim { shard, token, stream, upto }, answer } => {
             let step = cycle.trim(shard, token, stream, upto);
             Box::new(move |end| {

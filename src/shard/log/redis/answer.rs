@@ -95,8 +95,8 @@ impl Verdict {
             "CLUSTERDOWN" | "READONLY" | "LOADING" | "MASTERDOWN" => Self::silence(words, Sign::Unserved),
             "BUSY" => Self::silence(words, Sign::Nothing),
             "NOREPLICAS" => Self::new(Err(AppendError::NotReplicated(words)), Sign::Nothing),
-            "OOM" => Self::not_written(words, Sign::Nothing),
-            "MISCONF" => Self::not_written(words, Sign::Warn),
+            // No memory; and a disk that takes nothing, without which Redis takes nothing either. Told by the lane, once.
+            "OOM" | "MISCONF" => Self::new(Err(AppendError::Full { reason: words, in_doubt: false }), Sign::Nothing),
             _ => Self::doubt(words, Sign::Warn),
         }
     }
@@ -269,10 +269,13 @@ mod tests {
     fn out_of_memory_and_misconfigured_are_surely_not_written() {
         let full =
             reply("-OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'\r\n");
-        assert!(matches!(full.result, Err(AppendError::NotWritten(_))) && full.sign == Sign::Nothing, "{full:?}");
+        let is_full = |verdict: &Verdict| matches!(verdict.result, Err(AppendError::Full { in_doubt: false, .. }));
+        assert!(is_full(&full) && full.sign == Sign::Nothing, "{full:?}");
         let words = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.";
         let broken = reply(&format!("-{words}\r\n"));
-        assert_eq!(broken, Verdict::not_written(words, Sign::Warn), "with redis's own words");
+        let reason = words.to_owned();
+        let told = Verdict::new(Err(AppendError::Full { reason, in_doubt: false }), Sign::Nothing);
+        assert_eq!(broken, told, "with redis's own words");
     }
 
     #[test]

@@ -97,7 +97,11 @@ pub(super) fn assert_doubt(result: &Result<AppendOutcome, AppendError>, word: &s
 }
 
 pub(super) fn assert_not_written(result: &Result<AppendOutcome, AppendError>, word: &str) {
-    assert!(matches!(result, Err(AppendError::NotWritten(reason)) if reason.contains(word)), "{result:?}, not {word}");
+    let refused = match result {
+        Err(AppendError::NotWritten(reason) | AppendError::Full { reason, in_doubt: false }) => reason.contains(word),
+        _ => false,
+    };
+    assert!(refused, "{result:?}, not {word}");
 }
 
 pub(super) fn assert_not_replicated(result: &Result<AppendOutcome, AppendError>) {
