@@ -11,7 +11,7 @@ use crate::shard::command::IndexItem;
 use crate::shard::log::PerStream;
 
 pub use handle::ShardHandle;
-pub use open::OpenError;
+pub use open::{Disposition, OpenError};
 pub use orphans::orphans;
 pub use owner::HeadMemory;
 pub use standby::{Standby, Taking};

@@ -61,6 +61,37 @@ pub enum OpenError {
     Failed(String),
 }
 
+/// What is to be done about a shard that is not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// It may pass: wait a little and try again.
+    Wait,
+    /// It does not mend by itself: a person has to look. Tried again now and then, in case they did.
+    Refuse,
+    /// The same, and no other shard of this node will be opened either.
+    RefuseNode,
+    /// The file is of no use, for that reason: another replica's copy may take its place.
+    Reseed(Following),
+    /// Another node owns the shard.
+    Elsewhere,
+}
+
+impl OpenError {
+    /// Returns what is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Foreign(_) => Disposition::RefuseNode,
+            Self::Refused(_) => Disposition::Refuse,
+            Self::Diverged(line) => Disposition::Reseed(Following::Diverged(line.clone())),
+            Self::Damaged(line) => Disposition::Reseed(Following::Damaged(line.clone())),
+            Self::Behind(_) => Disposition::Reseed(Following::Behind),
+            Self::Elsewhere(_) => Disposition::Elsewhere,
+            Self::Failed(_) => Disposition::Wait,
+        }
+    }
+}
+
 impl From<store::OpenError> for OpenError {
     fn from(error: store::OpenError) -> Self {
         use store::OpenError::{Damaged, Foreign, OldSqlite, Sqlite, Unusable};

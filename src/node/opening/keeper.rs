@@ -12,7 +12,7 @@ use crate::node::role::{Role, role};
 use crate::node::{outbox, rows};
 use crate::shard::replicas::Following;
 use crate::shard::snapshot::drop_file;
-use crate::shard::{OpenError, ShardHandle};
+use crate::shard::{Disposition, OpenError, ShardHandle};
 
 /// Time for closing a shard that was opened too late to be of use.
 pub(super) const CLOSE_UNUSED_MAX: Duration = Duration::from_secs(2);
@@ -25,11 +25,9 @@ const PAUSE_AFTER: Duration = Duration::from_millis(200);
 
 /// What is wrong with the file that could not be opened, if it is the file.
 pub(super) fn fault_of(why: &OpenError) -> Option<Following> {
-    match why {
-        OpenError::Behind(_) => Some(Following::Behind),
-        OpenError::Diverged(line) => Some(Following::Diverged(line.clone())),
-        OpenError::Damaged(line) => Some(Following::Damaged(line.clone())),
-        OpenError::Foreign(_) | OpenError::Refused(_) | OpenError::Elsewhere(_) | OpenError::Failed(_) => None,
+    match why.disposition() {
+        Disposition::Reseed(following) => Some(following),
+        Disposition::Wait | Disposition::Refuse | Disposition::RefuseNode | Disposition::Elsewhere => None,
     }
 }
 
@@ -226,15 +224,13 @@ impl Keeper {
     fn failed(&mut self, why: &OpenError) -> Duration {
         let others = self.inner.row(self.shard).len() > 1;
         self.tries.failed(&self.inner.node, self.shard, why);
-        match why {
-            OpenError::Foreign(line)
-            | OpenError::Refused(line)
-            | OpenError::Diverged(line)
-            | OpenError::Damaged(line)
-            | OpenError::Behind(line) => self.inner.refused().insert(self.shard, line.clone()),
+        match why.disposition() {
+            Disposition::Refuse | Disposition::RefuseNode | Disposition::Reseed(_) => {
+                self.inner.refused().insert(self.shard, why.to_string())
+            }
             // What it was refused for before may still be so.
-            OpenError::Failed(_) => None,
-            OpenError::Elsewhere(_) => self.inner.refused().remove(&self.shard),
+            Disposition::Wait => None,
+            Disposition::Elsewhere => self.inner.refused().remove(&self.shard),
         };
         if let Some(told) = first_outcome(why, self.tries.failed, self.inner.first_attempts_max, others)
             && let Some(first) = self.first.take()

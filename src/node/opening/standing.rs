@@ -12,7 +12,7 @@ use crate::node::opening::keeper::{CLOSE_UNUSED_MAX, Keeper, fault_of};
 use crate::shard::log::Token;
 use crate::shard::replicas::Following;
 use crate::shard::snapshot::Orphans;
-use crate::shard::{OpenError, ShardHandle, Standby, Taking, snapshot};
+use crate::shard::{Disposition, OpenError, ShardHandle, Standby, Taking, snapshot};
 use crate::telemetry;
 
 /// Time for closing a standby.
@@ -96,12 +96,12 @@ impl Keeper {
         let begun = Instant::now();
         let taken = standby.take_over(Taking { expected }).await;
         self.inner.taking.add_permits(1);
-        let result = match &taken {
+        let result = match taken.as_ref().map_err(OpenError::disposition) {
             Ok(_) => "taken",
-            Err(OpenError::Elsewhere(_)) => "elsewhere",
-            Err(OpenError::Foreign(_) | OpenError::Refused(_)) => "refused",
-            Err(OpenError::Behind(_) | OpenError::Diverged(_) | OpenError::Damaged(_)) => "unfit",
-            Err(OpenError::Failed(_)) => "failed",
+            Err(Disposition::Elsewhere) => "elsewhere",
+            Err(Disposition::Refuse | Disposition::RefuseNode) => "refused",
+            Err(Disposition::Reseed(_)) => "unfit",
+            Err(Disposition::Wait) => "failed",
         };
         telemetry::TAKEOVERS.add(1, &[("node", &node.0), ("result", result)]);
         let (from, seconds) = (expected.0.epoch, begun.elapsed().as_secs_f64());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::{NodeId, ShardId};
-use crate::shard::OpenError;
+use crate::shard::{Disposition, OpenError};
 use crate::telemetry;
 
 /// Pause after the first failed attempt; doubled after each further one.
@@ -30,23 +30,16 @@ pub(super) fn first_outcome(
     max: Option<u32>,
     others: bool,
 ) -> Option<Result<(), String>> {
-    match why {
+    match why.disposition() {
         // The other shards of this node are not made to wait for it.
-        OpenError::Elsewhere(_) if max.is_none() => Some(Ok(())),
-        OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_) if others => Some(Ok(())),
+        Disposition::Elsewhere if max.is_none() => Some(Ok(())),
+        Disposition::Reseed(_) if others => Some(Ok(())),
         // It costs itself only: the others are served, and who looks is told.
-        OpenError::Refused(_) | OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_)
-            if max.is_none() =>
-        {
-            Some(Ok(()))
+        Disposition::Refuse | Disposition::Reseed(_) if max.is_none() => Some(Ok(())),
+        Disposition::Refuse | Disposition::RefuseNode | Disposition::Reseed(_) | Disposition::Elsewhere => {
+            Some(Err(why.to_string()))
         }
-        OpenError::Foreign(line)
-        | OpenError::Refused(line)
-        | OpenError::Diverged(line)
-        | OpenError::Damaged(line)
-        | OpenError::Behind(line)
-        | OpenError::Elsewhere(line) => Some(Err(line.clone())),
-        OpenError::Failed(line) => max.is_some_and(|max| failed >= max).then(|| Err(line.clone())),
+        Disposition::Wait => max.is_some_and(|max| failed >= max).then(|| Err(why.to_string())),
     }
 }
 
@@ -61,17 +54,18 @@ impl Tries {
     /// Counts a failure; logs it unless it is the same as the one before, and once more when it persists.
     pub(super) fn failed(&mut self, node: &NodeId, shard: ShardId, why: &OpenError) {
         // Another node's shard is no failure of this one: nobody need look.
-        if matches!(why, OpenError::Elsewhere(_)) {
+        let disposition = why.disposition();
+        if disposition == Disposition::Elsewhere {
             self.failed = 0;
         } else {
             self.failed = self.failed.saturating_add(1);
             telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
         }
         if self.last.as_ref() != Some(why) || self.failed == PERSISTENT {
-            let may_pass = match why {
-                OpenError::Elsewhere(_) => true,
-                OpenError::Failed(_) => self.failed < PERSISTENT,
-                _ => false,
+            let may_pass = match disposition {
+                Disposition::Elsewhere => true,
+                Disposition::Wait => self.failed < PERSISTENT,
+                Disposition::Refuse | Disposition::RefuseNode | Disposition::Reseed(_) => false,
             };
             if may_pass {
                 tracing::warn!(%node, %shard, error = %why, "a shard cannot be opened here now; trying again");
@@ -84,14 +78,12 @@ impl Tries {
 
     /// How long to wait for the next attempt.
     pub(super) fn pause(&self, others: bool) -> Duration {
-        match self.last {
+        match self.last.as_ref().map(OpenError::disposition) {
             // Nothing but what is in the log now can say what comes next.
-            Some(OpenError::Elsewhere(_)) => return PAUSE_MIN,
-            Some(OpenError::Foreign(_) | OpenError::Refused(_)) => return PAUSE_SLOW,
-            Some(OpenError::Diverged(_) | OpenError::Damaged(_) | OpenError::Behind(_)) if !others => {
-                return PAUSE_SLOW;
-            }
-            _ => {}
+            Some(Disposition::Elsewhere) => return PAUSE_MIN,
+            Some(Disposition::Refuse | Disposition::RefuseNode) => return PAUSE_SLOW,
+            Some(Disposition::Reseed(_)) if !others => return PAUSE_SLOW,
+            Some(Disposition::Reseed(_) | Disposition::Wait) | None => {}
         }
         let doublings = self.failed.saturating_sub(1).min(16);
         PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX)
