@@ -82,8 +82,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let options = SqliteConnectOptions::new().filename(folder.path().join("f")).create_if_missing(true);
         let mut connection = options.connect().await.expect("opens");
-        for before in before {
-            connection.execute(*before).await.expect("works");
+        for earlier in before {
+            connection.execute(*earlier).await.expect("works");
         }
         let error = connection.execute(statement).await.expect_err("refused");
         connection.close().await.expect("closes");
@@ -109,8 +109,7 @@ mod tests {
         let error = connection.execute("SELECT * FROM sqlite_master").await.expect_err("no file of SQLite");
         assert_eq!(kind(&error), Kind::Damaged);
         let absent = SqliteConnectOptions::new().filename(folder.path().join("absent/f")).connect().await;
-        let error = absent.expect_err("no folder");
-        assert_eq!(kind(&error), Kind::Disk);
+        assert_eq!(kind(&absent.expect_err("no folder")), Kind::Disk);
         assert!(!is_full(&path).await, "this disk has space");
     }
 }

@@ -21,8 +21,8 @@ use sha2::{Digest, Sha256};
 use crate::ids::NodeId;
 use crate::node::table::embedded::{NODES_MAX, REGISTRATION_LIFE};
 use crate::node::table::{NodeAddresses, Polled, Table, TableError, TableStore};
-use crate::shard::log::redis::servers::{Lua, Servers};
 use crate::shard::log::Identity;
+use crate::shard::log::redis::servers::{Lua, Servers};
 
 const SWAP: Lua = Lua { text: include_str!("swap.lua") };
 const POLL: Lua = Lua { text: include_str!("poll.lua") };
@@ -122,9 +122,9 @@ impl TableStore for RedisTable {
         match number(&self.script(&REGISTER, &self.keys.nodes, &arguments).await?)? {
             0 => Err(TableError::Refused(format!("{NODES_MAX} nodes are registered already"))),
             // The first time it is most likely our own former self.
-            2 if self.announced.swap(true, Ordering::Relaxed) => {
-                Err(TableError::Refused(format!("another process calls itself {node} too; give each its own --node-id")))
-            }
+            2 if self.announced.swap(true, Ordering::Relaxed) => Err(TableError::Refused(format!(
+                "another process calls itself {node} too; give each its own --node-id"
+            ))),
             _ => {
                 self.announced.store(true, Ordering::Relaxed);
                 Ok(())
@@ -177,9 +177,13 @@ mod tests {
 
     use super::*;
     use crate::ids::ClusterId;
+    use crate::ids::{Epoch, Offset, ShardId};
     use crate::node::table::conformance::{Setup, table_conformance};
-    use crate::shard::log::redis::Config;
-    use crate::shard::log::redis::testing;
+    use crate::shard::log::conformance as log_claims;
+    use crate::shard::log::record::Tail;
+    use crate::shard::log::redis::denied::RIGHTS;
+    use crate::shard::log::redis::{CommitLevel, Config, RedisLog, testing};
+    use crate::shard::log::{Claim, ShardLog, Stream, Token};
 
     struct OverRedis {
         config: Config,
@@ -217,6 +221,77 @@ mod tests {
         let config = testing::cluster::cluster().await.config();
         let table = table(&config);
         OverRedis { config, table }
+    }
+
+    async fn with_documented_rights() -> OverRedis {
+        let server = testing::server().await;
+        let config = testing::config(&[server.url()]);
+        let config = testing::rights::restricted(config, std::slice::from_ref(server), None).await;
+        let table = table(&config);
+        OverRedis { config, table }
+    }
+
+    mod on_one_with_documented_rights {
+        use super::{table_conformance, with_documented_rights};
+
+        table_conformance!(with_documented_rights);
+    }
+
+    /// Everything that log and table do on one server, whatever becomes of it.
+    async fn job(servers: Arc<Servers>) {
+        let (log, table) = (RedisLog::new(Arc::clone(&servers)), RedisTable::new(servers));
+        let (shard, stream, node) = (ShardId(0), Stream::Messages, NodeId::from("node-a"));
+        let (identity, token) = (log_claims::identity(), Token::new(Epoch(1)));
+        let begin = Tail { offset: Offset(5), ..Tail::EMPTY };
+        let claim = Claim { shard, expected: None, token, owner: node.clone(), identity, begin_at: [begin; 2] };
+        log.claim(claim).await.ok();
+        log.append(&[log_claims::batch(shard, stream, token, &begin, (1, "x"))]).await;
+        log.control(shard).await.ok();
+        log.observe(&[shard]).await;
+        log.renew(&[(shard, token)]).await;
+        log.read(shard, stream, Offset(0), 1).await.ok();
+        log.trim(shard, token, stream, Offset(6)).await.ok();
+        table.create(identity).await.ok();
+        table.identity().await.ok();
+        table.register(&node, &addresses(1)).await.ok();
+        table.nodes().await.ok();
+        table.swap(0, first(1)).await.ok();
+        table.load().await.ok();
+        table.lead(&node, Duration::from_secs(1)).await.ok();
+    }
+
+    #[tokio::test]
+    async fn each_right_less_is_missed_and_told_by_its_name() {
+        let server = testing::Server::start(&[]);
+        let _replica = testing::Server::start(&["--replicaof", &format!("127.0.0.1 {}", server.port)]);
+        let is_online = async || server.field("replication", "slave0").await.contains("online");
+        testing::until("the replica is online", is_online).await;
+        // A cluster's; and one for a node that takes the place of a silent one when there are a thousand.
+        let elsewhere = ["cluster|slots", "asking", "config|get", "hdel"];
+        for right in testing::rights::commands().into_iter().filter(|right| !elsewhere.contains(right)) {
+            let config = Config { commit: CommitLevel::Replicated, ..testing::config(&[server.url()]) };
+            let config = testing::rights::restricted(config, std::slice::from_ref(&server), Some(right)).await;
+            let servers = Servers::new(config).expect("a URL");
+            job(Arc::clone(&servers)).await;
+            let told = servers.denied();
+            // Of a command within a script Redis before 7.2 says only that it is one.
+            let is_named = |line: &String| {
+                let is_unnamed = line.contains("The user executing the script can't");
+                line.starts_with("Right") && (is_unnamed || line.contains(&format!("'{right}'")))
+            };
+            assert!(told.iter().any(is_named), "without {right}: {told:?}");
+        }
+        let config = testing::config(&[server.url()]);
+        let servers = Servers::new(testing::rights::restricted(config, std::slice::from_ref(&server), None).await);
+        let servers = servers.expect("a URL");
+        job(Arc::clone(&servers)).await;
+        assert_eq!(servers.denied(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_rights_are_documented_as_they_are_told() {
+        let page = include_str!("../../../docs/operations.md");
+        assert!(page.contains(&format!("ACL SETUSER rookery reset on >PASSWORD {RIGHTS}")), "{RIGHTS}");
     }
 
     mod on_a_cluster {

@@ -20,7 +20,7 @@ struct Small {
 
 impl Small {
     /// `None` where this user may not mount.
-    async fn start() -> Option<Self> {
+    fn start() -> Option<Self> {
         const APART: [&str; 3] = ["--user", "--map-root-user", "--mount"];
         let may = Command::new("unshare").args(APART).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
         if !may.is_ok_and(|may| may.status.success()) {
@@ -97,10 +97,8 @@ fn is_refused(answer: &Answer) -> bool {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_at_once_in_few_lines_and_takes_them_again_when_there_is_space() {
-    let Some(small) = Small::start().await else {
-        println!("skipped: this user may not mount a small disk");
-        return;
-    };
+    // Nothing to see where this user may not mount a disk.
+    let Some(small) = Small::start() else { return };
     let client = small.client().await;
     let name = client.create(&[client.user()]).await.text("name").to_owned();
     let path = format!("/v1/conversations/{name}/messages");

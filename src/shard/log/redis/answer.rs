@@ -4,6 +4,7 @@
 use redis::{ServerError, Value};
 
 use crate::planted::{self, Protection};
+use crate::shard::log::redis::denied::{Denied, is_of_script};
 use crate::shard::log::redis::keys::{tail_of, token_of};
 use crate::shard::log::{AppendError, AppendOutcome};
 
@@ -73,6 +74,9 @@ impl Verdict {
             Some([b"MISMATCH", tail]) => tail_of(tail)
                 .map_or_else(malformed, |found| Self::new(Ok(AppendOutcome::TailMismatch { found }), Sign::Nothing)),
             Some([b"NOSTREAM"]) => Self::not_written("the stream is gone from redis", Sign::Broken),
+            Some([b"BLOCKED", words]) if std::str::from_utf8(words).is_ok_and(is_of_script) => {
+                Self::not_written(String::from_utf8_lossy(words), Sign::Nothing)
+            }
             Some([b"BLOCKED", words]) => {
                 Self::not_written(format!("the stream refuses it: {}", String::from_utf8_lossy(words)), Sign::Broken)
             }
@@ -86,6 +90,8 @@ impl Verdict {
         // The second word of a redirection is the address.
         let address = || detail.split_ascii_whitespace().nth(1).unwrap_or_default().to_owned();
         match error.code() {
+            // Told once for all commands, with what to do.
+            _ if Denied::of(error).is_some() => Self::doubt(words, Sign::Nothing),
             "NOSCRIPT" => Self::doubt(words, Sign::NoScript),
             "MOVED" => Self::doubt(words, Sign::Moved(address())),
             "ASK" => Self::doubt(words, Sign::Ask(address())),
@@ -285,11 +291,23 @@ mod tests {
     }
 
     #[test]
+    fn what_this_process_may_not_do_is_in_doubt_and_told_elsewhere() {
+        for denied in [
+            "-NOAUTH Authentication required.\r\n",
+            "-NOPERM this user has no permissions to run the 'evalsha' command\r\n",
+            "-ERR ACL failure in script: User a has no permissions to run the 'xadd' command script: b, on @c:1.\r\n",
+            "-ERR The user executing the script can't run this command or subcommand script: b, on @c:1.\r\n",
+        ] {
+            assert_eq!(doubt(&reply(denied)), &Sign::Nothing, "{denied:?}");
+        }
+        let caught = parts(&["BLOCKED", "ERR The user executing the script can't run this command or subcommand"]);
+        assert!(matches!(caught.result, Err(AppendError::NotWritten(_))) && caught.sign == Sign::Nothing, "{caught:?}");
+    }
+
+    #[test]
     fn anything_else_is_in_doubt_and_told() {
         for other in [
             "-ERR Error running script: something\r\n",
-            "-NOAUTH Authentication required.\r\n",
-            "-NOPERM this user has no permissions to run the 'evalsha' command\r\n",
             "-CROSSSLOT Keys in request don't hash to the same slot\r\n",
             "+OK\r\n",
             ":1\r\n",

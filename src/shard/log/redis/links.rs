@@ -15,9 +15,10 @@ use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline};
-use redis::{RedisError, RedisResult, Value};
+use redis::{RedisConnectionInfo, RedisError, RedisResult, Value};
 
 use crate::shard::log::redis::Config;
+use crate::shard::log::redis::denied::{Denials, Denied};
 use crate::shard::log::redis::slots::Address;
 use crate::telemetry::LOG_REDIS_CONNECTIONS;
 
@@ -33,6 +34,7 @@ pub(super) struct Links {
     /// Where to connect first, with user and password.
     seeds: Vec<(Address, ConnectionInfo)>,
     made: Mutex<HashMap<Address, Arc<Link>>>,
+    denials: Arc<Denials>,
 }
 
 /// The connection to one server.
@@ -104,8 +106,10 @@ impl Links {
         let mut seeds = Vec::new();
         for (number, url) in config.urls.iter().enumerate() {
             // Not the URL itself: it may hold a password.
-            let seed = url.as_str().into_connection_info();
-            let seed = seed.map_err(|error| format!("Redis URL {}: {error}", number + 1))?;
+            let seed = match (unencoded(url), url.as_str().into_connection_info()) {
+                (Some(hint), _) => return Err(format!("Redis URL {}: {hint}", number + 1)),
+                (None, seed) => seed.map_err(|error| format!("Redis URL {}: {error}", number + 1))?,
+            };
             let seed = seed.set_tcp_settings(tcp_settings(config));
             seeds.push((Address::from(seed.addr().to_string()), seed));
         }
@@ -115,7 +119,12 @@ impl Links {
         if seeds.len() > 1 && !config.cluster {
             return Err(format!("{} Redis URLs, but no Redis Cluster: give one", seeds.len()));
         }
-        Ok(Self { longest: config.timeout / 2, seeds, made: Mutex::default() })
+        Ok(Self { longest: config.timeout / 2, seeds, made: Mutex::default(), denials: Arc::default() })
+    }
+
+    /// What the servers refuse is told there.
+    pub(super) fn denials(&self) -> &Arc<Denials> {
+        &self.denials
     }
 
     /// Where to connect first.
@@ -135,7 +144,7 @@ impl Links {
     /// before their slot is.
     pub(super) async fn ask(&self, address: &Address, asking: bool, command: &Cmd) -> RedisResult<Value> {
         let link = self.link(address);
-        let connect = || Ok(connect(self.info(address)?, self.longest, self.longest).boxed());
+        let connect = || Ok(self.connect(address, self.longest)?.boxed());
         let Made { number, connecting } = link.made(connect)?;
         let mut connection = connecting.await?;
         let mut pipeline = Pipeline::new();
@@ -147,6 +156,7 @@ impl Links {
         let mut call = Call { link: &link, number, answered: false };
         let mut answers = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
         call.answered = answers.len() == pipeline.len();
+        self.denials.note(address, &answers);
         let answer = answers.pop().filter(|_| call.answered);
         answer.ok_or_else(|| {
             (redis::ErrorKind::UnexpectedReturnType, "another number of answers than of commands").into()
@@ -190,7 +200,17 @@ impl Links {
         response: Duration,
     ) -> RedisResult<MultiplexedConnection> {
         LOG_REDIS_CONNECTIONS.add(1, &[("use", word)]);
-        connect(self.info(address)?, self.longest, response).await
+        self.connect(address, response)?.await
+    }
+
+    fn connect(
+        &self,
+        address: &str,
+        response: Duration,
+    ) -> RedisResult<impl Future<Output = RedisResult<MultiplexedConnection>> + Send + use<>> {
+        let (to, longest, denials) = (self.info(address)?, self.longest, Arc::clone(&self.denials));
+        let address = address.to_owned();
+        Ok(async move { connect(to, longest, response, (&address, &denials)).await })
     }
 
     /// Ends the connections to those servers that are none of these, nor seeds.
@@ -218,12 +238,61 @@ impl Links {
     }
 }
 
-async fn connect(to: ConnectionInfo, within: Duration, response: Duration) -> RedisResult<MultiplexedConnection> {
+async fn connect(
+    to: ConnectionInfo,
+    within: Duration,
+    response: Duration,
+    (address, denials): (&str, &Denials),
+) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(within))
         .set_response_timeout(Some(response))
         .set_concurrency_limit(CALLS_MAX);
-    Client::open(to)?.get_multiplexed_async_connection_with_config(&config).await
+    let entry = entry(to.redis_settings());
+    // The library would log in by itself, but says why it cannot without the code that Redis gave.
+    let bare = to.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+    let mut connection = Client::open(bare)?.get_multiplexed_async_connection_with_config(&config).await?;
+    if entry.is_empty() {
+        return Ok(connection);
+    }
+
+    let entering = connection.send_packed_commands(&entry, 0, entry.len());
+    let answers = tokio::time::timeout(within, entering).await.unwrap_or_else(|_elapsed| Err(timed_out()))?;
+    for (answer, command) in answers.into_iter().zip(entry.cmd_iter()) {
+        let Value::ServerError(error) = answer else { continue };
+        let is_login = command.args_iter().next() == Some(redis::Arg::Simple(b"AUTH"));
+        let otherwise = if is_login { Denied::Password } else { Denied::Database };
+        let said = (error.code(), error.details().unwrap_or_default());
+        denials.tell(address, Denied::of(&error).unwrap_or(otherwise), said);
+        return Err(error.into());
+    }
+    denials.entered(address);
+    Ok(connection)
+}
+
+/// What has to be said to be let in.
+fn entry(settings: &RedisConnectionInfo) -> Pipeline {
+    let mut entry = Pipeline::new();
+    if let Some(password) = settings.password() {
+        entry.cmd("AUTH").arg(settings.username().into_iter().collect::<Vec<_>>()).arg(password);
+    }
+    if settings.db() != 0 {
+        entry.cmd("SELECT").arg(settings.db());
+    }
+    entry
+}
+
+/// What is to be encoded in the user or password of a URL, if something is that would be read as another part of it: a URL may
+/// well be one then, of another server. Quotes nothing, for that may be a part of the password.
+fn unencoded(url: &str) -> Option<&'static str> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // A path may have any of these.
+    let login = rest.rsplit_once('@').filter(|_| !scheme.contains("unix"))?.0;
+    let is_cut = scheme.is_empty() || login.contains(['#', '/', '?']);
+    is_cut.then_some(
+        "in a user or password, these must be percent-encoded: # as %23, / as %2F, ? as %3F, @ as %40, : as %3A, \
+         % as %25, a comma as %2C",
+    )
 }
 
 /// Small writes go out at once; what the other side does not acknowledge ends the connection.
@@ -233,4 +302,29 @@ fn tcp_settings(config: &Config) -> TcpSettings {
 
 pub(super) fn timed_out() -> RedisError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::log::redis::testing::config;
+
+    fn refused(url: &str) -> String {
+        Links::new(&config(&[url.to_owned()])).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_password_that_has_to_be_encoded_is_told_to_be_so_and_never_shown() {
+        // The second part of a list that a comma in a password divided is the last one.
+        let urls =
+            ["redis://me:se#cret@h", "redis://me:12#cret@h", "redis://:se/cret@h:1", "redis://me:7?cret@h", "cret@h"];
+        for url in urls {
+            let line = refused(url);
+            assert!(line.contains("%23") && line.contains("%2C") && line.lines().count() == 1, "{line}");
+            assert!(!line.contains("cret"), "{line}");
+        }
+        for good in ["redis://me:se%23cret@h:1/2", "redis://h", "redis://p@ss@h", "unix:///tmp/a@b/c.sock"] {
+            assert_eq!(refused(good), "", "{good}");
+        }
+    }
 }

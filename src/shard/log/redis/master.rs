@@ -4,8 +4,8 @@
 //! A connection that failed, timed out or was given up half-way is dropped, never used again: a late answer must not be
 //! taken for the next one's. What it had sent may still be run; see the interleavings of `docs/adr/0012-redis-log.md`.
 
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
+use crate::shard::log::redis::denied::Denials;
 use crate::shard::log::redis::links::timed_out;
 use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::slots::Address;
@@ -27,6 +28,7 @@ const CLAIMS_IDLE_MAX: usize = 2;
 #[derive(Debug)]
 pub(super) struct Master {
     address: Address,
+    denials: Arc<Denials>,
     /// Its last WAIT was satisfied. Else replicas are looked for before one is sent: without any, each cycle would take as
     /// long as a WAIT.
     copies: AtomicBool,
@@ -50,9 +52,10 @@ enum Place<'a> {
 }
 
 impl Master {
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address, denials: Arc<Denials>) -> Self {
         Self {
             address,
+            denials,
             copies: AtomicBool::new(false),
             lane: Mutex::default(),
             claims: Semaphore::new(CLAIMS_MAX),
@@ -130,6 +133,7 @@ impl Cycle<'_> {
     /// One pipeline; an answer for each command, errors of the server among them.
     pub(super) async fn send(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         let answers = self.connection.send_packed_commands(pipeline, 0, pipeline.len()).await?;
+        self.master.denials.note(&self.master.address, &answers);
         if answers.len() == pipeline.len() {
             Ok(answers)
         } else {

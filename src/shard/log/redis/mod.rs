@@ -20,6 +20,7 @@ mod answer;
 mod append;
 mod cache;
 mod claim;
+pub mod denied;
 mod keys;
 mod links;
 mod master;

@@ -91,6 +91,7 @@ async fn look_there(servers: &Servers, (address, asking): &Way, shards: &[ShardI
         None => servers.connect_watch(address).await?,
     };
     let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
+    servers.denials().note(address, &answers);
     *watch = Some(connection);
     drop(watch);
     let lineage = match (answers.first().and_then(lineage_of), answers.last().and_then(lineage_of)) {

@@ -18,6 +18,7 @@ use redis::{Cmd, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 use crate::ids::ShardId;
 use crate::shard::log::LogError;
 use crate::shard::log::redis::answer::{Sign, Verdict};
+use crate::shard::log::redis::denied::Denials;
 use crate::shard::log::redis::keys::{self, Keys};
 use crate::shard::log::redis::links::{Links, timed_out};
 use crate::shard::log::redis::master::Master;
@@ -252,6 +253,17 @@ impl Servers {
         self.links.own(address, "watch", self.config.timeout / 2).await
     }
 
+    /// What the servers refuse is told there.
+    pub(super) fn denials(&self) -> &Denials {
+        self.links.denials()
+    }
+
+    /// What the servers have refused, in their words.
+    #[cfg(test)]
+    pub fn denied(&self) -> Vec<String> {
+        self.links.denials().told().into_iter().map(|(denied, words)| format!("{denied:?} {words}")).collect()
+    }
+
     /// The map of slots.
     pub(super) fn slots(&self) -> &Slots {
         &self.slots
@@ -286,8 +298,8 @@ impl Servers {
     /// The lane to a master.
     pub(super) fn master(&self, address: &Address) -> Arc<Master> {
         let mut masters = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
-        let master = masters.entry(Arc::clone(address)).or_insert_with(|| Arc::new(Master::new(Arc::clone(address))));
-        Arc::clone(master)
+        let made = || Arc::new(Master::new(Arc::clone(address), Arc::clone(self.links.denials())));
+        Arc::clone(masters.entry(Arc::clone(address)).or_insert_with(made))
     }
 }
 

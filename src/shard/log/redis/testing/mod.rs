@@ -19,6 +19,7 @@ use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::{CommitLevel, Config, RedisLog};
 
 pub mod cluster;
+pub mod rights;
 
 /// How long anything may take before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(30);

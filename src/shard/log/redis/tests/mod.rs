@@ -14,6 +14,7 @@ mod failovers;
 mod faults;
 mod owned;
 mod proxy;
+mod rights;
 mod scripted;
 
 struct OnRedis {
