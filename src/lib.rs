@@ -12,6 +12,7 @@ pub mod planted;
 pub mod problem;
 pub mod protocol;
 
+pub mod connections;
 pub mod output;
 pub mod telemetry;
 

@@ -207,6 +207,7 @@ const FAULTS: &[(Counter, &[Labels])] = &[
 /// was always 1: no alert would see its first fault.
 pub fn start_node(node: &str) {
     start_outputs();
+    start_connections("node");
     for (counter, series) in FAULTS {
         series.iter().for_each(|labels| counter.add(0, labels));
     }
@@ -230,9 +231,20 @@ fn start_outputs() {
     }
 }
 
+/// The connections of a role's port, and of the operations port of its process.
+fn start_connections(of_process: &str) {
+    for role in [of_process, "operations"] {
+        HTTP_CONNECTIONS_REFUSED.add(0, &[("role", role)]);
+        for reason in ["idle", "unused"] {
+            HTTP_CONNECTIONS_EVICTED.add(0, &[("role", role), ("reason", reason)]);
+        }
+    }
+}
+
 /// Likewise for a router.
 pub fn start_router() {
     start_outputs();
+    start_connections("router");
     ROUTER_TABLE_ERRORS.add(0, &[]);
     ROUTER_SOCKETS_CUT.add(0, &[]);
     for why in ["no_table", "elsewhere", "declined", "unreachable", "broken"] {
@@ -317,6 +329,8 @@ metrics_table! {
     Counter LOG_CACHE_READS "rookery_log_cache_reads_total" "Reads of the log on Redis by where they were answered from (memory, redis).";
     Counter HTTP_REQUESTS "rookery_http_requests_total" "Requests answered by role (node), route (the template of the path) and status.";
     Histogram HTTP_REQUEST_SECONDS "rookery_http_request_seconds" "Time from the head of a request to its answer by role and route, in seconds.";
+    Counter HTTP_CONNECTIONS_EVICTED "rookery_http_connections_evicted_total" "Idle connections closed to make way for new ones, because there were as many as there may be, by role (router, node, operations) and reason (idle: between two requests; unused: no request ever came).";
+    Counter HTTP_CONNECTIONS_REFUSED "rookery_http_connections_refused_total" "New connections refused with 503, because there were as many as there may be and none was idle, by role (router, node, operations).";
     Counter LINK_ENDS "rookery_link_ends_total" "Open links to owners that ended.";
     Counter LINKS_REFUSED "rookery_link_refused_total" "Connections to the peer port that did not prove the cluster key.";
     Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, redirected, unsent, lost).";

@@ -663,6 +663,31 @@ fn a_node_that_listens_everywhere_tells_others_the_name_of_its_host() {
     send(&client, "by name");
 }
 
+#[test]
+fn a_router_full_of_idle_connections_serves_a_new_client_and_its_metric_says_so() {
+    let bench = Bench::new();
+    let mut command = bench.command("router", "router");
+    command.args(["--connections-max", "2"]);
+    let mut router = Spawned::start(command, bench.folder.path(), "router");
+    let mut node = bench.node("node-1", &[]);
+    node.serving();
+    let client = conversation(&mut router);
+    let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(&client).unwrap()).collect();
+    until("one gives way", || (get(&client, "/v1/conversations/c", Some("bob")).0 == 200).then_some(()));
+
+    let mut ended = 0;
+    for stream in &mut idle {
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        ended += usize::from(matches!(stream.read(&mut [0; 1]), Ok(0)));
+    }
+    assert_eq!(ended, 1, "and one only");
+    let (_, metrics) = router.ask("/metrics");
+    let evicted = r#"rookery_http_connections_evicted_total{role="router",reason="unused"} 1"#;
+    assert!(metrics.lines().any(|line| line == evicted), "{metrics}");
+    let refused = router.ask("/metrics").1.contains(r#"rookery_http_connections_refused_total{role="router"} "#);
+    assert!(refused, "counted from the start");
+}
+
 type Socket = tungstenite::WebSocket<TcpStream>;
 
 /// A session of bob that is past its start.

@@ -131,7 +131,8 @@ pub struct FrontSettings {
     /// Origins that browsers may call from, comma-separated; unset: any localhost origin, *: every origin.
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',', action = ArgAction::Set)]
     pub cors_origins: Vec<String>,
-    /// Connections of clients that are no WebSocket; more wait to be accepted.
+    /// Connections of clients that are no WebSocket; the one that has been idle longest gives way to one more, which is
+    /// refused when none is idle.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     pub connections_max: usize,
     /// Bytes of requests that the router holds while a shard moves; more get 503.

@@ -2,7 +2,7 @@
 //! answers also when the loops that it tells about stand still; never reachable through the client port.
 //!
 //! Invariants: `/livez` asks only whether the process's loops move, never the log; at most [`CONNECTIONS_MAX`] sockets are
-//! served at once (more wait to be accepted), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file, are
+//! served at once (an idle one gives way to one more; when none is idle, that is refused), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file, are
 //! made one at a time.
 
 use std::collections::BTreeMap;
@@ -22,9 +22,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::{Connections, Entrant, Place};
 use crate::ids::{NodeId, Offset, ShardId};
 use crate::node::table::Table;
 use crate::node::watchdog::Watchdog;
@@ -259,29 +261,21 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
             return;
         }
     };
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = Connections::new("operations", CONNECTIONS_MAX);
     let digests = Arc::new(Semaphore::new(1));
     let mut upkeep = tokio::time::interval(telemetry::UPKEEP_EVERY);
     loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return,
             _ = upkeep.tick() => {
                 setup.metrics.run_upkeep();
                 continue;
             }
-            accepted = next => accepted,
+            accepted = connections.accept(&listener) => accepted,
         };
         match accepted {
-            Ok((socket, _)) => {
-                let served = serve_socket(socket, setup.clone(), Arc::clone(&digests));
-                tokio::spawn(async move {
-                    let _held = permit;
-                    drop(tokio::time::timeout(CONNECTION_MAX, served).await);
-                });
+            Ok((socket, entrant)) => {
+                drop(tokio::spawn(enter(socket, entrant, setup.clone(), Arc::clone(&digests))));
             }
             // Out of files, most likely: wait until some are closed, instead of turning around at once.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -289,21 +283,38 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
     }
 }
 
-async fn serve_socket(socket: tokio::net::TcpStream, setup: Setup, digests: Arc<Semaphore>) {
+/// Serves a newcomer, or tells it that there is no place for it.
+async fn enter(socket: TcpStream, entrant: Entrant, setup: Setup, digests: Arc<Semaphore>) {
+    match entrant.admitted().await {
+        Ok(place) => drop(tokio::time::timeout(CONNECTION_MAX, serve_socket(socket, &place, setup, digests)).await),
+        Err(refused) => {
+            let why = || "this port has as many connections as it may have, and none of them is idle".to_owned();
+            refused.refuse(socket, |_head| verdict(Err(why()), TEXT)).await;
+        }
+    }
+}
+
+async fn serve_socket(socket: TcpStream, place: &Place, setup: Setup, digests: Arc<Semaphore>) {
+    let turns = place.turns();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (setup, digests) = (setup.clone(), Arc::clone(&digests));
+        let (setup, digests, turn) = (setup.clone(), Arc::clone(&digests), turns.begin());
         async move {
             let response = match digest::digest_asked(request.uri().path(), request.uri().query()) {
                 Some((shard, node)) => digest::with_digest(&setup, request.method(), (shard, node), &digests).await,
                 None => answer(&setup, request.method(), request.uri().path()),
             };
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(turn.over(response))
         }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_headers(64);
-    // A scraper that hangs up early is its own affair.
-    drop(server.serve_connection(TokioIo::new(socket), service).await);
+    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(place.noted(socket)), service));
+    tokio::select! {
+        // A scraper that hangs up early is its own affair.
+        _ended = serving.as_mut() => return,
+        () = place.evicted() => serving.as_mut().graceful_shutdown(),
+    }
+    drop(serving.await);
 }
 
 fn refused(allowed: &'static str) -> Response<Full<Bytes>> {

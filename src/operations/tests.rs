@@ -137,7 +137,7 @@ async fn a_port_that_is_dropped_takes_no_more_connections() {
     let address = port.address();
     drop(port);
     let refused = async {
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
+        while TcpStream::connect(address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

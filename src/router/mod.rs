@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::Either;
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -25,18 +25,18 @@ use crate::ids::{IdempotencyKey, Slot};
 use crate::node::hop;
 use crate::problem::{Code, Problem};
 use crate::protocol::FRAME_BYTES_MAX;
-use crate::protocol::headers::request_id;
 use crate::protocol::openapi;
-use crate::protocol::routes::{Endpoint, NO_ROUTE};
+use crate::protocol::routes::Endpoint;
 use crate::protocol::upgrade;
+use crate::router::asked::{Asked, Refusal};
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, Forwarder, Outgoing};
-use crate::router::hold::{Hold, Unread};
+use crate::router::hold::Hold;
 use crate::router::route::Target;
 use crate::router::websocket::Sockets;
-use crate::telemetry::{ROUTER_REQUEST_SECONDS, ROUTER_REQUESTS};
 
+mod asked;
 mod attempts;
 pub mod cors;
 pub mod directory;
@@ -56,7 +56,8 @@ mod tests;
 /// Settings of a router.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Client connections that are no WebSocket; more wait in the listen queue of the system.
+    /// Client connections that are no WebSocket. One more takes the place of the one that has been idle longest; when none is
+    /// idle, it is refused with 503 `unavailable`.
     pub connections_max: usize,
     /// WebSocket connections; more are refused with 503 `unavailable`.
     pub sockets_max: usize,
@@ -158,31 +159,19 @@ impl Router {
 
 impl Inner {
     async fn handle(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        let started = Instant::now();
-        let request_id = request_id(request.headers());
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let endpoint = route::find(request.uri().path()).map(|route| route.endpoint);
-        let label = endpoint.map_or(NO_ROUTE, Endpoint::template);
-        let method = request.method().clone();
-        let answered = self.answer(request, &request_id).await;
-        let mut response = answered.unwrap_or_else(|refusal| {
-            // What a node refuses, the node logs.
-            let (status, code) = (refusal.problem.code.status(), refusal.problem.code);
-            tracing::info!(id = request_id, %method, route = label, status, ?code, "request refused by the router");
-            refusal.response(&request_id)
-        });
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(headers::REQUEST_ID, id);
-        }
-        if response.status() == StatusCode::UPGRADE_REQUIRED {
-            // They are said for one connection only, so those of the node's answer did not pass.
-            headers::ask_websocket(response.headers_mut());
-        }
-        cors::apply(&self.config.origins, origin.as_ref(), response.headers_mut());
-        let verb = route::verb(&method);
-        ROUTER_REQUESTS.add(1, &[("route", label), ("method", verb), ("status", response.status().as_str())]);
-        ROUTER_REQUEST_SECONDS.record(started.elapsed().as_secs_f64(), &[("route", label), ("method", verb)]);
-        response
+        let asked = Asked::of(request.method(), request.uri(), request.headers());
+        let answered = self.answer(request, asked.id()).await;
+        let response = answered.unwrap_or_else(|refusal| asked.refused(&refusal).map(Either::Left));
+        asked.answered(response, &self.config.origins)
+    }
+
+    /// Answers a request that came on a connection for which there is no place.
+    fn refuse_newcomer(&self, head: &Parts) -> Response<Full<bytes::Bytes>> {
+        let asked = Asked::of(&head.method, &head.uri, &head.headers);
+        let detail =
+            "this router has as many connections as it may have, and none of them is idle; nothing was written";
+        let refusal = Refusal { close: true, ..Refusal::from(Problem::unavailable(detail)) };
+        asked.answered(asked.refused(&refusal), &self.config.origins)
     }
 
     /// The order of checks of the client contract: path, method, token; all further ones are the node's.
@@ -236,7 +225,7 @@ impl Inner {
             return Err(Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md").into());
         };
         if let Some(response) = cors::preflight(&self.config.origins, method, sent, route.endpoint.allow()) {
-            return Ok(Placed::Here(response.map(|()| AnswerBody::Left(http_body_util::Full::default()))));
+            return Ok(Placed::Here(response.map(|()| AnswerBody::Left(Full::default()))));
         }
         if route.endpoint.operation(method).is_none() {
             let problem = Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path");
@@ -327,45 +316,4 @@ fn subject_slot(endpoint: Endpoint, sent: &http::HeaderMap, claim: &UserClaim) -
     }
     let token = headers::offered_bearer(sent).ok_or_else(missing)?;
     Ok(auth::claimed_user(token, claim).map_or_else(|_| Slot::of(token.as_bytes()), |user| user.slot()))
-}
-
-/// The router's own refusal.
-#[derive(Debug)]
-struct Refusal {
-    problem: Problem,
-    allow: Option<&'static str>,
-    /// Bytes of the request may be unread: the connection cannot go on.
-    close: bool,
-}
-
-impl Refusal {
-    fn response(&self, request_id: &str) -> Response<AnswerBody> {
-        let mut response = self.problem.response(request_id).map(Either::Left);
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        if self.close {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Self { problem, allow: None, close: false }
-    }
-}
-
-impl From<Unread> for Refusal {
-    fn from(unread: Unread) -> Self {
-        let (problem, close) = match unread {
-            Unread::Full => {
-                (Problem::unavailable("this router holds as many requests as it may; nothing was written"), false)
-            }
-            Unread::Late => (Problem::new(Code::Invalid, "the body was not received in time"), true),
-            Unread::Broken => (Problem::new(Code::Invalid, "the body broke off or is malformed"), true),
-        };
-        Self { problem, allow: None, close }
-    }
 }

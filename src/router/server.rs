@@ -1,7 +1,7 @@
 //! Client connections: accepting them, serving them one after the other's request, and letting go of them at a drain.
 //!
-//! **Invariants.** No connection is accepted without a place for it. Every connection task ends: with its peer, by a
-//! timeout, or at a drain.
+//! **Invariants.** No connection is served without a place for it ([`Connections`]). Every connection task ends: with its
+//! peer, by a timeout, when it gives way, or at a drain.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,12 +16,12 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use crate::connections::{Answer, Connections, Entrant, Noted, Place};
 use crate::router::Inner;
 use crate::router::explained::Explained;
 use crate::router::forward::AnswerBody;
@@ -75,16 +75,28 @@ async fn accept_all(
     tasks: &TaskTracker,
     (drain, cut): (&CancellationToken, &CancellationToken),
 ) {
-    let permits = Arc::new(Semaphore::new(router.config.connections_max.min(Semaphore::MAX_PERMITS)));
-    // The permit first: a connection that cannot be served is not accepted.
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _peer)) => {
-                let connection = Connection { drain: drain.clone(), cut: cut.clone(), permit };
-                tasks.spawn(connection.serve(Arc::clone(router), stream));
+    let connections = Connections::new("router", router.config.connections_max);
+    loop {
+        match connections.accept(listener).await {
+            Ok((stream, entrant)) => {
+                let (drain, cut) = (drain.clone(), cut.clone());
+                tasks.spawn(enter(Arc::clone(router), stream, entrant, (drain, cut)));
             }
             Err(error) => refused_by_system(&error).await,
         }
+    }
+}
+
+/// Serves a newcomer, or tells it that there is no place for it.
+async fn enter(
+    router: Arc<Inner>,
+    stream: TcpStream,
+    entrant: Entrant,
+    (drain, cut): (CancellationToken, CancellationToken),
+) {
+    match entrant.admitted().await {
+        Ok(place) => Connection { drain, cut, place }.serve(router, stream).await,
+        Err(refused) => refused.refuse(stream, |head| router.refuse_newcomer(head)).await,
     }
 }
 
@@ -96,7 +108,7 @@ async fn refused_by_system(error: &io::Error) {
 struct Connection {
     drain: CancellationToken,
     cut: CancellationToken,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Connection {
@@ -106,11 +118,17 @@ impl Connection {
         }
         let gauge = ROUTER_CONNECTIONS.bind(&[]);
         gauge.increment(1.0);
+
         let awaited = HeadAwaited::default();
-        let paced = Paced::new(stream, router.config.head_timeout, awaited.clone());
+        let paced = Paced::new(self.place.noted(stream), router.config.head_timeout, awaited.clone());
         let io = TokioIo::new(Explained::new(paced));
         let idle_timeout = router.config.idle_timeout;
-        let service = service_fn(move |request| answer(Arc::clone(&router), awaited.clone(), request));
+        let turns = self.place.turns();
+        let service = service_fn(move |request| {
+            let (router, awaited, turn) = (Arc::clone(&router), awaited.clone(), turns.begin());
+            async move { answer(router, awaited, request).await.map(|response| turn.over(response)) }
+        });
+
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(idle_timeout)
@@ -122,19 +140,24 @@ impl Connection {
             .with_upgrades();
         self.until_done(std::pin::pin!(connection)).await;
         gauge.decrement(1.0);
-        drop(self.permit);
     }
 
     async fn until_done<S>(&self, mut connection: Pin<&mut Upgradeable<S>>)
     where
-        S: HttpService<Incoming, ResBody = AnswerBody, Error = Infallible>,
+        S: HttpService<Incoming, ResBody = Answer<AnswerBody>, Error = Infallible>,
     {
-        let mut draining = false;
+        let leave = async {
+            tokio::select! {
+                () = self.drain.cancelled() => {}
+                () = self.place.evicted() => {}
+            }
+        };
+        let (mut leave, mut leaving) = (std::pin::pin!(leave), false);
         let ended = loop {
             tokio::select! {
                 ended = connection.as_mut() => break ended,
-                () = self.drain.cancelled(), if !draining => {
-                    draining = true;
+                () = &mut leave, if !leaving => {
+                    leaving = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 () = self.cut.cancelled() => break Ok(()),
@@ -146,7 +169,7 @@ impl Connection {
     }
 }
 
-type Upgradeable<S> = http1::UpgradeableConnection<TokioIo<Explained<Paced<TcpStream>>>, S>;
+type Upgradeable<S> = http1::UpgradeableConnection<TokioIo<Explained<Paced<Noted<TcpStream>>>>, S>;
 
 async fn answer(
     router: Arc<Inner>,

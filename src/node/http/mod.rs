@@ -73,7 +73,8 @@ const CREATE_LOCKS: usize = 1_024;
 pub struct Config {
     /// This node, which is never named as the owner to go to.
     pub node: NodeId,
-    /// Connections at once; more wait in the kernel's queue. A session's socket is not counted here.
+    /// Connections at once; one more takes the place of the one that has been idle longest, and is refused when none is. A
+    /// session's socket is not counted here.
     pub connections_max: usize,
     /// A connection on which no whole request head arrives for this long is closed, an idle one too: routers must drop
     /// their idle connections earlier.

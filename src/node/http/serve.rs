@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -13,11 +13,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::node::http::{Config, Http};
+use crate::connections::{Connections, Entrant, Place};
+use crate::node::http::{Config, Http, observe};
+use crate::problem::Problem;
+use crate::protocol::headers;
+use crate::protocol::routes::{self, NO_ROUTE};
 
 /// Headers of one request; more are answered 431.
 const HEADERS_MAX: usize = 80;
@@ -46,7 +49,7 @@ where
     R: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send,
 {
-    let places = Arc::new(Semaphore::new(config.connections_max.clamp(1, Semaphore::MAX_PERMITS)));
+    let places = Connections::new("node", config.connections_max);
     let head_timeout = config.head_timeout;
     let connections = TaskTracker::new();
     // Fires when waiting for begun requests has lasted long enough.
@@ -56,14 +59,13 @@ where
             () = shutdown.cancelled() => break,
             accepted = next(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some((stream, entrant)) = accepted else { continue };
         let (respond, shutdown, abandon) = (respond.clone(), shutdown.clone(), abandon.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = connection(stream, head_timeout, shutdown, respond) => {}
+                () = enter(stream, entrant, head_timeout, shutdown, respond) => {}
                 () = abandon.cancelled() => {}
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -75,11 +77,10 @@ where
     }
 }
 
-/// The next connection, once there is a place for it. Cancel safe.
-async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _peer)) => Some((stream, place)),
+/// The next newcomer. Cancel safe.
+async fn next(listener: &TcpListener, places: &Connections) -> Option<(TcpStream, Entrant)> {
+    match places.accept(listener).await {
+        Ok(newcomer) => Some(newcomer),
         Err(error) => {
             tracing::warn!(%error, "connection not accepted");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -88,27 +89,63 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStr
     }
 }
 
-async fn connection<R, F>(stream: TcpStream, head_timeout: Duration, shutdown: CancellationToken, respond: R)
-where
+/// Serves a newcomer, or tells it that there is no place for it.
+async fn enter<R, F>(
+    stream: TcpStream,
+    entrant: Entrant,
+    head_timeout: Duration,
+    shutdown: CancellationToken,
+    respond: R,
+) where
+    R: Fn(Request<Incoming>) -> F + Send,
+    F: Future<Output = Response<Full<Bytes>>> + Send,
+{
+    match entrant.admitted().await {
+        Ok(place) => connection(stream, &place, head_timeout, shutdown, respond).await,
+        Err(refused) => refused.refuse(stream, refuse_newcomer).await,
+    }
+}
+
+/// Answers a request that came on a connection for which there is no place.
+fn refuse_newcomer(head: &Parts) -> Response<Full<Bytes>> {
+    let problem = Problem::unavailable("this node has as many connections as it may have, and none of them is idle");
+    let route = routes::match_path(head.uri.path()).map_or(NO_ROUTE, |matched| matched.endpoint.template());
+    observe(route, problem.code.status(), Duration::ZERO);
+    problem.response(&headers::request_id(&head.headers))
+}
+
+async fn connection<R, F>(
+    stream: TcpStream,
+    place: &Place,
+    head_timeout: Duration,
+    shutdown: CancellationToken,
+    respond: R,
+) where
     R: Fn(Request<Incoming>) -> F + Send,
     F: Future<Output = Response<Full<Bytes>>> + Send,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection without nodelay");
     }
-    let service = service_fn(move |request| respond(request).map(Ok::<_, Infallible>));
+    let turns = place.turns();
+    let service = service_fn(move |request| {
+        let (turn, responding) = (turns.begin(), respond(request));
+        async move { Ok::<_, Infallible>(turn.over(responding.await)) }
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(place.noted(stream)), service)
         .with_upgrades();
     tokio::pin!(serving);
     tokio::select! {
         ended = serving.as_mut() => return log_end(ended),
-        () = shutdown.cancelled() => serving.as_mut().graceful_shutdown(),
+        () = shutdown.cancelled() => {}
+        () = place.evicted() => {}
     }
+    serving.as_mut().graceful_shutdown();
     log_end(serving.await);
 }
 
@@ -277,17 +314,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_beyond_the_limit_waits_for_a_place() {
+    async fn one_connection_too_many_is_refused_while_all_are_busy_and_then_takes_the_place_of_an_idle_one() {
         let served = Served::start(|config| config.connections_max = 1).await;
-        let (mut first, mut second) = (served.connect().await, served.connect().await);
+        let mut first = served.connect().await;
         write(&mut first, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
         served.begun(1).await;
-        write(&mut second, "GET /x HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let ask = async || {
+            let mut newcomer = served.connect().await;
+            write(&mut newcomer, "GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+            read_until(&mut newcomer, "").await
+        };
+        let refused = ask().await;
+        assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1\r\n"), "{refused}");
+        assert!(refused.contains(r#""code":"unavailable""#) && !first_is_over(&mut first).await, "{refused}");
+
         served.go_on.notify_one();
         assert!(read_until(&mut first, "ok").await.ends_with("ok"));
-        assert_eq!(served.begun.load(Ordering::SeqCst), 1, "the first still has the place");
-        drop(first);
-        assert!(read_until(&mut second, "ok").await.ends_with("ok"));
+        let served_at_last = async { while !ask().await.ends_with("ok") {} };
+        tokio::time::timeout(DEADLINE, served_at_last).await.expect("the first gives way");
+        assert_eq!(read_until(&mut first, "").await, "", "closed without a word");
+    }
+
+    async fn first_is_over(stream: &mut TcpStream) -> bool {
+        tokio::time::timeout(Duration::ZERO, stream.readable()).await.is_ok()
     }
 
     #[tokio::test]

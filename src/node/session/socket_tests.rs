@@ -27,6 +27,7 @@ use super::upstream::Upstream;
 use super::{Config, Hub, accept};
 use crate::auth::{Identity, Refused};
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, ShardId, Slot, UserId};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Message as ShownMessage, MessageCore};
@@ -156,15 +157,17 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let at = listener.local_addr().expect("address").to_string();
         let serving = Arc::clone(&hub);
+        let connections = Connections::new("node", 100);
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, entrant)) = connections.accept(&listener).await {
+                let place = entrant.admitted().await.expect("a place");
                 let hub = Arc::clone(&serving);
                 let service = service_fn(move |request| {
                     let response = accept(&hub, request, "request-1");
                     async move { Ok::<http::Response<Full<Bytes>>, std::convert::Infallible>(response) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
+                    .serve_connection(TokioIo::new(place.noted(stream)), service)
                     .with_upgrades();
                 tokio::spawn(connection);
             }

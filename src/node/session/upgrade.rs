@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::auth::Identity;
+use crate::connections::Noted;
 use crate::ids::UserId;
 use crate::node::session::Inner;
 use crate::node::session::outbox::Session;
@@ -126,14 +127,14 @@ async fn run(inner: Arc<Inner>, upgraded: UpgradeFut, checked: Checked, request_
         // The client went away between request and answer.
         Ok(Err(_)) | Err(_) => return,
     };
-    let parts = match upgraded.downcast::<TokioIo<TcpStream>>() {
+    let parts = match upgraded.downcast::<TokioIo<Noted<TcpStream>>>() {
         Ok(parts) => parts,
         Err(_) => {
             tracing::error!("a session was accepted on something that is no tcp stream");
             return;
         }
     };
-    let stream = parts.io.into_inner();
+    let stream = parts.io.into_inner().into_inner();
     let outbox_max = inner.config.outbox_bytes_max;
     match checked.identity {
         Some(Identity { user, expires }) => {

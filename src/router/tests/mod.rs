@@ -25,6 +25,7 @@ use crate::router::directory::Directory;
 use crate::router::{Config, Router};
 use crate::shard::log::Identity;
 
+mod connections;
 mod heads;
 mod requests;
 mod sockets;

@@ -8,7 +8,7 @@ use tokio_tungstenite::{accept_hdr_async, client_async};
 
 use super::*;
 
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+pub(super) const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                       sec-websocket-accept: x\r\nsec-websocket-protocol: rookery.v1\r\nrookery-owner: n:1\r\n\r\n";
 
 /// The one of RFC 6455.
@@ -20,11 +20,11 @@ fn upgrade(with: &str) -> String {
     )
 }
 
-fn authorized() -> String {
+pub(super) fn authorized() -> String {
     upgrade(&format!("authorization: Bearer {}", token("alice")))
 }
 
-async fn expect(client: &mut Client, bytes: &[u8]) {
+pub(super) async fn expect(client: &mut Client, bytes: &[u8]) {
     let mut got = std::mem::take(&mut client.buffer);
     while got.len() < bytes.len() {
         let read = timeout(PATIENCE, client.stream.read_buf(&mut got)).await.expect("in time").unwrap();
