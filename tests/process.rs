@@ -16,7 +16,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -686,6 +688,130 @@ fn a_router_full_of_idle_connections_serves_a_new_client_and_its_metric_says_so(
     assert!(metrics.lines().any(|line| line == evicted), "{metrics}");
     let refused = router.ask("/metrics").1.contains(r#"rookery_http_connections_refused_total{role="router"} "#);
     assert!(refused, "counted from the start");
+}
+
+#[test]
+fn each_refusal_is_in_the_log_of_the_node_with_user_code_and_route_and_nothing_of_what_was_sent() {
+    let bench = Bench::new();
+    let (mut router, mut node) = (bench.router(), bench.node("node-1", &["--log-level", "debug"]));
+    node.serving();
+    let client = conversation(&mut router);
+    let stranger = token("mallory");
+    let head = format!(
+        "POST /v1/conversations/c/messages HTTP/1.1\r\nAuthorization: Bearer {stranger}\r\n\
+         Content-Type: application/json\r\nX-Request-Id: of-a-stranger\r\n"
+    );
+    let (status, body) = http(&client, &head, &json!({"text": "a secret text"}).to_string()).unwrap();
+    assert_eq!(status, 403, "{body}");
+    let line_with = |parts: [&str; 2]| {
+        until("it is told", || {
+            let log = node.log();
+            let line = log.lines().find(|line| parts.iter().all(|part| line.contains(part)))?;
+            Some(line.to_owned())
+        })
+    };
+    let line = line_with(["of-a-stranger", "request refused"]);
+    let route = "route=\"/conversations/{name}/messages\"";
+    for part in ["DEBUG", "method=POST", route, "status=403", "code=\"not_participant\"", "user=mallory"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+
+    let mut socket = socket(&client);
+    let frame = json!({"t": "send", "conversation": "elsewhere", "text": "a secret text"}).to_string();
+    socket.send(tungstenite::Message::text(frame)).unwrap();
+    let line = line_with(["frame refused", "code=\"not_participant\""]);
+    assert!(line.contains("DEBUG") && line.contains("user=bob") && line.contains("status=403"), "{line}");
+    for secret in ["a secret text", stranger.as_str(), "conversations/c/"] {
+        assert!(!node.log().contains(secret), "{secret}");
+    }
+}
+
+/// Clients that send and read until this is dropped, whatever becomes of what they ask.
+struct Load {
+    over: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(client: &str) -> Self {
+        let (over, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let mut clients: Vec<JoinHandle<()>> = Vec::new();
+        for _ in 0..2 {
+            let (client, over, sent) = (client.to_owned(), Arc::clone(&over), Arc::clone(&sent));
+            clients.push(std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let bearer =
+                        format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", token("alice"));
+                    let head = format!("POST /v1/conversations/c/messages HTTP/1.1\r\n{bearer}");
+                    let answer = http(&client, &head, &json!({"text": "on and on"}).to_string());
+                    sent.fetch_add(usize::from(answer.is_some_and(|(status, _)| status == 201)), Ordering::Relaxed);
+                }
+            }));
+        }
+        for _ in 0..3 {
+            let mut socket = socket(client);
+            clients.push(std::thread::spawn(move || {
+                drained(&mut socket);
+            }));
+        }
+        let load = Self { over, sent, clients };
+        until("the load is on", || (load.sent.load(Ordering::Relaxed) > 30).then_some(()));
+        load
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.clients.drain(..).for_each(|client| drop(client.join()));
+    }
+}
+
+/// Ended with 0, and since it was told to stop no line asks anybody to look.
+fn ended_in_silence(process: &mut Spawned) {
+    assert_eq!(process.exited().code(), Some(0), "{}", process.log());
+    let log = process.log();
+    let (_, end) = log.split_once(" stopping ").expect("it says that it stops");
+    let told: Vec<&str> = end.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+    assert!(told.is_empty(), "{}: {told:#?}", process.name);
+}
+
+#[test]
+fn one_process_that_is_told_to_stop_under_load_warns_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("dev.ready");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
+    command.env_clear().env("ROOKERY_JWT_SECRET", SECRET).current_dir(folder.path());
+    command.args(["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--data"]);
+    command.arg(folder.path().join("data")).arg("--ready-file").arg(ready);
+    let mut process = Spawned::start(command, folder.path(), "dev");
+    let client = conversation(&mut process);
+    let load = Load::on(&client);
+    process.signal(Signal::SIGTERM);
+    ended_in_silence(&mut process);
+    drop(load);
+}
+
+#[test]
+fn nodes_and_routers_that_are_told_to_stop_under_load_warn_of_nothing() {
+    let bench = Bench::new();
+    let arguments = ["--expect-nodes", "2", "--replicas", "2"];
+    let mut router = bench.router();
+    let mut nodes = ["node-1", "node-2"].map(|name| bench.node(name, &arguments));
+    nodes.iter_mut().for_each(|node| drop(node.serving()));
+    let client = conversation(&mut router);
+    let load = Load::on(&client);
+    router.signal(Signal::SIGTERM);
+    ended_in_silence(&mut router);
+    drop(load);
+
+    let mut router = bench.router();
+    let client = router.serving()["client"].as_str().unwrap().to_owned();
+    let load = Load::on(&client);
+    nodes.iter().for_each(|node| node.signal(Signal::SIGTERM));
+    nodes.iter_mut().for_each(ended_in_silence);
+    drop(load);
 }
 
 type Socket = tungstenite::WebSocket<TcpStream>;

@@ -46,8 +46,13 @@ impl Asked {
 
     /// The answer to a request that the router refuses by itself. What a node refuses, the node logs.
     pub(super) fn refused(&self, refusal: &Refusal) -> Response<Full<Bytes>> {
-        let (status, code) = (refusal.problem.code.status(), refusal.problem.code);
-        tracing::info!(id = self.id, method = %self.method, route = self.route, status, ?code, "request refused by the router");
+        let (status, code) = (refusal.problem.code.status(), refusal.problem.code.as_str());
+        let (id, method, route) = (&self.id, &self.method, self.route);
+        if status < 500 {
+            tracing::debug!(id, %method, route, status, code, "request refused by the router");
+        } else {
+            tracing::info!(id, %method, route, status, code, "request refused by the router");
+        }
         refusal.response(&self.id)
     }
 

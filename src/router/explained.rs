@@ -68,7 +68,12 @@ fn answer(problem: &Problem) -> Vec<u8> {
     let mut response = problem.response(&id);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    tracing::info!(id, status = problem.code.status(), code = ?problem.code, "what came is no request that can be read");
+    tracing::debug!(
+        id,
+        status = problem.code.status(),
+        code = problem.code.as_str(),
+        "what came is no request that can be read"
+    );
 
     let mut written = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for (name, value) in response.headers() {

@@ -40,6 +40,16 @@ impl From<Problem> for Refusal {
 }
 
 impl Refusal {
+    /// The status and the code that it is answered with.
+    pub(super) fn told(&self) -> (u16, &'static str) {
+        let of = |code: Code| (code.status(), code.as_str());
+        match self {
+            Self::Problem(problem) => of(problem.code),
+            Self::Method(_) => of(Code::MethodNotAllowed),
+            Self::Elsewhere(_) => (StatusCode::MISDIRECTED_REQUEST.as_u16(), Code::Unavailable.as_str()),
+        }
+    }
+
     pub(super) fn from_shard(shard: ShardId) -> impl FnOnce(ShardError) -> Self {
         move |error| match error {
             ShardError::Problem(problem) => Self::Problem(problem),

@@ -192,7 +192,8 @@ impl Rest {
         let route = matched.map_or(NO_ROUTE, |matched| matched.endpoint.template());
         let span = tracing::info_span!("request", id = request_id);
         async {
-            let admitted = self.admit(&head, matched);
+            let mut user = None;
+            let admitted = self.admit(&head, matched, &mut user);
             // Read before any refusal: an answer to a client that is still writing may not arrive.
             let mut received = body::read(body, self.config.body_timeout).await;
             if head.headers.contains_key(hop::BODY_TOO_LARGE) {
@@ -208,7 +209,10 @@ impl Rest {
             };
             let mut response = match answered {
                 Ok(answer) => answer.response(&request_id),
-                Err(refused) => self.refuse(refused, &request_id),
+                Err(refused) => {
+                    tell_refused(&refused, (&head.method, route), user.as_ref(), started.elapsed());
+                    self.refuse(refused, &request_id)
+                }
             };
             if !received.ended {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -219,19 +223,20 @@ impl Rest {
             let status = response.status().as_u16();
             let elapsed = started.elapsed();
             observe(route, status, elapsed);
-            if status >= 400 {
-                tracing::info!(method = %head.method, route, status, ?elapsed, "request refused");
-            } else {
-                tracing::debug!(method = %head.method, route, status, ?elapsed, "request answered");
-            }
+            tracing::debug!(method = %head.method, route, status, ?elapsed, "request answered");
             response
         }
         .instrument(span)
         .await
     }
 
-    /// The checks that need nothing but the head.
-    fn admit<'a>(&self, head: &Parts, matched: Option<Matched<'a>>) -> Result<Admitted<'a>, Refusal> {
+    /// The checks that need nothing but the head. Puts down who asks as soon as that is known.
+    fn admit<'a>(
+        &self,
+        head: &Parts,
+        matched: Option<Matched<'a>>,
+        asker: &mut Option<UserId>,
+    ) -> Result<Admitted<'a>, Refusal> {
         // The document is the routers'.
         let Some(matched) = matched.filter(|matched| matched.endpoint != Endpoint::Document) else {
             return Err(Problem::new(Code::NotFound, "see the documentation for the paths there are").into());
@@ -244,6 +249,7 @@ impl Rest {
         };
         let identity = self.verifier.verify(token);
         let user = identity.map_err(|refused| Problem::new(Code::Unauthorized, refused.0))?.user;
+        *asker = Some(user.clone());
         self.rate.take(&user).map_err(|wait| {
             let mut problem = Problem::new(Code::RateLimited, "too many requests of this user; slow down");
             problem.retry_after = Some(Duration::from_secs(wait.as_secs().saturating_add(1)));
@@ -336,6 +342,18 @@ impl Rest {
         let shard = self.shard_of(slot);
         let found = self.shards.query_here(shard, query, call.deadline).await;
         found.map_err(Refusal::from_shard(shard))
+    }
+}
+
+/// Says what was refused to whom: mistakes of clients to those who look closely, what the node cannot do to everyone. The id
+/// of the request is in the span.
+fn tell_refused(refused: &Refusal, (method, route): (&Method, &'static str), user: Option<&UserId>, elapsed: Duration) {
+    let user = user.map(tracing::field::display);
+    let (status, code) = refused.told();
+    if status < 500 {
+        tracing::debug!(%method, route, status, code, user, ?elapsed, "request refused");
+    } else {
+        tracing::info!(%method, route, status, code, user, ?elapsed, "request refused");
     }
 }
 

@@ -319,9 +319,9 @@ async fn use_link(shared: &Shared, socket: Socket, version: u16) -> LinkError {
     error
 }
 
-/// Once per outage for everyone, each attempt for those who look closely.
+/// Once per outage for everyone, each attempt for those who look closely. That a peer stops is no outage.
 fn log_down(peer: &NodeId, error: &LinkError, failures: u32) {
-    if failures == 1 && !matches!(error, LinkError::Stopped) {
+    if failures == 1 && !matches!(error, LinkError::Stopped | LinkError::Left) {
         tracing::warn!(%peer, %error, "link is down");
     } else {
         tracing::debug!(%peer, %error, failures, "link is still down");

@@ -163,6 +163,9 @@ pub enum LinkError {
     /// The peer ended the link.
     #[error("closed by the peer")]
     Closed,
+    /// The peer said goodbye: its process stops.
+    #[error("the peer stops")]
+    Left,
     /// This node ends.
     #[error("this node ends")]
     Stopped,

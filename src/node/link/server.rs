@@ -150,7 +150,7 @@ async fn serve_link(port: &Arc<Port>, peer: NodeId, socket: Socket) {
         older.cancel();
     }
     tracing::info!(%peer, "link accepted");
-    let error = ours.run_until_cancelled(carry(port, peer.clone(), socket)).await.unwrap_or(LinkError::Stopped);
+    let error = carry(port, peer.clone(), socket, &ours).await;
     ours.cancel();
     // The entry is a newer link's if that has taken our place.
     let mut links = port.links();
@@ -182,7 +182,7 @@ impl Drop for Forget<'_> {
 }
 
 /// Serves a link until it ends.
-async fn carry(port: &Arc<Port>, peer: NodeId, socket: Socket) -> LinkError {
+async fn carry(port: &Arc<Port>, peer: NodeId, socket: Socket, end: &CancellationToken) -> LinkError {
     let Socket { mut reader, mut writer, pulse } = socket;
     let config = &port.setup.config;
     let (push_sender, pushes) = mpsc::channel(config.pushes_max.max(1));
@@ -201,11 +201,16 @@ async fn carry(port: &Arc<Port>, peer: NodeId, socket: Socket) -> LinkError {
         }
     };
     // Whichever ends first ends the link, so that no read or write is ever taken up again after it was dropped.
-    tokio::select! {
+    let error = tokio::select! {
         error = reading => error,
         error = write(&mut writer, answered, pushes, config) => error,
         error = pulse.watch(config) => error,
+        () = end.cancelled() => LinkError::Stopped,
+    };
+    if port.stop.is_cancelled() {
+        writer.say_goodbye().await;
     }
+    error
 }
 
 /// Takes the next request and starts serving it, so that requests are enqueued in the order in which they came.

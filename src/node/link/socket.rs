@@ -27,6 +27,9 @@ const UNPROVEN_FRAME_BYTES_MAX: usize = 256;
 /// Frames are gathered to about this many bytes for one write.
 pub(super) const COALESCE_BYTES: usize = 256 * 1024;
 
+/// Longest wait for a peer that is told goodbye to take it.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(100);
+
 /// A scratch buffer that grew beyond this is given back.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
@@ -107,7 +110,7 @@ impl Reader {
             })?;
             match frame.opcode {
                 OpCode::Ping | OpCode::Pong => {}
-                OpCode::Close => return Err(LinkError::Closed),
+                OpCode::Close => return Err(LinkError::Left),
                 OpCode::Binary if frame.fin => {
                     return Ok(match frame.payload {
                         Payload::Bytes(bytes) => bytes,
@@ -134,6 +137,8 @@ pub(super) struct Writer {
     batch: Vec<u8>,
     scratch: Vec<u8>,
     patience: Duration,
+    /// A part of a batch may have been written.
+    is_torn: bool,
 }
 
 impl Writer {
@@ -157,10 +162,23 @@ impl Writer {
         if self.batch.is_empty() {
             return Ok(());
         }
+        self.is_torn = true;
         let written = timeout(self.patience, self.socket.write_all(&self.batch)).await;
+        self.is_torn = false;
         self.batch.clear();
         self.batch.shrink_to(SCRATCH_BYTES_MAX);
         written.map_err(|_elapsed| LinkError::Timeout("a write"))?.map_err(LinkError::Io)
+    }
+
+    /// Tells the peer that this process stops, if it can be told now: whatever was gathered goes nowhere.
+    pub(super) async fn say_goodbye(&mut self) {
+        if !self.is_torn {
+            self.batch.clear();
+            self.add_frame(Frame::close_raw(Payload::Borrowed(&[])));
+            self.patience = GOODBYE_PATIENCE;
+            // The link ends in any case.
+            drop(self.flush().await);
+        }
     }
 
     fn add_frame(&mut self, mut frame: Frame<'_>) {
@@ -193,7 +211,13 @@ pub(super) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<So
     socket.set_auto_close(false);
     socket.set_auto_pong(false);
     socket.set_max_message_size(UNPROVEN_FRAME_BYTES_MAX);
-    let writer =
-        Writer { socket: write, masked, batch: Vec::new(), scratch: Vec::new(), patience: config.write_timeout };
+    let writer = Writer {
+        socket: write,
+        masked,
+        batch: Vec::new(),
+        scratch: Vec::new(),
+        patience: config.write_timeout,
+        is_torn: false,
+    };
     Ok(Socket { reader: Reader { socket }, writer, pulse })
 }

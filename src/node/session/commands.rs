@@ -93,6 +93,8 @@ fn answer(session: &Session, reference: Option<Value>, result: Result<Value, Pro
             session.answer_frame(&ServerFrame::Ok { reference: &reference.unwrap_or_default(), result }, owed);
         }
         Err(problem) => {
+            let (status, code) = (problem.code.status(), problem.code.as_str());
+            tracing::debug!(id = %session.request_id, user = %session.user, status, code, "frame refused");
             let problem = problem.body(&session.request_id);
             session.answer_frame(&ServerFrame::Error { reference: reference.as_ref(), problem }, owed);
         }

@@ -17,6 +17,7 @@ use crate::node::session::Inner;
 use crate::node::session::outbox::Session;
 use crate::node::session::socket::{self, Admission};
 use crate::problem::{CloseCode, Code, Problem};
+use crate::protocol::routes::Endpoint;
 use crate::protocol::upgrade as handshake;
 use crate::telemetry;
 
@@ -29,14 +30,17 @@ const UPGRADE_MAX: Duration = Duration::from_secs(10);
 
 /// See [`crate::node::session::accept`].
 pub(super) fn accept<B>(inner: &Arc<Inner>, mut request: Request<B>, request_id: &str) -> Response<Full<Bytes>> {
-    let checked = match check(inner, &request) {
+    let mut user = None;
+    let checked = match check(inner, &request, &mut user) {
         Ok(checked) => checked,
         Err(problem) => {
             if problem.code == Code::Unauthorized {
                 telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
             }
-            let (status, code) = (problem.code.status(), problem.code);
-            tracing::info!(id = request_id, status, ?code, "socket refused");
+            let (status, code, user) =
+                (problem.code.status(), problem.code.as_str(), user.map(tracing::field::display));
+            let route = Endpoint::WebSocket.template();
+            tracing::debug!(id = request_id, route, status, code, user, "session refused");
             let mut response = problem.response(request_id);
             if problem.code == Code::MethodNotAllowed {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
@@ -72,7 +76,8 @@ struct Checked {
     held: bool,
 }
 
-fn check<B>(inner: &Inner, request: &Request<B>) -> Result<Checked, Problem> {
+/// Puts down who asks as soon as that is known.
+fn check<B>(inner: &Inner, request: &Request<B>, asker: &mut Option<UserId>) -> Result<Checked, Problem> {
     if request.method() != Method::GET {
         return Err(Problem::new(Code::MethodNotAllowed, "open a WebSocket here, with GET"));
     }
@@ -80,6 +85,7 @@ fn check<B>(inner: &Inner, request: &Request<B>) -> Result<Checked, Problem> {
     let query = request.uri().query().unwrap_or_default();
     let parameters = query.split('&').filter(|part| !part.is_empty());
     let (identity, protocol) = token(inner, request.headers())?;
+    *asker = identity.as_ref().map(|identity| identity.user.clone());
     let mut held = false;
     for part in parameters {
         if part != "resume=wait" {
