@@ -177,6 +177,7 @@ const FAULTS: &[(Counter, &[Labels])] = &[
     (LINKS_REFUSED, &[&[]]),
     (LINK_REQUESTS, &[&[("result", "unsent")], &[("result", "lost")]]),
     (OUTBOX_RETRIES, &[&[]]),
+    (LIST_PROOFS, &[&[("result", "pending")], &[("result", "unanswered")]]),
     (
         SESSION_REFUSED,
         &[&[("reason", "token")], &[("reason", "user_limit")], &[("reason", "node_limit")], &[("reason", "draining")]],
@@ -211,6 +212,7 @@ pub fn start_node(node: &str) {
     for (counter, series) in FAULTS {
         series.iter().for_each(|labels| counter.add(0, labels));
     }
+    NODE_REFUSED_SHARDS.set(0.0, &[("node", node)]);
     SHARD_OPEN_FAILURES.add(0, &[("node", node)]);
     TABLE_ERRORS.add(0, &[("node", node)]);
     for result in ["taken", "elsewhere", "refused", "unfit", "failed"] {
@@ -279,6 +281,7 @@ metrics_table! {
     Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
     Gauge NODE_UNPROVEN_SHARDS "rookery_node_unproven_shards" "Shards that are open on a node and whose lease has ended, by node: nothing proves any more that they are its own.";
     Gauge NODE_CUT_OFF "rookery_node_cut_off" "1 while a node is cut off from the log though others reach it, and sends its sessions away, by node.";
+    Gauge NODE_REFUSED_SHARDS "rookery_node_refused_shards" "Shards that a node refuses to open, by node: their files do not fit the log, or are damaged. `/readyz` and `/cluster` name each with its reason.";
     Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
     Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, unfit, failed).";
     Gauge STANDBYS "rookery_node_standbys" "Shards that a node stands by for and whose log it follows, by node.";
@@ -334,6 +337,8 @@ metrics_table! {
     Counter LINK_ENDS "rookery_link_ends_total" "Open links to owners that ended.";
     Counter LINKS_REFUSED "rookery_link_refused_total" "Connections to the peer port that did not prove the cluster key.";
     Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, redirected, unsent, lost).";
+    Counter LIST_PROOFS "rookery_node_list_proofs_total" "Lists of conversations asked whether they lack nothing, by result (proven; pending: an owner has changes that have not arrived; unanswered: an owner could not say in time); all but the proven are marked stale.";
+    Histogram LIST_PROOF_REQUESTS "rookery_node_list_proof_requests" "Requests to owners for one such proof.";
     Counter OUTBOX_ROWS "rookery_outbox_rows_total" "Rows of outboxes delivered to the shards of their users.";
     Counter OUTBOX_RETRIES "rookery_outbox_retries_total" "Deliveries of outbox rows that failed and are tried again.";
     Gauge SESSIONS "rookery_session_live" "Live sessions of all nodes of this process.";

@@ -66,6 +66,16 @@ pub(super) async fn of_shards(
     }
 }
 
+/// Sets the gauge of the shards that a node refuses to open, for ever.
+pub(super) async fn of_refused(node: NodeId, count: impl Fn() -> usize) {
+    let mut every = tokio::time::interval(SHARDS_EVERY);
+    loop {
+        every.tick().await;
+        let refused = as_gauge(u64::try_from(count()).unwrap_or(u64::MAX));
+        telemetry::NODE_REFUSED_SHARDS.set(refused, &[("node", &node.0)]);
+    }
+}
+
 /// How many of the shards have fewer standbys in sync than this.
 fn underreplicated(open: &[ShardStatus], standbys: usize) -> u64 {
     let in_sync = |status: &ShardStatus| status.standbys.iter().filter(|(_, in_sync)| *in_sync).count();

@@ -262,6 +262,7 @@ impl Node {
             table: table.clone(),
         };
         let opener = Opener::new(&setup, ways, life.clone());
+        life.spawn(gauges::of_refused(setup.id.clone(), opener.counts_refused()));
         Ok(Self {
             id: setup.id,
             addresses,

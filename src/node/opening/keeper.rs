@@ -169,7 +169,7 @@ impl Keeper {
         ways.shards.remove(shard);
         drop(ways.owners.remove_local(shard));
         // Why, the shard has said.
-        tracing::warn!(%node, %shard, "a shard ended by itself; what becomes of it is looked at");
+        tracing::info!(%node, %shard, "a shard ended by itself; what becomes of it is looked at");
         // The file is opened again, by whatever follows.
         handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;
         handle.fault()

@@ -152,6 +152,12 @@ impl Opener {
         self.inner.refused().clone()
     }
 
+    /// Counts the shards that are refused here, whenever it is called.
+    pub(super) fn counts_refused(&self) -> impl Fn() -> usize + Send + 'static {
+        let inner = Arc::clone(&self.inner);
+        move || inner.refused().len()
+    }
+
     /// The shards of whose rows this node is one.
     fn named(&self) -> BTreeSet<ShardId> {
         let table = self.inner.ways.table.borrow();

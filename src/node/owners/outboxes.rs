@@ -1,12 +1,15 @@
 //! Whether the indexes of a shard's users lack nothing: all other shards' owners, asked whether everything they
 //! acknowledged has arrived there.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::ids::ShardId;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Owners;
 use crate::planted::{self, Protection};
+use crate::problem::Problem;
+use crate::telemetry;
 
 impl Owners {
     /// Whether `to` has every change of its users' indexes that was acknowledged before the call: each shard's owner says
@@ -17,13 +20,34 @@ impl Owners {
             return true;
         }
         let items = self.map().all().map(|from| (from, to)).collect();
-        let build = |parts| Body::Outboxes { parts };
+        let requests = AtomicU32::new(0);
+        let build = |parts| {
+            requests.fetch_add(1, Ordering::Relaxed);
+            Body::Outboxes { parts }
+        };
         let unpack = |outcome| match outcome {
             Outcome::Outboxes(parts) => Some(parts),
             _ => None,
         };
         let answers = self.in_rounds(items, deadline, build, unpack).await;
-        answers.into_iter().all(|answer| answer.unwrap_or(false))
+        let result = result_of(&answers);
+        telemetry::LIST_PROOFS.add(1, &[("result", result)]);
+        telemetry::LIST_PROOF_REQUESTS.record(f64::from(requests.into_inner()), &[]);
+        result == PROVEN
+    }
+}
+
+/// The result of a proof, as metrics name it.
+const PROVEN: &str = "proven";
+
+fn result_of(answers: &[Result<bool, Problem>]) -> &'static str {
+    let any = |which: &Result<bool, ()>| {
+        answers.iter().any(|answer| answer.as_ref().copied().map_err(|_problem| ()) == *which)
+    };
+    match (any(&Ok(false)), any(&Err(()))) {
+        (true, _) => "pending",
+        (false, true) => "unanswered",
+        (false, false) => PROVEN,
     }
 }
 
@@ -74,6 +98,15 @@ mod tests {
         let fake = saying(|from| if from == ShardId(9) { Err(ShardError::NotOwner) } else { Ok(true) });
         let pair = Pair::new(&fake, Config::default()).await;
         assert!(!pair.owners.outboxes_clear(ShardId(5), Instant::now() + Duration::from_millis(300)).await);
+    }
+
+    #[test]
+    fn a_list_is_proven_by_all_owners_and_otherwise_it_is_told_why_it_is_not() {
+        let silent = || Err(Problem::unavailable("no answer"));
+        assert_eq!(result_of(&[]), PROVEN);
+        assert_eq!(result_of(&[Ok(true), Ok(true)]), PROVEN);
+        assert_eq!(result_of(&[Ok(true), silent()]), "unanswered");
+        assert_eq!(result_of(&[silent(), Ok(false), Ok(true)]), "pending");
     }
 
     #[tokio::test]

@@ -301,7 +301,9 @@ impl Owner {
                 self.parking.clear();
             }
             Input::Taken => {
-                tracing::warn!(shard = %self.setup.shard, "shard taken by another owner; it ends here");
+                // What this means, whoever opens the shard next says: another node that it has taken it over, this one
+                // that the log has lost it.
+                tracing::info!(shard = %self.setup.shard, "the shard is no longer owned here by the log; it ends here");
                 (self.closing, self.taken) = (true, true);
             }
             Input::Unfit(why) => {
