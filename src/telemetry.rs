@@ -184,6 +184,7 @@ const FAULTS: &[(Counter, &[Labels])] = &[
     ),
     (SESSION_SLOW, &[&[("reason", "stalled")]]),
     (SESSION_BEHIND, &[&[]]),
+    (SESSION_COMMANDS_REFUSED, &[&[]]),
     (SESSION_RECEIPTS, &[&[("result", "shed")]]),
     (SESSION_GAPS, &[&[("reason", "too_far")], &[("reason", "replaced")], &[("reason", "not_participant")]]),
     (SESSION_DELIVERED, &[&[("result", "shed")]]),
@@ -347,6 +348,7 @@ metrics_table! {
     Counter SESSION_WRITES "rookery_session_writes_total" "Writes to sockets; frames out divided by writes tells how well frames are coalesced.";
     Counter SESSION_SLOW "rookery_session_slow_total" "Sessions closed with 4420 by reason (stalled: the socket took nothing).";
     Counter SESSION_BEHIND "rookery_session_behind_total" "Events that found no room in the outbox of a session, which is served by spans since.";
+    Counter SESSION_COMMANDS_REFUSED "rookery_session_commands_refused_total" "Commands of sessions refused at once, because their shard does not answer and has its share of the session.";
     Counter SESSION_RECEIPTS "rookery_session_receipts_total" "Receipts that found no room in the outbox of a session, by result (shed: too many wait).";
     Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, index, resubscribe).";
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";

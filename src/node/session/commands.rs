@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, Slot};
 use crate::node::session::Inner;
 use crate::node::session::outbox::{Owed, Session};
+use crate::node::session::underway::{PROMPT, Place, UnderWay};
 use crate::problem::{Code, Problem};
 use crate::protocol::{ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::shard::command::{Command, Done, MarkRead, React, Send};
@@ -24,9 +24,9 @@ const ANSWER_GRACE: Duration = Duration::from_millis(250);
 /// Largest position: what every client's numbers can hold.
 const POSITION_MAX: u64 = (1 << 53) - 1;
 
-/// Takes one frame. Waits while the session has too many commands under way, or too many answers that it does not read, so
-/// that nothing more is read meanwhile.
-pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight: &Arc<Semaphore>, sent: &[u8]) {
+/// Takes one frame. Waits while the session has too many commands under way that are still expected to be answered promptly,
+/// or too many answers that it does not read, so that nothing more is read meanwhile.
+pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, under_way: &Arc<UnderWay>, sent: &[u8]) {
     let Some(owed) = session.owe(sent.len()).await else { return };
     let (reference, parsed) = ClientFrame::parse(sent);
     let frame = match parsed {
@@ -60,11 +60,15 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight
         Ok(decided) => decided,
         Err(problem) => return answer(session, reference, Err(problem), owed),
     };
-    let Ok(permit) = Arc::clone(in_flight).acquire_owned().await else { return };
+    let shard = inner.upstream.map().shard_of(slot);
+    let place = match under_way.enter(shard, owed.num_permits()).await {
+        Ok(place) => place,
+        Err(problem) => return answer(session, reference, Err(problem), owed),
+    };
     let deadline = Instant::now() + COMMAND_MAX;
     // Enqueued here, in the order of the frames; only the answer is awaited aside.
-    let done = inner.upstream.execute(inner.upstream.map().shard_of(slot), command, deadline);
-    let waiting = finish(Arc::clone(session), reference, done, deadline, (permit, owed));
+    let done = inner.upstream.execute(shard, command, deadline);
+    let waiting = finish(Arc::clone(session), reference, done, deadline, (place, owed));
     let stop = inner.stop.clone();
     inner.tracker.spawn(async move { stop.run_until_cancelled(waiting).await });
 }
@@ -72,11 +76,17 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, in_flight
 async fn finish(
     session: Arc<Session>,
     reference: Option<Value>,
-    done: BoxFuture<'static, Result<Done, Problem>>,
+    mut done: BoxFuture<'static, Result<Done, Problem>>,
     deadline: Instant,
-    (permit, owed): (OwnedSemaphorePermit, Owed),
+    (mut place, mut owed): (Place, Owed),
 ) {
-    let result = match tokio::time::timeout_at((deadline + ANSWER_GRACE).into(), done).await {
+    let mut answered = tokio::time::timeout(PROMPT, &mut done).await;
+    if answered.is_err() {
+        place.grow_late();
+        owed = session.owe_late(owed);
+        answered = tokio::time::timeout_at((deadline + ANSWER_GRACE).into(), done).await;
+    }
+    let result = match answered {
         Ok(Ok(Done::Sent { message, .. })) => serde_json::to_value(message)
             .map_err(|_unencodable| Problem::new(Code::OutcomeUnknown, "the message was written but cannot be shown")),
         Ok(Ok(_)) => Ok(Value::Null),
@@ -84,7 +94,7 @@ async fn finish(
         Err(_) => Err(Problem::new(Code::OutcomeUnknown, "the owner did not answer in time: retry with the same key")),
     };
     answer(&session, reference, result, owed);
-    drop(permit);
+    drop(place);
 }
 
 fn answer(session: &Session, reference: Option<Value>, result: Result<Value, Problem>, owed: Owed) {

@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::board::Board;
+use super::board_tests::frames;
+use super::commands;
 use super::entries;
 use super::outbox::Session;
 use super::state::{Cursor, Cut};
+use super::underway::{PER_SHARD, UnderWay};
 use super::upstream::Upstream;
 use super::work::{Fetch, Load};
 use super::{Config, Hub};
@@ -64,6 +68,8 @@ struct Owners {
     marks: Mutex<Vec<Seq>>,
     /// A thread is preempted here for so long.
     preempted: AtomicBool,
+    /// How long `healthy` takes for a command.
+    takes: Mutex<Duration>,
 }
 
 const DEAD: usize = 5;
@@ -81,7 +87,11 @@ impl Upstream for Owners {
         if let Command::Delivered(marks) = command {
             self.marks.lock().expect("lock").extend(marks.iter().map(|mark| mark.up_to));
         }
-        Box::pin(std::future::ready(Ok(Done::Marked)))
+        let takes = *self.takes.lock().expect("lock");
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            Ok(Done::Marked)
+        })
     }
 
     /// One answer for all, when the last owner has answered or at the deadline.
@@ -289,6 +299,114 @@ async fn marks_for_a_dead_shard_hold_up_no_marks_of_another() {
     assert!(begun.elapsed() < Duration::from_secs(2), "four rounds took {:?}", begun.elapsed());
 }
 
+/// A client that sends as fast as it can, and reads all that it gets.
+struct Pipelining {
+    hub: Arc<Hub>,
+    _pushes: mpsc::Sender<Push>,
+    bob: Arc<Session>,
+    under_way: Arc<UnderWay>,
+    told: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Pipelining {
+    fn new(owners: &Arc<Owners>) -> Self {
+        let (hub, pushes) = hub(owners);
+        let bob = session("bob");
+        let under_way = UnderWay::new(bob.answers_max());
+        let (reading, told) = (Arc::clone(&bob), Arc::<Mutex<Vec<Value>>>::default());
+        let read = Arc::clone(&told);
+        tokio::spawn(async move {
+            loop {
+                read.lock().expect("lock").extend(frames(&reading));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Self { hub, _pushes: pushes, bob, under_way, told }
+    }
+
+    async fn send(&self, of: &str, text: &str) {
+        let frame = json!({"t": "send", "ref": of, "conversation": of, "text": text});
+        commands::handle(&self.hub.inner, &self.bob, &self.under_way, frame.to_string().as_bytes()).await;
+    }
+
+    /// How many answers of this kind there are to what was sent to a conversation.
+    fn told(&self, of: &str, code: &str) -> usize {
+        let told = self.told.lock().expect("lock");
+        told.iter()
+            .filter(|frame| frame["ref"] == of && (frame["t"] == code || frame["problem"]["code"] == code))
+            .count()
+    }
+
+    async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
+        let begun = tokio::time::Instant::now();
+        while !reached(self) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Sends far more to four dead shards than they may take of a session, and then to a healthy one.
+async fn pass_dead_shards(text: &str) {
+    let client = Pipelining::new(&Arc::default());
+    let (begun, dead) = (tokio::time::Instant::now(), dead());
+    for of in dead.iter().take(4) {
+        for _ in 0..2 * PER_SHARD {
+            client.send(of, text).await;
+        }
+    }
+    client.send("healthy", "well").await;
+    client.until("the healthy one answers", |client| client.told("healthy", "ok") == 1).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    for of in dead.iter().take(4) {
+        let refused = client.told(of, "unavailable");
+        assert!(refused >= PER_SHARD, "{refused} were surely not written, and are told so at once");
+        let all = |of_all: &Pipelining| of_all.told(of, "outcome_unknown") + refused == 2 * PER_SHARD;
+        client.until("those under way have their time", all).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_for_dead_shards_hold_up_none_for_another() {
+    pass_dead_shards("short").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_commands_for_dead_shards_hold_up_none_for_another() {
+    pass_dead_shards(&"long".repeat(4_000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_answers_promptly_is_sent_as_much_as_the_client_likes() {
+    let owners = Arc::<Owners>::default();
+    *owners.takes.lock().expect("lock") = Duration::from_millis(200);
+    let client = Pipelining::new(&owners);
+    for _ in 0..5 * PER_SHARD {
+        client.send("healthy", "well").await;
+    }
+    client.until("all are answered", |client| client.told("healthy", "ok") == 5 * PER_SHARD).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_answers_again_is_sent_commands_again() {
+    let owners = Arc::<Owners>::default();
+    *owners.takes.lock().expect("lock") = Duration::from_secs(3);
+    let client = Pipelining::new(&owners);
+    for _ in 0..=PER_SHARD {
+        client.send("healthy", "late").await;
+    }
+    let refused = |of: &Pipelining| of.told("healthy", "unavailable");
+    client.until("one is refused", |client| refused(client) > 0).await;
+    client
+        .until("the others are answered", |client| client.told("healthy", "ok") + refused(client) == PER_SHARD + 1)
+        .await;
+    let answered = client.told("healthy", "ok");
+    *owners.takes.lock().expect("lock") = Duration::ZERO;
+    client.send("healthy", "again").await;
+    client.until("it is answered", |client| client.told("healthy", "ok") == answered + 1).await;
+}
+
 /// A board with one session of bob, who has heard seq 2 under epoch 8.
 fn under_epoch_eight() -> (Board, Arc<Session>) {
     let mut board = Board::new(ShardMap::new(1).expect("a power of two"));
@@ -343,10 +461,9 @@ fn stays(after: Seq) -> Vec<Arc<Event>> {
 }
 
 fn seqs(session: &Session) -> Vec<(String, u64)> {
-    let told = super::board_tests::frames(session).into_iter().filter(|frame| frame["t"] != "ready");
+    let told = frames(session).into_iter().filter(|frame| frame["t"] != "ready");
     told.map(|frame| {
-        let seq =
-            frame.get("seq").or_else(|| frame.get("from")).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let seq = frame.get("seq").or_else(|| frame.get("from")).and_then(Value::as_u64).unwrap_or_default();
         (frame["t"].as_str().unwrap_or_default().to_owned(), seq)
     })
     .collect()

@@ -47,6 +47,7 @@ mod socket;
 mod spans;
 mod start;
 mod state;
+mod underway;
 mod upgrade;
 mod upstream;
 mod work;

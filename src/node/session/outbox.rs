@@ -175,6 +175,8 @@ pub(super) struct Session {
     pub(super) wake: Notify,
     /// Bytes that answers may take.
     answers: Arc<Semaphore>,
+    /// Bytes that answers may take which come late.
+    late_answers: Arc<Semaphore>,
     outbox: Mutex<Outbox>,
     bytes_max: usize,
 }
@@ -191,6 +193,7 @@ impl Session {
             held: AtomicBool::new(false),
             wake: Notify::new(),
             answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
+            late_answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
             outbox: Mutex::default(),
             bytes_max,
         }
@@ -245,6 +248,17 @@ impl Session {
         let owed = Arc::clone(&self.answers).acquire_many_owned(cost).await;
         self.held.store(false, Ordering::Relaxed);
         owed.ok()
+    }
+
+    /// Bytes that answers may take.
+    pub(super) fn answers_max(&self) -> usize {
+        answer_bytes(self.bytes_max)
+    }
+
+    /// The room for an answer that is late: of another kind, as long as there is some, so that those behind it go on.
+    pub(super) fn owe_late(&self, owed: Owed) -> Owed {
+        let cost = u32::try_from(owed.num_permits()).unwrap_or(u32::MAX);
+        Arc::clone(&self.late_answers).try_acquire_many_owned(cost).unwrap_or(owed)
     }
 
     /// Queues an answer, in the room that it has.

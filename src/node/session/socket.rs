@@ -14,20 +14,18 @@ use fastwebsockets::{Frame, OpCode, Role, WebSocketError, after_handshake_split}
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::LEEWAY;
 use crate::node::session::outbox::{self, End, Session};
 use crate::node::session::pulse::{Due, Pulse};
+use crate::node::session::underway::UnderWay;
 use crate::node::session::{Inner, commands};
 use crate::problem::CloseCode;
 use crate::protocol::{FRAME_BYTES_MAX, ServerFrame};
 use crate::shard::log::record::Event;
 use crate::telemetry;
 
-/// Commands of one session under way; beyond it nothing more is read from the socket.
-const IN_FLIGHT_MAX: usize = 256;
 /// How long a client may take to answer our Close.
 const LINGER: Duration = Duration::from_secs(2);
 /// What is read away in that time at most.
@@ -262,7 +260,7 @@ impl Socket {
         // The crate refuses what is equal too.
         frames.set_max_message_size(FRAME_BYTES_MAX + 1);
         let mut allowance = Allowance::new(self.inner.config.frames_per_second_max);
-        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        let under_way = UnderWay::new(self.session.answers_max());
         let mut partial: Option<Vec<u8>> = None;
         let mut nothing_to_send = |_frame: Frame<'_>| std::future::ready(Ok::<(), Infallible>(()));
         loop {
@@ -279,7 +277,7 @@ impl Socket {
                 return End::Close(CloseCode::TooMany);
             }
             match self.frame(frame, &mut partial) {
-                Ok(Some(Asked::Text(text))) => commands::handle(&self.inner, &self.session, &in_flight, &text).await,
+                Ok(Some(Asked::Text(text))) => commands::handle(&self.inner, &self.session, &under_way, &text).await,
                 Ok(Some(Asked::Ping(payload))) => {
                     if let Some(owed) = self.session.owe(payload.len()).await {
                         self.session.answer(outbox::encode(outbox::PONG, &payload), owed);
