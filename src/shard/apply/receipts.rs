@@ -4,6 +4,12 @@
 //! (by record time, UTC) those older than 30 days before that day are folded into the highest of them. So a time is
 //! exact for 30 days, and afterwards not earlier than true. The times of one watermark never fall: a record that says
 //! an earlier time than the advance before it gets that one's.
+//!
+//! **What a wrong clock does to it** (ADR 18). A watermark itself moves by seqs alone: it neither goes back nor stands
+//! still, whatever the time of day says. A clock that was ahead once folds nothing early, for it is folded up to 30
+//! days before the time of the shard at most, which runs as fast as true time or slower. While later moves say the time
+//! that it said, each takes the place of the one before: nothing is lost by that, and they do not pile up until the
+//! clocks have caught up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +43,9 @@ impl Kind {
 /// Whose watermarks.
 pub(crate) type Participant = (ConversationName, UserId);
 
+/// A move of one watermark, up to a seq.
+pub(crate) type Move = (Participant, Kind, Seq);
+
 /// A participant's watermarks and the times of their last moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Watermarks {
@@ -60,8 +69,10 @@ pub(crate) struct Known {
 pub(crate) struct Changes {
     /// Watermarks that moved.
     pub(crate) watermarks: BTreeMap<Participant, Watermarks>,
-    /// How they moved.
-    pub(crate) advances: Vec<(Participant, Kind, Seq, u64)>,
+    /// How they moved, and when.
+    pub(crate) advances: BTreeMap<Move, u64>,
+    /// Moves in the file whose place is taken by a later one of the same time.
+    pub(crate) replaced: BTreeSet<Move>,
     /// Advances to fold, after the new ones are written: those before this time, into the highest of them.
     pub(crate) folds: BTreeMap<(Participant, Kind), u64>,
     /// Reactions: set with their time, or taken back.
@@ -136,9 +147,14 @@ fn fold_advance(known: &mut Known, changes: &mut Changes, name: &ConversationNam
         }
         let now = ts.max(*at);
         if *mark > Seq(0) && exact_since(now) > exact_since(*at) {
-            changes.folds.insert((whose.clone(), kind), exact_since(now));
+            changes.folds.insert((whose.clone(), kind), exact_since(now.min(changes.clockwork.time)));
         }
-        changes.advances.push((whose.clone(), kind, to, now));
+        // Whatever the move before tells, this one tells as well.
+        let same = (whose.clone(), kind, *mark);
+        if *mark > Seq(0) && now == *at && changes.advances.remove(&same).is_none() {
+            changes.replaced.insert(same);
+        }
+        changes.advances.insert((whose.clone(), kind, to), now);
         *mark = to;
         *at = now;
     }

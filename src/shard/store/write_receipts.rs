@@ -25,6 +25,11 @@ const ADVANCE: Multi = Multi {
     row: "(?, ?, ?, ?, ?)",
     tail: "",
 };
+const REPLACED: Multi = Multi {
+    head: "DELETE FROM advances WHERE (conversation, participant, kind, upto_seq) IN (VALUES ",
+    row: "(?, ?, ?, ?)",
+    tail: ")",
+};
 // Times of one watermark never fall, so of the advances before a time all but the highest are followed by another one
 // before that time.
 const FOLD: Multi = Multi {
@@ -47,7 +52,7 @@ const TAKE_BACK: Multi =
 
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const FINDING: [Multi; 2] = [FOLD, TAKE_BACK];
+pub(super) const FINDING: [Multi; 3] = [REPLACED, FOLD, TAKE_BACK];
 
 /// Watermarks written lately.
 pub(super) type Marks = Remembered<Participant, Watermarks>;
@@ -94,8 +99,13 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
             .bind(int(marks.delivered_at))
             .bind(int(marks.read_at))
     });
-    script.rows(&ADVANCE, &changes.advances, |query, ((name, who), kind, upto, ts)| {
-        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0)).bind(int(*ts))
+    let replaced: Vec<_> = changes.replaced.iter().collect();
+    script.rows(&REPLACED, &replaced, |query, ((name, who), kind, upto)| {
+        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0))
+    });
+    let advances: Vec<_> = changes.advances.iter().collect();
+    script.rows(&ADVANCE, &advances, |query, (((name, who), kind, upto), ts)| {
+        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0)).bind(int(**ts))
     });
     let folds: Vec<_> = changes.folds.iter().collect();
     script.rows(&FOLD, &folds, |query, (((name, who), kind), before)| {

@@ -84,8 +84,9 @@ impl Author {
         let (name, who) = (["c", "d"][self.dice.random_range(0..2)], self.someone());
         self.number += 1;
         let near = |author: &mut Self| (author.number + author.dice.random_range(0..6)).saturating_sub(3);
-        match self.dice.random_range(0..8) {
+        match self.dice.random_range(0..10) {
             0 => react(name, self.dice.random_range(0..5), who, Some(self.dice.random_range(1..9))),
+            8 | 9 => Record::EpochStart { epoch: Epoch(self.number / 64 + 1), node: NodeId::from("n"), ts: at },
             1 => react(name, self.dice.random_range(0..5), who, None),
             2 => unreadable(),
             3 => advance(name, at, who, near(self), 0),

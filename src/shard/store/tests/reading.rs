@@ -256,24 +256,60 @@ fn protocol_receipt(who: &str, reaction: Option<u32>, ts: u64) -> crate::protoco
     }
 }
 
-#[tokio::test]
-async fn a_time_is_exact_for_thirty_days_and_then_not_earlier_than_true() {
-    let folder = folder();
+/// What an owner appends in these days beside all else: a mark an hour, by a clock that nobody sets.
+fn marks(from_day: u64, to_day: u64) -> impl Iterator<Item = Record> {
+    let mark = |hour| Record::EpochStart { epoch: Epoch(1), node: NodeId::from("n"), ts: START + hour * DAY / 24 };
+    (from_day * 24..=to_day * 24).map(mark)
+}
+
+/// When each message from 2 on was delivered to bob, after these receipts; and a store that holds them.
+async fn delivered(folder: &Path, last: u64, receipts: Vec<Record>) -> (Vec<u64>, Store) {
     let mut messages = vec![created("c", &["alice", "bob"], START)];
-    messages.extend((2..=5).map(|seq| message("c", seq, "alice", seq, START)));
-    let receipts = [
-        advance("c", START, "bob", 2, 0),
-        advance("c", START + DAY, "bob", 3, 0),
-        advance("c", START + 20 * DAY, "bob", 4, 0),
-        advance("c", START + 40 * DAY, "bob", 5, 0),
-    ];
-    let store = one(folder.path(), &messages, &receipts).await;
+    messages.extend((2..=last).map(|seq| message("c", seq, "alice", seq, START)));
+    let store = one(folder, &messages, &[]).await;
+    let mut stream = Written::default();
+    for records in receipts.chunks(200) {
+        stream.entry(records);
+    }
+    store.apply(Stream::Receipts, stream.entries).await.expect("applies");
+
     let mut times = Vec::new();
-    for number in 2..=5 {
+    for number in 2..=last {
         let at = store.locate(id(number)).await.expect("reads").expect("there");
         times.push(store.receipts(id(number), &at, None, 9).await.expect("reads")[0].delivered_at.expect("delivered"));
     }
+    (times, store)
+}
+
+#[tokio::test]
+async fn a_time_is_exact_for_thirty_days_and_then_not_earlier_than_true() {
+    let folder = folder();
+    let mut receipts: Vec<Record> = marks(0, 0).chain([advance("c", START, "bob", 2, 0)]).collect();
+    receipts.extend(marks(1, 1).chain([advance("c", START + DAY, "bob", 3, 0)]));
+    receipts.extend(marks(1, 20).chain([advance("c", START + 20 * DAY, "bob", 4, 0)]));
+    receipts.extend(marks(20, 40).chain([advance("c", START + 40 * DAY, "bob", 5, 0)]));
+    let (times, _store) = delivered(folder.path(), 5, receipts).await;
     assert_eq!(times, [START + DAY, START + DAY, START + 20 * DAY, START + 40 * DAY]);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_once_makes_no_time_of_a_receipt_less_exact_and_stops_no_watermark() {
+    for wrong in [DAY, 400 * DAY] {
+        let folder = folder();
+        let mut receipts: Vec<Record> = marks(0, 0).chain([advance("c", START, "bob", 2, 0)]).collect();
+        receipts.extend(marks(0, 1).chain([advance("c", START + DAY, "bob", 3, 0)]));
+        receipts.push(advance("c", START + DAY + wrong, "bob", 4, 4));
+        receipts.extend([5, 6, 7].map(|seq| advance("c", START + DAY + seq, "bob", seq, seq)));
+        let (times, store) = delivered(folder.path(), 7, receipts).await;
+        let ahead = START + DAY + wrong;
+        assert_eq!(times, [START, START + DAY, ahead, ahead, ahead, ahead]);
+        let marks = store.marks(&conversation("c")).await.expect("reads");
+        assert_eq!(marks, [Marks { user: user("bob"), delivered: Seq(7), read: Seq(7) }]);
+        let rows =
+            sqlx::query("SELECT kind, upto_seq FROM advances ORDER BY kind, upto_seq").fetch_all(store.readers());
+        let rows: Vec<(i64, i64)> = rows.await.expect("reads").iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(rows, [(0, 2), (0, 3), (0, 7), (1, 7)], "moves of one time pile up");
+    }
 }
 
 #[tokio::test]
