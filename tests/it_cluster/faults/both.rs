@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use serde_json::json;
 
 use crate::BACKEND;
+use crate::faults::places::rows;
 use crate::load::servers;
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
@@ -44,8 +45,8 @@ async fn what_lost_a_node_and_a_master_for_good_is_read_at_once_and_written_when
         conversations.push(name);
     }
     let (master, _) = servers::with_role(cluster, 6, true).remove(0);
-    let rows = client_rows(&server).await;
-    assert!(rows.iter().any(|row| row.contains(&"node-1".to_owned())), "{rows:?}");
+    let table = rows(&server).await;
+    assert!(table.iter().any(|row| row.contains(&"node-1".to_owned())), "{table:?}");
     cluster.command(&["kill", "node-1", &master]).await;
 
     // Long before anything is copied.
@@ -82,21 +83,6 @@ async fn what_lost_a_node_and_a_master_for_good_is_read_at_once_and_written_when
         assert_eq!(texts.iter().filter(|text| **text == after).count(), 1, "{name}: {texts:?}");
         assert!(texts.contains(&"before"), "{name}: {texts:?}");
     }
-    let rows = client_rows(&server).await;
-    assert!(lacking.is_empty() || rows.iter().all(|row| row[0] != "node-1"), "{rows:?}");
-}
-
-/// The rows of the table as a router tells it.
-async fn client_rows(server: &Server) -> Vec<Vec<String>> {
-    for operator in server.operators() {
-        let Ok(answer) = operator.try_call(Method::GET, "/cluster", &[], Bytes::new()).await else { continue };
-        let cluster = answer.json();
-        let name = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        let row = |of: &serde_json::Value| {
-            let standby = of["standby"].as_array().unwrap().iter().map(name);
-            std::iter::once(name(&of["owner"])).chain(standby).collect()
-        };
-        return cluster["shards"].as_array().unwrap().iter().map(row).collect();
-    }
-    panic!("nobody tells the table")
+    let table = rows(&server).await;
+    assert!(lacking.is_empty() || table.iter().all(|row| row[0] != "node-1"), "{table:?}");
 }

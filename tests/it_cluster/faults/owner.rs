@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Method;
 use redis::Commands as _;
-use rookery::ids::Slot;
-use rookery::shard::map::ShardMap;
 use serde_json::json;
 
 use crate::BACKEND;
+use crate::faults::places::shard_of;
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 use crate::support::server::Server;
@@ -97,12 +96,6 @@ impl Hand {
     }
 }
 
-/// The shard of a conversation.
-fn shard_of(conversation: &str) -> usize {
-    let map = ShardMap::new(u32::try_from(SHARDS).unwrap()).unwrap();
-    usize::from(map.shard_of(Slot::of(conversation.as_bytes())).0)
-}
-
 /// True when the answer is a read that says nothing of its age.
 async fn is_unmarked(client: &Client, path: &str) -> bool {
     let Ok(answer) = client.try_call(Method::GET, path, &[], Bytes::new()).await else { return false };
@@ -129,7 +122,7 @@ async fn an_owner_that_does_not_know_yet_that_its_shard_was_taken_appends_nothin
     while groups.len() < 4 {
         let group = Group::create(&server, 1).await;
         group.admin.say(&group.name, "before").await;
-        groups.insert(shard_of(&group.name), group);
+        groups.insert(shard_of(&group.name, SHARDS), group);
     }
     crate::behaviour::load::drained(&server).await;
     for (shard, group) in groups {
@@ -163,7 +156,7 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
     let http: SocketAddr = cluster.port("node-1.http");
     let direct: Vec<_> = groups
         .iter()
-        .filter(|group| owned.contains(&shard_of(&group.name)))
+        .filter(|group| owned.contains(&shard_of(&group.name, SHARDS)))
         .map(|group| (Client::new(http, group.admin.user()), group.name.clone()))
         .collect();
     assert!(!direct.is_empty(), "node-1 has none of the conversations");
