@@ -234,6 +234,14 @@ impl Cluster {
         self.names().iter().map(pid).collect()
     }
 
+    /// Writes a file of a process that is not started yet, such as its own `flags`; its path.
+    pub(crate) fn write(&self, name: &str, file: &str, text: &str) -> PathBuf {
+        let path = self.folder.file(name, file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
     /// See [`crate::support::server::Server::kill9`].
     pub(crate) fn kill9(&mut self) {
         self.folder.call(&["kill", "nodes", "routers"]);

@@ -6,6 +6,8 @@ mod common;
 
 mod both;
 
+mod cut_off;
+
 mod order;
 
 mod owner;
@@ -17,3 +19,5 @@ mod redis_cluster;
 mod script;
 
 mod slots;
+
+mod wires;

@@ -1,0 +1,104 @@
+//! A node loses its way to Redis while routers, its peers and its clients still reach it.
+
+use serde_json::Value;
+
+use crate::BACKEND;
+use crate::faults::places::{names_at, operations, rows, rows_of, whole};
+use crate::faults::wires::Wires;
+use crate::support::cluster::Cluster;
+use crate::support::server::Server;
+use crate::support::socket::{Next, Socket};
+use crate::support::{DEADLINE, Fields as _, eventually};
+
+/// The node whose way to Redis is cut.
+const NODE: &str = "node-1";
+/// Sessions at the node that is cut off.
+const SESSIONS: usize = 6;
+
+/// What the node tells of itself: whether it is ready, whether it is cut off, its sessions.
+async fn told_by(cluster: &Cluster) -> Option<(bool, Value, u64)> {
+    let ready = operations(cluster, NODE, "/readyz").await?.status == 200;
+    let told = operations(cluster, NODE, "/cluster").await?.json();
+    let own = &told["nodes"][NODE];
+    Some((ready, own["cut_off"].clone(), own.number("sessions")))
+}
+
+/// Opens a socket and waits until it is ready, again and again until one is.
+async fn connected(server: &Server, user: &str) -> Socket {
+    eventually(&format!("{user} is served"), || async {
+        let mut socket = Socket::attempt(server.address(), user, "/v1/ws").await.ok()?;
+        loop {
+            match socket.next_within(DEADLINE).await? {
+                Next::Frame(frame) if frame["t"] == "ready" => return Some(socket),
+                Next::Frame(_) => {}
+                Next::Closed(_) => return None,
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_redis_that_others_reach_sends_its_sessions_away_gets_none_and_takes_some_when_it_is_back() {
+    let server = Server::Many(Cluster::prepared(BACKEND, &[]));
+    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let wires = Wires::of(cluster, NODE).await;
+    cluster.command(&["start", "redis", "nodes", "routers"]).await;
+    whole(cluster).await;
+    let users = names_at(&rows(&server).await, "cut", NODE, SESSIONS);
+    let mut sockets = Vec::new();
+    for user in &users {
+        sockets.push(Socket::ready(&server, user).await);
+    }
+    assert_eq!(told_by(cluster).await, Some((true, Value::Bool(false), SESSIONS as u64)));
+
+    wires.hold();
+    for socket in &mut sockets {
+        socket.until_t("reconnect").await;
+        assert_eq!(socket.closed().await, Some(1012));
+    }
+    eventually("all its sessions are gone", || async {
+        let (ready, cut_off, sessions) = told_by(cluster).await?;
+        assert!(!ready && cut_off == true, "it can neither read the table nor renew anything");
+        (sessions == 0).then_some(())
+    })
+    .await;
+
+    // Whoever was sent away is served elsewhere, though the node that had them answers.
+    let mut sockets = Vec::new();
+    for user in &users {
+        sockets.push(connected(&server, user).await);
+    }
+    assert_eq!(told_by(cluster).await, Some((false, Value::Bool(true), 0)));
+    let mut reader = sockets.pop().unwrap();
+    let name = server.client(&users[0]).create(&[users.last().unwrap()]).await.text("name").to_owned();
+    let sent = server.client(&users[0]).say(&name, "elsewhere").await;
+    reader.until_seq(&name, sent.number("seq")).await;
+
+    wires.pass();
+    eventually("it is back", || async {
+        let (ready, cut_off, _) = told_by(cluster).await?;
+        (ready && cut_off == false).then_some(())
+    })
+    .await;
+    takes_sessions_again(&server, cluster).await;
+}
+
+/// Nothing gives a node its shards back, and sessions are where their users' shards are: another one dies, whose shards it
+/// stands by for.
+async fn takes_sessions_again(server: &Server, cluster: &Cluster) {
+    whole(cluster).await;
+    let rows_now = rows(server).await;
+    let owner = rows_now.iter().find(|row| row[0] != NODE && row[1..].contains(&NODE.to_owned()));
+    let owner = owner.unwrap_or_else(|| panic!("{NODE} stands by for nothing: {rows_now:?}"))[0].clone();
+    cluster.command(&["kill", &owner]).await;
+    let rows_after = eventually(&format!("{NODE} takes shards of {owner}"), || async {
+        let rows = rows_of(&operations(cluster, NODE, "/cluster").await?.json());
+        rows.iter().any(|row| row[0] == NODE).then_some(rows)
+    })
+    .await;
+
+    let user = names_at(&rows_after, "back", NODE, 1).remove(0);
+    let _socket = connected(server, &user).await;
+    assert_eq!(told_by(cluster).await, Some((true, Value::Bool(false), 1)));
+}
