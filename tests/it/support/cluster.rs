@@ -281,6 +281,11 @@ impl Cluster {
         self.folder.call_async(arguments).await;
     }
 
+    /// Removes the files of a process that does not run.
+    pub(crate) fn remove_data(&self, name: &str) {
+        fs::remove_dir_all(self.folder.file(name, "data")).unwrap();
+    }
+
     /// What one process has logged so far.
     pub(crate) fn log_of(&self, name: &str) -> String {
         fs::read(self.folder.file(name, "log"))

@@ -8,6 +8,8 @@ mod both;
 
 mod cut_off;
 
+mod dead_shards;
+
 mod order;
 
 mod owner;
@@ -19,5 +21,7 @@ mod redis_cluster;
 mod script;
 
 mod slots;
+
+mod standbys;
 
 mod wires;
