@@ -528,3 +528,28 @@ fn scripts_are_executable_and_strict() {
     }
     assert_none("scripts stop at the first failure", &breaches);
 }
+
+/// Built with other features, the same crates are compiled again, which takes minutes.
+#[test]
+fn what_is_built_shares_the_features_of_its_dependencies() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let of = |key: &str| {
+        let line = manifest.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        line.unwrap_or_else(|| panic!("{key} is missing")).trim_matches(['[', ']']).to_owned()
+    };
+    assert_eq!(of("default-members"), format!("\".\", {}", of("members")), "a plain cargo builds all members");
+
+    let mut paths = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    collect(&root().join("docs"), ".md", &mut paths);
+    collect(&root().join("scripts"), "", &mut paths);
+    let mut breaches = Vec::new();
+    for path in paths {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for line in text.lines().filter(|line| line.contains("cargo build") || line.contains("cargo run")) {
+            if line.contains(" -p ") || line.contains("--package") {
+                breaches.push(format!("{}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    assert_none("choose a program by --bin, not by its package", &breaches);
+}

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::chaos::random::Random;
 use crate::chaos::wire::say;
+use crate::target::dev::beside_this_program;
 
 mod checker;
 
@@ -74,8 +75,8 @@ enum Tool {
 /// The cluster that is started.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Cluster {
-    /// The program.
-    #[arg(long, default_value = "target/release/rookery")]
+    /// The program; unset: the `rookery` beside this one.
+    #[arg(long, default_value_os_t = beside_this_program(), hide_default_value = true)]
     pub(crate) binary: PathBuf,
     /// Shards: as many as the program makes by itself, unless this says less.
     #[arg(long, default_value_t = 256)]

@@ -28,7 +28,7 @@ pub(crate) struct Dev {
 impl Dev {
     /// Starts the program and waits until it serves.
     pub(crate) async fn start(binary: Option<PathBuf>, arguments: &[String]) -> Result<(Self, Found), String> {
-        let binary = binary.map_or_else(beside_this_program, Ok)?;
+        let binary = binary.map_or_else(built_beside_this_program, Ok)?;
         let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
         let ready = folder.path().join("ready.json");
         let log = std::fs::File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
@@ -72,9 +72,13 @@ impl Dev {
     }
 }
 
-fn beside_this_program() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
-    let binary = own.with_file_name("rookery");
+/// Returns where the `rookery` of the same build is, if it was built.
+pub(crate) fn beside_this_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name("rookery")
+}
+
+fn built_beside_this_program() -> Result<PathBuf, String> {
+    let binary = beside_this_program();
     if binary.exists() {
         return Ok(binary);
     }
