@@ -292,6 +292,21 @@ mod tests {
     }
 
     #[test]
+    fn the_loss_of_a_node_leaves_none_of_the_others_more_than_a_quarter_above_their_mean() {
+        // The alert RookeryShardsUneven begins beyond this.
+        for (shards, count) in [(16, 3), (64, 3), (64, 4), (256, 3), (256, 4), (256, 5), (256, 8), (256, 12)] {
+            let table = first_table(identity(shards), &live(0..count), 2);
+            for gone in table.nodes.keys() {
+                let mut taken = table.clone();
+                taken.rows.iter_mut().filter(|row| row[0] == *gone).for_each(|row| row.reverse());
+                let (shards, others) = (shards as usize, usize::from(count) - 1);
+                let most = (shards * 5).div_ceil(others * 4);
+                assert!(fullest(&taken) <= most, "{} of {shards} on {others}, at most {most}", fullest(&taken));
+            }
+        }
+    }
+
+    #[test]
     fn the_rows_of_claimed_shards_keep_their_nodes_though_redis_lost_their_control_records() {
         for count in [3, 4, 5] {
             // Three began, the others came later; node-1 died once and came back: ordinary life.
