@@ -226,7 +226,7 @@ pub struct ShardSettings {
     /// Durable entries stay in the log, and raw entries in SQLite, at least this long …
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
     pub trim_floor: Duration,
-    /// … but, per shard, not more than this many bytes of them.
+    /// … but, of each of a shard's two streams, not more than this many bytes of them.
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::size)]
     pub trim_floor_bytes: u64,
 }
