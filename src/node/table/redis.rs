@@ -183,7 +183,7 @@ mod tests {
     use crate::shard::log::record::Tail;
     use crate::shard::log::redis::denied::RIGHTS;
     use crate::shard::log::redis::{CommitLevel, Config, RedisLog, testing};
-    use crate::shard::log::{Claim, ShardLog, Stream, Token};
+    use crate::shard::log::{Claim, PerStream, ShardLog, Stream, Token};
 
     struct OverRedis {
         config: Config,
@@ -243,7 +243,8 @@ mod tests {
         let (shard, stream, node) = (ShardId(0), Stream::Messages, NodeId::from("node-a"));
         let (identity, token) = (log_claims::identity(), Token::new(Epoch(1)));
         let begin = Tail { offset: Offset(5), ..Tail::EMPTY };
-        let claim = Claim { shard, expected: None, token, owner: node.clone(), identity, begin_at: [begin; 2] };
+        let claim =
+            Claim { shard, expected: None, token, owner: node.clone(), identity, begin_at: PerStream::both(begin) };
         log.claim(claim).await.ok();
         log.append(&[log_claims::batch(shard, stream, token, &begin, (1, "x"))]).await;
         log.control(shard).await.ok();

@@ -129,7 +129,7 @@ async fn people_of_an_identity_provider_are_users_by_their_subjects() {
     let (alice, bob) = (unique("auth0|5f7c"), unique("google-oauth2|1+x"));
     let client = server.client(&alice);
     let name = client.create(&[&bob]).await["name"].as_str().unwrap().to_owned();
-    let mut socket = Socket::open(&server, &bob).await;
+    let mut socket = Socket::ready(&server, &bob).await;
     client.say(&name, "hello").await;
     assert_eq!(socket.until_t("message").await["source"], alice.as_str());
     let path = format!("/v1/conversations/{name}/participants/{}", percent(&bob));

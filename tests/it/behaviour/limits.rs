@@ -111,7 +111,8 @@ async fn one_session_too_many_of_a_node_is_closed_with_1013() {
 
 #[tokio::test]
 async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is() {
-    let server = Server::start();
+    // What is refused with a 4xx is told at DEBUG.
+    let server = Server::start_with(&["--log-level", "info,rookery=debug"]);
     let group = Group::create(&server, 1).await;
     let stranger = server.client(&unique("stranger"));
     let anonymous = stranger.clone().with_token(None);
@@ -143,6 +144,16 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
         assert_eq!((answer.status, answer.header("x-request-id")), (status, id.as_str()), "{answer:?}");
         eventually(&format!("{id} ({path}) is in the log"), || async { server.log().contains(&id).then_some(()) })
             .await;
+    }
+    let log = server.log();
+    let line_of = |id: &str| log.lines().find(|line| line.contains(id)).unwrap_or_default();
+    for (id, code, user) in [
+        ("refused-0.403", "not_participant", stranger.user()),
+        ("refused-1.400", "invalid", group.admin.user()),
+        ("refused-5.404", "message_unknown", group.admin.user()),
+    ] {
+        let line = line_of(id);
+        assert!([code, user, "route=\"/"].iter().all(|word| line.contains(word)), "{id}: {line}");
     }
     group.admin.say(&group.name, secret_text).await;
     let log = server.log();
