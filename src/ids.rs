@@ -202,6 +202,7 @@ impl JsonSchema for Seq {
         json_schema!({
             "description": "Number of a durable change in its conversation, dense from 1; 0 means before the first.",
             "type": "integer",
+            "format": "int64",
             "minimum": 0,
         })
     }

@@ -11,45 +11,63 @@ use crate::problem::ProblemBody;
 use crate::protocol::whole;
 use crate::protocol::{MessageCore, REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX};
 
+/// Name of the schema of [`committed_frames`]; the document makes it of the server's frames.
+pub(super) const COMMITTED_FRAME: &str = "CommittedFrame";
+
 /// A frame from a client.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "lowercase", deny_unknown_fields)]
 #[schemars(transform = with_reference)]
-#[expect(missing_docs, reason = "documented in docs/api.md")]
 pub enum ClientFrame {
+    /// Sends a message; `ok` has it as its result.
     Send {
+        /// Where to.
         #[schemars(with = "ConversationName")]
         conversation: String,
+        /// What to say; its length is counted in bytes of UTF-8.
         #[schemars(length(min = 1, max = TEXT_BYTES_MAX))]
         text: String,
+        /// The message of this conversation that it answers.
         #[serde(default)]
         #[schemars(with = "Option<MessageId>")]
         reply_to: Option<String>,
+        /// The idempotency key: the same space as the header `Idempotency-Key`.
         #[serde(default)]
         #[schemars(length(min = 1, max = IDEMPOTENCY_KEY_BYTES_MAX))]
         client_id: Option<String>,
     },
+    /// Marks a message and all before it in its conversation as read.
     Read {
+        /// The message.
         #[schemars(with = "MessageId")]
         message_id: String,
     },
+    /// Reacts to a message.
     React {
+        /// The message.
         #[schemars(with = "MessageId")]
         message_id: String,
+        /// By convention a Unicode code point; null takes the reaction back.
         #[serde(deserialize_with = "whole::number_or_null")]
         #[schemars(schema_with = "reaction_or_none")]
         reaction: Option<u32>,
     },
+    /// Goes on after what the client has seen.
     Resume {
+        /// The last seq seen of each conversation.
         #[serde(deserialize_with = "whole::numbers")]
         #[schemars(with = "BTreeMap<String, u64>", extend("maxProperties" = RESUME_POSITIONS_MAX))]
         positions: BTreeMap<String, u64>,
+        /// Another `resume` frame follows; without it none does.
         #[serde(default)]
         more: bool,
     },
+    /// Lets the session live on with a newer token of the same user.
     Auth {
+        /// The newer JWT.
         token: String,
     },
+    /// Asks for a `pong`.
     Ping {},
 }
 
@@ -68,7 +86,7 @@ impl ClientFrame {
 }
 
 fn reaction_or_none(_generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["integer", "null"], "minimum": 1, "maximum": REACTION_MAX})
+    json_schema!({"type": ["integer", "null"], "format": "int32", "minimum": 1, "maximum": REACTION_MAX})
 }
 
 /// Every frame may carry a `ref`, which its answer repeats.
@@ -76,7 +94,10 @@ fn with_reference(schema: &mut Schema) {
     let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut);
     for variant in variants.into_iter().flatten() {
         if let Some(properties) = variant.get_mut("properties").and_then(Value::as_object_mut) {
-            properties.insert("ref".to_owned(), serde_json::json!({"description": "Repeated in the answer."}));
+            properties.insert(
+                "ref".to_owned(),
+                serde_json::json!({"description": "Any JSON value, repeated in the answer."}),
+            );
         }
     }
 }
@@ -84,22 +105,34 @@ fn with_reference(schema: &mut Schema) {
 /// What happened in a conversation, beside messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "documented in docs/api.md")]
 pub enum EventKind {
+    /// The conversation was made.
     Created {
+        /// Who did it.
         by: UserId,
+        /// What people call it.
         title: Option<String>,
+        /// The first who take part, at most 100.
         participants: Vec<UserId>,
+        /// How many take part.
         participants_count: u64,
     },
+    /// Participants were added.
     Joined {
+        /// Who did it.
         by: UserId,
+        /// Who was added.
         users: Vec<UserId>,
     },
+    /// A participant was removed, or left.
     Left {
+        /// Who did it.
         by: UserId,
+        /// Who takes part no more.
         user: UserId,
+        /// Who is admin from now on, if the admin left.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "UserId")]
         admin: Option<UserId>,
     },
 }
@@ -107,78 +140,137 @@ pub enum EventKind {
 /// Kind of a `receipt` frame, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "documented in docs/api.md")]
 pub enum ReceiptKind {
-    Delivered { up_to: Seq, ts: u64 },
-    Read { up_to: Seq, ts: u64 },
-    Reaction { message_id: MessageId, reaction: Option<u32>, ts: u64 },
+    /// A device of the user has been given so far.
+    Delivered {
+        /// The message with this seq and all before it.
+        up_to: Seq,
+        /// When, in unix milliseconds.
+        ts: u64,
+    },
+    /// The user has read so far.
+    Read {
+        /// The message with this seq and all before it.
+        up_to: Seq,
+        /// When, in unix milliseconds.
+        ts: u64,
+    },
+    /// The user reacted to a message.
+    Reaction {
+        /// The message.
+        message_id: MessageId,
+        /// The reaction; null: taken back.
+        reaction: Option<u32>,
+        /// When, in unix milliseconds.
+        ts: u64,
+    },
 }
 
 /// Why a span is not sent on this socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "documented in docs/api.md")]
+#[schemars(inline)]
 pub enum GapReason {
+    /// More events were missed than a resume sends.
     TooFar,
+    /// What was seen from `from` on no longer holds.
     Replaced,
+    /// The user takes no part, or there is no such conversation.
     NotParticipant,
 }
 
 /// A frame to a client.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "documented in docs/api.md")]
 pub enum ServerFrame<'a> {
+    /// The first frame of a session.
     Hello {
+        /// The session.
         session: SessionId,
+        /// Whose it is.
         user: &'a UserId,
+        /// The server's clock, in unix milliseconds.
         now: u64,
+        /// How often the server pings at least, in milliseconds.
         heartbeat_ms: u64,
+        /// Largest frame that a client may send.
         max_frame_bytes: usize,
+        /// Longest text of a message.
         max_text_bytes: usize,
+        /// Missed events of one conversation that a resume sends.
         resume_max_events: u64,
     },
+    /// A message, the user's own included.
     Message(&'a MessageCore),
+    /// Another durable change of a conversation; its `kind` tells which fields it has.
     Event {
+        /// Where it happened.
         conversation: &'a ConversationName,
+        /// Its number in the conversation.
         seq: Seq,
+        /// When it happened, in unix milliseconds.
         created: u64,
+        /// What happened.
         #[serde(flatten)]
         kind: &'a EventKind,
     },
+    /// What became of messages at a participant; its `kind` tells which fields it has.
     Receipt {
+        /// Where the messages are.
         conversation: &'a ConversationName,
+        /// The participant.
         user: &'a UserId,
+        /// What it is about.
         #[serde(flatten)]
         kind: &'a ReceiptKind,
     },
+    /// A frame of the client's was carried out.
     Ok {
+        /// That of the client's frame; null if it had none.
         #[serde(rename = "ref")]
         reference: &'a Value,
+        /// Of a `send`: the Message; else null.
         result: Value,
     },
+    /// A frame of the client's was refused.
     Error {
+        /// That of the client's frame; absent when it had none, or none could be read.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Value>,
+        /// Why.
         problem: ProblemBody<'a>,
     },
+    /// The answer to `ping`.
     Pong {
+        /// That of the client's frame; absent when it had none.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Value>,
+        /// The server's clock, in unix milliseconds.
         now: u64,
     },
+    /// A span that is not sent here: read it by `/events`.
     Gap {
+        /// Where it is missing.
         conversation: &'a ConversationName,
+        /// Its first seq.
         from: Seq,
+        /// Its last seq.
         to: Seq,
+        /// Why it is not sent.
         reason: GapReason,
     },
+    /// These conversations are caught up.
     Live {
+        /// To where, by conversation.
         positions: BTreeMap<ConversationName, Seq>,
     },
+    /// All conversations are subscribed: whatever is committed from here on arrives.
     Ready {},
+    /// The node drains: connect again after a while.
     Reconnect {
+        /// After how many milliseconds; already jittered.
         after_ms: u64,
+        /// Why, for the log.
         reason: &'a str,
     },
 }
@@ -192,16 +284,11 @@ impl ServerFrame<'_> {
     }
 }
 
-/// The schema of those frames that are also the items of `/events`.
+/// The schema of what `/events` gives: those frames of the server that are durable changes.
 pub(super) fn committed_frames(generator: &mut SchemaGenerator) -> Schema {
-    let all = ServerFrame::json_schema(generator);
-    let is_committed = |frame: &&Value| {
-        let word = frame.pointer("/properties/t/const").and_then(Value::as_str);
-        matches!(word, Some("message" | "event"))
-    };
-    let frames = all.get("oneOf").and_then(Value::as_array);
-    let committed: Vec<_> = frames.into_iter().flatten().filter(is_committed).collect();
-    json_schema!({"type": "array", "items": {"oneOf": committed}})
+    generator.subschema_for::<ServerFrame<'static>>();
+    let place = generator.settings().definitions_path.trim_end_matches('/').to_owned();
+    json_schema!({"type": "array", "items": {"$ref": format!("#{place}/{COMMITTED_FRAME}")}})
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! [`routes`], what each operation takes and answers in [`operations`], and the OpenAPI document of all that in [`openapi`].
 //! Additive changes only. Encoding and decoding live here; what the fields mean is also written in `docs/api.md`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
@@ -85,7 +87,7 @@ pub struct Conversation {
     pub participants_count: u64,
     /// The first of them, at most 100; the others by `/participants`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = PARTICIPANTS_SHOWN_MAX))]
+    #[schemars(with = "Vec<Participant>", length(max = PARTICIPANTS_SHOWN_MAX))]
     pub participants: Option<Vec<Participant>>,
 }
 
@@ -103,6 +105,7 @@ pub struct Message {
 
 /// The fields of a message that are the same for every reader: what a `message` frame carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct MessageCore {
     /// Leads to the message without its conversation's name.
     pub id: MessageId,
@@ -171,7 +174,7 @@ pub struct ConversationItem {
 
 /// An item whose owner did not answer in time. The index of a user holds the names only, so all else is null rather
 /// than made up; the fields are there, so that a client finds the same shape.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the fields of the whole item, always null but for the name")]
 pub struct PartialItem {
     pub name: ConversationName,
@@ -194,13 +197,36 @@ impl PartialItem {
 }
 
 /// An item of the list: the whole, or what the caller's own shard knows of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum ListItem {
     /// As its owner tells it.
     Whole(Box<ConversationItem>),
     /// Its owner did not answer in time.
     Partial(PartialItem),
+}
+
+/// One shape for both, as clients see it: a union of the two would be one type more for no gain.
+impl JsonSchema for ListItem {
+    fn schema_name() -> Cow<'static, str> {
+        ConversationItem::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = ConversationItem::json_schema(generator);
+        schema.insert(
+            "description".to_owned(),
+            "An item of the caller's list of conversations. Everything but `name` is null when its owner did not answer in \
+             time; the page is then `partial`."
+                .into(),
+        );
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove("participants");
+            let others = properties.iter_mut().filter(|(name, _)| *name != "name");
+            others.for_each(|(_, property)| openapi::or_null(property));
+        }
+        schema
+    }
 }
 
 /// A page with an opaque cursor to the next one.
@@ -232,7 +258,7 @@ pub struct HistoryPage {
 pub struct EventsPage {
     /// The changes, oldest first.
     #[schemars(schema_with = "frames::committed_frames")]
-    pub items: Vec<serde_json::Value>,
+    pub items: Vec<Value>,
     /// What to give as `after` for the next page; null when there is none.
     pub next: Option<Seq>,
 }

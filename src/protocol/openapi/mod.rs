@@ -16,15 +16,20 @@ use crate::protocol::openapi::schemas::Schemas;
 use crate::protocol::operations::Success;
 use crate::protocol::routes::{Endpoint, Operation, PREFIX};
 
+pub(super) use plain::or_null;
+
 mod examples;
+
+mod plain;
 
 mod schemas;
 
 const ABOUT: &str = "\
 REST and WebSocket of a Rookery router. Every path is also served without its prefix `/v1`, `HEAD` wherever there is a \
 `GET`. Any other path is answered 404 `not_found`, any other method 405 `method_not_allowed` with `Allow`; every error \
-has the shape `Problem`. Unknown fields of a body are ignored, an unknown query parameter is 400. The order of checks, \
-what is guaranteed, and the frames of the WebSocket are described in docs/api.md of the source.";
+has the shape `Problem`; `x-codes` of a response lists its codes. An unknown field of a body and an unknown query parameter \
+are 400; a client ignores fields, and frames of the WebSocket, that it does not know. The order of checks, what is guaranteed, \
+what the frames mean and how to generate a client are described in docs/api.md of the source.";
 
 /// Tags, and what is under them.
 const TAGS: [(&str, &str); 4] = [
@@ -155,7 +160,13 @@ fn parameters(operation: Operation, schemas: &mut Schemas) -> Vec<Value> {
     let (endpoint, _) = operation.place();
     let in_path = path_parameters(endpoint).map(|name| {
         let schema = schemas.of_path(name);
-        json!({"name": name, "in": "path", "required": true, "schema": schema, "example": examples::path(name)})
+        let about = match name {
+            "user" => "The participant.",
+            "id" => "The message.",
+            _ => "The conversation.",
+        };
+        let example = examples::path(name);
+        json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema, "example": example})
     });
     let mut all: Vec<Value> = in_path.collect();
     for parameter in operation.facts().query {

@@ -1,7 +1,5 @@
 //! The schemas of the document: made from the types, with the limits that validation uses.
 
-use std::collections::BTreeSet;
-
 use http::header;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -10,12 +8,12 @@ use serde_json::{Map, Value, json};
 use crate::ids::{ConversationName, IDEMPOTENCY_KEY_BYTES_MAX, MessageId, Seq, UserId};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::protocol::headers::{CONSISTENCY, IDEMPOTENCY_KEY, REQUEST_ID, STALE};
-use crate::protocol::openapi::examples;
+use crate::protocol::openapi::{examples, plain};
 use crate::protocol::operations::{Kind, Shape};
 use crate::protocol::{ClientFrame, ServerFrame};
 
 /// Where schemas stand in the document.
-const PLACE: &str = "/components/schemas";
+pub(super) const PLACE: &str = "/components/schemas";
 
 /// Gathers the schemas of types as they are asked for.
 #[derive(Debug)]
@@ -66,7 +64,7 @@ impl Schemas {
     pub(super) fn of_query(&mut self, kind: Kind) -> Value {
         match kind {
             Kind::Limit { default, max } => {
-                json!({"type": "integer", "minimum": 1, "maximum": max, "default": default})
+                json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": max, "default": default})
             }
             Kind::Seq => self.of_body(SchemaGenerator::subschema_for::<Seq>),
             Kind::User => self.of_body(SchemaGenerator::subschema_for::<UserId>),
@@ -80,10 +78,8 @@ impl Schemas {
     /// The answer with one of these codes, all of one status.
     pub(super) fn of_refusal(&mut self, codes: &[Code]) -> Value {
         let lines: Vec<String> = codes.iter().map(|code| format!("`{}`: {}.", code.as_str(), code.title())).collect();
-        let status: BTreeSet<u16> = codes.iter().map(|code| code.status()).collect();
         let words: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
         let problem = self.of_answer(SchemaGenerator::subschema_for::<ProblemBody<'static>>);
-        let narrowed = json!({"type": "object", "properties": {"status": {"enum": status}, "code": {"enum": words}}});
         let examples: Map<String, Value> = codes
             .iter()
             .map(|code| {
@@ -102,7 +98,9 @@ impl Schemas {
         json!({
             "description": lines.join("\n"),
             "headers": super::headers_of(&headers),
-            "content": {"application/problem+json": {"schema": {"allOf": [problem, narrowed]}, "examples": examples}},
+            // Beside the schema, so that programs made from the document have one type of problem for all operations.
+            "x-codes": words,
+            "content": {"application/problem+json": {"schema": problem, "examples": examples}},
         })
     }
 
@@ -118,6 +116,8 @@ impl Schemas {
     pub(super) fn into_components(mut self) -> Map<String, Value> {
         let mut all = self.bodies.take_definitions(true);
         all.extend(self.answers.take_definitions(true));
+        all.values_mut().for_each(plain::simplify);
+        plain::name_frames(&mut all);
         all
     }
 }
@@ -161,7 +161,7 @@ pub(super) fn header_parameters(shown: fn(&str) -> String) -> Map<String, Value>
 
 /// The headers of answers, once for all operations.
 pub(super) fn answer_headers(shown: fn(&str) -> String) -> Map<String, Value> {
-    let whole = json!({"type": "integer", "minimum": 0});
+    let whole = json!({"type": "integer", "format": "int64", "minimum": 0});
     let text = json!({"type": "string"});
     let all = [
         (REQUEST_ID, true, "The client's if it can be repeated, else a new one; also in the server's log.", &text),
