@@ -32,7 +32,7 @@ pub(super) fn simplify(schema: &mut Value) {
     for (keyword, within) in members {
         match (keyword.as_str(), within) {
             ("properties", Value::Object(properties)) => properties.values_mut().for_each(simplify),
-            ("items" | "additionalProperties", schema) => simplify(schema),
+            ("items" | "additionalProperties", one) => simplify(one),
             ("oneOf" | "anyOf" | "allOf", Value::Array(schemas)) => schemas.iter_mut().for_each(simplify),
             _ => {}
         }
@@ -136,8 +136,11 @@ fn merge_kinds(frame: &mut Value) {
         if of.len() == kinds.len() {
             required.push(name.clone().into());
         } else {
-            let about = schema["description"].as_str().unwrap_or_default();
-            schema["description"] = format!("With `{}`: {about}", of.join("`, `")).into();
+            let told = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+            let told = format!("With `{}`: {told}", of.join("`, `"));
+            if let Some(known) = schema.as_object_mut() {
+                known.insert("description".to_owned(), told.into());
+            }
         }
         properties.insert(name, schema);
     }
