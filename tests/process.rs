@@ -675,7 +675,7 @@ fn a_router_full_of_idle_connections_serves_a_new_client_and_its_metric_says_so(
     node.serving();
     let client = conversation(&mut router);
     // Newcomers find their places in any order: all are to be there, and nobody else, before another one comes.
-    let mut are_there = |count: usize| {
+    let are_there = |count: usize| {
         let line = format!("rookery_router_connections {count}");
         until(&line, || router.ask("/metrics").1.lines().any(|told| told == line).then_some(()));
     };
