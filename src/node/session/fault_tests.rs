@@ -407,14 +407,20 @@ async fn a_shard_that_answers_again_is_sent_commands_again() {
     client.until("it is answered", |client| client.told("healthy", "ok") == answered + 1).await;
 }
 
-/// A board with one session of bob, who has heard seq 2 under epoch 8.
-fn under_epoch_eight() -> (Board, Arc<Session>) {
+/// A board with one session of bob, whose index has one conversation; its owner is being asked.
+fn of_one_conversation() -> (Board, Arc<Session>) {
     let mut board = Board::new(ShardMap::new(1).expect("a power of two"));
     let bob = session("bob");
     board.open(&bob, false);
     let load = board.take_work().loads.remove(0);
     let item = IndexItem { conversation: name("healthy"), seq: Seq(1), joined: true, version: Offset(1) };
     board.loaded(&load, &IndexPage { items: vec![item], more: false });
+    (board, bob)
+}
+
+/// A board with one session of bob, who has heard seq 2 under epoch 8.
+fn under_epoch_eight() -> (Board, Arc<Session>) {
+    let (mut board, bob) = of_one_conversation();
     answer(&mut board, 1);
     board.push(Push::Event { epoch: Epoch(8), event: event(2) });
     (board, bob)
@@ -583,12 +589,7 @@ fn a_membership_that_began_after_the_end_that_a_span_tells_is_looked_at_too() {
 
 #[test]
 fn a_membership_that_is_known_when_a_subscription_is_refused_is_not_passed_over() {
-    let mut board = Board::new(ShardMap::new(1).expect("a power of two"));
-    let bob = session("bob");
-    board.open(&bob, false);
-    let load = board.take_work().loads.remove(0);
-    let item = IndexItem { conversation: name("healthy"), seq: Seq(1), joined: true, version: Offset(1) };
-    board.loaded(&load, &IndexPage { items: vec![item], more: false });
+    let (mut board, bob) = of_one_conversation();
     let ask = board.take_work().asks.remove(0);
     // They had left at 2; another membership is over before that is heard.
     let over = IndexItem { conversation: name("healthy"), seq: Seq(5), joined: false, version: Offset(9) };
