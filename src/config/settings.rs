@@ -217,6 +217,10 @@ pub struct ShardSettings {
     /// Readers of one shard's SQLite file at once, each a thread.
     #[arg(long, value_name = "COUNT", default_value = "2", value_parser = clap::value_parser!(u32).range(1..))]
     pub readers: u32,
+    /// A connection to a shard's SQLite file, which is a thread, is closed after this long without use; the next use opens
+    /// it again.
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = values::duration)]
+    pub file_rest: Duration,
     /// A checkpoint after this many pages of WAL …
     #[arg(long, value_name = "COUNT", default_value = "1000")]
     pub checkpoint_pages: u32,
@@ -316,6 +320,7 @@ impl ShardSettings {
         shard::Config {
             store: store::Config {
                 readers_max: self.readers,
+                rest_after: self.file_rest,
                 checkpoint_pages: self.checkpoint_pages,
                 checkpoint_every: self.checkpoint_every,
                 raw_floor: self.trim_floor,

@@ -83,7 +83,7 @@ impl Writer {
 
     /// Brings all that was written to the WAL to the disk.
     async fn sync_wal(&self) -> Result<(), StoreError> {
-        let mut path = self.options.get_filename().as_os_str().to_owned();
+        let mut path = self.connection.path().as_os_str().to_owned();
         path.push("-wal");
         let sync = move || File::open(path)?.sync_data();
         let synced = tokio::task::spawn_blocking(sync).await.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
@@ -98,7 +98,8 @@ impl Writer {
             let Some(upto) = kept.releasable(durable[stream].offset, (Instant::now(), floor), most, usize::MAX) else {
                 continue;
             };
-            sqlx::query(DROP_KEPT).bind(stream.as_str()).bind(int(upto.0)).execute(&mut self.connection).await?;
+            let connection = self.connection.get().await?;
+            sqlx::query(DROP_KEPT).bind(stream.as_str()).bind(int(upto.0)).execute(connection).await?;
             kept.release(upto);
         }
         Ok(())
@@ -110,7 +111,7 @@ impl Writer {
             "TRUNCATE" => "PRAGMA wal_checkpoint(TRUNCATE)",
             _ => "PRAGMA wal_checkpoint(PASSIVE)",
         };
-        let row = sqlx::query(statement).fetch_one(&mut self.connection).await?;
+        let row = sqlx::query(statement).fetch_one(self.connection.get().await?).await?;
         Ok(Wal { busy: row.try_get::<i64, _>(0)? != 0, pages: row.try_get(1)?, checkpointed: row.try_get(2)? })
     }
 }

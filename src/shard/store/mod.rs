@@ -21,6 +21,8 @@ use crate::shard::sqlite::{self, Kind};
 
 pub(in crate::shard) mod aside;
 
+mod at_rest;
+
 mod rows;
 
 pub(crate) mod retained;
@@ -68,8 +70,11 @@ const READS_END: Duration = Duration::from_secs(2);
 /// Settings of a shard's file.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Readers at the same time, each a thread; opened on demand, closed after 60 s of rest.
+    /// Readers at the same time, each a thread; opened on demand.
     pub readers_max: u32,
+    /// A reader is closed after this long without use, and so is the writer once all is checkpointed. The next use opens it
+    /// again.
+    pub rest_after: Duration,
     /// A checkpoint after this many pages of WAL …
     pub checkpoint_pages: u32,
     /// … or after this long, whichever is first.
@@ -205,7 +210,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]: nothing was changed.
     pub async fn open(path: &Path, identity: Identity, shard: ShardId, config: Config) -> Result<Self, OpenError> {
-        let connection = open::open_writer(path, identity, shard).await?;
+        let connection = open::open_writer(path, identity, shard, &config).await?;
         let readers = open::open_readers(path, shard, &config);
         let full = Arc::new(AtomicBool::new(false));
         let started = writer::Writer::start(connection, shard, config, Arc::clone(&full)).await;

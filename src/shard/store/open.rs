@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Row};
 
 use crate::ids::ShardId;
 use crate::shard::log::Identity;
+use crate::shard::store::at_rest::OnDemand;
 use crate::shard::store::writer::{shown, sqlite_version};
 use crate::shard::store::{Config, OpenError, StoreError};
 
@@ -18,8 +19,6 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// The first SQLite without the WAL-reset corruption.
 const SQLITE_MIN: [u32; 3] = [3, 51, 3];
-/// Readers rest so long before their thread and file are given back.
-const READER_REST: Duration = Duration::from_secs(60);
 /// A read waits so long for a free reader, then fails.
 const READER_WAIT: Duration = Duration::from_secs(2);
 
@@ -28,7 +27,8 @@ pub(super) async fn open_writer(
     path: &Path,
     identity: Identity,
     shard: ShardId,
-) -> Result<(SqliteConnection, SqliteConnectOptions), OpenError> {
+    config: &Config,
+) -> Result<OnDemand, OpenError> {
     let refused = |error: StoreError| refused(path, error);
     let unclean = was_not_closed(path);
     let options = SqliteConnectOptions::new()
@@ -59,7 +59,7 @@ pub(super) async fn open_writer(
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
     migrated.map_err(|error| unmigrated(path, error))?;
     claim(&mut connection, identity, shard).await.map_err(refused)?;
-    Ok((connection, options))
+    Ok(OnDemand::new(connection, options, config.rest_after))
 }
 
 /// The readers, opened when needed.
@@ -76,7 +76,7 @@ pub(super) fn open_readers(path: &Path, shard: ShardId, config: &Config) -> Sqli
     SqlitePoolOptions::new()
         .min_connections(0)
         .max_connections(config.readers_max.max(1))
-        .idle_timeout(READER_REST)
+        .idle_timeout(config.rest_after)
         .max_lifetime(None)
         .acquire_timeout(READER_WAIT)
         .test_before_acquire(false)

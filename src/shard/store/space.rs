@@ -11,7 +11,7 @@ impl Writer {
     /// An error with want of space found out, where the code alone does not say it.
     pub(super) async fn on_disk(&self, error: StoreError) -> StoreError {
         match error {
-            StoreError::Disk(words) if sqlite::is_full(self.options.get_filename()).await => StoreError::Full(words),
+            StoreError::Disk(words) if sqlite::is_full(self.connection.path()).await => StoreError::Full(words),
             error => error,
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::ids::{Epoch, ShardId};
 use crate::shard::apply::{Clockwork, Quarantined, messages, receipts, time_of_entry};
 use crate::shard::log::record::{Entry, Tail};
 use crate::shard::log::{PerStream, Stream};
+use crate::shard::store::at_rest::OnDemand;
 use crate::shard::store::columns::{int, number, offset, stream as stream_of, tail as tail_of};
 use crate::shard::store::retained::{Mark, Retained};
 use crate::shard::store::script::{Multi, Script};
@@ -50,9 +51,7 @@ pub(super) enum Ask {
 /// The owner of the connection.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) connection: SqliteConnection,
-    /// How to connect again.
-    pub(super) options: SqliteConnectOptions,
+    pub(super) connection: OnDemand,
     pub(super) config: Config,
     pub(super) shard: ShardId,
     pub(super) progress: watch::Sender<Progress>,
@@ -81,7 +80,7 @@ pub(super) struct Looked {
 impl Writer {
     /// Takes over the connection of a file that is ours and migrated.
     pub(super) async fn start(
-        (connection, options): (SqliteConnection, SqliteConnectOptions),
+        connection: OnDemand,
         shard: ShardId,
         config: Config,
         full: Arc<AtomicBool>,
@@ -89,7 +88,6 @@ impl Writer {
         let (progress, receiver) = watch::channel(Progress::default());
         let mut writer = Self {
             connection,
-            options,
             config,
             shard,
             progress,
@@ -113,10 +111,17 @@ impl Writer {
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
         loop {
             let due = self.dirty_since.map(|since| since + self.config.checkpoint_every);
+            // What is not checkpointed yet will need the connection soon.
+            let rest = self.connection.rests_at().filter(|_| due.is_none() && !self.uncertain);
+
             let ask = tokio::select! {
                 ask = asked.recv() => ask,
                 () = until(due) => {
                     self.checkpoint_quietly().await;
+                    continue;
+                }
+                () = until(rest) => {
+                    self.connection.close(self.shard).await;
                     continue;
                 }
             };
@@ -130,11 +135,9 @@ impl Writer {
         self.close().await;
     }
 
-    async fn close(self) {
+    async fn close(mut self) {
         self.note_full(false);
-        if let Err(error) = self.connection.close().await {
-            tracing::warn!(shard = %self.shard, %error, "closing the file failed");
-        }
+        self.connection.close(self.shard).await;
     }
 
     async fn answer(&mut self, ask: Ask) -> Option<oneshot::Sender<()>> {
@@ -162,8 +165,7 @@ impl Writer {
             }
             #[cfg(test)]
             Ask::Execute(sql, reply) => {
-                let done = sqlx::query(sql).fetch_all(&mut self.connection).await;
-                let _gone = reply.send(done.map(|_rows| ()).map_err(StoreError::from));
+                let _gone = reply.send(self.execute(sql).await);
             }
         }
         None
@@ -206,7 +208,7 @@ impl Writer {
         let known_clockwork = self.clockworks[stream];
         let decoded = || entries.iter().map(|entry| &entry.entry);
         // Read before the transaction begins: nobody else writes to the file.
-        let connection = &mut self.connection;
+        let connection = self.connection.get().await?;
         // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by itself, and sqlx would
         // believe for ever that a transaction is open.
         let mut script = Script::begin();
@@ -272,7 +274,7 @@ impl Writer {
             if !self.full.load(Ordering::Relaxed) {
                 tracing::warn!(shard = %self.shard, %error, "the file is opened again");
             }
-            self.connection = self.options.connect().await?;
+            self.connection.connect_again().await?;
             self.look_up_progress().await?;
         }
         Ok(())
@@ -280,8 +282,9 @@ impl Writer {
 
     /// Reads where the file stands, and what raw entries it holds.
     pub(super) async fn look_up_progress(&mut self) -> Result<(), StoreError> {
+        let connection = self.connection.get().await?;
         let mut applied = PerStream::both(Tail::EMPTY);
-        for row in sqlx::query(PROGRESS).fetch_all(&mut self.connection).await? {
+        for row in sqlx::query(PROGRESS).fetch_all(&mut *connection).await? {
             let stream = stream_of(&row, 0)?;
             applied[stream] = tail_of(&row, 1, 2)?;
             self.clockworks[stream] =
@@ -289,7 +292,7 @@ impl Writer {
         }
         for stream in Stream::BOTH {
             let mut kept = Retained::default();
-            for row in sqlx::query(KEPT).bind(stream.as_str()).fetch_all(&mut self.connection).await? {
+            for row in sqlx::query(KEPT).bind(stream.as_str()).fetch_all(&mut *connection).await? {
                 // How old they are nobody knows: they stay as long as if they had come now.
                 kept.push(Mark { last: offset(&row, 0)?, since: Instant::now(), bytes: number(&row, 1)? });
             }
@@ -298,6 +301,15 @@ impl Writer {
         let max_epoch = self.clockworks.messages.max_epoch.max(self.clockworks.receipts.max_epoch);
         self.progress.send_modify(|progress| (progress.applied, progress.max_epoch) = (applied, max_epoch));
         self.uncertain = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        let connection = self.connection.get().await?;
+        sqlx::query(sql).fetch_all(connection).await?;
         Ok(())
     }
 }

@@ -80,3 +80,74 @@ async fn a_checkpoint_comes_by_itself_after_so_many_pages_or_so_long() {
         assert!(waited.is_ok_and(|seen| seen.is_ok()), "{name}");
     }
 }
+
+/// How many descriptors this process has of the file and what lies beside it.
+fn descriptors(path: &Path) -> usize {
+    let name = path.to_string_lossy().into_owned();
+    let open = std::fs::read_dir("/proc/self/fd").expect("the descriptors");
+    let targets = open.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with(&name)).count()
+}
+
+async fn until_closed(path: &Path) {
+    let closed = async {
+        while descriptors(path) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), closed).await.expect("the file is closed while nobody uses it");
+}
+
+#[tokio::test]
+async fn a_quiet_file_is_closed_and_the_next_read_and_the_next_write_open_it_again() {
+    let folder = folder();
+    let path = folder.path().join("s3.db");
+    let rests =
+        Config { rest_after: Duration::from_millis(20), checkpoint_every: Duration::from_millis(20), ..config() };
+    let store = Store::open(&path, identity(), ShardId(3), rests).await.expect("opens");
+    let mut log = Written::default();
+    log.entry(&[created("c", &["alice"], START)]);
+    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+
+    until_closed(&path).await;
+    assert_eq!(store.progress().durable.messages, log.tail, "it is closed only once all is checkpointed");
+    let digest = store.digest().await.expect("reads");
+
+    until_closed(&path).await;
+    log.entry(&[message("c", 2, "alice", 1, START)]);
+    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+    assert_eq!(store.progress().applied.messages, log.tail);
+    assert_ne!(store.digest().await.expect("reads"), digest);
+    let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
+    assert_eq!(kept.len(), 2);
+
+    until_closed(&path).await;
+    let kept = store.kept_entries(Stream::Messages, Offset(0), usize::MAX).await.expect("reads");
+    assert_eq!(kept.len(), 2, "a read alone opens it too");
+    store.close().await;
+    let left = open(folder.path(), "s3.db").await;
+    assert_eq!(left.progress().durable.messages, log.tail);
+}
+
+#[tokio::test]
+async fn a_file_that_was_taken_away_while_it_was_closed_is_not_made_anew() {
+    let folder = folder();
+    let path = folder.path().join("s3.db");
+    let rests =
+        Config { rest_after: Duration::from_millis(20), checkpoint_every: Duration::from_millis(20), ..config() };
+    let store = Store::open(&path, identity(), ShardId(3), rests).await.expect("opens");
+    let mut log = Written::default();
+    log.entry(&[created("c", &["alice"], START)]);
+    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+    until_closed(&path).await;
+
+    let away = folder.path().join("away.db");
+    std::fs::rename(&path, &away).expect("taken away");
+    log.entry(&[message("c", 2, "alice", 1, START)]);
+    store.apply(Stream::Messages, log.entries.clone()).await.expect_err("there is no file");
+    assert!(!path.exists(), "an empty file in its place would be served as an empty history");
+
+    std::fs::rename(&away, &path).expect("brought back");
+    store.apply(Stream::Messages, log.entries.clone()).await.expect("applies");
+    assert_eq!(store.progress().applied.messages, log.tail);
+}

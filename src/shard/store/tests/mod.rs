@@ -116,6 +116,7 @@ fn unreadable() -> Record {
 pub(crate) fn config() -> Config {
     Config {
         readers_max: 2,
+        rest_after: Duration::from_secs(60),
         checkpoint_pages: 1_000,
         checkpoint_every: Duration::from_secs(3_600),
         raw_floor: Duration::from_secs(60),
