@@ -219,7 +219,7 @@ pub struct ShardSettings {
     pub readers: u32,
     /// A connection to a shard's SQLite file, which is a thread, is closed after this long without use; the next use opens
     /// it again.
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
     pub file_rest: Duration,
     /// A checkpoint after this many pages of WAL …
     #[arg(long, value_name = "COUNT", default_value = "1000")]
