@@ -144,7 +144,7 @@ impl Options {
         let opening = users.iter().enumerate().map(|(number, user)| async move {
             let token = target.tokens.of(user).await?;
             let begun = Instant::now();
-            let session = Session::open(&target.dialer, target.endpoint(number)?, &token).await;
+            let session = Session::open(target.protocol, &target.dialer, target.endpoint(number)?, &token).await;
             let session = session.map_err(|error| format!("socket {number} of {}: {error}", users.len()))?;
             Ok::<_, String>((session, micros(begun.elapsed())))
         });

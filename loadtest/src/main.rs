@@ -1,12 +1,14 @@
 //! Load tests over the public API. `steady` sends at one rate, `ramp` at growing ones until an objective breaks, `idle` only
 //! holds sockets open; all three are open loop, judge whether everything arrived once and in order, and write a report.
-//! `bench` is a closed loop: the most that some senders get through. `chaos` breaks a cluster and checks what clients saw.
+//! `bench` is a closed loop: the most that some senders get through. Both `steady` and `bench` can run a peer beside it, a server
+//! of another kind, and `compare` takes two reports. `chaos` breaks a cluster and checks what clients saw.
 
 use clap::{Parser, Subcommand};
 
 mod bench;
 mod chaos;
 mod client;
+mod compare;
 mod idle;
 mod load;
 mod output;
@@ -38,6 +40,8 @@ enum Command {
     Bench(bench::Options),
     /// Shows a report again: the table, and the page beside the JSON file
     Report(output::ShowOptions),
+    /// Two reports side by side: the ratios of their figures
+    Compare(compare::Options),
     /// Prints the JSON Schema of reports
     Schema,
 }
@@ -48,6 +52,7 @@ async fn main() -> std::process::ExitCode {
         Command::Steady(options) => steady::run(&options).await,
         Command::Ramp(options) => ramp::run(&options).await,
         Command::Chaos(options) => return chaos::run(&options).await,
+        Command::Compare(options) => return compare::run(&options),
         Command::Idle(options) => idle::run(&options).await,
         Command::Bench(options) => bench::run(&options).await.map(|()| output::Outcome::Passed),
         Command::Report(options) => output::show(&options),

@@ -113,6 +113,7 @@ pub(crate) fn blank(mode: &str, target: &Target) -> Report {
         idle: None,
         audit: Audit::default(),
         series: Vec::new(),
+        peer: None,
     }
 }
 

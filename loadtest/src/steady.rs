@@ -1,12 +1,16 @@
 //! One rate for so long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use crate::load::rig::{LoadOptions, Rig};
 use crate::output::{self, Outcome, OutputOptions};
-use crate::report::{Verdict, verdict};
+use crate::progress::Progress;
+use crate::report::{Peer, Report, Verdict, verdict};
+use crate::target::peer::PeerOptions;
 use crate::target::{Target, TargetOptions};
 
 #[derive(Debug, Args)]
@@ -22,6 +26,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     target: TargetOptions,
     #[command(flatten)]
+    peer: PeerOptions,
+    #[command(flatten)]
     output: OutputOptions,
 }
 
@@ -32,18 +38,43 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
-    let mut settings = options.load.settings(options.target.timeout)?;
-    settings.rate = Some(options.rate);
-    settings.duration_s = options.duration.as_secs_f64();
     let progress = options.output.progress();
     let stop = output::stop_on_interrupt(&progress);
-    let target = Target::new(&options.target).await?;
+    let mut report = measure(options, Target::new(&options.target).await?, &progress, &stop).await?;
+
+    if let Some(peer) = options.peer.peer
+        && !stop.is_cancelled()
+    {
+        progress
+            .say(&format!("starting {}; the first time its packages are installed, which takes a minute", peer.name()));
+        let theirs = measure(options, Target::peer(peer, &options.target).await?, &progress, &stop).await?;
+        report.peer = Some(Peer {
+            target: theirs.target,
+            verdict: theirs.verdict,
+            steady: theirs.steady.unwrap_or_default(),
+            audit: theirs.audit,
+        });
+    }
+    options.output.finish(&report, &progress)
+}
+
+/// One run against one target.
+async fn measure(
+    options: &Options,
+    target: Target,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> Result<Report, String> {
     let mut report = output::blank("steady", &target);
-    report.settings = settings;
-    let mut rig = Rig::start(target, &options.load, &report.settings, &progress, &stop).await?;
+    report.settings = options.load.settings(options.target.timeout)?;
+    report.settings.rate = Some(options.rate);
+    report.settings.duration_s = options.duration.as_secs_f64();
+    let mut rig = Rig::start(target, &options.load, &report.settings, progress, stop).await?;
+
     progress.say(&format!("sending {} a second, {:?} of warm-up first", options.rate, options.load.warm_up));
     rig.warm_up(options.rate).await?;
     let load = rig.measure(options.rate, options.duration).await?;
+
     progress.say("reading the history back");
     let (audit, series, mut warnings) = rig.finish().await?;
     warnings.extend(verdict::doubts(&load));
@@ -52,5 +83,5 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     }
     report.verdict = Verdict::of(&audit, warnings);
     (report.steady, report.audit, report.series) = (Some(load), audit, series);
-    options.output.finish(&report, &progress)
+    Ok(report)
 }

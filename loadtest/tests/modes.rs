@@ -122,6 +122,61 @@ fn a_report_can_be_shown_again() {
     assert_eq!(table(&shown), table(&ran.printed));
 }
 
+/// How `loadtest compare` ended, and what it said.
+struct Compared {
+    code: Option<i32>,
+    printed: String,
+    told: String,
+}
+
+fn compare(arguments: &[&str]) -> Compared {
+    let ran =
+        std::process::Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("compare").args(arguments).output().unwrap();
+    let text = |of: Vec<u8>| String::from_utf8(of).unwrap();
+    Compared { code: ran.status.code(), printed: text(ran.stdout), told: text(ran.stderr) }
+}
+
+#[test]
+fn two_reports_are_compared_and_one_that_is_worse_past_the_factor_is_told_by_the_exit_code() {
+    let ran = run(&"steady --rate 20 --duration 1s --warm-up 0s --users 10 --quiet".split(' ').collect::<Vec<_>>());
+    let mut worse = ran.report();
+    let p99 = worse["steady"]["post"]["p99_ms"].as_f64().unwrap();
+    worse["steady"]["post"]["p99_ms"] = (p99 * 1.2).into();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("after.json"), worse.to_string()).unwrap();
+    let before = ran.report_path().display().to_string();
+    let after = folder.path().join("after.json").display().to_string();
+
+    let same = compare(&[&before, &before, "--max-ratio", "1"]);
+    assert_eq!(same.code, Some(0), "{}", same.printed);
+    assert!(same.printed.contains("sends/s") && same.printed.contains("no figure is worse"), "{}", same.printed);
+
+    let past = compare(&[&before, &after, "--max-ratio", "1.15"]);
+    assert_eq!(past.code, Some(1), "{}", past.printed);
+    let marked: Vec<&str> = past.printed.lines().filter(|line| line.ends_with("PAST")).collect();
+    assert!(marked.len() == 1 && marked[0].contains("1.20  post-p99"), "{}", past.printed);
+
+    assert_eq!(compare(&[&before, &after, "--max-ratio", "1.25"]).code, Some(0));
+    assert_eq!(compare(&[&before, &after, "--figures", "sends,post-p99"]).code, Some(0), "nothing is judged");
+
+    let absent = compare(&[&before, &after, "--figures", "redis-cpu"]);
+    assert!(absent.code == Some(2) && absent.told.contains("no figure redis-cpu in either"), "{}", absent.told);
+}
+
+#[test]
+fn what_is_no_report_is_refused_in_one_line_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("broken.json"), r#"{"version": 1"#).unwrap();
+    std::fs::write(path("other.json"), r#"{"version": 1, "mode": "steady"}"#).unwrap();
+
+    for (name, word) in [("none.json", "No such file"), ("broken.json", "EOF"), ("other.json", "missing field")] {
+        let Compared { code, printed, told } = compare(&[&path(name), &path(name)]);
+        assert_eq!((code, printed.as_str()), (Some(2), ""), "{name}: {told}");
+        assert!(told.contains(name) && told.contains(word) && told.lines().count() == 1, "{name}: {told}");
+    }
+}
+
 #[test]
 fn what_cannot_be_run_is_refused_in_one_line() {
     for (arguments, word) in [

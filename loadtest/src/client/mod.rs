@@ -4,4 +4,5 @@ pub(crate) mod dial;
 pub(crate) mod failure;
 pub(crate) mod http;
 pub(crate) mod socket;
+pub(crate) mod socketio;
 pub(crate) mod tokens;

@@ -7,10 +7,11 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::client::dial::{Dialer, Endpoint, Stream};
 use crate::client::failure::{Failure, Fault};
+use crate::client::socketio::{self, Packet};
 
 /// Longest wait for the upgrade, and for `ready` after it.
 const OPEN_MAX: Duration = Duration::from_secs(30);
@@ -47,20 +48,49 @@ pub(crate) struct Frame<'a> {
     pub(crate) after_ms: u64,
 }
 
+/// What is spoken over the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Frames as they are, each conversation's with a seq.
+    Rookery,
+    /// Frames as arguments of Socket.IO's events. They have no seq, and a session cannot be resumed.
+    SocketIo,
+}
+
+impl Protocol {
+    /// True when messages have a seq, and so an order that can be judged.
+    pub(crate) fn has_seqs(self) -> bool {
+        self == Self::Rookery
+    }
+}
+
 /// Why a session ended: the close code of the server, or none when the connection just broke (1006).
 pub(crate) const BROKEN: u16 = 1006;
+/// The server of another protocol than Rookery's said that it ends the session.
+const CLOSED: u16 = 1000;
 
 /// An open session.
 #[derive(Debug)]
 pub(crate) struct Session {
     stream: WebSocketStream<Stream>,
+    protocol: Protocol,
+    /// Sent as soon as the server has opened its protocol; only Socket.IO asks for it.
+    token: String,
 }
 
 impl Session {
     /// Opens a session and waits until it is `ready`: what commits from now on arrives.
-    pub(crate) async fn open(dialer: &Dialer, endpoint: &Endpoint, token: &str) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        protocol: Protocol,
+        dialer: &Dialer,
+        endpoint: &Endpoint,
+        token: &str,
+    ) -> Result<Self, Failure> {
         let opening = async {
-            let mut session = Self::upgrade(dialer, endpoint, token, "/v1/ws").await?;
+            let path = if protocol == Protocol::Rookery { "/v1/ws" } else { socketio::PATH };
+            let mut session = Self::upgrade(dialer, endpoint, token, path).await?;
+            session.protocol = protocol;
+
             loop {
                 let text = session.next().await.map_err(|code| {
                     Failure::transport(Fault::Broken, format!("the session ended with {code} before it was ready"))
@@ -104,7 +134,7 @@ impl Session {
         request.headers_mut().insert("authorization", bearer);
         let stream = dialer.connect(endpoint).await?;
         match tokio_tungstenite::client_async(request, stream).await {
-            Ok((stream, _)) => Ok(Self { stream }),
+            Ok((stream, _)) => Ok(Self { stream, protocol: Protocol::Rookery, token: token.to_owned() }),
             Err(Error::Http(response)) => {
                 Err(Failure::answered(response.status(), response.body().as_deref().unwrap_or_default()))
             }
@@ -113,15 +143,36 @@ impl Session {
     }
 
     /// The text of the next frame, or how the session ended. Pings are answered meanwhile.
-    pub(crate) async fn next(&mut self) -> Result<tokio_tungstenite::tungstenite::Utf8Bytes, u16> {
+    pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, u16> {
         loop {
             match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => return Ok(text),
+                Some(Ok(Message::Text(text))) if self.protocol == Protocol::Rookery => return Ok(text),
+                Some(Ok(Message::Text(text))) => {
+                    if let Some(argument) = self.take_packet(text).await? {
+                        return Ok(argument);
+                    }
+                }
                 Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(BROKEN),
             }
         }
+    }
+
+    /// Does what a packet of Socket.IO asks for; the argument of an event.
+    async fn take_packet(&mut self, text: Utf8Bytes) -> Result<Option<Utf8Bytes>, u16> {
+        let answer = match Packet::read(&text) {
+            Packet::Event(argument) => {
+                let argument = bytes::Bytes::from(text).slice(argument);
+                return Utf8Bytes::try_from(argument).map(Some).map_err(|_not_text| BROKEN);
+            }
+            Packet::Open => socketio::connect(&self.token),
+            Packet::Ping => socketio::PONG.to_owned(),
+            Packet::Closed => return Err(CLOSED),
+            Packet::Other => return Ok(None),
+        };
+        self.stream.send(Message::text(answer)).await.map_err(|_gone| BROKEN)?;
+        Ok(None)
     }
 }
 

@@ -52,6 +52,8 @@ struct Page {
 
 #[derive(Debug, Deserialize)]
 struct Item {
+    /// 0 where there are none; Rookery's begin with 1, so that one that lacks it is out of place.
+    #[serde(default)]
     seq: u64,
     #[serde(default)]
     text: Option<String>,
@@ -126,6 +128,11 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
 }
 
 impl Compared {
+    /// The same of a server that has no seqs, and so none that could be wrong.
+    pub(crate) fn without_seqs(self) -> Self {
+        Self { moved: 0, not_dense: 0, ..self }
+    }
+
     /// Takes in another conversation.
     pub(crate) fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;

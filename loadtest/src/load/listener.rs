@@ -15,6 +15,7 @@ use crate::client::failure::Failure;
 use crate::client::socket::{Frame, Session};
 use crate::load::order::{Line, Seen};
 use crate::load::recorder::Recorder;
+use crate::load::tally::{Numbers, Tally};
 use crate::load::text::Stamp;
 use crate::load::workload::Workload;
 use crate::target::Target;
@@ -77,7 +78,7 @@ struct Shared {
 
 struct Listener {
     user: usize,
-    lines: HashMap<usize, Line>,
+    tallies: HashMap<usize, Tally>,
     heard: Heard,
     /// How long the server asks to wait before connecting again.
     asked_pause: Option<Duration>,
@@ -97,7 +98,7 @@ impl Listeners {
             live: Arc::default(),
             stop: CancellationToken::new(),
         });
-        let mut lines = lines_of(workload);
+        let mut tallies = tallies_of(workload, target.protocol.has_seqs());
         let opening = (0..workload.online).map(|user| {
             let shared = Arc::clone(&shared);
             async move { Ok::<_, String>((user, shared.open(user).await?)) }
@@ -105,8 +106,8 @@ impl Listeners {
         let opened: Vec<(usize, Session)> = stream::iter(opening).buffered(OPENING).try_collect().await?;
         let mut sessions = JoinSet::new();
         for (user, session) in opened {
-            let lines = lines.remove(&user).unwrap_or_default();
-            let listener = Listener { user, lines, heard: Heard::default(), asked_pause: None };
+            let tallies = tallies.remove(&user).unwrap_or_default();
+            let listener = Listener { user, tallies, heard: Heard::default(), asked_pause: None };
             sessions.spawn(listener.listen(Arc::clone(&shared), session));
         }
         Ok(Self { sessions, stop: shared.stop.clone(), live: Arc::clone(&shared.live) })
@@ -128,42 +129,52 @@ impl Listeners {
         }
     }
 
-    /// Ends all sessions; `last_seqs` tells up to where each conversation should have come.
+    /// Ends all sessions; `last_seqs` tells up to where each conversation should have come, or how many messages it has where
+    /// there are no seqs.
     pub(crate) async fn finish(mut self, last_seqs: &[u64]) -> Result<Heard, String> {
         self.stop.cancel();
         let mut all = Heard::default();
         while let Some(ended) = self.sessions.join_next().await {
             let listener = ended.map_err(|error| format!("a listening session: {error}"))?;
             all.add(&listener.heard);
-            let missing = |(conversation, line): (&usize, &Line)| {
-                last_seqs.get(*conversation).map_or(0, |last_seq| line.missing(*last_seq))
+            let missing = |(conversation, tally): (&usize, &Tally)| {
+                last_seqs.get(*conversation).map_or(0, |last_seq| tally.missing(*last_seq))
             };
-            all.missing += listener.lines.iter().map(missing).sum::<u64>();
+            all.missing += listener.tallies.iter().map(missing).sum::<u64>();
         }
         Ok(all)
     }
 }
 
-/// For each online user, a line for each conversation that he is in.
-fn lines_of(workload: &Workload) -> HashMap<usize, HashMap<usize, Line>> {
-    let mut lines: HashMap<usize, HashMap<usize, Line>> = HashMap::new();
+/// For each online user, a tally for each conversation that they are in.
+fn tallies_of(workload: &Workload, has_seqs: bool) -> HashMap<usize, HashMap<usize, Tally>> {
+    let mut tallies: HashMap<usize, HashMap<usize, Tally>> = HashMap::new();
     for (index, conversation) in workload.conversations.iter().enumerate() {
         for user in conversation.members.iter().filter(|member| **member < workload.online) {
-            lines.entry(*user).or_default().insert(index, Line::behind(conversation.last_seq));
+            let tally = if has_seqs {
+                Tally::Seqs(Line::behind(conversation.last_seq))
+            } else {
+                Tally::Numbers(Numbers::default())
+            };
+            tallies.entry(*user).or_default().insert(index, tally);
         }
     }
-    lines
+    tallies
 }
 
 impl Shared {
     async fn open(&self, user: usize) -> Result<Session, String> {
         let (token, endpoint) = self.way(user).await?;
-        let session = Session::open(&self.target.dialer, endpoint, &token).await;
+        let session = Session::open(self.target.protocol, &self.target.dialer, endpoint, &token).await;
         session.map_err(|error| format!("opening the socket of user {user}: {error}"))
     }
 
     async fn resume(&self, user: usize, positions: &[(&str, u64)]) -> Result<Session, String> {
         let (token, endpoint) = self.way(user).await?;
+        if !self.target.protocol.has_seqs() {
+            // There is nothing to go on behind: what came meanwhile is missing.
+            return self.open(user).await;
+        }
         let session = Session::resume(&self.target.dialer, endpoint, &token, positions).await;
         session.map_err(|error: Failure| error.to_string())
     }
@@ -216,8 +227,9 @@ impl Listener {
 
     fn see(&mut self, shared: &Shared, frame: &Frame<'_>) {
         let Some((index, conversation)) = shared.workload.find(&frame.conversation) else { return };
-        let Some(line) = self.lines.get_mut(&index) else { return };
-        let seen = line.see(frame.seq);
+        let Some(tally) = self.tallies.get_mut(&index) else { return };
+        let stamp = Stamp::read(&frame.text);
+        let seen = tally.see(frame.seq, stamp.map(|stamp| stamp.number));
         match seen {
             Seen::Next => {}
             Seen::Before => return,
@@ -231,7 +243,7 @@ impl Listener {
         if seen == Seen::Double {
             return;
         }
-        if let Some(stamp) = Stamp::read(&frame.text) {
+        if let Some(stamp) = stamp {
             self.heard.messages += 1;
             shared.live.messages.fetch_add(1, Ordering::Relaxed);
             shared.recorder.delivered(self.user, conversation.group, stamp.due_us);
@@ -240,7 +252,7 @@ impl Listener {
 
     fn told_of_gap(&mut self, shared: &Shared, frame: &Frame<'_>) {
         let Some((index, _)) = shared.workload.find(&frame.conversation) else { return };
-        let Some(line) = self.lines.get_mut(&index) else { return };
+        let Some(line) = self.tallies.get_mut(&index).and_then(Tally::line) else { return };
         if frame.reason == "replaced" {
             if line.restart(frame.from) {
                 self.heard.taken_back += 1;
@@ -258,10 +270,10 @@ impl Listener {
         loop {
             let wait = self.asked_pause.take().unwrap_or_else(|| pause.mul_f64(rand::random_range(0.5..1.0)));
             let positions: Vec<(&str, u64)> = self
-                .lines
+                .tallies
                 .iter()
-                .filter_map(|(index, line)| {
-                    Some((shared.workload.conversations.get(*index)?.name.as_str(), line.last()))
+                .filter_map(|(index, tally)| {
+                    Some((shared.workload.conversations.get(*index)?.name.as_str(), tally.last()))
                 })
                 .collect();
             let again = async {

@@ -10,5 +10,6 @@ pub(crate) mod sampler;
 pub(crate) mod schedule;
 pub(crate) mod sender;
 pub(crate) mod snapshot;
+pub(crate) mod tally;
 pub(crate) mod text;
 pub(crate) mod workload;

@@ -9,8 +9,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::load::history::{self, Compared};
-use crate::load::ledger::Ledger;
+use crate::load::history::{self, Compared, Entry};
+use crate::load::ledger::{Book, Ledger};
 use crate::load::listener::Listeners;
 use crate::load::recorder::Recorder;
 use crate::load::sampler::{Sampler, Views};
@@ -244,7 +244,7 @@ impl Rig {
         };
         let mut server = after.server_since(before, accepted);
         if let Some(server) = &mut server {
-            server.lag_s = wait_for_lag(&self.scraper).await;
+            server.lag_s = wait_for_lag(&self.scraper, self.target.metrics.lag).await;
         }
         Ok(Load {
             measured_s,
@@ -296,10 +296,8 @@ impl Rig {
                 let name = workload.user(user)?;
                 let entries =
                     history::read(target.pool(user)?.as_ref(), &target.tokens, name, &conversation.name).await?;
-                let last_seq = entries.iter().map(|entry| entry.seq).max().unwrap_or_default();
-                let messages = u64::try_from(entries.iter().filter(|entry| entry.number.is_some()).count());
-                let deliveries = messages.unwrap_or_default() * conversation.online;
-                Ok::<_, String>((last_seq, deliveries, history::compare(&entries, book)))
+                let (last_seq, messages, compared) = judge(&entries, book, target.protocol.has_seqs());
+                Ok::<_, String>((last_seq, messages * conversation.online, compared))
             }
         });
         let read: Result<Vec<(u64, u64, Compared)>, String> =
@@ -320,7 +318,7 @@ impl Rig {
             }
             Err(error) => {
                 warnings.push(format!("the history could not be read back: {error}"));
-                let last = |book: &crate::load::ledger::Book| book.accepted.iter().map(|(seq, _)| *seq).max();
+                let last = |book: &Book| book.accepted.iter().map(|(seq, _)| *seq).max();
                 last_seqs.extend(books.iter().map(|book| last(book).unwrap_or_default()));
                 compared.acknowledged =
                     books.iter().map(|book| u64::try_from(book.accepted.len()).unwrap_or_default()).sum();
@@ -356,6 +354,20 @@ impl Rig {
     }
 }
 
+/// Judges the history of one conversation: its last seq (or how many messages it has, where there are no seqs), its messages,
+/// and what the comparison with the answers found.
+fn judge(entries: &[Entry], book: &Book, has_seqs: bool) -> (u64, u64, Compared) {
+    let messages = entries.iter().filter(|entry| entry.number.is_some()).count();
+    let messages = u64::try_from(messages).unwrap_or_default();
+    let compared = history::compare(entries, book);
+    if has_seqs {
+        let last_seq = entries.iter().map(|entry| entry.seq).max().unwrap_or_default();
+        (last_seq, messages, compared)
+    } else {
+        (messages, messages, compared.without_seqs())
+    }
+}
+
 /// A name that no other run has; what runs longer than this program keeps the conversations of earlier runs.
 pub(crate) fn run_name() -> Result<String, String> {
     let millis = std::time::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?.as_millis();
@@ -377,6 +389,18 @@ mod tests {
     fn settings(line: &str) -> Result<Settings, String> {
         let line = Line::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
         line.options.settings(Duration::from_secs(1))
+    }
+
+    #[test]
+    fn a_history_without_seqs_is_judged_by_what_is_in_it() {
+        let entry = |seq, number| Entry { seq, number: Some(number) };
+        let book = Book { accepted: vec![(0, 1), (0, 2), (0, 3)], ..Book::default() };
+        let (upto, messages, found) = judge(&[entry(0, 2), entry(0, 1), entry(0, 1)], &book, false);
+        assert_eq!((upto, messages, found.missing, found.doubled), (3, 3, 1, 1));
+        assert_eq!((found.moved, found.not_dense), (0, 0));
+        let dense = Book { accepted: vec![(2, 1)], ..Book::default() };
+        let (last_seq, _, with_seqs) = judge(&[entry(2, 1)], &dense, true);
+        assert_eq!((last_seq, with_seqs.not_dense), (2, 1), "seqs begin with 1");
     }
 
     #[test]

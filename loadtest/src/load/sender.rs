@@ -56,6 +56,8 @@ pub(crate) struct Driven {
 
 #[derive(Debug, Deserialize)]
 struct Accepted {
+    /// 0 where there are none; Rookery's begin with 1, so that an answer that lacks it is found to be wrong.
+    #[serde(default)]
     seq: u64,
 }
 

@@ -100,14 +100,14 @@ impl Snapshot {
     }
 }
 
-/// Waits until every record is applied to SQLite; how long that took, or none when it is not known.
-pub(crate) async fn wait_for_lag(scraper: &Scraper) -> Option<f64> {
+/// Waits until every record is applied to SQLite, as this metric says; how long that took, or none when it is not known.
+pub(crate) async fn wait_for_lag(scraper: &Scraper, metric: &str) -> Option<f64> {
     let begun = Instant::now();
     while begun.elapsed() < LAG_MAX {
         if scraper.is_empty() {
             return None;
         }
-        if scraper.sum("rookery_shard_lag_records").await.ok()? <= 0.0 {
+        if scraper.sum(metric).await.ok()? <= 0.0 {
             return Some(begun.elapsed().as_secs_f64());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -47,6 +47,8 @@ pub(crate) struct Workload {
 
 #[derive(Debug, Deserialize)]
 struct Created {
+    /// 0 where there are none.
+    #[serde(default)]
     last_seq: u64,
 }
 

@@ -93,6 +93,7 @@ pub(crate) fn example() -> Report {
             delivered: 320_000,
             ..Audit::default()
         },
+        peer: None,
         series: (1..=32).map(|second| example_second(f64::from(second))).collect(),
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod figures;
 pub(crate) mod html;
 pub(crate) mod latency;
 pub(crate) mod plots;
+pub(crate) mod ratios;
 pub(crate) mod table;
 pub(crate) mod verdict;
 
@@ -49,6 +50,22 @@ pub(crate) struct Report {
     pub(crate) audit: Audit,
     /// Every second of the run.
     pub(crate) series: Vec<Second>,
+    /// The same run against a server of another kind, if one was asked for.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// The same run against a server of another kind.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peer {
+    /// What was loaded; its kind is the name of the peer.
+    pub(crate) target: TargetReport,
+    /// Whether everything arrived once. It has no seqs, so order is not judged.
+    pub(crate) verdict: Verdict,
+    /// Its figures.
+    pub(crate) steady: Load,
+    /// Whether everything arrived.
+    pub(crate) audit: Audit,
 }
 
 /// Whether the server did what it promises.
@@ -67,7 +84,7 @@ pub(crate) struct Verdict {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TargetReport {
-    /// `dev`, `cluster` or `url`.
+    /// `dev`, `cluster`, `url`, or the name of a peer.
     pub(crate) kind: String,
     /// Where clients connected.
     pub(crate) clients: Vec<String>,

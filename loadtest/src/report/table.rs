@@ -1,7 +1,7 @@
 //! The report as lines of text.
 
 use crate::report::figures::{ErrorCount, Idle, Latency, Load, Ramp};
-use crate::report::{Report, Verdict};
+use crate::report::{Peer, Report, Verdict, ratios};
 
 /// The whole table.
 pub(crate) fn render(report: &Report) -> String {
@@ -18,6 +18,9 @@ pub(crate) fn render(report: &Report) -> String {
         idle(&mut lines, figures);
     }
     audit(&mut lines, report);
+    if let Some((load, peer)) = report.steady.as_ref().zip(report.peer.as_ref()) {
+        beside(&mut lines, (load, &target.kind), peer);
+    }
     verdict(&mut lines, &report.verdict);
     lines.join("\n")
 }
@@ -198,6 +201,26 @@ fn audit(lines: &mut Vec<String>, report: &Report) {
     }
 }
 
+/// Ours and a peer's in one table.
+fn beside(lines: &mut Vec<String>, (load, kind): (&Load, &str), peer: &Peer) {
+    let name = peer.target.kind.as_str();
+    lines.push(String::new());
+    let rows = ratios::beside(load, kind, peer);
+    lines.extend(ratios::render(&rows, [name, "rookery", "ours / theirs"], |_| String::new()));
+    lines.push(format!(
+        "  {name} had {} of {} deliveries, {} doubled, {} of {} acknowledged not in its history",
+        whole(peer.audit.delivered),
+        whole(peer.audit.delivered + peer.audit.missing),
+        whole(peer.audit.doubled),
+        whole(peer.audit.history_missing),
+        whole(peer.audit.acknowledged)
+    ));
+    let notes = peer.verdict.warnings.iter().map(|warning| format!("  note         {name}: {warning}"));
+    let faults = peer.verdict.faults.iter().map(|fault| format!("  FAULT        {name}: {fault}"));
+    lines.extend(notes.chain(faults));
+    lines.push(String::new());
+}
+
 fn verdict(lines: &mut Vec<String>, verdict: &Verdict) {
     lines.extend(verdict.warnings.iter().map(|warning| format!("  note         {warning}")));
     lines.extend(verdict.faults.iter().map(|fault| format!("  FAULT        {fault}")));
@@ -283,6 +306,22 @@ mod tests {
         for word in ["1,000/s accepted", "p99.9", "503 unavailable", "us CPU a message", "passed", "3 members: post"] {
             assert!(table.contains(word), "{word} in\n{table}");
         }
+    }
+
+    #[test]
+    fn a_peer_stands_in_a_table_of_its_own_with_ratios() {
+        let mut report = example();
+        assert!(!render(&report).contains("ours / theirs"));
+        let mut steady = report.steady.clone().unwrap();
+        steady.sends.accepted_per_second = 500.0;
+        let target = crate::report::TargetReport { kind: "socketio".to_owned(), ..Default::default() };
+        let audit = crate::report::Audit { delivered: 7, missing: 2, ..Default::default() };
+        report.peer = Some(Peer { target, steady, audit, ..Peer::default() });
+        let table = render(&report);
+        let rates: Vec<&str> =
+            table.lines().find(|line| line.contains("sends/s  ")).unwrap().split_whitespace().collect();
+        assert_eq!(rates, ["sends/s", "500", "1,000", "2.00"], "{table}");
+        assert!(table.contains("socketio had 7 of 9 deliveries"), "{table}");
     }
 
     #[test]

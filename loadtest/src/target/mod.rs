@@ -1,4 +1,5 @@
-//! What is loaded: a `rookery dev` that is started for it, what `scripts/cluster` has running, or any URL.
+//! What is loaded: a `rookery dev` that is started for it, what `scripts/cluster` has running, or any URL; and beside it a
+//! peer.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,13 +10,17 @@ use clap::Args;
 
 use crate::client::dial::{Dialer, Endpoint};
 use crate::client::http::Pool;
+use crate::client::socket::Protocol;
 use crate::client::tokens::{Source, Tokens};
-use crate::target::dev::Dev;
+use crate::target::peer::Peer;
+use crate::target::started::Started;
 
 pub(crate) mod cluster;
 pub(crate) mod dev;
 pub(crate) mod metrics;
+pub(crate) mod peer;
 pub(crate) mod redis;
+mod started;
 
 /// What to load, by flags.
 #[derive(Debug, Args)]
@@ -64,8 +69,12 @@ pub(crate) struct Operations {
 
 /// What is loaded.
 pub(crate) struct Target {
-    /// `dev`, `cluster` or `url`.
+    /// `dev`, `cluster`, `url`, or the name of a peer.
     pub(crate) kind: &'static str,
+    /// What its sockets speak.
+    pub(crate) protocol: Protocol,
+    /// The metrics that say how far SQLite is.
+    pub(crate) metrics: Metrics,
     /// Connects to all of it.
     pub(crate) dialer: Arc<Dialer>,
     /// Where clients connect; at least one.
@@ -79,8 +88,20 @@ pub(crate) struct Target {
     /// Tokens for its users.
     pub(crate) tokens: Arc<Tokens>,
     /// Ended with this value.
-    _dev: Option<Dev>,
+    _started: Option<Started>,
 }
+
+/// Names of the metrics that say how far SQLite is; what of `/metrics` is Rookery's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metrics {
+    /// Records that it does not have yet.
+    pub(crate) lag: &'static str,
+    /// Records that it has.
+    pub(crate) applied: &'static str,
+}
+
+const ROOKERY_METRICS: Metrics = Metrics { lag: "rookery_shard_lag_records", applied: "rookery_shard_applied_offset" };
+const PEER_METRICS: Metrics = Metrics { lag: "peer_lag_records", applied: "peer_applied_records" };
 
 /// What each kind of target tells of itself.
 pub(crate) struct Found {
@@ -93,25 +114,45 @@ pub(crate) struct Found {
 impl Target {
     /// Starts or finds it.
     pub(crate) async fn new(options: &TargetOptions) -> Result<Self, String> {
-        let dialer = Arc::new(Dialer::new(options.source_addresses.clone())?);
-        let (kind, found, dev) = if let Some(folder) = &options.cluster {
+        let (kind, found, started) = if let Some(folder) = &options.cluster {
             ("cluster", cluster::find(folder)?, None)
         } else if options.url.is_empty() {
-            let (dev, found) = Dev::start(options.binary.clone(), &options.arguments).await?;
-            ("dev", found, Some(dev))
+            let (started, found) = dev::start(options.binary.clone(), &options.arguments).await?;
+            ("dev", found, Some(started))
         } else {
             ("url", options.found()?, None)
         };
+        Self::of(kind, (Protocol::Rookery, ROOKERY_METRICS), (found, started), options)
+    }
+
+    /// Starts a peer; of the options those count that are about the client.
+    pub(crate) async fn peer(peer: Peer, options: &TargetOptions) -> Result<Self, String> {
+        let (started, found) = peer::start(peer).await?;
+        let protocol = match peer {
+            Peer::SocketIo => Protocol::SocketIo,
+        };
+        Self::of(peer.name(), (protocol, PEER_METRICS), (found, Some(started)), options)
+    }
+
+    fn of(
+        kind: &'static str,
+        (protocol, metrics): (Protocol, Metrics),
+        (found, started): (Found, Option<Started>),
+        options: &TargetOptions,
+    ) -> Result<Self, String> {
+        let dialer = Arc::new(Dialer::new(options.source_addresses.clone())?);
         let pool = |endpoint: &Endpoint| Arc::new(Pool::new(Arc::clone(&dialer), endpoint.clone(), options.timeout));
         Ok(Self {
             kind,
+            protocol,
+            metrics,
             pools: found.clients.iter().map(pool).collect(),
             clients: found.clients,
             operations: found.operations,
             redis: found.redis,
             tokens: Arc::new(Tokens::new(found.tokens)?),
             dialer,
-            _dev: dev,
+            _started: started,
         })
     }
 

@@ -10,6 +10,7 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
 
+use crate::bench::row::{Row, each};
 use crate::client::http::Ask;
 use crate::client::socket::{Frame, Session};
 use crate::load::recorder::{histogram, micros};
@@ -17,8 +18,11 @@ use crate::load::rig::{allow_files, run_name};
 use crate::output::say;
 use crate::report::figures::float;
 use crate::target::metrics::{Page, Scraper, own_cpu_seconds};
+use crate::target::peer::PeerOptions;
 use crate::target::redis::Redis;
 use crate::target::{Target, TargetOptions};
+
+mod row;
 
 /// Conversations that the senders are spread over; every recipient is in all of them.
 const CONVERSATIONS_MAX: usize = 16;
@@ -41,6 +45,11 @@ pub(crate) struct Options {
     /// Bytes of text per message
     #[arg(long, default_value_t = 120)]
     text_bytes: usize,
+    /// Runs of each; with --peer ours and its in turn
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    #[command(flatten)]
+    peer: PeerOptions,
     #[command(flatten)]
     target: TargetOptions,
 }
@@ -72,7 +81,7 @@ impl Used {
         Ok(Self {
             routers: cpu(true),
             nodes: cpu(false),
-            applied: pages.iter().map(|page| page.sum("rookery_shard_applied_offset")).sum(),
+            applied: pages.iter().map(|page| page.sum(target.metrics.applied)).sum(),
             redis: Redis::look(&target.redis).await?,
             client: own_cpu_seconds(),
         })
@@ -80,21 +89,37 @@ impl Used {
 }
 
 pub(crate) async fn run(options: &Options) -> Result<(), String> {
-    say(
-        "senders recipients  sends/s  deliveries/s  persisted/s  p50-ms  p99-ms  refused  lost | us/message: router   node  redis  client | redis: commands/message  MiB-highest | lag-s",
-    );
+    say(row::HEAD);
     for &senders in &options.senders {
         for &recipients in &options.recipients {
-            one(options, senders, recipients).await?;
+            pairs(options, senders, recipients).await?;
         }
     }
     Ok(())
 }
 
-async fn one(options: &Options, senders: usize, recipients: usize) -> Result<(), String> {
+/// All runs of so many senders and recipients, and the comparison with those of the peer.
+async fn pairs(options: &Options, senders: usize, recipients: usize) -> Result<(), String> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..options.runs {
+        // A server of its own for each run, unless one runs already.
+        let row = one(options, Target::new(&options.target).await?, senders, recipients).await?;
+        say(&row.line());
+        ours.push(row);
+        if let Some(peer) = options.peer.peer {
+            let beside = one(options, Target::peer(peer, &options.target).await?, senders, recipients).await?;
+            say(&format!("{} {}", beside.line(), peer.name()));
+            theirs.push(beside);
+        }
+    }
+    if options.peer.peer.is_some() {
+        say(&row::beside(&ours, &theirs));
+    }
+    Ok(())
+}
+
+async fn one(options: &Options, target: Target, senders: usize, recipients: usize) -> Result<Row, String> {
     allow_files(u64::try_from(senders + recipients).unwrap_or(u64::MAX))?;
-    // A server of its own for each run, unless one runs already.
-    let target = Target::new(&options.target).await?;
     let scraper = Scraper::new(&target);
     let names = prepare(&target, senders, recipients).await?;
     let delivered = Arc::new(AtomicU64::new(0));
@@ -110,34 +135,35 @@ async fn one(options: &Options, senders: usize, recipients: usize) -> Result<(),
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let delivering = begun.elapsed().as_secs_f64();
-    while scraper.sum("rookery_shard_lag_records").await? > 0.0 && begun.elapsed() < options.longest() {
+    while scraper.sum(target.metrics.lag).await? > 0.0 && begun.elapsed() < options.longest() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let persisting = begun.elapsed().as_secs_f64();
     let after = Used::now(&target, &scraper).await?;
-    let each = |seconds: f64| seconds * 1e6 / float(sent.accepted.max(1));
-    let received = delivered.load(Ordering::Relaxed);
-    say(&format!(
-        "{senders:>7} {recipients:>10} {:>8.0} {:>13.0} {:>12.0} {:>7.2} {:>7.2} {:>8} {:>5} | {:>18.0} {:>6.0} {:>6.0} {:>7.0} | {:>23.2} {:>12} | {:>5.1}",
-        float(sent.accepted) / sending,
-        float(received) / delivering,
-        (after.applied - before.applied) / persisting,
-        float(sent.latency_us.value_at_quantile(0.5)) / 1e3,
-        float(sent.latency_us.value_at_quantile(0.99)) / 1e3,
-        sent.refused,
-        expected.saturating_sub(received),
-        each(after.routers - before.routers),
-        each(after.nodes - before.nodes),
-        each(after.redis.cpu_seconds - before.redis.cpu_seconds),
-        each(after.client - before.client),
-        float(commands) / float(sent.accepted.max(1)),
-        memory.highest().await / (1 << 20),
-        persisting - sending,
-    ));
     for reader in readers {
         reader.abort();
     }
-    Ok(())
+
+    let cpu_us = |of: fn(&Used) -> f64| each((of(&after) - of(&before)) * 1e6, sent.accepted);
+    let received = delivered.load(Ordering::Relaxed);
+    Ok(Row {
+        senders,
+        recipients,
+        sends_per_second: float(sent.accepted) / sending,
+        deliveries_per_second: float(received) / delivering,
+        persisted_per_second: (after.applied - before.applied) / persisting,
+        p50_ms: float(sent.latency_us.value_at_quantile(0.5)) / 1e3,
+        p99_ms: float(sent.latency_us.value_at_quantile(0.99)) / 1e3,
+        refused: sent.refused,
+        lost: expected.saturating_sub(received),
+        router_us: cpu_us(|used| used.routers),
+        node_us: cpu_us(|used| used.nodes),
+        redis_us: cpu_us(|used| used.redis.cpu_seconds),
+        client_us: cpu_us(|used| used.client),
+        redis_commands: each(float(commands), sent.accepted),
+        redis_highest_bytes: memory.highest().await,
+        lag_s: persisting - sending,
+    })
 }
 
 impl Options {
@@ -152,7 +178,7 @@ async fn read(target: &Target, recipients: usize, delivered: &Arc<AtomicU64>) ->
     let mut readers = Vec::new();
     for recipient in 0..recipients {
         let token = target.tokens.of(&format!("recipient-{recipient}")).await?;
-        let opened = Session::open(&target.dialer, target.endpoint(recipient)?, &token).await;
+        let opened = Session::open(target.protocol, &target.dialer, target.endpoint(recipient)?, &token).await;
         let mut session = opened.map_err(|error| error.to_string())?;
         let delivered = Arc::clone(delivered);
         readers.push(tokio::spawn(async move {
