@@ -4,6 +4,9 @@
 //! No call shares anything with another server's: not a connection, not a lock that is held while something is waited
 //! for. A call that ends without an answer, also because whoever made it gave it up, ends its connection: the next call
 //! makes another one. Those that are still under way on the old one keep it until they end.
+//!
+//! A new connection, also of a lane, has to answer before it is used. So a server that hears this process and is not heard
+//! by it is not written to again and again: others would take that for signs of life (ADR 12, ADR 15).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -253,6 +256,7 @@ async fn connect(
     let bare = to.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
     let mut connection = Client::open(bare)?.get_multiplexed_async_connection_with_config(&config).await?;
     if entry.is_empty() {
+        answers_within(&mut connection, within).await?;
         return Ok(connection);
     }
 
@@ -268,6 +272,15 @@ async fn connect(
     }
     denials.entered(address);
     Ok(connection)
+}
+
+/// Asks a new connection for what changes nothing. Any answer will do: what a server refuses is told of the calls that
+/// follow.
+async fn answers_within(connection: &mut MultiplexedConnection, longest: Duration) -> RedisResult<()> {
+    let mut question = Pipeline::new();
+    question.cmd("TIME");
+    let asking = connection.send_packed_commands(&question, 0, question.len());
+    tokio::time::timeout(longest, asking).await.unwrap_or_else(|_elapsed| Err(timed_out())).map(drop)
 }
 
 /// What has to be said to be let in.

@@ -16,6 +16,7 @@ mod owned;
 mod proxy;
 mod rights;
 mod scripted;
+mod unheard;
 
 struct OnRedis {
     config: Config,
