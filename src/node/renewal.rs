@@ -5,6 +5,9 @@
 //! Over Redis this is done by a thread with a runtime and connections of its own, so that a busy node does not lose its
 //! shards; but only while the node's own runtime gives its beat, and only for shards that make progress: one that is
 //! wedged is to be taken over.
+//!
+//! A renewal is carried out whether or not its answer comes back, and then tells the standbys that the owner lives. So after
+//! one without an answer the control record is read first, which tells nobody anything (ADR 15).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,8 +27,8 @@ use crate::shard::ShardHandle;
 use crate::shard::log::ShardLog;
 use crate::telemetry;
 
-/// A renewal that is not answered within this part of the watch time is given up: the next one is due long before the
-/// lease ends.
+/// A renewal, or the question before it, that is not answered within this part of the watch time is given up: the next one
+/// is due long before the lease ends.
 const ANSWER_PART: u32 = 4;
 
 /// A runtime that gave no beat for this part of the watch time makes no progress.
@@ -187,14 +190,20 @@ impl Renewals {
     /// Each shard for itself: one without an answer must not take the lease of another.
     async fn renew_one(&self, handle: &ShardHandle) -> Result<bool, String> {
         let hold = [handle.hold()];
+        if !handle.renewing() {
+            self.answered(self.by.control(handle.id())).await?.map_err(|error| error.to_string())?;
+        }
         // Before it is sent: the proof is not older than that.
         let sent = self.clock.since_boot();
-        let answer = tokio::time::timeout(self.answer_max, self.by.renew(&hold)).await;
-        let answer = answer.map_err(|_elapsed| "no answer in time".to_owned())?;
+        let answer = self.answered(self.by.renew(&hold)).await?;
         let answer = answer.into_iter().next().ok_or("no answer for the shard")?;
         let is_current = answer.map_err(|error| error.to_string())?;
         handle.renewed(sent, is_current);
         Ok(is_current)
+    }
+
+    async fn answered<A>(&self, asked: impl Future<Output = A>) -> Result<A, String> {
+        tokio::time::timeout(self.answer_max, asked).await.map_err(|_elapsed| "no answer in time".to_owned())
     }
 
     fn count(&self, result: &'static str, shards: usize) {
@@ -218,6 +227,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{ConversationName, Offset, ShardId, UserId};
+    use crate::node::watch::{Sight, Watch};
     use crate::shard::command::{Freshness, Query};
     use crate::shard::lane::Lane;
     use crate::shard::log::embedded::EmbeddedLog;
@@ -237,6 +247,8 @@ mod tests {
         silent: Mutex<HashSet<ShardId>>,
         /// Answers with an error.
         failing: Mutex<HashSet<ShardId>>,
+        /// Does what it is asked to, and never answers.
+        unheard: Mutex<HashSet<ShardId>>,
         /// A renewal takes so long to answer.
         takes: Mutex<Duration>,
         clock: Clock,
@@ -249,7 +261,7 @@ mod tests {
         }
 
         async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
-            if self.silent.lock().expect("whole").contains(&shard) {
+            if [&self.silent, &self.unheard].iter().any(|set| set.lock().expect("whole").contains(&shard)) {
                 return std::future::pending().await;
             }
             self.inner.control(shard).await
@@ -275,6 +287,9 @@ mod tests {
                 return holds.iter().map(|_| Err(LogError::Failed("scripted".to_owned()))).collect();
             }
             let answer = self.inner.renew(holds).await;
+            if any_of(&self.unheard) {
+                return std::future::pending().await;
+            }
             self.clock.pass(*self.takes.lock().expect("whole"));
             answer
         }
@@ -314,6 +329,7 @@ mod tests {
                 inner,
                 silent: Mutex::default(),
                 failing: Mutex::default(),
+                unheard: Mutex::default(),
                 takes: Mutex::default(),
                 clock: clock.clone(),
             });
@@ -397,6 +413,23 @@ mod tests {
             assert!(matches!(self.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
         }
 
+        /// The beat of each shard.
+        async fn beats(&self) -> Vec<u64> {
+            let mut beats = Vec::new();
+            for shard in (0..3).map(ShardId) {
+                beats.push(self.log.inner.control(shard).await.expect("reads").expect("claimed").beat);
+            }
+            beats
+        }
+
+        /// A standby looks at a shard: whether it may take it now.
+        async fn looked_at(&self, shard: ShardId, standby: &mut Watch) -> bool {
+            let now = self.clock.since_boot();
+            let control = self.log.inner.control(shard).await.expect("reads").expect("claimed");
+            let (token, beat) = (control.token, control.beat);
+            standby.saw(Sight { token, beat, lineage: 1, asked: now, received: now }, 0, token.epoch)
+        }
+
         /// How sure a read is at each shard, by whether it is marked.
         async fn marked(&self) -> Vec<bool> {
             let mut marked = Vec::new();
@@ -465,6 +498,35 @@ mod tests {
         bench.log.silent.lock().expect("whole").clear();
         bench.renewals.round().await;
         assert_eq!(held(&bench), [true; 3]);
+    }
+
+    // Interleavings 1, 4 and 5 of docs/adr/0015-a-node-cut-off-from-the-log.md.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_owner_that_hears_no_answer_gives_one_sign_of_life_more_and_is_due_to_be_taken_over() {
+        let mut bench = Bench::new().await;
+        bench.renew().await;
+        let before = bench.beats().await;
+        bench.log.unheard.lock().expect("whole").extend([ShardId(0), ShardId(1)]);
+        let mut standby = Watch::new(T);
+        let mut due = false;
+        for _ in 0..10 {
+            bench.renew().await;
+            due = bench.looked_at(ShardId(0), &mut standby).await;
+            bench.clock.pass(Duration::from_millis(750));
+        }
+        let after = bench.beats().await;
+        assert_eq!(after[..2], [before[0] + 1, before[1] + 1], "one renewal was carried out, and no other sent");
+        assert!(due, "its standby may take it");
+        assert!(after[2] > before[2] + 9, "another place is renewed as ever");
+
+        bench.take(ShardId(0)).await;
+        bench.log.unheard.lock().expect("whole").clear();
+        let ended = bench.handles.remove(0);
+        bench.renew().await;
+        tokio::time::timeout(Duration::from_secs(30), ended.closed()).await.expect("in time");
+        drop(ended);
+        bench.renewals.shards.remove(ShardId(0));
+        assert_eq!(bench.marked().await, [false; 2], "what nobody took is its own with the first round");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,6 +123,14 @@ impl ShardHandle {
         (self.0.shard, self.0.token)
     }
 
+    /// A renewal of [`ShardHandle::hold`] is about to be sent. False when the last one was not answered: it moved a sign by
+    /// which others hold this owner for alive, and so does the next, which may be sent only after a question was answered
+    /// that moves nothing.
+    #[must_use]
+    pub fn renewing(&self) -> bool {
+        self.0.lease.renewing()
+    }
+
     /// A renewal of [`ShardHandle::hold`] that was sent at `sent` (since boot) was answered. Current: reads are strict for
     /// longer. Not current: the shard was taken, and ends by itself.
     pub fn renewed(&self, sent: Duration, current: bool) {

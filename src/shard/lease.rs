@@ -4,8 +4,11 @@
 //! Whoever would take the shard must first have seen an unchanged control record for the takeover watch T on its own
 //! clock. A proof of ownership that was *sent* at some moment changed the record not before that moment, so until T after
 //! it nobody else owns the shard; a tenth of T is left for clocks that run at different rates.
+//!
+//! It also says who may give a sign of life to those who would take the shard: a renewal that was not answered is followed
+//! by none without a question (ADR 15).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::shard::command::Freshness;
@@ -23,6 +26,8 @@ pub(super) struct Lease {
     span: Option<Duration>,
     /// When the last proof was sent, in milliseconds since boot; [`LOST`] when it is known to hold no more.
     proven: AtomicU64,
+    /// The last renewal has no answer, so far.
+    unanswered: AtomicBool,
 }
 
 impl Lease {
@@ -30,12 +35,19 @@ impl Lease {
     #[must_use]
     pub(super) fn new(takeover_watch: Option<Duration>, sent: Duration) -> Self {
         let span = takeover_watch.map(|watch| watch * TENTHS / 10);
-        Self { span, proven: AtomicU64::new(whole_ms(sent)) }
+        Self { span, proven: AtomicU64::new(whole_ms(sent)), unanswered: AtomicBool::new(false) }
+    }
+
+    /// A renewal is on its way. False when the one before it had no answer: then it may not be sent before a question that
+    /// moves nothing is answered.
+    pub(super) fn renewing(&self) -> bool {
+        !self.unanswered.swap(true, Ordering::SeqCst)
     }
 
     /// Another proof, sent at that time, was answered as current. An older one than the last, and one after the loss,
     /// do nothing.
     pub(super) fn prove(&self, sent: Duration) {
+        self.unanswered.store(false, Ordering::SeqCst);
         // `LOST` is the highest: it stays.
         self.proven.fetch_max(whole_ms(sent).min(LOST - 1), Ordering::SeqCst);
     }
@@ -53,6 +65,12 @@ impl Lease {
             return Some(Duration::ZERO);
         }
         Some((Duration::from_millis(proven) + self.span?).saturating_sub(now))
+    }
+
+    /// The ownership is known to be lost.
+    #[must_use]
+    pub(super) fn is_lost(&self) -> bool {
+        self.proven.load(Ordering::SeqCst) == LOST
     }
 
     /// Nobody else can own the shard.
