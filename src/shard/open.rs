@@ -342,7 +342,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         node: opening.node.clone(),
         tails,
         store: store.clone(),
-        lane: opening.lane,
+        lane: opening.lane.proven_by(Arc::clone(&lease), opening.clock.clone()),
         clock: opening.clock.clone(),
         lease: Arc::clone(&lease),
         filter: KeyFilter::new(opening.clock.since_boot()),

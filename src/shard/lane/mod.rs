@@ -3,6 +3,10 @@
 //! batch is sent again, unchanged, in the next cycle, until there is a definite answer; the others do not wait for it, and
 //! places do not wait for each other.
 //!
+//! A batch without an answer is sent again only while its shard has a lease: it is carried out whether or not the answer
+//! comes back, and tells the standbys each time that the owner lives. What is held so is sent with the next proof (`proof.rs`,
+//! ADR 15).
+//!
 //! A place without space is told to those who write (`full.rs`), who send it nothing but a look now and then.
 //!
 //! When a place has made no second copy for a second, a batch that lacks nothing else is put to the witnesses of
@@ -16,8 +20,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::ids::ShardId;
 use crate::shard::lane::copies::{Copies, Registry, Unwitnessed};
+use crate::shard::lease::Lease;
 use crate::shard::log::record::Tail;
 use crate::shard::log::{AppendError, AppendOutcome, Batch, ShardLog, Token};
 use crate::shard::witnesses::Witnesses;
@@ -25,12 +31,14 @@ use crate::telemetry;
 
 mod copies;
 mod full;
+mod proof;
 mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use copies::Witnessed;
 use full::Fullness;
+use proof::Proof;
 use standing::Doubts;
 pub use standing::{Standing, Standings};
 
@@ -79,12 +87,15 @@ struct Job {
     full: bool,
     /// Its witnesses are being asked.
     asked: bool,
+    /// Whether its shard is proven to be owned here; `None` when nobody proves it.
+    proof: Option<Proof>,
 }
 
 impl Job {
-    fn new(batch: Batch, answer: oneshot::Sender<Definite>) -> Self {
+    fn new(batch: Batch, answer: oneshot::Sender<Definite>, proof: Option<Proof>) -> Self {
         Self {
             batch,
+            proof,
             answer: Some(answer),
             begun: Instant::now(),
             doubted_since: None,
@@ -92,6 +103,14 @@ impl Job {
             full: false,
             asked: false,
         }
+    }
+
+    /// Whether it must not be sent now. `silent`: its place did not answer the last cycle.
+    fn is_held(&self, silent: bool) -> bool {
+        let unanswered = self.doubted_since.is_some() && !self.short;
+        // Where nobody waits any more nobody renews either, and it has to come to its end.
+        let awaited = self.answer.as_ref().is_some_and(|answer| !answer.is_closed());
+        (unanswered || silent) && awaited && self.proof.as_ref().is_some_and(Proof::has_ended)
     }
 
     /// Tells its definite end.
@@ -110,6 +129,8 @@ pub struct Lane {
     log: Arc<dyn ShardLog>,
     places: Arc<Mutex<HashMap<u64, Place>>>,
     witnesses: Registry,
+    /// Of the shard whose lane this is.
+    proof: Option<Proof>,
 }
 
 /// The way to one place's loop.
@@ -128,7 +149,13 @@ impl Lane {
     /// nothing is in doubt.
     #[must_use]
     pub fn spawn(log: Arc<dyn ShardLog>) -> Self {
-        Self { log, places: Arc::default(), witnesses: Arc::default() }
+        Self { log, places: Arc::default(), witnesses: Arc::default(), proof: None }
+    }
+
+    /// The same lane, for a shard with this lease: what is appended by it is not sent again unanswered without one.
+    #[must_use]
+    pub(super) fn proven_by(&self, lease: Arc<Lease>, clock: Clock) -> Self {
+        Self { proof: Some(Proof { lease, clock }), ..self.clone() }
     }
 
     /// Queues a batch; the receiver gets its definite end. A stream must have one batch here at a time.
@@ -139,7 +166,7 @@ impl Lane {
     pub fn append(&self, batch: Batch) -> oneshot::Receiver<Definite> {
         let (answer, end) = oneshot::channel();
         let queue = self.place(batch.shard).queue;
-        let job = Job::new(batch, answer);
+        let job = Job::new(batch, answer, self.proof.clone());
         if let Err(error) = queue.try_send(job) {
             drop(tokio::spawn(async move { queue.send(error.into_inner()).await.ok() }));
         }
@@ -213,7 +240,8 @@ impl Here {
                 return Some(job);
             }
             let Some(places) = self.places.upgrade() else { return Some(job) };
-            let lane = Lane { log: Arc::clone(&self.log), places, witnesses: Arc::clone(&self.witnesses) };
+            let (log, witnesses) = (Arc::clone(&self.log), Arc::clone(&self.witnesses));
+            let lane = Lane { log, places, witnesses, proof: None };
             let place = lane.place(shard);
             if place.number == self.number {
                 return Some(job);
@@ -236,6 +264,8 @@ async fn run(
 ) {
     let mut doubtful: Vec<Job> = Vec::new();
     let (mut retry, mut due) = (RETRY_MIN, Instant::now());
+    // Nothing was answered when something was sent last.
+    let mut silent = false;
     loop {
         let mut cycle: Vec<Job> = Vec::new();
         if doubtful.is_empty() {
@@ -264,16 +294,21 @@ async fn run(
                 cycle.push(job);
             }
         }
-        let cycle = here.keep(cycle);
+        let (held, cycle): (Vec<Job>, Vec<Job>) = here.keep(cycle).into_iter().partition(|job| job.is_held(silent));
+        doubtful.extend(held);
         // One batch of a stream at a time, also when the shard was lost and claimed again.
         let mut streams = HashSet::new();
         let (mut cycle, later): (Vec<Job>, Vec<Job>) =
             cycle.into_iter().partition(|job| streams.insert((job.batch.shard, job.batch.stream)));
         doubtful.extend(later);
         if cycle.is_empty() {
-            // All that was in doubt here has gone elsewhere.
-            let now = if doubtful.is_empty() { Standing::Clear } else { before };
+            // All that was in doubt here has gone elsewhere, or is held. Then nothing is tried that would clear the place:
+            // whoever is proven by now has to find out.
+            let now = if is_retry || doubtful.is_empty() { Standing::Clear } else { before };
             tell(&stands, now, doubts.note(&doubtful));
+            if is_retry {
+                due = Instant::now() + RETRY_MAX;
+            }
             continue;
         }
         let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
@@ -287,6 +322,7 @@ async fn run(
         };
         drop(appending);
         let after = stands.borrow().after(&results);
+        silent = matches!(after, Standing::InDoubt { .. });
         let is_told = copies.missing.is_some();
         copies.note(&results, begun);
         here.fullness.note(&batches, &results);
@@ -376,6 +412,7 @@ impl Lane {
                 unwitnessed: Unwitnessed::default(),
             },
         )]);
-        (Self { log, places: Arc::new(Mutex::new(places)), witnesses: Arc::default() }, Loose(jobs))
+        let (places, witnesses) = (Arc::new(Mutex::new(places)), Arc::default());
+        (Self { log, places, witnesses, proof: None }, Loose(jobs))
     }
 }

@@ -12,6 +12,8 @@ use crate::ids::{Epoch, Offset, ShardId};
 use crate::shard::log::Stream;
 use crate::shard::log::double::Double;
 
+mod held;
+
 type Answer = Result<AppendOutcome, AppendError>;
 
 /// Answers by a script per shard, then "appended"; remembers every cycle.
