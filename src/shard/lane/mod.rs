@@ -31,6 +31,7 @@ use crate::telemetry;
 
 mod copies;
 mod full;
+mod job;
 mod proof;
 mod standing;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod tests;
 
 pub use copies::Witnessed;
 use full::Fullness;
+use job::Job;
 use proof::Proof;
 use standing::Doubts;
 pub use standing::{Standing, Standings};
@@ -71,56 +73,6 @@ pub enum Definite {
     },
     /// Surely not in the log.
     NotWritten(String),
-}
-
-#[derive(Debug)]
-struct Job {
-    batch: Batch,
-    /// Taken once it has its definite end.
-    answer: Option<oneshot::Sender<Definite>>,
-    begun: Instant,
-    /// An attempt has left it in doubt: since the first one's end.
-    doubted_since: Option<Instant>,
-    /// All that its last attempt lacked was a second copy.
-    short: bool,
-    /// What its last attempt lacked was space.
-    full: bool,
-    /// Its witnesses are being asked.
-    asked: bool,
-    /// Whether its shard is proven to be owned here; `None` when nobody proves it.
-    proof: Option<Proof>,
-}
-
-impl Job {
-    fn new(batch: Batch, answer: oneshot::Sender<Definite>, proof: Option<Proof>) -> Self {
-        Self {
-            batch,
-            proof,
-            answer: Some(answer),
-            begun: Instant::now(),
-            doubted_since: None,
-            short: false,
-            full: false,
-            asked: false,
-        }
-    }
-
-    /// Whether it must not be sent now. `silent`: its place did not answer the last cycle.
-    fn is_held(&self, silent: bool) -> bool {
-        let unanswered = self.doubted_since.is_some() && !self.short;
-        // Where nobody waits any more nobody renews either, and it has to come to its end.
-        let awaited = self.answer.as_ref().is_some_and(|answer| !answer.is_closed());
-        (unanswered || silent) && awaited && self.proof.as_ref().is_some_and(Proof::has_ended)
-    }
-
-    /// Tells its definite end.
-    fn end(&mut self, word: &'static str, definite: Definite) {
-        let Some(answer) = self.answer.take() else { return };
-        telemetry::APPEND_OUTCOMES.add(1, &[("outcome", word)]);
-        telemetry::APPEND_SECONDS.record(self.begun.elapsed().as_secs_f64(), &[]);
-        // The shard may be gone; then no one needs the answer.
-        answer.send(definite).ok();
-    }
 }
 
 /// The way to the lane. Cheap to clone.
@@ -231,6 +183,14 @@ struct Here {
 }
 
 impl Here {
+    /// What goes into a cycle, and what waits here for another one.
+    fn choose(&self, jobs: Vec<Job>, silent: bool) -> (Vec<Job>, Vec<Job>) {
+        // One batch of a stream at a time, also when the shard was lost and claimed again.
+        let mut streams = HashSet::new();
+        let goes = |job: &Job| !job.is_held(silent) && streams.insert((job.batch.shard, job.batch.stream));
+        self.keep(jobs).into_iter().partition(goes)
+    }
+
     /// Hands what belongs to another place by now over to its loop, and gives back the rest: a batch that is sent on to a
     /// server which hangs would hold up every cycle of this one.
     fn keep(&self, jobs: Vec<Job>) -> Vec<Job> {
@@ -294,13 +254,8 @@ async fn run(
                 cycle.push(job);
             }
         }
-        let (held, cycle): (Vec<Job>, Vec<Job>) = here.keep(cycle).into_iter().partition(|job| job.is_held(silent));
-        doubtful.extend(held);
-        // One batch of a stream at a time, also when the shard was lost and claimed again.
-        let mut streams = HashSet::new();
-        let (mut cycle, later): (Vec<Job>, Vec<Job>) =
-            cycle.into_iter().partition(|job| streams.insert((job.batch.shard, job.batch.stream)));
-        doubtful.extend(later);
+        let (mut cycle, waits) = here.choose(cycle, silent);
+        doubtful.extend(waits);
         if cycle.is_empty() {
             // All that was in doubt here has gone elsewhere, or is held. Then nothing is tried that would clear the place:
             // whoever is proven by now has to find out.
