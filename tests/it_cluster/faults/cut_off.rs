@@ -1,6 +1,6 @@
 //! A node loses its way to Redis while routers, its peers and its clients still reach it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::BACKEND;
 use crate::faults::places::{names_at, operations, rows, rows_of, whole};
@@ -12,6 +12,8 @@ use crate::support::{DEADLINE, Fields as _, eventually};
 
 /// The node whose way to Redis is cut.
 const NODE: &str = "node-1";
+/// Another one, whose way is not.
+const OTHER: &str = "node-2";
 /// Sessions at the node that is cut off.
 const SESSIONS: usize = 6;
 
@@ -82,6 +84,39 @@ async fn a_node_without_redis_that_others_reach_sends_its_sessions_away_gets_non
     })
     .await;
     takes_sessions_again(&server, cluster).await;
+}
+
+// Interleavings 1 and 5 of docs/adr/0015-a-node-cut-off-from-the-log.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_shards_of_a_node_that_redis_hears_and_that_hears_nothing_are_taken_over_while_that_lasts() {
+    let server = Server::Many(Cluster::prepared(BACKEND, &[]));
+    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let wires = Wires::of(cluster, NODE).await;
+    cluster.command(&["start", "redis", "nodes", "routers"]).await;
+    whole(cluster).await;
+    let user = names_at(&rows(&server).await, "unheard", NODE, 1).remove(0);
+    let name = server.client(&user).create(&["bob"]).await.text("name").to_owned();
+
+    wires.deafen();
+    // Its batch is in doubt, and is there to be sent again and again to a Redis that would do what it says each time.
+    let doubtful =
+        server.client(&user).post(&format!("/v1/conversations/{name}/messages"), &json!({"text": "unheard"}));
+    let unheard = doubtful.await.status;
+    assert!([201, 503].contains(&unheard), "{unheard}");
+    eventually("others own all that it had", || async {
+        let rows = rows_of(&operations(cluster, OTHER, "/cluster").await?.json());
+        (!rows.is_empty() && rows.iter().all(|row| row[0] != NODE)).then_some(())
+    })
+    .await;
+    server.client(&user).say(&name, "heard").await;
+
+    wires.pass();
+    eventually("it is back", || async {
+        let (ready, cut_off, _) = told_by(cluster).await?;
+        (ready && cut_off == false).then_some(())
+    })
+    .await;
+    whole(cluster).await;
 }
 
 /// Nothing gives a node its shards back, and sessions are where their users' shards are: another one dies, whose shards it
