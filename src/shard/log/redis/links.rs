@@ -256,7 +256,7 @@ async fn connect(
     let bare = to.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
     let mut connection = Client::open(bare)?.get_multiplexed_async_connection_with_config(&config).await?;
     if entry.is_empty() {
-        answers_within(&mut connection, within).await?;
+        answers(&mut connection).await?;
         return Ok(connection);
     }
 
@@ -274,13 +274,12 @@ async fn connect(
     Ok(connection)
 }
 
-/// Asks a new connection for what changes nothing. Any answer will do: what a server refuses is told of the calls that
-/// follow.
-async fn answers_within(connection: &mut MultiplexedConnection, longest: Duration) -> RedisResult<()> {
+/// Asks a new connection for what changes nothing, for as long as a call over it may take: less would make those fail that
+/// an answer within that time is good enough for. Any answer will do: what a server refuses is told of the calls that follow.
+async fn answers(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     let mut question = Pipeline::new();
     question.cmd("TIME");
-    let asking = connection.send_packed_commands(&question, 0, question.len());
-    tokio::time::timeout(longest, asking).await.unwrap_or_else(|_elapsed| Err(timed_out())).map(drop)
+    connection.send_packed_commands(&question, 0, question.len()).await.map(drop)
 }
 
 /// What has to be said to be let in.
