@@ -98,18 +98,18 @@ async fn what_was_answered_or_is_lost_or_of_nobody_is_sent_again_without_a_lease
 
     let fenced = || vec![unanswered(), Ok(AppendOutcome::Fenced { current: token(9) })];
     for is_lost in [true, false] {
-        let proven = Proven::new(fenced());
-        proven.clock.pass(T);
-        let end = proven.way.append(batch(1));
-        proven.attempted(1).await;
+        let unheard = Proven::new(fenced());
+        unheard.clock.pass(T);
+        let end = unheard.way.append(batch(1));
+        unheard.attempted(1).await;
         tokio::time::sleep(LONG).await;
-        assert_eq!(proven.log.attempts(1).len(), 1);
+        assert_eq!(unheard.log.attempts(1).len(), 1);
         if is_lost {
-            proven.lease.lose();
+            unheard.lease.lose();
             assert_eq!(end.await, Ok(Definite::Fenced { current: token(9), doubted: true }));
         } else {
             drop(end);
-            proven.attempted(2).await;
+            unheard.attempted(2).await;
         }
     }
 }
