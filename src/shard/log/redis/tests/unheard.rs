@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use super::owned::{Owned, assert_doubt};
 use super::proxy::{Mode, Proxy};
-use crate::ids::NodeId;
-use crate::node::table::TableStore;
-use crate::node::table::redis::RedisTable;
 use crate::shard::log::redis::Config;
 use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::testing::{config, log, server, until};
@@ -50,21 +47,27 @@ async fn of_a_connection_without_answers_what_was_under_way_is_done_once_and_not
     owned.assert_whole().await;
 }
 
+// What a table is kept by, the coordinator's lease among it, goes the same way.
 #[tokio::test]
-async fn a_node_that_is_not_answered_keeps_the_coordinators_lease_from_nobody() {
+async fn of_commands_without_an_answer_one_is_carried_out() {
     let server = server().await;
     let proxy = Proxy::before(server.port).await;
-    let direct = config(&[server.url()]);
-    let of = |config: &Config| RedisTable::new(Servers::new(config.clone()).unwrap());
-    let table = of(&Config { urls: vec![proxy.url()], timeout: SHORT, ..direct.clone() });
-    let (node, other, life) = (NodeId::from("node-a"), NodeId::from("node-b"), SHORT * 3);
-    assert_eq!(table.lead(&node, life).await, Ok(true));
+    let config = Config { urls: vec![proxy.url()], timeout: SHORT, ..config(&[]) };
+    let (key, servers) = (format!("{{{}:table}}:count", config.prefix), Servers::new(config).unwrap());
+    let count = || {
+        let mut count = redis::cmd("INCR");
+        count.arg(&key);
+        count
+    };
+    servers.command(&key, count()).await.expect("answered");
 
     proxy.set(Mode::Deafen);
-    let others = of(&direct);
-    until("another node leads", async || {
-        assert!(table.lead(&node, life).await.is_err());
-        others.lead(&other, life).await == Ok(true)
-    })
-    .await;
+    for _ in 0..TRIES {
+        assert!(servers.command(&key, count()).await.is_err());
+    }
+    until("one was carried out", async || server.ask::<u64>(&format!("GET {key}")).await == 2).await;
+
+    proxy.set(Mode::Pass);
+    servers.command(&key, count()).await.expect("answered");
+    assert_eq!(server.ask::<u64>(&format!("GET {key}")).await, 3, "nothing was held on the way");
 }
