@@ -196,14 +196,14 @@ impl Links {
     }
 
     /// A connection that its maker alone uses.
-    pub(super) async fn own(
+    pub(super) fn own(
         &self,
         address: &str,
         word: &'static str,
         response: Duration,
-    ) -> RedisResult<MultiplexedConnection> {
+    ) -> RedisResult<impl Future<Output = RedisResult<MultiplexedConnection>> + Send + use<>> {
         LOG_REDIS_CONNECTIONS.add(1, &[("use", word)]);
-        self.connect(address, response)?.await
+        self.connect(address, response)
     }
 
     fn connect(

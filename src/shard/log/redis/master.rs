@@ -15,6 +15,7 @@ use crate::shard::log::redis::CommitLevel;
 use crate::shard::log::redis::answer::{Sign, Verdict};
 use crate::shard::log::redis::denied::Denials;
 use crate::shard::log::redis::links::timed_out;
+use crate::shard::log::redis::observe::Eye;
 use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::slots::Address;
 
@@ -35,7 +36,7 @@ pub(super) struct Master {
     lane: Mutex<Option<MultiplexedConnection>>,
     claims: Semaphore,
     idle: std::sync::Mutex<Vec<MultiplexedConnection>>,
-    watch: Mutex<Option<MultiplexedConnection>>,
+    eye: Mutex<Eye>,
 }
 
 /// A connection while one cycle, or one claim, has it.
@@ -60,13 +61,13 @@ impl Master {
             lane: Mutex::default(),
             claims: Semaphore::new(CLAIMS_MAX),
             idle: std::sync::Mutex::default(),
-            watch: Mutex::default(),
+            eye: Mutex::default(),
         }
     }
 
     /// Its connection for looks at control records, for one of them at a time.
-    pub(super) async fn watch(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
-        self.watch.lock().await
+    pub(super) async fn eye(&self) -> MutexGuard<'_, Eye> {
+        self.eye.lock().await
     }
 
     /// Waits until the lane is free, and connects it where needed.

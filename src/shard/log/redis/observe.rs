@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 
 use crate::ids::ShardId;
 use crate::shard::log::redis::answer::{Sign, Verdict};
@@ -26,6 +28,31 @@ type Way = (Address, bool);
 
 /// What became of one record: seen, or where else it is, or why not.
 type Seen = Result<Observed, (Sign, LogError)>;
+
+/// The connection to one master that looks alone use: there, being made, or neither.
+#[derive(Debug, Default)]
+pub(super) struct Eye {
+    open: Option<MultiplexedConnection>,
+    /// In a task of its own: a look that is given up leaves what it began to the next one, for a connection may take longer
+    /// to give its first answer than one look may last.
+    connecting: Option<JoinHandle<RedisResult<MultiplexedConnection>>>,
+}
+
+impl Eye {
+    /// Takes the connection out, so that a look that fails or is given up ends it. Cancel-safe.
+    async fn take(&mut self, servers: &Servers, address: &Address) -> RedisResult<MultiplexedConnection> {
+        if let Some(open) = self.open.take() {
+            return Ok(open);
+        }
+        let connecting = match &mut self.connecting {
+            Some(connecting) => connecting,
+            none => none.insert(tokio::spawn(servers.connect_watch(address)?)),
+        };
+        let connected = connecting.await;
+        self.connecting = None;
+        connected.unwrap_or_else(|_gone| Err(timed_out()))
+    }
+}
 
 /// See the contract. One silent master holds the call up for half of the time-out, and only its own records fail.
 pub(super) async fn observe(servers: &Arc<Servers>, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
@@ -85,15 +112,13 @@ async fn look_there(servers: &Servers, (address, asking): &Way, shards: &[ShardI
     }
     pipeline.cmd("INFO").arg("server").arg("replication");
     let master = servers.master(address);
-    let mut watch = master.watch().await;
-    let mut connection = match watch.take() {
-        Some(connection) => connection,
-        None => servers.connect_watch(address).await?,
-    };
+    let mut eye = master.eye().await;
+    let mut connection = eye.take(servers, address).await?;
     let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
     servers.denials().note(address, &answers);
-    *watch = Some(connection);
-    drop(watch);
+    eye.open = Some(connection);
+    drop(eye);
+
     let lineage = match (answers.first().and_then(lineage_of), answers.last().and_then(lineage_of)) {
         (Some(before), Some(after)) if before == after => before,
         _ => return Err((redis::ErrorKind::Client, "the server is no master, or was none for a moment").into()),

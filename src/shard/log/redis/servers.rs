@@ -235,7 +235,7 @@ impl Servers {
             CommitLevel::Log => self.config.timeout,
             CommitLevel::Replicated => self.config.timeout + self.config.replica_wait,
         };
-        self.links.own(address, "lane", response).await
+        self.links.own(address, "lane", response)?.await
     }
 
     /// The keys of a shard.
@@ -249,8 +249,11 @@ impl Servers {
     }
 
     /// A connection of its own to a master, for looks at its control records.
-    pub(super) async fn connect_watch(&self, address: &str) -> RedisResult<MultiplexedConnection> {
-        self.links.own(address, "watch", self.config.timeout / 2).await
+    pub(super) fn connect_watch(
+        &self,
+        address: &str,
+    ) -> RedisResult<impl Future<Output = RedisResult<MultiplexedConnection>> + Send + use<>> {
+        self.links.own(address, "watch", self.config.timeout)
     }
 
     /// What the servers refuse is told there.

@@ -1,5 +1,8 @@
 //! A TCP proxy that tests put between the log and a server: it can hold bytes back and cut connections.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +26,7 @@ pub(super) struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
     released: watch::Sender<bool>,
+    accepted: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -31,8 +35,11 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (mode, its_mode) = watch::channel(Mode::Pass);
         let (released, release) = watch::channel(false);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&accepted);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
                 let now = *its_mode.borrow();
                 let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
                 let (from_client, to_client) = client.into_split();
@@ -41,11 +48,16 @@ impl Proxy {
                 tokio::spawn(replies(from_server, to_client, (now, its_mode.clone())));
             }
         });
-        Self { port, mode, released }
+        Self { port, mode, released, accepted }
     }
 
     pub(super) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// How many connections were made.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     pub(super) fn set(&self, mode: Mode) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::owned::{Owned, assert_doubt};
 use super::proxy::{Mode, Proxy};
+use crate::ids::ShardId;
 use crate::shard::log::redis::Config;
 use crate::shard::log::redis::servers::Servers;
 use crate::shard::log::redis::testing::{config, log, server, until};
@@ -11,6 +12,9 @@ use crate::shard::log::{AppendOutcome, ShardLog};
 
 /// Time-out of calls, short because they are to run into it.
 const SHORT: Duration = Duration::from_millis(400);
+
+/// Time-out of calls that nobody is to run into.
+const LONG: Duration = Duration::from_secs(30);
 
 /// What is tried, again and again.
 const TRIES: u64 = 5;
@@ -70,4 +74,22 @@ async fn of_commands_without_an_answer_one_is_carried_out() {
     proxy.set(Mode::Pass);
     servers.command(&key, count()).await.expect("answered");
     assert_eq!(server.ask::<u64>(&format!("GET {key}")).await, 3, "nothing was held on the way");
+}
+
+#[tokio::test]
+async fn a_look_that_is_given_up_leaves_the_connection_it_began_to_the_next_one() {
+    let server = server().await;
+    let proxy = Proxy::before(server.port).await;
+    let config = Config { urls: vec![proxy.url()], timeout: LONG, ..config(&[server.url()]) };
+    let log = log(&config);
+    let shard = ShardId(3);
+    assert!(log.control(shard).await.is_ok(), "makes the other connection that a look needs");
+
+    let before = proxy.accepted();
+    proxy.set(Mode::Deafen);
+    let given_up = tokio::time::timeout(SHORT, log.observe(&[shard])).await;
+    assert!(given_up.is_err(), "a first answer takes longer than that");
+    proxy.set(Mode::Pass);
+    assert!(log.observe(&[shard]).await.remove(0).is_ok());
+    assert_eq!(proxy.accepted(), before + 1, "the second look used what the first had begun");
 }
