@@ -37,6 +37,8 @@ const USERS: u32 = 48;
 const GUESTS: u32 = 12;
 /// The first guest's number.
 const FIRST_GUEST: u32 = 500;
+/// For what is under way at the end; then nothing is tried again, and it has half of that to end.
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 /// Most conversations that are made while the load runs.
 const MADE_MAX: u32 = 150;
 
@@ -228,6 +230,7 @@ impl Load {
     /// Lets all end what they began; then everything is read, by several and to its end, and devices get there too.
     pub(crate) async fn finish(mut self) {
         self.end_workers().await;
+        self.nothing_under_way().await;
         let world = Arc::clone(&self.world);
         let goals = Arc::new(finale::read_all(&world).await);
         finale::lists(&world).await;
@@ -247,6 +250,21 @@ impl Load {
         }
         self.world.gave_up.store(true, Ordering::Relaxed);
         while self.working.join_next().await.is_some() {}
+    }
+
+    /// Waits until all that was begun has ended, also what devices sent by frame: what is written while everything is read
+    /// for the last time would look as if it were lost. What has not ended in time is not waited for.
+    async fn nothing_under_way(&self) {
+        for patience in [SETTLED_WITHIN, SETTLED_WITHIN / 2] {
+            let end = std::time::Instant::now() + patience;
+            while std::time::Instant::now() < end {
+                if self.world.log.under_way() == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            self.world.gave_up.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Ends everything at once: something is wrong already.

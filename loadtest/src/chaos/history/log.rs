@@ -20,6 +20,8 @@ pub(crate) struct Log {
     begun: Instant,
     inner: Mutex<Inner>,
     op: AtomicU64,
+    /// Operations that have ended.
+    ended: AtomicU64,
     session: AtomicU64,
     wrong: AtomicBool,
 }
@@ -52,8 +54,8 @@ impl Log {
             busy: 0,
             sending: BTreeMap::new(),
         };
-        let (op, session) = (AtomicU64::new(1), AtomicU64::new(1));
-        Ok(Self { begun: Instant::now(), inner: Mutex::new(inner), op, session, wrong: AtomicBool::new(false) })
+        let (op, ended, session) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(1));
+        Ok(Self { begun: Instant::now(), inner: Mutex::new(inner), op, ended, session, wrong: AtomicBool::new(false) })
     }
 
     /// The time.
@@ -86,6 +88,13 @@ impl Log {
     /// What became of it.
     pub(crate) fn end(&self, op: u64, result: Outcome) {
         self.note(&Record::Ended { at: self.now(), op, result });
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many operations have begun and not ended.
+    pub(crate) fn under_way(&self) -> u64 {
+        let ended = self.ended.load(Ordering::Relaxed);
+        self.op.load(Ordering::Relaxed).saturating_sub(ended + 1)
     }
 
     /// A session that begins.
