@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::chaos::checker::floor::Floor;
 use crate::chaos::checker::refusals::Refusals;
+use crate::chaos::checker::refused::Refused;
 use crate::chaos::checker::session::{Jump, Session};
 use crate::chaos::checker::sure::Sure;
 use crate::chaos::history::{Item, Micros, What};
@@ -52,6 +53,8 @@ pub(crate) struct Line {
     pub(crate) jumps: Vec<(u64, u32, Jump)>,
     /// Refusals whose reasons are still to be seen.
     pub(crate) refusals: Refusals,
+    /// When users were told that they do not participate.
+    pub(crate) refused: Refused,
     /// What answers tell of memberships.
     pub(crate) sure: HashMap<u32, Sure>,
     /// Delivered and read, of each user.
@@ -122,7 +125,10 @@ impl Line {
             self.reached = self.reached.max(begun);
             match what {
                 What::Message { source, .. } if !self.is_in(source, seq) => strangers.push((source, seq)),
-                What::Message { .. } => {}
+                What::Message { source, .. } => {
+                    let since = self.stay_at(source, seq).and_then(|stay| self.seen(stay.from));
+                    self.refused.served(source, seq, since, begun);
+                }
                 What::Created { users } | What::Joined { users } => {
                     users.into_iter().for_each(|user| self.enter(user, seq))
                 }
@@ -141,6 +147,8 @@ impl Line {
         let stays = self.stays.entry(user).or_default();
         if stays.last().is_none_or(|stay| stay.to.is_some()) {
             stays.push(Stay { from: seq, to: None, not_before: self.reached });
+            let seen = self.seen(seq).unwrap_or(0);
+            self.refused.enters(user, seen);
         }
     }
 
@@ -152,8 +160,12 @@ impl Line {
 
     /// Whether a user was in at a seq; his own `left` is still his.
     pub(crate) fn is_in(&self, user: u32, seq: u64) -> bool {
+        self.stay_at(user, seq).is_some()
+    }
+
+    fn stay_at(&self, user: u32, seq: u64) -> Option<&Stay> {
         let stays = self.stays.get(&user).map_or(&[][..], Vec::as_slice);
-        stays.iter().any(|stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to))
+        stays.iter().find(|stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to))
     }
 
     /// A stay of a user that begins where nothing of his should: from where to where.

@@ -23,6 +23,8 @@ mod reads;
 
 mod refusals;
 
+mod refused;
+
 mod session;
 
 mod sure;
@@ -274,6 +276,10 @@ impl Checker {
         for (source, seq) in self.line(conversation).fold() {
             let said = format!("u{source} was out of c{conversation}, and seq {seq} is his message");
             self.wrong(at, "nothing from a removed participant", said, Span::at(conversation, seq));
+        }
+        for (source, seq) in self.line(conversation).refused.take_served() {
+            let said = format!("u{source} was refused in c{conversation}, and seq {seq} is theirs, of the same stay");
+            self.wrong(at, "a refusal stands until the next stay", said, Span::at(conversation, seq));
         }
         if let What::Left { user } = item.what {
             self.line(conversation).refusals.left(user, at);

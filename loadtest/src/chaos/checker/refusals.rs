@@ -127,6 +127,7 @@ impl Checker {
     /// A user was told that he does not participate.
     pub(super) fn refused_as_stranger(&mut self, at: Micros, (user, conversation): (u32, u32), begun: Micros) {
         let line = self.line(conversation);
+        line.refused.refused(user, begun, at);
         if line.sure.get(&user).copied().unwrap_or_default().in_before(begun) {
             let said = format!("u{user} was in c{conversation}, and was refused as no participant");
             let rule = "a refusal is not older than what was acknowledged";

@@ -661,6 +661,33 @@ fn a_refusal_for_a_removal_that_never_happens_is_found() {
 }
 
 #[test]
+fn whoever_was_refused_is_not_served_before_the_next_stay() {
+    let rule = "a refusal stands until the next stay".to_owned();
+    // Whether the send after the refusal is before the removal; and whether it was asked for before the refusal was answered.
+    for (same_stay, asked_before, wrong) in [(true, false, true), (true, true, false), (false, false, false)] {
+        let mut model = Model::new(14);
+        model.visit();
+        let read = model.read(0);
+        model.records.push(Record::Page { read, after: 0, items: model.line.clone(), end: true });
+        let removal = model.begin(0, Act::Remove { user: GUEST });
+        let early = asked_before.then(|| model.begin(GUEST, Act::Send));
+        let refused = model.begin(GUEST, Act::Send);
+        model.end(refused, Outcome::Failed { code: "not_participant".to_owned() });
+        if !same_stay {
+            model.append(What::Left { user: GUEST });
+            model.append(What::Joined { users: vec![GUEST] });
+        }
+        let op = early.unwrap_or_else(|| model.begin(GUEST, Act::Send));
+        model.acknowledged(op, GUEST);
+        // A retry of the removal is done after all.
+        model.append(What::Left { user: GUEST });
+        model.end(removal, Outcome::Ok { item: None, clean: false });
+        model.guest = false;
+        assert_eq!(rules(&model.finish()), if wrong { vec![rule.clone()] } else { Vec::new() });
+    }
+}
+
+#[test]
 fn after_a_removal_that_was_surely_not_done_he_is_in_as_before() {
     let mut model = Model::new(12);
     model.visit();
