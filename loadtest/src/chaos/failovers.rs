@@ -121,7 +121,8 @@ fn setup(wanted: &Wanted, seed: u64) -> Setup {
         router_flags: cluster.router_flags.clone(),
         ..Plan::default()
     };
-    let shape = Shape { conversations: 24, rate: wanted.rate, readers: 6, text_bytes: 120, churn_ms: 1_500 };
+    let shape =
+        Shape { conversations: 24, rate: wanted.rate, readers: 6, text_bytes: 120, churn_ms: 1_500, regulars: false };
     Setup { plan, shape, flood: 0, memory_max: cluster.memory_max, keep: wanted.keep, seed }
 }
 

@@ -127,6 +127,7 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         readers: if options.short { 6 } else { 12 },
         text_bytes: 120,
         churn_ms: 1_500,
+        regulars: false,
     };
     let flood = if needs(Need::Flood) { options.sockets } else { 0 };
     Setup { plan, shape, flood, memory_max: cluster.memory_max, keep: options.keep, seed }

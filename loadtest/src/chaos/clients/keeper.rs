@@ -98,19 +98,42 @@ pub(crate) async fn run(world: Arc<World>, group: Group) {
     }
 }
 
-/// One guest comes and goes; false when not all of it was answered at the first attempt.
-async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u32), random: &mut Random) -> bool {
-    let mut visitor = Person::new(world, guest);
-    let name = conversation_name(conversation);
-    let add = Write {
+/// Lets one and the same guest in and puts him out until the load is over, whatever becomes of each attempt.
+pub(crate) async fn run_regular(world: Arc<World>, group: Group) {
+    let conversation = group.conversation;
+    let mut random = world.random.split("regular", u64::from(conversation));
+    let mut admin = Person::new(&world, group.admin);
+    let guest = FIRST_GUEST + conversation % GUESTS;
+    let (add, remove) = (adding(conversation, guest), removing(conversation, guest));
+    while !world.is_over() {
+        for (act, write) in [(Act::Add { user: guest }, &add), (Act::Remove { user: guest }, &remove)] {
+            let pause = random.between(world.shape.churn_ms / 2, world.shape.churn_ms * 3 / 2);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            operate(&world, &mut admin, conversation, act, write).await;
+        }
+    }
+}
+
+fn adding(conversation: u32, guest: u32) -> Write {
+    Write {
         method: Method::POST,
-        path: format!("/v1/conversations/{name}/participants"),
+        path: format!("/v1/conversations/{}/participants", conversation_name(conversation)),
         key: None,
         body: Some(json!({"participants": [user_name(guest)]})),
         rival: false,
-    };
+    }
+}
+
+fn removing(conversation: u32, guest: u32) -> Write {
+    let path = format!("/v1/conversations/{}/participants/{}", conversation_name(conversation), user_name(guest));
+    Write { method: Method::DELETE, path, key: None, body: None, rival: false }
+}
+
+/// One guest comes and goes; false when not all of it was answered at the first attempt.
+async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u32), random: &mut Random) -> bool {
+    let mut visitor = Person::new(world, guest);
     let clean = |outcome: &Outcome| matches!(outcome, Outcome::Ok { clean: true, .. } | Outcome::Failed { .. });
-    let added = operate(world, admin, conversation, Act::Add { user: guest }, &add).await;
+    let added = operate(world, admin, conversation, Act::Add { user: guest }, &adding(conversation, guest)).await;
     if !matches!(added, Outcome::Ok { .. }) {
         return clean(&added);
     }
@@ -123,8 +146,7 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
     visitor.page(world, conversation, (last.saturating_sub(5), 50), false).await;
     let pause = random.below(world.shape.churn_ms);
     tokio::time::sleep(Duration::from_millis(pause)).await;
-    let path = format!("/v1/conversations/{name}/participants/{}", user_name(guest));
-    let remove = Write { method: Method::DELETE, path, key: None, body: None, rival: false };
+    let remove = removing(conversation, guest);
     let leaves = random.percent(30);
     let mut racer = Person::new(world, guest);
     let over = AtomicBool::new(false);
@@ -139,13 +161,13 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
         }
     };
     let act = Act::Remove { user: guest };
-    let removing = async {
+    let putting_out = async {
         let by = if leaves { &mut visitor } else { admin };
         let removed = operate(world, by, conversation, act, &remove).await;
         over.store(true, Ordering::Relaxed);
         removed
     };
-    let (removed, ()) = tokio::join!(removing, racing);
+    let (removed, ()) = tokio::join!(putting_out, racing);
     if matches!(removed, Outcome::Ok { .. }) {
         visitor.send(world, conversation).await;
         visitor.page(world, conversation, (0, 5), false).await;

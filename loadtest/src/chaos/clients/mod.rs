@@ -55,6 +55,9 @@ pub(crate) struct Shape {
     pub(crate) text_bytes: usize,
     /// Whether participants come and go, and how often, in milliseconds between two of one conversation.
     pub(crate) churn_ms: u64,
+    /// Whether each conversation has one guest, who comes again and again. Then nobody else has devices, for what those of
+    /// others are told of a conversation tells their nodes of the guest too; and those of guests are at any node.
+    pub(crate) regulars: bool,
 }
 
 impl Shape {
@@ -98,6 +101,8 @@ pub(crate) struct World {
     pub(crate) log: Log,
     /// Where they connect.
     pub(crate) routers: Vec<String>,
+    /// Where devices open their sockets: at the routers, which bring each to the owner of its user's shard; or at any node.
+    pub(crate) doors: Vec<String>,
     /// What tokens are signed with.
     pub(crate) secret: String,
     /// Where all randomness comes from.
@@ -113,10 +118,17 @@ pub(crate) struct World {
 
 impl World {
     /// Nothing is there yet.
-    pub(crate) fn new(log: Log, routers: Vec<String>, secret: String, random: Random, shape: Shape) -> Self {
+    pub(crate) fn new(
+        log: Log,
+        (routers, doors): (Vec<String>, Vec<String>),
+        secret: String,
+        random: Random,
+        shape: Shape,
+    ) -> Self {
         Self {
             log,
             routers,
+            doors,
             secret,
             random,
             shape,
@@ -181,7 +193,10 @@ impl Load {
     }
 
     fn start_devices(&mut self) {
-        let members: BTreeSet<u32> = self.world.groups().into_iter().flat_map(|group| group.members).collect();
+        let mut members: BTreeSet<u32> = self.world.groups().into_iter().flat_map(|group| group.members).collect();
+        if self.world.shape.regulars {
+            members.clear();
+        }
         for user in members.into_iter().chain(FIRST_GUEST..FIRST_GUEST + GUESTS) {
             self.devices.spawn(device::Device::new(Arc::clone(&self.world), user).run());
         }
@@ -196,7 +211,9 @@ impl Load {
                 self.working.spawn(sender::run(Arc::clone(world), *member, group.conversation, pause));
             }
             self.working.spawn(receipts::run(Arc::clone(world), group.clone()));
-            if world.shape.churn_ms > 0 {
+            if world.shape.regulars {
+                self.working.spawn(keeper::run_regular(Arc::clone(world), group));
+            } else if world.shape.churn_ms > 0 {
                 self.working.spawn(keeper::run(Arc::clone(world), group));
             }
         }

@@ -14,9 +14,15 @@ use crate::chaos::trial::{Setup, Trial, Verdict};
 use crate::chaos::wire::say;
 use crate::chaos::{Cluster, any_seed};
 
+mod apart;
+
 mod scenario;
 
+mod space;
+
 mod stages;
+
+mod usurped;
 
 use scenario::{SCENARIOS, Scenario};
 
@@ -91,8 +97,14 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
         own_disk: None,
         environment: if wanted.control { Vec::new() } else { vec![planted] },
     };
-    let shape =
-        Shape { conversations: 24, rate: one.rate, readers: one.readers, text_bytes: 60, churn_ms: one.churn_ms };
+    let shape = Shape {
+        conversations: 24,
+        rate: one.rate,
+        readers: one.readers,
+        text_bytes: 60,
+        churn_ms: one.churn_ms,
+        regulars: one.regulars,
+    };
     let setup = Setup { plan, shape, flood: 0, memory_max: cluster.memory_max, keep: false, seed };
     let trial = Box::pin(Trial::start(setup)).await?;
     Box::pin(stages::play(&trial, one.stage)).await?;

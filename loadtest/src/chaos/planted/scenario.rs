@@ -5,7 +5,9 @@ const SHORT_WATCH: &str = "--takeover-watch 1s --renew-every 250ms";
 /// Trims soon, checkpoints late. No small `--trim-floor-bytes`: files that keep more of the log than that are checkpointed.
 const LATE_CHECKPOINTS: &str = "--trim-floor 1s --checkpoint-every 25s --checkpoint-pages 1000000";
 
-/// Shards where an owner and a master are to have several conversations together; and as many as the program makes by itself.
+/// One shard, whose outbox leads to itself; shards where an owner and a master are to have several conversations together;
+/// and as many as the program makes by itself.
+const ONE: u32 = 1;
 const FEW: u32 = 16;
 const USUAL: u32 = 256;
 
@@ -22,6 +24,12 @@ pub(super) enum Stage {
     Pauses,
     /// All nodes lose power at once, when much is applied and little is synced.
     PowerLoss,
+    /// Redis holds writes, and then has no memory for them: what was decided meanwhile is surely taken back.
+    NoSpace,
+    /// Two nodes cannot reach each other, and the third reaches both.
+    Apart,
+    /// An owner is paused with rows on their way, and replaced; who replaced it is dead when it goes on.
+    Usurped,
     /// These faults, one after the other, all well again after each.
     Faults(&'static [&'static str]),
 }
@@ -47,6 +55,8 @@ pub(super) struct Scenario {
     pub(super) readers: u32,
     /// Between two guests of a conversation, in milliseconds; 0 for none.
     pub(super) churn_ms: u64,
+    /// Whether it is the same guest each time.
+    pub(super) regulars: bool,
 }
 
 /// All of them.
@@ -61,6 +71,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 200,
         readers: 6,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "tail_check",
@@ -72,6 +83,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 200,
         readers: 6,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "fence",
@@ -83,6 +95,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 150,
         readers: 6,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "lease_after_read",
@@ -94,6 +107,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 150,
         readers: 6,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "owner_past_committed",
@@ -105,6 +119,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 200,
         readers: 40,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "trim_on_applied",
@@ -116,6 +131,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 200,
         readers: 4,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "dedupe",
@@ -127,6 +143,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 150,
         readers: 4,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "resubscribe_cursor",
@@ -138,6 +155,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 300,
         readers: 4,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "membership",
@@ -149,6 +167,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 100,
         readers: 4,
         churn_ms: 400,
+        regulars: false,
     },
     Scenario {
         bug: "renewals_go_on",
@@ -160,17 +179,19 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 60,
         readers: 4,
         churn_ms: 1_500,
+        regulars: false,
     },
     Scenario {
         bug: "refusal_waits",
-        about: "refusals are answered at once: a master refuses writes, removals are not done, and their users are refused",
-        stage: Stage::Faults(&["refuse-writes", "refuse-writes", "refuse-writes", "refuse-writes"]),
+        about: "refusals are answered at once: what is decided while Redis holds writes is taken back for want of memory",
+        stage: Stage::NoSpace,
         node_flags: "",
         shards: FEW,
         wired: false,
         rate: 60,
         readers: 4,
         churn_ms: 300,
+        regulars: false,
     },
     Scenario {
         bug: "repeats_in_order",
@@ -182,6 +203,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 300,
         readers: 2,
         churn_ms: 0,
+        regulars: false,
     },
     Scenario {
         bug: "list_proves",
@@ -193,27 +215,30 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         rate: 60,
         readers: 12,
         churn_ms: 300,
+        regulars: false,
     },
     Scenario {
         bug: "whole_stays",
-        about: "only the newest stay is told: guests come and go while their shards are away",
-        stage: Stage::Faults(&["kill-node", "pause-node", "kill-node", "pause-node"]),
+        about: "only the newest stay is told: guests come and go while two nodes are apart",
+        stage: Stage::Apart,
         node_flags: "",
         shards: USUAL,
-        wired: false,
+        wired: true,
         rate: 60,
         readers: 2,
-        churn_ms: 200,
+        churn_ms: 150,
+        regulars: true,
     },
     Scenario {
         bug: "lost_shard_goes",
-        about: "a shard that was taken is kept while rows are on their way from it: it never stands by again",
-        stage: Stage::Faults(&["pause-node", "pause-node", "pause-node", "pause-node"]),
+        about: "a shard that was taken is kept while rows are on their way from it: it is not there when it is needed again",
+        stage: Stage::Usurped,
         node_flags: "",
-        shards: USUAL,
+        shards: ONE,
         wired: false,
         rate: 60,
         readers: 2,
         churn_ms: 150,
+        regulars: false,
     },
 ];

@@ -10,6 +10,7 @@ use crate::chaos::clients::person::Person;
 use crate::chaos::faults::named;
 use crate::chaos::faults::schedule::Step;
 use crate::chaos::planted::scenario::Stage;
+use crate::chaos::planted::{apart, space, usurped};
 use crate::chaos::random::Random;
 use crate::chaos::site::wires::{Pair, Rule, Wires};
 use crate::chaos::trial::Trial;
@@ -61,6 +62,9 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
             begins(trial, "power-loss", &said);
             trial.recover("power-loss", true).await;
         }
+        Stage::NoSpace => space::play(trial).await?,
+        Stage::Apart => apart::play(trial).await?,
+        Stage::Usurped => usurped::play(trial).await?,
         Stage::Faults(names) => {
             for (number, name) in (1..).zip(names) {
                 let fault = named(name).ok_or_else(|| format!("there is no fault {name}"))?;
@@ -74,7 +78,7 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
     Ok(())
 }
 
-fn begins(trial: &Trial, name: &str, said: &str) {
+pub(super) fn begins(trial: &Trial, name: &str, said: &str) {
     say(&format!("  {name}: {said}"));
     trial.world().log.fault(name, said);
 }

@@ -173,6 +173,11 @@ impl Site {
         (1..=2).map(|number| self.address(&format!("router-{number}.client"))).collect()
     }
 
+    /// Where the nodes serve clients themselves.
+    pub(crate) fn doors(&self) -> Result<Vec<String>, String> {
+        self.nodes().iter().map(|node| self.address(&format!("{node}.http"))).collect()
+    }
+
     /// A port such as `redis-1` or `node-2.operations`.
     pub(crate) fn port(&self, name: &str) -> Result<u16, String> {
         self.ports.get(name).copied().ok_or_else(|| format!("there is no port {name}"))
