@@ -236,9 +236,9 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         node_flags: "",
         shards: ONE,
         wired: false,
-        rate: 60,
+        rate: 40,
         readers: 2,
-        churn_ms: 150,
+        churn_ms: 500,
         regulars: false,
     },
 ];
