@@ -16,6 +16,8 @@ pub mod connections;
 pub mod output;
 pub mod telemetry;
 
+pub mod link;
+
 pub mod router;
 
 pub mod node;

@@ -251,7 +251,7 @@ pub struct ProblemBody<'a> {
 }
 
 /// Why a session is closed: code and reason of the Close frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CloseCode {
     /// 1001: the process ends.
     GoingAway,

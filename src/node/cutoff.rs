@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::auth::{self, Verifier};
-    use crate::node::link;
+    use crate::link;
     use crate::node::owners;
     use crate::node::owners::testing::{SHARDS, credentials, eventually, table};
     use crate::node::renewal::{Bench, Places, T};

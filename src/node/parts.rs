@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::link::{self, Credentials, Role};
 use crate::node::http::{self, Http};
-use crate::node::link::{self, Credentials};
 use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
 use crate::node::table::Table;
@@ -38,13 +38,17 @@ pub(super) fn serve(
     let link = link::Config::default();
     // When it is full, a shard drops the push and tells the hub to subscribe again.
     let (pushes, pushed) = mpsc::channel(link.pushes_max);
-    let credentials =
-        Credentials { node: setup.id.clone(), cluster: setup.identity.cluster, key: setup.cluster_key.clone() };
+    let credentials = Credentials {
+        id: setup.id.clone(),
+        role: Role::Node,
+        cluster: setup.identity.cluster,
+        key: setup.cluster_key.clone(),
+    };
     let snapshots = setup.folder.join("snapshots");
     let owners = Owners::new(owners::Setup { credentials, map, table, pushes, reach, link, snapshots });
-    let peers = owners.serve_peers(listeners.peer);
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
     let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);
+    let peers = owners.serve_peers(listeners.peer, None);
     let config = http::Config {
         requests_per_second: setup.config.requests_per_second,
         burst: setup.config.request_burst,

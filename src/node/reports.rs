@@ -98,7 +98,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::node::link::Config;
+    use crate::link::Config;
     use crate::node::owners::testing::{Fake, Pair, eventually};
     use crate::shard::log::PerStream;
     use crate::shard::log::record::Tail;

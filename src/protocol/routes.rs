@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use http::Method;
+use serde::{Deserialize, Serialize};
 
 /// The label of requests whose path names nothing.
 pub const NO_ROUTE: &str = "none";
@@ -33,7 +34,7 @@ pub enum Endpoint {
 }
 
 /// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is its place below, and its facts in `operations`")]
 pub enum Operation {
     CreateConversation,

@@ -12,11 +12,12 @@ use tokio::time::{sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::NodeId;
-use crate::node::link::frame::{Answer, Body, Frame, Request, decode, encode};
-use crate::node::link::handshake::request_link;
+use crate::link::codec::{decode, encode};
+use crate::link::handshake::request_link;
+use crate::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
+use crate::link::{Config, Credentials, Failure, LinkError};
+use crate::node::link::frame::{Answer, Body, Frame, Request};
 use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting, next_connection};
-use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
-use crate::node::link::{Config, Credentials, Failure, LinkError};
 use crate::node::table::Table;
 use crate::node::table::reach::{Reach, Told};
 use crate::shard::command::Push;

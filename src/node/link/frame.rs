@@ -2,7 +2,6 @@
 //! added: what a reader does not know it skips, what an older writer left out has a default. A new variant is sent only
 //! to a peer whose version, told when the link is opened, knows it.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
@@ -12,15 +11,6 @@ use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, ShardError, Subscribed};
 use crate::shard::log::record::{Event, EventKind};
 use crate::shard::replicas::ReplicaStatus;
-
-/// Version of the peer contract that this build speaks.
-pub const PEER_VERSION: u16 = 3;
-
-/// Oldest version that this build still understands.
-pub const PEER_VERSION_MIN: u16 = 1;
-
-/// Largest frame, in bytes. A larger one is neither sent nor read: the request fails, the link lives on.
-pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of events in one answer to [`Body::Subscribe`]; the rest is cut as if by the interest's limit.
 pub const EVENT_BYTES_MAX: usize = 8 << 20;
@@ -145,34 +135,6 @@ pub enum Outcome {
     Outboxes(Vec<Result<Vec<bool>, ShardError>>),
 }
 
-/// A frame that cannot be sent or read.
-#[derive(Debug, thiserror::Error)]
-pub enum FrameError {
-    /// Over [`FRAME_BYTES_MAX`].
-    #[error("a frame of {0} bytes is too large")]
-    TooLarge(usize),
-    /// Not of this contract.
-    #[error("not a frame of the peer contract: {0}")]
-    Malformed(String),
-}
-
-/// A value as `MessagePack` with named fields.
-///
-/// # Errors
-/// [`FrameError::TooLarge`], or a value that has no form in `MessagePack`.
-pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
-    let bytes = rmp_serde::to_vec_named(value).map_err(|error| FrameError::Malformed(error.to_string()))?;
-    if bytes.len() < FRAME_BYTES_MAX { Ok(bytes) } else { Err(FrameError::TooLarge(bytes.len())) }
-}
-
-/// The value in these bytes; unknown fields are skipped.
-///
-/// # Errors
-/// [`FrameError::Malformed`].
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
-    rmp_serde::from_slice(bytes).map_err(|error| FrameError::Malformed(error.to_string()))
-}
-
 /// About how many bytes an event takes on a link, never much less.
 #[must_use]
 pub fn event_weight(event: &Event) -> usize {
@@ -223,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{MessageId, Seq, Slot};
+    use crate::link::codec::{decode, encode};
     use crate::protocol::{Conversation, Message, MessageCore, Participant, Role};
 
     /// A request of version 1, as it was sent first. Never change it: older nodes send it.
@@ -313,12 +276,6 @@ mod tests {
             let Frame::Answer(Answer { result: Ok(after), .. }) = read else { panic!("{read:?}") };
             assert_eq!(format!("{after:?}"), before);
         }
-    }
-
-    #[test]
-    fn what_does_not_fit_a_frame_is_not_written() {
-        let text = "x".repeat(FRAME_BYTES_MAX);
-        assert!(matches!(encode(&text), Err(FrameError::TooLarge(_))));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::link::{Config, Failure};
 use crate::node::link::frame::Answer;
-use crate::node::link::{Config, Failure};
 
 pub(super) struct State {
     /// Names the connection that is open, or else the one opened next.

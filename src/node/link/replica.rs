@@ -103,7 +103,8 @@ impl From<PackedEntry> for RawEntry {
 mod tests {
     use super::*;
     use crate::ids::ShardId;
-    use crate::node::link::frame::{Answer, Body, FRAME_BYTES_MAX, Frame, Outcome, Request, decode, encode};
+    use crate::link::codec::{FRAME_BYTES_MAX, decode, encode};
+    use crate::node::link::frame::{Answer, Body, Frame, Outcome, Request};
 
     /// A request of version 2, as it was sent first. Never change it: older nodes send it.
     const REQUEST_V2: &str = "81a75265717565737484a2696407ab646561646c696e655f6d73cd012cad7461626c655f76657273696f6e03a4\

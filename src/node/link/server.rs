@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ids::NodeId;
-use crate::node::link::frame::{Answer, Frame, Outcome, Request, decode, encode, push_weight};
-use crate::node::link::handshake::accept_link;
-use crate::node::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
-use crate::node::link::{Asker, Config, Credentials, LinkError, Serve};
+use crate::link::codec::{decode, encode};
+use crate::link::front::server::FrontServer;
+use crate::link::handshake::{Proven, accept_link};
+use crate::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
+use crate::link::{Config, Credentials, LinkError, Role};
+use crate::node::link::frame::{Answer, Frame, Outcome, Request, push_weight};
+use crate::node::link::{Asker, Serve};
 use crate::node::table::Table;
 use crate::node::table::reach::{Reach, Told};
 use crate::problem::{Code, Problem};
@@ -46,8 +49,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Setup {
     /// Who we are.
     pub credentials: Credentials,
-    /// Serves requests.
+    /// Serves requests of nodes.
     pub service: Arc<dyn Serve>,
+    /// Serves routers; without it they are sent away.
+    pub front: Option<Arc<FrontServer>>,
     /// Its version goes with every answer.
     pub table: watch::Receiver<Arc<Table>>,
     /// Told with each answer, and tells of each request.
@@ -142,15 +147,19 @@ async fn connection(port: Arc<Port>, stream: TcpStream, from: SocketAddr, permit
     }
 }
 
-/// Serves a link in the place of an older one of that node, if there is one.
-async fn serve_link(port: &Arc<Port>, peer: NodeId, socket: Socket) {
+/// Serves a link in the place of an older one of that node or router, if there is one.
+async fn serve_link(port: &Arc<Port>, proven: Proven, socket: Socket) {
+    let Proven { id: peer, role, version } = proven;
     let ours = port.stop.child_token();
     let older = port.links().insert(peer.clone(), ours.clone());
     if let Some(older) = older {
         older.cancel();
     }
-    tracing::info!(%peer, "link accepted");
-    let error = carry(port, peer.clone(), socket, &ours).await;
+    tracing::info!(%peer, role = role.word(), version, "link accepted");
+    let error = match role {
+        Role::Node => carry(port, peer.clone(), socket, &ours).await,
+        Role::Router => front(port, peer.clone(), socket, &ours).await,
+    };
     ours.cancel();
     // The entry is a newer link's if that has taken our place.
     let mut links = port.links();
@@ -159,6 +168,15 @@ async fn serve_link(port: &Arc<Port>, peer: NodeId, socket: Socket) {
     }
     drop(links);
     tracing::info!(%peer, %error, "link ended");
+}
+
+/// Serves the link of a router.
+async fn front(port: &Port, router: NodeId, socket: Socket, end: &CancellationToken) -> LinkError {
+    let Some(front) = &port.setup.front else { return LinkError::Stopped };
+    tokio::select! {
+        error = front.serve(router, socket) => error,
+        () = end.cancelled() => LinkError::Stopped,
+    }
 }
 
 /// An encoded answer and its share of the bytes that may wait.

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::*;
 use crate::clock::Clock;
 use crate::ids::{ConversationName, NodeId, Offset, Seq, UserId};
-use crate::node::link::Config;
+use crate::link::Config;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Setup;
 use crate::node::owners::testing::{Fake, SHARDS, credentials, eventually, lone_node, soon, table};

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{timeout, timeout_at};
 
 use crate::ids::{NodeId, ShardId};
-use crate::node::link::Failure;
+use crate::link::Failure;
 use crate::node::link::client::{self, Link};
 use crate::node::link::frame::{Answer, Body, Outcome};
 use crate::node::owners::Owners;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::ids::{ConversationName, IdempotencyKey, ShardId, UserId};
-use crate::node::link::Config;
+use crate::link::Config;
 use crate::node::link::frame::Body;
 use crate::node::owners::Owners;
 use crate::node::owners::testing::{Fake, Pair, eventually, node, soon, table};
@@ -113,7 +113,7 @@ async fn a_send_to_a_new_owner_waits_until_those_at_the_former_one_are_settled()
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let (third, _pushes) = node("c", &next, pair.table.subscribe(), config());
-    let _server = third.serve_peers(listener);
+    let _server = third.serve_peers(listener, None);
     let former_address = pair.table.borrow().nodes.values().next_back().map(|of| of.peer.clone()).unwrap_or_default();
     pair.table.send_replace(table(2, &[("c", address), ("b", former_address)]));
     sent.extend(send_all(&pair.owners, 1, 4..8));

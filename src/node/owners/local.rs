@@ -42,7 +42,7 @@ impl LocalShards {
             shards: ArcSwap::default(),
             standbys: ArcSwap::default(),
             offers: Offers::new(setup.snapshots.clone()),
-            node: setup.credentials.node.clone(),
+            node: setup.credentials.id.clone(),
             table: setup.table.clone(),
             reach: Arc::clone(&setup.reach),
         }

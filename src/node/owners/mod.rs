@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ids::{ConversationName, NodeId, Offset, ShardId, UserId};
+use crate::link::front::server::FrontServer;
+use crate::link::{Config, Credentials};
 use crate::node::link::client::Link;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::link::server::{self, PeerServer};
-use crate::node::link::{Asker, Config, Credentials, Serve};
+use crate::node::link::{Asker, Serve};
 use crate::node::owners::attempt::Route;
 use crate::node::owners::line::{Lines, line_of};
 use crate::node::owners::local::LocalShards;
@@ -114,7 +116,7 @@ impl Owners {
 
     fn assemble(setup: Setup, local: Arc<LocalShards>, service: Arc<dyn Serve>) -> Self {
         let subscriber = Subscriber::new(setup.pushes.clone());
-        let asker = Asker { node: setup.credentials.node.clone(), subscriber };
+        let asker = Asker { node: setup.credentials.id.clone(), subscriber };
         let inner = Inner {
             setup,
             local,
@@ -133,12 +135,13 @@ impl Owners {
         owners
     }
 
-    /// Serves the shards of this node to its peers, on their port.
+    /// Serves the shards of this node to other nodes, on the peer port, and there `front` to routers.
     #[must_use]
-    pub fn serve_peers(&self, listener: TcpListener) -> PeerServer {
+    pub fn serve_peers(&self, listener: TcpListener, front: Option<Arc<FrontServer>>) -> PeerServer {
         let setup = server::Setup {
             credentials: self.inner.setup.credentials.clone(),
             service: Arc::clone(&self.inner.service),
+            front,
             table: self.inner.setup.table.clone(),
             reach: Arc::clone(&self.inner.setup.reach),
             config: self.inner.setup.link.clone(),
@@ -231,7 +234,7 @@ impl Owners {
     /// This node.
     #[must_use]
     pub fn node(&self) -> &NodeId {
-        &self.inner.setup.credentials.node
+        &self.inner.setup.credentials.id
     }
 
     /// The table as followed now.

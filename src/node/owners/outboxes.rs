@@ -57,7 +57,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    use crate::node::link::Config;
+    use crate::link::Config;
     use crate::node::owners::testing::{Fake, Pair, SHARDS, soon};
     use crate::shard::command::ShardError;
 

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::ids::{Epoch, NodeId, Offset, ShardId};
-use crate::node::link::Config;
+use crate::link::Config;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::replica::{PackedEntry, ReplicaAnswer, ReplicaAsk};
 use crate::node::link::server::PeerServer;
@@ -55,7 +55,7 @@ impl Row {
         table.rows = (0..SHARDS).map(|_| row.clone()).collect();
         let (sender, receiver) = watch::channel(Arc::new(table));
         let serve = |((name, fake), listener): (&(&str, &Arc<Fake>), TcpListener)| {
-            node(name, fake, receiver.clone(), Config::default()).0.serve_peers(listener)
+            node(name, fake, receiver.clone(), Config::default()).0.serve_peers(listener, None)
         };
         let servers = others.iter().zip(listeners).map(serve).collect();
         let nothing = Fake::new(|_| Err(ShardError::NotOwner));

@@ -13,10 +13,11 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::ids::{ClusterId, NodeId, ShardId};
+use crate::link::proof::ClusterKey;
+use crate::link::{Config, Credentials, Role};
 use crate::node::link::frame::{Body, Outcome};
-use crate::node::link::proof::ClusterKey;
 use crate::node::link::server::PeerServer;
-use crate::node::link::{Asker, Config, Credentials, Serve, Serving};
+use crate::node::link::{Asker, Serve, Serving};
 use crate::node::owners::local::LocalShards;
 use crate::node::owners::{Owners, Setup};
 use crate::node::table::{NodeAddresses, Table};
@@ -119,7 +120,8 @@ pub(in crate::node) fn soon() -> Instant {
 
 pub(in crate::node) fn credentials(node: &str) -> Credentials {
     Credentials {
-        node: NodeId::from(node),
+        id: NodeId::from(node),
+        role: Role::Node,
         cluster: ClusterId(Uuid::nil()),
         key: ClusterKey::new(&[7; 32]).expect("long enough"),
     }
@@ -197,7 +199,7 @@ impl Pair {
         let (sender, receiver) = watch::channel(table(1, &[("b", address), ("a", String::new())]));
         fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
         let (owner, _) = node("b", fake, receiver.clone(), serving);
-        let server = owner.serve_peers(listener);
+        let server = owner.serve_peers(listener, None);
         let nothing = Fake::new(|_| Err(ShardError::NotOwner));
         let (owners, pushed) = node("a", &nothing, receiver, requesters);
         Self { owners, pushed, server, table: sender }

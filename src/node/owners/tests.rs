@@ -11,10 +11,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use crate::ids::{ConversationName, Epoch, IdempotencyKey, NodeId, Offset, Seq, ShardId, UserId};
+use crate::link::codec::FRAME_BYTES_MAX;
+use crate::link::proof::ClusterKey;
+use crate::link::{Config, Failure};
+use crate::node::link::Serve;
 use crate::node::link::client::{Link, Setup};
-use crate::node::link::frame::{Body, FRAME_BYTES_MAX, Outcome};
-use crate::node::link::proof::ClusterKey;
-use crate::node::link::{Config, Failure, Serve};
+use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::testing::{Fake, Pair, SHARDS, credentials, eventually, node, soon, table};
 use crate::problem::{Code, Problem};
 use crate::shard::IndexPage;
@@ -355,7 +357,7 @@ async fn a_node_that_does_not_own_the_shard_sends_us_to_the_one_that_does() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let (third, _pushes) = node("c", &owner, pair.table.subscribe(), config());
-    let _server = third.serve_peers(listener);
+    let _server = third.serve_peers(listener, None);
     let sent = tokio::spawn(pair.owners.execute(ShardId(1), send("x", false), soon()));
     eventually(|| elsewhere.bodies().len() > 1).await;
     pair.table.send_replace(table(2, &[("c", address)]));

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tempfile::TempDir;
 
 use crate::ids::{ClusterId, NodeId, ShardId};
-use crate::node::link::Config;
+use crate::link::Config;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::testing::{Fake, Pair, eventually};

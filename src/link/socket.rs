@@ -18,14 +18,14 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::node::link::frame::FRAME_BYTES_MAX;
-use crate::node::link::{Config, LinkError};
+use crate::link::codec::FRAME_BYTES_MAX;
+use crate::link::{Config, LinkError};
 
 /// Largest frame before both ends have proven themselves.
 const UNPROVEN_FRAME_BYTES_MAX: usize = 256;
 
 /// Frames are gathered to about this many bytes for one write.
-pub(super) const COALESCE_BYTES: usize = 256 * 1024;
+pub(crate) const COALESCE_BYTES: usize = 256 * 1024;
 
 /// Longest wait for a peer that is told goodbye to take it.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(100);
@@ -35,14 +35,14 @@ const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Signs of life of the peer, shared by the reading and the watching loop.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     heard: AtomicBool,
     busy: AtomicBool,
 }
 
 impl Pulse {
     /// Waits for something of our own while nothing is read: silence is not the peer's then.
-    pub(super) async fn while_busy<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn while_busy<T>(&self, work: impl Future<Output = T>) -> T {
         self.busy.store(true, Ordering::Relaxed);
         let done = work.await;
         self.heard.store(true, Ordering::Relaxed);
@@ -51,7 +51,7 @@ impl Pulse {
     }
 
     /// Ends when the peer said nothing for too many heartbeats. Ticks that this process slept through are not counted.
-    pub(super) async fn watch(&self, config: &Config) -> LinkError {
+    pub(crate) async fn watch(&self, config: &Config) -> LinkError {
         let mut missed = 0;
         let mut ticks = ticks(config.heartbeat);
         loop {
@@ -69,7 +69,7 @@ impl Pulse {
 }
 
 /// A ticker that does not catch up on what it missed.
-pub(super) fn ticks(every: Duration) -> tokio::time::Interval {
+pub(crate) fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
@@ -93,13 +93,13 @@ impl<R: AsyncRead + Unpin> AsyncRead for Heard<R> {
 }
 
 /// The reading half.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     socket: WebSocketRead<Heard<Chain<Cursor<Bytes>, OwnedReadHalf>>>,
 }
 
 impl Reader {
     /// The payload of the next binary frame. Not cancel-safe: dropped, the socket is of no more use.
-    pub(super) async fn read(&mut self) -> Result<BytesMut, LinkError> {
+    pub(crate) async fn read(&mut self) -> Result<BytesMut, LinkError> {
         // Automatic answers are off, so nothing is ever obliged to be sent.
         let mut refuse = |_: Frame<'_>| async { Err::<(), _>(io::Error::other("nothing is sent by the reader")) };
         loop {
@@ -125,13 +125,13 @@ impl Reader {
     }
 
     /// Both ends have proven themselves: large frames may come.
-    pub(super) fn proven(&mut self) {
+    pub(crate) fn proven(&mut self) {
         self.socket.set_max_message_size(FRAME_BYTES_MAX);
     }
 }
 
 /// The writing half.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     socket: OwnedWriteHalf,
     masked: bool,
     batch: Vec<u8>,
@@ -143,22 +143,22 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Adds a binary frame to the batch.
-    pub(super) fn add(&mut self, payload: Vec<u8>) {
+    pub(crate) fn add(&mut self, payload: Vec<u8>) {
         self.add_frame(Frame::binary(Payload::Owned(payload)));
     }
 
     /// Adds a sign of life: a pong that nobody asked for (RFC 6455, 5.5.3), which needs no answer.
-    pub(super) fn beat(&mut self) {
+    pub(crate) fn beat(&mut self) {
         self.add_frame(Frame::pong(Payload::Borrowed(&[])));
     }
 
     /// Bytes gathered.
-    pub(super) fn gathered(&self) -> usize {
+    pub(crate) fn gathered(&self) -> usize {
         self.batch.len()
     }
 
     /// Hands the batch to the kernel. Not cancel-safe: dropped, the socket is of no more use.
-    pub(super) async fn flush(&mut self) -> Result<(), LinkError> {
+    pub(crate) async fn flush(&mut self) -> Result<(), LinkError> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl Writer {
     }
 
     /// Tells the peer that this process stops, if it can be told now: whatever was gathered goes nowhere.
-    pub(super) async fn say_goodbye(&mut self) {
+    pub(crate) async fn say_goodbye(&mut self) {
         if !self.is_torn {
             self.batch.clear();
             self.add_frame(Frame::close_raw(Payload::Borrowed(&[])));
@@ -192,14 +192,14 @@ impl Writer {
 }
 
 /// Both halves, and what they tell of the peer.
-pub(super) struct Socket {
-    pub(super) reader: Reader,
-    pub(super) writer: Writer,
-    pub(super) pulse: Arc<Pulse>,
+pub(crate) struct Socket {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Takes the TCP stream out of an upgraded connection, and what was read of it already.
-pub(super) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<Socket, LinkError> {
+pub(crate) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<Socket, LinkError> {
     let parts = upgraded
         .downcast::<TokioIo<TcpStream>>()
         .map_err(|_other| LinkError::Protocol("the upgraded connection is no TCP stream".to_owned()))?;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fastwebsockets::Role;
+use fastwebsockets::Role as SocketRole;
 use fastwebsockets::handshake::generate_key;
 use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -21,15 +21,16 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::ids::{ClusterId, NodeId};
-use crate::node::link::frame::PEER_VERSION_MIN;
-use crate::node::link::proof::{End, Nonce, PROOF_BYTES, Terms};
-use crate::node::link::socket::{Socket, open};
-use crate::node::link::{Config, Credentials, LinkError};
+use crate::link::proof::{End, Nonce, PROOF_BYTES, Terms};
+use crate::link::socket::{Socket, open};
+use crate::link::{Config, Credentials, LinkError, Role};
 
 /// Path of the upgrade request on the peer port; every other path is answered 404.
 const PATH: &str = "/link";
-/// Header of the upgrade request: id of the node that opens the link.
+/// Header of the upgrade request: id of the node or router that opens the link.
 const NODE_HEADER: &str = "rookery-node";
+/// Header of the upgrade request: what opens the link; missing, it is a node.
+const ROLE_HEADER: &str = "rookery-role";
 /// Header of the upgrade request: the cluster that it belongs to.
 const CLUSTER_HEADER: &str = "rookery-cluster";
 /// Header of the upgrade request: the oldest version of the peer contract that the requester speaks. Of the answer: the
@@ -41,7 +42,7 @@ const NEWEST_HEADER: &str = "rookery-peer-version-newest";
 const NONCE_HEADER: &str = "rookery-nonce";
 
 /// The requester's side: the socket, and the version that both ends speak. The caller bounds its time.
-pub(super) async fn request_link(
+pub(crate) async fn request_link(
     us: &Credentials,
     owner: &NodeId,
     config: &Config,
@@ -55,9 +56,10 @@ pub(super) async fn request_link(
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, generate_key())
-        .header(NODE_HEADER, us.node.0.as_ref())
+        .header(NODE_HEADER, us.id.0.as_ref())
+        .header(ROLE_HEADER, us.role.word())
         .header(CLUSTER_HEADER, us.cluster.to_string())
-        .header(VERSION_HEADER, PEER_VERSION_MIN)
+        .header(VERSION_HEADER, us.role.oldest())
         .header(NEWEST_HEADER, config.newest)
         .header(NONCE_HEADER, STANDARD.encode(requester_nonce))
         .body(Empty::<Bytes>::new())?;
@@ -65,22 +67,26 @@ pub(super) async fn request_link(
     let asking = async {
         let mut response = sender.send_request(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(LinkError::Refused(response.status().as_u16()));
+            return Err(match (us.role, response.status()) {
+                (Role::Router, StatusCode::NOT_FOUND) => LinkError::TooOld,
+                (_, status) => LinkError::Refused(status.as_u16()),
+            });
         }
         let version = number(response.headers(), VERSION_HEADER).unwrap_or(1);
         Ok((hyper::upgrade::on(&mut response).await?, version))
     };
     let driving = async { connection.with_upgrades().await.map_err(LinkError::Http) };
     let ((upgraded, version), ()) = tokio::try_join!(asking, driving)?;
-    if !(PEER_VERSION_MIN..=config.newest).contains(&version) {
+    if !(us.role.oldest()..=config.newest).contains(&version) {
         return Err(LinkError::Protocol(format!("the owner speaks version {version} of the peer contract")));
     }
-    let mut socket = open(upgraded, Role::Client, config)?;
+    let mut socket = open(upgraded, SocketRole::Client, config)?;
     let challenge = socket.reader.read().await?;
     let terms = Terms {
         version,
+        role: us.role,
         cluster: us.cluster,
-        requester: us.node.clone(),
+        requester: us.id.clone(),
         owner: owner.clone(),
         requester_nonce,
         owner_nonce: <[u8; PROOF_BYTES]>::try_from(&*challenge).map_err(|_length| LinkError::NotProven)?,
@@ -95,22 +101,23 @@ pub(super) async fn request_link(
     Ok((socket, version))
 }
 
-/// The owner's side: the proven node and its socket. Whatever is no upgrade is answered 404 and closed. The caller bounds
+/// The owner's side: the proven node or router and its socket. Whatever is no upgrade is answered 404 and closed. The caller bounds
 /// its time.
-pub(super) async fn accept_link(
+pub(crate) async fn accept_link(
     us: &Credentials,
     config: &Config,
     stream: TcpStream,
-) -> Result<(NodeId, Socket), LinkError> {
+) -> Result<(Proven, Socket), LinkError> {
     stream.set_nodelay(true)?;
     let (hello, upgrading) = take_upgrade(config, stream).await?;
     let upgraded = upgrading.await.map_err(|error| LinkError::Protocol(error.to_string()))?;
-    let mut socket = open(upgraded.into_inner().into_inner(), Role::Server, config)?;
+    let mut socket = open(upgraded.into_inner().into_inner(), SocketRole::Server, config)?;
     let terms = Terms {
         version: hello.version,
+        role: hello.role,
         cluster: us.cluster,
-        requester: hello.node,
-        owner: us.node.clone(),
+        requester: hello.id,
+        owner: us.id.clone(),
         requester_nonce: hello.nonce,
         owner_nonce: rand::random(),
     };
@@ -123,7 +130,18 @@ pub(super) async fn accept_link(
     socket.writer.add(terms.prove(&us.key, End::Owner).ok_or(LinkError::NotProven)?.to_vec());
     socket.writer.flush().await?;
     socket.reader.proven();
-    Ok((terms.requester, socket))
+    Ok((Proven { id: terms.requester, role: terms.role, version: terms.version }, socket))
+}
+
+/// Who opened a link, and has proven it.
+#[derive(Debug, Clone)]
+pub(crate) struct Proven {
+    /// Its name.
+    pub(crate) id: NodeId,
+    /// What it is.
+    pub(crate) role: Role,
+    /// The version that both ends speak.
+    pub(crate) version: u16,
 }
 
 /// Serves HTTP until the connection is upgraded.
@@ -153,8 +171,9 @@ async fn take_upgrade(config: &Config, stream: TcpStream) -> Result<(Hello, Upgr
 struct Hello {
     /// The newest that both speak.
     version: u16,
+    role: Role,
     cluster: ClusterId,
-    node: NodeId,
+    id: NodeId,
     nonce: Nonce,
 }
 
@@ -162,13 +181,15 @@ impl Hello {
     fn read(headers: &HeaderMap, newest: u16) -> Option<Self> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let nonce = STANDARD.decode(text(NONCE_HEADER)?).ok()?;
-        let oldest = number(headers, VERSION_HEADER)?;
+        let role = headers.get(ROLE_HEADER).map_or(Some(Role::Node), |word| Role::parse(word.to_str().ok()?))?;
+        let oldest = number(headers, VERSION_HEADER)?.max(role.oldest());
         let version = number(headers, NEWEST_HEADER).unwrap_or(oldest).min(newest);
-        (oldest.max(PEER_VERSION_MIN) <= version).then_some(())?;
+        (oldest <= version).then_some(())?;
         Some(Self {
             version,
+            role,
             cluster: ClusterId(Uuid::try_parse(text(CLUSTER_HEADER)?).ok()?),
-            node: NodeId::from(text(NODE_HEADER)?),
+            id: NodeId::from(text(NODE_HEADER)?),
             nonce: nonce.try_into().ok()?,
         })
     }

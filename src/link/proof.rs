@@ -1,7 +1,8 @@
 //! How both ends of a link prove that they hold the cluster key without sending it. Each side chooses a nonce; each
-//! answers with an HMAC-SHA256 over its role, both nonces, both node ids, the cluster id and the peer version. A proof
+//! answers with an HMAC-SHA256 over its end, both nonces, both ids, the cluster id, the version and, from the version that
+//! knows routers, the role of the requester: the proof of a node is none of a router. A proof
 //! seen on the wire is of no use again, because the other side's next nonce differs; nor can it be sent back to its
-//! maker, because the roles differ.
+//! maker, because the ends differ.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::ids::{ClusterId, NodeId};
+use crate::link::{ROUTERS_SINCE, Role};
 
 /// Shortest cluster key, in bytes.
 pub const KEY_BYTES_MIN: usize = 32;
@@ -46,7 +48,7 @@ impl fmt::Debug for ClusterKey {
 /// Which end of the link proves itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The node that opened the link.
+    /// The one that opened the link.
     Requester,
     /// The node that answers.
     Owner,
@@ -56,6 +58,8 @@ pub(super) enum End {
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) version: u16,
+    /// Of the requester; the owner is a node.
+    pub(super) role: Role,
     pub(super) cluster: ClusterId,
     pub(super) requester: NodeId,
     pub(super) owner: NodeId,
@@ -87,6 +91,9 @@ impl Terms {
             mac.update(&u64::try_from(node.0.len()).unwrap_or(u64::MAX).to_be_bytes());
             mac.update(node.0.as_bytes());
         }
+        if self.version >= ROUTERS_SINCE {
+            mac.update(self.role.word().as_bytes());
+        }
         mac.update(&self.requester_nonce);
         mac.update(&self.owner_nonce);
         Some(mac)
@@ -99,7 +106,8 @@ mod tests {
 
     fn terms() -> Terms {
         Terms {
-            version: 1,
+            version: 4,
+            role: Role::Node,
             cluster: ClusterId(uuid::Uuid::nil()),
             requester: NodeId::from("a"),
             owner: NodeId::from("b"),
@@ -116,7 +124,9 @@ mod tests {
         assert!(!terms().holds(&key, End::Owner, &proof));
         assert!(!terms().holds(&ClusterKey::new(&[8; 32]).expect("long enough"), End::Requester, &proof));
         let changed = [
-            Terms { version: 2, ..terms() },
+            Terms { version: 5, ..terms() },
+            Terms { version: 3, ..terms() },
+            Terms { role: Role::Router, ..terms() },
             Terms { cluster: ClusterId(uuid::Uuid::max()), ..terms() },
             Terms { requester: NodeId::from("ab"), owner: NodeId::from(""), ..terms() },
             Terms { owner: NodeId::from("c"), ..terms() },

@@ -1,0 +1,332 @@
+//! The front contract: what travels over a link between a router and a node (ADR 7). Fields and variants are only ever
+//! added: what a reader does not know it skips, and what an older writer left out has a default.
+//!
+//! **Invariants.** A session's number is chosen by the router and never used again on its connection. All frames of a
+//! session are in order. A handle names a conversation from its [`Down::Known`] to its [`Down::Forgotten`].
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConversationName, NodeId, Seq, SessionId};
+use crate::link::codec::raw;
+use crate::problem::{CloseCode, Problem};
+use crate::protocol::routes::Operation;
+
+pub mod calls;
+mod carry;
+pub mod client;
+pub mod queue;
+pub mod server;
+
+/// Bytes of a body in one part of a [`Reply`].
+pub const PART_BYTES_MAX: usize = 64 << 10;
+
+/// What a frame takes beside the texts in it, about.
+const FRAME_WEIGHT: usize = 64;
+
+/// Names a session on one connection of a link.
+pub type SessionNumber = u64;
+
+/// Names a request on one connection of a link.
+pub type CallNumber = u64;
+
+/// Stands for the name of a conversation on one connection of a link.
+pub type Handle = u32;
+
+/// From a router to a node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Up {
+    /// A REST request.
+    Call(Call),
+    /// A session begins. Answered by [`Down::Opened`] or [`Down::Refused`].
+    Open(Open),
+    /// A whole text message of the session's client.
+    Said {
+        /// Whose.
+        session: SessionNumber,
+        /// UTF-8, at most [`FRAME_BYTES_MAX`](crate::protocol::FRAME_BYTES_MAX).
+        #[serde(with = "raw")]
+        text: Bytes,
+    },
+    /// Bytes of [`Down::Deliver`] that the sockets took since this was said last.
+    Taken(Vec<(SessionNumber, u32)>),
+    /// What clients have surely read, by conversations.
+    Read(Vec<(SessionNumber, Vec<(Handle, Seq)>)>),
+    /// The client's socket has ended, or is closed by the router.
+    Gone(SessionNumber),
+}
+
+/// From a node to a router.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Down {
+    /// The answer to [`Up::Call`], or its next part.
+    Reply(Reply),
+    /// The session is live, or closed at once.
+    Opened {
+        /// Which.
+        session: SessionNumber,
+        /// Its name for the client and for logs.
+        id: SessionId,
+        /// The client offered the subprotocol `rookery.v1`, which the answer to the upgrade repeats.
+        protocol: bool,
+    },
+    /// There is no session.
+    Refused {
+        /// Which.
+        session: SessionNumber,
+        /// Why.
+        why: Refusal,
+    },
+    /// One frame for these sessions.
+    Deliver {
+        /// Whom.
+        to: Vec<SessionNumber>,
+        /// The text of the WebSocket message.
+        #[serde(with = "raw")]
+        text: Bytes,
+        /// The event in it, if it is one that is marked as delivered once it is read.
+        event: Option<(Handle, Seq)>,
+    },
+    /// Bytes of [`Up::Said`] that are worked off.
+    Room(Vec<(SessionNumber, u32)>),
+    /// From now on this handle stands for this conversation.
+    Known {
+        /// The handle.
+        handle: Handle,
+        /// What it stands for.
+        conversation: ConversationName,
+    },
+    /// From now on this handle stands for nothing.
+    Forgotten(Handle),
+    /// The session ends after what was delivered.
+    Close {
+        /// Which.
+        session: SessionNumber,
+        /// How.
+        code: CloseCode,
+    },
+}
+
+/// A REST request, taken apart as far as it can be without knowing what it means.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Call {
+    /// Names it on this connection.
+    pub id: CallNumber,
+    /// What is left of its budget, in milliseconds.
+    pub deadline_ms: u64,
+    /// Version of the table by which the router chose this node.
+    #[serde(default)]
+    pub table_version: u64,
+    /// Milliseconds since the router read the table in its store last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_age_ms: Option<u64>,
+    /// Names it in logs and in the answer.
+    pub request_id: String,
+    /// What is asked for.
+    pub operation: Operation,
+    /// `{name}` or `{id}`, percent-encoded as it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
+    /// `{user}`, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<String>,
+    /// What stands after the question mark, as it was sent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub query: String,
+    /// The client wants no body.
+    #[serde(default)]
+    pub head: bool,
+    /// The bearer token of the one `Authorization` header, if there is one and it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The key under which it may be repeated.
+    #[serde(default)]
+    pub key: Key,
+    /// The body is said to be JSON.
+    #[serde(default)]
+    pub json: bool,
+    /// The body is compressed or otherwise not as it is.
+    #[serde(default)]
+    pub encoded: bool,
+    /// No stale answer is wanted.
+    #[serde(default)]
+    pub strict: bool,
+    /// The body; empty when it was too large.
+    #[serde(default, skip_serializing_if = "Bytes::is_empty", with = "raw")]
+    pub body: Bytes,
+    /// The body was over the limit, and the router threw it away.
+    #[serde(default)]
+    pub too_large: bool,
+}
+
+/// The idempotency key of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Key {
+    /// None, and none was stamped.
+    #[default]
+    None,
+    /// The client's, unchecked.
+    Client(String),
+    /// The router's own, of a POST without one.
+    Stamped(String),
+    /// Two headers, or one that is no text.
+    Malformed,
+}
+
+/// The answer to a [`Call`], or a part of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reply {
+    /// Of which.
+    pub id: CallNumber,
+    /// Version of the table that the node follows.
+    #[serde(default)]
+    pub table_version: u64,
+    /// Milliseconds since the node read the table in its store last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_age_ms: Option<u64>,
+    /// What is told.
+    pub part: Part,
+}
+
+/// What a [`Reply`] tells.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Part {
+    /// The head, and the first bytes of the body.
+    Head {
+        /// HTTP status.
+        status: u16,
+        /// The headers that mean something, by their names in lower case.
+        headers: Vec<(String, String)>,
+        /// Bytes of the body.
+        #[serde(with = "raw")]
+        body: Bytes,
+        /// A [`Part::Body`] follows.
+        #[serde(default)]
+        more: bool,
+    },
+    /// Further bytes of the body.
+    Body {
+        /// The bytes.
+        #[serde(with = "raw")]
+        body: Bytes,
+        /// Another one follows.
+        #[serde(default)]
+        more: bool,
+    },
+    /// This node does not own the shard, and did nothing.
+    Elsewhere {
+        /// Who owns it by the table of [`Reply::table_version`], if that is not this node.
+        owner: Option<NodeId>,
+    },
+}
+
+/// A session is to begin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Open {
+    /// Its number, chosen by the router.
+    pub session: SessionNumber,
+    /// What is left of the time for it, in milliseconds.
+    pub deadline_ms: u64,
+    /// Version of the table by which the router chose this node.
+    #[serde(default)]
+    pub table_version: u64,
+    /// Milliseconds since the router read the table in its store last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_age_ms: Option<u64>,
+    /// Names the upgrade in logs and in a refusal.
+    pub request_id: String,
+    /// What stands after the question mark, as it was sent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub query: String,
+    /// What the client sent in `Authorization`.
+    #[serde(default)]
+    pub authorization: Authorization,
+    /// The subprotocols that the client offered, in their order.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+    /// Why the handshake is none, to be told after what the node refuses before that.
+    #[serde(default)]
+    pub handshake: Option<Problem>,
+    /// Bytes that may be on their way to the socket.
+    pub window: u32,
+}
+
+/// An `Authorization` header.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Authorization {
+    /// There is none.
+    #[default]
+    None,
+    /// A bearer token.
+    Bearer(String),
+    /// Anything else.
+    Malformed,
+}
+
+/// Why there is no session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Refusal {
+    /// For the client, in the place of its upgrade.
+    Problem(Problem),
+    /// This node does not own the user's shard, and did nothing.
+    Elsewhere {
+        /// Who owns it by the table of `version`, if that is not this node.
+        owner: Option<NodeId>,
+        /// Of the node's table.
+        version: u64,
+    },
+}
+
+impl Up {
+    /// About how many bytes it takes on a link, never much less.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let more = match self {
+            Self::Call(call) => {
+                let key = match &call.key {
+                    Key::Client(key) | Key::Stamped(key) => key.len(),
+                    Key::None | Key::Malformed => 0,
+                };
+                let texts = call.request_id.len() + call.query.len() + text(&call.first) + text(&call.second);
+                4 * FRAME_WEIGHT + texts + text(&call.token) + key + call.body.len()
+            }
+            Self::Open(open) => {
+                let protocols = open.protocols.iter().map(|offer| offer.len() + 5).sum::<usize>();
+                let token = match &open.authorization {
+                    Authorization::Bearer(token) => token.len(),
+                    Authorization::None | Authorization::Malformed => 0,
+                };
+                let detail = open.handshake.as_ref().map_or(0, |problem| problem.detail.len() + FRAME_WEIGHT);
+                4 * FRAME_WEIGHT + open.request_id.len() + open.query.len() + protocols + token + detail
+            }
+            Self::Said { text, .. } => text.len(),
+            Self::Taken(of) => of.len() * 16,
+            Self::Read(of) => of.iter().map(|(_, marks)| 16 + marks.len() * 16).sum(),
+            Self::Gone(_) => 0,
+        };
+        FRAME_WEIGHT + more
+    }
+}
+
+impl Down {
+    /// About how many bytes it takes on a link, never much less.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let more = match self {
+            Self::Reply(reply) => match &reply.part {
+                Part::Head { headers, body, .. } => {
+                    headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>() + body.len()
+                }
+                Part::Body { body, .. } => body.len(),
+                Part::Elsewhere { .. } => FRAME_WEIGHT,
+            },
+            Self::Refused { why: Refusal::Problem(problem), .. } => FRAME_WEIGHT + problem.detail.len(),
+            Self::Deliver { to, text, .. } => to.len() * 9 + text.len(),
+            Self::Room(of) => of.len() * 16,
+            Self::Known { conversation, .. } => conversation.as_str().len(),
+            Self::Opened { .. } | Self::Refused { .. } | Self::Forgotten(_) | Self::Close { .. } => 0,
+        };
+        FRAME_WEIGHT + more
+    }
+}
