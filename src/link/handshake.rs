@@ -215,3 +215,96 @@ fn answer_upgrade(
     *refusal.status_mut() = StatusCode::NOT_FOUND;
     (refusal, None)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::link::proof::ClusterKey;
+
+    fn of(id: &str, role: Role) -> Credentials {
+        let key = ClusterKey::new(&[7; 32]).expect("long enough");
+        Credentials { id: NodeId::from(id), role, cluster: ClusterId(Uuid::nil()), key }
+    }
+
+    fn up_to(newest: u16) -> Config {
+        Config { newest, ..Config::default() }
+    }
+
+    /// What both ends make of a connection.
+    async fn both(
+        (role, requester): (Role, Config),
+        owner: Config,
+    ) -> (Result<(Socket, u16), LinkError>, Result<(Proven, Socket), LinkError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let (accepted, _) = listener.accept().await.expect("a connection");
+        let (us, them) = (of("a", role), of("b", Role::Node));
+        let owning = accept_link(&them, &owner, accepted);
+        tokio::join!(request_link(&us, &them.id, &requester, stream), owning)
+    }
+
+    #[tokio::test]
+    async fn who_dials_is_taken_for_what_it_is() {
+        for role in [Role::Node, Role::Router] {
+            let (asked, taken) = both((role, Config::front()), Config::default()).await;
+            let (_, version) = asked.expect("a link");
+            let (proven, _) = taken.expect("a link");
+            assert_eq!((&*proven.id.0, proven.role, proven.version, version), ("a", role, 4, 4));
+        }
+    }
+
+    #[tokio::test]
+    async fn nodes_of_the_version_before_routers_link_with_newer_ones_either_way() {
+        for (requester, owner) in [(3, 4), (4, 3), (3, 3)] {
+            let (asked, taken) = both((Role::Node, up_to(requester)), up_to(owner)).await;
+            assert_eq!(asked.map(|(_, version)| version).expect("a link"), 3);
+            assert_eq!(taken.map(|(proven, _)| proven.role).expect("a link"), Role::Node);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_router_is_told_in_one_line_that_a_node_is_too_old_for_it() {
+        let (asked, taken) = both((Role::Router, Config::front()), up_to(3)).await;
+        let refused = asked.map(|_| ()).expect_err("no link");
+        assert!(matches!(refused, LinkError::TooOld), "{refused}");
+        assert!(refused.to_string().contains("older version") && !refused.to_string().contains('\n'), "{refused}");
+        assert!(taken.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_made_out_to_be_a_router_on_the_way_is_not_believed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let between = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let stream = TcpStream::connect(between.local_addr().expect("an address")).await.expect("a connection");
+        let (mut from, _) = between.accept().await.expect("a connection");
+        let mut to = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let (accepted, _) = listener.accept().await.expect("a connection");
+        let forging = async {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                from.read_buf(&mut head).await.expect("a head");
+            }
+            let head = String::from_utf8(head).expect("text");
+            let forged = head.replace("rookery-role: node", "rookery-role: router");
+            assert_ne!(forged, head);
+            to.write_all(forged.as_bytes()).await.expect("written");
+            let ((mut from_read, mut from_write), (mut to_read, mut to_write)) = (from.split(), to.split());
+            tokio::select! {
+                copied = copy(&mut from_read, &mut to_write) => drop(copied),
+                copied = copy(&mut to_read, &mut from_write) => drop(copied),
+            }
+        };
+        let (node, owner) = (of("a", Role::Node), of("b", Role::Node));
+        let (config, peer) = (Config::default(), owner.id.clone());
+        let asking = request_link(&node, &peer, &config, stream);
+        let owning = accept_link(&owner, &config, accepted);
+        let taken = tokio::select! {
+            taken = owning => taken,
+            (asked, ()) = async { tokio::join!(asking, forging) } => panic!("{:?}", asked.map(|_| ())),
+        };
+        assert!(matches!(taken.map(|_| ()), Err(LinkError::NotProven)));
+    }
+}

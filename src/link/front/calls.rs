@@ -28,6 +28,16 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// The version of the table that it is by, where it is by one.
+    pub(super) fn version(&self) -> u64 {
+        match self {
+            Self::Told(_) => 0,
+            Self::Elsewhere { version, .. } => *version,
+        }
+    }
+}
+
 /// A whole answer for a client.
 #[derive(Debug)]
 pub struct Told {

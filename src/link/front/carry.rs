@@ -47,11 +47,12 @@ async fn over_memory<S, R>(from: &Queue<R>, out: &Queue<S>, mut take: impl FnMut
         while let Some(frames) = from.take(COALESCE_BYTES).await {
             take(frames);
         }
-        LinkError::Closed
+        // Within a process no network breaks: an end that closes means to.
+        LinkError::Left
     };
     tokio::select! {
         error = reading => error,
-        () = out.closed() => LinkError::Closed,
+        () = out.closed() => LinkError::Stopped,
     }
 }
 

@@ -16,7 +16,11 @@ pub mod calls;
 mod carry;
 pub mod client;
 pub mod queue;
+mod request;
 pub mod server;
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of a body in one part of a [`Reply`].
 pub const PART_BYTES_MAX: usize = 64 << 10;
@@ -69,6 +73,9 @@ pub enum Down {
         id: SessionId,
         /// The client offered the subprotocol `rookery.v1`, which the answer to the upgrade repeats.
         protocol: bool,
+        /// What the node allows it.
+        #[serde(default)]
+        terms: Terms,
     },
     /// There is no session.
     Refused {
@@ -81,6 +88,9 @@ pub enum Down {
     Deliver {
         /// Whom.
         to: Vec<SessionNumber>,
+        /// Whom too, though they need no delivered mark: it is their own message, or no message.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        quiet: Vec<SessionNumber>,
         /// The text of the WebSocket message.
         #[serde(with = "raw")]
         text: Bytes,
@@ -247,8 +257,43 @@ pub struct Open {
     /// Why the handshake is none, to be told after what the node refuses before that.
     #[serde(default)]
     pub handshake: Option<Problem>,
-    /// Bytes that may be on their way to the socket.
+}
+
+/// What a node allows a session: its own settings, so that a router has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// Bytes that may be on their way to the client and not taken.
     pub window: u32,
+    /// A ping at least this often, in milliseconds.
+    pub heartbeat_ms: u32,
+    /// A ping for delivered marks at most this often, in milliseconds; they are told to the node as often.
+    pub marks_ms: u32,
+    /// A socket that takes nothing for so long is closed, in milliseconds.
+    pub write_timeout_ms: u32,
+    /// Frames of the client for each second, sustained.
+    pub frames_per_second: u32,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { window: 1 << 20, heartbeat_ms: 25_000, marks_ms: 250, write_timeout_ms: 10_000, frames_per_second: 100 }
+    }
+}
+
+impl Terms {
+    /// Bytes of the client's messages that may wait for the node, and of answers that may wait for the client.
+    #[must_use]
+    pub fn half(&self) -> usize {
+        usize::try_from(self.window / 2).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+/// What a frame of so many bytes counts for, at both ends: some more than its text, so that a flood of tiny ones is bounded
+/// too.
+#[must_use]
+pub fn cost(text: usize) -> u32 {
+    u32::try_from(text.saturating_add(FRAME_WEIGHT)).unwrap_or(u32::MAX)
 }
 
 /// An `Authorization` header.
@@ -281,15 +326,15 @@ impl Up {
     /// About how many bytes it takes on a link, never much less.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let len_of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let more = match self {
             Self::Call(call) => {
                 let key = match &call.key {
                     Key::Client(key) | Key::Stamped(key) => key.len(),
                     Key::None | Key::Malformed => 0,
                 };
-                let texts = call.request_id.len() + call.query.len() + text(&call.first) + text(&call.second);
-                4 * FRAME_WEIGHT + texts + text(&call.token) + key + call.body.len()
+                let texts = call.request_id.len() + call.query.len() + len_of(&call.first) + len_of(&call.second);
+                4 * FRAME_WEIGHT + texts + len_of(&call.token) + key + call.body.len()
             }
             Self::Open(open) => {
                 let protocols = open.protocols.iter().map(|offer| offer.len() + 5).sum::<usize>();
@@ -322,10 +367,11 @@ impl Down {
                 Part::Elsewhere { .. } => FRAME_WEIGHT,
             },
             Self::Refused { why: Refusal::Problem(problem), .. } => FRAME_WEIGHT + problem.detail.len(),
-            Self::Deliver { to, text, .. } => to.len() * 9 + text.len(),
+            Self::Deliver { to, quiet, text, .. } => (to.len() + quiet.len()) * 9 + text.len(),
             Self::Room(of) => of.len() * 16,
             Self::Known { conversation, .. } => conversation.as_str().len(),
-            Self::Opened { .. } | Self::Refused { .. } | Self::Forgotten(_) | Self::Close { .. } => 0,
+            Self::Opened { .. } => FRAME_WEIGHT,
+            Self::Refused { .. } | Self::Forgotten(_) | Self::Close { .. } => 0,
         };
         FRAME_WEIGHT + more
     }

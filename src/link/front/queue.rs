@@ -73,17 +73,25 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`Refused`], and the frame is dropped.
     pub fn put(&self, frame: T, weight: usize, bound: Bound) -> Result<u64, Refused> {
+        self.put_or_return(frame, weight, bound).map_err(|(refused, _frame)| refused)
+    }
+
+    /// Puts a frame behind all others. Tells its place.
+    ///
+    /// # Errors
+    /// [`Refused`], with the frame.
+    pub fn put_or_return(&self, frame: T, weight: usize, bound: Bound) -> Result<u64, (Refused, T)> {
         let most = match bound {
             Bound::All => self.bytes_max,
             Bound::Reserve => self.bytes_max.saturating_add(self.reserve),
         };
         let mut state = self.state();
         if state.closed {
-            return Err(Refused::Closed);
+            return Err((Refused::Closed, frame));
         }
         if state.bytes.saturating_add(weight) > most {
             state.short = true;
-            return Err(Refused::Full);
+            return Err((Refused::Full, frame));
         }
         state.bytes += weight;
         state.frames.push_back(Some((frame, weight)));
@@ -260,7 +268,7 @@ mod tests {
             queue.put(number, 10, Bound::All).expect("space");
         }
         let mut waiting = std::pin::pin!(queue.until_space());
-        let polled = |waiting: std::pin::Pin<&mut _>| futures_util::FutureExt::now_or_never(waiting).is_some();
+        let polled = |future: std::pin::Pin<&mut _>| futures_util::FutureExt::now_or_never(future).is_some();
         assert!(!polled(waiting.as_mut()));
         queue.take(1).await.expect("one");
         assert!(!polled(waiting.as_mut()), "20 of 30 wait");

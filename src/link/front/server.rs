@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -92,6 +92,14 @@ impl RouterEnd {
     /// Queues a frame. False when there is no space for it, or the connection has ended: then it is dropped. What says how
     /// things stand (everything but deliveries and bodies) has a reserve; where even that is full, the connection ends.
     pub fn offer(&self, frame: Down) -> bool {
+        self.offer_or_return(frame).is_ok()
+    }
+
+    /// As [`RouterEnd::offer`].
+    ///
+    /// # Errors
+    /// The frame.
+    pub fn offer_or_return(&self, frame: Down) -> Result<(), Down> {
         let bound = match &frame {
             Down::Deliver { .. } | Down::Reply(_) => Bound::All,
             Down::Opened { .. }
@@ -102,8 +110,8 @@ impl RouterEnd {
             | Down::Close { .. } => Bound::Reserve,
         };
         let weight = frame.weight();
-        let queued = self.out.put(frame, weight, bound).is_ok();
-        if !queued && bound == Bound::Reserve {
+        let queued = self.out.put_or_return(frame, weight, bound).map(drop).map_err(|(_refused, frame)| frame);
+        if queued.is_err() && bound == Bound::Reserve {
             self.end();
         }
         queued
@@ -134,6 +142,9 @@ pub struct FrontServer {
     config: Config,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Calls are answered no more: another node is to be asked.
+    closing: AtomicBool,
+    calls: TaskTracker,
 }
 
 impl FrontServer {
@@ -141,7 +152,15 @@ impl FrontServer {
     #[must_use]
     pub fn new(answers: Arc<dyn Answers>, sessions: Arc<dyn Sessions>, config: Config) -> Arc<Self> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Arc::new(Self { answers, sessions, config, stop, tasks })
+        let (closing, calls) = (AtomicBool::new(false), TaskTracker::new());
+        Arc::new(Self { answers, sessions, config, stop, tasks, closing, calls })
+    }
+
+    /// Sends calls elsewhere from now on, and waits until those that are begun are answered.
+    pub async fn finish_calls(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.calls.close();
+        self.calls.wait().await;
     }
 
     /// Ends all links after what is queued for them, and waits until that is done.
@@ -193,22 +212,28 @@ impl FrontServer {
     fn call(self: &Arc<Self>, end: &RouterEnd, call: Call, in_flight: &Arc<Semaphore>) {
         let (server, end, id) = (Arc::clone(self), end.clone(), call.id);
         let deadline = Instant::now() + Duration::from_millis(call.deadline_ms).min(DEADLINE_MAX);
+        if self.closing.load(Ordering::SeqCst) {
+            end.offer(self.reply(id, 0, Part::Elsewhere { owner: None }));
+            return;
+        }
         let Ok(permit) = Arc::clone(in_flight).try_acquire_owned() else {
             // Beyond the bound nothing waits: what finds no space is dropped, and its router gives it up.
             let told = Answer::Told(self.answers.refuse(&call));
             for part in parts(told) {
-                if !end.offer(server.reply(id, part)) {
+                if !end.offer(server.reply(id, 0, part)) {
                     return;
                 }
             }
             return;
         };
         let answering = self.answers.answer(call, deadline);
-        tokio::spawn(async move {
+        self.calls.spawn(async move {
             let until = (deadline + GRACE).into();
             let answered = timeout_at(until, async {
-                for part in parts(answering.await) {
-                    server.put(&end, id, part).await;
+                let answer = answering.await;
+                let by = answer.version();
+                for part in parts(answer) {
+                    server.put(&end, server.reply(id, by, part)).await;
                 }
             });
             // Given up: the router has long said so to its client.
@@ -218,8 +243,7 @@ impl FrontServer {
     }
 
     /// Queues a part of an answer; waits while there is no space.
-    async fn put(&self, end: &RouterEnd, id: u64, part: Part) {
-        let frame = self.reply(id, part);
+    async fn put(&self, end: &RouterEnd, frame: Down) {
         while !end.has_room() {
             end.until_room().await;
             if end.out.is_closed() {
@@ -231,9 +255,10 @@ impl FrontServer {
         end.out.put(frame, weight, Bound::Reserve).ok();
     }
 
-    fn reply(&self, id: u64, part: Part) -> Down {
-        let (table_version, table_age_ms) = self.answers.table();
-        Down::Reply(Reply { id, table_version, table_age_ms, part })
+    /// `by`: the version of the table by which the part was told, if that matters.
+    fn reply(&self, id: u64, by: u64, part: Part) -> Down {
+        let (followed, table_age_ms) = self.answers.table();
+        Down::Reply(Reply { id, table_version: followed.max(by), table_age_ms, part })
     }
 }
 
@@ -268,8 +293,8 @@ fn parts(answer: Answer) -> Vec<Part> {
     let mut pieces = pieces.into_iter();
     let first = pieces.next().unwrap_or_default();
     let mut parts = vec![Part::Head { status, headers, body: first, more: pieces.len() > 0 }];
-    while let Some(body) = pieces.next() {
-        parts.push(Part::Body { body, more: pieces.len() > 0 });
+    while let Some(piece) = pieces.next() {
+        parts.push(Part::Body { body: piece, more: pieces.len() > 0 });
     }
     parts
 }
