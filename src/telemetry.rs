@@ -182,7 +182,6 @@ const FAULTS: &[(Counter, &[Labels])] = &[
         SESSION_REFUSED,
         &[&[("reason", "token")], &[("reason", "user_limit")], &[("reason", "node_limit")], &[("reason", "draining")]],
     ),
-    (SESSION_SLOW, &[&[("reason", "stalled")]]),
     (SESSION_BEHIND, &[&[]]),
     (SESSION_COMMANDS_REFUSED, &[&[]]),
     (SESSION_RECEIPTS, &[&[("result", "shed")]]),
@@ -250,6 +249,8 @@ pub fn start_router() {
     start_connections("router");
     ROUTER_TABLE_ERRORS.add(0, &[]);
     ROUTER_SOCKETS_CUT.add(0, &[]);
+    SESSION_SLOW.add(0, &[("reason", "stalled")]);
+    SESSION_DELIVERED.add(0, &[("result", "shed")]);
     for why in ["no_table", "elsewhere", "declined", "unreachable", "broken"] {
         ROUTER_RETRIES.add(0, &[("why", why)]);
     }
@@ -315,8 +316,8 @@ metrics_table! {
     Counter ROUTER_RETRIES "rookery_router_retries_total" "Attempts that led to another one or to the end of the budget, by why they were none.";
     Gauge ROUTER_HELD_BYTES "rookery_router_held_bytes" "Bytes of requests held in memory until a node has answered.";
     Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSocket.";
-    Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSocket connections spliced to nodes.";
-    Counter ROUTER_SOCKETS_CUT "rookery_router_sockets_cut_total" "WebSocket connections cut because their node lost shards and gave no answer.";
+    Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSocket connections of clients.";
+    Counter ROUTER_SOCKETS_CUT "rookery_router_sockets_cut_total" "WebSocket connections closed with 1012 because the link to the node of their session ended.";
     Gauge ROUTER_TABLE_VERSION "rookery_router_table_version" "Version of the table that the router follows.";
     Counter ROUTER_TABLE_ERRORS "rookery_router_table_errors_total" "Polls of the table that failed.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
@@ -344,12 +345,12 @@ metrics_table! {
     Counter OUTBOX_RETRIES "rookery_outbox_retries_total" "Deliveries of outbox rows that failed and are tried again.";
     Gauge SESSIONS "rookery_session_live" "Live sessions of all nodes of this process.";
     Counter SESSION_REFUSED "rookery_session_refused_total" "Sessions refused at the upgrade by reason (token, user_limit, node_limit, draining, cut_off).";
-    Counter SESSION_FRAMES "rookery_session_frames_total" "WebSocket frames by direction (in, out).";
-    Counter SESSION_WRITES "rookery_session_writes_total" "Writes to sockets; frames out divided by writes tells how well frames are coalesced.";
+    Counter SESSION_FRAMES "rookery_session_frames_total" "WebSocket frames of clients at a router, by direction (in, out).";
+    Counter SESSION_WRITES "rookery_session_writes_total" "Writes to clients' sockets at a router; frames out divided by writes tells how well frames are coalesced.";
     Counter SESSION_SLOW "rookery_session_slow_total" "Sessions closed with 4420 by reason (stalled: the socket took nothing).";
-    Counter SESSION_BEHIND "rookery_session_behind_total" "Events that found no room in the outbox of a session, which is served by spans since.";
+    Counter SESSION_BEHIND "rookery_session_behind_total" "Events that found no room in the window of a session or on its link; the session is served by spans since.";
     Counter SESSION_COMMANDS_REFUSED "rookery_session_commands_refused_total" "Commands of sessions refused at once, because their shard does not answer and has its share of the session.";
-    Counter SESSION_RECEIPTS "rookery_session_receipts_total" "Receipts that found no room in the outbox of a session, by result (shed: too many wait).";
+    Counter SESSION_RECEIPTS "rookery_session_receipts_total" "Receipts that found no room in the window of a session, by result (shed: too many wait).";
     Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, index, resubscribe).";
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
     Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";

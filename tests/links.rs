@@ -35,6 +35,7 @@ use rookery::auth::{self, Verifier};
 use rookery::clock::Clock;
 use rookery::config::settings::Settings;
 use rookery::ids::{ClusterId, ConversationName, NodeId, ShardId, UserId};
+use rookery::link;
 use rookery::link::proof::ClusterKey;
 use rookery::node::assignment::first_table;
 use rookery::node::claimed::Claimed;
@@ -44,6 +45,7 @@ use rookery::node::watchdog::Watchdog;
 use rookery::node::{self, Listeners, Node, Setup};
 use rookery::router::Router;
 use rookery::router::directory::Directory;
+use rookery::router::links::{Links, Ways};
 use rookery::shard::log::Identity;
 use rookery::shard::log::embedded::EmbeddedLog;
 use rookery::shard::map::ShardMap;
@@ -266,7 +268,9 @@ impl Cluster {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = listener.local_addr().unwrap();
         let directory = Directory::follow(table, Duration::from_millis(50), stop.clone());
-        let router = Router::new(settings.router().unwrap(), directory, Some(verifier));
+        let ways = Ways::Sockets(ClusterKey::new(&[7; 32]).unwrap());
+        let links = Links::new(ways, directory.clone(), link::Config::front(), stop.clone());
+        let router = Router::new(settings.router().unwrap(), directory, links, Some(verifier));
         while router.readiness().is_err() {
             sleep(Duration::from_millis(5)).await;
         }

@@ -192,8 +192,11 @@ impl Bench {
             .env("ROOKERY_CLUSTER_KEY", CLUSTER_KEY)
             .env("ROOKERY_REDIS", format!("redis://127.0.0.1:{}", self.redis_port))
             .current_dir(self.folder.path())
-            .args([kind, "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--ready-file"])
+            .args([kind, "--operations-listen", "127.0.0.1:0", "--ready-file"])
             .arg(ready);
+        if kind != "node" {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command
     }
 
@@ -311,7 +314,7 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
     let (mut third, mut first) = (bench.node("node-3", &three), bench.node("node-1", &three));
     for node in [&mut first, &mut second, &mut third] {
         let ready = node.serving();
-        assert!(ready["http"].is_string() && ready["peer"].is_string() && ready["pid"].is_u64(), "{ready}");
+        assert!(ready["peer"].is_string() && ready["pid"].is_u64(), "{ready}");
         assert_eq!(node.ask("/readyz"), (200, "ok\n".to_owned()));
         assert!(node.log().contains("of the 4 shards of cluster"), "what a person reads");
     }
@@ -451,6 +454,7 @@ fn what_all_processes_must_share_is_not_made_up() {
         ("node", "ROOKERY_CLUSTER_KEY", "set ROOKERY_CLUSTER_KEY or ROOKERY_CLUSTER_KEY_FILE"),
         ("node", "ROOKERY_REDIS", "give --redis"),
         ("router", "ROOKERY_JWT_SECRET", "set ROOKERY_JWT_SECRET or ROOKERY_JWT_SECRET_FILE, or give --jwks"),
+        ("router", "ROOKERY_CLUSTER_KEY", "set ROOKERY_CLUSTER_KEY or ROOKERY_CLUSTER_KEY_FILE"),
         ("router", "ROOKERY_REDIS", "give --redis"),
     ] {
         let mut command = if kind == "node" { bench.node_command("n", &[]) } else { bench.command(kind, "n") };
@@ -640,10 +644,13 @@ fn the_peer_port_is_closed_to_whoever_lacks_the_key() {
     let mut router = bench.router();
     let client = conversation(&mut router);
     send(&client, "served all the same");
-    // A session makes a link from the user's shard to the conversation's; the stranger's has to be refused.
+    // Neither the stranger's link to the node is taken nor one of a router with its key.
+    let mut command = bench.command("router", "router-2");
+    command.env("ROOKERY_CLUSTER_KEY", "another-key-0123456789-0123456789-0123456789");
+    let mut its_router = Spawned::start(command, bench.folder.path(), "router-2");
     until("its link is refused", || {
-        let http = stranger.serving()["http"].as_str()?.to_owned();
-        let (status, _) = post(&http, "/v1/conversations", &json!({"name": "x", "participants": ["bob"]}));
+        let client = its_router.serving()["client"].as_str()?.to_owned();
+        let (status, _) = post(&client, "/v1/conversations", &json!({"name": "x", "participants": ["bob"]}));
         assert_ne!(status, 201, "through a link without the key");
         node.log().contains("peer connection refused").then_some(())
     });
@@ -655,11 +662,10 @@ fn the_peer_port_is_closed_to_whoever_lacks_the_key() {
 #[test]
 fn a_node_that_listens_everywhere_tells_others_the_name_of_its_host() {
     let bench = Bench::new();
-    let mut node = bench.node("node-1", &["--listen", "0.0.0.0:0", "--advertise-peer", "localhost"]);
+    let mut node = bench.node("node-1", &["--peer-listen", "0.0.0.0:0"]);
     let ready = node.serving();
     let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
-    assert!(ready["http"].as_str().unwrap().starts_with(&format!("{host}:")), "{ready}");
-    assert!(ready["peer"].as_str().unwrap().starts_with("localhost:"), "{ready}");
+    assert!(ready["peer"].as_str().unwrap().starts_with(&format!("{host}:")), "{ready}");
     let mut router = bench.router();
     let client = conversation(&mut router);
     send(&client, "by name");

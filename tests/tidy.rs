@@ -32,7 +32,7 @@ const HOMES: [(&str, &[&str]); 7] = [
     ("hashring", &["src/node/ring.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
     ("schemars", &["src/protocol/", "src/ids.rs", "src/problem.rs"]),
-    ("fastwebsockets", &["src/node/session/", "src/link/", "src/router/websocket.rs"]),
+    ("fastwebsockets", &["src/link/", "src/router/sessions/"]),
 ];
 
 /// Words that say nothing, or that mean something else here.

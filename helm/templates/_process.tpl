@@ -28,10 +28,8 @@
 {{- $host := printf "$(POD_NAME).%s-node.%s.svc.%s" (include "rookery.fullname" .) .Release.Namespace .Values.clusterDomain -}}
 {{- $ports := .Values.node.ports -}}
 - --node-id=$(POD_NAME)
-- {{ printf "--listen=%s:%v" .Values.listenAddress $ports.http | quote }}
 - {{ printf "--peer-listen=%s:%v" .Values.listenAddress $ports.peer | quote }}
 - {{ printf "--operations-listen=%s:%v" .Values.listenAddress $ports.operations | quote }}
-- --advertise-http={{ $host }}:{{ $ports.http }}
 - --advertise-peer={{ $host }}:{{ $ports.peer }}
 - --data=/data
 - --shards={{ .Values.cluster.shards }}
@@ -104,6 +102,8 @@ yes
 
 {{/* Secrets come as files: the environment of a process is easier to look into. */}}
 {{- define "rookery.sharedEnv" -}}
+- name: ROOKERY_CLUSTER_KEY_FILE
+  value: /run/secrets/rookery/cluster-key
 - name: ROOKERY_REDIS_FILE
   value: /run/secrets/rookery/redis-urls
 {{- if .Values.auth.hs256.enabled }}
@@ -124,7 +124,7 @@ yes
 {{- end }}
 {{- end -}}
 
-{{/* (dict "root" $ "component" "node"): the routers have no use for the cluster key and do not get it. */}}
+{{/* (dict "root" $ "component" "node") */}}
 {{- define "rookery.sharedVolumes" -}}
 - name: secrets
   projected:
@@ -138,13 +138,11 @@ yes
             - key: {{ include "rookery.jwtSecretKey" .root }}
               path: jwt-secret
       {{- end }}
-      {{- if eq .component "node" }}
       - secret:
           name: {{ include "rookery.clusterKeyName" .root }}
           items:
             - key: {{ ternary .root.Values.clusterKey.existingSecretKey "cluster-key" (not (empty .root.Values.clusterKey.existingSecret)) }}
               path: cluster-key
-      {{- end }}
       - secret:
           name: {{ include "rookery.redisUrlsName" .root }}
           items:

@@ -126,7 +126,7 @@ def the_grace_period_is_above_the_drain(r):
     ("minimal", "clusterIP: None", "type: ClusterIP"),
     ("minimal", "--node-id=$(POD_NAME)", "--node-id=one"),
     ("minimal", "--advertise-peer=$(POD_NAME).rookery-node.", "--advertise-peer=rookery-node."),
-    ("minimal", "--advertise-http=$(POD_NAME).rookery-node.rookery.svc.cluster.local:7080", "--advertise-http=$(POD_NAME).rookery-node.rookery.svc.cluster.local:7081"),
+    ("minimal", "--advertise-peer=$(POD_NAME).rookery-node.rookery.svc.cluster.local:7081", "--advertise-peer=$(POD_NAME).rookery-node.rookery.svc.cluster.local:7082"),
     ("minimal", "--expect-nodes=1", "--expect-nodes=2"),
     ("minimal", "serviceName: rookery-node", "serviceName: rookery"),
 )
@@ -142,7 +142,7 @@ def a_node_has_a_name_and_a_folder_of_its_own(r):
         return
     ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
     host = f"$(POD_NAME).{service['metadata']['name']}.{node['metadata']['namespace']}.svc."
-    for flag, listen, port in (("advertise-http", "listen", "http"), ("advertise-peer", "peer-listen", "peer")):
+    for flag, listen, port in (("advertise-peer", "peer-listen", "peer"),):
         if not flags[flag].startswith(host) or not flags[flag].endswith(f":{ports[port]}"):
             yield f"--{flag}={flags[flag]} is not the name of the pod in {service['metadata']['name']} and port {ports[port]}"
         if not flags[listen].endswith(f":{ports[port]}"):
@@ -229,8 +229,8 @@ def the_ingress_lets_a_quiet_socket_live(r):
 
 
 @rule(
-    ("minimal", "        - port: http\n", "        - port: http\n    - ports:\n        - port: peer\n"),
-    ("minimal", "              app.kubernetes.io/component: router\n      ports:\n        - port: http", "              app.kubernetes.io/part-of: rookery\n      ports:\n        - port: http"),
+    ("minimal", "        - port: peer\n", "        - port: peer\n    - ports:\n        - port: peer\n"),
+    ("minimal", "              app.kubernetes.io/component: router\n      ports:\n        - port: peer", "              app.kubernetes.io/part-of: rookery\n      ports:\n        - port: peer"),
     ("minimal", "kubernetes.io/metadata.name: monitoring\n      ports:\n        - port: operations", "kubernetes.io/metadata.name: monitoring\n        - podSelector: {}\n      ports:\n        - port: operations"),
     ("minimal", "    - ports:\n        - port: client", "    - ports:\n        - port: client\n        - port: operations"),
 )
@@ -255,8 +255,7 @@ def network_policies_close_what_is_trusted(r):
                 else:
                     yield "anyone"
     wanted = [
-        ("node", "http", {"router"}),
-        ("node", "peer", {"node"}),
+        ("node", "peer", {"node", "router"}),
         ("node", "operations", {"namespaces"}),
         ("router", "operations", {"namespaces"}),
     ]
@@ -340,8 +339,8 @@ def secrets_are_kept_and_shown_nowhere(r):
             if any("redis://" in arg for arg in container.get("args", [])):
                 yield f"{component}: the URLs of Redis are in its arguments"
     node, router = r.pod("node"), r.pod("router")
-    if "cluster-key" not in str(node) or "cluster-key" in str(router):
-        yield "the cluster key is for nodes and nobody else"
+    if "cluster-key" not in str(node) or "cluster-key" not in str(router):
+        yield "nodes and routers need the cluster key"
 
 
 @rule(

@@ -81,19 +81,13 @@ pub struct NodePlace {
     /// Name of this node, its own for ever; unset: the name of the host.
     #[arg(long, value_name = "NAME", value_parser = values::node_id)]
     pub node_id: Option<NodeId>,
-    /// Address that routers connect to; keep it away from clients. Port 0 takes any free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7080")]
-    pub listen: SocketAddr,
-    /// Address that other nodes connect to, with the cluster key.
+    /// Address that routers and other nodes connect to, with the cluster key. Port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7081")]
     pub peer_listen: SocketAddr,
     /// Address of /metrics, /livez, /readyz and /cluster; keep it away from clients.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7082")]
     pub operations_listen: SocketAddr,
-    /// Where routers reach --listen; unset: that address, or the name of the host when it is 0.0.0.0.
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = values::host)]
-    pub advertise_http: Option<String>,
-    /// Where nodes reach --peer-listen; unset: that address, or the name of the host when it is 0.0.0.0.
+    /// Where routers and nodes reach --peer-listen; unset: that address, or the name of the host when it is 0.0.0.0.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = values::host)]
     pub advertise_peer: Option<String>,
     /// Folder of this node's files, on its own disk; only one process may use it.

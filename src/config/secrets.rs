@@ -10,7 +10,7 @@ use crate::config::Refused;
 /// Variable of the shared secret of HS256 tokens.
 pub const JWT_SECRET: &str = "ROOKERY_JWT_SECRET";
 
-/// Variable of the key by which nodes trust each other's links.
+/// Variable of the key by which nodes and routers trust each other's links.
 pub const CLUSTER_KEY: &str = "ROOKERY_CLUSTER_KEY";
 
 /// Variable of the URLs of Redis, which may hold a password.
@@ -52,7 +52,7 @@ impl fmt::Debug for Secret {
 pub struct Secrets {
     /// Shared secret of HS256 tokens.
     pub jwt: Option<Secret>,
-    /// Key of the links between nodes.
+    /// Key of the links between the processes of a cluster.
     pub cluster_key: Option<Secret>,
     /// URLs of Redis.
     pub redis: Option<Secret>,

@@ -266,7 +266,7 @@ fn what_cannot_be_right_of_a_cluster_is_refused_with_the_name_of_the_setting() {
         (&["node", "--expect-nodes", "0"], "--expect-nodes"),
         (&["node", "--redis-prefix", "a}b"], "--redis-prefix"),
         (&["node", "--commit-level", "maybe"], "--commit-level"),
-        (&["node", "--advertise-http", "http://h"], "--advertise-http"),
+        (&["node", "--advertise-peer", "http://h"], "--advertise-peer"),
         (&["router", "--expect-nodes", "3"], "--expect-nodes"),
         (&["router", "--data", "x"], "--data"),
     ] {
@@ -299,12 +299,12 @@ fn document() -> String {
          | variable | what it is |\n|---|---|\n\
          | `ROOKERY_JWT_SECRET` | shared secret of HS256 tokens, at least 32 bytes |\n\
          | `ROOKERY_JWT_SECRET_FILE` | a file with that secret |\n\
-         | `ROOKERY_CLUSTER_KEY` | key by which nodes trust each other's links, at least 32 bytes |\n\
+         | `ROOKERY_CLUSTER_KEY` | key by which nodes and routers trust each other's links, at least 32 bytes |\n\
          | `ROOKERY_CLUSTER_KEY_FILE` | a file with that key |\n\
          | `ROOKERY_REDIS_FILE` | a file with the URLs of Redis, which may hold a password; instead of `--redis` |\n\n\
          Without them `rookery dev` makes random ones at its first start: `jwt-secret` and `cluster-key` in the data folder, \
-         readable by their owner only. All nodes and routers of a cluster must be given the same secret (or `--jwks`), \
-         all nodes the same cluster key.\n",
+         readable by their owner only. All nodes and routers of a cluster must be given the same secret (or `--jwks`) \
+         and the same cluster key.\n",
     );
     let subs = [
         ("dev", "`rookery` or `rookery dev`"),

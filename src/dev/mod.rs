@@ -1,5 +1,5 @@
-//! The one-process cluster: a router and several nodes over the embedded log, with nothing beside it. Router, nodes and
-//! links talk over real sockets on the loopback address, as they would between machines.
+//! The one-process cluster: a router and several nodes over the embedded log, with nothing beside it. The router's links to
+//! the nodes are within the process; nodes talk to each other over real sockets on the loopback address.
 //!
 //! Invariants: one process uses a data folder; a folder of another cluster or number of shards is refused before anything
 //! is written; a stop takes at most [`STOP_MAX`], after which nothing acknowledged is lost, whatever was left undone.
@@ -17,7 +17,9 @@ use crate::config::secrets::{CLUSTER_KEY, JWT_SECRET, Secret, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
 use crate::dev::nodes::Process;
 use crate::ids::ClusterId;
+use crate::link;
 use crate::link::proof::ClusterKey;
+use crate::node::Node;
 use crate::node::folder::FolderLock;
 use crate::node::table::TableStore;
 use crate::node::table::embedded::EmbeddedTable;
@@ -29,6 +31,7 @@ use crate::process::front::Front;
 use crate::process::{self, CLOSE_SHARE, Running, STOP_MAX, bind, serve_operations, within, write_ready};
 use crate::router::Router;
 use crate::router::directory::{self, Directory};
+use crate::router::links::{Links, Ways};
 use crate::shard::log::Identity;
 use crate::shard::log::embedded::EmbeddedLog;
 
@@ -99,7 +102,7 @@ impl DevCluster {
         let stop = CancellationToken::new();
         let shared = open_shared(settings, secrets.cluster_key, &jwt, &stop).await?;
         let nodes = nodes::start(settings, &shared).await?;
-        let router = start_router(settings, &shared, &stop).await?;
+        let router = start_router(settings, &shared, &nodes, &stop).await?;
         let front = Front::serve(router.clone(), client, shared.watchdog.clone())?;
         let running = Arc::new(Process::new(nodes, router));
         let subject: Arc<dyn Subject> = Arc::<Process>::clone(&running);
@@ -148,9 +151,16 @@ impl Running for DevCluster {
 }
 
 /// The router over the table that the nodes follow; done when it has it.
-async fn start_router(settings: &Settings, shared: &Shared, stop: &CancellationToken) -> Result<Router, String> {
+async fn start_router(
+    settings: &Settings,
+    shared: &Shared,
+    nodes: &[Arc<Node>],
+    stop: &CancellationToken,
+) -> Result<Router, String> {
     let followed = Directory::follow(Arc::clone(&shared.table), directory::POLL_EVERY, stop.clone());
-    let router = Router::new(settings.router()?, followed, Some(shared.verifier.clone()));
+    let ways = Ways::Memory(nodes.iter().map(|node| (node.id().clone(), node.front())).collect());
+    let links = Links::new(ways, followed.clone(), link::Config::front(), stop.clone());
+    let router = Router::new(settings.router()?, followed, links, Some(shared.verifier.clone()));
     while router.readiness().is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

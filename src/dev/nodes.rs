@@ -79,9 +79,9 @@ impl Subject for Process {
 
     fn cluster(&self) -> Cluster {
         let told = |node: &Arc<Node>| {
-            let NodeAddresses { http, peer } = node.addresses().clone();
+            let peer = node.addresses().peer.clone();
             let (ready, cut_off) = (Some(node.ready()), Some(node.cut_off()));
-            let told = ClusterNode { http, peer, sessions: Some(node.sessions()), ready, cut_off };
+            let told = ClusterNode { peer, sessions: Some(node.sessions()), ready, cut_off };
             (node.id().clone(), told)
         };
         let table = self.nodes.iter().map(|node| node.table()).max_by_key(|table| table.version);

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
+use crate::link::front::server::FrontServer;
 use crate::link::proof::ClusterKey;
 use crate::node::claimed::Claimed;
 use crate::node::coordinator::Coordinator;
@@ -41,8 +42,6 @@ use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
 
 pub use listeners::Listeners;
-
-pub mod hop;
 
 pub mod http;
 
@@ -173,6 +172,7 @@ pub struct Node {
     id: NodeId,
     addresses: NodeAddresses,
     hub: Arc<Hub>,
+    front: Arc<FrontServer>,
     owners: Owners,
     table: Receiver<Arc<Table>>,
     shards: Shards,
@@ -187,15 +187,11 @@ pub struct Node {
 /// What ends the parts of a node, in the order in which they end.
 #[derive(Debug, Clone, Default)]
 struct Life {
-    /// No more HTTP connections are taken; those that are open finish the request they are at.
-    requests: CancellationToken,
     /// No shard is opened any more.
     opening: CancellationToken,
     /// Everything else.
     all: CancellationToken,
-    /// Tasks of the HTTP face.
-    request_tasks: TaskTracker,
-    /// All other tasks.
+    /// All tasks.
     tasks: TaskTracker,
 }
 
@@ -236,7 +232,8 @@ impl Node {
         telemetry::start_node(&setup.id.0);
         let reach = Arc::<Reach>::default();
         let table = following::start(&setup, &addresses, &life, table_wait, &reach).await?;
-        let parts::Faces { owners, hub } = parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
+        let parts::Faces { owners, hub, front } =
+            parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
         let shards = Shards::default();
         let observer = Observer::new(&setup, table.clone(), Arc::clone(&reach));
         life.spawn(observer.clone().run());
@@ -267,6 +264,7 @@ impl Node {
             id: setup.id,
             addresses,
             hub,
+            front,
             owners,
             table,
             shards,
@@ -321,6 +319,12 @@ impl Node {
         Arc::clone(&self.table.borrow())
     }
 
+    /// Its way in for routers of this process.
+    #[must_use]
+    pub fn front(&self) -> Arc<FrontServer> {
+        Arc::clone(&self.front)
+    }
+
     /// How many sessions are live here.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -355,9 +359,7 @@ impl Node {
     pub async fn finish_requests(&self, deadline: Instant) {
         self.ready.store(false, Ordering::SeqCst);
         self.life.opening.cancel();
-        self.life.requests.cancel();
-        self.life.request_tasks.close();
-        drop(tokio::time::timeout_at(deadline.into(), self.life.request_tasks.wait()).await);
+        drop(tokio::time::timeout_at(deadline.into(), self.front.finish_calls()).await);
     }
 
     /// Closes the shards: applies and checkpoints what is committed, at most until `deadline`.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::link::front::server::FrontServer;
 use crate::link::{self, Credentials, Role};
 use crate::node::http::{self, Http};
 use crate::node::owners::{self, Owners};
@@ -20,9 +21,11 @@ pub(super) struct Faces {
     pub(super) owners: Owners,
     /// The sessions.
     pub(super) hub: Arc<Hub>,
+    /// The way in for routers.
+    pub(super) front: Arc<FrontServer>,
 }
 
-/// Starts owners, hub, peer server and HTTP face.
+/// Starts owners, hub, REST face and peer server.
 ///
 /// # Errors
 /// One clear line: the number of shards cannot be.
@@ -48,26 +51,24 @@ pub(super) fn serve(
     let owners = Owners::new(owners::Setup { credentials, map, table, pushes, reach, link, snapshots });
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
     let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);
-    let peers = owners.serve_peers(listeners.peer, None);
     let config = http::Config {
         requests_per_second: setup.config.requests_per_second,
         burst: setup.config.request_burst,
         ..http::Config::new(setup.id.clone())
     };
-    let face = Arc::new(Http::new(owners.clone(), Arc::clone(&hub), verifier, config));
-    let serving = http::serve(listeners.http, face, life.requests.clone());
-    let watchdog = setup.watchdog.clone();
-    let stop = life.requests.clone();
-    life.request_tasks.spawn(async move { watchdog.watch("HTTP face of a node", stop, serving).await });
+    let face = Arc::new(Http::new(owners.clone(), verifier, config));
+    let front = FrontServer::new(face, Arc::<Hub>::clone(&hub), link::Config::front());
+    let peers = owners.serve_peers(listeners.peer, Some(Arc::clone(&front)));
     life.spawn(reports::run(owners.clone()));
     if let Some(every) = setup.config.seeding.verify_every {
         life.spawn(verify::run(owners.clone(), every));
     }
-    let (all, links) = (life.all.clone(), owners.clone());
+    let (all, links, routers) = (life.all.clone(), owners.clone(), Arc::clone(&front));
     life.tasks.spawn(async move {
         all.cancelled().await;
+        routers.shutdown().await;
         peers.shutdown().await;
         links.shutdown().await;
     });
-    Ok(Faces { owners, hub })
+    Ok(Faces { owners, hub, front })
 }

@@ -84,8 +84,6 @@ pub struct Cluster {
 /// A node in `/cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClusterNode {
-    /// Its HTTP port.
-    pub http: String,
     /// Its peer port.
     pub peer: String,
     /// Live sessions, if it is a node of this process.
@@ -149,7 +147,6 @@ impl Cluster {
         let Some(table) = table else { return Self { table_version: 0, nodes, shards: Vec::new() } };
         for (id, addresses) in &table.nodes {
             nodes.entry(id.clone()).or_insert_with(|| ClusterNode {
-                http: addresses.http.clone(),
                 peer: addresses.peer.clone(),
                 sessions: None,
                 ready: None,

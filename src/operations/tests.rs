@@ -119,7 +119,7 @@ async fn cluster_joins_the_table_with_what_owners_tell() {
     assert_eq!((status, kind.as_str()), (200, "application/json"));
     let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(told["table_version"], 3);
-    assert_eq!(told["nodes"]["node-2"]["http"], "127.0.0.1:1");
+    assert_eq!(told["nodes"]["node-2"]["peer"], "127.0.0.1:2");
     let offsets = |messages: u64, receipts: u64| serde_json::json!({"messages": messages, "receipts": receipts});
     let owned = serde_json::json!({
         "shard": 0, "owner": "node-1", "standby": ["node-2"],

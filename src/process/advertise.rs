@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn told(given: Option<&str>, listening: &str) -> Result<String, String> {
-        advertised(given, listening.parse().expect("an address"), "--advertise-http")
+        advertised(given, listening.parse().expect("an address"), "--advertise-peer")
     }
 
     #[test]

@@ -14,8 +14,9 @@ use tokio::net::TcpListener;
 
 use crate::auth::Verifier;
 use crate::clock::Clock;
-use crate::config::secrets::{JWT_SECRET, Secret};
+use crate::config::secrets::{CLUSTER_KEY, JWT_SECRET, Secret, Secrets};
 use crate::config::settings::{AuthSettings, RunSettings};
+use crate::link::proof::ClusterKey;
 use crate::node::watchdog::Watchdog;
 use crate::operations::{self, Operations, Subject};
 use crate::output::Log;
@@ -183,6 +184,17 @@ fn shared_verifier(auth: &AuthSettings, secret: Option<&Secret>) -> Result<Verif
         ));
     }
     Verifier::new(auth.config(secret), Clock::system())
+}
+
+/// The key by which the processes of a cluster trust each other's links.
+///
+/// # Errors
+/// One clear line: it is not given, or too short.
+fn cluster_key(secrets: &Secrets) -> Result<ClusterKey, String> {
+    let key = secrets.cluster_key.as_ref().ok_or_else(|| {
+        format!("no key for links: set {CLUSTER_KEY} or {CLUSTER_KEY}_FILE, the same for all nodes and routers")
+    })?;
+    ClusterKey::new(key.expose().as_bytes()).map_err(|error| format!("{CLUSTER_KEY}: {error}"))
 }
 
 /// Signals that ask for a stop.

@@ -13,13 +13,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::config::cluster::NodeSettings;
-use crate::config::secrets::{CLUSTER_KEY, Secrets};
+use crate::config::secrets::Secrets;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::node::claimed::Claimed;
@@ -37,7 +36,7 @@ use crate::process::identify::{Wish, identify};
 use crate::process::placement::Placement;
 use crate::process::tell::{Waiting, Watched};
 use crate::process::{
-    self, CLOSE_SHARE, Running, STOP_MAX, bind, serve_operations, shared_verifier, within, write_ready,
+    self, CLOSE_SHARE, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier, within, write_ready,
 };
 use crate::shard::log::redis::RedisLog;
 use crate::shard::log::redis::servers::Servers;
@@ -105,11 +104,10 @@ impl Subject for NodeSubject {
     }
 
     fn cluster(&self) -> Cluster {
-        let NodeAddresses { http, peer } = self.addresses.clone();
+        let peer = self.addresses.peer.clone();
         let node = self.node.get();
         let (sessions, ready) = (node.map_or(0, |node| node.sessions()), self.ready().is_ok());
         let told = ClusterNode {
-            http,
             peer,
             sessions: Some(sessions),
             ready: Some(ready),
@@ -139,11 +137,7 @@ struct Given {
 impl Given {
     fn of(settings: &NodeSettings, secrets: &Secrets) -> Result<Self, String> {
         let verifier = shared_verifier(&settings.auth, secrets.jwt.as_ref())?;
-        let key = secrets.cluster_key.as_ref().ok_or_else(|| {
-            format!("no key for links between nodes: set {CLUSTER_KEY} or {CLUSTER_KEY}_FILE, the same for all nodes")
-        })?;
-        let cluster_key =
-            ClusterKey::new(key.expose().as_bytes()).map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
+        let cluster_key = cluster_key(secrets)?;
         let servers = Servers::new(settings.redis(secrets)?)?;
         // Connects when it is first used, on the runtime that uses it.
         let by = Servers::new(settings.redis(secrets)?)?;
@@ -222,40 +216,35 @@ impl NodeProcess {
 
     async fn serve(&self) -> Result<(), String> {
         self.node.open().await?;
-        let NodeAddresses { http, peer } = self.node.addresses().clone();
+        let peer = self.node.addresses().peer.clone();
         let operations = self.operations.address();
         let shards = self.node.table().owned_by(self.node.id()).count();
-        tracing::info!(node = %self.node.id(), http, peer, %operations, shards, "serving");
+        tracing::info!(node = %self.node.id(), peer, %operations, shards, "serving");
         self.print(shards);
-        let addresses = [("http", http), ("peer", peer), ("operations", operations.to_string())];
+        let addresses = [("peer", peer), ("operations", operations.to_string())];
         write_ready(self.ready_file.as_deref(), &addresses)
     }
 
     fn print(&self, shards: usize) {
         let (id, table, addresses) = (self.node.id(), self.node.table(), self.node.addresses());
         output::announce(format!(
-            "Rookery's {id} serves {shards} of the {} shards of cluster {}\n  routers reach it at {}, nodes at {}\n  \
+            "Rookery's {id} serves {shards} of the {} shards of cluster {}\n  routers and nodes reach it at {}\n  \
              operations: http://{}\n",
             table.identity.shards,
             table.identity.cluster,
-            addresses.http,
             addresses.peer,
             self.operations.address(),
         ));
     }
 }
 
-/// Binds both ports of a node.
+/// Binds the port of a node.
 async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
     let place = &settings.node;
-    let http = bind(place.listen, "--listen").await?;
     let peer = bind(place.peer_listen, "--peer-listen").await?;
-    let at = |listener: &TcpListener| listener.local_addr().map_err(|error| format!("no port: {error}"));
-    let told = NodeAddresses {
-        http: advertised(place.advertise_http.as_deref(), at(&http)?, "--advertise-http")?,
-        peer: advertised(place.advertise_peer.as_deref(), at(&peer)?, "--advertise-peer")?,
-    };
-    Ok(Listeners { http, peer, advertised: Some(told) })
+    let at = peer.local_addr().map_err(|error| format!("no port: {error}"))?;
+    let told = advertised(place.advertise_peer.as_deref(), at, "--advertise-peer")?;
+    Ok(Listeners { peer, advertised: Some(NodeAddresses { http: String::new(), peer: told }) })
 }
 
 impl Running for NodeProcess {

@@ -77,7 +77,7 @@ impl Placement {
         }
         tracing::info!(
             version = next.version,
-            http = self.addresses.http,
+            peer = self.addresses.peer,
             "telling the table what it lacks of this node"
         );
         self.store.swap(table.version, next).await?;

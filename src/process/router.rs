@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::cluster::RouterSettings;
 use crate::config::secrets::Secrets;
+use crate::link;
 use crate::node::table::TableStore;
 use crate::node::table::redis::RedisTable;
 use crate::node::watchdog::Watchdog;
@@ -17,9 +18,12 @@ use crate::operations::{Cluster, Operations, Subject};
 use crate::output;
 use crate::process::front::Front;
 use crate::process::tell::{Waiting, Watched};
-use crate::process::{self, Running, STOP_MAX, bind, serve_operations, shared_verifier, within, write_ready};
+use crate::process::{
+    self, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier, within, write_ready,
+};
 use crate::router::Router;
 use crate::router::directory::{self, Directory};
+use crate::router::links::{Links, Ways};
 use crate::shard::log::redis::servers::Servers;
 
 /// How often a router without a table looks whether it has one.
@@ -73,6 +77,7 @@ impl Subject for RouterSubject {
 impl RouterProcess {
     async fn start(settings: &RouterSettings, secrets: &Secrets, metrics: PrometheusHandle) -> Result<Self, String> {
         let verifier = shared_verifier(&settings.auth, secrets.jwt.as_ref())?;
+        let key = cluster_key(secrets)?;
         let servers = Servers::new(settings.redis(secrets)?)?;
         let config = settings.router()?;
         let client = bind(settings.router.listen, "--listen").await?;
@@ -82,7 +87,8 @@ impl RouterProcess {
         let store = Watched::new(Arc::new(RedisTable::new(servers)));
         let followed: Arc<dyn TableStore> = Arc::<Watched>::clone(&store);
         let directory = Directory::follow(followed, directory::POLL_EVERY, stop.clone());
-        let router = Router::new(config, directory.clone(), Some(verifier));
+        let links = Links::new(Ways::Sockets(key), directory.clone(), link::Config::front(), stop.clone());
+        let router = Router::new(config, directory.clone(), links, Some(verifier));
         let front = Front::serve(router.clone(), client, watchdog.clone())?;
         let subject = Arc::new(RouterSubject { router, directory, store });
         let told: Arc<dyn Subject> = Arc::<RouterSubject>::clone(&subject);

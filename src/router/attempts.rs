@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::{Instant, timeout};
 
-use crate::ids::Slot;
+use crate::ids::{NodeId, Slot};
 use crate::router::directory::Directory;
 use crate::telemetry::ROUTER_RETRIES;
 
@@ -26,7 +26,7 @@ pub(super) enum Attempt<T> {
     /// Answered: this is what the client gets.
     Answered(T),
     /// The node does not own the shard and did nothing; it may know who does, by which table.
-    Elsewhere { owner: Option<String>, version: Option<u64> },
+    Elsewhere { owner: Option<NodeId>, version: Option<u64> },
     /// The node cannot now and did nothing; this is what the client gets if no later attempt goes better.
     Declined(T),
     /// Surely nothing was sent.
@@ -50,7 +50,7 @@ pub(super) trait Repeatable {
     type Answer;
 
     /// Sends it once, with so much time left.
-    fn send(&self, address: &str, left: Duration) -> impl Future<Output = Attempt<Self::Answer>> + Send;
+    fn send(&self, node: &NodeId, left: Duration) -> impl Future<Output = Attempt<Self::Answer>> + Send;
 }
 
 /// Makes attempts until one is answered or the deadline has come. Dropping the future drops the attempt in flight.
@@ -67,16 +67,17 @@ pub(super) async fn within<R: Repeatable>(
         if left.is_zero() {
             break;
         }
-        let went = match course.next_address(directory, slot) {
-            Some(address) => match send(directory, slot, &address, request.send(&address, left)).await {
+        let went = match course.next_node(directory, slot) {
+            Some(node) => match send(directory, slot, &node, request.send(&node, left)).await {
                 Attempt::Answered(answer) => return Ended { answer: Some(answer), in_doubt: course.in_doubt },
                 Attempt::Declined(answer) => {
                     declined = Some(answer);
                     Went::Declined
                 }
                 Attempt::Elsewhere { owner, version } => {
-                    directory.hint(version.unwrap_or(0));
-                    course.hint = owner.filter(|owner| *owner != address);
+                    let version = version.unwrap_or(0);
+                    directory.hint(version);
+                    course.hint = owner.filter(|owner| *owner != node).map(|owner| (owner, version));
                     Went::Elsewhere
                 }
                 Attempt::Unreachable => Went::Unreachable,
@@ -103,7 +104,7 @@ pub(super) async fn within<R: Repeatable>(
 async fn send<T>(
     directory: &Directory,
     slot: Slot,
-    address: &str,
+    node: &NodeId,
     sending: impl Future<Output = Attempt<T>>,
 ) -> Attempt<T> {
     let owner = || directory.candidates(slot).into_iter().next();
@@ -111,7 +112,7 @@ async fn send<T>(
     let moved = async {
         loop {
             let now = owner();
-            if now.is_some() && now != before && now.as_deref() != Some(address) {
+            if now.is_some() && now != before && now.as_ref() != Some(node) {
                 return;
             }
             // A change that came just before is not seen.
@@ -149,15 +150,25 @@ struct Course {
     pause: Duration,
     /// Which of the row's nodes is asked next.
     place: usize,
-    hint: Option<String>,
+    /// Who is said to own the shard, by which version of the table.
+    hint: Option<(NodeId, u64)>,
     hints_followed: u32,
     in_doubt: bool,
 }
 
 impl Course {
-    fn next_address(&mut self, directory: &Directory, slot: Slot) -> Option<String> {
-        if let Some(hint) = self.hint.take() {
-            return Some(hint);
+    fn next_node(&mut self, directory: &Directory, slot: Slot) -> Option<NodeId> {
+        if let Some((owner, version)) = self.hint.take() {
+            let table = directory.table();
+            if table.as_ref().is_some_and(|table| table.addresses(&owner).is_some()) {
+                return Some(owner);
+            }
+            directory.refresh();
+            // How it is reached says the table by which it was named.
+            if table.is_some_and(|table| table.version < version) {
+                self.hint = Some((owner, version));
+                return None;
+            }
         }
         let candidates = directory.candidates(slot);
         let place = self.place.checked_rem(candidates.len())?;

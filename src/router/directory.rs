@@ -1,4 +1,4 @@
-//! The followed table: slot → address of a node. Polled, and polled at once when a node hints at a newer version.
+//! The followed table: slot → node. Polled, and polled at once when a node hints at a newer version.
 //!
 //! A router that lost the table's store keeps routing by the last table; nodes refuse what is not theirs, so an old table
 //! costs hops, not truth. What is taken, and when: [`Follower`].
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::ids::Slot;
+use crate::ids::{NodeId, Slot};
 use crate::node::table::follow::Follower;
 use crate::node::table::reach::Reach;
 use crate::node::table::{Table, TableStore};
@@ -79,15 +79,14 @@ impl Directory {
         Arc::clone(&self.reach)
     }
 
-    /// HTTP addresses of the nodes of a slot's shard: the owner's first, then those of the row's other nodes. Empty
-    /// without a table.
+    /// The nodes of a slot's shard: the owner first, then the row's other nodes. Empty without a table.
     #[must_use]
-    pub fn candidates(&self, slot: Slot) -> Vec<String> {
+    pub fn candidates(&self, slot: Slot) -> Vec<NodeId> {
         let Some(table) = self.table() else { return Vec::new() };
         let Some(map) = ShardMap::new(table.identity.shards) else { return Vec::new() };
         let row = table.rows.get(usize::from(map.shard_of(slot).0));
         let nodes = row.into_iter().flatten();
-        nodes.filter_map(|node| table.addresses(node)).map(|addresses| addresses.http.clone()).collect()
+        nodes.filter(|node| table.addresses(node).is_some()).cloned().collect()
     }
 
     /// A node said that there is a table of this version: polls at once if it is newer than the one followed.

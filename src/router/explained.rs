@@ -38,6 +38,11 @@ impl<S> Explained<S> {
         Self { inner, fresh: true, is_http_2: false, explanation: Vec::new(), stands_for: 0 }
     }
 
+    /// The connection itself, when no request can come any more.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
+
     /// Begins to stand for a refusal of hyper's own.
     fn replace(&mut self, bytes: &[u8]) {
         if let Some(problem) = problem_for(bytes, self.is_http_2) {

@@ -1,17 +1,14 @@
-//! Which headers pass the router, in both directions. Pure.
-//!
-//! **Invariant.** Nothing that a client sent can look to a node like a header of ours, and nothing of ours but the stale
-//! mark leaves with an answer.
+//! What the router looks at in the headers of a request, and which headers of a node's answer are a client's. Pure.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::node::hop;
 use crate::protocol::headers;
 
 /// The id that names a request in answers and logs.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
-/// The client's own idempotency key.
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(headers::IDEMPOTENCY_KEY);
+
+/// Every header of ours has it; clients see only the stale mark.
+const PREFIX: &str = "rookery-";
 
 /// Prefix of the WebSocket subprotocol that carries a token.
 const BEARER_PROTOCOL: &str = "rookery.bearer.";
@@ -30,46 +27,18 @@ pub(super) fn offered_bearer(headers: &HeaderMap) -> Option<&str> {
     lists.flat_map(|list| list.split(',')).find_map(|offer| offer.trim().strip_prefix(BEARER_PROTOCOL))
 }
 
-/// Takes out of a client's request what is between two hops only, what is ours, and what claims a way it came.
-pub(super) fn strip_request(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    remove_where(headers, |name| {
-        (name.starts_with(hop::PREFIX) && name != headers::CONSISTENCY)
-            || name.starts_with("x-forwarded-")
-            || matches!(name, "forwarded" | "x-real-ip" | "host" | "content-length" | "expect")
-    });
+/// Whether a header of a node's answer is for the client.
+#[must_use]
+pub(super) fn is_for_client(name: &str) -> bool {
+    let is_of_hop = matches!(name, "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "te" | "trailer");
+    let is_ours = name.starts_with(PREFIX) && name != headers::STALE;
+    !is_of_hop && !is_ours
 }
 
-/// Takes out of a node's answer what is between two hops only and what is ours, but the stale mark.
-pub(super) fn strip_answer(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    remove_where(headers, |name| name.starts_with(hop::PREFIX) && name != headers::STALE);
-}
-
-/// Sets the headers of an upgrade again, after stripping.
+/// Sets the headers of an upgrade.
 pub(super) fn ask_websocket(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let lists = headers.get_all(header::CONNECTION).iter().filter_map(|list| list.to_str().ok());
-    let named: Vec<HeaderName> =
-        lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
-    for name in named {
-        headers.remove(name);
-    }
-    remove_where(headers, |name| {
-        matches!(name, "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "te" | "trailer")
-            || name.starts_with("proxy-")
-    });
-}
-
-fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
 }
 
 #[cfg(test)]
@@ -85,54 +54,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_client_sends_can_look_like_a_header_of_ours() {
-        let mut map = headers(&[
-            ("rookery-deadline-ms", "1"),
-            ("rookery-stamped-key", "x"),
-            ("Rookery-Owner", "evil:1"),
-            ("rookery-body-too-large", "1"),
-            ("rookery-anything", "1"),
-            ("rookery-consistency", "strict"),
-            ("x-forwarded-for", "1.2.3.4"),
-            ("X-Forwarded-User", "admin"),
-            ("forwarded", "for=1"),
-            ("authorization", "Bearer t"),
-            ("idempotency-key", "k"),
-        ]);
-        strip_request(&mut map);
-        let mut left: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["authorization", "idempotency-key", "rookery-consistency"]);
-    }
-
-    #[test]
-    fn headers_of_one_hop_stay_on_it() {
-        let mut map = headers(&[
-            ("connection", "keep-alive, X-Secret"),
-            ("x-secret", "1"),
-            ("keep-alive", "timeout=5"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "h2c"),
-            ("te", "trailers"),
-            ("trailer", "x"),
-            ("proxy-authorization", "x"),
-            ("proxy-connection", "x"),
-            ("content-type", "application/json"),
-        ]);
-        strip_request(&mut map);
-        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["content-type"]);
-    }
-
-    #[test]
     fn of_our_headers_only_the_stale_mark_leaves() {
-        let mut map = headers(&[
-            ("rookery-owner", "n:1"),
-            ("rookery-table-version", "3"),
-            ("rookery-stale", "5"),
-            ("location", "/x"),
-        ]);
-        strip_answer(&mut map);
-        assert!(map.contains_key("rookery-stale") && map.contains_key("location") && map.len() == 2);
+        for name in ["location", "content-type", "retry-after", "rookery-stale", "allow", "www-authenticate"] {
+            assert!(is_for_client(name), "{name}");
+        }
+        for name in ["rookery-owner", "rookery-table-version", "connection", "transfer-encoding"] {
+            assert!(!is_for_client(name), "{name}");
+        }
     }
 
     #[test]
@@ -143,7 +71,4 @@ mod tests {
         assert_eq!(offered_bearer(&map), Some("abc"));
         assert_eq!(offered_bearer(&headers(&[("sec-websocket-protocol", "rookery.v1")])), None);
     }
-
-    #[test]
-    fn only_both_headers_together_ask_for_a_websocket() {}
 }

@@ -1,5 +1,5 @@
-//! The router: takes every client connection, finds the shard of each request and forwards it to the node that owns it,
-//! within one budget of time; splices WebSocket connections. Stateless: it keeps no conversation, user or session.
+//! The router: takes every client connection, finds the shard of each request and asks the node that owns it, over the link
+//! to it, within one budget of time; ends WebSockets, whose sessions are the nodes'. It keeps no conversation and no user.
 //!
 //! **Invariants.** A request is answered, whatever becomes of nodes: at the end of the budget with a problem. The router
 //! vouches for nobody: nodes verify tokens, and no header of ours passes from a client. Every wait, body, connection and
@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
@@ -22,19 +21,21 @@ use crate::auth;
 use crate::auth::UserClaim;
 use crate::auth::Verifier;
 use crate::ids::{IdempotencyKey, Slot};
-use crate::node::hop;
+use crate::link::front::{Call, Key};
 use crate::problem::{Code, Problem};
 use crate::protocol::FRAME_BYTES_MAX;
 use crate::protocol::openapi;
-use crate::protocol::routes::Endpoint;
+use crate::protocol::routes::{Endpoint, match_path};
 use crate::protocol::upgrade;
 use crate::router::asked::{Asked, Refusal};
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, Forwarder, Outgoing};
-use crate::router::hold::Hold;
+use crate::router::hold::{Held, Hold};
+use crate::router::links::Links;
+use crate::router::opening::{Opener, Opening};
 use crate::router::route::Target;
-use crate::router::websocket::Sockets;
+use crate::router::sessions::Sockets;
 
 mod asked;
 mod attempts;
@@ -44,11 +45,12 @@ mod explained;
 mod forward;
 mod headers;
 mod hold;
+pub mod links;
+mod opening;
 mod paced;
 pub mod route;
 mod server;
-mod silence;
-mod websocket;
+mod sessions;
 
 #[cfg(test)]
 mod tests;
@@ -75,9 +77,6 @@ pub struct Config {
     pub finish_timeout: Duration,
     /// At the end, WebSocket clients are told to reconnect spread over this window.
     pub drain_window: Duration,
-    /// A node that a shard was taken from must give an answer within this, at the second time at the latest, else its
-    /// sockets are cut.
-    pub node_patience: Duration,
     /// The claim of a token that names its user, whose shard decides which node is asked.
     pub user_claim: UserClaim,
     /// Pages that may use the API.
@@ -96,7 +95,6 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(75),
             finish_timeout: Duration::from_secs(10),
             drain_window: Duration::from_secs(5),
-            node_patience: Duration::from_secs(2),
             user_claim: UserClaim::default(),
             origins: Origins::None,
         }
@@ -113,7 +111,7 @@ struct Inner {
     verifier: Option<Verifier>,
     forwarder: Forwarder,
     hold: Hold,
-    sockets: Sockets,
+    opener: Opener,
     draining: AtomicBool,
 }
 
@@ -121,19 +119,13 @@ impl Router {
     /// A router by this table. With a verifier, requests with a good token may fill the whole hold memory, others a
     /// quarter of it; without one, all count as others.
     #[must_use]
-    pub fn new(config: Config, directory: Directory, verifier: Option<Verifier>) -> Self {
-        let forwarder = Forwarder::new(directory.clone());
+    pub fn new(config: Config, directory: Directory, links: Links, verifier: Option<Verifier>) -> Self {
+        let sockets = Sockets::new(config.sockets_max, config.drain_window);
+        links.consume(Arc::<Sockets>::clone(&sockets));
+        let opener = Opener::new(sockets, links.clone(), directory.clone());
+        let forwarder = Forwarder::new(links, directory.clone(), config.hold_bytes_max);
         let hold = Hold::new(config.hold_bytes_max, config.body_timeout);
-        let sockets = Sockets::new(directory.clone(), config.sockets_max, config.drain_window);
-        Self(Arc::new(Inner {
-            config,
-            directory,
-            verifier,
-            forwarder,
-            hold,
-            sockets,
-            draining: AtomicBool::new(false),
-        }))
+        Self(Arc::new(Inner { config, directory, verifier, forwarder, hold, opener, draining: AtomicBool::new(false) }))
     }
 
     /// Why no traffic should come here now.
@@ -147,8 +139,8 @@ impl Router {
         self.0.directory.table().map(|_table| ()).ok_or("no table yet")
     }
 
-    /// Serves clients until `drain`; then takes no more connections, finishes the requests begun, half-closes the
-    /// sockets towards their nodes, spread over the window, and returns: at the latest after the longer of `finish_timeout` and
+    /// Serves clients until `drain`; then takes no more connections, finishes the requests begun, tells the
+    /// clients of sockets to connect again, spread over the window, and returns: at the latest after the longer of `finish_timeout` and
     /// `drain_window` plus 5 s. Dropping the future leaves connections to themselves.
     ///
     /// Call it once per router: a drained router stays drained.
@@ -189,8 +181,7 @@ impl Inner {
             Placed::Here(response) => return Ok(response),
             Placed::At(endpoint, slot) => (endpoint, slot),
         };
-        let upgrade = endpoint == Endpoint::WebSocket && upgrade::asks_websocket(request.headers());
-        let client = upgrade.then(|| hyper::upgrade::on(&mut request));
+        let client = (endpoint == Endpoint::WebSocket).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let verified = self.is_verified(&parts);
         if waits_to_continue(&parts.headers) && !verified && endpoint != Endpoint::WebSocket {
@@ -203,14 +194,14 @@ impl Inner {
         } else {
             self.hold.read(body, verified).await?
         };
-        let mut outgoing = self.outgoing(parts, slot, request_id);
-        outgoing.body = held.bytes.clone();
-        if let Some(sent) = held.too_large {
-            outgoing.headers.insert(HeaderName::from_static(hop::BODY_TOO_LARGE), HeaderValue::from(sent));
-        }
-        let answered = match client {
-            Some(client) => self.sockets.open(&outgoing, client).await,
-            None => self.forwarder.forward(&outgoing).await,
+        let deadline = Instant::now() + self.config.budget;
+        let answered = if let Some(client) = client {
+            self.opener.open(&Opening { head: &parts, request_id, slot, deadline }, client).await
+        } else {
+            let Some(call) = call(&parts, request_id, &held) else {
+                return Err(Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md").into());
+            };
+            self.forwarder.forward(&Outgoing { call, slot, deadline }).await
         };
         drop(held);
         let mut answered = answered.map_err(Refusal::from);
@@ -235,7 +226,7 @@ impl Inner {
             Target::Slot(slot) => slot,
             Target::Subject => {
                 if route.endpoint == Endpoint::WebSocket {
-                    upgrade::no_token_in_query(uri)?;
+                    upgrade::no_token_in_query(uri.query().unwrap_or_default())?;
                 }
                 subject_slot(route.endpoint, sent, &self.config.user_claim)?
             }
@@ -260,23 +251,18 @@ impl Inner {
         let token = headers::bearer(&parts.headers).or_else(|| headers::offered_bearer(&parts.headers));
         self.verifier.as_ref().zip(token).is_some_and(|(verifier, token)| verifier.verify(token).is_ok())
     }
+}
 
-    fn outgoing(&self, parts: Parts, slot: Slot, request_id: &str) -> Outgoing {
-        let Parts { method, uri, headers: mut sent, .. } = parts;
-        headers::strip_request(&mut sent);
-        if let Ok(id) = HeaderValue::from_str(request_id) {
-            sent.insert(headers::REQUEST_ID, id);
-        }
-        let unkeyed = method == Method::POST && !sent.contains_key(headers::IDEMPOTENCY_KEY);
-        let stamp = unkeyed.then(|| HeaderValue::from_str(&IdempotencyKey::stamp().key));
-        if let Some(Ok(key)) = stamp {
-            sent.insert(HeaderName::from_static(hop::STAMPED_KEY), key);
-        }
-        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let deadline = Instant::now() + self.config.budget;
-        let reach = self.directory.reach();
-        Outgoing { method, path, headers: sent, body: bytes::Bytes::new(), slot, deadline, reach }
+/// The request as a node gets it: a POST without a key of the client's is stamped with one, the same at every attempt.
+fn call(parts: &Parts, request_id: &str, held: &Held) -> Option<Call> {
+    let matched = match_path(parts.uri.path())?;
+    let operation = matched.endpoint.operation(&parts.method)?;
+    let mut call = Call::of(parts, matched, operation, request_id, held.bytes.clone());
+    call.too_large = held.too_large.is_some();
+    if parts.method == Method::POST && call.key == Key::None {
+        call.key = Key::Stamped(IdempotencyKey::stamp().key.to_string());
     }
+    Some(call)
 }
 
 /// Whether the client sends its body only when it is asked for it.

@@ -60,6 +60,11 @@ impl<S> Paced<S> {
         Self { inner, head_patience, awaited, turn, reading, writing: None }
     }
 
+    /// The connection itself, when no request can come any more.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
+
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.writing = None;

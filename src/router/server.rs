@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -42,7 +44,7 @@ pub(super) async fn run(router: &Arc<Inner>, listener: TcpListener, drain: Cance
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     tokio::select! {
         () = drain.cancelled() => {}
-        () = work(router, &listener, &tasks, (&drain, &cut)) => {}
+        () = accept_all(router, &listener, &tasks, (&drain, &cut)) => {}
     }
     drop(listener);
     router.draining.store(true, Ordering::Release);
@@ -54,19 +56,8 @@ pub(super) async fn run(router: &Arc<Inner>, listener: TcpListener, drain: Cance
             tasks.wait().await;
         }
     };
-    tokio::join!(finish, router.sockets.drain());
+    tokio::join!(finish, router.opener.sockets.drain());
     info!("the router has drained");
-}
-
-/// Takes connections, and cuts the sockets of nodes that fell silent.
-async fn work(
-    router: &Arc<Inner>,
-    listener: &TcpListener,
-    tasks: &TaskTracker,
-    ends: (&CancellationToken, &CancellationToken),
-) {
-    let watch = router.sockets.cuts.watch(&router.directory, router.config.node_patience);
-    tokio::join!(accept_all(router, listener, tasks, ends), watch);
 }
 
 async fn accept_all(
@@ -169,7 +160,20 @@ impl Connection {
     }
 }
 
-type Upgradeable<S> = http1::UpgradeableConnection<TokioIo<Explained<Paced<Noted<TcpStream>>>>, S>;
+type Stream = TokioIo<Explained<Paced<Noted<TcpStream>>>>;
+
+type Upgradeable<S> = http1::UpgradeableConnection<Stream, S>;
+
+/// The socket of a connection that no request follows on, and what was read of it beyond the last one.
+pub(super) fn stream_of(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    match upgraded.downcast::<Stream>() {
+        Ok(parts) => Some((parts.io.into_inner().into_inner().into_inner().into_inner(), parts.read_buf)),
+        Err(_) => {
+            tracing::error!("a session was opened on something that is no tcp stream");
+            None
+        }
+    }
+}
 
 async fn answer(
     router: Arc<Inner>,

@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn a_folder_tells_its_routers_operations_ports_and_redis_servers_that_run() {
         let folder = tempfile::tempdir().unwrap();
-        let ports = "redis-1 7001\nnode-1.http 1\nnode-1.peer 2\nnode-1.operations 3\nnode-2.operations 4\n\
+        let ports = "redis-1 7001\nnode-1.peer 2\nnode-1.operations 3\nnode-2.operations 4\n\
                      router-1.client 5\nrouter-1.operations 6\n";
         std::fs::write(folder.path().join("ports"), ports).unwrap();
         std::fs::write(folder.path().join("jwt-secret"), "secret\n").unwrap();

@@ -1,14 +1,14 @@
 //! Answers: what went well, what was refused, and what belongs to another node.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use serde::Serialize;
 
-use crate::ids::{NodeId, ShardId};
-use crate::node::hop;
-use crate::node::table::Table;
+use crate::ids::ShardId;
+use crate::link::front::calls::Told;
 use crate::problem::{Code, Problem};
 use crate::protocol::headers;
 use crate::shard::command::{Freshness, ShardError};
@@ -27,8 +27,6 @@ pub(super) struct Answer {
 pub(super) enum Refusal {
     /// For the client.
     Problem(Problem),
-    /// For the client: 405 with this `Allow`.
-    Method(&'static str),
     /// For the router: this node does not own the shard.
     Elsewhere(ShardId),
 }
@@ -45,7 +43,6 @@ impl Refusal {
         let of = |code: Code| (code.status(), code.as_str());
         match self {
             Self::Problem(problem) => of(problem.code),
-            Self::Method(_) => of(Code::MethodNotAllowed),
             Self::Elsewhere(_) => (StatusCode::MISDIRECTED_REQUEST.as_u16(), Code::Unavailable.as_str()),
         }
     }
@@ -98,7 +95,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn response(self, request_id: &str) -> Response<Full<Bytes>> {
+    pub(super) fn response(self) -> Response<Full<Bytes>> {
         let has_body = self.json.is_some();
         let mut response = Response::new(Full::new(Bytes::from(self.json.unwrap_or_default())));
         *response.status_mut() = self.status;
@@ -111,35 +108,21 @@ impl Answer {
         if let Some(ms) = self.stale_ms {
             set(&mut response, HeaderName::from_static(headers::STALE), &ms.to_string());
         }
-        set_request_id(&mut response, request_id);
         response
     }
 }
 
-/// 405 with what is allowed.
-pub(super) fn method_not_allowed(allow: &'static str, request_id: &str) -> Response<Full<Bytes>> {
-    let problem = Problem::new(Code::MethodNotAllowed, format!("allowed here: {allow}"));
-    let mut response = problem.response(request_id);
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-    response
-}
-
-/// 421 with a hint. `node` is this node: it is never named as the owner to go to.
-pub(super) fn elsewhere(shard: ShardId, request_id: &str, table: &Table, node: &NodeId) -> Response<Full<Bytes>> {
-    let mut response = not_here(request_id, table);
-    let owner = table.owner(shard).filter(|owner| *owner != node);
-    if let Some(addresses) = owner.and_then(|owner| table.addresses(owner)) {
-        set(&mut response, HeaderName::from_static(hop::OWNER), &addresses.http);
+/// An answer as it goes to the router, which names the request itself.
+pub(super) fn told(response: Response<Full<Bytes>>) -> Told {
+    let (head, mut body) = response.into_parts();
+    let body = body.frame().now_or_never().flatten().and_then(|frame| frame.ok()?.into_data().ok());
+    let headers = head.headers.iter().filter(|(name, _)| *name != headers::REQUEST_ID);
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Told {
+        status: head.status.as_u16(),
+        headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        body: body.into_iter().collect(),
     }
-    response
-}
-
-/// 421 that names nobody.
-pub(super) fn not_here(request_id: &str, table: &Table) -> Response<Full<Bytes>> {
-    let mut response = Problem::unavailable("another node owns this").response(request_id);
-    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
-    set(&mut response, HeaderName::from_static(hop::TABLE_VERSION), &table.version.to_string());
-    response
 }
 
 /// The answer to HEAD: the same headers, the length of the body among them, without the body.
@@ -149,10 +132,6 @@ pub(super) fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Byt
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(head, Full::new(Bytes::new()))
-}
-
-pub(super) fn set_request_id(response: &mut Response<Full<Bytes>>, request_id: &str) {
-    set(response, HeaderName::from_static(headers::REQUEST_ID), request_id);
 }
 
 /// Of an answer that the contract of the shard does not allow: a bug, told as far as a client may know.

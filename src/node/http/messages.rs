@@ -41,7 +41,7 @@ impl Rest {
         match self.query(call, name.slot(), Query::History(asked)).await? {
             (Found::History(page), freshness) => {
                 let answer = Answer::ok(&page)?.with_freshness(freshness, call.strict())?;
-                if call.head.method != http::Method::HEAD {
+                if !call.sent.head {
                     self.mark_delivered(call, &page);
                 }
                 Ok(answer)

@@ -4,21 +4,15 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
-use crate::node::hop;
-use crate::node::table::reach::Told;
+use crate::link::front::{self, Key};
 use crate::problem::{Code, Problem};
-use crate::protocol::NAMES_PER_REQUEST_MAX;
-use crate::protocol::headers::{CONSISTENCY, IDEMPOTENCY_KEY};
 use crate::protocol::operations::{Kind, Parameter};
-use crate::protocol::routes::Operation;
 use crate::protocol::whole;
+use crate::protocol::{FRAME_BYTES_MAX, NAMES_PER_REQUEST_MAX};
 
 /// One budget for a request, however many waits it meets.
 pub(super) const BUDGET: Duration = Duration::from_secs(5);
@@ -32,42 +26,42 @@ const LIST_CURSOR_KIND: u8 = 1;
 /// A request that was let in.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
-    pub(super) head: &'a Parts,
+    /// As it came.
+    pub(super) sent: &'a front::Call,
     /// Who asks.
     pub(super) user: UserId,
-    /// What for.
-    pub(super) operation: Operation,
-    /// `{name}` or `{id}`, and `{user}`, percent-encoded.
-    pub(super) params: (Option<&'a str>, Option<&'a str>),
-    pub(super) body: Bytes,
     pub(super) deadline: Instant,
 }
 
 impl Call<'_> {
+    fn first(&self) -> &str {
+        self.sent.first.as_deref().unwrap_or_default()
+    }
+
     /// The conversation of the path.
     pub(super) fn conversation(&self) -> Result<ConversationName, Problem> {
-        conversation_name(&percent_decoded(self.params.0.unwrap_or_default()).unwrap_or_default())
+        conversation_name(&percent_decoded(self.first()).unwrap_or_default())
     }
 
     /// The user of the path.
     pub(super) fn named_user(&self) -> Result<UserId, Problem> {
-        user_name(&percent_decoded(self.params.1.unwrap_or_default()).unwrap_or_default())
+        user_name(&percent_decoded(self.sent.second.as_deref().unwrap_or_default()).unwrap_or_default())
     }
 
     /// The message of the path; what is no id names no message.
     pub(super) fn message_id(&self) -> Result<MessageId, Problem> {
-        let id = percent_decoded(self.params.0.unwrap_or_default()).and_then(|text| MessageId::parse(&text));
+        let id = percent_decoded(self.first()).and_then(|text| MessageId::parse(&text));
         id.ok_or_else(|| Problem::new(Code::MessageUnknown, "no message has this id"))
     }
 
     /// The query, if it has no other parameters than those declared, each at most once.
     pub(super) fn query(&self) -> Result<Query, Problem> {
-        Query::parse(self.head.uri.query().unwrap_or_default(), self.operation.facts().query)
+        Query::parse(&self.sent.query, self.sent.operation.facts().query)
     }
 
     /// The body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let parsed = serde_json::from_slice::<T>(&self.body).map_err(|error| {
+        let parsed = serde_json::from_slice::<T>(&self.sent.body).map_err(|error| {
             let text: String = error.to_string().chars().take(JSON_ERROR_CHARS_MAX).collect();
             let place = format!("line {} column {}", error.line(), error.column());
             // A cut or unplaced text still tells where.
@@ -75,7 +69,7 @@ impl Call<'_> {
             Problem::new(Code::Invalid, format!("the body is not as it should be: {detail}"))
         })?;
         // The parser would take a struct's fields from an array, too.
-        match self.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        match self.sent.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{') => Ok(parsed),
             _ => Err(Problem::new(Code::Invalid, "the body must be a JSON object, at line 1 column 1")),
         }
@@ -83,20 +77,20 @@ impl Call<'_> {
 
     /// The key under which the request may be repeated: the client's, else the one that the router stamped.
     pub(super) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
-        let mut given = self.head.headers.get_all(IDEMPOTENCY_KEY).iter();
-        if let Some(value) = given.next() {
-            let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
-            let key = IdempotencyKey::from_client(text).filter(|_| given.next().is_none());
-            let wrong = || Problem::new(Code::Invalid, "one Idempotency-Key of 1 to 128 bytes is accepted");
-            return key.ok_or_else(wrong).map(Some);
+        let wrong = || Problem::new(Code::Invalid, "one Idempotency-Key of 1 to 128 bytes is accepted");
+        match &self.sent.key {
+            Key::Client(text) => IdempotencyKey::from_client(text).ok_or_else(wrong).map(Some),
+            Key::Malformed => Err(wrong()),
+            Key::Stamped(text) => {
+                Ok(IdempotencyKey::from_client(text).map(|key| IdempotencyKey { stamped: true, ..key }))
+            }
+            Key::None => Ok(None),
         }
-        let stamped = text_of(&self.head.headers, hop::STAMPED_KEY).and_then(IdempotencyKey::from_client);
-        Ok(stamped.map(|key| IdempotencyKey { stamped: true, ..key }))
     }
 
     /// Whether a stale answer is refused.
     pub(super) fn strict(&self) -> bool {
-        text_of(&self.head.headers, CONSISTENCY).is_some_and(|value| value.eq_ignore_ascii_case("strict"))
+        self.sent.strict
     }
 }
 
@@ -208,44 +202,18 @@ pub(super) fn user_name(text: &str) -> Result<UserId, Problem> {
     UserId::parse(text).map_err(|wrong| Problem::new(Code::InvalidName, wrong.to_string()))
 }
 
-/// The token of `Authorization: Bearer`. No other place is looked at, and two headers are none.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let value = given.next().filter(|_| given.next().is_none())?;
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// When a call must be answered: when the router says, at most after our own budget.
+pub(super) fn deadline(of: Instant) -> Instant {
+    of.min(Instant::now() + BUDGET)
 }
 
-/// What the router told of the table that it follows.
-pub(super) fn told(headers: &HeaderMap) -> Option<Told> {
-    let version = text_of(headers, hop::TABLE_VERSION).and_then(whole::in_query)?;
-    Some(Told { version, age_ms: text_of(headers, hop::TABLE_AGE_MS).and_then(whole::in_query) })
-}
-
-/// When the request must be answered: the router's remaining budget, at most ours.
-pub(super) fn deadline(headers: &HeaderMap) -> Instant {
-    let left = text_of(headers, hop::DEADLINE_MS).and_then(whole::in_query).map_or(BUDGET, Duration::from_millis);
-    Instant::now() + left.min(BUDGET)
-}
-
-/// Whether the body is said to be JSON; parameters do not matter.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let essence = text_of(headers, header::CONTENT_TYPE.as_str()).map(|value| value.split(';').next().unwrap_or(value));
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-}
-
-/// Whether a body comes as it is: no compression is undone here.
-pub(super) fn is_unencoded(headers: &HeaderMap) -> bool {
-    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    encodings.into_iter().all(|encoding| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+/// The refusal of a body over the limit.
+pub(super) fn too_large() -> Problem {
+    Problem::new(Code::TooLarge, format!("a body has at most {FRAME_BYTES_MAX} bytes"))
 }
 
 pub(super) fn invalid(detail: &'static str) -> Problem {
     Problem::new(Code::Invalid, detail)
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 /// Percent-decoding; `None` when it is not well formed or gives no UTF-8.
@@ -266,17 +234,8 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).expect("a header"));
-        }
-        headers
-    }
+    use crate::protocol::routes::Operation;
 
     #[test]
     fn a_list_cursor_survives_the_way_out_and_back_and_nothing_else_is_one() {
@@ -344,43 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn the_token_comes_from_one_authorization_header() {
-        assert_eq!(bearer(&headers(&[("authorization", "Bearer abc")])), Some("abc"));
-        assert_eq!(bearer(&headers(&[("authorization", "bearer abc")])), Some("abc"));
-        assert_eq!(bearer(&headers(&[])), None);
-        assert_eq!(bearer(&headers(&[("authorization", "Basic abc")])), None);
-        assert_eq!(bearer(&headers(&[("authorization", "Bearer")])), None);
-        assert_eq!(bearer(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")])), None);
-    }
-
-    #[test]
     fn the_budget_is_never_more_than_ours() {
-        let left = |text: &str| deadline(&headers(&[("rookery-deadline-ms", text)])) - Instant::now();
-        assert!(left("100") <= Duration::from_millis(100));
-        assert!(left("99999999999999999999") <= BUDGET);
-        assert!(left("nonsense") <= BUDGET);
-        assert!(left("4000") > Duration::from_millis(100));
-    }
-
-    #[test]
-    fn the_content_type_is_compared_without_its_parameters() {
-        for good in ["application/json", "Application/JSON; charset=utf-8", " application/json ;x"] {
-            assert!(is_json(&headers(&[("content-type", good)])), "{good}");
-        }
-        for bad in ["text/plain", "application/jsonx", "application/problem+json", ""] {
-            assert!(!is_json(&headers(&[("content-type", bad)])), "{bad}");
-        }
-        assert!(!is_json(&headers(&[])));
-    }
-
-    #[test]
-    fn a_body_is_taken_as_it_is_or_not_at_all() {
-        for good in [&[][..], &[("content-encoding", "identity")], &[("content-encoding", " Identity ")]] {
-            assert!(is_unencoded(&headers(good)), "{good:?}");
-        }
-        for bad in ["gzip", "identity, gzip", "br", ""] {
-            assert!(!is_unencoded(&headers(&[("content-encoding", bad)])), "{bad}");
-        }
+        let now = Instant::now();
+        let soon = now + Duration::from_millis(100);
+        assert_eq!(deadline(soon), soon);
+        assert!(deadline(now + Duration::from_secs(60)) <= Instant::now() + BUDGET);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who is subscribed to what on this node, and every push handed to those it is for. Synchronous and without I/O: inputs
-//! are pushes, answers and session changes; frames go into the outboxes, and what has to be asked of owners gathers in
-//! [`Work`]. It lives under one lock, held for one input at a time.
+//! are pushes, answers and session changes; frames go over the links to routers, and what has to be asked of owners gathers
+//! in [`Work`]. It lives under one lock, held for one input at a time.
 //!
 //! Invariants: a cursor is fed by pushes only while live (I9); a user who left has no live cursor after his own `left`
 //! (I10); every conversation of a user with sessions is either subscribed or being asked for.
@@ -8,13 +8,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::ids::{ConversationName, Epoch, SessionId, ShardId, UserId};
 use crate::node::render;
 use crate::node::session::entries::{Entry, Feed, Interest, Phase, Place, User};
-use crate::node::session::outbox::{self, ReceiptKey, ReceiptOf, Session};
+use crate::node::session::post::{Mark, Post};
 use crate::node::session::state::{Cursor, Gap, Pushed};
+use crate::node::session::window::{self, ReceiptKey, ReceiptOf, Session};
 use crate::node::session::work::{Ask, Load, Work};
 use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, ReceiptKind, ServerFrame};
@@ -57,18 +56,19 @@ impl Board {
                 let of = ReceiptOf::Watermark { read };
                 let key = ReceiptKey { conversation: conversation.clone(), user: user.clone(), of };
                 let kind = if read { ReceiptKind::Read { up_to, ts } } else { ReceiptKind::Delivered { up_to, ts } };
-                let frame = receipt(&conversation, &user, &kind);
+                let mut post = receipt(&conversation, &user, &kind);
                 for target in targets.iter().filter(|target| **target != user) {
-                    self.tell_user(target, &key, &frame, None);
+                    self.tell_user(target, &key, &mut post, None);
                 }
                 if read {
-                    self.tell_user(&user, &key, &frame, origin);
+                    self.tell_user(&user, &key, &mut post, origin);
                 }
+                self.send_receipt(&key, post);
             }
             Push::Reaction { conversation, user, message_id, reaction, ts } => {
-                let frame = receipt(&conversation, &user, &ReceiptKind::Reaction { message_id, reaction, ts });
+                let post = receipt(&conversation, &user, &ReceiptKind::Reaction { message_id, reaction, ts });
                 let key = ReceiptKey { conversation, user, of: ReceiptOf::Reaction(message_id) };
-                self.tell_members(&key, &frame);
+                self.tell_members(&key, post);
             }
             Push::Index { user, item } => self.index_changed(&user, &item),
             Push::Resubscribe { shard } => self.resubscribe(shard),
@@ -101,12 +101,12 @@ impl Board {
         }
     }
 
-    /// Gives an event to every live cursor that it continues. A session whose outbox has no room for it falls behind, and
-    /// with `paced` (a span for all, after a lost link) already one whose outbox is half full.
+    /// Gives an event to every live cursor that it continues. A session whose window or link has no room for it falls behind,
+    /// and with `paced` (a span for all, after a lost link) already one whose window is half full.
     pub(super) fn deliver(&mut self, event: &Arc<Event>, paced: bool) {
         let Some(feed) = self.feeds.get_mut(&event.conversation) else { return };
         feed.known = feed.known.max(Some(event.seq));
-        let mut frame: Option<Bytes> = None;
+        let mut post: Option<Post<'_>> = None;
         let mut behind = Vec::new();
         for Place { session, cursor, .. } in feed.members.values_mut().flat_map(|member| &mut member.places) {
             if paced && matches!(cursor, Cursor::Live { .. }) && !session.has_room() {
@@ -116,8 +116,8 @@ impl Board {
             }
             match cursor.pushed(event.seq) {
                 Pushed::Deliver => {
-                    let frame = frame.get_or_insert_with(|| outbox::text(&render::event_json(event)));
-                    if !session.offer_if_it_fits(frame, event) {
+                    let post = post.get_or_insert_with(|| Post::new(render::event_json(event), Some(Mark::of(event))));
+                    if !has_place(session, post) {
                         telemetry::SESSION_BEHIND.add(1, &[]);
                         cursor.take_back();
                         behind.push(session.id);
@@ -127,6 +127,7 @@ impl Board {
                 Pushed::Passed => {}
             }
         }
+        behind.extend(post.map_or_else(Vec::new, |post| send_event(post, feed)));
         for session in behind {
             self.enqueue(session, &event.conversation);
         }
@@ -142,31 +143,41 @@ impl Board {
     }
 
     /// A receipt for the sessions of all participants; one that is behind gets it too, while its user is known to be in.
-    fn tell_members(&self, key: &ReceiptKey, frame: &Bytes) {
+    fn tell_members(&self, key: &ReceiptKey, mut post: Post<'_>) {
         let Some(feed) = self.feeds.get(&key.conversation) else { return };
         for (user, member) in &feed.members {
             let membership = self.users.get(user).and_then(|known| known.memberships.get(&key.conversation));
             let is_in = membership.is_some_and(|known| known.joined);
             for place in &member.places {
                 match place.cursor {
-                    Cursor::Live { .. } => place.session.offer_receipt(key, frame),
-                    Cursor::Behind { .. } if is_in => place.session.offer_receipt(key, frame),
+                    Cursor::Live { .. } => add_receipt(&place.session, key, &mut post),
+                    Cursor::Behind { .. } if is_in => add_receipt(&place.session, key, &mut post),
                     Cursor::Behind { .. } | Cursor::Waiting { .. } => {}
                 }
             }
         }
+        self.send_receipt(key, post);
     }
 
     /// A receipt for the sessions of a user, if they are still a participant.
-    fn tell_user(&self, user: &UserId, key: &ReceiptKey, frame: &Bytes, but: Option<SessionId>) {
+    fn tell_user(&self, user: &UserId, key: &ReceiptKey, post: &mut Post<'_>, but: Option<SessionId>) {
         let Some(known) = self.users.get(user) else { return };
         if !known.memberships.get(&key.conversation).is_some_and(|membership| membership.joined) {
             return;
         }
         for id in known.sessions.iter().filter(|id| Some(**id) != but) {
             if let Some(entry) = self.sessions.get(id).filter(|entry| entry.phase == Phase::Attached) {
-                entry.session.offer_receipt(key, frame);
+                add_receipt(&entry.session, key, post);
             }
+        }
+    }
+
+    /// Sends a receipt; it is kept for those to whom it could not be sent after all.
+    fn send_receipt(&self, key: &ReceiptKey, post: Post<'_>) {
+        let text = post.text.clone();
+        for unsent in post.send() {
+            let all = self.sessions.values().map(|entry| &entry.session);
+            all.filter(|session| unsent.has(session)).for_each(|session| session.keep_receipt(key, &text));
         }
     }
 
@@ -268,6 +279,7 @@ impl Board {
         }
         if feed.members.is_empty() {
             self.feeds.remove(conversation);
+            self.work.forgotten.push(conversation.clone());
         }
     }
 
@@ -284,6 +296,41 @@ impl Board {
     }
 }
 
-fn receipt(conversation: &ConversationName, user: &UserId, kind: &ReceiptKind) -> Bytes {
-    outbox::text(&ServerFrame::Receipt { conversation, user, kind }.encode())
+fn receipt(conversation: &ConversationName, user: &UserId, kind: &ReceiptKind) -> Post<'static> {
+    Post::new(ServerFrame::Receipt { conversation, user, kind }.encode(), None)
+}
+
+/// The session gets the event with the others, or has ended; false when there is no room for it.
+fn has_place(session: &Session, post: &mut Post<'_>) -> bool {
+    match session.reserve(post.cost()) {
+        window::Place::Ended => true,
+        window::Place::Full => false,
+        window::Place::Taken if post.add(session) => true,
+        window::Place::Taken => {
+            session.take_back(post.cost());
+            false
+        }
+    }
+}
+
+/// Sends an event. Those to whom it could not be sent after all have fallen behind.
+fn send_event(post: Post<'_>, feed: &mut Feed) -> Vec<SessionId> {
+    let (cost, mut behind) = (post.cost(), Vec::new());
+    for unsent in post.send() {
+        let places = feed.members.values_mut().flat_map(|member| &mut member.places);
+        for Place { session, cursor, .. } in places.filter(|place| unsent.has(&place.session)) {
+            telemetry::SESSION_BEHIND.add(1, &[]);
+            session.take_back(cost);
+            cursor.take_back();
+            behind.push(session.id);
+        }
+    }
+    behind
+}
+
+/// The session gets the receipt with the others, or keeps it.
+fn add_receipt(session: &Session, key: &ReceiptKey, post: &mut Post<'_>) {
+    if session.reserve_receipt(key, &post.text) == window::Place::Taken && !post.add(session) {
+        session.keep_receipt(key, &post.text);
+    }
 }

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::board::Board;
-use super::outbox::Session;
+use super::routers::Router;
+use super::testing::{self, frames, session_on};
+use super::window::Session;
 use super::work::{Ask, Fetch, Load, Work};
 use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, SessionId, Slot, UserId};
 use crate::problem::Problem;
@@ -27,27 +29,6 @@ fn conversation(index: usize) -> ConversationName {
 
 fn user(index: usize) -> UserId {
     UserId::parse(USERS[index]).expect("a name")
-}
-
-/// All payloads of the text frames queued for a session; they are taken.
-pub(super) fn frames(session: &Session) -> Vec<Value> {
-    let mut found = Vec::new();
-    loop {
-        let taken = session.take();
-        let mut rest = &taken.bytes[..];
-        if rest.is_empty() {
-            return found;
-        }
-        while !rest.is_empty() {
-            let (start, length) = match rest[1] {
-                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-                127 => (10, usize::try_from(u64::from_be_bytes(rest[2..10].try_into().expect("8"))).expect("fits")),
-                short => (2, usize::from(short)),
-            };
-            found.push(serde_json::from_slice(&rest[start..start + length]).expect("json"));
-            rest = &rest[start + length..];
-        }
-    }
 }
 
 /// Conversations, memberships and indexes as their owners have them, and what is on its way to the node.
@@ -352,6 +333,8 @@ struct World {
     waiting: Vec<Waiting>,
     answers: Vec<Answer>,
     outbox: usize,
+    /// All sessions are on one connection.
+    router: Arc<Router>,
 }
 
 impl World {
@@ -363,11 +346,19 @@ impl World {
             owners.commit(&conversation(index), EventKind::Created { by: user(0), title: None, participants });
         }
         owners.pushes.clear();
-        Self { board, owners, clients: Vec::new(), waiting: Vec::new(), answers: Vec::new(), outbox }
+        Self {
+            board,
+            owners,
+            clients: Vec::new(),
+            waiting: Vec::new(),
+            answers: Vec::new(),
+            outbox,
+            router: testing::router(),
+        }
     }
 
     fn gather(&mut self) {
-        let Work { asks, fetches, loads, ended, ended_indexes: _ } = self.board.take_work();
+        let Work { asks, fetches, loads, ended, ended_indexes: _, forgotten: _ } = self.board.take_work();
         for (name, user) in ended {
             self.owners.interests.remove(&(name, user));
         }
@@ -456,7 +447,7 @@ impl World {
             Step::Decide(index) => self.decide(index),
             Step::Arrive(index, fails) => self.arrive(index, fails),
             Step::Open(u, held) if self.clients.len() < 6 => {
-                let session = Arc::new(Session::new(user(u), Arc::from("r"), u64::MAX, self.outbox));
+                let session = session_on(&self.router, user(u), self.outbox);
                 self.board.open(&session, held);
                 let (seen, out, strange) = (HashMap::new(), HashMap::new(), HashMap::new());
                 self.clients.push(Client { session, user: user(u), seen, out, strange, ready: 0 });
@@ -523,7 +514,7 @@ impl World {
     fn check(&self) -> Result<(), TestCaseError> {
         for client in &self.clients {
             prop_assert!(client.ready >= 1, "{} is never ready", client.user);
-            prop_assert!(!client.session.is_ending(), "nothing that is sent ends a session");
+            prop_assert!(!client.session.has_ended(), "nothing that is sent ends a session");
             for index in 0..2 {
                 let name = conversation(index);
                 let is_member = self.owners.members(&name).contains_key(&client.user);
@@ -567,7 +558,7 @@ proptest! {
 fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_frames_of_two_hundred() {
     let mut board = Board::new(ShardMap::new(16).expect("a power of two"));
     let open = |at: &mut Board| {
-        let session = Arc::new(Session::new(user(0), Arc::from("r"), u64::MAX, 1 << 20));
+        let session = session_on(&testing::router(), user(0), 1 << 20);
         at.open(&session, true);
         session
     };
@@ -608,7 +599,7 @@ fn a_resume_of_twenty_thousand_conversations_is_told_at_the_pace_of_the_socket()
     let name =
         |index: u64| ConversationName::parse(&format!("a-conversation-with-a-long-name-{index}")).expect("a name");
     let bytes_max = 64 * 1024;
-    let session = Arc::new(Session::new(user(0), Arc::from("r"), u64::MAX, bytes_max));
+    let session = session_on(&testing::router(), user(0), bytes_max);
     board.open(&session, true);
     let load = board.take_work().loads.remove(0);
     let item = |index| IndexItem { conversation: name(index), seq: Seq(1), joined: true, version: Offset(index + 1) };
@@ -623,7 +614,7 @@ fn a_resume_of_twenty_thousand_conversations_is_told_at_the_pace_of_the_socket()
     let mut told = 0;
     loop {
         let taken = frames_of(&session, bytes_max);
-        assert!(!session.is_ending(), "after {told} conversations");
+        assert!(!session.has_ended(), "after {told} conversations");
         told +=
             taken.iter().filter_map(|frame| frame["positions"].as_object()).map(serde_json::Map::len).sum::<usize>();
         if taken.iter().any(|frame| frame["t"] == "ready") {
@@ -646,7 +637,7 @@ fn frames_of(session: &Session, bytes_max: usize) -> Vec<Value> {
 #[test]
 fn a_session_that_reads_too_slowly_gets_a_gap_for_what_is_too_far_back_and_then_the_rest() {
     let mut board = Board::new(ShardMap::new(1).expect("a power of two"));
-    let session = Arc::new(Session::new(user(0), Arc::from("r"), u64::MAX, 4_000));
+    let session = session_on(&testing::router(), user(0), 4_000);
     board.open(&session, false);
     let load = board.take_work().loads.remove(0);
     let item = IndexItem { conversation: conversation(0), seq: Seq(1), joined: true, version: Offset(1) };
@@ -670,7 +661,7 @@ fn a_session_that_reads_too_slowly_gets_a_gap_for_what_is_too_far_back_and_then_
             board.fetched(&fetch, answers);
         }
     }
-    assert!(!session.is_ending());
+    assert!(!session.has_ended());
     let mut last = 1;
     let mut gaps = 0;
     for frame in told.iter().filter(|frame| frame["t"] == "message" || frame["t"] == "gap") {
@@ -682,22 +673,54 @@ fn a_session_that_reads_too_slowly_gets_a_gap_for_what_is_too_far_back_and_then_
     assert_eq!((last, gaps), (3_001, 1));
 }
 
+/// The session is live in the first conversation, of which it has seq 1.
+fn live(board: &mut Board, session: &Arc<Session>) {
+    board.open(session, false);
+    let load = board.take_work().loads.remove(0);
+    let item = IndexItem { conversation: conversation(0), seq: Seq(1), joined: true, version: Offset(1) };
+    board.loaded(&load, &IndexPage { items: vec![item], more: false });
+    let ask = board.take_work().asks.remove(0);
+    board.subscribed(&ask, Subscribed::Live { tail: Seq(1), joined: Seq(1), events: Vec::new(), departed: None });
+}
+
+/// ADR 7, interleaving 12.
+#[test]
+fn sessions_of_a_full_link_fall_behind_and_fetch_when_there_is_room() {
+    let mut board = Board::new(ShardMap::new(1).expect("a power of two"));
+    let [full, free] = [0, 1].map(|index| session_on(&testing::router(), user(index), 1 << 20));
+    for session in [&full, &free] {
+        live(&mut board, session);
+        frames(session);
+    }
+    let mut owners = Owners::default();
+    let participants = vec![user(0), user(1)];
+    owners.commit(&conversation(0), EventKind::Created { by: user(0), title: None, participants });
+    owners.say(&conversation(0), &user(1));
+    let event = Arc::clone(&owners.histories[&conversation(0)][1]);
+    testing::router_of(&full).fill();
+    board.push(Push::Event { epoch: Epoch(1), event });
+    assert_eq!((frames(&full).len(), frames(&free).len()), (0, 1));
+    assert!(board.take_work().fetches.is_empty(), "what is fetched would find no room either");
+
+    testing::router_of(&full).empty();
+    assert!(full.router.has_room_again() && !full.router.has_room_again(), "told once");
+    board.has_room(full.id);
+    let fetch = board.take_work().fetches.remove(0);
+    let answers = fetch.asks.iter().map(|of| owners.subscribe(of)).collect();
+    board.fetched(&fetch, answers);
+    let seqs: Vec<_> = frames(&full).into_iter().map(|frame| frame["seq"].clone()).collect();
+    assert_eq!(seqs, [2]);
+}
+
 #[test]
 fn ten_thousand_members_share_one_encoded_frame() {
     let mut board = Board::new(ShardMap::new(16).expect("a power of two"));
-    let sessions: Vec<_> = (0..10_000)
+    let routers = [testing::router(), testing::router()];
+    let sessions: Vec<_> = (0..10_000_usize)
         .map(|index| {
             let user = UserId::parse(&format!("member{index}")).expect("a name");
-            let session = Arc::new(Session::new(user, Arc::from("r"), u64::MAX, 1 << 20));
-            board.open(&session, false);
-            let load = board.take_work().loads.remove(0);
-            let item = IndexItem { conversation: conversation(0), seq: Seq(1), joined: true, version: Offset(1) };
-            board.loaded(&load, &IndexPage { items: vec![item], more: false });
-            let ask = board.take_work().asks.remove(0);
-            board.subscribed(
-                &ask,
-                Subscribed::Live { tail: Seq(1), joined: Seq(1), events: Vec::new(), departed: None },
-            );
+            let session = session_on(&routers[index % 2], user, 1 << 20);
+            live(&mut board, &session);
             session
         })
         .collect();
@@ -705,9 +728,11 @@ fn ten_thousand_members_share_one_encoded_frame() {
     owners.commit(&conversation(0), EventKind::Created { by: user(0), title: None, participants: vec![user(0)] });
     owners.say(&conversation(0), &user(0));
     let event = Arc::clone(&owners.histories[&conversation(0)][1]);
-    board.push(Push::Event { epoch: Epoch(1), event: Arc::clone(&event) });
-    // One for the history, one here, one in each outbox: nobody has a copy of his own.
-    assert_eq!(Arc::strong_count(&event), 2 + sessions.len());
+    let before = sessions[..2].iter().map(|session| testing::router_of(session).delivers()).collect::<Vec<_>>();
+    board.push(Push::Event { epoch: Epoch(1), event });
+    for (session, delivered) in sessions.iter().zip(before) {
+        assert_eq!(testing::router_of(session).delivers() - delivered, 1, "it goes over each link once");
+    }
     for session in sessions {
         let seqs: Vec<_> = frames(&session).into_iter().filter(|frame| frame["t"] == "message").collect();
         assert_eq!(seqs.len(), 1);

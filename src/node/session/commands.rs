@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, Slot};
 use crate::node::session::Inner;
-use crate::node::session::outbox::{Owed, Session};
-use crate::node::session::underway::{PROMPT, Place, UnderWay};
+use crate::node::session::sweep;
+use crate::node::session::underway::{PROMPT, Place};
+use crate::node::session::window::{Owed, Session};
 use crate::problem::{Code, Problem};
 use crate::protocol::{ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::shard::command::{Command, Done, MarkRead, React, Send};
@@ -25,8 +26,10 @@ const ANSWER_GRACE: Duration = Duration::from_millis(250);
 const POSITION_MAX: u64 = (1 << 53) - 1;
 
 /// Takes one frame. Waits while the session has too many commands under way that are still expected to be answered promptly,
-/// or too many answers that it does not read, so that nothing more is read meanwhile.
-pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, under_way: &Arc<UnderWay>, sent: &[u8]) {
+/// or too many answers that it does not read, so that nothing more of it is worked on meanwhile.
+///
+/// Before it is enqueued nothing is done: dropped while it waits, it may be begun anew.
+pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, sent: &[u8]) {
     let Some(owed) = session.owe(sent.len()).await else { return };
     let (reference, parsed) = ClientFrame::parse(sent);
     let frame = match parsed {
@@ -61,7 +64,7 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, under_way
         Err(problem) => return answer(session, reference, Err(problem), owed),
     };
     let shard = inner.upstream.map().shard_of(slot);
-    let place = match under_way.enter(shard, owed.num_permits()).await {
+    let place = match session.under_way.enter(shard, owed.num_permits()).await {
         Ok(place) => place,
         Err(problem) => return answer(session, reference, Err(problem), owed),
     };
@@ -119,7 +122,10 @@ fn authorize(inner: &Inner, session: &Session, token: &str) -> Result<Value, Pro
             refuse("the token does not live longer than the one in use".to_owned())
         }
         Ok(identity) => {
-            session.renew(identity.expires);
+            let before = session.expires.swap(identity.expires, Ordering::Relaxed);
+            let mut deadlines = inner.deadlines();
+            deadlines.forget_token(session.id, sweep::ends(before));
+            deadlines.token(session.id, sweep::ends(identity.expires));
             Ok(Value::Null)
         }
         Err(refused) => refuse(refused.0),

@@ -85,6 +85,11 @@ impl Inner {
         for user in work.ended_indexes.drain(..) {
             self.upstream.unsubscribe_index(user);
         }
+        if !work.forgotten.is_empty() {
+            for router in self.all_routers() {
+                work.forgotten.iter().for_each(|conversation| router.forget(conversation));
+            }
+        }
         drop(board);
         self.run(work);
         result
@@ -126,7 +131,8 @@ impl Inner {
         }
     }
 
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// A task of the hub, which ends with it.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tracker.spawn(async move { stop.run_until_cancelled(work).await });
     }

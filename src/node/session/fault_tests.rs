@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::board::Board;
-use super::board_tests::frames;
 use super::commands;
 use super::entries;
-use super::outbox::Session;
 use super::state::{Cursor, Cut};
-use super::underway::{PER_SHARD, UnderWay};
+use super::testing::{self, frames};
+use super::underway::PER_SHARD;
 use super::upstream::Upstream;
+use super::window::Session;
 use super::work::{Fetch, Load};
 use super::{Config, Hub};
 use crate::auth::Refused;
@@ -168,7 +168,12 @@ fn hub(owners: &Arc<Owners>) -> (Arc<Hub>, mpsc::Sender<Push>) {
 }
 
 fn session(who: &str) -> Arc<Session> {
-    Arc::new(Session::new(user(who), Arc::from("request"), u64::MAX, 512 * 1024))
+    testing::session(who, 512 * 1024)
+}
+
+/// All that was sent to a session, in one text.
+fn texts(session: &Session) -> String {
+    frames(session).iter().map(Value::to_string).collect()
 }
 
 fn is_live(hub: &Hub, who: &str) -> bool {
@@ -278,7 +283,7 @@ async fn spans_of_a_dead_shard_hold_up_no_span_of_another() {
     let mut written = String::new();
     while !written.contains("text-3") && begun.elapsed() < Duration::from_secs(600) {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        written.push_str(&String::from_utf8_lossy(&bob.take().bytes));
+        written.push_str(&texts(&bob));
     }
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
@@ -304,7 +309,6 @@ struct Pipelining {
     hub: Arc<Hub>,
     _pushes: mpsc::Sender<Push>,
     bob: Arc<Session>,
-    under_way: Arc<UnderWay>,
     told: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -312,7 +316,6 @@ impl Pipelining {
     fn new(owners: &Arc<Owners>) -> Self {
         let (hub, pushes) = hub(owners);
         let bob = session("bob");
-        let under_way = UnderWay::new(bob.answers_max());
         let (reading, told) = (Arc::clone(&bob), Arc::<Mutex<Vec<Value>>>::default());
         let read = Arc::clone(&told);
         tokio::spawn(async move {
@@ -321,12 +324,12 @@ impl Pipelining {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
-        Self { hub, _pushes: pushes, bob, under_way, told }
+        Self { hub, _pushes: pushes, bob, told }
     }
 
     async fn send(&self, of: &str, text: &str) {
         let frame = json!({"t": "send", "ref": of, "conversation": of, "text": text});
-        commands::handle(&self.hub.inner, &self.bob, &self.under_way, frame.to_string().as_bytes()).await;
+        commands::handle(&self.hub.inner, &self.bob, frame.to_string().as_bytes()).await;
     }
 
     /// How many answers of this kind there are to what was sent to a conversation.
@@ -611,7 +614,7 @@ fn a_session_that_subscribed_anew_hears_an_owner_of_a_lower_epoch() {
     for seq in 3..6 {
         board.push(Push::Event { epoch: Epoch(7), event: event(seq) });
     }
-    let written = String::from_utf8_lossy(&bob.take().bytes).into_owned();
+    let written = texts(&bob);
     for seq in 2..6 {
         assert!(written.contains(&format!("text-{seq}")), "{seq} in {written}");
     }
@@ -623,7 +626,7 @@ fn what_a_lower_epoch_tells_beyond_the_cursor_is_asked_for_and_what_lies_before_
     board.push(Push::Event { epoch: Epoch(7), event: event(2) });
     assert!(board.take_work().fetches.is_empty(), "known already");
     board.push(Push::Event { epoch: Epoch(7), event: event(3) });
-    assert!(!String::from_utf8_lossy(&bob.take().bytes).contains("text-3"), "whether it holds, its owner has to say");
+    assert!(!texts(&bob).contains("text-3"), "whether it holds, its owner has to say");
     let fetches = board.take_work().fetches;
     assert_eq!(fetches.iter().flat_map(|fetch| &fetch.asks).map(|ask| ask.after).collect::<Vec<_>>(), [Some(Seq(2))]);
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::ids::{ConversationName, Seq, SessionId};
 use crate::node::render;
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Membership, Origin, Place};
-use crate::node::session::outbox;
+use crate::node::session::post::Mark;
 use crate::node::session::state::{Cursor, Cut, Gap};
 use crate::node::session::work::{Ask, Fetch};
 use crate::planted::{self, Protection};
@@ -167,11 +169,14 @@ impl Board {
                 progress = true;
                 break;
             }
+            let before = (place.cursor, place.origin);
             if place.cursor.fetched(event.seq) {
                 progress = true;
-                if place.shows(event, user) {
-                    let frame = outbox::text(&render::event_json(event));
-                    place.session.offer(frame, Some(Arc::clone(event)));
+                let text = || Bytes::from(render::event_json(event));
+                if place.shows(event, user) && !place.session.offer_event(text(), Some(Mark::of(event))) {
+                    // The link has no room after all.
+                    (place.cursor, place.origin) = before;
+                    break;
                 }
             }
         }

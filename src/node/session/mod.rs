@@ -1,21 +1,18 @@
-//! Sessions: the live sockets of users. The path of an event: `drive` takes the push, `board` finds the cursors that it
-//! continues (`state`, pure), the frame encoded once goes into each `outbox`, and `socket` writes what has gathered
-//! there in one go. A session that is behind fetches spans at the pace of its socket instead (`spans`, `answers`).
+//! Sessions: what users are given live. Their sockets are the routers'; here a session is a number on the link to one. The
+//! path of an event: `drive` takes the push, `board` finds the cursors that it continues (`state`, pure), each has a place in
+//! its session's `window`, and the frame encoded once goes over each link once (`post`). A session that is behind fetches
+//! spans at the pace of its socket instead (`spans`, `answers`).
 //!
 //! Promises: seq in order, each once, a hole only as an explicit `gap` (I9); nothing after the user's own `left` (I10);
-//! every queue bounded: a session whose outbox is full falls behind, and one whose socket takes nothing is closed with
-//! 4420 and resumes.
+//! every queue bounded: a session whose window is full falls behind.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,10 +20,12 @@ use crate::auth::{Identity, Refused, Verifier};
 use crate::clock::Clock;
 use crate::node::owners::Owners;
 use crate::node::session::board::Board;
-use crate::node::session::outbox::Session;
+use crate::node::session::deadlines::{Deadlines, Due};
 use crate::node::session::receipts::Gather;
 use crate::node::session::requests::{Gathered, Requests};
+use crate::node::session::routers::Router;
 use crate::node::session::upstream::Upstream;
+use crate::node::session::window::Session;
 use crate::problem::CloseCode;
 use crate::protocol::{FRAME_BYTES_MAX, RESUME_EVENTS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::shard::command::Push;
@@ -35,21 +34,24 @@ use crate::telemetry;
 mod answers;
 mod board;
 mod commands;
+mod deadlines;
 mod drive;
 mod entries;
 mod fetched;
 mod membership;
-mod outbox;
-mod pulse;
+mod opening;
+mod post;
 mod receipts;
 mod requests;
-mod socket;
+mod routers;
+mod said;
 mod spans;
 mod start;
 mod state;
+mod sweep;
 mod underway;
-mod upgrade;
 mod upstream;
+mod window;
 mod work;
 
 #[cfg(test)]
@@ -57,15 +59,18 @@ mod board_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
-mod socket_tests;
+mod testing;
 
-/// After the drain window, how long sockets have to end.
+#[cfg(test)]
+pub(crate) use upstream::Upstream as TestUpstream;
+
+/// After the drain window, how long sessions have to end.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// Settings of sessions.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes of events queued for one session, beyond which it falls behind and is served by spans. Answers to the
+    /// Bytes of events on their way to one session, beyond which it falls behind and is served by spans. Answers to the
     /// client's own frames may take half as much again.
     pub outbox_bytes_max: usize,
     /// A ping at least this often; two unanswered end the session.
@@ -93,7 +98,7 @@ pub struct Hub {
     inner: Arc<Inner>,
 }
 
-/// What the hub's tasks and all sockets share.
+/// What the hub's tasks share.
 struct Inner {
     board: Mutex<Board>,
     upstream: Arc<dyn Upstream>,
@@ -107,17 +112,16 @@ struct Inner {
     gathered: Gathered,
     /// The hub's own tasks.
     tracker: TaskTracker,
-    /// One task per socket.
-    sockets: TaskTracker,
+    routers: Mutex<HashMap<u64, Arc<Router>>>,
+    deadlines: Mutex<Deadlines>,
+    /// A session has left.
+    left: Notify,
     stop: CancellationToken,
     draining: AtomicBool,
     /// Sessions are sent away, and none is taken in, until that ends.
     away: AtomicBool,
     /// Counted up and down: the nodes of one process share it.
     live: metrics::Gauge,
-    frames_in: metrics::Counter,
-    frames_out: metrics::Counter,
-    writes: metrics::Counter,
 }
 
 impl fmt::Debug for Inner {
@@ -141,7 +145,7 @@ impl Hub {
         Self::start(Arc::new(owners), verify, clock, config, pushes)
     }
 
-    fn start(
+    pub(crate) fn start(
         upstream: Arc<dyn Upstream>,
         verify: Verify,
         clock: Clock,
@@ -158,17 +162,17 @@ impl Hub {
             requests: Requests::new(),
             gathered: Gathered::default(),
             tracker: TaskTracker::new(),
-            sockets: TaskTracker::new(),
+            routers: Mutex::default(),
+            deadlines: Mutex::default(),
+            left: Notify::new(),
             stop: CancellationToken::new(),
             draining: AtomicBool::new(false),
             away: AtomicBool::new(false),
             live: telemetry::SESSIONS.bind(&[]),
-            frames_in: telemetry::SESSION_FRAMES.bind(&[("direction", "in")]),
-            frames_out: telemetry::SESSION_FRAMES.bind(&[("direction", "out")]),
-            writes: telemetry::SESSION_WRITES.bind(&[]),
         });
         inner.tracker.spawn(drive::follow(Arc::clone(&inner), pushes));
         inner.tracker.spawn(drive::send_marks(Arc::clone(&inner)));
+        inner.tracker.spawn(sweep::run(Arc::clone(&inner)));
         Arc::new(Self { inner })
     }
 
@@ -186,8 +190,12 @@ impl Hub {
     pub async fn drain(&self, window: Duration, reason: &'static str) {
         self.inner.draining.store(true, Ordering::SeqCst);
         self.spread(window, reason);
-        self.inner.sockets.close();
-        if tokio::time::timeout(window + DRAIN_GRACE, self.inner.sockets.wait()).await.is_err() {
+        let all_have_left = async {
+            while self.sessions() > 0 {
+                self.inner.left.notified().await;
+            }
+        };
+        if tokio::time::timeout(window + DRAIN_GRACE, all_have_left).await.is_err() {
             tracing::warn!(sessions = self.sessions(), "sessions did not end in time and are dropped");
         }
         self.inner.stop.cancel();
@@ -222,7 +230,7 @@ impl Hub {
         for session in sessions {
             let delay = window.mul_f64(rand::random_range(0.0..=1.0));
             session.offer_frame(&ServerFrame::Reconnect { after_ms: millis(delay), reason });
-            session.close_at(now + delay);
+            self.inner.deadlines().at(now + delay, session.id, Due::Close);
         }
     }
 }
@@ -236,6 +244,18 @@ impl Drop for Hub {
 impl Inner {
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn routers(&self) -> MutexGuard<'_, HashMap<u64, Arc<Router>>> {
+        self.routers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_routers(&self) -> Vec<Arc<Router>> {
+        self.routers().values().map(Arc::clone).collect()
     }
 
     /// Takes a session in, if there is room for it; its first frame is `hello`.
@@ -265,26 +285,23 @@ impl Inner {
                 resume_max_events: RESUME_EVENTS_MAX,
             });
             board.open(session, held);
+            self.deadlines().token(session.id, sweep::ends(session.expires.load(Ordering::Relaxed)));
             self.live.increment(1.0);
             Ok(())
         })
     }
 
     fn leave(self: &Arc<Self>, session: &Session) {
+        session.router.leave(session.number);
         self.on_board(|board| {
             if board.sessions.contains_key(&session.id) {
                 board.close(session.id);
+                self.deadlines().forget_token(session.id, sweep::ends(session.expires.load(Ordering::Relaxed)));
                 self.live.decrement(1.0);
             }
         });
+        self.left.notify_one();
     }
-}
-
-/// Answers a request to `/v1/ws`: checks method, upgrade headers, query, and token (header: 401 before the upgrade;
-/// subprotocol: upgrade, then close 4401), upgrades, and starts the session.
-#[must_use]
-pub fn accept(hub: &Arc<Hub>, request: Request<Incoming>, request_id: &str) -> Response<Full<Bytes>> {
-    upgrade::accept(&hub.inner, request, request_id)
 }
 
 fn millis(duration: Duration) -> u64 {

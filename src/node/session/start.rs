@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use crate::ids::{ConversationName, Offset, Seq, SessionId, ShardId, UserId};
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Entry, Interest, Membership, Origin, Phase, Place, User};
-use crate::node::session::outbox::Session;
 use crate::node::session::state::{Cursor, Cut};
+use crate::node::session::window::Session;
 use crate::node::session::work::Load;
 use crate::protocol::{LIVE_POSITIONS_MAX, ServerFrame};
 use crate::shard::IndexPage;
@@ -73,6 +73,7 @@ impl Board {
             }
             if feed.members.is_empty() {
                 self.feeds.remove(conversation);
+                self.work.forgotten.push(conversation.clone());
             }
         }
         if last {

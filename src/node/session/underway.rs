@@ -92,7 +92,10 @@ impl UnderWay {
             }
         }
         let mut place = Place { under_way: Arc::clone(self), shard, bytes, is_late: false, permit: None };
-        place.permit = Arc::clone(&self.prompt).acquire_owned().await.ok();
+        place.permit = match Arc::clone(&self.prompt).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_none) => Arc::clone(&self.prompt).acquire_owned().await.ok(),
+        };
         Ok(place)
     }
 

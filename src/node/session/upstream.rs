@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use crate::ids::{ConversationName, Offset, ShardId, UserId};
 use crate::node::owners::Owners;
+use crate::node::table::reach::Told;
 use crate::problem::Problem;
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, Interest, Subscribed};
@@ -14,7 +15,7 @@ use crate::shard::map::ShardMap;
 
 /// See the methods of the same names of [`Owners`].
 #[async_trait]
-pub(super) trait Upstream: Send + Sync + 'static {
+pub(crate) trait Upstream: Send + Sync + 'static {
     /// The map of slots to shards.
     fn map(&self) -> ShardMap;
 
@@ -39,6 +40,14 @@ pub(super) trait Upstream: Send + Sync + 'static {
 
     /// Ends interest in a user's index.
     fn unsubscribe_index(&self, user: UserId);
+
+    /// Takes in which table a router follows, and how many milliseconds ago it read it.
+    fn hear(&self, _version: u64, _age_ms: Option<u64>) {}
+
+    /// Version of the table that is followed here.
+    fn table_version(&self) -> u64 {
+        0
+    }
 }
 
 #[async_trait]
@@ -76,5 +85,13 @@ impl Upstream for Owners {
 
     fn unsubscribe_index(&self, user: UserId) {
         Self::unsubscribe_index(self, user);
+    }
+
+    fn hear(&self, version: u64, age_ms: Option<u64>) {
+        self.reach().hear(Told { version, age_ms }, Instant::now());
+    }
+
+    fn table_version(&self) -> u64 {
+        self.reach().told(Instant::now()).version
     }
 }

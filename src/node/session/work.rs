@@ -66,4 +66,6 @@ pub(super) struct Work {
     pub(super) ended: Vec<(ConversationName, UserId)>,
     /// Index interests that ended.
     pub(super) ended_indexes: Vec<UserId>,
+    /// Conversations in which nobody is any more.
+    pub(super) forgotten: Vec<ConversationName>,
 }

@@ -31,9 +31,10 @@ pub mod conformance;
 /// How a node is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeAddresses {
-    /// `host:port` of its HTTP port, for routers.
+    /// Empty. Nodes of the version before had a port for routers, and read no table without it.
+    #[serde(default)]
     pub http: String,
-    /// `host:port` of its peer port, for the links of other nodes.
+    /// `host:port` of its peer port, for the links of routers and of other nodes.
     pub peer: String,
 }
 

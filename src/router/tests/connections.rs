@@ -61,21 +61,13 @@ async fn while_every_connection_has_a_request_a_new_client_is_refused_at_once_an
 
 #[tokio::test]
 async fn an_open_socket_takes_no_place_and_never_gives_way() {
-    let node = Node::scripted(|_, seen| {
-        if seen.line.contains("/ws") { Reply::Echo(sockets::SWITCH.to_owned()) } else { answer("200 OK", &[], "{}") }
-    })
-    .await;
+    let node =
+        Node::scripted(|_, seen| if seen.line.contains("/ws") { Reply::Echo } else { answer("200 OK", &[], "{}") });
+    let node = node.await;
     let stand = Stand::with(few(1), table(1, &[node.address])).await;
-    let mut open = stand.client().await;
-    let asking = async {
-        while open.ask(&sockets::authorized(), "").await.status() != 101 {
-            open = stand.client().await;
-        }
-    };
-    timeout(PATIENCE, asking).await.expect("a socket");
+    let mut socket = sockets::open(&stand).await;
     for _ in 0..3 {
         served_at_last(&stand).await;
     }
-    open.stream.write_all(b"still there").await.unwrap();
-    sockets::expect(&mut open, b"still there").await;
+    sockets::echoes(&mut socket, "still there").await;
 }

@@ -1,27 +1,37 @@
-//! The router over real sockets, against nodes that are scripted byte by byte: what a node sees, what a client gets.
+//! The router over real sockets and links, against nodes that are scripted: what a node sees, what a client gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Verifier;
-use crate::ids::{ClusterId, NodeId, Slot};
+use crate::ids::{ClusterId, NodeId, SessionId, Slot};
+use crate::link::front::calls::{Answer, Told};
+use crate::link::front::server::{Answering, Answers, FrontServer, RouterEnd, Sessions};
+use crate::link::front::{Authorization, Call, Down, Key, Open, Refusal, Terms, Up};
+use crate::link::handshake::accept_link;
+use crate::link::proof::ClusterKey;
+use crate::link::{self, Credentials, Role};
 use crate::node::table::follow::FALLEN_AFTER;
 use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
+use crate::problem::{Code, Problem};
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
+use crate::router::links::{Links, Ways};
 use crate::router::{Config, Router};
 use crate::shard::log::Identity;
 
@@ -78,14 +88,24 @@ impl TableStore for Shelf {
     }
 }
 
+/// The cluster of these tests, and its key.
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
+
+fn key() -> ClusterKey {
+    ClusterKey::new(&[7; 32]).unwrap()
+}
+
+/// A node's name: that of its address, which is the same for links and for sockets.
+fn node_at(address: &SocketAddr) -> NodeId {
+    NodeId::from(address.to_string().as_str())
+}
+
 /// A table of one shard whose row is these addresses in order.
 fn table(version: u64, row: &[SocketAddr]) -> Option<Table> {
-    let ids: Vec<NodeId> = (0..row.len()).map(|at| NodeId::from(format!("n{at}").as_str())).collect();
-    let nodes = ids
-        .iter()
-        .cloned()
-        .zip(row.iter().map(|address| NodeAddresses { http: address.to_string(), peer: "127.0.0.1:1".to_owned() }));
-    let identity = Identity { cluster: ClusterId(Uuid::from_u128(1)), shards: 1 };
+    let ids: Vec<NodeId> = row.iter().map(node_at).collect();
+    let addresses = row.iter().map(|address| NodeAddresses { http: address.to_string(), peer: address.to_string() });
+    let nodes = ids.iter().cloned().zip(addresses);
+    let identity = Identity { cluster: CLUSTER, shards: 1 };
     Some(Table { version, identity, nodes: nodes.collect(), rows: vec![ids], claimed: BTreeSet::new() })
 }
 
@@ -98,6 +118,48 @@ struct Seen {
 }
 
 impl Seen {
+    /// A call, written as the request that it is.
+    fn called(call: &Call) -> Self {
+        let (endpoint, method) = call.operation.place();
+        let method = if call.head { "HEAD" } else { method.as_str() };
+        let first = call.first.clone().unwrap_or_default();
+        let path = endpoint.template().replace("{name}", &first).replace("{id}", &first);
+        let path = path.replace("{user}", call.second.as_deref().unwrap_or_default());
+        let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
+        let mut headers = vec![
+            ("x-request-id".to_owned(), call.request_id.clone()),
+            ("rookery-deadline-ms".to_owned(), call.deadline_ms.to_string()),
+        ];
+        headers.extend(call.token.iter().map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
+        headers.extend(match &call.key {
+            Key::Client(key) => Some(("idempotency-key".to_owned(), key.clone())),
+            Key::Stamped(key) => Some(("rookery-stamped-key".to_owned(), key.clone())),
+            Key::None | Key::Malformed => None,
+        });
+        let flags = [
+            (call.json, "content-type", "application/json"),
+            (call.strict, "rookery-consistency", "strict"),
+            (call.too_large, "rookery-body-too-large", "1"),
+        ];
+        let set = flags.into_iter().filter(|(set, ..)| *set);
+        headers.extend(set.map(|(_, name, value)| (name.to_owned(), value.to_owned())));
+        Self { line: format!("{method} /v1{path}{query} HTTP/1.1"), headers, body: call.body.to_vec() }
+    }
+
+    /// Likewise what asks for a session.
+    fn opened(open: &Open) -> Self {
+        let query = if open.query.is_empty() { String::new() } else { format!("?{}", open.query) };
+        let mut headers = vec![
+            ("x-request-id".to_owned(), open.request_id.clone()),
+            ("rookery-deadline-ms".to_owned(), open.deadline_ms.to_string()),
+            ("sec-websocket-protocol".to_owned(), open.protocols.join(", ")),
+        ];
+        if let Authorization::Bearer(token) = &open.authorization {
+            headers.push(("authorization".to_owned(), format!("Bearer {token}")));
+        }
+        Self { line: format!("GET /v1/ws{query} HTTP/1.1"), headers, body: Vec::new() }
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(seen, _)| seen == name).map(|(_, value)| value.as_str())
     }
@@ -105,14 +167,16 @@ impl Seen {
 
 /// What a node does with a request.
 enum Reply {
-    /// Sends these bytes and keeps the connection.
+    /// Answers so.
     Send(String),
-    /// Sends these bytes and closes.
-    SendAndClose(String),
+    /// Ends the link.
+    SendAndClose,
+    /// Answers so once it is told to.
+    SendAfter(Arc<Notify>, String),
     /// Says nothing more, ever.
     Hang,
-    /// Sends these bytes, then gives every byte back until the end, then says goodbye.
-    Echo(String),
+    /// Opens a session that gives back what is said.
+    Echo,
 }
 
 fn answer(status: &str, headers: &[&str], body: &str) -> Reply {
@@ -140,10 +204,10 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let (script, all) = (Arc::new(script), Arc::clone(&seen));
+        let (script, all): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&seen));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(follow(stream, Arc::clone(&script), Arc::clone(&all)));
+                tokio::spawn(follow(node_at(&address), stream, Arc::clone(&script), Arc::clone(&all)));
             }
         });
         Self { address, seen, task }
@@ -151,6 +215,16 @@ impl Node {
 
     async fn ok() -> Self {
         Self::scripted(|_, _| answer("200 OK", &[], "{}")).await
+    }
+
+    /// Waits for the first request.
+    async fn asked(&self) {
+        let asked = async {
+            while self.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("the node is asked");
     }
 
     fn seen(&self) -> Vec<Seen> {
@@ -164,26 +238,123 @@ impl Drop for Node {
     }
 }
 
-async fn follow<F: Fn(usize, &Seen) -> Reply>(mut stream: TcpStream, script: Arc<F>, all: Arc<Mutex<Vec<Seen>>>) {
-    let mut buffer = Vec::new();
-    while let Some(seen) = read_message(&mut stream, &mut buffer).await {
+type Script = dyn Fn(usize, &Seen) -> Reply + Send + Sync;
+
+/// Takes what a router opens.
+async fn follow(node: NodeId, stream: TcpStream, script: Arc<Script>, all: Arc<Mutex<Vec<Seen>>>) {
+    let us = Credentials { id: node, role: Role::Node, cluster: CLUSTER, key: key() };
+    let config = link::Config::front();
+    let (proven, socket) = accept_link(&us, &config, stream).await.expect("a router with the key");
+    assert_eq!(proven.role, Role::Router);
+    let cut = CancellationToken::new();
+    let scripted = Arc::new(Scripted { script, all, cut: cut.clone() });
+    let server = FrontServer::new(Arc::<Scripted>::clone(&scripted), scripted, config);
+    drop(cut.run_until_cancelled(server.serve(proven.id, socket)).await);
+}
+
+/// A node's end of a link that follows the script.
+struct Scripted {
+    script: Arc<Script>,
+    all: Arc<Mutex<Vec<Seen>>>,
+    cut: CancellationToken,
+}
+
+impl std::fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+impl Scripted {
+    /// What the script does with the next request.
+    fn next(&self, seen: Seen) -> Reply {
         let number = {
-            let mut all = all.lock().unwrap();
+            let mut all = self.all.lock().unwrap();
             all.push(seen.clone());
             all.len() - 1
         };
-        match script(number, &seen) {
-            Reply::Send(bytes) => stream.write_all(bytes.as_bytes()).await.unwrap_or_default(),
-            Reply::SendAndClose(bytes) => return stream.write_all(bytes.as_bytes()).await.unwrap_or_default(),
-            Reply::Hang => std::future::pending().await,
-            Reply::Echo(bytes) => {
-                stream.write_all(bytes.as_bytes()).await.unwrap();
-                let (mut from, mut to) = stream.split();
-                tokio::io::copy(&mut from, &mut to).await.unwrap_or_default();
-                return to.write_all(b"goodbye").await.unwrap_or_default();
+        (self.script)(number, &seen)
+    }
+}
+
+impl Sessions for Scripted {
+    /// Sessions give back what is said.
+    fn take(&self, router: &RouterEnd, frame: Up) {
+        match frame {
+            Up::Open(open) => {
+                let session = open.session;
+                let refused = |why| Down::Refused { session, why };
+                let answered = match self.next(Seen::opened(&open)) {
+                    Reply::Echo => Down::Opened {
+                        session,
+                        id: SessionId::random(),
+                        protocol: open.protocols.iter().any(|offer| offer == "rookery.v1"),
+                        terms: Terms::default(),
+                    },
+                    Reply::Send(bytes) => match told(&bytes) {
+                        Answer::Elsewhere { owner, version } => refused(Refusal::Elsewhere { owner, version }),
+                        Answer::Told(told) => {
+                            let code = Code::ALL.into_iter().find(|code| code.status() == told.status).unwrap();
+                            let code = if told.status == 503 { Code::Unavailable } else { code };
+                            refused(Refusal::Problem(Problem::new(code, "the script says so")))
+                        }
+                    },
+                    Reply::SendAfter(..) | Reply::SendAndClose | Reply::Hang => return,
+                };
+                router.offer(answered);
             }
+            Up::Said { session, text } => {
+                router.offer(Down::Deliver { to: vec![session], quiet: Vec::new(), text, event: None });
+            }
+            _ => {}
         }
     }
+
+    fn ended(&self, _: &RouterEnd) {}
+}
+
+impl Answers for Scripted {
+    fn answer(&self, call: Call, _: Instant) -> Answering {
+        let reply = self.next(Seen::called(&call));
+        let cut = self.cut.clone();
+        Box::pin(async move {
+            match reply {
+                Reply::Send(bytes) => told(&bytes),
+                Reply::SendAfter(when, bytes) => {
+                    when.notified().await;
+                    told(&bytes)
+                }
+                Reply::SendAndClose => {
+                    cut.cancel();
+                    std::future::pending().await
+                }
+                Reply::Hang | Reply::Echo => std::future::pending().await,
+            }
+        })
+    }
+
+    fn refuse(&self, _: &Call) -> Told {
+        panic!("so many calls at once are not made here")
+    }
+
+    fn table(&self) -> (u64, Option<u64>) {
+        (0, None)
+    }
+}
+
+/// An answer written as HTTP, as it goes over a link.
+fn told(bytes: &str) -> Answer {
+    let (head, body) = bytes.split_once("\r\n\r\n").expect("a head");
+    let (line, rest) = head.split_once("\r\n").unwrap_or((head, ""));
+    let pairs = rest.split("\r\n").filter_map(|header| header.split_once(": "));
+    let headers: Vec<(String, String)> = pairs.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    let of = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+    if status == 421 {
+        let version = of("rookery-table-version").map_or(0, |version| version.parse().unwrap());
+        return Answer::Elsewhere { owner: of("rookery-owner").map(NodeId::from), version };
+    }
+    Answer::Told(Told { status, headers, body: vec![Bytes::copy_from_slice(body.as_bytes())] })
 }
 
 /// Reads one message: its first line, headers and body by `content-length`. `None` at the end of the stream.
@@ -217,6 +388,8 @@ struct Stand {
     router: Router,
     shelf: Arc<Shelf>,
     drain: CancellationToken,
+    /// Ends the links.
+    stop: CancellationToken,
     served: JoinHandle<()>,
 }
 
@@ -241,15 +414,17 @@ impl Stand {
         let drain = CancellationToken::new();
         let store = Arc::clone(&shelf);
         let directory = Directory::follow(store, Duration::from_secs(3600), drain.clone());
-        let router = Router::new(config, directory.clone(), verifier);
+        let stop = CancellationToken::new();
+        let links = Links::new(Ways::Sockets(key()), directory.clone(), link::Config::front(), stop.clone());
+        let router = Router::new(config, directory.clone(), links, verifier);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (serving, stop) = (router.clone(), drain.clone());
-        let served = tokio::spawn(async move { serving.serve(listener, stop).await });
+        let (serving, draining) = (router.clone(), drain.clone());
+        let served = tokio::spawn(async move { serving.serve(listener, draining).await });
         while expected && directory.table().is_none() {
             timeout(Duration::from_millis(5), directory.changed()).await.unwrap_or_default();
         }
-        Self { address, router, shelf, drain, served }
+        Self { address, router, shelf, drain, stop, served }
     }
 
     async fn client(&self) -> Client {
@@ -265,6 +440,7 @@ impl Stand {
 impl Drop for Stand {
     fn drop(&mut self) {
         self.drain.cancel();
+        self.stop.cancel();
     }
 }
 
@@ -346,7 +522,8 @@ async fn a_lower_version_is_followed_when_it_stands_and_another_clusters_table_n
         })
         .await
         .expect("polls go on");
-        directory.candidates(Slot(0))
+        let nodes = directory.candidates(Slot(0));
+        nodes.into_iter().map(|node| node.0.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(next_load().await, [one.to_string()]);
     shelf.put(table(4, &[two]));

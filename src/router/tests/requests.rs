@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
@@ -101,7 +100,7 @@ async fn two_nodes_that_point_at_each_other_end_with_the_budget() {
     };
     let nodes = [misled(1).await, misled(0).await];
     addresses.lock().unwrap().extend(nodes.iter().map(|node| node.address));
-    let stand = Stand::with(short(300), table(1, &[nodes[0].address])).await;
+    let stand = Stand::with(short(300), table(1, &[nodes[0].address, nodes[1].address])).await;
     let got = stand.ask(POST, "{}").await;
     assert_eq!((got.status(), got.code().as_str()), (503, "unavailable"));
     let asked = nodes[0].seen().len() + nodes[1].seen().len();
@@ -121,7 +120,7 @@ async fn a_node_that_is_down_is_a_503_and_never_a_dropped_connection() {
 
 #[tokio::test]
 async fn a_node_that_dies_with_a_write_in_hand_leaves_the_outcome_unknown() {
-    let node = Node::scripted(|_, _| Reply::SendAndClose(String::new())).await;
+    let node = Node::scripted(|_, _| Reply::SendAndClose).await;
     let stand = Stand::with(short(600), table(1, &[node.address])).await;
     let got = stand.ask(POST, "{}").await;
     assert_eq!((got.status(), got.code().as_str()), (503, "outcome_unknown"));
@@ -142,7 +141,7 @@ async fn a_node_that_never_answers_is_a_503_at_the_end_of_the_budget() {
 
 #[tokio::test]
 async fn surely_not_written_is_not_said_after_an_attempt_that_may_have_been() {
-    let node = Node::scripted(|at, _| if at == 0 { Reply::SendAndClose(String::new()) } else { declined() }).await;
+    let node = Node::scripted(|at, _| if at == 0 { Reply::SendAndClose } else { declined() }).await;
     let stand = Stand::with(short(1000), table(1, &[node.address])).await;
     assert_eq!(stand.ask(POST, "{}").await.code(), "outcome_unknown");
 }
@@ -152,7 +151,7 @@ async fn surely_not_written_is_not_said_after_an_attempt_that_may_have_been() {
 async fn a_refusal_that_may_be_of_later_than_a_broken_attempt_is_not_told_as_final() {
     for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found"] {
         let node = Node::scripted(move |at, _| match at {
-            0 => Reply::SendAndClose(String::new()),
+            0 => Reply::SendAndClose,
             _ => answer(status, &[], r#"{"code":"not_participant"}"#),
         })
         .await;
@@ -167,7 +166,7 @@ async fn a_refusal_that_may_be_of_later_than_a_broken_attempt_is_not_told_as_fin
 #[tokio::test]
 async fn a_refusal_that_no_time_changes_is_final_after_a_broken_attempt() {
     let node = Node::scripted(|at, _| match at {
-        0 => Reply::SendAndClose(String::new()),
+        0 => Reply::SendAndClose,
         _ => answer("422 Unprocessable Entity", &[], r#"{"code":"idempotency_conflict"}"#),
     })
     .await;
@@ -198,7 +197,7 @@ async fn other_refusals_of_a_node_are_final() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_asked_for_again() {
     let node = Node::scripted(|at, _| match at {
-        0 => Reply::SendAndClose("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_owned()),
+        0 => Reply::SendAndClose,
         _ => answer("200 OK", &[], "whole"),
     })
     .await;
@@ -255,7 +254,7 @@ async fn a_body_over_the_limit_is_read_to_its_end_and_refused_by_the_node_in_its
     let limit = "x".repeat(128 * 1024);
     assert_eq!(client.ask(POST, &limit).await.status(), 200);
     let seen = node.seen();
-    assert_eq!((seen[0].header("rookery-body-too-large"), seen[0].body.len()), (Some("3145728"), 0));
+    assert_eq!((seen[0].header("rookery-body-too-large"), seen[0].body.len()), (Some("1"), 0));
     assert_eq!(seen[0].header("content-type"), Some("application/json"));
     assert_eq!(seen[2].body.len(), limit.len());
     assert_eq!(
@@ -292,6 +291,7 @@ async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
         ("DELETE /ws", "GET"),
         ("GET /v1/messages/x/reaction", "DELETE, PUT"),
         ("POST /openapi.json", "GET, HEAD"),
+        ("OPTIONS /conversations/a/participants/b", "DELETE"),
     ] {
         let got = client.ask(head, &big).await;
         assert_eq!((got.status(), got.code().as_str(), got.header("allow")), (405, "method_not_allowed", Some(allow)));
@@ -342,6 +342,9 @@ async fn a_head_request_has_the_length_and_no_body() {
         raw.starts_with("HTTP/1.1 200") && raw.contains("content-length: 1234\r\n") && raw.ends_with("\r\n\r\n"),
         "{raw}"
     );
+    let mut other = stand.client().await;
+    other.send("HEAD /v1/messages/x/read\nconnection: close", "").await;
+    assert!(other.rest().await.starts_with(b"HTTP/1.1 405"));
 }
 
 #[tokio::test]
@@ -351,6 +354,18 @@ async fn a_long_answer_comes_whole() {
     let node = Node::scripted(move |_, _| answer("200 OK", &[], &sent)).await;
     let stand = Stand::new(&[node.address]).await;
     assert_eq!(stand.ask(GET, "").await.body, long.as_bytes());
+}
+
+#[tokio::test]
+async fn a_long_answer_without_a_place_in_memory_is_refused_to_a_read_and_told_to_a_write() {
+    let long = "y".repeat(200_000);
+    let sent = long.clone();
+    let node = Node::scripted(move |_, _| answer("201 Created", &[], &sent)).await;
+    let small = Config { hold_bytes_max: 128 * 1024, ..config() };
+    let stand = Stand::with(small, table(1, &[node.address])).await;
+    assert_eq!(stand.ask(GET, "").await.code(), "unavailable");
+    let got = stand.ask(POST, "{}").await;
+    assert_eq!((got.status(), got.body.as_slice()), (201, long.as_bytes()));
 }
 
 #[tokio::test]
@@ -445,13 +460,7 @@ async fn a_full_hold_memory_refuses_at_once_and_recovers() {
     let stand = Stand::with(small, table(1, &[node.address])).await;
     let mut held = stand.client().await;
     held.send(POST, &"x".repeat(3 * 1024)).await;
-    timeout(PATIENCE, async {
-        while node.seen().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
+    node.asked().await;
     assert_eq!(stand.ask(POST, "{}").await.code(), "unavailable", "the quarter of the unverified is full");
     assert_eq!(node.seen().len(), 1, "refused without a node");
     assert_eq!(held.answer().await.unwrap().code(), "outcome_unknown");
@@ -476,13 +485,16 @@ async fn a_good_token_has_the_whole_hold_memory() {
 
 #[tokio::test]
 async fn a_drain_finishes_requests_begun_and_takes_no_more() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut stand = Stand::new(&[listener.local_addr().unwrap()]).await;
+    let told = Arc::new(Notify::new());
+    let when = Arc::clone(&told);
+    let node =
+        Node::scripted(move |_, _| Reply::SendAfter(Arc::clone(&when), "HTTP/1.1 201 Created\r\n\r\n{}".to_owned()));
+    let node = node.await;
+    let mut stand = Stand::new(&[node.address]).await;
     assert_eq!(stand.router.readiness(), Ok(()));
     let mut client = stand.client().await;
     client.send(POST, "{}").await;
-    let (mut at_node, _) = timeout(PATIENCE, listener.accept()).await.expect("the router connects").unwrap();
-    read_message(&mut at_node, &mut Vec::new()).await.expect("the request");
+    node.asked().await;
     stand.drain.cancel();
     timeout(PATIENCE, async {
         while stand.router.readiness() != Err("draining") {
@@ -492,7 +504,7 @@ async fn a_drain_finishes_requests_begun_and_takes_no_more() {
     .await
     .unwrap();
     assert!(TcpStream::connect(stand.address).await.is_err(), "no new connection");
-    at_node.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+    told.notify_one();
     assert_eq!(client.answer().await.expect("the answer").status(), 201);
     assert_eq!(client.rest().await, b"");
     timeout(PATIENCE, &mut stand.served).await.expect("the router ends").unwrap();
@@ -500,13 +512,13 @@ async fn a_drain_finishes_requests_begun_and_takes_no_more() {
 
 #[tokio::test]
 async fn a_request_that_a_silent_node_has_goes_to_the_next_owner_once_the_table_names_it() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = Node::scripted(|_, _| Reply::Hang).await;
     let next = Node::scripted(|_, _| answer("201 Created", &[], "{}")).await;
-    let stand = Stand::new(&[silent.local_addr().unwrap()]).await;
+    let stand = Stand::new(&[silent.address]).await;
     let mut client = stand.client().await;
     client.send(POST, "{}").await;
-    let _kept = silent.accept().await.unwrap();
-    stand.shelf.put(table(2, &[next.address, silent.local_addr().unwrap()]));
+    silent.asked().await;
+    stand.shelf.put(table(2, &[next.address, silent.address]));
     stand.router.0.directory.refresh();
     let got = client.answer().await.expect("an answer long before the budget ends");
     assert_eq!(got.status(), 201);

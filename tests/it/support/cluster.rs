@@ -88,7 +88,7 @@ impl Folder {
         }
     }
 
-    /// What listens where, by `node-1.http` and so on.
+    /// What listens where, by `node-1.peer` and so on.
     fn ports(&self) -> BTreeMap<String, SocketAddr> {
         let text = fs::read_to_string(self.path().join("ports")).unwrap();
         let pairs = text.lines().filter_map(|line| line.split_once(' '));
@@ -207,6 +207,11 @@ impl Cluster {
     /// The client address of each router.
     pub(crate) fn routers(&self) -> &[SocketAddr] {
         &self.routers
+    }
+
+    /// The key of its links.
+    pub(crate) fn cluster_key(&self) -> Vec<u8> {
+        fs::read_to_string(self.folder.path().join("cluster-key")).unwrap().trim().as_bytes().to_vec()
     }
 
     /// The address of one port, such as `redis-1` or `node-2.operations`.

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod contract;
+pub(crate) mod direct;
 pub(crate) mod embedded;
 pub(crate) mod server;
 pub(crate) mod socket;

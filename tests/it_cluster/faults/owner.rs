@@ -15,6 +15,7 @@ use crate::BACKEND;
 use crate::faults::places::shard_of;
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
+use crate::support::direct;
 use crate::support::server::Server;
 use crate::support::{Group, eventually};
 
@@ -152,12 +153,14 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
     }
     let owned: Vec<usize> = (0..SHARDS).filter(|&shard| hand.control(shard)["owner"] == "node-1").collect();
     assert!(!owned.is_empty(), "node-1 owns nothing");
+    let of_node = |group: &Group| owned.contains(&shard_of(&group.name, SHARDS));
     // Requests that are on their way when it is paused: they lie in its sockets until it goes on.
-    let http: SocketAddr = cluster.port("node-1.http");
+    let seeds = || (1..=6).map(|i| format!("redis://{}", cluster.port(&format!("redis-{i}")))).collect();
+    let patient = direct::direct(cluster, seeds(), "node-1", Duration::from_secs(30)).await;
     let direct: Vec<_> = groups
         .iter()
-        .filter(|group| owned.contains(&shard_of(&group.name, SHARDS)))
-        .map(|group| (Client::new(http, group.admin.user()), group.name.clone()))
+        .filter(|group| of_node(group))
+        .map(|group| (Client::new(patient, group.admin.user()), group.name.clone()))
         .collect();
     assert!(!direct.is_empty(), "node-1 has none of the conversations");
     for (client, name) in &direct {
@@ -198,18 +201,25 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
         assert_ne!(sent, Some(201), "it acknowledged what it no longer could");
     }
     // It has had the time for many renewals, and sees that it lost them.
-    let end = Instant::now() + TAKEN_AFTER;
-    while Instant::now() < end {
-        for (client, name) in &direct {
-            assert!(!is_unmarked(client, &format!("/v1/conversations/{name}/messages")).await);
-        }
-    }
+    let quick = direct::direct(cluster, seeds(), "node-1", Duration::from_millis(300)).await;
+    reads_nothing_unmarked(quick, groups.iter().filter(|group| of_node(group))).await;
     for (&shard, before) in owned.iter().zip(&before) {
         assert_eq!(&hand.streams(shard), before, "it appended to shard {shard}");
         assert_eq!(hand.control(shard)["owner"], TAKER, "it took shard {shard} back");
     }
     busy.iter().for_each(tokio::task::JoinHandle::abort);
     goes_on(&groups).await;
+}
+
+/// Whoever is asked there has had the time for many renewals, and reads no conversation without a mark.
+async fn reads_nothing_unmarked(at: SocketAddr, groups: impl Iterator<Item = &Group> + Clone) {
+    let end = Instant::now() + TAKEN_AFTER;
+    while Instant::now() < end {
+        for group in groups.clone() {
+            let client = Client::new(at, group.admin.user());
+            assert!(!is_unmarked(&client, &format!("/v1/conversations/{}/messages", group.name)).await);
+        }
+    }
 }
 
 /// Sends to all of them, again and again, until it is aborted.

@@ -165,15 +165,15 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     Ok(())
 }
 
-/// A node is paused for about as long as it takes to replace it. Requests go to it directly: some before, some when it was
-/// replaced, all lie in its sockets when it goes on; and some come after.
+/// A node is paused for about as long as it takes to replace it. Requests go to it over the link of one router: some before,
+/// some when it was replaced, all lie in its socket when it goes on; and some come after.
 async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), String> {
     if trial.world().log.is_wrong() {
         return Ok(());
     }
     let site = &trial.field.site;
     let node = format!("node-{}", round % 3 + 1);
-    let address = site.address(&format!("{node}.http"))?;
+    let address = site.address(&format!("router-{}.client", random.between(1, 2)))?;
     // The watch is 1 s and 250 ms; around that, and well beyond.
     let stays = if random.percent(50) { random.between(1_150, 1_700) } else { random.between(2_000, 4_000) };
     begins(trial, "pause", &format!("{node} for {stays} ms"));

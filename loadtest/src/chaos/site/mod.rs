@@ -96,9 +96,8 @@ impl Site {
                     "--cluster-announce-ip 127.0.0.1 --cluster-announce-port {proxy} --cluster-announce-bus-port {bus}"
                 )
             } else if name.starts_with("node") {
-                let (http, peer) =
-                    (wires.before(&name, port(".http")?).await?, wires.before(&name, port(".peer")?).await?);
-                format!("--advertise-http 127.0.0.1:{http} --advertise-peer 127.0.0.1:{peer}")
+                let peer = wires.before(&name, port(".peer")?).await?;
+                format!("--advertise-peer 127.0.0.1:{peer}")
             } else {
                 continue;
             };

@@ -1,4 +1,5 @@
-//! Sessions over real sockets: hyper in front as on a node, a public WebSocket client, owners played by a fake.
+//! Sessions over real sockets and a link: hyper in front as at a router, a public WebSocket client, the hub of a node behind
+//! the link, owners played by a fake.
 
 #![expect(clippy::shadow_unrelated, reason = "a test tells one story after the other with the same names")]
 
@@ -22,15 +23,22 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
 
-use super::upstream::Upstream;
-use super::{Config, Hub, accept};
+use super::{Sockets, Unopened, handshake};
 use crate::auth::{Identity, Refused};
 use crate::clock::Clock;
-use crate::connections::Connections;
-use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, ShardId, Slot, UserId};
+use crate::connections::{Connections, Noted};
+use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
+use crate::link::front::calls::{Answer, Told};
+use crate::link::front::client::{NodeLink, Setup, Way};
+use crate::link::front::server::{Answering, Answers, FrontServer};
+use crate::link::front::{Authorization, Call, Open};
+use crate::node::session::{Config, Hub, TestUpstream as Upstream};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Message as ShownMessage, MessageCore};
+use crate::router::explained::Explained;
+use crate::router::paced::{HeadAwaited, Paced};
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, IndexItem, Interest, Push, Subscribed};
 use crate::shard::log::record::{Event, EventKind};
@@ -117,8 +125,30 @@ fn event(seq: u64, text: &str) -> Arc<Event> {
     Arc::new(Event { conversation: name(), seq: Seq(seq), created: seq, key: None, kind })
 }
 
+/// A node without a REST face.
+#[derive(Debug)]
+struct NoRest;
+
+impl Answers for NoRest {
+    fn answer(&self, call: Call, _: Instant) -> Answering {
+        let told = self.refuse(&call);
+        Box::pin(async move { Answer::Told(told) })
+    }
+
+    fn refuse(&self, _: &Call) -> Told {
+        Told { status: 503, headers: Vec::new(), body: Vec::new() }
+    }
+
+    fn table(&self) -> (u64, Option<u64>) {
+        (1, None)
+    }
+}
+
 struct Node {
     hub: Arc<Hub>,
+    sockets: Arc<Sockets>,
+    front: Arc<FrontServer>,
+    link: NodeLink,
     fake: Arc<Fake>,
     pushes: mpsc::Sender<Push>,
     clock: Clock,
@@ -154,25 +184,19 @@ impl Node {
         });
         let upstream: Arc<dyn Upstream> = Arc::<Fake>::clone(&fake);
         let hub = Hub::start(upstream, verify, clock.clone(), config, receiver);
+        let sockets = Sockets::new(1_000, Duration::from_millis(300));
+        let front = FrontServer::new(Arc::new(NoRest), Arc::<Hub>::clone(&hub), crate::link::Config::front());
+        let link = NodeLink::spawn(Setup {
+            node: NodeId::from("node"),
+            way: Way::Memory { id: NodeId::from("router"), server: Arc::clone(&front) },
+            consumer: Arc::<Sockets>::clone(&sockets),
+            config: crate::link::Config::front(),
+            stop: CancellationToken::new(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let at = listener.local_addr().expect("address").to_string();
-        let serving = Arc::clone(&hub);
-        let connections = Connections::new("node", 100);
-        tokio::spawn(async move {
-            while let Ok((stream, entrant)) = connections.accept(&listener).await {
-                let place = entrant.admitted().await.expect("a place");
-                let hub = Arc::clone(&serving);
-                let service = service_fn(move |request| {
-                    let response = accept(&hub, request, "request-1");
-                    async move { Ok::<http::Response<Full<Bytes>>, std::convert::Infallible>(response) }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(place.noted(stream)), service)
-                    .with_upgrades();
-                tokio::spawn(connection);
-            }
-        });
-        Self { hub, fake, pushes, clock, at }
+        tokio::spawn(serve(listener, Arc::clone(&sockets), link.clone()));
+        Self { hub, sockets, front, link, fake, pushes, clock, at }
     }
 
     async fn connect_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Client, u16> {
@@ -212,6 +236,41 @@ impl Node {
             assert!(Instant::now() < deadline, "never: {what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+/// Takes connections as a router does, and asks the node for a session for whatever is requested.
+async fn serve(listener: TcpListener, sockets: Arc<Sockets>, link: NodeLink) {
+    let connections = Connections::new("router", 100);
+    while let Ok((stream, entrant)) = connections.accept(&listener).await {
+        let place = entrant.admitted().await.expect("a place");
+        let (sockets, link) = (Arc::clone(&sockets), link.clone());
+        let service = service_fn(move |request| {
+            let (sockets, link) = (Arc::clone(&sockets), link.clone());
+            async move { Ok::<_, std::convert::Infallible>(open(&sockets, &link, request).await) }
+        });
+        let noted: Noted<TcpStream> = place.noted(stream);
+        let io = Explained::new(Paced::new(noted, WAIT, HeadAwaited::default()));
+        let server = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(server.serve_connection(TokioIo::new(io), service).with_upgrades());
+    }
+}
+
+async fn open(
+    sockets: &Arc<Sockets>,
+    link: &NodeLink,
+    mut request: http::Request<hyper::body::Incoming>,
+) -> http::Response<Full<Bytes>> {
+    let client = hyper::upgrade::on(&mut request);
+    let asked = handshake::open(request.uri().query().unwrap_or_default(), request.headers(), "request-1");
+    match sockets.ask(link, asked).await {
+        Ok(opened) => {
+            let answer = handshake::switching(request.headers(), opened.protocol).expect("a good handshake");
+            sockets.serve(opened, client, sockets.place().expect("a place"));
+            answer
+        }
+        Err(Unopened::Refused(problem)) => problem.response("request-1"),
+        Err(other) => Problem::unavailable(format!("{other:?}")).response("request-1"),
     }
 }
 
@@ -376,14 +435,12 @@ async fn a_request_that_is_no_session_is_refused_before_the_upgrade() {
     assert_eq!(node.connect_with("/v1/ws?token=bob", &[]).await.err(), Some(400));
     assert_eq!(node.connect_with("/v1/ws?access_token=bob", &[bearer]).await.err(), Some(400));
     assert_eq!(node.connect_with("/v1/ws?x=1", &[bearer]).await.err(), Some(400));
-    for (request, status) in [("GET", "426"), ("POST", "405")] {
-        let mut stream = TcpStream::connect(&node.at).await.expect("connected");
-        let text = format!("{request} /v1/ws HTTP/1.1\r\nhost: x\r\nauthorization: Bearer bob\r\n\r\n");
-        stream.write_all(text.as_bytes()).await.expect("written");
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).await.expect("an answer");
-        assert!(String::from_utf8_lossy(&head).ends_with(status), "{request}");
-    }
+    let mut stream = TcpStream::connect(&node.at).await.expect("connected");
+    stream.write_all(b"GET /v1/ws HTTP/1.1\r\nhost: x\r\nauthorization: Bearer bob\r\n\r\n").await.expect("written");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.expect("an answer");
+    assert!(String::from_utf8_lossy(&head).ends_with("426"));
+    assert_eq!(node.hub.sessions(), 0);
 }
 
 #[tokio::test]
@@ -642,7 +699,8 @@ async fn sessions_that_are_sent_away_are_told_and_new_ones_are_taken_again_when_
     let told = bob.expect("reconnect").await;
     assert!(told["after_ms"].as_u64().expect("a number") <= 300, "{told}");
     assert_eq!(told["reason"], "the node is cut off");
-    assert_eq!(node.connect("/v1/ws", "carol").await.closed().await, 1012, "nobody new meanwhile");
+    let bearer = ("authorization", "Bearer carol");
+    assert_eq!(node.connect_with("/v1/ws", &[bearer]).await.err(), Some(503), "another node is asked");
     assert_eq!(bob.closed().await, 1012);
     drop(bob);
     node.until("all are gone", |node| node.hub.sessions() == 0).await;
@@ -652,13 +710,93 @@ async fn sessions_that_are_sent_away_are_told_and_new_ones_are_taken_again_when_
 }
 
 #[tokio::test]
-async fn the_end_of_file_of_a_draining_router_is_answered_with_reconnect() {
+async fn a_router_that_drains_tells_its_clients_when_to_come_back_and_ends_their_sessions() {
     let node = Node::start(config(), 1).await;
     let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;
-    let MaybeTlsStream::Plain(stream) = bob.socket.get_mut() else { panic!("plain tcp") };
-    stream.shutdown().await.expect("shut");
-    bob.expect("reconnect").await;
+    let sockets = Arc::clone(&node.sockets);
+    let drained = tokio::spawn(async move { sockets.drain().await });
+    let told = bob.expect("reconnect").await;
+    assert!(told["after_ms"].as_u64().expect("a number") <= 300, "{told}");
+    assert_eq!(told["reason"], "the router drains");
     assert_eq!(bob.closed().await, 1012);
+    drop(bob);
+    tokio::time::timeout(WAIT, drained).await.expect("in time").expect("no panic");
+    node.until("the session is gone", |node| node.hub.sessions() == 0).await;
+}
+
+/// ADR 7, interleavings 5 to 7.
+#[tokio::test]
+async fn when_the_link_ends_its_sessions_end_and_their_clients_are_told_to_come_back() {
+    let node = Node::start(config(), 1).await;
+    let mut clients = Vec::new();
+    for user in ["alice", "bob", "carol"] {
+        clients.push(node.connect("/v1/ws", user).await.when_ready().await);
+    }
+    node.front.shutdown().await;
+    for client in &mut clients {
+        let told = client.expect("reconnect").await;
+        assert!(told["after_ms"].as_u64().expect("a number") <= 1_000, "{told}");
+        assert_eq!(client.closed().await, 1012);
+    }
+    node.until("the node ended them too", |node| node.hub.sessions() == 0).await;
+}
+
+/// ADR 7, interleaving 2.
+#[tokio::test]
+async fn a_session_that_is_asked_for_while_its_link_ends_is_not_opened() {
+    let node = Node::start(config(), 1).await;
+    node.front.shutdown().await;
+    assert_eq!(node.connect_with("/v1/ws", &[("authorization", "Bearer bob")]).await.err(), Some(503));
+    assert_eq!(node.hub.sessions(), 0);
+}
+
+/// ADR 7, interleavings 3 and 4.
+#[tokio::test]
+async fn clients_that_come_and_go_at_once_leave_nothing_behind() {
+    let node = Node::start(Config { sessions_per_user_max: 1_000, ..config() }, 1).await;
+    for round in 0..100 {
+        let mut stream = TcpStream::connect(&node.at).await.expect("connected");
+        let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+        let head = "GET /v1/ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket";
+        let text = format!("{head}\r\n{key}\r\nauthorization: Bearer bob\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.expect("written");
+        if round % 2 == 0 {
+            // Some wait for the first byte of the answer.
+            stream.read_exact(&mut [0]).await.expect("an answer");
+        }
+        drop(stream);
+    }
+    node.until("all are gone", |node| node.hub.sessions() == 0).await;
+    node.connect("/v1/ws", "bob").await.when_ready().await;
+}
+
+/// ADR 7, interleaving 9.
+#[tokio::test]
+async fn what_a_client_says_while_its_answers_wait_is_worked_off_in_order_once_it_reads() {
+    let limits = Config { outbox_bytes_max: 64 * 1024, frames_per_second_max: 10_000, ..config() };
+    let node = Node::start(limits, 1).await;
+    let bob = node.connect("/v1/ws", "bob").await.when_ready().await;
+    let (mut to, mut from) = bob.socket.split();
+    let sending = tokio::spawn(async move {
+        for number in 0..5_000 {
+            let frame = json!({"t": "ping", "ref": format!("{number}-{}", "x".repeat(1_000))});
+            to.send(Message::text(frame.to_string())).await.expect("sent");
+        }
+    });
+    let mut last = 0;
+    while last < 5_000 {
+        match tokio::time::timeout(WAIT, from.next()).await.expect("in time").expect("not ended").expect("a message") {
+            Message::Text(text) => {
+                let frame: Value = serde_json::from_str(&text).expect("json");
+                let number = frame["ref"].as_str().and_then(|text| text.split('-').next()?.parse().ok());
+                assert_eq!((&frame["t"], number), (&json!("pong"), Some(last)));
+                last += 1;
+            }
+            Message::Ping(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    sending.await.expect("no panic");
 }
 
 #[tokio::test]
@@ -666,6 +804,20 @@ async fn a_client_that_answers_no_ping_is_dropped() {
     let node = Node::start(Config { heartbeat: Duration::from_millis(30), ..config() }, 1).await;
     let _silent = node.connect("/v1/ws", "bob").await.when_ready().await;
     node.until("the silent one is dropped", |node| node.hub.sessions() == 0).await;
+}
+
+/// What a socket takes beside the system's part of it, as long as nothing happens on it: its state, and its task.
+#[tokio::test]
+async fn an_idle_socket_takes_few_bytes() {
+    let node = Node::start(config(), 1).await;
+    let asked = handshake::open("", &http::HeaderMap::new(), "request-1");
+    let bearer = Authorization::Bearer("bob".to_owned());
+    let asked = Open { authorization: bearer, handshake: None, ..asked };
+    let opened = node.sockets.ask(&node.link, asked).await.expect("opened");
+    let stream = TcpStream::connect(&node.at).await.expect("connected");
+    let serving = Arc::clone(&opened.socket).run(stream, Bytes::new());
+    let (state, task) = (size_of_val(&*opened.socket), size_of_val(&serving));
+    assert!(state <= 512 && task <= 1_024, "{state} and {task} bytes");
 }
 
 #[tokio::test]

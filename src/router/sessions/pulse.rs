@@ -1,12 +1,14 @@
 //! Pure: when a session is pinged, and what a pong proves. One ping serves the heartbeat and the delivered marks: the
 //! frames written before it have been read when its pong comes back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::ids::Seq;
-use crate::node::session::receipts::Marks;
-use crate::shard::log::record::{Event, EventKind};
+use crate::link::front::Handle;
+
+/// How far a client has come: the highest seq of each conversation, by handles.
+pub(super) type Marks = BTreeMap<Handle, Seq>;
 
 /// Unanswered pings after which the session is dropped.
 const UNANSWERED_MAX: usize = 2;
@@ -46,15 +48,12 @@ impl Pulse {
         Self { heartbeat, marks_every, last: now, count: 0, written: Marks::new(), in_flight: VecDeque::new() }
     }
 
-    /// A frame with this event of someone else was written.
-    pub(super) fn wrote(&mut self, event: &Event) {
-        if !matches!(event.kind, EventKind::Message { .. }) {
-            return;
-        }
-        if let Some(seq) = self.written.get_mut(&event.conversation) {
-            *seq = (*seq).max(event.seq);
+    /// A frame with this event is written before whatever is written from now on.
+    pub(super) fn wrote(&mut self, handle: Handle, seq: Seq) {
+        if let Some(highest) = self.written.get_mut(&handle) {
+            *highest = (*highest).max(seq);
         } else if self.written.len() < MARKS_MAX {
-            self.written.insert(event.conversation.clone(), event.seq);
+            self.written.insert(handle, seq);
         }
     }
 
@@ -81,51 +80,44 @@ impl Pulse {
         let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return Marks::new() };
         let mut proven = Marks::new();
         while let Some((_, marks)) = self.in_flight.pop_front_if(|(ping, _)| *ping <= number && number <= self.count) {
-            for (conversation, seq) in marks {
-                let highest: &mut Seq = proven.entry(conversation).or_default();
-                *highest = (*highest).max(seq);
-            }
+            gather(&mut proven, marks);
         }
         proven
     }
 }
 
+/// Adds marks to others: the highest of each stands.
+pub(super) fn gather(all: &mut Marks, more: Marks) {
+    for (handle, seq) in more {
+        let highest = all.entry(handle).or_default();
+        *highest = (*highest).max(seq);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::ids::{ConversationName, MessageId, Slot, UserId};
 
     const BEAT: Duration = Duration::from_secs(25);
     const MARKS: Duration = Duration::from_millis(250);
 
-    fn message(seq: u64) -> Event {
-        let source = UserId::parse("alice").expect("a name");
-        let id = MessageId::new(1, Slot(1), seq);
-        let kind = EventKind::Message { id, source, text: Arc::from("x"), reply_to: None };
-        Event { conversation: name(), seq: Seq(seq), created: 1, key: None, kind }
-    }
-
-    fn name() -> ConversationName {
-        ConversationName::parse("c").expect("a name")
-    }
+    const C: Handle = 7;
 
     #[test]
     fn a_pong_proves_what_was_written_before_its_ping_and_no_more() {
         let start = Instant::now();
         let mut pulse = Pulse::new(BEAT, MARKS, 0.5, start);
         assert_eq!(pulse.due(start + MARKS), Due::Nothing(start + BEAT * 9 / 10), "nothing to prove");
-        pulse.wrote(&message(4));
-        pulse.wrote(&message(5));
+        pulse.wrote(C, Seq(4));
+        pulse.wrote(C, Seq(5));
         let Due::Ping(payload) = pulse.due(start + MARKS) else { panic!("a ping is due") };
-        pulse.wrote(&message(6));
+        pulse.wrote(C, Seq(6));
         assert!(matches!(pulse.due(start + MARKS * 8), Due::Nothing(_)), "one ping at a time");
         assert!(pulse.pong(b"nonsense").is_empty());
         assert!(pulse.pong(&9_u64.to_be_bytes()).is_empty(), "a pong to a ping never sent");
-        assert_eq!(pulse.pong(&payload).get(&name()), Some(&Seq(5)));
+        assert_eq!(pulse.pong(&payload).get(&C), Some(&Seq(5)));
         let Due::Ping(next) = pulse.due(start + MARKS * 9) else { panic!("the rest is due") };
-        assert_eq!(pulse.pong(&next).get(&name()), Some(&Seq(6)));
+        assert_eq!(pulse.pong(&next).get(&C), Some(&Seq(6)));
         assert!(pulse.pong(&next).is_empty(), "once");
     }
 

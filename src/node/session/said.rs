@@ -1,0 +1,127 @@
+//! What clients say: worked on in the order in which it comes, at once as long as nothing has to wait, and else by a task of
+//! the session, so that nobody waits for another.
+//!
+//! **Invariants.** The messages of a session are worked on one after the other, in their order. What waits is bounded by what the
+//! router may send before it is told of room; a router that sends more is broken, and costs the session.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use crate::link::front::{self, Down};
+use crate::node::session::window::Session;
+use crate::node::session::{Inner, commands};
+use crate::problem::CloseCode;
+use crate::protocol::FRAME_BYTES_MAX;
+
+/// Bytes worked off that are told at once; fewer are told with the next.
+const TOLD_AT_ONCE: usize = 32 * 1024;
+
+/// The messages of a session that wait.
+#[derive(Debug, Default)]
+pub(super) struct Backlog(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Bytes>,
+    /// What they count for.
+    bytes: usize,
+    /// A task works on them.
+    is_worked_on: bool,
+    /// What is worked off and not told.
+    untold: usize,
+}
+
+impl Backlog {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message behind those that wait, if any do.
+    fn queue(&self, text: Bytes, bytes_max: usize) -> Queued {
+        let mut state = self.state();
+        if !state.is_worked_on {
+            return Queued::Now(text);
+        }
+        if state.bytes >= bytes_max.saturating_add(FRAME_BYTES_MAX) {
+            return Queued::TooMuch;
+        }
+        state.bytes += cost(&text);
+        state.waiting.push_back(text);
+        Queued::Later
+    }
+
+    /// A message has to wait, and a task is to work on it.
+    fn begin(&self, text: Bytes) {
+        let mut state = self.state();
+        state.bytes += cost(&text);
+        state.waiting.push_back(text);
+        state.is_worked_on = true;
+    }
+
+    /// The message that is worked on next. None when there is none, and the task ends.
+    fn next(&self) -> Option<Bytes> {
+        let mut state = self.state();
+        let next = state.waiting.pop_front();
+        match &next {
+            Some(text) => state.bytes = state.bytes.saturating_sub(cost(text)),
+            None => *state = State { untold: state.untold, ..State::default() },
+        }
+        next
+    }
+
+    /// So much is worked off; what is to be told now.
+    fn done(&self, bytes: usize, bytes_max: usize) -> usize {
+        let mut state = self.state();
+        state.untold += bytes;
+        // What is never told must not be what the router waits for.
+        let is_due = state.untold >= TOLD_AT_ONCE.min(bytes_max / 8);
+        if is_due { std::mem::take(&mut state.untold) } else { 0 }
+    }
+}
+
+enum Queued {
+    Now(Bytes),
+    Later,
+    TooMuch,
+}
+
+fn cost(text: &Bytes) -> usize {
+    usize::try_from(front::cost(text.len())).unwrap_or(usize::MAX)
+}
+
+impl Inner {
+    /// The client said something. To be called for one message of a session after the other.
+    pub(super) fn said(self: &Arc<Self>, session: &Arc<Session>, text: Bytes) {
+        let text = match session.said.queue(text, session.said_max()) {
+            Queued::Now(text) => text,
+            Queued::Later => return,
+            Queued::TooMuch => {
+                tracing::warn!(router = ?session.router, "a router sends more than it may");
+                return self.end(session, CloseCode::TooMany);
+            }
+        };
+        // What has to wait has done nothing yet, and begins anew.
+        if commands::handle(self, session, &text).now_or_never().is_some() {
+            return self.worked_off(session, &text);
+        }
+        session.said.begin(text);
+        self.spawn(Arc::clone(self).work_off(Arc::clone(session)));
+    }
+
+    async fn work_off(self: Arc<Self>, session: Arc<Session>) {
+        while let Some(text) = session.said.next() {
+            commands::handle(&self, &session, &text).await;
+            self.worked_off(&session, &text);
+        }
+    }
+
+    fn worked_off(&self, session: &Session, text: &Bytes) {
+        let room = session.said.done(cost(text), session.said_max());
+        if let Some(room) = u32::try_from(room).ok().filter(|room| *room > 0) {
+            session.router.offer(Down::Room(vec![(session.number, room)]));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What ends or begins by the clock, for all sessions of a node by one task, and who waits for room on a link.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::auth::LEEWAY;
+use crate::ids::SessionId;
+use crate::node::session::Inner;
+use crate::node::session::deadlines::Due;
+use crate::node::session::routers::Router;
+use crate::node::session::window::Session;
+use crate::problem::CloseCode;
+
+/// How late something may be.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Looks again and again until the hub ends.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => inner.sweep(),
+            () = inner.stop.cancelled() => return,
+        }
+    }
+}
+
+/// The unix second in which a token's session ends.
+pub(super) fn ends(expires: u64) -> u64 {
+    expires.saturating_add(LEEWAY.as_secs())
+}
+
+impl Inner {
+    fn sweep(self: &Arc<Self>) {
+        let second = self.clock.now_ms() / 1_000;
+        let (ended, due) = {
+            let mut deadlines = self.deadlines();
+            (deadlines.take_ended(second), deadlines.take_due(Instant::now()))
+        };
+        for session in ended.into_iter().filter_map(|id| self.session(id)) {
+            self.end(&session, CloseCode::Unauthorized);
+        }
+        for (id, what) in due {
+            match what {
+                Due::Begin => self.on_board(|board| board.stop_waiting(id)),
+                Due::Close => {
+                    if let Some(session) = self.session(id) {
+                        self.end(&session, CloseCode::ServiceRestart);
+                    }
+                }
+            }
+        }
+        for router in self.all_routers() {
+            self.look_after(&router);
+        }
+    }
+
+    fn look_after(self: &Arc<Self>, router: &Arc<Router>) {
+        for session in router.take_lost().into_iter().filter_map(|id| self.session(id)) {
+            self.end(&session, CloseCode::SlowConsumer);
+        }
+        if router.has_room_again() {
+            for session in router.all() {
+                session.send_receipts();
+                self.pump_if_hungry(&session);
+            }
+        }
+    }
+
+    /// Has the session fetch what it missed, if it waits for room and there is some.
+    pub(super) fn pump_if_hungry(self: &Arc<Self>, session: &Session) {
+        if session.hungry.load(Ordering::SeqCst) && session.has_room() && session.hungry.swap(false, Ordering::SeqCst) {
+            self.pump(session.id);
+        }
+    }
+
+    /// Ends a session of ours.
+    pub(super) fn end(self: &Arc<Self>, session: &Session, code: CloseCode) {
+        session.end(code);
+        self.leave(session);
+    }
+
+    fn session(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.board().sessions.get(&id).map(|entry| Arc::clone(&entry.session))
+    }
+}

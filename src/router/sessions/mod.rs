@@ -1,0 +1,258 @@
+//! Client sessions at the router: it ends their WebSockets, and carries what is said over the link to the node that holds
+//! the session (ADR 7). The path of an event: [`streams`] takes it from the link, queues it for each socket that it is for, and
+//! writes to each what it takes at once ([`socket`]); what it does not take, its own task writes.
+//!
+//! **Invariants.** There are as many sockets as there may be, at most. Every socket ends: with its client, with its session,
+//! with the link that carries it, or at a drain within the window and a linger time. A client whose session ends without its
+//! doing is told when to come back.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ids::NodeId;
+use crate::link::front::client::{Consumer, NodeLink};
+use crate::link::front::{Down, Open, Refusal, Up};
+use crate::problem::Problem;
+use crate::router::server;
+pub(super) use crate::router::sessions::streams::Opened;
+use crate::router::sessions::streams::{Sent, Streams, Upward};
+use crate::telemetry::{ROUTER_SOCKETS, ROUTER_SOCKETS_CUT};
+
+mod allowance;
+mod frames;
+pub(super) mod handshake;
+mod hearing;
+mod outbox;
+mod pulse;
+mod socket;
+mod streams;
+
+#[cfg(test)]
+mod tests;
+
+/// Longest wait for a client's connection to hand itself over after the 101.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a socket may still take to end after its time has come at a drain.
+const LINGER: Duration = Duration::from_secs(5);
+/// What a client is told when its router ends.
+const DRAINS: &str = "the router drains";
+
+/// A link to a node, as sockets need it. Cheap to clone.
+pub(super) trait Link: Clone + Send + Sync + 'static {
+    /// As [`NodeLink::send`].
+    fn send(&self, of: Option<u64>, frame: Up) -> Result<u64, Sent>;
+}
+
+impl Link for NodeLink {
+    fn send(&self, of: Option<u64>, frame: Up) -> Result<u64, Sent> {
+        Self::send(self, of, frame).map_err(|failure| match failure {
+            crate::link::Failure::Full => Sent::Full,
+            _ => Sent::Never,
+        })
+    }
+}
+
+/// One connection of a link.
+struct Connection<L> {
+    link: L,
+    number: u64,
+}
+
+impl<L: Link> Upward for Connection<L> {
+    fn send(&self, up: Up) -> Sent {
+        self.link.send(Some(self.number), up).map_or_else(|sent| sent, |_connection| Sent::Yes)
+    }
+}
+
+/// The sockets of a router, bounded in number.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    permits: Arc<Semaphore>,
+    /// The connections that have sessions, by their numbers.
+    connections: Mutex<HashMap<u64, Arc<Streams>>>,
+    numbers: AtomicU64,
+    tasks: TaskTracker,
+    is_draining: Arc<AtomicBool>,
+    cut: CancellationToken,
+    window: Duration,
+}
+
+/// The place of one socket among all that there may be.
+pub(super) type Place = OwnedSemaphorePermit;
+
+impl Sockets {
+    /// At most `sockets_max`; a drain spreads over `window`.
+    pub(super) fn new(sockets_max: usize, window: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(sockets_max.min(Semaphore::MAX_PERMITS))),
+            connections: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            is_draining: Arc::default(),
+            cut: CancellationToken::new(),
+            window,
+        })
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Streams>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for one more socket.
+    ///
+    /// # Errors
+    /// `unavailable`: there are too many.
+    pub(super) fn place(&self) -> Result<Place, Problem> {
+        Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_none| Problem::unavailable("this router has as many sockets as it may have"))
+    }
+
+    /// Asks the node at the other end of a link to open a session, whose number is chosen here. Dropping the future gives it
+    /// up.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub(super) async fn ask(&self, link: &impl Link, mut open: Open) -> Result<Opened, Unopened> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        open.session = number;
+        let opening = {
+            // Held while it is sent: neither an answer nor the end of the connection comes before the session is known.
+            let mut connections = self.connections();
+            let connection = link.send(None, Up::Open(open)).map_err(|_sent| Unopened::NotAsked)?;
+            let streams = connections.entry(connection).or_insert_with(|| {
+                let streams = Streams::new(Box::new(Connection { link: link.clone(), number: connection }));
+                self.tell_for(&streams);
+                streams
+            });
+            streams.asked(number)
+        };
+        match opening.answered().await {
+            Some(Ok(opened)) => Ok(opened),
+            Some(Err(Refusal::Problem(problem))) => Err(Unopened::Refused(problem)),
+            Some(Err(Refusal::Elsewhere { owner, version })) => Err(Unopened::Elsewhere(owner, version)),
+            None => Err(Unopened::Broken),
+        }
+    }
+
+    /// Has a connection's gathered news told until it ends.
+    fn tell_for(&self, streams: &Arc<Streams>) {
+        let (streams, cut) = (Arc::clone(streams), self.cut.clone());
+        tokio::spawn(async move { cut.run_until_cancelled(streams.tell()).await });
+    }
+
+    /// What came over a connection.
+    pub(super) fn arrived(&self, connection: u64, frames: Vec<Down>) {
+        let streams = self.connections().get(&connection).map(Arc::clone);
+        if let Some(streams) = streams {
+            streams.arrived(frames);
+        }
+    }
+
+    /// A connection has ended, and all sessions on it.
+    pub(super) fn ended(&self, connection: u64) {
+        let Some(streams) = self.connections().remove(&connection) else { return };
+        let cut = self.cut.clone();
+        tokio::spawn(async move {
+            let ending = cut.run_until_cancelled(streams.ended()).await;
+            let Some(sockets) = ending.filter(|sockets| *sockets > 0) else { return };
+            tracing::warn!(sockets, "a link ended, and the sessions that it carried");
+            ROUTER_SOCKETS_CUT.add(u64::try_from(sockets).unwrap_or(u64::MAX), &[]);
+        });
+    }
+
+    /// Serves an opened session as soon as the client's connection has handed itself over, until it ends.
+    pub(super) fn serve(&self, opened: Opened, client: OnUpgrade, place: Place) {
+        let (cut, is_draining, window) = (self.cut.clone(), Arc::clone(&self.is_draining), self.window);
+        self.tasks.spawn(async move {
+            let served = async {
+                let (stream, first) = handed_over(client).await?;
+                if is_draining.load(Ordering::SeqCst) {
+                    opened.socket.send_away(window.mul_f64(rand::random_range(0.0..=1.0)), DRAINS, false);
+                }
+                let gauge = ROUTER_SOCKETS.bind(&[]);
+                gauge.increment(1.0);
+                let _live = Counted(gauge);
+                Arc::clone(&opened.socket).run(stream, first).await;
+                Some(())
+            };
+            cut.run_until_cancelled(served).await;
+            drop((opened, place));
+        });
+    }
+
+    /// Tells every client to come back after a delay spread over the window, and closes its socket then. Done when all
+    /// sockets are gone; those that linger are cut.
+    pub(super) async fn drain(&self) {
+        self.tasks.close();
+        self.is_draining.store(true, Ordering::SeqCst);
+        let connections: Vec<_> = self.connections().values().map(Arc::clone).collect();
+        for socket in connections.iter().flat_map(|streams| streams.sockets()) {
+            socket.send_away(self.window.mul_f64(rand::random_range(0.0..=1.0)), DRAINS, false);
+        }
+        let gone = timeout(self.window + LINGER, self.tasks.wait()).await;
+        self.cut.cancel();
+        if gone.is_err() {
+            self.tasks.wait().await;
+        }
+    }
+}
+
+impl Consumer for Sockets {
+    fn take(&self, _node: &NodeId, connection: u64, frames: Vec<Down>) {
+        self.arrived(connection, frames);
+    }
+
+    fn ended(&self, _node: &NodeId, connection: u64) {
+        Self::ended(self, connection);
+    }
+
+    fn heard(&self, _version: u64, _age_ms: Option<u64>) {}
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    /// What the client is told.
+    Refused(Problem),
+    /// The node takes none, and did nothing; who may, by which version of the table.
+    Elsewhere(Option<NodeId>, u64),
+    /// The node was not asked.
+    NotAsked,
+    /// The link ended before there was an answer.
+    Broken,
+}
+
+/// One socket in the gauge of those there are.
+struct Counted(metrics::Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// The client's connection, and what was read of it beyond the request.
+async fn handed_over(client: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+    match timeout(HANDOVER_TIMEOUT, client).await {
+        Ok(Ok(upgraded)) => server::stream_of(upgraded),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a websocket ended before it began");
+            None
+        }
+        Err(_elapsed) => {
+            tracing::debug!("a websocket was not handed over in time");
+            None
+        }
+    }
+}
