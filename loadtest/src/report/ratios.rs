@@ -213,7 +213,7 @@ mod tests {
     fn the_cost_is_that_of_servers_and_redis_and_is_not_told_in_part() {
         let server = Some(Server { cpu_us_per_message: 100.0, ..Server::default() });
         let redis = Some(Redis { cpu_us_per_message: 20.0, ..Redis::default() });
-        let cost = |server, redis, kind| cpu_of(&Load { server, redis, ..Load::default() }, kind);
+        let cost = |servers, log, kind| cpu_of(&Load { server: servers, redis: log, ..Load::default() }, kind);
         assert_eq!(cost(server.clone(), redis, "cluster"), Some(120.0));
         assert_eq!(cost(server.clone(), None, "dev"), Some(100.0), "there is no Redis");
         assert_eq!(cost(server, None, "url"), None, "its Redis is not known");
