@@ -132,8 +132,8 @@ impl Running for RouterProcess {
         }
     }
 
-    /// Takes no more connections, finishes requests, half-closes the sockets towards their nodes over the window: the
-    /// nodes tell the clients to connect again.
+    /// Takes no more connections, finishes requests, and tells the clients of sockets over the window when to come back,
+    /// before each is closed.
     async fn stop(self, _window: Duration) {
         within(Instant::now() + STOP_MAX, self.front.drain(), "requests and sockets").await;
         self.stop.cancel();
