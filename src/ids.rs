@@ -1,5 +1,5 @@
 //! Identifiers and numbers, each a type of its own: an offset, a seq and an epoch are all `u64`, and the
-//! compiler should catch the swap. Nothing here knows where a thing lives; see `shard::map` for that.
+//! compiler should catch the swap. Nothing here knows where a thing lives; see `cluster::map` for that.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,8 @@
 //! Rookery: a real-time messaging backend. The modules in the order in which a message meets them:
 //!
 //! [`router`] picks the shard and forwards → [`node`] verifies the token and holds sessions → [`shard`] decides, appends
-//! to the log, commits, pushes, and applies to SQLite. The leaves below them know nothing of each other's neighbours.
+//! to the [`log`], commits, pushes, and applies to SQLite. [`cluster`] says which node that is. The leaves below them know
+//! nothing of each other's neighbours.
 
 pub mod auth;
 
@@ -16,6 +17,10 @@ pub mod connections;
 pub mod output;
 pub mod telemetry;
 
+pub(crate) mod files;
+pub(crate) mod sqlite;
+pub mod watchdog;
+
 pub mod link;
 
 pub mod router;
@@ -23,6 +28,10 @@ pub mod router;
 pub mod node;
 
 pub mod shard;
+
+pub mod cluster;
+
+pub mod log;
 
 pub mod operations;
 

@@ -33,22 +33,22 @@ use tokio_util::sync::CancellationToken;
 
 use rookery::auth::{self, Verifier};
 use rookery::clock::Clock;
+use rookery::cluster::assignment::first_table;
+use rookery::cluster::claimed::Claimed;
+use rookery::cluster::map::ShardMap;
+use rookery::cluster::table::embedded::EmbeddedTable;
+use rookery::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use rookery::config::settings::Settings;
 use rookery::ids::{ClusterId, ConversationName, NodeId, ShardId, UserId};
 use rookery::link;
 use rookery::link::proof::ClusterKey;
-use rookery::node::assignment::first_table;
-use rookery::node::claimed::Claimed;
-use rookery::node::table::embedded::EmbeddedTable;
-use rookery::node::table::{NodeAddresses, Table, TableError, TableStore};
-use rookery::node::watchdog::Watchdog;
+use rookery::log::Identity;
+use rookery::log::embedded::EmbeddedLog;
 use rookery::node::{self, Listeners, Node, Setup};
 use rookery::router::Router;
 use rookery::router::directory::Directory;
 use rookery::router::links::{Links, Ways};
-use rookery::shard::log::Identity;
-use rookery::shard::log::embedded::EmbeddedLog;
-use rookery::shard::map::ShardMap;
+use rookery::watchdog::Watchdog;
 
 const SHARDS: u32 = 16;
 const SECRET: &str = "links-under-test-0123456789-0123456789-0123456789";
@@ -259,7 +259,7 @@ impl Cluster {
                     requests_per_second: 100_000,
                     request_burst: 100_000,
                     replicas: None,
-                    seeding: node::seeding::Config::default(),
+                    seeding: node::standby::Config::default(),
                 },
             };
             Node::start(setup, bound)

@@ -12,9 +12,9 @@ use crate::config::secrets::{REDIS, Secret, Secrets};
 use crate::config::settings::{AuthSettings, FrontSettings, RateSettings, RunSettings, SessionSettings, ShardSettings};
 use crate::config::values;
 use crate::ids::NodeId;
+use crate::log;
 use crate::node;
 use crate::router;
-use crate::shard::log;
 
 /// Renewals within one watch time: two may be late or lost.
 const RENEWALS_MIN: u32 = 3;
@@ -225,7 +225,7 @@ impl NodeSettings {
             requests_per_second: self.rates.requests_per_second,
             request_burst: self.rates.request_burst,
             replicas: Some(self.cluster.replicas.into()),
-            seeding: node::seeding::Config {
+            seeding: node::standby::Config {
                 snapshot_rate: self.cluster.snapshot_rate,
                 verify_every: Some(self.cluster.verify_every).filter(|every| !every.is_zero()),
             },

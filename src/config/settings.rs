@@ -17,7 +17,7 @@ use crate::node::session;
 use crate::router;
 use crate::router::cors::Origins;
 use crate::shard;
-use crate::shard::{store, worker};
+use crate::shard::file::{store, worker};
 use crate::telemetry::LogFormat;
 
 /// Settings of `rookery token`.

@@ -218,7 +218,7 @@ fn a_write_needs_a_replica_by_default_where_there_are_some() {
         let (found, secrets) = node(&args, &[]);
         found.redis(&secrets).expect("a URL").commit
     };
-    use crate::shard::log::redis::CommitLevel::{Log, Replicated};
+    use crate::log::redis::CommitLevel::{Log, Replicated};
     assert_eq!(level(&[]), Log);
     assert_eq!(level(&["--redis-cluster"]), Replicated);
     assert_eq!(level(&["--redis-cluster", "--commit-level", "log"]), Log);

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, NodeId};
-use crate::shard::map::ShardMap;
 
 /// Longest prefix of keys.
 const PREFIX_BYTES_MAX: usize = 64;

@@ -13,27 +13,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Verifier};
 use crate::clock::Clock;
+use crate::cluster::table::TableStore;
+use crate::cluster::table::embedded::EmbeddedTable;
 use crate::config::secrets::{CLUSTER_KEY, JWT_SECRET, Secret, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
 use crate::dev::nodes::Process;
 use crate::ids::ClusterId;
 use crate::link;
 use crate::link::proof::ClusterKey;
+use crate::log::Identity;
+use crate::log::embedded::EmbeddedLog;
 use crate::node::Node;
 use crate::node::folder::FolderLock;
-use crate::node::table::TableStore;
-use crate::node::table::embedded::EmbeddedTable;
-use crate::node::watchdog::Watchdog;
 use crate::operations::{Operations, Subject};
 use crate::output;
-use crate::process::files;
 use crate::process::front::Front;
-use crate::process::{self, CLOSE_SHARE, Running, STOP_MAX, bind, serve_operations, within, write_ready};
+use crate::process::{self, CLOSE_SHARE, Running, STOP_MAX, bind, files, serve_operations, within, write_ready};
 use crate::router::Router;
 use crate::router::directory::{self, Directory};
 use crate::router::links::{Links, Ways};
-use crate::shard::log::Identity;
-use crate::shard::log::embedded::EmbeddedLog;
+use crate::watchdog::Watchdog;
 
 mod example;
 
@@ -210,8 +209,8 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::cluster::table::{NodeAddresses, Table, TableError};
     use crate::ids::NodeId;
-    use crate::node::table::{NodeAddresses, Table, TableError};
 
     #[derive(Debug, Default)]
     struct MemoryTable(Mutex<Option<Identity>>);

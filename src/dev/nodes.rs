@@ -10,17 +10,17 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::cluster::assignment::first_table;
+use crate::cluster::claimed::Claimed;
+use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::config::settings::Settings;
 use crate::dev::Shared;
 use crate::ids::{NodeId, ShardId};
-use crate::node::assignment::first_table;
-use crate::node::claimed::Claimed;
-use crate::node::table::{NodeAddresses, Table, TableStore};
+use crate::log::Identity;
+use crate::log::embedded::EmbeddedLog;
 use crate::node::{self, Listeners, Node, Setup};
 use crate::operations::{self, Cluster, ClusterNode, Digesting, Subject};
 use crate::router::Router;
-use crate::shard::log::Identity;
-use crate::shard::log::embedded::EmbeddedLog;
 
 /// Nodes that hold a shard: its owner alone.
 const REPLICAS: usize = 1;
@@ -107,7 +107,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         requests_per_second: settings.rates.requests_per_second,
         request_burst: settings.rates.request_burst,
         replicas: None,
-        seeding: node::seeding::Config::default(),
+        seeding: node::standby::Config::default(),
     };
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();

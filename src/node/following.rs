@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::cluster::directory;
+use crate::cluster::table::reach::Reach;
+use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::ids::NodeId;
-use crate::node::directory;
-use crate::node::table::reach::Reach;
-use crate::node::table::{NodeAddresses, Table, TableStore};
 use crate::node::{Life, Setup};
 use crate::telemetry;
 

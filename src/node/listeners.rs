@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tokio::net::TcpListener;
 
-use crate::node::table::NodeAddresses;
+use crate::cluster::table::NodeAddresses;
 
 /// The bound port of a node.
 #[derive(Debug)]

@@ -19,33 +19,32 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Verifier;
 use crate::clock::Clock;
+use crate::cluster::claimed::Claimed;
+use crate::cluster::table::reach::Reach;
+use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::ids::{NodeId, ShardId};
 use crate::link::front::server::FrontServer;
 use crate::link::proof::ClusterKey;
-use crate::node::claimed::Claimed;
-use crate::node::coordinator::Coordinator;
-use crate::node::cutoff::CutOff;
+use crate::log::{Identity, ShardLog};
+use crate::node::custody::coordinator::Coordinator;
+use crate::node::custody::cutoff::CutOff;
+use crate::node::custody::gauges;
+use crate::node::custody::observe::Observer;
+use crate::node::custody::opening::{Opener, Ways};
+use crate::node::custody::renewal::{Renewals, Renewing};
+use crate::node::custody::rows::Rows;
+use crate::node::custody::shards::Shards;
 use crate::node::folder::FolderLock;
-use crate::node::observe::Observer;
-use crate::node::opening::{Opener, Ways};
 use crate::node::owners::Owners;
-use crate::node::renewal::{Renewals, Renewing};
-use crate::node::rows::Rows;
-use crate::node::seeding::seed::Seeding;
 use crate::node::session::Hub;
-use crate::node::shards::Shards;
-use crate::node::table::reach::Reach;
-use crate::node::table::{NodeAddresses, Table, TableStore};
-use crate::node::watchdog::Watchdog;
-use crate::shard::log::{Identity, ShardLog};
+use crate::node::standby::seed::Seeding;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
+use crate::watchdog::Watchdog;
 
 pub use listeners::Listeners;
 
 pub mod http;
-
-pub mod render;
 
 pub mod link;
 
@@ -53,53 +52,17 @@ pub mod session;
 
 pub mod owners;
 
-pub mod seeding;
+pub mod standby;
 
-pub mod ring;
-
-pub mod claimed;
-
-pub mod assignment;
+pub mod custody;
 
 pub mod outbox;
 
-mod orphans;
-
-pub mod directory;
-
-pub mod table;
-
-pub mod watchdog;
-
 pub mod folder;
-
-pub mod role;
-
-pub mod watch;
 
 mod following;
 
 mod listeners;
-
-mod gauges;
-
-mod observe;
-
-mod opening;
-
-mod rows;
-
-mod shards;
-
-mod coordinator;
-
-mod cutoff;
-
-mod reports;
-
-mod verify;
-
-pub mod renewal;
 
 mod parts;
 
@@ -124,7 +87,7 @@ pub struct Config {
     /// after the table.
     pub replicas: Option<usize>,
     /// Of standbys that need a file, and of the check of those that have one.
-    pub seeding: seeding::Config,
+    pub seeding: standby::Config,
 }
 
 /// What a node is started with, beside its [`Listeners`].

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::cluster::map::ShardMap;
+use crate::cluster::table::Table;
+use crate::cluster::table::reach::Reach;
 use crate::link::front::server::FrontServer;
 use crate::link::{self, Credentials, Role};
 use crate::node::http::{self, Http};
 use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
-use crate::node::table::Table;
-use crate::node::table::reach::Reach;
-use crate::node::{Life, Listeners, Setup, reports, verify};
-use crate::shard::map::ShardMap;
+use crate::node::standby::{reports, verify};
+use crate::node::{Life, Listeners, Setup};
 
 /// What a node's parts are reached by.
 #[derive(Debug)]

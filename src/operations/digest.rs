@@ -12,10 +12,10 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::ids::{NodeId, ShardId};
+use crate::log::PerStream;
+use crate::log::record::Tail;
 use crate::node::Node;
 use crate::operations::{Setup, TEXT, json, refused, response};
-use crate::shard::log::PerStream;
-use crate::shard::log::record::Tail;
 use crate::shard::replicas::ReplicaDigest;
 
 /// A digest on its way, or one sentence why there is none.

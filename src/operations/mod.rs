@@ -26,13 +26,13 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::table::Table;
 use crate::connections::{Connections, Entrant, Place};
 use crate::ids::{NodeId, Offset, ShardId};
-use crate::node::table::Table;
-use crate::node::watchdog::Watchdog;
+use crate::log::PerStream;
 use crate::shard::ShardStatus;
-use crate::shard::log::PerStream;
 use crate::telemetry;
+use crate::watchdog::Watchdog;
 
 mod digest;
 

@@ -6,10 +6,10 @@ use hyper_util::rt::TokioExecutor;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::*;
+use crate::cluster::table::NodeAddresses;
 use crate::ids::{ClusterId, Epoch, ShardId};
-use crate::node::table::NodeAddresses;
-use crate::shard::log::Identity;
-use crate::shard::log::record::Tail;
+use crate::log::Identity;
+use crate::log::record::Tail;
 use crate::shard::replicas::ReplicaDigest;
 
 #[derive(Debug, Default)]

@@ -1,13 +1,13 @@
-//! Small files: secrets made at the first start, and files that appear whole or not at all.
+//! Secrets that are made at the first start, each in a file of its own.
 
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::secrets::Secret;
+use crate::files::write_whole;
 
 /// Random bytes of a secret that we make.
 const SECRET_BYTES: usize = 48;
@@ -39,27 +39,6 @@ pub(crate) fn read_secret(path: &Path) -> Result<Option<Secret>, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
-}
-
-/// Writes a file for its owner's eyes only; a reader sees all of it or none, also after a crash.
-///
-/// # Errors
-/// One clear line.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let write = || {
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        // The name is on disk as well, not the bytes alone.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        std::fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::node::watchdog::Watchdog;
 use crate::router::Router;
+use crate::watchdog::Watchdog;
 
 /// A serving router.
 #[derive(Debug)]

@@ -16,11 +16,12 @@ use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::config::secrets::{CLUSTER_KEY, JWT_SECRET, Secret, Secrets};
 use crate::config::settings::{AuthSettings, RunSettings};
+use crate::files::write_whole;
 use crate::link::proof::ClusterKey;
-use crate::node::watchdog::Watchdog;
 use crate::operations::{self, Operations, Subject};
 use crate::output::Log;
 use crate::telemetry;
+use crate::watchdog::Watchdog;
 
 pub mod node;
 
@@ -31,14 +32,6 @@ pub(crate) mod files;
 pub(crate) mod front;
 
 mod advertise;
-
-mod folder;
-
-mod identify;
-
-mod placement;
-
-mod tell;
 
 /// A stop takes at most this long, the drain window within it.
 pub const STOP_MAX: Duration = Duration::from_secs(9);
@@ -169,7 +162,7 @@ pub(crate) fn write_ready(file: Option<&Path>, addresses: &[(&str, String)]) -> 
         ready.insert((*name).to_owned(), address.clone().into());
     }
     ready.insert("pid".to_owned(), std::process::id().into());
-    files::write_whole(path, serde_json::Value::Object(ready).to_string().as_bytes())
+    write_whole(path, serde_json::Value::Object(ready).to_string().as_bytes())
 }
 
 /// Verifies tokens by what all processes of a cluster are given alike.

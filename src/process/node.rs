@@ -17,30 +17,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verifier;
 use crate::clock::Clock;
+use crate::cluster::claimed::Claimed;
+use crate::cluster::folder::Folder;
+use crate::cluster::identify::{Wish, identify};
+use crate::cluster::placement::Placement;
+use crate::cluster::table::redis::RedisTable;
+use crate::cluster::table::{NodeAddresses, TableStore};
+use crate::cluster::waiting::{Waiting, Watched};
 use crate::config::cluster::NodeSettings;
 use crate::config::secrets::Secrets;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
-use crate::node::claimed::Claimed;
+use crate::log::redis::servers::Servers;
+use crate::log::redis::{RedisLog, suits};
+use crate::node::custody::renewal::Renewing;
 use crate::node::folder::FolderLock;
-use crate::node::renewal::Renewing;
-use crate::node::table::redis::RedisTable;
-use crate::node::table::{NodeAddresses, TableStore};
-use crate::node::watchdog::Watchdog;
 use crate::node::{self, Listeners, Node, Setup};
 use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
 use crate::output;
 use crate::process::advertise::{advertised, node_id};
-use crate::process::folder::Folder;
-use crate::process::identify::{Wish, identify};
-use crate::process::placement::Placement;
-use crate::process::tell::{Waiting, Watched};
 use crate::process::{
     self, CLOSE_SHARE, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier, within, write_ready,
 };
-use crate::shard::log::redis::RedisLog;
-use crate::shard::log::redis::servers::Servers;
-use crate::shard::log::redis::suits;
+use crate::watchdog::Watchdog;
 
 /// Runs a node until a signal. `files` is how many files the process may open, if known.
 ///

@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::table::TableStore;
+use crate::cluster::table::redis::RedisTable;
+use crate::cluster::waiting::{Waiting, Watched};
 use crate::config::cluster::RouterSettings;
 use crate::config::secrets::Secrets;
 use crate::link;
-use crate::node::table::TableStore;
-use crate::node::table::redis::RedisTable;
-use crate::node::watchdog::Watchdog;
+use crate::log::redis::servers::Servers;
 use crate::operations::{Cluster, Operations, Subject};
 use crate::output;
 use crate::process::front::Front;
-use crate::process::tell::{Waiting, Watched};
 use crate::process::{
     self, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier, within, write_ready,
 };
 use crate::router::Router;
 use crate::router::directory::{self, Directory};
 use crate::router::links::{Links, Ways};
-use crate::shard::log::redis::servers::Servers;
+use crate::watchdog::Watchdog;
 
 /// How often a router without a table looks whether it has one.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

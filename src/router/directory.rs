@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::cluster::map::ShardMap;
+use crate::cluster::table::follow::Follower;
+use crate::cluster::table::reach::Reach;
+use crate::cluster::table::{Table, TableStore};
 use crate::ids::{NodeId, Slot};
-use crate::node::table::follow::Follower;
-use crate::node::table::reach::Reach;
-use crate::node::table::{Table, TableStore};
-use crate::shard::map::ShardMap;
 use crate::telemetry::{self, ROUTER_TABLE_ERRORS, ROUTER_TABLE_VERSION};
 
 /// How often the table is polled unless a hint asks for more.

@@ -8,14 +8,14 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::cluster::table::Table;
+use crate::cluster::table::reach::{Reach, Told};
 use crate::ids::NodeId;
 use crate::link::front::Down;
 use crate::link::front::client::{Consumer, NodeLink, Setup, Way};
 use crate::link::front::server::FrontServer;
 use crate::link::proof::ClusterKey;
 use crate::link::{Config, Credentials, Role};
-use crate::node::table::Table;
-use crate::node::table::reach::{Reach, Told};
 use crate::router::directory::Directory;
 
 /// How nodes are reached.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Epoch, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId};
+use crate::log::record::{Event, Fingerprint, IndexChange};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, ConversationItem, Message};
-use crate::shard::log::record::{Event, Fingerprint, IndexChange};
+
+pub use crate::log::lease::Freshness;
 
 /// A write. Each is decided by the shard's owner against the head, and answered after its commit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,7 +33,7 @@ pub enum Command {
     /// Change users' indexes. Goes to the users' shard (all of one shard). Answer after the commit of all:
     /// [`Done::Indexed`].
     Index(Vec<IndexChange>),
-    /// Write a message again that a replica has and the log lost (see `shard::orphans`): with its old id, time and key, and
+    /// Write a message again that a replica has and the log lost (see `shard::replica::orphans`): with its old id, time and key, and
     /// a new seq. Without effect when its conversation has that id or that key already, or its author is no participant
     /// now. Answer: [`Done::Resubmitted`].
     Resubmit(Arc<Event>),
@@ -230,29 +232,6 @@ pub struct IndexItem {
     pub joined: bool,
     /// Offset of the index record in the user's shard: grows with each change, orders the list.
     pub version: Offset,
-}
-
-/// How sure a read is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Freshness {
-    /// Proven: nothing acknowledged before the read began is missing.
-    Strict,
-    /// The owner could not prove its lease; the answer may lack what was acknowledged in the last `ms` milliseconds.
-    Stale {
-        /// Milliseconds since the last proof.
-        ms: u64,
-    },
-}
-
-impl Freshness {
-    /// Of an answer that is made of two.
-    #[must_use]
-    pub fn stalest(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Stale { ms: one }, Self::Stale { ms: two }) => Self::Stale { ms: one.max(two) },
-            (Self::Strict, rest) | (rest, Self::Strict) => rest,
-        }
-    }
 }
 
 /// Interest of a node in one conversation, on behalf of one of its users.

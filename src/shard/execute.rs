@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ids::{ConversationName, MessageId, Seq, ShardId, UserId};
+use crate::log::lane::Standing;
+use crate::log::record::OutboxPosition;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
-use crate::shard::fate::Fate;
 use crate::shard::handle::Inner;
-use crate::shard::lane::Standing;
-use crate::shard::log::record::OutboxPosition;
-use crate::shard::owner::{Accepted, Asked, Input, Write};
+use crate::shard::write::fate::Fate;
+use crate::shard::write::owner::{Accepted, Asked, Input, Write};
 use crate::telemetry;
 
 /// How long an answer to a changed membership waits for the users' indexes, beyond the caller's own.

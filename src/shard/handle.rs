@@ -7,24 +7,25 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
+use crate::log::lane::Lane;
+use crate::log::lease::Lease;
+use crate::log::record::Tail;
+use crate::log::{PerStream, Stream, Token};
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
 use crate::shard::execute::Boxed;
+use crate::shard::file::store::Store;
+use crate::shard::file::worker::Workers;
 use crate::shard::insync::InSync;
-use crate::shard::lane::Lane;
-use crate::shard::lease::Lease;
-use crate::shard::log::record::Tail;
-use crate::shard::log::{PerStream, Stream, Token};
 use crate::shard::outbox::Waits;
-use crate::shard::owner::Input;
-use crate::shard::reading::Reading;
+use crate::shard::read::barrier::Reading;
+use crate::shard::replica::open;
+use crate::shard::replica::sharing::Progressed;
 use crate::shard::replicas::Following;
-use crate::shard::sharing::Progressed;
-use crate::shard::store::Store;
-use crate::shard::subscriptions::{Subscriber, SubscriberId};
-use crate::shard::worker::Workers;
-use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus, open};
+use crate::shard::write::owner::Input;
+use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
+use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus};
 use crate::telemetry;
 
 /// The way into an owned shard. Cheap to clone; outlives the shard, and then answers [`ShardError::NotOwner`].

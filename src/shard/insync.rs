@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use crate::ids::{NodeId, Offset};
-use crate::shard::log::PerStream;
+use crate::log::PerStream;
 use crate::shard::replicas::{Following, ReplicaStatus};
 
 /// A standby that was not heard of for so long is not in sync; one that lives reports every second.
@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{Epoch, ShardId};
-    use crate::shard::log::record::Tail;
+    use crate::log::record::Tail;
 
     fn node(number: u8) -> NodeId {
         NodeId::from(format!("node-{number}").as_str())

@@ -7,78 +7,35 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ids::{Epoch, NodeId, Offset, ShardId};
+use crate::log::{self, PerStream, lane};
 use crate::shard::command::IndexItem;
-use crate::shard::log::PerStream;
+use crate::shard::file::{store, worker};
 
 pub use handle::ShardHandle;
-pub use open::{Disposition, OpenError};
-pub use orphans::orphans;
-pub use owner::HeadMemory;
-pub use standby::{Standby, Taking};
-
-pub mod map;
+pub use replica::open::{Disposition, OpenError};
+pub use replica::orphans::orphans;
+pub use replica::standby::{Standby, Taking};
+pub use write::owner::HeadMemory;
 
 pub mod replicas;
-
-mod standby;
-
-mod sqlite;
-
-pub mod snapshot;
-
-mod orphans;
 
 pub mod command;
 
 mod handle;
 
-mod sharing;
+pub mod write;
 
-mod lease;
+pub mod read;
+
+pub mod file;
+
+pub mod replica;
 
 mod execute;
 
-mod open;
-
-mod restore;
-
 mod insync;
 
-mod owner;
-
-mod head;
-
-mod filter;
-
-mod used_keys;
-
-mod ends;
-
-mod fate;
-
-mod append;
-
-pub mod witnesses;
-
-pub mod lane;
-
-pub mod log;
-
-pub mod subscriptions;
-
 pub mod outbox;
-
-mod read;
-
-mod reading;
-
-mod paging;
-
-pub(crate) mod apply;
-
-pub mod worker;
-
-pub mod store;
 
 /// A page of a user's index, changes in the order of their versions.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

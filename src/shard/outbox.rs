@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::cluster::map::ShardMap;
 use crate::ids::{Offset, ShardId};
+use crate::log::Stream;
+use crate::log::record::OutboxPosition;
 use crate::shard::command::ShardError;
+use crate::shard::file::store::OutboxRow;
 use crate::shard::handle::Inner;
-use crate::shard::log::Stream;
-use crate::shard::log::record::OutboxPosition;
-use crate::shard::map::ShardMap;
-use crate::shard::owner::Input;
-use crate::shard::store::OutboxRow;
+use crate::shard::write::owner::Input;
 use crate::shard::{OpenError, Opening, ShardHandle};
 
 /// Pause before an outbox that could not be read is read again.

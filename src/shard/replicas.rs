@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, NodeId, ShardId};
-use crate::shard::log::record::Tail;
-use crate::shard::log::{PerStream, RawEntry, Stream};
+use crate::log::record::Tail;
+use crate::log::{PerStream, RawEntry, Stream};
 
 /// Whether a replica keeps up with the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct ReplicaStatus {
 pub struct ReplicaDigest {
     /// Applied then.
     pub applied: PerStream<Tail>,
-    /// SHA-256, see [`crate::shard::store::Store::digest`].
+    /// SHA-256, see [`crate::shard::file::store::Store::digest`].
     pub sha256: [u8; 32],
 }
 

@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::MutexGuard;
 
 use crate::ids::{ConversationName, IdempotencyKey, UserId};
+use crate::log::record::Fingerprint;
 use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, CreateBody, ListItem, Page, PartialItem, TITLE_BYTES_MAX};
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
-use crate::shard::log::record::Fingerprint;
 
 /// Kept back from the budget of a list, so that there is time to tell without those owners that did not answer.
 const SUMMARIES_MARGIN: Duration = Duration::from_millis(500);

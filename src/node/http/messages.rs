@@ -6,7 +6,7 @@ use crate::ids::UserId;
 use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
-use crate::node::render::event_value;
+use crate::node::session::render::event_value;
 use crate::problem::{Code, Problem};
 use crate::protocol::{EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody, TEXT_BYTES_MAX};
 use crate::shard::command::{

@@ -14,6 +14,7 @@ use http::StatusCode;
 use tracing::Instrument;
 
 use crate::auth::Verifier;
+use crate::cluster::table::reach::{Reach, Told};
 use crate::ids::{NodeId, ShardId, Slot, UserId};
 use crate::link::front;
 use crate::link::front::server::{Answering, Answers};
@@ -23,7 +24,6 @@ use crate::node::http::rate::PerUser;
 use crate::node::http::request::Call;
 use crate::node::http::shards::Shards;
 use crate::node::owners::Owners;
-use crate::node::table::reach::{Reach, Told};
 use crate::problem::{Code, Problem};
 use crate::protocol::routes::Operation;
 use crate::shard::command::{Command, Done, Found, Freshness, Query};

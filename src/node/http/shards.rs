@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
+use crate::cluster::map::ShardMap;
+use crate::cluster::table::Table;
 use crate::ids::{ConversationName, ShardId, UserId};
 use crate::node::owners::{Owners, Summaries};
-use crate::node::table::Table;
 use crate::problem::Problem;
 use crate::shard::command::{Command, Done, Found, Freshness, Query, ShardError};
-use crate::shard::map::ShardMap;
 
 /// See [`Owners`], which is the one implementation outside tests.
 #[async_trait]

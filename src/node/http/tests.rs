@@ -14,24 +14,24 @@ use tokio::sync::Semaphore;
 
 use crate::auth::{self, Verifier};
 use crate::clock::Clock;
+use crate::cluster::map::ShardMap;
+use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{ClusterId, ConversationName, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
 use crate::link::front::calls::{Answer, Told};
 use crate::link::front::{Call, Key};
+use crate::log::Identity;
+use crate::log::record::{Event, EventKind};
 use crate::node::http::shards::Shards;
 use crate::node::http::{Config, Rest};
 use crate::node::owners::Summaries;
-use crate::node::table::{NodeAddresses, Table};
 use crate::problem::{Code, Problem};
-use crate::protocol::FRAME_BYTES_MAX;
-use crate::protocol::headers;
 use crate::protocol::routes::match_path;
-use crate::protocol::{Conversation, ConversationItem, HistoryPage, Message, MessageCore, Page};
+use crate::protocol::{
+    Conversation, ConversationItem, FRAME_BYTES_MAX, HistoryPage, Message, MessageCore, Page, headers,
+};
 use crate::shard::command::{
     Around, Command, CreateKeyUse, Done, Found, Freshness, HistoryQuery, IndexItem, Query, ShardError,
 };
-use crate::shard::log::Identity;
-use crate::shard::log::record::{Event, EventKind};
-use crate::shard::map::ShardMap;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW_MS: u64 = 1_800_000_000_000;

@@ -11,6 +11,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::table::Table;
+use crate::cluster::table::reach::{Reach, Told};
 use crate::ids::NodeId;
 use crate::link::codec::{decode, encode};
 use crate::link::handshake::request_link;
@@ -18,8 +20,6 @@ use crate::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
 use crate::link::{Config, Credentials, Failure, LinkError};
 use crate::node::link::frame::{Answer, Body, Frame, Request};
 use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting, next_connection};
-use crate::node::table::Table;
-use crate::node::table::reach::{Reach, Told};
 use crate::shard::command::Push;
 use crate::telemetry;
 

@@ -5,11 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
+use crate::log::record::{Event, EventKind};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::protocol::ConversationItem;
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, ShardError, Subscribed};
-use crate::shard::log::record::{Event, EventKind};
 use crate::shard::replicas::ReplicaStatus;
 
 /// Bytes of events in one answer to [`Body::Subscribe`]; the rest is cut as if by the interest's limit.

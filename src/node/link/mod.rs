@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::ids::{NodeId, ShardId};
 use crate::node::link::frame::{Body, Outcome};
 use crate::shard::command::ShardError;
-use crate::shard::subscriptions::{Subscriber, SubscriberId};
+use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 
 pub mod client;
 pub mod frame;

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Offset;
-use crate::shard::log::record::Tail;
-use crate::shard::log::{RawEntry, Stream};
+use crate::log::record::Tail;
+use crate::log::{RawEntry, Stream};
+use crate::shard::file::snapshot::Snapshot;
 use crate::shard::replicas::{ReplicaDigest, ReplicaStatus};
-use crate::shard::snapshot::Snapshot;
 
 /// Bytes of raw entries in one answer, about.
 pub const ENTRIES_BYTES_MAX: usize = 4 << 20;
@@ -129,7 +129,7 @@ mod tests {
             panic!("{read:?}")
         };
         assert_eq!(read, sent);
-        let most = ENTRIES_BYTES_MAX + crate::shard::log::record::ENTRY_BYTES_MAX;
+        let most = ENTRIES_BYTES_MAX + crate::log::record::ENTRY_BYTES_MAX;
         assert!(most * 2 < FRAME_BYTES_MAX && PIECE_BYTES_MAX * 2 < FRAME_BYTES_MAX, "an answer always fits");
     }
 

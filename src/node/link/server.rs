@@ -14,6 +14,8 @@ use tokio::time::{sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cluster::table::Table;
+use crate::cluster::table::reach::{Reach, Told};
 use crate::ids::NodeId;
 use crate::link::codec::{decode, encode};
 use crate::link::front::server::FrontServer;
@@ -22,11 +24,9 @@ use crate::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
 use crate::link::{Config, Credentials, LinkError, Role};
 use crate::node::link::frame::{Answer, Frame, Outcome, Request, push_weight};
 use crate::node::link::{Asker, Serve};
-use crate::node::table::Table;
-use crate::node::table::reach::{Reach, Told};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Push, ShardError};
-use crate::shard::subscriptions::{Subscriber, SubscriberId};
+use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 use crate::telemetry;
 
 /// Longest budget that a peer may claim.

@@ -13,13 +13,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::ShardId;
+use crate::log::record::{IndexChange, OutboxPosition};
 use crate::node::outbox::window::Window;
 use crate::node::owners::Owners;
 use crate::planted::{self, Protection};
 use crate::problem::Problem;
 use crate::shard::ShardHandle;
 use crate::shard::command::Command;
-use crate::shard::log::record::{IndexChange, OutboxPosition};
 use crate::shard::outbox::{LAST_ROWS_MAX, OutboxPage, Reached};
 use crate::telemetry;
 

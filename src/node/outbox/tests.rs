@@ -7,25 +7,25 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::*;
 use crate::clock::Clock;
+use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, NodeId, Offset, Seq, UserId};
 use crate::link::Config;
+use crate::log::embedded::EmbeddedLog;
+use crate::log::lane::Lane;
+use crate::log::record::{Fingerprint, Tail};
+use crate::log::{
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry, ShardLog, Stream,
+    Token,
+};
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Setup;
 use crate::node::owners::testing::{Fake, SHARDS, credentials, eventually, lone_node, soon, table};
 use crate::problem::Code;
 use crate::shard::Opening;
 use crate::shard::command::{Create, Done, ShardError};
-use crate::shard::lane::Lane;
-use crate::shard::log::embedded::EmbeddedLog;
-use crate::shard::log::record::{Fingerprint, Tail};
-use crate::shard::log::{
-    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry, ShardLog, Stream,
-    Token,
-};
-use crate::shard::map::ShardMap;
+use crate::shard::file::store::OutboxRow;
+use crate::shard::file::store::tests::{identity, user};
 use crate::shard::replicas::Alone;
-use crate::shard::store::OutboxRow;
-use crate::shard::store::tests::{identity, user};
 use crate::shard::tests::config;
 
 struct FakeOutbox {

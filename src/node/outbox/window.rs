@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::ShardId;
-use crate::shard::log::record::{IndexChange, OutboxPosition};
+use crate::log::record::{IndexChange, OutboxPosition};
+use crate::shard::file::store::OutboxRow;
 use crate::shard::outbox::{OutboxPage, Reached, before};
-use crate::shard::store::OutboxRow;
 
 /// Rows of one shard in memory.
 const ROWS_MAX: usize = 1_000;

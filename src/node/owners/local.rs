@@ -11,17 +11,17 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, try_join_all};
 use tokio::sync::watch;
 
+use crate::cluster::table::Table;
+use crate::cluster::table::reach::Reach;
 use crate::ids::{NodeId, ShardId};
 use crate::node::link::frame::{Body, Outcome, cut_events};
 use crate::node::link::{Asker, Serve, Serving};
 use crate::node::owners::Setup;
-use crate::node::seeding::offers::Offers;
-use crate::node::table::Table;
-use crate::node::table::reach::Reach;
+use crate::node::owners::offers::Offers;
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Found, Freshness, Query, ShardError};
-use crate::shard::subscriptions::SubscriberId;
+use crate::shard::write::subscriptions::SubscriberId;
 use crate::shard::{ShardHandle, Standby};
 
 /// The owned shards, and the standbys.

@@ -7,15 +7,15 @@ use std::time::Instant;
 use futures_util::FutureExt;
 
 use crate::ids::{Epoch, NodeId, ShardId};
+use crate::log::record::Tail;
+use crate::log::{RawEntry, Stream};
 use crate::node::link::Serving;
 use crate::node::link::frame::Outcome;
 use crate::node::link::replica::{ENTRIES_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::local::LocalShards;
 use crate::shard::command::ShardError;
-use crate::shard::log::record::Tail;
-use crate::shard::log::{RawEntry, Stream};
+use crate::shard::file::store::StoreError;
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
-use crate::shard::store::StoreError;
 use crate::shard::{ShardHandle, Standby};
 
 /// A replica of this node.

@@ -7,17 +7,17 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::cluster::table::Table;
 use crate::ids::{Epoch, NodeId, Offset, ShardId};
 use crate::link::Config;
+use crate::log::record::Tail;
+use crate::log::{PerStream, RawEntry, Stream};
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::replica::{PackedEntry, ReplicaAnswer, ReplicaAsk};
 use crate::node::link::server::PeerServer;
 use crate::node::owners::Owners;
 use crate::node::owners::testing::{Fake, Pair, SHARDS, node, soon, table};
-use crate::node::table::Table;
 use crate::shard::command::{Command, Done, ShardError};
-use crate::shard::log::record::Tail;
-use crate::shard::log::{PerStream, RawEntry, Stream};
 use crate::shard::replicas::{Following, ReplicaStatus};
 
 const SHARD: ShardId = ShardId(3);

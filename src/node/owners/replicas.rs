@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use crate::ids::{NodeId, ShardId};
+use crate::log::record::Tail;
+use crate::log::{RawEntry, Stream};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::{Inner, Owners};
-use crate::shard::log::record::Tail;
-use crate::shard::log::{RawEntry, Stream};
 use crate::shard::replicas::{ReplicaStatus, Replicas};
 
 /// Does not keep the links alive: the shards that have this are among what the links serve.

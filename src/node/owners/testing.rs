@@ -12,19 +12,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use crate::cluster::map::ShardMap;
+use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::link::{Config, Credentials, Role};
+use crate::log::Identity;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::server::PeerServer;
 use crate::node::link::{Asker, Serve, Serving};
 use crate::node::owners::local::LocalShards;
 use crate::node::owners::{Owners, Setup};
-use crate::node::table::{NodeAddresses, Table};
 use crate::shard::command::{Push, ShardError};
-use crate::shard::log::Identity;
-use crate::shard::map::ShardMap;
-use crate::shard::subscriptions::{Subscriber, SubscriberId};
+use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 
 /// Shards in tests.
 pub(in crate::node) const SHARDS: u32 = 16;

@@ -14,6 +14,7 @@ use crate::ids::{ConversationName, Epoch, IdempotencyKey, NodeId, Offset, Seq, S
 use crate::link::codec::FRAME_BYTES_MAX;
 use crate::link::proof::ClusterKey;
 use crate::link::{Config, Failure};
+use crate::log::record::{Event, EventKind};
 use crate::node::link::Serve;
 use crate::node::link::client::{Link, Setup};
 use crate::node::link::frame::{Body, Outcome};
@@ -21,7 +22,6 @@ use crate::node::owners::testing::{Fake, Pair, SHARDS, credentials, eventually, 
 use crate::problem::{Code, Problem};
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Send, ShardError, Subscribed};
-use crate::shard::log::record::{Event, EventKind};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -313,7 +313,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     while full < 20 {
         let push = Push::Event { epoch: Epoch(1), event: event(queued + 1) };
         match subscriber.push(push) {
-            crate::shard::subscriptions::Pushed::Queued => (queued, full) = (queued + 1, 0),
+            crate::shard::write::subscriptions::Pushed::Queued => (queued, full) = (queued + 1, 0),
             _ => {
                 full += 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;

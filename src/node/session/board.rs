@@ -8,18 +8,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Epoch, SessionId, ShardId, UserId};
-use crate::node::render;
+use crate::log::record::{Event, EventKind};
 use crate::node::session::entries::{Entry, Feed, Interest, Phase, Place, User};
 use crate::node::session::post::{Mark, Post};
+use crate::node::session::render;
 use crate::node::session::state::{Cursor, Gap, Pushed};
 use crate::node::session::window::{self, ReceiptKey, ReceiptOf, Session};
 use crate::node::session::work::{Ask, Load, Work};
 use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, ReceiptKind, ServerFrame};
 use crate::shard::command::Push;
-use crate::shard::log::record::{Event, EventKind};
-use crate::shard::map::ShardMap;
 use crate::telemetry;
 
 /// Events asked for at once.

@@ -13,12 +13,12 @@ use super::routers::Router;
 use super::testing::{self, frames, session_on};
 use super::window::Session;
 use super::work::{Ask, Fetch, Load, Work};
+use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, SessionId, Slot, UserId};
+use crate::log::record::{Event, EventKind};
 use crate::problem::Problem;
 use crate::shard::IndexPage;
 use crate::shard::command::{IndexItem, Push, Subscribed};
-use crate::shard::log::record::{Event, EventKind};
-use crate::shard::map::ShardMap;
 
 const CONVERSATIONS: [&str; 2] = ["c0", "c1"];
 const USERS: [&str; 3] = ["u0", "u1", "u2"];

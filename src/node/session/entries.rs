@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::ids::{ConversationName, Epoch, Offset, Seq, SessionId, ShardId, UserId};
+use crate::log::record::{Event, EventKind};
 use crate::node::session::state::Cursor;
 use crate::node::session::window::Session;
-use crate::shard::log::record::{Event, EventKind};
 
 /// What the index (or a newer event) says of a user in a conversation.
 #[derive(Debug, Clone, Copy, Default)]

@@ -21,12 +21,12 @@ use super::work::{Fetch, Load};
 use super::{Config, Hub};
 use crate::auth::Refused;
 use crate::clock::Clock;
+use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, ShardId, Slot, UserId};
+use crate::log::record::{Event, EventKind};
 use crate::problem::Problem;
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, IndexItem, Interest, Push, Subscribed};
-use crate::shard::log::record::{Event, EventKind};
-use crate::shard::map::ShardMap;
 
 fn config() -> Config {
     Config {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::{ConversationName, Seq, SessionId};
-use crate::node::render;
+use crate::log::record::Event;
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Membership, Origin, Place};
 use crate::node::session::post::Mark;
+use crate::node::session::render;
 use crate::node::session::state::{Cursor, Cut, Gap};
 use crate::node::session::work::{Ask, Fetch};
 use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
-use crate::shard::log::record::Event;
 
 /// What a span did for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,6 +42,7 @@ mod membership;
 mod opening;
 mod post;
 mod receipts;
+pub mod render;
 mod requests;
 mod routers;
 mod said;

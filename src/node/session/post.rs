@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::ids::{ConversationName, Seq, UserId};
 use crate::link::front::{self, Down, SessionNumber};
+use crate::log::record::{Event, EventKind};
 use crate::node::session::routers::Router;
 use crate::node::session::window::Session;
-use crate::shard::log::record::{Event, EventKind};
 
 /// Which event a frame is.
 #[derive(Debug, Clone, Copy)]

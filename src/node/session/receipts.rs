@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Seq, ShardId, UserId};
 use crate::node::session::upstream::Upstream;
 use crate::shard::command::{Command, Delivered};
-use crate::shard::map::ShardMap;
 use crate::telemetry;
 
 #[cfg(doc)]

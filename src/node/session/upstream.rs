@@ -5,13 +5,13 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
+use crate::cluster::map::ShardMap;
+use crate::cluster::table::reach::Told;
 use crate::ids::{ConversationName, Offset, ShardId, UserId};
 use crate::node::owners::Owners;
-use crate::node::table::reach::Told;
 use crate::problem::Problem;
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, Interest, Subscribed};
-use crate::shard::map::ShardMap;
 
 /// See the methods of the same names of [`Owners`].
 #[async_trait]

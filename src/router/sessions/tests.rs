@@ -28,12 +28,14 @@ use tokio_util::sync::CancellationToken;
 use super::{Sockets, Unopened, handshake};
 use crate::auth::{Identity, Refused};
 use crate::clock::Clock;
+use crate::cluster::map::ShardMap;
 use crate::connections::{Connections, Noted};
 use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
 use crate::link::front::calls::{Answer, Told};
 use crate::link::front::client::{NodeLink, Setup, Way};
 use crate::link::front::server::{Answering, Answers, FrontServer};
 use crate::link::front::{Authorization, Call, Open};
+use crate::log::record::{Event, EventKind};
 use crate::node::session::{Config, Hub, TestUpstream as Upstream};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Message as ShownMessage, MessageCore};
@@ -41,8 +43,6 @@ use crate::router::explained::Explained;
 use crate::router::paced::{HeadAwaited, Paced};
 use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, IndexItem, Interest, Push, Subscribed};
-use crate::shard::log::record::{Event, EventKind};
-use crate::shard::map::ShardMap;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Verifier;
+use crate::cluster::table::follow::FALLEN_AFTER;
+use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{ClusterId, NodeId, SessionId, Slot};
 use crate::link::front::calls::{Answer, Told};
 use crate::link::front::server::{Answering, Answers, FrontServer, RouterEnd, Sessions};
@@ -26,14 +28,12 @@ use crate::link::front::{Authorization, Call, Down, Key, Open, Refusal, Terms, U
 use crate::link::handshake::accept_link;
 use crate::link::proof::ClusterKey;
 use crate::link::{self, Credentials, Role};
-use crate::node::table::follow::FALLEN_AFTER;
-use crate::node::table::{NodeAddresses, Table, TableError, TableStore};
+use crate::log::Identity;
 use crate::problem::{Code, Problem};
 use crate::router::cors::Origins;
 use crate::router::directory::Directory;
 use crate::router::links::{Links, Ways};
 use crate::router::{Config, Router};
-use crate::shard::log::Identity;
 
 mod connections;
 mod heads;

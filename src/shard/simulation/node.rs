@@ -10,14 +10,14 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use crate::ids::{Epoch, NodeId, Offset, ShardId};
-use crate::shard::append::{Appender, Ended};
-use crate::shard::lane::{Definite, Lane, Loose};
-use crate::shard::lease::Lease;
-use crate::shard::log::double::Double;
-use crate::shard::log::record::{Entry, Header, OutboxPosition, Record, Tail, seal};
-use crate::shard::log::{Batch, Stream, Token};
+use crate::log::double::Double;
+use crate::log::lane::{Definite, Lane, Loose};
+use crate::log::lease::Lease;
+use crate::log::record::{Entry, Header, OutboxPosition, Record, Tail, seal};
+use crate::log::{Batch, Stream, Token};
 use crate::shard::simulation::redis::{Call, Control, Reply};
 use crate::shard::simulation::watch::Watch;
+use crate::shard::write::append::{Appender, Ended};
 
 /// A log that nobody asks: the lane that it belongs to has no loops.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::shard::log::Token;
-use crate::shard::log::record::{Entry, Tail};
+use crate::log::Token;
+use crate::log::record::{Entry, Tail};
 
 /// A control record.
 #[derive(Debug, Clone, PartialEq, Eq)]

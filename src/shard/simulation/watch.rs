@@ -1,9 +1,9 @@
-//! The takeover watch, as `node/watch.rs` has it.
+//! The takeover watch, as `node/custody/watch.rs` has it.
 
 use std::time::Duration;
 
 use crate::ids::Epoch;
-use crate::shard::log::Token;
+use crate::log::Token;
 use crate::shard::simulation::redis::Control;
 
 #[derive(Debug, Default)]

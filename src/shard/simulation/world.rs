@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::shard::log::record::{Entry, Header, Tail};
+use crate::log::record::{Entry, Header, Tail};
 use crate::shard::simulation::node::{Node, Role, Told, operations};
 use crate::shard::simulation::redis::{Call, Redis, Reply};
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::ids::Epoch;
+use crate::log::PerStream;
+use crate::log::record::Header;
 use crate::shard::OpenError;
-use crate::shard::log::PerStream;
-use crate::shard::log::record::Header;
 
 impl Bench {
     /// The log is gone; an empty one stands in its place.
@@ -118,7 +118,7 @@ async fn an_adoption_that_was_broken_off_is_taken_up_again() {
     assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     let bytes = had.messages[0].clone();
     let tail = Header::read(&bytes).expect("an entry").tail();
-    let batch = crate::shard::log::Batch { shard: SHARD, stream: M, token, expected: Tail::EMPTY, tail, bytes };
+    let batch = crate::log::Batch { shard: SHARD, stream: M, token, expected: Tail::EMPTY, tail, bytes };
     assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
     // From then on it is like any log that fell back.
     bench.reopen().await;
@@ -149,7 +149,7 @@ async fn a_log_with_another_history_is_not_written_over() {
     for bytes in others {
         let tail = Header::read(bytes).expect("an entry").tail();
         let bytes = bytes.clone();
-        let batch = crate::shard::log::Batch { shard: SHARD, stream: M, token, expected, tail, bytes };
+        let batch = crate::log::Batch { shard: SHARD, stream: M, token, expected, tail, bytes };
         assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
         expected = tail;
     }

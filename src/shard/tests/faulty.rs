@@ -8,9 +8,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::ids::Offset;
-use crate::shard::log::{
-    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry,
-};
+use crate::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry};
 
 /// What happens to one attempt to append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -131,7 +131,7 @@ async fn an_answer_that_lacks_something_stays_marked_though_the_lease_is_renewed
     bench.log.stall_reads(true);
     bench.send("c", "alice", "second").await;
     bench.clock.pass(LEASE);
-    let reading = crate::shard::reading::Reading::marked(soon());
+    let reading = crate::shard::read::barrier::Reading::marked(soon());
     let found = in_time(bench.handle().0.find(summaries(), &reading)).await.expect("reads");
     assert_eq!(last_message(found), "first");
     bench.renew().await;

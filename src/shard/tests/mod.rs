@@ -12,21 +12,21 @@ use self::faulty::{Fault, FaultyLog};
 use super::{Config, Opening, ShardHandle, store, worker};
 use crate::clock::Clock;
 use crate::ids::{IdempotencyKey, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
+use crate::log::embedded::EmbeddedLog;
+use crate::log::lane::Lane;
+use crate::log::record::{Event, EventKind, IndexChange, OutboxPosition, Tail};
+use crate::log::{Claim, ClaimOutcome, PerStream, ShardLog, Stream, Token};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, HistoryPage, Message};
 use crate::shard::command::{
     Add, Around, Command, Create, Delivered, Done, Found, Freshness, HistoryQuery, Interest, MarkRead, Push, Query,
     React, Remove, Send, ShardError, Subscribed,
 };
-use crate::shard::lane::Lane;
-use crate::shard::log::embedded::EmbeddedLog;
-use crate::shard::log::record::{Event, EventKind, IndexChange, OutboxPosition, Tail};
-use crate::shard::log::{Claim, ClaimOutcome, PerStream, ShardLog, Stream, Token};
+use crate::shard::file::store::OutboxRow;
+use crate::shard::file::store::tests::{conversation, identity, user};
 use crate::shard::outbox::Reached;
-use crate::shard::owner::Input;
-use crate::shard::store::OutboxRow;
-use crate::shard::store::tests::{conversation, identity, user};
-use crate::shard::subscriptions::Subscriber;
+use crate::shard::write::owner::Input;
+use crate::shard::write::subscriptions::Subscriber;
 
 mod faulty;
 

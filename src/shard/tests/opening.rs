@@ -61,7 +61,7 @@ async fn what_may_pass_is_told_apart_from_what_will_not() {
     let error = open_error(bench.opening()).await;
     assert!(matches!(error, OpenError::Failed(_)), "the log does not answer: {error:?}");
     bench.log.silence(false);
-    let foreign = crate::shard::log::Identity { shards: 32, ..identity() };
+    let foreign = crate::log::Identity { shards: 32, ..identity() };
     let error = open_error(Opening { identity: foreign, ..bench.opening() }).await;
     assert!(matches!(error, OpenError::Foreign(_)), "a file of another cluster: {error:?}");
     let garbage = bench.folder.path().join("garbage.db");

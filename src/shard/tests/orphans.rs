@@ -2,7 +2,7 @@
 
 use super::standby::{stranger, talkative};
 use super::*;
-use crate::shard::log::record::{Fingerprint, Header, KeyUse};
+use crate::log::record::{Fingerprint, Header, KeyUse};
 use crate::shard::{Standby, Taking, orphans};
 
 fn message_ids(events: &[Arc<Event>]) -> Vec<MessageId> {

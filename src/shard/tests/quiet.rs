@@ -7,8 +7,8 @@ use tracing::level_filters::LevelFilter;
 
 use super::standby::talkative;
 use super::*;
+use crate::shard::file::snapshot::install;
 use crate::shard::replicas::Following;
-use crate::shard::snapshot::install;
 use crate::shard::{Standby, Taking};
 
 /// Everything that is logged and counted on this thread, until it is dropped.

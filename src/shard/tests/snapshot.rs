@@ -2,7 +2,7 @@
 
 use super::standby::{Follower, talkative};
 use super::*;
-use crate::shard::snapshot::{Orphans, Snapshot, install, quarantine, sent as marked_sent, unsent};
+use crate::shard::file::snapshot::{Orphans, Snapshot, install, quarantine, sent as marked_sent, unsent};
 use crate::shard::{OpenError, Standby};
 
 async fn sent(bench: &Bench, name: &str) -> (std::path::PathBuf, Snapshot) {

@@ -1,8 +1,8 @@
 //! A log that does not answer: which writes are decided, which wait, and what their callers are told.
 
 use super::*;
-use crate::shard::lane::Standing;
-use crate::shard::log::record::{Entry, Record};
+use crate::log::lane::Standing;
+use crate::log::record::{Entry, Record};
 
 async fn settled(config: Config) -> Bench {
     let bench = Bench::with(config).await;

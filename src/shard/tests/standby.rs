@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::ids::Epoch;
-use crate::shard::log::record::{Header, Record, seal};
-use crate::shard::log::{Batch, PerStream, RawEntry};
+use crate::log::record::{Header, Record, seal};
+use crate::log::{Batch, PerStream, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::shard::{OpenError, Standby, Taking};
 

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::standby::{stranger, talkative};
 use super::*;
 use crate::ids::Epoch;
-use crate::shard::log::record::{Entry, Header};
-use crate::shard::log::{PerStream, RawEntry};
+use crate::log::record::{Entry, Header};
+use crate::log::{PerStream, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
 use crate::shard::{OpenError, Standby, Taking};
 

@@ -3,7 +3,7 @@
 use super::standby::talkative;
 use super::*;
 use crate::ids::Epoch;
-use crate::shard::log::PerStream;
+use crate::log::PerStream;
 use crate::shard::replicas::{Following, ReplicaStatus};
 
 fn trimming() -> Config {

@@ -5,9 +5,9 @@ use tokio::sync::watch;
 
 use super::standby::talkative;
 use super::*;
+use crate::log::{PerStream, RawEntry};
 use crate::problem::Code;
 use crate::shard::Standby;
-use crate::shard::log::{PerStream, RawEntry};
 use crate::shard::replicas::{Following, ReplicaStatus, Replicas};
 
 /// Asks the standby itself, unless the way to it is cut.
@@ -52,7 +52,7 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
     for text in ["one", "two", "three"] {
         bench.send("c", "alice", text).await;
     }
-    assert_eq!(bench.lane.standing(SHARD), crate::shard::lane::Standing::Clear, "nothing is parked");
+    assert_eq!(bench.lane.standing(SHARD), crate::log::lane::Standing::Clear, "nothing is parked");
     assert!(follower.standby.holds(Stream::Messages, bench.tails().messages, soon()).await, "acknowledged is held");
     // Cut off, but counted as in sync still: it is waited for, and nothing is committed without it.
     beside.cut.send_replace(true);

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rookery::cluster::table::redis::RedisTable;
+use rookery::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use rookery::ids::NodeId;
 use rookery::link;
 use rookery::link::proof::ClusterKey;
-use rookery::node::table::redis::RedisTable;
-use rookery::node::table::{NodeAddresses, Table, TableError, TableStore};
+use rookery::log::Identity;
+use rookery::log::redis::servers::Servers;
+use rookery::log::redis::{CommitLevel, Config as RedisConfig};
 use rookery::router::directory::Directory;
 use rookery::router::links::{Links, Ways};
 use rookery::router::{Config, Router};
-use rookery::shard::log::Identity;
-use rookery::shard::log::redis::servers::Servers;
-use rookery::shard::log::redis::{CommitLevel, Config as RedisConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::Method;
+use rookery::cluster::map::ShardMap;
 use rookery::ids::Slot;
-use rookery::shard::map::ShardMap;
 use serde_json::Value;
 
 use crate::support::client::{Answer, Client};

@@ -1,0 +1,410 @@
+//! The assignment: which table should stand, given the live nodes and the table that stands now. Pure.
+//!
+//! The ring proposes an order of nodes for each shard; a bounded-load pass evens out the owners, and standbys go where the
+//! fewest are. A shard that was ever claimed keeps its owner here, dead or alive: it moves by hand-over or failover only.
+//! Its standbys stay while they live, and while its owner does not: then any of them may be the one that has its messages.
+//! What comes out depends on nothing but the arguments, so a second pass over its own result changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::ring::Ring;
+use crate::cluster::table::{NodeAddresses, Table};
+use crate::ids::{NodeId, ShardId};
+use crate::log::Identity;
+
+/// With at least this many shards per node, no node owns more than 1.10 times the mean.
+pub const EVEN_SHARDS_PER_NODE: usize = 16;
+
+/// The first table of a cluster, version 1. Each row names `replicas` distinct nodes, or all when there are fewer.
+///
+/// `nodes` must not be empty: rows without a node would serve no one.
+#[must_use]
+pub fn first_table(identity: Identity, nodes: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Table {
+    let kept = BTreeMap::new();
+    let rows = rows(identity.shards, nodes, replicas, &kept);
+    Table { version: 1, identity, nodes: nodes.clone(), rows, claimed: BTreeSet::new() }
+}
+
+/// The table that should follow `current` with these live nodes, or `None` when it stands as it is (also when no node
+/// lives: there is no one to assign to). A node that comes back under other addresses is a change.
+///
+/// `claimed` are shards that have a control record, or may have one, beside those of which the table says that they were
+/// claimed: a record that is missing takes nothing from a row. The addresses of a dead node stay as long as a row names it.
+#[must_use]
+pub fn next_table(
+    current: &Table,
+    nodes: &BTreeMap<NodeId, NodeAddresses>,
+    replicas: usize,
+    claimed: &BTreeSet<ShardId>,
+) -> Option<Table> {
+    if nodes.is_empty() {
+        return None;
+    }
+    let kept_row = |shard: &ShardId| {
+        let row = current.rows.get(usize::from(shard.0)).filter(|row| !row.is_empty())?;
+        Some((*shard, kept(row, nodes, replicas)))
+    };
+    let keep = claimed.union(&current.claimed);
+    let rows = rows(current.identity.shards, nodes, replicas, &keep.filter_map(kept_row).collect());
+    let mut named = nodes.clone();
+    for node in rows.iter().flatten() {
+        if let Some(addresses) = current.addresses(node) {
+            named.entry(node.clone()).or_insert_with(|| addresses.clone());
+        }
+    }
+    let changed = rows != current.rows || named != current.nodes;
+    changed.then(|| Table { version: current.version + 1, nodes: named, rows, ..current.clone() })
+}
+
+/// What stays of the row of a claimed shard.
+fn kept(row: &[NodeId], nodes: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Vec<NodeId> {
+    let owner_lives = row.first().is_some_and(|owner| nodes.contains_key(owner));
+    if !owner_lives {
+        return row.to_vec();
+    }
+    row.iter().filter(|node| nodes.contains_key(*node)).take(replicas.max(1)).cloned().collect()
+}
+
+/// One row a shard. `kept` are the nodes that stay, of shards that were claimed: those keep their owner, and get further
+/// standbys while it lives.
+fn rows(
+    shards: u32,
+    nodes: &BTreeMap<NodeId, NodeAddresses>,
+    replicas: usize,
+    kept: &BTreeMap<ShardId, Vec<NodeId>>,
+) -> Vec<Vec<NodeId>> {
+    let shards = usize::try_from(shards).unwrap_or(usize::MAX);
+    let ring = Ring::new(nodes.keys());
+    let cap = owned_max(shards, nodes.len());
+    let mut load = Load::of(kept.values());
+    let mut rows = Vec::with_capacity(shards.min(1 << 16));
+    for shard in (0..=u16::MAX).map(ShardId).take(shards) {
+        let preferred = ring.preference(shard, nodes.len());
+        let row = kept.get(&shard).cloned().unwrap_or_else(|| {
+            // There always is such a place: the caps add up to all shards, and those that stay only fill some of it.
+            let owner = preferred.iter().find(|node| load.owned(node) < cap).or_else(|| preferred.first());
+            owner.inspect(|owner| load.add_owner(owner)).cloned().into_iter().collect()
+        });
+        rows.push((kept.contains_key(&shard), row, preferred));
+    }
+    // Those that stay first: a second pass then finds the others as this one did.
+    for stays in [true, false] {
+        for (_, row, preferred) in rows.iter_mut().filter(|(was_there, ..)| *was_there == stays) {
+            add_standbys(row, preferred, nodes, replicas, &mut load);
+        }
+    }
+    rows.into_iter().map(|(_, row, _)| row).collect()
+}
+
+/// Fills the free places of a row: by who stands by for the fewest shards, of several by who does so for the fewest of
+/// this owner's, so that these are spread when it dies, of several by the first on the ring.
+fn add_standbys(
+    row: &mut Vec<NodeId>,
+    preferred: &[NodeId],
+    nodes: &BTreeMap<NodeId, NodeAddresses>,
+    replicas: usize,
+    load: &mut Load,
+) {
+    let Some(owner) = row.first().filter(|owner| nodes.contains_key(*owner)).cloned() else { return };
+    while row.len() < replicas {
+        let free = preferred.iter().filter(|node| !row.contains(node));
+        let Some(node) = free.min_by_key(|node| load.standing(&owner, node)).cloned() else { break };
+        load.add_standby(&owner, &node);
+        row.push(node);
+    }
+}
+
+/// How many shards each node owns and stands by for.
+#[derive(Debug, Default)]
+struct Load {
+    owned: BTreeMap<NodeId, usize>,
+    standing: BTreeMap<NodeId, usize>,
+    /// Standing by for shards of an owner.
+    pairs: BTreeMap<(NodeId, NodeId), usize>,
+}
+
+impl Load {
+    fn of<'a>(rows: impl Iterator<Item = &'a Vec<NodeId>>) -> Self {
+        let mut load = Self::default();
+        for row in rows {
+            let Some((owner, standbys)) = row.split_first() else { continue };
+            load.add_owner(owner);
+            standbys.iter().for_each(|standby| load.add_standby(owner, standby));
+        }
+        load
+    }
+
+    fn owned(&self, node: &NodeId) -> usize {
+        self.owned.get(node).copied().unwrap_or(0)
+    }
+
+    fn standing(&self, owner: &NodeId, node: &NodeId) -> (usize, usize) {
+        let pair = self.pairs.get(&(owner.clone(), node.clone()));
+        (self.standing.get(node).copied().unwrap_or(0), pair.copied().unwrap_or(0))
+    }
+
+    fn add_owner(&mut self, node: &NodeId) {
+        *self.owned.entry(node.clone()).or_default() += 1;
+    }
+
+    fn add_standby(&mut self, owner: &NodeId, node: &NodeId) {
+        *self.standing.entry(node.clone()).or_default() += 1;
+        *self.pairs.entry((owner.clone(), node.clone())).or_default() += 1;
+    }
+}
+
+/// How many shards one node may own. Rounded down where that still leaves a place for each shard, so that the fullest
+/// node is within 1.10 of the mean; rounded up where nodes own too few shards for that.
+fn owned_max(shards: usize, nodes: usize) -> usize {
+    let (share, nodes) = (shards.saturating_mul(11), nodes.max(1).saturating_mul(10));
+    if shards.saturating_mul(10) >= nodes.saturating_mul(EVEN_SHARDS_PER_NODE) {
+        share / nodes
+    } else {
+        share.div_ceil(nodes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::ClusterId;
+
+    fn live(numbers: impl IntoIterator<Item = u8>) -> BTreeMap<NodeId, NodeAddresses> {
+        let one = |number: u8| {
+            let addresses = NodeAddresses { http: format!("h{number}:1"), peer: format!("h{number}:2") };
+            (NodeId::from(format!("node-{number}").as_str()), addresses)
+        };
+        numbers.into_iter().map(one).collect()
+    }
+
+    fn identity(shards: u32) -> Identity {
+        Identity { cluster: ClusterId(uuid::Uuid::nil()), shards }
+    }
+
+    fn fullest(table: &Table) -> usize {
+        let mut owned: BTreeMap<&NodeId, usize> = BTreeMap::new();
+        for row in &table.rows {
+            *owned.entry(&row[0]).or_default() += 1;
+        }
+        owned.into_values().max().unwrap_or(0)
+    }
+
+    #[test]
+    fn one_node_owns_everything_and_stands_alone() {
+        let table = first_table(identity(16), &live([7]), 2);
+        assert_eq!(table.version, 1);
+        assert_eq!(table.rows, vec![vec![NodeId::from("node-7")]; 16]);
+    }
+
+    #[test]
+    fn three_nodes_of_a_small_cluster_share_sixteen_shards() {
+        let table = first_table(identity(16), &live(0..3), 1);
+        assert_eq!(fullest(&table), 6);
+        assert!(table.rows.iter().all(|row| row.len() == 1));
+    }
+
+    #[test]
+    fn without_a_live_node_the_table_stands() {
+        let table = first_table(identity(16), &live(0..3), 1);
+        assert_eq!(next_table(&table, &live([]), 1, &BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn another_address_is_a_new_version_with_the_same_rows() {
+        let mut nodes = live(0..3);
+        let table = first_table(identity(16), &nodes, 1);
+        nodes.entry(NodeId::from("node-1")).and_modify(|addresses| addresses.http = "elsewhere:1".to_owned());
+        let next = next_table(&table, &nodes, 1, &BTreeSet::new()).expect("a change");
+        assert_eq!((next.version, &next.rows), (2, &table.rows));
+        assert_eq!(next.nodes, nodes);
+    }
+
+    #[test]
+    fn a_dead_owner_stays_reachable_until_no_row_names_it() {
+        let table = first_table(identity(16), &live(0..3), 1);
+        let dead = NodeId::from("node-2");
+        let claimed = BTreeSet::from([table.owned_by(&dead).next().expect("it owns something")]);
+        let next = next_table(&table, &live(0..2), 1, &claimed).expect("a change");
+        assert_eq!(next.addresses(&dead), table.addresses(&dead));
+        assert_eq!(next.owned_by(&dead).collect::<BTreeSet<_>>(), claimed);
+        let last = next_table(&next, &live(0..2), 1, &BTreeSet::new()).expect("a change");
+        assert_eq!(last.addresses(&dead), None);
+    }
+
+    fn all(table: &Table) -> BTreeSet<ShardId> {
+        (0..u16::try_from(table.rows.len()).expect("few")).map(ShardId).collect()
+    }
+
+    fn standing(table: &Table) -> BTreeMap<&NodeId, usize> {
+        let mut standing = BTreeMap::new();
+        for node in table.rows.iter().flat_map(|row| &row[1..]) {
+            *standing.entry(node).or_default() += 1;
+        }
+        standing
+    }
+
+    #[test]
+    fn a_standby_that_is_gone_is_replaced_and_nothing_else_moves() {
+        let table = first_table(identity(64), &live(0..4), 2);
+        let gone = NodeId::from("node-3");
+        // Its own shards were taken over meanwhile.
+        let mut taken = table.clone();
+        taken.rows.iter_mut().filter(|row| row[0] == gone).for_each(|row| row.reverse());
+        let next = next_table(&taken, &live(0..3), 2, &all(&table)).expect("a change");
+        for (before, after) in taken.rows.iter().zip(&next.rows) {
+            assert_eq!((after.len(), &before[0]), (2, &after[0]));
+            assert!(!after.contains(&gone) && (before[1] == gone || before == after));
+        }
+        assert_eq!(next.addresses(&gone), None);
+        // It comes back as any other: nothing moves for balance.
+        let back = next_table(&next, &live(0..4), 2, &all(&table)).expect("its addresses");
+        assert_eq!(back.rows, next.rows);
+    }
+
+    #[test]
+    fn the_row_of_an_owner_that_is_gone_stays_as_it_is() {
+        let table = first_table(identity(16), &live(0..3), 2);
+        let next = next_table(&table, &live([7]), 2, &all(&table)).expect("a change");
+        assert_eq!(next.rows, table.rows, "one of them has the messages, and 7 has none");
+        assert!(table.nodes.keys().all(|node| next.addresses(node) == table.addresses(node)));
+    }
+
+    #[test]
+    fn more_or_fewer_replicas_are_added_or_dropped_at_the_end() {
+        let table = first_table(identity(16), &live(0..3), 2);
+        let more = next_table(&table, &live(0..3), 3, &all(&table)).expect("a change");
+        assert!(table.rows.iter().zip(&more.rows).all(|(two, three)| three.len() == 3 && three[..2] == two[..]));
+        let fewer = next_table(&more, &live(0..3), 2, &all(&table)).expect("a change");
+        assert_eq!(fewer.rows, table.rows);
+    }
+
+    #[test]
+    fn the_shards_of_each_owner_are_stood_by_for_by_all_others_alike() {
+        let table = first_table(identity(256), &live(0..5), 2);
+        let mut pairs: BTreeMap<[&NodeId; 2], usize> = BTreeMap::new();
+        for row in &table.rows {
+            *pairs.entry([&row[0], &row[1]]).or_default() += 1;
+        }
+        assert_eq!(pairs.len(), 20);
+        assert!(pairs.values().all(|count| (8..=20).contains(count)), "{pairs:?}");
+    }
+
+    #[test]
+    fn the_loss_of_a_node_leaves_none_of_the_others_more_than_a_quarter_above_their_mean() {
+        // The alert RookeryShardsUneven begins beyond this.
+        for (shards, count) in [(16, 3), (64, 3), (64, 4), (256, 3), (256, 4), (256, 5), (256, 8), (256, 12)] {
+            let table = first_table(identity(shards), &live(0..count), 2);
+            for gone in table.nodes.keys() {
+                let mut taken = table.clone();
+                taken.rows.iter_mut().filter(|row| row[0] == *gone).for_each(|row| row.reverse());
+                let (shards, others) = (shards as usize, usize::from(count) - 1);
+                let most = (shards * 5).div_ceil(others * 4);
+                assert!(fullest(&taken) <= most, "{} of {shards} on {others}, at most {most}", fullest(&taken));
+            }
+        }
+    }
+
+    #[test]
+    fn the_rows_of_claimed_shards_keep_their_nodes_though_redis_lost_their_control_records() {
+        for count in [3, 4, 5] {
+            // Three began, the others came later; node-1 died once and came back: ordinary life.
+            let mut current = first_table(identity(256), &live(0..3), 2);
+            current.claimed = all(&current);
+            current = next_table(&current, &live(0..count), 2, &BTreeSet::new()).unwrap_or(current);
+            current.rows.iter_mut().filter(|row| row[0] == NodeId::from("node-1")).for_each(|row| row.reverse());
+            // A new coordinator looks: no control record answers.
+            assert_eq!(next_table(&current, &live(0..count), 2, &BTreeSet::new()), None);
+        }
+    }
+
+    prop_compose! {
+        fn cluster()(power in 0_u32..=10, numbers in prop::collection::btree_set(0_u8..40, 1..20), replicas in 1_usize..4)
+            -> (u32, BTreeMap<NodeId, NodeAddresses>, usize) {
+            (1 << power, live(numbers), replicas)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn rows_name_distinct_nodes_and_owners_are_evenly_loaded((shards, nodes, replicas) in cluster()) {
+            let table = first_table(identity(shards), &nodes, replicas);
+            prop_assert_eq!(table.rows.len(), shards as usize);
+            for row in &table.rows {
+                prop_assert_eq!(row.len(), replicas.min(nodes.len()));
+                prop_assert_eq!(row.iter().collect::<BTreeSet<_>>().len(), row.len());
+                prop_assert!(row.iter().all(|node| nodes.contains_key(node)));
+            }
+            let (shards, count) = (shards as usize, nodes.len());
+            let fullest = fullest(&table);
+            prop_assert!(fullest <= (shards * 11).div_ceil(count * 10));
+            if shards >= EVEN_SHARDS_PER_NODE * count {
+                prop_assert!(fullest * count * 10 <= shards * 11, "{fullest} of {shards} on {count}");
+            }
+            let places = shards * (replicas.min(count) - 1);
+            let most = standing(&table).into_values().max().unwrap_or(0);
+            prop_assert!(most <= (places * 11).div_ceil(count * 10) + 1, "{most} of {places} on {count}");
+        }
+
+        #[test]
+        fn it_converges_and_claimed_shards_never_move(
+            (shards, nodes, replicas) in cluster(),
+            others in prop::collection::btree_set(0_u8..40, 1..20),
+            claimed in prop::collection::btree_set(0_u16..1024, 0..200),
+        ) {
+            let table = first_table(identity(shards), &nodes, replicas);
+            prop_assert_eq!(next_table(&table, &nodes, replicas, &BTreeSet::new()), None);
+            let claimed: BTreeSet<ShardId> =
+                claimed.into_iter().filter(|shard| u32::from(*shard) < shards).map(ShardId).collect();
+            let others = live(others);
+            let next = next_table(&table, &others, replicas, &claimed).unwrap_or_else(|| table.clone());
+            for shard in &claimed {
+                prop_assert_eq!(next.owner(*shard), table.owner(*shard));
+            }
+            for (shard, row) in (0..).map(ShardId).zip(&next.rows) {
+                prop_assert_eq!(row.iter().collect::<BTreeSet<_>>().len(), row.len());
+                prop_assert!(row.iter().all(|node| next.nodes.contains_key(node)));
+                prop_assert!(claimed.contains(&shard) || others.contains_key(&row[0]));
+            }
+            prop_assert_eq!(next_table(&next, &others, replicas, &claimed), None);
+        }
+
+        /// That a shard was claimed is in the table: what of control records is seen, and what of Redis is lost, adds to it
+        /// and takes nothing away.
+        #[test]
+        fn rows_of_a_claimed_shard_keep_their_nodes_whatever_the_control_records_say(
+            (shards, nodes, replicas) in cluster(),
+            later in prop::collection::btree_set(0_u8..40, 1..20),
+            seen in prop::collection::btree_set(0_u16..1024, 0..200),
+            turned in prop::collection::vec(any::<bool>(), 1024),
+        ) {
+            let mut table = first_table(identity(shards), &nodes, replicas);
+            table.claimed = all(&table);
+            table.rows.iter_mut().zip(turned).filter(|(_, turned)| *turned).for_each(|(row, _)| row.reverse());
+            let (seen, later) = (seen.into_iter().map(ShardId).collect(), live(later));
+            let next = next_table(&table, &later, replicas, &seen).unwrap_or_else(|| table.clone());
+            prop_assert_eq!(&next.claimed, &table.claimed);
+            for (before, after) in table.rows.iter().zip(&next.rows) {
+                prop_assert_eq!(&before[0], &after[0]);
+                prop_assert!(before.iter().all(|node| after.contains(node) || !later.contains_key(node)));
+            }
+        }
+
+        #[test]
+        fn unclaimed_shards_give_way_to_the_load_of_claimed_ones(
+            numbers in prop::collection::btree_set(0_u8..40, 2..8),
+            claimed in prop::collection::btree_set(0_u16..256, 0..256),
+        ) {
+            let first = live(numbers.iter().copied().take(1));
+            let table = first_table(identity(256), &first, 1);
+            let claimed: BTreeSet<ShardId> = claimed.into_iter().map(ShardId).collect();
+            let nodes = live(numbers);
+            let next = next_table(&table, &nodes, 1, &claimed).expect("nodes joined");
+            let cap = owned_max(256, nodes.len());
+            prop_assert!(fullest(&next) <= cap.max(claimed.len()));
+        }
+    }
+}

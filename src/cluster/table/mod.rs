@@ -1,0 +1,167 @@
+//! The table: the one versioned assignment `shard → [owner, standby…]` that every router and node follows, the nodes
+//! that are registered, and the identity of the cluster. This file is the contract; [`embedded`] implements it for one
+//! process, [`redis`] for a cluster.
+//!
+//! **Promises.** `swap` is a compare-and-set on the version: of two that name the same version one wins. Versions only
+//! grow, unless Redis loses the end of what it acknowledged: then an earlier table stands again and its versions are given
+//! anew ([`follow`] copes). `load` returns the latest swapped table or a later one. The identity is written once and never
+//! changes. **Answers get lost**: a swap may be sent again; that it stands already is success too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{NodeId, ShardId};
+use crate::log::{Identity, LogError};
+
+pub mod embedded;
+
+pub mod follow;
+
+pub mod reach;
+
+pub mod redis;
+
+#[cfg(test)]
+pub mod conformance;
+
+/// How a node is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddresses {
+    /// Empty. Nodes of the version before had a port for routers, and read no table without it.
+    #[serde(default)]
+    pub http: String,
+    /// `host:port` of its peer port, for the links of routers and of other nodes.
+    pub peer: String,
+}
+
+/// One version of the assignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Grows by one with every swap; the first table has version 1.
+    pub version: u64,
+    /// Of which cluster, with how many shards.
+    pub identity: Identity,
+    /// Every node that the table names, and how to reach it.
+    pub nodes: BTreeMap<NodeId, NodeAddresses>,
+    /// One row a shard, in order of shards: the owner first, then its standbys.
+    pub rows: Vec<Vec<NodeId>>,
+    /// Shards that were ever claimed. Whoever swaps leaves none of them out: such a shard has a history, whatever its
+    /// control record says, and its row keeps the nodes that may have it. A table of an older version names none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claimed: BTreeSet<ShardId>,
+}
+
+/// What a poll of the table finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Polled {
+    /// The very table that was known stands.
+    Unchanged,
+    /// There is none: before the first, or the store has lost it.
+    Gone,
+    /// Another one stands.
+    Changed(Table),
+}
+
+impl Table {
+    /// The node that should own a shard.
+    #[must_use]
+    pub fn owner(&self, shard: ShardId) -> Option<&NodeId> {
+        self.rows.get(usize::from(shard.0))?.first()
+    }
+
+    /// How to reach a node.
+    #[must_use]
+    pub fn addresses(&self, node: &NodeId) -> Option<&NodeAddresses> {
+        self.nodes.get(node)
+    }
+
+    /// The shards whose first node is this one.
+    pub fn owned_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
+        let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
+        numbered.filter(move |(_, row)| row.first() == Some(node)).map(|(shard, _)| shard)
+    }
+
+    /// The shards whose row has this node in another place than the first.
+    pub fn stood_by_for<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
+        let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
+        numbered.filter(move |(_, row)| row.iter().skip(1).any(|of| of == node)).map(|(shard, _)| shard)
+    }
+}
+
+/// Why the store of the table did not do what it was asked; the call may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// Where the table is kept, beside the log, nothing answered or it was refused.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// It did not answer in time.
+    #[error("table: no answer in time")]
+    Unanswered,
+    /// What is stored cannot be understood.
+    #[error("table: {0}")]
+    Malformed(String),
+    /// It was refused; what is wrong says the sentence.
+    #[error("table: {0}")]
+    Refused(String),
+}
+
+/// The contract; see the head of this file.
+#[async_trait]
+pub trait TableStore: fmt::Debug + Send + Sync + 'static {
+    /// The identity of the cluster, or `None` before it was created.
+    async fn identity(&self) -> Result<Option<Identity>, TableError>;
+
+    /// Creates the cluster: writes the identity unless there is one, and returns the one that holds now.
+    async fn create(&self, identity: Identity) -> Result<Identity, TableError>;
+
+    /// The current table, or `None` before the first.
+    async fn load(&self) -> Result<Option<Table>, TableError>;
+
+    /// The current table, unless it is the very one that is known already. Cheap when nothing changed.
+    async fn load_unless(&self, known: Option<&Table>) -> Result<Polled, TableError> {
+        Ok(match self.load().await? {
+            None => Polled::Gone,
+            Some(table) if known == Some(&table) => Polled::Unchanged,
+            Some(table) => Polled::Changed(table),
+        })
+    }
+
+    /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version must be `expected + 1`;
+    /// over Redis, which may have lost it, the first may have any version. False, and no effect, when another table is
+    /// current; true when exactly this one is.
+    async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError>;
+
+    /// Announces a live node and how it is reached; to be repeated every second. A node that stops announcing leaves
+    /// the list after 90 s.
+    async fn register(&self, node: &NodeId, addresses: &NodeAddresses) -> Result<(), TableError>;
+
+    /// Asks to be the coordinator for `life` from now on, or for as long again: true when this node is. No other is
+    /// meanwhile, by the clock of the store; nothing unsafe may hang on that.
+    async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError>;
+
+    /// Every registered node.
+    async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ClusterId;
+
+    #[test]
+    fn a_table_of_an_older_version_is_read_and_names_no_claimed_shard() {
+        let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 1 };
+        let rows = vec![vec![NodeId::from("a")]];
+        let table = Table { version: 7, identity, nodes: BTreeMap::new(), rows, claimed: BTreeSet::new() };
+        let written = serde_json::to_value(&table).expect("JSON");
+        assert!(written.get("claimed").is_none(), "as an older version wrote it: {written}");
+        assert_eq!(serde_json::from_value::<Table>(written).expect("it is read"), table);
+        let claimed = Table { claimed: BTreeSet::from([ShardId(0)]), ..table };
+        let later = serde_json::to_vec(&claimed).expect("JSON");
+        assert_eq!(serde_json::from_slice::<Table>(&later).expect("it is read"), claimed);
+    }
+}

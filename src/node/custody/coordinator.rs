@@ -1,0 +1,289 @@
+//! Looks after the table as a whole, for as long as this node holds the coordinator's lease: rows keep their nodes, places
+//! that are free are filled, a node that is gone for good loses its places.
+//!
+//! Any node may do this, several at once too: the compare-and-set on the table's version is what is safe, the lease only
+//! avoids work. Ownership is not moved here: a shard that was ever claimed changes its owner by failover alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::cluster::assignment::next_table;
+use crate::cluster::claimed::Claimed;
+use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
+use crate::ids::{NodeId, ShardId};
+use crate::log::{Identity, ShardLog};
+use crate::node::Setup;
+
+/// How often the table is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the lease holds.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// A node loses its places only when it has been seen missing for so long: a Redis that lost the registrations, or has
+/// just failed over, gets them back within seconds.
+const MISSED: Duration = Duration::from_secs(10);
+
+/// The coordinator's part of a node.
+#[derive(Debug)]
+pub(in crate::node) struct Coordinator {
+    node: NodeId,
+    identity: Identity,
+    replicas: usize,
+    store: Arc<dyn TableStore>,
+    log: Arc<dyn ShardLog>,
+    /// Shards that were ever claimed, as this node knows: once claimed, always claimed.
+    claimed: Claimed,
+    /// Nodes that the table names and that are not registered, since when.
+    missing: BTreeMap<NodeId, Instant>,
+    leads: bool,
+}
+
+impl Coordinator {
+    /// `None` where the table is looked after by whoever starts the nodes.
+    pub(in crate::node) fn of(setup: &Setup) -> Option<Self> {
+        Some(Self {
+            node: setup.id.clone(),
+            identity: setup.identity,
+            replicas: setup.config.replicas?,
+            store: Arc::clone(&setup.table),
+            log: Arc::clone(&setup.log),
+            claimed: setup.claimed.clone(),
+            missing: BTreeMap::new(),
+            leads: false,
+        })
+    }
+
+    /// Looks after the table for ever. Of an outage of its store others tell.
+    pub(in crate::node) async fn run(mut self) {
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            drop(self.look().await);
+        }
+    }
+
+    /// One look, and what follows from it.
+    async fn look(&mut self) -> Result<(), TableError> {
+        let leads = self.store.lead(&self.node, LEASE).await?;
+        if std::mem::replace(&mut self.leads, leads) != leads {
+            tracing::info!(node = %self.node, leads, "the coordinator's lease");
+            // What another one saw meanwhile is not known here.
+            self.missing.clear();
+        }
+        if !leads {
+            return Ok(());
+        }
+        let Some(table) = self.store.load().await? else { return Ok(()) };
+        if table.identity != self.identity {
+            return Ok(());
+        }
+        self.claimed.add(table.claimed.iter().copied());
+        let registered = self.store.nodes().await?;
+        let doubtful = self.doubtful().await;
+        let nodes = self.counted(&table, registered, Instant::now());
+        let Some(next) = self.next(&table, &nodes, &doubtful) else { return Ok(()) };
+        let (version, count) = (next.version, next.nodes.len());
+        if self.store.swap(table.version, next).await? {
+            tracing::info!(node = %self.node, version, nodes = count, "the table is changed");
+        }
+        Ok(())
+    }
+
+    /// The table that should follow, in which every shard is claimed that is known to be.
+    fn next(
+        &self,
+        table: &Table,
+        nodes: &BTreeMap<NodeId, NodeAddresses>,
+        doubtful: &BTreeSet<ShardId>,
+    ) -> Option<Table> {
+        let known = Table { claimed: self.claimed.all(), ..table.clone() };
+        let recorded = || Table { version: table.version.saturating_add(1), ..known.clone() };
+        let next = next_table(&known, nodes, self.replicas, doubtful);
+        next.or_else(|| (known.claimed != table.claimed).then(recorded))
+    }
+
+    /// Looks at the control records of shards that are not known to be claimed. Those that have one are from now on; those
+    /// that do not answer, which are returned, count as claimed this time.
+    async fn doubtful(&self) -> BTreeSet<ShardId> {
+        let (count, claimed) =
+            (u16::try_from(self.identity.shards.saturating_sub(1)).unwrap_or(u16::MAX), self.claimed.all());
+        let unknown: Vec<ShardId> = (0..=count).map(ShardId).filter(|shard| !claimed.contains(shard)).collect();
+        let mut doubtful = BTreeSet::new();
+        if unknown.is_empty() {
+            return doubtful;
+        }
+        for (shard, seen) in unknown.iter().zip(self.log.observe(&unknown).await) {
+            match seen {
+                Ok(seen) if seen.control.is_none() => {}
+                Ok(_) => self.claimed.add([*shard]),
+                Err(_) => drop(doubtful.insert(*shard)),
+            }
+        }
+        doubtful
+    }
+
+    /// The nodes that keep their places: those registered, and those that were until a moment ago.
+    fn counted(
+        &mut self,
+        table: &Table,
+        registered: BTreeMap<NodeId, NodeAddresses>,
+        now: Instant,
+    ) -> BTreeMap<NodeId, NodeAddresses> {
+        self.missing.retain(|node, _| !registered.contains_key(node) && table.nodes.contains_key(node));
+        let mut counted = registered;
+        for (node, addresses) in &table.nodes {
+            if counted.contains_key(node) {
+                continue;
+            }
+            let since = *self.missing.entry(node.clone()).or_insert(now);
+            if now.duration_since(since) < MISSED {
+                counted.insert(node.clone(), addresses.clone());
+            }
+        }
+        counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::assignment::first_table;
+    use crate::cluster::table::embedded::EmbeddedTable;
+    use crate::ids::ClusterId;
+    use crate::log::embedded::EmbeddedLog;
+    use crate::log::record::Tail;
+    use crate::log::{Claim, PerStream, Token};
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        log: Arc<EmbeddedLog>,
+        store: Arc<dyn TableStore>,
+        identity: Identity,
+    }
+
+    fn addresses(of: &str) -> NodeAddresses {
+        NodeAddresses { http: format!("{of}:1"), peer: format!("{of}:2") }
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
+            let store: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
+            let identity = Identity { cluster: ClusterId::random(), shards: 16 };
+            Self { folder, log, store, identity }
+        }
+
+        fn coordinator(&self, node: &str) -> Coordinator {
+            Coordinator {
+                node: NodeId::from(node),
+                identity: self.identity,
+                replicas: 2,
+                store: Arc::clone(&self.store),
+                log: Arc::clone(&self.log) as Arc<dyn ShardLog>,
+                claimed: Claimed::default(),
+                missing: BTreeMap::new(),
+                leads: false,
+            }
+        }
+
+        async fn register(&self, node: &str) {
+            self.store.register(&NodeId::from(node), &addresses(node)).await.expect("registers");
+        }
+
+        /// The first table of these nodes, all of whose shards but the last are claimed.
+        async fn begin(&self, nodes: &[&str]) -> Table {
+            for node in nodes {
+                self.register(node).await;
+            }
+            let table = first_table(self.identity, &self.store.nodes().await.expect("answers"), 2);
+            assert_eq!(self.store.swap(0, table.clone()).await, Ok(true));
+            for shard in (0..15).map(ShardId) {
+                let claim = Claim {
+                    shard,
+                    expected: None,
+                    token: Token::new(crate::ids::Epoch(1)),
+                    owner: table.owner(shard).expect("named").clone(),
+                    identity: self.identity,
+                    begin_at: PerStream::both(Tail::EMPTY),
+                };
+                self.log.claim(claim).await.expect("claims");
+            }
+            table
+        }
+
+        async fn table(&self) -> Table {
+            self.store.load().await.expect("answers").expect("a table")
+        }
+    }
+
+    #[tokio::test]
+    async fn one_of_several_looks_after_the_table_and_claimed_shards_keep_their_owners() {
+        let bench = Bench::new().await;
+        let (mut one, mut two) = (bench.coordinator("a"), bench.coordinator("b"));
+        one.look().await.expect("no table yet");
+        let first = bench.begin(&["a", "b"]).await;
+        two.look().await.expect("does nothing");
+        assert_eq!((one.leads, two.leads, bench.table().await), (true, false, first.clone()));
+        bench.register("c").await;
+        one.look().await.expect("answers");
+        let next = bench.table().await;
+        assert_eq!((next.version, next.nodes.len()), (2, 3));
+        assert_eq!(next.claimed, (0..15).map(ShardId).collect(), "those that have a control record, for good");
+        assert_eq!(next.rows[..15], first.rows[..15]);
+        one.look().await.expect("answers");
+        assert_eq!(bench.table().await, next, "it stands");
+    }
+
+    #[tokio::test]
+    async fn a_new_coordinator_leaves_claimed_shards_where_they_are_when_redis_lost_their_control_records() {
+        let bench = Bench::new().await;
+        let mut first = bench.begin(&["a", "b", "c"]).await;
+        // Owners and standbys as no ring would put them.
+        first.rows.iter_mut().for_each(|row| row.reverse());
+        assert_eq!(bench.store.swap(1, Table { version: 2, ..first.clone() }).await, Ok(true));
+        bench.coordinator("a").look().await.expect("answers");
+        let recorded = bench.table().await;
+        assert_eq!(recorded.claimed.len(), 15);
+
+        // Another log: it knows no shard.
+        let empty = EmbeddedLog::open(&bench.folder.path().join("empty.sqlite")).await.expect("opens");
+        let mut coordinator = Coordinator { log: empty, ..bench.coordinator("a") };
+        bench.register("d").await;
+        coordinator.look().await.expect("answers");
+        let next = bench.table().await;
+        assert!(next.nodes.contains_key(&NodeId::from("d")));
+        assert_eq!((&next.claimed, &next.rows[..15]), (&recorded.claimed, &first.rows[..15]));
+
+        // What the table has forgotten is remembered here, and told it again.
+        let forgot = Table { version: next.version + 1, claimed: BTreeSet::new(), ..next.clone() };
+        assert_eq!(bench.store.swap(next.version, forgot).await, Ok(true));
+        coordinator.look().await.expect("answers");
+        assert_eq!(bench.table().await.claimed, recorded.claimed);
+    }
+
+    #[tokio::test]
+    async fn a_node_loses_its_places_only_when_it_is_missing_for_a_while() {
+        let bench = Bench::new().await;
+        let mut coordinator = bench.coordinator("a");
+        let mut table = bench.begin(&["a", "b"]).await;
+        table.nodes.insert(NodeId::from("gone"), addresses("gone"));
+        let registered = bench.store.nodes().await.expect("answers");
+        let begun = Instant::now();
+        let gone = NodeId::from("gone");
+        assert!(coordinator.counted(&table, registered.clone(), begun).contains_key(&gone));
+        let late = begun + MISSED;
+        assert!(coordinator.counted(&table, registered.clone(), late - Duration::from_millis(1)).contains_key(&gone));
+        assert!(!coordinator.counted(&table, registered.clone(), late).contains_key(&gone));
+        // It came back, and is missed again.
+        let mut back = registered.clone();
+        back.insert(gone.clone(), addresses("gone"));
+        assert!(coordinator.counted(&table, back, late).contains_key(&gone));
+        assert!(coordinator.counted(&table, registered, late).contains_key(&gone));
+    }
+}

@@ -1,0 +1,22 @@
+//! Which shards are this node's, and by what right: what its rows and the control records say, the proof of ownership, and
+//! what is to be done about each shard.
+
+pub(super) mod opening;
+
+pub(super) mod shards;
+
+pub mod role;
+
+pub mod watch;
+
+pub(super) mod observe;
+
+pub(super) mod rows;
+
+pub mod renewal;
+
+pub(super) mod cutoff;
+
+pub(super) mod coordinator;
+
+pub(super) mod gauges;

@@ -1,0 +1,204 @@
+//! The rows of the shards that are open here: whoever owns a shard is the first of its row. After a takeover the owner puts
+//! itself there, by compare-and-set on the table's version, without waiting for the coordinator; all its shards at once.
+//! The same swap records that they were claimed, if the table does not say so yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use crate::cluster::table::{NodeAddresses, Table, TableStore};
+use crate::ids::{NodeId, ShardId};
+use crate::node::{Setup, Shards};
+use crate::shard::ShardHandle;
+
+/// Without a change it is looked at this often; also the pause after a failure.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Pause after another one was faster.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Shards that are opened at about the same moment are told in one swap.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// What was swapped here is seen by the follower within this time, or it was lost again with its master of Redis.
+const AHEAD_MAX: Duration = Duration::from_secs(1);
+
+/// One call to the store is given up after this long.
+const CALL_MAX: Duration = Duration::from_secs(2);
+
+/// Looks after the rows of a node's open shards.
+#[derive(Debug)]
+pub(in crate::node) struct Rows {
+    node: NodeId,
+    addresses: NodeAddresses,
+    store: Arc<dyn TableStore>,
+    shards: Shards,
+    table: watch::Receiver<Arc<Table>>,
+}
+
+impl Rows {
+    pub(in crate::node) fn new(
+        setup: &Setup,
+        addresses: NodeAddresses,
+        shards: Shards,
+        table: watch::Receiver<Arc<Table>>,
+    ) -> Self {
+        Self { node: setup.id.clone(), addresses, store: Arc::clone(&setup.table), shards, table }
+    }
+
+    /// Looks after them for ever.
+    pub(in crate::node) async fn run(mut self) {
+        // What was swapped here and is not followed yet, and when.
+        let mut ahead: Option<(Arc<Table>, Instant)> = None;
+        loop {
+            let followed = Arc::clone(&self.table.borrow_and_update());
+            ahead = ahead.filter(|(ahead, at)| ahead.version > followed.version && at.elapsed() < AHEAD_MAX);
+            let table = ahead.as_ref().map_or(followed, |(ahead, _)| Arc::clone(ahead));
+            let handles = self.shards.open();
+            for handle in &handles {
+                let row = table.rows.get(usize::from(handle.id().0)).map_or(&[][..], Vec::as_slice);
+                handle.set_standbys(standbys(&self.node, row));
+            }
+            // One that was taken meanwhile, and does not know it yet, must not be put back.
+            let proven = handles.iter().filter(|handle| handle.is_proven());
+            let owned: BTreeSet<ShardId> = proven.map(ShardHandle::id).collect();
+            if with_owner_first(&table, (&self.node, &self.addresses), &owned).is_some() {
+                ahead = self.swap(&table, &owned).await.map(|swapped| (Arc::new(swapped), Instant::now()));
+            }
+            tokio::select! {
+                () = self.shards.changed() => tokio::time::sleep(GATHER).await,
+                changed = self.table.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Swaps until the rows are as they should be, or the store does not answer. The table that stands then, if known.
+    async fn swap(&self, followed: &Table, owned: &BTreeSet<ShardId>) -> Option<Table> {
+        let mut table = followed.clone();
+        loop {
+            let Some(next) = with_owner_first(&table, (&self.node, &self.addresses), owned) else { return Some(table) };
+            // Whoever follows the table tells of its outage.
+            if timeout(CALL_MAX, self.store.swap(table.version, next.clone())).await.ok()?.ok()? {
+                self.tell(&table, owned, next.version);
+                return Some(next);
+            }
+            tokio::time::sleep(AGAIN).await;
+            let fresh = timeout(CALL_MAX, self.store.load()).await.ok()?.ok()??;
+            if fresh.identity != followed.identity {
+                return None;
+            }
+            table = fresh;
+        }
+    }
+
+    /// One line for each node whose shards were taken.
+    fn tell(&self, before: &Table, owned: &BTreeSet<ShardId>, version: u64) {
+        let mut taken: BTreeMap<&NodeId, usize> = BTreeMap::new();
+        for owner in owned.iter().filter_map(|shard| before.owner(*shard)).filter(|owner| **owner != self.node) {
+            *taken.entry(owner).or_default() += 1;
+        }
+        for (from, shards) in taken {
+            tracing::warn!(node = %self.node, %from, shards, version, "shards were taken over");
+        }
+    }
+}
+
+/// The standbys of a row whose shard `node` owns.
+pub(in crate::node) fn standbys(node: &NodeId, row: &[NodeId]) -> Vec<NodeId> {
+    row.iter().filter(|of| *of != node).cloned().collect()
+}
+
+/// The next table, in which this node is the first of the rows of these shards, the former first ones are the last, and
+/// the shards are claimed; `None` when it is so.
+fn with_owner_first(
+    table: &Table,
+    (node, addresses): (&NodeId, &NodeAddresses),
+    owned: &BTreeSet<ShardId>,
+) -> Option<Table> {
+    let behind: Vec<ShardId> = owned.iter().copied().filter(|shard| table.owner(*shard) != Some(node)).collect();
+    if behind.is_empty() && owned.is_subset(&table.claimed) {
+        return None;
+    }
+    let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
+    for shard in behind {
+        let Some(row) = next.rows.get_mut(usize::from(shard.0)) else { continue };
+        let (former, others) = row.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first), rest));
+        let others = others.iter().filter(|of| *of != node);
+        *row = std::iter::once(node).chain(others).chain(former).cloned().collect();
+    }
+    next.claimed.extend(owned);
+    next.nodes.entry(node.clone()).or_insert_with(|| addresses.clone());
+    Some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::table::embedded::EmbeddedTable;
+    use crate::ids::ClusterId;
+    use crate::log::Identity;
+    use crate::log::embedded::EmbeddedLog;
+
+    fn addresses() -> NodeAddresses {
+        NodeAddresses { http: "h:1".to_owned(), peer: "h:2".to_owned() }
+    }
+
+    fn table(version: u64, rows: &[&[&str]]) -> Table {
+        let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 4 };
+        let rows: Vec<Vec<NodeId>> = rows.iter().map(|row| row.iter().map(|&of| NodeId::from(of)).collect()).collect();
+        let nodes = rows.iter().flatten().map(|node| (node.clone(), addresses())).collect();
+        Table { version, identity, nodes, rows, claimed: BTreeSet::new() }
+    }
+
+    fn first(table: &Table, owned: &[u16]) -> Option<Table> {
+        let owned = owned.iter().copied().map(ShardId).collect();
+        with_owner_first(table, (&NodeId::from("b"), &addresses()), &owned)
+    }
+
+    #[test]
+    fn the_owner_becomes_the_first_of_its_rows_and_the_former_one_the_last() {
+        let before = table(4, &[&["a", "b", "c"], &["b", "a"], &["a", "c"], &["a", "b"]]);
+        let after = first(&before, &[0, 1, 2]).expect("a change");
+        assert_eq!(after.rows, table(5, &[&["b", "c", "a"], &["b", "a"], &["b", "c", "a"], &["a", "b"]]).rows);
+        assert_eq!(after.version, 5);
+        assert_eq!(first(&after, &[0, 1, 2]), None);
+        assert_eq!(after.claimed, [0, 1, 2].map(ShardId).into());
+        let recorded = first(&before, &[1]).expect("that it was claimed");
+        assert_eq!((&recorded.rows, &recorded.claimed), (&before.rows, &BTreeSet::from([ShardId(1)])));
+        assert_eq!(first(&recorded, &[1]), None);
+        let strange = table(1, &[&["a"], &[]]);
+        assert_eq!(first(&strange, &[1, 7]).expect("a change").nodes.len(), 2, "it can be reached");
+    }
+
+    #[test]
+    fn the_standbys_are_the_others_of_the_row() {
+        let row = ["a", "b", "c"].map(NodeId::from);
+        assert_eq!(standbys(&row[1], &row), [row[0].clone(), row[2].clone()]);
+        assert!(standbys(&row[1], &[]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_swap_that_lost_is_made_again_on_the_table_that_won() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
+        let store: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(log));
+        let old = table(1, &[&["a", "b"], &["a", "b"]]);
+        assert_eq!(store.swap(0, old.clone()).await, Ok(true));
+        assert_eq!(store.swap(1, table(2, &[&["a", "b"], &["c", "b"]])).await, Ok(true));
+        let rows = Rows {
+            node: NodeId::from("b"),
+            addresses: addresses(),
+            store: Arc::clone(&store),
+            shards: Shards::default(),
+            table: watch::channel(Arc::new(old.clone())).1,
+        };
+        let swapped = rows.swap(&old, &BTreeSet::from([ShardId(1)])).await;
+        let stands = store.load().await.expect("answers").expect("a table");
+        assert_eq!(swapped.as_ref(), Some(&stands));
+        assert_eq!((stands.version, stands.rows), (3, table(3, &[&["a", "b"], &["b", "c"]]).rows));
+    }
+}

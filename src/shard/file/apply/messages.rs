@@ -1,0 +1,311 @@
+//! The messages stream: conversations, memberships, messages, keys, users' indexes, the outbox.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
+use crate::log::record::{Entry, Event, EventKind, Fingerprint, IndexChange, KeyUse, OutboxPosition, Record};
+use crate::shard::file::apply::{Clockwork, Quarantined, key_horizon};
+
+/// What the file must be asked before a batch is folded.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Conversations that records name.
+    pub(crate) conversations: BTreeSet<ConversationName>,
+    /// Users who leave: since when they were in.
+    pub(crate) leaving: BTreeSet<(ConversationName, UserId)>,
+}
+
+/// What the file held before the batch, of what was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Last seq of each conversation that exists.
+    pub(crate) last_seq: BTreeMap<ConversationName, Seq>,
+    /// Seq of the join of each leaving user who is in.
+    pub(crate) joined: BTreeMap<(ConversationName, UserId), Seq>,
+    /// Times and epochs.
+    pub(crate) clockwork: Clockwork,
+}
+
+/// A new conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConversationRow {
+    pub(crate) name: ConversationName,
+    pub(crate) title: Option<Arc<str>>,
+    pub(crate) created: u64,
+    pub(crate) created_by: UserId,
+    pub(crate) created_offset: Offset,
+    pub(crate) create_key: Option<KeyUse>,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageRow {
+    pub(crate) id: MessageId,
+    pub(crate) conversation: ConversationName,
+    pub(crate) seq: Seq,
+    pub(crate) source: UserId,
+    pub(crate) text: Arc<str>,
+    pub(crate) reply_to: Option<MessageId>,
+    pub(crate) created: u64,
+}
+
+/// An event that is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventRow {
+    pub(crate) conversation: ConversationName,
+    pub(crate) seq: Seq,
+    pub(crate) kind: &'static str,
+    pub(crate) created: u64,
+    pub(crate) body: Bytes,
+}
+
+/// What a client's key made in a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageKeyRow {
+    pub(crate) seq: Seq,
+    pub(crate) fingerprint: Fingerprint,
+    /// The time of the shard at its use.
+    pub(crate) ts: u64,
+}
+
+/// What a client's key created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CreateKeyRow {
+    pub(crate) name: ConversationName,
+    pub(crate) fingerprint: Fingerprint,
+    /// The time of the shard at its use.
+    pub(crate) ts: u64,
+}
+
+/// A membership: seq of the join, place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Joined {
+    pub(crate) seq: Seq,
+    pub(crate) position: u32,
+}
+
+/// The rows to write, each table's once.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// New conversations.
+    pub(crate) created: Vec<ConversationRow>,
+    /// Last seq and time of every conversation touched, the new ones too.
+    pub(crate) stands: BTreeMap<ConversationName, (Seq, u64)>,
+    /// New admins.
+    pub(crate) admins: BTreeMap<ConversationName, UserId>,
+    /// New messages.
+    pub(crate) messages: Vec<MessageRow>,
+    /// New events.
+    pub(crate) events: Vec<EventRow>,
+    /// Memberships: in, or out.
+    pub(crate) members: BTreeMap<(ConversationName, UserId), Option<Joined>>,
+    /// Memberships that ended: joined, left.
+    pub(crate) departures: BTreeMap<(ConversationName, UserId), (Seq, Seq)>,
+    /// Keys of sends.
+    pub(crate) keys: BTreeMap<(ConversationName, UserId, Arc<str>), MessageKeyRow>,
+    /// Keys of creations.
+    pub(crate) create_keys: BTreeMap<(UserId, Arc<str>), CreateKeyRow>,
+    /// Users' indexes: the newest change of each, with the offset of its record. Written only over an older seq.
+    pub(crate) index: BTreeMap<(UserId, ConversationName), (IndexChange, Offset)>,
+    /// The outbox was delivered up to here: to be dropped before the new rows are written.
+    pub(crate) outbox_upto: Option<OutboxPosition>,
+    /// New rows of the outbox.
+    pub(crate) outbox: Vec<(OutboxPosition, IndexChange)>,
+    /// Keys older than this are dropped, after the new ones are written; `None` when the horizon did not move.
+    pub(crate) keys_before: Option<u64>,
+    /// Records put aside.
+    pub(crate) quarantined: Vec<Quarantined>,
+    /// Times and epochs after the batch.
+    pub(crate) clockwork: Clockwork,
+}
+
+/// What must be known to fold these entries.
+#[must_use]
+pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
+    let mut asked = Asked::default();
+    for record in entries.into_iter().flat_map(|entry| &entry.records) {
+        let Record::Event(event) = record else { continue };
+        asked.conversations.insert(event.conversation.clone());
+        if let EventKind::Left { user, .. } = &event.kind {
+            asked.leaving.insert((event.conversation.clone(), user.clone()));
+        }
+    }
+    asked
+}
+
+/// Folds entries, in order, over what is known.
+#[must_use]
+pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry>) -> Changes {
+    let horizon = key_horizon(known.clockwork.time);
+    let clockwork = known.clockwork;
+    let mut fold = Fold { known, changes: Changes { clockwork, ..Changes::default() } };
+    for entry in entries {
+        for (offset, record) in entry.numbered() {
+            fold.changes.clockwork.see(entry, record);
+            if let Err(reason) = fold.record(offset, record) {
+                fold.changes.quarantined.push(Quarantined::new(offset, record, reason));
+            }
+        }
+    }
+    let mut changes = fold.changes;
+    let moved = key_horizon(changes.clockwork.time);
+    if moved > horizon {
+        changes.keys_before = Some(moved);
+    }
+    changes
+}
+
+struct Fold {
+    known: Known,
+    changes: Changes,
+}
+
+impl Fold {
+    fn record(&mut self, offset: Offset, record: &Record) -> Result<(), String> {
+        match record {
+            Record::Event(event) => self.event(offset, event),
+            Record::Index(change) => {
+                self.index(offset, change);
+                Ok(())
+            }
+            Record::OutboxProgress { upto } => {
+                self.changes.outbox.retain(|(position, _)| position > upto);
+                self.changes.outbox_upto = self.changes.outbox_upto.max(Some(*upto));
+                Ok(())
+            }
+            Record::EpochStart { .. } => Ok(()),
+            Record::Advances { .. } | Record::Reaction { .. } => Err("belongs to the receipts stream".to_owned()),
+            Record::Unreadable { reason, .. } => Err(reason.clone()),
+        }
+    }
+
+    fn event(&mut self, offset: Offset, event: &Event) -> Result<(), String> {
+        let name = &event.conversation;
+        match (self.last_seq(name), &event.kind) {
+            (None, EventKind::Created { .. }) if event.seq == Seq(1) => {}
+            (None, EventKind::Created { .. }) => return Err(format!("creates {name} with seq {}", event.seq)),
+            (None, _) => return Err(format!("{name} does not exist")),
+            (Some(_), EventKind::Created { .. }) => return Err(format!("{name} exists already")),
+            (Some(last), _) if event.seq <= last => {
+                return Err(format!("seq {} of {name} is taken, its last is {last}", event.seq));
+            }
+            (Some(_), _) => {}
+        }
+        self.changes.stands.insert(name.clone(), (event.seq, event.created));
+        match &event.kind {
+            EventKind::Created { by, title, participants } => {
+                self.created(offset, event, by, title.clone());
+                self.join(offset, event, participants);
+            }
+            EventKind::Message { .. } => self.message(event),
+            EventKind::Joined { users, .. } => self.join(offset, event, users),
+            EventKind::Left { user, admin, .. } => self.leave(offset, event, user, admin.as_ref()),
+        }
+        Ok(())
+    }
+
+    fn last_seq(&self, name: &ConversationName) -> Option<Seq> {
+        let now = self.changes.stands.get(name).map(|(seq, _)| *seq);
+        now.or_else(|| self.known.last_seq.get(name).copied())
+    }
+
+    fn created(&mut self, offset: Offset, event: &Event, by: &UserId, title: Option<Arc<str>>) {
+        self.changes.created.push(ConversationRow {
+            name: event.conversation.clone(),
+            title,
+            created: event.created,
+            created_by: by.clone(),
+            created_offset: offset,
+            create_key: event.key.clone(),
+        });
+        self.changes.admins.insert(event.conversation.clone(), by.clone());
+        self.changes.events.push(event_row(event, "created"));
+    }
+
+    fn message(&mut self, event: &Event) {
+        let EventKind::Message { id, source, text, reply_to } = &event.kind else { return };
+        self.changes.messages.push(MessageRow {
+            id: *id,
+            conversation: event.conversation.clone(),
+            seq: event.seq,
+            source: source.clone(),
+            text: Arc::clone(text),
+            reply_to: *reply_to,
+            created: event.created,
+        });
+        let Some(key) = of_client(event.key.as_ref()) else { return };
+        let row = MessageKeyRow { seq: event.seq, fingerprint: key.fingerprint, ts: self.changes.clockwork.time };
+        self.changes.keys.insert((event.conversation.clone(), source.clone(), key.key), row);
+    }
+
+    fn join(&mut self, offset: Offset, event: &Event, users: &[UserId]) {
+        let creator = matches!(event.kind, EventKind::Created { .. }).then(|| event.actor());
+        if creator.is_none() {
+            self.changes.events.push(event_row(event, "joined"));
+        }
+        for (position, user) in (0_u32..).zip(users) {
+            let joined = Joined { seq: event.seq, position };
+            self.changes.members.insert((event.conversation.clone(), user.clone()), Some(joined));
+            let key = event.key.as_ref().filter(|key| creator == Some(user) && !key.stamped);
+            self.outbox(OutboxPosition { offset, index: position }, index_change(event, user, true, key.cloned()));
+        }
+    }
+
+    fn leave(&mut self, offset: Offset, event: &Event, user: &UserId, admin: Option<&UserId>) {
+        self.changes.events.push(event_row(event, "left"));
+        let member = (event.conversation.clone(), user.clone());
+        let joined = match self.changes.members.get(&member) {
+            Some(now) => now.map(|joined| joined.seq),
+            None => self.known.joined.get(&member).copied(),
+        };
+        if let Some(joined) = joined {
+            self.changes.departures.insert(member.clone(), (joined, event.seq));
+        }
+        self.changes.members.insert(member, None);
+        if let Some(admin) = admin {
+            self.changes.admins.insert(event.conversation.clone(), admin.clone());
+        }
+        self.outbox(OutboxPosition { offset, index: 0 }, index_change(event, user, false, None));
+    }
+
+    fn outbox(&mut self, position: OutboxPosition, change: IndexChange) {
+        self.changes.outbox.push((position, change));
+    }
+
+    fn index(&mut self, offset: Offset, change: &IndexChange) {
+        if let Some(key) = of_client(change.create_key.as_ref()) {
+            let ts = self.changes.clockwork.time;
+            let row = CreateKeyRow { name: change.conversation.clone(), fingerprint: key.fingerprint, ts };
+            self.changes.create_keys.insert((change.user.clone(), key.key), row);
+        }
+        let place = (change.user.clone(), change.conversation.clone());
+        let newer = self.changes.index.get(&place).is_none_or(|(held, _)| change.seq > held.seq);
+        if newer {
+            self.changes.index.insert(place, (IndexChange { create_key: None, ..change.clone() }, offset));
+        }
+    }
+}
+
+/// A key to remember in the file.
+fn of_client(key: Option<&KeyUse>) -> Option<KeyUse> {
+    key.filter(|key| !key.stamped).cloned()
+}
+
+fn event_row(event: &Event, kind: &'static str) -> EventRow {
+    let body = Record::Event(Arc::new(Event { key: None, ..event.clone() })).encode();
+    EventRow { conversation: event.conversation.clone(), seq: event.seq, kind, created: event.created, body }
+}
+
+fn index_change(event: &Event, user: &UserId, joined: bool, create_key: Option<KeyUse>) -> IndexChange {
+    IndexChange {
+        user: user.clone(),
+        conversation: event.conversation.clone(),
+        seq: event.seq,
+        joined,
+        at: event.created,
+        create_key,
+    }
+}

@@ -1,0 +1,9 @@
+//! The shard's SQLite file, a view of its log: what an entry changes, who writes it, and copies of the file as a whole.
+
+pub mod worker;
+
+pub(crate) mod apply;
+
+pub mod store;
+
+pub mod snapshot;

@@ -1,0 +1,83 @@
+//! Between columns and the domain's types. SQLite's integers are signed: numbers of ours that do not fit are cut at its
+//! largest, which no counter reaches.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
+use crate::log::Stream;
+use crate::log::record::{Chain, Fingerprint, Tail};
+use crate::shard::file::store::StoreError;
+
+/// A number as SQLite holds it.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The way back.
+pub(super) fn number(row: &SqliteRow, column: usize) -> Result<u64, StoreError> {
+    Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or_default())
+}
+
+/// A number that may be absent.
+pub(super) fn optional(row: &SqliteRow, column: usize) -> Result<Option<u64>, StoreError> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(|found| u64::try_from(found).unwrap_or_default()))
+}
+
+/// A small number.
+pub(super) fn small(row: &SqliteRow, column: usize) -> Result<u32, StoreError> {
+    Ok(u32::try_from(number(row, column)?).unwrap_or(u32::MAX))
+}
+
+pub(super) fn seq(row: &SqliteRow, column: usize) -> Result<Seq, StoreError> {
+    number(row, column).map(Seq)
+}
+
+pub(super) fn offset(row: &SqliteRow, column: usize) -> Result<Offset, StoreError> {
+    number(row, column).map(Offset)
+}
+
+pub(super) fn user(row: &SqliteRow, column: usize) -> Result<UserId, StoreError> {
+    UserId::parse(row.try_get(column)?).map_err(|error| malformed("a user", &error.to_string()))
+}
+
+pub(super) fn conversation(row: &SqliteRow, column: usize) -> Result<ConversationName, StoreError> {
+    ConversationName::parse(row.try_get(column)?).map_err(|error| malformed("a conversation", &error.to_string()))
+}
+
+pub(super) fn message_id(row: &SqliteRow, column: usize) -> Result<MessageId, StoreError> {
+    optional_id(row, column)?.ok_or_else(|| malformed("a message id", "it is absent"))
+}
+
+pub(super) fn optional_id(row: &SqliteRow, column: usize) -> Result<Option<MessageId>, StoreError> {
+    let Some(bytes) = row.try_get::<Option<&[u8]>, _>(column)? else { return Ok(None) };
+    let id = uuid::Uuid::from_slice(bytes).ok().and_then(MessageId::from_uuid);
+    id.map(Some).ok_or_else(|| malformed("a message id", "it is none of ours"))
+}
+
+pub(super) fn fingerprint(row: &SqliteRow, column: usize) -> Result<Fingerprint, StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().ok().ok_or_else(|| malformed("a fingerprint", "it is not 16 bytes"))
+}
+
+pub(super) fn tail(row: &SqliteRow, offset_column: usize, chain_column: usize) -> Result<Tail, StoreError> {
+    let chain: &[u8] = row.try_get(chain_column)?;
+    let chain = chain.try_into().ok().ok_or_else(|| malformed("a chain", "it is not 16 bytes"))?;
+    Ok(Tail { offset: offset(row, offset_column)?, chain: Chain(chain) })
+}
+
+pub(super) fn stream(row: &SqliteRow, column: usize) -> Result<Stream, StoreError> {
+    let name: &str = row.try_get(column)?;
+    let known = Stream::BOTH.into_iter().find(|stream| stream.as_str() == name);
+    known.ok_or_else(|| malformed("a stream", name))
+}
+
+/// A value in the file that this program never wrote. Not taken for damage of the file: a newer version may have written it.
+pub(super) fn malformed(what: &str, why: &str) -> StoreError {
+    StoreError::Failed(format!("{what} in the file is malformed: {why}"))
+}
+
+/// A list of texts as one JSON parameter.
+pub(super) fn json<T: serde::Serialize>(list: &[T]) -> Result<String, StoreError> {
+    serde_json::to_string(list).map_err(|error| StoreError::Failed(error.to_string()))
+}

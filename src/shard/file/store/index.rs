@@ -1,0 +1,165 @@
+//! Reads of users' indexes, of the outbox that feeds those of other shards, and of what a list of conversations shows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::ids::{ConversationName, MessageId, Offset, UserId};
+use crate::log::record::{IndexChange, KeyUse, OutboxPosition};
+use crate::protocol;
+use crate::shard::command::IndexItem;
+use crate::shard::file::store::columns::{conversation, fingerprint, int, json, number, offset, seq, small, user};
+use crate::shard::file::store::messages::message;
+use crate::shard::file::store::{OutboxRow, Store, StoreError};
+
+const PAGE: &str = "SELECT conversation, seq, joined, version FROM user_index \
+    WHERE user = ? AND joined = 1 AND version < ? ORDER BY version DESC LIMIT ?";
+const SINCE: &str = "SELECT conversation, seq, joined, version FROM user_index \
+    WHERE user = ? AND version > ? ORDER BY version LIMIT ?";
+const OUTBOX: &str = "SELECT \"offset\", idx, user, conversation, seq, joined, at, create_key, create_fingerprint \
+    FROM outbox WHERE (\"offset\", idx) > (?, ?) ORDER BY \"offset\", idx LIMIT ?";
+// Unread by arithmetic over dense numbers, not by visiting messages: all events since the watermark, less those that
+// are no messages, less one's own. Each count walks an index only.
+const SUMMARIES: &str = "SELECT asked.key, c.name, c.title, c.admin, c.created, c.last_seq, c.participants_count, \
+    c.last_seq - max(ifnull(w.read, 0), p.joined_seq) \
+    - (SELECT count(*) FROM events AS e WHERE e.conversation = c.name \
+        AND e.seq > max(ifnull(w.read, 0), p.joined_seq)) \
+    - (SELECT count(*) FROM messages AS o WHERE o.conversation = c.name AND o.source = ?2 \
+        AND o.seq > max(ifnull(w.read, 0), p.joined_seq)), \
+    m.id, m.conversation, m.seq, m.source, m.text, m.reply_to, m.created \
+    FROM json_each(?1) AS asked \
+    CROSS JOIN participants AS p ON p.conversation = asked.value AND p.participant = ?2 \
+    CROSS JOIN conversations AS c ON c.name = p.conversation \
+    LEFT JOIN watermarks AS w ON w.conversation = p.conversation AND w.participant = p.participant \
+    LEFT JOIN messages AS m ON m.rowid = \
+        (SELECT x.rowid FROM messages AS x WHERE x.conversation = c.name ORDER BY x.seq DESC LIMIT 1)";
+
+/// Every read of this file, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const READS: [&str; 4] = [PAGE, SINCE, OUTBOX, SUMMARIES];
+
+impl Store {
+    /// For each name: the conversation (without participants), unread of the reader and last message; `None` where the
+    /// reader is no participant.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn summaries(
+        &self,
+        names: &[ConversationName],
+        reader: &UserId,
+    ) -> Result<Vec<Option<protocol::ConversationItem>>, StoreError> {
+        let query = sqlx::query(SUMMARIES).bind(json(names)?).bind(reader.as_str());
+        // One moment of the file: nothing of a conversation after the reader was removed from it.
+        let mut moment = self.read(self.readers().begin()).await?;
+        let rows = self.read(query.fetch_all(&mut *moment)).await?;
+        let mut items: Vec<Option<protocol::ConversationItem>> = vec![None; names.len()];
+        let mut ids = Vec::new();
+        for row in &rows {
+            let item = summary(row)?;
+            ids.extend(item.last_message.as_ref().map(|last| last.core.id));
+            let asked = usize::try_from(number(row, 0)?).unwrap_or(usize::MAX);
+            if let Some(slot) = items.get_mut(asked) {
+                *slot = Some(item);
+            }
+        }
+        let mut reactions: HashMap<MessageId, Vec<(UserId, u32)>> = HashMap::new();
+        for (id, who, code) in self.reactions_in(&mut moment, &ids).await? {
+            reactions.entry(id).or_default().push((who, code));
+        }
+        for last in items.iter_mut().flatten().filter_map(|item| item.last_message.as_mut()) {
+            for (who, code) in reactions.get(&last.core.id).into_iter().flatten() {
+                *last.reactions.entry(*code).or_default() += 1;
+                if who == reader {
+                    last.my_reaction = Some(*code);
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// A page of a user's list: conversations he is in, newest version first, below `after`.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn index_page(
+        &self,
+        user: &UserId,
+        after: Option<Offset>,
+        limit: u32,
+    ) -> Result<Vec<IndexItem>, StoreError> {
+        let below = after.map_or(i64::MAX, |Offset(after)| int(after));
+        let query = sqlx::query(PAGE).bind(user.as_str()).bind(below).bind(limit);
+        self.read(query.fetch_all(self.readers())).await?.iter().map(item).collect()
+    }
+
+    /// Rows of a user's index (left ones too) changed after a version, ascending by version.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn index_since(&self, user: &UserId, after: Offset, limit: u32) -> Result<Vec<IndexItem>, StoreError> {
+        let query = sqlx::query(SINCE).bind(user.as_str()).bind(int(after.0)).bind(limit);
+        self.read(query.fetch_all(self.readers())).await?.iter().map(item).collect()
+    }
+
+    /// Undelivered rows of the outbox after a place, in order.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn outbox(&self, after: OutboxPosition, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        let query = sqlx::query(OUTBOX).bind(int(after.offset.0)).bind(after.index).bind(limit);
+        self.read(query.fetch_all(self.readers())).await?.iter().map(outbox_row).collect()
+    }
+}
+
+/// From the columns of [`SUMMARIES`].
+fn summary(row: &SqliteRow) -> Result<protocol::ConversationItem, StoreError> {
+    let conversation = protocol::Conversation {
+        name: conversation(row, 1)?,
+        title: row.try_get(2)?,
+        admin: user(row, 3)?,
+        created: number(row, 4)?,
+        last_seq: seq(row, 5)?,
+        participants_count: number(row, 6)?,
+        participants: None,
+    };
+    let last_message = match row.try_get::<Option<&[u8]>, _>(8)? {
+        Some(_) => Some(protocol::Message {
+            core: message(row, 8)?,
+            reactions: std::collections::BTreeMap::new(),
+            my_reaction: None,
+        }),
+        None => None,
+    };
+    let unread = Some(small(row, 7)?.min(protocol::UNREAD_MAX));
+    Ok(protocol::ConversationItem { conversation, unread, last_message })
+}
+
+fn item(row: &SqliteRow) -> Result<IndexItem, StoreError> {
+    Ok(IndexItem {
+        conversation: conversation(row, 0)?,
+        seq: seq(row, 1)?,
+        joined: row.try_get(2)?,
+        version: offset(row, 3)?,
+    })
+}
+
+fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, StoreError> {
+    let create_key = match row.try_get::<Option<&str>, _>(7)? {
+        Some(key) => Some(KeyUse { key: Arc::from(key), stamped: false, fingerprint: fingerprint(row, 8)? }),
+        None => None,
+    };
+    Ok(OutboxRow {
+        position: OutboxPosition { offset: offset(row, 0)?, index: small(row, 1)? },
+        change: IndexChange {
+            user: user(row, 2)?,
+            conversation: conversation(row, 3)?,
+            seq: seq(row, 4)?,
+            joined: row.try_get(5)?,
+            at: number(row, 6)?,
+            create_key,
+        },
+    })
+}

@@ -1,0 +1,122 @@
+//! What the store gives and takes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
+use crate::log::record::{Entry, Fingerprint, IndexChange, KeyUse, OutboxPosition};
+use crate::shard::command::Around;
+
+/// A conversation, who used a key there, and the key.
+pub type UsedKey = (ConversationName, UserId, String);
+
+/// What the head of a conversation is filled from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadRow {
+    /// Title.
+    pub title: Option<Arc<str>>,
+    /// Current admin.
+    pub admin: UserId,
+    /// Unix milliseconds of its creation.
+    pub created: u64,
+    /// Offset of its `created` record.
+    pub created_offset: Offset,
+    /// Who created it.
+    pub created_by: UserId,
+    /// Under which key.
+    pub create_key: Option<KeyUse>,
+    /// Its last seq.
+    pub last_seq: Seq,
+    /// `created` of its last event.
+    pub last_created: u64,
+    /// Current participants.
+    pub members: Vec<Member>,
+    /// Seq and author of its newest messages, at most 200, ascending.
+    pub recent: Vec<(Seq, UserId)>,
+}
+
+/// A current participant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// Seq of his latest `created` or `joined`.
+    pub joined: Seq,
+    /// His place among the users of that event: with `joined` the order of standing.
+    pub position: u32,
+}
+
+/// The watermarks of one participant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marks {
+    /// Whose.
+    pub user: UserId,
+    /// Delivered up to.
+    pub delivered: Seq,
+    /// Read up to.
+    pub read: Seq,
+}
+
+/// What an idempotency key of a client made in a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    /// Seq of the message.
+    pub seq: Seq,
+    /// Of the request.
+    pub fingerprint: Fingerprint,
+}
+
+/// Where a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Its conversation.
+    pub conversation: ConversationName,
+    /// Its seq there.
+    pub seq: Seq,
+    /// Its author.
+    pub source: UserId,
+}
+
+/// A page of messages as the store holds them: up to `limit + 1` matches on each side asked for, so that the caller can
+/// tell whether more exist.
+#[derive(Debug, Clone)]
+pub struct HistoryRead<'a> {
+    /// Which conversation.
+    pub conversation: &'a ConversationName,
+    /// Which page.
+    pub around: Around,
+    /// Messages wanted.
+    pub limit: u32,
+    /// Only of this author.
+    pub source: Option<&'a UserId>,
+    /// Only answers to this message.
+    pub reply_to: Option<MessageId>,
+}
+
+/// A row of the outbox: an index change that waits to be delivered to the user's shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Its place.
+    pub position: OutboxPosition,
+    /// What to deliver.
+    pub change: IndexChange,
+}
+
+/// A raw entry kept in the file, verbatim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptEntry {
+    /// Offset of its last record.
+    pub last: Offset,
+    /// The entry.
+    pub bytes: Bytes,
+}
+
+/// An entry to apply: decoded and verbatim.
+#[derive(Debug, Clone)]
+pub struct ApplyEntry {
+    /// Decoded, checked to link.
+    pub entry: Entry,
+    /// Verbatim.
+    pub bytes: Bytes,
+}

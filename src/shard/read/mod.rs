@@ -1,0 +1,7 @@
+//! The way of a read: wait until the file has what was acknowledged, find, and say how sure the answer is.
+
+pub(super) mod barrier;
+
+pub(super) mod find;
+
+pub(super) mod paging;

@@ -1,0 +1,396 @@
+//! How a shard comes to be owned: compare log and file, claim, give back what the log lost, catch up, start; the first thing
+//! that the owner appends is its epoch, in both streams. One way for the owner that starts again on its own folder and for
+//! the standby that takes over.
+//!
+//! What the log makes no second copy of does not keep a shard closed: it is open for reads and gives snapshots, and takes
+//! no write until its epoch is committed (ADR 17).
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::ids::{Epoch, NodeId, ShardId};
+use crate::log::lane::Witnessed;
+use crate::log::lease::Lease;
+use crate::log::record::Tail;
+use crate::log::{Claim, ClaimOutcome, Control, LogError, PerStream, Token};
+use crate::shard::Opening;
+use crate::shard::file::store;
+use crate::shard::file::store::{Progress, Store, StoreError};
+use crate::shard::file::worker::{Setup as WorkerSetup, Trimming, Workers, catch_up};
+use crate::shard::handle::{Inner, ShardHandle};
+use crate::shard::insync::InSync;
+use crate::shard::outbox::Waits;
+use crate::shard::replica::ends::Ends;
+use crate::shard::replica::restore;
+use crate::shard::replica::standby::Taking;
+use crate::shard::replica::witnesses::StandbysInSync;
+use crate::shard::replicas::{Following, ReplicaStatus};
+use crate::shard::write::filter::KeyFilter;
+use crate::shard::write::owner::Setup;
+use crate::shard::write::{owner, used_keys};
+
+/// How long the other replicas are waited for when they are asked how they stand.
+const STANDING_MAX: Duration = Duration::from_millis(300);
+/// How long an opening waits for the commit of its epoch: mostly milliseconds. It is open without, for reads.
+const ANNOUNCED_MAX: Duration = Duration::from_millis(500);
+/// Claims in a row while only the beat moves.
+const CLAIMS_MAX: u32 = 8;
+
+/// Why a shard is not opened: one clear line for the operator. Nothing was served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// File or log is another cluster's or shard's, or this program cannot use any file: nothing of this node fits.
+    #[error("{0}")]
+    Foreign(String),
+    /// Will not mend by itself: history is missing from the log.
+    #[error("{0}")]
+    Refused(String),
+    /// The file has another history than the log. Will not mend; another replica's copy may take the file's place.
+    #[error("{0}")]
+    Diverged(String),
+    /// The file is damaged. Likewise.
+    #[error("{0}")]
+    Damaged(String),
+    /// The log was trimmed beyond the file. Likewise.
+    #[error("{0}")]
+    Behind(String),
+    /// Another node owns the shard; it may be opened here when that has given it up.
+    #[error("{0}")]
+    Elsewhere(String),
+    /// May pass: the log does not answer, a claim was raced, the disk is busy.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What is to be done about a shard that is not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// It may pass: wait a little and try again.
+    Wait,
+    /// It does not mend by itself: a person has to look. Tried again now and then, in case they did.
+    Refuse,
+    /// The same, and no other shard of this node will be opened either.
+    RefuseNode,
+    /// The file is of no use, for that reason: another replica's copy may take its place.
+    Reseed(Following),
+    /// Another node owns the shard.
+    Elsewhere,
+}
+
+impl OpenError {
+    /// Returns what is to be done about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Foreign(_) => Disposition::RefuseNode,
+            Self::Refused(_) => Disposition::Refuse,
+            Self::Diverged(line) => Disposition::Reseed(Following::Diverged(line.clone())),
+            Self::Damaged(line) => Disposition::Reseed(Following::Damaged(line.clone())),
+            Self::Behind(_) => Disposition::Reseed(Following::Behind),
+            Self::Elsewhere(_) => Disposition::Elsewhere,
+            Self::Failed(_) => Disposition::Wait,
+        }
+    }
+}
+
+impl From<store::OpenError> for OpenError {
+    fn from(error: store::OpenError) -> Self {
+        use store::OpenError::{Damaged, Foreign, OldSqlite, Sqlite, Unusable};
+        match error {
+            Damaged { .. } => Self::Damaged(error.to_string()),
+            Foreign { .. } | OldSqlite(_) => Self::Foreign(error.to_string()),
+            Unusable { .. } => Self::Refused(error.to_string()),
+            Sqlite { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<LogError> for OpenError {
+    fn from(error: LogError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        if error.is_damage() { Self::Damaged(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
+
+/// Opens the file, and with it the shard.
+pub(in crate::shard) async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
+    let shard = opening.shard;
+    let store = Store::open(&opening.path, opening.identity, shard, opening.config.store.clone()).await?;
+    with(opening, store, None).await
+}
+
+/// Opens the shard with the file that a standby has open.
+pub(in crate::shard) async fn take_over(
+    opening: Opening,
+    store: Store,
+    taking: Taking,
+) -> Result<ShardHandle, OpenError> {
+    with(opening, store, Some(taking)).await
+}
+
+async fn with(opening: Opening, store: Store, taking: Option<Taking>) -> Result<ShardHandle, OpenError> {
+    let owned = match own(&opening, &store, taking.as_ref()).await {
+        Ok(owned) => start(opening, store.clone(), owned).await,
+        Err(error) => Err(error),
+    };
+    let owned = match owned {
+        Ok(handle) => handle.announced(ANNOUNCED_MAX).await.map(|()| handle),
+        Err(error) => Err(error),
+    };
+    if owned.is_err() {
+        // Whoever moves the file away must find it closed.
+        store.close().await;
+    }
+    owned
+}
+
+/// Everything up to the first append of the new epoch: the token, the tails that it follows, and the lease.
+async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Result<Owned, OpenError> {
+    let shard = opening.shard;
+    let control = opening.log.control(shard).await?;
+    if let Some(taking) = taking {
+        stands_still(opening, control.as_ref(), taking)?;
+    }
+    let others = opening.replicas.standing(shard, Instant::now() + STANDING_MAX).await;
+    check(opening, control.as_ref(), (&store.progress(), &others), taking)?;
+    if let (Some(control), Some(_)) = (&control, taking) {
+        restore::look(opening, store, control).await?;
+    }
+    let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch, &others);
+    let begin_at = if control.is_none() { restore::begin_at(store).await? } else { PerStream::both(Tail::EMPTY) };
+    // Appends and renewals prove the ownership as well as the claim does, and later.
+    let sent = opening.clock.since_boot();
+    let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
+    let following = others.iter().filter(|other| other.following == Following::Live);
+    let answered: Vec<NodeId> = following.map(|other| other.node.clone()).collect();
+    // Every other token is fenced: the log is final now.
+    let control = restore::from_file(opening, store, control).await?;
+    let control = restore::from_others(opening, &others, control).await?;
+    catch_up(shard, opening.log.as_ref(), store, control.tails, &opening.config.worker).await?;
+    let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
+    Ok(Owned { token: control.token, tails: control.tails, lease, answered })
+}
+
+/// What a shard is owned by.
+struct Owned {
+    token: Token,
+    tails: PerStream<Tail>,
+    lease: Arc<Lease>,
+    /// The standbys that said that they follow.
+    answered: Vec<NodeId>,
+}
+
+/// The control record is as it was when the watch ended: its owner shows no sign of life.
+fn stands_still(opening: &Opening, control: Option<&Control>, taking: &Taking) -> Result<(), OpenError> {
+    let (shard, node) = (opening.shard, &opening.node);
+    match control {
+        Some(control) if (control.token, control.beat) == taking.expected => Ok(()),
+        Some(control) => Err(moved(shard, control, node)),
+        None => {
+            Err(OpenError::Failed(format!("shard {shard}: its control record is gone; {node} does not take it over")))
+        }
+    }
+}
+
+fn moved(shard: ShardId, control: &Control, node: &NodeId) -> OpenError {
+    OpenError::Elsewhere(format!("shard {shard}: {} shows signs of life; {node} does not take it over", control.owner))
+}
+
+/// Never an empty history served as if it were the truth, and never a shard that another node owns.
+fn check(
+    opening: &Opening,
+    control: Option<&Control>,
+    (progress, others): (&Progress, &[ReplicaStatus]),
+    taking: Option<&Taking>,
+) -> Result<(), OpenError> {
+    let shard = opening.shard;
+    let path = opening.path.display();
+    match control {
+        None if progress.applied != PerStream::both(Tail::EMPTY) && !opening.config.adopt_local => {
+            Err(OpenError::Refused(format!(
+                "shard {shard}: the log knows nothing of this shard, but {path} has records up to {}: \
+             the log was lost or is another's; restore it, or make it anew from the file with `rookery node --adopt-local`",
+                progress.applied.messages.offset,
+            )))
+        }
+        // With records of its own it is adopted, and gets what another one has beyond them.
+        None if progress.applied == PerStream::both(Tail::EMPTY)
+            && let Some(other) = others.iter().find(|other| other.applied != PerStream::both(Tail::EMPTY)) =>
+        {
+            Err(OpenError::Refused(format!(
+                "shard {shard}: the log and {path} know nothing of this shard, but {} has records up to {}: the log was \
+                 lost or is another's; restore it, or make it anew from that node's file with `rookery node --adopt-local`",
+                other.node, other.applied.messages.offset,
+            )))
+        }
+        None if opening.claimed && progress.applied == PerStream::both(Tail::EMPTY) => {
+            Err(OpenError::Refused(format!(
+                "shard {shard}: it was claimed before, but the log knows nothing of it and {path} is empty: the log was lost; \
+             restore it, or make the shard anew from the file of a node that has it, with `rookery node --adopt-local` there",
+            )))
+        }
+        Some(control) if control.identity != opening.identity => Err(OpenError::Foreign(format!(
+            "shard {shard}: the log belongs to cluster {} with {} shards, this node to {} with {}",
+            control.identity.cluster, control.identity.shards, opening.identity.cluster, opening.identity.shards,
+        ))),
+        // Our own earlier claim, also one whose answer was lost, is ours: our folder's lock says that nobody else uses it.
+        Some(control) if control.owner != opening.node && taking.is_none() => Err(OpenError::Elsewhere(format!(
+            "shard {shard}: owned by {}, and this is {}; it is served there, or nowhere until that node is back",
+            control.owner, opening.node,
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Above every epoch that the log or the file knows: a log that fell back may have forgotten some.
+fn next_epoch(shard: ShardId, control: Option<&Control>, of_file: Epoch, others: &[ReplicaStatus]) -> Epoch {
+    let of_others = others.iter().map(|other| other.max_epoch).max().unwrap_or_default();
+    let of_file = of_file.max(of_others);
+    let of_log = control.map_or(Epoch(0), |control| control.token.epoch);
+    if control.is_some() && of_log < of_file {
+        tracing::warn!(%shard, %of_log, %of_file, "the log fell back: its epoch is lower than one that a replica applied");
+    }
+    of_log.max(of_file).next()
+}
+
+async fn claim(
+    opening: &Opening,
+    (control, begin_at): (Option<Control>, PerStream<Tail>),
+    epoch: Epoch,
+    takes_over: bool,
+) -> Result<Control, OpenError> {
+    let shard = opening.shard;
+    let mut claim = Claim {
+        shard,
+        expected: control.map(|control| (control.token, control.beat)),
+        token: Token::new(epoch),
+        owner: opening.node.clone(),
+        identity: opening.identity,
+        begin_at,
+    };
+    for _ in 1..CLAIMS_MAX {
+        match opening.log.claim(claim.clone()).await? {
+            ClaimOutcome::Claimed(claimed) => return Ok(claimed),
+            // Only the beat moved: a batch of our own former self, still on its way.
+            ClaimOutcome::Refused(Some(found))
+                if !takes_over
+                    && found.owner == opening.node
+                    && claim.expected.is_some_and(|(token, _)| token == found.token) =>
+            {
+                claim.expected = Some((found.token, found.beat));
+            }
+            // Its owner lives, or another standby was faster.
+            ClaimOutcome::Refused(Some(found)) if takes_over => return Err(moved(shard, &found, &opening.node)),
+            ClaimOutcome::Refused(found) => return Err(refused(shard, found.as_ref())),
+        }
+    }
+    Err(refused(shard, None))
+}
+
+fn refused(shard: ShardId, found: Option<&Control>) -> OpenError {
+    let owner = found.map_or_else(|| "no one, or it changes".to_owned(), |found| found.owner.to_string());
+    OpenError::Failed(format!("shard {shard}: the claim was refused; its owner is {owner}"))
+}
+
+/// Has the standbys stand in for the second copies that the log does not make, until what is returned is dropped.
+fn witnessed(
+    opening: &Opening,
+    (standbys, committed): (&Arc<watch::Sender<InSync>>, &PerStream<Arc<watch::Sender<Tail>>>),
+    begun: PerStream<Tail>,
+    answered: Vec<NodeId>,
+) -> Witnessed {
+    let witnesses = StandbysInSync {
+        shard: opening.shard,
+        replicas: Arc::clone(&opening.replicas),
+        standbys: Arc::clone(standbys),
+        committed: committed.clone(),
+        begun: begun.map(|tail| tail.offset),
+        answered,
+        clock: opening.clock.clone(),
+    };
+    opening.lane.witnessed_by(opening.shard, Arc::new(witnesses))
+}
+
+/// The standbys, of which none was heard yet.
+fn unheard(opening: &Opening) -> Arc<watch::Sender<InSync>> {
+    let shared = opening.config.takeover_watch.is_some();
+    Arc::new(watch::Sender::new(InSync::new(shared, opening.clock.since_boot())))
+}
+
+async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHandle, OpenError> {
+    let Owned { token, tails, lease, answered } = owned;
+    let outbox = Waits::of(&opening)?;
+    let stamped = used_keys::stamped(&store).await?;
+    let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
+    let standbys = unheard(&opening);
+    let workers = Workers::spawn(WorkerSetup {
+        shard: opening.shard,
+        log: Arc::clone(&opening.log),
+        store: store.clone(),
+        trimming: Some(Trimming::of(&opening, token, &standbys)),
+        committed: committed.each_ref().map(|tail| tail.subscribe()),
+        config: opening.config.worker.clone(),
+    });
+    let (inputs, taken) = mpsc::channel(opening.config.queue_max);
+    let (closing, closed) = watch::channel(false);
+    let outbox_due = Arc::new(watch::Sender::new(tails.messages.offset));
+    let lane = opening.lane.clone();
+    owner::spawn(Setup {
+        _witnessed: witnessed(&opening, (&standbys, &committed), tails, answered),
+        shard: opening.shard,
+        token,
+        node: opening.node.clone(),
+        tails,
+        store: store.clone(),
+        lane: opening.lane.proven_by(Arc::clone(&lease), opening.clock.clone()),
+        clock: opening.clock.clone(),
+        lease: Arc::clone(&lease),
+        filter: KeyFilter::new(opening.clock.since_boot()),
+        stamped,
+        heads_max: opening.config.heads_max,
+        heads_bytes_max: opening.config.heads_bytes_max,
+        head_memory: Arc::clone(&opening.config.head_memory),
+        queue_max: opening.config.queue_max,
+        stream_bytes_max: opening.config.stream_bytes_max,
+        inputs: taken,
+        committed: committed.clone(),
+        applied: PerStream::from_fn(|stream| workers.applied(stream)),
+        trimmed: workers.trimmed(),
+        stood: workers.stood(),
+        outbox_due: Arc::clone(&outbox_due),
+        closed: closing,
+    });
+    let fault = Arc::new(OnceLock::new());
+    let ends = Ends::of(&workers, (&standbys, &committed, &opening.clock), Arc::clone(&fault));
+    drop(tokio::spawn(ends.watch(inputs.downgrade())));
+    drop(tokio::spawn(used_keys::read(store.clone(), opening.shard, inputs.downgrade())));
+    Ok(ShardHandle(Arc::new(Inner {
+        shard: opening.shard,
+        node: opening.node,
+        token,
+        begun: tails.map(|tail| tail.offset),
+        applied: PerStream::from_fn(|stream| workers.applied(stream)),
+        durable: workers.durable(),
+        workers: Mutex::new(Some(workers)),
+        store,
+        clock: opening.clock,
+        config: opening.config,
+        inputs,
+        committed,
+        outbox_due,
+        outbox,
+        closed,
+        lease,
+        lane,
+        standbys,
+        fault,
+        progressed: Mutex::default(),
+    })))
+}

@@ -1,0 +1,107 @@
+//! What the owner's loop keeps of one conversation in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::ids::{Offset, Seq, UserId};
+use crate::log::record::{Event, EventKind, Fingerprint};
+use crate::shard::write::head::Head;
+use crate::shard::write::owner::input::Work;
+
+/// A key used in a conversation, as long as memory must know it: client keys until the worker has stored them, stamped
+/// ones for a minute.
+#[derive(Debug, Clone)]
+pub(super) struct UsedKey {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) seq: Seq,
+    /// Offset of its record; 0 when that is long applied.
+    pub(super) offset: Offset,
+}
+
+/// Whether the head is known.
+#[derive(Debug, Default)]
+pub(super) enum Known {
+    /// Not filled yet.
+    #[default]
+    No,
+    /// Filled: there is no such conversation.
+    Absent,
+    /// Filled.
+    Head(Box<Head>),
+}
+
+/// A conversation in memory.
+#[derive(Debug, Default)]
+pub(super) struct ConversationState {
+    pub(super) known: Known,
+    /// A look-up for the first of `waiting` is under way; everything else waits behind it.
+    pub(super) blocked: bool,
+    pub(super) waiting: VecDeque<Work>,
+    /// Events decided and not applied yet.
+    pub(super) tail: VecDeque<(Offset, Arc<Event>)>,
+    /// Keys of clients, until they are applied.
+    pub(super) keys: HashMap<(UserId, Arc<str>), UsedKey>,
+    /// Watermarks (delivered, read) by user, filled at the first receipt.
+    pub(super) marks: Option<HashMap<UserId, (Seq, Seq)>>,
+    /// Offset of the last change of its participants.
+    pub(super) members_changed: Offset,
+    /// Offsets of its last records in the receipts stream: any, and reactions.
+    pub(super) receipts_touched: Offset,
+    pub(super) reaction_touched: Offset,
+    /// Used since the eviction came by.
+    pub(super) used: bool,
+    /// What it was last estimated to take in memory.
+    pub(super) bytes: u64,
+}
+
+impl ConversationState {
+    /// Its head, when it is known and exists.
+    pub(super) fn head(&self) -> Option<&Head> {
+        match &self.known {
+            Known::Head(head) => Some(head),
+            Known::No | Known::Absent => None,
+        }
+    }
+
+    /// Nothing here is missing from SQLite, and no one waits.
+    pub(super) fn is_evictable(&self, receipts_applied: Offset) -> bool {
+        !self.blocked
+            && self.waiting.is_empty()
+            && self.tail.is_empty()
+            && self.keys.is_empty()
+            && self.receipts_touched <= receipts_applied
+    }
+
+    /// Its committed last seq: what is decided but not committed does not count.
+    pub(super) fn committed_seq(&self, committed: Offset) -> Seq {
+        let uncommitted = self.tail.iter().find(|(offset, _)| *offset > committed);
+        match (uncommitted, self.head()) {
+            (Some((_, event)), _) => Seq(event.seq.0 - 1),
+            (None, Some(head)) => head.last_seq,
+            (None, None) => Seq(0),
+        }
+    }
+
+    /// Offset of the last uncommitted record that changes whether `user` participates.
+    pub(super) fn standing_changes(&self, user: &UserId, committed: Offset) -> Option<Offset> {
+        let concerns = |event: &Event| match &event.kind {
+            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => users.contains(user),
+            EventKind::Left { user: gone, .. } => gone == user,
+            EventKind::Message { .. } => false,
+        };
+        let uncommitted = self.tail.iter().rev().take_while(|(offset, _)| *offset > committed);
+        uncommitted.filter(|(_, event)| concerns(event)).map(|(offset, _)| *offset).next()
+    }
+
+    /// Its committed events that may not be applied yet.
+    pub(super) fn committed_tail(&self, committed: Offset) -> Vec<Arc<Event>> {
+        let known = self.tail.iter().take_while(|(offset, _)| *offset <= committed);
+        known.map(|(_, event)| Arc::clone(event)).collect()
+    }
+
+    /// Offset of its last committed record in the messages stream that may not be applied yet; 0 when all are.
+    pub(super) fn messages_touched(&self, committed: Offset) -> Offset {
+        let mut known = self.tail.iter().rev();
+        known.find(|(offset, _)| *offset <= committed).map_or(Offset(0), |(offset, _)| *offset)
+    }
+}

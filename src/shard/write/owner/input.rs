@@ -1,0 +1,286 @@
+//! What comes into the loop and what goes out: commands, questions, look-ups brought back, waiters for a commit.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
+use crate::log::PerStream;
+use crate::log::record::{Event, IndexChange, OutboxPosition};
+use crate::problem::Problem;
+use crate::protocol::{Conversation, Page, Participant};
+use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
+use crate::shard::file::store::{HeadRow, KeyRow, Located, Marks, StoreError, UsedKey};
+use crate::shard::replicas::Following;
+use crate::shard::write::fate::Fate;
+use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
+
+/// A write as the loop takes it: names resolved.
+#[derive(Debug)]
+pub(in crate::shard) enum Write {
+    Create(Create),
+    Send(Send),
+    Add(Add),
+    Remove(Remove),
+    Read {
+        conversation: ConversationName,
+        seq: Seq,
+        user: UserId,
+        origin: Option<SessionId>,
+    },
+    React {
+        conversation: ConversationName,
+        id: MessageId,
+        user: UserId,
+        reaction: Option<u32>,
+    },
+    Index(Vec<IndexChange>),
+    /// Always a message.
+    Resubmit(Arc<Event>),
+}
+
+/// A write with its caller.
+#[derive(Debug)]
+pub(in crate::shard) struct Asked {
+    pub write: Write,
+    pub deadline: Instant,
+    pub fate: Fate,
+    pub answer: oneshot::Sender<Result<Accepted, ShardError>>,
+    /// Its place in the order of arrival; given by the loop.
+    pub turn: u64,
+}
+
+impl Write {
+    /// The conversation that it concerns; an index change concerns none.
+    pub(super) fn conversation(&self) -> Option<&ConversationName> {
+        match self {
+            Self::Create(create) => Some(&create.name),
+            Self::Send(send) => Some(&send.conversation),
+            Self::Add(add) => Some(&add.conversation),
+            Self::Remove(remove) => Some(&remove.conversation),
+            Self::Read { conversation, .. } | Self::React { conversation, .. } => Some(conversation),
+            Self::Resubmit(event) => Some(&event.conversation),
+            Self::Index(_) => None,
+        }
+    }
+
+    /// Whose receipt it is, if it is one.
+    pub(super) fn receipt_of(&self) -> Option<&UserId> {
+        match self {
+            Self::Read { user, .. } | Self::React { user, .. } => Some(user),
+            _ => None,
+        }
+    }
+}
+
+impl Asked {
+    /// Someone still waits for it.
+    pub(super) fn has_caller(&self) -> bool {
+        self.fate.is_open() && !self.answer.is_closed()
+    }
+}
+
+/// What the loop answers to a write, after its commit.
+#[derive(Debug)]
+pub(in crate::shard) enum Accepted {
+    /// As it stands.
+    Done(Done),
+    /// The key was used before: answer this message.
+    SentAgain { conversation: ConversationName, seq: Seq },
+    /// The outbox has `users` rows of the record at `offset`, the caller's first.
+    Created { view: Conversation, replayed: bool, offset: Offset, users: u32 },
+    /// Likewise, for added or removed participants.
+    Changed { done: Done, offset: Offset, users: u32 },
+}
+
+/// What a reader wants beside the proof that he may read.
+#[derive(Debug, Clone)]
+pub(in crate::shard) enum Want {
+    /// The conversation itself.
+    View,
+    /// A page of its participants.
+    Participants { after: Option<UserId>, limit: u32 },
+    /// Its committed tail in memory and the offsets to wait for.
+    Tail,
+}
+
+/// A reader's ticket: what the loop knows that SQLite may not have yet.
+#[derive(Debug, Clone, Default)]
+pub(in crate::shard) struct Ticket {
+    pub view: Option<Conversation>,
+    pub participants: Option<Page<Participant>>,
+    /// Committed events that may not be applied yet, ascending; dense from SQLite's last seq on.
+    pub tail: Vec<Arc<Event>>,
+    /// Committed last seq.
+    pub last_seq: Seq,
+    /// Seq of the reader's latest join.
+    pub joined: Seq,
+    /// Offsets that touched the conversation, by stream; 0 when applied.
+    pub touched: PerStream<Offset>,
+    /// Offset of the last reaction there.
+    pub reaction: Offset,
+}
+
+/// How a subscribing user stands in a conversation.
+#[derive(Debug)]
+pub(in crate::shard) enum Admission {
+    Participant(Ticket),
+    /// No participant; his own `left` may be in the tail, else in SQLite.
+    Stranger(Ticket),
+}
+
+/// What comes into the loop.
+#[derive(Debug)]
+pub(in crate::shard) enum Input {
+    Write(Asked),
+    Delivered(Vec<Delivered>),
+    Begin {
+        conversation: ConversationName,
+        reader: UserId,
+        want: Want,
+        answer: oneshot::Sender<Result<Ticket, Problem>>,
+    },
+    Locate {
+        id: MessageId,
+        answer: oneshot::Sender<Option<Located>>,
+    },
+    /// What of a conversation is committed, at once: also while the head waits for something.
+    Tail {
+        conversation: ConversationName,
+        answer: oneshot::Sender<Ticket>,
+    },
+    Touched {
+        conversations: Vec<ConversationName>,
+        user: Option<UserId>,
+        answer: oneshot::Sender<PerStream<Offset>>,
+    },
+    Subscribe {
+        subscriber: Subscriber,
+        conversation: ConversationName,
+        user: UserId,
+        answer: oneshot::Sender<Result<Admission, Problem>>,
+    },
+    Unsubscribe(SubscriberId, Vec<(ConversationName, UserId)>),
+    SubscribeIndex {
+        subscriber: Subscriber,
+        user: UserId,
+        answer: oneshot::Sender<Offset>,
+    },
+    UnsubscribeIndex(SubscriberId, UserId),
+    Forget(SubscriberId),
+    OutboxDelivered(OutboxPosition),
+    /// Keys that clients used before the shard was opened; `last`: there are no more.
+    UsedKeys {
+        keys: Vec<UsedKey>,
+        last: bool,
+    },
+    Close,
+    /// A renewal says that another token is current.
+    Taken,
+    /// Its file, or what the log has for it, will not mend; another replica is to go on.
+    Unfit(Following),
+    /// How many wait for a commit.
+    #[cfg(test)]
+    Waiting(oneshot::Sender<usize>),
+    /// How many writes are parked.
+    #[cfg(test)]
+    Parked(oneshot::Sender<usize>),
+    /// How many conversations are in memory.
+    #[cfg(test)]
+    Heads(oneshot::Sender<usize>),
+}
+
+/// What a look-up brought.
+#[derive(Debug)]
+pub(in crate::shard) enum Looked {
+    Head(Option<HeadRow>),
+    Marks(Vec<Marks>),
+    Key(Option<KeyRow>),
+    ReplyTo(Option<Located>),
+}
+
+#[derive(Debug)]
+pub(in crate::shard) struct Completion {
+    pub(super) conversation: ConversationName,
+    /// Number of the look-up.
+    pub(super) lookup: u64,
+    pub(super) result: Result<Looked, StoreError>,
+}
+
+/// One thing asked of a conversation, waiting for its turn.
+#[derive(Debug)]
+pub(in crate::shard) struct Work {
+    pub(super) kind: WorkKind,
+    pub(super) facts: Facts,
+    /// Number of the look-up that is under way for it; 0: none.
+    pub(super) lookup: u64,
+}
+
+/// Look-ups already made for a piece of work: `None` where none was made.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Facts {
+    /// What the key made before, if anything.
+    pub(super) key: Option<Option<KeyRow>>,
+    /// Whether the message replied to is in the conversation.
+    pub(super) reply_to: Option<bool>,
+}
+
+/// One piece of work.
+#[derive(Debug)]
+pub(in crate::shard) enum WorkKind {
+    Write(Asked),
+    Delivered(Vec<(UserId, Seq)>),
+    Begin { reader: UserId, want: Want, answer: oneshot::Sender<Result<Ticket, Problem>> },
+    Subscribe { subscriber: Subscriber, user: UserId, answer: oneshot::Sender<Result<Admission, Problem>> },
+}
+
+impl WorkKind {
+    /// Someone still waits for it.
+    pub(super) fn has_caller(&self) -> bool {
+        match self {
+            Self::Write(asked) => asked.has_caller(),
+            Self::Delivered(_) => true,
+            Self::Begin { answer, .. } => !answer.is_closed(),
+            Self::Subscribe { answer, .. } => !answer.is_closed(),
+        }
+    }
+}
+
+/// Waits for a commit.
+#[derive(Debug)]
+pub(in crate::shard) enum Waiter {
+    /// Has a record of its own.
+    Write(oneshot::Sender<Result<Accepted, ShardError>>, Box<Accepted>),
+    /// Has none: a refusal, or the answer of an earlier write. It rests on what is not committed yet; when that is taken
+    /// back it is decided anew.
+    Rests(Box<Asked>, Box<Result<Accepted, Problem>>),
+    /// Not decided before: it would be in the other stream, and not be taken back with what it rests on.
+    Later(Box<Asked>),
+    Ticket {
+        conversation: ConversationName,
+        reader: UserId,
+        want: Want,
+        answer: oneshot::Sender<Result<Ticket, Problem>>,
+        outcome: Box<Result<Ticket, Problem>>,
+    },
+    /// To be asked again then: whether the user participates hangs on what is not committed yet.
+    Subscribe {
+        subscriber: Subscriber,
+        conversation: ConversationName,
+        user: UserId,
+        answer: oneshot::Sender<Result<Admission, Problem>>,
+    },
+}
+
+impl Waiter {
+    /// No one waits for it any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Write(answer, _) => answer.is_closed(),
+            Self::Rests(asked, _) | Self::Later(asked) => asked.answer.is_closed(),
+            Self::Ticket { answer, .. } => answer.is_closed(),
+            Self::Subscribe { answer, .. } => answer.is_closed(),
+        }
+    }
+}
