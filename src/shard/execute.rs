@@ -11,7 +11,7 @@ use crate::log::lane::Standing;
 use crate::log::record::OutboxPosition;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
-use crate::shard::handle::Inner;
+use crate::shard::state::Inner;
 use crate::shard::write::fate::Fate;
 use crate::shard::write::owner::{Accepted, Asked, Input, Write};
 use crate::telemetry;

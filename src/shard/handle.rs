@@ -1,89 +1,28 @@
-//! The one way into an owned shard, and what its parts share: the loop's inputs, the file, the workers, the tails.
+//! The one way into an owned shard.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::clock::Clock;
-use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
-use crate::log::lane::Lane;
-use crate::log::lease::Lease;
-use crate::log::record::Tail;
-use crate::log::{PerStream, Stream, Token};
+use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
+use crate::log::Token;
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
-use crate::shard::execute::Boxed;
-use crate::shard::file::store::Store;
-use crate::shard::file::worker::Workers;
-use crate::shard::insync::InSync;
-use crate::shard::outbox::Waits;
+use crate::shard::error::OpenError;
 use crate::shard::read::barrier::Reading;
-use crate::shard::replica::open;
-use crate::shard::replica::sharing::Progressed;
-use crate::shard::replicas::Following;
+use crate::shard::state::Inner;
+use crate::shard::status::{IndexPage, ShardStatus};
 use crate::shard::write::owner::Input;
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
-use crate::shard::{Config, IndexPage, OpenError, Opening, ShardStatus};
 use crate::telemetry;
 
 /// The way into an owned shard. Cheap to clone; outlives the shard, and then answers [`ShardError::NotOwner`].
 #[derive(Debug, Clone)]
 pub struct ShardHandle(pub(super) Arc<Inner>);
 
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) shard: ShardId,
-    pub(super) node: NodeId,
-    pub(super) token: Token,
-    /// Where the streams ended when it was opened.
-    pub(super) begun: PerStream<Offset>,
-    pub(super) applied: PerStream<watch::Receiver<Tail>>,
-    pub(super) durable: watch::Receiver<PerStream<Offset>>,
-    pub(super) workers: Mutex<Option<Workers>>,
-    pub(super) store: Store,
-    pub(super) clock: Clock,
-    pub(super) config: Config,
-    pub(super) inputs: mpsc::Sender<Input>,
-    pub(super) committed: PerStream<Arc<watch::Sender<Tail>>>,
-    /// Offset of the last record that has rows in the outbox.
-    pub(super) outbox_due: Arc<watch::Sender<Offset>>,
-    /// Who waits for the outbox to be delivered.
-    pub(super) outbox: Waits,
-    pub(super) closed: watch::Receiver<bool>,
-    pub(super) lease: Arc<Lease>,
-    pub(super) lane: Lane,
-    pub(super) standbys: Arc<watch::Sender<InSync>>,
-    /// Why it is no longer fit to own the shard.
-    pub(super) fault: Arc<OnceLock<Following>>,
-    /// Where its file was seen last, and since when it stands there.
-    pub(super) progressed: Mutex<Progressed>,
-}
-
-impl Inner {
-    pub(super) fn applied(&self, stream: Stream) -> watch::Receiver<Tail> {
-        self.applied[stream].clone()
-    }
-
-    pub(super) fn hurry(&self, stream: Stream) {
-        if let Some(workers) = &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
-            workers.hurry(stream);
-        }
-    }
-}
-
 impl ShardHandle {
-    /// Claims the shard, brings its file up to the log's tail, and starts it.
-    ///
-    /// # Errors
-    /// One clear sentence why it is not opened; nothing was served.
-    pub async fn open(opening: Opening) -> Result<Self, OpenError> {
-        // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
-        let opened: Boxed<Result<Self, OpenError>> = Box::pin(open::open(opening));
-        opened.await
-    }
-
     /// Waits until its epoch is committed, at most for `max`: it takes no write before.
     ///
     /// # Errors

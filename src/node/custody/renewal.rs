@@ -389,7 +389,7 @@ mod tests {
                     renew_every: Duration::from_millis(750),
                 },
             };
-            ShardHandle::open(opening).await
+            crate::shard::open(opening).await
         }
 
         pub(in crate::node) fn shards(&self) -> Shards {

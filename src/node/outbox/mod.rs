@@ -20,7 +20,8 @@ use crate::planted::{self, Protection};
 use crate::problem::Problem;
 use crate::shard::ShardHandle;
 use crate::shard::command::Command;
-use crate::shard::outbox::{LAST_ROWS_MAX, OutboxPage, Reached};
+use crate::shard::delivery::Reached;
+use crate::shard::outbox::{LAST_ROWS_MAX, OutboxPage};
 use crate::telemetry;
 
 mod window;

@@ -287,7 +287,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
         clock: Clock::manual(1_700_000_000_000),
         config: config(),
     };
-    let handle = ShardHandle::open(opening).await.expect("opens");
+    let handle = crate::shard::open(opening).await.expect("opens");
     let (pushes, _pushed) = mpsc::channel(64);
     // By the table another node owns everything now.
     let (_keep, table) = watch::channel(table(2, &[("b", "127.0.0.1:1".to_owned()), ("a", String::new())]));

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::ShardId;
 use crate::log::record::{IndexChange, OutboxPosition};
+use crate::shard::delivery::{Reached, before};
 use crate::shard::file::store::OutboxRow;
-use crate::shard::outbox::{OutboxPage, Reached, before};
+use crate::shard::outbox::OutboxPage;
 
 /// Rows of one shard in memory.
 const ROWS_MAX: usize = 1_000;

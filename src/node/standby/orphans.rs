@@ -91,12 +91,12 @@ mod tests {
     use crate::node::link::frame::{Body, Outcome};
     use crate::node::owners::testing::{Fake, eventually, lone_node, soon};
     use crate::problem::Problem;
+    use crate::shard::Opening;
     use crate::shard::command::{Create, Send, ShardError};
     use crate::shard::file::snapshot::{Orphans, quarantine, unsent};
     use crate::shard::file::store::tests::{conversation, identity, user};
     use crate::shard::replicas::Alone;
     use crate::shard::tests::config;
-    use crate::shard::{Opening, ShardHandle};
 
     const SHARD: ShardId = ShardId(3);
 
@@ -117,7 +117,7 @@ mod tests {
             clock: clock.clone(),
             config: config(),
         };
-        let shard = ShardHandle::open(opening).await.expect("opens");
+        let shard = crate::shard::open(opening).await.expect("opens");
         let create = Create {
             name: conversation("c"),
             by: user("alice"),

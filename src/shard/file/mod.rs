@@ -6,4 +6,6 @@ pub(crate) mod apply;
 
 pub mod store;
 
+mod refusal;
+
 pub mod snapshot;

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::ids::ShardId;
 use crate::log::record::Tail;
 use crate::log::{Identity, PerStream};
-use crate::shard::OpenError;
+use crate::shard::error::OpenError;
 use crate::shard::file::store::open::{name_of, owner_of, quick_check};
 use crate::shard::file::store::progress::applied_in;
 use crate::shard::file::store::{Store, StoreError};

@@ -10,7 +10,7 @@ use crate::ids::{ConversationName, Offset, UserId};
 use crate::log::PerStream;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Freshness, ShardError};
-use crate::shard::handle::Inner;
+use crate::shard::state::Inner;
 use crate::shard::write::head::{Head, not_participant};
 use crate::shard::write::owner::{Input, Ticket, Want, page_of};
 

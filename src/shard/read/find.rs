@@ -14,12 +14,12 @@ use crate::log::PerStream;
 use crate::log::record::Event;
 use crate::problem::{Code, Problem};
 use crate::protocol::{HistoryPage, Message, MessageCore, Page};
-use crate::shard::IndexPage;
 use crate::shard::command::{Around, Found, HistoryQuery, Interest, Query, ShardError, Subscribed};
 use crate::shard::file::store::{HistoryRead, Located, StoreError};
-use crate::shard::handle::Inner;
 use crate::shard::read::barrier::Reading;
 use crate::shard::read::paging::{merge, pick};
+use crate::shard::state::Inner;
+use crate::shard::status::IndexPage;
 use crate::shard::write::owner::{Admission, Input, Ticket, Want, core_of, message_unknown};
 use crate::shard::write::subscriptions::Subscriber;
 

@@ -14,19 +14,20 @@ use crate::ids::{Epoch, NodeId, ShardId};
 use crate::log::lane::Witnessed;
 use crate::log::lease::Lease;
 use crate::log::record::Tail;
-use crate::log::{Claim, ClaimOutcome, Control, LogError, PerStream, Token};
-use crate::shard::Opening;
-use crate::shard::file::store;
-use crate::shard::file::store::{Progress, Store, StoreError};
-use crate::shard::file::worker::{Setup as WorkerSetup, Trimming, Workers, catch_up};
-use crate::shard::handle::{Inner, ShardHandle};
+use crate::log::{Claim, ClaimOutcome, Control, PerStream, Token};
+use crate::shard::delivery::Waits;
+use crate::shard::error::OpenError;
+use crate::shard::execute::Boxed;
+use crate::shard::file::store::{Progress, Store};
+use crate::shard::file::worker::{Setup as WorkerSetup, Workers, catch_up};
+use crate::shard::handle::ShardHandle;
 use crate::shard::insync::InSync;
-use crate::shard::outbox::Waits;
+use crate::shard::options::Opening;
 use crate::shard::replica::ends::Ends;
 use crate::shard::replica::restore;
-use crate::shard::replica::standby::Taking;
 use crate::shard::replica::witnesses::StandbysInSync;
 use crate::shard::replicas::{Following, ReplicaStatus};
+use crate::shard::state::Inner;
 use crate::shard::write::filter::KeyFilter;
 use crate::shard::write::owner::Setup;
 use crate::shard::write::{owner, used_keys};
@@ -38,89 +39,25 @@ const ANNOUNCED_MAX: Duration = Duration::from_millis(500);
 /// Claims in a row while only the beat moves.
 const CLAIMS_MAX: u32 = 8;
 
-/// Why a shard is not opened: one clear line for the operator. Nothing was served.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// File or log is another cluster's or shard's, or this program cannot use any file: nothing of this node fits.
-    #[error("{0}")]
-    Foreign(String),
-    /// Will not mend by itself: history is missing from the log.
-    #[error("{0}")]
-    Refused(String),
-    /// The file has another history than the log. Will not mend; another replica's copy may take the file's place.
-    #[error("{0}")]
-    Diverged(String),
-    /// The file is damaged. Likewise.
-    #[error("{0}")]
-    Damaged(String),
-    /// The log was trimmed beyond the file. Likewise.
-    #[error("{0}")]
-    Behind(String),
-    /// Another node owns the shard; it may be opened here when that has given it up.
-    #[error("{0}")]
-    Elsewhere(String),
-    /// May pass: the log does not answer, a claim was raced, the disk is busy.
-    #[error("{0}")]
-    Failed(String),
+/// What a takeover goes by.
+#[derive(Debug, Clone)]
+pub struct Taking {
+    /// Token and beat that were watched; the claim is refused when they moved.
+    pub expected: (Token, u64),
 }
 
-/// What is to be done about a shard that is not opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Disposition {
-    /// It may pass: wait a little and try again.
-    Wait,
-    /// It does not mend by itself: a person has to look. Tried again now and then, in case they did.
-    Refuse,
-    /// The same, and no other shard of this node will be opened either.
-    RefuseNode,
-    /// The file is of no use, for that reason: another replica's copy may take its place.
-    Reseed(Following),
-    /// Another node owns the shard.
-    Elsewhere,
-}
-
-impl OpenError {
-    /// Returns what is to be done about it.
-    #[must_use]
-    pub fn disposition(&self) -> Disposition {
-        match self {
-            Self::Foreign(_) => Disposition::RefuseNode,
-            Self::Refused(_) => Disposition::Refuse,
-            Self::Diverged(line) => Disposition::Reseed(Following::Diverged(line.clone())),
-            Self::Damaged(line) => Disposition::Reseed(Following::Damaged(line.clone())),
-            Self::Behind(_) => Disposition::Reseed(Following::Behind),
-            Self::Elsewhere(_) => Disposition::Elsewhere,
-            Self::Failed(_) => Disposition::Wait,
-        }
-    }
-}
-
-impl From<store::OpenError> for OpenError {
-    fn from(error: store::OpenError) -> Self {
-        use store::OpenError::{Damaged, Foreign, OldSqlite, Sqlite, Unusable};
-        match error {
-            Damaged { .. } => Self::Damaged(error.to_string()),
-            Foreign { .. } | OldSqlite(_) => Self::Foreign(error.to_string()),
-            Unusable { .. } => Self::Refused(error.to_string()),
-            Sqlite { .. } => Self::Failed(error.to_string()),
-        }
-    }
-}
-
-impl From<LogError> for OpenError {
-    fn from(error: LogError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<StoreError> for OpenError {
-    fn from(error: StoreError) -> Self {
-        if error.is_damage() { Self::Damaged(error.to_string()) } else { Self::Failed(error.to_string()) }
-    }
+/// Claims the shard, brings its file up to the log's tail, and starts it.
+///
+/// # Errors
+/// One clear sentence why it is not opened; nothing was served.
+pub async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
+    // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
+    let opened: Boxed<Result<ShardHandle, OpenError>> = Box::pin(open_file(opening));
+    opened.await
 }
 
 /// Opens the file, and with it the shard.
-pub(in crate::shard) async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
+async fn open_file(opening: Opening) -> Result<ShardHandle, OpenError> {
     let shard = opening.shard;
     let store = Store::open(&opening.path, opening.identity, shard, opening.config.store.clone()).await?;
     with(opening, store, None).await
@@ -334,7 +271,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         shard: opening.shard,
         log: Arc::clone(&opening.log),
         store: store.clone(),
-        trimming: Some(Trimming::of(&opening, token, &standbys)),
+        trimming: Some(opening.trimming(token, &standbys)),
         committed: committed.each_ref().map(|tail| tail.subscribe()),
         config: opening.config.worker.clone(),
     });

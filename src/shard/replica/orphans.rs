@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::ids::{Offset, ShardId};
 use crate::log::record::{Chain, Entry, Event, EventKind, Header, Record};
 use crate::log::{ShardLog, Stream};
-use crate::shard::OpenError;
+use crate::shard::error::OpenError;
 use crate::shard::file::store::aside;
 
 /// Bytes read from the log at once.

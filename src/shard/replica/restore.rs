@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::log::lane::Definite;
 use crate::log::record::{Entry, Header, Tail};
 use crate::log::{Batch, Control, PerStream, RawEntry, Stream, Token};
-use crate::shard::Opening;
+use crate::shard::error::OpenError;
 use crate::shard::file::store::{Past, Store};
 use crate::shard::file::worker::unlinked;
-use crate::shard::replica::open::OpenError;
+use crate::shard::options::Opening;
 use crate::shard::replicas::{Following, ReplicaStatus};
 use crate::telemetry;
 

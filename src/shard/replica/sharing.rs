@@ -23,13 +23,6 @@ const UNSAFE_MAX: Duration = Duration::from_secs(30);
 /// How often it is told that a copy is still being written.
 const WRITES_EVERY: Duration = Duration::from_secs(10);
 
-/// Where the file of an owner was seen last, by stream, and since when it stands there, since boot.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct Progressed {
-    applied: PerStream<Option<(Offset, Duration)>>,
-    durable: PerStream<Option<(Offset, Duration)>>,
-}
-
 impl ShardHandle {
     /// The other nodes of its row, in order. For those that are new all of the log is kept until they report or 30 s have
     /// passed. To be told right after opening, also when there are none: until then nothing is trimmed.

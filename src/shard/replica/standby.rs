@@ -12,21 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::ShardId;
 use crate::log::record::Tail;
-use crate::log::{PerStream, RawEntry, Stream, Token};
+use crate::log::{PerStream, RawEntry, Stream};
 use crate::planted::{self, Protection};
+use crate::shard::error::OpenError;
 use crate::shard::execute::Boxed;
 use crate::shard::file::store::{Past, Progress, Store, StoreError};
 use crate::shard::file::worker::{PERSISTS, Setup, Workers, tell};
+use crate::shard::handle::ShardHandle;
+use crate::shard::options::Opening;
 use crate::shard::replica::open;
+use crate::shard::replica::open::Taking;
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
-use crate::shard::{OpenError, Opening, ShardHandle};
-
-/// What a takeover goes by.
-#[derive(Debug, Clone)]
-pub struct Taking {
-    /// Token and beat that were watched; the claim is refused when they moved.
-    pub expected: (Token, u64),
-}
 
 /// A standby. Cheap to clone. When the last clone is dropped it ends as it stands.
 #[derive(Debug, Clone)]
@@ -169,7 +165,7 @@ impl Standby {
     /// Takes the shard over: ends following, claims, restores what the log lost, opens. After an error it is closed.
     ///
     /// # Errors
-    /// As [`ShardHandle::open`]. `Elsewhere`: the owner lives, or another was faster.
+    /// As [`crate::shard::open`]. `Elsewhere`: the owner lives, or another was faster.
     pub async fn take_over(self, taking: Taking) -> Result<ShardHandle, OpenError> {
         let store = self.stop().await;
         let line = |why: &str| format!("shard {}: this standby no longer follows: {why}", self.0.opening.shard);

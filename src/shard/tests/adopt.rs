@@ -17,7 +17,7 @@ impl Bench {
     }
 
     async fn refusal(&self) -> String {
-        match in_time(ShardHandle::open(self.opening())).await.expect_err("not opened") {
+        match in_time(crate::shard::open(self.opening())).await.expect_err("not opened") {
             OpenError::Refused(line) => line,
             other => panic!("{other:?}"),
         }
@@ -154,7 +154,7 @@ async fn a_log_with_another_history_is_not_written_over() {
         expected = tail;
     }
     bench.config.adopt_local = true;
-    let error = in_time(ShardHandle::open(bench.opening())).await.expect_err("not opened");
+    let error = in_time(crate::shard::open(bench.opening())).await.expect_err("not opened");
     assert!(matches!(error, OpenError::Diverged(_)) && error.to_string().contains("does not link"), "{error:?}");
     assert_eq!(bench.entries(M).await, others);
 }

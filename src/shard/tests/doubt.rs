@@ -213,7 +213,7 @@ async fn closing_ends_in_time_though_a_batch_is_in_doubt_and_the_shard_can_be_op
         bench.log.attempted(M, attempts + 1).await;
         in_time(bench.handle().close(shortly())).await;
         assert_eq!(in_time(bench.execute(send("c", "alice", "x"))).await.expect_err("closing"), ShardError::NotOwner);
-        let reopened = tokio::spawn(ShardHandle::open(bench.opening()));
+        let reopened = tokio::spawn(crate::shard::open(bench.opening()));
         let mut wanted = bench.log.attempts.subscribe();
         // The first append of the new owner is in doubt like all others; then the log recovers.
         in_time(wanted.changed()).await.expect("lives");

@@ -202,7 +202,7 @@ async fn a_shard_taken_by_another_ends_and_is_not_claimed_back() {
     assert!(matches!(pushed(&mut queue).await, Push::Resubscribe { shard: SHARD }));
     bench.pump.abort();
     bench.open = None;
-    let again = in_time(ShardHandle::open(bench.opening())).await;
+    let again = in_time(crate::shard::open(bench.opening())).await;
     assert!(matches!(again, Err(OpenError::Elsewhere(_))), "{again:?}");
     assert_eq!(bench.log.inner.control(SHARD).await.expect("reads").expect("claimed"), taken);
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::faulty::{Fault, FaultyLog};
-use super::{Config, Opening, ShardHandle, store, worker};
+use super::{Config, Opening, ShardHandle};
 use crate::clock::Clock;
 use crate::ids::{IdempotencyKey, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
 use crate::log::embedded::EmbeddedLog;
@@ -22,9 +22,10 @@ use crate::shard::command::{
     Add, Around, Command, Create, Delivered, Done, Found, Freshness, HistoryQuery, Interest, MarkRead, Push, Query,
     React, Remove, Send, ShardError, Subscribed,
 };
+use crate::shard::delivery::Reached;
 use crate::shard::file::store::OutboxRow;
 use crate::shard::file::store::tests::{conversation, identity, user};
-use crate::shard::outbox::Reached;
+use crate::shard::file::{store, worker};
 use crate::shard::write::owner::Input;
 use crate::shard::write::subscriptions::Subscriber;
 
@@ -136,7 +137,7 @@ impl Bench {
         let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
         let clock = Clock::manual(START);
         let opening = opening(folder.path(), &log, &lane, &clock, &config);
-        let handle = ShardHandle::open(opening).await.expect("opens");
+        let handle = crate::shard::open(opening).await.expect("opens");
         let delivered = Arc::default();
         let pump = pump(handle.clone(), Arc::clone(&delivered), 100);
         Self { folder, log, lane, clock, config, open: Some(handle), pump, delivered }
@@ -160,7 +161,7 @@ impl Bench {
 
     async fn reopen(&mut self) {
         let opening = self.opening();
-        let handle = in_time(ShardHandle::open(opening)).await.expect("opens again");
+        let handle = in_time(crate::shard::open(opening)).await.expect("opens again");
         self.pump = pump(handle.clone(), Arc::clone(&self.delivered), 100);
         self.open = Some(handle);
     }

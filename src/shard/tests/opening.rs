@@ -5,7 +5,7 @@ use crate::ids::Epoch;
 use crate::shard::OpenError;
 
 async fn open_error(opening: Opening) -> OpenError {
-    in_time(ShardHandle::open(opening)).await.expect_err("not opened")
+    in_time(crate::shard::open(opening)).await.expect_err("not opened")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,6 +94,6 @@ async fn a_shard_that_was_claimed_once_never_begins_anew_from_an_empty_file() {
     }
     // With a control record it is as ever: the file is filled from the log.
     let known = Opening { claimed: true, path, ..bench.opening() };
-    let handle = in_time(ShardHandle::open(known)).await.expect("opens");
+    let handle = in_time(crate::shard::open(known)).await.expect("opens");
     assert_eq!(handle.epoch(), Epoch(2));
 }

@@ -267,7 +267,7 @@ async fn one_shard_in_doubt_for_ever_does_not_stop_the_others_of_its_place() {
     let sick = ShardId(4);
     let path = bench.folder.path().join("sick.db");
     let opening = opening(bench.folder.path(), &bench.log, &bench.lane, &bench.clock, &config());
-    let handle = ShardHandle::open(Opening { shard: sick, path, ..opening }).await.expect("opens");
+    let handle = crate::shard::open(Opening { shard: sick, path, ..opening }).await.expect("opens");
     bench.log.only(sick);
     bench.log.always(Some(Fault::DoubtNotWritten));
     let in_doubt = tokio::spawn(handle.execute(create("d", &["alice"]), soon()));

@@ -128,7 +128,7 @@ async fn a_file_with_another_history_is_not_opened_and_nothing_is_served() {
     let end = Header::read(&other.last().expect("some").bytes).expect("an entry").tail();
     other.push(stranger(end, 40));
     bench.put_log("other.db", 1, PerStream { messages: &other, receipts: &had.receipts }).await;
-    let error = in_time(ShardHandle::open(bench.opening())).await.expect_err("not opened");
+    let error = in_time(crate::shard::open(bench.opening())).await.expect_err("not opened");
     assert!(matches!(error, OpenError::Diverged(_)), "{error:?}");
     assert_eq!((bench.raw(M).await, bench.raw(R).await), (other.clone(), had.receipts.clone()), "nothing was written");
     // A standby that has not looked yet finds it when it takes over.
@@ -230,11 +230,11 @@ async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
         Arc::new(said)
     };
     let opening = Opening { replicas: said(1), ..bench.opening() };
-    let error = in_time(ShardHandle::open(opening)).await.expect_err("not opened");
+    let error = in_time(crate::shard::open(opening)).await.expect_err("not opened");
     assert!(matches!(error, OpenError::Failed(_)), "{error:?}");
     assert_eq!(bench.raw(M).await, had.messages, "nothing was appended");
     let opening = Opening { replicas: said(99), ..bench.opening() };
-    let handle = in_time(ShardHandle::open(opening)).await.expect("opens");
+    let handle = in_time(crate::shard::open(opening)).await.expect("opens");
     assert_eq!((handle.epoch(), &bench.raw(M).await[..more.messages.len()]), (Epoch(100), more.messages.as_slice()));
     handle.close(soon()).await;
 }
@@ -248,7 +248,7 @@ async fn no_empty_history_is_served_while_another_replica_has_one() {
     bench.log = FaultyLog::over(empty);
     let said = Said { standing: vec![standing("node-c", 1, &had, Following::Live)], ..Said::default() };
     let opening = Opening { replicas: Arc::new(said), ..bench.opening_of("node-b") };
-    let error = in_time(ShardHandle::open(opening)).await.expect_err("not opened");
+    let error = in_time(crate::shard::open(opening)).await.expect_err("not opened");
     assert!(matches!(error, OpenError::Refused(_)) && error.to_string().contains("node-c"), "{error:?}");
     assert_eq!(bench.log.inner.control(SHARD).await.expect("reads"), None);
 }

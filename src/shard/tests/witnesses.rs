@@ -44,7 +44,7 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
     let follower = bench.follower("node-b").await;
     let beside = Arc::new(Beside { standby: follower.standby.clone(), cut: watch::Sender::new(false) });
     let opening = Opening { replicas: Arc::clone(&beside) as Arc<dyn Replicas>, ..bench.opening() };
-    bench.open = Some(ShardHandle::open(opening).await.expect("opens"));
+    bench.open = Some(crate::shard::open(opening).await.expect("opens"));
     bench.handle().set_standbys(vec![NodeId::from("node-b")]);
     follower.reaches(bench.tails()).await;
     bench.handle().reported(follower.standby.status());
@@ -83,7 +83,7 @@ async fn a_shard_without_a_second_copy_opens_for_reads_and_takes_writes_when_a_s
     let opening = Opening { replicas: Arc::clone(&beside) as Arc<dyn Replicas>, ..bench.opening() };
     bench.log.always(Some(Fault::NotReplicated));
     // Nothing of it is confirmed by anybody: it is open nevertheless.
-    let handle = in_time(ShardHandle::open(opening)).await.expect("opens");
+    let handle = in_time(crate::shard::open(opening)).await.expect("opens");
     assert_eq!(handle.epoch().0, 2);
     bench.open = Some(handle);
     assert_eq!(bench.texts("c", "alice").await, before, "it is read");
@@ -117,7 +117,7 @@ async fn a_key_of_what_may_have_one_copy_only_is_not_answered_before_the_epoch_i
     bench.handle().close(soon()).await;
     bench.pump.abort();
     bench.log.always(Some(Fault::NotReplicated));
-    bench.open = Some(in_time(ShardHandle::open(bench.opening())).await.expect("opens"));
+    bench.open = Some(in_time(crate::shard::open(bench.opening())).await.expect("opens"));
     let budget = Instant::now() + Duration::from_secs(3);
     let again = bench.handle().execute(send_key("c", "alice", "once", "once"), budget);
     assert_eq!(code(in_time(again).await), Code::NotReplicated, "it would be acknowledged by that");

@@ -109,7 +109,7 @@ impl Keeper {
                 return Ok(());
             }
             // A claim that is under way is not cut off: its outcome would be in doubt.
-            ShardHandle::open(self.inner.opening(self.shard)).await
+            crate::shard::open(self.inner.opening(self.shard)).await
         };
         let failed = match opened {
             Ok(handle) if begins && !self.recorded(&handle).await => {

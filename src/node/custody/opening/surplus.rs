@@ -83,7 +83,6 @@ mod tests {
     use crate::log::embedded::EmbeddedLog;
     use crate::log::lane::Lane;
     use crate::log::{RawEntry, ShardLog, Stream};
-    use crate::shard::ShardHandle;
     use crate::shard::file::store::tests::identity;
     use crate::shard::replicas::Alone;
     use crate::shard::tests::config;
@@ -132,7 +131,7 @@ mod tests {
             clock: Clock::system(),
             config: config(),
         };
-        let handle = ShardHandle::open(opening.clone()).await.expect("opens");
+        let handle = crate::shard::open(opening.clone()).await.expect("opens");
         handle.close(Instant::now() + Duration::from_secs(30)).await;
         opening
     }

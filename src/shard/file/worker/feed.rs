@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::ids::{Offset, ShardId};
 use crate::log::record::{Entry, EntryError, Tail};
 use crate::log::{LogError, PerStream, ShardLog, Stream};
-use crate::shard::OpenError;
+use crate::shard::error::OpenError;
 use crate::shard::file::store::{ApplyEntry, Store, StoreError};
 use crate::shard::file::worker::Config;
 use crate::shard::replicas::Following;

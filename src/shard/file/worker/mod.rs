@@ -18,7 +18,6 @@ use crate::clock::Clock;
 use crate::ids::{Offset, ShardId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, ShardLog, Stream, Token};
-use crate::shard::Opening;
 use crate::shard::file::store::retained::Retained;
 use crate::shard::file::store::{Store, StoreError};
 use crate::shard::file::worker::stream::Worker;
@@ -82,14 +81,6 @@ pub(in crate::shard) struct Trimming {
     pub(in crate::shard) clock: Clock,
     /// Bytes of untrimmed log beyond which writes are refused: what is held back for others is a share of it.
     pub(in crate::shard) bytes_max: u64,
-}
-
-impl Trimming {
-    /// Of a shard opened under that token.
-    pub(in crate::shard) fn of(opening: &Opening, token: Token, standbys: &Arc<watch::Sender<InSync>>) -> Self {
-        let (clock, bytes_max) = (opening.clock.clone(), opening.config.stream_bytes_max);
-        Self { token, standbys: Arc::clone(standbys), clock, bytes_max }
-    }
 }
 
 /// What the log had of a shard when it was opened, by stream.

@@ -9,7 +9,7 @@ use crate::ids::{Epoch, Seq};
 use crate::log::double::Double;
 use crate::log::record::Record;
 use crate::log::{LogError, PerStream, RawEntry};
-use crate::shard::OpenError;
+use crate::shard::error::OpenError;
 use crate::shard::file::store::retained::Mark;
 use crate::shard::file::store::tests::{Written, conversation, created, message, open};
 use crate::shard::file::store::{ApplyEntry, mark};
