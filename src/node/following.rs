@@ -11,7 +11,7 @@ use crate::cluster::directory;
 use crate::cluster::table::reach::Reach;
 use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::ids::NodeId;
-use crate::node::{Life, Setup};
+use crate::node::context::{Life, Setup};
 use crate::telemetry;
 
 /// A node announces itself this often.

@@ -9,11 +9,12 @@ use crate::cluster::table::Table;
 use crate::cluster::table::reach::Reach;
 use crate::link::front::server::FrontServer;
 use crate::link::{self, Credentials, Role};
+use crate::node::context::{Life, Setup};
 use crate::node::http::{self, Http};
+use crate::node::listeners::Listeners;
 use crate::node::owners::{self, Owners};
 use crate::node::session::Hub;
 use crate::node::standby::{reports, verify};
-use crate::node::{Life, Listeners, Setup};
 
 /// What a node's parts are reached by.
 #[derive(Debug)]

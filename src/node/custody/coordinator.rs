@@ -15,7 +15,7 @@ use crate::cluster::claimed::Claimed;
 use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{NodeId, ShardId};
 use crate::log::{Identity, ShardLog};
-use crate::node::Setup;
+use crate::node::context::Setup;
 
 /// How often the table is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

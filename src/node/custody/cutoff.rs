@@ -15,9 +15,10 @@ use crate::cluster::table::Table;
 use crate::cluster::table::reach::Reach;
 use crate::ids::{NodeId, ShardId};
 use crate::log::{Control, ShardLog, Token};
+use crate::node::context::Setup;
+use crate::node::custody::shards::Shards;
 use crate::node::owners::Owners;
 use crate::node::session::Hub;
-use crate::node::{Setup, Shards};
 use crate::shard::ShardHandle;
 
 /// How often it is looked.

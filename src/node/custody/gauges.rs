@@ -12,8 +12,8 @@ use crate::cluster::table::Table;
 use crate::cluster::table::reach::Reach;
 use crate::ids::{NodeId, ShardId};
 use crate::log::Stream;
-use crate::node::Shards;
 use crate::node::custody::observe::Observer;
+use crate::node::custody::shards::Shards;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
 

@@ -18,7 +18,7 @@ use crate::cluster::table::Table;
 use crate::cluster::table::reach::Reach;
 use crate::ids::{NodeId, ShardId};
 use crate::log::{Control, Identity, LogError, Observed, ShardLog, Token};
-use crate::node::Setup;
+use crate::node::context::Setup;
 use crate::node::custody::role::rank;
 use crate::node::custody::watch::{Sight, Watch};
 use crate::shard::Standby;

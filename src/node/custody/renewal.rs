@@ -21,7 +21,8 @@ use crate::clock::Clock;
 use crate::cluster::table::reach::Reach;
 use crate::ids::NodeId;
 use crate::log::ShardLog;
-use crate::node::{Life, Setup, Shards};
+use crate::node::context::{Life, Renewing, Setup};
+use crate::node::custody::shards::Shards;
 use crate::planted::{self, Protection};
 use crate::shard::ShardHandle;
 use crate::telemetry;
@@ -33,9 +34,6 @@ const ANSWER_PART: u32 = 4;
 
 /// A runtime that gave no beat for this part of the watch time makes no progress.
 const SILENCE_PART: u32 = 2;
-
-/// Makes a log that renewals alone use, on the runtime that it is called on.
-pub type Renewing = Arc<dyn Fn() -> Arc<dyn ShardLog> + Send + Sync>;
 
 /// The renewals of a node.
 #[derive(Debug)]

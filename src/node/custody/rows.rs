@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::ids::{NodeId, ShardId};
-use crate::node::{Setup, Shards};
+use crate::node::context::Setup;
+use crate::node::custody::shards::Shards;
 use crate::shard::ShardHandle;
 
 /// Without a change it is looked at this often; also the pause after a failure.

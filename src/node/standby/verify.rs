@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::ShardId;
-use crate::node::Node;
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::Owners;
 use crate::shard::Standby;
@@ -20,21 +19,6 @@ const ATTEMPTS_MAX: u32 = 5;
 
 /// Pause between them.
 const PAUSE: Duration = Duration::from_millis(300);
-
-impl Node {
-    /// Digest of this node's replica of a shard, with the word for what it is: `owner` or `standby`. `None` when it has
-    /// none. Reads the whole file.
-    ///
-    /// # Errors
-    /// One sentence: it cannot be read.
-    pub async fn digest(&self, shard: ShardId) -> Result<Option<(&'static str, ReplicaDigest)>, String> {
-        let Some(own) = self.owners.own(shard) else { return Ok(None) };
-        match own.digest().await {
-            Ok(digest) => Ok(Some((own.role(), digest))),
-            Err(error) => Err(format!("shard {shard}: {error}")),
-        }
-    }
-}
 
 /// What the comparison of two digests says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,11 +16,12 @@ use crate::cluster::table::Table;
 use crate::ids::{NodeId, ShardId};
 use crate::log::lane::Lane;
 use crate::log::{Identity, ShardLog};
+use crate::node::context::{Life, Setup};
 use crate::node::custody::observe::Observer;
+use crate::node::custody::shards::Shards;
 use crate::node::owners::Owners;
 use crate::node::standby::orphans;
 use crate::node::standby::seed::Seeding;
-use crate::node::{Life, Setup, Shards};
 use crate::shard::{Config, Opening};
 
 mod files;
