@@ -13,6 +13,10 @@ pub mod claimed;
 
 pub mod directory;
 
+pub(crate) mod announce;
+
+pub(crate) mod coordinator;
+
 pub(crate) mod waiting;
 
 pub(crate) mod folder;

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 
+use crate::cluster::announce::Announcer;
+use crate::cluster::coordinator::{Coordinator, CoordinatorDeps};
 use crate::cluster::table::reach::Reach;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{NodeId, ShardId};
 use crate::link::front::server::FrontServer;
 use crate::node::context::{Life, Setup};
-use crate::node::custody::coordinator::Coordinator;
 use crate::node::custody::cutoff::CutOff;
 use crate::node::custody::gauges;
 use crate::node::custody::observe::Observer;
@@ -28,9 +29,9 @@ use crate::node::custody::shards::Shards;
 use crate::node::folder::FolderLock;
 use crate::node::listeners::Listeners;
 use crate::node::owners::Owners;
+use crate::node::parts;
 use crate::node::session::Hub;
 use crate::node::standby::seed::Seeding;
-use crate::node::{following, parts};
 use crate::shard::replicas::ReplicaDigest;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
@@ -95,7 +96,10 @@ impl Node {
         let life = Life::default();
         telemetry::start_node(&setup.id.0);
         let reach = Arc::<Reach>::default();
-        let table = following::start(&setup, &addresses, &life, table_wait, &reach).await?;
+        let announcer =
+            Announcer { store: Arc::clone(&setup.table), node: setup.id.clone(), addresses: addresses.clone() };
+        life.spawn(announcer.clone().run());
+        let table = announcer.follow(table_wait, life.all.clone(), Arc::clone(&reach)).await?;
         let parts::Faces { owners, hub, front } =
             parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
         let shards = Shards::default();
@@ -105,8 +109,16 @@ impl Node {
         life.spawn(gauges::of_shards(told, shards.clone(), observer.clone(), table.clone(), Arc::clone(&reach)));
         life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
-        if let Some(coordinator) = Coordinator::of(&setup) {
-            life.spawn(coordinator.run());
+        if let Some(replicas) = setup.config.replicas {
+            let deps = CoordinatorDeps {
+                node: setup.id.clone(),
+                identity: setup.identity,
+                replicas,
+                store: Arc::clone(&setup.table),
+                log: Arc::clone(&setup.log),
+                claimed: setup.claimed.clone(),
+            };
+            life.spawn(Coordinator::new(deps).run());
         }
         if let Some(renewals) = Renewals::of(&setup, shards.clone(), Arc::clone(&reach)) {
             renewals.spawn(&setup, &life)?;

@@ -14,8 +14,6 @@ mod listeners;
 
 mod parts;
 
-mod following;
-
 pub mod folder;
 
 pub mod http;

@@ -17,6 +17,4 @@ pub mod renewal;
 
 pub(super) mod cutoff;
 
-pub(super) mod coordinator;
-
 pub(super) mod gauges;

@@ -15,7 +15,6 @@ use crate::cluster::claimed::Claimed;
 use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{NodeId, ShardId};
 use crate::log::{Identity, ShardLog};
-use crate::node::context::Setup;
 
 /// How often the table is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,9 +26,26 @@ const LEASE: Duration = Duration::from_secs(5);
 /// just failed over, gets them back within seconds.
 const MISSED: Duration = Duration::from_secs(10);
 
+/// What a coordinator works with.
+#[derive(Debug)]
+pub(crate) struct CoordinatorDeps {
+    /// The node that it is a part of.
+    pub(crate) node: NodeId,
+    /// The cluster whose table is looked after.
+    pub(crate) identity: Identity,
+    /// Nodes that hold a shard, its owner among them.
+    pub(crate) replicas: usize,
+    /// Where the table is kept.
+    pub(crate) store: Arc<dyn TableStore>,
+    /// The log, for its control records.
+    pub(crate) log: Arc<dyn ShardLog>,
+    /// Shards that were ever claimed, as this node knows: once claimed, always claimed.
+    pub(crate) claimed: Claimed,
+}
+
 /// The coordinator's part of a node.
 #[derive(Debug)]
-pub(in crate::node) struct Coordinator {
+pub(crate) struct Coordinator {
     node: NodeId,
     identity: Identity,
     replicas: usize,
@@ -43,22 +59,14 @@ pub(in crate::node) struct Coordinator {
 }
 
 impl Coordinator {
-    /// `None` where the table is looked after by whoever starts the nodes.
-    pub(in crate::node) fn of(setup: &Setup) -> Option<Self> {
-        Some(Self {
-            node: setup.id.clone(),
-            identity: setup.identity,
-            replicas: setup.config.replicas?,
-            store: Arc::clone(&setup.table),
-            log: Arc::clone(&setup.log),
-            claimed: setup.claimed.clone(),
-            missing: BTreeMap::new(),
-            leads: false,
-        })
+    /// Leads nobody until it holds the lease.
+    pub(crate) fn new(deps: CoordinatorDeps) -> Self {
+        let CoordinatorDeps { node, identity, replicas, store, log, claimed } = deps;
+        Self { node, identity, replicas, store, log, claimed, missing: BTreeMap::new(), leads: false }
     }
 
     /// Looks after the table for ever. Of an outage of its store others tell.
-    pub(in crate::node) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut every = tokio::time::interval(LOOK_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
