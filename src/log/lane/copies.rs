@@ -1,51 +1,20 @@
 //! Second copies of what is appended: since when a place makes none, and the witnesses that are asked instead.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::ids::ShardId;
-use crate::log::lane::{Definite, Job, Standing, Witnesses};
+use crate::log::lane::witness::{Registry, Unwitnessed, witnesses_of};
+use crate::log::lane::{Definite, Job, Standing};
 use crate::log::{AppendError, AppendOutcome, Batch};
 
 /// How long a place makes no second copy before witnesses are asked.
 const WITNESSED_AFTER: Duration = Duration::from_secs(1);
 /// How long they are waited for before they are asked again; a standby looks at the log four times a second.
 const WITNESSED_WITHIN: Duration = Duration::from_millis(1500);
-
-/// The witnesses of each shard that has some.
-pub(super) type Registry = Arc<Mutex<HashMap<ShardId, Arc<dyn Witnesses>>>>;
-
-/// Shards whose witnesses did not confirm when they were asked last.
-pub(super) type Unwitnessed = Arc<Mutex<HashSet<ShardId>>>;
-
-/// Ends what [`Lane::witnessed_by`](crate::log::lane::Lane::witnessed_by) began, when it is dropped.
-#[derive(Debug)]
-pub struct Witnessed {
-    pub(super) shard: ShardId,
-    pub(super) witnesses: Arc<dyn Witnesses>,
-    pub(super) registry: Registry,
-}
-
-impl Drop for Witnessed {
-    fn drop(&mut self) {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever opened the shard since then has others.
-        if registry.get(&self.shard).is_some_and(|known| Arc::ptr_eq(known, &self.witnesses)) {
-            registry.remove(&self.shard);
-        }
-    }
-}
-
-/// The witnesses of a shard, if there is one that could be asked.
-pub(super) fn witnesses_of(registry: &Registry, shard: ShardId) -> Option<Arc<dyn Witnesses>> {
-    let known = registry.lock().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned();
-    known.filter(|witnesses| witnesses.any())
-}
 
 /// What is known of second copies at a place, and the witnesses that are being asked for those that are missing.
 #[derive(Debug)]

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::ids::ShardId;
-use crate::log::lane::copies::{Copies, Registry, Unwitnessed};
+use crate::log::lane::copies::Copies;
+use crate::log::lane::witness::{Registry, Unwitnessed};
 use crate::log::lease::Lease;
 use crate::log::record::Tail;
 use crate::log::{AppendError, AppendOutcome, Batch, ShardLog, Token};
@@ -37,13 +38,12 @@ mod standing;
 mod tests;
 mod witness;
 
-pub use copies::Witnessed;
 use full::Fullness;
 use job::Job;
 use proof::Proof;
 use standing::Doubts;
 pub use standing::{Standing, Standings};
-pub use witness::Witnesses;
+pub use witness::{Witnessed, Witnesses};
 
 /// Places with a loop of their own; further ones go with place 0. Far more than there are masters.
 const PLACES_MAX: usize = 64;

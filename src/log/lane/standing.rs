@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::ids::ShardId;
 use crate::log::lane::Job;
-use crate::log::lane::copies::{Registry, Unwitnessed, witnesses_of};
 use crate::log::lane::full::Fullness;
+use crate::log::lane::witness::{Registry, Unwitnessed, witnesses_of};
 use crate::log::{AppendError, AppendOutcome};
 
 /// How appends of a place stand: whether it answered its last cycle, with second copies where those are asked for; or those

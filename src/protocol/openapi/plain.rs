@@ -4,7 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::protocol::frames::COMMITTED_FRAME;
-use crate::protocol::openapi::schemas::PLACE;
+
+/// Where schemas stand in the document.
+pub(super) const PLACE: &str = "/components/schemas";
 
 /// The frames of `/events`, by their `t`.
 const COMMITTED: [&str; 2] = ["message", "event"];

@@ -8,12 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::ids::{ConversationName, IDEMPOTENCY_KEY_BYTES_MAX, MessageId, Seq, UserId};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::protocol::headers::{CONSISTENCY, IDEMPOTENCY_KEY, REQUEST_ID, STALE};
+use crate::protocol::openapi::plain::PLACE;
 use crate::protocol::openapi::{examples, plain};
 use crate::protocol::operations::{Kind, Shape};
 use crate::protocol::{ClientFrame, ServerFrame};
-
-/// Where schemas stand in the document.
-pub(super) const PLACE: &str = "/components/schemas";
 
 /// Gathers the schemas of types as they are asked for.
 #[derive(Debug)]
