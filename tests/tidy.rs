@@ -13,6 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "tidy/wings.rs"]
+mod wings;
+
 /// Longest production part of a source file, in lines.
 const LINES_MAX: usize = 400;
 
