@@ -20,7 +20,7 @@ pub(super) enum Stage {
     AloneThenBoth,
     /// A log loses acknowledged entries, its owner goes on, and dies after.
     SuffixThenOwner,
-    /// Owners are paused until they are replaced; requests wait in their sockets.
+    /// Owners are paused until they are replaced; requests of a router that hears nothing of it wait in their sockets.
     Pauses,
     /// All nodes lose power at once, when much is applied and little is synced.
     PowerLoss,
@@ -91,7 +91,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         stage: Stage::Pauses,
         node_flags: SHORT_WATCH,
         shards: FEW,
-        wired: false,
+        wired: true,
         rate: 150,
         readers: 6,
         churn_ms: 0,
@@ -103,7 +103,7 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         stage: Stage::Pauses,
         node_flags: SHORT_WATCH,
         shards: FEW,
-        wired: false,
+        wired: true,
         rate: 150,
         readers: 6,
         churn_ms: 0,

@@ -165,18 +165,23 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     Ok(())
 }
 
-/// A node is paused for about as long as it takes to replace it. Requests go to it over the link of one router: some before,
-/// some when it was replaced, all lie in its socket when it goes on; and some come after.
+/// A node is paused for about as long as it takes to replace it. Requests go to it over the link of one router, which does
+/// not hear of that, for it is cut off from Redis and keeps its last table: some before, some when the node was replaced, all
+/// lie in its socket when it goes on; and some come after.
 async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), String> {
     if trial.world().log.is_wrong() {
         return Ok(());
     }
     let site = &trial.field.site;
     let node = format!("node-{}", round % 3 + 1);
-    let address = site.address(&format!("router-{}.client", random.between(1, 2)))?;
-    // The watch is 1 s and 250 ms; around that, and well beyond.
-    let stays = if random.percent(50) { random.between(1_150, 1_700) } else { random.between(2_000, 4_000) };
-    begins(trial, "pause", &format!("{node} for {stays} ms"));
+    let router = format!("router-{}", random.between(1, 2));
+    let address = site.address(&format!("{router}.client"))?;
+    let wires = site.wires.as_ref().ok_or("there are no proxies")?;
+    let to_redis: Vec<Pair> = (1..=6).map(|number| (router.clone(), format!("redis-{number}"))).collect();
+    // The watch is 1 s and 250 ms; around that, and well beyond, but not so long that a link is taken for dead.
+    let stays = if random.percent(50) { random.between(1_150, 1_700) } else { random.between(2_000, 2_600) };
+    begins(trial, "pause", &format!("{node} for {stays} ms, and {router} hears nothing of it"));
+    wires.set(&to_redis, Some(Rule::Hold));
     let early = tokio::spawn(requests(trial, &address));
     trial.pause(Duration::from_millis(random.between(0, 20))).await;
     site.signal(std::slice::from_ref(&node), Signal::SIGSTOP);
@@ -194,6 +199,7 @@ async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), St
         requests(trial, &address).await;
     }
     join_all(reading).await;
+    wires.reset(&to_redis).await;
     trial.recover("pause", true).await;
     Ok(())
 }
