@@ -12,6 +12,7 @@ use crate::ids::{ClusterId, NodeId};
 use crate::link::proof::ClusterKey;
 
 pub mod codec;
+pub(crate) mod dial;
 pub mod front;
 pub mod handshake;
 pub mod proof;

@@ -10,23 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::NodeId;
 use crate::link::codec::FRAME_BYTES_MAX;
+use crate::link::dial::{Failures, dial};
 use crate::link::front::calls::{Answer, Calls};
 use crate::link::front::carry::{Carrier, carry};
 use crate::link::front::queue::{Bound, Queue, Refused};
 use crate::link::front::server::FrontServer;
 use crate::link::front::{Call, Down, Up};
-use crate::link::handshake::request_link;
 use crate::link::{Config, Credentials, Failure, LinkError};
 use crate::telemetry;
-
-/// A connection that ended sooner than this after it was opened counts as a failed attempt.
-const STEADY_AFTER: Duration = Duration::from_secs(1);
 
 /// How much earlier than at our deadline the node is to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
@@ -237,19 +233,18 @@ async fn run(shared: Arc<Shared>) {
 /// Opens a connection whenever something waits for one.
 async fn open_on_demand(shared: &Arc<Shared>) {
     let setup = &shared.setup;
-    let mut failures = 0_u32;
+    let mut failures = Failures::default();
     loop {
         let connection = Arc::clone(&shared.state().connection);
         connection.out.until_filled().await;
         let begun = Instant::now();
-        let error = match dial(setup, &connection).await {
+        let error = match reach(setup, &connection).await {
             Ok(carrier) => serve(shared, &connection, carrier).await,
             Err(error) => error,
         };
-        failures = if begun.elapsed() > STEADY_AFTER { 1 } else { failures.saturating_add(1) };
-        log_down(&setup.node, &error, failures);
+        failures.add(&setup.node, begun, &error);
         shared.over(&connection);
-        sleep(backoff(&setup.config, failures)).await;
+        sleep(failures.pause(&setup.config)).await;
         shared.state().resting = false;
     }
 }
@@ -278,23 +273,8 @@ async fn serve(shared: &Arc<Shared>, connection: &Connection, carrier: Carrier<D
     error
 }
 
-/// Once per outage for everyone, each attempt for those who look closely. That a node stops is no outage.
-fn log_down(node: &NodeId, error: &LinkError, failures: u32) {
-    if failures == 1 && !matches!(error, LinkError::Stopped | LinkError::Left) {
-        tracing::warn!(%node, %error, "link is down");
-    } else {
-        tracing::debug!(%node, %error, failures, "link is still down");
-    }
-}
-
-/// Between half and all of a delay that doubles up to its cap, so that routers do not dial in step.
-fn backoff(config: &Config, failures: u32) -> Duration {
-    let doubled = config.backoff_min.saturating_mul(1_u32 << failures.saturating_sub(1).min(16));
-    doubled.min(config.backoff_max).mul_f64(rand::random_range(0.5..=1.0))
-}
-
-/// Connects, upgrades, and proves both ends.
-async fn dial(setup: &Setup, connection: &Connection) -> Result<Carrier<Down>, LinkError> {
+/// Opens a connection to the node, however it is reached.
+async fn reach(setup: &Setup, connection: &Connection) -> Result<Carrier<Down>, LinkError> {
     let (credentials, address) = match &setup.way {
         Way::Memory { id, server } => {
             let down = server.attach(id.clone(), Arc::clone(&connection.out));
@@ -302,12 +282,6 @@ async fn dial(setup: &Setup, connection: &Connection) -> Result<Carrier<Down>, L
         }
         Way::Socket { credentials, address } => (credentials, address().ok_or(LinkError::NoAddress)?),
     };
-    let stream = timeout(setup.config.connect_timeout, TcpStream::connect(address))
-        .await
-        .map_err(|_elapsed| LinkError::Timeout("connecting"))??;
-    let shaken = request_link(credentials, &setup.node, &setup.config, stream);
-    let (socket, _version) = timeout(setup.config.handshake_timeout, shaken)
-        .await
-        .map_err(|_elapsed| LinkError::Timeout("the handshake"))??;
+    let (socket, _version) = dial(credentials, &setup.node, &address, &setup.config).await?;
     Ok(Carrier::Socket(Box::new(socket)))
 }

@@ -6,25 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::table::Table;
 use crate::cluster::table::reach::{Reach, Told};
 use crate::ids::NodeId;
 use crate::link::codec::{decode, encode};
-use crate::link::handshake::request_link;
+use crate::link::dial::{Failures, dial};
 use crate::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
 use crate::link::{Config, Credentials, Failure, LinkError};
 use crate::node::link::frame::{Answer, Body, Frame, Request};
 use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting, next_connection};
 use crate::shard::command::Push;
 use crate::telemetry;
-
-/// A link that ended sooner than this after it was opened counts as a failed attempt.
-const STEADY_AFTER: Duration = Duration::from_secs(1);
 
 /// How much earlier than at our deadline the owner is to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
@@ -296,17 +292,16 @@ async fn run(shared: Arc<Shared>) {
 /// Opens the link whenever something waits for it.
 async fn open_on_demand(shared: &Shared) {
     let setup = &shared.setup;
-    let mut failures = 0_u32;
+    let mut failures = Failures::default();
     loop {
         shared.until_queued().await;
         let begun = Instant::now();
-        let error = match dial(setup).await {
+        let error = match dial_peer(setup).await {
             Ok((socket, version)) => use_link(shared, socket, version).await,
             Err(error) => error,
         };
-        failures = if begun.elapsed() > STEADY_AFTER { 1 } else { failures.saturating_add(1) };
-        log_down(&setup.peer, &error, failures);
-        sleep(backoff(&setup.config, failures)).await;
+        failures.add(&setup.peer, begun, &error);
+        sleep(failures.pause(&setup.config)).await;
     }
 }
 
@@ -318,21 +313,6 @@ async fn use_link(shared: &Shared, socket: Socket, version: u16) -> LinkError {
     (shared.setup.broken)(&shared.setup.peer);
     telemetry::LINK_ENDS.add(1, &[]);
     error
-}
-
-/// Once per outage for everyone, each attempt for those who look closely. That a peer stops is no outage.
-fn log_down(peer: &NodeId, error: &LinkError, failures: u32) {
-    if failures == 1 && !matches!(error, LinkError::Stopped | LinkError::Left) {
-        tracing::warn!(%peer, %error, "link is down");
-    } else {
-        tracing::debug!(%peer, %error, failures, "link is still down");
-    }
-}
-
-/// Between half and all of a delay that doubles up to its cap, so that nodes do not dial in step.
-fn backoff(config: &Config, failures: u32) -> Duration {
-    let doubled = config.backoff_min.saturating_mul(1_u32 << failures.saturating_sub(1).min(16));
-    doubled.min(config.backoff_max).mul_f64(rand::random_range(0.5..=1.0))
 }
 
 /// Carries requests, answers and pushes until the socket ends.
@@ -385,13 +365,8 @@ async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Resu
     Ok(())
 }
 
-/// Connects, upgrades, and proves both ends.
-async fn dial(setup: &Setup) -> Result<(Socket, u16), LinkError> {
+/// Opens a connection to where the table says that the node is.
+async fn dial_peer(setup: &Setup) -> Result<(Socket, u16), LinkError> {
     let address = setup.table.borrow().addresses(&setup.peer).map(|node| node.peer.clone());
-    let stream = timeout(setup.config.connect_timeout, TcpStream::connect(address.ok_or(LinkError::NoAddress)?))
-        .await
-        .map_err(|_elapsed| LinkError::Timeout("connecting"))??;
-    timeout(setup.config.handshake_timeout, request_link(&setup.credentials, &setup.peer, &setup.config, stream))
-        .await
-        .map_err(|_elapsed| LinkError::Timeout("the handshake"))?
+    dial(&setup.credentials, &setup.peer, &address.ok_or(LinkError::NoAddress)?, &setup.config).await
 }
