@@ -9,6 +9,7 @@ use crate::chaos::clients::flood::Flood;
 use crate::chaos::clients::{Load, Shape, World};
 use crate::chaos::faults::Field;
 use crate::chaos::faults::schedule::Step;
+use crate::chaos::history::Record;
 use crate::chaos::history::log::Log;
 use crate::chaos::random::Random;
 use crate::chaos::site::memory::Memory;
@@ -150,11 +151,18 @@ impl Trial {
             }
         };
         say(&format!("{:>8.1}s  {}: {}", seconds(log), step.fault.name, broken.said));
-        self.pause(step.stays).await;
         if broken.is_served() {
+            log.note(&Record::Gone { at: log.now() });
+        }
+        self.pause(step.stays).await;
+        let is_served = broken.is_served();
+        if is_served {
             self.flows_again(step.fault.name).await;
         }
         let healed = self.field.heal(&step.fault, broken).await;
+        if is_served {
+            log.note(&Record::Back { at: log.now() });
+        }
         if let Err(error) = healed {
             log.wrong("what was stopped starts again", None, error);
         }

@@ -14,8 +14,11 @@ impl Checker {
     /// A change came to a session, which had not seen it before that.
     pub(super) fn heard(&mut self, at: Micros, number: u64, conversation: u32, seq: u64) {
         let Some(session) = self.sessions.get(&number).filter(|session| !session.excused) else { return };
-        let Some(seen) = self.lines.get(&conversation).and_then(|line| line.seen(seq)) else { return };
-        let waited = at.saturating_sub(seen.max(session.opened));
+        let Some(line) = self.lines.get(&conversation) else { return };
+        let Some(seen) = line.seen(seq) else { return };
+        let began = line.stay_of(session.user, seq).and_then(|from| line.seen(from));
+        let Some(since) = self.told_since(began, seen) else { return };
+        let waited = at.saturating_sub(since.max(session.opened));
         self.deafest = self.deafest.max(waited);
         if waited > DEAF_MAX {
             self.deaf(at, number, (conversation, seq), waited);
@@ -37,7 +40,7 @@ impl Checker {
             });
             let untold = self.lines.iter().filter_map(|(conversation, line)| {
                 let (from, seen) = line.untold(session, *conversation)?;
-                Some(((*conversation, from), seen))
+                Some(((*conversation, from), self.told_since(Some(seen), seen)?))
             });
             let oldest = behind.chain(untold).min_by_key(|(_, seen)| *seen);
             if let Some((what, seen)) = oldest {
@@ -49,6 +52,16 @@ impl Checker {
             if waited > DEAF_MAX {
                 self.deaf(at, number, what, waited);
             }
+        }
+    }
+
+    /// From when on a session may be held to a change that others saw at `seen`, of a stay that they saw begin at `began`;
+    /// none when it may not be yet. That a stay began is told by the user's own shard, which may take no writes while a
+    /// machine is gone for good.
+    fn told_since(&self, began: Option<Micros>, seen: Micros) -> Option<Micros> {
+        match (self.gone, began) {
+            (Some(gone), Some(began)) if began >= gone => self.back.map(|back| back.max(seen)),
+            _ => Some(seen),
         }
     }
 

@@ -178,6 +178,12 @@ impl Line {
         self.stays.get(&user)?.iter().find(fits).map(|stay| (stay.from, stay.to))
     }
 
+    /// Where the stay of the user begins in which this seq is.
+    pub(crate) fn stay_of(&self, user: u32, seq: u64) -> Option<u64> {
+        let is_within = |stay: &&Stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to);
+        self.stays.get(&user)?.iter().find(is_within).map(|stay| stay.from)
+    }
+
     /// The first stay of a session's user that began while it was there, and that it was told nothing of: where it begins,
     /// and since when that is known.
     pub(crate) fn untold(&self, session: &Session, conversation: u32) -> Option<(u64, Micros)> {

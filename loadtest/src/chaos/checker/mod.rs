@@ -91,6 +91,9 @@ pub(crate) struct Checker {
     /// When it was last looked whether sessions are deaf, and the longest that one was since that was asked last.
     looked: Micros,
     deafest: Micros,
+    /// When a machine was lost for good the last time, and when it came back, if it did.
+    gone: Option<Micros>,
+    back: Option<Micros>,
     /// What is wrong, the first of it.
     pub(crate) violations: Vec<Violation>,
     /// What was counted.
@@ -146,6 +149,8 @@ impl Checker {
             Record::Closed { session, .. } => drop(self.sessions.remove(session)),
             Record::Final { at, conversation, last } => self.finish(*at, *conversation, *last),
             Record::Fault { .. } => {}
+            Record::Gone { at } => (self.gone, self.back) = (Some(*at), None),
+            Record::Back { at } => self.back = Some(*at),
             Record::Wrong { at, rule, conversation, said } => {
                 let span = conversation.map_or_else(Span::default, Span::of);
                 self.wrong(*at, rule, said.clone(), span);

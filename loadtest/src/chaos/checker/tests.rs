@@ -569,6 +569,34 @@ fn a_session_that_hears_too_late_or_never_is_found_and_one_that_reads_nothing_is
 }
 
 #[test]
+fn while_a_machine_is_gone_for_good_a_new_stay_may_be_told_late_and_nothing_else() {
+    let deaf = "no session is deaf for long".to_owned();
+    for (gone, back_in_time) in [(false, true), (true, true), (true, false)] {
+        let mut model = Model::new(9);
+        model.session += 1;
+        let (at, session) = (model.tick(), model.session);
+        model.records.push(Record::Opened { at, session, user: GUEST, positions: Vec::new() });
+        model.records.push(Record::Ready { at, session });
+        model.send_surely();
+        if gone {
+            let at = model.tick();
+            model.records.push(Record::Gone { at });
+        }
+        let told = model.line.len();
+        model.visit();
+        let read = model.read(0);
+        model.records.push(Record::Page { read, after: 0, items: model.line.clone(), end: true });
+        model.now += DEAF_MAX + 1_000_000;
+        model.records.push(Record::Back { at: model.now });
+        model.now += if back_in_time { 1_000_000 } else { DEAF_MAX + 1_000_000 };
+        let (at, items) = (model.tick(), model.line[told..].to_vec());
+        model.records.push(Record::Frames { at, session, conversation: C, items });
+        let found = rules(&model.finish()).contains(&deaf);
+        assert_eq!(found, !gone && back_in_time || !back_in_time, "gone {gone}, back in time {back_in_time}");
+    }
+}
+
+#[test]
 fn a_stay_that_a_session_is_not_told_of_is_found() {
     let whole = "a session gets the whole of each stay".to_owned();
     for passed_over in [false, true] {

@@ -313,6 +313,7 @@ impl Device {
     fn settle_later(&self, op: u64, conversation: u32) {
         let (world, user) = (Arc::clone(&self.world), self.user);
         drop(tokio::spawn(async move {
+            let Ok(_place) = world.settling.acquire().await else { return };
             let mut person = Person::new(&world, user);
             let outcome = person.settle(&world, op, &message(&world, conversation, op), false).await;
             world.log.end(op, outcome);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::chaos::history::log::Log;
@@ -39,6 +39,9 @@ const GUESTS: u32 = 12;
 const FIRST_GUEST: u32 = 500;
 /// For what is under way at the end; then nothing is tried again, and it has half of that to end.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+/// Operations in doubt that are settled at once, each over a connection of its own; more wait. While a machine is lost for
+/// good there are ten thousand of them, and routers and this process have bounds too.
+const SETTLING_MAX: usize = 1_000;
 /// Most conversations that are made while the load runs.
 const MADE_MAX: u32 = 150;
 
@@ -114,6 +117,8 @@ pub(crate) struct World {
     over: AtomicBool,
     gave_up: AtomicBool,
     groups: Mutex<Vec<Group>>,
+    /// Operations in doubt that are being settled, each over a connection of its own.
+    pub(crate) settling: Semaphore,
 }
 
 impl World {
@@ -136,6 +141,7 @@ impl World {
             over: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             groups: Mutex::default(),
+            settling: Semaphore::new(SETTLING_MAX),
         }
     }
 

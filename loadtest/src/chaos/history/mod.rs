@@ -120,6 +120,11 @@ pub(crate) enum Record {
     Closed { at: Micros, session: u64, why: String },
     /// A fault began, ended, or did something in between.
     Fault { at: Micros, name: String, said: String },
+    /// A machine is gone for good: nothing new can be written in shards that lack a second copy until another is made, so
+    /// users whose shard is one are not told of new stays.
+    Gone { at: Micros },
+    /// It is back.
+    Back { at: Micros },
     /// The conversation has this many changes, when all is quiet.
     Final { at: Micros, conversation: u32, last: u64 },
     /// Something is wrong that no other record shows.
@@ -160,6 +165,8 @@ impl Record {
             | Self::Live { at, .. }
             | Self::Closed { at, .. }
             | Self::Fault { at, .. }
+            | Self::Gone { at }
+            | Self::Back { at }
             | Self::Final { at, .. }
             | Self::Wrong { at, .. } => *at,
             Self::Page { read, .. }

@@ -49,7 +49,7 @@ impl Span {
             Some(*conversation) == self.conversation && items.iter().any(|item| self.has(item.seq))
         };
         match record {
-            Record::Fault { .. } => true,
+            Record::Fault { .. } | Record::Gone { .. } | Record::Back { .. } => true,
             Record::Begun { op, .. }
             | Record::Ended { op, .. }
             | Record::Framed { op, .. }
