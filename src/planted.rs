@@ -34,11 +34,15 @@ pub enum Protection {
     WholeStays,
     /// `lost_shard_goes`: a shard that another took is let go, whatever is on its way from it.
     LostShardGoes,
+    /// `attach_cursor`: a session that goes on at another node goes on where it stood.
+    AttachCursor,
+    /// `stamped_key`: a message that is said to another node again has the key that it had.
+    StampedKey,
 }
 
 impl Protection {
     /// All of them, with their names.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::Wait, "wait"),
         (Self::TailCheck, "tail_check"),
         (Self::Fence, "fence"),
@@ -54,6 +58,8 @@ impl Protection {
         (Self::ListProves, "list_proves"),
         (Self::WholeStays, "whole_stays"),
         (Self::LostShardGoes, "lost_shard_goes"),
+        (Self::AttachCursor, "attach_cursor"),
+        (Self::StampedKey, "stamped_key"),
     ];
 }
 

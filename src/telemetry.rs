@@ -249,6 +249,9 @@ pub fn start_router() {
     start_connections("router");
     ROUTER_TABLE_ERRORS.add(0, &[]);
     ROUTER_SOCKETS_CUT.add(0, &[]);
+    for result in ["moved", "refused", "nowhere"] {
+        ROUTER_SESSIONS_MOVED.add(0, &[("result", result)]);
+    }
     SESSION_SLOW.add(0, &[("reason", "stalled")]);
     SESSION_DELIVERED.add(0, &[("result", "shed")]);
     for why in ["no_table", "elsewhere", "declined", "unreachable", "broken"] {
@@ -317,7 +320,8 @@ metrics_table! {
     Gauge ROUTER_HELD_BYTES "rookery_router_held_bytes" "Bytes of requests held in memory until a node has answered.";
     Gauge ROUTER_CONNECTIONS "rookery_router_connections" "Open client connections that are no WebSocket.";
     Gauge ROUTER_SOCKETS "rookery_router_sockets" "WebSocket connections of clients.";
-    Counter ROUTER_SOCKETS_CUT "rookery_router_sockets_cut_total" "WebSocket connections closed with 1012 because the link to the node of their session ended.";
+    Counter ROUTER_SOCKETS_CUT "rookery_router_sockets_cut_total" "WebSocket connections closed with 1012 because their session lost its node and no other one went on with it.";
+    Counter ROUTER_SESSIONS_MOVED "rookery_router_sessions_moved_total" "Sessions that lost their node, by result (moved: another one goes on with it; refused: its token has ended; nowhere: no node took it within 15 s).";
     Gauge ROUTER_TABLE_VERSION "rookery_router_table_version" "Version of the table that the router follows.";
     Counter ROUTER_TABLE_ERRORS "rookery_router_table_errors_total" "Polls of the table that failed.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";

@@ -35,7 +35,7 @@ use crate::router::hold::{Held, Hold};
 use crate::router::links::Links;
 use crate::router::opening::{Opener, Opening};
 use crate::router::route::Target;
-use crate::router::sessions::Sockets;
+use crate::router::sessions::{Consumes, Sockets};
 
 mod asked;
 mod attempts;
@@ -111,7 +111,7 @@ struct Inner {
     verifier: Option<Verifier>,
     forwarder: Forwarder,
     hold: Hold,
-    opener: Opener,
+    opener: Arc<Opener>,
     draining: AtomicBool,
 }
 
@@ -121,7 +121,7 @@ impl Router {
     #[must_use]
     pub fn new(config: Config, directory: Directory, links: Links, verifier: Option<Verifier>) -> Self {
         let sockets = Sockets::new(config.sockets_max, config.drain_window);
-        links.consume(Arc::<Sockets>::clone(&sockets));
+        links.consume(Arc::new(Consumes(Arc::clone(&sockets))));
         let opener = Opener::new(sockets, links.clone(), directory.clone());
         let forwarder = Forwarder::new(links, directory.clone(), config.hold_bytes_max);
         let hold = Hold::new(config.hold_bytes_max, config.body_timeout);

@@ -1,9 +1,10 @@
 //! A WebSocket that a client asks for: the node that holds its user's sessions opens one, within the request's budget, and
-//! only then the client's connection is switched.
+//! only then the client's connection is switched. A session that has lost its node is taken to another one likewise.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -11,12 +12,15 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ids::{NodeId, Slot};
+use crate::link::front::Open;
 use crate::problem::{Code, Problem};
 use crate::router::attempts::{Attempt, Repeatable, within};
 use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, concluded};
+use crate::router::headers;
 use crate::router::links::Links;
-use crate::router::sessions::{Opened, Sockets, Unopened, handshake};
+use crate::router::sessions::rehousing::{Homeless, Moved, PATIENCE, Rehouses};
+use crate::router::sessions::{Opened, Sockets, Unopened, Who, handshake};
 
 /// How much earlier than at our deadline the node is to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
@@ -40,8 +44,11 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opener {
-    pub(super) fn new(sockets: Arc<Sockets>, links: Links, directory: Directory) -> Self {
-        Self { sockets, links, directory }
+    pub(super) fn new(sockets: Arc<Sockets>, links: Links, directory: Directory) -> Arc<Self> {
+        let opener = Arc::new(Self { sockets: Arc::clone(&sockets), links, directory });
+        let rehouses: Weak<Self> = Arc::downgrade(&opener);
+        sockets.rehoused_by(rehouses);
+        opener
     }
 
     /// Asks a node to open a session, and switches the client's connection if it did.
@@ -81,18 +88,73 @@ impl Repeatable for Asking<'_> {
     async fn send(&self, node: &NodeId, left: Duration) -> Attempt<Self::Answer> {
         let Opening { head, request_id, deadline, .. } = self.opening;
         let Some(link) = self.opener.links.to(node) else { return Attempt::Unreachable };
-        let mut open = handshake::open(head.uri.query().unwrap_or_default(), &head.headers, request_id);
-        open.deadline_ms = u64::try_from(left.saturating_sub(ANSWER_MARGIN).as_millis()).unwrap_or(u64::MAX);
-        let followed = self.opener.directory.reach().told(std::time::Instant::now());
-        (open.table_version, open.table_age_ms) = (followed.version, followed.age_ms);
-        match timeout_at(*deadline, self.opener.sockets.ask(&link, open)).await {
-            Ok(Ok(opened)) => Attempt::Answered(Ok(opened)),
-            Ok(Err(Unopened::Refused(problem))) if is_declined(&problem) => Attempt::Declined(Err(problem)),
-            Ok(Err(Unopened::Refused(problem))) => Attempt::Answered(Err(problem)),
-            Ok(Err(Unopened::Elsewhere(owner, version))) => Attempt::Elsewhere { owner, version: Some(version) },
-            Ok(Err(Unopened::NotAsked)) => Attempt::Unreachable,
-            Ok(Err(Unopened::Broken)) | Err(_) => Attempt::Broken,
+        let open = handshake::open(head.uri.query().unwrap_or_default(), &head.headers, request_id);
+        let open = self.opener.with_terms_of(open, left);
+        let token = headers::bearer(&head.headers).or_else(|| headers::offered_bearer(&head.headers));
+        let (request_id, token) = (Arc::from(*request_id), Arc::from(token.unwrap_or_default()));
+        let who = Who { slot: self.opening.slot, request_id, token };
+        went(timeout_at(*deadline, self.opener.sockets.ask(&link, open, who)).await.ok())
+    }
+}
+
+/// How asking a node went; none when it gave no answer in time.
+fn went<T>(asked: Option<Result<T, Unopened>>) -> Attempt<Result<T, Problem>> {
+    match asked {
+        Some(Ok(opened)) => Attempt::Answered(Ok(opened)),
+        Some(Err(Unopened::Refused(problem))) if is_declined(&problem) => Attempt::Declined(Err(problem)),
+        Some(Err(Unopened::Refused(problem))) => Attempt::Answered(Err(problem)),
+        Some(Err(Unopened::Elsewhere(owner, version))) => Attempt::Elsewhere { owner, version: Some(version) },
+        Some(Err(Unopened::NotAsked)) => Attempt::Unreachable,
+        Some(Err(Unopened::Broken)) | None => Attempt::Broken,
+    }
+}
+
+impl Opener {
+    /// What is of one attempt only.
+    fn with_terms_of(&self, open: Open, left: Duration) -> Open {
+        let followed = self.directory.reach().told(std::time::Instant::now());
+        let deadline_ms = u64::try_from(left.saturating_sub(ANSWER_MARGIN).as_millis()).unwrap_or(u64::MAX);
+        Open { deadline_ms, table_version: followed.version, table_age_ms: followed.age_ms, ..open }
+    }
+}
+
+impl Rehouses for Opener {
+    fn rehouse(&self, homeless: Homeless, lost: NodeId) -> BoxFuture<'_, Moved> {
+        Box::pin(async move {
+            let Some((who, _)) = homeless.leaves() else { return Moved::Done };
+            let deadline = Instant::now() + PATIENCE;
+            let asking = Moving { opener: self, homeless, lost: Mutex::new(Some(lost)), deadline };
+            let ended = within(&self.directory, who.slot, deadline, &asking).await;
+            match ended.answer {
+                Some(Ok(())) => Moved::Done,
+                Some(Err(problem)) if problem.code == Code::Unauthorized => Moved::Refused,
+                Some(Err(_)) | None => Moved::Nowhere,
+            }
+        })
+    }
+}
+
+struct Moving<'a> {
+    opener: &'a Opener,
+    homeless: Homeless,
+    /// The node that it had: passed over once.
+    lost: Mutex<Option<NodeId>>,
+    deadline: Instant,
+}
+
+impl Repeatable for Moving<'_> {
+    type Answer = Result<(), Problem>;
+
+    async fn send(&self, node: &NodeId, left: Duration) -> Attempt<Self::Answer> {
+        // The client may have gone meanwhile.
+        let Some((who, attach)) = self.homeless.leaves() else { return Attempt::Answered(Ok(())) };
+        let passed_over = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take_if(|lost| lost == node);
+        if passed_over.is_some() {
+            return Attempt::Unreachable;
         }
+        let Some(link) = self.opener.links.to(node) else { return Attempt::Unreachable };
+        let open = self.opener.with_terms_of(handshake::goes_on(&who, attach), left);
+        went(timeout_at(self.deadline, self.opener.sockets.attach(&link, open, &self.homeless)).await.ok())
     }
 }
 

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, NodeId, Seq, SessionId};
 use crate::link::codec::raw;
+use crate::link::front::attach::{Attach, Repeat, Stage, Stand, Tells};
 use crate::problem::{CloseCode, Problem};
 use crate::protocol::routes::Operation;
 
+pub mod attach;
 pub mod calls;
 mod carry;
 pub mod client;
@@ -51,6 +53,15 @@ pub enum Up {
         /// UTF-8, at most [`FRAME_BYTES_MAX`](crate::protocol::FRAME_BYTES_MAX).
         #[serde(with = "raw")]
         text: Bytes,
+        /// Its number among the messages of the session, from 1 on; 0 from a router that does not follow its sessions.
+        #[serde(default)]
+        number: u64,
+        /// For what may be carried out once only and has no key of the client's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Whether it is said again.
+        #[serde(default, skip_serializing_if = "is_first")]
+        repeat: Repeat,
     },
     /// Bytes of [`Down::Deliver`] that the sockets took since this was said last.
     Taken(Vec<(SessionNumber, u32)>),
@@ -76,6 +87,9 @@ pub enum Down {
         /// What the node allows it.
         #[serde(default)]
         terms: Terms,
+        /// How far it is; none from a node that does not tell what another one would need.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<Stage>,
     },
     /// There is no session.
     Refused {
@@ -94,8 +108,12 @@ pub enum Down {
         /// The text of the WebSocket message.
         #[serde(with = "raw")]
         text: Bytes,
-        /// The event in it, if it is one that is marked as delivered once it is read.
+        /// The event in it: all sessions stand after it from here on, and those of `to` have read it once they have read
+        /// the frame.
         event: Option<(Handle, Seq)>,
+        /// What it says of the session beside that.
+        #[serde(default, skip_serializing_if = "Tells::is_nothing")]
+        tells: Tells,
     },
     /// Bytes of [`Up::Said`] that are worked off.
     Room(Vec<(SessionNumber, u32)>),
@@ -115,6 +133,36 @@ pub enum Down {
         /// How.
         code: CloseCode,
     },
+    /// What another node would need of a session that is followed: what was not said with a frame of its own.
+    Stands {
+        /// Which.
+        session: SessionNumber,
+        /// How far it is, if that has changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<Stage>,
+        /// How it stands in conversations that are live on this link.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        at: Vec<(Handle, Stand)>,
+        /// Conversations that its user is not in, with the seq up to which their stays are known.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        out: Vec<(ConversationName, Seq)>,
+    },
+    /// A message was worked on, and has no answer.
+    Answered {
+        /// Whose.
+        session: SessionNumber,
+        /// Which: what its answer would tell.
+        tells: Tells,
+    },
+    /// The session has a newer token.
+    Token {
+        /// Which.
+        session: SessionNumber,
+        /// The token.
+        token: String,
+    },
+    /// This node holds the session no more, and another one is to go on with it.
+    Move(SessionNumber),
 }
 
 /// A REST request, taken apart as far as it can be without knowing what it means.
@@ -257,6 +305,12 @@ pub struct Open {
     /// Why the handshake is none, to be told after what the node refuses before that.
     #[serde(default)]
     pub handshake: Option<Problem>,
+    /// The router keeps what another node would need to go on with the session.
+    #[serde(default)]
+    pub follows: bool,
+    /// The session goes on here: its client has its `hello`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<Attach>,
 }
 
 /// What a node allows a session: its own settings, so that a router has none.
@@ -322,6 +376,11 @@ pub enum Refusal {
     },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it so")]
+fn is_first(repeat: &Repeat) -> bool {
+    *repeat == Repeat::First
+}
+
 impl Up {
     /// About how many bytes it takes on a link, never much less.
     #[must_use]
@@ -343,9 +402,12 @@ impl Up {
                     Authorization::None | Authorization::Malformed => 0,
                 };
                 let detail = open.handshake.as_ref().map_or(0, |problem| problem.detail.len() + FRAME_WEIGHT);
-                4 * FRAME_WEIGHT + open.request_id.len() + open.query.len() + protocols + token + detail
+                let stands = open.attach.as_ref().map_or(0, |attach| {
+                    attach.stands.iter().map(|(name, _)| name.as_str().len() + 16).sum::<usize>() + FRAME_WEIGHT
+                });
+                4 * FRAME_WEIGHT + open.request_id.len() + open.query.len() + protocols + token + detail + stands
             }
-            Self::Said { text, .. } => text.len(),
+            Self::Said { text, key, .. } => text.len() + len_of(key),
             Self::Taken(of) => of.len() * 16,
             Self::Read(of) => of.iter().map(|(_, marks)| 16 + marks.len() * 16).sum(),
             Self::Gone(_) => 0,
@@ -367,11 +429,18 @@ impl Down {
                 Part::Elsewhere { .. } => FRAME_WEIGHT,
             },
             Self::Refused { why: Refusal::Problem(problem), .. } => FRAME_WEIGHT + problem.detail.len(),
-            Self::Deliver { to, quiet, text, .. } => (to.len() + quiet.len()) * 9 + text.len(),
+            Self::Deliver { to, quiet, text, tells, .. } => {
+                let live = if let Tells::Live(handles) = tells { handles.len() * 5 } else { 0 };
+                (to.len() + quiet.len()) * 9 + text.len() + live
+            }
             Self::Room(of) => of.len() * 16,
             Self::Known { conversation, .. } => conversation.as_str().len(),
             Self::Opened { .. } => FRAME_WEIGHT,
-            Self::Refused { .. } | Self::Forgotten(_) | Self::Close { .. } => 0,
+            Self::Stands { at, out, .. } => {
+                at.len() * 16 + out.iter().map(|(name, _)| name.as_str().len() + 16).sum::<usize>()
+            }
+            Self::Token { token, .. } => token.len(),
+            Self::Refused { .. } | Self::Forgotten(_) | Self::Close { .. } | Self::Answered { .. } | Self::Move(_) => 0,
         };
         FRAME_WEIGHT + more
     }

@@ -99,6 +99,7 @@ impl RouterEnd {
     ///
     /// # Errors
     /// The frame.
+    #[expect(clippy::result_large_err, reason = "it is moved on or handed back, and seldom the latter")]
     pub fn offer_or_return(&self, frame: Down) -> Result<(), Down> {
         let bound = match &frame {
             Down::Deliver { .. } | Down::Reply(_) => Bound::All,
@@ -107,7 +108,11 @@ impl RouterEnd {
             | Down::Room(_)
             | Down::Known { .. }
             | Down::Forgotten(_)
-            | Down::Close { .. } => Bound::Reserve,
+            | Down::Close { .. }
+            | Down::Stands { .. }
+            | Down::Answered { .. }
+            | Down::Token { .. }
+            | Down::Move(_) => Bound::Reserve,
         };
         let weight = frame.weight();
         let queued = self.out.put_or_return(frame, weight, bound).map(drop).map_err(|(_refused, frame)| frame);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ids::ClusterId;
+use crate::link::front::attach::{Repeat, Tells};
 use crate::link::front::calls::{Answer, Told};
 use crate::link::front::client::{Consumer, NodeLink, Setup, Way};
 use crate::link::front::server::{Answering, Answers, FrontServer, RouterEnd, Sessions};
@@ -171,7 +172,10 @@ impl Bench {
     }
 
     fn say(&self, of: Option<u64>, number: usize) -> Result<u64, Failure> {
-        self.link.send(of, Up::Said { session: 1, text: Bytes::from(number.to_string()) })
+        self.link.send(
+            of,
+            Up::Said { session: 1, text: Bytes::from(number.to_string()), number: 0, key: None, repeat: Repeat::First },
+        )
     }
 
     /// Opens the connection, and tells which it is.
@@ -200,7 +204,13 @@ fn soon() -> Instant {
 }
 
 fn deliver(number: usize) -> Down {
-    Down::Deliver { to: vec![1], quiet: Vec::new(), text: Bytes::from(number.to_string()), event: None }
+    Down::Deliver {
+        to: vec![1],
+        quiet: Vec::new(),
+        text: Bytes::from(number.to_string()),
+        event: None,
+        tells: Tells::Nothing,
+    }
 }
 
 /// The numbers in what was delivered, in the order in which it came.

@@ -3,7 +3,7 @@
 use crate::ids::{ConversationName, Seq, UserId};
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Member, Membership, Origin, Place};
-use crate::node::session::state::{Cursor, Gap};
+use crate::node::session::state::{Cursor, Cut, Gap};
 use crate::node::session::work::Ask;
 use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
@@ -99,13 +99,13 @@ impl Board {
                 continue;
             }
             if joined.0.saturating_sub(since.0) <= RESUME_EVENTS_MAX {
-                place.cursor = Cursor::Waiting { position: Some(since) };
+                place.cursor = Cursor::Waiting { position: Some(since), cut: Cut::Once };
                 place.origin = Origin::Memberships { inside: false };
             } else {
                 let position = Seq(joined.0.saturating_sub(1));
                 let gap = Gap { from: since.next(), to: position, reason: GapReason::TooFar };
                 Self::tell_gap(&place.session, &ask.conversation, Some(gap));
-                place.cursor = Cursor::Waiting { position: Some(position) };
+                place.cursor = Cursor::Waiting { position: Some(position), cut: Cut::Once };
             }
         }
     }
@@ -162,9 +162,11 @@ impl Board {
         let known = feed.known.unwrap_or(tail);
         let Some(member) = feed.members.get_mut(user) else { return };
         member.interest = Interest::Live;
-        let (mut live, mut behind) = (Vec::new(), Vec::new());
+        let (mut live, mut behind, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for place in &mut member.places {
+            let waited = matches!(place.cursor, Cursor::Waiting { .. });
             let gap = place.cursor.subscribed(tail, known, lost);
+            moved.extend((waited || gap.is_some()).then_some(place.session.id));
             Self::tell_gap(&place.session, conversation, gap);
             match place.cursor {
                 Cursor::Live { .. } => live.push(place.session.id),
@@ -177,6 +179,9 @@ impl Board {
         }
         for id in behind {
             self.enqueue(id, conversation);
+        }
+        for id in moved {
+            self.note_place(id, conversation);
         }
     }
 
@@ -201,6 +206,7 @@ impl Board {
         let since = ask.told.max(left.unwrap_or_default());
         let passed_over = self.changed_since(ask).is_some_and(|membership| membership.seq > since);
         for id in gone {
+            self.note_out(id, conversation);
             self.settle(id, conversation, false);
             if passed_over {
                 self.start_ended(id, conversation, since);

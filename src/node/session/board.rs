@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cluster::map::ShardMap;
-use crate::ids::{ConversationName, Epoch, SessionId, ShardId, UserId};
+use crate::ids::{ConversationName, Epoch, Seq, SessionId, ShardId, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::node::session::entries::{Entry, Feed, Interest, Phase, Place, User};
 use crate::node::session::post::{Mark, Post};
 use crate::node::session::render;
+use crate::node::session::standing::Noted;
 use crate::node::session::state::{Cursor, Gap, Pushed};
 use crate::node::session::window::{self, ReceiptKey, ReceiptOf, Session};
 use crate::node::session::work::{Ask, Load, Work};
@@ -34,13 +35,15 @@ pub(super) struct Board {
     pub(super) sessions: HashMap<SessionId, Entry>,
     pub(super) work: Work,
     pub(super) generations: u64,
+    /// Whose standing has changed, and is to be told.
+    pub(super) noted: Vec<Noted>,
 }
 
 impl Board {
     /// A board without sessions.
     pub(super) fn new(map: ShardMap) -> Self {
         let (users, feeds, sessions) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { map, users, feeds, sessions, work: Work::default(), generations: 0 }
+        Self { map, users, feeds, sessions, work: Work::default(), generations: 0, noted: Vec::new() }
     }
 
     /// What has to be asked now; empty until the next input.
@@ -292,7 +295,13 @@ impl Board {
             GapReason::NotParticipant => "not_participant",
         };
         telemetry::SESSION_GAPS.add(1, &[("reason", label)]);
-        session.offer_frame(&ServerFrame::Gap { conversation, from, to, reason });
+        let frame = ServerFrame::Gap { conversation, from, to, reason };
+        match reason {
+            GapReason::TooFar => session.offer_gap(&frame, conversation, to),
+            GapReason::Replaced => session.offer_gap(&frame, conversation, Seq(from.0.saturating_sub(1))),
+            // It says what is not given, and the cursor ends.
+            GapReason::NotParticipant => session.offer_frame(&frame),
+        }
     }
 }
 

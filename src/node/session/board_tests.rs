@@ -10,11 +10,13 @@ use serde_json::Value;
 
 use super::board::Board;
 use super::routers::Router;
+use super::start::Resumed;
 use super::testing::{self, frames, session_on};
 use super::window::Session;
 use super::work::{Ask, Fetch, Load, Work};
 use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, SessionId, Slot, UserId};
+use crate::link::front::attach::Stage;
 use crate::log::record::{Event, EventKind};
 use crate::problem::Problem;
 use crate::shard::IndexPage;
@@ -202,6 +204,19 @@ struct Client {
     /// gap: of a membership that begins later something has to be told.
     strange: HashMap<ConversationName, Seq>,
     ready: usize,
+    /// It waits for its resume.
+    held: bool,
+    /// What it resumed, while no cursor is set: a router says it again to another node.
+    unplaced: Option<BTreeMap<ConversationName, Seq>>,
+}
+
+/// Has a session resume. What is to be said again while no cursor is set.
+fn resumed(
+    board: &mut Board,
+    id: SessionId,
+    positions: BTreeMap<ConversationName, Seq>,
+) -> Option<BTreeMap<ConversationName, Seq>> {
+    (board.resume(id, positions.clone(), false) == Resumed::Later).then_some(positions)
 }
 
 impl Client {
@@ -291,6 +306,10 @@ enum Step {
     Arrive(usize, bool),
     Open(usize, bool),
     Close(usize),
+    /// Another connection carries it on, to the same node.
+    Move(usize),
+    /// The node dies with all that is under way, and another one goes on with all sessions.
+    Die,
     Resume(usize, usize, u64),
     Drain(usize),
 }
@@ -308,6 +327,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..8_usize, prop::bool::weighted(0.1)).prop_map(|(n, fails)| Step::Arrive(n, fails)),
         2 => (0..3_usize, any::<bool>()).prop_map(|(u, held)| Step::Open(u, held)),
         1 => (0..6_usize).prop_map(Step::Close),
+        1 => (0..6_usize).prop_map(Step::Move),
+        1 => Just(Step::Die),
         1 => (0..6_usize, 0..2_usize, 0..12_u64).prop_map(|(s, c, p)| Step::Resume(s, c, p)),
         3 => (0..6_usize).prop_map(Step::Drain),
     ];
@@ -358,6 +379,7 @@ impl World {
     }
 
     fn gather(&mut self) {
+        self.board.tell_stands();
         let Work { asks, fetches, loads, ended, ended_indexes: _, forgotten: _ } = self.board.take_work();
         for (name, user) in ended {
             self.owners.interests.remove(&(name, user));
@@ -450,12 +472,15 @@ impl World {
                 let session = session_on(&self.router, user(u), self.outbox);
                 self.board.open(&session, held);
                 let (seen, out, strange) = (HashMap::new(), HashMap::new(), HashMap::new());
-                self.clients.push(Client { session, user: user(u), seen, out, strange, ready: 0 });
+                let (user, ready, unplaced) = (user(u), 0, None);
+                self.clients.push(Client { session, user, seen, out, strange, ready, held, unplaced });
             }
             Step::Close(s) if s < self.clients.len() => {
                 let client = self.clients.remove(s);
                 self.board.close(client.session.id);
             }
+            Step::Move(s) if s < self.clients.len() => self.moves(s)?,
+            Step::Die => self.die()?,
             Step::Resume(s, c, position) if s < self.clients.len() => self.resume(s, c, position)?,
             Step::Drain(s) if s < self.clients.len() => self.drain(s)?,
             _ => {}
@@ -464,11 +489,56 @@ impl World {
         Ok(())
     }
 
+    fn moves(&mut self, s: usize) -> Result<(), TestCaseError> {
+        let old = Arc::clone(&self.clients[s].session);
+        self.clients[s].take(&self.owners)?;
+        old.gone();
+        self.board.close(old.id);
+        self.gather();
+        self.goes_on(s, &old);
+        Ok(())
+    }
+
+    fn die(&mut self) -> Result<(), TestCaseError> {
+        for client in &mut self.clients {
+            client.take(&self.owners)?;
+            client.session.gone();
+        }
+        self.board = Board::new(ShardMap::new(1).expect("a power of two"));
+        (self.waiting, self.answers) = (Vec::new(), Vec::new());
+        (self.owners.interests, self.owners.pushes) = (HashMap::new(), VecDeque::new());
+        self.owners.lagged = false;
+        self.router = testing::router();
+        for s in 0..self.clients.len() {
+            let old = Arc::clone(&self.clients[s].session);
+            self.goes_on(s, &old);
+        }
+        Ok(())
+    }
+
+    /// A session that was there goes on here, as its router tells.
+    fn goes_on(&mut self, s: usize, old: &Session) {
+        let first = if self.clients[s].held { Stage::Waits } else { Stage::Begun };
+        let (session, attach, was_placed) = testing::moved(old, &self.router, self.outbox, first);
+        self.board.goes_on(&session, attach);
+        let client = &mut self.clients[s];
+        client.session = session;
+        // A resume is said again as long as no cursor was set for it.
+        if let Some(positions) = client.unplaced.take().filter(|_| !was_placed) {
+            client.unplaced = resumed(&mut self.board, client.session.id, positions);
+        }
+        self.gather();
+    }
+
     fn resume(&mut self, s: usize, c: usize, position: u64) -> Result<(), TestCaseError> {
         // What was queued before belongs to the old cursor.
         self.clients[s].take(&self.owners)?;
         let client = &mut self.clients[s];
-        self.board.resume(client.session.id, BTreeMap::from([(conversation(c), Seq(position))]), false);
+        client.held = false;
+        let named = BTreeMap::from([(conversation(c), Seq(position))]);
+        let before = client.unplaced.take().filter(|_| !testing::is_placed(&client.session));
+        let unplaced = resumed(&mut self.board, client.session.id, named);
+        client.unplaced = unplaced.map(|all| before.into_iter().flatten().chain(all).collect());
         client.seen.insert(conversation(c), Seq(position));
         client.out.remove(&conversation(c));
         client.strange.remove(&conversation(c));
@@ -574,7 +644,7 @@ fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_f
     }
     for part in 0..10 {
         let positions = (part * 500..part * 500 + 500).map(|index| (name(index), Seq(3))).collect();
-        assert!(board.resume(session.id, positions, part < 9));
+        assert_ne!(board.resume(session.id, positions, part < 9), Resumed::TooMany);
     }
     let work = board.take_work();
     assert!(work.asks.is_empty() && work.fetches.is_empty(), "all of it is known");
@@ -609,7 +679,7 @@ fn a_resume_of_twenty_thousand_conversations_is_told_at_the_pace_of_the_socket()
     }
     for part in 0..40 {
         let positions = (part * 500..part * 500 + 500).map(|index| (name(index), Seq(3))).collect();
-        assert!(board.resume(session.id, positions, part < 39));
+        assert_ne!(board.resume(session.id, positions, part < 39), Resumed::TooMany);
     }
     let mut told = 0;
     loop {

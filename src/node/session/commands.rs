@@ -10,11 +10,16 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, Slot};
+use crate::link::front::Down;
+use crate::link::front::attach::Repeat;
 use crate::node::session::Inner;
+use crate::node::session::said::{Message, Number, Of};
+use crate::node::session::start::Resumed;
 use crate::node::session::sweep;
 use crate::node::session::underway::{PROMPT, Place};
 use crate::node::session::window::{Owed, Session};
-use crate::problem::{Code, Problem};
+use crate::planted::{self, Protection};
+use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::protocol::{ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::shard::command::{Command, Done, MarkRead, React, Send};
 
@@ -29,56 +34,75 @@ const POSITION_MAX: u64 = (1 << 53) - 1;
 /// or too many answers that it does not read, so that nothing more of it is worked on meanwhile.
 ///
 /// Before it is enqueued nothing is done: dropped while it waits, it may be begun anew.
-pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, sent: &[u8]) {
-    let Some(owed) = session.owe(sent.len()).await else { return };
-    let (reference, parsed) = ClientFrame::parse(sent);
+pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: &Message) {
+    let Some(owed) = session.owe(message.text.len()).await else { return };
+    let (reference, parsed) = ClientFrame::parse(&message.text);
+    let asked = Asked { reference, number: message.number() };
     let frame = match parsed {
         Ok(frame) => frame,
         Err(error) => {
             let problem = Problem::new(Code::Invalid, format!("this is no frame that is known here: {error}"));
-            return answer(session, reference, Err(problem), owed);
+            return answer(session, asked, Err(problem), owed);
         }
     };
     let decided = match frame {
         ClientFrame::Ping {} => {
-            let now = inner.clock.now_ms();
-            return session.answer_frame(&ServerFrame::Pong { reference: reference.as_ref(), now }, owed);
+            let pong = ServerFrame::Pong { reference: asked.reference.as_ref(), now: inner.clock.now_ms() };
+            return session.answer_frame(&pong, owed, asked.number);
         }
-        ClientFrame::Auth { token } => return answer(session, reference, authorize(inner, session, &token), owed),
+        ClientFrame::Auth { token } => {
+            let authorized = authorize(inner, session, token);
+            return answer(session, asked, authorized, owed);
+        }
         ClientFrame::Resume { positions, more } => {
-            let resumed = resume(inner, session, positions, more);
+            let (resumed, of) = resume(inner, session, positions, more);
+            let asked = Asked { number: Number { of, ..asked.number }, ..asked };
             // Its answer is `ready`; one that is asked for is given.
-            if reference.is_some() || resumed.is_err() {
-                answer(session, reference, resumed, owed);
+            if asked.reference.is_some() || resumed.is_err() {
+                answer(session, asked, resumed, owed);
+            } else {
+                session.answered(asked.number);
             }
             return;
         }
         ClientFrame::Send { conversation, text, reply_to, client_id } => {
-            send(session, &conversation, text, reply_to.as_deref(), client_id.as_deref())
+            // The name of the conversation is judged first.
+            let key = key_of(message, client_id.as_deref());
+            send(session, &conversation, text, reply_to.as_deref(), key)
         }
         ClientFrame::Read { message_id } => read(session, &message_id),
         ClientFrame::React { message_id, reaction } => react(session, &message_id, reaction),
     };
     let (slot, command) = match decided {
         Ok(decided) => decided,
-        Err(problem) => return answer(session, reference, Err(problem), owed),
+        Err(problem) => return answer(session, asked, Err(problem), owed),
     };
     let shard = inner.upstream.map().shard_of(slot);
     let place = match session.under_way.enter(shard, owed.num_permits()).await {
         Ok(place) => place,
-        Err(problem) => return answer(session, reference, Err(problem), owed),
+        Err(problem) => {
+            let problem = unsettled(problem, asked.number);
+            return answer(session, asked, Err(problem), owed);
+        }
     };
     let deadline = Instant::now() + COMMAND_MAX;
     // Enqueued here, in the order of the frames; only the answer is awaited aside.
     let done = inner.upstream.execute(shard, command, deadline);
-    let waiting = finish(Arc::clone(session), reference, done, deadline, (place, owed));
+    let waiting = finish(Arc::clone(session), asked, done, deadline, (place, owed));
     let stop = inner.stop.clone();
     inner.tracker.spawn(async move { stop.run_until_cancelled(waiting).await });
 }
 
+/// What an answer repeats of its message.
+#[derive(Debug, Default)]
+struct Asked {
+    reference: Option<Value>,
+    number: Number,
+}
+
 async fn finish(
     session: Arc<Session>,
-    reference: Option<Value>,
+    asked: Asked,
     mut done: BoxFuture<'static, Result<Done, Problem>>,
     deadline: Instant,
     (mut place, mut owed): (Place, Owed),
@@ -93,30 +117,46 @@ async fn finish(
         Ok(Ok(Done::Sent { message, .. })) => serde_json::to_value(message)
             .map_err(|_unencodable| Problem::new(Code::OutcomeUnknown, "the message was written but cannot be shown")),
         Ok(Ok(_)) => Ok(Value::Null),
-        Ok(Err(problem)) => Err(problem),
+        Ok(Err(problem)) => Err(unsettled(problem, asked.number)),
         Err(_) => Err(Problem::new(Code::OutcomeUnknown, "the owner did not answer in time: retry with the same key")),
     };
-    answer(&session, reference, result, owed);
+    answer(&session, asked, result, owed);
     drop(place);
 }
 
-fn answer(session: &Session, reference: Option<Value>, result: Result<Value, Problem>, owed: Owed) {
+/// What is said of a refusal: one that does not tell what became of the message when it was said to another node leaves
+/// that open (ADR 7).
+fn unsettled(problem: Problem, number: Number) -> Problem {
+    if number.repeat == Repeat::First || settles_earlier_attempts(problem.code.status()) {
+        return problem;
+    }
+    let detail =
+        "the node that had this is gone, and whether it was written is not known: retry with the same client_id";
+    Problem::new(Code::OutcomeUnknown, detail)
+}
+
+fn answer(session: &Session, asked: Asked, result: Result<Value, Problem>, owed: Owed) {
+    let Asked { reference, number } = asked;
+    if number.repeat == Repeat::Silent {
+        return session.answered(number);
+    }
     match result {
         Ok(result) => {
-            session.answer_frame(&ServerFrame::Ok { reference: &reference.unwrap_or_default(), result }, owed);
+            let reference = reference.unwrap_or_default();
+            session.answer_frame(&ServerFrame::Ok { reference: &reference, result }, owed, number);
         }
         Err(problem) => {
             let (status, code) = (problem.code.status(), problem.code.as_str());
             tracing::debug!(id = %session.request_id, user = %session.user, status, code, "frame refused");
             let problem = problem.body(&session.request_id);
-            session.answer_frame(&ServerFrame::Error { reference: reference.as_ref(), problem }, owed);
+            session.answer_frame(&ServerFrame::Error { reference: reference.as_ref(), problem }, owed, number);
         }
     }
 }
 
-fn authorize(inner: &Inner, session: &Session, token: &str) -> Result<Value, Problem> {
+fn authorize(inner: &Inner, session: &Session, token: String) -> Result<Value, Problem> {
     let refuse = |why: String| Err(Problem::new(Code::Unauthorized, why));
-    match (inner.verify)(token) {
+    match (inner.verify)(&token) {
         Ok(identity) if identity.user != session.user => refuse("the token is for another user".to_owned()),
         Ok(identity) if identity.expires <= session.expires.load(Ordering::Relaxed) => {
             refuse("the token does not live longer than the one in use".to_owned())
@@ -126,6 +166,10 @@ fn authorize(inner: &Inner, session: &Session, token: &str) -> Result<Value, Pro
             let mut deadlines = inner.deadlines();
             deadlines.forget_token(session.id, sweep::ends(before));
             deadlines.token(session.id, sweep::ends(identity.expires));
+            drop(deadlines);
+            if session.is_followed {
+                session.router.offer(Down::Token { session: session.number, token });
+            }
             Ok(Value::Null)
         }
         Err(refused) => refuse(refused.0),
@@ -137,22 +181,33 @@ fn resume(
     session: &Session,
     positions: BTreeMap<String, u64>,
     more: bool,
-) -> Result<Value, Problem> {
-    if positions.len() > RESUME_POSITIONS_MAX {
+) -> (Result<Value, Problem>, Of) {
+    let checked = match positions_of(positions) {
+        Ok(checked) => checked,
+        Err(problem) => return (Err(problem), Of::Itself),
+    };
+    match inner.on_board(|board| board.resume(session.id, checked, more)) {
+        Resumed::Placed => (Ok(Value::Null), Of::Itself),
+        Resumed::Later => (Ok(Value::Null), Of::Resume),
+        Resumed::TooMany => {
+            let detail = "too many positions in one resume; all of them are forgotten";
+            (Err(Problem::new(Code::Invalid, detail)), Of::GivenUp)
+        }
+    }
+}
+
+fn positions_of(named: BTreeMap<String, u64>) -> Result<BTreeMap<ConversationName, Seq>, Problem> {
+    if named.len() > RESUME_POSITIONS_MAX {
         return Err(Problem::new(Code::Invalid, "at most 500 positions in one frame; send the rest in further ones"));
     }
     let mut checked = BTreeMap::new();
-    for (name, position) in positions {
+    for (name, position) in named {
         if position > POSITION_MAX {
             return Err(Problem::new(Code::Invalid, "a position is the seq last seen in a conversation"));
         }
         checked.insert(conversation_name(&name)?, Seq(position));
     }
-    if inner.on_board(|board| board.resume(session.id, checked, more)) {
-        Ok(Value::Null)
-    } else {
-        Err(Problem::new(Code::Invalid, "too many positions in one resume; all of them are forgotten"))
-    }
+    Ok(checked)
 }
 
 fn send(
@@ -160,14 +215,10 @@ fn send(
     conversation: &str,
     text: String,
     reply_to: Option<&str>,
-    client_id: Option<&str>,
+    key: Result<IdempotencyKey, Problem>,
 ) -> Result<(Slot, Command), Problem> {
     let conversation = conversation_name(conversation)?;
-    let key = match client_id {
-        None => IdempotencyKey::stamp(),
-        Some(key) => IdempotencyKey::from_client(key)
-            .ok_or_else(|| Problem::new(Code::Invalid, "a client_id has 1 to 128 bytes without control characters"))?,
-    };
+    let key = key?;
     let reply_to = reply_to.map(message_reference).transpose()?;
     if text.is_empty() {
         return Err(Problem::new(Code::Invalid, "a text has at least one byte"));
@@ -178,6 +229,17 @@ fn send(
     let slot = conversation.slot();
     let (source, text, key) = (session.user.clone(), Arc::from(text), Some(key));
     Ok((slot, Command::Send(Send { conversation, source, text, reply_to, key })))
+}
+
+/// The key of a message: the client's, else the router's, so that it stays the same when it is said again.
+fn key_of(message: &Message, client_id: Option<&str>) -> Result<IdempotencyKey, Problem> {
+    if let Some(key) = client_id {
+        let invalid = || Problem::new(Code::Invalid, "a client_id has 1 to 128 bytes without control characters");
+        return IdempotencyKey::from_client(key).ok_or_else(invalid);
+    }
+    let key = message.key.as_deref().filter(|_| !planted::is_dropped(Protection::StampedKey));
+    let stamped = key.map(|key| IdempotencyKey { key: Arc::from(key), stamped: true });
+    Ok(stamped.unwrap_or_else(IdempotencyKey::stamp))
 }
 
 fn read(session: &Session, message_id: &str) -> Result<(Slot, Command), Problem> {

@@ -77,6 +77,7 @@ impl Inner {
     pub(super) fn on_board<T>(self: &Arc<Self>, input: impl FnOnce(&mut Board) -> T) -> T {
         let mut board = self.board();
         let result = input(&mut board);
+        board.tell_stands();
         let mut work = board.take_work();
         let ended = std::mem::take(&mut work.ended);
         if !ended.is_empty() {
@@ -199,7 +200,9 @@ impl Inner {
 
     /// One input without running what follows; the caller runs it after its last input.
     fn on_board_later(&self, input: impl FnOnce(&mut Board)) {
-        input(&mut self.board());
+        let mut board = self.board();
+        input(&mut board);
+        board.tell_stands();
     }
 
     /// The answers, in order, and whether there was any.

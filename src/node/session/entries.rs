@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{ConversationName, Epoch, Offset, Seq, SessionId, ShardId, UserId};
 use crate::log::record::{Event, EventKind};
+use crate::node::session::standing::Left;
 use crate::node::session::state::Cursor;
 use crate::node::session::window::Session;
 
@@ -97,6 +98,8 @@ pub(super) enum Phase {
 pub(super) struct Entry {
     pub(super) session: Arc<Session>,
     pub(super) phase: Phase,
+    /// What another node left of it, until its user's index is read.
+    pub(super) left: Option<Left>,
     /// Of `resume` frames so far, until the one without `more`.
     pub(super) positions: BTreeMap<ConversationName, Seq>,
     /// Conversations that `ready` waits for; true: named in the resume, to be told `live`.

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::commands;
 use super::entries;
+use super::opening::Begin;
+use super::said::Message;
 use super::state::{Cursor, Cut};
 use super::testing::{self, frames};
 use super::underway::PER_SHARD;
@@ -23,6 +25,7 @@ use crate::auth::Refused;
 use crate::clock::Clock;
 use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, ShardId, Slot, UserId};
+use crate::link::front::attach::Repeat;
 use crate::log::record::{Event, EventKind};
 use crate::problem::Problem;
 use crate::shard::IndexPage;
@@ -184,7 +187,7 @@ fn is_live(hub: &Hub, who: &str) -> bool {
 
 /// How long it takes until a new session of this user is live in `healthy`; the clock of tokio is paused.
 async fn until_live(hub: &Hub, who: &str) -> Duration {
-    hub.inner.admit(&session(who), false).expect("room");
+    hub.inner.admit(&session(who), Begin::Anew).expect("room");
     let begun = tokio::time::Instant::now();
     while !is_live(hub, who) && begun.elapsed() < Duration::from_secs(600) {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -204,7 +207,7 @@ async fn the_end_of_an_interest_never_overtakes_the_beginning_of_the_next() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    hub.inner.admit(&first, false).expect("room");
+    hub.inner.admit(&first, Begin::Anew).expect("room");
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is_live(&hub, "fresh") && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -213,7 +216,7 @@ async fn the_end_of_an_interest_never_overtakes_the_beginning_of_the_next() {
     let inner = Arc::clone(&hub.inner);
     let leaving = tokio::task::spawn_blocking(move || inner.leave(&first));
     tokio::time::sleep(Duration::from_millis(20)).await;
-    hub.inner.admit(&second, false).expect("room");
+    hub.inner.admit(&second, Begin::Anew).expect("room");
     leaving.await.expect("ends");
     until(3).await;
     let indexes: Vec<_> = calls().into_iter().filter(|call| call.ends_with("_index")).collect();
@@ -227,7 +230,7 @@ async fn a_dead_shard_does_not_hold_up_sessions_that_have_nothing_there() {
     let (hub, _pushes) = hub(&owners);
     for count in [0, 60, 300, 1_000] {
         for number in hub.sessions()..count {
-            hub.inner.admit(&session(&format!("user{number}")), false).expect("room");
+            hub.inner.admit(&session(&format!("user{number}")), Begin::Anew).expect("room");
         }
         tokio::time::sleep(Duration::from_secs(120)).await;
         let waited = until_live(&hub, &format!("fresh{count}")).await;
@@ -240,7 +243,7 @@ async fn who_is_in_dead_shards_too_is_live_at_once_where_the_owner_answers() {
     let owners = Arc::new(Owners::default());
     let (hub, _pushes) = hub(&owners);
     for number in 0..300 {
-        hub.inner.admit(&session(&format!("user{number}")), false).expect("room");
+        hub.inner.admit(&session(&format!("user{number}")), Begin::Anew).expect("room");
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!((0..300).all(|number| is_live(&hub, &format!("user{number}"))), "before the first dead owner was given up");
@@ -253,7 +256,7 @@ async fn users_whose_index_is_lost_hold_up_nobody_of_another_shard() {
     let fresh = user_in("fresh", "lost", false);
     for number in 0..200 {
         let who = user_in(&format!("lost-{number}-"), "lost", true);
-        hub.inner.admit(&session(&who), false).expect("room");
+        hub.inner.admit(&session(&who), Begin::Anew).expect("room");
     }
     let waited = until_live(&hub, &fresh).await;
     assert!(waited < Duration::from_secs(1), "{waited:?}");
@@ -264,7 +267,7 @@ async fn spans_of_a_dead_shard_hold_up_no_span_of_another() {
     let owners = Arc::new(Owners::default());
     let (hub, _pushes) = hub(&owners);
     let bob = session("bob");
-    hub.inner.admit(&bob, false).expect("room");
+    hub.inner.admit(&bob, Begin::Anew).expect("room");
     while !is_live(&hub, "bob") {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -329,7 +332,9 @@ impl Pipelining {
 
     async fn send(&self, of: &str, text: &str) {
         let frame = json!({"t": "send", "ref": of, "conversation": of, "text": text});
-        commands::handle(&self.hub.inner, &self.bob, frame.to_string().as_bytes()).await;
+        let said = bytes::Bytes::from(frame.to_string());
+        let message = Message { text: said, number: 0, key: None, repeat: Repeat::First };
+        commands::handle(&self.hub.inner, &self.bob, &message).await;
     }
 
     /// How many answers of this kind there are to what was sent to a conversation.

@@ -64,6 +64,7 @@ impl Board {
                     self.note_interest(ask);
                 }
                 if self.sets_back(id, ask, departed) {
+                    self.note_place(id, conversation);
                     self.requeue(id, conversation);
                     return Fetched::Progress;
                 }
@@ -158,12 +159,14 @@ impl Board {
         let (known, interest) = (feed.known.unwrap_or(end).max(ended.unwrap_or_default()), feed.member(user).interest);
         let Some(place) = feed.place(user, id) else { return Fetched::Progress };
         let mut progress = false;
+        let stood = place.origin;
         let gap = place.cursor.measure(end);
         if gap.is_some() {
             progress = true;
             place.origin = Origin::Position;
         }
         Self::tell_gap(&place.session, conversation, gap);
+        let mut moved = gap.is_some() || stood != Origin::Position;
         for event in events {
             if !place.session.has_room() {
                 progress = true;
@@ -172,8 +175,13 @@ impl Board {
             let before = (place.cursor, place.origin);
             if place.cursor.fetched(event.seq) {
                 progress = true;
-                let text = || Bytes::from(render::event_json(event));
-                if place.shows(event, user) && !place.session.offer_event(text(), Some(Mark::of(event))) {
+                if !place.shows(event, user) {
+                    moved = true;
+                    continue;
+                }
+                let (text, mark) = (Bytes::from(render::event_json(event)), Mark::of(event));
+                let stand = (place.origin != Origin::Position).then(|| place.stand(false));
+                if !place.session.offer_event(text, Some(mark), stand) {
                     // The link has no room after all.
                     (place.cursor, place.origin) = before;
                     break;
@@ -181,8 +189,14 @@ impl Board {
             }
         }
         // Without the push of what follows, a live cursor would stand still: the subscription must hold.
-        if interest == Interest::Live && place.cursor.catch_up(known) {
+        let is_live = interest == Interest::Live && place.cursor.catch_up(known);
+        if is_live {
             place.origin = Origin::Position;
+        }
+        if moved {
+            self.note_place(id, conversation);
+        }
+        if is_live {
             self.settle(id, conversation, true);
             return Fetched::Progress;
         }
@@ -205,6 +219,7 @@ impl Board {
         if let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) {
             member.places.retain(|place| place.session.id != id);
         }
+        self.note_out(id, conversation);
         self.settle(id, conversation, false);
         let membership = self.users.get(user).and_then(|known| known.memberships.get(conversation)).copied();
         match membership {

@@ -108,6 +108,7 @@ impl Board {
             !ends
         });
         for id in gone {
+            self.note_out(id, conversation);
             self.settle(id, conversation, false);
         }
         match again {
@@ -145,6 +146,7 @@ impl Board {
             !ends
         });
         for id in gone {
+            self.note_out(id, conversation);
             self.settle(id, conversation, false);
         }
         for id in behind {

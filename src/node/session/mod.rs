@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::node::owners::Owners;
 use crate::node::session::board::Board;
 use crate::node::session::deadlines::{Deadlines, Due};
+use crate::node::session::opening::Begin;
 use crate::node::session::receipts::Gather;
 use crate::node::session::requests::{Gathered, Requests};
 use crate::node::session::routers::Router;
@@ -47,6 +48,7 @@ mod requests;
 mod routers;
 mod said;
 mod spans;
+mod standing;
 mod start;
 mod state;
 mod sweep;
@@ -183,8 +185,9 @@ impl Hub {
         self.inner.board().sessions.len()
     }
 
-    /// Tells every session to `reconnect` after a delay spread over `window`, then closes each with 1012; done when all
-    /// are gone, at most at the end of the window plus 2 s. New ones are refused from the start.
+    /// Has every session go on at another node, or, where its router does not see to that, tells it to `reconnect`, after
+    /// a delay spread over `window`, and then closes it with 1012; done when all are gone, at most at the end of the window
+    /// plus 2 s. New ones are refused from the start.
     ///
     /// A session lives on until its own delay is over, so that the time without one is short. Dropping the future leaves
     /// the sessions closing by themselves.
@@ -205,8 +208,8 @@ impl Hub {
 }
 
 impl Hub {
-    /// Tells every session to `reconnect` as [`Hub::drain`] does, and takes none in until [`Hub::welcome`]. Does not wait
-    /// for them to go.
+    /// Sends every session elsewhere as [`Hub::drain`] does, and takes none in until [`Hub::welcome`]. Does not wait for
+    /// them to go.
     pub fn send_away(&self, window: Duration, reason: &'static str) {
         self.inner.away.store(true, Ordering::SeqCst);
         self.spread(window, reason);
@@ -230,7 +233,9 @@ impl Hub {
         let now = Instant::now();
         for session in sessions {
             let delay = window.mul_f64(rand::random_range(0.0..=1.0));
-            session.offer_frame(&ServerFrame::Reconnect { after_ms: millis(delay), reason });
+            if !session.is_followed {
+                session.offer_frame(&ServerFrame::Reconnect { after_ms: millis(delay), reason });
+            }
             self.inner.deadlines().at(now + delay, session.id, Due::Close);
         }
     }
@@ -259,8 +264,8 @@ impl Inner {
         self.routers().values().map(Arc::clone).collect()
     }
 
-    /// Takes a session in, if there is room for it; its first frame is `hello`.
-    fn admit(self: &Arc<Self>, session: &Arc<Session>, held: bool) -> Result<(), CloseCode> {
+    /// Takes a session in, if there is room for it; the first frame of one that does not go on is `hello`.
+    fn admit(self: &Arc<Self>, session: &Arc<Session>, begin: Begin) -> Result<(), CloseCode> {
         self.on_board(|board| {
             let refusal = if self.draining.load(Ordering::SeqCst) {
                 Some((CloseCode::ServiceRestart, "draining"))
@@ -276,26 +281,36 @@ impl Inner {
                 telemetry::SESSION_REFUSED.add(1, &[("reason", reason)]);
                 return Err(code);
             }
-            session.offer_frame(&ServerFrame::Hello {
-                session: session.id,
-                user: &session.user,
-                now: self.clock.now_ms(),
-                heartbeat_ms: millis(self.config.heartbeat),
-                max_frame_bytes: FRAME_BYTES_MAX,
-                max_text_bytes: TEXT_BYTES_MAX,
-                resume_max_events: RESUME_EVENTS_MAX,
-            });
-            board.open(session, held);
+            match begin {
+                Begin::GoesOn(attach) => board.goes_on(session, attach),
+                Begin::Anew | Begin::Waits => {
+                    self.greet(session);
+                    board.open(session, matches!(begin, Begin::Waits));
+                }
+            }
             self.deadlines().token(session.id, sweep::ends(session.expires.load(Ordering::Relaxed)));
             self.live.increment(1.0);
             Ok(())
         })
     }
 
+    fn greet(&self, session: &Session) {
+        session.offer_frame(&ServerFrame::Hello {
+            session: session.id,
+            user: &session.user,
+            now: self.clock.now_ms(),
+            heartbeat_ms: millis(self.config.heartbeat),
+            max_frame_bytes: FRAME_BYTES_MAX,
+            max_text_bytes: TEXT_BYTES_MAX,
+            resume_max_events: RESUME_EVENTS_MAX,
+        });
+    }
+
+    /// The session is gone. One that took its place, with the same id, stays.
     fn leave(self: &Arc<Self>, session: &Session) {
         session.router.leave(session.number);
         self.on_board(|board| {
-            if board.sessions.contains_key(&session.id) {
+            if board.sessions.get(&session.id).is_some_and(|entry| std::ptr::eq(&*entry.session, session)) {
                 board.close(session.id);
                 self.deadlines().forget_token(session.id, sweep::ends(session.expires.load(Ordering::Relaxed)));
                 self.live.decrement(1.0);

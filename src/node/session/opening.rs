@@ -1,15 +1,18 @@
 //! What comes from routers: sessions that begin, what their clients say, take and read, and their ends.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::auth::Identity;
 use crate::ids::UserId;
+use crate::link::front::attach::{Attach, Stage};
 use crate::link::front::server::{RouterEnd, Sessions};
 use crate::link::front::{Authorization, Down, Open, Refusal, SessionNumber, Terms, Up};
 use crate::node::session::deadlines::Due;
 use crate::node::session::receipts::Marks;
 use crate::node::session::routers::Router;
+use crate::node::session::said::Message;
 use crate::node::session::window::Session;
 use crate::node::session::{Hub, Inner};
 use crate::problem::{CloseCode, Code, Problem};
@@ -21,6 +24,24 @@ use crate::telemetry;
 const PROTOCOL: &str = "rookery.v1";
 /// The subprotocol that carries a token, for browsers.
 const BEARER_PROTOCOL: &str = "rookery.bearer.";
+
+/// How a session begins here.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// With a `hello`, at the tail.
+    Anew,
+    /// With a `hello`, and then it waits for its resume.
+    Waits,
+    /// As another node left it.
+    GoesOn(Attach),
+}
+
+impl Begin {
+    /// It waits for its resume.
+    fn is_held(&self) -> bool {
+        matches!(self, Self::Waits | Self::GoesOn(Attach { stage: Stage::Waits, .. }))
+    }
+}
 
 /// A session that may be opened.
 struct Checked {
@@ -51,10 +72,10 @@ impl Inner {
     /// Takes in a frame about a session of this connection.
     pub(super) fn hear(self: &Arc<Self>, router: &Arc<Router>, frame: Up) {
         match frame {
-            Up::Open(open) => self.open(router, &open),
-            Up::Said { session, text } => {
+            Up::Open(open) => self.open(router, open),
+            Up::Said { session, text, number, key, repeat } => {
                 if let Some(session) = router.session(session) {
-                    self.said(&session, text);
+                    self.said(&session, Message { text, number, key, repeat });
                 }
             }
             Up::Taken(all) => all.into_iter().for_each(|(session, bytes)| self.taken(router, session, bytes)),
@@ -90,29 +111,28 @@ impl Inner {
         self.pump_if_hungry(&session);
     }
 
-    fn open(self: &Arc<Self>, router: &Arc<Router>, open: &Open) {
+    fn open(self: &Arc<Self>, router: &Arc<Router>, mut open: Open) {
         self.upstream.hear(open.table_version, open.table_age_ms);
-        if self.away.load(std::sync::atomic::Ordering::SeqCst) {
+        let attach = open.attach.take();
+        if self.is_closed(attach.is_some()) {
             // Another node of the row may take it.
             let why = Refusal::Elsewhere { owner: None, version: self.upstream.table_version() };
             router.offer(Down::Refused { session: open.session, why });
             return;
         }
         let mut user = None;
-        let checked = match self.check(open, &mut user) {
+        let checked = match self.check(&open, &mut user) {
             Ok(checked) => checked,
-            Err(problem) => return self.refuse(router, open, problem, user.as_ref()),
+            Err(problem) => return self.refuse(router, &open, problem, user.as_ref()),
         };
-        let (window, config) = (self.config.outbox_bytes_max, &self.config);
-        let millis = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        let terms = Terms {
-            window: u32::try_from(window).unwrap_or(u32::MAX),
-            heartbeat_ms: millis(config.heartbeat),
-            marks_ms: millis(config.delivered_every),
-            write_timeout_ms: millis(config.write_timeout),
-            frames_per_second: config.frames_per_second_max,
+        let (window, terms) = (self.config.outbox_bytes_max, self.terms());
+        let stage = match &attach {
+            _ if !open.follows => None,
+            Some(attach) => Some(attach.stage),
+            None if checked.held => Some(Stage::Waits),
+            None => Some(Stage::Begun),
         };
-        let opened = |id| Down::Opened { session: open.session, id, protocol: checked.protocol, terms };
+        let opened = |id| Down::Opened { session: open.session, id, protocol: checked.protocol, terms, stage };
         let Some(Identity { user: name, expires }) = checked.identity else {
             telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
             router.offer(opened(crate::ids::SessionId::random()));
@@ -120,15 +140,53 @@ impl Inner {
             return;
         };
         let on = (Arc::clone(router), open.session);
-        let session = Arc::new(Session::new(on, name, Arc::from(open.request_id.as_str()), expires, window));
+        let mut session = Session::new(on, name, Arc::from(open.request_id.as_str()), expires, window);
+        if open.follows {
+            session = session.followed(attach.as_ref().map(|attach| attach.id));
+        }
+        let session = Arc::new(session);
+        self.replace(&session);
         router.offer(opened(session.id));
         router.enter(&session);
-        match self.admit(&session, checked.held) {
-            Ok(()) if checked.held => {
+        let begin = match attach {
+            Some(attach) => Begin::GoesOn(attach),
+            None if checked.held => Begin::Waits,
+            None => Begin::Anew,
+        };
+        let is_held = begin.is_held();
+        match self.admit(&session, begin) {
+            Ok(()) if is_held => {
                 self.deadlines().at(Instant::now() + self.config.resume_wait_max, session.id, Due::Begin);
             }
             Ok(()) => {}
             Err(code) => self.end(&session, code),
+        }
+    }
+
+    /// What is allowed to each session.
+    fn terms(&self) -> Terms {
+        let millis = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let config = &self.config;
+        Terms {
+            window: u32::try_from(config.outbox_bytes_max).unwrap_or(u32::MAX),
+            heartbeat_ms: millis(config.heartbeat),
+            marks_ms: millis(config.delivered_every),
+            write_timeout_ms: millis(config.write_timeout),
+            frames_per_second: config.frames_per_second_max,
+        }
+    }
+
+    /// No session is taken in now, and another node may take it. While this node drains, a new one is told so by its end.
+    fn is_closed(&self, goes_on: bool) -> bool {
+        self.away.load(Ordering::SeqCst) || goes_on && self.draining.load(Ordering::SeqCst)
+    }
+
+    /// A session that goes on here may be here already, by a link of which this node does not know yet that it has ended.
+    fn replace(self: &Arc<Self>, session: &Session) {
+        let earlier = self.session(session.id);
+        if let Some(earlier) = earlier {
+            earlier.gone();
+            self.leave(&earlier);
         }
     }
 

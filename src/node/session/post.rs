@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::{ConversationName, Seq, UserId};
+use crate::link::front::attach::Tells;
 use crate::link::front::{self, Down, SessionNumber};
 use crate::log::record::{Event, EventKind};
 use crate::node::session::routers::Router;
@@ -106,6 +107,7 @@ impl<'a> Post<'a> {
                 quiet: std::mem::take(&mut group.quiet),
                 text: text.clone(),
                 event,
+                tells: Tells::Nothing,
             };
             if let Err(Down::Deliver { to, quiet, .. }) = group.router.try_offer(frame) {
                 unsent.push(Group { to, quiet, ..group });

@@ -18,6 +18,7 @@ use crate::node::session::window::Session;
 /// What goes to a router, in order.
 pub(super) trait Downward: Any + fmt::Debug + Send + Sync {
     /// Takes a frame, or gives it back when there is no room for it, or the connection has ended.
+    #[expect(clippy::result_large_err, reason = "it is moved on or handed back, and seldom the latter")]
     fn offer(&self, down: Down) -> Result<(), Down>;
 
     /// True while deliveries find room.
@@ -105,6 +106,7 @@ impl Router {
     }
 
     /// Queues a frame, or gives it back.
+    #[expect(clippy::result_large_err, reason = "it is moved on or handed back, and seldom the latter")]
     pub(super) fn try_offer(&self, down: Down) -> Result<(), Down> {
         self.end.offer(down).inspect_err(|_down| self.is_short.store(true, Ordering::SeqCst))
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use crate::link::front::attach::{Repeat, Tells};
 use crate::link::front::{self, Down};
 use crate::node::session::window::Session;
 use crate::node::session::{Inner, commands};
@@ -19,13 +20,68 @@ use crate::protocol::FRAME_BYTES_MAX;
 /// Bytes worked off that are told at once; fewer are told with the next.
 const TOLD_AT_ONCE: usize = 32 * 1024;
 
+/// A message of a client.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    /// What it says.
+    pub(super) text: Bytes,
+    /// Which it is.
+    pub(super) number: u64,
+    /// The router's key for it.
+    pub(super) key: Option<String>,
+    /// Whether it was said before.
+    pub(super) repeat: Repeat,
+}
+
+impl Message {
+    /// What its answer says of it.
+    pub(super) fn number(&self) -> Number {
+        Number { number: self.number, of: Of::Itself, repeat: self.repeat }
+    }
+}
+
+/// What a message is a part of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Nothing else.
+    #[default]
+    Itself,
+    /// A resume whose cursors are not set yet.
+    Resume,
+    /// A resume that is given up with it.
+    GivenUp,
+}
+
+/// Which message is answered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Number {
+    /// Its number; 0 when the router gives none.
+    pub(super) number: u64,
+    /// What it is a part of.
+    pub(super) of: Of,
+    /// Whether it was said before.
+    pub(super) repeat: Repeat,
+}
+
+impl Number {
+    /// What its answer tells.
+    pub(super) fn tells(self) -> Tells {
+        match self {
+            Self { number: 0, .. } => Tells::Nothing,
+            Self { number, of: Of::Itself, .. } => Tells::Answer(number),
+            Self { number, of: Of::Resume, .. } => Tells::Part(number),
+            Self { number, of: Of::GivenUp, .. } => Tells::GivenUp(number),
+        }
+    }
+}
+
 /// The messages of a session that wait.
 #[derive(Debug, Default)]
 pub(super) struct Backlog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<Message>,
     /// What they count for.
     bytes: usize,
     /// A task works on them.
@@ -40,33 +96,33 @@ impl Backlog {
     }
 
     /// Puts a message behind those that wait, if any do.
-    fn queue(&self, text: Bytes, bytes_max: usize) -> Queued {
+    fn queue(&self, message: Message, bytes_max: usize) -> Queued {
         let mut state = self.state();
         if !state.is_worked_on {
-            return Queued::Now(text);
+            return Queued::Now(message);
         }
         if state.bytes >= bytes_max.saturating_add(FRAME_BYTES_MAX) {
             return Queued::TooMuch;
         }
-        state.bytes += cost(&text);
-        state.waiting.push_back(text);
+        state.bytes += cost(&message);
+        state.waiting.push_back(message);
         Queued::Later
     }
 
     /// A message has to wait, and a task is to work on it.
-    fn begin(&self, text: Bytes) {
+    fn begin(&self, message: Message) {
         let mut state = self.state();
-        state.bytes += cost(&text);
-        state.waiting.push_back(text);
+        state.bytes += cost(&message);
+        state.waiting.push_back(message);
         state.is_worked_on = true;
     }
 
     /// The message that is worked on next. None when there is none, and the task ends.
-    fn next(&self) -> Option<Bytes> {
+    fn next(&self) -> Option<Message> {
         let mut state = self.state();
         let next = state.waiting.pop_front();
         match &next {
-            Some(text) => state.bytes = state.bytes.saturating_sub(cost(text)),
+            Some(message) => state.bytes = state.bytes.saturating_sub(cost(message)),
             None => *state = State { untold: state.untold, ..State::default() },
         }
         next
@@ -83,20 +139,20 @@ impl Backlog {
 }
 
 enum Queued {
-    Now(Bytes),
+    Now(Message),
     Later,
     TooMuch,
 }
 
-fn cost(text: &Bytes) -> usize {
-    usize::try_from(front::cost(text.len())).unwrap_or(usize::MAX)
+fn cost(message: &Message) -> usize {
+    usize::try_from(front::cost(message.text.len())).unwrap_or(usize::MAX)
 }
 
 impl Inner {
     /// The client said something. To be called for one message of a session after the other.
-    pub(super) fn said(self: &Arc<Self>, session: &Arc<Session>, text: Bytes) {
-        let text = match session.said.queue(text, session.said_max()) {
-            Queued::Now(text) => text,
+    pub(super) fn said(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
+        let message = match session.said.queue(message, session.said_max()) {
+            Queued::Now(message) => message,
             Queued::Later => return,
             Queued::TooMuch => {
                 tracing::warn!(router = ?session.router, "a router sends more than it may");
@@ -104,22 +160,22 @@ impl Inner {
             }
         };
         // What has to wait has done nothing yet, and begins anew.
-        if commands::handle(self, session, &text).now_or_never().is_some() {
-            return self.worked_off(session, &text);
+        if commands::handle(self, session, &message).now_or_never().is_some() {
+            return self.worked_off(session, &message);
         }
-        session.said.begin(text);
+        session.said.begin(message);
         self.spawn(Arc::clone(self).work_off(Arc::clone(session)));
     }
 
     async fn work_off(self: Arc<Self>, session: Arc<Session>) {
-        while let Some(text) = session.said.next() {
-            commands::handle(&self, &session, &text).await;
-            self.worked_off(&session, &text);
+        while let Some(message) = session.said.next() {
+            commands::handle(&self, &session, &message).await;
+            self.worked_off(&session, &message);
         }
     }
 
-    fn worked_off(&self, session: &Session, text: &Bytes) {
-        let room = session.said.done(cost(text), session.said_max());
+    fn worked_off(&self, session: &Session, message: &Message) {
+        let room = session.said.done(cost(message), session.said_max());
         if let Some(room) = u32::try_from(room).ok().filter(|room| *room > 0) {
             session.router.offer(Down::Room(vec![(session.number, room)]));
         }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ids::{ConversationName, Offset, Seq, SessionId, ShardId, UserId};
+use crate::link::front::attach::Tells;
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Entry, Interest, Membership, Origin, Phase, Place, User};
+use crate::node::session::standing::Left;
 use crate::node::session::state::{Cursor, Cut};
 use crate::node::session::window::Session;
 use crate::node::session::work::Load;
@@ -17,12 +19,29 @@ use crate::shard::IndexPage;
 /// Positions of one resume, over all its frames; more are refused.
 pub(super) const RESUME_TOTAL_MAX: usize = 20_000;
 
+/// What became of a `resume` frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resumed {
+    /// The cursors are set.
+    Placed,
+    /// They are set later: there is more to come, or the user's index is not read yet.
+    Later,
+    /// There are too many positions: all of them are forgotten.
+    TooMany,
+}
+
 impl Board {
     /// A session opened. With `held` it waits for its `resume`.
     pub(super) fn open(&mut self, session: &Arc<Session>, held: bool) {
+        self.enter(session, held, None);
+    }
+
+    /// A session is here. With `left` it goes on as another node left it.
+    pub(super) fn enter(&mut self, session: &Arc<Session>, held: bool, left: Option<Left>) {
         let entry = Entry {
             session: Arc::clone(session),
             phase: if held { Phase::Held } else { Phase::Starting },
+            left,
             positions: BTreeMap::new(),
             due: HashMap::new(),
             announce: Vec::new(),
@@ -140,16 +159,16 @@ impl Board {
         }
     }
 
-    /// A `resume` frame: sets cursors when it is the last of its row. False when there are too many positions.
-    pub(super) fn resume(&mut self, id: SessionId, positions: BTreeMap<ConversationName, Seq>, more: bool) -> bool {
-        let Some(entry) = self.sessions.get_mut(&id) else { return true };
+    /// A `resume` frame: sets cursors when it is the last of its row.
+    pub(super) fn resume(&mut self, id: SessionId, positions: BTreeMap<ConversationName, Seq>, more: bool) -> Resumed {
+        let Some(entry) = self.sessions.get_mut(&id) else { return Resumed::Placed };
         entry.positions.extend(positions);
         if entry.positions.len() > RESUME_TOTAL_MAX {
             entry.positions.clear();
-            return false;
+            return Resumed::TooMany;
         }
         if more {
-            return true;
+            return Resumed::Later;
         }
         if entry.phase == Phase::Attached {
             self.set_anew(id);
@@ -157,7 +176,8 @@ impl Board {
             entry.phase = Phase::Starting;
             self.attach_if_possible(id);
         }
-        true
+        let phase = self.sessions.get(&id).map(|resumed| resumed.phase);
+        if phase.is_none_or(|phase| phase == Phase::Attached) { Resumed::Placed } else { Resumed::Later }
     }
 
     /// The resume of a held session did not come in time: it starts without.
@@ -176,14 +196,24 @@ impl Board {
         }
         entry.phase = Phase::Attached;
         let mut positions = std::mem::take(&mut entry.positions);
-        let (user, joined) = (entry.session.user.clone(), known.joined());
+        if let Some(mut left) = entry.left.take() {
+            if !positions.is_empty() {
+                left.resumed(positions);
+            }
+            return self.place_as_left(id, left);
+        }
+        let (user, joined, out) = (entry.session.user.clone(), known.joined(), known.out());
         for conversation in joined {
             let position = positions.remove(&conversation);
             self.start_due(id, &conversation, position);
             self.ensure_interest(&user, &conversation);
         }
+        for conversation in out {
+            self.note_out(id, &conversation);
+        }
         self.start_foreign(id, positions);
         self.become_ready(id);
+        self.note_stage(id);
     }
 
     /// A resume within a running session. What is not named and live stays live: it is at its tail.
@@ -202,7 +232,7 @@ impl Board {
                 // What is on its way from an earlier position goes on: to jump to the tail would be a silent hole.
                 match self.feed(&conversation).place(&user, id).map(|place| place.cursor.seq()) {
                     None => self.start_due(id, &conversation, None),
-                    Some(None) => self.await_tail(id, &conversation),
+                    Some(None) => self.await_live(id, &conversation, false),
                     Some(Some(_)) => {}
                 }
             }
@@ -210,6 +240,7 @@ impl Board {
         }
         self.start_foreign(id, positions);
         self.become_ready(id);
+        self.note_stage(id);
     }
 
     /// Positions in conversations that the index does not have: the owner decides.
@@ -219,34 +250,31 @@ impl Board {
             if let Some(known) = self.users.get_mut(&user) {
                 known.memberships.entry(conversation.clone()).or_default();
             }
+            self.await_live(id, &conversation, true);
             self.set_place(id, &conversation, Cursor::Behind { seq, cut: Cut::Once }, Origin::Position);
-            if let Some(entry) = self.sessions.get_mut(&id) {
-                entry.due.insert(conversation.clone(), true);
-            }
             self.enqueue(id, &conversation);
         }
     }
 
-    fn await_tail(&mut self, id: SessionId, conversation: &ConversationName) {
+    /// `ready` waits until the conversation is live, or ended; one that was `named` is told to be `live`.
+    pub(super) fn await_live(&mut self, id: SessionId, conversation: &ConversationName, named: bool) {
         if let Some(entry) = self.sessions.get_mut(&id) {
-            entry.due.insert(conversation.clone(), false);
+            entry.due.insert(conversation.clone(), named);
         }
     }
 
     fn start_due(&mut self, id: SessionId, conversation: &ConversationName, position: Option<Seq>) {
-        if let Some(entry) = self.sessions.get_mut(&id) {
-            entry.due.insert(conversation.clone(), position.is_some());
-        }
-        self.start(id, conversation, position);
+        self.await_live(id, conversation, position.is_some());
+        self.start(id, conversation, position, Cut::Once);
     }
 
     /// Sets the session's cursor in a conversation anew.
-    pub(super) fn start(&mut self, id: SessionId, conversation: &ConversationName, position: Option<Seq>) {
+    pub(super) fn start(&mut self, id: SessionId, conversation: &ConversationName, position: Option<Seq>, cut: Cut) {
         let Some(user) = self.sessions.get(&id).map(|entry| entry.session.user.clone()) else { return };
         let feed = self.feed(conversation);
         let subscribed = feed.member(&user).interest == Interest::Live;
         let tail = feed.known.filter(|_| subscribed);
-        let cursor = Cursor::begin(position, tail);
+        let cursor = Cursor::begin(position, tail, cut);
         self.set_place(id, conversation, cursor, Origin::Position);
         match cursor {
             Cursor::Live { .. } => self.settle(id, conversation, true),
@@ -259,7 +287,8 @@ impl Board {
     /// what the owner answers may set it back.
     pub(super) fn start_joined(&mut self, id: SessionId, conversation: &ConversationName, joined: Seq, since: Seq) {
         let position = Some(Seq(joined.0.saturating_sub(1)));
-        self.set_place(id, conversation, Cursor::Waiting { position }, Origin::Joined { since });
+        let cursor = Cursor::Waiting { position, cut: Cut::Once };
+        self.set_place(id, conversation, cursor, Origin::Joined { since });
     }
 
     /// Fetches what the session may still get after `since` of memberships that have ended since, or hears that it may
@@ -270,8 +299,10 @@ impl Board {
         self.enqueue(id, conversation);
     }
 
-    fn set_place(&mut self, id: SessionId, conversation: &ConversationName, cursor: Cursor, origin: Origin) {
+    /// Gives the session this cursor in a conversation, in the place of one that it may have.
+    pub(super) fn set_place(&mut self, id: SessionId, conversation: &ConversationName, cursor: Cursor, origin: Origin) {
         let Some(session) = self.sessions.get(&id).map(|entry| Arc::clone(&entry.session)) else { return };
+        self.note_place(id, conversation);
         let feed = self.feed(conversation);
         if let Some(place) = feed.place(&session.user, id) {
             (place.cursor, place.origin) = (cursor, origin);
@@ -294,7 +325,8 @@ impl Board {
         }
     }
 
-    fn become_ready(&mut self, id: SessionId) {
+    /// `ready` is told when nothing is awaited any more.
+    pub(super) fn become_ready(&mut self, id: SessionId) {
         if let Some(entry) = self.sessions.get_mut(&id) {
             entry.ready_due = true;
         }
@@ -327,14 +359,15 @@ impl Board {
                 })
                 .collect();
             if !positions.is_empty() {
-                session.offer_frame(&ServerFrame::Live { positions });
+                let handles = positions.keys().filter_map(|name| session.router.handle(name)).collect();
+                session.offer_telling(&ServerFrame::Live { positions }, Tells::Live(handles));
             }
         }
         if entry.ready_due && entry.due.is_empty() {
             entry.ready_due = false;
             entry.due.shrink_to_fit();
             entry.announce.shrink_to_fit();
-            session.offer_frame(&ServerFrame::Ready {});
+            session.offer_telling(&ServerFrame::Ready {}, Tells::Ready);
         }
     }
 }
@@ -343,5 +376,10 @@ impl User {
     /// The conversations he is in, as far as known.
     fn joined(&self) -> Vec<ConversationName> {
         self.memberships.iter().filter(|(_, at)| at.joined).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The conversations they are in no more.
+    fn out(&self) -> Vec<ConversationName> {
+        self.memberships.iter().filter(|(_, at)| !at.joined && at.seq > Seq(0)).map(|(name, _)| name.clone()).collect()
     }
 }

@@ -48,6 +48,8 @@ pub(super) enum Cursor {
     Waiting {
         /// Last seq seen, if the client or a `joined` event named one.
         position: Option<Seq>,
+        /// When only the newest of what was missed are kept.
+        cut: Cut,
     },
     /// Everything up to `seq` is delivered and the next push continues it.
     Live {
@@ -64,15 +66,16 @@ pub(super) enum Cursor {
 }
 
 impl Cursor {
-    /// A cursor that starts after `position`, or at the tail without one. One that is not at the tail is measured when its
+    /// A cursor that starts after `position`, or at the tail without one; `cut` tells whether only the newest of what was
+    /// missed are kept. One that is not at the tail is measured when its
     /// first span comes: only the owner can tell whether a seq past the tail that we know exists, and the gaps of many
     /// conversations come at the pace of the socket.
-    pub(super) fn begin(position: Option<Seq>, tail: Option<Seq>) -> Self {
+    pub(super) fn begin(position: Option<Seq>, tail: Option<Seq>, cut: Cut) -> Self {
         match (position, tail) {
-            (position, None) => Self::Waiting { position },
+            (position, None) => Self::Waiting { position, cut },
             (None, Some(tail)) => Self::Live { seq: tail },
             (Some(seq), Some(tail)) if seq == tail => Self::Live { seq },
-            (Some(seq), Some(_)) => Self::Behind { seq, cut: Cut::Once },
+            (Some(seq), Some(_)) => Self::Behind { seq, cut },
         }
     }
 
@@ -103,8 +106,8 @@ impl Cursor {
     /// tail went back behind what had been known when it was asked: a suffix of the history was replaced.
     pub(super) fn subscribed(&mut self, tail: Seq, known: Seq, lost: bool) -> Option<Gap> {
         match *self {
-            Self::Waiting { position } => {
-                *self = Self::begin(position, Some(known));
+            Self::Waiting { position, cut } => {
+                *self = Self::begin(position, Some(known), cut);
                 None
             }
             Self::Live { seq } if lost && seq > tail => {
@@ -133,9 +136,9 @@ impl Cursor {
     /// The next events must be fetched, whatever was pushed: used when the participant is gone.
     pub(super) fn fall_behind(&mut self) {
         match *self {
-            Self::Waiting { position: Some(seq) } => *self = Self::Behind { seq, cut: Cut::Once },
+            Self::Waiting { position: Some(seq), cut } => *self = Self::Behind { seq, cut },
             Self::Live { seq } => *self = Self::Behind { seq, cut: Cut::Never },
-            Self::Waiting { position: None } | Self::Behind { .. } => {}
+            Self::Waiting { position: None, .. } | Self::Behind { .. } => {}
         }
     }
 
@@ -190,7 +193,7 @@ mod tests {
 
     #[test]
     fn only_the_next_seq_is_delivered_from_pushes() {
-        let mut cursor = Cursor::begin(None, Some(Seq(5)));
+        let mut cursor = Cursor::begin(None, Some(Seq(5)), Cut::Once);
         assert_eq!(cursor, Cursor::Live { seq: Seq(5) });
         assert_eq!(cursor.pushed(Seq(5)), Pushed::Passed);
         assert_eq!(cursor.pushed(Seq(6)), Pushed::Deliver);
@@ -204,12 +207,19 @@ mod tests {
 
     #[test]
     fn a_resume_too_far_back_keeps_the_newest_thousand() {
-        let mut cursor = Cursor::begin(Some(Seq(5)), Some(Seq(1_006)));
+        let mut cursor = Cursor::begin(Some(Seq(5)), Some(Seq(1_006)), Cut::Once);
         let too_far = Some(Gap { from: Seq(6), to: Seq(6), reason: GapReason::TooFar });
         assert_eq!((cursor.measure(Seq(1_006)), cursor.seq()), (too_far, Some(Seq(6))));
         assert_eq!(cursor.measure(Seq(3_000)), None, "once: what comes meanwhile is fetched too");
-        let mut near = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)));
+        let mut near = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)), Cut::Once);
         assert_eq!((near.measure(Seq(1_005)), near.seq()), (None, Some(Seq(5))));
+    }
+
+    #[test]
+    fn what_a_session_missed_between_two_nodes_is_never_cut() {
+        let mut cursor = Cursor::begin(Some(Seq(5)), None, Cut::Never);
+        assert_eq!(cursor.subscribed(Seq(9_000), Seq(9_000), false), None);
+        assert_eq!((cursor.measure(Seq(9_000)), cursor.seq()), (None, Some(Seq(5))));
     }
 
     #[test]
@@ -227,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_position_past_the_tail_is_judged_by_the_owner_and_falls_back() {
-        let mut cursor = Cursor::begin(Some(Seq(9)), Some(Seq(4)));
+        let mut cursor = Cursor::begin(Some(Seq(9)), Some(Seq(4)), Cut::Once);
         assert_eq!(cursor.measure(Seq(6)), Some(Gap { from: Seq(7), to: Seq(9), reason: GapReason::Replaced }));
         assert!(cursor.catch_up(Seq(6)));
         assert_eq!(cursor.pushed(Seq(7)), Pushed::Deliver);
@@ -235,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_cursor_waits_for_the_tail() {
-        let mut cursor = Cursor::begin(Some(Seq(3)), None);
+        let mut cursor = Cursor::begin(Some(Seq(3)), None, Cut::Once);
         assert_eq!(cursor.pushed(Seq(4)), Pushed::Passed);
         assert_eq!(cursor.subscribed(Seq(3), Seq(4), false), None);
         assert_eq!(cursor, Cursor::Behind { seq: Seq(3), cut: Cut::Once });

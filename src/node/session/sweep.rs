@@ -47,7 +47,7 @@ impl Inner {
                 Due::Begin => self.on_board(|board| board.stop_waiting(id)),
                 Due::Close => {
                     if let Some(session) = self.session(id) {
-                        self.end(&session, CloseCode::ServiceRestart);
+                        self.send_elsewhere(&session);
                     }
                 }
             }
@@ -58,7 +58,8 @@ impl Inner {
     }
 
     fn look_after(self: &Arc<Self>, router: &Arc<Router>) {
-        for session in router.take_lost().into_iter().filter_map(|id| self.session(id)) {
+        let lost = router.take_lost().into_iter().filter_map(|id| self.session(id));
+        for session in lost.filter(|session| Arc::ptr_eq(&session.router, router)) {
             self.end(&session, CloseCode::SlowConsumer);
         }
         if router.has_room_again() {
@@ -82,7 +83,18 @@ impl Inner {
         self.leave(session);
     }
 
-    fn session(&self, id: SessionId) -> Option<Arc<Session>> {
+    /// Has another node go on with a session of ours, or its client come back.
+    fn send_elsewhere(self: &Arc<Self>, session: &Session) {
+        if session.is_followed {
+            session.moves();
+            self.leave(session);
+        } else {
+            self.end(session, CloseCode::ServiceRestart);
+        }
+    }
+
+    /// The session of this id.
+    pub(super) fn session(&self, id: SessionId) -> Option<Arc<Session>> {
         self.board().sessions.get(&id).map(|entry| Arc::clone(&entry.session))
     }
 }

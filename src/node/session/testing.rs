@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::routers::{Downward, Router};
 use super::window::Session;
-use crate::ids::UserId;
-use crate::link::front::{self, Down, SessionNumber};
+use crate::ids::{ConversationName, SessionId, UserId};
+use crate::link::front::attach::{Attach, Stage, Stand, Standing, Tells};
+use crate::link::front::{self, Down, Handle, SessionNumber};
 
 /// Notes what it is given.
 #[derive(Debug, Default)]
@@ -20,6 +21,59 @@ pub(super) struct Noting {
     delivers: AtomicUsize,
     is_full: AtomicBool,
     others: Mutex<Vec<Down>>,
+    kept: Mutex<Kept>,
+}
+
+/// What a router keeps of its sessions, plainly.
+#[derive(Debug, Default)]
+struct Kept {
+    names: HashMap<Handle, ConversationName>,
+    sessions: HashMap<SessionNumber, KeptSession>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct KeptSession {
+    stage: Option<Stage>,
+    stands: HashMap<ConversationName, Stand>,
+    /// The node that has it told that its cursors are set.
+    is_placed: bool,
+}
+
+impl Kept {
+    fn take_in(&mut self, down: &Down) {
+        match down {
+            Down::Known { handle, conversation } => drop(self.names.insert(*handle, conversation.clone())),
+            Down::Forgotten(handle) => drop(self.names.remove(handle)),
+            Down::Deliver { to, quiet, event, tells, .. } => {
+                let event = event.and_then(|(handle, seq)| Some((self.names.get(&handle)?.clone(), seq)));
+                for number in to.iter().chain(quiet) {
+                    let KeptSession { stage, stands, .. } = self.sessions.entry(*number).or_default();
+                    if let Some((name, seq)) = &event {
+                        let shown = stands.get(name).map_or_else(|| Stand::at(*seq), |stand| stand.shown(*seq));
+                        stands.insert(name.clone(), if let Tells::Stand(stand) = tells { *stand } else { shown });
+                    }
+                    match tells {
+                        Tells::Ready if *stage == Some(Stage::Placed) => *stage = Some(Stage::Ready),
+                        Tells::Live(handles) => {
+                            for name in handles.iter().filter_map(|handle| self.names.get(handle)) {
+                                stands.entry(name.clone()).and_modify(|stand| *stand = stand.announced());
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Down::Stands { session, stage, at, out } => {
+                let KeptSession { stage: kept, stands, is_placed } = self.sessions.entry(*session).or_default();
+                *kept = stage.or(*kept);
+                *is_placed |= matches!(stage, Some(Stage::Placed | Stage::Ready));
+                let known = at.iter().filter_map(|(handle, stand)| Some((self.names.get(handle)?.clone(), *stand)));
+                stands.extend(known);
+                stands.extend(out.iter().map(|(name, seq)| (name.clone(), Standing::Out { seq: *seq }.into())));
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Noting {
@@ -46,8 +100,11 @@ impl Noting {
 
 impl Downward for Noting {
     fn offer(&self, down: Down) -> Result<(), Down> {
+        if matches!(down, Down::Deliver { .. }) && self.is_full.load(Ordering::SeqCst) {
+            return Err(down);
+        }
+        self.kept.lock().expect("lock").take_in(&down);
         match down {
-            Down::Deliver { .. } if self.is_full.load(Ordering::SeqCst) => return Err(down),
             Down::Deliver { to, quiet, text, .. } => {
                 self.delivers.fetch_add(1, Ordering::SeqCst);
                 let mut texts = self.texts.lock().expect("lock");
@@ -81,13 +138,41 @@ pub(super) fn session(user: &str, bytes_max: usize) -> Arc<Session> {
     session_on(&router(), UserId::parse(user).expect("a name"), bytes_max)
 }
 
-/// A session on this connection.
+/// A session on this connection, of which its router keeps what another node would need.
 pub(super) fn session_on(router: &Arc<Router>, user: UserId, bytes_max: usize) -> Arc<Session> {
+    session_of(router, user, bytes_max, None)
+}
+
+fn session_of(router: &Arc<Router>, user: UserId, bytes_max: usize, id: Option<SessionId>) -> Arc<Session> {
     static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let on = (Arc::clone(router), NUMBERS.fetch_add(1, Ordering::SeqCst));
-    let session = Arc::new(Session::new(on, user, Arc::from("r"), u64::MAX, bytes_max));
+    let session = Arc::new(Session::new(on, user, Arc::from("r"), u64::MAX, bytes_max).followed(id));
     router.enter(&session);
     session
+}
+
+/// The node told that the session's cursors are set.
+pub(super) fn is_placed(session: &Session) -> bool {
+    let kept = router_of(session).kept.lock().expect("lock");
+    kept.sessions.get(&session.number).is_some_and(|session| session.is_placed)
+}
+
+/// The same session on this connection, at another node, and what that is told of it; `first` is how far a session is of
+/// which nothing was told. Also whether the node that had it had set its cursors.
+pub(super) fn moved(
+    session: &Session,
+    router: &Arc<Router>,
+    bytes_max: usize,
+    first: Stage,
+) -> (Arc<Session>, Attach, bool) {
+    let kept = router_of(session).kept.lock().expect("lock").sessions.remove(&session.number);
+    let KeptSession { stage, stands, is_placed } = kept.unwrap_or_default();
+    let new = session_of(router, session.user.clone(), bytes_max, Some(session.id));
+    // The router keeps it, until the new node tells more.
+    let goes_on = KeptSession { stage, stands: stands.clone(), is_placed: false };
+    router_of(&new).kept.lock().expect("lock").sessions.insert(new.number, goes_on);
+    let attach = Attach { id: session.id, stage: stage.unwrap_or(first), stands: stands.into_iter().collect() };
+    (new, attach, is_placed)
 }
 
 /// All frames sent to a session; they are taken.

@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::ids::{ConversationName, MessageId, SessionId, UserId};
+use crate::ids::{ConversationName, MessageId, Seq, SessionId, UserId};
+use crate::link::front::attach::{Stand, Tells};
 use crate::link::front::{self, Down, SessionNumber};
 use crate::node::session::post::Mark;
 use crate::node::session::routers::Router;
-use crate::node::session::said::Backlog;
+use crate::node::session::said::{Backlog, Number};
 use crate::node::session::underway::UnderWay;
 use crate::problem::CloseCode;
 use crate::protocol::ServerFrame;
@@ -138,6 +139,8 @@ pub(super) struct Session {
     pub(super) router: Arc<Router>,
     /// Its number there.
     pub(super) number: SessionNumber,
+    /// The router keeps what another node would need to go on with it.
+    pub(super) is_followed: bool,
     /// Its commands.
     pub(super) under_way: Arc<UnderWay>,
     /// What its client said and is not worked off.
@@ -167,6 +170,7 @@ impl Session {
             hungry: AtomicBool::new(false),
             router,
             number,
+            is_followed: false,
             under_way: UnderWay::new(answer_bytes(bytes_max)),
             said: Backlog::default(),
             answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
@@ -174,6 +178,12 @@ impl Session {
             window: Mutex::default(),
             bytes_max,
         }
+    }
+
+    /// The same, of which its router keeps what another node would need; with the id that it had at another node, if it
+    /// was there.
+    pub(super) fn followed(self, id: Option<SessionId>) -> Self {
+        Self { id: id.unwrap_or(self.id), is_followed: true, ..self }
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
@@ -242,7 +252,7 @@ impl Session {
         };
         for (key, text) in kept {
             self.window().add(front::cost(text.len()), None);
-            if !self.give(text.clone(), None) {
+            if !self.give(text.clone(), None, Tells::Nothing) {
                 self.keep_receipt(&key, &text);
             }
         }
@@ -266,8 +276,8 @@ impl Session {
         Arc::clone(&self.late_answers).try_acquire_many_owned(cost).unwrap_or(owed)
     }
 
-    /// Sends an answer of the contract, in the room that it has.
-    pub(super) fn answer_frame(&self, frame: &ServerFrame<'_>, mut owed: Owed) {
+    /// Sends the answer to a message, in the room that it has.
+    pub(super) fn answer_frame(&self, frame: &ServerFrame<'_>, mut owed: Owed, number: Number) {
         let text = Bytes::from(frame.encode());
         let cost = front::cost(text.len());
         {
@@ -279,11 +289,24 @@ impl Session {
             let kept = usize::try_from(cost).ok().and_then(|cost| owed.split(cost));
             window.add(cost, Some(kept.unwrap_or(owed)));
         }
-        self.give_surely(text);
+        self.give_surely(text, number.tells());
+    }
+
+    /// A message was worked on, and has no answer.
+    pub(super) fn answered(&self, number: Number) {
+        let tells = number.tells();
+        if self.is_followed && !tells.is_nothing() && !self.window().has_ended {
+            self.router.offer(Down::Answered { session: self.number, tells });
+        }
     }
 
     /// Sends a frame of the contract.
     pub(super) fn offer_frame(&self, frame: &ServerFrame<'_>) {
+        self.offer_telling(frame, Tells::Nothing);
+    }
+
+    /// Sends a frame of the contract that says something of the session.
+    pub(super) fn offer_telling(&self, frame: &ServerFrame<'_>, tells: Tells) {
         let text = Bytes::from(frame.encode());
         {
             let mut window = self.window();
@@ -292,11 +315,30 @@ impl Session {
             }
             window.add(front::cost(text.len()), None);
         }
-        self.give_surely(text);
+        self.give_surely(text, tells);
     }
 
-    /// Sends an event to this session alone; false when the link has no room for it.
-    pub(super) fn offer_event(&self, text: Bytes, mark: Option<Mark<'_>>) -> bool {
+    /// Tells of a gap, after which the session stands at this seq in the conversation.
+    pub(super) fn offer_gap(&self, frame: &ServerFrame<'_>, conversation: &ConversationName, seq: Seq) {
+        let text = Bytes::from(frame.encode());
+        {
+            let mut window = self.window();
+            if window.has_ended {
+                return;
+            }
+            window.add(front::cost(text.len()), None);
+        }
+        let event = self.router.handle(conversation).map(|handle| (handle, seq));
+        let tells = if self.is_followed { Tells::Stand(Stand::at(seq)) } else { Tells::Nothing };
+        let (to, quiet) = (Vec::new(), vec![self.number]);
+        if !self.router.offer(Down::Deliver { to, quiet, text, event, tells }) {
+            self.router.lost(self.id);
+        }
+    }
+
+    /// Sends an event to this session alone, after which it stands as `stand` says, if that is not plain; false when the link
+    /// has no room for it.
+    pub(super) fn offer_event(&self, text: Bytes, mark: Option<Mark<'_>>, stand: Option<Stand>) -> bool {
         let cost = front::cost(text.len());
         {
             let mut window = self.window();
@@ -305,24 +347,25 @@ impl Session {
             }
             window.add(cost, None);
         }
-        let given = self.give(text, mark);
+        let given = self.give(text, mark, stand.map_or(Tells::Nothing, Tells::Stand));
         if !given {
             self.take_back(cost);
         }
         given
     }
 
-    fn give(&self, text: Bytes, mark: Option<Mark<'_>>) -> bool {
+    fn give(&self, text: Bytes, mark: Option<Mark<'_>>, tells: Tells) -> bool {
         let (event, is_quiet) = mark.map_or((None, false), |mark| {
             (self.router.handle(mark.conversation).map(|handle| (handle, mark.seq)), !mark.counts_for(&self.user))
         });
         let (to, quiet) = if is_quiet { (Vec::new(), vec![self.number]) } else { (vec![self.number], Vec::new()) };
-        self.router.offer(Down::Deliver { to, quiet, text, event })
+        let tells = if self.is_followed { tells } else { Tells::Nothing };
+        self.router.offer(Down::Deliver { to, quiet, text, event, tells })
     }
 
     /// Sends what may not be missing: a session whose link has no room even for that is ended as a slow one.
-    fn give_surely(&self, text: Bytes) {
-        if !self.give(text, None) {
+    fn give_surely(&self, text: Bytes, tells: Tells) {
+        if !self.give(text, None, tells) {
             self.router.lost(self.id);
         }
     }
@@ -360,6 +403,14 @@ impl Session {
         self.answers.close();
         self.late_answers.close();
         self.router.offer(Down::Close { session: self.number, code });
+    }
+
+    /// The session is over here, and its router is to have another node go on with it.
+    pub(super) fn moves(&self) {
+        self.gone();
+        self.answers.close();
+        self.late_answers.close();
+        self.router.offer(Down::Move(self.number));
     }
 
     /// True when the session has ended.
@@ -448,11 +499,11 @@ mod tests {
         let session = session(8_000);
         let first = session.owe(100_000).await.expect("room");
         assert!(session.owe(1).now_or_never().is_none(), "most of the room is promised");
-        session.answer_frame(&ServerFrame::Ready {}, first);
+        session.answer_frame(&ServerFrame::Ready {}, first, Number::default());
         assert!(session.owe(100_000).now_or_never().is_some(), "it took less than was thought");
         let (mut answered, reference) = (1, Value::from("x".repeat(500)));
         while let Some(Some(owed)) = session.owe(500).now_or_never() {
-            session.answer_frame(&ServerFrame::Pong { reference: Some(&reference), now: 0 }, owed);
+            session.answer_frame(&ServerFrame::Pong { reference: Some(&reference), now: 0 }, owed, Number::default());
             answered += 1;
         }
         assert!((2..10).contains(&answered), "{answered} answers are not taken yet");
@@ -466,7 +517,11 @@ mod tests {
         for session in [&gone, &ended] {
             let reference = Value::from("x".repeat(500));
             while let Some(Some(owed)) = session.owe(500).now_or_never() {
-                session.answer_frame(&ServerFrame::Pong { reference: Some(&reference), now: 0 }, owed);
+                session.answer_frame(
+                    &ServerFrame::Pong { reference: Some(&reference), now: 0 },
+                    owed,
+                    Number::default(),
+                );
             }
         }
         gone.gone();
@@ -479,7 +534,7 @@ mod tests {
     fn what_may_not_be_missing_and_finds_no_room_on_the_link_costs_the_session() {
         let session = session(8_000);
         testing::router_of(&session).fill();
-        assert!(!session.offer_event(text(1), None), "an event is fetched later");
+        assert!(!session.offer_event(text(1), None, None), "an event is fetched later");
         assert_eq!(session.window().bytes, 0);
         session.offer_frame(&ServerFrame::Ready {});
         assert_eq!(session.router.take_lost(), [session.id]);

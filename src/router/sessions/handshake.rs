@@ -4,9 +4,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::Full;
 
+use crate::link::front::attach::Attach;
 use crate::link::front::{Authorization, Open};
 use crate::protocol::upgrade;
 use crate::router::headers;
+use crate::router::sessions::Who;
 
 /// The subprotocol that is spoken.
 const PROTOCOL: &str = "rookery.v1";
@@ -29,6 +31,25 @@ pub(in crate::router) fn open(query: &str, sent: &HeaderMap, request_id: &str) -
         authorization,
         protocols: offers.flat_map(|value| value.split(',')).map(|offer| offer.trim().to_owned()).collect(),
         handshake: upgrade::check_handshake(sent).err(),
+        follows: true,
+        attach: None,
+    }
+}
+
+/// What a node is asked that goes on with a session, beside what is of one attempt only.
+pub(in crate::router) fn goes_on(who: &Who, attach: Attach) -> Open {
+    Open {
+        session: 0,
+        deadline_ms: 0,
+        table_version: 0,
+        table_age_ms: None,
+        request_id: who.request_id.to_string(),
+        query: String::new(),
+        authorization: Authorization::Bearer(who.token.to_string()),
+        protocols: Vec::new(),
+        handshake: None,
+        follows: true,
+        attach: Some(attach),
     }
 }
 

@@ -21,8 +21,6 @@ pub(super) struct Hearing {
     allowance: Allowance,
     /// Read, and not looked at while nothing may be taken in.
     rest: Bytes,
-    /// A message for which the link had no space.
-    pub(super) unsent: Option<Bytes>,
     /// The client sends nothing more.
     pub(super) is_closed: bool,
     /// What follows is of no interest.
@@ -33,13 +31,12 @@ impl Hearing {
     /// Nothing was heard but what was read beyond the request.
     pub(super) fn new(terms: &Terms, first: Bytes) -> Self {
         let allowance = Allowance::new(terms.frames_per_second, Instant::now());
-        Self { reader: Reader::default(), allowance, rest: first, unsent: None, is_closed: false, is_broken: false }
+        Self { reader: Reader::default(), allowance, rest: first, is_closed: false, is_broken: false }
     }
 
     /// Takes in what was left, as far as it may.
     pub(super) fn hear_rest(&mut self, socket: &Socket) {
-        self.unsent = self.unsent.take().and_then(|text| socket.say(text));
-        if !self.rest.is_empty() && self.unsent.is_none() && !socket.is_full() {
+        if !self.rest.is_empty() && !socket.is_full() {
             let rest = std::mem::take(&mut self.rest);
             self.hear(socket, &rest);
         }
@@ -48,7 +45,7 @@ impl Hearing {
     /// Takes in what was read; the rest is kept when no more may be taken in.
     pub(super) fn hear(&mut self, socket: &Socket, mut bytes: &[u8]) {
         while !self.is_broken && !self.is_closed && !bytes.is_empty() {
-            if self.unsent.is_some() || socket.is_full() {
+            if socket.is_full() {
                 self.rest = Bytes::copy_from_slice(bytes);
                 return;
             }
@@ -62,7 +59,7 @@ impl Hearing {
                         continue;
                     }
                     if self.allowance.take(Instant::now()) {
-                        self.unsent = socket.heard(frame);
+                        socket.heard(frame);
                     } else {
                         self.give_up(socket, CloseCode::TooMany);
                     }

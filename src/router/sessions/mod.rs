@@ -2,13 +2,15 @@
 //! the session (ADR 7). The path of an event: [`streams`] takes it from the link, queues it for each socket that it is for, and
 //! writes to each what it takes at once ([`socket`]); what it does not take, its own task writes.
 //!
+//! A session that loses its node goes on at another one ([`moving`], [`rehousing`]).
+//!
 //! **Invariants.** There are as many sockets as there may be, at most. Every socket ends: with its client, with its session,
-//! with the link that carries it, or at a drain within the window and a linger time. A client whose session ends without its
+//! when no node goes on with it, or at a drain within the window and a linger time. A client whose session ends without its
 //! doing is told when to come back.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,22 +23,33 @@ use tokio_util::task::TaskTracker;
 
 use crate::ids::NodeId;
 use crate::link::front::client::{Consumer, NodeLink};
-use crate::link::front::{Down, Open, Refusal, Up};
+use crate::link::front::{Down, Open, Up};
 use crate::problem::Problem;
 use crate::router::server;
+pub(super) use crate::router::sessions::followed::Who;
+use crate::router::sessions::names::Names;
+use crate::router::sessions::rehousing::Rehouses;
+use crate::router::sessions::socket::Socket;
 pub(super) use crate::router::sessions::streams::Opened;
-use crate::router::sessions::streams::{Sent, Streams, Upward};
+use crate::router::sessions::streams::{Asking, Counts, Sent, Streams, Upward};
 use crate::telemetry::{ROUTER_SOCKETS, ROUTER_SOCKETS_CUT};
 
 mod allowance;
+mod followed;
 mod frames;
 pub(super) mod handshake;
 mod hearing;
+mod moving;
+mod names;
 mod outbox;
 mod pulse;
+pub(super) mod rehousing;
 mod socket;
 mod streams;
+mod unanswered;
 
+#[cfg(test)]
+mod moving_tests;
 #[cfg(test)]
 mod tests;
 
@@ -82,9 +95,15 @@ pub(super) struct Sockets {
     connections: Mutex<HashMap<u64, Arc<Streams>>>,
     numbers: AtomicU64,
     tasks: TaskTracker,
-    is_draining: Arc<AtomicBool>,
+    draining: CancellationToken,
     cut: CancellationToken,
     window: Duration,
+    names: Arc<Names>,
+    counts: Arc<Counts>,
+    /// Finds other nodes for sessions that have lost theirs.
+    rehouses: OnceLock<Weak<dyn Rehouses>>,
+    /// Sessions that are attached at once.
+    rehoused_at_once: Arc<Semaphore>,
 }
 
 /// The place of one socket among all that there may be.
@@ -98,9 +117,13 @@ impl Sockets {
             connections: Mutex::default(),
             numbers: AtomicU64::new(0),
             tasks: TaskTracker::new(),
-            is_draining: Arc::default(),
+            draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             window,
+            names: Arc::default(),
+            counts: Arc::default(),
+            rehouses: OnceLock::new(),
+            rehoused_at_once: Arc::new(Semaphore::new(rehousing::AT_ONCE)),
         })
     }
 
@@ -123,7 +146,11 @@ impl Sockets {
     ///
     /// # Errors
     /// [`Unopened`].
-    pub(super) async fn ask(&self, link: &impl Link, mut open: Open) -> Result<Opened, Unopened> {
+    pub(super) async fn ask(&self, link: &impl Link, open: Open, who: Who) -> Result<Opened, Unopened> {
+        self.asked(link, open, Asking::New(who)).await?.ok_or(Unopened::Broken)
+    }
+
+    async fn asked(&self, link: &impl Link, mut open: Open, asking: Asking) -> Result<Option<Opened>, Unopened> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         open.session = number;
         let opening = {
@@ -131,16 +158,15 @@ impl Sockets {
             let mut connections = self.connections();
             let connection = link.send(None, Up::Open(open)).map_err(|_sent| Unopened::NotAsked)?;
             let streams = connections.entry(connection).or_insert_with(|| {
-                let streams = Streams::new(Box::new(Connection { link: link.clone(), number: connection }));
+                let up = Box::new(Connection { link: link.clone(), number: connection });
+                let streams = Streams::new(up, Arc::clone(&self.names), Arc::clone(&self.counts));
                 self.tell_for(&streams);
                 streams
             });
-            streams.asked(number)
+            streams.asked(number, asking)
         };
         match opening.answered().await {
-            Some(Ok(opened)) => Ok(opened),
-            Some(Err(Refusal::Problem(problem))) => Err(Unopened::Refused(problem)),
-            Some(Err(Refusal::Elsewhere { owner, version })) => Err(Unopened::Elsewhere(owner, version)),
+            Some(answered) => answered.map_err(Unopened::from),
             None => Err(Unopened::Broken),
         }
     }
@@ -152,33 +178,35 @@ impl Sockets {
     }
 
     /// What came over a connection.
-    pub(super) fn arrived(&self, connection: u64, frames: Vec<Down>) {
+    pub(super) fn arrived(self: &Arc<Self>, node: &NodeId, connection: u64, frames: Vec<Down>) {
         let streams = self.connections().get(&connection).map(Arc::clone);
         if let Some(streams) = streams {
-            streams.arrived(frames);
+            self.rehouse(node, streams.arrived(frames));
         }
     }
 
-    /// A connection has ended, and all sessions on it.
-    pub(super) fn ended(&self, connection: u64) {
+    /// A connection has ended: other nodes go on with its sessions.
+    pub(super) fn ended(self: &Arc<Self>, node: &NodeId, connection: u64) {
         let Some(streams) = self.connections().remove(&connection) else { return };
-        let cut = self.cut.clone();
+        let (sockets, node) = (Arc::clone(self), node.clone());
         tokio::spawn(async move {
-            let ending = cut.run_until_cancelled(streams.ended()).await;
-            let Some(sockets) = ending.filter(|sockets| *sockets > 0) else { return };
-            tracing::warn!(sockets, "a link ended, and the sessions that it carried");
-            ROUTER_SOCKETS_CUT.add(u64::try_from(sockets).unwrap_or(u64::MAX), &[]);
+            let Some((homeless, cut)) = sockets.cut.run_until_cancelled(streams.ended()).await else { return };
+            if homeless.len() + cut > 0 {
+                tracing::warn!(%node, sessions = homeless.len() + cut, "a link ended that carried sessions");
+            }
+            ROUTER_SOCKETS_CUT.add(u64::try_from(cut).unwrap_or(u64::MAX), &[]);
+            sockets.rehouse(&node, homeless);
         });
     }
 
     /// Serves an opened session as soon as the client's connection has handed itself over, until it ends.
-    pub(super) fn serve(&self, opened: Opened, client: OnUpgrade, place: Place) {
-        let (cut, is_draining, window) = (self.cut.clone(), Arc::clone(&self.is_draining), self.window);
+    pub(super) fn serve(self: &Arc<Self>, opened: Opened, client: OnUpgrade, place: Place) {
+        let sockets = Arc::clone(self);
         self.tasks.spawn(async move {
             let served = async {
                 let (stream, first) = handed_over(client).await?;
-                if is_draining.load(Ordering::SeqCst) {
-                    opened.socket.send_away(window.mul_f64(rand::random_range(0.0..=1.0)), DRAINS, false);
+                if sockets.draining.is_cancelled() {
+                    sockets.drain_one(&opened.socket);
                 }
                 let gauge = ROUTER_SOCKETS.bind(&[]);
                 gauge.increment(1.0);
@@ -186,19 +214,24 @@ impl Sockets {
                 Arc::clone(&opened.socket).run(stream, first).await;
                 Some(())
             };
-            cut.run_until_cancelled(served).await;
+            sockets.cut.run_until_cancelled(served).await;
             drop((opened, place));
         });
+    }
+
+    /// Tells a client to come back within the window of the drain, and closes its socket then.
+    fn drain_one(&self, socket: &Socket) {
+        socket.send_away(self.window.mul_f64(rand::random_range(0.0..=1.0)), DRAINS, false);
     }
 
     /// Tells every client to come back after a delay spread over the window, and closes its socket then. Done when all
     /// sockets are gone; those that linger are cut.
     pub(super) async fn drain(&self) {
         self.tasks.close();
-        self.is_draining.store(true, Ordering::SeqCst);
+        self.draining.cancel();
         let connections: Vec<_> = self.connections().values().map(Arc::clone).collect();
         for socket in connections.iter().flat_map(|streams| streams.sockets()) {
-            socket.send_away(self.window.mul_f64(rand::random_range(0.0..=1.0)), DRAINS, false);
+            self.drain_one(&socket);
         }
         let gone = timeout(self.window + LINGER, self.tasks.wait()).await;
         self.cut.cancel();
@@ -208,13 +241,17 @@ impl Sockets {
     }
 }
 
-impl Consumer for Sockets {
-    fn take(&self, _node: &NodeId, connection: u64, frames: Vec<Down>) {
-        self.arrived(connection, frames);
+/// Takes what comes over links for the sockets.
+#[derive(Debug)]
+pub(super) struct Consumes(pub(super) Arc<Sockets>);
+
+impl Consumer for Consumes {
+    fn take(&self, node: &NodeId, connection: u64, frames: Vec<Down>) {
+        self.0.arrived(node, connection, frames);
     }
 
-    fn ended(&self, _node: &NodeId, connection: u64) {
-        Self::ended(self, connection);
+    fn ended(&self, node: &NodeId, connection: u64) {
+        self.0.ended(node, connection);
     }
 
     fn heard(&self, _version: u64, _age_ms: Option<u64>) {}

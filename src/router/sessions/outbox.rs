@@ -118,6 +118,20 @@ impl Outbox {
         }
     }
 
+    /// What waits counts for nothing any more: its node is lost.
+    pub(super) fn forget_costs(&mut self) {
+        for queued in &mut self.frames {
+            if let Kind::Delivered(cost) = &mut queued.kind {
+                *cost = 0;
+            }
+        }
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.frames.iter().map(|queued| queued.frame.len()).sum::<usize>().saturating_sub(self.written)
+    }
+
     /// Ends the socket after what is queued; the first end stands. Of what goes to a slow consumer only a frame that was
     /// begun is still written, and nothing to one that is gone.
     pub(super) fn end(&mut self, end: End) {

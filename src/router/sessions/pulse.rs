@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::ids::Seq;
-use crate::link::front::Handle;
+use crate::router::sessions::names::Name;
 
-/// How far a client has come: the highest seq of each conversation, by handles.
-pub(super) type Marks = BTreeMap<Handle, Seq>;
+/// How far a client has come: the highest seq of each conversation.
+pub(super) type Marks = BTreeMap<Name, Seq>;
 
 /// Unanswered pings after which the session is dropped.
 const UNANSWERED_MAX: usize = 2;
@@ -49,11 +49,11 @@ impl Pulse {
     }
 
     /// A frame with this event is written before whatever is written from now on.
-    pub(super) fn wrote(&mut self, handle: Handle, seq: Seq) {
-        if let Some(highest) = self.written.get_mut(&handle) {
+    pub(super) fn wrote(&mut self, name: &Name, seq: Seq) {
+        if let Some(highest) = self.written.get_mut(name) {
             *highest = (*highest).max(seq);
         } else if self.written.len() < MARKS_MAX {
-            self.written.insert(handle, seq);
+            self.written.insert(name.clone(), seq);
         }
     }
 
@@ -88,8 +88,8 @@ impl Pulse {
 
 /// Adds marks to others: the highest of each stands.
 pub(super) fn gather(all: &mut Marks, more: Marks) {
-    for (handle, seq) in more {
-        let highest = all.entry(handle).or_default();
+    for (name, seq) in more {
+        let highest = all.entry(name).or_default();
         *highest = (*highest).max(seq);
     }
 }
@@ -97,27 +97,31 @@ pub(super) fn gather(all: &mut Marks, more: Marks) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ConversationName;
+    use crate::router::sessions::names::Names;
 
     const BEAT: Duration = Duration::from_secs(25);
     const MARKS: Duration = Duration::from_millis(250);
 
-    const C: Handle = 7;
+    fn name() -> Name {
+        Names::default().of(&ConversationName::parse("c").expect("a name"))
+    }
 
     #[test]
     fn a_pong_proves_what_was_written_before_its_ping_and_no_more() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(BEAT, MARKS, 0.5, start);
+        let (mut pulse, name) = (Pulse::new(BEAT, MARKS, 0.5, start), name());
         assert_eq!(pulse.due(start + MARKS), Due::Nothing(start + BEAT * 9 / 10), "nothing to prove");
-        pulse.wrote(C, Seq(4));
-        pulse.wrote(C, Seq(5));
+        pulse.wrote(&name, Seq(4));
+        pulse.wrote(&name, Seq(5));
         let Due::Ping(payload) = pulse.due(start + MARKS) else { panic!("a ping is due") };
-        pulse.wrote(C, Seq(6));
+        pulse.wrote(&name, Seq(6));
         assert!(matches!(pulse.due(start + MARKS * 8), Due::Nothing(_)), "one ping at a time");
         assert!(pulse.pong(b"nonsense").is_empty());
         assert!(pulse.pong(&9_u64.to_be_bytes()).is_empty(), "a pong to a ping never sent");
-        assert_eq!(pulse.pong(&payload).get(&C), Some(&Seq(5)));
+        assert_eq!(pulse.pong(&payload).get(&name), Some(&Seq(5)));
         let Due::Ping(next) = pulse.due(start + MARKS * 9) else { panic!("the rest is due") };
-        assert_eq!(pulse.pong(&next).get(&C), Some(&Seq(6)));
+        assert_eq!(pulse.pong(&next).get(&name), Some(&Seq(6)));
         assert!(pulse.pong(&next).is_empty(), "once");
     }
 

@@ -1,6 +1,8 @@
 //! One client's socket. Whoever has something for it queues it and [flushes](Socket::flush): what the socket takes at once
 //! is written there and then. Its one task reads, keeps the deadlines, and writes what had to wait.
 //!
+//! Where its session is, and what another node would need of it, is in [`moving`](super::moving).
+//!
 //! **Invariants.** Only the holder of the lock writes, so frames are whole and in order. A socket that waits for nothing holds
 //! no buffer. What a client sends is read no further while too much of it waits for the node, or too many pongs wait for the
 //! client. A socket ends: with its peer, by the node, by a deadline, or with the router.
@@ -17,15 +19,16 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
-use crate::ids::Seq;
-use crate::link::front::{self, Handle, SessionNumber, Terms, Up};
+use crate::link::front::{SessionNumber, Terms};
 use crate::problem::CloseCode;
 use crate::protocol::ServerFrame;
+use crate::router::sessions::followed::Followed;
 use crate::router::sessions::frames::{self, Heard};
 use crate::router::sessions::hearing::Hearing;
 use crate::router::sessions::outbox::{End, Outbox, Wrote};
-use crate::router::sessions::pulse::{Due, Pulse};
-use crate::router::sessions::streams::{Sent, Streams};
+use crate::router::sessions::pulse::{Due, Marks, Pulse};
+use crate::router::sessions::streams::{Counts, Streams};
+use crate::router::sessions::unanswered::Unanswered;
 use crate::telemetry;
 
 /// How long a client may take to answer our Close.
@@ -47,36 +50,53 @@ const TOLD_AT_ONCE: u32 = 32 * 1024;
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Socket {
-    number: SessionNumber,
-    streams: Arc<Streams>,
-    terms: Arc<Terms>,
     state: Mutex<State>,
     /// Nothing is read from the client now.
     is_paused: AtomicBool,
     /// Wakes the task.
     wake: Notify,
+    counts: Arc<Counts>,
+}
+
+/// Where a session is.
+#[derive(Debug, Clone)]
+pub(super) struct On {
+    /// The connection to its node.
+    pub(super) streams: Arc<Streams>,
+    /// Its number there.
+    pub(super) number: SessionNumber,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     /// None before the client's connection was handed over, and after the end.
     to: Option<OwnedWriteHalf>,
-    out: Outbox,
-    pulse: Pulse,
+    pub(super) out: Outbox,
+    pub(super) pulse: Pulse,
     /// Something was queued since it was flushed last.
-    is_touched: bool,
+    pub(super) is_touched: bool,
     /// Since when the socket takes nothing.
     blocked: Option<Instant>,
     /// The task looks again by then.
     armed: Instant,
-    /// What the client said and the node has not worked off.
-    unroomed: usize,
+    /// What the node was given of the client and has not worked off.
+    pub(super) unroomed: usize,
     /// What the socket took and the node was not told.
-    untold: u32,
+    pub(super) untold: u32,
     /// It is told with that of other sockets.
-    is_listed: bool,
+    pub(super) is_listed: bool,
     /// When a drain closes it.
     close_at: Option<Instant>,
+    /// Where the session is; none while it is between two nodes.
+    pub(super) on: Option<On>,
+    /// What its node allows it.
+    pub(super) terms: Arc<Terms>,
+    /// What another node would need; none when its node does not tell.
+    pub(super) followed: Option<Followed>,
+    /// What the client said and the node has not answered.
+    pub(super) unanswered: Unanswered,
+    /// What the client has read, and no node was told.
+    pub(super) read: Marks,
 }
 
 /// What the task does next.
@@ -94,8 +114,8 @@ struct Look {
 
 impl Socket {
     /// A socket whose connection is still to be handed over.
-    pub(super) fn new(number: SessionNumber, streams: Arc<Streams>, terms: Arc<Terms>) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(on: On, terms: Arc<Terms>, followed: Option<Followed>) -> Self {
+        let (now, counts) = (Instant::now(), on.streams.counts());
         let (heartbeat, marks) = (milliseconds(terms.heartbeat_ms), milliseconds(terms.marks_ms));
         let state = State {
             to: None,
@@ -108,29 +128,17 @@ impl Socket {
             untold: 0,
             is_listed: false,
             close_at: None,
-        };
-        Self {
-            number,
-            streams,
+            on: Some(on),
             terms,
-            state: Mutex::new(state),
-            is_paused: AtomicBool::new(false),
-            wake: Notify::new(),
-        }
+            followed,
+            unanswered: Unanswered::default(),
+            read: Marks::new(),
+        };
+        Self { state: Mutex::new(state), is_paused: AtomicBool::new(false), wake: Notify::new(), counts }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues a frame of the node, with the event in it; true when nothing was queued before since the last flush.
-    pub(super) fn deliver(&self, frame: &Bytes, cost: u32, event: Option<(Handle, Seq)>) -> bool {
-        let mut state = self.state();
-        state.out.deliver(frame.clone(), cost);
-        if let Some((handle, seq)) = event {
-            state.pulse.wrote(handle, seq);
-        }
-        !std::mem::replace(&mut state.is_touched, true)
     }
 
     /// Writes what the socket takes now. What is to be told to the node at once as taken, if anything.
@@ -155,7 +163,7 @@ impl Socket {
             next = next.min(self.beat(&mut state.pulse, &mut state.out, now));
         }
         let done = state.out.write(to);
-        self.streams.count_out(done.frames, done.writes);
+        self.counts.count_out(done.frames, done.writes);
         let mut waited = false;
         match done.wrote {
             Wrote::All => waited = state.blocked.take().is_some(),
@@ -164,11 +172,12 @@ impl Socket {
             Wrote::Gone => state.out.end(End::Drop),
         }
         state.untold = state.untold.saturating_add(done.taken);
-        if state.untold > 0 && (waited || state.untold >= TOLD_AT_ONCE.min(self.terms.window / 8)) {
+        let Some(on) = state.on.as_ref().filter(|_| state.untold > 0) else { return (next, 0) };
+        if waited || state.untold >= TOLD_AT_ONCE.min(state.terms.window / 8) {
             return (next, std::mem::take(&mut state.untold));
         }
-        if state.untold > 0 && !std::mem::replace(&mut state.is_listed, true) {
-            self.streams.list(self.number);
+        if !std::mem::replace(&mut state.is_listed, true) {
+            on.streams.list(on.number);
         }
         (next, 0)
     }
@@ -200,6 +209,7 @@ impl Socket {
     pub(super) fn room(&self, bytes: u32) {
         let mut state = self.state();
         state.unroomed = state.unroomed.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        Self::speak(&mut state);
         drop(state);
         if self.is_paused.load(Ordering::Relaxed) {
             self.wake.notify_one();
@@ -212,9 +222,26 @@ impl Socket {
         self.flush_and_tell();
     }
 
-    fn flush_and_tell(&self) {
+    pub(super) fn flush_and_tell(&self) {
         let told = self.flush();
-        self.streams.tell_taken(self.number, told);
+        self.tell_taken(told);
+    }
+
+    fn tell_taken(&self, told: u32) {
+        if told > 0
+            && let Some(on) = self.on()
+        {
+            on.streams.tell_taken(on.number, told);
+        }
+    }
+
+    fn on(&self) -> Option<On> {
+        self.state().on.clone()
+    }
+
+    /// Wakes its task.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// Tells the client to connect again after a delay; closes the socket then, or at once.
@@ -222,7 +249,12 @@ impl Socket {
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         let frame = frames::text(&ServerFrame::Reconnect { after_ms, reason }.encode());
         let mut state = self.state();
-        state.out.own(frame);
+        if state.close_at.is_none() {
+            state.out.own(frame);
+        } else if !at_once {
+            // It was told before, and when.
+            return;
+        }
         if at_once {
             state.out.end(End::Close(CloseCode::ServiceRestart));
         } else {
@@ -238,8 +270,11 @@ impl Socket {
         let mut state = self.state();
         state.out.end(End::Drop);
         state.to = None;
+        let on = state.on.take();
         drop(state);
-        self.streams.leave(self.number);
+        if let Some(On { streams, number }) = on {
+            streams.leave(number);
+        }
     }
 
     /// Serves the client's connection to its end. `first` is what was read beyond the HTTP request.
@@ -248,7 +283,7 @@ impl Socket {
         stream.set_nodelay(true).ok();
         let (mut from, to) = stream.into_split();
         self.state().to = Some(to);
-        let mut hearing = Hearing::new(&self.terms, first);
+        let mut hearing = Hearing::new(&self.state().terms, first);
         let mut sleep = std::pin::pin!(tokio::time::sleep(SLEEP_MAX));
         loop {
             hearing.hear_rest(&self);
@@ -286,22 +321,25 @@ impl Socket {
         let end = state.out.ends();
         is_over |= end.is_some() && state.out.is_empty();
         if let Some(since) = state.blocked {
-            next = next.min(since + self.patience(end));
+            next = next.min(since + state.patience(end));
         }
         next = state.close_at.filter(|_| end.is_none()).map_or(next, |at| next.min(at));
-        if hearing.unsent.is_some() {
+        Self::speak(&mut state);
+        if state.on.is_some() && state.unanswered.has_unsent() {
             next = next.min(now + UNSENT_LOOK);
         }
         state.armed = next;
-        let is_full = state.unroomed.max(state.out.pong_bytes()) >= self.terms.half();
-        let is_paused = end.is_none() && (is_full || hearing.unsent.is_some());
+        let is_paused = state.is_full();
         self.is_paused.store(is_paused, Ordering::Relaxed);
         let is_blocked = state.blocked.is_some();
+        let on = state.on.clone().filter(|_| told > 0 || end.is_some());
         drop(state);
 
-        self.streams.tell_taken(self.number, told);
-        if end.is_some() {
-            self.streams.leave(self.number);
+        if let Some(On { streams, number }) = on {
+            streams.tell_taken(number, told);
+            if end.is_some() {
+                streams.leave(number);
+            }
         }
         Look { at: next, is_blocked, reads: !is_paused && !hearing.is_closed, is_over }
     }
@@ -309,7 +347,7 @@ impl Socket {
     /// Ends a socket that has taken nothing for too long; true when it does not even take its Close.
     fn gives_up(&self, state: &mut State, now: Instant) -> bool {
         let end = state.out.ends();
-        if state.blocked.is_none_or(|since| now < since + self.patience(end)) {
+        if state.blocked.is_none_or(|since| now < since + state.patience(end)) {
             return false;
         }
         if end.is_some() {
@@ -319,14 +357,6 @@ impl Socket {
         state.out.end(End::Close(CloseCode::SlowConsumer));
         state.blocked = Some(now);
         false
-    }
-
-    /// How long the socket may take nothing.
-    fn patience(&self, end: Option<End>) -> Duration {
-        match end {
-            Some(End::Close(CloseCode::SlowConsumer)) => STALLED_LINGER,
-            _ => milliseconds(self.terms.write_timeout_ms),
-        }
     }
 
     /// Waits until the socket takes more or gives something, and takes that in.
@@ -358,35 +388,39 @@ impl Socket {
 
     /// Nothing more is to be read of the client now.
     pub(super) fn is_full(&self) -> bool {
-        let state = self.state();
-        state.out.ends().is_none() && state.unroomed.max(state.out.pong_bytes()) >= self.terms.half()
+        self.state().is_full()
     }
 
-    /// Gives a message to the node. When there is no space for it, it is given back.
-    pub(super) fn say(&self, text: Bytes) -> Option<Bytes> {
-        let sent = self.streams.send(Up::Said { session: self.number, text: text.clone() });
-        // When the connection has ended, so does the socket.
-        (sent == Sent::Full).then_some(text)
-    }
-
-    /// Takes in a frame of the client. A message for which the link has no space is given back.
-    pub(super) fn heard(&self, heard: Heard) -> Option<Bytes> {
-        self.streams.count_in();
+    /// Takes in a frame of the client.
+    pub(super) fn heard(&self, heard: Heard) {
+        self.counts.count_in();
         match heard {
-            Heard::Text(text) => {
-                let cost = usize::try_from(front::cost(text.len())).unwrap_or(usize::MAX);
-                self.state().unroomed += cost;
-                return self.say(text);
-            }
+            Heard::Text(text) => self.say(text),
             Heard::Part => {}
             Heard::Ping(payload) => self.state().out.pong(&payload),
-            Heard::Pong(payload) => {
-                let marks = self.state().pulse.pong(&payload);
-                self.streams.read(self.number, marks);
-            }
+            Heard::Pong(payload) => self.read(&payload),
             Heard::Close(code) => self.state().out.end(End::Answer(code)),
         }
-        None
+    }
+}
+
+impl State {
+    /// How long the socket may take nothing.
+    fn patience(&self, end: Option<End>) -> Duration {
+        match end {
+            Some(End::Close(CloseCode::SlowConsumer)) => STALLED_LINGER,
+            _ => milliseconds(self.terms.write_timeout_ms),
+        }
+    }
+
+    /// Nothing more is to be read of the client now: too much of it waits for the node, or is not answered, or too many
+    /// pongs wait for it.
+    fn is_full(&self) -> bool {
+        let window = usize::try_from(self.terms.window).unwrap_or(usize::MAX);
+        let is_full = self.unroomed.max(self.out.pong_bytes()) >= self.terms.half()
+            || self.unanswered.bytes() >= window
+            || self.on.is_some() && self.unanswered.has_unsent();
+        self.out.ends().is_none() && is_full
     }
 }
 

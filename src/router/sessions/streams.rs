@@ -2,23 +2,27 @@
 //! the node is gathered for all of them.
 //!
 //! **Invariants.** A number is chosen once and never again. What comes for a number that nobody has any more is dropped.
-//! When the connection ends, every session of it ends, and what waits to be opened is asked of another node.
+//! When the connection ends, every session of it goes on at another node or ends, and what waits to be opened is asked of
+//! another node.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::Seq;
+use crate::ids::SessionId;
+use crate::link::front::attach::{Stage, Stand, Standing, Tells};
 use crate::link::front::{self, Down, Handle, Refusal, SessionNumber, Terms, Up};
+use crate::router::sessions::followed::{Followed, Who};
 use crate::router::sessions::frames;
+use crate::router::sessions::moving::{Delivery, Says};
+use crate::router::sessions::names::{Name, Names};
 use crate::router::sessions::outbox::End;
 use crate::router::sessions::pulse::{Marks, gather};
-use crate::router::sessions::socket::Socket;
+use crate::router::sessions::socket::{On, Socket};
 use crate::telemetry;
 
 /// Sockets that are ended one after the other before other tasks get their turn.
@@ -66,7 +70,56 @@ struct Later {
     /// Something was queued for these.
     touched: Vec<(SessionNumber, Arc<Socket>)>,
     /// Their clients went while the node opened them.
-    unclaimed: Vec<Result<Opened, Refusal>>,
+    unclaimed: Vec<Answered>,
+    /// Another node is to go on with these.
+    homeless: Vec<Arc<Socket>>,
+    /// The node gave these up, and no other can go on with them.
+    lost: Vec<Arc<Socket>>,
+}
+
+/// For whom a session is opened.
+#[derive(Debug, Clone)]
+pub(super) enum Asking {
+    /// A client that has none yet.
+    New(Who),
+    /// This one goes on.
+    GoesOn(Arc<Socket>),
+}
+
+/// What became of it: a new session, or none where an earlier one goes on.
+type Answered = Result<Option<Opened>, Refusal>;
+
+/// Counts frames of all sessions, and the writes to their sockets.
+#[derive(Debug)]
+pub(super) struct Counts {
+    frames_in: metrics::Counter,
+    frames_out: metrics::Counter,
+    writes: metrics::Counter,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            frames_in: telemetry::SESSION_FRAMES.bind(&[("direction", "in")]),
+            frames_out: telemetry::SESSION_FRAMES.bind(&[("direction", "out")]),
+            writes: telemetry::SESSION_WRITES.bind(&[]),
+        }
+    }
+}
+
+impl Counts {
+    /// Counts frames and writes to sockets.
+    pub(super) fn count_out(&self, frames: u64, writes: u64) {
+        if writes > 0 {
+            self.frames_out.increment(frames);
+            self.writes.increment(writes);
+        }
+    }
+
+    /// Counts a frame of a client.
+    pub(super) fn count_in(&self) {
+        self.frames_in.increment(1);
+    }
 }
 
 /// See the head of this file.
@@ -78,22 +131,34 @@ pub(super) struct Streams {
     gathers: Notify,
     /// The connection has ended.
     over: CancellationToken,
-    frames_in: metrics::Counter,
-    frames_out: metrics::Counter,
-    writes: metrics::Counter,
+    counts: Arc<Counts>,
+    /// Of all connections.
+    names: Arc<Names>,
 }
 
 #[derive(Default)]
 struct Table {
     sessions: HashMap<SessionNumber, Entry>,
+    /// What handles stand for. No more than the node has conversations that are live on this connection.
+    names: HashMap<Handle, Name>,
+    /// The same, the other way.
+    handles: HashMap<Name, Handle>,
     /// Those of the session that was opened last: all have the same, mostly.
     terms: Option<Arc<Terms>>,
     has_ended: bool,
 }
 
 enum Entry {
-    Opening(oneshot::Sender<Result<Opened, Refusal>>),
+    Opening(Asking, oneshot::Sender<Answered>),
     Live(Arc<Socket>),
+}
+
+/// A session, as its node opened it.
+struct Begun {
+    id: SessionId,
+    stage: Option<Stage>,
+    protocol: bool,
+    terms: Arc<Terms>,
 }
 
 #[derive(Default)]
@@ -113,16 +178,15 @@ impl std::fmt::Debug for Streams {
 
 impl Streams {
     /// A connection without sessions.
-    pub(super) fn new(up: Box<dyn Upward>) -> Arc<Self> {
+    pub(super) fn new(up: Box<dyn Upward>, names: Arc<Names>, counts: Arc<Counts>) -> Arc<Self> {
         Arc::new(Self {
             up,
             table: Mutex::default(),
             gathered: Mutex::default(),
             gathers: Notify::new(),
             over: CancellationToken::new(),
-            frames_in: telemetry::SESSION_FRAMES.bind(&[("direction", "in")]),
-            frames_out: telemetry::SESSION_FRAMES.bind(&[("direction", "out")]),
-            writes: telemetry::SESSION_WRITES.bind(&[]),
+            counts,
+            names,
         })
     }
 
@@ -134,18 +198,23 @@ impl Streams {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where frames are counted.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
     /// A session of that number is asked for. To be called before the answer can come.
-    pub(super) fn asked(self: &Arc<Self>, number: SessionNumber) -> Opening {
+    pub(super) fn asked(self: &Arc<Self>, number: SessionNumber, asking: Asking) -> Opening {
         let (answer, answered) = oneshot::channel();
         let mut table = self.table();
         if !table.has_ended {
-            table.sessions.insert(number, Entry::Opening(answer));
+            table.sessions.insert(number, Entry::Opening(asking.clone(), answer));
         }
-        Opening { streams: Arc::clone(self), number, answered, is_answered: false }
+        Opening { streams: Arc::clone(self), number, asking, answered, is_answered: false }
     }
 
-    /// What came from the node, in order.
-    pub(super) fn arrived(self: &Arc<Self>, batch: Vec<Down>) {
+    /// What came from the node, in order. The sockets with which another node is to go on.
+    pub(super) fn arrived(self: &Arc<Self>, batch: Vec<Down>) -> Vec<Arc<Socket>> {
         let mut later = Later::default();
         {
             let mut table = self.table();
@@ -163,24 +232,32 @@ impl Streams {
         if !told.is_empty() {
             self.up.send(Up::Taken(told));
         }
+        later.lost.iter().for_each(|socket| send_away(socket));
+        later.homeless
     }
 
     fn take_in(self: &Arc<Self>, table: &mut Table, down: Down, later: &mut Later) {
         match down {
-            Down::Opened { session, protocol, terms, .. } => {
-                later.unclaimed.extend(self.opened(table, session, protocol, terms));
+            Down::Opened { session, id, protocol, terms, stage } => {
+                let terms = self.same_terms(table, terms);
+                later.unclaimed.extend(self.opened(table, session, Begun { id, stage, protocol, terms }));
             }
             Down::Refused { session, why } => {
-                if let Some(Entry::Opening(answer)) = table.sessions.remove(&session) {
+                if let Some(Entry::Opening(_, answer)) = table.sessions.remove(&session) {
                     // Whoever asked has given up: there is no session all the same.
                     answer.send(Err(why)).ok();
                 }
             }
-            Down::Deliver { to, quiet, text, event } => {
+            Down::Deliver { to, quiet, text, event, tells } => {
                 let (frame, cost) = (frames::text(&text), front::cost(text.len()));
-                let marked = to.iter().map(|number| (number, event));
-                for (number, mark) in marked.chain(quiet.iter().map(|number| (number, None))) {
-                    deliver(table, *number, (&frame, cost), mark, &mut later.touched);
+                let event = event.and_then(|(handle, seq)| Some((table.names.get(&handle)?, seq)));
+                let says = table.says(tells);
+                let delivery = Delivery { frame: &frame, cost, event, is_marked: true, says: &says };
+                for number in to {
+                    deliver(table, number, delivery, &mut later.touched);
+                }
+                for number in quiet {
+                    deliver(table, number, Delivery { is_marked: false, ..delivery }, &mut later.touched);
                 }
             }
             Down::Room(rooms) => {
@@ -195,8 +272,39 @@ impl Streams {
                     socket.end(End::Close(code));
                 }
             }
-            // A handle is enough to say how far a session was served; what it stands for is the node's.
-            Down::Known { .. } | Down::Forgotten(_) => {}
+            Down::Known { handle, conversation } => {
+                let name = self.names.of(&conversation);
+                table.names.insert(handle, name.clone());
+                table.handles.insert(name, handle);
+            }
+            Down::Forgotten(handle) => {
+                if let Some(name) = table.names.remove(&handle) {
+                    table.handles.remove(&name);
+                }
+            }
+            Down::Stands { session, stage, at, out } => {
+                let Some(Entry::Live(socket)) = table.sessions.get(&session) else { return };
+                let known =
+                    at.into_iter().filter_map(|(handle, stand)| Some((table.names.get(&handle)?.clone(), stand)));
+                let out = out.into_iter().map(|(name, seq)| (self.names.of(&name), Standing::Out { seq }.into()));
+                socket.stands(stage, &known.chain(out).collect::<Vec<(Name, Stand)>>());
+            }
+            Down::Answered { session, tells } => {
+                if let Some(Entry::Live(socket)) = table.sessions.get(&session) {
+                    socket.answered(&table.says(tells));
+                }
+            }
+            Down::Token { session, token } => {
+                if let Some(Entry::Live(socket)) = table.sessions.get(&session) {
+                    socket.token(&token);
+                }
+            }
+            Down::Move(session) => {
+                if let Some(Entry::Live(socket)) = table.sessions.remove(&session) {
+                    let moves = socket.detach(self, session);
+                    if moves { &mut later.homeless } else { &mut later.lost }.push(socket);
+                }
+            }
             // Told to who asked before it comes here.
             Down::Reply(_) => {}
         }
@@ -207,17 +315,37 @@ impl Streams {
         self: &Arc<Self>,
         table: &mut Table,
         number: SessionNumber,
-        protocol: bool,
-        terms: Terms,
-    ) -> Option<Result<Opened, Refusal>> {
-        let Some(Entry::Opening(answer)) = table.sessions.remove(&number) else { return None };
+        Begun { id, stage, protocol, terms }: Begun,
+    ) -> Option<Answered> {
+        let Some(Entry::Opening(asking, answer)) = table.sessions.remove(&number) else { return None };
+        let on = On { streams: Arc::clone(self), number };
+        match asking {
+            Asking::New(who) => {
+                let followed = stage.map(|stage| Followed::new(id, who, stage));
+                let socket = Arc::new(Socket::new(on, terms, followed));
+                table.sessions.insert(number, Entry::Live(Arc::clone(&socket)));
+                answer.send(Ok(Some(Opened { socket, protocol }))).err()
+            }
+            // A node that does not tell how far it is has begun another one.
+            Asking::GoesOn(socket) if stage.is_some() && socket.attach(on, terms) => {
+                table.sessions.insert(number, Entry::Live(socket));
+                answer.send(Ok(None)).ok();
+                None
+            }
+            Asking::GoesOn(_) => {
+                self.up.send(Up::Gone(number));
+                None
+            }
+        }
+    }
+
+    /// Terms that all who have the same share.
+    fn same_terms(&self, table: &mut Table, terms: Terms) -> Arc<Terms> {
         let same = table.terms.as_ref().filter(|known| ***known == terms);
-        let terms = same.map_or_else(|| Arc::new(terms), Arc::clone);
+        let shared = same.map_or_else(|| Arc::new(terms), Arc::clone);
         self.gathered().every = Some(Duration::from_millis(terms.marks_ms.into()));
-        table.terms = Some(Arc::clone(&terms));
-        let socket = Arc::new(Socket::new(number, Arc::clone(self), terms));
-        table.sessions.insert(number, Entry::Live(Arc::clone(&socket)));
-        answer.send(Ok(Opened { socket, protocol })).err()
+        table.terms = Some(Arc::clone(&shared));
+        shared
     }
 
     /// The session is over for its client. What they have read is told before.
@@ -225,10 +353,37 @@ impl Streams {
         if self.table().sessions.remove(&number).is_none() {
             return;
         }
-        if let Some(marks) = self.gathered().reads.remove(&number) {
-            self.up.send(Up::Read(vec![(number, marks.into_iter().collect())]));
+        let unread = self.unread(number);
+        if !unread.is_empty() {
+            self.tell_reads([(number, unread)]);
         }
         self.up.send(Up::Gone(number));
+    }
+
+    /// What a client has read and the node was not told; it is not told any more.
+    pub(super) fn unread(&self, number: SessionNumber) -> Marks {
+        self.gathered().reads.remove(&number).unwrap_or_default()
+    }
+
+    /// Tells what clients have read. What finds no space is shed, and so is what the node has no handle for.
+    fn tell_reads(&self, reads: impl IntoIterator<Item = (SessionNumber, Marks)>) {
+        let (mut all, mut shed, mut told) = (Vec::new(), 0, 0);
+        {
+            let table = self.table();
+            for (number, marks) in reads {
+                let count = marks.len();
+                let known = marks.into_iter().filter_map(|(name, seq)| Some((*table.handles.get(&name)?, seq)));
+                let known: Vec<_> = known.collect();
+                (told, shed) = (told + known.len(), shed + count - known.len());
+                all.extend((!known.is_empty()).then_some((number, known)));
+            }
+        }
+        if !all.is_empty() && self.up.send(Up::Read(all)) != Sent::Yes {
+            shed += told;
+        }
+        if shed > 0 {
+            telemetry::SESSION_DELIVERED.add(u64::try_from(shed).unwrap_or(u64::MAX), &[("result", "shed")]);
+        }
     }
 
     /// A frame of a session, to the node.
@@ -260,19 +415,6 @@ impl Streams {
         self.gathers.notify_one();
     }
 
-    /// Counts frames and writes to sockets.
-    pub(super) fn count_out(&self, frames: u64, writes: u64) {
-        if writes > 0 {
-            self.frames_out.increment(frames);
-            self.writes.increment(writes);
-        }
-    }
-
-    /// Counts a frame of a client.
-    pub(super) fn count_in(&self) {
-        self.frames_in.increment(1);
-    }
-
     /// Tells the node what is gathered: the first of it at once, and then at most once in the time that the terms say. Runs
     /// until the connection ends.
     pub(super) async fn tell(&self) {
@@ -302,63 +444,83 @@ impl Streams {
             let table = self.table();
             let sockets = taken.into_iter().filter_map(|number| match table.sessions.get(&number) {
                 Some(Entry::Live(socket)) => Some((number, socket.untold())),
-                Some(Entry::Opening(_)) | None => None,
+                Some(Entry::Opening(..)) | None => None,
             });
             sockets.filter(|(_, bytes)| *bytes > 0).collect()
         };
         if !taken.is_empty() {
             self.up.send(Up::Taken(taken));
         }
-        let shed: u64 = reads.values().map(|marks| u64::try_from(marks.len()).unwrap_or(u64::MAX)).sum();
-        let reads: Vec<_> = reads.into_iter().map(|(number, marks)| (number, marks.into_iter().collect())).collect();
-        if !reads.is_empty() && self.up.send(Up::Read(reads)) != Sent::Yes {
-            telemetry::SESSION_DELIVERED.add(shed, &[("result", "shed")]);
-        }
+        self.tell_reads(reads);
     }
 
     /// All sockets that are live.
     pub(super) fn sockets(&self) -> Vec<Arc<Socket>> {
         let live = |entry: &Entry| match entry {
             Entry::Live(socket) => Some(Arc::clone(socket)),
-            Entry::Opening(_) => None,
+            Entry::Opening(..) => None,
         };
         self.table().sessions.values().filter_map(live).collect()
     }
 
-    /// The connection has ended: so do its sessions, whose clients are told to come back. How many there were.
-    pub(super) async fn ended(&self) -> usize {
+    /// The connection has ended. The sockets with which another node is to go on, and how many clients had to be told to come
+    /// back.
+    pub(super) async fn ended(self: &Arc<Self>) -> (Vec<Arc<Socket>>, usize) {
         self.over.cancel();
         let sessions = {
             let mut table = self.table();
             table.has_ended = true;
             std::mem::take(&mut table.sessions)
         };
-        let mut count = 0;
-        for entry in sessions.into_values() {
+        let (mut homeless, mut sent_away) = (Vec::new(), 0);
+        for (count, (number, entry)) in sessions.into_iter().enumerate() {
             let Entry::Live(socket) = entry else { continue };
-            let after = AWAY_MAX.mul_f64(rand::random_range(0.0..=1.0));
-            socket.send_away(after, "the node of this session is gone", true);
-            count += 1;
-            if count % ENDED_AT_ONCE == 0 {
+            if socket.detach(self, number) {
+                homeless.push(socket);
+            } else {
+                send_away(&socket);
+                sent_away += 1;
+            }
+            if (count + 1) % ENDED_AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
         }
-        count
+        (homeless, sent_away)
+    }
+}
+
+impl Table {
+    /// What a frame tells, with the names of what it is about.
+    fn says(&self, tells: Tells) -> Says<'_> {
+        match tells {
+            Tells::Nothing => Says::Nothing,
+            Tells::Answer(number) => Says::Answer(number),
+            Tells::Part(number) => Says::Part(number),
+            Tells::GivenUp(number) => Says::GivenUp(number),
+            Tells::Ready => Says::Ready,
+            Tells::Live(handles) => Says::Live(handles.iter().filter_map(|handle| self.names.get(handle)).collect()),
+            Tells::Stand(stand) => Says::Stand(stand),
+        }
     }
 }
 
 fn deliver(
     table: &Table,
     number: SessionNumber,
-    (frame, cost): (&Bytes, u32),
-    event: Option<(Handle, Seq)>,
+    delivery: Delivery<'_>,
     touched: &mut Vec<(SessionNumber, Arc<Socket>)>,
 ) {
     if let Some(Entry::Live(socket)) = table.sessions.get(&number)
-        && socket.deliver(frame, cost, event)
+        && socket.deliver(delivery)
     {
         touched.push((number, Arc::clone(socket)));
     }
+}
+
+/// Tells a client to come back, for no node goes on with its session.
+pub(super) fn send_away(socket: &Socket) {
+    let after = AWAY_MAX.mul_f64(rand::random_range(0.0..=1.0));
+    socket.send_away(after, "the node of this session is gone", true);
 }
 
 /// A session that was asked for. Dropped before there is an answer, it is given up.
@@ -366,13 +528,14 @@ fn deliver(
 pub(super) struct Opening {
     streams: Arc<Streams>,
     number: SessionNumber,
-    answered: oneshot::Receiver<Result<Opened, Refusal>>,
+    asking: Asking,
+    answered: oneshot::Receiver<Answered>,
     is_answered: bool,
 }
 
 impl Opening {
     /// The node's answer. None when the connection ends before: nothing is open then.
-    pub(super) async fn answered(mut self) -> Option<Result<Opened, Refusal>> {
+    pub(super) async fn answered(mut self) -> Option<Answered> {
         let answer = (&mut self.answered).await.ok()?;
         // From here on it is the opener's, or was never there.
         self.is_answered = true;
@@ -384,6 +547,10 @@ impl Drop for Opening {
     fn drop(&mut self) {
         if !self.is_answered {
             self.streams.leave(self.number);
+            if let Asking::GoesOn(socket) = &self.asking {
+                // It may just have gone on there.
+                socket.detach(&self.streams, self.number);
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::auth::Verifier;
 use crate::cluster::table::follow::FALLEN_AFTER;
 use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{ClusterId, NodeId, SessionId, Slot};
+use crate::link::front::attach::Tells;
 use crate::link::front::calls::{Answer, Told};
 use crate::link::front::server::{Answering, Answers, FrontServer, RouterEnd, Sessions};
 use crate::link::front::{Authorization, Call, Down, Key, Open, Refusal, Terms, Up};
@@ -290,6 +291,7 @@ impl Sessions for Scripted {
                         id: SessionId::random(),
                         protocol: open.protocols.iter().any(|offer| offer == "rookery.v1"),
                         terms: Terms::default(),
+                        stage: None,
                     },
                     Reply::Send(bytes) => match told(&bytes) {
                         Answer::Elsewhere { owner, version } => refused(Refusal::Elsewhere { owner, version }),
@@ -303,8 +305,14 @@ impl Sessions for Scripted {
                 };
                 router.offer(answered);
             }
-            Up::Said { session, text } => {
-                router.offer(Down::Deliver { to: vec![session], quiet: Vec::new(), text, event: None });
+            Up::Said { session, text, .. } => {
+                router.offer(Down::Deliver {
+                    to: vec![session],
+                    quiet: Vec::new(),
+                    text,
+                    event: None,
+                    tells: Tells::Nothing,
+                });
             }
             _ => {}
         }

@@ -1,0 +1,128 @@
+//! Sessions that have lost their node, and how another one goes on with each (ADR 7).
+//!
+//! **Invariants.** A socket waits for another node for [`PATIENCE`] at most; then its client is told to come back. Few are
+//! attached at once, so that a node that takes over is not overrun. While the router drains, none is.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::ids::NodeId;
+use crate::link::front::attach::Attach;
+use crate::link::front::{Open, Refusal};
+use crate::problem::CloseCode;
+use crate::router::sessions::outbox::End;
+use crate::router::sessions::socket::Socket;
+use crate::router::sessions::streams::{self, Asking};
+use crate::router::sessions::{Link, Sockets, Unopened, Who};
+use crate::telemetry::{ROUTER_SESSIONS_MOVED, ROUTER_SOCKETS_CUT};
+
+/// How long a session may be without a node before its client is told to come back.
+pub(in crate::router) const PATIENCE: Duration = Duration::from_secs(15);
+/// Sessions that are attached at once.
+pub(super) const AT_ONCE: usize = 64;
+
+/// Finds nodes.
+pub(in crate::router) trait Rehouses: std::fmt::Debug + Send + Sync {
+    /// Has a node go on with the session, within [`PATIENCE`]; the one that was lost is asked last.
+    fn rehouse(&self, homeless: Homeless, lost: NodeId) -> BoxFuture<'_, Moved>;
+}
+
+/// What became of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::router) enum Moved {
+    /// Another node goes on with it, or its client has gone.
+    Done,
+    /// Its token is refused.
+    Refused,
+    /// No node took it in time.
+    Nowhere,
+}
+
+/// A session without a node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(in crate::router) struct Homeless(Arc<Socket>);
+
+impl Homeless {
+    /// What a node is told; none once the session has ended.
+    pub(in crate::router) fn leaves(&self) -> Option<(Who, Attach)> {
+        self.0.leaves()
+    }
+}
+
+impl Sockets {
+    /// Sessions of which nobody finds another node are ended with their links, until this was called.
+    pub(in crate::router) fn rehoused_by(&self, rehouses: Weak<dyn Rehouses>) {
+        if self.rehouses.set(rehouses).is_err() {
+            tracing::error!("a second one that finds nodes for sessions is left out");
+        }
+    }
+
+    /// Has other nodes go on with sessions that this one had.
+    pub(super) fn rehouse(self: &Arc<Self>, lost: &NodeId, homeless: Vec<Arc<Socket>>) {
+        for socket in homeless {
+            let rehouses = self.rehouses.get().and_then(Weak::upgrade);
+            if self.draining.is_cancelled() {
+                self.drain_one(&socket);
+                continue;
+            }
+            let Some(rehouses) = rehouses else {
+                streams::send_away(&socket);
+                continue;
+            };
+            let (sockets, lost) = (Arc::clone(self), lost.clone());
+            self.tasks.spawn(async move {
+                let moving = async {
+                    let _one = sockets.rehoused_at_once.acquire().await;
+                    rehouses.rehouse(Homeless(Arc::clone(&socket)), lost).await
+                };
+                if let Some(moved) = sockets.draining.run_until_cancelled(moving).await {
+                    conclude(&socket, moved);
+                }
+                // The drain knew of no connection that this socket was on.
+                if sockets.draining.is_cancelled() {
+                    sockets.drain_one(&socket);
+                }
+            });
+        }
+    }
+
+    /// Asks a node to go on with a session. Dropping the future gives it up.
+    ///
+    /// # Errors
+    /// [`Unopened`].
+    pub(in crate::router) async fn attach(
+        &self,
+        link: &impl Link,
+        open: Open,
+        homeless: &Homeless,
+    ) -> Result<(), Unopened> {
+        self.asked(link, open, Asking::GoesOn(Arc::clone(&homeless.0))).await.map(drop)
+    }
+}
+
+fn conclude(socket: &Socket, moved: Moved) {
+    let result = match moved {
+        Moved::Done => "moved",
+        Moved::Refused => {
+            socket.end(End::Close(CloseCode::Unauthorized));
+            "refused"
+        }
+        Moved::Nowhere => {
+            streams::send_away(socket);
+            ROUTER_SOCKETS_CUT.add(1, &[]);
+            "nowhere"
+        }
+    };
+    ROUTER_SESSIONS_MOVED.add(1, &[("result", result)]);
+}
+
+impl From<Refusal> for Unopened {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Problem(problem) => Self::Refused(problem),
+            Refusal::Elsewhere { owner, version } => Self::Elsewhere(owner, version),
+        }
+    }
+}
