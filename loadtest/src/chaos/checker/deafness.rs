@@ -31,6 +31,7 @@ impl Checker {
             return;
         }
         self.looked = at;
+        self.judge_sockets(at);
         let mut longest: Vec<(u64, (u32, u64), Micros)> = Vec::new();
         for (number, session) in self.sessions.iter().filter(|(_, session)| !session.excused) {
             let behind = session.positions().filter_map(|(conversation, seq)| {

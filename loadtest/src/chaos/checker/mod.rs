@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::chaos::checker::line::{Line, Sight};
 use crate::chaos::checker::operations::{Operation, Operations, State};
 use crate::chaos::checker::session::Session;
+use crate::chaos::checker::sockets::Sockets;
 use crate::chaos::history::span::Span;
 use crate::chaos::history::{Act, Item, Micros, Outcome, Record, What};
 
@@ -26,6 +27,8 @@ mod refusals;
 mod refused;
 
 mod session;
+
+mod sockets;
 
 mod sure;
 
@@ -91,6 +94,8 @@ pub(crate) struct Checker {
     /// When it was last looked whether sessions are deaf, and the longest that one was since that was asked last.
     looked: Micros,
     deafest: Micros,
+    /// Whose sockets were closed, and when they may be.
+    sockets: Sockets,
     /// When a machine was lost for good the last time, and when it came back, if it did.
     gone: Option<Micros>,
     back: Option<Micros>,
@@ -146,9 +151,12 @@ impl Checker {
                 self.gap(*at, (*session, *conversation), (*from, *to), reason);
             }
             Record::Live { at, session, positions } => self.live(*at, *session, positions),
-            Record::Closed { session, .. } => drop(self.sessions.remove(session)),
+            Record::Closed { at, session, why } => {
+                self.closed(*at, *session, why);
+                self.sessions.remove(session);
+            }
             Record::Final { at, conversation, last } => self.finish(*at, *conversation, *last),
-            Record::Fault { .. } => {}
+            Record::Fault { at, name, said } => self.fault(*at, name, said),
             Record::Gone { at } => (self.gone, self.back) = (Some(*at), None),
             Record::Back { at } => self.back = Some(*at),
             Record::Wrong { at, rule, conversation, said } => {

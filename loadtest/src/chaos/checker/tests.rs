@@ -569,6 +569,31 @@ fn a_session_that_hears_too_late_or_never_is_found_and_one_that_reads_nothing_is
 }
 
 #[test]
+fn a_socket_that_closes_while_only_nodes_fail_is_found() {
+    let open = "a socket stays open while nodes fail".to_owned();
+    for (name, why, is_found) in [
+        ("kill-node", "1012", true),
+        ("kill-master", "Connection reset without closing handshake", true),
+        ("kill-node", "dropped", false),
+        ("kill-router", "Connection reset without closing handshake", false),
+        ("clock-days-ahead", "4401", false),
+        ("clock-days-ahead", "1012", true),
+        ("a stage of a scenario", "1012", false),
+    ] {
+        let mut model = watched();
+        let session = model.session;
+        let at = model.tick();
+        model.records.push(Record::Fault { at, name: name.to_owned(), said: "begins: all".to_owned() });
+        let at = model.tick();
+        model.records.push(Record::Closed { at, session, why: why.to_owned() });
+        model.sessions.clear();
+        model.now += 10_000_000;
+        model.send_surely();
+        assert_eq!(rules(&model.finish()).contains(&open), is_found, "{name}, {why}");
+    }
+}
+
+#[test]
 fn while_a_machine_is_gone_for_good_a_new_stay_may_be_told_late_and_nothing_else() {
     let deaf = "no session is deaf for long".to_owned();
     for (gone, back_in_time) in [(false, true), (true, true), (true, false)] {

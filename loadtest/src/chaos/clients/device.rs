@@ -26,6 +26,8 @@ const BURST: u64 = 8;
 const UNDER_WAY_MAX: usize = 24;
 /// For the answer to a frame.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(12);
+/// Answers of a socket that are remembered, to find one that comes twice.
+const ANSWERED_MAX: usize = 2_000;
 /// Without any frame, not even a ping, the socket is given up.
 const SILENT_MAX: Duration = Duration::from_secs(60);
 /// At the end, to get to the goals.
@@ -41,6 +43,9 @@ pub(crate) struct Device {
     random: Random,
     /// Messages that were sent by frame: their operations, where, and when.
     pending: BTreeMap<u64, (u32, Instant)>,
+    /// What was answered on this socket, the newest of it, and whether it was greeted.
+    answered: BTreeSet<u64>,
+    greeted: bool,
     /// Conversations of which a part has to be read by request, from there.
     missed: BTreeMap<u32, u64>,
     drops: u64,
@@ -50,6 +55,12 @@ pub(crate) struct Device {
     send_after: Instant,
     /// Between two bursts, about.
     pause: Duration,
+}
+
+/// Whether the message of an operation has a key of the client's: one of four is sent by frame without, and is under the key
+/// that the router stamps.
+fn has_key(op: u64) -> bool {
+    !op.is_multiple_of(4)
 }
 
 /// Why a device turns from its socket.
@@ -72,6 +83,8 @@ impl Device {
             positions,
             random,
             pending: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            greeted: false,
             missed,
             drops: 0,
             excused: Arc::default(),
@@ -114,6 +127,7 @@ impl Device {
             return Turn::Again("resume was not taken".to_owned());
         }
         self.drops = self.world.mood.borrow().drops;
+        (self.answered, self.greeted) = (BTreeSet::new(), false);
         let mut heard = Instant::now();
         let mut deafened = false;
         loop {
@@ -190,10 +204,8 @@ impl Device {
                 Ok(())
             }
             (Some("live"), _) => self.caught_up(session, &frame),
-            (Some("ok" | "error"), _) => {
-                self.answered(&frame);
-                Ok(())
-            }
+            (Some("ok" | "error"), _) => self.answered(&frame),
+            (Some("hello"), _) if std::mem::replace(&mut self.greeted, true) => Err("a second hello".to_owned()),
             // A conversation that is not of the load: the flood's.
             _ => Ok(()),
         }
@@ -247,13 +259,19 @@ impl Device {
         Ok(())
     }
 
-    fn answered(&mut self, frame: &Value) {
-        let op = frame.get("ref").and_then(Value::as_u64);
-        let Some((op, (conversation, _))) = op.and_then(|op| self.pending.remove_entry(&op)) else { return };
+    fn answered(&mut self, frame: &Value) -> Result<(), String> {
+        let Some(op) = frame.get("ref").and_then(Value::as_u64) else { return Ok(()) };
+        if !self.answered.insert(op) {
+            return Err(format!("op-{op} is answered twice: {frame}"));
+        }
+        if self.answered.len() > ANSWERED_MAX {
+            self.answered.pop_first();
+        }
+        let Some((op, (conversation, _))) = self.pending.remove_entry(&op) else { return Ok(()) };
         if let Some(result) = frame.get("result") {
             let item = item(result).ok();
             self.world.log.end(op, Outcome::Ok { item, clean: true });
-            return;
+            return Ok(());
         }
         let problem = frame.get("problem");
         let code = problem.and_then(|problem| problem.get("code")?.as_str()).unwrap_or_default().to_owned();
@@ -262,6 +280,7 @@ impl Device {
         } else {
             self.world.log.end(op, Outcome::Failed { code });
         }
+        Ok(())
     }
 
     /// What is to be done beside reading; false when the socket takes nothing.
@@ -299,7 +318,8 @@ impl Device {
         self.pending.insert(op, (conversation, Instant::now()));
         let text = text_of(op, self.world.shape.text_bytes);
         let name = conversation_name(conversation);
-        let frame = json!({"t": "send", "ref": op, "conversation": name, "text": text, "client_id": format!("k-{op}")});
+        let key = has_key(op).then(|| format!("k-{op}"));
+        let frame = json!({"t": "send", "ref": op, "conversation": name, "text": text, "client_id": key});
         sent(socket, frame.to_string()).await
     }
 
@@ -309,8 +329,12 @@ impl Device {
         }
     }
 
-    /// The same key by request, until the outcome is sure.
+    /// The same key by request, until the outcome is sure. What has none is told no more.
     fn settle_later(&self, op: u64, conversation: u32) {
+        if !has_key(op) {
+            self.world.log.end(op, Outcome::Unknown { code: "it has no key".to_owned() });
+            return;
+        }
         let (world, user) = (Arc::clone(&self.world), self.user);
         drop(tokio::spawn(async move {
             let Ok(_place) = world.settling.acquire().await else { return };

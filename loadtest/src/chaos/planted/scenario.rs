@@ -60,7 +60,31 @@ pub(super) struct Scenario {
 }
 
 /// All of them.
-pub(super) const SCENARIOS: [Scenario; 15] = [
+pub(super) const SCENARIOS: [Scenario; 17] = [
+    Scenario {
+        bug: "attach_cursor",
+        about: "a session goes on at the tail when another node takes it: it misses what came between",
+        stage: Stage::Faults(&["kill-node", "pause-node", "kill-node-restart", "kill-node"]),
+        node_flags: "",
+        shards: FEW,
+        wired: false,
+        rate: 300,
+        readers: 4,
+        churn_ms: 0,
+        regulars: false,
+    },
+    Scenario {
+        bug: "stamped_key",
+        about: "a message is said to another node under another key: it is written twice",
+        stage: Stage::Faults(&["kill-node", "pause-node", "kill-node", "pause-node", "kill-node"]),
+        node_flags: "",
+        shards: USUAL,
+        wired: false,
+        rate: 400,
+        readers: 4,
+        churn_ms: 0,
+        regulars: false,
+    },
     Scenario {
         bug: "wait",
         about: "no WAIT: acknowledged with one copy; replication stands still, then master and owner die",
