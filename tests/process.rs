@@ -216,6 +216,13 @@ impl Bench {
         Spawned::start(self.node_command(name, arguments), self.folder.path(), name)
     }
 
+    /// Whether some file of this node's shards has this text.
+    fn has_in_files(&self, name: &str, text: &str) -> bool {
+        let files = std::fs::read_dir(self.data(name).join("shards")).into_iter().flatten().flatten();
+        let contents = files.filter_map(|file| std::fs::read(file.path()).ok());
+        contents.into_iter().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
     fn router(&self) -> Spawned {
         Spawned::start(self.command("router", "router"), self.folder.path(), "router")
     }
@@ -566,9 +573,15 @@ fn a_redis_that_is_emptied_under_running_nodes_makes_nobody_begin_anew() {
     for name in &conversations {
         let (status, body) = post(&client, "/v1/conversations", &json!({"name": name, "participants": ["bob"]}));
         assert_eq!(status, 201, "{body}");
-        let (status, body) = post(&client, &format!("/v1/conversations/{name}/messages"), &json!({"text": name}));
+        let message = json!({"text": text_in(name)});
+        let (status, body) = post(&client, &format!("/v1/conversations/{name}/messages"), &message);
         assert_eq!(status, 201, "{body}");
     }
+    // What is only in Redis goes with it.
+    until("owners and standbys have all of it in their files", || {
+        let copies = |name: &String| names.iter().filter(|node| bench.has_in_files(node, &text_in(name))).count();
+        conversations.iter().all(|name| copies(name) == 2).then_some(())
+    });
     let table = |bench: &Bench| -> Option<Value> {
         serde_json::from_str(&bench.redis(&["HGET", "{rk:table}:table", "body"])).ok()
     };
@@ -618,8 +631,13 @@ fn a_redis_that_is_emptied_under_running_nodes_makes_nobody_begin_anew() {
             let (status, body) = get(&client, &format!("/v1/conversations/{name}/messages"), Some("bob"));
             (status == 200).then_some(body)
         });
-        assert!(found.contains(&format!("\"text\":\"{name}\"")), "{found}");
+        assert!(found.contains(&format!("\"text\":\"{}\"", text_in(name))), "{found}");
     }
+}
+
+/// A text that stands in files for nothing else.
+fn text_in(name: &str) -> String {
+    format!("what was said in {name}")
 }
 
 #[test]

@@ -62,6 +62,9 @@ pub struct Send {
     pub text: Arc<str>,
     pub reply_to: Option<MessageId>,
     pub key: Option<IdempotencyKey>,
+    /// Keys of later messages of the same socket: it is not written any more once one of them was (ADR 7).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unless: Vec<IdempotencyKey>,
 }
 
 /// Add participants.

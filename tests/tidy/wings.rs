@@ -89,13 +89,13 @@ const CIRCLES: [(&str, &[&str], &str); 3] = [
     ),
     (
         "node/session",
-        &["commands", "post", "routers", "said", "sweep", "window"],
-        "a session keeps its router, what it said and its mark of the post, and each of those knows sessions",
+        &["again", "commands", "routers", "said", "sweep", "window"],
+        "a session keeps its router, what it said and what is said again, and each of those knows sessions",
     ),
     (
         "router/sessions",
-        &["hearing", "socket", "streams"],
-        "a socket keeps what was heard of it and the streams that it tells the node by, and both work on sockets",
+        &["gathering", "moving", "opened", "socket", "streams"],
+        "a socket keeps the streams that it tells the node by, and those give sockets what comes, and open them",
     ),
 ];
 

@@ -122,6 +122,9 @@ pub struct Attach {
     pub stage: Stage,
     /// How it stands in each conversation that it knows.
     pub stands: Vec<(ConversationName, Stand)>,
+    /// How many messages come first that were said to another node.
+    #[serde(default)]
+    pub again: usize,
 }
 
 /// How a message of a client comes.

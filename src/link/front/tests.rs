@@ -18,6 +18,7 @@ use crate::link::front::server::{Answering, Answers, FrontServer, RouterEnd, Ses
 use crate::link::handshake::accept_link;
 use crate::link::proof::ClusterKey;
 use crate::link::{Config, Credentials, Failure, Role};
+use crate::protocol::routes::Operation;
 
 /// Longest wait for anything; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -28,7 +28,8 @@ impl Rest {
             return Err(Problem::new(Code::TextTooLong, detail).into());
         }
         let slot = conversation.slot();
-        let send = SendCommand { conversation, source: call.user.clone(), text: Arc::from(body.text), reply_to, key };
+        let (source, text, unless) = (call.user.clone(), Arc::from(body.text), Vec::new());
+        let send = SendCommand { conversation, source, text, reply_to, key, unless };
         match self.execute(call, slot, Command::Send(send)).await? {
             Done::Sent { message, replayed } => Answer::made(&message, replayed),
             _ => Err(unexpected("send")),

@@ -271,7 +271,14 @@ mod tests {
 
     fn writes() -> [Body; 2] {
         let (source, key) = (bob(), IdempotencyKey::from_client("k"));
-        let send = Send { conversation: conversation(), source, text: "hello".into(), reply_to: None, key };
+        let send = Send {
+            conversation: conversation(),
+            source,
+            text: "hello".into(),
+            reply_to: None,
+            key,
+            unless: Vec::new(),
+        };
         let leave = Remove { conversation: conversation(), by: bob(), user: bob() };
         [Command::Send(send), Command::Remove(leave)].map(|command| Body::Execute { shard: ShardId(1), command })
     }

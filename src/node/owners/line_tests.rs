@@ -30,6 +30,7 @@ fn send_to(conversation: &str, text: &str) -> Command {
         text: Arc::from(text),
         reply_to: None,
         key: Some(IdempotencyKey::stamp()),
+        unless: Vec::new(),
     })
 }
 

@@ -45,6 +45,7 @@ fn send(text: &str, key: bool) -> Command {
         text: Arc::from(text),
         reply_to: None,
         key: key.then(IdempotencyKey::stamp),
+        unless: Vec::new(),
     })
 }
 

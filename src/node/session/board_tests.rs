@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::board::Board;
 use super::routers::Router;
-use super::start::Resumed;
+use super::state::Resumed;
 use super::testing::{self, frames, session_on};
 use super::window::Session;
 use super::work::{Ask, Fetch, Load, Work};
@@ -607,6 +607,29 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The index of a user lags behind what their session was shown, and the node dies: the stay that was shown is not shown again.
+#[test]
+fn what_a_session_was_shown_counts_where_the_index_of_the_next_node_is_older() {
+    let mut world = World::new(1 << 20);
+    let run = |at: &mut World, steps: &[Step]| steps.iter().for_each(|step| at.step(step).expect("as promised"));
+    let settle = |at: &mut World| {
+        for _ in 0..50 {
+            run(at, &[Step::Deliver, Step::Decide(0), Step::Arrive(0, false), Step::Drain(0), Step::Drain(1)]);
+        }
+    };
+    run(&mut world, &[Step::Open(0, false), Step::Open(2, false)]);
+    settle(&mut world);
+    run(&mut world, &[Step::Join(0, 2), Step::Say(0, 0), Step::Leave(0, 2)]);
+    settle(&mut world);
+    run(&mut world, &[Step::Indexes(false), Step::Join(0, 2), Step::Say(0, 0), Step::Leave(0, 2)]);
+    settle(&mut world);
+    run(&mut world, &[Step::Die]);
+    settle(&mut world);
+    run(&mut world, &[Step::Join(0, 2), Step::Say(0, 0), Step::Indexes(true)]);
+    world.come_to_rest().expect("as promised");
+    world.check().expect("as promised");
 }
 
 proptest! {

@@ -14,11 +14,10 @@ use crate::link::front::Down;
 use crate::link::front::attach::Repeat;
 use crate::node::session::Inner;
 use crate::node::session::said::{Message, Number, Of};
-use crate::node::session::start::Resumed;
+use crate::node::session::state::Resumed;
 use crate::node::session::sweep;
 use crate::node::session::underway::{PROMPT, Place};
 use crate::node::session::window::{Owed, Session};
-use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::protocol::{ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::shard::command::{Command, Done, MarkRead, React, Send};
@@ -67,7 +66,7 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: 
         }
         ClientFrame::Send { conversation, text, reply_to, client_id } => {
             // The name of the conversation is judged first.
-            let key = key_of(message, client_id.as_deref());
+            let key = key_of(message, client_id.as_deref()).map(|key| (key, message.later.clone()));
             send(session, &conversation, text, reply_to.as_deref(), key)
         }
         ClientFrame::Read { message_id } => read(session, &message_id),
@@ -215,10 +214,10 @@ fn send(
     conversation: &str,
     text: String,
     reply_to: Option<&str>,
-    key: Result<IdempotencyKey, Problem>,
+    key: Result<(IdempotencyKey, Vec<IdempotencyKey>), Problem>,
 ) -> Result<(Slot, Command), Problem> {
     let conversation = conversation_name(conversation)?;
-    let key = key?;
+    let (key, unless) = key?;
     let reply_to = reply_to.map(message_reference).transpose()?;
     if text.is_empty() {
         return Err(Problem::new(Code::Invalid, "a text has at least one byte"));
@@ -228,18 +227,13 @@ fn send(
     }
     let slot = conversation.slot();
     let (source, text, key) = (session.user.clone(), Arc::from(text), Some(key));
-    Ok((slot, Command::Send(Send { conversation, source, text, reply_to, key })))
+    Ok((slot, Command::Send(Send { conversation, source, text, reply_to, key, unless })))
 }
 
-/// The key of a message: the client's, else the router's, so that it stays the same when it is said again.
 fn key_of(message: &Message, client_id: Option<&str>) -> Result<IdempotencyKey, Problem> {
-    if let Some(key) = client_id {
-        let invalid = || Problem::new(Code::Invalid, "a client_id has 1 to 128 bytes without control characters");
-        return IdempotencyKey::from_client(key).ok_or_else(invalid);
-    }
-    let key = message.key.as_deref().filter(|_| !planted::is_dropped(Protection::StampedKey));
-    let stamped = key.map(|key| IdempotencyKey { key: Arc::from(key), stamped: true });
-    Ok(stamped.unwrap_or_else(IdempotencyKey::stamp))
+    let invalid = || Problem::new(Code::Invalid, "a client_id has 1 to 128 bytes without control characters");
+    let key = message.key_with(client_id);
+    if client_id.is_some() { key.ok_or_else(invalid) } else { Ok(key.unwrap_or_else(IdempotencyKey::stamp)) }
 }
 
 fn read(session: &Session, message_id: &str) -> Result<(Slot, Command), Problem> {

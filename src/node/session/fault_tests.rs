@@ -333,7 +333,7 @@ impl Pipelining {
     async fn send(&self, of: &str, text: &str) {
         let frame = json!({"t": "send", "ref": of, "conversation": of, "text": text});
         let said = bytes::Bytes::from(frame.to_string());
-        let message = Message { text: said, number: 0, key: None, repeat: Repeat::First };
+        let message = Message { text: said, number: 0, key: None, repeat: Repeat::First, later: Vec::new() };
         commands::handle(&self.hub.inner, &self.bob, &message).await;
     }
 

@@ -32,6 +32,7 @@ use crate::protocol::{FRAME_BYTES_MAX, RESUME_EVENTS_MAX, ServerFrame, TEXT_BYTE
 use crate::shard::command::Push;
 use crate::telemetry;
 
+mod again;
 mod answers;
 mod board;
 mod commands;
@@ -39,6 +40,8 @@ mod deadlines;
 mod drive;
 mod entries;
 mod fetched;
+mod giving;
+mod handing;
 mod membership;
 mod opening;
 mod post;

@@ -75,7 +75,7 @@ impl Inner {
             Up::Open(open) => self.open(router, open),
             Up::Said { session, text, number, key, repeat } => {
                 if let Some(session) = router.session(session) {
-                    self.said(&session, Message { text, number, key, repeat });
+                    self.said(&session, Message { text, number, key, repeat, later: Vec::new() });
                 }
             }
             Up::Taken(all) => all.into_iter().for_each(|(session, bytes)| self.taken(router, session, bytes)),
@@ -144,6 +144,7 @@ impl Inner {
         if open.follows {
             session = session.followed(attach.as_ref().map(|attach| attach.id));
         }
+        session.again.expect(attach.as_ref().map_or(0, |attach| attach.again));
         let session = Arc::new(session);
         self.replace(&session);
         router.offer(opened(session.id));

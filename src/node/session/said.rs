@@ -10,10 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use crate::ids::IdempotencyKey;
 use crate::link::front::attach::{Repeat, Tells};
 use crate::link::front::{self, Down};
+use crate::node::session::again::Gathered;
 use crate::node::session::window::Session;
 use crate::node::session::{Inner, commands};
+use crate::planted::{self, Protection};
 use crate::problem::CloseCode;
 use crate::protocol::FRAME_BYTES_MAX;
 
@@ -31,9 +34,21 @@ pub(super) struct Message {
     pub(super) key: Option<String>,
     /// Whether it was said before.
     pub(super) repeat: Repeat,
+    /// Keys of later messages for the same conversation, if it was.
+    pub(super) later: Vec<IdempotencyKey>,
 }
 
 impl Message {
+    /// Its key: the client's, else the router's, so that it stays the same when it is said again. None when the client's is
+    /// none, or nobody has one for it.
+    pub(super) fn key_with(&self, client_id: Option<&str>) -> Option<IdempotencyKey> {
+        if let Some(key) = client_id {
+            return IdempotencyKey::from_client(key);
+        }
+        let key = self.key.as_deref().filter(|_| !planted::is_dropped(Protection::StampedKey))?;
+        Some(IdempotencyKey { key: Arc::from(key), stamped: true })
+    }
+
     /// What its answer says of it.
     pub(super) fn number(&self) -> Number {
         Number { number: self.number, of: Of::Itself, repeat: self.repeat }
@@ -101,7 +116,9 @@ impl Backlog {
         if !state.is_worked_on {
             return Queued::Now(message);
         }
-        if state.bytes >= bytes_max.saturating_add(FRAME_BYTES_MAX) {
+        // What is said again after a node was lost comes at once, and takes as much again.
+        let more = if message.repeat == Repeat::First { 0 } else { bytes_max };
+        if state.bytes >= bytes_max.saturating_add(FRAME_BYTES_MAX).saturating_add(more) {
             return Queued::TooMuch;
         }
         state.bytes += cost(&message);
@@ -151,13 +168,24 @@ fn cost(message: &Message) -> usize {
 impl Inner {
     /// The client said something. To be called for one message of a session after the other.
     pub(super) fn said(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
+        match session.again.gather(message, session.said_max()) {
+            Gathered::Now(message) => self.work_on(session, message),
+            Gathered::All(messages) => messages.into_iter().for_each(|each| self.work_on(session, each)),
+            Gathered::Later => {}
+            Gathered::TooMuch => self.broken_by_router(session),
+        }
+    }
+
+    fn broken_by_router(self: &Arc<Self>, session: &Session) {
+        tracing::warn!(router = ?session.router, "a router sends more than it may");
+        self.end(session, CloseCode::TooMany);
+    }
+
+    fn work_on(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
         let message = match session.said.queue(message, session.said_max()) {
             Queued::Now(message) => message,
             Queued::Later => return,
-            Queued::TooMuch => {
-                tracing::warn!(router = ?session.router, "a router sends more than it may");
-                return self.end(session, CloseCode::TooMany);
-            }
+            Queued::TooMuch => return self.broken_by_router(session),
         };
         // What has to wait has done nothing yet, and begins anew.
         if commands::handle(self, session, &message).now_or_never().is_some() {

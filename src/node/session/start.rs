@@ -10,7 +10,7 @@ use crate::link::front::attach::Tells;
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Entry, Interest, Membership, Origin, Phase, Place, User};
 use crate::node::session::standing::Left;
-use crate::node::session::state::{Cursor, Cut};
+use crate::node::session::state::{Cursor, Cut, Resumed};
 use crate::node::session::window::Session;
 use crate::node::session::work::Load;
 use crate::protocol::{LIVE_POSITIONS_MAX, ServerFrame};
@@ -18,17 +18,6 @@ use crate::shard::IndexPage;
 
 /// Positions of one resume, over all its frames; more are refused.
 pub(super) const RESUME_TOTAL_MAX: usize = 20_000;
-
-/// What became of a `resume` frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resumed {
-    /// The cursors are set.
-    Placed,
-    /// They are set later: there is more to come, or the user's index is not read yet.
-    Later,
-    /// There are too many positions: all of them are forgotten.
-    TooMany,
-}
 
 impl Board {
     /// A session opened. With `held` it waits for its `resume`.

@@ -65,6 +65,17 @@ pub(super) enum Cursor {
     },
 }
 
+/// What became of a `resume` frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resumed {
+    /// The cursors are set.
+    Placed,
+    /// They are set later: there is more to come, or the user's index is not read yet.
+    Later,
+    /// There are too many positions: all of them are forgotten.
+    TooMany,
+}
+
 impl Cursor {
     /// A cursor that starts after `position`, or at the tail without one; `cut` tells whether only the newest of what was
     /// missed are kept. One that is not at the tail is measured when its

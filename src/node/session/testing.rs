@@ -171,7 +171,8 @@ pub(super) fn moved(
     // The router keeps it, until the new node tells more.
     let goes_on = KeptSession { stage, stands: stands.clone(), is_placed: false };
     router_of(&new).kept.lock().expect("lock").sessions.insert(new.number, goes_on);
-    let attach = Attach { id: session.id, stage: stage.unwrap_or(first), stands: stands.into_iter().collect() };
+    let (id, stage) = (session.id, stage.unwrap_or(first));
+    let attach = Attach { id, stage, stands: stands.into_iter().collect(), again: 0 };
     (new, attach, is_placed)
 }
 

@@ -15,15 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::ids::{ConversationName, MessageId, Seq, SessionId, UserId};
-use crate::link::front::attach::{Stand, Tells};
+use crate::ids::{ConversationName, MessageId, SessionId, UserId};
+use crate::link::front::attach::Tells;
 use crate::link::front::{self, Down, SessionNumber};
-use crate::node::session::post::Mark;
+use crate::node::session::again::Again;
 use crate::node::session::routers::Router;
-use crate::node::session::said::{Backlog, Number};
+use crate::node::session::said::Backlog;
 use crate::node::session::underway::UnderWay;
 use crate::problem::CloseCode;
-use crate::protocol::ServerFrame;
 use crate::telemetry;
 
 /// What an answer may take beside what its question had: the fields of a message, or of a problem.
@@ -74,18 +73,19 @@ pub(super) enum Place {
 }
 
 #[derive(Debug, Default)]
-struct Window {
+pub(super) struct Window {
     /// What is on its way counts for so much.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// The same, in the order in which it was sent; answers with their room.
     sent: VecDeque<(u32, Option<Owed>)>,
     /// The latest of receipts that found no room.
     receipts: HashMap<ReceiptKey, Bytes>,
-    has_ended: bool,
+    pub(super) has_ended: bool,
 }
 
 impl Window {
-    fn add(&mut self, cost: u32, owed: Option<Owed>) {
+    /// So much more is on its way.
+    pub(super) fn add(&mut self, cost: u32, owed: Option<Owed>) {
         self.bytes += usize::try_from(cost).unwrap_or(usize::MAX);
         match (self.sent.back_mut(), owed) {
             (Some((last, None)), None) => *last = last.saturating_add(cost),
@@ -145,6 +145,8 @@ pub(super) struct Session {
     pub(super) under_way: Arc<UnderWay>,
     /// What its client said and is not worked off.
     pub(super) said: Backlog,
+    /// What its client is to say again.
+    pub(super) again: Again,
     /// Bytes that answers may take.
     answers: Arc<Semaphore>,
     /// Bytes that answers may take which come late.
@@ -173,6 +175,7 @@ impl Session {
             is_followed: false,
             under_way: UnderWay::new(answer_bytes(bytes_max)),
             said: Backlog::default(),
+            again: Again::default(),
             answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
             late_answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
             window: Mutex::default(),
@@ -186,7 +189,7 @@ impl Session {
         Self { id: id.unwrap_or(self.id), is_followed: true, ..self }
     }
 
-    fn window(&self) -> MutexGuard<'_, Window> {
+    pub(super) fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -276,100 +279,6 @@ impl Session {
         Arc::clone(&self.late_answers).try_acquire_many_owned(cost).unwrap_or(owed)
     }
 
-    /// Sends the answer to a message, in the room that it has.
-    pub(super) fn answer_frame(&self, frame: &ServerFrame<'_>, mut owed: Owed, number: Number) {
-        let text = Bytes::from(frame.encode());
-        let cost = front::cost(text.len());
-        {
-            let mut window = self.window();
-            if window.has_ended {
-                return;
-            }
-            // It mostly takes less than was thought; what is left is room for others.
-            let kept = usize::try_from(cost).ok().and_then(|cost| owed.split(cost));
-            window.add(cost, Some(kept.unwrap_or(owed)));
-        }
-        self.give_surely(text, number.tells());
-    }
-
-    /// A message was worked on, and has no answer.
-    pub(super) fn answered(&self, number: Number) {
-        let tells = number.tells();
-        if self.is_followed && !tells.is_nothing() && !self.window().has_ended {
-            self.router.offer(Down::Answered { session: self.number, tells });
-        }
-    }
-
-    /// Sends a frame of the contract.
-    pub(super) fn offer_frame(&self, frame: &ServerFrame<'_>) {
-        self.offer_telling(frame, Tells::Nothing);
-    }
-
-    /// Sends a frame of the contract that says something of the session.
-    pub(super) fn offer_telling(&self, frame: &ServerFrame<'_>, tells: Tells) {
-        let text = Bytes::from(frame.encode());
-        {
-            let mut window = self.window();
-            if window.has_ended {
-                return;
-            }
-            window.add(front::cost(text.len()), None);
-        }
-        self.give_surely(text, tells);
-    }
-
-    /// Tells of a gap, after which the session stands at this seq in the conversation.
-    pub(super) fn offer_gap(&self, frame: &ServerFrame<'_>, conversation: &ConversationName, seq: Seq) {
-        let text = Bytes::from(frame.encode());
-        {
-            let mut window = self.window();
-            if window.has_ended {
-                return;
-            }
-            window.add(front::cost(text.len()), None);
-        }
-        let event = self.router.handle(conversation).map(|handle| (handle, seq));
-        let tells = if self.is_followed { Tells::Stand(Stand::at(seq)) } else { Tells::Nothing };
-        let (to, quiet) = (Vec::new(), vec![self.number]);
-        if !self.router.offer(Down::Deliver { to, quiet, text, event, tells }) {
-            self.router.lost(self.id);
-        }
-    }
-
-    /// Sends an event to this session alone, after which it stands as `stand` says, if that is not plain; false when the link
-    /// has no room for it.
-    pub(super) fn offer_event(&self, text: Bytes, mark: Option<Mark<'_>>, stand: Option<Stand>) -> bool {
-        let cost = front::cost(text.len());
-        {
-            let mut window = self.window();
-            if window.has_ended {
-                return true;
-            }
-            window.add(cost, None);
-        }
-        let given = self.give(text, mark, stand.map_or(Tells::Nothing, Tells::Stand));
-        if !given {
-            self.take_back(cost);
-        }
-        given
-    }
-
-    fn give(&self, text: Bytes, mark: Option<Mark<'_>>, tells: Tells) -> bool {
-        let (event, is_quiet) = mark.map_or((None, false), |mark| {
-            (self.router.handle(mark.conversation).map(|handle| (handle, mark.seq)), !mark.counts_for(&self.user))
-        });
-        let (to, quiet) = if is_quiet { (Vec::new(), vec![self.number]) } else { (vec![self.number], Vec::new()) };
-        let tells = if self.is_followed { tells } else { Tells::Nothing };
-        self.router.offer(Down::Deliver { to, quiet, text, event, tells })
-    }
-
-    /// Sends what may not be missing: a session whose link has no room even for that is ended as a slow one.
-    fn give_surely(&self, text: Bytes, tells: Tells) {
-        if !self.give(text, None, tells) {
-            self.router.lost(self.id);
-        }
-    }
-
     /// True while spans may be sent: less than half of the window is taken, and the link has room.
     pub(super) fn has_room(&self) -> bool {
         let is_free = {
@@ -431,7 +340,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::node::session::said::Number;
     use crate::node::session::testing::{self, frames};
+    use crate::protocol::ServerFrame;
 
     fn session(bytes_max: usize) -> Arc<Session> {
         testing::session("bob", bytes_max)

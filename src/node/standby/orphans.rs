@@ -131,7 +131,8 @@ mod tests {
         let mut ids = Vec::new();
         for text in ["first", "second"] {
             let (text, conversation) = (text.into(), conversation("c"));
-            let send = Send { conversation, source: user("alice"), text, reply_to: None, key: None };
+            let send =
+                Send { conversation, source: user("alice"), text, reply_to: None, key: None, unless: Vec::new() };
             let Ok(Done::Sent { message, .. }) = shard.execute(Command::Send(send), soon()).await else {
                 panic!("not sent")
             };

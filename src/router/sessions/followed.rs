@@ -116,14 +116,14 @@ impl Followed {
         &self.who
     }
 
-    /// What the other node is given.
-    pub(super) fn attach(&self) -> Attach {
+    /// What the other node is given, beside so many messages that are said again.
+    pub(super) fn attach(&self, again: usize) -> Attach {
         let tail = planted::is_dropped(Protection::AttachCursor);
         let stands = self.stands.iter().map(|(name, stand)| match stand.standing() {
             Standing::At { .. } if tail => (name.text().clone(), Standing::Tail.into()),
             _ => (name.text().clone(), *stand),
         });
-        Attach { id: self.id, stage: self.stage, stands: stands.collect() }
+        Attach { id: self.id, stage: self.stage, stands: stands.collect(), again }
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
         session.is_ready();
         session.token("newer");
 
-        let Attach { stage, mut stands, .. } = session.attach();
+        let Attach { stage, mut stands, .. } = session.attach(0);
         stands.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
         let stands: Vec<_> = stands.iter().map(|(name, stand)| (name.as_str(), stand.standing())).collect();
         let at = |seq| Standing::At { seq: Seq(seq), named: false };
@@ -168,7 +168,7 @@ mod tests {
     fn ready_counts_only_once_the_cursors_are_known() {
         let mut session = session(Stage::Begun);
         session.is_ready();
-        assert_eq!(session.attach().stage, Stage::Begun, "else another node would take all conversations for new");
+        assert_eq!(session.attach(0).stage, Stage::Begun, "else another node would take all conversations for new");
     }
 
     #[test]

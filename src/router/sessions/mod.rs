@@ -26,26 +26,32 @@ use crate::link::front::client::{Consumer, NodeLink};
 use crate::link::front::{Down, Open, Up};
 use crate::problem::Problem;
 use crate::router::server;
+use crate::router::sessions::counts::Counts;
 pub(super) use crate::router::sessions::followed::Who;
 use crate::router::sessions::names::Names;
+use crate::router::sessions::opened::Asking;
+pub(super) use crate::router::sessions::opened::Opened;
 use crate::router::sessions::rehousing::Rehouses;
 use crate::router::sessions::socket::Socket;
-pub(super) use crate::router::sessions::streams::Opened;
-use crate::router::sessions::streams::{Asking, Counts, Sent, Streams, Upward};
+use crate::router::sessions::streams::{Sent, Streams, Upward};
 use crate::telemetry::{ROUTER_SOCKETS, ROUTER_SOCKETS_CUT};
 
 mod allowance;
+mod counts;
 mod followed;
 mod frames;
+mod gathering;
 pub(super) mod handshake;
 mod hearing;
 mod moving;
 mod names;
+mod opened;
 mod outbox;
 mod pulse;
 pub(super) mod rehousing;
 mod socket;
 mod streams;
+mod task;
 mod unanswered;
 
 #[cfg(test)]

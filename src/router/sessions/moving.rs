@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::Seq;
-use crate::link::front::attach::{Attach, Stage, Stand};
+use crate::link::front::attach::{Attach, Repeat, Stage, Stand};
 use crate::link::front::{SessionNumber, Terms, Up};
 use crate::problem::CloseCode;
 use crate::router::sessions::followed::Who;
@@ -121,9 +121,11 @@ impl Socket {
     /// again by the socket's task.
     pub(super) fn speak(state: &mut State) {
         let Some(On { streams, number }) = state.on.clone().filter(|_| state.unanswered.has_unsent()) else { return };
-        while state.unroomed < state.terms.half()
-            && let Some((said, cost)) = state.unanswered.next()
-        {
+        while let Some((said, cost)) = state.unanswered.next() {
+            // What is said again comes at once: the node works on none of it before it has all.
+            if state.unroomed >= state.terms.half() && said.repeat == Repeat::First {
+                return;
+            }
             let up =
                 Up::Said { session: number, text: said.text, number: said.number, key: said.key, repeat: said.repeat };
             match streams.send(up) {
@@ -194,7 +196,7 @@ impl Socket {
     pub(super) fn leaves(&self) -> Option<(Who, Attach)> {
         let state = self.state();
         let followed = state.followed.as_ref().filter(|_| state.on.is_none() && state.out.ends().is_none())?;
-        Some((followed.who().clone(), followed.attach()))
+        Some((followed.who().clone(), followed.attach(state.unanswered.again())))
     }
 }
 

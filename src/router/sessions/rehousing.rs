@@ -12,9 +12,10 @@ use crate::ids::NodeId;
 use crate::link::front::attach::Attach;
 use crate::link::front::{Open, Refusal};
 use crate::problem::CloseCode;
+use crate::router::sessions::opened::Asking;
 use crate::router::sessions::outbox::End;
 use crate::router::sessions::socket::Socket;
-use crate::router::sessions::streams::{self, Asking};
+use crate::router::sessions::streams;
 use crate::router::sessions::{Link, Sockets, Unopened, Who};
 use crate::telemetry::{ROUTER_SESSIONS_MOVED, ROUTER_SOCKETS_CUT};
 

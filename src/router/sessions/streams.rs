@@ -10,28 +10,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::SessionId;
-use crate::link::front::attach::{Stage, Stand, Standing, Tells};
-use crate::link::front::{self, Down, Handle, Refusal, SessionNumber, Terms, Up};
-use crate::router::sessions::followed::{Followed, Who};
+use crate::link::front::attach::{Stand, Standing, Tells};
+use crate::link::front::{self, Down, Handle, SessionNumber, Terms, Up};
+use crate::router::sessions::counts::Counts;
 use crate::router::sessions::frames;
+use crate::router::sessions::gathering::Gathered;
 use crate::router::sessions::moving::{Delivery, Says};
 use crate::router::sessions::names::{Name, Names};
+use crate::router::sessions::opened::{Answered, Asking, Begun, Opening};
 use crate::router::sessions::outbox::End;
-use crate::router::sessions::pulse::{Marks, gather};
-use crate::router::sessions::socket::{On, Socket};
-use crate::telemetry;
+use crate::router::sessions::socket::Socket;
 
 /// Sockets that are ended one after the other before other tasks get their turn.
 const ENDED_AT_ONCE: usize = 128;
 /// After the end of a connection, the longest delay told to a client.
 const AWAY_MAX: Duration = Duration::from_secs(1);
-/// How often what is gathered goes to the node, unless its sessions' terms say otherwise.
-const GATHER_EVERY: Duration = Duration::from_millis(250);
-
 /// What goes to the node, in order. That of one connection.
 pub(super) trait Upward: Send + Sync {
     /// Takes a frame.
@@ -49,21 +44,6 @@ pub(in crate::router) enum Sent {
     Never,
 }
 
-/// A session that the node has opened. Dropped, it ends.
-#[derive(Debug)]
-pub(in crate::router) struct Opened {
-    /// To be given the client's connection.
-    pub(super) socket: Arc<Socket>,
-    /// The client offered our subprotocol.
-    pub(in crate::router) protocol: bool,
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.socket.abandon();
-    }
-}
-
 /// What a batch of frames leaves to do once the table is free again.
 #[derive(Default)]
 struct Later {
@@ -77,97 +57,38 @@ struct Later {
     lost: Vec<Arc<Socket>>,
 }
 
-/// For whom a session is opened.
-#[derive(Debug, Clone)]
-pub(super) enum Asking {
-    /// A client that has none yet.
-    New(Who),
-    /// This one goes on.
-    GoesOn(Arc<Socket>),
-}
-
-/// What became of it: a new session, or none where an earlier one goes on.
-type Answered = Result<Option<Opened>, Refusal>;
-
-/// Counts frames of all sessions, and the writes to their sockets.
-#[derive(Debug)]
-pub(super) struct Counts {
-    frames_in: metrics::Counter,
-    frames_out: metrics::Counter,
-    writes: metrics::Counter,
-}
-
-impl Default for Counts {
-    fn default() -> Self {
-        Self {
-            frames_in: telemetry::SESSION_FRAMES.bind(&[("direction", "in")]),
-            frames_out: telemetry::SESSION_FRAMES.bind(&[("direction", "out")]),
-            writes: telemetry::SESSION_WRITES.bind(&[]),
-        }
-    }
-}
-
-impl Counts {
-    /// Counts frames and writes to sockets.
-    pub(super) fn count_out(&self, frames: u64, writes: u64) {
-        if writes > 0 {
-            self.frames_out.increment(frames);
-            self.writes.increment(writes);
-        }
-    }
-
-    /// Counts a frame of a client.
-    pub(super) fn count_in(&self) {
-        self.frames_in.increment(1);
-    }
-}
-
 /// See the head of this file.
 pub(super) struct Streams {
-    up: Box<dyn Upward>,
+    pub(super) up: Box<dyn Upward>,
     table: Mutex<Table>,
     gathered: Mutex<Gathered>,
     /// Something was gathered.
-    gathers: Notify,
+    pub(super) gathers: Notify,
     /// The connection has ended.
-    over: CancellationToken,
+    pub(super) over: CancellationToken,
     counts: Arc<Counts>,
     /// Of all connections.
     names: Arc<Names>,
 }
 
 #[derive(Default)]
-struct Table {
-    sessions: HashMap<SessionNumber, Entry>,
+pub(super) struct Table {
+    /// Those that are asked for or live.
+    pub(super) sessions: HashMap<SessionNumber, Entry>,
     /// What handles stand for. No more than the node has conversations that are live on this connection.
     names: HashMap<Handle, Name>,
     /// The same, the other way.
-    handles: HashMap<Name, Handle>,
+    pub(super) handles: HashMap<Name, Handle>,
     /// Those of the session that was opened last: all have the same, mostly.
-    terms: Option<Arc<Terms>>,
+    pub(super) terms: Option<Arc<Terms>>,
     has_ended: bool,
 }
 
-enum Entry {
+pub(super) enum Entry {
+    /// The node is asked.
     Opening(Asking, oneshot::Sender<Answered>),
+    /// The node has opened it.
     Live(Arc<Socket>),
-}
-
-/// A session, as its node opened it.
-struct Begun {
-    id: SessionId,
-    stage: Option<Stage>,
-    protocol: bool,
-    terms: Arc<Terms>,
-}
-
-#[derive(Default)]
-struct Gathered {
-    /// What clients have read. No more than the pulses of all sockets hold.
-    reads: HashMap<SessionNumber, Marks>,
-    /// Sockets that took something, each once.
-    taken: Vec<SessionNumber>,
-    every: Option<Duration>,
 }
 
 impl std::fmt::Debug for Streams {
@@ -190,11 +111,11 @@ impl Streams {
         })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+    pub(super) fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -310,44 +231,6 @@ impl Streams {
         }
     }
 
-    /// A session is open. It is given back when nobody asks for it any more.
-    fn opened(
-        self: &Arc<Self>,
-        table: &mut Table,
-        number: SessionNumber,
-        Begun { id, stage, protocol, terms }: Begun,
-    ) -> Option<Answered> {
-        let Some(Entry::Opening(asking, answer)) = table.sessions.remove(&number) else { return None };
-        let on = On { streams: Arc::clone(self), number };
-        match asking {
-            Asking::New(who) => {
-                let followed = stage.map(|stage| Followed::new(id, who, stage));
-                let socket = Arc::new(Socket::new(on, terms, followed));
-                table.sessions.insert(number, Entry::Live(Arc::clone(&socket)));
-                answer.send(Ok(Some(Opened { socket, protocol }))).err()
-            }
-            // A node that does not tell how far it is has begun another one.
-            Asking::GoesOn(socket) if stage.is_some() && socket.attach(on, terms) => {
-                table.sessions.insert(number, Entry::Live(socket));
-                answer.send(Ok(None)).ok();
-                None
-            }
-            Asking::GoesOn(_) => {
-                self.up.send(Up::Gone(number));
-                None
-            }
-        }
-    }
-
-    /// Terms that all who have the same share.
-    fn same_terms(&self, table: &mut Table, terms: Terms) -> Arc<Terms> {
-        let same = table.terms.as_ref().filter(|known| ***known == terms);
-        let shared = same.map_or_else(|| Arc::new(terms), Arc::clone);
-        self.gathered().every = Some(Duration::from_millis(terms.marks_ms.into()));
-        table.terms = Some(Arc::clone(&shared));
-        shared
-    }
-
     /// The session is over for its client. What they have read is told before.
     pub(super) fn leave(&self, number: SessionNumber) {
         if self.table().sessions.remove(&number).is_none() {
@@ -360,32 +243,6 @@ impl Streams {
         self.up.send(Up::Gone(number));
     }
 
-    /// What a client has read and the node was not told; it is not told any more.
-    pub(super) fn unread(&self, number: SessionNumber) -> Marks {
-        self.gathered().reads.remove(&number).unwrap_or_default()
-    }
-
-    /// Tells what clients have read. What finds no space is shed, and so is what the node has no handle for.
-    fn tell_reads(&self, reads: impl IntoIterator<Item = (SessionNumber, Marks)>) {
-        let (mut all, mut shed, mut told) = (Vec::new(), 0, 0);
-        {
-            let table = self.table();
-            for (number, marks) in reads {
-                let count = marks.len();
-                let known = marks.into_iter().filter_map(|(name, seq)| Some((*table.handles.get(&name)?, seq)));
-                let known: Vec<_> = known.collect();
-                (told, shed) = (told + known.len(), shed + count - known.len());
-                all.extend((!known.is_empty()).then_some((number, known)));
-            }
-        }
-        if !all.is_empty() && self.up.send(Up::Read(all)) != Sent::Yes {
-            shed += told;
-        }
-        if shed > 0 {
-            telemetry::SESSION_DELIVERED.add(u64::try_from(shed).unwrap_or(u64::MAX), &[("result", "shed")]);
-        }
-    }
-
     /// A frame of a session, to the node.
     pub(super) fn send(&self, up: Up) -> Sent {
         self.up.send(up)
@@ -396,62 +253,6 @@ impl Streams {
         if taken > 0 {
             self.up.send(Up::Taken(vec![(number, taken)]));
         }
-    }
-
-    /// A socket took something that is told with the others'.
-    pub(super) fn list(&self, number: SessionNumber) {
-        let mut gathered = self.gathered();
-        gathered.taken.push(number);
-        drop(gathered);
-        self.gathers.notify_one();
-    }
-
-    /// A client has surely read so far.
-    pub(super) fn read(&self, number: SessionNumber, marks: Marks) {
-        if marks.is_empty() {
-            return;
-        }
-        gather(self.gathered().reads.entry(number).or_default(), marks);
-        self.gathers.notify_one();
-    }
-
-    /// Tells the node what is gathered: the first of it at once, and then at most once in the time that the terms say. Runs
-    /// until the connection ends.
-    pub(super) async fn tell(&self) {
-        self.over.run_until_cancelled(self.tell_on()).await;
-    }
-
-    async fn tell_on(&self) {
-        let mut last: Option<Instant> = None;
-        loop {
-            self.gathers.notified().await;
-            let every = self.gathered().every.unwrap_or(GATHER_EVERY);
-            if let Some(last) = last {
-                sleep_until(last + every).await;
-            }
-            last = Some(Instant::now());
-            self.tell_gathered();
-        }
-    }
-
-    fn tell_gathered(&self) {
-        let Gathered { reads, taken, .. } = {
-            let mut gathered = self.gathered();
-            let every = gathered.every;
-            std::mem::replace(&mut *gathered, Gathered { every, ..Gathered::default() })
-        };
-        let taken: Vec<_> = {
-            let table = self.table();
-            let sockets = taken.into_iter().filter_map(|number| match table.sessions.get(&number) {
-                Some(Entry::Live(socket)) => Some((number, socket.untold())),
-                Some(Entry::Opening(..)) | None => None,
-            });
-            sockets.filter(|(_, bytes)| *bytes > 0).collect()
-        };
-        if !taken.is_empty() {
-            self.up.send(Up::Taken(taken));
-        }
-        self.tell_reads(reads);
     }
 
     /// All sockets that are live.
@@ -521,36 +322,4 @@ fn deliver(
 pub(super) fn send_away(socket: &Socket) {
     let after = AWAY_MAX.mul_f64(rand::random_range(0.0..=1.0));
     socket.send_away(after, "the node of this session is gone", true);
-}
-
-/// A session that was asked for. Dropped before there is an answer, it is given up.
-#[derive(Debug)]
-pub(super) struct Opening {
-    streams: Arc<Streams>,
-    number: SessionNumber,
-    asking: Asking,
-    answered: oneshot::Receiver<Answered>,
-    is_answered: bool,
-}
-
-impl Opening {
-    /// The node's answer. None when the connection ends before: nothing is open then.
-    pub(super) async fn answered(mut self) -> Option<Answered> {
-        let answer = (&mut self.answered).await.ok()?;
-        // From here on it is the opener's, or was never there.
-        self.is_answered = true;
-        Some(answer)
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            self.streams.leave(self.number);
-            if let Asking::GoesOn(socket) = &self.asking {
-                // It may just have gone on there.
-                socket.detach(&self.streams, self.number);
-            }
-        }
-    }
 }

@@ -125,6 +125,11 @@ impl Unanswered {
         self.sent = 0;
     }
 
+    /// How many the next node is told again.
+    pub(super) fn again(&self) -> usize {
+        self.messages.iter().filter(|message| message.repeat != Repeat::First).count()
+    }
+
     /// Something is to be given to the node.
     pub(super) fn has_unsent(&self) -> bool {
         self.sent < self.messages.len()

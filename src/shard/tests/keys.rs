@@ -219,3 +219,31 @@ async fn a_key_is_forgotten_after_a_day_that_its_owners_measured_and_not_before(
     }
     assert_eq!(known().await, None);
 }
+
+/// ADR 7, interleaving 30.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_not_written_any_more_once_a_later_one_of_its_socket_was() {
+    let mut bench = bench().await;
+    let late = |unless: Vec<IdempotencyKey>| match send_key("c", "alice", "late", "late") {
+        Command::Send(send) => Command::Send(Send { unless, ..send }),
+        other => other,
+    };
+    let router = stamped();
+    in_time(bench.execute(send_key("c", "alice", "client's", "client"))).await.unwrap();
+    in_time(bench.execute(send_with("c", "alice", "router's", Some(router.clone()), None))).await.unwrap();
+    for round in ["in memory", "in the file", "after a crash"] {
+        for key in [client_key("client"), router.clone()] {
+            let overtaken = in_time(bench.execute(late(vec![client_key("unused"), key]))).await;
+            assert_eq!(code(overtaken), Code::Unavailable, "{round}");
+        }
+        match round {
+            "in memory" => bench.applied().await,
+            _ => bench.crash().await,
+        }
+    }
+    assert_eq!(bench.texts("c", "bob").await, ["client's", "router's"]);
+    let written = sent(in_time(bench.execute(late(vec![client_key("unused"), stamped()]))).await);
+    // What was written once is told, whatever came after it.
+    in_time(bench.execute(send_key("c", "alice", "later", "later"))).await.unwrap();
+    assert_eq!(sent(in_time(bench.execute(late(vec![client_key("later")]))).await), written);
+}

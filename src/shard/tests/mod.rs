@@ -438,7 +438,8 @@ fn send_with(
     key: Option<IdempotencyKey>,
     reply_to: Option<MessageId>,
 ) -> Command {
-    Command::Send(Send { conversation: conversation(name), source: user(source), text: text.into(), reply_to, key })
+    let (conversation, source) = (conversation(name), user(source));
+    Command::Send(Send { conversation, source, text: text.into(), reply_to, key, unless: Vec::new() })
 }
 
 fn send_key(name: &str, source: &str, text: &str, key: &str) -> Command {

@@ -332,7 +332,7 @@ mod tests {
 
     fn send(head: &mut Head, source: &str, now_ms: u64) -> Result<Event, Code> {
         let (conversation, source) = (conversation("c"), user(source));
-        let send = Send { conversation, source, text: "hello".into(), reply_to: None, key: None };
+        let send = Send { conversation, source, text: "hello".into(), reply_to: None, key: None, unless: Vec::new() };
         let event = head.decide_send(&send, now_ms, now_ms).map_err(|problem| problem.code)?;
         head.advance(&event);
         Ok(event)

@@ -5,3 +5,5 @@ mod failover;
 mod pauses;
 
 mod processes;
+
+mod sessions;

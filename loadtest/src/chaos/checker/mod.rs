@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+pub(crate) use crate::chaos::checker::counts::Counts;
 use crate::chaos::checker::line::{Line, Sight};
 use crate::chaos::checker::operations::{Operation, Operations, State};
 use crate::chaos::checker::session::Session;
 use crate::chaos::checker::sockets::Sockets;
 use crate::chaos::history::span::Span;
 use crate::chaos::history::{Act, Item, Micros, Outcome, Record, What};
+
+mod counts;
 
 mod deafness;
 
@@ -51,33 +54,6 @@ pub(crate) struct Violation {
     pub(crate) said: String,
     /// Where to look.
     pub(crate) span: Span,
-}
-
-/// What was counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// Operations that ended.
-    pub(crate) operations: u64,
-    /// Messages that were acknowledged.
-    pub(crate) acknowledged: u64,
-    /// Surely not done.
-    pub(crate) failed: u64,
-    /// Of unknown outcome, also after their retries.
-    pub(crate) unknown: u64,
-    /// Acknowledged by a retry after an attempt of unknown outcome.
-    pub(crate) retried: u64,
-    /// Reads without a mark, and with one.
-    pub(crate) reads: u64,
-    /// Marked as possibly old.
-    pub(crate) stale: u64,
-    /// Changes that sessions were sent.
-    pub(crate) frames: u64,
-    /// Spans that sessions were not sent, and why.
-    pub(crate) gaps: u64,
-    /// Of those, `replaced`.
-    pub(crate) replaced: u64,
-    /// All violations.
-    pub(crate) violations: u64,
 }
 
 /// What is known, and what is wrong.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::ids::{ConversationName, Offset};
+use crate::ids::{ConversationName, IdempotencyKey, Offset};
 use crate::log::Stream;
 use crate::log::record::{Event, EventKind, IndexChange, Record};
 use crate::planted::{self, Protection};
@@ -177,6 +177,10 @@ impl Owner {
             }
             return Verdict::Rests(until, Ok(Accepted::SentAgain { conversation: name.clone(), seq: used.seq }));
         }
+        if self.was_overtaken(state, send, facts) {
+            let detail = "a later message of the same socket was written before it, and it was not: send it again";
+            return Verdict::Rests(self.last_touched(name), Err(Problem::unavailable(detail)));
+        }
         let event = match head.decide_send(send, self.now(), rand::random()) {
             Ok(event) => event,
             Err(problem) => return refused(problem),
@@ -185,6 +189,15 @@ impl Owner {
             return refused(Problem::unavailable("the message could not be built; retry"));
         };
         Verdict::Written(self.append_event(event), Accepted::Done(Done::Sent { message, replayed: false }))
+    }
+
+    /// A message after which this one may not be written any more was written.
+    fn was_overtaken(&self, state: &ConversationState, send: &Send, facts: &Facts) -> bool {
+        let is_in_memory = |key: &IdempotencyKey| {
+            let of = (send.source.clone(), Arc::clone(&key.key));
+            state.keys.contains_key(&of) || self.stamped.contains_key(&(send.conversation.clone(), of.0, of.1))
+        };
+        facts.later == Some(true) || send.unless.iter().any(is_in_memory)
     }
 
     /// What the key of a send made before, if anything: as memory knows it, else as the file told.

@@ -198,6 +198,7 @@ pub(in crate::shard) enum Looked {
     Marks(Vec<Marks>),
     Key(Option<KeyRow>),
     ReplyTo(Option<Located>),
+    Later(bool),
 }
 
 #[derive(Debug)]
@@ -224,6 +225,8 @@ pub(in crate::shard) struct Facts {
     pub(super) key: Option<Option<KeyRow>>,
     /// Whether the message replied to is in the conversation.
     pub(super) reply_to: Option<bool>,
+    /// Whether a later message of the same socket was written.
+    pub(super) later: Option<bool>,
 }
 
 /// One piece of work.

@@ -15,7 +15,7 @@ pub(super) fn asked_of(event: &Event) -> Option<Send> {
     let EventKind::Message { id, source, text, .. } = &event.kind else { return None };
     let key = event.key.as_ref().map(|key| IdempotencyKey { key: Arc::clone(&key.key), stamped: key.stamped });
     let (conversation, source) = (event.conversation.clone(), source.clone());
-    Some(Send { conversation, source, text: Arc::clone(text), reply_to: Some(*id), key })
+    Some(Send { conversation, source, text: Arc::clone(text), reply_to: Some(*id), key, unless: Vec::new() })
 }
 
 impl Owner {

@@ -10,6 +10,7 @@ use crate::ids::{ConversationName, Offset};
 use crate::log::record::Tail;
 use crate::problem::Problem;
 use crate::shard::command::{Delivered, Send};
+use crate::shard::file::store::Store;
 use crate::shard::file::store::{Located, StoreError};
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::Owner;
@@ -39,6 +40,7 @@ enum Lookup {
     Marks,
     Key,
     ReplyTo,
+    Later,
 }
 
 /// Outcome of one step.
@@ -146,6 +148,7 @@ impl Owner {
             Lookup::Marks => 1,
             Lookup::Key => 2,
             Lookup::ReplyTo => 3,
+            Lookup::Later => 4,
         };
         drop(tokio::spawn(async move {
             let reached = match wanted {
@@ -163,6 +166,7 @@ impl Owner {
                     store.key(&name, &source, &key).await.map(Looked::Key)
                 }
                 (Ok(()), 3, Some(Send { reply_to: Some(id), .. })) => store.locate(id).await.map(Looked::ReplyTo),
+                (Ok(()), 4, Some(send)) => any_is_used(&store, &name, &send).await.map(Looked::Later),
                 _ => Err(StoreError::Failed("a look-up without its question".to_owned())),
             };
             completions.send(Completion { conversation: name, lookup: number, result }).await.ok();
@@ -196,6 +200,11 @@ impl Owner {
             Ok(Looked::ReplyTo(found)) => {
                 if let Some(work) = asker {
                     work.facts.reply_to = Some(found.is_some_and(|at: Located| at.conversation == name));
+                }
+            }
+            Ok(Looked::Later(is_used)) => {
+                if let Some(work) = asker {
+                    work.facts.later = Some(is_used);
                 }
             }
             Err(error) => {
@@ -279,8 +288,12 @@ impl Owner {
                 {
                     return Some(Lookup::ReplyTo);
                 }
-                let key = send.key.as_ref().filter(|_| facts.key.is_none() && asks_for_key(state, send))?;
-                self.setup.filter.perhaps_used(name, &send.source, &key.key).then_some(Lookup::Key)
+                let key = send.key.as_ref().filter(|_| facts.key.is_none() && asks_for_key(state, send));
+                if key.is_some_and(|key| self.setup.filter.perhaps_used(name, &send.source, &key.key)) {
+                    return Some(Lookup::Key);
+                }
+                let asks = facts.later.is_none() && send.unless.iter().any(|later| !later.stamped);
+                asks.then_some(Lookup::Later)
             }
             Write::Resubmit(event) => {
                 let question = asked_of(event).filter(|of| state.head().is_some_and(|head| head.has(&of.source)))?;
@@ -301,6 +314,16 @@ impl Owner {
 fn asks_for_key(state: &ConversationState, send: &Send) -> bool {
     let key = send.key.as_ref().filter(|key| !key.stamped);
     key.is_some_and(|key| !state.keys.contains_key(&(send.source.clone(), Arc::clone(&key.key))))
+}
+
+/// Whether the file has a message under one of the keys after which this one may not be written any more.
+async fn any_is_used(store: &Store, name: &ConversationName, send: &Send) -> Result<bool, StoreError> {
+    for key in send.unless.iter().filter(|key| !key.stamped) {
+        if store.key(name, &send.source, key).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Waits until the file holds what was committed; without its worker it may be too old to decide on.
