@@ -19,7 +19,7 @@ use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, concluded};
 use crate::router::headers;
 use crate::router::links::Links;
-use crate::router::sessions::rehousing::{Homeless, Moved, PATIENCE, Rehouses};
+use crate::router::sessions::rehousing::{Homeless, Moved, Rehouses};
 use crate::router::sessions::{Opened, Sockets, Unopened, Who, handshake};
 
 /// How much earlier than at our deadline the node is to answer.
@@ -119,10 +119,9 @@ impl Opener {
 }
 
 impl Rehouses for Opener {
-    fn rehouse(&self, homeless: Homeless, lost: NodeId) -> BoxFuture<'_, Moved> {
+    fn rehouse(&self, homeless: Homeless, lost: NodeId, deadline: Instant) -> BoxFuture<'_, Moved> {
         Box::pin(async move {
             let Some((who, _)) = homeless.leaves() else { return Moved::Done };
-            let deadline = Instant::now() + PATIENCE;
             let asking = Moving { opener: self, homeless, lost: Mutex::new(Some(lost)), deadline };
             let ended = within(&self.directory, who.slot, deadline, &asking).await;
             match ended.answer {

@@ -102,10 +102,16 @@ impl Board {
         let Some(entry) = self.sessions.get(&id) else { return };
         let Told { stage, at, out } = told;
         let session = &entry.session;
-        let stage = stage.then(|| match () {
-            () if at.len() + out.len() > STANDS_MAX => Stage::TooMany,
-            () => entry.stage(),
-        });
+        if stage && at.len() + out.len() > STANDS_MAX {
+            session.router.offer(Down::Stands {
+                session: session.number,
+                stage: Some(Stage::TooMany),
+                at: Vec::new(),
+                out: Vec::new(),
+            });
+            return;
+        }
+        let stage = stage.then(|| entry.stage());
         if stage.is_some() || !at.is_empty() || !out.is_empty() {
             session.router.offer(Down::Stands { session: session.number, stage, at, out });
         }

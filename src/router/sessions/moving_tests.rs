@@ -32,7 +32,7 @@ struct To {
 const ALL: u32 = 100;
 
 impl Rehouses for To {
-    fn rehouse(&self, homeless: Homeless, _lost: NodeId) -> BoxFuture<'_, Moved> {
+    fn rehouse(&self, homeless: Homeless, _lost: NodeId, _deadline: tokio::time::Instant) -> BoxFuture<'_, Moved> {
         Box::pin(async move {
             self.asked.fetch_add(1, Ordering::SeqCst);
             let _open = self.gate.acquire().await;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
 
 use crate::ids::NodeId;
 use crate::link::front::attach::Attach;
@@ -20,14 +21,14 @@ use crate::router::sessions::{Link, Sockets, Unopened, Who};
 use crate::telemetry::{ROUTER_SESSIONS_MOVED, ROUTER_SOCKETS_CUT};
 
 /// How long a session may be without a node before its client is told to come back.
-pub(in crate::router) const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Sessions that are attached at once.
 pub(super) const AT_ONCE: usize = 64;
 
 /// Finds nodes.
 pub(in crate::router) trait Rehouses: std::fmt::Debug + Send + Sync {
-    /// Has a node go on with the session, within [`PATIENCE`]; the one that was lost is asked last.
-    fn rehouse(&self, homeless: Homeless, lost: NodeId) -> BoxFuture<'_, Moved>;
+    /// Has a node go on with the session until `deadline`; the one that was lost is asked last.
+    fn rehouse(&self, homeless: Homeless, lost: NodeId, deadline: Instant) -> BoxFuture<'_, Moved>;
 }
 
 /// What became of a session.
@@ -62,6 +63,8 @@ impl Sockets {
 
     /// Has other nodes go on with sessions that this one had.
     pub(super) fn rehouse(self: &Arc<Self>, lost: &NodeId, homeless: Vec<Arc<Socket>>) {
+        // The wait for others counts too: no client waits longer for being one of many.
+        let deadline = Instant::now() + PATIENCE;
         for socket in homeless {
             let rehouses = self.rehouses.get().and_then(Weak::upgrade);
             if self.draining.is_cancelled() {
@@ -76,10 +79,11 @@ impl Sockets {
             self.tasks.spawn(async move {
                 let moving = async {
                     let _one = sockets.rehoused_at_once.acquire().await;
-                    rehouses.rehouse(Homeless(Arc::clone(&socket)), lost).await
+                    rehouses.rehouse(Homeless(Arc::clone(&socket)), lost, deadline).await
                 };
+                let moving = timeout_at(deadline, moving);
                 if let Some(moved) = sockets.draining.run_until_cancelled(moving).await {
-                    conclude(&socket, moved);
+                    conclude(&socket, moved.unwrap_or(Moved::Nowhere));
                 }
                 // The drain knew of no connection that this socket was on.
                 if sockets.draining.is_cancelled() {
@@ -125,5 +129,65 @@ impl From<Refusal> for Unopened {
             Refusal::Problem(problem) => Self::Refused(problem),
             Refusal::Elsewhere { owner, version } => Self::Elsewhere(owner, version),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::ids::{SessionId, Slot};
+    use crate::link::front::attach::Stage;
+    use crate::link::front::{Terms, Up};
+    use crate::router::sessions::followed::Followed;
+    use crate::router::sessions::socket::On;
+    use crate::router::sessions::streams::{Sent, Streams, Upward};
+
+    /// A link that leads nowhere.
+    struct Nowhere;
+
+    impl Upward for Nowhere {
+        fn send(&self, _: Up) -> Sent {
+            Sent::Yes
+        }
+    }
+
+    /// Finds no node, however long it looks.
+    #[derive(Debug, Default)]
+    struct Never(AtomicUsize);
+
+    impl Rehouses for Never {
+        fn rehouse(&self, _: Homeless, _: NodeId, _: Instant) -> BoxFuture<'_, Moved> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_client_waits_longer_for_being_one_of_many() {
+        let (sockets, never) = (Sockets::new(1_000, Duration::ZERO), Arc::<Never>::default());
+        let rehouses: Weak<Never> = Arc::downgrade(&never);
+        sockets.rehoused_by(rehouses);
+        let streams = Streams::new(Box::new(Nowhere), Arc::default(), Arc::default());
+        let homeless = |number| {
+            let who = Who { slot: Slot(1), request_id: Arc::from("r"), token: Arc::from("t") };
+            let followed = Followed::new(SessionId::random(), who, Stage::Ready);
+            let on = On { streams: Arc::clone(&streams), number };
+            let socket = Arc::new(Socket::new(on, Arc::new(Terms::default()), Some(followed)));
+            assert!(socket.detach(&streams, number));
+            socket
+        };
+        let all: Vec<_> = (0..500).map(homeless).collect();
+
+        sockets.rehouse(&NodeId::from("lost"), all.clone());
+        sleep(PATIENCE.saturating_sub(Duration::from_millis(1))).await;
+        assert!(all.iter().all(|socket| !socket.is_ending()));
+        assert_eq!(never.0.load(Ordering::SeqCst), AT_ONCE, "the others wait");
+
+        sleep(Duration::from_millis(2)).await;
+        assert!(all.iter().all(|socket| socket.is_ending()), "each is told to come back");
     }
 }
