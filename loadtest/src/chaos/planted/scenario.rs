@@ -116,7 +116,7 @@ pub(super) const SCENARIOS: [Scenario; 17] = [
         node_flags: SHORT_WATCH,
         shards: FEW,
         wired: true,
-        rate: 30,
+        rate: 150,
         readers: 6,
         churn_ms: 0,
         regulars: false,
