@@ -43,25 +43,26 @@ impl Session {
     /// Sends a frame of the contract that says something of the session.
     pub(super) fn offer_telling(&self, frame: &ServerFrame<'_>, tells: Tells) {
         let text = Bytes::from(frame.encode());
-        {
-            let mut window = self.window();
-            if window.has_ended {
-                return;
-            }
-            window.add(front::cost(text.len()), None);
+        if !self.takes_place(front::cost(text.len())) {
+            return;
         }
         self.give_surely(text, tells);
+    }
+
+    /// So much more is on its way; false when the session has ended, and nothing is sent.
+    fn takes_place(&self, cost: u32) -> bool {
+        let mut window = self.window();
+        if !window.has_ended {
+            window.add(cost, None);
+        }
+        !window.has_ended
     }
 
     /// Tells of a gap, after which the session stands at this seq in the conversation.
     pub(super) fn offer_gap(&self, frame: &ServerFrame<'_>, conversation: &ConversationName, seq: Seq) {
         let text = Bytes::from(frame.encode());
-        {
-            let mut window = self.window();
-            if window.has_ended {
-                return;
-            }
-            window.add(front::cost(text.len()), None);
+        if !self.takes_place(front::cost(text.len())) {
+            return;
         }
         let event = self.router.handle(conversation).map(|handle| (handle, seq));
         let tells = if self.is_followed { Tells::Stand(Stand::at(seq)) } else { Tells::Nothing };
@@ -75,12 +76,8 @@ impl Session {
     /// has no room for it.
     pub(super) fn offer_event(&self, text: Bytes, mark: Option<Mark<'_>>, stand: Option<Stand>) -> bool {
         let cost = front::cost(text.len());
-        {
-            let mut window = self.window();
-            if window.has_ended {
-                return true;
-            }
-            window.add(cost, None);
+        if !self.takes_place(cost) {
+            return true;
         }
         let given = self.give(text, mark, stand.map_or(Tells::Nothing, Tells::Stand));
         if !given {

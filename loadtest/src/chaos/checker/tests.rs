@@ -593,15 +593,22 @@ fn a_socket_that_closes_while_only_nodes_fail_is_found() {
     }
 }
 
+/// A conversation, and a session of the guest, who is not in it.
+fn with_guest() -> Model {
+    let mut model = Model::new(9);
+    model.session += 1;
+    let (at, session) = (model.tick(), model.session);
+    model.records.push(Record::Opened { at, session, user: GUEST, positions: Vec::new() });
+    model.records.push(Record::Ready { at, session });
+    model
+}
+
 #[test]
 fn while_a_machine_is_gone_for_good_a_new_stay_may_be_told_late_and_nothing_else() {
     let deaf = "no session is deaf for long".to_owned();
     for (gone, back_in_time) in [(false, true), (true, true), (true, false)] {
-        let mut model = Model::new(9);
-        model.session += 1;
-        let (at, session) = (model.tick(), model.session);
-        model.records.push(Record::Opened { at, session, user: GUEST, positions: Vec::new() });
-        model.records.push(Record::Ready { at, session });
+        let mut model = with_guest();
+        let session = model.session;
         model.send_surely();
         if gone {
             let at = model.tick();
@@ -625,11 +632,8 @@ fn while_a_machine_is_gone_for_good_a_new_stay_may_be_told_late_and_nothing_else
 fn a_stay_that_a_session_is_not_told_of_is_found() {
     let whole = "a session gets the whole of each stay".to_owned();
     for passed_over in [false, true] {
-        let mut model = Model::new(9);
-        model.session += 1;
-        let (at, session) = (model.tick(), model.session);
-        model.records.push(Record::Opened { at, session, user: GUEST, positions: Vec::new() });
-        model.records.push(Record::Ready { at, session });
+        let mut model = with_guest();
+        let session = model.session;
         model.send_surely();
         // In and out, and in again; with a message that was asked for after the session was ready before each.
         (0..2).for_each(|_| model.visit());
