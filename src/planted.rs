@@ -8,7 +8,7 @@ pub enum Protection {
     Wait,
     /// `tail_check`: an append succeeds only at the tail that its appender names.
     TailCheck,
-    /// `fence`: an append succeeds only under the current token.
+    /// `fence`: an append, a renewal, a look at the control record tell an owner that its token is not current any more.
     Fence,
     /// `lease_after_read`: the lease is looked at after a read was gathered.
     LeaseAfterRead,

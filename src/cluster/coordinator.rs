@@ -219,6 +219,7 @@ mod tests {
                     owner: table.owner(shard).expect("named").clone(),
                     identity: self.identity,
                     begin_at: PerStream::both(Tail::EMPTY),
+                    ends_at: None,
                 };
                 self.log.claim(claim).await.expect("claims");
             }

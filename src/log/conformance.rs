@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
-use crate::log::record::{Entry, Record, Tail, seal};
+use crate::log::record::{Chain, Entry, Record, Tail, seal};
 use crate::log::{
     AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, Identity, PerStream, RawEntry, ShardLog, Stream,
     Token,
@@ -40,6 +40,7 @@ macro_rules! log_conformance {
             a_claim_is_refused_unless_the_epoch_rises,
             a_claim_is_refused_when_the_identity_differs,
             a_claim_keeps_the_tails,
+            an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_says,
             of_claims_that_expect_the_same_one_wins,
             appends_follow_the_tail,
             an_append_that_leaves_a_hole_is_refused,
@@ -96,6 +97,7 @@ fn wish(shard: ShardId, expected: Option<(Token, u64)>, token: Token) -> Claim {
         owner: NodeId::from("node-a"),
         identity: identity(),
         begin_at: PerStream::both(Tail::EMPTY),
+        ends_at: None,
     }
 }
 
@@ -293,6 +295,36 @@ pub async fn a_claim_keeps_the_tails(setup: impl Setup) {
     sent.extend(filled(&*log, M, second, 1).await);
     assert_stream(&*log, M, &sent).await;
     assert_stream(&*log, R, &receipts).await;
+}
+
+pub async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_says(setup: impl Setup) {
+    let log = setup.log();
+    let first = claimed(&*log, SHARD).await;
+    let sent = filled(&*log, M, first, 2).await;
+    let receipts = filled(&*log, R, first, 1).await;
+    let before = control(&*log, SHARD).await;
+    let given = |ends_at| Claim {
+        owner: NodeId::from("node-b"),
+        ends_at: Some(ends_at),
+        ..wish(SHARD, Some((first, before.beat)), Token::new(Epoch(2)))
+    };
+    let ends = PerStream { messages: sent[1].tail, receipts: receipts[0].tail };
+    let other_chain = Tail { chain: Chain([7; 16]), ..ends.receipts };
+    let elsewhere = [
+        PerStream { messages: sent[0].tail, ..ends },
+        PerStream { receipts: other_chain, ..ends },
+        PerStream::both(Tail::EMPTY),
+    ];
+    for tails in elsewhere {
+        assert_eq!(log.claim(given(tails)).await.unwrap(), ClaimOutcome::Refused(Some(before.clone())));
+    }
+    let claim = given(ends);
+    let ClaimOutcome::Claimed(after) = log.claim(claim.clone()).await.unwrap() else { panic!("refused") };
+    assert_eq!((after.token, &after.owner, after.tails), (claim.token, &claim.owner, ends));
+    assert_eq!(control(&*log, SHARD).await, after);
+    let late = batch(SHARD, M, first, &ends.messages, (1, "late"));
+    assert_eq!(send(&*log, &late).await, AppendOutcome::Fenced { current: claim.token });
+    append(&*log, &batch(SHARD, M, claim.token, &ends.messages, (1, "next"))).await;
 }
 
 pub async fn of_claims_that_expect_the_same_one_wins(setup: impl Setup) {

@@ -49,6 +49,8 @@ pub(crate) struct Lease {
     span: Option<Duration>,
     /// When the last proof was sent, in milliseconds since boot; [`LOST`] when it is known to hold no more.
     proven: AtomicU64,
+    /// What was sent before that proves nothing: the owner was about to give its shard away. In milliseconds since boot.
+    ended: AtomicU64,
     /// The last renewal has no answer, so far.
     unanswered: AtomicBool,
 }
@@ -58,7 +60,19 @@ impl Lease {
     #[must_use]
     pub(crate) fn new(takeover_watch: Option<Duration>, sent: Duration) -> Self {
         let span = takeover_watch.map(|watch| watch * TENTHS / 10);
-        Self { span, proven: AtomicU64::new(whole_ms(sent)), unanswered: AtomicBool::new(false) }
+        let (ended, unanswered) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { span, proven: AtomicU64::new(whole_ms(sent)), ended, unanswered }
+    }
+
+    /// Ends it until it is proven by what is sent from now on: the shard may be another's in a moment.
+    pub(crate) fn end(&self, now: Duration) {
+        // Beyond the millisecond that `now` is in, for that may have begun with a proof.
+        self.ended.fetch_max(whole_ms(now).saturating_add(1), Ordering::SeqCst);
+    }
+
+    /// Takes an end back, for the shard was surely not given away: what proved it before proves it still.
+    pub(crate) fn go_on(&self) {
+        self.ended.store(0, Ordering::SeqCst);
     }
 
     /// A renewal is on its way. False when the one before it had no answer: then it may not be sent before a question that
@@ -84,7 +98,7 @@ impl Lease {
     #[must_use]
     pub(crate) fn remaining(&self, now: Duration) -> Option<Duration> {
         let proven = self.proven.load(Ordering::SeqCst);
-        if proven == LOST {
+        if proven == LOST || proven < self.ended.load(Ordering::SeqCst) {
             return Some(Duration::ZERO);
         }
         Some((Duration::from_millis(proven) + self.span?).saturating_sub(now))
@@ -155,6 +169,25 @@ mod tests {
         lease.prove(at(2_000));
         lease.prove(at(1_500));
         assert_eq!(lease.remaining(at(2_000)), Some(at(2_700)));
+    }
+
+    #[test]
+    fn a_lease_that_was_ended_is_proven_again_only_by_what_was_sent_after() {
+        let lease = Lease::new(Some(T), at(1_000));
+        lease.end(at(1_200));
+        assert_eq!(lease.freshness(at(1_200)), Freshness::Stale { ms: 200 });
+        for sent in [1_100, 1_200] {
+            lease.prove(at(sent));
+            assert!(lease.has_ended(at(1_201)), "sent before the end, or in that very millisecond");
+        }
+        lease.prove(at(1_201));
+        assert_eq!(lease.remaining(at(1_201)), Some(at(2_700)));
+        lease.end(at(1_300));
+        lease.go_on();
+        assert_eq!(lease.freshness(at(1_300)), Freshness::Strict, "it was not given away");
+        let local = Lease::new(None, at(1_000));
+        local.end(at(1_200));
+        assert!(local.has_ended(at(1_300)), "whatever the log is");
     }
 
     #[test]

@@ -118,13 +118,15 @@ pub struct Claim {
     pub expected: Option<(Token, u64)>,
     /// The new token; its epoch must be higher than that of the current one.
     pub token: Token,
-    /// Who claims.
+    /// Who is to own it: whoever claims, or the one to whom an owner gives its shard.
     pub owner: NodeId,
     /// Written at the first claim; compared at each later one.
     pub identity: Identity,
     /// Tails that a first claim begins with: [`Tail::EMPTY`] for a new shard, else where the entries that will be
     /// re-appended begin. A later claim keeps the tails that are there.
     pub begin_at: PerStream<Tail>,
+    /// Where the streams must end, for an owner that gives its shard away; `None` when that does not matter.
+    pub ends_at: Option<PerStream<Tail>>,
 }
 
 /// Answer to a claim.

@@ -238,6 +238,13 @@ impl Node {
         }
     }
 
+    /// Is not ready from now on, and gives its shards to standbys in sync, at most until `deadline`: see ADR 19. It goes on
+    /// serving what nobody took.
+    pub async fn hand_over(&self, deadline: Instant) {
+        self.ready.store(false, Ordering::SeqCst);
+        self.opener.leave(deadline).await;
+    }
+
     /// Is not ready from now on, and sends its sessions away over `window`; other requests are still served.
     pub async fn drain(&self, window: Duration, reason: &'static str) {
         self.ready.store(false, Ordering::SeqCst);

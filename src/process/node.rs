@@ -40,6 +40,9 @@ use crate::process::{
 };
 use crate::watchdog::Watchdog;
 
+/// A node that stops gives its shards away for so long at most, before everything else that a stop does.
+pub const HAND_OVER_MAX: Duration = Duration::from_secs(8);
+
 /// Runs a node until a signal. `files` is how many files the process may open, if known.
 ///
 /// # Errors
@@ -253,11 +256,13 @@ impl Running for NodeProcess {
         }
     }
 
-    /// Sends the sessions away over `window`, finishes requests, closes the shards: applied, checkpointed.
+    /// Gives the shards away, sends the sessions away over `window`, finishes requests, closes what nobody took: applied,
+    /// checkpointed.
     async fn stop(self, window: Duration) {
+        self.subject.draining.store(true, Ordering::SeqCst);
+        self.node.hand_over(Instant::now() + HAND_OVER_MAX).await;
         let deadline = Instant::now() + STOP_MAX;
         let requests_until = deadline.checked_sub(CLOSE_SHARE).unwrap_or(deadline);
-        self.subject.draining.store(true, Ordering::SeqCst);
         within(requests_until, self.node.drain(window, "the node stops"), "sessions").await;
         self.node.finish_requests(requests_until).await;
         self.node.close(deadline).await;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
-use crate::log::Token;
+use crate::log::record::Tail;
+use crate::log::{PerStream, Token};
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
@@ -122,6 +123,7 @@ impl ShardHandle {
         let reading = Reading::marked(deadline);
         let unchecked = planted::is_dropped(Protection::LeaseAfterRead).then_some(Freshness::Strict);
         let found = self.0.find(query, &reading).await;
+        self.0.settled().await;
         // Checked after reading: a shard that was lost meanwhile may have answered too old.
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
@@ -150,6 +152,7 @@ impl ShardHandle {
     ) -> Result<Vec<Subscribed>, ShardError> {
         let admissions = interests.into_iter().map(|interest| self.0.admit(subscriber, interest, deadline));
         let mut answers = futures_util::future::join_all(admissions).await;
+        self.0.settled().await;
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
@@ -220,6 +223,12 @@ impl ShardHandle {
             lag: behind.messages + behind.receipts,
             standbys: self.standbys(),
         }
+    }
+
+    /// Where its streams end, as far as they are committed.
+    #[must_use]
+    pub fn tails(&self) -> PerStream<Tail> {
+        self.0.committed.each_ref().map(|tail| *tail.borrow())
     }
 
     /// Waits until the shard's loop has ended, by [`ShardHandle::close`] or because it was lost.

@@ -3,9 +3,10 @@
 //! shard's SQLite file a few milliseconds behind. The shard knows no HTTP, no session, no token of a client.
 
 pub use error::{Disposition, OpenError};
+pub use giving::{Given, Still};
 pub use handle::ShardHandle;
 pub use options::{Config, Opening};
-pub use replica::open::{Taking, open};
+pub use replica::open::{Gift, Taking, open};
 pub use replica::orphans::orphans;
 pub use replica::standby::Standby;
 pub use status::{IndexPage, ShardStatus};
@@ -24,6 +25,8 @@ mod handle;
 mod state;
 
 mod execute;
+
+mod giving;
 
 pub mod write;
 

@@ -139,6 +139,7 @@ impl ShardHandle {
         }
         let until = deadline.checked_sub(ANSWER_MARGIN).unwrap_or(deadline);
         let clear = inner.outbox_covers(&[to], all, until).await;
+        inner.settled().await;
         // Both looked at last: what was found holds of the only owner there was until now.
         if *inner.closed.borrow() {
             return Err(ShardError::NotOwner);

@@ -40,6 +40,8 @@ pub(super) struct Inner {
     /// Who waits for the outbox to be delivered.
     pub(super) outbox: Waits,
     pub(super) closed: watch::Receiver<bool>,
+    /// It is being given to another node, and nobody here knows yet whether it was.
+    pub(super) giving: watch::Sender<bool>,
     pub(super) lease: Arc<Lease>,
     pub(super) lane: Lane,
     pub(super) standbys: Arc<watch::Sender<InSync>>,

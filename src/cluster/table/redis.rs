@@ -242,8 +242,15 @@ mod tests {
         let (shard, stream, node) = (ShardId(0), Stream::Messages, NodeId::from("node-a"));
         let (identity, token) = (log_claims::identity(), Token::new(Epoch(1)));
         let begin = Tail { offset: Offset(5), ..Tail::EMPTY };
-        let claim =
-            Claim { shard, expected: None, token, owner: node.clone(), identity, begin_at: PerStream::both(begin) };
+        let claim = Claim {
+            shard,
+            expected: None,
+            token,
+            owner: node.clone(),
+            identity,
+            begin_at: PerStream::both(begin),
+            ends_at: None,
+        };
         log.claim(claim).await.ok();
         log.append(&[log_claims::batch(shard, stream, token, &begin, (1, "x"))]).await;
         log.control(shard).await.ok();

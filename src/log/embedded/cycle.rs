@@ -120,7 +120,8 @@ impl<'s> Cycle<'s> {
         let as_expected = current.map(|control| (control.token, control.beat)) == claim.expected;
         let rises = claim.token.epoch > current.map_or(NO_TOKEN.epoch, |control| control.token.epoch);
         let same_cluster = current.is_none_or(|control| control.identity == claim.identity);
-        if !(as_expected && rises && same_cluster) {
+        let ends_there = claim.ends_at.is_none_or(|tails| current.is_some_and(|control| control.tails == tails));
+        if !(as_expected && rises && same_cluster && ends_there) {
             return ClaimOutcome::Refused(current.cloned());
         }
         let control = Control {
@@ -176,6 +177,7 @@ mod tests {
             owner: NodeId::from("n"),
             identity: identity(),
             begin_at: PerStream::both(Tail::EMPTY),
+            ends_at: None,
         }
     }
 

@@ -105,6 +105,8 @@ fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> r
         tail_text(&claim.begin_at.receipts),
         claim.begin_at.messages.offset.0.to_string(),
         claim.begin_at.receipts.offset.0.to_string(),
+        claim.ends_at.map(|tails| tail_text(&tails.messages)).unwrap_or_default(),
+        claim.ends_at.map(|tails| tail_text(&tails.receipts)).unwrap_or_default(),
     ];
     let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
     servers.evaluation(

@@ -408,6 +408,7 @@ mod tests {
                 owner: NodeId::from("node-b"),
                 identity: identity(),
                 begin_at: control.tails,
+                ends_at: None,
             };
             assert!(matches!(self.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
         }

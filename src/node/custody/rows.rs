@@ -96,14 +96,14 @@ impl Rows {
         }
     }
 
-    /// One line for each node whose shards were taken.
+    /// One line for each node whose shards were taken, or which gave them.
     fn tell(&self, before: &Table, owned: &BTreeSet<ShardId>, version: u64) {
         let mut taken: BTreeMap<&NodeId, usize> = BTreeMap::new();
         for owner in owned.iter().filter_map(|shard| before.owner(*shard)).filter(|owner| **owner != self.node) {
             *taken.entry(owner).or_default() += 1;
         }
         for (from, shards) in taken {
-            tracing::warn!(node = %self.node, %from, shards, version, "shards were taken over");
+            tracing::info!(node = %self.node, %from, shards, version, "the table names this node for shards of another");
         }
     }
 }

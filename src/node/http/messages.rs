@@ -58,7 +58,7 @@ impl Rest {
         let conversation = newest.core.conversation.clone();
         let shard = self.shard_of(conversation.slot());
         let mark = Delivered { conversation, user: call.user.clone(), up_to: newest.core.seq };
-        self.shards.hand_over(shard, Command::Delivered(vec![mark]), call.deadline);
+        self.shards.tell_here(shard, Command::Delivered(vec![mark]), call.deadline);
     }
 
     pub(super) async fn show_events(&self, call: &Call<'_>) -> Result<Answer, Refusal> {

@@ -177,9 +177,8 @@ impl Rest {
 
     /// Whom to ask instead: never this node.
     fn elsewhere(&self, shard: ShardId) -> front::calls::Answer {
-        let table = self.shards.table();
-        let owner = table.owner(shard).filter(|owner| **owner != self.config.node).cloned();
-        front::calls::Answer::Elsewhere { owner, version: table.version }
+        let owner = self.shards.owner_of(shard).filter(|owner| *owner != self.config.node);
+        front::calls::Answer::Elsewhere { owner, version: self.shards.table().version }
     }
 
     /// The checks that need nothing but the head. Puts down who asks as soon as that is known.

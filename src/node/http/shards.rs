@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::cluster::map::ShardMap;
 use crate::cluster::table::Table;
-use crate::ids::{ConversationName, ShardId, UserId};
+use crate::ids::{ConversationName, NodeId, ShardId, UserId};
 use crate::node::owners::{Owners, Summaries};
 use crate::problem::Problem;
 use crate::shard::command::{Command, Done, Found, Freshness, Query, ShardError};
@@ -20,6 +20,11 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
     fn map(&self) -> ShardMap;
 
     fn table(&self) -> Arc<Table>;
+
+    /// Who owns a shard: the table says so, unless more is known.
+    fn owner_of(&self, shard: ShardId) -> Option<NodeId> {
+        self.table().owner(shard).cloned()
+    }
 
     fn owns(&self, shard: ShardId) -> bool;
 
@@ -35,7 +40,7 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
     ) -> Result<(Found, Freshness), ShardError>;
 
     /// Hands a command to the local shard without waiting for its answer; its bounded queue may shed it.
-    fn hand_over(&self, shard: ShardId, command: Command, deadline: Instant);
+    fn tell_here(&self, shard: ShardId, command: Command, deadline: Instant);
 
     async fn execute_at_owner(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, Problem>;
 
@@ -62,6 +67,10 @@ impl Shards for Owners {
         Self::table(self)
     }
 
+    fn owner_of(&self, shard: ShardId) -> Option<NodeId> {
+        Self::owner_of(self, shard)
+    }
+
     fn owns(&self, shard: ShardId) -> bool {
         self.local(shard).is_some()
     }
@@ -81,7 +90,7 @@ impl Shards for Owners {
         handle.query(query, deadline).await
     }
 
-    fn hand_over(&self, shard: ShardId, command: Command, deadline: Instant) {
+    fn tell_here(&self, shard: ShardId, command: Command, deadline: Instant) {
         if let Some(handle) = self.local(shard) {
             // Enqueued by the call itself; dropping the future only gives up the answer.
             drop(handle.execute(command, deadline));

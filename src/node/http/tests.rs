@@ -113,7 +113,7 @@ impl Shards for Script {
         self.reads.lock().expect("a lock").pop_front().expect("a prepared answer")
     }
 
-    fn hand_over(&self, _shard: ShardId, command: Command, _deadline: Instant) {
+    fn tell_here(&self, _shard: ShardId, command: Command, _deadline: Instant) {
         self.note(format!("{command:?}"));
     }
 

@@ -4,8 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
+use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
 use crate::log::record::{Event, EventKind};
+use crate::node::link::handing::HandOverAsk;
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::protocol::ConversationItem;
 use crate::shard::IndexPage;
@@ -56,6 +57,10 @@ pub struct Answer {
     pub table_age_ms: Option<u64>,
     /// What became of it.
     pub result: Result<Outcome, ShardError>,
+    /// Shards of the request that are not at the answering node any more, and where they are: known before the table
+    /// says so. Since version 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<(ShardId, NodeId)>,
 }
 
 /// What is asked.
@@ -85,13 +90,31 @@ pub enum Body {
     /// Whether everything that shards acknowledged has arrived at the users' shards named with each. Since version 3.
     /// Answer: [`Outcome::Outboxes`].
     Outboxes { parts: Vec<(ShardId, Vec<ShardId>)> },
+    /// Something of a shard that is to change hands. Since version 5. Answer: [`Outcome::HandOver`].
+    HandOver { shard: ShardId, ask: HandOverAsk },
 }
 
 impl Body {
+    /// The shards that it concerns, as their owners see it.
+    #[must_use]
+    pub fn shards(&self) -> Vec<ShardId> {
+        match self {
+            Self::Execute { shard, .. }
+            | Self::Query { shard, .. }
+            | Self::SubscribeIndex { shard, .. }
+            | Self::UnsubscribeIndex { shard, .. } => vec![*shard],
+            Self::Summaries { parts, .. } => parts.iter().map(|(shard, _)| *shard).collect(),
+            Self::Subscribe { parts } => parts.iter().map(|(shard, _)| *shard).collect(),
+            Self::Outboxes { parts } => parts.iter().map(|(shard, _)| *shard).collect(),
+            Self::Unsubscribe { .. } | Self::Replica { .. } | Self::Reports(_) | Self::HandOver { .. } => Vec::new(),
+        }
+    }
+
     /// The lowest version of the contract that knows this request.
     #[must_use]
     pub fn since(&self) -> u16 {
         match self {
+            Self::HandOver { .. } => 5,
             Self::Outboxes { .. } => 3,
             Self::Replica { .. } | Self::Reports(_) => 2,
             Self::Execute { .. }
@@ -133,6 +156,8 @@ pub enum Outcome {
     Reported(Vec<Option<Epoch>>),
     /// Of [`Body::Outboxes`]: one for each part, in their order, and in it one for each users' shard. True is proven.
     Outboxes(Vec<Result<Vec<bool>, ShardError>>),
+    /// Of [`Body::HandOver`]: done, or one sentence why not.
+    HandOver(Result<(), String>),
 }
 
 /// About how many bytes an event takes on a link, never much less.
@@ -270,8 +295,13 @@ mod tests {
         ];
         for outcome in outcomes {
             let before = format!("{outcome:?}");
-            let frame =
-                Frame::<()>::Answer(Answer { id: 1, table_version: 2, table_age_ms: None, result: Ok(outcome) });
+            let frame = Frame::<()>::Answer(Answer {
+                id: 1,
+                table_version: 2,
+                table_age_ms: None,
+                result: Ok(outcome),
+                moved: Vec::new(),
+            });
             let read: Frame = decode(&encode(&frame).expect("it is written")).expect("it is read");
             let Frame::Answer(Answer { result: Ok(after), .. }) = read else { panic!("{read:?}") };
             assert_eq!(format!("{after:?}"), before);
@@ -307,6 +337,7 @@ mod tests {
             table_version: 1,
             table_age_ms: None,
             result: Ok(Outcome::Subscribed(parts)),
+            moved: Vec::new(),
         });
         assert!(encode(&frame).is_ok());
     }

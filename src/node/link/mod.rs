@@ -18,6 +18,7 @@ use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 
 pub mod client;
 pub mod frame;
+pub mod handing;
 mod queue;
 pub mod replica;
 pub mod server;
@@ -47,4 +48,14 @@ pub trait Serve: fmt::Debug + Send + Sync + 'static {
 
     /// The subscriber's link is gone: ends all its interests.
     fn forget(&self, subscriber: SubscriberId);
+
+    /// True when [`Serve::moved`] may have something to tell.
+    fn knows_of_moves(&self) -> bool {
+        false
+    }
+
+    /// Which of these shards are at another node than the table says, and where.
+    fn moved(&self, _shards: &[ShardId]) -> Vec<(ShardId, NodeId)> {
+        Vec::new()
+    }
 }

@@ -121,6 +121,7 @@ mod tests {
             table_version: 2,
             table_age_ms: None,
             result: Ok(Outcome::Replica(answer)),
+            moved: Vec::new(),
         });
         let bytes = encode(&frame).expect("it fits");
         assert!(bytes.len() < 4 * (1 << 20) + 1024, "not as a list of numbers: {}", bytes.len());

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cluster::table::Table;
 use crate::cluster::table::reach::{Reach, Told};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ShardId};
 use crate::link::codec::{decode, encode};
 use crate::link::front::server::FrontServer;
 use crate::link::handshake::{Proven, accept_link};
@@ -250,20 +250,23 @@ async fn serve_next(
     serving.port.setup.reach.hear(told, Instant::now());
     let Ok(permit) = Arc::clone(in_flight).try_acquire_owned() else {
         let full = Problem::unavailable("too many requests of one node are being served; try again");
-        pulse.while_busy(serving.answer(id, Err(full.into()))).await;
+        pulse.while_busy(serving.answer((id, Vec::new()), Err(full.into()))).await;
         return Ok(());
     };
     let deadline = Instant::now() + Duration::from_millis(deadline_ms).min(DEADLINE_MAX);
-    let mut served = serving.port.setup.service.serve(body, deadline, asker);
+    let service = &serving.port.setup.service;
+    // Mostly nothing has moved, and then nobody need know what is asked.
+    let shards = if service.knows_of_moves() { body.shards() } else { Vec::new() };
+    let mut served = service.serve(body, deadline, asker);
     // The first poll enqueues whatever `serve` did not, before the next request is looked at.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx))).await {
-        pulse.while_busy(serving.answer(id, result)).await;
+        pulse.while_busy(serving.answer((id, shards), result)).await;
         return Ok(());
     }
     let serving = serving.clone();
     tokio::spawn(async move {
         if let Ok(result) = timeout_at((deadline + GRACE).into(), served).await {
-            serving.answer(id, result).await;
+            serving.answer((id, shards), result).await;
         }
         drop(permit);
     });
@@ -271,11 +274,14 @@ async fn serve_next(
 }
 
 impl Serving {
-    /// Queues an answer; waits while too many bytes do.
-    async fn answer(&self, id: u64, result: Result<Outcome, ShardError>) {
+    /// Queues the answer to a request that concerns these shards; waits while too many bytes do.
+    async fn answer(&self, (id, shards): (u64, Vec<ShardId>), result: Result<Outcome, ShardError>) {
         let table_version = self.port.setup.table.borrow().version;
         let table_age_ms = self.port.setup.reach.told(Instant::now()).age_ms;
-        let frame_of = |told| Frame::<()>::Answer(Answer { id, table_version, table_age_ms, result: told });
+        let service = &self.port.setup.service;
+        let moved = if service.knows_of_moves() { service.moved(&shards) } else { Vec::new() };
+        let frame_of =
+            |told| Frame::<()>::Answer(Answer { id, table_version, table_age_ms, result: told, moved: moved.clone() });
         let encoded = encode(&frame_of(result)).or_else(|error| {
             tracing::error!(%error, "an answer cannot be sent over a link");
             let problem = Problem::new(Code::TooLarge, "the answer is too large; ask for a smaller page");

@@ -319,6 +319,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
         owner: NodeId::from("b"),
         identity: identity(),
         begin_at: PerStream::both(Tail::EMPTY),
+        ends_at: None,
     };
     assert!(matches!(log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     handle.renewed(Duration::from_millis(1), false);

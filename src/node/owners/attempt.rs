@@ -94,10 +94,23 @@ impl Owners {
         if self.inner.service.owns(shard) {
             return Route::Here;
         }
-        match self.inner.setup.table.borrow().owner(shard) {
-            Some(node) if node != self.node() => Route::Node(node.clone()),
+        match self.owner_of(shard) {
+            Some(node) if node != *self.node() => Route::Node(node),
             _ => Route::Nowhere,
         }
+    }
+
+    /// Who owns a shard: the table says so, unless it has just changed hands.
+    #[must_use]
+    pub fn owner_of(&self, shard: ShardId) -> Option<NodeId> {
+        let table = self.inner.setup.table.borrow();
+        let hint = self.inner.local.hints.of(shard, &table).filter(|node| table.addresses(node).is_some());
+        hint.or_else(|| table.owner(shard).cloned())
+    }
+
+    /// A shard is at that node from now on, whatever the table says.
+    pub(in crate::node) fn moved(&self, shard: ShardId, to: NodeId) {
+        self.inner.local.hints.note(shard, to, &self.table());
     }
 
     /// Tells what needs no answer.
@@ -149,7 +162,10 @@ impl Owners {
                 let within = timeout_at((deadline + GRACE).into(), served);
                 within.map(|result| result.map_err(|_elapsed| Missed::Lost)?.map_err(Missed::from)).boxed()
             }
-            Route::Node(node) => self.link(node).call(body, deadline).map(answered).boxed(),
+            Route::Node(node) => {
+                let owners = self.clone();
+                self.link(node).call(body, deadline).map(move |answer| owners.answered(answer)).boxed()
+            }
             Route::Nowhere => std::future::ready(Err(Missed::NotServed)).boxed(),
         }
     }
@@ -167,7 +183,8 @@ impl Owners {
         match route {
             Route::Node(node) => {
                 let (connection, answer) = self.link(node).call_over(connection, body, deadline)?;
-                Some((connection, answer.map(answered).boxed()))
+                let owners = self.clone();
+                Some((connection, answer.map(move |answer| owners.answered(answer)).boxed()))
             }
             Route::Here | Route::Nowhere => Some((0, self.send(route, body, deadline))),
         }
@@ -219,15 +236,22 @@ impl Owners {
     }
 }
 
-fn answered(answer: Result<Answer, Failure>) -> Result<Outcome, Missed> {
-    let result = match &answer {
-        Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "redirected",
-        Ok(_) => "answered",
-        Err(Failure::Lost) => "lost",
-        Err(_) => "unsent",
-    };
-    telemetry::LINK_REQUESTS.add(1, &[("result", result)]);
-    Ok(answer?.result?)
+impl Owners {
+    /// Takes in what another node answered, and where it says that shards are now.
+    fn answered(&self, answer: Result<Answer, Failure>) -> Result<Outcome, Missed> {
+        let result = match &answer {
+            Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "redirected",
+            Ok(_) => "answered",
+            Err(Failure::Lost) => "lost",
+            Err(_) => "unsent",
+        };
+        telemetry::LINK_REQUESTS.add(1, &[("result", result)]);
+        let answer = answer?;
+        for (shard, to) in answer.moved {
+            self.moved(shard, to);
+        }
+        Ok(answer.result?)
+    }
 }
 
 /// True when serving the request twice does no more than serving it once.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -15,9 +15,11 @@ use crate::cluster::table::Table;
 use crate::cluster::table::reach::Reach;
 use crate::ids::{NodeId, ShardId};
 use crate::node::link::frame::{Body, Outcome, cut_events};
+use crate::node::link::handing::HandOverAsk;
 use crate::node::link::{Asker, Serve, Serving};
-use crate::node::owners::Setup;
+use crate::node::owners::hints::Hints;
 use crate::node::owners::offers::Offers;
+use crate::node::owners::{HandsOver, Setup};
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Found, Freshness, Query, ShardError};
@@ -30,6 +32,10 @@ pub(super) struct LocalShards {
     shards: ArcSwap<HashMap<ShardId, ShardHandle>>,
     standbys: ArcSwap<HashMap<ShardId, Standby>>,
     pub(super) offers: Offers,
+    /// Shards that were given away, here or elsewhere, as far as the table does not say so.
+    pub(super) hints: Hints,
+    /// Hands shards over, once there is somebody to.
+    pub(super) hands_over: OnceLock<Weak<dyn HandsOver>>,
     node: NodeId,
     table: watch::Receiver<Arc<Table>>,
     reach: Arc<Reach>,
@@ -42,6 +48,8 @@ impl LocalShards {
             shards: ArcSwap::default(),
             standbys: ArcSwap::default(),
             offers: Offers::new(setup.snapshots.clone()),
+            hints: Hints::default(),
+            hands_over: OnceLock::new(),
             node: setup.credentials.id.clone(),
             table: setup.table.clone(),
             reach: Arc::clone(&setup.reach),
@@ -127,6 +135,14 @@ impl LocalShards {
         join_all(works.collect::<Vec<_>>()).boxed()
     }
 
+    fn serve_hand_over(&self, (shard, ask): (ShardId, HandOverAsk), asker: &NodeId) -> Serving {
+        let Some(hands_over) = self.hands_over.get().and_then(Weak::upgrade) else {
+            return ready(Ok(Outcome::HandOver(Err("this node has not begun yet, or ends".to_owned())))).boxed();
+        };
+        let asker = asker.clone();
+        async move { Ok(Outcome::HandOver(hands_over.answer(shard, ask, asker).await)) }.boxed()
+    }
+
     fn serve_parts(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
         let subscriber = &asker.subscriber;
         match body {
@@ -198,6 +214,7 @@ impl Serve for LocalShards {
         let subscriber = &asker.subscriber;
         let body = match body {
             Body::Replica { shard, ask } => return self.serve_replica((shard, ask), deadline, &asker.node),
+            Body::HandOver { shard, ask } => return self.serve_hand_over((shard, ask), &asker.node),
             other => other,
         };
         let one = match &body {
@@ -210,6 +227,7 @@ impl Serve for LocalShards {
             | Body::Unsubscribe { .. }
             | Body::Reports(_)
             | Body::Outboxes { .. }
+            | Body::HandOver { .. }
             | Body::Replica { .. } => {
                 return self.serve_parts(body, deadline, asker);
             }
@@ -238,6 +256,16 @@ impl Serve for LocalShards {
             }
             _ => self.serve_parts(body, deadline, asker),
         }
+    }
+
+    fn knows_of_moves(&self) -> bool {
+        !self.hints.is_empty()
+    }
+
+    fn moved(&self, shards: &[ShardId]) -> Vec<(ShardId, NodeId)> {
+        let table = self.table.borrow();
+        let elsewhere = shards.iter().filter(|shard| !self.owns(**shard));
+        elsewhere.filter_map(|shard| Some((*shard, self.hints.of(*shard, &table)?))).collect()
     }
 
     fn forget(&self, subscriber: SubscriberId) {

@@ -129,6 +129,8 @@ impl Inner {
         loop {
             match self.lease.remaining(self.clock.since_boot()) {
                 None => return std::future::pending().await,
+                // Ended by this owner itself: that lasts a moment, and mostly ends the shard here.
+                Some(Duration::ZERO) if *self.giving.borrow() && self.settled().await => {}
                 Some(Duration::ZERO) => return,
                 // It may be renewed meanwhile.
                 Some(left) => tokio::time::sleep(left.min(LOOK_EVERY)).await,

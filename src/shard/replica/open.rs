@@ -46,6 +46,25 @@ pub struct Taking {
     pub expected: (Token, u64),
 }
 
+/// What the owner of a shard gave to this node (ADR 19).
+#[derive(Debug, Clone)]
+pub struct Gift {
+    /// Who gave it.
+    pub from: NodeId,
+    /// The token under which it is to be owned.
+    pub token: Token,
+    /// Where its streams ended, which nobody could change since.
+    pub tails: PerStream<Tail>,
+}
+
+/// How a standby comes to own the shard.
+pub(in crate::shard) enum Way {
+    /// Its owner is silent.
+    Silence(Taking),
+    /// Its owner gave it.
+    Gift(Gift),
+}
+
 /// Claims the shard, brings its file up to the log's tail, and starts it.
 ///
 /// # Errors
@@ -64,16 +83,17 @@ async fn open_file(opening: Opening) -> Result<ShardHandle, OpenError> {
 }
 
 /// Opens the shard with the file that a standby has open.
-pub(in crate::shard) async fn take_over(
-    opening: Opening,
-    store: Store,
-    taking: Taking,
-) -> Result<ShardHandle, OpenError> {
-    with(opening, store, Some(taking)).await
+pub(in crate::shard) async fn take_over(opening: Opening, store: Store, way: Way) -> Result<ShardHandle, OpenError> {
+    with(opening, store, Some(way)).await
 }
 
-async fn with(opening: Opening, store: Store, taking: Option<Taking>) -> Result<ShardHandle, OpenError> {
-    let owned = match own(&opening, &store, taking.as_ref()).await {
+async fn with(opening: Opening, store: Store, way: Option<Way>) -> Result<ShardHandle, OpenError> {
+    let owned = match &way {
+        Some(Way::Gift(gift)) => receive(&opening, &store, gift).await,
+        Some(Way::Silence(taking)) => own(&opening, &store, Some(taking)).await,
+        None => own(&opening, &store, None).await,
+    };
+    let owned = match owned {
         Ok(owned) => start(opening, store.clone(), owned).await,
         Err(error) => Err(error),
     };
@@ -113,6 +133,29 @@ async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Resul
     catch_up(shard, opening.log.as_ref(), store, control.tails, &opening.config.worker).await?;
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
     Ok(Owned { token: control.token, tails: control.tails, lease, answered })
+}
+
+/// The same for a shard that was given to this node: its token is in the log, and nobody else has a claim to it.
+async fn receive(opening: &Opening, store: &Store, gift: &Gift) -> Result<Owned, OpenError> {
+    let shard = opening.shard;
+    if gift.token.epoch <= store.progress().max_epoch {
+        let line = format!("shard {shard}: given by {} under an epoch that this file has seen", gift.from);
+        return Err(OpenError::Failed(line));
+    }
+    // A renewal, and not a mere look: what moves nothing could be old when others have watched the beat for long.
+    let sent = opening.clock.since_boot();
+    let renewed = opening.log.renew(&[(shard, gift.token)]).await;
+    let is_current = renewed.into_iter().next().transpose()?;
+    if is_current != Some(true) {
+        let line = format!("shard {shard}: given by {}, but the token is not current any more", gift.from);
+        return Err(OpenError::Elsewhere(line));
+    }
+    let (identity, token, owner) = (opening.identity, gift.token, opening.node.clone());
+    let control = Control { identity, token, owner, beat: 0, tails: gift.tails };
+    let control = restore::from_file(opening, store, control).await?;
+    catch_up(shard, opening.log.as_ref(), store, control.tails, &opening.config.worker).await?;
+    let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
+    Ok(Owned { token, tails: control.tails, lease, answered: vec![gift.from.clone()] })
 }
 
 /// What a shard is owned by.
@@ -211,6 +254,7 @@ async fn claim(
         owner: opening.node.clone(),
         identity: opening.identity,
         begin_at,
+        ends_at: None,
     };
     for _ in 1..CLAIMS_MAX {
         match opening.log.claim(claim.clone()).await? {
@@ -324,6 +368,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         outbox_due,
         outbox,
         closed,
+        giving: watch::Sender::new(false),
         lease,
         lane,
         standbys,

@@ -21,7 +21,7 @@ use crate::shard::file::worker::{PERSISTS, Setup, Workers, tell};
 use crate::shard::handle::ShardHandle;
 use crate::shard::options::Opening;
 use crate::shard::replica::open;
-use crate::shard::replica::open::Taking;
+use crate::shard::replica::open::{Gift, Taking, Way};
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
 
 /// A standby. Cheap to clone. When the last clone is dropped it ends as it stands.
@@ -167,12 +167,25 @@ impl Standby {
     /// # Errors
     /// As [`crate::shard::open`]. `Elsewhere`: the owner lives, or another was faster.
     pub async fn take_over(self, taking: Taking) -> Result<ShardHandle, OpenError> {
+        self.own(Way::Silence(taking)).await
+    }
+
+    /// Opens the shard that its owner gave to this node. After an error it is closed, and the shard is this node's by its
+    /// control record all the same, unless somebody has taken it since.
+    ///
+    /// # Errors
+    /// As [`crate::shard::open`]. `Elsewhere`: the token is not current.
+    pub async fn receive(self, gift: Gift) -> Result<ShardHandle, OpenError> {
+        self.own(Way::Gift(gift)).await
+    }
+
+    async fn own(self, way: Way) -> Result<ShardHandle, OpenError> {
         let store = self.stop().await;
         let line = |why: &str| format!("shard {}: this standby no longer follows: {why}", self.0.opening.shard);
         let refused = match (self.following(), store) {
             (Following::Live, Some(store)) => {
                 let opened: Boxed<Result<ShardHandle, OpenError>> =
-                    Box::pin(open::take_over(self.0.opening.clone(), store, taking));
+                    Box::pin(open::take_over(self.0.opening.clone(), store, way));
                 return opened.await;
             }
             (Following::Live, None) => OpenError::Failed(line("its file cannot be opened")),

@@ -114,6 +114,7 @@ async fn an_adoption_that_was_broken_off_is_taken_up_again() {
         owner: NodeId::from("node-a"),
         identity: identity(),
         begin_at: PerStream::both(Tail::EMPTY),
+        ends_at: None,
     };
     assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     let bytes = had.messages[0].clone();
@@ -143,6 +144,7 @@ async fn a_log_with_another_history_is_not_written_over() {
         owner: NodeId::from("node-a"),
         identity: identity(),
         begin_at: PerStream::both(Tail::EMPTY),
+        ends_at: None,
     };
     assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     let mut expected = Tail::EMPTY;

@@ -62,6 +62,8 @@ mod standby;
 
 mod takeover;
 
+mod giving;
+
 mod witnesses;
 
 mod trim;
@@ -341,6 +343,7 @@ impl Bench {
                     owner: NodeId::from(node),
                     identity: identity(),
                     begin_at: PerStream::both(Tail::EMPTY),
+                    ends_at: None,
                 };
                 if let ClaimOutcome::Claimed(_) = self.log.inner.claim(claim).await.expect("answers") {
                     return;

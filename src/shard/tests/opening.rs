@@ -43,6 +43,7 @@ async fn a_new_epoch_is_above_all_that_log_and_file_know() {
         owner: NodeId::from("node-a"),
         identity: identity(),
         begin_at: tails,
+        ends_at: None,
     };
     assert!(matches!(fallen.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
     bench.log = FaultyLog::over(fallen);

@@ -84,6 +84,7 @@ impl Bench {
             owner: NodeId::from("node-a"),
             identity: identity(),
             begin_at: PerStream::both(Tail::EMPTY),
+            ends_at: None,
         };
         assert!(matches!(fallen.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
         for (stream, entries) in entries {

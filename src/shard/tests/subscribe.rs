@@ -228,6 +228,39 @@ async fn who_is_being_added_is_subscribed_when_that_is_committed_or_not_at_all()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_being_removed_is_subscribed_to_what_is_committed_however_long_that_takes() {
+    for (written, lagging) in [(true, false), (true, true), (false, false)] {
+        let bench = bench().await;
+        bench.log.stall_reads(lagging);
+        let last = bench.send("c", "alice", "the last that is theirs").await.core.seq;
+        bench.log.hold();
+        let removal = bench.execute(remove("c", "alice", "bob"));
+        let after = bench.execute(send("c", "alice", "not theirs"));
+        bench.waiting(2).await;
+
+        let (node, mut pushed) = subscriber(8);
+        let asked = bench.interest(&node, "c", "bob", Some(last.0 - 1));
+        let asked = tokio::join!(asked, async { bench.log.stall_reads(false) }).0;
+        let (tail, joined, events) = live(asked);
+        assert_eq!((tail, joined), (last, Seq(1)));
+        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [last]);
+
+        if !written {
+            bench.log.fault(M, &[Fault::NotWritten]);
+        }
+        bench.log.release();
+        assert_eq!((in_time(removal).await.is_ok(), in_time(after).await.is_ok()), (written, written));
+        if !written {
+            bench.send("c", "alice", "theirs after all").await;
+        }
+        let Some(Push::Event { event, .. }) = in_time(pushed.recv()).await else { panic!("nothing pushed") };
+        assert_eq!(matches!(event.kind, EventKind::Left { .. }), written);
+        bench.turn().await;
+        assert!(pushed.try_recv().is_err(), "nothing after their removal");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_is_followed_by_resubscribe_and_nothing_is_missed() {
     let bench = bench().await;
     let (node, mut queue) = subscriber(4);

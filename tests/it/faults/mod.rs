@@ -2,6 +2,8 @@
 
 mod failover;
 
+mod handing;
+
 mod pauses;
 
 mod processes;

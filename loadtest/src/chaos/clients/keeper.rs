@@ -16,6 +16,8 @@ use crate::chaos::random::Random;
 
 /// Attempts to make a conversation.
 const ATTEMPTS: usize = 100;
+/// How long the first page of a new conversation is asked for.
+const FIRST_SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// In a hundred visits, so many ask for their lists right after they came, and after they went.
 const LIST_PERCENT: u64 = 40;
 /// Sends of a guest that meet his removal, and the pause between two.
@@ -34,6 +36,9 @@ pub(crate) async fn create(world: &World, conversation: u32, members: &[u32]) ->
         match operate(world, &mut person, conversation, act, &write).await {
             Outcome::Ok { .. } => {
                 world.add_group(Group { conversation, admin, members: members.to_vec() });
+                // Who is in is known from the first event on: whatever others see, that one has been seen.
+                let until = tokio::time::Instant::now() + FIRST_SEEN_WITHIN;
+                person.page_surely(world, conversation, 0, until).await;
                 return Ok(());
             }
             Outcome::Failed { code } if code != "unavailable" && code != "not sent" => {

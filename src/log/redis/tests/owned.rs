@@ -75,7 +75,15 @@ impl Owned {
     /// A claim of the shard by this node, one epoch higher.
     pub(super) fn claim(&self, expected: Option<(Token, u64)>) -> Claim {
         let (shard, token, owner) = (self.shard, Token::new(self.token.epoch.next()), NodeId::from("node-a"));
-        Claim { shard, expected, token, owner, identity: identity(), begin_at: PerStream::both(Tail::EMPTY) }
+        Claim {
+            shard,
+            expected,
+            token,
+            owner,
+            identity: identity(),
+            begin_at: PerStream::both(Tail::EMPTY),
+            ends_at: None,
+        }
     }
 
     /// The log holds exactly what was acknowledged, each once, linked; read by somebody without a memory.

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use crate::ids::ShardId;
 use crate::node::custody::opening::surplus::{self, Surplus};
 use crate::node::custody::opening::tries::{Tries, first_outcome};
@@ -39,6 +41,8 @@ pub(super) struct Keeper {
     /// Told once how the first attempts ended.
     first: Option<Told>,
     tries: Tries,
+    /// Whoever gave the shard to this node waits until it is served.
+    pub(super) given: Option<oneshot::Sender<Result<(), String>>>,
     /// Its file is of no use, though the control record names this node: another replica is to take the shard over.
     unfit: bool,
 }
@@ -46,7 +50,7 @@ pub(super) struct Keeper {
 /// Keeps a shard until the node takes no more.
 pub(super) async fn keep(inner: Arc<Inner>, shard: ShardId, first: Told) {
     let stop = inner.life.opening.clone();
-    let mut keeper = Keeper { inner, shard, first: Some(first), tries: Tries::default(), unfit: false };
+    let mut keeper = Keeper { inner, shard, first: Some(first), tries: Tries::default(), given: None, unfit: false };
     loop {
         let pause = match keeper.step().await {
             Ok(()) => PAUSE_AFTER,
@@ -163,6 +167,9 @@ impl Keeper {
         if let Some(first) = self.first.take() {
             drop(first.send(Ok(())));
         }
+        if let Some(given) = self.given.take() {
+            drop(given.send(Ok(())));
+        }
         outbox::deliver(handle.clone(), ways.owners.clone(), life.all.clone()).await;
         if life.opening.is_cancelled() {
             return None;
@@ -170,7 +177,7 @@ impl Keeper {
         ways.shards.remove(shard);
         drop(ways.owners.remove_local(shard));
         // Why, the shard has said.
-        tracing::info!(%node, %shard, "a shard ended by itself; what becomes of it is looked at");
+        tracing::info!(%node, %shard, "a shard is served here no more; what becomes of it is looked at");
         // The file is opened again, by whatever follows.
         handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;
         handle.fault()

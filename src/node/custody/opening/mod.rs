@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::cluster::claimed::Claimed;
@@ -18,6 +20,7 @@ use crate::log::lane::Lane;
 use crate::log::{Identity, ShardLog};
 use crate::node::context::{Life, Setup};
 use crate::node::custody::observe::Observer;
+use crate::node::custody::opening::handing::{Arriving, HANDING_MAX};
 use crate::node::custody::shards::Shards;
 use crate::node::owners::Owners;
 use crate::node::standby::orphans;
@@ -25,6 +28,8 @@ use crate::node::standby::seed::Seeding;
 use crate::shard::{Config, Opening};
 
 mod files;
+
+mod handing;
 
 mod keeper;
 
@@ -84,6 +89,14 @@ struct Inner {
     held: Mutex<BTreeSet<ShardId>>,
     /// Shards that cannot be opened or followed here until somebody mends what the line says.
     refused: Mutex<BTreeMap<ShardId, String>>,
+    /// Shards that this node gives away at the same time.
+    handing: Semaphore,
+    /// Which they are.
+    giving: Mutex<BTreeSet<ShardId>>,
+    /// The tasks of shards that this node stands by for, and that may be given to it.
+    gifts: Mutex<BTreeMap<ShardId, mpsc::Sender<Arriving>>>,
+    /// This node is about to stop, and takes no shard any more.
+    leaving: AtomicBool,
 }
 
 impl Opener {
@@ -104,8 +117,21 @@ impl Opener {
             taking: Semaphore::new(TAKING_MAX),
             held: Mutex::default(),
             refused: Mutex::default(),
+            handing: Semaphore::new(HANDING_MAX),
+            giving: Mutex::default(),
+            gifts: Mutex::default(),
+            leaving: AtomicBool::new(false),
         };
-        Self { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        let hands_over: Weak<Inner> = Arc::downgrade(&inner);
+        inner.ways.owners.hand_over_by(hands_over);
+        Self { inner }
+    }
+
+    /// Gives away the shards that are owned here, to standbys in sync, at most until `deadline`; see ADR 19. Takes none from
+    /// now on, but by what a failover or a start makes its own.
+    pub(in crate::node) async fn leave(&self, deadline: Instant) {
+        self.inner.leave(deadline).await;
     }
 
     /// Begins to keep all shards that the table names this node for, or that it has a file of, side by side. Done when

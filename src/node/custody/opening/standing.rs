@@ -9,6 +9,7 @@ use crate::ids::{NodeId, ShardId};
 use crate::log::Token;
 use crate::node::custody::observe::Sign;
 use crate::node::custody::opening::Inner;
+use crate::node::custody::opening::handing::{Arriving, Gifts};
 use crate::node::custody::opening::keeper::{CLOSE_UNUSED_MAX, Keeper, fault_of};
 use crate::shard::file::snapshot;
 use crate::shard::file::snapshot::Orphans;
@@ -18,6 +19,9 @@ use crate::telemetry;
 
 /// Time for closing a standby.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// A shard that was given to this node is told to it within this time, mostly: else the control record tells.
+const GIFT_WITHIN: Duration = Duration::from_millis(300);
 
 /// Why a standby stops following.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ enum Left {
     Ended(Following),
     /// The owner is silent.
     Due(Token, u64),
+    /// The owner gave the shard to this node.
+    Given(Arriving),
 }
 
 impl Keeper {
@@ -53,6 +59,24 @@ impl Keeper {
                     None => Ok(()),
                 }
             }
+            Left::Given(Arriving { gift, served }) => {
+                let from = gift.from.clone();
+                let failed = match standby.receive(gift).await {
+                    Ok(handle) => {
+                        self.given = Some(served);
+                        self.serve(handle).await
+                    }
+                    Err(why) => {
+                        tracing::warn!(node = %self.inner.node, shard = %self.shard, %from, %why, "what was given is not opened");
+                        drop(served.send(Err(why.to_string())));
+                        Some(fault_of(&why).ok_or(why)?)
+                    }
+                };
+                match failed {
+                    Some(failed) => self.mend(&failed).await,
+                    None => Ok(()),
+                }
+            }
             Left::Dropped | Left::Ours => {
                 standby.close(Instant::now() + CLOSE_UNUSED_MAX).await;
                 Ok(())
@@ -68,10 +92,15 @@ impl Keeper {
     async fn follow(&self, standby: &Standby) -> Left {
         let Inner { ways, life, .. } = &*self.inner;
         let mut observation = ways.observer.follow(self.shard, standby.clone());
+        let mut gifts = Gifts::awaited(&self.inner, self.shard);
         let due = async {
             loop {
                 match observation.sign().await {
-                    Sign::Ours => return Left::Ours,
+                    Sign::Ours => {
+                        // Whoever gave it is about to say so, and then nothing is opened anew.
+                        tokio::time::sleep(GIFT_WITHIN).await;
+                        return Left::Ours;
+                    }
                     Sign::Due(..) => {}
                 }
                 let permit = self.inner.taking.acquire().await;
@@ -88,6 +117,7 @@ impl Keeper {
             () = life.opening.cancelled() => Left::Dropped,
             following = standby.ended() => Left::Ended(following),
             () = self.inner.dropped(self.shard) => Left::Dropped,
+            arriving = gifts.next() => Left::Given(arriving),
             left = due => left,
         }
     }

@@ -224,15 +224,20 @@ impl Owner {
         self.subscriptions.tell_lagged();
         self.appenders.messages.retain_waiting(|waiter| !waiter.is_abandoned());
         self.appenders.receipts.retain_waiting(|waiter| !waiter.is_abandoned());
+        self.log_progress();
+        self.mark_time();
+        // Also when nothing else happens here: other shards may need the memory.
+        self.evict();
+        self.set_gauges();
+    }
+
+    /// Has the log keep how far the outbox is delivered, if that is news.
+    pub(super) fn log_progress(&mut self) {
         if let Some(upto) = self.outbox_progress.take_if(|_| !self.closing && !self.parking.is_stalled()) {
             let record = Record::OutboxProgress { upto };
             let offset = self.appenders.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));
         }
-        self.mark_time();
-        // Also when nothing else happens here: other shards may need the memory.
-        self.evict();
-        self.set_gauges();
     }
 
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a gauge is a float, and this one a ratio")]

@@ -84,13 +84,15 @@ impl ConversationState {
 
     /// Offset of the last uncommitted record that changes whether `user` participates.
     pub(super) fn standing_changes(&self, user: &UserId, committed: Offset) -> Option<Offset> {
-        let concerns = |event: &Event| match &event.kind {
-            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => users.contains(user),
-            EventKind::Left { user: gone, .. } => gone == user,
-            EventKind::Message { .. } => false,
-        };
         let uncommitted = self.tail.iter().rev().take_while(|(offset, _)| *offset > committed);
-        uncommitted.filter(|(_, event)| concerns(event)).map(|(offset, _)| *offset).next()
+        uncommitted.filter(|(_, event)| concerns(event, user)).map(|(offset, _)| *offset).next()
+    }
+
+    /// Whether `user` participates as far as it is committed, and is put out by the next record that concerns them.
+    pub(super) fn is_leaving(&self, user: &UserId, committed: Offset) -> bool {
+        let uncommitted = self.tail.iter().filter(|(offset, _)| *offset > committed);
+        let next = uncommitted.map(|(_, event)| event).find(|event| concerns(event, user));
+        next.is_some_and(|event| matches!(event.kind, EventKind::Left { .. }))
     }
 
     /// Its committed events that may not be applied yet.
@@ -103,5 +105,14 @@ impl ConversationState {
     pub(super) fn messages_touched(&self, committed: Offset) -> Offset {
         let mut known = self.tail.iter().rev();
         known.find(|(offset, _)| *offset <= committed).map_or(Offset(0), |(offset, _)| *offset)
+    }
+}
+
+/// Whether an event changes that `user` participates.
+fn concerns(event: &Event, user: &UserId) -> bool {
+    match &event.kind {
+        EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => users.contains(user),
+        EventKind::Left { user: gone, .. } => gone == user,
+        EventKind::Message { .. } => false,
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
 use crate::log::PerStream;
-use crate::log::record::{Event, IndexChange, OutboxPosition};
+use crate::log::record::{Event, IndexChange, OutboxPosition, Tail};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, Page, Participant};
 use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
@@ -126,6 +126,8 @@ pub(in crate::shard) struct Ticket {
 #[derive(Debug)]
 pub(in crate::shard) enum Admission {
     Participant(Ticket),
+    /// A participant whose removal is not committed yet; since when they are in, the head has forgotten.
+    Leaving(Ticket),
     /// No participant; his own `left` may be in the tail, else in SQLite.
     Stranger(Ticket),
 }
@@ -175,6 +177,12 @@ pub(in crate::shard) enum Input {
         keys: Vec<UsedKey>,
         last: bool,
     },
+    /// Decide nothing, and say where the streams end when nothing is on its way.
+    Hold(oneshot::Sender<PerStream<Tail>>),
+    /// Decide again.
+    Release,
+    /// The shard was given to another node. The marks that were gathered for it are given back.
+    Given(oneshot::Sender<Vec<Delivered>>),
     Close,
     /// A renewal says that another token is current.
     Taken,

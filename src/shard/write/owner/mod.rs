@@ -23,6 +23,7 @@ use crate::shard::file::worker::Stood;
 use crate::shard::write::append::Appender;
 use crate::shard::write::filter::KeyFilter;
 use crate::shard::write::owner::conversation::{ConversationState, UsedKey};
+use crate::shard::write::owner::holding::Holding;
 use crate::shard::write::owner::input::{Completion, Waiter, WorkKind};
 use crate::shard::write::owner::memory::Taken;
 use crate::shard::write::owner::parking::Parking;
@@ -53,6 +54,8 @@ mod commit;
 mod memory;
 
 mod parking;
+
+mod holding;
 
 pub(in crate::shard) use decide::{core_of, message_unknown};
 pub(in crate::shard) use input::{Accepted, Admission, Asked, Input, Ticket, Want, Write};
@@ -138,6 +141,8 @@ pub(in crate::shard) struct Owner {
     completions: mpsc::Sender<Completion>,
     lookups: Arc<Semaphore>,
     parking: Parking,
+    /// The shard is about to be given to another node.
+    holding: Option<Holding>,
     closing: bool,
     taken: bool,
 }
@@ -167,6 +172,7 @@ pub(in crate::shard) fn spawn(setup: Setup) {
         completions,
         lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         parking: Parking::new(setup.lane.watch_standing(setup.shard), setup.queue_max),
+        holding: None,
         closing: false,
         taken: false,
         setup,
@@ -234,6 +240,7 @@ impl Owner {
             }
             self.unpark();
             self.pump();
+            self.tell_tails();
             if self.closing && self.appenders.messages.is_idle() && self.appenders.receipts.is_idle() {
                 break Stop::Closed;
             }
@@ -295,6 +302,9 @@ impl Owner {
                     self.setup.filter.filled();
                 }
             }
+            Input::Hold(told) => self.hold(told),
+            Input::Release => self.release(),
+            Input::Given(answer) => drop(answer.send(self.give_up())),
             Input::Close => {
                 self.closing = true;
                 // Surely not written; whoever owns the shard next may be asked.

@@ -79,6 +79,16 @@ impl Parking {
         }
     }
 
+    /// Parks from now on, whatever the log says.
+    pub(super) fn stall(&mut self) {
+        self.stalled = true;
+    }
+
+    /// Parks no more, but what the log makes it park.
+    pub(super) fn unstall(&mut self) {
+        self.stalled = false;
+    }
+
     /// Lets go of every parked write, undecided.
     pub(super) fn clear(&mut self) {
         self.parked.clear();
@@ -99,7 +109,8 @@ impl Owner {
     }
 
     /// Looks whether the log is stalled: the epoch of this owner is not committed yet, its lane has not been clear for a
-    /// while, or nothing proves that the shard is ours, so that even a refusal might be out of date.
+    /// while, or nothing proves that the shard is ours, so that even a refusal might be out of date. Likewise while it is
+    /// about to be given away.
     pub(super) fn look_at_log(&mut self) {
         let since = match self.parking.standing.now() {
             Standing::Clear => None,
@@ -109,7 +120,8 @@ impl Owner {
         let is_full = self.parking.is_full();
         let in_doubt = !is_full && since.is_some_and(|since| since.elapsed() >= STALLED_AFTER);
         let announced = self.is_announced();
-        let stalled = !announced || in_doubt || self.setup.lease.has_ended(self.setup.clock.since_boot());
+        let proven = !self.setup.lease.has_ended(self.setup.clock.since_boot());
+        let stalled = !announced || in_doubt || !proven || self.holding.is_some();
         // Each opening waits for its epoch; that is no event.
         if announced && stalled != self.parking.stalled {
             let parked = self.parking.parked.len();

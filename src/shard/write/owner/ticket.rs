@@ -51,8 +51,8 @@ impl Owner {
         }
     }
 
-    /// Registers interest, at the committed tail: a user whose joining or leaving is on its way is asked for again when it
-    /// is committed.
+    /// Registers interest, at the committed tail: a user whose joining is on its way is asked for again when it is committed.
+    /// Of one whose leaving is on its way all that is committed is theirs until then, however long that takes.
     pub(super) fn subscribe(
         &mut self,
         name: &ConversationName,
@@ -62,6 +62,14 @@ impl Owner {
     ) {
         let committed = self.appenders.messages.committed().offset;
         let Some(state) = self.conversations.get(name) else { return };
+        if state.is_leaving(&user, committed) {
+            let ticket = self.committed_ticket(name);
+            if !answer.is_closed() {
+                self.subscriptions.add(&subscriber, name, &user);
+                answer.send(Ok(Admission::Leaving(ticket))).ok();
+            }
+            return;
+        }
         if let Some(until) = state.standing_changes(&user, committed) {
             if let Some(problem) = self.too_many_rest() {
                 return drop(answer.send(Err(problem)));
