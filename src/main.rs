@@ -23,6 +23,14 @@ fn main() -> ExitCode {
         Ok(Invocation::Dev(settings, secrets)) => finished(dev::run(&settings, secrets, files())),
         Ok(Invocation::Node(settings, secrets)) => finished(process::node::run(&settings, &secrets, files())),
         Ok(Invocation::Router(settings, secrets)) => finished(process::router::run(&settings, &secrets, files())),
+        Ok(Invocation::Cluster(settings, secrets)) => match process::cluster::run(&settings, &secrets) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(line) => {
+                output::complain(&format!("rookery cluster: {line}"));
+                ExitCode::from(2)
+            }
+        },
         Ok(Invocation::Token(settings, secrets)) => finished(dev::token(&settings, secrets)),
         Ok(Invocation::Openapi) => {
             output::print(&openapi::pretty());

@@ -221,6 +221,9 @@ pub fn start_node(node: &str) {
     for result in ["given", "unserved", "kept"] {
         HAND_OVERS.add(0, &[("node", node), ("result", result)]);
     }
+    for result in ["moved", "kept"] {
+        BALANCE_MOVES.add(0, &[("node", node), ("result", result)]);
+    }
     for why in ["behind", "diverged", "damaged"] {
         REPLICAS_FAILED.add(0, &[("node", node), ("why", why)]);
     }
@@ -294,6 +297,7 @@ metrics_table! {
     Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, unfit, failed).";
     Counter HAND_OVERS "rookery_node_hand_overs_total" "Attempts of a node to give a shard that it owns to a standby, by node and result (given; unserved: given, but not served there at once; kept: everything else).";
     Histogram HAND_OVER_SECONDS "rookery_node_hand_over_seconds" "For how long a shard took no write while it was handed over: from when its owner decided nothing more until the new one served, by the node that gave it, in seconds.";
+    Counter BALANCE_MOVES "rookery_node_balance_moves_total" "Shards that a node, as the coordinator, had moved to another owner for balance, by node and result (moved, kept).";
     Gauge STANDBYS "rookery_node_standbys" "Shards that a node stands by for and whose log it follows, by node.";
     Counter REPLICAS_FAILED "rookery_node_replicas_failed_total" "Replicas that could not follow the log with the file they had, by node and why (behind, diverged, damaged).";
     Gauge NODE_DISK_AVAILABLE "rookery_node_disk_available_bytes" "Room left on the disk that holds a node's folder, by node.";

@@ -256,6 +256,7 @@ impl Cluster {
                 watchdog: Watchdog::spawn(stop.clone()),
                 first_attempts_max: Some(3),
                 config: node::Config {
+                    balance: false,
                     session: settings.session(),
                     shard: settings.shard(),
                     requests_per_second: 100_000,

@@ -563,7 +563,7 @@ fn is_unavailable_and_not_gone(client: &str, name: &str) {
 #[test]
 fn a_redis_that_is_emptied_under_running_nodes_makes_nobody_begin_anew() {
     let bench = Bench::new();
-    let arguments = ["--expect-nodes", "4", "--shards", "16", "--replicas", "2"];
+    let arguments = ["--expect-nodes", "4", "--shards", "16", "--replicas", "2", "--balance", "off"];
     let names = ["node-1", "node-2", "node-3", "node-4"];
     let mut router = bench.router();
     let mut nodes: Vec<Spawned> = names.iter().map(|name| bench.node(name, &arguments)).collect();

@@ -2,15 +2,18 @@
 //! that are free are filled, a node that is gone for good loses its places.
 //!
 //! Any node may do this, several at once too: the compare-and-set on the table's version is what is safe, the lease only
-//! avoids work. Ownership is not moved here: a shard that was ever claimed changes its owner by failover alone.
+//! avoids work. Ownership is not moved here: a shard that was ever claimed changes its owner by failover or by hand-over
+//! alone. Here it is decided among which nodes shards are evened out, and places are given to those that have too few.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::cluster::assignment::next_table;
+use crate::cluster::balance::Balance;
 use crate::cluster::claimed::Claimed;
 use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{NodeId, ShardId};
@@ -25,6 +28,12 @@ const LEASE: Duration = Duration::from_secs(5);
 /// A node loses its places only when it has been seen missing for so long: a Redis that lost the registrations, or has
 /// just failed over, gets them back within seconds.
 const MISSED: Duration = Duration::from_secs(10);
+
+/// A node is given shards and places only when it has been registered for so long: one that comes and goes gets none.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Rows that have a further standby at the same time, to be seeded.
+const EXTRA_MAX: usize = 8;
 
 /// What a coordinator works with.
 #[derive(Debug)]
@@ -41,7 +50,13 @@ pub(crate) struct CoordinatorDeps {
     pub(crate) log: Arc<dyn ShardLog>,
     /// Shards that were ever claimed, as this node knows: once claimed, always claimed.
     pub(crate) claimed: Claimed,
+    /// Told which nodes have been there for a while, as long as this one leads: among them shards are evened out. `None`:
+    /// nothing is moved.
+    pub(crate) balanced: Option<watch::Sender<Balanced>>,
 }
+
+/// The nodes among which shards are evened out by this node; none while it does not lead.
+pub(crate) type Balanced = Option<Arc<BTreeSet<NodeId>>>;
 
 /// The coordinator's part of a node.
 #[derive(Debug)]
@@ -55,14 +70,18 @@ pub(crate) struct Coordinator {
     claimed: Claimed,
     /// Nodes that the table names and that are not registered, since when.
     missing: BTreeMap<NodeId, Instant>,
+    /// Nodes that are registered, since when that was seen here without a break.
+    there: BTreeMap<NodeId, Instant>,
+    balanced: Option<watch::Sender<Balanced>>,
     leads: bool,
 }
 
 impl Coordinator {
     /// Leads nobody until it holds the lease.
     pub(crate) fn new(deps: CoordinatorDeps) -> Self {
-        let CoordinatorDeps { node, identity, replicas, store, log, claimed } = deps;
-        Self { node, identity, replicas, store, log, claimed, missing: BTreeMap::new(), leads: false }
+        let CoordinatorDeps { node, identity, replicas, store, log, claimed, balanced } = deps;
+        let (missing, there) = (BTreeMap::new(), BTreeMap::new());
+        Self { node, identity, replicas, store, log, claimed, missing, there, balanced, leads: false }
     }
 
     /// Looks after the table for ever. Of an outage of its store others tell.
@@ -71,19 +90,19 @@ impl Coordinator {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            drop(self.look().await);
+            if self.look().await.is_err() {
+                // Who leads now is not known.
+                self.balance_among(None);
+            }
         }
     }
 
     /// One look, and what follows from it.
     async fn look(&mut self) -> Result<(), TableError> {
         let leads = self.store.lead(&self.node, LEASE).await?;
-        if std::mem::replace(&mut self.leads, leads) != leads {
-            tracing::info!(node = %self.node, leads, "the coordinator's lease");
-            // What another one saw meanwhile is not known here.
-            self.missing.clear();
-        }
+        self.note_lease(leads);
         if !leads {
+            self.balance_among(None);
             return Ok(());
         }
         let Some(table) = self.store.load().await? else { return Ok(()) };
@@ -93,13 +112,27 @@ impl Coordinator {
         self.claimed.add(table.claimed.iter().copied());
         let registered = self.store.nodes().await?;
         let doubtful = self.doubtful().await;
+        let steady = self.steady(&registered, Instant::now());
         let nodes = self.counted(&table, registered, Instant::now());
-        let Some(next) = self.next(&table, &nodes, &doubtful) else { return Ok(()) };
+        let next = self.next(&table, &nodes, &doubtful);
+        // One change after the other: what is to be filled or taken out comes first.
+        let evens = if next.is_none() { self.evened(&table, &steady) } else { None };
+        self.balance_among(next.is_none().then(|| Arc::new(steady)));
+        let Some(next) = next.or(evens) else { return Ok(()) };
         let (version, count) = (next.version, next.nodes.len());
         if self.store.swap(table.version, next).await? {
             tracing::info!(node = %self.node, version, nodes = count, "the table is changed");
         }
         Ok(())
+    }
+
+    fn note_lease(&mut self, leads: bool) {
+        if std::mem::replace(&mut self.leads, leads) != leads {
+            tracing::info!(node = %self.node, leads, "the coordinator's lease");
+            // What another one saw meanwhile is not known here.
+            self.missing.clear();
+            self.there.clear();
+        }
     }
 
     /// The table that should follow, in which every shard is claimed that is known to be.
@@ -113,6 +146,30 @@ impl Coordinator {
         let recorded = || Table { version: table.version.saturating_add(1), ..known.clone() };
         let next = next_table(&known, nodes, self.replicas, doubtful);
         next.or_else(|| (known.claimed != table.claimed).then(recorded))
+    }
+
+    /// The table in which nodes that have too few places get some, if that is to be.
+    fn evened(&self, table: &Table, steady: &BTreeSet<NodeId>) -> Option<Table> {
+        self.balanced.as_ref()?;
+        let resting = BTreeSet::new();
+        Balance { table, nodes: steady, replicas: self.replicas, resting: &resting }.next_places(EXTRA_MAX)
+    }
+
+    /// Tells whoever moves shards among which nodes.
+    fn balance_among(&self, nodes: Balanced) {
+        if let Some(balanced) = &self.balanced {
+            balanced.send_if_modified(|known| std::mem::replace(known, nodes.clone()) != nodes);
+        }
+    }
+
+    /// The nodes that have been registered for a while.
+    fn steady(&mut self, registered: &BTreeMap<NodeId, NodeAddresses>, now: Instant) -> BTreeSet<NodeId> {
+        self.there.retain(|node, _| registered.contains_key(node));
+        for node in registered.keys() {
+            self.there.entry(node.clone()).or_insert(now);
+        }
+        let steady = self.there.iter().filter(|(_, since)| now.duration_since(**since) >= STEADY);
+        steady.map(|(node, _)| node.clone()).collect()
     }
 
     /// Looks at the control records of shards that are not known to be claimed. Those that have one are from now on; those
@@ -196,6 +253,8 @@ mod tests {
                 log: Arc::clone(&self.log) as Arc<dyn ShardLog>,
                 claimed: Claimed::default(),
                 missing: BTreeMap::new(),
+                there: BTreeMap::new(),
+                balanced: None,
                 leads: false,
             }
         }

@@ -9,6 +9,8 @@ pub mod table;
 
 pub mod assignment;
 
+pub mod balance;
+
 pub mod claimed;
 
 pub mod directory;

@@ -133,6 +133,9 @@ pub struct ClusterSettings {
     /// Nodes that hold each shard: its owner, and standbys that take over when it is gone. All nodes must have the same.
     #[arg(long, value_name = "COUNT", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=5))]
     pub replicas: u16,
+    /// Whether shards are evened out among the nodes while they run: on, or off. All nodes should have the same.
+    #[arg(long, value_name = "ON", default_value = "on", value_parser = values::on_or_off, action = clap::ArgAction::Set)]
+    pub balance: bool,
     /// Watch time T: an owner silent for so long may be taken for dead. All nodes must have the same.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::duration)]
     pub takeover_watch: Duration,
@@ -225,6 +228,7 @@ impl NodeSettings {
             requests_per_second: self.rates.requests_per_second,
             request_burst: self.rates.request_burst,
             replicas: Some(self.cluster.replicas.into()),
+            balance: self.cluster.balance,
             seeding: node::standby::Config {
                 snapshot_rate: self.cluster.snapshot_rate,
                 verify_every: Some(self.cluster.verify_every).filter(|every| !every.is_zero()),

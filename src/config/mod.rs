@@ -9,6 +9,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::ask::AskSettings;
 use crate::config::cluster::{NodeSettings, RouterSettings};
 use crate::config::secrets::{Environment, PREFIX, REDIS, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
@@ -18,6 +19,8 @@ pub mod secrets;
 pub mod settings;
 
 pub mod cluster;
+
+pub mod ask;
 
 mod values;
 
@@ -43,6 +46,8 @@ pub enum Invocation {
     Node(Box<NodeSettings>, Secrets),
     /// Run a router of a cluster.
     Router(Box<RouterSettings>, Secrets),
+    /// Ask a running cluster how it stands, or to move a shard.
+    Cluster(AskSettings, Secrets),
     /// Make a token.
     Token(TokenSettings, Secrets),
     /// Tell the client contract.
@@ -82,6 +87,7 @@ impl Invocation {
             Some(Sub::Dev(settings)) => Ok(Self::Dev(settings, secrets)),
             Some(Sub::Node(settings)) => Ok(Self::Node(settings, secrets)),
             Some(Sub::Router(settings)) => Ok(Self::Router(settings, secrets)),
+            Some(Sub::Cluster(settings)) => Ok(Self::Cluster(settings, secrets)),
             Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
             Some(Sub::Openapi) => Ok(Self::Openapi),
         }
@@ -109,6 +115,9 @@ enum Sub {
     /// Run a router of a cluster over Redis: it takes the connections of clients and forwards them to nodes.
     #[command(after_help = SECRETS_HELP)]
     Router(Box<RouterSettings>),
+    /// Ask a running cluster how it stands, or to move a shard.
+    #[command(after_help = SECRETS_HELP)]
+    Cluster(AskSettings),
     /// Print a token for a user, signed with the shared secret.
     #[command(after_help = SECRETS_HELP)]
     Token(TokenSettings),

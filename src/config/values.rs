@@ -15,6 +15,26 @@ pub(super) fn shards(text: &str) -> Result<u32, String> {
     ShardMap::new(count).map(ShardMap::shards).ok_or_else(|| "not a power of two from 1 to 65536".to_owned())
 }
 
+/// The URL of an operations port: its host and port.
+pub(super) fn operations(text: &str) -> Result<String, String> {
+    let place = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    match place.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !place.contains('/') && port.parse::<u16>().is_ok() => {
+            Ok(place.to_owned())
+        }
+        _ => Err("not of the form http://HOST:PORT".to_owned()),
+    }
+}
+
+/// `on` or `off`.
+pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("neither on nor off".to_owned()),
+    }
+}
+
 /// A drain window: a duration that a stop has room for.
 pub(super) fn drain_window(text: &str) -> Result<Duration, String> {
     let window = duration(text)?;

@@ -81,7 +81,7 @@ impl Subject for Process {
         let told = |node: &Arc<Node>| {
             let peer = node.addresses().peer.clone();
             let (ready, cut_off) = (Some(node.ready()), Some(node.cut_off()));
-            let told = ClusterNode { peer, sessions: Some(node.sessions()), ready, cut_off };
+            let told = ClusterNode { sessions: Some(node.sessions()), ready, cut_off, ..ClusterNode::at(&peer) };
             (node.id().clone(), told)
         };
         let table = self.nodes.iter().map(|node| node.table()).max_by_key(|table| table.version);
@@ -107,6 +107,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         requests_per_second: settings.rates.requests_per_second,
         request_burst: settings.rates.request_burst,
         replicas: None,
+        balance: false,
         seeding: node::standby::Config::default(),
     };
     let mut expected = BTreeMap::new();

@@ -37,6 +37,25 @@ impl ClusterKey {
         }
         Ok(Self(Arc::from(bytes)))
     }
+
+    /// An HMAC-SHA256 by this key, for one purpose.
+    #[must_use]
+    pub fn tag(&self, purpose: &[u8], told: &[u8]) -> [u8; PROOF_BYTES] {
+        self.mac(purpose, told).map_or([0; PROOF_BYTES], |mac| mac.finalize().into_bytes().into())
+    }
+
+    /// True when `tag` is that of [`ClusterKey::tag`]. Takes the same time wherever it differs.
+    #[must_use]
+    pub fn is_tag(&self, purpose: &[u8], told: &[u8], tag: &[u8]) -> bool {
+        self.mac(purpose, told).is_some_and(|mac| mac.verify_slice(tag).is_ok())
+    }
+
+    fn mac(&self, purpose: &[u8], told: &[u8]) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        mac.update(purpose);
+        mac.update(told);
+        Some(mac)
+    }
 }
 
 impl fmt::Debug for ClusterKey {

@@ -32,6 +32,8 @@ pub struct Config {
     /// Nodes that hold a shard, its owner among them: the coordinator sees to it. `None`: whoever starts the nodes looks
     /// after the table.
     pub replicas: Option<usize>,
+    /// Whether the coordinator evens out shards among the nodes.
+    pub balance: bool,
     /// Of standbys that need a file, and of the check of those that have one.
     pub seeding: standby::Config,
 }

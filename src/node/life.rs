@@ -19,6 +19,7 @@ use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{NodeId, ShardId};
 use crate::link::front::server::FrontServer;
 use crate::node::context::{Life, Setup};
+use crate::node::custody::balancer::Balancer;
 use crate::node::custody::cutoff::CutOff;
 use crate::node::custody::gauges;
 use crate::node::custody::observe::Observer;
@@ -27,6 +28,7 @@ use crate::node::custody::renewal::Renewals;
 use crate::node::custody::rows::Rows;
 use crate::node::custody::shards::Shards;
 use crate::node::folder::FolderLock;
+use crate::node::link::handing::{HandOverAsk, NodeStanding};
 use crate::node::listeners::Listeners;
 use crate::node::owners::Owners;
 use crate::node::parts;
@@ -117,6 +119,7 @@ impl Node {
                 store: Arc::clone(&setup.table),
                 log: Arc::clone(&setup.log),
                 claimed: setup.claimed.clone(),
+                balanced: setup.config.balance.then(|| Balancer::spawn(&setup.id, &owners, replicas, &life)),
             };
             life.spawn(Coordinator::new(deps).run());
         }
@@ -133,6 +136,7 @@ impl Node {
             shards: shards.clone(),
             observer: observer.clone(),
             table: table.clone(),
+            hub: Arc::clone(&hub),
         };
         let opener = Opener::new(&setup, ways, life.clone());
         life.spawn(gauges::of_refused(setup.id.clone(), opener.counts_refused()));
@@ -236,6 +240,24 @@ impl Node {
             Ok(digest) => Ok(Some((own.role(), digest))),
             Err(error) => Err(format!("shard {shard}: {error}")),
         }
+    }
+
+    /// How each node that the table names stands; `None` for one that does not answer in time.
+    pub async fn standings(&self, deadline: Instant) -> BTreeMap<NodeId, Option<NodeStanding>> {
+        self.owners.standings(deadline).await
+    }
+
+    /// Has the owner of a shard hand it over to one of its standbys.
+    ///
+    /// # Errors
+    /// One sentence: why not, or that this is not known.
+    pub async fn move_shard(&self, shard: ShardId, to: &NodeId, deadline: Instant) -> Result<(), String> {
+        let owner = self.owners.owner_of(shard).ok_or_else(|| format!("the table has no shard {shard}"))?;
+        if owner == *to {
+            return Err(format!("{to} owns shard {shard} already"));
+        }
+        let ask = HandOverAsk::Give { to: to.clone() };
+        self.owners.ask_hand_over(&owner, shard, ask, deadline).await
     }
 
     /// Is not ready from now on, and gives its shards to standbys in sync, at most until `deadline`: see ADR 19. It goes on

@@ -1,11 +1,10 @@
-//! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`, `/shards/{shard}/digest`. A server of its own on a thread of its own, so that it
-//! answers also when the loops that it tells about stand still; never reachable through the client port.
+//! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`, `/cluster?whole`, `/shards/{shard}/digest`,
+//! `/shards/{shard}/owner`. A server of its own on a thread of its own, so that it answers also when the loops that it tells about stand still; never reachable through the client port.
 //!
 //! Invariants: `/livez` asks only whether the process's loops move, never the log; at most [`CONNECTIONS_MAX`] sockets are
 //! served at once (an idle one gives way to one more; when none is idle, that is refused), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file, are
 //! made one at a time.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -14,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -26,17 +26,22 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::table::Table;
 use crate::connections::{Connections, Entrant, Place};
-use crate::ids::{NodeId, Offset, ShardId};
-use crate::log::PerStream;
-use crate::shard::ShardStatus;
+use crate::ids::{NodeId, ShardId};
+use crate::link::proof::ClusterKey;
 use crate::telemetry;
 use crate::watchdog::Watchdog;
 
+pub mod control;
+
+pub mod health;
+
 mod digest;
 
+mod told;
+
 pub use digest::{AppliedTail, Digesting, ShardDigest, digest_of};
+pub use told::{Cluster, ClusterNode, ClusterShard, ClusterStandby, Offsets};
 
 /// Sockets served at once.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -63,137 +68,27 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
     /// What `/cluster` shows.
     fn cluster(&self) -> Cluster;
 
+    /// The whole cluster, as far as its nodes answer: each tells of what it owns. Else as [`Subject::cluster`].
+    fn whole(&self) -> BoxFuture<'static, Cluster> {
+        std::future::ready(self.cluster()).boxed()
+    }
+
+    /// Has a shard handed over to a node; else one sentence why not.
+    fn move_shard(&self, _shard: ShardId, _to: NodeId) -> BoxFuture<'static, Result<(), String>> {
+        let why = "this process moves no shards: ask the operations port of a node of a cluster";
+        std::future::ready(Err(why.to_owned())).boxed()
+    }
+
+    /// What whoever changes something has to prove; without one nobody may.
+    fn key(&self) -> Option<ClusterKey> {
+        None
+    }
+
     /// Digest of the replica of a shard in this process, on the node of that name if one is given: `None` when there is
     /// none. The future reads the whole file, on threads of its own.
     fn digest(&self, _shard: ShardId, _node: Option<NodeId>) -> Digesting {
         std::future::ready(Ok(None)).boxed()
     }
-}
-
-/// Body of `/cluster`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Cluster {
-    /// Version of the table, 0 before the first.
-    pub table_version: u64,
-    /// Every node that the table names.
-    pub nodes: BTreeMap<NodeId, ClusterNode>,
-    /// Every shard, in order.
-    pub shards: Vec<ClusterShard>,
-}
-
-/// A node in `/cluster`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClusterNode {
-    /// Its peer port.
-    pub peer: String,
-    /// Live sessions, if it is a node of this process.
-    pub sessions: Option<usize>,
-    /// Started, not draining and not cut off, if it is a node of this process.
-    pub ready: Option<bool>,
-    /// Cut off from the log while others reach it, if it is a node of this process.
-    pub cut_off: Option<bool>,
-}
-
-/// A shard in `/cluster`. What is told by its owner is null unless the owner is in this process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClusterShard {
-    /// Number of the shard.
-    pub shard: u16,
-    /// Who should own it by the table.
-    pub owner: Option<NodeId>,
-    /// Its standbys by the table.
-    pub standby: Vec<NodeId>,
-    /// Its standbys as the owner knows them, and whether each is in sync.
-    pub standbys: Option<Vec<ClusterStandby>>,
-    /// Epoch under which it is owned.
-    pub epoch: Option<u64>,
-    /// Offsets of the tails, which are what is committed unless an append is in doubt.
-    pub tails: Option<Offsets>,
-    /// Committed offsets.
-    pub committed: Option<Offsets>,
-    /// Applied offsets.
-    pub applied: Option<Offsets>,
-    /// Durable offsets.
-    pub durable: Option<Offsets>,
-    /// Records committed but not yet applied.
-    pub lag: Option<u64>,
-    /// Why it is refused in this process, if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
-}
-
-/// A standby in `/cluster`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClusterStandby {
-    /// Which node.
-    pub node: NodeId,
-    /// It was heard of lately, follows, and lacks little.
-    pub in_sync: bool,
-}
-
-/// One offset for each stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Offsets {
-    /// Of messages.
-    pub messages: u64,
-    /// Of receipts.
-    pub receipts: u64,
-}
-
-impl Cluster {
-    /// Joins the table with what the owners in this process tell.
-    #[must_use]
-    pub fn of(table: Option<&Table>, mut nodes: BTreeMap<NodeId, ClusterNode>, statuses: &[ShardStatus]) -> Self {
-        let Some(table) = table else { return Self { table_version: 0, nodes, shards: Vec::new() } };
-        for (id, addresses) in &table.nodes {
-            nodes.entry(id.clone()).or_insert_with(|| ClusterNode {
-                peer: addresses.peer.clone(),
-                sessions: None,
-                ready: None,
-                cut_off: None,
-            });
-        }
-        let shards = (0..=u16::MAX).zip(&table.rows).map(|(shard, row)| {
-            let status = statuses.iter().find(|status| status.shard.0 == shard);
-            ClusterShard::of(shard, row, status)
-        });
-        Self { table_version: table.version, shards: shards.collect(), nodes }
-    }
-
-    /// The same, with the shards that are refused in this process.
-    #[must_use]
-    pub fn with_refused(mut self, mut refused: BTreeMap<ShardId, String>) -> Self {
-        for of in &mut self.shards {
-            of.refused = refused.remove(&ShardId(of.shard));
-        }
-        self
-    }
-}
-
-impl ClusterShard {
-    fn of(shard: u16, row: &[NodeId], status: Option<&ShardStatus>) -> Self {
-        let offsets = |pick: fn(&ShardStatus) -> PerStream<Offset>| {
-            let PerStream { messages, receipts } = pick(status?);
-            Some(Offsets { messages: messages.0, receipts: receipts.0 })
-        };
-        Self {
-            shard,
-            owner: row.first().cloned(),
-            standby: row.iter().skip(1).cloned().collect(),
-            standbys: status.map(|status| standbys_of(&status.standbys)),
-            epoch: status.map(|status| status.epoch.0),
-            tails: offsets(|of| of.committed),
-            committed: offsets(|of| of.committed),
-            applied: offsets(|of| of.applied),
-            durable: offsets(|of| of.durable),
-            lag: status.map(|status| status.lag),
-            refused: None,
-        }
-    }
-}
-
-fn standbys_of(told: &[(NodeId, bool)]) -> Vec<ClusterStandby> {
-    told.iter().map(|(node, in_sync)| ClusterStandby { node: node.clone(), in_sync: *in_sync }).collect()
 }
 
 /// What the port serves from.
@@ -296,10 +191,7 @@ async fn serve_socket(socket: TcpStream, place: &Place, setup: Setup, digests: A
     let service = service_fn(move |request: Request<Incoming>| {
         let (setup, digests, turn) = (setup.clone(), Arc::clone(&digests), turns.begin());
         async move {
-            let response = match digest::digest_asked(request.uri().path(), request.uri().query()) {
-                Some((shard, node)) => digest::with_digest(&setup, request.method(), (shard, node), &digests).await,
-                None => answer(&setup, request.method(), request.uri().path()),
-            };
+            let response = answer_request(&setup, &request, &digests).await;
             Ok::<_, Infallible>(turn.over(response))
         }
     });
@@ -312,6 +204,21 @@ async fn serve_socket(socket: TcpStream, place: &Place, setup: Setup, digests: A
         () = place.evicted() => serving.as_mut().graceful_shutdown(),
     }
     drop(serving.await);
+}
+
+/// Answers what has to be waited for, and all else.
+async fn answer_request(setup: &Setup, request: &Request<Incoming>, digests: &Semaphore) -> Response<Full<Bytes>> {
+    let (method, path, query) = (request.method(), request.uri().path(), request.uri().query());
+    if let Some((shard, node)) = digest::digest_asked(path, query) {
+        return digest::with_digest(setup, method, (shard, node), digests).await;
+    }
+    if let Some(shard) = control::shard_asked(path) {
+        return control::move_shard(&setup.subject, request, shard).await;
+    }
+    if path == "/cluster" && query == Some("whole") && method == Method::GET {
+        return json(&setup.subject.whole().await);
+    }
+    answer(setup, method, path)
 }
 
 fn refused(allowed: &'static str) -> Response<Full<Bytes>> {

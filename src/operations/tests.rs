@@ -5,11 +5,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::cluster::table::NodeAddresses;
-use crate::ids::{ClusterId, Epoch, ShardId};
-use crate::log::Identity;
+use crate::cluster::table::{NodeAddresses, Table};
+use crate::ids::{ClusterId, Epoch, Offset, ShardId};
 use crate::log::record::Tail;
+use crate::log::{Identity, PerStream};
+use crate::shard::ShardStatus;
 use crate::shard::replicas::ReplicaDigest;
 
 #[derive(Debug, Default)]

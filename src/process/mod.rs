@@ -27,6 +27,8 @@ pub mod node;
 
 pub mod router;
 
+pub mod cluster;
+
 pub(crate) mod files;
 
 pub(crate) mod front;

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +45,12 @@ use crate::watchdog::Watchdog;
 /// A node that stops gives its shards away for so long at most, before everything else that a stop does.
 pub const HAND_OVER_MAX: Duration = Duration::from_secs(8);
 
+/// Each node tells how it stands within this time, or is not waited for.
+const ASKED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Longest wait for a shard that somebody asks to be moved.
+const MOVED_WITHIN: Duration = Duration::from_secs(15);
+
 /// Runs a node until a signal. `files` is how many files the process may open, if known.
 ///
 /// # Errors
@@ -69,6 +77,7 @@ struct NodeSubject {
     waiting: Waiting,
     node: OnceLock<Arc<Node>>,
     draining: AtomicBool,
+    key: ClusterKey,
 }
 
 impl fmt::Debug for NodeSubject {
@@ -109,15 +118,37 @@ impl Subject for NodeSubject {
         let node = self.node.get();
         let (sessions, ready) = (node.map_or(0, |node| node.sessions()), self.ready().is_ok());
         let told = ClusterNode {
-            peer,
             sessions: Some(sessions),
             ready: Some(ready),
             cut_off: node.map(|node| node.cut_off()),
+            ..ClusterNode::at(&peer)
         };
         let statuses = node.map(|node| node.statuses()).unwrap_or_default();
         let table = node.map(|node| node.table());
         let refused = node.map(|node| node.refused()).unwrap_or_default();
         Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses).with_refused(refused)
+    }
+
+    fn whole(&self) -> BoxFuture<'static, Cluster> {
+        let (node, here) = (self.node.get().cloned(), self.cluster());
+        let whole = async move {
+            let Some(node) = node else { return here };
+            Cluster::whole(&node.table(), node.standings(Instant::now() + ASKED_WITHIN).await)
+        };
+        whole.boxed()
+    }
+
+    fn move_shard(&self, shard: ShardId, to: NodeId) -> BoxFuture<'static, Result<(), String>> {
+        let node = self.node.get().cloned();
+        let moved = async move {
+            let node = node.ok_or("this node has not begun yet")?;
+            node.move_shard(shard, &to, Instant::now() + MOVED_WITHIN).await
+        };
+        moved.boxed()
+    }
+
+    fn key(&self) -> Option<ClusterKey> {
+        Some(self.key.clone())
     }
 
     fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
@@ -164,6 +195,7 @@ impl NodeProcess {
             waiting: Waiting::on("Redis"),
             node: OnceLock::new(),
             draining: AtomicBool::new(false),
+            key: given.cluster_key.clone(),
         });
         let told: Arc<dyn Subject> = Arc::<NodeSubject>::clone(&subject);
         let operations = serve_operations(operations_listener, metrics, watchdog.clone(), told)?;

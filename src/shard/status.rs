@@ -14,7 +14,7 @@ pub struct IndexPage {
 }
 
 /// What `/cluster` and the metrics tell of an owned shard.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ShardStatus {
     /// Which shard.
     pub shard: ShardId,

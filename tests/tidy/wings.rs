@@ -16,6 +16,7 @@ const ORDER: [(&str, &[&str]); 14] = [
             "ring",
             "table",
             "assignment",
+            "balance",
             "claimed",
             "directory",
             "announce",
@@ -30,7 +31,7 @@ const ORDER: [(&str, &[&str]); 14] = [
         "shard",
         &[
             "command", "replicas", "insync", "status", "error", "file", "write", "options", "delivery", "state",
-            "read", "execute", "handle", "outbox", "replica",
+            "read", "execute", "handle", "outbox", "giving", "replica",
         ],
     ),
     ("shard/file", &["apply", "store", "refusal", "worker", "snapshot"]),
@@ -54,8 +55,11 @@ const ORDER: [(&str, &[&str]); 14] = [
             "life",
         ],
     ),
-    ("node/custody", &["role", "watch", "shards", "observe", "rows", "renewal", "cutoff", "gauges", "opening"]),
-    ("node/custody/opening", &["files", "surplus", "tries", "keeper", "standing"]),
+    (
+        "node/custody",
+        &["role", "watch", "shards", "observe", "rows", "renewal", "cutoff", "gauges", "balancer", "opening"],
+    ),
+    ("node/custody/opening", &["files", "surplus", "tries", "keeper", "handing", "standing"]),
     ("node/standby", &["seed", "reports", "verify", "orphans"]),
     (
         "router",
@@ -76,7 +80,7 @@ const ORDER: [(&str, &[&str]); 14] = [
             "opening",
         ],
     ),
-    ("process", &["advertise", "files", "front", "node", "router"]),
+    ("process", &["advertise", "files", "front", "node", "router", "cluster"]),
 ];
 
 /// Files that use each other, and why they may for now.

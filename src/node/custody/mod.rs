@@ -15,6 +15,8 @@ pub(super) mod rows;
 
 pub mod renewal;
 
+pub(super) mod balancer;
+
 pub(super) mod cutoff;
 
 pub(super) mod gauges;

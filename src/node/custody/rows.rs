@@ -2,13 +2,14 @@
 //! itself there, by compare-and-set on the table's version, without waiting for the coordinator; all its shards at once.
 //! The same swap records that they were claimed, if the table does not say so yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::cluster::balance;
 use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::ids::{NodeId, ShardId};
 use crate::node::context::Setup;
@@ -30,6 +31,9 @@ const AHEAD_MAX: Duration = Duration::from_secs(1);
 /// One call to the store is given up after this long.
 const CALL_MAX: Duration = Duration::from_secs(2);
 
+/// Shards that are proven to be owned here, each with the nodes that stay in its row, if others are to go.
+type Owned = BTreeMap<ShardId, Option<Vec<NodeId>>>;
+
 /// Looks after the rows of a node's open shards.
 #[derive(Debug)]
 pub(in crate::node) struct Rows {
@@ -38,6 +42,8 @@ pub(in crate::node) struct Rows {
     store: Arc<dyn TableStore>,
     shards: Shards,
     table: watch::Receiver<Arc<Table>>,
+    /// How many nodes a row should have; `None`: as many as it has.
+    replicas: Option<usize>,
 }
 
 impl Rows {
@@ -47,7 +53,8 @@ impl Rows {
         shards: Shards,
         table: watch::Receiver<Arc<Table>>,
     ) -> Self {
-        Self { node: setup.id.clone(), addresses, store: Arc::clone(&setup.table), shards, table }
+        let (node, store, replicas) = (setup.id.clone(), Arc::clone(&setup.table), setup.config.replicas);
+        Self { node, addresses, store, shards, table, replicas }
     }
 
     /// Looks after them for ever.
@@ -65,7 +72,7 @@ impl Rows {
             }
             // One that was taken meanwhile, and does not know it yet, must not be put back.
             let proven = handles.iter().filter(|handle| handle.is_proven());
-            let owned: BTreeSet<ShardId> = proven.map(ShardHandle::id).collect();
+            let owned: Owned = proven.map(|handle| (handle.id(), self.stay(handle, &table))).collect();
             if with_owner_first(&table, (&self.node, &self.addresses), &owned).is_some() {
                 ahead = self.swap(&table, &owned).await.map(|swapped| (Arc::new(swapped), Instant::now()));
             }
@@ -77,8 +84,16 @@ impl Rows {
         }
     }
 
+    /// The nodes that stay in the row of a shard, when it has more than it should and those that stay are in sync.
+    fn stay(&self, handle: &ShardHandle, table: &Table) -> Option<Vec<NodeId>> {
+        let row = table.rows.get(usize::from(handle.id().0))?;
+        let replicas = self.replicas.filter(|replicas| row.len() > *replicas && row.first() == Some(&self.node))?;
+        let in_sync = handle.standbys().into_iter().filter(|(_, in_sync)| *in_sync).map(|(node, _)| node);
+        balance::without_surplus(row, replicas, &in_sync.collect())
+    }
+
     /// Swaps until the rows are as they should be, or the store does not answer. The table that stands then, if known.
-    async fn swap(&self, followed: &Table, owned: &BTreeSet<ShardId>) -> Option<Table> {
+    async fn swap(&self, followed: &Table, owned: &Owned) -> Option<Table> {
         let mut table = followed.clone();
         loop {
             let Some(next) = with_owner_first(&table, (&self.node, &self.addresses), owned) else { return Some(table) };
@@ -97,9 +112,9 @@ impl Rows {
     }
 
     /// One line for each node whose shards were taken, or which gave them.
-    fn tell(&self, before: &Table, owned: &BTreeSet<ShardId>, version: u64) {
+    fn tell(&self, before: &Table, owned: &Owned, version: u64) {
         let mut taken: BTreeMap<&NodeId, usize> = BTreeMap::new();
-        for owner in owned.iter().filter_map(|shard| before.owner(*shard)).filter(|owner| **owner != self.node) {
+        for owner in owned.keys().filter_map(|shard| before.owner(*shard)).filter(|owner| **owner != self.node) {
             *taken.entry(owner).or_default() += 1;
         }
         for (from, shards) in taken {
@@ -113,31 +128,40 @@ pub(in crate::node) fn standbys(node: &NodeId, row: &[NodeId]) -> Vec<NodeId> {
     row.iter().filter(|of| *of != node).cloned().collect()
 }
 
-/// The next table, in which this node is the first of the rows of these shards, the former first ones are the last, and
-/// the shards are claimed; `None` when it is so.
-fn with_owner_first(
-    table: &Table,
-    (node, addresses): (&NodeId, &NodeAddresses),
-    owned: &BTreeSet<ShardId>,
-) -> Option<Table> {
-    let behind: Vec<ShardId> = owned.iter().copied().filter(|shard| table.owner(*shard) != Some(node)).collect();
-    if behind.is_empty() && owned.is_subset(&table.claimed) {
+/// The next table, in which this node is the first of the rows of these shards, the former first ones are the last, the
+/// shards are claimed, and rows have no more nodes than stay; `None` when it is so.
+fn with_owner_first(table: &Table, (node, addresses): (&NodeId, &NodeAddresses), owned: &Owned) -> Option<Table> {
+    let behind: Vec<ShardId> = owned.keys().copied().filter(|shard| table.owner(*shard) != Some(node)).collect();
+    let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
+    let mut shortened = false;
+    for (shard, stay) in owned {
+        // Only the row that was looked at: somebody may have changed it since.
+        if let (Some(stay), Some(row)) = (stay, next.rows.get_mut(usize::from(shard.0)))
+            && row.len() > stay.len()
+            && row.starts_with(stay)
+        {
+            row.truncate(stay.len());
+            shortened = true;
+        }
+    }
+    if behind.is_empty() && !shortened && owned.keys().all(|shard| table.claimed.contains(shard)) {
         return None;
     }
-    let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
     for shard in behind {
         let Some(row) = next.rows.get_mut(usize::from(shard.0)) else { continue };
         let (former, others) = row.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first), rest));
         let others = others.iter().filter(|of| *of != node);
         *row = std::iter::once(node).chain(others).chain(former).cloned().collect();
     }
-    next.claimed.extend(owned);
+    next.claimed.extend(owned.keys());
     next.nodes.entry(node.clone()).or_insert_with(|| addresses.clone());
     Some(next)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::cluster::table::embedded::EmbeddedTable;
     use crate::ids::ClusterId;
@@ -156,7 +180,7 @@ mod tests {
     }
 
     fn first(table: &Table, owned: &[u16]) -> Option<Table> {
-        let owned = owned.iter().copied().map(ShardId).collect();
+        let owned = owned.iter().map(|shard| (ShardId(*shard), None)).collect();
         with_owner_first(table, (&NodeId::from("b"), &addresses()), &owned)
     }
 
@@ -173,6 +197,16 @@ mod tests {
         assert_eq!(first(&recorded, &[1]), None);
         let strange = table(1, &[&["a"], &[]]);
         assert_eq!(first(&strange, &[1, 7]).expect("a change").nodes.len(), 2, "it can be reached");
+    }
+
+    #[test]
+    fn whoever_is_more_than_a_row_should_have_goes_from_the_row_that_was_looked_at() {
+        let before = table(4, &[&["b", "c", "a"], &["b", "a"], &["b", "d", "a"]]);
+        let stay = |of: &[&str]| Some(of.iter().map(|&of| NodeId::from(of)).collect::<Vec<_>>());
+        let owned = Owned::from([0, 2].map(|shard| (ShardId(shard), stay(&["b", "c"]))));
+        let b = NodeId::from("b");
+        let after = with_owner_first(&before, (&b, &addresses()), &owned).expect("a change");
+        assert_eq!(after.rows, table(5, &[&["b", "c"], &["b", "a"], &["b", "d", "a"]]).rows);
     }
 
     #[test]
@@ -196,8 +230,9 @@ mod tests {
             store: Arc::clone(&store),
             shards: Shards::default(),
             table: watch::channel(Arc::new(old.clone())).1,
+            replicas: None,
         };
-        let swapped = rows.swap(&old, &BTreeSet::from([ShardId(1)])).await;
+        let swapped = rows.swap(&old, &BTreeMap::from([(ShardId(1), None)])).await;
         let stands = store.load().await.expect("answers").expect("a table");
         assert_eq!(swapped.as_ref(), Some(&stands));
         assert_eq!((stands.version, stands.rows), (3, table(3, &[&["a", "b"], &["b", "c"]]).rows));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
 use crate::log::record::{Event, EventKind};
-use crate::node::link::handing::HandOverAsk;
+use crate::node::link::handing::{HandOverAsk, NodeStanding};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::protocol::ConversationItem;
 use crate::shard::IndexPage;
@@ -92,6 +92,8 @@ pub enum Body {
     Outboxes { parts: Vec<(ShardId, Vec<ShardId>)> },
     /// Something of a shard that is to change hands. Since version 5. Answer: [`Outcome::HandOver`].
     HandOver { shard: ShardId, ask: HandOverAsk },
+    /// How the node and the shards that it owns stand. Since version 5. Answer: [`Outcome::Standing`].
+    Standing,
 }
 
 impl Body {
@@ -106,7 +108,11 @@ impl Body {
             Self::Summaries { parts, .. } => parts.iter().map(|(shard, _)| *shard).collect(),
             Self::Subscribe { parts } => parts.iter().map(|(shard, _)| *shard).collect(),
             Self::Outboxes { parts } => parts.iter().map(|(shard, _)| *shard).collect(),
-            Self::Unsubscribe { .. } | Self::Replica { .. } | Self::Reports(_) | Self::HandOver { .. } => Vec::new(),
+            Self::Unsubscribe { .. }
+            | Self::Replica { .. }
+            | Self::Reports(_)
+            | Self::HandOver { .. }
+            | Self::Standing => Vec::new(),
         }
     }
 
@@ -114,7 +120,7 @@ impl Body {
     #[must_use]
     pub fn since(&self) -> u16 {
         match self {
-            Self::HandOver { .. } => 5,
+            Self::HandOver { .. } | Self::Standing => 5,
             Self::Outboxes { .. } => 3,
             Self::Replica { .. } | Self::Reports(_) => 2,
             Self::Execute { .. }
@@ -158,6 +164,8 @@ pub enum Outcome {
     Outboxes(Vec<Result<Vec<bool>, ShardError>>),
     /// Of [`Body::HandOver`]: done, or one sentence why not.
     HandOver(Result<(), String>),
+    /// Of [`Body::Standing`].
+    Standing(Box<NodeStanding>),
 }
 
 /// About how many bytes an event takes on a link, never much less.

@@ -1,10 +1,12 @@
-//! The part of the peer contract by which shards change hands between living nodes (ADR 19). Since version 5.
+//! The part of the peer contract by which shards change hands between living nodes (ADR 19), and nodes tell how they stand.
+//! Since version 5.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, NodeId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, Token};
+use crate::shard::ShardStatus;
 
 /// What one node asks another about a shard that is to change hands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,23 @@ pub enum HandOverAsk {
         /// To whom.
         to: NodeId,
     },
+}
+
+/// How a node stands, and what it owns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStanding {
+    /// Of its program.
+    pub version: String,
+    /// It takes shards and sessions.
+    pub ready: bool,
+    /// It is cut off from the log while others are not.
+    pub cut_off: bool,
+    /// Live sessions.
+    pub sessions: u64,
+    /// Shards that it stands by for.
+    pub standbys: u64,
+    /// The shards that are open there.
+    pub shards: Vec<ShardStatus>,
 }
 
 impl HandOverAsk {

@@ -37,7 +37,7 @@ impl Hints {
         let hint = Hint { at, instead_of: table.owner(shard).cloned(), until: now + KEPT_FOR };
         self.0.rcu(|hints| {
             let mut hints = HashMap::clone(hints);
-            hints.retain(|shard, hint| hint.holds(*shard, table, now));
+            hints.retain(|of, known| known.holds(*of, table, now));
             hints.insert(shard, hint.clone());
             hints
         });

@@ -17,9 +17,10 @@ use crate::ids::{NodeId, ShardId};
 use crate::node::link::frame::{Body, Outcome, cut_events};
 use crate::node::link::handing::HandOverAsk;
 use crate::node::link::{Asker, Serve, Serving};
+use crate::node::owners::Setup;
+use crate::node::owners::custody::Custody;
 use crate::node::owners::hints::Hints;
 use crate::node::owners::offers::Offers;
-use crate::node::owners::{HandsOver, Setup};
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Found, Freshness, Query, ShardError};
@@ -35,7 +36,7 @@ pub(super) struct LocalShards {
     /// Shards that were given away, here or elsewhere, as far as the table does not say so.
     pub(super) hints: Hints,
     /// Hands shards over, once there is somebody to.
-    pub(super) hands_over: OnceLock<Weak<dyn HandsOver>>,
+    pub(super) custody: OnceLock<Weak<dyn Custody>>,
     node: NodeId,
     table: watch::Receiver<Arc<Table>>,
     reach: Arc<Reach>,
@@ -49,7 +50,7 @@ impl LocalShards {
             standbys: ArcSwap::default(),
             offers: Offers::new(setup.snapshots.clone()),
             hints: Hints::default(),
-            hands_over: OnceLock::new(),
+            custody: OnceLock::new(),
             node: setup.credentials.id.clone(),
             table: setup.table.clone(),
             reach: Arc::clone(&setup.reach),
@@ -135,12 +136,17 @@ impl LocalShards {
         join_all(works.collect::<Vec<_>>()).boxed()
     }
 
+    /// Whoever keeps this node's replicas, from its start to its end.
+    fn custody(&self) -> Option<Arc<dyn Custody>> {
+        self.custody.get().and_then(Weak::upgrade)
+    }
+
     fn serve_hand_over(&self, (shard, ask): (ShardId, HandOverAsk), asker: &NodeId) -> Serving {
-        let Some(hands_over) = self.hands_over.get().and_then(Weak::upgrade) else {
+        let Some(custody) = self.custody() else {
             return ready(Ok(Outcome::HandOver(Err("this node has not begun yet, or ends".to_owned())))).boxed();
         };
         let asker = asker.clone();
-        async move { Ok(Outcome::HandOver(hands_over.answer(shard, ask, asker).await)) }.boxed()
+        async move { Ok(Outcome::HandOver(custody.hand_over(shard, ask, asker).await)) }.boxed()
     }
 
     fn serve_parts(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
@@ -215,6 +221,10 @@ impl Serve for LocalShards {
         let body = match body {
             Body::Replica { shard, ask } => return self.serve_replica((shard, ask), deadline, &asker.node),
             Body::HandOver { shard, ask } => return self.serve_hand_over((shard, ask), &asker.node),
+            Body::Standing => {
+                let standing = self.custody().map(|custody| Outcome::Standing(Box::new(custody.standing())));
+                return ready(standing.ok_or(ShardError::NotOwner)).boxed();
+            }
             other => other,
         };
         let one = match &body {
@@ -228,6 +238,7 @@ impl Serve for LocalShards {
             | Body::Reports(_)
             | Body::Outboxes { .. }
             | Body::HandOver { .. }
+            | Body::Standing
             | Body::Replica { .. } => {
                 return self.serve_parts(body, deadline, asker);
             }

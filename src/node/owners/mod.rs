@@ -6,13 +6,11 @@
 //! to may have been missed.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +24,6 @@ use crate::link::front::server::FrontServer;
 use crate::link::{Config, Credentials};
 use crate::node::link::client::Link;
 use crate::node::link::frame::{Body, Outcome};
-use crate::node::link::handing::HandOverAsk;
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::link::server::{self, PeerServer};
 use crate::node::link::{Asker, Serve};
@@ -43,6 +40,7 @@ use crate::shard::write::subscriptions::Subscriber;
 use crate::shard::{IndexPage, ShardHandle, Standby};
 
 mod attempt;
+pub(in crate::node) mod custody;
 mod hints;
 mod line;
 mod local;
@@ -64,13 +62,6 @@ mod tests;
 
 /// One for each name asked for, and how sure all of them are.
 pub type Summaries = (Vec<Result<Option<ConversationItem>, Problem>>, Freshness);
-
-/// What a node does about shards that change hands.
-#[async_trait]
-pub trait HandsOver: fmt::Debug + Send + Sync + 'static {
-    /// Does what another node asks for, and answers when it is done; else one sentence why not.
-    async fn answer(&self, shard: ShardId, ask: HandOverAsk, asker: NodeId) -> Result<(), String>;
-}
 
 /// What [`Owners`] are made of.
 #[derive(Debug)]
@@ -184,27 +175,6 @@ impl Owners {
     /// From now on it does not; to be called before it is closed or takes the shard over.
     pub fn remove_standby(&self, shard: ShardId) -> Option<Standby> {
         self.inner.local.remove_standby(shard)
-    }
-
-    /// From now on shards of this node can change hands. To be called once.
-    pub(in crate::node) fn hand_over_by(&self, hands_over: Weak<dyn HandsOver>) {
-        // Whoever was told first stays.
-        drop(self.inner.local.hands_over.set(hands_over));
-    }
-
-    /// Asks a node something of a shard that is to change hands. One sentence why it is not done, or not known to be.
-    pub(in crate::node) async fn ask_hand_over(
-        &self,
-        node: &NodeId,
-        shard: ShardId,
-        ask: HandOverAsk,
-        deadline: Instant,
-    ) -> Result<(), String> {
-        match self.ask_node(node, Body::HandOver { shard, ask }, deadline).await {
-            Some(Outcome::HandOver(done)) => done,
-            Some(_) => Err(format!("{node} answered something else")),
-            None => Err(format!("{node} did not answer, or is of a version that hands nothing over")),
-        }
     }
 
     /// Every standby of this node.

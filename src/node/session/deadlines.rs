@@ -12,9 +12,11 @@ pub(super) enum Due {
     Begin,
     /// A drain closes it.
     Close,
+    /// It goes with the shard of its user.
+    Home,
 }
 
-/// See the head of this file. At most three entries for each session; those of one that is gone mean nothing.
+/// See the head of this file. A few entries for each session; those of one that is gone mean nothing.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     /// Ends of tokens, in unix seconds.

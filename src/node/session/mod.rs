@@ -42,6 +42,7 @@ mod entries;
 mod fetched;
 mod giving;
 mod handing;
+mod homing;
 mod membership;
 mod opening;
 mod post;
@@ -179,6 +180,9 @@ impl Hub {
         inner.tracker.spawn(drive::follow(Arc::clone(&inner), pushes));
         inner.tracker.spawn(drive::send_marks(Arc::clone(&inner)));
         inner.tracker.spawn(sweep::run(Arc::clone(&inner)));
+        if let Some(table) = inner.upstream.follow_table() {
+            inner.tracker.spawn(homing::follow(Arc::clone(&inner), table, homing::WINDOW));
+        }
         Arc::new(Self { inner })
     }
 

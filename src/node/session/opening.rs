@@ -115,16 +115,16 @@ impl Inner {
         self.upstream.hear(open.table_version, open.table_age_ms);
         let attach = open.attach.take();
         if self.is_closed(attach.is_some()) {
-            // Another node of the row may take it.
-            let why = Refusal::Elsewhere { owner: None, version: self.upstream.table_version() };
-            router.offer(Down::Refused { session: open.session, why });
-            return;
+            return self.refuse_elsewhere(router, &open);
         }
         let mut user = None;
         let checked = match self.check(&open, &mut user) {
             Ok(checked) => checked,
             Err(problem) => return self.refuse(router, &open, problem, user.as_ref()),
         };
+        if checked.identity.as_ref().is_some_and(|identity| self.leaves_to_others(identity)) {
+            return self.refuse_elsewhere(router, &open);
+        }
         let (window, terms) = (self.config.outbox_bytes_max, self.terms());
         let stage = match &attach {
             _ if !open.follows => None,
@@ -177,7 +177,20 @@ impl Inner {
         }
     }
 
-    /// No session is taken in now, and another node may take it. While this node drains, a new one is told so by its end.
+    /// Another node of the row may take the session.
+    fn refuse_elsewhere(&self, router: &Router, open: &Open) {
+        let why = Refusal::Elsewhere { owner: None, version: self.upstream.table_version() };
+        router.offer(Down::Refused { session: open.session, why });
+    }
+
+    /// This node drains, and another one owns the shard of the user: that one takes a new session.
+    fn leaves_to_others(&self, identity: &Identity) -> bool {
+        let shard = self.upstream.map().shard_of(identity.user.slot());
+        self.draining.load(Ordering::SeqCst) && self.upstream.is_elsewhere(shard)
+    }
+
+    /// No session is taken in now, and another node may take it. While this node drains, and nobody else has the shard of its
+    /// user, a new one is told so by its end.
     fn is_closed(&self, goes_on: bool) -> bool {
         self.away.load(Ordering::SeqCst) || goes_on && self.draining.load(Ordering::SeqCst)
     }

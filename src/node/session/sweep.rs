@@ -50,6 +50,12 @@ impl Inner {
                         self.send_elsewhere(&session);
                     }
                 }
+                Due::Home => {
+                    // The shard may have come back meanwhile.
+                    if let Some(session) = self.session(id).filter(|session| self.leaves_after(session, None)) {
+                        self.send_elsewhere(&session);
+                    }
+                }
             }
         }
         for router in self.all_routers() {

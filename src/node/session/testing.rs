@@ -127,6 +127,12 @@ pub(super) fn router() -> Arc<Router> {
     Router::new(Box::new(Noting::default()))
 }
 
+/// What was given to a connection of a test, beside frames for clients.
+pub(super) fn noted(router: &Router) -> Vec<Down> {
+    let end: &dyn Any = router.end();
+    end.downcast_ref::<Noting>().expect("a connection of a test").others()
+}
+
 /// What was noted of the session's connection.
 pub(super) fn router_of(session: &Session) -> &Noting {
     let end: &dyn Any = session.router.end();

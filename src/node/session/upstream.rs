@@ -1,11 +1,14 @@
 //! What sessions need of the rest of the node: the way to owners. A trait, so that the hub is tested without shards.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::cluster::map::ShardMap;
+use crate::cluster::table::Table;
 use crate::cluster::table::reach::Told;
 use crate::ids::{ConversationName, Offset, ShardId, UserId};
 use crate::node::owners::Owners;
@@ -47,6 +50,16 @@ pub(crate) trait Upstream: Send + Sync + 'static {
     /// Version of the table that is followed here.
     fn table_version(&self) -> u64 {
         0
+    }
+
+    /// The table as it is followed here.
+    fn follow_table(&self) -> Option<watch::Receiver<Arc<Table>>> {
+        None
+    }
+
+    /// Another node owns a shard, as far as is known here.
+    fn is_elsewhere(&self, _shard: ShardId) -> bool {
+        false
     }
 }
 
@@ -93,5 +106,13 @@ impl Upstream for Owners {
 
     fn table_version(&self) -> u64 {
         self.reach().told(Instant::now()).version
+    }
+
+    fn follow_table(&self) -> Option<watch::Receiver<Arc<Table>>> {
+        Some(self.watch_table())
+    }
+
+    fn is_elsewhere(&self, shard: ShardId) -> bool {
+        self.owner_of(shard).is_some_and(|owner| owner != *self.node())
     }
 }

@@ -170,4 +170,20 @@ impl Inner {
         }
         Ok(ticket)
     }
+
+    /// The ticket with the seq since which its reader is in, by the file.
+    pub(in crate::shard) async fn with_joined(
+        &self,
+        conversation: &ConversationName,
+        user: &UserId,
+        ticket: Ticket,
+        reading: &Reading,
+    ) -> Result<Ticket, ShardError> {
+        self.barrier(PerStream { receipts: Offset(0), ..ticket.touched }, reading).await?;
+        let head = self.store.head(conversation).await?.map(Head::filled);
+        let standing = head.as_ref().and_then(|head| head.participants.get(user));
+        // Meanwhile the removal was committed, and applied.
+        let gone = || Problem::unavailable("the participants change; ask again");
+        Ok(Ticket { joined: standing.ok_or_else(gone)?.joined, ..ticket })
+    }
 }

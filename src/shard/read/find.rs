@@ -20,7 +20,6 @@ use crate::shard::read::barrier::Reading;
 use crate::shard::read::paging::{merge, pick};
 use crate::shard::state::Inner;
 use crate::shard::status::IndexPage;
-use crate::shard::write::head::Head;
 use crate::shard::write::owner::{Admission, Input, Ticket, Want, core_of, message_unknown};
 use crate::shard::write::subscriptions::Subscriber;
 
@@ -358,22 +357,6 @@ impl Inner {
                 Ok(Subscribed::Ended { left, events, departed })
             }
         }
-    }
-
-    /// The ticket with the seq since which its reader is in, by the file.
-    async fn with_joined(
-        &self,
-        conversation: &ConversationName,
-        user: &UserId,
-        ticket: Ticket,
-        reading: &Reading,
-    ) -> Result<Ticket, ShardError> {
-        self.barrier(PerStream { receipts: Offset(0), ..ticket.touched }, reading).await?;
-        let head = self.store.head(conversation).await?.map(Head::filled);
-        let standing = head.as_ref().and_then(|head| head.participants.get(user));
-        // Meanwhile the removal was committed, and applied.
-        let gone = || Problem::unavailable("the participants change; ask again");
-        Ok(Ticket { joined: standing.ok_or_else(gone)?.joined, ..ticket })
     }
 
     #[expect(clippy::too_many_arguments, reason = "who, whose, what is missing, until when")]

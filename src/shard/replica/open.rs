@@ -322,7 +322,6 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
     let (inputs, taken) = mpsc::channel(opening.config.queue_max);
     let (closing, closed) = watch::channel(false);
     let outbox_due = Arc::new(watch::Sender::new(tails.messages.offset));
-    let lane = opening.lane.clone();
     owner::spawn(Setup {
         _witnessed: witnessed(&opening, (&standbys, &committed), tails, answered),
         shard: opening.shard,
@@ -370,7 +369,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         closed,
         giving: watch::Sender::new(false),
         lease,
-        lane,
+        lane: opening.lane,
         standbys,
         fault,
         progressed: Mutex::default(),

@@ -183,6 +183,8 @@ impl Cluster {
     fn start_over(backend: Backend, redis: Option<&str>, flags: &[&str], run: bool) -> Self {
         let folder = Folder::new();
         let (nodes, node_flags, router_flags) = sorted(flags);
+        // Where a test counts on where shards are, nothing is to move them; the last of two flags counts.
+        let node_flags = [&["--balance", "off"], &node_flags[..]].concat();
         let (node_flags, router_flags) = (node_flags.join(" "), router_flags.join(" "));
         let count = nodes.to_string();
         let prefix = unique("it");
@@ -284,6 +286,13 @@ impl Cluster {
     /// One command of `scripts/cluster`: `start`, `stop`, `kill`, `pause`, `resume` of some names.
     pub(crate) async fn command(&self, arguments: &[&str]) {
         self.folder.call_async(arguments).await;
+    }
+
+    /// `rookery cluster` with these arguments, for this deployment.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
+        command.env_clear().arg("cluster").arg("--cluster").arg(self.folder.path()).args(arguments);
+        command.stdin(Stdio::null()).output().unwrap()
     }
 
     /// Removes the files of a process that does not run.

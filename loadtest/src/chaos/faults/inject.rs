@@ -10,6 +10,10 @@ use crate::chaos::site::disk;
 
 /// A setting that makes a master refuse all writes, as it may do that lost its replicas: nobody has so many.
 const REPLICAS_WANTED: &str = "9";
+/// A node that stops gives its shards away within about this time.
+const GIVES_WITHIN_MS: u64 = 600;
+/// For a node to stop, whatever stands in its way.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 /// For a node to take something over.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
@@ -18,6 +22,7 @@ impl Field {
     pub(super) async fn break_it(&self, name: &str, random: &mut Random) -> Result<Broken, String> {
         match name {
             "kill-node" | "kill-node-restart" | "kill-node-long" => self.kill(self.nodes(random, 1).await?).await,
+            "stop-node" | "stop-node-kill-taker" | "stop-node-kill-master" => self.stop(name, random).await,
             "kill-two-nodes-restart" => self.kill(self.nodes(random, 2).await?).await,
             "kill-router" => self.kill(vec![format!("router-{}", random.between(1, 2))]).await,
             "kill-node-and-master" => {
@@ -117,6 +122,28 @@ impl Field {
         Ok(Broken { said, mends: names.into_iter().map(Mend::Start).collect() })
     }
 
+    /// Asks a node to stop, which gives its shards away; and kills another process while it does, or none.
+    async fn stop(&self, name: &str, random: &mut Random) -> Result<Broken, String> {
+        let mut names = self.nodes(random, 2).await?;
+        match name {
+            "stop-node-kill-taker" => {}
+            "stop-node-kill-master" => {
+                names.truncate(1);
+                names.push(self.server(random, true).await?);
+            }
+            _ => names.truncate(1),
+        }
+        let said = self.had(&names).await;
+        let (node, killed) = names.split_first().ok_or("no node owns anything")?;
+        self.site.signal(std::slice::from_ref(node), Signal::SIGTERM);
+        if !killed.is_empty() {
+            tokio::time::sleep(Duration::from_millis(random.between(0, GIVES_WITHIN_MS))).await;
+            self.site.kill(killed).await;
+        }
+        self.site.gone(node, STOPPED_WITHIN).await?;
+        Ok(Broken { said, mends: names.into_iter().map(Mend::Start).collect() })
+    }
+
     async fn pause(&self, names: Vec<String>) -> Result<Broken, String> {
         let said = self.had(&names).await;
         if let Some(gone) = names.iter().find(|name| self.site.pid(name).is_none()) {
@@ -144,8 +171,7 @@ impl Field {
         let seconds = if days { random.between(86_400, 3 * 86_400) } else { random.between(60, 600) };
         let seconds = i64::try_from(seconds).unwrap_or(0);
         let shift = if name.ends_with("behind") { -seconds } else { seconds };
-        let nodes = self.nodes(random, 3).await?;
-        let [other, node, ..] = nodes.as_slice() else { return Err("there are not two nodes".to_owned()) };
+        let (other, node) = &self.owner_and_standby(random).await?;
         let wrap = disk::clock_shifted(shift)?;
         self.site.kill(std::slice::from_ref(node)).await;
         self.site.write(node, "wrap", &wrap)?;

@@ -64,7 +64,7 @@ const fn clock(name: &'static str, about: &'static str) -> Fault {
 }
 
 /// All of them.
-pub(crate) const ALL: [Fault; 43] = [
+pub(crate) const ALL: [Fault; 46] = [
     short(fault("kill-node-restart", Need::Nothing, (0, 300), "kill -9 a node, started again at once")),
     fault("kill-node", Need::Nothing, (8_000, 12_000), "kill -9 a node, started again long after it was replaced"),
     fault(
@@ -81,6 +81,24 @@ pub(crate) const ALL: [Fault; 43] = [
         Need::Nothing,
         (40_000, 60_000),
         "SIGSTOP a node for longer than a standby counts as in sync",
+    ),
+    short(fault(
+        "stop-node",
+        Need::Nothing,
+        (500, 4_000),
+        "SIGTERM a node, which gives its shards away; started again",
+    )),
+    fault(
+        "stop-node-kill-taker",
+        Need::Nothing,
+        (5_000, 9_000),
+        "SIGTERM a node, and kill -9 one that it gives its shards to, while it does",
+    ),
+    fault(
+        "stop-node-kill-master",
+        Need::Nothing,
+        (5_000, 9_000),
+        "SIGTERM a node, and kill -9 a Redis master, while it gives its shards away",
     ),
     fault("kill-router", Need::Nothing, (500, 3_000), "kill -9 a router, started again"),
     short(fault("kill-master", Need::Nothing, (8_000, 10_000), "kill -9 a Redis master, started again after 10 s")),

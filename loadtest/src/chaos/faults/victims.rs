@@ -1,6 +1,6 @@
 //! Whom a fault hits: somebody who matters, and what that one had. A fault that hits nobody shows nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chaos::faults::Field;
 use crate::chaos::random::Random;
@@ -22,6 +22,20 @@ impl Field {
     /// that one that was killed may own none.
     pub(super) async fn nodes(&self, random: &mut Random, count: usize) -> Result<Vec<String>, String> {
         chosen(&self.holdings().await, random, count)
+    }
+
+    /// An owner, and a node that stands by for some of its shards, in sync.
+    pub(super) async fn owner_and_standby(&self, random: &mut Random) -> Result<(String, String), String> {
+        let holdings = self.holdings().await;
+        let pairs: BTreeSet<(String, String)> = holdings
+            .into_iter()
+            .flat_map(|(owner, holding)| {
+                let standbys = holding.owned.into_values().flatten().filter(|(_, in_sync)| *in_sync);
+                standbys.map(move |(standby, _)| (owner.clone(), standby)).collect::<Vec<_>>()
+            })
+            .collect();
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        random.pick(&pairs).cloned().ok_or_else(|| "no node stands by for another".to_owned())
     }
 
     /// A master that has keys, or a replica that has.

@@ -217,6 +217,18 @@ impl Site {
         }
     }
 
+    /// Waits until a process that was asked to end has ended.
+    pub(crate) async fn gone(&self, name: &str, within: Duration) -> Result<(), String> {
+        let end = Instant::now() + within;
+        while self.pid(name).is_some() {
+            if Instant::now() > end {
+                return Err(format!("{name} was asked to stop, and runs on for {within:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// Starts what does not run of these, and waits until it serves.
     pub(crate) async fn start_again(&self, names: &[String]) -> Result<(), String> {
         let words: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -164,11 +164,8 @@ impl Keeper {
         handle.set_standbys(rows::standbys(node, &self.inner.row(shard)));
         ways.owners.insert_local(handle.clone());
         ways.shards.insert(shard, handle.clone());
-        if let Some(first) = self.first.take() {
-            drop(first.send(Ok(())));
-        }
-        if let Some(given) = self.given.take() {
-            drop(given.send(Ok(())));
+        for waiting in [self.first.take(), self.given.take()].into_iter().flatten() {
+            drop(waiting.send(Ok(())));
         }
         outbox::deliver(handle.clone(), ways.owners.clone(), life.all.clone()).await;
         if life.opening.is_cancelled() {

@@ -23,6 +23,7 @@ use crate::node::custody::observe::Observer;
 use crate::node::custody::opening::handing::{Arriving, HANDING_MAX};
 use crate::node::custody::shards::Shards;
 use crate::node::owners::Owners;
+use crate::node::session::Hub;
 use crate::node::standby::orphans;
 use crate::node::standby::seed::Seeding;
 use crate::shard::{Config, Opening};
@@ -67,6 +68,8 @@ pub(in crate::node) struct Ways {
     pub(in crate::node) observer: Observer,
     /// The table as this node follows it.
     pub(in crate::node) table: watch::Receiver<Arc<Table>>,
+    /// The sessions of this node.
+    pub(in crate::node) hub: Arc<Hub>,
 }
 
 #[derive(Debug)]
@@ -123,8 +126,8 @@ impl Opener {
             leaving: AtomicBool::new(false),
         };
         let inner = Arc::new(inner);
-        let hands_over: Weak<Inner> = Arc::downgrade(&inner);
-        inner.ways.owners.hand_over_by(hands_over);
+        let custody: Weak<Inner> = Arc::downgrade(&inner);
+        inner.ways.owners.kept_by(custody);
         Self { inner }
     }
 

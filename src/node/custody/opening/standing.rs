@@ -49,34 +49,14 @@ impl Keeper {
         drop(self.inner.ways.owners.remove_standby(self.shard));
         tracing::debug!(node = %self.inner.node, shard = %self.shard, ?left, "stands by no more");
         match left {
-            Left::Due(token, beat) => {
-                let failed = match self.take_over(standby, (token, beat)).await {
-                    Ok(handle) => self.serve(handle).await,
-                    Err(why) => Some(fault_of(&why).ok_or(why)?),
-                };
-                match failed {
-                    Some(failed) => self.mend(&failed).await,
-                    None => Ok(()),
-                }
-            }
-            Left::Given(Arriving { gift, served }) => {
-                let from = gift.from.clone();
-                let failed = match standby.receive(gift).await {
-                    Ok(handle) => {
-                        self.given = Some(served);
-                        self.serve(handle).await
-                    }
-                    Err(why) => {
-                        tracing::warn!(node = %self.inner.node, shard = %self.shard, %from, %why, "what was given is not opened");
-                        drop(served.send(Err(why.to_string())));
-                        Some(fault_of(&why).ok_or(why)?)
-                    }
-                };
-                match failed {
-                    Some(failed) => self.mend(&failed).await,
-                    None => Ok(()),
-                }
-            }
+            Left::Due(token, beat) => match self.succeed(standby, (token, beat)).await? {
+                Some(failed) => self.mend(&failed).await,
+                None => Ok(()),
+            },
+            Left::Given(arriving) => match self.receive(standby, arriving).await? {
+                Some(failed) => self.mend(&failed).await,
+                None => Ok(()),
+            },
             Left::Dropped | Left::Ours => {
                 standby.close(Instant::now() + CLOSE_UNUSED_MAX).await;
                 Ok(())
@@ -119,6 +99,31 @@ impl Keeper {
             () = self.inner.dropped(self.shard) => Left::Dropped,
             arriving = gifts.next() => Left::Given(arriving),
             left = due => left,
+        }
+    }
+
+    /// Takes the shard over, and serves it. Why the file is of no use, if it is not.
+    async fn succeed(&mut self, standby: Standby, expected: (Token, u64)) -> Result<Option<Following>, OpenError> {
+        match self.take_over(standby, expected).await {
+            Ok(handle) => Ok(self.serve(handle).await),
+            Err(why) => Ok(Some(fault_of(&why).ok_or(why)?)),
+        }
+    }
+
+    /// Opens the shard that its owner gave to this node, and serves it. Why the file is of no use, if it is not.
+    async fn receive(&mut self, standby: Standby, arriving: Arriving) -> Result<Option<Following>, OpenError> {
+        let Arriving { gift, served } = arriving;
+        let from = gift.from.clone();
+        match standby.receive(gift).await {
+            Ok(handle) => {
+                self.given = Some(served);
+                Ok(self.serve(handle).await)
+            }
+            Err(why) => {
+                tracing::warn!(node = %self.inner.node, shard = %self.shard, %from, %why, "what was given is not opened");
+                drop(served.send(Err(why.to_string())));
+                Ok(Some(fault_of(&why).ok_or(why)?))
+            }
         }
     }
 

@@ -293,15 +293,7 @@ impl Owner {
             Input::UnsubscribeIndex(subscriber, user) => self.subscriptions.remove_index(subscriber, &user),
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
-            Input::UsedKeys { keys, last } => {
-                let since_boot = self.setup.clock.since_boot();
-                for (conversation, sender, key) in &keys {
-                    self.setup.filter.insert(conversation, sender, key, since_boot);
-                }
-                if last {
-                    self.setup.filter.filled();
-                }
-            }
+            Input::UsedKeys { keys, last } => self.remember_used(&keys, last),
             Input::Hold(told) => self.hold(told),
             Input::Release => self.release(),
             Input::Given(answer) => drop(answer.send(self.give_up())),
@@ -332,6 +324,17 @@ impl Owner {
             Input::Heads(answer) => {
                 answer.send(self.conversations.len()).ok();
             }
+        }
+    }
+
+    /// Keys that clients used before the shard was opened; `last`: there are no more.
+    fn remember_used(&mut self, keys: &[crate::shard::file::store::UsedKey], last: bool) {
+        let since_boot = self.setup.clock.since_boot();
+        for (conversation, sender, key) in keys {
+            self.setup.filter.insert(conversation, sender, key, since_boot);
+        }
+        if last {
+            self.setup.filter.filled();
         }
     }
 

@@ -1,0 +1,54 @@
+//! Settings of `rookery cluster`: whom to ask, and what.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::config::values;
+use crate::ids::NodeId;
+
+#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[derive(Debug, Clone, Args)]
+pub struct AskSettings {
+    /// Operations port of a node of the cluster, whichever.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7082", value_parser = values::operations)]
+    pub operations: String,
+    /// A folder of scripts/cluster instead: its first node that answers is asked, with its cluster key.
+    #[arg(long, value_name = "FOLDER")]
+    pub cluster: Option<PathBuf>,
+    /// Print JSON, for programs.
+    #[arg(long, value_name = "YES", default_value = "false", default_missing_value = "true", num_args = 0..=1)]
+    #[arg(require_equals = true, action = clap::ArgAction::Set)]
+    pub json: bool,
+    #[expect(missing_docs, reason = "likewise")]
+    #[command(subcommand)]
+    pub ask: Ask,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Ask {
+    /// Tell on one screen whether all is well, and what is not. Exit code 1 when something is not.
+    Status,
+    /// List the nodes: ready, shards owned and stood by for, sessions, version.
+    Nodes,
+    /// List the shards: owner, standbys and whether they are in sync, records not applied yet.
+    Shards {
+        /// Only those of this node, owned or stood by for.
+        #[arg(long, value_name = "NAME", value_parser = values::node_id)]
+        node: Option<NodeId>,
+        /// Only those that are served by nobody, or have a standby that is not in sync.
+        #[arg(long)]
+        not_in_sync: bool,
+    },
+    /// Have a shard handed over to one of its standbys, while everybody works. Needs the cluster key.
+    Move {
+        /// Number of the shard.
+        shard: u16,
+        /// Who is to own it.
+        #[arg(value_parser = values::node_id)]
+        node: NodeId,
+    },
+    /// Show the status again and again, until ctrl-C.
+    Watch,
+}
