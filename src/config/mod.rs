@@ -130,9 +130,14 @@ fn variable(flag: &str) -> String {
     format!("{PREFIX}{}", flag.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// Puts the variables' names and the defaults into the help.
+/// Puts the variables' names and the defaults into the help. What a subcommand of a subcommand is asked for has none: it
+/// stands on the command line alone.
 fn with_variables(command: clap::Command) -> clap::Command {
-    let told = command.mut_args(|arg| {
+    flags_with_variables(command).mut_subcommands(|sub| flags_with_variables(sub.args_override_self(true)))
+}
+
+fn flags_with_variables(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
         let Some(flag) = arg.get_long().filter(|flag| !matches!(*flag, "help" | "version")) else { return arg };
         let name = variable(flag);
         let default = match arg.get_default_values() {
@@ -142,8 +147,7 @@ fn with_variables(command: clap::Command) -> clap::Command {
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let help = format!("{help} [default: {default}] [env: {name}]");
         arg.help(help).hide_default_value(true)
-    });
-    told.mut_subcommands(|sub| with_variables(sub.args_override_self(true)))
+    })
 }
 
 /// Puts what the environment says before the flags of the command line, which override it.

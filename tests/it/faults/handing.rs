@@ -170,13 +170,13 @@ async fn an_operator_is_told_how_the_cluster_stands_and_moves_a_shard_with_its_k
 
     let load = Load::start(deployment.server()).await;
     let moved = printed(&cluster.ask(&["move", "3", &standby]), 0);
-    assert_eq!(moved, format!("{standby} owns shard 3\n"));
+    assert_eq!(moved, format!("{standby} owns shard s3\n"));
     eventually("the table says so", || async { (row(&shards()) == (standby.clone(), owner.clone())).then_some(()) })
         .await;
     let again = printed(&cluster.ask(&["move", "3", &standby]), 2);
-    assert!(again.contains("owns shard 3 already"), "{again}");
+    assert!(again.contains("owns shard s3 already"), "{again}");
     let nowhere = printed(&cluster.ask(&["move", "3", "node-9"]), 2);
-    assert!(nowhere.contains("node-9 is no standby of shard 3 that is in sync"), "{nowhere}");
+    assert!(nowhere.contains("node-9 is no standby of shard s3 that is in sync"), "{nowhere}");
     load.flows("when a shard was moved").await;
     let report = load.finish().await;
     assert!(report.not_written.is_empty() && report.unknown.is_empty(), "{report:?}");
