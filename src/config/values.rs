@@ -26,11 +26,11 @@ pub(super) fn operations(text: &str) -> Result<String, String> {
     }
 }
 
-/// `on` or `off`.
+/// `on` or `off`; YAML makes `true` and `false` of them where nobody quotes them.
 pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
     match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
         _ => Err("neither on nor off".to_owned()),
     }
 }
