@@ -198,14 +198,19 @@ impl Owners {
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Outcome, Problem>> {
         let mut version = self.table().version;
-        let mut attempt = self.send(&self.route(shard), &body, deadline);
+        let (mut route, mut answer) = self.attempt(shard, &body, deadline);
         let owners = self.clone();
         let asked = async move {
             let mut pause = Pause::new();
             let mut in_doubt = false;
             loop {
-                match attempt.await {
-                    Ok(outcome) => return Ok(outcome),
+                match answer.await {
+                    Ok(outcome) => {
+                        if subscribes(&body) {
+                            owners.subscribed(shard, &route);
+                        }
+                        return Ok(outcome);
+                    }
                     Err(Missed::Refused(problem)) => return Err(judge(&body, problem, in_doubt)),
                     Err(Missed::NotServed) => {}
                     Err(Missed::Lost) if !repeatable(&body) => return Err(outcome_unknown()),
@@ -215,10 +220,26 @@ impl Owners {
                     return Err(judge(&body, unavailable(), in_doubt));
                 }
                 version = owners.table().version;
-                attempt = owners.send(&owners.route(shard), &body, deadline);
+                (route, answer) = owners.attempt(shard, &body, deadline);
             }
         };
         asked.boxed()
+    }
+
+    /// One attempt at whoever owns the shard now, and where that is: a subscription stands in the books at each place that
+    /// may have heard of it.
+    fn attempt(
+        &self,
+        shard: ShardId,
+        body: &Body,
+        deadline: Instant,
+    ) -> (Route, BoxFuture<'static, Result<Outcome, Missed>>) {
+        let route = self.route(shard);
+        if subscribes(body) {
+            self.note(shard, &route);
+        }
+        let answer = self.send(&route, body, deadline);
+        (route, answer)
     }
 
     /// Waits before another attempt: until the table is another than that of `version`, or for a moment. False when no time
@@ -252,6 +273,11 @@ impl Owners {
         }
         Ok(answer.result?)
     }
+}
+
+/// True when whoever serves the request pushes what changes from then on.
+fn subscribes(body: &Body) -> bool {
+    matches!(body, Body::Subscribe { .. } | Body::SubscribeIndex { .. })
 }
 
 /// True when serving the request twice does no more than serving it once.

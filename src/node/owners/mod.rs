@@ -363,13 +363,8 @@ impl Owners {
         deadline: Instant,
     ) -> Result<IndexPage, Problem> {
         let shard = self.inner.setup.map.shard_of(user.slot());
-        let route = self.route(shard);
-        self.note(shard, &route);
         match self.ask(shard, Body::SubscribeIndex { shard, user, after, limit }, deadline).await? {
-            Outcome::IndexPage(page) => {
-                self.subscribed(shard, &route);
-                Ok(page)
-            }
+            Outcome::IndexPage(page) => Ok(page),
             _ => Err(attempt::unavailable()),
         }
     }

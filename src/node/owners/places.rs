@@ -11,8 +11,10 @@ use crate::node::owners::Owners;
 use crate::node::owners::attempt::Route;
 use crate::shard::command::Push;
 
-/// By shard, the place where this node subscribed last. A shard stays marked after its last interest ended: then one
-/// needless `Resubscribe` may follow, and does nothing. Bounded by the number of shards.
+/// By shard, the place where this node subscribed last. When that is another than before, what was subscribed there is due:
+/// the one who subscribes next may know of a new owner before [`follow`] does, and must not hide from it that the others
+/// are still where they were. A shard stays marked after its last interest ended: then one needless `Resubscribe` may
+/// follow, and does nothing. Bounded by the number of shards.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     state: Mutex<State>,
@@ -31,7 +33,13 @@ impl Places {
     }
 
     fn note(&self, shard: ShardId, route: &Route) {
-        self.state().at.insert(shard, route.clone());
+        let mut state = self.state();
+        let before = state.at.insert(shard, route.clone());
+        if before.is_some_and(|before| before != *route) {
+            state.due.insert(shard);
+            drop(state);
+            self.wake.notify_one();
+        }
     }
 
     /// What was subscribed at this node may have been missed, and so may what was asked for when nobody was known to serve
