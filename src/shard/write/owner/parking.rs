@@ -24,6 +24,8 @@ pub(super) struct Parking {
     standing: Standings,
     /// As it was when last looked at.
     stalled: bool,
+    /// As it was last written to the log of the program.
+    told: bool,
     /// By turn, which is the order of arrival.
     parked: BTreeMap<u64, Asked>,
     next_turn: u64,
@@ -35,7 +37,7 @@ pub(super) struct Parking {
 
 impl Parking {
     pub(super) fn new(standing: Standings, max: usize) -> Self {
-        Self { standing, stalled: false, parked: BTreeMap::new(), next_turn: 0, looks: None, max }
+        Self { standing, stalled: false, told: false, parked: BTreeMap::new(), next_turn: 0, looks: None, max }
     }
 
     /// The place of a write in the order of arrival.
@@ -123,7 +125,8 @@ impl Owner {
         let proven = !self.setup.lease.has_ended(self.setup.clock.since_boot());
         let stalled = !announced || in_doubt || !proven || self.holding.is_some();
         // Each opening waits for its epoch; that is no event.
-        if announced && stalled != self.parking.stalled {
+        if announced && stalled != self.parking.told {
+            self.parking.told = stalled;
             let parked = self.parking.parked.len();
             tracing::info!(shard = %self.setup.shard, stalled, parked, "writes are parked, or decided again");
         }
