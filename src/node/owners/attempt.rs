@@ -149,13 +149,14 @@ impl Owners {
         made.0.clone()
     }
 
-    /// One attempt. The request is enqueued before this returns.
+    /// One attempt. The request is enqueued before this returns; where it subscribes, that stands in the books first.
     pub(super) fn send(
         &self,
         route: &Route,
         body: &Body,
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Outcome, Missed>> {
+        self.note_asked(body, route);
         match route {
             Route::Here => {
                 let served = self.inner.service.serve(body.clone(), deadline, &self.inner.asker);
@@ -198,7 +199,8 @@ impl Owners {
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Outcome, Problem>> {
         let mut version = self.table().version;
-        let (mut route, mut answer) = self.attempt(shard, &body, deadline);
+        let mut route = self.route(shard);
+        let mut answer = self.send(&route, &body, deadline);
         let owners = self.clone();
         let asked = async move {
             let mut pause = Pause::new();
@@ -206,9 +208,7 @@ impl Owners {
             loop {
                 match answer.await {
                     Ok(outcome) => {
-                        if subscribes(&body) {
-                            owners.subscribed(shard, &route);
-                        }
+                        owners.note_answered(&body, &[shard], &route);
                         return Ok(outcome);
                     }
                     Err(Missed::Refused(problem)) => return Err(judge(&body, problem, in_doubt)),
@@ -220,26 +220,11 @@ impl Owners {
                     return Err(judge(&body, unavailable(), in_doubt));
                 }
                 version = owners.table().version;
-                (route, answer) = owners.attempt(shard, &body, deadline);
+                route = owners.route(shard);
+                answer = owners.send(&route, &body, deadline);
             }
         };
         asked.boxed()
-    }
-
-    /// One attempt at whoever owns the shard now, and where that is: a subscription stands in the books at each place that
-    /// may have heard of it.
-    fn attempt(
-        &self,
-        shard: ShardId,
-        body: &Body,
-        deadline: Instant,
-    ) -> (Route, BoxFuture<'static, Result<Outcome, Missed>>) {
-        let route = self.route(shard);
-        if subscribes(body) {
-            self.note(shard, &route);
-        }
-        let answer = self.send(&route, body, deadline);
-        (route, answer)
     }
 
     /// Waits before another attempt: until the table is another than that of `version`, or for a moment. False when no time
@@ -273,11 +258,6 @@ impl Owners {
         }
         Ok(answer.result?)
     }
-}
-
-/// True when whoever serves the request pushes what changes from then on.
-fn subscribes(body: &Body) -> bool {
-    matches!(body, Body::Subscribe { .. } | Body::SubscribeIndex { .. })
 }
 
 /// True when serving the request twice does no more than serving it once.

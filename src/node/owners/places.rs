@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::ids::{NodeId, ShardId};
+use crate::node::link::frame::Body;
 use crate::node::owners::Owners;
 use crate::node::owners::attempt::Route;
 use crate::shard::command::Push;
@@ -71,17 +72,27 @@ impl Places {
 }
 
 impl Owners {
-    /// About to subscribe at the shard, there. Also where nobody is known to serve it: by the time of the answer somebody
-    /// does, and a subscription that stands nowhere in the books would never be renewed.
-    pub(super) fn note(&self, shard: ShardId, route: &Route) {
-        self.inner.places.note(shard, route);
+    /// A request is about to go there, and may subscribe. Also where nobody is known to serve the shard: by the time of the
+    /// answer somebody does, and a subscription that stands nowhere in the books would never be renewed.
+    pub(super) fn note_asked(&self, body: &Body, route: &Route) {
+        match body {
+            Body::SubscribeIndex { shard, .. } => self.inner.places.note(*shard, route),
+            Body::Subscribe { parts } => parts.iter().for_each(|(shard, _)| self.inner.places.note(*shard, route)),
+            _ => {}
+        }
     }
 
-    /// Subscribed at the shard, there. If it has moved meanwhile the subscription is not worth much.
-    pub(super) fn subscribed(&self, shard: ShardId, route: &Route) {
-        self.note(shard, route);
-        if self.route(shard) != *route {
-            self.inner.places.lost_shard(shard);
+    /// A request was served there for these shards. If it subscribed, and a shard has moved meanwhile, that is not worth
+    /// much.
+    pub(super) fn note_answered(&self, body: &Body, served: &[ShardId], route: &Route) {
+        if !matches!(body, Body::Subscribe { .. } | Body::SubscribeIndex { .. }) {
+            return;
+        }
+        for shard in served {
+            self.inner.places.note(*shard, route);
+            if self.route(*shard) != *route {
+                self.inner.places.lost_shard(*shard);
+            }
         }
     }
 

@@ -43,7 +43,6 @@ impl Owners {
                     (*shard, wanted.collect())
                 });
                 let body = build(parts.collect());
-                self.starts(&body, &places, &route);
                 let answer = self.send(&route, &body, deadline);
                 async move { (route, places, body, answer.await) }
             });
@@ -51,7 +50,7 @@ impl Owners {
                 match answer.map(&unpack) {
                     Ok(Some(parts)) => {
                         let served = fill(&mut results, &places, parts);
-                        self.ends(&body, &served, &route);
+                        self.note_answered(&body, &served, &route);
                     }
                     Ok(None) => refuse(&mut results, &places, &unavailable()),
                     Err(Missed::Refused(problem)) => refuse(&mut results, &places, &problem),
@@ -87,18 +86,6 @@ impl Owners {
         }
         requests.extend(filling.into_iter().map(|(route, (_, parts))| (route, parts)));
         requests
-    }
-
-    fn starts(&self, body: &Body, places: &Places, route: &Route) {
-        if matches!(body, Body::Subscribe { .. }) {
-            places.iter().for_each(|(shard, _)| self.note(*shard, route));
-        }
-    }
-
-    fn ends(&self, body: &Body, served: &[ShardId], route: &Route) {
-        if matches!(body, Body::Subscribe { .. }) {
-            served.iter().for_each(|shard| self.subscribed(*shard, route));
-        }
     }
 }
 
