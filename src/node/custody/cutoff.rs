@@ -178,16 +178,7 @@ mod tests {
         }
         let keys = auth::Config { hs256_secret: Some("k".repeat(40)), cache_max: 10, ..auth::Config::default() };
         let verifier = Verifier::new(keys, bench.clock.clone()).expect("a verifier");
-        let config = session::Config {
-            outbox_bytes_max: 512 * 1024,
-            heartbeat: Duration::from_secs(25),
-            write_timeout: Duration::from_secs(10),
-            sessions_per_user_max: 4,
-            sessions_max: 100,
-            frames_per_second_max: 100,
-            delivered_every: Duration::from_millis(20),
-            resume_wait_max: Duration::from_secs(10),
-        };
+        let config = session::Config { delivered_every: Duration::from_millis(20), ..session::Config::small() };
         let hub = Hub::spawn(owners.clone(), verifier, bench.clock.clone(), config, pushed);
         let cut_off = CutOff {
             node: NodeId::from("node-a"),

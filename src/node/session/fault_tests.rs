@@ -32,16 +32,7 @@ use crate::shard::IndexPage;
 use crate::shard::command::{Command, Done, IndexItem, Interest, Push, Subscribed};
 
 fn config() -> Config {
-    Config {
-        outbox_bytes_max: 512 * 1024,
-        heartbeat: Duration::from_secs(25),
-        write_timeout: Duration::from_secs(10),
-        sessions_per_user_max: 4,
-        sessions_max: 10_000,
-        frames_per_second_max: 100,
-        delivered_every: Duration::from_millis(250),
-        resume_wait_max: Duration::from_secs(10),
-    }
+    Config { sessions_max: 10_000, ..Config::small() }
 }
 
 fn name(text: &str) -> ConversationName {

@@ -136,19 +136,6 @@ mod tests {
         Arc::new(Table { version, identity, nodes: BTreeMap::new(), rows, claimed: BTreeSet::new() })
     }
 
-    fn config() -> Config {
-        Config {
-            outbox_bytes_max: 512 * 1024,
-            heartbeat: Duration::from_secs(25),
-            write_timeout: Duration::from_secs(10),
-            sessions_per_user_max: 4,
-            sessions_max: 100,
-            frames_per_second_max: 100,
-            delivered_every: Duration::from_millis(250),
-            resume_wait_max: Duration::from_secs(10),
-        }
-    }
-
     #[tokio::test]
     async fn sessions_go_with_the_shard_of_their_user_and_others_stay() {
         let [alice, bob] = ["alice", "bob"].map(|user| session(user, 1 << 20));
@@ -157,7 +144,7 @@ mod tests {
         let (tables, followed) = watch::channel(table(1, &[(his, "b")]));
         let (_pushes, pushed) = mpsc::channel(8);
         let verify = Box::new(|_: &str| Err(Refused("nobody".to_owned())));
-        let hub = Hub::start(Arc::new(Looks(followed.clone())), verify, Clock::system(), config(), pushed);
+        let hub = Hub::start(Arc::new(Looks(followed.clone())), verify, Clock::system(), Config::small(), pushed);
         let inner = &hub.inner;
         for session in [&alice, &bob] {
             assert!(inner.admit(session, Begin::Anew).is_ok());
@@ -195,7 +182,7 @@ mod tests {
             let user = UserId::parse(token).map_err(|_no_name| Refused("nobody".to_owned()))?;
             Ok(Identity { user, expires: u64::MAX })
         });
-        let hub = Hub::start(Arc::new(Looks(followed)), verify, Clock::system(), config(), pushed);
+        let hub = Hub::start(Arc::new(Looks(followed)), verify, Clock::system(), Config::small(), pushed);
         hub.drain(Duration::ZERO, "a test").await;
         for (number, user) in [(1, "alice"), (2, "bob")] {
             let open = json!({

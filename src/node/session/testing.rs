@@ -4,15 +4,33 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::Config;
 use super::routers::{Downward, Router};
 use super::window::Session;
 use crate::ids::{ConversationName, SessionId, UserId};
 use crate::link::front::attach::{Attach, Stage, Stand, Standing, Tells};
 use crate::link::front::{self, Down, Handle, SessionNumber};
+
+impl Config {
+    /// Small limits, and waits as the program has them.
+    pub(crate) fn small() -> Self {
+        Self {
+            outbox_bytes_max: 512 * 1024,
+            heartbeat: Duration::from_secs(25),
+            write_timeout: Duration::from_secs(10),
+            sessions_per_user_max: 4,
+            sessions_max: 100,
+            frames_per_second_max: 100,
+            delivered_every: Duration::from_millis(250),
+            resume_wait_max: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Notes what it is given.
 #[derive(Debug, Default)]

@@ -165,16 +165,7 @@ pub(super) struct Node {
 }
 
 pub(super) fn config() -> Config {
-    Config {
-        outbox_bytes_max: 512 * 1024,
-        heartbeat: Duration::from_secs(25),
-        write_timeout: Duration::from_secs(10),
-        sessions_per_user_max: 4,
-        sessions_max: 100,
-        frames_per_second_max: 100,
-        delivered_every: Duration::from_millis(20),
-        resume_wait_max: Duration::from_secs(10),
-    }
+    Config { delivered_every: Duration::from_millis(20), ..Config::small() }
 }
 
 impl Node {
