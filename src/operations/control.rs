@@ -14,7 +14,7 @@ use http_body_util::Full;
 use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
-use crate::operations::{Subject, TEXT, refused, response};
+use crate::operations::{Subject, TEXT, hex, refused, response};
 
 /// The header of the proof: milliseconds since 1970, a colon, the HMAC in hexadecimal digits.
 pub const PROOF_HEADER: &str = "rookery-proof";
@@ -29,8 +29,7 @@ const PURPOSE: &[u8] = b"rookery operations...";
 #[must_use]
 pub fn proof_of(key: &ClusterKey, method: &Method, path_and_query: &str, now_ms: u64) -> String {
     let tag = key.tag(PURPOSE, &told(method, path_and_query, now_ms));
-    let digits: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{now_ms}:{digits}")
+    format!("{now_ms}:{}", hex(&tag))
 }
 
 /// Whether a request proves the key, now.

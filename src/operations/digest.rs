@@ -61,7 +61,7 @@ impl ShardDigest {
     #[must_use]
     pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
         let tail = |tail: &Tail| AppliedTail { offset: tail.offset.0, chain: format!("{:?}", tail.chain) };
-        let sha256 = digest.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = super::hex(&digest.sha256);
         Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(tail), digest: sha256 }
     }
 }

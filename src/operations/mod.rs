@@ -221,6 +221,11 @@ async fn answer_request(setup: &Setup, request: &Request<Incoming>, digests: &Se
     answer(setup, method, path)
 }
 
+/// In hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn refused(allowed: &'static str) -> Response<Full<Bytes>> {
     let mut refused =
         response(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("only {}\n", allowed.replace(", ", " and ")));

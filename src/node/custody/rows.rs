@@ -88,8 +88,7 @@ impl Rows {
     fn stay(&self, handle: &ShardHandle, table: &Table) -> Option<Vec<NodeId>> {
         let row = table.rows.get(usize::from(handle.id().0))?;
         let replicas = self.replicas.filter(|replicas| row.len() > *replicas && row.first() == Some(&self.node))?;
-        let in_sync = handle.standbys().into_iter().filter(|(_, in_sync)| *in_sync).map(|(node, _)| node);
-        balance::without_surplus(row, replicas, &in_sync.collect())
+        balance::without_surplus(row, replicas, &handle.standbys_in_sync().into_iter().collect())
     }
 
     /// Swaps until the rows are as they should be, or the store does not answer. The table that stands then, if known.

@@ -47,6 +47,13 @@ impl ShardHandle {
         standbys
     }
 
+    /// The standbys that are in sync, in the order of the row.
+    #[must_use]
+    pub fn standbys_in_sync(&self) -> Vec<NodeId> {
+        let in_sync = self.standbys().into_iter().filter(|(_, in_sync)| *in_sync);
+        in_sync.map(|(standby, _)| standby).collect()
+    }
+
     /// Why it ended by itself, when that is for its file and not because it was taken. To be asked when it is closed.
     #[must_use]
     pub fn fault(&self) -> Option<Following> {

@@ -182,7 +182,7 @@ impl Inner {
 
     async fn give(&self, handle: &ShardHandle, to: &NodeId) -> Result<(), String> {
         let (node, shard, owners) = (&self.node, handle.id(), &self.ways.owners);
-        if !handle.standbys().iter().any(|(standby, in_sync)| *in_sync && standby == to) {
+        if !handle.standbys_in_sync().contains(to) {
             return Err(format!("{to} is no standby of shard {shard} that is in sync"));
         }
         owners.ask_hand_over(to, shard, HandOverAsk::Ready, Instant::now() + READY_WITHIN).await?;
@@ -242,7 +242,7 @@ impl Inner {
                 }
                 join_all(owned.iter().map(|handle| self.part_with(handle))).await;
                 owned = self.ways.shards.open();
-                if owned.iter().all(|handle| !has_standby(handle)) {
+                if owned.iter().all(|handle| handle.standbys_in_sync().is_empty()) {
                     return;
                 }
             }
@@ -254,8 +254,7 @@ impl Inner {
 
     /// Gives a shard to one of its standbys in sync: to whoever owns the fewest, else to the next.
     async fn part_with(&self, handle: &ShardHandle) {
-        let in_sync = handle.standbys().into_iter().filter(|(_, in_sync)| *in_sync).map(|(standby, _)| standby);
-        let mut candidates: Vec<NodeId> = in_sync.collect();
+        let mut candidates = handle.standbys_in_sync();
         let owned = self.owned_by_each();
         candidates.sort_by_key(|standby| owned.get(standby).copied().unwrap_or(0));
         for to in candidates {
@@ -280,8 +279,4 @@ impl Inner {
         }
         owned
     }
-}
-
-fn has_standby(handle: &ShardHandle) -> bool {
-    handle.standbys().iter().any(|(_, in_sync)| *in_sync)
 }
