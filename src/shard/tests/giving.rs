@@ -106,6 +106,13 @@ async fn given(still: Still, way: &Way) -> (Token, Vec<Delivered>) {
     }
 }
 
+/// Of a shard at which nothing happens meanwhile: the token, and where its streams end.
+async fn given_at_rest(bench: &Bench, way: &Way) -> (Token, PerStream<Tail>) {
+    let still = still(bench).await;
+    let tails = still.tails();
+    (given(still, way).await.0, tails)
+}
+
 async fn received(follower: &Follower, token: Token, tails: PerStream<Tail>) -> Result<ShardHandle, OpenError> {
     follower.stop_looking();
     let gift = Gift { from: NodeId::from("node-a"), token, tails };
@@ -267,9 +274,7 @@ async fn a_renewal_that_crosses_the_claim_has_it_made_again() {
     let (bench, follower) = pair().await;
     let way = Way::of(&bench, Fate::Answered);
     way.crossed.store(3, Ordering::SeqCst);
-    let still = still(&bench).await;
-    let tails = still.tails();
-    let (token, _) = given(still, &way).await;
+    let (token, tails) = given_at_rest(&bench, &way).await;
     received(&follower, token, tails).await.expect("opens").close(soon()).await;
 }
 
@@ -351,9 +356,7 @@ async fn a_shard_whose_log_ends_elsewhere_is_not_given() {
 async fn a_gift_that_is_not_current_any_more_is_not_opened() {
     let (bench, follower) = pair().await;
     let way = Way::of(&bench, Fate::Answered);
-    let still = still(&bench).await;
-    let tails = still.tails();
-    let (token, _) = given(still, &way).await;
+    let (token, tails) = given_at_rest(&bench, &way).await;
     bench.taken_by("node-c").await;
     let refused = received(&follower, token, tails).await.expect_err("another has it");
     assert!(matches!(refused, OpenError::Elsewhere(_)), "{refused:?}");
@@ -364,9 +367,7 @@ async fn a_gift_that_is_not_current_any_more_is_not_opened() {
 async fn whoever_is_given_a_shard_moves_its_beat_before_it_reads_strictly() {
     let (bench, follower) = pair().await;
     let way = Way::of(&bench, Fate::Answered);
-    let still = still(&bench).await;
-    let tails = still.tails();
-    let (token, _) = given(still, &way).await;
+    let (token, tails) = given_at_rest(&bench, &way).await;
     let before = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed").beat;
     // Long after it was given: a third node may have watched that beat for as long.
     bench.clock.pass(T);

@@ -167,6 +167,11 @@ impl Inner {
     async fn give_away(&self, shard: ShardId, to: &NodeId) -> Result<(), String> {
         // Never closed: the error cannot be.
         let _permit = self.handing.acquire().await;
+        self.give_in_turn(shard, to).await
+    }
+
+    /// The same, of whoever has its permit already.
+    async fn give_in_turn(&self, shard: ShardId, to: &NodeId) -> Result<(), String> {
         let _turn = Turn::of(self, shard).ok_or_else(|| format!("shard {shard} is being handed over already"))?;
         let handle = self.ways.owners.local(shard);
         let handle = handle.ok_or_else(|| format!("{} does not own shard {shard}", self.node))?;
@@ -254,11 +259,13 @@ impl Inner {
 
     /// Gives a shard to one of its standbys in sync: to whoever owns the fewest, else to the next.
     async fn part_with(&self, handle: &ShardHandle) {
+        // Before it is looked who owns how many: by its turn, others have got what was given before.
+        let _permit = self.handing.acquire().await;
         let mut candidates = handle.standbys_in_sync();
         let owned = self.owned_by_each();
         candidates.sort_by_key(|standby| owned.get(standby).copied().unwrap_or(0));
         for to in candidates {
-            match self.give_away(handle.id(), &to).await {
+            match self.give_in_turn(handle.id(), &to).await {
                 Ok(()) => return,
                 Err(why) => {
                     tracing::info!(node = %self.node, shard = %handle.id(), %to, why, "a shard was not handed over")
