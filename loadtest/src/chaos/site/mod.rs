@@ -128,7 +128,7 @@ impl Site {
         let output = tokio::time::timeout(SCRIPT_WITHIN, command.output()).await;
         let output = output
             .map_err(|late| format!("scripts/cluster {arguments:?} hangs: {late}"))?
-            .map_err(|error| error.to_string())?;
+            .map_err(cannot_run)?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -283,12 +283,19 @@ fn watchdog(folder: &Path) -> Result<std::process::Child, String> {
     command.spawn().map_err(|error| format!("no watchdog: {error}"))
 }
 
+/// What to do when the script itself cannot be started.
+fn cannot_run(error: std::io::Error) -> String {
+    let script = script();
+    format!("cannot run {}: {error}; chaos needs the sources that loadtest was built of", script.display())
+}
+
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster")
 }
 
 fn read_ports(folder: &Path) -> Result<BTreeMap<String, u16>, String> {
-    let text = std::fs::read_to_string(folder.join("ports")).map_err(|error| error.to_string())?;
+    let ports = folder.join("ports");
+    let text = std::fs::read_to_string(&ports).map_err(|error| format!("{}: {error}", ports.display()))?;
     let pair = |line: &str| {
         let (name, port) = line.split_once(' ')?;
         Some((name.to_owned(), port.trim().parse().ok()?))
