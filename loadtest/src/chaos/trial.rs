@@ -106,9 +106,7 @@ impl Trial {
         let log = Log::create(&folder.path().join("history"))?;
         let site = Arc::new(Site::start(&folder.path().join("cluster"), setup.plan).await?);
         let random = Random::new(setup.seed);
-        let routers = site.routers()?;
-        let doors = if setup.shape.regulars { site.doors()? } else { routers.clone() };
-        let world = World::new(log, (routers, doors), site.secret()?, random, setup.shape);
+        let world = World::new(log, site.routers()?, site.secret()?, random, setup.shape);
         let world = Arc::new(world);
         let memory = Memory::watch(&site, Arc::clone(&world), setup.memory_max);
         let load = Load::start(Arc::clone(&world)).await?;

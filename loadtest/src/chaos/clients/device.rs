@@ -102,7 +102,7 @@ impl Device {
                 self.complain();
                 return;
             }
-            let at = self.random.pick(&self.world.doors).cloned().unwrap_or_default();
+            let at = self.random.pick(&self.world.routers).cloned().unwrap_or_default();
             let token = token(&self.world.secret, &user_name(self.user)).unwrap_or_default();
             let opened = timeout(OPENED_WITHIN, open(&at, &token, "/v1/ws?resume=wait")).await;
             if let Ok(Ok(socket)) = opened {

@@ -59,7 +59,7 @@ pub(crate) struct Shape {
     /// Whether participants come and go, and how often, in milliseconds between two of one conversation.
     pub(crate) churn_ms: u64,
     /// Whether each conversation has one guest, who comes again and again. Then nobody else has devices, for what those of
-    /// others are told of a conversation tells their nodes of the guest too; and those of guests are at any node.
+    /// others are told of a conversation tells their nodes of the guest too.
     pub(crate) regulars: bool,
 }
 
@@ -104,8 +104,6 @@ pub(crate) struct World {
     pub(crate) log: Log,
     /// Where they connect.
     pub(crate) routers: Vec<String>,
-    /// Where devices open their sockets: at the routers, which bring each to the owner of its user's shard; or at any node.
-    pub(crate) doors: Vec<String>,
     /// What tokens are signed with.
     pub(crate) secret: String,
     /// Where all randomness comes from.
@@ -123,17 +121,10 @@ pub(crate) struct World {
 
 impl World {
     /// Nothing is there yet.
-    pub(crate) fn new(
-        log: Log,
-        (routers, doors): (Vec<String>, Vec<String>),
-        secret: String,
-        random: Random,
-        shape: Shape,
-    ) -> Self {
+    pub(crate) fn new(log: Log, routers: Vec<String>, secret: String, random: Random, shape: Shape) -> Self {
         Self {
             log,
             routers,
-            doors,
             secret,
             random,
             shape,

@@ -126,9 +126,8 @@ impl Site {
         command.arg("--folder").arg(&self.folder).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         command.envs(self.plan.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let output = tokio::time::timeout(SCRIPT_WITHIN, command.output()).await;
-        let output = output
-            .map_err(|late| format!("scripts/cluster {arguments:?} hangs: {late}"))?
-            .map_err(cannot_run)?;
+        let output =
+            output.map_err(|late| format!("scripts/cluster {arguments:?} hangs: {late}"))?.map_err(cannot_run)?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -170,11 +169,6 @@ impl Site {
     /// Where the routers serve clients.
     pub(crate) fn routers(&self) -> Result<Vec<String>, String> {
         (1..=2).map(|number| self.address(&format!("router-{number}.client"))).collect()
-    }
-
-    /// Where the nodes serve clients themselves.
-    pub(crate) fn doors(&self) -> Result<Vec<String>, String> {
-        self.nodes().iter().map(|node| self.address(&format!("{node}.http"))).collect()
     }
 
     /// A port such as `redis-1` or `node-2.operations`.
