@@ -334,10 +334,10 @@ metrics_table! {
     Gauge ROUTER_TABLE_VERSION "rookery_router_table_version" "Version of the table that the router follows.";
     Counter ROUTER_TABLE_ERRORS "rookery_router_table_errors_total" "Polls of the table that failed.";
     Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
-    Counter LOG_TRANSACTIONS "rookery_log_transactions_total" "Transactions of the embedded log by result (committed, refused, in_doubt).";
-    Histogram LOG_TRANSACTION_ENTRIES "rookery_log_transaction_entries" "Entries that one transaction of the embedded log appends.";
-    Histogram LOG_TRANSACTION_SECONDS "rookery_log_transaction_seconds" "Time of one transaction of the embedded log with its fsync, in seconds.";
-    Gauge LOG_WAL_PAGES "rookery_log_wal_pages" "Pages in the write-ahead file of the embedded log at its last checkpoint.";
+    Counter LOG_TRANSACTIONS "rookery_log_transactions_total" "Records of the embedded log by result (committed, refused, in_doubt).";
+    Histogram LOG_TRANSACTION_ENTRIES "rookery_log_transaction_entries" "Entries that one record of the embedded log appends.";
+    Histogram LOG_TRANSACTION_SECONDS "rookery_log_transaction_seconds" "Time that one record of the embedded log takes with its sync, in seconds.";
+    Gauge LOG_FILE_BYTES "rookery_log_file_bytes" "Bytes of the files of the embedded log.";
     Counter LOG_REDIS_COMMANDS "rookery_log_redis_commands_total" "Commands sent to Redis by command (append, wait, claim, renew, read, trim, control, slots, other); repetitions by the client library not counted.";
     Counter LOG_REDIS_CONNECTIONS "rookery_log_redis_connections_total" "Attempts to connect to Redis by use (shared, lane, watch).";
     Counter LOG_REDIS_SLOT_READS "rookery_log_redis_slot_reads_total" "Readings of the slots of Redis Cluster by result (read, failed).";

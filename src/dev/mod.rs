@@ -22,7 +22,7 @@ use crate::ids::ClusterId;
 use crate::link;
 use crate::link::proof::ClusterKey;
 use crate::log::Identity;
-use crate::log::embedded::EmbeddedLog;
+use crate::log::embedded::{self, EmbeddedLog};
 use crate::node::Node;
 use crate::node::folder::FolderLock;
 use crate::operations::{Operations, Subject};
@@ -38,8 +38,10 @@ mod example;
 
 mod nodes;
 
-/// Files of the data folder.
-const LOG_FILE: &str = "log.sqlite";
+/// Names in the data folder.
+const LOG_FOLDER: &str = "log";
+/// The log of versions before 2026-11-30.
+const FORMER_LOG_FILE: &str = "log.sqlite";
 const JWT_SECRET_FILE: &str = "jwt-secret";
 const CLUSTER_KEY_FILE: &str = "cluster-key";
 
@@ -177,7 +179,11 @@ async fn open_shared(
     let cluster_key = ClusterKey::new(cluster_key.expose().as_bytes());
     let cluster_key = cluster_key.map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
     let verifier = Verifier::new(settings.auth.config(Some(jwt)), Clock::system())?;
-    let log = EmbeddedLog::open(&data.join(LOG_FILE)).await?;
+    let folder = data.join(LOG_FOLDER);
+    if embedded::former::take_over(&data.join(FORMER_LOG_FILE), &folder).await? {
+        tracing::info!(folder = %folder.display(), "took over the log of a former version");
+    }
+    let log = EmbeddedLog::open(&folder).await?;
     let table: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
     let identity = identify(table.as_ref(), settings.dev.shards, data).await?;
     let watchdog = Watchdog::spawn(stop.clone());

@@ -1,4 +1,4 @@
-//! The table of a cluster in one process: identity and table in the file of the embedded log, registrations and the
+//! The table of a cluster in one process: identity and table in the embedded log, registrations and the
 //! coordinator's lease in memory.
 //!
 //! All nodes of the process share one [`EmbeddedTable`]; a second one over the same log would not see who registered
@@ -42,14 +42,14 @@ pub struct EmbeddedTable {
 }
 
 impl EmbeddedTable {
-    /// A table store in the file of this log.
+    /// A table store in this log.
     #[must_use]
     pub fn new(log: Arc<EmbeddedLog>) -> Self {
         Self { log, registered: Mutex::default(), leader: Mutex::default() }
     }
 
-    async fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TableError> {
-        let cell = self.log.cell(name).await?;
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TableError> {
+        let cell = self.log.cell(name)?;
         let parse = |stored: Cell| serde_json::from_slice(&stored.body);
         cell.map(parse)
             .transpose()
@@ -72,19 +72,19 @@ impl EmbeddedTable {
 #[async_trait]
 impl TableStore for EmbeddedTable {
     async fn identity(&self) -> Result<Option<Identity>, TableError> {
-        self.read(IDENTITY).await
+        self.read(IDENTITY)
     }
 
     async fn create(&self, identity: Identity) -> Result<Identity, TableError> {
         if self.write(IDENTITY, 0, &identity).await? {
             return Ok(identity);
         }
-        let written = self.read(IDENTITY).await?;
+        let written = self.read(IDENTITY)?;
         written.ok_or_else(|| TableError::Malformed("the identity is neither absent nor there".to_owned()))
     }
 
     async fn load(&self) -> Result<Option<Table>, TableError> {
-        self.read(TABLE).await
+        self.read(TABLE)
     }
 
     async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError> {

@@ -153,7 +153,7 @@ fn check_stream(entries: &[RawEntry], tail: &Tail, said: &Said, which: (u16, usi
 #[tokio::test]
 async fn everything_acknowledged_is_there_after_kill_9_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log.sqlite");
+    let path = folder.path().join("log");
     let mut all = AllSaid::new();
     for round in 0..ROUNDS {
         let (child_path, mut known) = (path.clone(), std::mem::take(&mut all));

@@ -20,34 +20,34 @@ pub(crate) struct Cell {
     pub(crate) body: Bytes,
 }
 
-/// What the file holds beside the entries; kept in memory by the writer.
+/// What the log holds beside the entries; kept in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct State {
     pub(super) controls: BTreeMap<ShardId, Control>,
     pub(super) cells: BTreeMap<String, Cell>,
 }
 
-/// Key of a stream in the file.
-pub(super) fn stream_key(shard: ShardId, stream: Stream) -> i64 {
-    i64::from(shard.0) * 2 + i64::from(stream == Stream::Receipts)
+/// Key of a stream in the log.
+pub(super) fn stream_key(shard: ShardId, stream: Stream) -> u32 {
+    u32::from(shard.0) * 2 + u32::from(stream == Stream::Receipts)
 }
 
-/// A row to be inserted.
+/// An entry to be written.
 #[derive(Debug)]
 pub(super) struct NewEntry {
-    pub(super) stream: i64,
+    pub(super) stream: u32,
     pub(super) last: Offset,
     pub(super) bytes: Bytes,
 }
 
-/// Rows to be deleted, a bounded number of them.
-#[derive(Debug)]
+/// Entries that are needed no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrimStep {
-    pub(super) stream: i64,
+    pub(super) stream: u32,
     pub(super) upto: Offset,
 }
 
-/// Everything that one transaction writes, in the order: entries, trims, then controls and cells.
+/// Everything that one record holds, in the order: entries, trims, then controls and cells.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     pub(super) entries: Vec<NewEntry>,
@@ -139,13 +139,12 @@ impl<'s> Cycle<'s> {
         self.held(shard, token).map(|control| control.beat += 1).is_ok()
     }
 
-    /// Plans one step of a trim; its place among the steps of this cycle, or `None` when the token is not current.
-    pub(super) fn trim(&mut self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Option<usize> {
-        let control = self.control(shard).filter(|control| control.token == token)?;
+    /// Trims a stream; without effect when the token is not current.
+    pub(super) fn trim(&mut self, shard: ShardId, token: Token, stream: Stream, upto: Offset) {
+        let Some(control) = self.control(shard).filter(|control| control.token == token) else { return };
         // What a later request of this cycle appends is not meant.
         let upto = upto.min(control.tails[stream].offset);
         self.effects.trims.push(TrimStep { stream: stream_key(shard, stream), upto });
-        Some(self.effects.trims.len() - 1)
     }
 
     pub(super) fn swap(&mut self, name: &str, expected: u64, body: &Bytes) -> bool {
@@ -213,7 +212,7 @@ mod tests {
         cycle.claim(&claim(None, token));
         let one = batch(SHARD, M, token, &Tail::EMPTY, (2, "one"));
         cycle.append(&one);
-        assert_eq!(cycle.trim(SHARD, token, M, Offset(9)), Some(0));
+        cycle.trim(SHARD, token, M, Offset(9));
         cycle.append(&batch(SHARD, M, token, &one.tail, (2, "two")));
         assert_eq!(cycle.into_effects().trims.first().map(|step| step.upto), Some(Offset(2)));
     }
