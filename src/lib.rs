@@ -6,6 +6,8 @@
 
 pub mod auth;
 
+pub(crate) mod backoff;
+
 pub mod clock;
 pub mod ids;
 pub mod planted;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::backoff::Backoff;
 use crate::ids::NodeId;
 use crate::link::handshake::request_link;
 use crate::link::socket::Socket;
@@ -52,7 +53,6 @@ impl Failures {
     /// The pause before the next attempt: between half and all of a delay that doubles up to its cap, so that processes do not
     /// dial in step.
     pub(crate) fn pause(&self, config: &Config) -> Duration {
-        let doubled = config.backoff_min.saturating_mul(1_u32 << self.0.saturating_sub(1).min(16));
-        doubled.min(config.backoff_max).mul_f64(rand::random_range(0.5..=1.0))
+        Backoff::new(config.backoff_min, config.backoff_max).jittered(self.0.max(1))
     }
 }

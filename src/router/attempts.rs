@@ -5,16 +5,15 @@
 
 use std::time::Duration;
 
-use rand::Rng;
 use tokio::time::{Instant, timeout};
 
+use crate::backoff::{Backoff, Pauses};
 use crate::ids::{NodeId, Slot};
 use crate::router::directory::Directory;
 use crate::telemetry::ROUTER_RETRIES;
 
-/// Bounds of the pause between two attempts; each is drawn from the upper half of its step.
-const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Pauses between two attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
 /// While an attempt lasts, the table is looked at at least this often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Hints followed without a pause; two nodes that point at each other cost no more than this.
@@ -60,7 +59,7 @@ pub(super) async fn within<R: Repeatable>(
     deadline: Instant,
     request: &R,
 ) -> Ended<R::Answer> {
-    let mut course = Course { pause: PAUSE_FIRST, place: 0, hint: None, hints_followed: 0, in_doubt: false };
+    let mut course = Course { pauses: BACKOFF.pauses(), place: 0, hint: None, hints_followed: 0, in_doubt: false };
     let mut declined = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -147,7 +146,7 @@ impl Went {
 }
 
 struct Course {
-    pause: Duration,
+    pauses: Pauses,
     /// Which of the row's nodes is asked next.
     place: usize,
     /// Who is said to own the shard, by which version of the table.
@@ -206,8 +205,6 @@ impl Course {
                 }
             }
         }
-        let step = self.pause;
-        self.pause = (step * 2).min(PAUSE_MAX);
-        Some(step.mul_f64(rand::rng().random_range(0.5..1.0)))
+        Some(self.pauses.next_jittered())
     }
 }

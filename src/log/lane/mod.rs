@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::ids::ShardId;
 use crate::log::lane::copies::Copies;
@@ -51,7 +52,7 @@ const PLACES_MAX: usize = 64;
 /// shards; then shards wait for room.
 const QUEUE_MAX: usize = 4096;
 /// First wait before an in-doubt batch is sent again; doubles up to [`RETRY_MAX`].
-const RETRY_MIN: Duration = Duration::from_millis(20);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), RETRY_MAX);
 const RETRY_MAX: Duration = Duration::from_millis(100);
 
 /// The definite end of an append.
@@ -224,7 +225,7 @@ async fn run(
     mut copies: Copies,
 ) {
     let mut doubtful: Vec<Job> = Vec::new();
-    let (mut retry, mut due) = (RETRY_MIN, Instant::now());
+    let (mut retries, mut due) = (BACKOFF.pauses(), Instant::now());
     // Nothing was answered when something was sent last.
     let mut silent = false;
     loop {
@@ -287,13 +288,12 @@ async fn run(
         copies.ask(&mut doubtful);
         let standing = if doubtful.is_empty() { Standing::Clear } else { after };
         tell(&stands, standing, doubts.note(&doubtful));
-        if is_retry {
-            retry = if doubtful.len() < again { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
-            due = Instant::now() + here.fullness.pause(retry);
-        } else if again == 0 {
-            // The pause of what is in doubt since now.
-            retry = RETRY_MIN;
-            due = Instant::now() + here.fullness.pause(retry);
+        // The pause of what is in doubt since now, or that has become less.
+        if again == 0 || is_retry && doubtful.len() < again {
+            retries.reset();
+        }
+        if again == 0 || is_retry {
+            due = Instant::now() + here.fullness.pause(retries.next());
         }
     }
 }

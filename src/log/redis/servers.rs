@@ -15,6 +15,7 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 
+use crate::backoff::Backoff;
 use crate::ids::ShardId;
 use crate::log::LogError;
 use crate::log::redis::answer::{Sign, Verdict};
@@ -30,8 +31,7 @@ use crate::telemetry::LOG_REDIS_COMMANDS;
 /// where its keys are.
 const ATTEMPTS_MAX: u32 = 5;
 /// Pauses between repetitions; doubled from the first.
-const RETRY_WAIT_MIN: Duration = Duration::from_millis(20);
-const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(250));
 
 /// A script, loaded where it is missing.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ impl Servers {
     }
 
     async fn ask_until_answered(&self, slot: u16, command: &Cmd) -> RedisResult<Value> {
-        let mut pause = RETRY_WAIT_MIN;
+        let mut pauses = BACKOFF.pauses();
         let (mut asking, mut failed) = (None, None);
         for _ in 0..ATTEMPTS_MAX {
             let (address, is_asking) = match asking.take() {
@@ -183,8 +183,7 @@ impl Servers {
                 Next::AtOnce => {}
                 Next::Later => {
                     self.refresh_slots().await;
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_WAIT_MAX);
+                    tokio::time::sleep(pauses.next()).await;
                 }
                 Next::Never => break,
             }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::ids::ShardId;
 use crate::log::record::{IndexChange, OutboxPosition};
 use crate::node::outbox::window::Window;
@@ -35,11 +36,11 @@ const ROWS_AT_ONCE: u32 = 1_000;
 /// Budget of one delivery to one shard.
 const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
 
-/// First wait after a failed delivery; doubles with each, jittered. Never less, whoever waits.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Shortest pause after a failed delivery, whoever waits for one.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
 
-/// Longest wait between deliveries, unless someone waits for one.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Further pauses, unless someone waits for a delivery.
+const BACKOFF: Backoff = Backoff::new(PAUSE_MIN, Duration::from_secs(2));
 
 /// Of failed deliveries to one shard in a row, the first and then one in so many is logged.
 const LOG_EVERY: u32 = 16;
@@ -135,7 +136,7 @@ async fn deliver_to(outbox: &impl Outbox, owners: &Owners, to: ShardId, changes:
     let from = outbox.shard();
     let mut hurried = outbox.hurried();
     let mut failures = 0_u32;
-    let mut wait = BACKOFF_MIN;
+    let mut pauses = BACKOFF.pauses();
     loop {
         let deadline = Instant::now() + DELIVERY_BUDGET;
         match owners.execute(to, Command::Index(changes.clone()), deadline).await {
@@ -145,10 +146,9 @@ async fn deliver_to(outbox: &impl Outbox, owners: &Owners, to: ShardId, changes:
         telemetry::OUTBOX_RETRIES.add(1, &[]);
         failures = failures.saturating_add(1);
 
-        sleep(BACKOFF_MIN).await;
+        sleep(PAUSE_MIN).await;
         // Either way it is time; an outbox without anyone to hurry it has ended.
-        drop(timeout(wait.mul_f64(rand::random_range(0.5..=1.0)), hurried.changed()).await);
-        wait = (wait * 2).min(BACKOFF_MAX);
+        drop(timeout(pauses.next_jittered(), hurried.changed()).await);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::backoff::Backoff;
 use crate::ids::{SessionId, ShardId};
 use crate::node::session::Inner;
 use crate::node::session::board::Board;
@@ -22,8 +23,8 @@ const INDEX_PAGE: u32 = 1_000;
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// Pushes taken from the channel at once.
 const PUSHES_AT_ONCE: usize = 256;
-/// Longest wait between two attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Pauses between two attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Hands on pushes until the channel closes or the hub ends.
 pub(super) async fn follow(inner: Arc<Inner>, mut pushes: mpsc::Receiver<Push>) {
@@ -225,10 +226,9 @@ fn interest(ask: &Ask) -> Interest {
     Interest { conversation: conversation.clone(), user: user.clone(), after: *after, limit: *limit, since: *since }
 }
 
-/// Waits before a repeated attempt: 50 ms, doubling to 2 s, with jitter.
+/// Waits before a repeated attempt.
 async fn wait(attempt: u32) {
     if attempt > 0 {
-        let longest = Duration::from_millis(25 << attempt.min(7)).min(BACKOFF_MAX);
-        tokio::time::sleep(longest.mul_f64(rand::random_range(0.5..1.0))).await;
+        tokio::time::sleep(BACKOFF.jittered(attempt)).await;
     }
 }

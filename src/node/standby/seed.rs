@@ -14,6 +14,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
+use crate::backoff::Backoff;
 use crate::ids::{NodeId, ShardId};
 use crate::log::Identity;
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
@@ -34,8 +35,8 @@ const UNANSWERED_MAX: Duration = Duration::from_secs(60);
 /// How often a disk without room is looked at again.
 const ROOM_EVERY: Duration = Duration::from_secs(5);
 
-/// Longest pause before an owner that cannot write one is asked again.
-const FAILED_MAX: Duration = Duration::from_secs(30);
+/// Pauses before an owner that cannot write one is asked again.
+const BACKOFF: Backoff = Backoff::new(PAUSE, Duration::from_secs(30));
 
 /// Tells what room is left where a file will be.
 pub(super) type FreeBytes = Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Option<u64>> + Send + Sync>;
@@ -146,21 +147,22 @@ impl Seeding {
 
     /// Waits until the owner by the table has written one.
     async fn begin(&self, shard: ShardId) -> (NodeId, u64, Snapshot) {
-        let (mut told, mut pause) = (String::new(), PAUSE);
+        let (mut told, mut pauses) = (String::new(), BACKOFF.pauses());
         loop {
+            let mut pause = PAUSE;
             let table = self.owners.table();
             if let Some(owner) = table.owner(shard).filter(|owner| *owner != self.owners.node()) {
                 match self.ask(shard, owner, ReplicaAsk::SnapshotBegin).await {
                     Some(ReplicaAnswer::Ready { id, said }) => return (owner.clone(), id, said),
                     Some(ReplicaAnswer::Failed(why)) => {
                         // Others are given theirs now: that is soon over. What fails does so again.
-                        pause = if why == ENOUGH { PAUSE } else { (pause * 2).min(FAILED_MAX) };
+                        pause = if why == ENOUGH { PAUSE } else { pauses.next() };
                         if why != told {
                             note_refused(shard, owner, &why);
                             told = why;
                         }
                     }
-                    _ => pause = PAUSE,
+                    _ => pauses.reset(),
                 }
             }
             tokio::time::sleep(pause).await;

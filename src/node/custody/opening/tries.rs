@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::ids::{NodeId, ShardId};
 use crate::shard::{Disposition, OpenError};
 use crate::telemetry;
@@ -85,8 +86,7 @@ impl Tries {
             Some(Disposition::Reseed(_)) if !others => return PAUSE_SLOW,
             Some(Disposition::Reseed(_) | Disposition::Wait) | None => {}
         }
-        let doublings = self.failed.saturating_sub(1).min(16);
-        PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX)
+        Backoff::new(PAUSE_MIN, PAUSE_MAX).after(self.failed.max(1))
     }
 }
 
