@@ -210,10 +210,22 @@ fn settings() -> Settings {
     Settings::from_arg_matches(&command.get_matches_from(["links"])).unwrap()
 }
 
+fn config_of(settings: &Settings) -> node::Config {
+    node::Config {
+        balance: false,
+        session: settings.session(),
+        shard: settings.shard(),
+        requests_per_second: 100_000,
+        request_burst: 100_000,
+        replicas: None,
+        seeding: node::standby::Config::default(),
+    }
+}
+
 impl Cluster {
     async fn start() -> Self {
         let (folder, stop, settings) = (tempfile::tempdir().unwrap(), CancellationToken::new(), settings());
-        let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.unwrap();
+        let log = EmbeddedLog::open(&folder.path().join("log")).await.unwrap();
         let table = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
         let identity = table.create(Identity { cluster: ClusterId::random(), shards: SHARDS }).await.unwrap();
         let mut listeners = BTreeMap::new();
@@ -255,15 +267,8 @@ impl Cluster {
                 clock: Clock::system(),
                 watchdog: Watchdog::spawn(stop.clone()),
                 first_attempts_max: Some(3),
-                config: node::Config {
-                    balance: false,
-                    session: settings.session(),
-                    shard: settings.shard(),
-                    requests_per_second: 100_000,
-                    request_burst: 100_000,
-                    replicas: None,
-                    seeding: node::standby::Config::default(),
-                },
+                beside: node::Beside::default(),
+                config: config_of(&settings),
             };
             Node::start(setup, bound)
         });

@@ -18,7 +18,7 @@ use crate::dev::Shared;
 use crate::ids::{NodeId, ShardId};
 use crate::log::Identity;
 use crate::log::embedded::EmbeddedLog;
-use crate::node::{self, Listeners, Node, Setup};
+use crate::node::{self, Beside, Listeners, Node, Setup};
 use crate::operations::{self, Cluster, ClusterNode, Digesting, Subject};
 use crate::router::Router;
 
@@ -110,6 +110,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         balance: false,
         seeding: node::standby::Config::default(),
     };
+    let beside = Beside::default();
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();
     for number in 1..=settings.dev.nodes {
@@ -129,6 +130,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
             clock: Clock::system(),
             watchdog: shared.watchdog.clone(),
             first_attempts_max: Some(FIRST_ATTEMPTS_MAX),
+            beside: beside.clone(),
             config: config.clone(),
         };
         expected.insert(setup.id.clone(), addresses);

@@ -14,6 +14,7 @@ use crate::cluster::table::TableStore;
 use crate::ids::NodeId;
 use crate::link::proof::ClusterKey;
 use crate::log::{Identity, ShardLog};
+use crate::node::owners::Beside;
 use crate::node::{session, standby};
 use crate::shard;
 use crate::watchdog::Watchdog;
@@ -70,6 +71,8 @@ pub struct Setup {
     /// waits as long as it takes, and does not wait for shards that another node owns; with a limit those end the start
     /// at once, and so does what will not pass. What belongs to another cluster does either way.
     pub first_attempts_max: Option<u32>,
+    /// The other nodes of this process, if there are any.
+    pub beside: Beside,
     /// Settings.
     pub config: Config,
 }

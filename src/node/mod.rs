@@ -5,6 +5,7 @@
 pub use context::{Config, Renewing, Setup};
 pub use life::Node;
 pub use listeners::Listeners;
+pub use owners::Beside;
 
 mod life;
 

@@ -50,7 +50,8 @@ pub(super) fn serve(
         key: setup.cluster_key.clone(),
     };
     let snapshots = setup.folder.join("snapshots");
-    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, reach, link, snapshots });
+    let beside = setup.beside.clone();
+    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, reach, link, snapshots, beside });
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
     let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);
     let config = http::Config {

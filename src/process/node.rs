@@ -33,7 +33,7 @@ use crate::link::proof::ClusterKey;
 use crate::log::redis::servers::Servers;
 use crate::log::redis::{RedisLog, suits};
 use crate::node::folder::FolderLock;
-use crate::node::{self, Listeners, Node, Renewing, Setup};
+use crate::node::{self, Beside, Listeners, Node, Renewing, Setup};
 use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
 use crate::output;
 use crate::process::advertise::{advertised, node_id};
@@ -240,6 +240,7 @@ impl NodeProcess {
             watchdog,
             config: given.config,
             first_attempts_max: None,
+            beside: Beside::default(),
         };
         let node = Arc::new(Node::begin(setup, lock, listeners, None).await?);
         // Set once: nobody else sets it.

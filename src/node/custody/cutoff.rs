@@ -156,6 +156,7 @@ mod tests {
     use crate::link;
     use crate::log::PerStream;
     use crate::node::custody::renewal::{Bench, Places, T};
+    use crate::node::owners::Beside;
     use crate::node::owners::testing::{SHARDS, credentials, eventually, table};
     use crate::node::{owners, session};
 
@@ -172,6 +173,7 @@ mod tests {
             reach: Arc::clone(&reach),
             link: link::Config::default(),
             snapshots: std::env::temp_dir().join(format!("rookery-none-{:x}", rand::random::<u64>())),
+            beside: Beside::default(),
         });
         for handle in &bench.handles {
             owners.insert_local(handle.clone());

@@ -18,8 +18,8 @@ use crate::log::{
     Token,
 };
 use crate::node::link::frame::{Body, Outcome};
-use crate::node::owners::Setup;
 use crate::node::owners::testing::{Fake, SHARDS, credentials, eventually, lone_node, soon, table};
+use crate::node::owners::{Beside, Setup};
 use crate::problem::Code;
 use crate::shard::Opening;
 use crate::shard::command::{Create, Done, ShardError};
@@ -293,7 +293,8 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     let (_keep, table) = watch::channel(table(2, &[("b", "127.0.0.1:1".to_owned()), ("a", String::new())]));
     let snapshots = folder.path().join("snapshots");
     let (reach, link) = (Arc::default(), Config::default());
-    let setup = Setup { credentials: credentials("a"), map, table, pushes, reach, link, snapshots };
+    let beside = Beside::default();
+    let setup = Setup { credentials: credentials("a"), map, table, pushes, reach, link, snapshots, beside };
     let owners = Owners::new(setup);
     owners.insert_local(handle.clone());
     let create = Create {

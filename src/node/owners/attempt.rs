@@ -7,8 +7,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{timeout, timeout_at};
 
+use crate::backoff::{Backoff, Pauses};
 use crate::ids::{NodeId, ShardId};
 use crate::link::Failure;
+use crate::node::link::Serve;
 use crate::node::link::client::{self, Link};
 use crate::node::link::frame::{Answer, Body, Outcome};
 use crate::node::owners::Owners;
@@ -16,11 +18,8 @@ use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::shard::command::{Command, ShardError};
 use crate::telemetry;
 
-/// First wait before another attempt; doubles with each, jittered.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-
-/// Longest wait before another attempt.
-const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// Pauses before another attempt.
+pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(250));
 
 /// A local shard answers at its deadline; one that does not is given up this much later.
 const GRACE: Duration = Duration::from_millis(100);
@@ -72,22 +71,6 @@ impl From<Failure> for Missed {
     }
 }
 
-/// The growing wait between attempts.
-#[derive(Debug)]
-pub(super) struct Pause(Duration);
-
-impl Pause {
-    pub(super) fn new() -> Self {
-        Self(PAUSE_MIN)
-    }
-
-    fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(PAUSE_MAX);
-        wait.mul_f64(rand::random_range(0.5..=1.0))
-    }
-}
-
 impl Owners {
     /// Where a shard is served.
     pub(super) fn route(&self, shard: ShardId) -> Route {
@@ -116,15 +99,26 @@ impl Owners {
     /// Tells what needs no answer.
     pub(super) fn tell(&self, route: &Route, body: Body) {
         let deadline = Instant::now() + TELL_WITHIN;
+        if let Some(service) = self.in_process(route) {
+            return drop(service.serve(body, deadline, &self.inner.asker));
+        }
         match route {
-            Route::Here => drop(self.inner.service.serve(body, deadline, &self.inner.asker)),
             Route::Node(node) => {
                 let links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some((link, _)) = links.get(node) {
                     link.tell(&body, deadline);
                 }
             }
-            Route::Nowhere => {}
+            Route::Here | Route::Nowhere => {}
+        }
+    }
+
+    /// What serves a route without a link: this node, or another of this process.
+    fn in_process(&self, route: &Route) -> Option<Arc<dyn Serve>> {
+        match route {
+            Route::Here => Some(Arc::clone(&self.inner.service)),
+            Route::Node(node) => self.inner.setup.beside.of(node),
+            Route::Nowhere => None,
         }
     }
 
@@ -157,17 +151,17 @@ impl Owners {
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Outcome, Missed>> {
         self.note_asked(body, route);
+        if let Some(service) = self.in_process(route) {
+            let served = service.serve(body.clone(), deadline, &self.inner.asker);
+            let within = timeout_at((deadline + GRACE).into(), served);
+            return within.map(|result| result.map_err(|_elapsed| Missed::Lost)?.map_err(Missed::from)).boxed();
+        }
         match route {
-            Route::Here => {
-                let served = self.inner.service.serve(body.clone(), deadline, &self.inner.asker);
-                let within = timeout_at((deadline + GRACE).into(), served);
-                within.map(|result| result.map_err(|_elapsed| Missed::Lost)?.map_err(Missed::from)).boxed()
-            }
             Route::Node(node) => {
                 let owners = self.clone();
                 self.link(node).call(body, deadline).map(move |answer| owners.answered(answer)).boxed()
             }
-            Route::Nowhere => std::future::ready(Err(Missed::NotServed)).boxed(),
+            Route::Here | Route::Nowhere => std::future::ready(Err(Missed::NotServed)).boxed(),
         }
     }
 
@@ -182,12 +176,12 @@ impl Owners {
         deadline: Instant,
     ) -> Option<(u64, BoxFuture<'static, Result<Outcome, Missed>>)> {
         match route {
-            Route::Node(node) => {
+            Route::Node(node) if self.in_process(route).is_none() => {
                 let (connection, answer) = self.link(node).call_over(connection, body, deadline)?;
                 let owners = self.clone();
                 Some((connection, answer.map(move |answer| owners.answered(answer)).boxed()))
             }
-            Route::Here | Route::Nowhere => Some((0, self.send(route, body, deadline))),
+            Route::Here | Route::Node(_) | Route::Nowhere => Some((0, self.send(route, body, deadline))),
         }
     }
 
@@ -203,7 +197,7 @@ impl Owners {
         let mut answer = self.send(&route, &body, deadline);
         let owners = self.clone();
         let asked = async move {
-            let mut pause = Pause::new();
+            let mut pauses = BACKOFF.pauses();
             let mut in_doubt = false;
             loop {
                 match answer.await {
@@ -216,7 +210,7 @@ impl Owners {
                     Err(Missed::Lost) if !repeatable(&body) => return Err(outcome_unknown()),
                     Err(Missed::Lost) => in_doubt = true,
                 }
-                if !owners.pause(&mut pause, version, deadline).await {
+                if !owners.pause(&mut pauses, version, deadline).await {
                     return Err(judge(&body, unavailable(), in_doubt));
                 }
                 version = owners.table().version;
@@ -229,9 +223,9 @@ impl Owners {
 
     /// Waits before another attempt: until the table is another than that of `version`, or for a moment. False when no time
     /// is left or this node ends.
-    pub(super) async fn pause(&self, pause: &mut Pause, version: u64, deadline: Instant) -> bool {
+    pub(super) async fn pause(&self, pauses: &mut Pauses, version: u64, deadline: Instant) -> bool {
         let mut table = self.inner.setup.table.clone();
-        let wait = pause.next().min(deadline.saturating_duration_since(Instant::now()));
+        let wait = pauses.next_jittered().min(deadline.saturating_duration_since(Instant::now()));
         let stop = &self.inner.stop;
         // Another, or not in time, or never: each way it is time to try again.
         tokio::select! {

@@ -22,7 +22,7 @@ use tokio::time::timeout_at;
 
 use crate::ids::{ShardId, Slot, UserId};
 use crate::node::link::frame::{Body, Outcome};
-use crate::node::owners::attempt::{Missed, Pause, Route, judge, outcome_unknown, repeatable, unavailable};
+use crate::node::owners::attempt::{BACKOFF, Missed, Route, judge, outcome_unknown, repeatable, unavailable};
 use crate::node::owners::{Inner, Owners};
 use crate::problem::Problem;
 use crate::shard::command::Command;
@@ -190,7 +190,7 @@ impl Owners {
         let mut turn = self.take_turn(&place, (shard, &body), deadline);
         let owners = self.clone();
         let asked = async move {
-            let (mut pause, mut in_doubt) = (Pause::new(), false);
+            let (mut pauses, mut in_doubt) = (BACKOFF.pauses(), false);
             loop {
                 let attempt = match turn {
                     Turn::Sent(attempt) => Some(attempt),
@@ -209,7 +209,7 @@ impl Owners {
                     Err(Missed::Lost) => in_doubt = true,
                 }
                 place.settle(false);
-                if !owners.pause(&mut pause, version, deadline).await {
+                if !owners.pause(&mut pauses, version, deadline).await {
                     return Err(judge(&body, unavailable(), in_doubt));
                 }
                 version = owners.table().version;

@@ -40,6 +40,7 @@ use crate::shard::write::subscriptions::Subscriber;
 use crate::shard::{IndexPage, ShardHandle, Standby};
 
 mod attempt;
+mod beside;
 pub(in crate::node) mod custody;
 mod hints;
 mod line;
@@ -59,6 +60,8 @@ mod replica_tests;
 pub(in crate::node) mod testing;
 #[cfg(test)]
 mod tests;
+
+pub use beside::Beside;
 
 /// One for each name asked for, and how sure all of them are.
 pub type Summaries = (Vec<Result<Option<ConversationItem>, Problem>>, Freshness);
@@ -80,6 +83,8 @@ pub struct Setup {
     pub link: Config,
     /// Folder of the snapshots that are given to other nodes; emptied.
     pub snapshots: PathBuf,
+    /// The other nodes of this process.
+    pub beside: Beside,
 }
 
 /// Reaches owners. Cheap to clone.
@@ -120,6 +125,7 @@ impl Owners {
     fn assemble(setup: Setup, local: Arc<LocalShards>, service: Arc<dyn Serve>) -> Self {
         let subscriber = Subscriber::new(setup.pushes.clone());
         let asker = Asker { node: setup.credentials.id.clone(), subscriber };
+        setup.beside.enter(&asker.node, &service);
         let inner = Inner {
             setup,
             local,
@@ -223,6 +229,7 @@ impl Owners {
 
     /// Ends all links. What waits for an answer gets none: `outcome_unknown` or `unavailable`.
     pub async fn shutdown(&self) {
+        self.inner.setup.beside.leave(self.node());
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;

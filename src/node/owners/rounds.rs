@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use crate::ids::ShardId;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Owners;
-use crate::node::owners::attempt::{Missed, Pause, Route, unavailable};
+use crate::node::owners::attempt::{BACKOFF, Missed, Route, unavailable};
 use crate::problem::Problem;
 use crate::shard::command::ShardError;
 
@@ -32,7 +32,7 @@ impl Owners {
         unpack: impl Fn(Outcome) -> Option<Parts<R>>,
     ) -> Vec<Result<R, Problem>> {
         let mut results: Vec<Option<Result<R, Problem>>> = items.iter().map(|_| None).collect();
-        let mut pause = Pause::new();
+        let mut pauses = BACKOFF.pauses();
         loop {
             let version = self.table().version;
             let open = items.iter().zip(&results).enumerate().filter(|(_, (_, result))| result.is_none());
@@ -57,7 +57,7 @@ impl Owners {
                     Err(Missed::NotServed | Missed::Lost) => {}
                 }
             }
-            if results.iter().all(Option::is_some) || !self.pause(&mut pause, version, deadline).await {
+            if results.iter().all(Option::is_some) || !self.pause(&mut pauses, version, deadline).await {
                 break;
             }
         }

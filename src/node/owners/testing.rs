@@ -22,7 +22,7 @@ use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::server::PeerServer;
 use crate::node::link::{Asker, Serve, Serving};
 use crate::node::owners::local::LocalShards;
-use crate::node::owners::{Owners, Setup};
+use crate::node::owners::{Beside, Owners, Setup};
 use crate::shard::command::{Push, ShardError};
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 
@@ -147,16 +147,27 @@ fn no_folder() -> std::path::PathBuf {
     std::env::temp_dir().join(format!("rookery-none-{:x}", rand::random::<u64>()))
 }
 
+/// A node with a process of its own.
 pub(in crate::node) fn node(
     name: &str,
     fake: &Arc<Fake>,
     table: watch::Receiver<Arc<Table>>,
     link: Config,
 ) -> (Owners, mpsc::Receiver<Push>) {
+    node_beside(Beside::default(), (name, fake), table, link)
+}
+
+/// A node that shares its process with those `beside` it.
+pub(in crate::node) fn node_beside(
+    beside: Beside,
+    (name, fake): (&str, &Arc<Fake>),
+    table: watch::Receiver<Arc<Table>>,
+    link: Config,
+) -> (Owners, mpsc::Receiver<Push>) {
     let (pushes, pushed) = mpsc::channel(64);
     let map = ShardMap::new(SHARDS).expect("a power of two");
     let (reach, snapshots) = (Arc::default(), no_folder());
-    let setup = Setup { credentials: credentials(name), map, table, pushes, reach, link, snapshots };
+    let setup = Setup { credentials: credentials(name), map, table, pushes, reach, link, snapshots, beside };
     let local = Arc::new(LocalShards::of(&setup));
     (Owners::assemble(setup, local, Arc::<Fake>::clone(fake)), pushed)
 }
