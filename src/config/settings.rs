@@ -205,7 +205,7 @@ pub struct ShardSettings {
     /// How long a read waits for the worker before it gets 503.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::duration)]
     pub read_barrier: Duration,
-    /// How far behind the log a worker stays on purpose, to apply several entries at once.
+    /// How far behind the log a worker stays on purpose, to apply several entries at once; ten times as long where little comes.
     #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = values::duration)]
     pub apply_tick: Duration,
     /// Most records of one apply transaction.

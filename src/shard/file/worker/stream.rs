@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::ids::{Offset, ShardId};
 use crate::log::record::{ENTRY_RECORDS_MAX, Tail};
 use crate::log::{ShardLog, Stream};
@@ -16,8 +17,13 @@ use crate::shard::file::worker::{Config, Kept, PERSISTS, Stood, gauge, lock, tel
 use crate::shard::replicas::Following;
 use crate::telemetry::{APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET};
 
-/// First and longest pause before something that failed is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// Pauses before something that failed is tried again.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+
+/// So many records are worth a transaction of their own; fewer wait for further ones …
+const RECORDS_ENOUGH: u64 = 64;
+/// … for at most so many ticks more.
+const TICKS_MORE: u32 = 9;
 
 /// Longest wait for the log to say where it begins.
 const COUNT_MAX: Duration = Duration::from_secs(1);
@@ -164,7 +170,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits until there is something to apply, and the tick unless someone hurries. False when all is done.
+    /// Waits until there is something to apply, and then until it is enough for a transaction, unless someone hurries. False
+    /// when all is done.
     async fn wait(&mut self) -> bool {
         let applied = self.applied.borrow().offset;
         let is_ahead = |tail: &Tail| tail.offset > applied;
@@ -184,12 +191,24 @@ impl Worker {
         if behind >= self.config.records_max as u64 {
             return true;
         }
+        let (hurry, finishing) = (Arc::clone(&self.hurry), self.finishing.clone());
         tokio::select! {
-            () = self.finishing.cancelled() => {}
-            () = self.hurry.notified() => {}
-            () = tokio::time::sleep(self.config.tick) => {}
+            () = finishing.cancelled() => {}
+            () = hurry.notified() => {}
+            () = self.gather(applied) => {}
         }
         true
+    }
+
+    /// A tick, and further ones as long as little has come: a transaction costs much the same for one record as for many,
+    /// and whoever needs a row hurries.
+    async fn gather(&mut self, applied: Offset) {
+        let tick = self.config.tick;
+        tokio::time::sleep(tick).await;
+        let enough = RECORDS_ENOUGH.min(self.config.records_max as u64);
+        let is_enough = |tail: &Tail| tail.offset.0.saturating_sub(applied.0) >= enough;
+        // Enough, or the longest wait is over, or the owner has ended.
+        drop(tokio::time::timeout(tick * TICKS_MORE, self.committed.wait_for(is_enough)).await);
     }
 
     fn note(&self, tail: Tail, upto: Tail, entries: &[ApplyEntry]) {
@@ -277,8 +296,7 @@ impl Streak {
     }
 
     fn pause(&self) -> Duration {
-        let (first, longest) = RETRY;
-        longest.min(first * 2_u32.saturating_pow(self.0.saturating_sub(1).min(10)))
+        BACKOFF.after(self.0.max(1))
     }
 
     fn end(&mut self) -> bool {

@@ -167,6 +167,23 @@ async fn a_full_transaction_does_not_wait_for_the_tick_either() {
     bench.applied(Offset(33)).await;
 }
 
+#[tokio::test]
+async fn what_comes_little_by_little_is_gathered_into_one_transaction_over_several_ticks() {
+    let mut bench = Bench::new(Config { tick: Duration::from_millis(300), ..config() }).await;
+    let first = bench.append(&[created("c", &["alice"], START)]);
+    bench.commit(first);
+    bench.workers.hurry(Stream::Messages);
+    bench.applied(first.offset).await;
+    let reads = bench.log.reads.load(Ordering::SeqCst);
+    for seq in 2..=40 {
+        bench.append(&[message("c", seq, "alice", seq, START)]);
+        bench.commit(bench.written.tail);
+        tokio::task::yield_now().await;
+    }
+    bench.applied(Offset(40)).await;
+    assert_eq!(bench.log.reads.load(Ordering::SeqCst), reads + 1, "one round of the worker");
+}
+
 // what must not happen: 3 and 6 (persistence never resumes; a batch that fails is lost)
 #[tokio::test]
 async fn what_the_log_or_the_file_refuses_is_tried_again_until_it_works() {
