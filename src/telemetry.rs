@@ -292,12 +292,13 @@ metrics_table! {
     Gauge NODE_SHARDS "rookery_node_shards" "Shards that are open on a node, by node.";
     Gauge NODE_UNPROVEN_SHARDS "rookery_node_unproven_shards" "Shards that are open on a node and whose lease has ended, by node: nothing proves any more that they are its own.";
     Gauge NODE_CUT_OFF "rookery_node_cut_off" "1 while a node is cut off from the log though others reach it, and sends its sessions away, by node.";
+    Gauge NODE_DRAINING "rookery_node_draining" "1 while a node is to be taken away for good (`rookery cluster drain`): it gives everything to others and gets nothing, by node.";
     Gauge NODE_REFUSED_SHARDS "rookery_node_refused_shards" "Shards that a node refuses to open, by node: their files do not fit the log, or are damaged. `/readyz` and `/cluster` name each with its reason.";
     Counter SHARD_OPEN_FAILURES "rookery_node_shard_open_failures_total" "Attempts to open a shard that failed, by node.";
     Counter TAKEOVERS "rookery_node_takeovers_total" "Attempts to take over a shard whose owner was silent, by node and result (taken, elsewhere, refused, unfit, failed).";
     Counter HAND_OVERS "rookery_node_hand_overs_total" "Attempts of a node to give a shard that it owns to a standby, by node and result (given; unserved: given, but not served there at once; kept: everything else).";
     Histogram HAND_OVER_SECONDS "rookery_node_hand_over_seconds" "For how long a shard took no write while it was handed over: from when its owner decided nothing more until the new one served, by the node that gave it, in seconds.";
-    Counter BALANCE_MOVES "rookery_node_balance_moves_total" "Shards that a node, as the coordinator, had moved to another owner for balance, by node and result (moved, kept).";
+    Counter BALANCE_MOVES "rookery_node_balance_moves_total" "Shards that a node, as the coordinator, had moved to another owner for balance or because a node drains, by node and result (moved, kept).";
     Gauge STANDBYS "rookery_node_standbys" "Shards that a node stands by for and whose log it follows, by node.";
     Counter REPLICAS_FAILED "rookery_node_replicas_failed_total" "Replicas that could not follow the log with the file they had, by node and why (behind, diverged, damaged).";
     Gauge NODE_DISK_AVAILABLE "rookery_node_disk_available_bytes" "Room left on the disk that holds a node's folder, by node.";

@@ -1,13 +1,15 @@
 //! The assignment: which table should stand, given the live nodes and the table that stands now. Pure.
 //!
 //! The ring proposes an order of nodes for each shard; a bounded-load pass evens out the owners, and standbys go where the
-//! fewest are. A shard that was ever claimed keeps its owner here, dead or alive: it moves by hand-over or failover only.
+//! fewest are, of nodes in zones that the row has not. Draining nodes get nothing. A shard that was ever claimed keeps its
+//! owner here, dead or alive: it moves by hand-over or failover only.
 //! Its standbys stay while they live, and while its owner does not: then any of them may be the one that has its messages.
 //! What comes out depends on nothing but the arguments, so a second pass over its own result changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::ring::Ring;
+use crate::cluster::table::changes::{Changes, Drain};
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{NodeId, ShardId};
 use crate::log::Identity;
@@ -20,9 +22,9 @@ pub const EVEN_SHARDS_PER_NODE: usize = 16;
 /// `nodes` must not be empty: rows without a node would serve no one.
 #[must_use]
 pub fn first_table(identity: Identity, nodes: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Table {
-    let kept = BTreeMap::new();
-    let rows = rows(identity.shards, nodes, replicas, &kept);
-    Table { version: 1, identity, nodes: nodes.clone(), rows, claimed: BTreeSet::new() }
+    let live = Live { nodes, draining: &BTreeMap::new() };
+    let rows = rows(identity.shards, live, replicas, &BTreeMap::new());
+    Table { version: 1, identity, nodes: nodes.clone(), rows, claimed: BTreeSet::new(), changes: Changes::default() }
 }
 
 /// The table that should follow `current` with these live nodes, or `None` when it stands as it is (also when no node
@@ -30,6 +32,7 @@ pub fn first_table(identity: Identity, nodes: &BTreeMap<NodeId, NodeAddresses>, 
 ///
 /// `claimed` are shards that have a control record, or may have one, beside those of which the table says that they were
 /// claimed: a record that is missing takes nothing from a row. The addresses of a dead node stay as long as a row names it.
+/// What the table says of nodes that are replaced goes with what it is about.
 #[must_use]
 pub fn next_table(
     current: &Table,
@@ -45,15 +48,39 @@ pub fn next_table(
         Some((*shard, kept(row, nodes)))
     };
     let keep = claimed.union(&current.claimed);
-    let rows = rows(current.identity.shards, nodes, replicas, &keep.filter_map(kept_row).collect());
+    let live = Live { nodes, draining: &current.changes.draining };
+    let rows = rows(current.identity.shards, live, replicas, &keep.filter_map(kept_row).collect());
     let mut named = nodes.clone();
     for node in rows.iter().flatten() {
         if let Some(addresses) = current.addresses(node) {
             named.entry(node.clone()).or_insert_with(|| addresses.clone());
         }
     }
-    let changed = rows != current.rows || named != current.nodes;
-    changed.then(|| Table { version: current.version + 1, nodes: named, rows, ..current.clone() })
+    let mut changes = current.changes.clone();
+    changes.replaced.retain(|shard, node| {
+        rows.get(usize::from(shard.0)).is_some_and(|row| row.len() > replicas && row.contains(node))
+    });
+    let changed = rows != current.rows || named != current.nodes || changes != current.changes;
+    changed.then(|| Table { version: current.version + 1, nodes: named, rows, changes, ..current.clone() })
+}
+
+/// The nodes that live, and those of all nodes that are to get nothing.
+#[derive(Debug, Clone, Copy)]
+struct Live<'a> {
+    nodes: &'a BTreeMap<NodeId, NodeAddresses>,
+    draining: &'a BTreeMap<NodeId, Drain>,
+}
+
+impl<'a> Live<'a> {
+    /// Those that may get something: where all are draining, all, for somebody has to serve.
+    fn takers(self) -> Vec<&'a NodeId> {
+        let takers: Vec<&NodeId> = self.nodes.keys().filter(|node| !self.draining.contains_key(*node)).collect();
+        if takers.is_empty() { self.nodes.keys().collect() } else { takers }
+    }
+
+    fn zone(self, node: &NodeId) -> &'a str {
+        self.nodes.get(node).map_or("", |addresses| &addresses.zone)
+    }
 }
 
 /// What stays of the row of a claimed shard. More nodes than it should have stay, too: which of them has what the others
@@ -68,19 +95,15 @@ fn kept(row: &[NodeId], nodes: &BTreeMap<NodeId, NodeAddresses>) -> Vec<NodeId> 
 
 /// One row a shard. `kept` are the nodes that stay, of shards that were claimed: those keep their owner, and get further
 /// standbys while it lives.
-fn rows(
-    shards: u32,
-    nodes: &BTreeMap<NodeId, NodeAddresses>,
-    replicas: usize,
-    kept: &BTreeMap<ShardId, Vec<NodeId>>,
-) -> Vec<Vec<NodeId>> {
+fn rows(shards: u32, live: Live<'_>, replicas: usize, kept: &BTreeMap<ShardId, Vec<NodeId>>) -> Vec<Vec<NodeId>> {
     let shards = usize::try_from(shards).unwrap_or(usize::MAX);
-    let ring = Ring::new(nodes.keys());
-    let cap = owned_max(shards, nodes.len());
+    let takers = live.takers();
+    let ring = Ring::new(takers.iter().copied());
+    let cap = owned_max(shards, takers.len());
     let mut load = Load::of(kept.values());
     let mut rows = Vec::with_capacity(shards.min(1 << 16));
     for shard in (0..=u16::MAX).map(ShardId).take(shards) {
-        let preferred = ring.preference(shard, nodes.len());
+        let preferred = ring.preference(shard, takers.len());
         let row = kept.get(&shard).cloned().unwrap_or_else(|| {
             // There always is such a place: the caps add up to all shards, and those that stay only fill some of it.
             let owner = preferred.iter().find(|node| load.owned(node) < cap).or_else(|| preferred.first());
@@ -91,25 +114,22 @@ fn rows(
     // Those that stay first: a second pass then finds the others as this one did.
     for stays in [true, false] {
         for (_, row, preferred) in rows.iter_mut().filter(|(was_there, ..)| *was_there == stays) {
-            add_standbys(row, preferred, nodes, replicas, &mut load);
+            add_standbys(row, preferred, live, replicas, &mut load);
         }
     }
     rows.into_iter().map(|(_, row, _)| row).collect()
 }
 
-/// Fills the free places of a row: by who stands by for the fewest shards, of several by who does so for the fewest of
-/// this owner's, so that these are spread when it dies, of several by the first on the ring.
-fn add_standbys(
-    row: &mut Vec<NodeId>,
-    preferred: &[NodeId],
-    nodes: &BTreeMap<NodeId, NodeAddresses>,
-    replicas: usize,
-    load: &mut Load,
-) {
-    let Some(owner) = row.first().filter(|owner| nodes.contains_key(*owner)).cloned() else { return };
+/// Fills the free places of a row: by nodes of zones that it has not, of several by who stands by for the fewest shards, of
+/// several by who does so for the fewest of this owner's, so that these are spread when it dies, of several by the first on
+/// the ring.
+fn add_standbys(row: &mut Vec<NodeId>, preferred: &[NodeId], live: Live<'_>, replicas: usize, load: &mut Load) {
+    let Some(owner) = row.first().filter(|owner| live.nodes.contains_key(*owner)).cloned() else { return };
     while row.len() < replicas {
+        let zones: BTreeSet<&str> = row.iter().map(|node| live.zone(node)).collect();
         let free = preferred.iter().filter(|node| !row.contains(node));
-        let Some(node) = free.min_by_key(|node| load.standing(&owner, node)).cloned() else { break };
+        let best = free.min_by_key(|node| (zones.contains(live.zone(node)), load.standing(&owner, node)));
+        let Some(node) = best.cloned() else { break };
         load.add_standby(&owner, &node);
         row.push(node);
     }
@@ -174,7 +194,8 @@ mod tests {
 
     fn live(numbers: impl IntoIterator<Item = u8>) -> BTreeMap<NodeId, NodeAddresses> {
         let one = |number: u8| {
-            let addresses = NodeAddresses { http: format!("h{number}:1"), peer: format!("h{number}:2") };
+            let addresses =
+                NodeAddresses { http: format!("h{number}:1"), peer: format!("h{number}:2"), zone: String::new() };
             (NodeId::from(format!("node-{number}").as_str()), addresses)
         };
         numbers.into_iter().map(one).collect()
@@ -220,6 +241,72 @@ mod tests {
         let next = next_table(&table, &nodes, 1, &BTreeSet::new()).expect("a change");
         assert_eq!((next.version, &next.rows), (2, &table.rows));
         assert_eq!(next.nodes, nodes);
+    }
+
+    fn drain(table: &mut Table, number: u8) -> NodeId {
+        let node = NodeId::from(format!("node-{number}").as_str());
+        table.changes.draining.insert(node.clone(), Drain { since_ms: 1, by: "a test".to_owned() });
+        node
+    }
+
+    #[test]
+    fn a_draining_node_keeps_what_was_claimed_and_gets_nothing() {
+        let mut table = first_table(identity(64), &live(0..4), 2);
+        table.claimed = (0..32).map(ShardId).collect();
+        let drained = drain(&mut table, 1);
+        // A standby is missing here and there.
+        table.rows.iter_mut().take(32).step_by(3).for_each(|row| row.truncate(1));
+        let next = next_table(&table, &live(0..4), 2, &BTreeSet::new()).expect("a change");
+        for (shard, (before, after)) in table.rows.iter().zip(&next.rows).enumerate() {
+            assert_eq!(after.len(), 2);
+            let kept = before.contains(&drained) && shard < 32;
+            assert_eq!(after.contains(&drained), kept, "shard {shard}: {before:?} became {after:?}");
+        }
+        assert!(fullest(&Table { rows: next.rows[32..].to_vec(), ..next.clone() }) <= 24, "the others share the rest");
+        assert_eq!(next_table(&next, &live(0..4), 2, &BTreeSet::new()), None);
+        // It is still there when it is started again, and when it is gone for good.
+        let gone = next_table(&next, &live([0, 2, 3]), 2, &BTreeSet::new()).expect("a change");
+        assert!(gone.is_draining(&drained) && next.is_draining(&drained));
+    }
+
+    #[test]
+    fn where_all_drain_somebody_serves_all_the_same() {
+        let mut table = first_table(identity(16), &live(0..1), 1);
+        drain(&mut table, 0);
+        assert_eq!(next_table(&table, &live(0..1), 1, &BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn what_is_said_of_a_replaced_node_goes_with_its_further_place() {
+        let mut table = first_table(identity(4), &live(0..3), 2);
+        table.claimed = all(&table);
+        let (outsider, row) = (NodeId::from("node-9"), table.rows[1].clone());
+        let third = live(0..3).into_keys().find(|node| !row.contains(node)).expect("a third");
+        table.rows[1].insert(1, third);
+        table.changes.replaced = BTreeMap::from([(ShardId(1), row[1].clone())]);
+        assert_eq!(next_table(&table, &live(0..3), 2, &BTreeSet::new()), None, "it is under way");
+        for (shard, node) in [(0, &row[0]), (1, &outsider), (7, &row[0])] {
+            let mut stale = table.clone();
+            stale.changes.replaced = BTreeMap::from([(ShardId(shard), node.clone())]);
+            let next = next_table(&stale, &live(0..3), 2, &BTreeSet::new()).expect("a change");
+            assert!(next.changes.is_empty() && next.rows == table.rows);
+        }
+    }
+
+    fn zoned(numbers: impl IntoIterator<Item = u8>, zones: &[&str]) -> BTreeMap<NodeId, NodeAddresses> {
+        let mut nodes = live(numbers);
+        for (addresses, zone) in nodes.values_mut().zip(zones.iter().cycle()) {
+            (*zone).clone_into(&mut addresses.zone);
+        }
+        nodes
+    }
+
+    #[test]
+    fn a_free_place_goes_to_a_zone_that_the_row_has_not() {
+        let nodes = zoned(0..6, &["a", "a", "b"]);
+        let table = first_table(identity(64), &nodes, 2);
+        let zones = |row: &Vec<NodeId>| row.iter().map(|node| table.zone(node)).collect::<BTreeSet<_>>().len();
+        assert!(table.rows.iter().all(|row| zones(row) == 2), "{:?}", table.rows);
     }
 
     #[test]
@@ -347,6 +434,23 @@ mod tests {
             let places = shards * (replicas.min(count) - 1);
             let most = standing(&table).into_values().max().unwrap_or(0);
             prop_assert!(most <= (places * 11).div_ceil(count * 10) + 1, "{most} of {places} on {count}");
+        }
+
+        #[test]
+        fn rows_stand_in_as_many_zones_as_they_can(
+            (shards, nodes, replicas) in cluster(),
+            zones in prop::collection::vec("[abc]?", 1..6),
+        ) {
+            let names: Vec<&str> = zones.iter().map(String::as_str).collect();
+            let numbers = nodes.keys().filter_map(|node| node.0.rsplit('-').next()?.parse().ok());
+            let in_zones = zoned(numbers, &names);
+            let table = first_table(identity(shards), &in_zones, replicas);
+            let there = in_zones.values().map(|addresses| &*addresses.zone).collect::<BTreeSet<_>>().len();
+            for row in &table.rows {
+                let of_row = row.iter().map(|node| table.zone(node)).collect::<BTreeSet<_>>().len();
+                prop_assert_eq!(of_row, there.min(row.len()));
+            }
+            prop_assert_eq!(next_table(&table, &in_zones, replicas, &BTreeSet::new()), None);
         }
 
         #[test]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::cluster::assignment::next_table;
-use crate::cluster::balance::Balance;
+use crate::cluster::balance::{Balance, Placed};
 use crate::cluster::claimed::Claimed;
 use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{NodeId, ShardId};
@@ -50,12 +50,13 @@ pub(crate) struct CoordinatorDeps {
     pub(crate) log: Arc<dyn ShardLog>,
     /// Shards that were ever claimed, as this node knows: once claimed, always claimed.
     pub(crate) claimed: Claimed,
-    /// Told which nodes have been there for a while, as long as this one leads: among them shards are evened out. `None`:
-    /// nothing is moved.
-    pub(crate) balanced: Option<watch::Sender<Balanced>>,
+    /// Whether shards are evened out; a node that drains gives what it has all the same.
+    pub(crate) evens: bool,
+    /// Told which nodes have been there for a while, as long as this one leads: among them shards are moved.
+    pub(crate) balanced: watch::Sender<Balanced>,
 }
 
-/// The nodes among which shards are evened out by this node; none while it does not lead.
+/// The nodes among which shards are moved by this node; none while it does not lead.
 pub(crate) type Balanced = Option<Arc<BTreeSet<NodeId>>>;
 
 /// The coordinator's part of a node.
@@ -72,16 +73,17 @@ pub(crate) struct Coordinator {
     missing: BTreeMap<NodeId, Instant>,
     /// Nodes that are registered, since when that was seen here without a break.
     there: BTreeMap<NodeId, Instant>,
-    balanced: Option<watch::Sender<Balanced>>,
+    evens: bool,
+    balanced: watch::Sender<Balanced>,
     leads: bool,
 }
 
 impl Coordinator {
     /// Leads nobody until it holds the lease.
     pub(crate) fn new(deps: CoordinatorDeps) -> Self {
-        let CoordinatorDeps { node, identity, replicas, store, log, claimed, balanced } = deps;
+        let CoordinatorDeps { node, identity, replicas, store, log, claimed, evens, balanced } = deps;
         let (missing, there) = (BTreeMap::new(), BTreeMap::new());
-        Self { node, identity, replicas, store, log, claimed, missing, there, balanced, leads: false }
+        Self { node, identity, replicas, store, log, claimed, missing, there, evens, balanced, leads: false }
     }
 
     /// Looks after the table for ever. Of an outage of its store others tell.
@@ -116,12 +118,23 @@ impl Coordinator {
         let nodes = self.counted(&table, registered, Instant::now());
         let next = self.next(&table, &nodes, &doubtful);
         // One change after the other: what is to be filled or taken out comes first.
-        let evens = if next.is_none() { self.evened(&table, &steady) } else { None };
+        let placed = if next.is_none() { self.placed(&table, &steady) } else { None };
         self.balance_among(next.is_none().then(|| Arc::new(steady)));
-        let Some(next) = next.or(evens) else { return Ok(()) };
-        let (version, count) = (next.version, next.nodes.len());
-        if self.store.swap(table.version, next).await? {
-            tracing::info!(node = %self.node, version, nodes = count, "the table is changed");
+        match next.map(|next| (next, Vec::new())).or(placed) {
+            Some((next, placed)) => self.swap(table.version, next, placed).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Swaps the table, and tells what was placed by that.
+    async fn swap(&self, expected: u64, next: Table, placed: Vec<Placed>) -> Result<(), TableError> {
+        let (node, version, nodes) = (&self.node, next.version, next.nodes.len());
+        if !self.store.swap(expected, next).await? {
+            return Ok(());
+        }
+        tracing::info!(%node, version, nodes, "the table is changed");
+        for Placed { shard, node: to, instead_of, why } in placed {
+            tracing::info!(%node, %shard, %to, %instead_of, why, "a row gets a further node");
         }
         Ok(())
     }
@@ -148,18 +161,17 @@ impl Coordinator {
         next.or_else(|| (known.claimed != table.claimed).then(recorded))
     }
 
-    /// The table in which nodes that have too few places get some, if that is to be.
-    fn evened(&self, table: &Table, steady: &BTreeSet<NodeId>) -> Option<Table> {
-        self.balanced.as_ref()?;
+    /// The table in which places of nodes that drain go to others, and in which nodes that have too few get some, if that is
+    /// to be.
+    fn placed(&self, table: &Table, steady: &BTreeSet<NodeId>) -> Option<(Table, Vec<Placed>)> {
         let resting = BTreeSet::new();
-        Balance { table, nodes: steady, replicas: self.replicas, resting: &resting }.next_places(EXTRA_MAX)
+        let balance = Balance { table, nodes: steady, replicas: self.replicas, resting: &resting };
+        balance.next_places(EXTRA_MAX, self.evens)
     }
 
     /// Tells whoever moves shards among which nodes.
     fn balance_among(&self, nodes: Balanced) {
-        if let Some(balanced) = &self.balanced {
-            balanced.send_if_modified(|known| std::mem::replace(known, nodes.clone()) != nodes);
-        }
+        self.balanced.send_if_modified(|known| std::mem::replace(known, nodes.clone()) != nodes);
     }
 
     /// The nodes that have been registered for a while.
@@ -218,6 +230,7 @@ impl Coordinator {
 mod tests {
     use super::*;
     use crate::cluster::assignment::first_table;
+    use crate::cluster::table::changes::Drain;
     use crate::cluster::table::embedded::EmbeddedTable;
     use crate::ids::ClusterId;
     use crate::log::embedded::EmbeddedLog;
@@ -232,7 +245,7 @@ mod tests {
     }
 
     fn addresses(of: &str) -> NodeAddresses {
-        NodeAddresses { http: format!("{of}:1"), peer: format!("{of}:2") }
+        NodeAddresses { http: format!("{of}:1"), peer: format!("{of}:2"), zone: String::new() }
     }
 
     impl Bench {
@@ -254,7 +267,8 @@ mod tests {
                 claimed: Claimed::default(),
                 missing: BTreeMap::new(),
                 there: BTreeMap::new(),
-                balanced: None,
+                evens: false,
+                balanced: watch::channel(None).0,
                 leads: false,
             }
         }
@@ -333,6 +347,36 @@ mod tests {
         assert_eq!(bench.store.swap(next.version, forgot).await, Ok(true));
         coordinator.look().await.expect("answers");
         assert_eq!(bench.table().await.claimed, recorded.claimed);
+    }
+
+    #[tokio::test]
+    async fn places_of_a_draining_node_go_to_others_though_nothing_is_evened_out_and_by_any_coordinator() {
+        let bench = Bench::new().await;
+        let mut coordinator = bench.coordinator("a");
+        bench.begin(&["a", "b", "c"]).await;
+        coordinator.look().await.expect("answers");
+        let whole = bench.table().await;
+        let drained = NodeId::from("c");
+        let mut marked = Table { version: whole.version + 1, ..whole.clone() };
+        marked.changes.draining.insert(drained.clone(), Drain { since_ms: 1, by: "a test".to_owned() });
+        assert_eq!(bench.store.swap(whole.version, marked.clone()).await, Ok(true));
+
+        // The coordinator has died, and the next one knows nodes only when it has seen them for a while.
+        let mut second = bench.coordinator("a");
+        second.look().await.expect("answers");
+        let freed = bench.table().await;
+        assert!(!freed.rows[15].contains(&drained), "what was never claimed goes at once");
+        assert_eq!(freed.rows[..15], whole.rows[..15]);
+        let long_ago = Instant::now().checked_sub(STEADY).expect("this machine runs for longer");
+        second.there.values_mut().for_each(|since| *since = long_ago);
+        second.look().await.expect("answers");
+        let placed = bench.table().await;
+        let further: Vec<_> = placed.rows.iter().filter(|row| row.len() == 3).collect();
+        assert!(!further.is_empty() && further.len() <= EXTRA_MAX);
+        assert!(further.iter().all(|row| row[2] == drained), "it goes last: {further:?}");
+        assert_eq!(placed.changes.replaced.len(), further.len());
+        second.look().await.expect("answers");
+        assert_eq!(bench.table().await, placed, "as many as may be are under way");
     }
 
     #[tokio::test]

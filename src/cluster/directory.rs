@@ -66,6 +66,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::cluster::table::changes::Changes;
     use crate::cluster::table::follow::FALLEN_AFTER;
     use crate::cluster::table::{NodeAddresses, TableError};
     use crate::ids::{ClusterId, NodeId};
@@ -101,7 +102,14 @@ mod tests {
 
     fn table(version: u64) -> Table {
         let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 1 };
-        Table { version, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()], claimed: BTreeSet::new() }
+        Table {
+            version,
+            identity,
+            nodes: BTreeMap::new(),
+            rows: vec![Vec::new()],
+            claimed: BTreeSet::new(),
+            changes: Changes::default(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

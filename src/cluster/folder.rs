@@ -127,6 +127,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::cluster::table::changes::Changes;
 
     fn identity() -> Identity {
         Identity { cluster: ClusterId::random(), shards: 4 }
@@ -173,6 +174,7 @@ mod tests {
             nodes: BTreeMap::new(),
             rows: vec![Vec::new()],
             claimed: BTreeSet::new(),
+            changes: Changes::default(),
         };
         assert_eq!(ours.last_table(), Ok(None));
         ours.remember(&table(identity())).expect("written");

@@ -11,6 +11,8 @@ pub mod assignment;
 
 pub mod balance;
 
+pub mod draining;
+
 pub mod claimed;
 
 pub mod directory;

@@ -148,6 +148,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::cluster::table::changes::Changes;
     use crate::cluster::table::embedded::EmbeddedTable;
     use crate::ids::{ClusterId, ShardId};
     use crate::log::embedded::EmbeddedLog;
@@ -167,7 +168,7 @@ mod tests {
     }
 
     fn addresses(port: u16) -> NodeAddresses {
-        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}") }
+        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}"), zone: String::new() }
     }
 
     impl Bench {
@@ -285,7 +286,14 @@ mod tests {
         let rows = vec![vec![NodeId::from("elsewhere")]; 16];
         let nodes = std::collections::BTreeMap::from([(NodeId::from("elsewhere"), addresses(9))]);
         let claimed = BTreeSet::from([ShardId(3)]);
-        let lost = Table { version: 0, identity: bench.identity, nodes, rows: rows.clone(), claimed: claimed.clone() };
+        let lost = Table {
+            version: 0,
+            identity: bench.identity,
+            nodes,
+            rows: rows.clone(),
+            claimed: claimed.clone(),
+            changes: Changes::default(),
+        };
         node.folder.remember(&lost).expect("written");
         settle(&node, &mut None).await;
         let table = bench.table().await.expect("written");
@@ -300,7 +308,14 @@ mod tests {
         let node = bench.node("a", 1).await;
         let rows = vec![vec![NodeId::from("elsewhere")]; 16];
         let nodes = std::collections::BTreeMap::from([(NodeId::from("elsewhere"), addresses(9))]);
-        let stood = Table { version: 0, identity: bench.identity, nodes, rows, claimed: BTreeSet::new() };
+        let stood = Table {
+            version: 0,
+            identity: bench.identity,
+            nodes,
+            rows,
+            claimed: BTreeSet::new(),
+            changes: Changes::default(),
+        };
         // The store answers that there is none; a table of an earlier run that differs is not what this process saw.
         node.folder.remember(&Table { rows: vec![Vec::new(); 16], ..stood.clone() }).expect("written");
         let mut seen = Some(stood.clone());

@@ -16,8 +16,11 @@ pub struct AskSettings {
     /// A folder of scripts/cluster instead: its first node that answers is asked, with its cluster key.
     #[arg(long, value_name = "FOLDER")]
     pub cluster: Option<PathBuf>,
+    /// Who asks, for the log of the cluster, where something is changed; unset: the user and the host.
+    #[arg(long, value_name = "NAME", global = true)]
+    pub by: Option<String>,
     /// Print JSON, for programs.
-    #[arg(long, value_name = "YES", default_value = "false", default_missing_value = "true", num_args = 0..=1)]
+    #[arg(long, global = true, value_name = "YES", default_value = "false", default_missing_value = "true", num_args = 0..=1)]
     #[arg(require_equals = true, action = clap::ArgAction::Set)]
     pub json: bool,
     #[expect(missing_docs, reason = "likewise")]
@@ -48,6 +51,28 @@ pub enum Ask {
         /// Who is to own it.
         #[arg(value_parser = values::node_id)]
         node: NodeId,
+    },
+    /// Take a node away for good: what it owns and has copies of goes to others, while everybody works. Tells what is left
+    /// until nothing is; then the node may be stopped, and its folder deleted. Needs the cluster key.
+    Drain {
+        /// Which.
+        #[arg(value_parser = values::node_id)]
+        node: NodeId,
+        /// Do not wait until nothing is left. It goes on without this command, as it does when that is ended.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Let a node that is drained, or being drained, get shards again. Needs the cluster key.
+    Undrain {
+        /// Which.
+        #[arg(value_parser = values::node_id)]
+        node: NodeId,
+    },
+    /// Have it looked at now who owns too much and who too little; shards that rest are moved too. Needs the cluster key.
+    Rebalance {
+        /// Only tell what would be moved now, and why. Needs no key.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show the status again and again, until ctrl-C.
     Watch,

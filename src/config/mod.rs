@@ -46,7 +46,7 @@ pub enum Invocation {
     Node(Box<NodeSettings>, Secrets),
     /// Run a router of a cluster.
     Router(Box<RouterSettings>, Secrets),
-    /// Ask a running cluster how it stands, or to move a shard.
+    /// Ask a running cluster how it stands, or to change.
     Cluster(AskSettings, Secrets),
     /// Make a token.
     Token(TokenSettings, Secrets),
@@ -115,7 +115,7 @@ enum Sub {
     /// Run a router of a cluster over Redis: it takes the connections of clients and forwards them to nodes.
     #[command(after_help = SECRETS_HELP)]
     Router(Box<RouterSettings>),
-    /// Ask a running cluster how it stands, or to move a shard.
+    /// Ask a running cluster how it stands; move a shard, take a node away, even out.
     #[command(after_help = SECRETS_HELP)]
     Cluster(AskSettings),
     /// Print a token for a user, signed with the shared secret.

@@ -187,6 +187,19 @@ fn router(args: &[&str], variables: &[(&str, &str)]) -> (RouterSettings, Secrets
 }
 
 #[test]
+fn what_concerns_every_question_may_stand_after_it_too() {
+    let ask = |args: &[&str]| match gather(&[&["cluster"], args].concat(), &[]).expect("settings") {
+        Invocation::Cluster(settings, _) => settings,
+        _ => panic!("not cluster"),
+    };
+    for args in [&["--json", "--by", "anna", "drain", "node-3"][..], &["drain", "node-3", "--by", "anna", "--json"]] {
+        let settings = ask(args);
+        assert!(settings.json && settings.by.as_deref() == Some("anna"), "{args:?}");
+    }
+    assert!(!ask(&["drain", "node-3", "--no-wait"]).json);
+}
+
+#[test]
 fn the_separate_processes_have_the_defaults_of_the_documents() {
     let (found, _) = node(&[], &[]);
     assert_eq!((found.cluster.shards, found.cluster.expect_nodes), (256, 3));

@@ -197,11 +197,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::cluster::table::changes::Changes;
     use crate::ids::ClusterId;
 
     fn nodes(numbers: std::ops::RangeInclusive<u16>, port: u16) -> BTreeMap<NodeId, NodeAddresses> {
         let one = |number| {
-            let addresses = NodeAddresses { http: format!("h{number}:{port}"), peer: format!("p{number}:{port}") };
+            let addresses = NodeAddresses {
+                http: format!("h{number}:{port}"),
+                peer: format!("p{number}:{port}"),
+                zone: String::new(),
+            };
             (NodeId::from(format!("node-{number}").as_str()), addresses)
         };
         numbers.map(one).collect()
@@ -211,8 +216,14 @@ mod tests {
     fn a_restart_keeps_the_rows_and_moves_the_addresses_and_fewer_nodes_are_refused() {
         let identity = Identity { cluster: ClusterId::random(), shards: 2 };
         let rows = vec![vec![NodeId::from("node-1")], vec![NodeId::from("node-3")]];
-        let current =
-            Table { version: 4, identity, nodes: nodes(1..=3, 1), rows: rows.clone(), claimed: BTreeSet::new() };
+        let current = Table {
+            version: 4,
+            identity,
+            nodes: nodes(1..=3, 1),
+            rows: rows.clone(),
+            claimed: BTreeSet::new(),
+            changes: Changes::default(),
+        };
         let more = next_table(&current, &nodes(1..=4, 2)).expect("enough nodes");
         assert_eq!((more.version, &more.rows, &more.nodes), (5, &rows, &nodes(1..=4, 2)));
         let refused = next_table(&current, &nodes(1..=2, 2)).expect_err("node-3 is missing");

@@ -28,12 +28,13 @@ use crate::node::custody::renewal::Renewals;
 use crate::node::custody::rows::Rows;
 use crate::node::custody::shards::Shards;
 use crate::node::folder::FolderLock;
-use crate::node::link::handing::{HandOverAsk, NodeStanding};
+use crate::node::link::handing::NodeStanding;
 use crate::node::listeners::Listeners;
 use crate::node::owners::Owners;
 use crate::node::parts;
 use crate::node::session::Hub;
 use crate::node::standby::seed::Seeding;
+use crate::node::steering::Steering;
 use crate::shard::replicas::ReplicaDigest;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
@@ -56,10 +57,31 @@ pub struct Node {
     shards: Shards,
     opener: Opener,
     observer: Observer,
+    steering: Steering,
     life: Life,
     ready: AtomicBool,
     // Held until the node is closed.
     lock: FolderLock,
+}
+
+/// Begins to look after the table, and to have shards moved, as long as the node leads. `None` where whoever starts the nodes
+/// looks after the table.
+fn coordinate(setup: &Setup, owners: &Owners, life: &Life) -> Option<Balancer> {
+    let (replicas, evens) = (setup.config.replicas?, setup.config.balance);
+    let (balancer, balanced) = Balancer::new(&setup.id, owners, (replicas, evens));
+    balancer.spawn(life);
+    let deps = CoordinatorDeps {
+        node: setup.id.clone(),
+        identity: setup.identity,
+        replicas,
+        store: Arc::clone(&setup.table),
+        log: Arc::clone(&setup.log),
+        claimed: setup.claimed.clone(),
+        evens,
+        balanced,
+    };
+    life.spawn(Coordinator::new(deps).run());
+    Some(balancer)
 }
 
 impl Node {
@@ -111,18 +133,7 @@ impl Node {
         life.spawn(gauges::of_shards(told, shards.clone(), observer.clone(), table.clone(), Arc::clone(&reach)));
         life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
-        if let Some(replicas) = setup.config.replicas {
-            let deps = CoordinatorDeps {
-                node: setup.id.clone(),
-                identity: setup.identity,
-                replicas,
-                store: Arc::clone(&setup.table),
-                log: Arc::clone(&setup.log),
-                claimed: setup.claimed.clone(),
-                balanced: setup.config.balance.then(|| Balancer::spawn(&setup.id, &owners, replicas, &life)),
-            };
-            life.spawn(Coordinator::new(deps).run());
-        }
+        let balancer = coordinate(&setup, &owners, &life);
         if let Some(renewals) = Renewals::of(&setup, shards.clone(), Arc::clone(&reach)) {
             renewals.spawn(&setup, &life)?;
         }
@@ -137,10 +148,12 @@ impl Node {
             observer: observer.clone(),
             table: table.clone(),
             hub: Arc::clone(&hub),
+            balancer,
         };
         let opener = Opener::new(&setup, ways, life.clone());
         life.spawn(gauges::of_refused(setup.id.clone(), opener.counts_refused()));
         Ok(Self {
+            steering: Steering::new(&setup, &owners),
             id: setup.id,
             addresses,
             hub,
@@ -247,17 +260,10 @@ impl Node {
         self.owners.standings(deadline).await
     }
 
-    /// Has the owner of a shard hand it over to one of its standbys.
-    ///
-    /// # Errors
-    /// One sentence: why not, or that this is not known.
-    pub async fn move_shard(&self, shard: ShardId, to: &NodeId, deadline: Instant) -> Result<(), String> {
-        let owner = self.owners.owner_of(shard).ok_or_else(|| format!("the table has no shard {shard}"))?;
-        if owner == *to {
-            return Err(format!("{to} owns shard {shard} already"));
-        }
-        let ask = HandOverAsk::Give { to: to.clone() };
-        self.owners.ask_hand_over(&owner, shard, ask, deadline).await
+    /// What may be asked of the cluster by way of this node.
+    #[must_use]
+    pub fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     /// Is not ready from now on, and gives its shards to standbys in sync, at most until `deadline`: see ADR 19. It goes on

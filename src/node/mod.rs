@@ -27,6 +27,8 @@ pub mod link;
 
 pub mod custody;
 
+pub mod steering;
+
 pub mod standby;
 
 pub mod outbox;

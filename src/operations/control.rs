@@ -1,5 +1,6 @@
 //! What the operations port changes, for whoever proves to hold the cluster key: `POST /shards/{shard}/owner?node=NAME` has a
-//! shard handed over.
+//! shard handed over, `POST /nodes/{node}/drain` takes a node away for good and `DELETE` ends that, `POST /balance` has it
+//! looked at now who has too much; `GET /balance` says what would be moved. `by=NAME` says who asks; it is logged.
 //!
 //! The key itself is never sent. A request carries an HMAC over its method, its path with the query, and a time that must be
 //! now; one that is seen on the wire and sent again within a minute asks for what was asked for already.
@@ -14,13 +15,17 @@ use http_body_util::Full;
 use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
-use crate::operations::{Subject, TEXT, hex, refused, response};
+use crate::node::link::handing::BalancePlan;
+use crate::operations::{Subject, TEXT, hex, json, refused, response};
 
 /// The header of the proof: milliseconds since 1970, a colon, the HMAC in hexadecimal digits.
 pub const PROOF_HEADER: &str = "rookery-proof";
 
 /// How far apart the clocks of both ends may be.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// Longest name of whoever asks.
+const NAME_BYTES_MAX: usize = 128;
 
 /// What the proofs of this port are made for, and no others.
 const PURPOSE: &[u8] = b"rookery operations...";
@@ -46,39 +51,129 @@ fn told(method: &Method, path_and_query: &str, at_ms: u64) -> Vec<u8> {
     format!("{method}\n{path_and_query}\n{at_ms}").into_bytes()
 }
 
-/// The shard that a request is about, if it asks to change who owns it.
-pub(super) fn shard_asked(path: &str) -> Option<ShardId> {
-    path.strip_prefix("/shards/")?.strip_suffix("/owner")?.parse().ok().map(ShardId)
+/// Something that is to become different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A shard is handed over.
+    Move {
+        /// Which.
+        shard: ShardId,
+        /// To whom.
+        to: NodeId,
+    },
+    /// A node gives everything to others, and gets nothing from now on.
+    Drain {
+        /// Which.
+        node: NodeId,
+        /// Who asked for it.
+        by: String,
+    },
+    /// A node is draining no more.
+    Undrain {
+        /// Which.
+        node: NodeId,
+    },
 }
 
-/// Has a shard handed over, if the request proves the key.
-pub(super) async fn move_shard<B>(
-    subject: &Arc<dyn Subject>,
-    request: &Request<B>,
-    shard: ShardId,
-) -> Response<Full<Bytes>> {
-    let line = |status, why: String| response(status, TEXT, format!("{why}\n"));
-    if request.method() != Method::POST {
-        return refused("POST");
+/// What a path of this file is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Who owns a shard.
+    Owner(ShardId),
+    /// Whether a node drains.
+    Drain(NodeId),
+    /// What is moved for balance.
+    Balance,
+}
+
+/// What a request is about, if it is about something that can be changed here.
+pub(super) fn asked(path: &str) -> Option<Asked> {
+    if path == "/balance" {
+        return Some(Asked::Balance);
     }
-    let path = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-    let proof = request.headers().get(PROOF_HEADER).and_then(|proof| proof.to_str().ok()).unwrap_or_default();
-    let proven =
-        subject.key().is_some_and(|key| is_proven(&key, request.method(), path, proof, Clock::system().now_ms()));
-    if !proven {
+    if let Some(node) = path.strip_prefix("/nodes/").and_then(|rest| rest.strip_suffix("/drain")) {
+        return (!node.is_empty() && !node.contains('/')).then(|| Asked::Drain(NodeId::from(node)));
+    }
+    path.strip_prefix("/shards/")?.strip_suffix("/owner")?.parse().ok().map(ShardId).map(Asked::Owner)
+}
+
+/// Does what is asked, if the request proves the key; what is only looked at needs no proof.
+pub(super) async fn answer<B>(subject: &Arc<dyn Subject>, request: &Request<B>, asked: Asked) -> Response<Full<Bytes>> {
+    let method = request.method();
+    let allowed = match asked {
+        Asked::Owner(_) => "POST",
+        Asked::Drain(_) => "DELETE, POST",
+        Asked::Balance => "GET, POST",
+    };
+    if !allowed.split(", ").any(|one| one == method.as_str()) {
+        return refused(allowed);
+    }
+    if method == Method::GET {
+        return planned(subject.balance(None).await);
+    }
+
+    if !proves_the_key(subject, request) {
         let why = "this changes the cluster: the request must prove the cluster key, as `rookery cluster` does; the clocks \
                    of both machines must agree to a minute";
-        return line(StatusCode::UNAUTHORIZED, why.to_owned());
+        return line(StatusCode::UNAUTHORIZED, why);
     }
-    let Some(to) = request.uri().query().and_then(|query| query.strip_prefix("node=")).map(NodeId::from) else {
-        return line(StatusCode::BAD_REQUEST, "say to which node: ?node=NAME".to_owned());
+    let Some(by) = named(request, "by").map_or_else(|| Some("somebody".to_owned()), is_name) else {
+        return line(StatusCode::BAD_REQUEST, "by=NAME is at most 128 of A-Z a-z 0-9 . _ @ : -");
     };
-    let moved = subject.move_shard(shard, to.clone()).await;
-    tracing::info!(%shard, %to, ?moved, "somebody with the cluster key asked for a shard to be moved");
-    match moved {
-        Ok(()) => line(StatusCode::OK, format!("{to} owns shard {shard}")),
-        Err(why) => line(StatusCode::CONFLICT, why),
+    let change = match asked {
+        Asked::Owner(shard) => match named(request, "node") {
+            Some(to) => Change::Move { shard, to: NodeId::from(to) },
+            None => return line(StatusCode::BAD_REQUEST, "say to which node: ?node=NAME"),
+        },
+        Asked::Drain(node) if method == Method::POST => Change::Drain { node, by: by.clone() },
+        Asked::Drain(node) => Change::Undrain { node },
+        Asked::Balance => return planned(subject.balance(Some(by)).await),
+    };
+    let done = subject.change(change.clone()).await;
+    tracing::info!(by, ?change, ?done, "somebody with the cluster key asked for a change of the cluster");
+    match done {
+        Ok(so) => line(StatusCode::OK, &so),
+        Err(why) => line(StatusCode::CONFLICT, &why),
     }
+}
+
+fn line(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
+    response(status, TEXT, format!("{why}\n"))
+}
+
+fn planned(plan: Result<BalancePlan, String>) -> Response<Full<Bytes>> {
+    match plan {
+        Ok(plan) => json(&plan),
+        Err(why) => line(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}
+
+fn proves_the_key<B>(subject: &Arc<dyn Subject>, request: &Request<B>) -> bool {
+    let path = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let proof = request.headers().get(PROOF_HEADER).and_then(|proof| proof.to_str().ok()).unwrap_or_default();
+    let key = subject.key();
+    key.is_some_and(|key| is_proven(&key, request.method(), path, proof, Clock::system().now_ms()))
+}
+
+/// The value of a parameter of the query.
+fn named<'r, B>(request: &'r Request<B>, name: &str) -> Option<&'r str> {
+    let mut pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// A name that may stand in a log line, if it is one.
+fn is_name(text: &str) -> Option<String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b':' | b'-');
+    ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(good)).then(|| text.to_owned())
+}
+
+/// What a person calls themselves, in the form that the port takes.
+#[must_use]
+pub fn as_name(text: &str) -> String {
+    let good = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '@' | ':' | '-');
+    let name: String =
+        text.chars().take(NAME_BYTES_MAX).map(|letter| if good(letter) { letter } else { '_' }).collect();
+    if name.is_empty() { "somebody".to_owned() } else { name }
 }
 
 #[cfg(test)]
@@ -95,12 +190,29 @@ mod tests {
         assert!(!is_proven(&other, &Method::POST, path, &proof, now));
         assert!(!is_proven(&key, &Method::POST, "/shards/3/owner?node=node-1", &proof, now));
         assert!(!is_proven(&key, &Method::DELETE, path, &proof, now));
+        let named = proof_of(&key, &Method::POST, "/nodes/node-2/drain?by=anna", now);
+        assert!(!is_proven(&key, &Method::POST, "/nodes/node-2/drain?by=otto", &named, now), "who asks is proven too");
         let later = proof.replacen("1700000000000", "1700000000001", 1);
         assert!(!is_proven(&key, &Method::POST, path, &later, now), "its time is proven too");
         for malformed in ["", ":", "1700000000000:", "1700000000000:zz", "1700000000000:ä", "x:00"] {
             assert!(!is_proven(&key, &Method::POST, path, malformed, now), "{malformed}");
         }
-        assert_eq!(shard_asked("/shards/12/owner"), Some(ShardId(12)));
-        assert_eq!(shard_asked("/shards/x/owner"), None);
+    }
+
+    #[test]
+    fn paths_say_what_is_asked_and_names_are_fit_for_a_log_line() {
+        let of = |path| asked(path).map(|asked| format!("{asked:?}"));
+        assert_eq!(asked("/shards/12/owner"), Some(Asked::Owner(ShardId(12))));
+        assert_eq!(asked("/nodes/node-2.a@b:c/drain"), Some(Asked::Drain(NodeId::from("node-2.a@b:c"))));
+        assert_eq!(asked("/balance"), Some(Asked::Balance));
+        for path in ["/shards/x/owner", "/nodes//drain", "/nodes/a/b/drain", "/nodes/a", "/balance/x", "/cluster"] {
+            assert_eq!(of(path), None, "{path}");
+        }
+        assert_eq!(is_name("anna@desk-1"), Some("anna@desk-1".to_owned()));
+        for bad in ["", "anna otto", "anna%0a", &"a".repeat(129)] {
+            assert_eq!(is_name(bad), None, "{bad}");
+            assert!(is_name(&as_name(bad)).is_some(), "{bad}");
+        }
+        assert_eq!(as_name("Änna o\n"), "_nna_o_");
     }
 }

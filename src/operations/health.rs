@@ -34,6 +34,10 @@ pub fn troubles(cluster: &Cluster) -> Vec<String> {
         });
     }
     for (id, node) in &cluster.nodes {
+        // It may be stopped, and soon leaves the table.
+        if cluster.draining.contains_key(id) && cluster.left(id).is_nothing() {
+            continue;
+        }
         match (node.cut_off, node.ready) {
             (Some(true), _) => troubles.push(format!("{id} is cut off from Redis")),
             (_, Some(false)) => troubles.push(format!("{id} is about to stop")),
@@ -66,6 +70,7 @@ fn named(shards: &[u16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::table::changes::Drain;
     use crate::ids::NodeId;
     use crate::operations::{ClusterNode, ClusterShard, ClusterStandby};
 
@@ -77,7 +82,19 @@ mod tests {
             ClusterShard { standbys, epoch: Some(3), ..ClusterShard::of(shard, &[owner, standby], None) }
         };
         let nodes = ["node-1", "node-2"].map(|id| (NodeId::from(id), node())).into();
-        Cluster { table_version: 4, nodes, shards: (0..12).map(shard).collect() }
+        Cluster { table_version: 4, nodes, shards: (0..12).map(shard).collect(), draining: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_drained_node_that_is_stopped_is_no_trouble() {
+        let mut drained = cluster();
+        let gone = NodeId::from("node-3");
+        drained.nodes.insert(gone.clone(), ClusterNode::at("h:3"));
+        assert_eq!(troubles(&drained), ["node-3 does not answer"]);
+        drained.draining.insert(gone.clone(), Drain { since_ms: 1, by: "anna@desk".to_owned() });
+        assert!(troubles(&drained).is_empty());
+        drained.shards[0].standby.push(gone);
+        assert_eq!(troubles(&drained), ["node-3 does not answer"], "a row still names it");
     }
 
     #[test]
@@ -101,6 +118,6 @@ mod tests {
                 "node-2 does not answer",
             ]
         );
-        assert_eq!(troubles(&Cluster { table_version: 0, nodes: BTreeMap::new(), shards: Vec::new() }).len(), 1);
+        assert_eq!(troubles(&Cluster::of(None, BTreeMap::new(), &[])).len(), 1);
     }
 }

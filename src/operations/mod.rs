@@ -1,5 +1,5 @@
 //! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`, `/cluster?whole`, `/shards/{shard}/digest`,
-//! `/shards/{shard}/owner`. A server of its own on a thread of its own, so that it answers also when the loops that it tells about stand still; never reachable through the client port.
+//! `/shards/{shard}/owner`, `/nodes/{node}/drain`, `/balance`. A server of its own on a thread of its own, so that it answers also when the loops that it tells about stand still; never reachable through the client port.
 //!
 //! Invariants: `/livez` asks only whether the process's loops move, never the log; at most [`CONNECTIONS_MAX`] sockets are
 //! served at once (an idle one gives way to one more; when none is idle, that is refused), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file, are
@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 use crate::connections::{Connections, Entrant, Place};
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
+use crate::node::link::handing::BalancePlan;
+use crate::operations::control::Change;
 use crate::telemetry;
 use crate::watchdog::Watchdog;
 
@@ -41,13 +43,16 @@ mod digest;
 mod told;
 
 pub use digest::{AppliedTail, Digesting, ShardDigest, digest_of};
-pub use told::{Cluster, ClusterNode, ClusterShard, ClusterStandby, Offsets};
+pub use told::{Cluster, ClusterLeft, ClusterNode, ClusterShard, ClusterStandby, Offsets};
 
 /// Sockets served at once.
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// What errors and verdicts are written in.
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What a process says that takes no part in a cluster of several.
+const NO_NODE: &str = "this process changes no cluster: ask the operations port of a node of a cluster";
 
 /// Longest life of one socket.
 pub const CONNECTION_MAX: Duration = Duration::from_secs(60);
@@ -73,10 +78,14 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
         std::future::ready(self.cluster()).boxed()
     }
 
-    /// Has a shard handed over to a node; else one sentence why not.
-    fn move_shard(&self, _shard: ShardId, _to: NodeId) -> BoxFuture<'static, Result<(), String>> {
-        let why = "this process moves no shards: ask the operations port of a node of a cluster";
-        std::future::ready(Err(why.to_owned())).boxed()
+    /// Changes the cluster, and says in one sentence what is so now; else one sentence why not.
+    fn change(&self, _change: Change) -> BoxFuture<'static, Result<String, String>> {
+        std::future::ready(Err(NO_NODE.to_owned())).boxed()
+    }
+
+    /// What would be moved now; with a name, that one wants it looked at now. Else one sentence why it cannot be told.
+    fn balance(&self, _by: Option<String>) -> BoxFuture<'static, Result<BalancePlan, String>> {
+        std::future::ready(Err(NO_NODE.to_owned())).boxed()
     }
 
     /// What whoever changes something has to prove; without one nobody may.
@@ -212,8 +221,8 @@ async fn answer_request(setup: &Setup, request: &Request<Incoming>, digests: &Se
     if let Some((shard, node)) = digest::digest_asked(path, query) {
         return digest::with_digest(setup, method, (shard, node), digests).await;
     }
-    if let Some(shard) = control::shard_asked(path) {
-        return control::move_shard(&setup.subject, request, shard).await;
+    if let Some(asked) = control::asked(path) {
+        return control::answer(&setup.subject, request, asked).await;
     }
     if path == "/cluster" && query == Some("whole") && method == Method::GET {
         return json(&setup.subject.whole().await);

@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::cluster::table::changes::Changes;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{ClusterId, Epoch, Offset, ShardId};
 use crate::log::record::Tail;
@@ -31,7 +32,8 @@ impl Subject for Process {
 
     fn cluster(&self) -> Cluster {
         let [one, two] = [NodeId::from("node-1"), NodeId::from("node-2")];
-        let addresses = NodeAddresses { http: "127.0.0.1:1".to_owned(), peer: "127.0.0.1:2".to_owned() };
+        let addresses =
+            NodeAddresses { http: "127.0.0.1:1".to_owned(), peer: "127.0.0.1:2".to_owned(), zone: String::new() };
         let identity = Identity { cluster: ClusterId::random(), shards: 2 };
         let table = Table {
             version: 3,
@@ -39,6 +41,7 @@ impl Subject for Process {
             nodes: [(one.clone(), addresses.clone()), (two.clone(), addresses)].into(),
             rows: vec![vec![one.clone(), two.clone()], vec![two]],
             claimed: std::collections::BTreeSet::new(),
+            changes: Changes::default(),
         };
         let at = |messages, receipts| PerStream { messages: Offset(messages), receipts: Offset(receipts) };
         let status = ShardStatus {
@@ -132,6 +135,25 @@ async fn cluster_joins_the_table_with_what_owners_tell() {
     assert_eq!(told["shards"][0], owned);
     assert_eq!(told["shards"][1]["owner"], "node-2");
     assert!(told["shards"][1]["epoch"].is_null());
+}
+
+#[tokio::test]
+async fn what_changes_the_cluster_needs_a_proof_and_what_is_only_told_needs_none() {
+    let port = serve(Arc::default());
+    for (method, path) in [
+        ("POST", "/shards/0/owner?node=node-2"),
+        ("POST", "/nodes/node-1/drain"),
+        ("DELETE", "/nodes/node-1/drain?by=anna"),
+        ("POST", "/balance"),
+    ] {
+        let (status, _, why) = get(port.address(), method, path).await;
+        assert!(status == 401 && why.contains("must prove the cluster key"), "{method} {path}: {status} {why}");
+    }
+    for (method, path) in [("GET", "/shards/0/owner"), ("GET", "/nodes/node-1/drain"), ("DELETE", "/balance")] {
+        assert_eq!(get(port.address(), method, path).await.0, 405, "{method} {path}");
+    }
+    let (status, _, why) = get(port.address(), "GET", "/balance").await;
+    assert_eq!((status, why), (503, format!("{NO_NODE}\n")));
 }
 
 #[tokio::test]

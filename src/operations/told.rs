@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::table::Table;
+use crate::cluster::table::changes::Drain;
 use crate::ids::{NodeId, Offset, ShardId};
 use crate::log::PerStream;
 use crate::node::link::handing::NodeStanding;
@@ -19,6 +20,10 @@ pub struct Cluster {
     pub nodes: BTreeMap<NodeId, ClusterNode>,
     /// Every shard, in order.
     pub shards: Vec<ClusterShard>,
+    /// Nodes that give everything to others and get nothing, also when they are gone; since when (milliseconds since 1970),
+    /// and who asked for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub draining: BTreeMap<NodeId, Drain>,
 }
 
 /// A node in `/cluster`.
@@ -38,14 +43,21 @@ pub struct ClusterNode {
     /// Shards that it stands by for, where the whole cluster is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standbys: Option<u64>,
+    /// The zone that it stands in; absent where it told none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+    /// Files of shards in its folder, where the whole cluster is told: one that is drained has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
 }
 
 impl ClusterNode {
     /// One of which nothing is known but where its peer port is.
     #[must_use]
     pub fn at(peer: &str) -> Self {
-        let (sessions, ready, cut_off, version, standbys) = (None, None, None, None, None);
-        Self { peer: peer.to_owned(), sessions, ready, cut_off, version, standbys }
+        let (sessions, ready, cut_off, version, standbys, files) = (None, None, None, None, None, None);
+        let zone = String::new();
+        Self { peer: peer.to_owned(), sessions, ready, cut_off, version, standbys, zone, files }
     }
 }
 
@@ -99,15 +111,19 @@ impl Cluster {
     /// Joins the table with what the owners in this process tell.
     #[must_use]
     pub fn of(table: Option<&Table>, mut nodes: BTreeMap<NodeId, ClusterNode>, statuses: &[ShardStatus]) -> Self {
-        let Some(table) = table else { return Self { table_version: 0, nodes, shards: Vec::new() } };
+        let Some(table) = table else {
+            return Self { table_version: 0, nodes, shards: Vec::new(), draining: BTreeMap::new() };
+        };
         for (id, addresses) in &table.nodes {
-            nodes.entry(id.clone()).or_insert_with(|| ClusterNode::at(&addresses.peer));
+            let node = nodes.entry(id.clone()).or_insert_with(|| ClusterNode::at(&addresses.peer));
+            node.zone.clone_from(&addresses.zone);
         }
         let shards = (0..=u16::MAX).zip(&table.rows).map(|(shard, row)| {
             let status = statuses.iter().find(|status| status.shard.0 == shard);
             ClusterShard::of(shard, row, status)
         });
-        Self { table_version: table.version, shards: shards.collect(), nodes }
+        let draining = table.changes.draining.clone();
+        Self { table_version: table.version, shards: shards.collect(), nodes, draining }
     }
 
     /// Joins the table with what each of its nodes tells of itself, if it answered.
@@ -124,6 +140,8 @@ impl Cluster {
                 cut_off: Some(standing.cut_off),
                 version: Some(standing.version),
                 standbys: Some(standing.standbys),
+                files: standing.files,
+                ..ClusterNode::at("")
             };
             nodes.insert(id, told);
             statuses.extend(standing.shards);
@@ -140,6 +158,36 @@ impl Cluster {
             of.refused = refused.remove(&ShardId(of.shard));
         }
         self
+    }
+}
+
+impl Cluster {
+    /// What the cluster still has of a node.
+    #[must_use]
+    pub fn left(&self, node: &NodeId) -> ClusterLeft {
+        let owned = self.shards.iter().filter(|shard| shard.owner.as_ref() == Some(node)).count();
+        let standbys = self.shards.iter().filter(|shard| shard.standby.contains(node)).count();
+        let files = self.nodes.get(node).and_then(|node| node.files);
+        ClusterLeft { owned, standbys, files }
+    }
+}
+
+/// What a node still has that others do not have instead of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterLeft {
+    /// Shards that it owns.
+    pub owned: usize,
+    /// Shards that it stands by for.
+    pub standbys: usize,
+    /// Files of shards in its folder; null when it does not answer.
+    pub files: Option<u64>,
+}
+
+impl ClusterLeft {
+    /// Whether it has nothing, as far as can be known: of one that does not answer, what the table says.
+    #[must_use]
+    pub fn is_nothing(self) -> bool {
+        self.owned == 0 && self.standbys == 0 && self.files.unwrap_or(0) == 0
     }
 }
 

@@ -44,7 +44,8 @@ fn with_port(given: &str, port: u16) -> Result<String, String> {
     }
 }
 
-fn host_name() -> Option<String> {
+/// The name of this host, if it has one.
+pub(super) fn host_name() -> Option<String> {
     let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
     (!name.is_empty()).then_some(name)
 }

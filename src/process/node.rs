@@ -33,7 +33,9 @@ use crate::link::proof::ClusterKey;
 use crate::log::redis::servers::Servers;
 use crate::log::redis::{RedisLog, suits};
 use crate::node::folder::FolderLock;
+use crate::node::link::handing::BalancePlan;
 use crate::node::{self, Beside, Listeners, Node, Renewing, Setup};
+use crate::operations::control::Change;
 use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
 use crate::output;
 use crate::process::advertise::{advertised, node_id};
@@ -48,8 +50,11 @@ pub const HAND_OVER_MAX: Duration = Duration::from_secs(8);
 /// Each node tells how it stands within this time, or is not waited for.
 const ASKED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Longest wait for a shard that somebody asks to be moved.
-const MOVED_WITHIN: Duration = Duration::from_secs(15);
+/// Longest wait for what somebody asks to be changed, such as a shard that is to be moved.
+const CHANGED_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a node says that cannot change anything yet.
+const NOT_BEGUN: &str = "this node has not begun yet";
 
 /// Runs a node until a signal. `files` is how many files the process may open, if known.
 ///
@@ -138,13 +143,30 @@ impl Subject for NodeSubject {
         whole.boxed()
     }
 
-    fn move_shard(&self, shard: ShardId, to: NodeId) -> BoxFuture<'static, Result<(), String>> {
+    fn change(&self, change: Change) -> BoxFuture<'static, Result<String, String>> {
         let node = self.node.get().cloned();
-        let moved = async move {
-            let node = node.ok_or("this node has not begun yet")?;
-            node.move_shard(shard, &to, Instant::now() + MOVED_WITHIN).await
+        let changed = async move {
+            let here = node.ok_or(NOT_BEGUN)?;
+            let (steering, deadline) = (here.steering(), Instant::now() + CHANGED_WITHIN);
+            match change {
+                Change::Move { shard, to } => {
+                    steering.move_shard(shard, &to, deadline).await?;
+                    Ok(format!("{to} owns shard {shard}"))
+                }
+                Change::Drain { node: of, by } => steering.drain(&of, &by, deadline).await,
+                Change::Undrain { node: of } => steering.undrain(&of, deadline).await,
+            }
         };
-        moved.boxed()
+        changed.boxed()
+    }
+
+    fn balance(&self, by: Option<String>) -> BoxFuture<'static, Result<BalancePlan, String>> {
+        let node = self.node.get().cloned();
+        let told = async move {
+            let node = node.ok_or(NOT_BEGUN)?;
+            node.steering().balance(by.as_deref(), Instant::now() + CHANGED_WITHIN).await
+        };
+        told.boxed()
     }
 
     fn key(&self) -> Option<ClusterKey> {
@@ -278,7 +300,7 @@ async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
     let peer = bind(place.peer_listen, "--peer-listen").await?;
     let at = peer.local_addr().map_err(|error| format!("no port: {error}"))?;
     let told = advertised(place.advertise_peer.as_deref(), at, "--advertise-peer")?;
-    Ok(Listeners { peer, advertised: Some(NodeAddresses { http: String::new(), peer: told }) })
+    Ok(Listeners { peer, advertised: Some(NodeAddresses { http: String::new(), peer: told, zone: String::new() }) })
 }
 
 impl Running for NodeProcess {

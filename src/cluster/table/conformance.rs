@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::cluster::table::changes::{Changes, Drain};
 use crate::cluster::table::{NodeAddresses, Polled, Table, TableStore};
 use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::log::Identity;
@@ -35,6 +36,7 @@ macro_rules! table_conformance {
             what_is_known_is_not_loaded_again,
             a_table_that_is_gone_is_told_from_one_that_is_unchanged,
             that_a_shard_was_claimed_stands_with_the_table,
+            which_nodes_drain_and_are_replaced_stands_with_the_table,
             registered_nodes_are_listed_with_their_latest_addresses,
             one_node_leads_until_its_time_is_over,
             identity_and_table_outlive_the_process,
@@ -50,12 +52,19 @@ macro_rules! table_conformance {
 pub(crate) use table_conformance;
 
 fn addresses(host: &str) -> NodeAddresses {
-    NodeAddresses { http: format!("{host}:1"), peer: format!("{host}:2") }
+    NodeAddresses { http: format!("{host}:1"), peer: format!("{host}:2"), zone: String::new() }
 }
 
 fn table_of(identity: Identity, version: u64, owner: &str) -> Table {
     let nodes = BTreeMap::from([(NodeId::from(owner), addresses(owner))]);
-    Table { version, identity, nodes, rows: vec![vec![NodeId::from(owner)]; 4], claimed: BTreeSet::new() }
+    Table {
+        version,
+        identity,
+        nodes,
+        rows: vec![vec![NodeId::from(owner)]; 4],
+        claimed: BTreeSet::new(),
+        changes: Changes::default(),
+    }
 }
 
 fn fresh_identity() -> Identity {
@@ -166,14 +175,33 @@ pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setu
     assert_eq!(setup.table().load().await.unwrap(), Some(claimed));
 }
 
+pub async fn which_nodes_drain_and_are_replaced_stands_with_the_table(mut setup: impl Setup) {
+    let (table, identity, node) = (setup.table(), fresh_identity(), NodeId::from("a"));
+    assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
+    let first = table.load().await.unwrap().unwrap();
+    let drain = Drain { since_ms: 7, by: "anna@desk".to_owned() };
+    let changes =
+        Changes { draining: BTreeMap::from([(node.clone(), drain)]), replaced: BTreeMap::from([(ShardId(3), node)]) };
+    let marked = Table { version: 2, changes, ..first.clone() };
+    assert!(table.swap(1, marked.clone()).await.unwrap());
+    let twice = Table { version: 2, ..first };
+    let told = table.load_unless(Some(&twice)).await.unwrap();
+    assert_eq!(told, Polled::Changed(marked.clone()), "it makes another table");
+    assert!(!table.swap(1, twice).await.unwrap());
+    setup.reopen().await;
+    assert_eq!(setup.table().load().await.unwrap(), Some(marked.clone()));
+    assert_eq!(setup.table().load_unless(Some(&marked)).await.unwrap(), Polled::Unchanged);
+}
+
 pub async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl Setup) {
     let table = setup.table();
     assert!(table.nodes().await.unwrap().is_empty());
     let (one, two) = (NodeId::from("one"), NodeId::from("two"));
     table.register(&one, &addresses("old")).await.unwrap();
     table.register(&two, &addresses("two")).await.unwrap();
-    table.register(&one, &addresses("new")).await.unwrap();
-    let expected = BTreeMap::from([(one, addresses("new")), (two, addresses("two"))]);
+    let zoned = NodeAddresses { zone: "east".to_owned(), ..addresses("new") };
+    table.register(&one, &zoned).await.unwrap();
+    let expected = BTreeMap::from([(one, zoned), (two, addresses("two"))]);
     assert_eq!(table.nodes().await.unwrap(), expected);
 }
 

@@ -154,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_stops_announcing_leaves_after_90_s() {
         let Embedded { folder: _folder, log: _log, table } = embedded().await;
-        let addresses = NodeAddresses { http: "h:1".to_owned(), peer: "h:2".to_owned() };
+        let addresses = NodeAddresses { http: "h:1".to_owned(), peer: "h:2".to_owned(), zone: String::new() };
         let (silent, lively) = (NodeId::from("silent"), NodeId::from("lively"));
         tokio::time::pause();
         table.register(&silent, &addresses).await.unwrap();

@@ -101,6 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cluster::table::changes::Changes;
     use crate::cluster::table::embedded::EmbeddedTable;
     use crate::ids::{ClusterId, NodeId};
     use crate::log::Identity;
@@ -115,6 +116,7 @@ mod tests {
             nodes: BTreeMap::new(),
             rows: vec![vec![NodeId::from(owner)]],
             claimed: BTreeSet::new(),
+            changes: Changes::default(),
         }
     }
 

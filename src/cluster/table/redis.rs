@@ -176,6 +176,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::cluster::table::changes::Changes;
     use crate::cluster::table::conformance::{Setup, table_conformance};
     use crate::ids::{ClusterId, Epoch, Offset, ShardId};
     use crate::log::conformance as log_claims;
@@ -308,12 +309,19 @@ mod tests {
     }
 
     fn addresses(port: u16) -> NodeAddresses {
-        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}") }
+        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}"), zone: String::new() }
     }
 
     fn first(version: u64) -> Table {
         let identity = Identity { cluster: ClusterId::random(), shards: 1 };
-        Table { version, identity, nodes: BTreeMap::new(), rows: vec![Vec::new()], claimed: BTreeSet::new() }
+        Table {
+            version,
+            identity,
+            nodes: BTreeMap::new(),
+            rows: vec![Vec::new()],
+            claimed: BTreeSet::new(),
+            changes: Changes::default(),
+        }
     }
 
     #[tokio::test]

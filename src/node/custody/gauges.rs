@@ -45,9 +45,9 @@ pub(in crate::node) async fn of_shards(
     let mut told = BTreeSet::new();
     loop {
         every.tick().await;
-        let (version, all, nodes) = {
+        let (version, all, nodes, drains) = {
             let table = table.borrow();
-            (table.version, table.identity.shards, table.nodes.len())
+            (table.version, table.identity.shards, table.nodes.len(), table.is_draining(&node))
         };
         telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
         telemetry::TABLE_SHARDS.set(f64::from(all), &[("node", &node.0)]);
@@ -55,6 +55,7 @@ pub(in crate::node) async fn of_shards(
         let unproven = handles.iter().filter(|handle| !handle.is_proven()).count();
         let unproven = as_gauge(u64::try_from(unproven).unwrap_or(u64::MAX));
         telemetry::NODE_UNPROVEN_SHARDS.set(unproven, &[("node", &node.0)]);
+        telemetry::NODE_DRAINING.set(f64::from(u8::from(drains)), &[("node", &node.0)]);
         telemetry::NODE_CUT_OFF.set(f64::from(u8::from(reach.is_cut_off())), &[("node", &node.0)]);
         let open: Vec<ShardStatus> = handles.iter().map(ShardHandle::status).collect();
         telemetry::NODE_SHARDS.set(as_gauge(u64::try_from(open.len()).unwrap_or(u64::MAX)), &[("node", &node.0)]);

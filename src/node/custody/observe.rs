@@ -181,7 +181,7 @@ impl Inner {
             let row = table.rows.get(usize::from(shard.0)).map_or(&[][..], Vec::as_slice);
             let status = standby.status();
             let may_take = |of_shard: &mut Watch| {
-                let Some(rank) = rank(&self.node, row, &owner) else { return false };
+                let Some(rank) = rank(&self.node, row, &owner, |node| table.is_draining(node)) else { return false };
                 let is_due = of_shard.saw(sight, rank, status.max_epoch);
                 due = of_shard.due_at(rank).filter(|at| *at > received);
                 is_due && can_hold && status.following == Following::Live

@@ -31,8 +31,15 @@ const AHEAD_MAX: Duration = Duration::from_secs(1);
 /// One call to the store is given up after this long.
 const CALL_MAX: Duration = Duration::from_secs(2);
 
-/// Shards that are proven to be owned here, each with the nodes that stay in its row, if others are to go.
-type Owned = BTreeMap<ShardId, Option<Vec<NodeId>>>;
+/// Shards that are proven to be owned here, each with how its row is to be made shorter, if it is.
+type Owned = BTreeMap<ShardId, Option<Shorter>>;
+
+/// A row as it was looked at, and who stays in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shorter {
+    row: Vec<NodeId>,
+    stays: Vec<NodeId>,
+}
 
 /// Looks after the rows of a node's open shards.
 #[derive(Debug)]
@@ -72,7 +79,7 @@ impl Rows {
             }
             // One that was taken meanwhile, and does not know it yet, must not be put back.
             let proven = handles.iter().filter(|handle| handle.is_proven());
-            let owned: Owned = proven.map(|handle| (handle.id(), self.stay(handle, &table))).collect();
+            let owned: Owned = proven.map(|handle| (handle.id(), self.shorter(handle, &table))).collect();
             if with_owner_first(&table, (&self.node, &self.addresses), &owned).is_some() {
                 ahead = self.swap(&table, &owned).await.map(|swapped| (Arc::new(swapped), Instant::now()));
             }
@@ -84,11 +91,13 @@ impl Rows {
         }
     }
 
-    /// The nodes that stay in the row of a shard, when it has more than it should and those that stay are in sync.
-    fn stay(&self, handle: &ShardHandle, table: &Table) -> Option<Vec<NodeId>> {
+    /// The row of a shard without those who are more than it should have, when all that stay are in sync.
+    fn shorter(&self, handle: &ShardHandle, table: &Table) -> Option<Shorter> {
         let row = table.rows.get(usize::from(handle.id().0))?;
         let replicas = self.replicas.filter(|replicas| row.len() > *replicas && row.first() == Some(&self.node))?;
-        balance::without_surplus(row, replicas, &handle.standbys_in_sync().into_iter().collect())
+        let in_sync = handle.standbys_in_sync().into_iter().collect();
+        let stays = balance::without_surplus(table, handle.id(), replicas, &in_sync)?;
+        Some(Shorter { row: row.clone(), stays })
     }
 
     /// Swaps until the rows are as they should be, or the store does not answer. The table that stands then, if known.
@@ -128,18 +137,18 @@ pub(in crate::node) fn standbys(node: &NodeId, row: &[NodeId]) -> Vec<NodeId> {
 }
 
 /// The next table, in which this node is the first of the rows of these shards, the former first ones are the last, the
-/// shards are claimed, and rows have no more nodes than stay; `None` when it is so.
+/// shards are claimed, and rows are as short as they are to be; `None` when it is so.
 fn with_owner_first(table: &Table, (node, addresses): (&NodeId, &NodeAddresses), owned: &Owned) -> Option<Table> {
     let behind: Vec<ShardId> = owned.keys().copied().filter(|shard| table.owner(*shard) != Some(node)).collect();
     let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
     let mut shortened = false;
-    for (shard, stay) in owned {
+    for (shard, shorter) in owned {
         // Only the row that was looked at: somebody may have changed it since.
-        if let (Some(stay), Some(row)) = (stay, next.rows.get_mut(usize::from(shard.0)))
-            && row.len() > stay.len()
-            && row.starts_with(stay)
+        if let (Some(shorter), Some(row)) = (shorter, next.rows.get_mut(usize::from(shard.0)))
+            && *row == shorter.row
         {
-            row.truncate(stay.len());
+            row.clone_from(&shorter.stays);
+            next.changes.replaced.remove(shard);
             shortened = true;
         }
     }
@@ -162,20 +171,21 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::cluster::table::changes::Changes;
     use crate::cluster::table::embedded::EmbeddedTable;
     use crate::ids::ClusterId;
     use crate::log::Identity;
     use crate::log::embedded::EmbeddedLog;
 
     fn addresses() -> NodeAddresses {
-        NodeAddresses { http: "h:1".to_owned(), peer: "h:2".to_owned() }
+        NodeAddresses { http: "h:1".to_owned(), peer: "h:2".to_owned(), zone: String::new() }
     }
 
     fn table(version: u64, rows: &[&[&str]]) -> Table {
         let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 4 };
         let rows: Vec<Vec<NodeId>> = rows.iter().map(|row| row.iter().map(|&of| NodeId::from(of)).collect()).collect();
         let nodes = rows.iter().flatten().map(|node| (node.clone(), addresses())).collect();
-        Table { version, identity, nodes, rows, claimed: BTreeSet::new() }
+        Table { version, identity, nodes, rows, claimed: BTreeSet::new(), changes: Changes::default() }
     }
 
     fn first(table: &Table, owned: &[u16]) -> Option<Table> {
@@ -200,12 +210,15 @@ mod tests {
 
     #[test]
     fn whoever_is_more_than_a_row_should_have_goes_from_the_row_that_was_looked_at() {
-        let before = table(4, &[&["b", "c", "a"], &["b", "a"], &["b", "d", "a"]]);
-        let stay = |of: &[&str]| Some(of.iter().map(|&of| NodeId::from(of)).collect::<Vec<_>>());
-        let owned = Owned::from([0, 2].map(|shard| (ShardId(shard), stay(&["b", "c"]))));
-        let b = NodeId::from("b");
+        let mut before = table(4, &[&["b", "a", "c"], &["b", "a"], &["b", "d", "a"]]);
+        let [b, a] = ["b", "a"].map(NodeId::from);
+        before.changes.replaced = [0, 2].map(|shard| (ShardId(shard), a.clone())).into();
+        let nodes = |of: &[&str]| of.iter().map(|&of| NodeId::from(of)).collect::<Vec<_>>();
+        let shorter = || Some(Shorter { row: nodes(&["b", "a", "c"]), stays: nodes(&["b", "c"]) });
+        let owned = Owned::from([0, 2].map(|shard| (ShardId(shard), shorter())));
         let after = with_owner_first(&before, (&b, &addresses()), &owned).expect("a change");
         assert_eq!(after.rows, table(5, &[&["b", "c"], &["b", "a"], &["b", "d", "a"]]).rows);
+        assert_eq!(after.changes.replaced, [(ShardId(2), a)].into());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::auth::{self, Verifier};
 use crate::clock::Clock;
 use crate::cluster::map::ShardMap;
+use crate::cluster::table::changes::Changes;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{ClusterId, ConversationName, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
 use crate::link::front::calls::{Answer, Told};
@@ -80,7 +81,8 @@ impl Shards for Script {
     }
 
     fn table(&self) -> Arc<Table> {
-        let addresses = |port| NodeAddresses { http: format!("127.0.0.1:{port}"), peer: "127.0.0.1:2".into() };
+        let addresses =
+            |port| NodeAddresses { http: format!("127.0.0.1:{port}"), peer: "127.0.0.1:2".into(), zone: String::new() };
         let nodes = BTreeMap::from([(NodeId::from("n1"), addresses(1)), (NodeId::from("n2"), addresses(2))]);
         let identity = Identity { cluster: ClusterId::random(), shards: 16 };
         Arc::new(Table {
@@ -89,6 +91,7 @@ impl Shards for Script {
             nodes,
             rows: vec![vec![NodeId::from("n2")]; 16],
             claimed: BTreeSet::new(),
+            changes: Changes::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
 use crate::log::record::{Event, EventKind};
-use crate::node::link::handing::{HandOverAsk, NodeStanding};
+use crate::node::link::handing::{BalancePlan, HandOverAsk, NodeStanding};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::protocol::ConversationItem;
 use crate::shard::IndexPage;
@@ -94,6 +94,9 @@ pub enum Body {
     HandOver { shard: ShardId, ask: HandOverAsk },
     /// How the node and the shards that it owns stand. Since version 5. Answer: [`Outcome::Standing`].
     Standing,
+    /// What the node would move as the coordinator; with a name, that one wants it to let nothing rest and to look now.
+    /// Since version 6. Answer: [`Outcome::Balance`].
+    Balance { asked_by: Option<String> },
 }
 
 impl Body {
@@ -112,7 +115,8 @@ impl Body {
             | Self::Replica { .. }
             | Self::Reports(_)
             | Self::HandOver { .. }
-            | Self::Standing => Vec::new(),
+            | Self::Standing
+            | Self::Balance { .. } => Vec::new(),
         }
     }
 
@@ -120,6 +124,7 @@ impl Body {
     #[must_use]
     pub fn since(&self) -> u16 {
         match self {
+            Self::Balance { .. } => 6,
             Self::HandOver { .. } | Self::Standing => 5,
             Self::Outboxes { .. } => 3,
             Self::Replica { .. } | Self::Reports(_) => 2,
@@ -166,6 +171,8 @@ pub enum Outcome {
     HandOver(Result<(), String>),
     /// Of [`Body::Standing`].
     Standing(Box<NodeStanding>),
+    /// Of [`Body::Balance`]; `None` of a node that does not coordinate.
+    Balance(Option<Box<BalancePlan>>),
 }
 
 /// About how many bytes an event takes on a link, never much less.

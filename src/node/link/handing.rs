@@ -1,8 +1,9 @@
 //! The part of the peer contract by which shards change hands between living nodes (ADR 19), and nodes tell how they stand.
-//! Since version 5.
+//! Since version 5; what is to be moved (ADR 20) since version 6.
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::balance::Step;
 use crate::ids::{Epoch, NodeId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, Token};
@@ -44,6 +45,22 @@ pub struct NodeStanding {
     pub standbys: u64,
     /// The shards that are open there.
     pub shards: Vec<ShardStatus>,
+    /// Files of shards in its folder: one that is drained has none. A node of a version that knows no drain tells nothing.
+    #[serde(default)]
+    pub files: Option<u64>,
+}
+
+/// What a coordinator would move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalancePlan {
+    /// The node that coordinates.
+    pub leader: NodeId,
+    /// Whether it evens anything out (`--balance`).
+    pub evens: bool,
+    /// Shards that rest: they were moved, or could not be, a moment ago.
+    pub resting: u64,
+    /// One after the other.
+    pub steps: Vec<Step>,
 }
 
 impl HandOverAsk {
@@ -57,6 +74,7 @@ impl HandOverAsk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::balance::What;
     use crate::ids::{Offset, ShardId};
     use crate::link::codec::{decode, encode};
     use crate::log::record::Chain;
@@ -82,6 +100,27 @@ mod tests {
             panic!("{read:?}")
         };
         assert_eq!(ask, HandOverAsk::Take { epoch: token.epoch, nonce: token.nonce, tails });
+    }
+
+    #[test]
+    fn a_standing_of_the_version_before_is_read_and_a_plan_comes_as_it_was_sent() {
+        let before = serde_json::json!({
+            "version": "0.1.0", "ready": true, "cut_off": false, "sessions": 1, "standbys": 2, "shards": [],
+        });
+        let standing: NodeStanding = decode(&encode(&before).expect("it is written")).expect("it is read");
+        assert_eq!((standing.files, standing.standbys), (None, 2));
+
+        let [from, to] = ["node-1", "node-2"].map(NodeId::from);
+        let step = Step { what: What::Copy, shard: ShardId(3), from: from.clone(), to, why: "it drains".to_owned() };
+        let plan = BalancePlan { leader: from, evens: true, resting: 2, steps: vec![step] };
+        let outcome = Outcome::Balance(Some(Box::new(plan.clone())));
+        let sent = Answer { id: 1, table_version: 2, table_age_ms: None, result: Ok(outcome), moved: Vec::new() };
+        let bytes = encode(&Frame::<()>::Answer(sent)).expect("it is written");
+        let Ok(Frame::<Body>::Answer(Answer { result: Ok(Outcome::Balance(Some(read))), .. })) = decode(&bytes) else {
+            panic!("not read")
+        };
+        assert_eq!(*read, plan);
+        assert_eq!(Body::Balance { asked_by: None }.since(), 6, "older nodes do not know it");
     }
 
     #[test]

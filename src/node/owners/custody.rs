@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 
 use crate::ids::{NodeId, ShardId};
 use crate::node::link::frame::{Body, Outcome};
-use crate::node::link::handing::{HandOverAsk, NodeStanding};
+use crate::node::link::handing::{BalancePlan, HandOverAsk, NodeStanding};
 use crate::node::owners::Owners;
 
 /// Whoever keeps a node's replicas, as other nodes ask it.
@@ -22,6 +22,9 @@ pub(in crate::node) trait Custody: fmt::Debug + Send + Sync + 'static {
 
     /// How the node and what it owns stand now.
     fn standing(&self) -> NodeStanding;
+
+    /// What it would move now, if it coordinates. Looks at once, and lets nothing rest, if somebody of that name asks it to.
+    fn balance(&self, asked_by: Option<&str>) -> Option<BalancePlan>;
 }
 
 impl Owners {
@@ -44,6 +47,18 @@ impl Owners {
             Some(_) => Err(format!("{node} answered something else")),
             None => Err(format!("{node} did not answer, or is of a version that hands nothing over")),
         }
+    }
+
+    /// What the coordinator would move now, if one answers in time. See [`Custody::balance`].
+    pub(in crate::node) async fn ask_balance(&self, by: Option<&str>, deadline: Instant) -> Option<BalancePlan> {
+        let table = self.table();
+        let asked = table.nodes.keys().map(|node| async move {
+            match self.ask_node(node, Body::Balance { asked_by: by.map(str::to_owned) }, deadline).await {
+                Some(Outcome::Balance(plan)) => plan,
+                _ => None,
+            }
+        });
+        join_all(asked).await.into_iter().flatten().next().map(|plan| *plan)
     }
 
     /// How each node that the table names stands; `None` for one that does not answer in time.

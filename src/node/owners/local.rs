@@ -225,6 +225,10 @@ impl Serve for LocalShards {
                 let standing = self.custody().map(|custody| Outcome::Standing(Box::new(custody.standing())));
                 return ready(standing.ok_or(ShardError::NotOwner)).boxed();
             }
+            Body::Balance { asked_by } => {
+                let plan = self.custody().map(|custody| custody.balance(asked_by.as_deref()).map(Box::new));
+                return ready(plan.map(Outcome::Balance).ok_or(ShardError::NotOwner)).boxed();
+            }
             other => other,
         };
         let one = match &body {
@@ -239,6 +243,7 @@ impl Serve for LocalShards {
             | Body::Outboxes { .. }
             | Body::HandOver { .. }
             | Body::Standing
+            | Body::Balance { .. }
             | Body::Replica { .. } => {
                 return self.serve_parts(body, deadline, asker);
             }

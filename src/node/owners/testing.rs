@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::cluster::map::ShardMap;
+use crate::cluster::table::changes::Changes;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::link::proof::ClusterKey;
@@ -129,7 +130,7 @@ pub(in crate::node) fn credentials(node: &str) -> Credentials {
 
 /// A table in which all shards belong to the first node.
 pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Table> {
-    let addresses = |peer: &String| NodeAddresses { http: String::new(), peer: peer.clone() };
+    let addresses = |peer: &String| NodeAddresses { http: String::new(), peer: peer.clone(), zone: String::new() };
     let named: BTreeMap<_, _> = nodes.iter().map(|(node, peer)| (NodeId::from(*node), addresses(peer))).collect();
     let owner: Vec<_> = nodes.first().map(|(node, _)| NodeId::from(*node)).into_iter().collect();
     let rows = (0..SHARDS).map(|_| owner.clone()).collect();
@@ -139,6 +140,7 @@ pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Tabl
         nodes: named,
         rows,
         claimed: BTreeSet::new(),
+        changes: Changes::default(),
     })
 }
 

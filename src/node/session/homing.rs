@@ -79,6 +79,7 @@ mod tests {
     use crate::auth::{Identity, Refused};
     use crate::clock::Clock;
     use crate::cluster::map::ShardMap;
+    use crate::cluster::table::changes::Changes;
     use crate::ids::{ClusterId, ConversationName, Offset, UserId};
     use crate::link::front::{Down, Refusal, Up};
     use crate::log;
@@ -133,7 +134,14 @@ mod tests {
             rows[usize::from(shard.0)] = vec![NodeId::from(*owner), NodeId::from("a")];
         }
         let identity = log::Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: SHARDS };
-        Arc::new(Table { version, identity, nodes: BTreeMap::new(), rows, claimed: BTreeSet::new() })
+        Arc::new(Table {
+            version,
+            identity,
+            nodes: BTreeMap::new(),
+            rows,
+            claimed: BTreeSet::new(),
+            changes: Changes::default(),
+        })
     }
 
     #[tokio::test]

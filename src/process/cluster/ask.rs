@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::Method;
 
 use crate::clock::Clock;
 use crate::config::ask::{Ask, AskSettings};
 use crate::config::secrets::Secrets;
 use crate::ids::NodeId;
-use crate::operations::{Cluster, control, health};
+use crate::node::link::handing::BalancePlan;
+use crate::operations::{Cluster, health};
 use crate::output;
-use crate::process::cluster::call::{self, Place, call};
-use crate::process::cluster::show;
-use crate::process::cluster_key;
+use crate::process::cluster::asker::{Asker, understood};
+use crate::process::cluster::{drain, show};
 
 /// Pause between two looks of `watch`.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -31,33 +31,41 @@ pub fn run(settings: &AskSettings, secrets: &Secrets) -> Result<bool, String> {
 }
 
 async fn ask(settings: &AskSettings, secrets: &Secrets) -> Result<bool, String> {
-    let places = Place::all(settings)?;
+    let asker = Asker::new(settings, secrets)?;
     match &settings.ask {
         Ask::Move { shard, node } => {
-            let key = match &settings.cluster {
-                Some(folder) => call::key_in(folder)?,
-                None => cluster_key(secrets)?,
-            };
             let path = format!("/shards/{shard}/owner?node={}", node.0);
-            let proof = control::proof_of(&key, &Method::POST, &path, Clock::system().now_ms());
-            let said = first(&places, (Method::POST, &path), Some(&proof)).await?;
-            output::print(&String::from_utf8_lossy(&said));
+            asker.changed(&Method::POST, &path).await.map(said)
+        }
+        Ask::Undrain { node } => asker.changed(&Method::DELETE, &format!("/nodes/{}/drain", node.0)).await.map(said),
+        Ask::Drain { node, no_wait } => drain::drain(&asker, node, (!no_wait, settings.json)).await,
+        Ask::Rebalance { dry_run } => {
+            let told =
+                if *dry_run { asker.told("/balance").await } else { asker.changed(&Method::POST, "/balance").await };
+            let plan: BalancePlan = understood(&told?)?;
+            output::print(&if settings.json { in_json(&plan)? } else { show::plan(&plan, *dry_run) });
             Ok(true)
         }
         Ask::Watch => loop {
-            let shown = match whole(&places).await {
-                Ok(cluster) => show::status(&cluster),
+            let shown = match asker.whole().await {
+                Ok(cluster) => show::status(&cluster, Clock::system().now_ms()),
                 Err(why) => format!("{why}\n"),
             };
             output::print(&format!("{CLEAR}{shown}"));
             tokio::time::sleep(LOOK_EVERY).await;
         },
         asked @ (Ask::Status | Ask::Nodes | Ask::Shards { .. }) => {
-            let cluster = whole(&places).await?;
+            let cluster = asker.whole().await?;
             tell(&cluster, asked, settings.json)?;
             Ok(health::troubles(&cluster).is_empty())
         }
     }
+}
+
+/// Prints what was said of something that is done.
+fn said(said: Vec<u8>) -> bool {
+    output::print(&String::from_utf8_lossy(&said));
+    true
 }
 
 /// Prints the answer.
@@ -70,7 +78,7 @@ fn tell(cluster: &Cluster, asked: &Ask, json: bool) -> Result<(), String> {
         Ask::Nodes if json => in_json(&cluster.nodes)?,
         Ask::Nodes => show::nodes(cluster),
         _ if json => in_json(&show::Status::of(cluster))?,
-        _ => show::status(cluster),
+        _ => show::status(cluster, Clock::system().now_ms()),
     };
     output::print(&text);
     Ok(())
@@ -89,26 +97,4 @@ fn chosen(cluster: &Cluster, node: Option<&NodeId>, not_in_sync: bool) -> Cluste
         node.is_none_or(is_of) && !(not_in_sync && is_whole)
     });
     chosen
-}
-
-/// The whole cluster, as the first that answers tells it.
-async fn whole(places: &[Place]) -> Result<Cluster, String> {
-    let said = first(places, (Method::GET, "/cluster?whole"), None).await?;
-    serde_json::from_slice(&said).map_err(|error| format!("the answer is none of an operations port: {error}"))
-}
-
-/// What the first place says that can be reached.
-async fn first(places: &[Place], (method, path): (Method, &str), proof: Option<&str>) -> Result<Vec<u8>, String> {
-    let mut unreached = Vec::new();
-    for place in places {
-        match call(place, &method, path, proof).await {
-            Ok((StatusCode::OK, said)) => return Ok(said),
-            Ok((status, said)) => {
-                let said = String::from_utf8_lossy(&said);
-                return Err(format!("{place} answers {status}: {}", said.trim_end()));
-            }
-            Err(why) => unreached.push(format!("{place}: {why}")),
-        }
-    }
-    Err(format!("no operations port answers; {}", unreached.join("; ")))
 }

@@ -1,10 +1,16 @@
-//! `rookery cluster`: asks the operations port of a running cluster how it stands, or to move a shard, and prints the answer
-//! for people or for programs.
+//! `rookery cluster`: asks the operations port of a running cluster how it stands, or to change, and prints the answer for
+//! people or for programs.
 
 pub use ask::run;
 
 mod call;
 
+mod who;
+
+mod asker;
+
 mod show;
+
+mod drain;
 
 mod ask;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Verifier;
+use crate::cluster::table::changes::Changes;
 use crate::cluster::table::follow::FALLEN_AFTER;
 use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{ClusterId, NodeId, SessionId, Slot};
@@ -104,10 +105,21 @@ fn node_at(address: &SocketAddr) -> NodeId {
 /// A table of one shard whose row is these addresses in order.
 fn table(version: u64, row: &[SocketAddr]) -> Option<Table> {
     let ids: Vec<NodeId> = row.iter().map(node_at).collect();
-    let addresses = row.iter().map(|address| NodeAddresses { http: address.to_string(), peer: address.to_string() });
+    let addresses = row.iter().map(|address| NodeAddresses {
+        http: address.to_string(),
+        peer: address.to_string(),
+        zone: String::new(),
+    });
     let nodes = ids.iter().cloned().zip(addresses);
     let identity = Identity { cluster: CLUSTER, shards: 1 };
-    Some(Table { version, identity, nodes: nodes.collect(), rows: vec![ids], claimed: BTreeSet::new() })
+    Some(Table {
+        version,
+        identity,
+        nodes: nodes.collect(),
+        rows: vec![ids],
+        claimed: BTreeSet::new(),
+        changes: Changes::default(),
+    })
 }
 
 /// A request as a node saw it.

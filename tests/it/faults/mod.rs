@@ -1,5 +1,7 @@
 //! Faults that are the same over one Redis and over Redis Cluster.
 
+mod draining;
+
 mod failover;
 
 mod handing;

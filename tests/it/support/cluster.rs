@@ -295,6 +295,20 @@ impl Cluster {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
+    /// The same of what may take long, while the test goes on.
+    pub(crate) async fn ask_while(&self, arguments: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_rookery"));
+        command.env_clear().arg("cluster").arg("--cluster").arg(self.folder.path()).args(arguments);
+        let output =
+            tokio::time::timeout(SCRIPT_WITHIN, command.stdin(Stdio::null()).kill_on_drop(true).output()).await;
+        output.unwrap_or_else(|_| panic!("rookery cluster {arguments:?} does not end")).unwrap()
+    }
+
+    /// Where everything of a process is.
+    pub(crate) fn folder_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Removes the files of a process that does not run.
     pub(crate) fn remove_data(&self, name: &str) {
         fs::remove_dir_all(self.folder.file(name, "data")).unwrap();

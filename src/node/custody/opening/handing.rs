@@ -14,7 +14,7 @@ use crate::ids::{NodeId, ShardId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, Token};
 use crate::node::custody::opening::{Inner, Ways};
-use crate::node::link::handing::{HandOverAsk, NodeStanding};
+use crate::node::link::handing::{BalancePlan, HandOverAsk, NodeStanding};
 use crate::node::owners::custody::Custody;
 use crate::shard::command::Command;
 use crate::shard::replicas::Following;
@@ -124,7 +124,16 @@ impl Custody for Inner {
             sessions: u64::try_from(hub.sessions()).unwrap_or(u64::MAX),
             standbys: u64::try_from(observer.count()).unwrap_or(u64::MAX),
             shards: shards.open().iter().map(ShardHandle::status).collect(),
+            files: Some(u64::try_from(self.files()).unwrap_or(u64::MAX)),
         }
+    }
+
+    fn balance(&self, asked_by: Option<&str>) -> Option<BalancePlan> {
+        let balancer = self.ways.balancer.as_ref()?;
+        let Some(by) = asked_by else { return balancer.plan() };
+        let plan = balancer.look_now()?;
+        tracing::info!(node = %self.node, by, steps = plan.steps.len(), "somebody wants the balance looked at now");
+        Some(plan)
     }
 }
 
@@ -257,13 +266,15 @@ impl Inner {
         tracing::info!(%node, shards = all, kept, in_time, seconds, "this node has given its shards away");
     }
 
-    /// Gives a shard to one of its standbys in sync: to whoever owns the fewest, else to the next.
+    /// Gives a shard to one of its standbys in sync: to whoever owns the fewest, else to the next; to one that is draining
+    /// only when no other takes it.
     async fn part_with(&self, handle: &ShardHandle) {
         // Before it is looked who owns how many: by its turn, others have got what was given before.
         let _permit = self.handing.acquire().await;
         let mut candidates = handle.standbys_in_sync();
         let owned = self.owned_by_each();
-        candidates.sort_by_key(|standby| owned.get(standby).copied().unwrap_or(0));
+        let table = self.ways.owners.table();
+        candidates.sort_by_key(|standby| (table.is_draining(standby), owned.get(standby).copied().unwrap_or(0)));
         for to in candidates {
             match self.give_in_turn(handle.id(), &to).await {
                 Ok(()) => return,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::cluster::table::Table;
 use crate::ids::ShardId;
 use crate::node::custody::opening::surplus::{self, Surplus};
 use crate::node::custody::opening::tries::{Tries, first_outcome};
@@ -22,6 +23,9 @@ pub(super) const CLOSE_UNUSED_MAX: Duration = Duration::from_secs(2);
 
 /// How long a replica that no row names any more keeps its file.
 const SURPLUS_KEPT: Duration = Duration::from_secs(3_600);
+
+/// How often a node that is draining looks whether others have what a file of its own has.
+const PROVEN_EVERY: Duration = Duration::from_secs(2);
 
 /// Pause before a shard that was left is looked at again, so that what ended it can be seen in the log.
 const PAUSE_AFTER: Duration = Duration::from_millis(200);
@@ -180,24 +184,43 @@ impl Keeper {
         handle.fault()
     }
 
-    /// Waits until the row names this node again; a file that has been of no use for long is removed meanwhile, when it is
-    /// proven that others have what it has.
+    /// Waits until the row names this node again; a file that has been of no use for long, or that of a node that is
+    /// draining, is removed meanwhile, when it is proven that others have what it has.
     async fn be_nothing(&self) -> Result<(), OpenError> {
-        let Inner { node, ways, life, .. } = &*self.inner;
-        // Now, for the owner forgets soon how its past links.
-        let linked = self.surplus().await?.is_some_and(|surplus| surplus.links);
-        let mut table = ways.table.clone();
-        let place = usize::from(self.shard.0);
-        let named = table.wait_for(|table| table.rows.get(place).is_some_and(|row| row.contains(node)));
-        tokio::select! {
-            () = life.opening.cancelled() => return Ok(()),
-            changed = named => return changed.map(drop).map_err(|_ended| OpenError::Failed("the node ends".to_owned())),
-            () = tokio::time::sleep(SURPLUS_KEPT) => {}
+        let Inner { node, ways, life, replicas, .. } = &*self.inner;
+        let (mut followed, place) = (ways.table.clone(), usize::from(self.shard.0));
+        let is_named = |table: &Table| table.rows.get(place).is_some_and(|row| row.contains(node));
+        let until = Instant::now() + SURPLUS_KEPT;
+        let mut linked = false;
+        loop {
+            // Also now, for the owner forgets soon how its past links.
+            let surplus = self.surplus().await?;
+            linked |= surplus.is_some_and(|surplus| surplus.links);
+            let (drains, is_late) = (self.inner.is_draining(), Instant::now() >= until);
+            let may_go = (drains || is_late) && surplus.is_some_and(|surplus| surplus.may_go(linked, *replicas));
+            if may_go {
+                self.drop_surplus();
+            }
+            if is_late {
+                return Ok(());
+            }
+
+            let looks_again = drains && surplus.is_some() && !may_go;
+            let pause = if looks_again { PROVEN_EVERY } else { until.saturating_duration_since(Instant::now()) };
+            let changed = async {
+                let told = followed.wait_for(|table| is_named(table) || (table.is_draining(node) && !drains)).await;
+                told.map(|table| is_named(&table))
+            };
+            tokio::select! {
+                () = life.opening.cancelled() => return Ok(()),
+                told = changed => match told {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(_) => return Err(OpenError::Failed("the node ends".to_owned())),
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
         }
-        if self.surplus().await?.is_some_and(|surplus| surplus.may_go(linked)) {
-            self.drop_surplus();
-        }
-        Ok(())
     }
 
     fn drop_surplus(&self) {

@@ -19,6 +19,7 @@ use crate::ids::{NodeId, ShardId};
 use crate::log::lane::Lane;
 use crate::log::{Identity, ShardLog};
 use crate::node::context::{Life, Setup};
+use crate::node::custody::balancer::Balancer;
 use crate::node::custody::observe::Observer;
 use crate::node::custody::opening::handing::{Arriving, HANDING_MAX};
 use crate::node::custody::shards::Shards;
@@ -70,6 +71,8 @@ pub(in crate::node) struct Ways {
     pub(in crate::node) table: watch::Receiver<Arc<Table>>,
     /// The sessions of this node.
     pub(in crate::node) hub: Arc<Hub>,
+    /// Moves shards while this node leads, if nodes look after the table.
+    pub(in crate::node) balancer: Option<Balancer>,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,8 @@ struct Inner {
     ways: Ways,
     life: Life,
     first_attempts_max: Option<u32>,
+    /// Nodes that hold a shard; `None`: as many as its row has.
+    replicas: Option<usize>,
     /// Shards that were ever claimed, as this node knows.
     claimed: Claimed,
     opening: Semaphore,
@@ -115,6 +120,7 @@ impl Opener {
             ways,
             life,
             first_attempts_max: setup.first_attempts_max,
+            replicas: setup.config.replicas,
             claimed: setup.claimed.clone(),
             opening: Semaphore::new(OPENING_MAX),
             taking: Semaphore::new(TAKING_MAX),
@@ -216,6 +222,13 @@ impl Inner {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Files of shards in this node's folder, and files that were put aside and have messages that are still to be sent
+    /// again. Whatever the table that is followed here says: it may be a moment old.
+    fn files(&self) -> usize {
+        // What cannot be read is not known to be of no use.
+        files::shards_in(&self.folder).len() + files::unsent_in(&self.folder).map_or(1, |unsent| unsent.len())
+    }
+
     /// Goes on with what a former process was to send again.
     fn send_unsent(&self, folder: &Path) -> std::io::Result<()> {
         for (shard, aside) in files::unsent_in(folder)? {
@@ -245,6 +258,11 @@ impl Inner {
             clock: self.clock.clone(),
             config: self.config.clone(),
         }
+    }
+
+    /// Whether this node is to be taken away for good.
+    fn is_draining(&self) -> bool {
+        self.ways.table.borrow().is_draining(&self.node)
     }
 
     /// Waits until the row of a shard does not name this node.

@@ -1,6 +1,6 @@
 //! The file of a replica that no row names any more: what the replicas of its shard say that they have of it. It may be the
 //! last copy of something, whatever the table says: it goes only when the owner proves to have its history, and another
-//! replica in sync has as much.
+//! replica, where there is to be one, has as much.
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,9 @@ pub(super) struct Surplus {
 
 impl Surplus {
     /// Whether the file is of no use to anybody. `linked`: its history was proven before, and it has not changed since.
-    pub(super) fn may_go(self, linked: bool) -> bool {
-        (self.links || linked) && self.covered && self.copied
+    /// Where a shard is to have one replica, that is enough.
+    pub(super) fn may_go(self, linked: bool, replicas: Option<usize>) -> bool {
+        (self.links || linked) && self.covered && (self.copied || replicas == Some(1))
     }
 }
 
@@ -163,21 +164,22 @@ mod tests {
         let copy = || status("b", ours, Following::Live);
 
         let good = compare(vec![status("a", ours, Following::Live), copy()], false, Some(&owner)).await;
-        assert!(good.may_go(false));
+        assert!(good.may_go(false, None));
         let linked = compare(vec![status("a", beyond, Following::Live), copy()], true, Some(&owner)).await;
-        assert!(linked.may_go(false));
+        assert!(linked.may_go(false, None));
 
         let late = compare(vec![status("a", beyond, Following::Live), copy()], false, Some(&owner)).await;
-        assert!(!late.may_go(false) && late.may_go(true), "its history was proven before, or is not");
+        assert!(!late.may_go(false, None) && late.may_go(true, None), "its history was proven before, or is not");
         let alone = compare(vec![status("a", ours, Following::Live)], true, Some(&owner)).await;
-        assert!(!alone.may_go(true), "it is the second copy");
+        assert!(!alone.may_go(true, None) && !alone.may_go(true, Some(2)), "it is the second copy");
+        assert!(alone.may_go(true, Some(1)), "there is to be no second one");
         let behind = status("b", ours, Following::Behind);
         let seeding = compare(vec![status("a", ours, Following::Live), behind], true, Some(&owner)).await;
-        assert!(!seeding.may_go(true), "the other one does not follow");
+        assert!(!seeding.may_go(true, None), "the other one does not follow");
         let empty =
             compare(vec![status("a", PerStream::both(Tail::EMPTY), Following::Live), copy()], true, Some(&owner)).await;
-        assert!(!empty.may_go(true), "the owner has less");
-        assert!(!compare(vec![copy()], true, Some(&owner)).await.may_go(true), "the owner does not answer");
-        assert!(!compare(vec![copy(), copy()], true, None).await.may_go(true), "nobody owns the shard");
+        assert!(!empty.may_go(true, None), "the owner has less");
+        assert!(!compare(vec![copy()], true, Some(&owner)).await.may_go(true, None), "the owner does not answer");
+        assert!(!compare(vec![copy(), copy()], true, None).await.may_go(true, None), "nobody owns the shard");
     }
 }

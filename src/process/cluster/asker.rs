@@ -1,0 +1,78 @@
+//! Asks the cluster: whichever of its operations ports answers, with the proof of the cluster key where something is changed.
+
+use http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::clock::Clock;
+use crate::config::ask::AskSettings;
+use crate::config::secrets::Secrets;
+use crate::link::proof::ClusterKey;
+use crate::operations::{Cluster, control};
+use crate::process::cluster::call::{self, Place, call};
+use crate::process::cluster::who::who;
+use crate::process::cluster_key;
+
+/// What an operations port told in JSON.
+///
+/// # Errors
+/// One clear line: it is something else.
+pub(super) fn understood<T: DeserializeOwned>(said: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(said).map_err(|error| format!("the answer is none of an operations port: {error}"))
+}
+
+/// Knows whom to ask, and by what right.
+pub(super) struct Asker<'a> {
+    settings: &'a AskSettings,
+    secrets: &'a Secrets,
+    places: Vec<Place>,
+}
+
+impl<'a> Asker<'a> {
+    /// # Errors
+    /// One clear line: the folder is none of `scripts/cluster`.
+    pub(super) fn new(settings: &'a AskSettings, secrets: &'a Secrets) -> Result<Self, String> {
+        Ok(Self { settings, secrets, places: Place::all(settings)? })
+    }
+
+    /// The whole cluster, as the first that answers tells it.
+    pub(super) async fn whole(&self) -> Result<Cluster, String> {
+        understood(&self.told("/cluster?whole").await?)
+    }
+
+    /// What the first says that answers.
+    pub(super) async fn told(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.first((&Method::GET, path), None).await
+    }
+
+    /// The same of something that changes the cluster; with who asks for it.
+    pub(super) async fn changed(&self, method: &Method, path: &str) -> Result<Vec<u8>, String> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let by = self.settings.by.clone().unwrap_or_else(who);
+        let path = format!("{path}{separator}by={}", control::as_name(&by));
+        self.first((method, &path), Some(&self.key()?)).await
+    }
+
+    fn key(&self) -> Result<ClusterKey, String> {
+        match &self.settings.cluster {
+            Some(folder) => call::key_in(folder),
+            None => cluster_key(self.secrets),
+        }
+    }
+
+    /// What the first place says that can be reached.
+    async fn first(&self, (method, path): (&Method, &str), key: Option<&ClusterKey>) -> Result<Vec<u8>, String> {
+        let mut unreached = Vec::new();
+        for place in &self.places {
+            let proof = key.map(|key| control::proof_of(key, method, path, Clock::system().now_ms()));
+            match call(place, method, path, proof.as_deref()).await {
+                Ok((StatusCode::OK, said)) => return Ok(said),
+                Ok((status, said)) => {
+                    let said = String::from_utf8_lossy(&said);
+                    return Err(format!("{place} answers {status}: {}", said.trim_end()));
+                }
+                Err(why) => unreached.push(format!("{place}: {why}")),
+            }
+        }
+        Err(format!("no operations port answers; {}", unreached.join("; ")))
+    }
+}
