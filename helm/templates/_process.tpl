@@ -31,6 +31,9 @@
 - {{ printf "--peer-listen=%s:%v" .Values.listenAddress $ports.peer | quote }}
 - {{ printf "--operations-listen=%s:%v" .Values.listenAddress $ports.operations | quote }}
 - --advertise-peer={{ $host }}:{{ $ports.peer }}
+{{- if .Values.node.zoneFrom }}
+- --zone=$(NODE_ZONE)
+{{- end }}
 - --data=/data
 - --shards={{ .Values.cluster.shards }}
 - --expect-nodes={{ include "rookery.expectNodes" . }}

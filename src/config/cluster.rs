@@ -90,6 +90,10 @@ pub struct NodePlace {
     /// Where routers and nodes reach --peer-listen; unset: that address, or the name of the host when it is 0.0.0.0.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = values::host)]
     pub advertise_peer: Option<String>,
+    /// Zone that this node stands in: what fails together, a rack or a data centre. Replicas of a shard stand in different
+    /// zones wherever there are several. Nodes without one are one zone.
+    #[arg(long, value_name = "NAME", value_parser = values::zone)]
+    pub zone: Option<String>,
     /// Folder of this node's files, on its own disk; only one process may use it.
     #[arg(long, value_name = "FOLDER", default_value = "./data")]
     pub data: PathBuf,

@@ -187,6 +187,16 @@ fn router(args: &[&str], variables: &[(&str, &str)]) -> (RouterSettings, Secrets
 }
 
 #[test]
+fn a_node_tells_its_zone_or_none() {
+    let zone = |args: &[&str], variables: &[(&str, &str)]| node(args, variables).0.node.zone.unwrap_or_default();
+    assert_eq!(zone(&[], &[]), "");
+    assert_eq!(zone(&["--zone", "eu-west-1a"], &[]), "eu-west-1a");
+    assert_eq!(zone(&[], &[("ROOKERY_ZONE", "topology/rack:7")]), "topology/rack:7");
+    assert_eq!(zone(&["--zone="], &[]), "", "as a label that is not there comes from Kubernetes");
+    assert!(refusal(&["node", "--zone", "eu west"], &[]).contains("not at most 128 of"));
+}
+
+#[test]
 fn what_concerns_every_question_may_stand_after_it_too() {
     let ask = |args: &[&str]| match gather(&[&["cluster"], args].concat(), &[]).expect("settings") {
         Invocation::Cluster(settings, _) => settings,

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, NodeId};
 
+/// Longest name of a zone.
+const ZONE_BYTES_MAX: usize = 128;
+
 /// Longest prefix of keys.
 const PREFIX_BYTES_MAX: usize = 64;
 
@@ -106,6 +109,13 @@ pub(super) fn node_id(text: &str) -> Result<NodeId, String> {
     let wrong = |_| "a node is named by 1 to 128 bytes of A-Z a-z 0-9 . _ @ : - and not '.' or '..'".to_owned();
     let named = ConversationName::parse(text).map_err(wrong)?;
     Ok(NodeId::from(named.as_str()))
+}
+
+/// The name of a zone, as clouds and labels of machines have them; empty for none.
+pub(super) fn zone(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b':');
+    let fits = text.len() <= ZONE_BYTES_MAX && text.bytes().all(good);
+    if fits { Ok(text.to_owned()) } else { Err("not at most 128 of A-Z a-z 0-9 . _ - / :".to_owned()) }
 }
 
 /// The first part of a hash tag of Redis: nothing that could end the tag, or be taken for the part behind it.

@@ -300,7 +300,14 @@ async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
     let peer = bind(place.peer_listen, "--peer-listen").await?;
     let at = peer.local_addr().map_err(|error| format!("no port: {error}"))?;
     let told = advertised(place.advertise_peer.as_deref(), at, "--advertise-peer")?;
-    Ok(Listeners { peer, advertised: Some(NodeAddresses { http: String::new(), peer: told, zone: String::new() }) })
+    Ok(Listeners {
+        peer,
+        advertised: Some(NodeAddresses {
+            http: String::new(),
+            peer: told,
+            zone: place.zone.clone().unwrap_or_default(),
+        }),
+    })
 }
 
 impl Running for NodeProcess {

@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::BACKEND;
-use crate::faults::common::handing::{NODES, cluster, evened_out, in_sync, printed};
+use crate::faults::common::handing::{NODES, SHARDS, cluster, evened_out, in_sync, owned, printed};
 use crate::load::Load;
 use crate::load::check::Report;
 use crate::support::client::Client;
@@ -185,4 +185,28 @@ async fn a_drain_goes_on_when_the_drained_node_and_the_coordinator_have_died_and
     assert_eq!((&last["done"], last.number("owned"), last.number("standbys")), (&Value::Bool(true), 0, 0));
     load.flows("at the end").await;
     load.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_stand_in_different_zones_and_a_drain_keeps_them_so() {
+    let server = Server::Many(Cluster::prepared(BACKEND, &["--nodes", "4"]));
+    let deployment = processes(&server);
+    let zone = |node: &str| if ["node-1", "node-2"].contains(&node) { "east" } else { "west" };
+    let all = ["node-1", "node-2", "node-3", "node-4"];
+    for node in all {
+        deployment.write(node, "flags", &format!("--zone {}", zone(node)));
+    }
+    deployment.command(&["start", "redis", "nodes", "routers"]).await;
+    in_sync(deployment, &all).await;
+    let are_apart = |rows: Vec<Vec<String>>| rows.iter().all(|row| zone(&row[0]) != zone(&row[1]) && row.len() == 2);
+    assert!(are_apart(rows(deployment, "node-1").await));
+    let told = cluster(deployment, "node-1").await;
+    assert_eq!(all.map(|node| told["nodes"][node].text("zone").to_owned()), all.map(zone));
+    let nodes = printed(&deployment.ask(&["nodes"]), 0);
+    assert!(nodes.lines().skip(1).all(|line| line.ends_with("east") || line.ends_with("west")), "{nodes}");
+
+    drained(deployment, "node-1").await;
+    assert!(are_apart(rows(deployment, "node-2").await));
+    assert_eq!(owned(deployment, "node-2", "node-1").await, 0);
+    assert_eq!(rows(deployment, "node-2").await.len(), SHARDS);
 }
