@@ -38,12 +38,8 @@ mod example;
 
 mod nodes;
 
-/// Names in the data folder.
-const LOG_FOLDER: &str = "log";
-/// The log of versions before 2026-11-30.
-const FORMER_LOG_FILE: &str = "log.sqlite";
+/// The secret of clients' tokens in the data folder.
 const JWT_SECRET_FILE: &str = "jwt-secret";
-const CLUSTER_KEY_FILE: &str = "cluster-key";
 
 /// Runs the cluster until a signal. `files` is how many files the process may open, if known.
 ///
@@ -105,7 +101,7 @@ impl DevCluster {
         let nodes = nodes::start(settings, &shared).await?;
         let router = start_router(settings, &shared, &nodes, &stop).await?;
         let front = Front::serve(router.clone(), client, shared.watchdog.clone())?;
-        let running = Arc::new(Process::new(nodes, router));
+        let running = Arc::new(Process::new(nodes, router, shared.cluster_key));
         let subject: Arc<dyn Subject> = Arc::<Process>::clone(&running);
         let operations = serve_operations(operations_listener, metrics, shared.watchdog.clone(), subject)?;
         let (settings, log) = (settings.clone(), shared.log);
@@ -175,12 +171,12 @@ async fn open_shared(
     stop: &CancellationToken,
 ) -> Result<Shared, String> {
     let data = &settings.dev.data;
-    let cluster_key = files::secret(cluster_key, &data.join(CLUSTER_KEY_FILE))?;
+    let cluster_key = files::secret(cluster_key, &data.join(files::CLUSTER_KEY))?;
     let cluster_key = ClusterKey::new(cluster_key.expose().as_bytes());
     let cluster_key = cluster_key.map_err(|error| format!("{CLUSTER_KEY}: {error}"))?;
     let verifier = Verifier::new(settings.auth.config(Some(jwt)), Clock::system())?;
-    let folder = data.join(LOG_FOLDER);
-    if embedded::former::take_over(&data.join(FORMER_LOG_FILE), &folder).await? {
+    let folder = data.join(files::LOG);
+    if embedded::former::take_over(&data.join(files::FORMER_LOG), &folder).await? {
         tracing::info!(folder = %folder.display(), "took over the log of a former version");
     }
     let log = EmbeddedLog::open(&folder).await?;

@@ -16,10 +16,12 @@ use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::config::settings::Settings;
 use crate::dev::Shared;
 use crate::ids::{NodeId, ShardId};
+use crate::link::proof::ClusterKey;
 use crate::log::Identity;
 use crate::log::embedded::EmbeddedLog;
+use crate::node::link::replica::ReplicaAsk;
 use crate::node::{self, Beside, Listeners, Node, Setup};
-use crate::operations::{self, Cluster, ClusterNode, Digesting, Subject};
+use crate::operations::{self, Backing, Cluster, ClusterNode, Digesting, Subject};
 use crate::router::Router;
 
 /// Nodes that hold a shard: its owner alone.
@@ -35,6 +37,7 @@ const REGISTER_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Process {
     nodes: Vec<Arc<Node>>,
     router: Router,
+    key: ClusterKey,
     draining: AtomicBool,
 }
 
@@ -46,8 +49,8 @@ impl fmt::Debug for Process {
 
 impl Process {
     /// Of started nodes and the router before them.
-    pub(super) fn new(nodes: Vec<Arc<Node>>, router: Router) -> Self {
-        Self { nodes, router, draining: AtomicBool::new(false) }
+    pub(super) fn new(nodes: Vec<Arc<Node>>, router: Router, key: ClusterKey) -> Self {
+        Self { nodes, router, key, draining: AtomicBool::new(false) }
     }
 
     /// Is not ready from now on.
@@ -87,6 +90,15 @@ impl Subject for Process {
         let table = self.nodes.iter().map(|node| node.table()).max_by_key(|table| table.version);
         let statuses: Vec<_> = self.nodes.iter().flat_map(|node| node.statuses()).collect();
         Cluster::of(table.as_deref(), self.nodes.iter().map(told).collect(), &statuses)
+    }
+
+    fn backup(&self, shard: ShardId, ask: ReplicaAsk) -> Backing {
+        // Whichever: it asks the owner.
+        operations::backup::ask_of(self.nodes.first().cloned(), shard, ask)
+    }
+
+    fn key(&self) -> Option<ClusterKey> {
+        Some(self.key.clone())
     }
 
     fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {

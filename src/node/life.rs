@@ -29,6 +29,7 @@ use crate::node::custody::rows::Rows;
 use crate::node::custody::shards::Shards;
 use crate::node::folder::FolderLock;
 use crate::node::link::handing::NodeStanding;
+use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::listeners::Listeners;
 use crate::node::owners::Owners;
 use crate::node::parts;
@@ -253,6 +254,14 @@ impl Node {
             Ok(digest) => Ok(Some((own.role(), digest))),
             Err(error) => Err(format!("shard {shard}: {error}")),
         }
+    }
+
+    /// What the owner of a shard, whichever node that is, answers to what a backup asks.
+    ///
+    /// # Errors
+    /// One sentence: the table has no such shard, or its owner does not answer in time.
+    pub async fn backup(&self, shard: ShardId, ask: ReplicaAsk, deadline: Instant) -> Result<ReplicaAnswer, String> {
+        self.owners.backup(shard, ask, deadline).await
     }
 
     /// How each node that the table names stands; `None` for one that does not answer in time.

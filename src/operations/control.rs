@@ -37,6 +37,13 @@ pub fn proof_of(key: &ClusterKey, method: &Method, path_and_query: &str, now_ms:
     format!("{now_ms}:{}", hex(&tag))
 }
 
+/// Whether a request proves the key of this process.
+pub(super) fn proves<B>(subject: &Arc<dyn Subject>, request: &Request<B>) -> bool {
+    let path = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let proof = request.headers().get(PROOF_HEADER).and_then(|proof| proof.to_str().ok()).unwrap_or_default();
+    subject.key().is_some_and(|key| is_proven(&key, request.method(), path, proof, Clock::system().now_ms()))
+}
+
 /// Whether a request proves the key, now.
 fn is_proven(key: &ClusterKey, method: &Method, path_and_query: &str, proof: &str, now_ms: u64) -> bool {
     let Some((at, digits)) = proof.split_once(':') else { return false };
@@ -112,7 +119,7 @@ pub(super) async fn answer<B>(subject: &Arc<dyn Subject>, request: &Request<B>, 
         return planned(subject.balance(None).await);
     }
 
-    if !proves_the_key(subject, request) {
+    if !proves(subject, request) {
         let why = "this changes the cluster: the request must prove the cluster key, as `rookery cluster` does; the clocks \
                    of both machines must agree to a minute";
         return line(StatusCode::UNAUTHORIZED, why);
@@ -146,13 +153,6 @@ fn planned(plan: Result<BalancePlan, String>) -> Response<Full<Bytes>> {
         Ok(plan) => json(&plan),
         Err(why) => line(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
-}
-
-fn proves_the_key<B>(subject: &Arc<dyn Subject>, request: &Request<B>) -> bool {
-    let path = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-    let proof = request.headers().get(PROOF_HEADER).and_then(|proof| proof.to_str().ok()).unwrap_or_default();
-    let key = subject.key();
-    key.is_some_and(|key| is_proven(&key, request.method(), path, proof, Clock::system().now_ms()))
 }
 
 /// The value of a parameter of the query.

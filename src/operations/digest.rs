@@ -8,12 +8,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::ids::{NodeId, ShardId};
+use crate::ids::{NodeId, Offset, ShardId};
 use crate::log::PerStream;
-use crate::log::record::Tail;
+use crate::log::record::{Chain, Tail};
 use crate::node::Node;
 use crate::operations::{Setup, TEXT, json, refused, response};
 use crate::shard::replicas::ReplicaDigest;
@@ -48,7 +48,7 @@ pub struct ShardDigest {
 }
 
 /// Where a stream of a replica stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedTail {
     /// Offset of its last record.
     pub offset: u64,
@@ -56,13 +56,27 @@ pub struct AppliedTail {
     pub chain: String,
 }
 
+impl AppliedTail {
+    /// Tells a tail.
+    #[must_use]
+    pub fn of(tail: &Tail) -> Self {
+        Self { offset: tail.offset.0, chain: format!("{:?}", tail.chain) }
+    }
+
+    /// The tail that is told; `None` when that is none.
+    #[must_use]
+    pub fn tail(&self) -> Option<Tail> {
+        let chain = u128::from_str_radix(&self.chain, 16).ok().filter(|_| self.chain.len() == 32)?;
+        Some(Tail { offset: Offset(self.offset), chain: Chain(chain.to_be_bytes()) })
+    }
+}
+
 impl ShardDigest {
     /// Of a replica.
     #[must_use]
     pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
-        let tail = |tail: &Tail| AppliedTail { offset: tail.offset.0, chain: format!("{:?}", tail.chain) };
         let sha256 = super::hex(&digest.sha256);
-        Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(tail), digest: sha256 }
+        Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(AppliedTail::of), digest: sha256 }
     }
 }
 

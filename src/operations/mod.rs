@@ -1,5 +1,5 @@
 //! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`, `/cluster?whole`, `/shards/{shard}/digest`,
-//! `/shards/{shard}/owner`, `/nodes/{node}/drain`, `/balance`. A server of its own on a thread of its own, so that it answers also when the loops that it tells about stand still; never reachable through the client port.
+//! `/shards/{shard}/owner`, `/nodes/{node}/drain`, `/balance`, `/shards/{shard}/backup`. A server of its own on a thread of its own, so that it answers also when the loops that it tells about stand still; never reachable through the client port.
 //!
 //! Invariants: `/livez` asks only whether the process's loops move, never the log; at most [`CONNECTIONS_MAX`] sockets are
 //! served at once (an idle one gives way to one more; when none is idle, that is refused), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file, are
@@ -29,10 +29,14 @@ use tokio_util::sync::CancellationToken;
 use crate::connections::{Connections, Entrant, Place};
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
+use crate::log::Identity;
 use crate::node::link::handing::BalancePlan;
+use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::operations::control::Change;
 use crate::telemetry;
 use crate::watchdog::Watchdog;
+
+pub mod backup;
 
 pub mod control;
 
@@ -56,6 +60,9 @@ const NO_NODE: &str = "this process changes no cluster: ask the operations port 
 
 /// Longest life of one socket.
 pub const CONNECTION_MAX: Duration = Duration::from_secs(60);
+
+/// An answer to a backup on its way, or one sentence why there is none.
+pub type Backing = BoxFuture<'static, Result<(Identity, ReplicaAnswer), String>>;
 
 /// The process as its operations port tells it. Called on the thread of the port: must not wait.
 pub trait Subject: fmt::Debug + Send + Sync + 'static {
@@ -88,7 +95,14 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
         std::future::ready(Err(NO_NODE.to_owned())).boxed()
     }
 
-    /// What whoever changes something has to prove; without one nobody may.
+    /// What the owner of a shard answers to what a backup asks, and of which cluster it is; else one sentence why there is
+    /// no answer.
+    fn backup(&self, _shard: ShardId, _ask: ReplicaAsk) -> Backing {
+        let why = "this process has no node: ask the operations port of a node, or of `rookery dev`";
+        std::future::ready(Err(why.to_owned())).boxed()
+    }
+
+    /// What whoever changes something, or reads messages, has to prove; without one nobody may.
     fn key(&self) -> Option<ClusterKey> {
         None
     }
@@ -223,6 +237,9 @@ async fn answer_request(setup: &Setup, request: &Request<Incoming>, digests: &Se
     }
     if let Some(asked) = control::asked(path) {
         return control::answer(&setup.subject, request, asked).await;
+    }
+    if let Some(shard) = backup::shard_asked(path) {
+        return backup::serve(&setup.subject, request, shard).await;
     }
     if path == "/cluster" && query == Some("whole") && method == Method::GET {
         return json(&setup.subject.whole().await);

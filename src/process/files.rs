@@ -1,4 +1,4 @@
-//! Secrets that are made at the first start, each in a file of its own.
+//! Files of the data folder of one process; secrets that are made at the first start, each in a file of its own.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -8,6 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::secrets::Secret;
 use crate::files::write_whole;
+
+/// The log of one process, in its data folder.
+pub(crate) const LOG: &str = "log";
+/// The log of one process as versions before 2026-11-30 kept it.
+pub(crate) const FORMER_LOG: &str = "log.sqlite";
+
+/// The key of links, in the data folder of one process or of a cluster on one machine.
+pub(crate) const CLUSTER_KEY: &str = "cluster-key";
 
 /// Random bytes of a secret that we make.
 const SECRET_BYTES: usize = 48;

@@ -34,9 +34,10 @@ use crate::log::redis::servers::Servers;
 use crate::log::redis::{RedisLog, suits};
 use crate::node::folder::FolderLock;
 use crate::node::link::handing::BalancePlan;
+use crate::node::link::replica::ReplicaAsk;
 use crate::node::{self, Beside, Listeners, Node, Renewing, Setup};
 use crate::operations::control::Change;
-use crate::operations::{self, Cluster, ClusterNode, Digesting, Operations, Subject};
+use crate::operations::{self, Backing, Cluster, ClusterNode, Digesting, Operations, Subject};
 use crate::output;
 use crate::process::advertise::{advertised, node_id};
 use crate::process::{
@@ -167,6 +168,10 @@ impl Subject for NodeSubject {
             node.steering().balance(by.as_deref(), Instant::now() + CHANGED_WITHIN).await
         };
         told.boxed()
+    }
+
+    fn backup(&self, shard: ShardId, ask: ReplicaAsk) -> Backing {
+        operations::backup::ask_of(self.node.get().cloned(), shard, ask)
     }
 
     fn key(&self) -> Option<ClusterKey> {

@@ -127,7 +127,8 @@ impl Body {
             Self::Balance { .. } => 6,
             Self::HandOver { .. } | Self::Standing => 5,
             Self::Outboxes { .. } => 3,
-            Self::Replica { .. } | Self::Reports(_) => 2,
+            Self::Replica { ask, .. } => ask.since(),
+            Self::Reports(_) => 2,
             Self::Execute { .. }
             | Self::Query { .. }
             | Self::Summaries { .. }

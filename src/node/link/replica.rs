@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Offset;
 use crate::log::record::Tail;
-use crate::log::{RawEntry, Stream};
+use crate::log::{PerStream, RawEntry, Stream};
 use crate::shard::file::snapshot::Snapshot;
 use crate::shard::replicas::{ReplicaDigest, ReplicaStatus};
 
@@ -46,6 +46,34 @@ pub enum ReplicaAsk {
         /// From which byte on.
         from: u64,
     },
+    /// Write a copy for a backup, or go on writing it; to be asked again until it is written. It has everything that was
+    /// committed when it was begun. Since version 6.
+    BackupBegin {
+        /// Names the backup, whose copies are nobody else's.
+        run: u64,
+        /// Where the copy stands that the backup has already; none is written when it is as good.
+        known: Option<PerStream<Tail>>,
+    },
+    /// Some bytes of such a copy. Asked for where it ends, it is done with. Since version 6.
+    BackupRead {
+        /// Names the backup.
+        run: u64,
+        /// Which copy, as told.
+        id: u64,
+        /// From which byte on.
+        from: u64,
+    },
+}
+
+impl ReplicaAsk {
+    /// The lowest version of the contract that knows this question.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::BackupBegin { .. } | Self::BackupRead { .. } => 6,
+            _ => 2,
+        }
+    }
 }
 
 /// What a replica answers.
@@ -59,19 +87,20 @@ pub enum ReplicaAnswer {
     Holds(bool),
     /// Of [`ReplicaAsk::Digest`].
     Digest(ReplicaDigest),
-    /// Of [`ReplicaAsk::SnapshotBegin`]: it is being written.
+    /// Of [`ReplicaAsk::SnapshotBegin`] and [`ReplicaAsk::BackupBegin`]: it is being written.
     Preparing,
-    /// Of [`ReplicaAsk::SnapshotBegin`]: it is written.
+    /// Likewise: it is written.
     Ready {
         /// Names it.
         id: u64,
         /// What it is.
         said: Snapshot,
     },
-    /// Of [`ReplicaAsk::SnapshotRead`]; none at its end.
+    /// Of [`ReplicaAsk::BackupBegin`]: the copy that is there has all of it. Since version 6.
+    Unchanged,
+    /// Of [`ReplicaAsk::SnapshotRead`] and [`ReplicaAsk::BackupRead`]; none at its end.
     Piece(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Of [`ReplicaAsk::SnapshotRead`]: there is no such snapshot, or not any more. Of [`ReplicaAsk::SnapshotBegin`]: it
-    /// gives none, for it owns the shard no more.
+    /// There is no such snapshot, or not any more; when one was to begin: it gives none, for it does not own the shard.
     Gone,
     /// It cannot now. One sentence.
     Failed(String),

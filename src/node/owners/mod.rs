@@ -40,6 +40,7 @@ use crate::shard::write::subscriptions::Subscriber;
 use crate::shard::{IndexPage, ShardHandle, Standby};
 
 mod attempt;
+mod backups;
 mod beside;
 pub(in crate::node) mod custody;
 mod hints;

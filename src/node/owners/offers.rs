@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::ids::{NodeId, ShardId};
+use crate::log::PerStream;
+use crate::log::record::Tail;
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer};
 use crate::shard::ShardHandle;
 use crate::shard::file::snapshot::Snapshot;
@@ -122,6 +124,30 @@ impl Offers {
             handle.seeds(to, said.applied);
         }
         answer
+    }
+
+    /// Begins a copy for a backup. To be asked first whether it was begun: [`Offers::begun`]. One that another was given
+    /// will do when it has `floor`.
+    pub(in crate::node) fn begin_backup(
+        &self,
+        handle: &ShardHandle,
+        to: &NodeId,
+        floor: PerStream<Tail>,
+    ) -> ReplicaAnswer {
+        let writing = handle.clone();
+        let has_all = |said: &Snapshot| floor.zip(said.applied).all(|(floor, has)| has.offset >= floor.offset);
+        self.begin_with((handle.id(), to), has_all, |path| async move { writing.copy(&path).await }.boxed())
+    }
+
+    /// How the copy of a shard stands that was begun for `to`, if one was.
+    pub(in crate::node) fn begun(&self, shard: ShardId, to: &NodeId) -> Option<ReplicaAnswer> {
+        let mut offers = self.inner.offers();
+        let (&id, offer) = offers.iter_mut().find(|(_, offer)| (offer.shard, &offer.to) == (shard, to))?;
+        offer.asked = Instant::now();
+        Some(match &offer.state {
+            State::Writing => ReplicaAnswer::Preparing,
+            State::Written(said) => ReplicaAnswer::Ready { id, said: said.clone() },
+        })
     }
 
     pub(crate) fn begin_with(

@@ -12,6 +12,7 @@ use crate::log::{RawEntry, Stream};
 use crate::node::link::Serving;
 use crate::node::link::frame::Outcome;
 use crate::node::link::replica::{ENTRIES_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
+use crate::node::owners::backups;
 use crate::node::owners::local::LocalShards;
 use crate::shard::command::ShardError;
 use crate::shard::file::store::StoreError;
@@ -76,7 +77,13 @@ impl Own {
                 Ok(digest) => ReplicaAnswer::Digest(digest),
                 Err(error) => ReplicaAnswer::Failed(error.to_string()),
             },
-            (ReplicaAsk::SnapshotBegin | ReplicaAsk::SnapshotRead { .. }, _) => ReplicaAnswer::Gone,
+            (
+                ReplicaAsk::SnapshotBegin
+                | ReplicaAsk::SnapshotRead { .. }
+                | ReplicaAsk::BackupBegin { .. }
+                | ReplicaAsk::BackupRead { .. },
+                _,
+            ) => ReplicaAnswer::Gone,
         }
     }
 }
@@ -105,6 +112,14 @@ impl LocalShards {
             (ReplicaAsk::SnapshotRead { id, from }, Own::Owner(handle)) => {
                 handle.seeding_goes_on(asker);
                 let read = self.offers.read(id, shard, asker, from);
+                async move { Ok(Outcome::Replica(read.await)) }.boxed()
+            }
+            (ReplicaAsk::BackupBegin { run, known }, Own::Owner(handle)) => {
+                let begun = backups::begin(self.offers.clone(), handle, (run, known), deadline);
+                async move { Ok(Outcome::Replica(begun.await)) }.boxed()
+            }
+            (ReplicaAsk::BackupRead { run, id, from }, Own::Owner(_)) => {
+                let read = self.offers.read(id, shard, &backups::reader(run), from);
                 async move { Ok(Outcome::Replica(read.await)) }.boxed()
             }
             (ask, own) => async move { Ok(Outcome::Replica(own.answer(ask, deadline).await)) }.boxed(),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ids::{NodeId, Offset};
 use crate::log::record::Tail;
@@ -12,6 +12,7 @@ use crate::shard::file::snapshot::{self, Snapshot};
 use crate::shard::file::store::{Progress, StoreError};
 use crate::shard::handle::ShardHandle;
 use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
+use crate::shard::write::owner::Input;
 use crate::telemetry;
 
 /// Records that wait so long, and none is applied: the workers are stuck.
@@ -118,6 +119,40 @@ impl ShardHandle {
                 Err(_elapsed) => self.seeding_goes_on(to),
             }
         }
+    }
+
+    /// Waits until its file has everything that is committed now. Its applied tails then.
+    ///
+    /// # Errors
+    /// One sentence: it cannot prove that nobody else has taken the shard, or its file does not get so far in time.
+    pub async fn whole(&self, deadline: Instant) -> Result<PerStream<Tail>, String> {
+        let asked = self.0.ask(deadline, Input::Committed).await;
+        let committed = asked.map_err(|_ended| "its owner has just given it up, or is busy; ask again".to_owned())?;
+        // After they were noted: whatever was acknowledged before the question is at or below them, unless another owner
+        // acknowledged it.
+        if self.is_closed() || !self.is_proven() {
+            return Err("its owner cannot prove now that the shard is still its own; ask again".to_owned());
+        }
+
+        for (stream, tail) in committed {
+            let mut applied = self.0.applied(stream);
+            self.0.hurry(stream);
+            let reached = applied.wait_for(|applied| applied.offset >= tail.offset);
+            match tokio::time::timeout_at(deadline.into(), reached).await {
+                Ok(Ok(_reached)) => {}
+                Ok(Err(_ended)) => return Err("its owner has just given it up; ask again".to_owned()),
+                Err(_late) => return Err("its owner's file is behind what is committed; ask again".to_owned()),
+            }
+        }
+        Ok(self.0.store.progress().applied)
+    }
+
+    /// Writes a copy of its file to `path`, which must not exist. The log keeps nothing for it.
+    ///
+    /// # Errors
+    /// The disk, or SQLite refused; what was written so far is removed.
+    pub async fn copy(&self, path: &Path) -> Result<Snapshot, StoreError> {
+        snapshot::write(&self.0.store, path).await
     }
 
     /// A snapshot that stands there is given to a node: the log keeps what follows it for a while.

@@ -39,6 +39,32 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_for_a_backup_has_everything_that_was_committed_when_it_was_asked_for() {
+    let bench = talkative().await;
+    for round in 1..4 {
+        for number in 0..5 {
+            bench.send("c", "alice", &format!("m{round}-{number}")).await;
+        }
+        let committed = bench.tails();
+        let applied = in_time(bench.handle().whole(soon())).await.expect("it is its own");
+        assert!(committed.zip(applied).all(|(committed, applied)| applied.offset >= committed.offset));
+        let path = bench.folder.path().join(format!("copy-{round}"));
+        let said = in_time(bench.handle().copy(&path)).await.expect("writes");
+        assert!(applied.zip(said.applied).all(|(applied, said)| said.offset >= applied.offset));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_cannot_prove_its_shard_gives_no_copy_for_a_backup() {
+    let bench = Bench::with(Config { takeover_watch: Some(Duration::from_secs(3)), ..config() }).await;
+    bench.create("c", &["alice"]).await;
+    in_time(bench.handle().whole(soon())).await.expect("its lease has just begun");
+    bench.clock.pass(Duration::from_secs(3));
+    let line = in_time(bench.handle().whole(soon())).await.expect_err("somebody may have taken it");
+    assert!(line.contains("cannot prove"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_received_snapshot_that_is_not_as_said_is_refused_and_removed() {
     let bench = talkative().await;
     let to = bench.opening_of("node-b").path;

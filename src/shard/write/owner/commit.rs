@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::ids::Offset;
-use crate::log::Stream;
-use crate::log::record::{EventKind, Record};
+use crate::log::record::{EventKind, Record, Tail};
+use crate::log::{PerStream, Stream};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{IndexItem, Push, ShardError};
 use crate::shard::write::append::{Decided, Ended};
@@ -74,6 +74,11 @@ impl Owner {
         self.setup.committed[stream].send_replace(tail);
         // After the pushes: what is registered now gets only what is committed later.
         self.again(again);
+    }
+
+    /// Where the streams are committed.
+    pub(super) fn committed_tails(&self) -> PerStream<Tail> {
+        PerStream::from_fn(|stream| self.appenders[stream].committed())
     }
 
     fn push(&mut self, decided: Decided) {

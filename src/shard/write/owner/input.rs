@@ -177,6 +177,9 @@ pub(in crate::shard) enum Input {
         keys: Vec<UsedKey>,
         last: bool,
     },
+    /// Where the streams are committed, at least as far as anything was answered: an answer is given a moment before others
+    /// can see the tail.
+    Committed(oneshot::Sender<PerStream<Tail>>),
     /// Decide nothing, and say where the streams end when nothing is on its way.
     Hold(oneshot::Sender<PerStream<Tail>>),
     /// Decide again.

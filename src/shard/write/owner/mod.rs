@@ -294,6 +294,7 @@ impl Owner {
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
             Input::UsedKeys { keys, last } => self.remember_used(&keys, last),
+            Input::Committed(answer) => drop(answer.send(self.committed_tails())),
             Input::Hold(told) => self.hold(told),
             Input::Release => self.release(),
             Input::Given(answer) => drop(answer.send(self.give_up())),
