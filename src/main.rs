@@ -31,6 +31,8 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Ok(Invocation::Backup(settings, secrets)) => finished(process::backup::run(&settings, &secrets)),
+        Ok(Invocation::Restore(settings)) => finished(process::restore::run(&settings)),
         Ok(Invocation::Token(settings, secrets)) => finished(dev::token(&settings, secrets)),
         Ok(Invocation::Openapi) => {
             output::print(&openapi::pretty());

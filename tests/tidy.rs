@@ -43,7 +43,16 @@ const LEAVES: [&str; 13] = [
 /// Where each outside crate with a danger of its own lives.
 const HOMES: [(&str, &[&str]); 7] = [
     ("redis", &["src/log/redis/", "src/cluster/table/redis.rs"]),
-    ("sqlx", &["src/shard/file/store/", "src/sqlite.rs", "src/shard/file/snapshot", "src/log/embedded/former"]),
+    (
+        "sqlx",
+        &[
+            "src/shard/file/store/",
+            "src/sqlite.rs",
+            "src/shard/file/snapshot",
+            "src/shard/file/backup/",
+            "src/log/embedded/former",
+        ],
+    ),
     ("libsqlite3_sys", &["src/shard/file/store/", "src/shard/file/snapshot"]),
     ("hashring", &["src/cluster/ring.rs"]),
     ("jsonwebtoken", &["src/auth/"]),

@@ -133,10 +133,17 @@ impl Placement {
             self.waiting.change("this cluster's identity", format!("Redis holds cluster {}", holds.cluster));
             return Ok(());
         }
+        // A restore writes one that never stood (ADR 21).
+        let restored = lost.version == 0;
         let mut next = Table { version: lost.version.saturating_add(1), ..lost };
         next.claimed.extend(self.claimed.all());
         let version = next.version;
-        if self.store.swap(0, next).await? {
+        if !self.store.swap(0, next).await? {
+            return Ok(());
+        }
+        if restored {
+            tracing::info!(version, "the table of a restored folder is written");
+        } else {
             tracing::error!(version, "redis has lost the table; the last one seen is written again");
         }
         Ok(())

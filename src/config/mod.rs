@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::ask::AskSettings;
+use crate::config::backup::{BackupSettings, RestoreSettings};
 use crate::config::cluster::{NodeSettings, RouterSettings};
 use crate::config::secrets::{Environment, PREFIX, REDIS, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
@@ -21,6 +22,8 @@ pub mod settings;
 pub mod cluster;
 
 pub mod ask;
+
+pub mod backup;
 
 mod values;
 
@@ -48,6 +51,10 @@ pub enum Invocation {
     Router(Box<RouterSettings>, Secrets),
     /// Ask a running cluster how it stands, or to change.
     Cluster(AskSettings, Secrets),
+    /// Copy a running process or cluster, or look at a copy.
+    Backup(Box<BackupSettings>, Secrets),
+    /// Make the folder of a process of a copy.
+    Restore(Box<RestoreSettings>),
     /// Make a token.
     Token(TokenSettings, Secrets),
     /// Tell the client contract.
@@ -88,6 +95,8 @@ impl Invocation {
             Some(Sub::Node(settings)) => Ok(Self::Node(settings, secrets)),
             Some(Sub::Router(settings)) => Ok(Self::Router(settings, secrets)),
             Some(Sub::Cluster(settings)) => Ok(Self::Cluster(settings, secrets)),
+            Some(Sub::Backup(settings)) => Ok(Self::Backup(settings, secrets)),
+            Some(Sub::Restore(settings)) => Ok(Self::Restore(settings)),
             Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
             Some(Sub::Openapi) => Ok(Self::Openapi),
         }
@@ -118,6 +127,11 @@ enum Sub {
     /// Ask a running cluster how it stands; move a shard, take a node away, even out.
     #[command(after_help = SECRETS_HELP)]
     Cluster(AskSettings),
+    /// Copy all shards of a running process or cluster into a folder; those that have not changed since are not copied again.
+    #[command(after_help = SECRETS_HELP)]
+    Backup(Box<BackupSettings>),
+    /// Make an empty data folder of a backup, for `rookery dev` or for a node, with the same number of shards or another.
+    Restore(Box<RestoreSettings>),
     /// Print a token for a user, signed with the shared secret.
     #[command(after_help = SECRETS_HELP)]
     Token(TokenSettings),

@@ -333,6 +333,8 @@ fn document() -> String {
         ("dev", "`rookery` or `rookery dev`"),
         ("node", "`rookery node`"),
         ("router", "`rookery router`"),
+        ("backup", "`rookery backup`"),
+        ("restore", "`rookery restore`"),
         ("token", "`rookery token <user>`"),
     ];
     for (sub, title) in subs {

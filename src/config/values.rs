@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::cluster::map::ShardMap;
-use crate::ids::{ConversationName, NodeId};
+use crate::ids::{ClusterId, ConversationName, NodeId};
 
 /// Longest name of a zone.
 const ZONE_BYTES_MAX: usize = 128;
@@ -27,6 +27,11 @@ pub(super) fn operations(text: &str) -> Result<String, String> {
         }
         _ => Err("not of the form http://HOST:PORT".to_owned()),
     }
+}
+
+/// The id of a cluster.
+pub(super) fn cluster_id(text: &str) -> Result<ClusterId, String> {
+    text.parse().map(ClusterId).map_err(|_no_uuid| "not the id of a cluster, as `rookery restore` tells it".to_owned())
 }
 
 /// `on` or `off`; YAML makes `true` and `false` of them where nobody quotes them.
@@ -77,6 +82,16 @@ pub(super) fn duration_or_never(text: &str) -> Result<Duration, String> {
 pub(super) fn rate(text: &str) -> Result<NonZeroU32, String> {
     let bytes = u32::try_from(size(text)?).map_err(|_too_much| "must be less than 4GiB".to_owned())?;
     NonZeroU32::new(bytes).ok_or_else(|| "must be more than nothing".to_owned())
+}
+
+/// The rate of a backup: an owner drops a copy that is read on too seldom.
+pub(super) fn copy_rate(text: &str) -> Result<NonZeroU32, String> {
+    let rate = rate(text)?;
+    if rate.get() >= 64 << 10 {
+        Ok(rate)
+    } else {
+        Err("less than 64KiB: a copy that is read so slowly is dropped".to_owned())
+    }
 }
 
 /// A whole number with `KiB`, `MiB` or `GiB`, or of bytes; never zero.

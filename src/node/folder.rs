@@ -4,8 +4,25 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
+use crate::ids::ShardId;
+
 /// Name of the file that carries the lock.
-const LOCK_FILE: &str = "lock";
+pub const LOCK_FILE: &str = "lock";
+
+/// Stands in a folder while a restore writes it: nothing starts there meanwhile.
+pub const RESTORING: &str = "restoring.json";
+
+/// The folder of a node's shards, in its own.
+#[must_use]
+pub fn shards_of(folder: &Path) -> PathBuf {
+    folder.join("shards")
+}
+
+/// The file of a shard, in the folder of a node's shards.
+#[must_use]
+pub fn file_of(shards: &Path, shard: ShardId) -> PathBuf {
+    shards.join(format!("{:04}.sqlite", shard.0))
+}
 
 /// The exclusive lock of a folder.
 #[derive(Debug)]
@@ -20,6 +37,21 @@ impl FolderLock {
     /// # Errors
     /// One clear line: it cannot be made or written, or it is in use.
     pub fn take(folder: &Path) -> Result<Self, String> {
+        let lock = Self::take_unfinished(folder)?;
+        if folder.join(RESTORING).exists() {
+            return Err(format!(
+                "data folder {} holds a restore that was not finished; run `rookery restore` again, or give another --data",
+                folder.display()
+            ));
+        }
+        Ok(lock)
+    }
+
+    /// The same of a folder that a restore may have begun to write.
+    ///
+    /// # Errors
+    /// One clear line: it cannot be made or written, or it is in use.
+    pub fn take_unfinished(folder: &Path) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("data folder {}: {error}", folder.display());
         std::fs::create_dir_all(folder).map_err(told)?;
         let path = folder.join(LOCK_FILE);

@@ -29,6 +29,10 @@ pub mod router;
 
 pub mod cluster;
 
+pub mod backup;
+
+pub mod restore;
+
 pub(crate) mod files;
 
 pub(crate) mod front;

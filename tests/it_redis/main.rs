@@ -14,6 +14,7 @@
 
 #[path = "../it/api/mod.rs"]
 mod api;
+mod backup;
 #[path = "../it/behaviour/mod.rs"]
 mod behaviour;
 mod faults;

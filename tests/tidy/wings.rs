@@ -35,7 +35,7 @@ const ORDER: [(&str, &[&str]); 14] = [
             "read", "execute", "handle", "outbox", "giving", "replica",
         ],
     ),
-    ("shard/file", &["apply", "store", "refusal", "worker", "snapshot"]),
+    ("shard/file", &["apply", "store", "refusal", "worker", "snapshot", "backup"]),
     ("shard/write", &["fate", "filter", "head", "subscriptions", "append", "owner", "used_keys"]),
     ("shard/read", &["paging", "barrier", "find"]),
     ("shard/replica", &["witnesses", "ends", "restore", "open", "standby", "sharing", "orphans"]),
@@ -82,7 +82,7 @@ const ORDER: [(&str, &[&str]); 14] = [
             "opening",
         ],
     ),
-    ("process", &["advertise", "files", "front", "node", "router", "cluster"]),
+    ("process", &["advertise", "files", "front", "node", "router", "cluster", "backup", "restore"]),
 ];
 
 /// Files that use each other, and why they may for now.

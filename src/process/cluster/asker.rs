@@ -31,17 +31,17 @@ impl<'a> Asker<'a> {
     /// # Errors
     /// One clear line: the folder is none of `scripts/cluster`.
     pub(super) fn new(settings: &'a AskSettings, secrets: &'a Secrets) -> Result<Self, String> {
-        Ok(Self { settings, secrets, places: Place::all(settings)? })
+        Ok(Self { settings, secrets, places: Place::all(settings.cluster.as_deref(), std::slice::from_ref(&settings.operations))? })
     }
 
     /// The whole cluster, as the first that answers tells it.
     pub(super) async fn whole(&self) -> Result<Cluster, String> {
-        understood(&self.told("/cluster?whole").await?)
+        whole(&self.places).await
     }
 
     /// What the first says that answers.
     pub(super) async fn told(&self, path: &str) -> Result<Vec<u8>, String> {
-        self.first((&Method::GET, path), None).await
+        first(&self.places, (&Method::GET, path), None).await
     }
 
     /// The same of something that changes the cluster; with who asks for it.
@@ -49,7 +49,7 @@ impl<'a> Asker<'a> {
         let separator = if path.contains('?') { '&' } else { '?' };
         let by = self.settings.by.clone().unwrap_or_else(who);
         let path = format!("{path}{separator}by={}", control::as_name(&by));
-        self.first((method, &path), Some(&self.key()?)).await
+        first(&self.places, (method, &path), Some(&self.key()?)).await
     }
 
     fn key(&self) -> Result<ClusterKey, String> {
@@ -58,21 +58,33 @@ impl<'a> Asker<'a> {
             None => cluster_key(self.secrets),
         }
     }
+}
 
-    /// What the first place says that can be reached.
-    async fn first(&self, (method, path): (&Method, &str), key: Option<&ClusterKey>) -> Result<Vec<u8>, String> {
-        let mut unreached = Vec::new();
-        for place in &self.places {
-            let proof = key.map(|key| control::proof_of(key, method, path, Clock::system().now_ms()));
-            match call(place, method, path, proof.as_deref()).await {
-                Ok((StatusCode::OK, said)) => return Ok(said),
-                Ok((status, said)) => {
-                    let said = String::from_utf8_lossy(&said);
-                    return Err(format!("{place} answers {status}: {}", said.trim_end()));
-                }
-                Err(why) => unreached.push(format!("{place}: {why}")),
+/// The whole cluster, as the first of these ports that answers tells it.
+///
+/// # Errors
+/// One clear line: none answers, or one refuses.
+pub(in crate::process) async fn whole(places: &[Place]) -> Result<Cluster, String> {
+    understood(&first(places, (&Method::GET, "/cluster?whole"), None).await?)
+}
+
+/// What the first place says that can be reached.
+async fn first(
+    places: &[Place],
+    (method, path): (&Method, &str),
+    key: Option<&ClusterKey>,
+) -> Result<Vec<u8>, String> {
+    let mut unreached = Vec::new();
+    for place in places {
+        let proof = key.map(|key| control::proof_of(key, method, path, Clock::system().now_ms()));
+        match call(place, method, path, proof.as_deref()).await {
+            Ok((StatusCode::OK, said)) => return Ok(said),
+            Ok((status, said)) => {
+                let said = String::from_utf8_lossy(&said);
+                return Err(format!("{place} answers {status}: {}", said.trim_end()));
             }
+            Err(why) => unreached.push(format!("{place}: {why}")),
         }
-        Err(format!("no operations port answers; {}", unreached.join("; ")))
     }
+    Err(format!("no operations port answers; {}", unreached.join("; ")))
 }

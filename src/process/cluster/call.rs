@@ -11,9 +11,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::ask::AskSettings;
 use crate::link::proof::ClusterKey;
 use crate::operations::control::PROOF_HEADER;
+use crate::process::files;
 
 /// Longest wait for a connection, and for an answer: a shard may be on its way for seconds.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// An operations port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place(String);
+pub(in crate::process) struct Place(String);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,8 +37,8 @@ impl Place {
     ///
     /// # Errors
     /// One clear line: the folder is none of `scripts/cluster`.
-    pub(super) fn all(settings: &AskSettings) -> Result<Vec<Self>, String> {
-        let Some(folder) = &settings.cluster else { return Ok(vec![Self(settings.operations.clone())]) };
+    pub(in crate::process) fn all(folder: Option<&Path>, operations: &[String]) -> Result<Vec<Self>, String> {
+        let Some(folder) = folder else { return Ok(operations.iter().cloned().map(Self).collect()) };
         let path = folder.join("ports");
         let text = std::fs::read_to_string(&path).map_err(|error| {
             format!("{}: {error}; give the folder that scripts/cluster was given by --folder", path.display())
@@ -62,8 +62,8 @@ fn places_in(text: &str) -> Vec<Place> {
 ///
 /// # Errors
 /// One clear line.
-pub(super) fn key_in(folder: &Path) -> Result<ClusterKey, String> {
-    let path = folder.join("cluster-key");
+pub(in crate::process) fn key_in(folder: &Path) -> Result<ClusterKey, String> {
+    let path = folder.join(files::CLUSTER_KEY);
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     ClusterKey::new(text.trim().as_bytes()).map_err(|why| format!("{}: {why}", path.display()))
 }
@@ -72,7 +72,7 @@ pub(super) fn key_in(folder: &Path) -> Result<ClusterKey, String> {
 ///
 /// # Errors
 /// One sentence: it cannot be reached, or gives no answer in time.
-pub(super) async fn call(
+pub(in crate::process) async fn call(
     place: &Place,
     method: &Method,
     path: &str,

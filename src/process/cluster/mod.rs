@@ -3,7 +3,9 @@
 
 pub use ask::run;
 
-mod call;
+pub(in crate::process) use asker::whole;
+
+pub(in crate::process) mod call;
 
 mod who;
 

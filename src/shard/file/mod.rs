@@ -9,3 +9,5 @@ pub mod store;
 mod refusal;
 
 pub mod snapshot;
+
+pub mod backup;

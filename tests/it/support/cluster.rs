@@ -15,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::BACKEND;
+use crate::support::backup::Backup;
 use crate::support::server::{Backend, Ended, show_end};
 use crate::support::{SECRET, unique};
 
@@ -180,6 +181,26 @@ impl Cluster {
         Self::start_over(backend, None, flags, false)
     }
 
+    /// Starts with a Redis of its own, and folders that are restored of a backup.
+    pub(crate) fn restored(backend: Backend, backup: &Backup, flags: &[&str]) -> Self {
+        let cluster = Self::start_over(backend, None, flags, false);
+        let names: Vec<String> = (1..=cluster.nodes).map(|i| format!("node-{i}")).collect();
+        let (all, id) = (names.join(","), uuid::Uuid::new_v4().to_string());
+        for name in &names {
+            let data = cluster.folder.file(name, "data");
+            let of_node = ["--node-id", name, "--node-ids", &all, "--cluster-id", &id, "--shards", shards_of(flags)];
+            backup.restored(&data, &of_node);
+            cluster.write(name, "flags", "--adopt-local");
+        }
+        cluster.folder.call(&["start", "redis", "nodes", "routers"]);
+        cluster
+    }
+
+    /// Its folder, as `rookery cluster --cluster` and `rookery backup --cluster` take it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn start_over(backend: Backend, redis: Option<&str>, flags: &[&str], run: bool) -> Self {
         let folder = Folder::new();
         let (nodes, node_flags, router_flags) = sorted(flags);
@@ -188,7 +209,8 @@ impl Cluster {
         let (node_flags, router_flags) = (node_flags.join(" "), router_flags.join(" "));
         let count = nodes.to_string();
         let prefix = unique("it");
-        let mut options = vec!["--ports", "free", "--binary", env!("CARGO_BIN_EXE_rookery"), "--shards", SHARDS];
+        let mut options =
+            vec!["--ports", "free", "--binary", env!("CARGO_BIN_EXE_rookery"), "--shards", shards_of(flags)];
         options.extend(["--redis", kind(backend), "--prefix", &prefix, "--nodes", &count]);
         options.extend(["--node-flags", &node_flags, "--router-flags", &router_flags]);
         if let Some(urls) = redis {
@@ -341,6 +363,11 @@ impl Cluster {
     }
 }
 
+/// The number of shards, which is the deployment's.
+fn shards_of<'a>(flags: &[&'a str]) -> &'a str {
+    flags.chunks(2).find(|pair| pair[0] == "--shards").map_or(SHARDS, |pair| pair[1])
+}
+
 /// The number of nodes, the flags of nodes, and those of routers.
 fn sorted<'a>(flags: &[&'a str]) -> (usize, Vec<&'a str>, Vec<&'a str>) {
     let (mut nodes, mut of_nodes, mut of_routers) = (3, Vec::new(), Vec::new());
@@ -348,6 +375,9 @@ fn sorted<'a>(flags: &[&'a str]) -> (usize, Vec<&'a str>, Vec<&'a str>) {
         let &[flag, value] = pair else { panic!("a flag without a value: {pair:?}") };
         if flag == "--nodes" {
             nodes = value.parse().unwrap();
+            continue;
+        }
+        if flag == "--shards" {
             continue;
         }
         if OF_ROUTERS.contains(&flag) || OF_BOTH.contains(&flag) {

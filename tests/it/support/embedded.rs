@@ -31,8 +31,14 @@ struct Running {
 impl Process {
     /// Starts on a fresh folder with further flags.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_on(flags, |_data| {})
+    }
+
+    /// The same on a data folder that is filled before.
+    pub(crate) fn start_on(flags: &[&str], fill: impl FnOnce(&Path)) -> Self {
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         let mut process = Self { folder: tempfile::tempdir().unwrap(), flags, running: None };
+        fill(&process.data());
         process.run();
         process
     }

@@ -1,5 +1,6 @@
 //! What every test needs: a server, clients, sockets, deadlines, names.
 
+pub(crate) mod backup;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod contract;

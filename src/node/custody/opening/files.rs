@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::ids::ShardId;
+use crate::node::folder::file_of;
 use crate::shard::file::snapshot::unsent;
 
 /// The file of a shard.
 pub(super) fn path_of(folder: &Path, shard: ShardId) -> PathBuf {
-    folder.join(format!("{:04}.sqlite", shard.0))
+    file_of(folder, shard)
 }
 
 /// Shards that have a file here.

@@ -23,6 +23,7 @@ use crate::node::custody::balancer::Balancer;
 use crate::node::custody::observe::Observer;
 use crate::node::custody::opening::handing::{Arriving, HANDING_MAX};
 use crate::node::custody::shards::Shards;
+use crate::node::folder::shards_of;
 use crate::node::owners::Owners;
 use crate::node::session::Hub;
 use crate::node::standby::orphans;
@@ -112,7 +113,7 @@ impl Opener {
         let inner = Inner {
             node: setup.id.clone(),
             identity: setup.identity,
-            folder: setup.folder.join("shards"),
+            folder: shards_of(&setup.folder),
             log: Arc::clone(&setup.log),
             lane: Lane::spawn(Arc::clone(&setup.log)),
             clock: setup.clock.clone(),

@@ -55,11 +55,19 @@ pub(super) async fn open_writer(
     if let Some(found) = owner_of(&mut connection).await.map_err(refused)? {
         belongs(path, &found, &name_of(identity, shard))?;
     }
-    // `run` is generic over how a connection is had; named here, the future around it is provably `Send`.
-    let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
-    migrated.map_err(|error| unmigrated(path, error))?;
+    migrate(path, &mut connection).await?;
     claim(&mut connection, identity, shard).await.map_err(refused)?;
     Ok(OnDemand::new(connection, options, config.rest_after))
+}
+
+/// Brings a file of this or an older version to the schema of this one; an empty one gets all of it.
+///
+/// # Errors
+/// Unusable: it is of a newer version, or half made. Else SQLite refused.
+pub(in crate::shard) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    // `run` is generic over how a connection is had; named here, the future around it is provably `Send`.
+    let migrated = MIGRATIONS.run_direct(None, connection, false).await;
+    migrated.map_err(|error| unmigrated(path, error))
 }
 
 /// The readers, opened when needed.
@@ -157,7 +165,11 @@ fn belongs(path: &Path, found: &str, wanted: &str) -> Result<(), OpenError> {
     Err(OpenError::Foreign { path: shown(path), found: found.to_owned(), wanted: wanted.to_owned() })
 }
 
-async fn claim(connection: &mut SqliteConnection, identity: Identity, shard: ShardId) -> Result<(), StoreError> {
+pub(in crate::shard) async fn claim(
+    connection: &mut SqliteConnection,
+    identity: Identity,
+    shard: ShardId,
+) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO identity SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM identity)")
         .bind(identity.cluster.to_string())
         .bind(identity.shards)

@@ -64,7 +64,7 @@ fn event(name: &str, seq: u64, created: u64, kind: EventKind) -> Record {
     Record::Event(Arc::new(Event { conversation: conversation(name), seq: Seq(seq), created, key: None, kind }))
 }
 
-fn with_key(record: Record, key: &str, stamped: bool) -> Record {
+pub(crate) fn with_key(record: Record, key: &str, stamped: bool) -> Record {
     let Record::Event(event) = record else { panic!("no event") };
     let key = Some(KeyUse { key: Arc::from(key), stamped, fingerprint: [7; 16] });
     Record::Event(Arc::new(Event { key, ..(*event).clone() }))
@@ -84,26 +84,26 @@ fn message_to(name: &str, seq: u64, source: &str, number: u64, at: u64, to: Opti
     event(name, seq, at, EventKind::Message { id: id(number), source: user(source), text, reply_to: to })
 }
 
-fn left(name: &str, seq: u64, by: &str, who: &str, admin: Option<&str>) -> Record {
+pub(crate) fn left(name: &str, seq: u64, by: &str, who: &str, admin: Option<&str>) -> Record {
     event(name, seq, START, EventKind::Left { by: user(by), user: user(who), admin: admin.map(user) })
 }
 
-fn joined(name: &str, seq: u64, by: &str, users: &[&str]) -> Record {
+pub(crate) fn joined(name: &str, seq: u64, by: &str, users: &[&str]) -> Record {
     let users = users.iter().map(|name| user(name)).collect();
     event(name, seq, START, EventKind::Joined { by: user(by), users })
 }
 
-fn advance(name: &str, ts: u64, who: &str, delivered: u64, read: u64) -> Record {
+pub(crate) fn advance(name: &str, ts: u64, who: &str, delivered: u64, read: u64) -> Record {
     let advances = vec![Advance { user: user(who), delivered: Seq(delivered), read: Seq(read) }];
     Record::Advances { conversation: conversation(name), ts, advances }
 }
 
-fn react(name: &str, number: u64, who: &str, reaction: Option<u32>) -> Record {
+pub(crate) fn react(name: &str, number: u64, who: &str, reaction: Option<u32>) -> Record {
     let (conversation, user) = (conversation(name), user(who));
     Record::Reaction { conversation, message_id: id(number), user, reaction, ts: START }
 }
 
-fn index(who: &str, name: &str, seq: u64, joined: bool, key: Option<&str>, at: u64) -> Record {
+pub(crate) fn index(who: &str, name: &str, seq: u64, joined: bool, key: Option<&str>, at: u64) -> Record {
     let create_key = key.map(|key| KeyUse { key: key.into(), stamped: false, fingerprint: [9; 16] });
     let (user, conversation) = (user(who), conversation(name));
     Record::Index(Arc::new(IndexChange { user, conversation, seq: Seq(seq), joined, at, create_key }))

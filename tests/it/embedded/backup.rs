@@ -1,0 +1,200 @@
+//! One process is copied while people talk in it, and another one is made of the copy.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::support::backup::{Backup, Talk, said};
+use crate::support::embedded::{Process, command};
+use crate::support::server::Server;
+use crate::support::{Group, eventually};
+
+/// A process of a backup.
+fn of(backup: &Backup) -> Server {
+    Server::One(Process::start_on(&[], |data| drop(backup.restored(data, &[]))))
+}
+
+/// What a command says when it fails, in its last line.
+fn refusal(output: &std::process::Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", said(output));
+    let line = said(output).lines().last().unwrap_or_default().to_owned();
+    assert!(line.starts_with("rookery: "), "{line}");
+    line
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_began() {
+    let server = Server::start_with(&[]);
+    let mut talk = Talk::start(&server).await;
+    let (backup, heard) = (Backup::new(), talk.heard());
+    backup.whole(&server).await;
+    talk.goes_on().await;
+    talk.end().await;
+    let verified = backup.verify();
+    assert!(verified.status.success(), "{}", said(&verified));
+    talk.is_in(&of(&backup), &heard).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_backup_copies_only_what_changed() {
+    let server = Server::start_with(&[]);
+    let (first, second) = (Group::create(&server, 1).await, Group::create(&server, 1).await);
+    first.admin.say(&first.name, "one").await;
+    let backup = Backup::new();
+    assert_eq!(backup.whole(&server).await.count("copied"), 16);
+    // What was acknowledged may have a consequence that is written a little later.
+    eventually("there is nothing more to copy", || async {
+        (backup.whole(&server).await.count("unchanged") == 16).then_some(())
+    })
+    .await;
+    let before = backup.manifest();
+
+    second.admin.say(&second.name, "two").await;
+    let told = backup.whole(&server).await;
+    // A shard that was written to gets a mark of its time within a minute, which is a change, too.
+    assert!(told.count("copied") >= 1 && told.count("unchanged") >= 8, "{told:?}");
+    let after = backup.manifest();
+    for (shard, state) in told.states.iter().enumerate() {
+        assert_eq!(before["files"][shard] == after["files"][shard], state == "unchanged", "shard {shard}: {told:?}");
+    }
+    assert_eq!(copies(&backup), (16, 0), "what no manifest names is gone");
+    assert!(backup.verify().status.success());
+    let restored = of(&backup);
+    for (group, text) in [(&first, "one"), (&second, "two")] {
+        let history = restored.client(group.admin.user()).history(&group.name, "").await;
+        assert_eq!(history["items"][0]["text"], text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_was_tampered_with_is_not_taken_for_good() {
+    let server = Server::start_with(&["--shards", "2"]);
+    let group = Group::create(&server, 1).await;
+    group.admin.say(&group.name, "hello").await;
+    let backup = Backup::new();
+    backup.whole(&server).await;
+    let [one, two] = [0, 1].map(|shard| backup.file(shard));
+    let (bytes, others) = (std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let folder = tempfile::tempdir().unwrap();
+    for (content, says) in [
+        (Some(flipped), "has not the hash"),
+        (Some(bytes[..bytes.len() - 4096].to_vec()), "it was cut"),
+        (Some(others), "it was"),
+        (None, "is missing"),
+    ] {
+        match content {
+            Some(content) => std::fs::write(&one, content).unwrap(),
+            None => std::fs::remove_file(&one).unwrap(),
+        }
+        let output = backup.verify();
+        let line = refusal(&output);
+        assert!(line.contains("1 of 2 files"), "{line}");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(told.starts_with("shard 0: ") && told.contains(says), "{told}");
+        let data = folder.path().join(says);
+        let line = refusal(&backup.restore(&data, &[]));
+        assert!(line.contains(one.to_str().unwrap()) && line.contains("nothing was restored"), "{line}");
+        std::fs::write(&one, &bytes).unwrap();
+    }
+    assert!(backup.verify().status.success(), "as it was");
+
+    let manifest = backup.path().join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replacen("\"offset\": ", "\"offset\": 1", 1)).unwrap();
+    assert!(refusal(&backup.verify()).contains("manifest.json: is damaged"));
+    assert!(backup.take(&server, &[]).await.error.contains("give another --to"), "nor is it written over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_was_broken_off_is_begun_anew_and_nothing_starts_before() {
+    let server = Server::start_with(&[]);
+    let group = Group::create(&server, 1).await;
+    group.admin.say(&group.name, "hello").await;
+    let (backup, folder) = (Backup::new(), tempfile::tempdir().unwrap());
+    backup.whole(&server).await;
+    let data = folder.path().join("data");
+    // Broken off at a file that is not as it should be, after the folder was begun.
+    let file = backup.file(7);
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[1..]).unwrap();
+    refusal(&backup.restore(&data, &[]));
+    assert!(data.join("restoring.json").exists());
+    let line = refusal(&start_on(&data));
+    assert!(line.contains("restore that was not finished"), "{line}");
+
+    std::fs::write(&file, &bytes).unwrap();
+    let restored = Process::start_on(&[], |data| {
+        std::fs::rename(folder.path().join("data"), data).unwrap();
+        backup.restored(data, &[]);
+        assert!(!data.join("restoring.json").exists());
+        let line = refusal(&backup.restore(data, &[]));
+        assert!(line.contains("is not empty") && line.contains("--data"), "{line}");
+    });
+    let restored = Server::One(restored);
+    let history = restored.client(group.admin.user()).history(&group.name, "").await;
+    assert_eq!(history["items"][0]["text"], "hello");
+}
+
+/// Files of copies, whole and half.
+fn copies(backup: &Backup) -> (usize, usize) {
+    let names = std::fs::read_dir(backup.path()).unwrap().flatten().map(|of| of.file_name());
+    let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let count = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
+    (count(".sqlite"), count(".part"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_is_killed_leaves_the_one_of_before_and_the_next_one_is_whole() {
+    let mut server = Server::start_with(&[]);
+    let group = Group::create(&server, 1).await;
+    group.admin.say(&group.name, "hello").await;
+    let backup = Backup::new();
+    backup.whole(&server).await;
+    let before = backup.manifest();
+    // Each shard is owned anew, which is a change.
+    server.restart();
+    let mut command = backup.command(&server, &["--rate-limit", "64KiB"]);
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("it is in the middle", || async { (copies(&backup).0 > 16).then_some(()) }).await;
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let left = copies(&backup).0;
+    assert!((17..32).contains(&left), "{left} of 32");
+    assert_eq!(backup.manifest(), before);
+    assert!(backup.verify().status.success());
+
+    assert_eq!(backup.whole(&server).await.count("copied"), 16);
+    assert_eq!(copies(&backup), (16, 0), "what was left is gone");
+    assert!(backup.verify().status.success());
+    let history = of(&backup).client(group.admin.user()).history(&group.name, "").await;
+    assert_eq!(history["items"][0]["text"], "hello");
+}
+
+/// A process on a folder that it refuses.
+fn start_on(data: &Path) -> std::process::Output {
+    let ports = ["--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0"];
+    command(&std::env::temp_dir()).arg("dev").args(ports).arg("--data").arg(data).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_for_who_holds_the_key_and_a_folder_for_one_cluster() {
+    let (server, other) = (Server::start_with(&["--shards", "2"]), Server::start_with(&["--shards", "2"]));
+    let backup = Backup::new();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cluster-key"), "another key, which is long enough for one 0123456789").unwrap();
+    backup.whole(&server).await;
+    let Server::One(process) = &server else { panic!("one process") };
+    let operations = format!("http://{}", process.operations());
+    let mut command = crate::support::backup::rookery(&["backup", "--operations", &operations, "--to"]);
+    let refused = command.arg(folder.path().join("to")).arg("--data").arg(folder.path()).output().unwrap();
+    assert!(refusal(&refused).contains("must prove the cluster key"), "{}", said(&refused));
+    assert!(!folder.path().join("to/manifest.json").exists());
+
+    let before = backup.manifest();
+    let told = backup.take(&other, &[]).await;
+    assert!(told.code == Some(1) && told.error.contains("give another --to"), "{told:?}");
+    assert_eq!(backup.manifest(), before);
+    assert!(backup.verify().status.success());
+}

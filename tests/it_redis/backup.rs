@@ -1,0 +1,112 @@
+//! A cluster is copied while people talk in it, and another one is made of the copy; one process grows into a cluster; an
+//! owner dies while its shards are copied.
+
+use std::process::Stdio;
+
+use crate::BACKEND;
+use crate::support::backup::{Backup, Talk, said, told};
+use crate::support::cluster::Cluster;
+use crate::support::embedded::Process;
+use crate::support::server::Server;
+use crate::support::{Group, eventually};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_cluster_under_load_makes_another_cluster_with_everything_acknowledged_before() {
+    let server = Server::start();
+    let mut talk = Talk::start(&server).await;
+    let backup = Backup::new();
+    let heard = talk.heard();
+    let told = backup.whole(&server).await;
+    assert_eq!(told.count("copied"), 16, "{told:?}");
+    talk.goes_on().await;
+    let more = talk.end().await;
+    let verified = backup.verify();
+    assert!(verified.status.success(), "{}", said(&verified));
+    let other = Server::Many(Cluster::restored(BACKEND, &backup, &[]));
+    talk.is_in(&other, &heard).await;
+
+    // The last one has all of it, and copied only what had changed since.
+    let told = backup.whole(&server).await;
+    assert!(told.count("unchanged") > 0 && told.count("copied") < 16, "{told:?}");
+    drop(other);
+    let last = Server::Many(Cluster::restored(BACKEND, &backup, &[]));
+    talk.is_in(&last, &more).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_grows_into_a_cluster_with_sixteen_times_the_shards_and_loses_nothing() {
+    let mut server = Server::One(Process::start(&["--shards", "4"]));
+    let mut talk = Talk::start(&server).await;
+    let heard = talk.end().await;
+    let backup = Backup::new();
+    backup.whole(&server).await;
+    assert!(server.terminate().await.success());
+    let grown = Server::Many(Cluster::restored(BACKEND, &backup, &["--shards", "64"]));
+    talk.is_in(&grown, &heard).await;
+
+    // And back again: its shards are joined.
+    let copy = Backup::new();
+    assert_eq!(copy.whole(&grown).await.count("copied"), 64);
+    drop(grown);
+    let joined = Process::start_on(&["--shards", "2"], |data| drop(copy.restored(data, &["--shards", "2"])));
+    let joined = Server::One(joined);
+    let group = Group::create(&joined, 1).await;
+    group.admin.say(&group.name, "it goes on").await;
+    talk.is_in(&joined, &heard).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_whose_owner_is_killed_is_copied_from_the_next_one_or_named() {
+    let cluster = Cluster::start(BACKEND, &[]);
+    let server = Server::Many(cluster);
+    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let talk = Talk::start(&server).await;
+    let (backup, heard) = (Backup::new(), talk.heard());
+    // Slow enough that the owner dies in the middle of it.
+    let mut command = backup.command(&server, &["--rate-limit", "256KiB"]);
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("it has begun", || async {
+        let copies = std::fs::read_dir(backup.path()).ok()?.flatten();
+        copies.map(|of| of.file_name()).any(|name| name.to_string_lossy().ends_with(".sqlite")).then_some(())
+    })
+    .await;
+    cluster.command(&["kill", "node-3"]).await;
+    let output = tokio::task::spawn_blocking(|| running.wait_with_output().unwrap()).await.unwrap();
+    let all = told(&output);
+    assert_eq!((all.code, all.count("copied")), (Some(0), 16), "{all:?}");
+    assert!(backup.verify().status.success());
+    let other = Server::Many(Cluster::restored(BACKEND, &backup, &[]));
+    talk.is_in(&other, &heard).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_that_nobody_serves_are_named_and_the_backup_of_before_stands() {
+    let server = Server::Many(Cluster::start(BACKEND, &["--replicas", "1"]));
+    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let (backup, talk) = (Backup::new(), Talk::start(&server).await);
+    let heard = talk.heard();
+    backup.whole(&server).await;
+    let (before, owned) = (backup.manifest(), owned_by(&server, "node-3").await);
+    assert!(!owned.is_empty());
+
+    cluster.command(&["kill", "node-3"]).await;
+    let told = backup.take(&server, &["--give-up", "1s"]).await;
+    assert_eq!((told.code, told.count("missing")), (Some(1), owned.len()), "{told:?}");
+    for shard in &owned {
+        assert!(told.error.contains(&format!("shard {shard} (")), "{shard}: {}", told.error);
+    }
+    assert!(told.error.contains("stands"), "{}", told.error);
+    assert_eq!(backup.manifest(), before);
+    assert!(backup.verify().status.success());
+    let other = Server::Many(Cluster::restored(BACKEND, &backup, &[]));
+    talk.is_in(&other, &heard).await;
+    cluster.command(&["start", "node-3"]).await;
+    backup.whole(&server).await;
+}
+
+/// The shards that a node owns.
+async fn owned_by(server: &Server, node: &str) -> Vec<u64> {
+    let cluster = server.operators()[0].get("/cluster").await.json();
+    let shards = cluster["shards"].as_array().unwrap().iter();
+    shards.filter(|shard| shard["owner"] == node).map(|shard| shard["shard"].as_u64().unwrap()).collect()
+}
