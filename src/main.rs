@@ -23,14 +23,8 @@ fn main() -> ExitCode {
         Ok(Invocation::Dev(settings, secrets)) => finished(dev::run(&settings, secrets, files())),
         Ok(Invocation::Node(settings, secrets)) => finished(process::node::run(&settings, &secrets, files())),
         Ok(Invocation::Router(settings, secrets)) => finished(process::router::run(&settings, &secrets, files())),
-        Ok(Invocation::Cluster(settings, secrets)) => match process::cluster::run(&settings, &secrets) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(line) => {
-                output::complain(&format!("rookery cluster: {line}"));
-                ExitCode::from(2)
-            }
-        },
+        Ok(Invocation::Cluster(settings, secrets)) => answered("cluster", process::cluster::run(&settings, &secrets)),
+        Ok(Invocation::Check(settings)) => answered("check", process::check::run(&settings)),
         Ok(Invocation::Backup(settings, secrets)) => finished(process::backup::run(&settings, &secrets)),
         Ok(Invocation::Restore(settings)) => finished(process::restore::run(&settings)),
         Ok(Invocation::Token(settings, secrets)) => finished(dev::token(&settings, secrets)),
@@ -51,6 +45,18 @@ fn main() -> ExitCode {
 /// Raises the limit of open files. How many there may be now.
 fn files() -> Option<u64> {
     rlimit::increase_nofile_limit(FILES_WANTED).ok()
+}
+
+/// The exit code of a command that is asked whether all is well.
+fn answered(command: &str, outcome: Result<bool, String>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(line) => {
+            output::complain(&format!("rookery {command}: {line}"));
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn finished(outcome: Result<(), String>) -> ExitCode {

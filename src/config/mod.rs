@@ -11,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::ask::AskSettings;
 use crate::config::backup::{BackupSettings, RestoreSettings};
+use crate::config::check::CheckSettings;
 use crate::config::cluster::{NodeSettings, RouterSettings};
 use crate::config::secrets::{Environment, PREFIX, REDIS, Secrets};
 use crate::config::settings::{Settings, TokenSettings};
@@ -24,6 +25,8 @@ pub mod cluster;
 pub mod ask;
 
 pub mod backup;
+
+pub mod check;
 
 mod values;
 
@@ -55,6 +58,8 @@ pub enum Invocation {
     Backup(Box<BackupSettings>, Secrets),
     /// Make the folder of a process of a copy.
     Restore(Box<RestoreSettings>),
+    /// Compare the replicas of a running cluster.
+    Check(CheckSettings),
     /// Make a token.
     Token(TokenSettings, Secrets),
     /// Tell the client contract.
@@ -97,6 +102,7 @@ impl Invocation {
             Some(Sub::Cluster(settings)) => Ok(Self::Cluster(settings, secrets)),
             Some(Sub::Backup(settings)) => Ok(Self::Backup(settings, secrets)),
             Some(Sub::Restore(settings)) => Ok(Self::Restore(settings)),
+            Some(Sub::Check(settings)) => Ok(Self::Check(settings)),
             Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
             Some(Sub::Openapi) => Ok(Self::Openapi),
         }
@@ -132,6 +138,8 @@ enum Sub {
     Backup(Box<BackupSettings>),
     /// Make an empty data folder of a backup, for `rookery dev` or for a node, with the same number of shards or another.
     Restore(Box<RestoreSettings>),
+    /// Compare the replicas of each shard of a running cluster. Exit code 1 when some differ or cannot be compared.
+    Check(CheckSettings),
     /// Print a token for a user, signed with the shared secret.
     #[command(after_help = SECRETS_HELP)]
     Token(TokenSettings),

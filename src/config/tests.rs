@@ -335,6 +335,7 @@ fn document() -> String {
         ("router", "`rookery router`"),
         ("backup", "`rookery backup`"),
         ("restore", "`rookery restore`"),
+        ("check", "`rookery check`"),
         ("token", "`rookery token <user>`"),
     ];
     for (sub, title) in subs {

@@ -256,6 +256,27 @@ impl Node {
         }
     }
 
+    /// The same of the replica of another node, which is asked over its link.
+    ///
+    /// # Errors
+    /// One sentence: it cannot be read, or the node does not answer in time.
+    pub async fn digest_at(
+        &self,
+        shard: ShardId,
+        node: &NodeId,
+        deadline: Instant,
+    ) -> Result<Option<(&'static str, ReplicaDigest)>, String> {
+        if *node == self.id {
+            return self.digest(shard).await;
+        }
+        let role = if self.owners.owner_of(shard).as_ref() == Some(node) { "owner" } else { "standby" };
+        match self.owners.ask_replica(node, shard, ReplicaAsk::Digest, deadline).await {
+            Some(ReplicaAnswer::Digest(digest)) => Ok(Some((role, digest))),
+            Some(ReplicaAnswer::Failed(why)) => Err(format!("{node}: {why}")),
+            _ => Err(format!("{node} has no replica of shard {shard}, or does not answer in time")),
+        }
+    }
+
     /// What the owner of a shard, whichever node that is, answers to what a backup asks.
     ///
     /// # Errors

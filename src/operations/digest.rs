@@ -1,7 +1,9 @@
 //! `/shards/{shard}/digest`: what a replica of this process holds, in one number that others can be compared with. Reads a
 //! whole file, so one is made at a time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -32,15 +34,29 @@ pub fn digest_of(node: Option<Arc<Node>>, shard: ShardId) -> Digesting {
     digesting.boxed()
 }
 
+/// Longest wait for the digest of another node's replica: less than a connection to the port lives.
+const ANOTHER_WITHIN: Duration = Duration::from_secs(50);
+
+/// The same of the replica of any node of the cluster, by way of this one.
+#[must_use]
+pub fn digest_at(node: Option<Arc<Node>>, shard: ShardId, of: NodeId) -> Digesting {
+    let Some(node) = node else { return std::future::ready(Ok(None)).boxed() };
+    let digesting = async move {
+        let made = node.digest_at(shard, &of, Instant::now() + ANOTHER_WITHIN).await?;
+        Ok(made.map(|(role, digest)| ShardDigest::of(shard, of, role, &digest)))
+    };
+    digesting.boxed()
+}
+
 /// Body of `/shards/{shard}/digest`: equal tails, equal digests, or one of the replicas is damaged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardDigest {
     /// Number of the shard.
     pub shard: u16,
     /// On which node.
     pub node: NodeId,
     /// `owner` or `standby`.
-    pub role: &'static str,
+    pub role: Cow<'static, str>,
     /// Applied tails, of messages and of receipts.
     pub applied: PerStream<AppliedTail>,
     /// SHA-256 in hexadecimal digits.
@@ -76,6 +92,7 @@ impl ShardDigest {
     #[must_use]
     pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
         let sha256 = super::hex(&digest.sha256);
+        let role = Cow::Borrowed(role);
         Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(AppliedTail::of), digest: sha256 }
     }
 }

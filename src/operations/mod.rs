@@ -46,7 +46,7 @@ mod digest;
 
 mod told;
 
-pub use digest::{AppliedTail, Digesting, ShardDigest, digest_of};
+pub use digest::{AppliedTail, Digesting, ShardDigest, digest_at, digest_of};
 pub use told::{Cluster, ClusterLeft, ClusterNode, ClusterShard, ClusterStandby, Offsets};
 
 /// Sockets served at once.

@@ -33,6 +33,8 @@ pub mod backup;
 
 pub mod restore;
 
+pub mod check;
+
 pub(crate) mod files;
 
 pub(crate) mod front;

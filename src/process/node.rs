@@ -179,8 +179,11 @@ impl Subject for NodeSubject {
     }
 
     fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
-        let here = self.node.get().filter(|node| of.is_none_or(|of| of == *node.id())).cloned();
-        operations::digest_of(here, shard)
+        let node = self.node.get().cloned();
+        match of {
+            Some(of) => operations::digest_at(node, shard, of),
+            None => operations::digest_of(node, shard),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! A cluster is copied while people talk in it, and another one is made of the copy; one process grows into a cluster; an
-//! owner dies while its shards are copied.
+//! owner dies while its shards are copied; replicas are compared.
 
 use std::process::Stdio;
 
 use crate::BACKEND;
-use crate::support::backup::{Backup, Talk, said, told};
+use crate::support::backup::{Backup, Talk, rookery, said, told};
 use crate::support::cluster::Cluster;
 use crate::support::embedded::Process;
 use crate::support::server::Server;
@@ -102,6 +102,21 @@ async fn shards_that_nobody_serves_are_named_and_the_backup_of_before_stands() {
     talk.is_in(&other, &heard).await;
     cluster.command(&["start", "node-3"]).await;
     backup.whole(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_compares_all_replicas_of_a_cluster_that_is_at_rest() {
+    let server = Server::start();
+    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let mut talk = Talk::start(&server).await;
+    talk.end().await;
+    // A standby that was seeded late, or has yet to apply the last records, is compared when it has.
+    let said = eventually("all replicas hold the same", || async {
+        let mut command = rookery(&["check", "--pause", "1ms", "--cluster"]);
+        let output = command.arg(cluster.folder()).output().unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    assert!(said.await.contains("16 shards have replicas that hold the same, 0 have not, 0 were not"));
 }
 
 /// The shards that a node owns.

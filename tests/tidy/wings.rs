@@ -82,7 +82,7 @@ const ORDER: [(&str, &[&str]); 14] = [
             "opening",
         ],
     ),
-    ("process", &["advertise", "files", "front", "node", "router", "cluster", "backup", "restore"]),
+    ("process", &["advertise", "files", "front", "node", "router", "cluster", "backup", "restore", "check"]),
 ];
 
 /// Files that use each other, and why they may for now.
