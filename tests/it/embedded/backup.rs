@@ -1,12 +1,15 @@
 //! One process is copied while people talk in it, and another one is made of the copy.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::backup::{Backup, Talk, said};
 use crate::support::embedded::{Process, command};
 use crate::support::server::Server;
-use crate::support::{Group, eventually};
+use crate::support::{Fields, Group, eventually, unique};
 
 /// A process of a backup.
 fn of(backup: &Backup) -> Server {
@@ -170,6 +173,59 @@ async fn a_backup_that_is_killed_leaves_the_one_of_before_and_the_next_one_is_wh
     assert!(backup.verify().status.success());
     let history = of(&backup).client(group.admin.user()).history(&group.name, "").await;
     assert_eq!(history["items"][0]["text"], "hello");
+}
+
+/// Puts people into groups and out of them, until it is over. How often.
+async fn come_and_go(groups: Arc<Vec<Group>>, people: Arc<Vec<String>>, over: Arc<AtomicBool>) -> usize {
+    let mut number = 0;
+    while !over.load(Ordering::Relaxed) {
+        let group = &groups[number % groups.len()];
+        let who = &people[(number / 2) % people.len()];
+        if number / 7 % 2 == 0 {
+            group.admin.add(&group.name, &[who]).await.expect(200);
+        } else {
+            group.admin.remove(&group.name, who).await.expect(204);
+        }
+        number += 1;
+    }
+    number
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_what_the_memberships_say_though_people_come_and_go_during_the_backup() {
+    let server = Server::start_with(&[]);
+    let mut groups = Vec::new();
+    for _ in 0..5 {
+        groups.push(Group::create(&server, 1).await);
+    }
+    let (groups, over) = (Arc::new(groups), Arc::<AtomicBool>::default());
+    let people: Arc<Vec<String>> = Arc::new((0..40).map(|_| unique("guest")).collect());
+    let coming = tokio::spawn(come_and_go(Arc::clone(&groups), Arc::clone(&people), Arc::clone(&over)));
+    // Not all shards within one moment.
+    let backup = Backup::new();
+    let told = backup.take(&server, &["--rate-limit", "1MiB"]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    over.store(true, Ordering::Relaxed);
+    assert!(coming.await.unwrap() > 20, "people came and went meanwhile");
+
+    let restored = of(&backup);
+    let mut members: BTreeSet<(String, String)> = BTreeSet::new();
+    for group in groups.iter() {
+        let admin = restored.client(group.admin.user());
+        let page = admin.get(&group.path("/participants?limit=200")).await.expect(200);
+        members.extend(page.list("items").iter().map(|one| (one.text("name").to_owned(), group.name.clone())));
+    }
+    for who in people.iter() {
+        let list = restored.client(who).get("/v1/conversations").await.expect(200);
+        let listed: Vec<(String, String)> =
+            list.list("items").iter().map(|item| (who.clone(), item.text("name").to_owned())).collect();
+        let expected: Vec<_> = members.iter().filter(|(member, _)| member == who).cloned().collect();
+        assert_eq!(
+            listed.iter().cloned().collect::<BTreeSet<_>>(),
+            expected.into_iter().collect(),
+            "the list of {who}"
+        );
+    }
 }
 
 /// A process on a folder that it refuses.
