@@ -31,7 +31,11 @@ impl<'a> Asker<'a> {
     /// # Errors
     /// One clear line: the folder is none of `scripts/cluster`.
     pub(super) fn new(settings: &'a AskSettings, secrets: &'a Secrets) -> Result<Self, String> {
-        Ok(Self { settings, secrets, places: Place::all(settings.cluster.as_deref(), std::slice::from_ref(&settings.operations))? })
+        Ok(Self {
+            settings,
+            secrets,
+            places: Place::all(settings.cluster.as_deref(), std::slice::from_ref(&settings.operations))?,
+        })
     }
 
     /// The whole cluster, as the first that answers tells it.
@@ -69,11 +73,7 @@ pub(in crate::process) async fn whole(places: &[Place]) -> Result<Cluster, Strin
 }
 
 /// What the first place says that can be reached.
-async fn first(
-    places: &[Place],
-    (method, path): (&Method, &str),
-    key: Option<&ClusterKey>,
-) -> Result<Vec<u8>, String> {
+async fn first(places: &[Place], (method, path): (&Method, &str), key: Option<&ClusterKey>) -> Result<Vec<u8>, String> {
     let mut unreached = Vec::new();
     for place in places {
         let proof = key.map(|key| control::proof_of(key, method, path, Clock::system().now_ms()));

@@ -47,7 +47,7 @@ impl Target {
         if let Some(node) = settings.node_id.as_ref().filter(|node| !settings.node_ids.contains(node)) {
             return Err(format!("{node} is not among the nodes of --node-ids"));
         }
-        let unreached = || NodeAddresses { http: String::new(), peer: String::new() };
+        let unreached = || NodeAddresses::default();
         let nodes: BTreeMap<_, _> = settings.node_ids.iter().map(|node| (node.clone(), unreached())).collect();
         let replicas = if settings.node_id.is_some() { settings.replicas.into() } else { REPLICAS_OF_ONE };
         let mut table = first_table(identity, &nodes, replicas);
