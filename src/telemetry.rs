@@ -352,6 +352,8 @@ metrics_table! {
     Counter HTTP_CONNECTIONS_REFUSED "rookery_http_connections_refused_total" "New connections refused with 503, because there were as many as there may be and none was idle, by role (router, node, operations).";
     Counter LINK_ENDS "rookery_link_ends_total" "Open links to owners that ended.";
     Counter LINKS_REFUSED "rookery_link_refused_total" "Connections to the peer port that did not prove the cluster key.";
+    Counter LINK_FRAMES "rookery_link_frames_total" "Frames given to links, each where it is written: requests, answers, pushes, deliveries. Frames within a process are counted where they are taken.";
+    Counter LINK_WRITES "rookery_link_writes_total" "Writes of frames to the sockets of links; frames divided by writes tells how well frames are coalesced.";
     Counter LINK_REQUESTS "rookery_link_requests_total" "Requests to other nodes by result (answered, redirected, unsent, lost).";
     Counter LIST_PROOFS "rookery_node_list_proofs_total" "Lists of conversations asked whether they lack nothing, by result (proven; pending: an owner has changes that have not arrived; unanswered: an owner could not say in time); all but the proven are marked stale.";
     Histogram LIST_PROOF_REQUESTS "rookery_node_list_proof_requests" "Requests to owners for one such proof.";
@@ -371,6 +373,7 @@ metrics_table! {
     Counter SESSION_DELIVERED "rookery_session_delivered_total" "Delivered marks gathered from pongs by result (sent, shed).";
     Histogram APPLY_RECORDS "rookery_shard_apply_records" "Records per apply transaction, by stream.";
     Histogram APPLY_SECONDS "rookery_shard_apply_seconds" "Time of an apply transaction, in seconds, by stream.";
+    Counter APPLY_STATEMENTS "rookery_shard_apply_statements_total" "SQL statements by which the log is applied to the files of shards, look-ups for that among them; records applied divided by statements tells how well rows are packed.";
     Counter APPLY_FAILURES "rookery_shard_apply_failures_total" "Rounds of a worker that failed and are tried again, by stream and cause (log, sqlite).";
     Counter APPLY_STOPPED "rookery_shard_apply_stopped_total" "Workers of shards owned here that stopped, because the log does not link to the file and no other replica goes on, by stream.";
     Counter APPLY_QUARANTINED "rookery_shard_apply_quarantined_total" "Records put aside because they could not be applied, by stream.";

@@ -91,7 +91,7 @@ pub(crate) async fn request_link(
         requester_nonce,
         owner_nonce: <[u8; PROOF_BYTES]>::try_from(&*challenge).map_err(|_length| LinkError::NotProven)?,
     };
-    socket.writer.add(terms.prove(&us.key, End::Requester).ok_or(LinkError::NotProven)?.to_vec());
+    socket.writer.add(terms.prove(&us.key, End::Requester).ok_or(LinkError::NotProven)?.to_vec(), 0);
     socket.writer.flush().await?;
     let proof = socket.reader.read().await?;
     if !terms.holds(&us.key, End::Owner, &proof) {
@@ -121,13 +121,13 @@ pub(crate) async fn accept_link(
         requester_nonce: hello.nonce,
         owner_nonce: rand::random(),
     };
-    socket.writer.add(terms.owner_nonce.to_vec());
+    socket.writer.add(terms.owner_nonce.to_vec(), 0);
     socket.writer.flush().await?;
     let proof = socket.reader.read().await?;
     if hello.cluster != us.cluster || !terms.holds(&us.key, End::Requester, &proof) {
         return Err(LinkError::NotProven);
     }
-    socket.writer.add(terms.prove(&us.key, End::Owner).ok_or(LinkError::NotProven)?.to_vec());
+    socket.writer.add(terms.prove(&us.key, End::Owner).ok_or(LinkError::NotProven)?.to_vec(), 0);
     socket.writer.flush().await?;
     socket.reader.proven();
     Ok((Proven { id: terms.requester, role: terms.role, version: terms.version }, socket))

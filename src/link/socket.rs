@@ -20,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::link::codec::FRAME_BYTES_MAX;
 use crate::link::{Config, LinkError};
+use crate::telemetry;
 
 /// Largest frame before both ends have proven themselves.
 const UNPROVEN_FRAME_BYTES_MAX: usize = 256;
@@ -139,11 +140,16 @@ pub(crate) struct Writer {
     patience: Duration,
     /// A part of a batch may have been written.
     is_torn: bool,
+    /// Frames of the contract in the batch.
+    frames: u64,
+    frames_written: metrics::Counter,
+    writes: metrics::Counter,
 }
 
 impl Writer {
-    /// Adds a binary frame to the batch.
-    pub(crate) fn add(&mut self, payload: Vec<u8>) {
+    /// Adds a binary frame to the batch, which counts for so many frames of the contract that is spoken.
+    pub(crate) fn add(&mut self, payload: Vec<u8>, frames: usize) {
+        self.frames = self.frames.saturating_add(u64::try_from(frames).unwrap_or(u64::MAX));
         self.add_frame(Frame::binary(Payload::Owned(payload)));
     }
 
@@ -162,6 +168,7 @@ impl Writer {
         if self.batch.is_empty() {
             return Ok(());
         }
+        self.note_frames();
         self.is_torn = true;
         let written = timeout(self.patience, self.socket.write_all(&self.batch)).await;
         self.is_torn = false;
@@ -178,6 +185,15 @@ impl Writer {
             self.patience = GOODBYE_PATIENCE;
             // The link ends in any case.
             drop(self.flush().await);
+        }
+    }
+
+    /// Counts what is about to be written. Signs of life and proofs are no frames.
+    fn note_frames(&mut self) {
+        let frames = std::mem::take(&mut self.frames);
+        if frames > 0 {
+            self.frames_written.increment(frames);
+            self.writes.increment(1);
         }
     }
 
@@ -218,6 +234,9 @@ pub(crate) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<So
         scratch: Vec::new(),
         patience: config.write_timeout,
         is_torn: false,
+        frames: 0,
+        frames_written: telemetry::LINK_FRAMES.bind(&[]),
+        writes: telemetry::LINK_WRITES.bind(&[]),
     };
     Ok(Socket { reader: Reader { socket }, writer, pulse })
 }

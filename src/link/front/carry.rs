@@ -11,6 +11,7 @@ use crate::link::codec::{decode, encode};
 use crate::link::front::queue::Queue;
 use crate::link::socket::{COALESCE_BYTES, Reader, Socket, Writer, ticks};
 use crate::link::{Config, LinkError};
+use crate::telemetry;
 
 /// The way of one connection.
 pub(super) enum Carrier<R> {
@@ -43,8 +44,10 @@ where
 }
 
 async fn over_memory<S, R>(from: &Queue<R>, out: &Queue<S>, mut take: impl FnMut(Vec<R>)) -> LinkError {
+    let taken = telemetry::LINK_FRAMES.bind(&[]);
     let reading = async {
         while let Some(frames) = from.take(COALESCE_BYTES).await {
+            taken.increment(u64::try_from(frames.len()).unwrap_or(u64::MAX));
             take(frames);
         }
         // Within a process no network breaks: an end that closes means to.
@@ -109,7 +112,7 @@ async fn write<S: Serialize>(writer: &mut Writer, out: &Queue<S>, config: &Confi
             frames = out.take(COALESCE_BYTES) => {
                 let Some(frames) = frames else { return LinkError::Stopped };
                 match encode(&frames) {
-                    Ok(bytes) => writer.add(bytes),
+                    Ok(bytes) => writer.add(bytes, frames.len()),
                     Err(error) => return LinkError::Protocol(error.to_string()),
                 }
             }

@@ -214,7 +214,7 @@ impl Shared {
             if let Some(waiting) = state.waiting.get_mut(&queued.id) {
                 waiting.sent = true;
             }
-            writer.add(queued.frame);
+            writer.add(queued.frame, 1);
         }
     }
 

@@ -311,10 +311,10 @@ async fn write(
         tokio::select! {
             _ = ticks.tick() => writer.beat(),
             Some((frame, held)) = answers.recv() => {
-                writer.add(frame);
+                writer.add(frame, 1);
                 permits.push(held);
                 while writer.gathered() < COALESCE_BYTES && let Ok((more, permit)) = answers.try_recv() {
-                    writer.add(more);
+                    writer.add(more, 1);
                     permits.push(permit);
                 }
             }
@@ -328,8 +328,9 @@ async fn write(
                 room -= push_weight(&push);
                 some.push(push);
             }
+            let count = some.len();
             match encode(&Frame::<()>::Pushes(some)) {
-                Ok(frame) => writer.add(frame),
+                Ok(frame) => writer.add(frame, count),
                 Err(error) => return LinkError::Protocol(error.to_string()),
             }
             if let Err(error) = writer.flush().await {

@@ -8,10 +8,11 @@ use std::mem;
 
 use futures_util::TryStreamExt;
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::SqliteArguments;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Either, Encode, Executor, Sqlite, SqliteConnection, Type};
 
 use crate::shard::file::store::StoreError;
+use crate::telemetry::APPLY_STATEMENTS;
 
 /// Rows of one statement.
 const CHUNKS: [usize; 3] = [4, 16, 64];
@@ -133,6 +134,7 @@ impl Script {
         if let Some(refused) = self.bound.refused {
             return Err(StoreError::Failed(refused.to_string()));
         }
+        count(self.statements + 1);
         let query = sqlx::query_with(AssertSqlSafe(self.text), self.bound.arguments);
         let mut results = connection.fetch_many(query);
         let mut changed = Vec::with_capacity(self.statements + 1);
@@ -143,4 +145,18 @@ impl Script {
         }
         Ok(Changed(changed))
     }
+}
+
+/// Reads what a transaction goes by before it begins: rows for whatever `asked` names, which is JSON.
+pub(super) async fn look_up(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    asked: String,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    count(1);
+    Ok(sqlx::query(sql).bind(asked).fetch_all(connection).await?)
+}
+
+fn count(statements: usize) {
+    APPLY_STATEMENTS.add(u64::try_from(statements).unwrap_or(u64::MAX), &[]);
 }

@@ -8,7 +8,7 @@ use crate::shard::file::apply::messages::{Asked, Changes, Known};
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::columns::{conversation, int, json, seq, user};
 use crate::shard::file::store::remembered::Remembered;
-use crate::shard::file::store::script::{Multi, Script, Which};
+use crate::shard::file::store::script::{Multi, Script, Which, look_up};
 
 pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq FROM json_each(?1) AS asked \
     CROSS JOIN conversations AS c ON c.name = asked.value";
@@ -111,13 +111,13 @@ pub(super) async fn known(
         }
     }
     if !names.is_empty() {
-        for row in sqlx::query(LAST_SEQS).bind(json(&names)?).fetch_all(&mut *connection).await? {
+        for row in look_up(connection, LAST_SEQS, json(&names)?).await? {
             known.last_seq.insert(conversation(&row, 0)?, seq(&row, 1)?);
         }
     }
     if !asked.leaving.is_empty() {
         let members: Vec<_> = asked.leaving.iter().collect();
-        for row in sqlx::query(JOINED).bind(json(&members)?).fetch_all(&mut *connection).await? {
+        for row in look_up(connection, JOINED, json(&members)?).await? {
             known.joined.insert((conversation(&row, 0)?, user(&row, 1)?), seq(&row, 2)?);
         }
     }

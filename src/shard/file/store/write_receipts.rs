@@ -9,7 +9,7 @@ use crate::shard::file::apply::receipts::{Changes, Known, Participant, Watermark
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::columns::{conversation, int, json, number, seq, user};
 use crate::shard::file::store::remembered::Remembered;
-use crate::shard::file::store::script::{Multi, Script};
+use crate::shard::file::store::script::{Multi, Script, look_up};
 
 pub(super) const WATERMARKS: &str = "SELECT w.conversation, w.participant, w.delivered, w.read, w.delivered_at, \
     w.read_at FROM json_each(?1) AS asked CROSS JOIN watermarks AS w \
@@ -75,7 +75,7 @@ pub(super) async fn known(
     if unknown.is_empty() {
         return Ok(known);
     }
-    for row in sqlx::query(WATERMARKS).bind(json(&unknown)?).fetch_all(&mut *connection).await? {
+    for row in look_up(connection, WATERMARKS, json(&unknown)?).await? {
         let found = Watermarks {
             delivered: seq(&row, 2)?,
             read: seq(&row, 3)?,
