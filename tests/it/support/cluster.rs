@@ -25,7 +25,8 @@ const SHARDS: &str = "16";
 /// Flags of `rookery dev` that only a router knows, and those that both know; all others belong to nodes.
 const OF_ROUTERS: [&str; 5] =
     ["--cors-origins", "--connections-max", "--hold-bytes", "--request-budget", "--sockets-max"];
-const OF_BOTH: [&str; 8] = [
+const OF_BOTH: [&str; 9] = [
+    "--threads",
     "--jwks",
     "--jwt-issuer",
     "--jwt-audience",
@@ -203,15 +204,15 @@ impl Cluster {
 
     fn start_over(backend: Backend, redis: Option<&str>, flags: &[&str], run: bool) -> Self {
         let folder = Folder::new();
-        let (nodes, node_flags, router_flags) = sorted(flags);
+        let Sorted { nodes, routers, of_nodes: node_flags, of_routers: router_flags } = sorted(flags);
         // Where a test counts on where shards are, nothing is to move them; the last of two flags counts.
         let node_flags = [&["--balance", "off"], &node_flags[..]].concat();
         let (node_flags, router_flags) = (node_flags.join(" "), router_flags.join(" "));
-        let count = nodes.to_string();
+        let (count, routers_count) = (nodes.to_string(), routers.to_string());
         let prefix = unique("it");
         let mut options =
             vec!["--ports", "free", "--binary", env!("CARGO_BIN_EXE_rookery"), "--shards", shards_of(flags)];
-        options.extend(["--redis", kind(backend), "--prefix", &prefix, "--nodes", &count]);
+        options.extend(["--redis", kind(backend), "--prefix", &prefix, "--nodes", &count, "--routers", &routers_count]);
         options.extend(["--node-flags", &node_flags, "--router-flags", &router_flags]);
         if let Some(urls) = redis {
             options.extend(["--redis-urls", urls]);
@@ -219,7 +220,7 @@ impl Cluster {
         options.extend(if run { &["start", "redis", "nodes", "routers"][..] } else { &["prepare"] });
         folder.call(&options);
         let ports = folder.ports();
-        let routers = vec![ports["router-1.client"], ports["router-2.client"]];
+        let routers = (1..=routers).map(|i| ports[&format!("router-{i}.client")]).collect();
         Self { folder, nodes, routers, ports, turn: AtomicUsize::new(0), ending: None, prefix }
     }
 
@@ -368,24 +369,31 @@ fn shards_of<'a>(flags: &[&'a str]) -> &'a str {
     flags.chunks(2).find(|pair| pair[0] == "--shards").map_or(SHARDS, |pair| pair[1])
 }
 
-/// The number of nodes, the flags of nodes, and those of routers.
-fn sorted<'a>(flags: &[&'a str]) -> (usize, Vec<&'a str>, Vec<&'a str>) {
-    let (mut nodes, mut of_nodes, mut of_routers) = (3, Vec::new(), Vec::new());
+/// Flags by whom they are for.
+struct Sorted<'a> {
+    nodes: usize,
+    routers: usize,
+    of_nodes: Vec<&'a str>,
+    of_routers: Vec<&'a str>,
+}
+
+fn sorted<'a>(flags: &[&'a str]) -> Sorted<'a> {
+    let mut sorted = Sorted { nodes: 3, routers: 2, of_nodes: Vec::new(), of_routers: Vec::new() };
     for pair in flags.chunks(2) {
         let &[flag, value] = pair else { panic!("a flag without a value: {pair:?}") };
-        if flag == "--nodes" {
-            nodes = value.parse().unwrap();
-            continue;
-        }
-        if flag == "--shards" {
-            continue;
-        }
-        if OF_ROUTERS.contains(&flag) || OF_BOTH.contains(&flag) {
-            of_routers.extend([flag, value]);
-        }
-        if !OF_ROUTERS.contains(&flag) {
-            of_nodes.extend([flag, value]);
+        match flag {
+            "--nodes" => sorted.nodes = value.parse().unwrap(),
+            "--routers" => sorted.routers = value.parse().unwrap(),
+            "--shards" => {}
+            _ => {
+                if OF_ROUTERS.contains(&flag) || OF_BOTH.contains(&flag) {
+                    sorted.of_routers.extend([flag, value]);
+                }
+                if !OF_ROUTERS.contains(&flag) {
+                    sorted.of_nodes.extend([flag, value]);
+                }
+            }
         }
     }
-    (nodes, of_nodes, of_routers)
+    sorted
 }
