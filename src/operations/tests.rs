@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::cluster::table::changes::Changes;
+use crate::cluster::table::changes::{Changes, Drain};
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{ClusterId, Epoch, Offset, ShardId};
 use crate::log::record::Tail;
@@ -35,13 +35,14 @@ impl Subject for Process {
         let addresses =
             NodeAddresses { http: "127.0.0.1:1".to_owned(), peer: "127.0.0.1:2".to_owned(), zone: String::new() };
         let identity = Identity { cluster: ClusterId::random(), shards: 2 };
+        let mark = Drain { since_ms: 7, by: "anna@desk".to_owned() };
         let table = Table {
             version: 3,
             identity,
             nodes: [(one.clone(), addresses.clone()), (two.clone(), addresses)].into(),
             rows: vec![vec![one.clone(), two.clone()], vec![two]],
             claimed: std::collections::BTreeSet::new(),
-            changes: Changes::default(),
+            changes: Changes { draining: [(NodeId::from("node-2"), mark)].into(), ..Changes::default() },
         };
         let at = |messages, receipts| PerStream { messages: Offset(messages), receipts: Offset(receipts) };
         let status = ShardStatus {
@@ -125,7 +126,17 @@ async fn cluster_joins_the_table_with_what_owners_tell() {
     assert_eq!((status, kind.as_str()), (200, "application/json"));
     let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(told["table_version"], 3);
-    assert_eq!(told["nodes"]["node-2"]["peer"], "127.0.0.1:2");
+    let node = |draining: serde_json::Value| {
+        let mut node = serde_json::json!({"peer": "127.0.0.1:2", "sessions": null, "ready": null, "cut_off": null});
+        if !draining.is_null() {
+            node["draining"] = draining;
+        }
+        node
+    };
+    let mark = serde_json::json!({"since_ms": 7, "by": "anna@desk"});
+    assert_eq!(told["nodes"]["node-1"], node(serde_json::Value::Null));
+    assert_eq!(told["nodes"]["node-2"], node(mark.clone()));
+    assert_eq!(told["draining"], serde_json::json!({"node-2": mark}));
     let offsets = |messages: u64, receipts: u64| serde_json::json!({"messages": messages, "receipts": receipts});
     let owned = serde_json::json!({
         "shard": 0, "owner": "node-1", "standby": ["node-2"],

@@ -49,6 +49,9 @@ pub struct ClusterNode {
     /// Files of shards in its folder, where the whole cluster is told: one that is drained has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
+    /// Since when it gives everything to others and gets nothing, and who asked for it; absent of one that does not drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Drain>,
 }
 
 impl ClusterNode {
@@ -56,8 +59,8 @@ impl ClusterNode {
     #[must_use]
     pub fn at(peer: &str) -> Self {
         let (sessions, ready, cut_off, version, standbys, files) = (None, None, None, None, None, None);
-        let zone = String::new();
-        Self { peer: peer.to_owned(), sessions, ready, cut_off, version, standbys, zone, files }
+        let (zone, draining) = (String::new(), None);
+        Self { peer: peer.to_owned(), sessions, ready, cut_off, version, standbys, zone, files, draining }
     }
 }
 
@@ -117,6 +120,7 @@ impl Cluster {
         for (id, addresses) in &table.nodes {
             let node = nodes.entry(id.clone()).or_insert_with(|| ClusterNode::at(&addresses.peer));
             node.zone.clone_from(&addresses.zone);
+            node.draining = table.changes.draining.get(id).cloned();
         }
         let shards = (0..=u16::MAX).zip(&table.rows).map(|(shard, row)| {
             let status = statuses.iter().find(|status| status.shard.0 == shard);

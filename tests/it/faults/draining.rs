@@ -131,6 +131,8 @@ async fn a_drain_that_leaves_too_few_nodes_is_refused_and_who_is_undrained_gets_
         let answer = if delete { stranger.delete(path).await } else { stranger.post(path, &Value::Null).await };
         assert_eq!(answer.status, 401, "{path}");
     }
+    let nodes = json(&deployment.ask(&["nodes", "--json"]));
+    assert!(nodes["node-3"]["draining"]["by"] == "anna@desk" && nodes["node-1"]["draining"].is_null(), "{nodes}");
     let told = json(&deployment.ask(&["--json", "status"]));
     assert_eq!(told["draining"].as_object().expect("marks").keys().collect::<Vec<_>>(), ["node-3"]);
 
