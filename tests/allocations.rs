@@ -172,6 +172,7 @@ impl Deployment {
             clock: Clock::system(),
             watchdog: Watchdog::spawn(stop.clone()),
             first_attempts_max: Some(3),
+            beside: node::Beside::default(),
             config: node::Config {
                 balance: false,
                 session: settings.session(),

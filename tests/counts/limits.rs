@@ -53,17 +53,15 @@ const fn row(scenario: &'static str, figure: &'static str, measured: f64, limit:
 
 /// A message to a conversation with ten sockets; see `docs/performance.md`.
 pub(crate) const LIMITS: &[Limit] = &[
-    row(DEV_SINGLY, CALLS, 33.3, 58.3),
-    row(DEV_SINGLY, LINK_FRAMES, 7.03, 12.3),
-    row(DEV_SINGLY, LINK_WRITES, 2.0, 3.5),
+    row(DEV_SINGLY, CALLS, 16.8, 29.4),
+    row(DEV_SINGLY, LINK_FRAMES, 5.03, 8.8),
     row(DEV_SINGLY, SOCKET_FRAMES, 10.0, 17.5),
     row(DEV_SINGLY, SOCKET_WRITES, 10.0, 17.5),
     row(DEV_SINGLY, APPENDS, 1.0, 1.75),
     row(DEV_SINGLY, TRANSACTIONS, 1.0, 1.75),
     row(DEV_SINGLY, STATEMENTS, 0.094, 0.16),
-    row(DEV_BURSTS, CALLS, 4.2, 7.35),
-    row(DEV_BURSTS, LINK_FRAMES, 9.09, 15.9),
-    row(DEV_BURSTS, LINK_WRITES, 0.25, 0.438),
+    row(DEV_BURSTS, CALLS, 2.62, 4.58),
+    row(DEV_BURSTS, LINK_FRAMES, 5.09, 8.9),
     row(DEV_BURSTS, SOCKET_FRAMES, 11.0, 19.2),
     row(DEV_BURSTS, SOCKET_WRITES, 1.62, 2.83),
     row(DEV_BURSTS, APPENDS, 0.063, 0.11),
@@ -87,8 +85,8 @@ pub(crate) const LIMITS: &[Limit] = &[
     row(CLUSTER_BURSTS, APPENDS, 0.063, 0.11),
     row(CLUSTER_BURSTS, COMMANDS, 0.23, 0.403),
     row(CLUSTER_BURSTS, STATEMENTS, 0.055, 0.096),
-    row(THREAD_SINGLY, ALLOCATIONS, 227.0, 397.0),
-    row(THREAD_SINGLY, ALLOCATED, 37400.0, 65400.0),
+    row(THREAD_SINGLY, ALLOCATIONS, 170.0, 297.0),
+    row(THREAD_SINGLY, ALLOCATED, 29600.0, 51800.0),
 ];
 
 /// Far below what was measured nothing is right either: the count is broken, or the row tells nothing any more.
