@@ -68,7 +68,7 @@ pub(crate) fn node(number: usize) -> NodeId {
 
 fn addresses(node: &NodeId) -> NodeAddresses {
     let peer = format!("{node}.rookery-node.default.svc.cluster.local:7081");
-    NodeAddresses { http: String::new(), peer }
+    NodeAddresses { peer, ..NodeAddresses::default() }
 }
 
 /// The places that a newcomer must get for all to be even, rounded down.
@@ -182,10 +182,10 @@ impl Cluster {
         let resting = BTreeSet::new();
         let balance = Balance { table: &self.table, nodes: &nodes, replicas: self.replicas, resting: &resting };
         let before_places = spent();
-        let next = balance.next_places(EXTRA_MAX);
+        let next = balance.next_places(EXTRA_MAX, true);
         change.note(since(before_places));
-        if let Some(next) = next {
-            change.placed += next.rows.iter().zip(&self.table.rows).filter(|(after, before)| after != before).count();
+        if let Some((next, placed)) = next {
+            change.placed += placed.len();
             change.versions += 1;
             self.table = next;
             self.seeded(change);
@@ -193,7 +193,7 @@ impl Cluster {
         }
 
         let before_moves = spent();
-        let moves = balance.next_moves();
+        let moves = balance.even_moves();
         change.note(since(before_moves));
         for done in &moves {
             self.carry_out(done);
@@ -206,10 +206,15 @@ impl Cluster {
     /// The further standbys have their files, and owners let the surplus ones go: each owner its own, at about the same time.
     fn seeded(&mut self, change: &mut Change) {
         let mut owners = BTreeSet::new();
-        for row in &mut self.table.rows {
+        let shorter = |(shard, row): (ShardId, &Vec<NodeId>)| {
             let in_sync = row.iter().cloned().collect();
-            if let Some(stays) = without_surplus(row, self.replicas, &in_sync) {
-                owners.extend(row.first().cloned());
+            Some((shard, without_surplus(&self.table, shard, self.replicas, &in_sync)?))
+        };
+        let shorter: Vec<(ShardId, Vec<NodeId>)> = self.table.numbered().filter_map(shorter).collect();
+        for (shard, stays) in shorter {
+            owners.extend(stays.first().cloned());
+            self.table.changes.replaced.remove(&shard);
+            if let Some(row) = self.table.rows.get_mut(usize::from(shard.0)) {
                 *row = stays;
             }
         }
