@@ -205,8 +205,9 @@ pub struct ShardSettings {
     /// How long a read waits for the worker before it gets 503.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::duration)]
     pub read_barrier: Duration,
-    /// How far behind the log a worker stays on purpose, to apply several entries at once; ten times as long where little comes.
-    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = values::duration)]
+    /// How far behind the log a worker stays on purpose, to apply several entries at once; up to ten times as long where little
+    /// comes, but at most a second more.
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = values::apply_tick)]
     pub apply_tick: Duration,
     /// Most records of one apply transaction.
     #[arg(long, value_name = "COUNT", default_value = "256")]

@@ -130,6 +130,7 @@ fn what_cannot_be_right_is_refused_with_the_name_of_the_setting() {
         (&["--outbox", "512kb"], &[], "--outbox"),
         (&["--nodes", "0"], &[], "--nodes"),
         (&["--drain-window", "1m"], &[], "--drain-window"),
+        (&["--apply-tick", "9s"], &[], "--apply-tick"),
         (&["token", "not/a/name"], &[], "<USER>"),
         (&["--no-such-thing"], &[], "--no-such-thing"),
     ] {

@@ -49,6 +49,16 @@ pub(super) fn drain_window(text: &str) -> Result<Duration, String> {
     if window <= Duration::from_secs(6) { Ok(window) } else { Err("more than 6s: a stop takes at most 10s".to_owned()) }
 }
 
+/// How far a worker stays behind: an owner that applies nothing for 10 s is taken for stuck, and gives its shards up.
+pub(super) fn apply_tick(text: &str) -> Result<Duration, String> {
+    let tick = duration(text)?;
+    if tick <= Duration::from_secs(8) {
+        Ok(tick)
+    } else {
+        Err("more than 8s: a shard to whose file nothing is applied for 10s is taken for stuck".to_owned())
+    }
+}
+
 fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -10,10 +10,10 @@ use crate::support::cluster::Cluster;
 use crate::support::server::Server;
 use crate::support::{Fields as _, eventually};
 
-pub(super) const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
+pub(crate) const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
 
 /// As many as a deployment has.
-pub(super) const SHARDS: usize = 16;
+pub(crate) const SHARDS: usize = 16;
 
 /// What the operations port of a node answers.
 async fn told(deployment: &Cluster, node: &str, path: &str) -> Option<Vec<u8>> {
@@ -22,12 +22,12 @@ async fn told(deployment: &Cluster, node: &str, path: &str) -> Option<Vec<u8>> {
     (answer.status == 200).then(|| answer.body.to_vec())
 }
 
-pub(super) async fn cluster(deployment: &Cluster, by: &str) -> Value {
+pub(crate) async fn cluster(deployment: &Cluster, by: &str) -> Value {
     serde_json::from_slice(&told(deployment, by, "/cluster").await.expect("answers")).expect("JSON")
 }
 
 /// Waits until every shard is owned and has a standby that is in sync.
-pub(super) async fn in_sync(deployment: &Cluster, nodes: &[&str]) {
+pub(crate) async fn in_sync(deployment: &Cluster, nodes: &[&str]) {
     eventually("every shard has a standby in sync", || async {
         let mut count = 0;
         for node in nodes {
@@ -44,7 +44,7 @@ pub(super) async fn in_sync(deployment: &Cluster, nodes: &[&str]) {
 }
 
 /// How many shards the table gives to this node, as that one follows it.
-pub(super) async fn owned(deployment: &Cluster, by: &str, node: &str) -> usize {
+pub(crate) async fn owned(deployment: &Cluster, by: &str, node: &str) -> usize {
     cluster(deployment, by).await.list("shards").iter().filter(|shard| shard["owner"] == node).count()
 }
 
@@ -97,7 +97,7 @@ async fn all_nodes_are_asked_to_stop_at_once_and_everything_is_there_when_they_a
 }
 
 /// Waits until the nodes own about equally many, and no row has more nodes than it should; how many the last one owns then.
-pub(super) async fn evened_out(deployment: &Cluster, nodes: &[&str]) -> usize {
+pub(crate) async fn evened_out(deployment: &Cluster, nodes: &[&str]) -> usize {
     let least = SHARDS / nodes.len();
     let last = nodes[nodes.len() - 1];
     // It has to be there for a while, and a new one is seeded first.
@@ -148,7 +148,7 @@ async fn a_fourth_node_joins_and_gets_its_share_and_nobody_notices() {
 }
 
 /// What a command printed, which ended with this code.
-pub(super) fn printed(output: &std::process::Output, code: i32) -> String {
+pub(crate) fn printed(output: &std::process::Output, code: i32) -> String {
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     assert_eq!(output.status.code(), Some(code), "{out}{err}");
     out + &err

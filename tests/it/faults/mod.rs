@@ -1,10 +1,8 @@
 //! Faults that are the same over one Redis and over Redis Cluster.
 
-mod draining;
-
 mod failover;
 
-mod handing;
+pub(crate) mod handing;
 
 mod pauses;
 

@@ -3,6 +3,8 @@
 #[path = "../../it/faults/mod.rs"]
 mod common;
 
+mod draining;
+
 mod memory;
 
 mod outage;

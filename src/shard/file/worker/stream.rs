@@ -22,8 +22,9 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_
 
 /// So many records are worth a transaction of their own; fewer wait for further ones …
 const RECORDS_ENOUGH: u64 = 64;
-/// … for at most so many ticks more.
+/// … for at most so many ticks more, and no longer than this: an owner that applies nothing for 10 s is taken for stuck.
 const TICKS_MORE: u32 = 9;
+const MORE_MAX: Duration = Duration::from_secs(1);
 
 /// Longest wait for the log to say where it begins.
 const COUNT_MAX: Duration = Duration::from_secs(1);
@@ -208,7 +209,8 @@ impl Worker {
         let enough = RECORDS_ENOUGH.min(self.config.records_max as u64);
         let is_enough = |tail: &Tail| tail.offset.0.saturating_sub(applied.0) >= enough;
         // Enough, or the longest wait is over, or the owner has ended.
-        drop(tokio::time::timeout(tick * TICKS_MORE, self.committed.wait_for(is_enough)).await);
+        let more = (tick * TICKS_MORE).min(MORE_MAX);
+        drop(tokio::time::timeout(more, self.committed.wait_for(is_enough)).await);
     }
 
     fn note(&self, tail: Tail, upto: Tail, entries: &[ApplyEntry]) {
