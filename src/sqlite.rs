@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nix::sys::statvfs::statvfs;
+use crate::files::{folder_of, room_in};
 
 /// What kind of failure a result code tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +64,10 @@ pub(crate) fn kind(error: &sqlx::Error) -> Kind {
 /// Returns whether the disk of a file has no space left. Only `ENOSPC` has a code of its own; a quota, or a file that cannot be
 /// made for want of space, has that of any other failure ([`Kind::Disk`]).
 pub(crate) async fn is_full(path: &Path) -> bool {
-    let folder = path.parent().unwrap_or(path).to_owned();
+    let folder = folder_of(path).to_owned();
     // On a thread of its own: a disk that hangs holds up nothing else.
-    let asked = tokio::task::spawn_blocking(move || statvfs(&folder)).await;
-    asked.is_ok_and(|told| told.is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < SPACE_MIN))
+    let asked = tokio::task::spawn_blocking(move || room_in(&folder)).await;
+    asked.is_ok_and(|room| room.is_ok_and(|room| room < SPACE_MIN))
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ async fn answer_request(setup: &Setup, request: &Request<Incoming>, digests: &Se
 }
 
 /// In hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

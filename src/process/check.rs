@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::Method;
 
 use crate::config::check::CheckSettings;
 use crate::ids::NodeId;
 use crate::operations::{AppliedTail, ClusterShard, ShardDigest};
 use crate::output;
-use crate::process::cluster::call::{Place, call};
-use crate::process::cluster::whole;
+use crate::process::cluster::call::Place;
+use crate::process::cluster::{first, understood, whole};
+use crate::process::on_this_thread;
 
 /// How often replicas are asked again that stood at different places, because somebody writes meanwhile.
 const ATTEMPTS: u32 = 10;
@@ -34,9 +35,7 @@ enum Verdict {
 /// # Errors
 /// One clear line: nobody answers.
 pub fn run(settings: &CheckSettings) -> Result<bool, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot begin: {error}"))?;
-    runtime.block_on(check(settings))
+    on_this_thread(check(settings))?
 }
 
 async fn check(settings: &CheckSettings) -> Result<bool, String> {
@@ -118,18 +117,7 @@ fn compared(digests: &[ShardDigest]) -> Verdict {
 
 async fn digest(places: &[Place], shard: u16, node: &NodeId) -> Result<ShardDigest, String> {
     let path = format!("/shards/{shard}/digest?node={}", node.0);
-    let mut last = "there is nobody to ask".to_owned();
-    for place in places {
-        match call(place, &Method::GET, &path, None).await {
-            Ok((StatusCode::OK, said)) => return serde_json::from_slice(&said).map_err(|error| error.to_string()),
-            Ok((status, said)) => {
-                let said = String::from_utf8_lossy(&said);
-                return Err(format!("{place} answers {status}: {}", said.trim_end()));
-            }
-            Err(why) => last = format!("{place}: {why}"),
-        }
-    }
-    Err(last)
+    understood(&first(places, (&Method::GET, &path), None).await?)
 }
 
 #[cfg(test)]

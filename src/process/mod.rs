@@ -47,6 +47,15 @@ pub const STOP_MAX: Duration = Duration::from_secs(9);
 /// Of that, kept for closing the shards.
 pub(crate) const CLOSE_SHARE: Duration = Duration::from_secs(3);
 
+/// Carries out a command that is no server.
+///
+/// # Errors
+/// One clear line: the system gives no runtime.
+pub(crate) fn on_this_thread<T>(command: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| format!("cannot begin: {error}"))?.block_on(command))
+}
+
 /// Exit code of a process that a second signal ends at once.
 const EXIT_INTERRUPTED: i32 = 130;
 

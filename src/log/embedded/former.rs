@@ -7,9 +7,8 @@
 //! ```
 //! Numbers that are `u64` in memory stand as the `i64` of the same bits.
 
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +18,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::cycle::{Cell, NewEntry, State};
 use super::layout::Draft;
-use super::segments::{End, Segments, sync_folder};
+use super::segments::{End, Segments};
+use crate::files::{beside, folder_of, sync_folder};
 use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::log::record::{Chain, Tail};
 use crate::log::{Control, Identity, PerStream, Token};
@@ -44,26 +44,19 @@ pub(crate) async fn take_over(file: &Path, folder: &Path) -> Result<bool, String
     }
     let failed = |reason: String| format!("cannot take over the log {}: {reason}", file.display());
     if !folder.exists() {
-        let new = with_ending(folder, ".new");
+        let new = beside(folder, ".new");
         copy(file, &new).await.map_err(failed)?;
-        let around = folder.parent().unwrap_or(folder);
-        let named = fs::rename(&new, folder).and_then(|()| sync_folder(around));
+        let named = fs::rename(&new, folder).and_then(|()| sync_folder(folder_of(folder)));
         named.map_err(|error| failed(error.to_string()))?;
     }
     // The name of the folder is on disk: all of the former log is in it.
     for ending in BESIDE {
-        let path = with_ending(file, ending);
+        let path = beside(file, ending);
         if path.exists() {
             fs::remove_file(&path).map_err(|error| failed(error.to_string()))?;
         }
     }
     Ok(true)
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 /// Writes everything that the file holds into segments of a new folder.

@@ -1,9 +1,8 @@
 //! The log as its users hold it: asks the writer, and reads what is on disk.
 
-use std::ffi::OsString;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -19,9 +18,10 @@ use super::faults::Faults;
 use super::index::Located;
 use super::load;
 use super::moving::SWEEP_EVERY;
-use super::segments::{self, Segments};
+use super::segments::Segments;
 use super::view::{Held, View};
 use super::writer::{Request, Trim, Writer};
+use crate::files::{beside, folder_of, sync_folder};
 use crate::ids::{Offset, ShardId};
 use crate::log::{
     AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed, RawEntry, ShardLog, Stream,
@@ -153,8 +153,7 @@ fn open_blocking(folder: &Path) -> Result<(File, Segments, View), String> {
     let lock = lock(folder)?;
     if !folder.exists() {
         DirBuilder::new().mode(0o700).create(folder).map_err(|error| failed(&error))?;
-        let around = folder.parent().filter(|around| !around.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        segments::sync_folder(around).map_err(|error| failed(&error))?;
+        sync_folder(folder_of(folder)).map_err(|error| failed(&error))?;
     }
     let loaded = load::load(folder).map_err(|reason| failed(&reason))?;
     let held = Held { state: loaded.state, index: loaded.index };
@@ -165,9 +164,7 @@ fn open_blocking(folder: &Path) -> Result<(File, Segments, View), String> {
 
 /// Takes the lock of the log, for as long as what is returned lives.
 fn lock(path: &Path) -> Result<File, String> {
-    let mut name = OsString::from(path);
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = beside(path, ".lock");
     let failed = |error: &dyn std::fmt::Display| format!("cannot lock the log {}: {error}", path.display());
     let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(|error| failed(&error))?;
     match file.try_lock() {

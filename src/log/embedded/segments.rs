@@ -13,6 +13,7 @@ use super::cycle::State;
 use super::faults::Faults;
 use super::index::Segment;
 use super::layout::{Draft, Header, Kind, Placed};
+use crate::files::sync_folder;
 
 /// No record ends behind so many bytes of a segment.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -331,9 +332,4 @@ pub(super) fn path_of(folder: &Path, number: u64) -> PathBuf {
 /// The number of a segment by the name of its file; `None` for any other file.
 pub(super) fn number_of(name: &str) -> Option<u64> {
     name.strip_suffix(ENDING)?.parse().ok()
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

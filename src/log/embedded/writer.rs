@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nix::sys::statvfs::statvfs;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info};
 
@@ -20,6 +19,7 @@ use super::layout::Draft;
 use super::moving::Moving;
 use super::segments::{Failure, Segments};
 use super::view::View;
+use crate::files::room_in;
 use crate::ids::{Offset, ShardId};
 use crate::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, LogError, Stream, Token};
 use crate::telemetry::{LOG_FILE_BYTES, LOG_TRANSACTION_ENTRIES, LOG_TRANSACTION_SECONDS, LOG_TRANSACTIONS};
@@ -273,8 +273,7 @@ impl Writer {
     }
 
     fn is_disk_full(&self) -> bool {
-        let disk = statvfs(&self.folder);
-        disk.is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < SPACE_MIN)
+        room_in(&self.folder).is_ok_and(|room| room < SPACE_MIN)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
 use crate::backoff::Backoff;
+use crate::files::beside;
 use crate::ids::{NodeId, ShardId};
 use crate::log::Identity;
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
@@ -221,7 +222,5 @@ fn note_refused(shard: ShardId, owner: &NodeId, why: &str) {
 
 /// Beside the file, so that it can take its place in one step.
 fn part_of(to: &Path) -> PathBuf {
-    let mut name = to.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    to.with_file_name(name)
+    beside(to, ".part")
 }

@@ -11,11 +11,11 @@ use crate::clock::Clock;
 use crate::ids::ShardId;
 use crate::log::Identity;
 use crate::node::link::replica::PIECE_BYTES_MAX;
-use crate::operations::AppliedTail;
 use crate::operations::backup::{Begun, Stage, begin_path, read_path};
+use crate::operations::{AppliedTail, hex};
 use crate::process::backup::asked::{Missed, Ports};
 use crate::process::backup::folder::Incoming;
-use crate::process::backup::manifest::{ShardCopy, hex};
+use crate::process::backup::manifest::ShardCopy;
 use crate::shard::file::snapshot::Snapshot;
 
 /// An owner may write a copy for so long.

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::files::sync_folder;
 use crate::ids::ShardId;
-use crate::process::backup::manifest::{Manifest, hex};
+use crate::operations::hex;
+use crate::process::backup::manifest::Manifest;
 use crate::shard::file::snapshot::Snapshot;
 
 /// The ending of a file that is not whole yet.
@@ -82,8 +84,7 @@ impl Incoming {
 /// One clear line: the manifest cannot be written; the one of before stands. That something old cannot be removed is no
 /// failure.
 pub(super) fn seal(folder: &Path, manifest: &Manifest) -> Result<(), String> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| format!("{}: {error}", folder.display()))?;
+    sync_folder(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     manifest.write(folder)?;
 
     let named: BTreeSet<&str> = manifest.files.iter().map(|copy| copy.file.as_str()).collect();

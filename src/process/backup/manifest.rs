@@ -13,7 +13,7 @@ use crate::files::write_whole;
 use crate::ids::{ClusterId, ShardId};
 use crate::log::record::Tail;
 use crate::log::{Identity, PerStream};
-use crate::operations::AppliedTail;
+use crate::operations::{AppliedTail, hex};
 
 /// Its name in the folder of a backup.
 pub(super) const FILE: &str = "manifest.json";
@@ -143,11 +143,6 @@ impl Manifest {
 /// Over its values, however they are set out: its names are in order.
 fn hash_of(manifest: &Value) -> String {
     hex(&Sha256::digest(manifest.to_string()))
-}
-
-/// In hexadecimal digits.
-pub(in crate::process) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

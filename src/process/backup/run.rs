@@ -22,7 +22,7 @@ use crate::process::backup::manifest::{Manifest, ShardCopy};
 use crate::process::backup::verify;
 use crate::process::cluster::call::{Place, key_in};
 use crate::process::cluster::whole;
-use crate::process::{cluster_key, files};
+use crate::process::{cluster_key, files, on_this_thread};
 
 /// Copies of one shard that are begun at most, when each comes to nothing though some of it was read.
 const BEGUN_MAX: u32 = 20;
@@ -32,13 +32,11 @@ const BEGUN_MAX: u32 = 20;
 /// # Errors
 /// One clear line: what is missing or wrong, and what to do.
 pub fn run(settings: &BackupSettings, secrets: &Secrets) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot begin: {error}"))?;
     if let Some(BackupAsk::Verify { folder }) = &settings.ask {
-        return runtime.block_on(verify::run(folder));
+        return on_this_thread(verify::run(folder))?;
     }
     let Some(to) = &settings.to else { return Err("give the folder of the backup with --to".to_owned()) };
-    runtime.block_on(take(settings, secrets, to))
+    on_this_thread(take(settings, secrets, to))?
 }
 
 /// What is told of a shard, in JSON.

@@ -6,8 +6,9 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::ids::ShardId;
+use crate::operations::hex;
 use crate::output;
-use crate::process::backup::manifest::{Manifest, ShardCopy, hex};
+use crate::process::backup::manifest::{Manifest, ShardCopy};
 use crate::shard::file::backup::check::{Checked, check};
 
 /// Bytes hashed at once.

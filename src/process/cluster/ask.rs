@@ -13,6 +13,7 @@ use crate::operations::{Cluster, health};
 use crate::output;
 use crate::process::cluster::asker::{Asker, understood};
 use crate::process::cluster::{drain, show};
+use crate::process::on_this_thread;
 
 /// Pause between two looks of `watch`.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -25,9 +26,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// # Errors
 /// One clear line: nobody answers, or the answer is a refusal.
 pub fn run(settings: &AskSettings, secrets: &Secrets) -> Result<bool, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot begin: {error}"))?;
-    runtime.block_on(ask(settings, secrets))
+    on_this_thread(ask(settings, secrets))?
 }
 
 async fn ask(settings: &AskSettings, secrets: &Secrets) -> Result<bool, String> {

@@ -16,7 +16,7 @@ use crate::process::cluster_key;
 ///
 /// # Errors
 /// One clear line: it is something else.
-pub(super) fn understood<T: DeserializeOwned>(said: &[u8]) -> Result<T, String> {
+pub(in crate::process) fn understood<T: DeserializeOwned>(said: &[u8]) -> Result<T, String> {
     serde_json::from_slice(said).map_err(|error| format!("the answer is none of an operations port: {error}"))
 }
 
@@ -72,8 +72,15 @@ pub(in crate::process) async fn whole(places: &[Place]) -> Result<Cluster, Strin
     understood(&first(places, (&Method::GET, "/cluster?whole"), None).await?)
 }
 
-/// What the first place says that can be reached.
-async fn first(places: &[Place], (method, path): (&Method, &str), key: Option<&ClusterKey>) -> Result<Vec<u8>, String> {
+/// What the first place says that can be reached; where something is changed, with a proof of the key.
+///
+/// # Errors
+/// One clear line: none answers, or one refuses.
+pub(in crate::process) async fn first(
+    places: &[Place],
+    (method, path): (&Method, &str),
+    key: Option<&ClusterKey>,
+) -> Result<Vec<u8>, String> {
     let mut unreached = Vec::new();
     for place in places {
         let proof = key.map(|key| control::proof_of(key, method, path, Clock::system().now_ms()));

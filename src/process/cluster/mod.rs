@@ -3,7 +3,7 @@
 
 pub use ask::run;
 
-pub(in crate::process) use asker::whole;
+pub(in crate::process) use asker::{first, understood, whole};
 
 pub(in crate::process) mod call;
 

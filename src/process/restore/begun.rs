@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_whole;
+use crate::files::{sync_folder, write_whole};
 use crate::ids::ClusterId;
 use crate::node::folder::{FolderLock, LOCK_FILE, RESTORING};
 
@@ -69,10 +69,9 @@ impl Begun {
     /// One clear line: it cannot be removed.
     pub(super) fn finish(self) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("data folder {}: {error}", self.folder.display());
-        let synced = || std::fs::File::open(&self.folder)?.sync_all();
-        synced().map_err(failed)?;
+        sync_folder(&self.folder).map_err(failed)?;
         std::fs::remove_file(self.folder.join(RESTORING)).map_err(failed)?;
-        synced().map_err(failed)?;
+        sync_folder(&self.folder).map_err(failed)?;
         self.lock.release();
         Ok(())
     }

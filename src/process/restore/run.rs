@@ -7,15 +7,16 @@ use crate::cluster::map::ShardMap;
 use crate::cluster::table::embedded::EmbeddedTable;
 use crate::cluster::table::{Table, TableStore};
 use crate::config::backup::RestoreSettings;
+use crate::files::{folder_of, sync_folder};
 use crate::ids::{NodeId, ShardId};
 use crate::log::embedded::EmbeddedLog;
 use crate::log::{Claim, ClaimOutcome, ShardLog, Token};
 use crate::output;
 use crate::process::backup::manifest::Manifest;
 use crate::process::backup::verify;
-use crate::process::files;
 use crate::process::restore::begun::Begun;
 use crate::process::restore::target::Target;
+use crate::process::{self, files};
 use crate::shard::file::backup::build::{Built, build};
 use crate::shard::file::backup::gathered::Gathered;
 use crate::shard::file::snapshot::drop_file;
@@ -25,9 +26,7 @@ use crate::shard::file::snapshot::drop_file;
 /// # Errors
 /// One clear line: what is wrong, and what to do.
 pub fn run(settings: &RestoreSettings) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot begin: {error}"))?;
-    runtime.block_on(restore(settings))
+    process::on_this_thread(restore(settings))?
 }
 
 async fn restore(settings: &RestoreSettings) -> Result<(), String> {
@@ -89,7 +88,9 @@ async fn make(
         sources.push((from.join(&copy.file), is_first));
     }
     let built = build((target.identity, shard), &sources, gathered, &path).await?;
-    let synced = std::fs::File::open(target.shards_of(owner)).and_then(|folder| folder.sync_all());
+    // The folder of the shards too has a name that must be there.
+    let shards = target.shards_of(owner);
+    let synced = sync_folder(&shards).and_then(|()| sync_folder(folder_of(&shards)));
     synced.map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(built)
 }

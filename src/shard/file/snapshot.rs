@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::clock::Clock;
+use crate::files::{beside, folder_of, room_in, sync_folder};
 use crate::ids::ShardId;
 use crate::log::record::Tail;
 use crate::log::{Identity, PerStream};
@@ -96,11 +96,7 @@ pub fn needs(length: u64) -> u64 {
 /// Bytes that are left, to whoever is not root, on the disk where a file is or will be. `None`: the disk does not say.
 pub async fn room(path: &Path) -> Option<u64> {
     let folder = folder_of(path).to_owned();
-    let asked = off_runtime(move || {
-        let disk = statvfs(&folder).map_err(io::Error::from)?;
-        Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
-    });
-    asked.await.ok()
+    off_runtime(move || room_in(&folder)).await.ok()
 }
 
 /// Whether there is room for a copy of that length. A disk that does not say so is tried.
@@ -200,13 +196,6 @@ pub async fn sent(aside: &Path) -> io::Result<()> {
     off_runtime(move || absent_is_fine(std::fs::remove_file(mark))).await
 }
 
-/// Beside the path: the same with something after its name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 fn put_aside(path: &Path, at: u64, orphans: Orphans) -> io::Result<PathBuf> {
     // After all others, also when the time of day was set back.
     let newest = put_aside_before(path)?.last().map(|(newest, _)| newest.saturating_add(1));
@@ -214,7 +203,7 @@ fn put_aside(path: &Path, at: u64, orphans: Orphans) -> io::Result<PathBuf> {
     if orphans == Orphans::Perhaps && path.exists() {
         // Before it can be forgotten.
         File::create(beside(&aside, ORPHANS))?.sync_all()?;
-        sync_folder(path)?;
+        sync_folder(folder_of(path))?;
     }
     // The file first: a WAL without a file is dropped by SQLite, a file without its WAL would be opened.
     std::fs::rename(path, &aside)?;
@@ -229,7 +218,7 @@ fn put_aside(path: &Path, at: u64, orphans: Orphans) -> io::Result<PathBuf> {
         drop_file(&old)?;
         absent_is_fine(std::fs::remove_file(mark))?;
     }
-    sync_folder(path)?;
+    sync_folder(folder_of(path))?;
     Ok(aside)
 }
 
@@ -253,7 +242,7 @@ fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
     // The file first, so that at no time one stands there without its WAL, or with that of another.
     drop_file(to)?;
     std::fs::rename(from, to)?;
-    sync_folder(to)
+    sync_folder(folder_of(to))
 }
 
 /// Removes a file with what SQLite keeps beside it, if there is one.
@@ -270,14 +259,6 @@ pub fn drop_file(path: &Path) -> io::Result<()> {
 
 fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
     done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
 }
 
 async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
