@@ -27,11 +27,10 @@ pub(super) struct Loaded {
 /// One line for the operator: a segment is missing or damaged, is of a later version, or cannot be read.
 pub(super) fn load(folder: &Path) -> Result<Loaded, String> {
     let mut numbers = numbers(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    remove_unfinished(folder, &mut numbers)?;
     let mut loading = Loading { state: None, index: Index::default(), sequence: 1, segments: VecDeque::new() };
-    let Some(last) = numbers.last().copied() else { return Ok(loading.finish(0)) };
+    let Some(newest) = newest_begun(folder, &mut numbers)? else { return Ok(loading.finish(0)) };
 
-    let newest = Content::read(folder, last)?;
+    let last = newest.number;
     let oldest = newest.records(None)?.last().map_or(last, |(_, record)| record.header.oldest);
     for number in oldest..last {
         if !numbers.contains(&number) {
@@ -60,12 +59,13 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Removes a last segment that was not begun when the process ended: no cycle is in it.
-fn remove_unfinished(folder: &Path, numbers: &mut Vec<u64>) -> Result<(), String> {
-    let Some(last) = numbers.last().copied() else { return Ok(()) };
+/// The last segment. One that was not begun when the process ended is removed, for no cycle is in it; then it is the one
+/// before.
+fn newest_begun(folder: &Path, numbers: &mut Vec<u64>) -> Result<Option<Content>, String> {
+    let Some(last) = numbers.last().copied() else { return Ok(None) };
     let content = Content::read(folder, last)?;
     if content.opening().is_some() {
-        return Ok(());
+        return Ok(Some(content));
     }
     // Without one before it this is the beginning of a log, or all that is left of one.
     if content.whole_record_after(0).is_some() || (last > 1 && numbers.len() == 1) {
@@ -74,7 +74,7 @@ fn remove_unfinished(folder: &Path, numbers: &mut Vec<u64>) -> Result<(), String
 
     fs::remove_file(&content.path).map_err(|error| format!("{} cannot be removed: {error}", content.path.display()))?;
     numbers.pop();
-    Ok(())
+    numbers.last().map(|before| Content::read(folder, *before)).transpose()
 }
 
 /// A segment as it was found.

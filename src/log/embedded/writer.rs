@@ -166,9 +166,9 @@ impl Writer {
         }
     }
 
-    /// Empties the segments that have to go, also where no cycle comes by.
+    /// Empties the segments that have to go, where no cycle comes by that does. Whoever asks meanwhile waits for one record.
     fn sweep(&mut self) {
-        loop {
+        while self.requests.is_empty() {
             self.plan();
             let oldest = self.view.look().index.oldest();
             // A segment goes only after a record says that it is not needed.
