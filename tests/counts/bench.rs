@@ -32,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// Whatever is gathered for a while is never due by itself while something is counted: a batch ends when its work does.
 /// Only the tick of the workers is shorter than it might be: a node whose files do not get on for 10 s gives its shards up.
-const FLAGS: [&str; 24] = [
+const FLAGS: [&str; 22] = [
     "--threads",
     "1",
     "--delivered-every",
@@ -51,8 +51,6 @@ const FLAGS: [&str; 24] = [
     "1h",
     "--file-rest",
     "1h",
-    "--requests-per-second",
-    "1000000",
     "--frames-per-second-max",
     "1000000",
     "--log-level",

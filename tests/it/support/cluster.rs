@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::BACKEND;
 use crate::support::backup::Backup;
 use crate::support::server::{Backend, Ended, show_end};
-use crate::support::{SECRET, unique};
+use crate::support::{SECRET, UNTHROTTLED, unique};
 
 /// Shards of a deployment; as many as `rookery dev` has.
 const SHARDS: &str = "16";
@@ -206,7 +206,7 @@ impl Cluster {
         let folder = Folder::new();
         let Sorted { nodes, routers, of_nodes: node_flags, of_routers: router_flags } = sorted(flags);
         // Where a test counts on where shards are, nothing is to move them; the last of two flags counts.
-        let node_flags = [&["--balance", "off"], &node_flags[..]].concat();
+        let node_flags = [&["--balance", "off"], &UNTHROTTLED[..], &node_flags[..]].concat();
         let (node_flags, router_flags) = (node_flags.join(" "), router_flags.join(" "));
         let (count, routers_count) = (nodes.to_string(), routers.to_string());
         let prefix = unique("it");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::server::{Ended, show_end};
-use crate::support::{DEADLINE, Fields, SECRET};
+use crate::support::{DEADLINE, Fields, SECRET, UNTHROTTLED};
 
 /// A running `rookery dev`. Dropping it kills the process and removes its folder.
 pub(crate) struct Process {
@@ -36,7 +36,7 @@ impl Process {
 
     /// The same on a data folder that is filled before.
     pub(crate) fn start_on(flags: &[&str], fill: impl FnOnce(&Path)) -> Self {
-        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let flags = UNTHROTTLED.iter().chain(flags).map(|&flag| flag.to_owned()).collect();
         let mut process = Self { folder: tempfile::tempdir().unwrap(), flags, running: None };
         fill(&process.data());
         process.run();

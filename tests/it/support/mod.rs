@@ -25,6 +25,10 @@ use crate::support::server::Server;
 /// How long a test waits for a condition before it fails. Generous: it bounds a failure, it measures nothing.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Flags that each server under test begins with; a test that has its own value gives it after, and the last counts. Tests
+/// send as fast as the machine lets them, often as one user: what such a user may ask is for the tests of limits alone.
+pub(crate) const UNTHROTTLED: [&str; 4] = ["--requests-per-second", "1000000", "--request-burst", "1000000"];
+
 /// The secret with which the server under test verifies tokens.
 pub(crate) const SECRET: &str = "integration-tests-only-0123456789-0123456789-abc";
 
