@@ -19,19 +19,25 @@ impl Backoff {
     pub(crate) fn after(&self, failures: u32) -> Duration {
         match failures.checked_sub(1) {
             None => Duration::ZERO,
-            Some(doublings) => self.first.saturating_mul(2_u32.saturating_pow(doublings)).min(self.longest),
+            Some(doublings) => self
+                .first
+                .saturating_mul(2_u32.saturating_pow(doublings))
+                .min(self.longest),
         }
     }
 
-    /// Returns between half and all of the pause after so many failures, at random, so that those who wait for the same
-    /// thing do not ask in step.
+    /// Returns between half and all of the pause after so many failures, at random, so that those
+    /// who wait for the same thing do not ask in step.
     pub(crate) fn jittered(&self, failures: u32) -> Duration {
         self.after(failures).mul_f64(rand::random_range(0.5..=1.0))
     }
 
     /// Begins to count failures.
     pub(crate) const fn pauses(self) -> Pauses {
-        Pauses { backoff: self, failures: 0 }
+        Pauses {
+            backoff: self,
+            failures: 0,
+        }
     }
 }
 
@@ -69,17 +75,26 @@ mod tests {
 
     #[test]
     fn a_pause_doubles_up_to_the_longest_however_many_fail() {
-        let pauses: Vec<u128> = (0..5).map(|failures| BACKOFF.after(failures).as_millis()).collect();
+        let pauses: Vec<u128> = (0..5)
+            .map(|failures| BACKOFF.after(failures).as_millis())
+            .collect();
         assert_eq!(pauses, [0, 20, 40, 80, 160]);
         for failures in [8, 40, u32::MAX] {
-            assert_eq!(BACKOFF.after(failures), Duration::from_secs(2), "after {failures}");
+            assert_eq!(
+                BACKOFF.after(failures),
+                Duration::from_secs(2),
+                "after {failures}"
+            );
         }
     }
 
     #[test]
     fn whoever_begins_anew_waits_as_after_the_first_failure() {
         let mut pauses = BACKOFF.pauses();
-        assert_eq!((pauses.next(), pauses.next()), (Duration::from_millis(20), Duration::from_millis(40)));
+        assert_eq!(
+            (pauses.next(), pauses.next()),
+            (Duration::from_millis(20), Duration::from_millis(40))
+        );
         pauses.reset();
         assert_eq!(pauses.next(), Duration::from_millis(20));
     }
@@ -88,7 +103,10 @@ mod tests {
     fn a_jittered_pause_is_between_half_and_all_of_it() {
         for failures in 1..100 {
             let (pause, whole) = (BACKOFF.jittered(failures), BACKOFF.after(failures));
-            assert!(pause >= whole / 2 && pause <= whole, "{pause:?} of {whole:?}");
+            assert!(
+                pause >= whole / 2 && pause <= whole,
+                "{pause:?} of {whole:?}"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The clocks: the one place that reads the time of day, and the time since the machine started, which also runs while it
-//! sleeps. Everything durable takes its time of day from here once, at the decision, and carries it in the record from
-//! then on; a lease goes by the other one.
+//! The clocks: the one place that reads the time of day, and the time since the machine started,
+//! which also runs while it sleeps. Everything durable takes its time of day from here once, at the
+//! decision, and carries it in the record from then on; a lease goes by the other one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,28 +35,39 @@ impl Clock {
     /// A clock that stands still until [`Clock::set`] or [`Clock::pass`].
     #[must_use]
     pub fn manual(unix_ms: u64) -> Self {
-        Self(Source::Manual(Arc::new(Hands { unix: AtomicU64::new(unix_ms), since_boot: AtomicU64::new(1) })))
+        Self(Source::Manual(Arc::new(Hands {
+            unix: AtomicU64::new(unix_ms),
+            since_boot: AtomicU64::new(1),
+        })))
     }
 
     /// Unix milliseconds. May step back when the system's clock is set.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
             Source::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+                .map_or(0, |since| {
+                    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+                }),
             Source::Manual(hands) => hands.unix.load(Ordering::SeqCst),
         }
     }
 
-    /// Time since the machine started, the time that it slept included (`CLOCK_BOOTTIME`). Never steps back: what a
-    /// paused process missed has passed nevertheless.
+    /// Time since the machine started, the time that it slept included (`CLOCK_BOOTTIME`). Never
+    /// steps back: what a paused process missed has passed nevertheless.
     #[must_use]
     pub fn since_boot(&self) -> Duration {
         match &self.0 {
-            // Linux has had it since 2.6.39; without it time would seem to end, and with it every lease.
-            Source::System => clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from),
+            // Linux has had it since 2.6.39; without it time would seem to end, and with it every
+            // lease.
+            Source::System => {
+                clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from)
+            }
             Source::Manual(hands) => Duration::from_millis(hands.since_boot.load(Ordering::SeqCst)),
         }
     }
@@ -86,7 +97,10 @@ mod tests {
     fn the_time_since_boot_runs_and_is_not_moved_by_setting_the_time_of_day() {
         let system = Clock::system();
         let before = system.since_boot();
-        assert!(before > Duration::ZERO && before < Duration::from_secs(100 * 365 * 86_400), "{before:?}");
+        assert!(
+            before > Duration::ZERO && before < Duration::from_secs(100 * 365 * 86_400),
+            "{before:?}"
+        );
         while system.since_boot() == before {
             std::hint::spin_loop();
         }
@@ -96,6 +110,9 @@ mod tests {
         manual.set(5);
         assert_eq!(manual.since_boot(), began);
         manual.pass(Duration::from_millis(70));
-        assert_eq!((manual.now_ms(), manual.since_boot() - began), (75, Duration::from_millis(70)));
+        assert_eq!(
+            (manual.now_ms(), manual.since_boot() - began),
+            (75, Duration::from_millis(70))
+        );
     }
 }

@@ -9,10 +9,13 @@ use nix::sys::statvfs::statvfs;
 
 /// The folder that a path is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
 }
 
-/// Makes the names in a folder durable: a file whose bytes are on the disk may have no name there yet.
+/// Makes the names in a folder durable: a file whose bytes are on the disk may have no name there
+/// yet.
 ///
 /// # Errors
 /// The disk refuses.
@@ -27,7 +30,8 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Bytes that are left, to whoever is not root, on the disk of a folder. Blocks for as long as the disk takes.
+/// Bytes that are left, to whoever is not root, on the disk of a folder. Blocks for as long as the
+/// disk takes.
 ///
 /// # Errors
 /// The disk does not say.
@@ -46,7 +50,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let new = path.with_file_name(name);
     let write = || {
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        let mut file = options
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&new, path)?;

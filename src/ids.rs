@@ -1,5 +1,6 @@
-//! Identifiers and numbers, each a type of its own: an offset, a seq and an epoch are all `u64`, and the
-//! compiler should catch the swap. Nothing here knows where a thing lives; see `cluster::map` for that.
+//! Identifiers and numbers, each a type of its own: an offset, a seq and an epoch are all `u64`,
+//! and the compiler should catch the swap. Nothing here knows where a thing lives; see
+//! `cluster::map` for that.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +14,12 @@ use uuid::Uuid;
 /// Longest user id or conversation name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// What the name of a conversation may consist of beside ASCII letters and digits. The hyphen is last, so that it is no
-/// range in a pattern.
+/// What the name of a conversation may consist of beside ASCII letters and digits. The hyphen is
+/// last, so that it is no range in a pattern.
 pub const NAME_SIGNS: &str = "._@:-";
 
-/// The same for the id of a user. Identity providers make subjects such as `auth0|5f7c` and `google-oauth2|1`, and some
-/// use addresses with a plus sign.
+/// The same for the id of a user. Identity providers make subjects such as `auth0|5f7c` and
+/// `google-oauth2|1`, and some use addresses with a plus sign.
 pub const USER_SIGNS: &str = "._@:|+-";
 
 /// What is no name although it keeps to the alphabet: paths would be read as something else.
@@ -28,7 +29,9 @@ pub const NAMES_RESERVED: [&str; 2] = [".", ".."];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// It is no name of a conversation.
-    #[error("the name of a conversation is 1 to 128 bytes of A-Z a-z 0-9 . _ @ : - and not '.' or '..'")]
+    #[error(
+        "the name of a conversation is 1 to 128 bytes of A-Z a-z 0-9 . _ @ : - and not '.' or '..'"
+    )]
     Conversation,
     /// It is no id of a user.
     #[error("the id of a user is 1 to 128 bytes of A-Z a-z 0-9 . _ @ : | + - and not '.' or '..'")]
@@ -67,7 +70,11 @@ macro_rules! name_type {
             /// # Errors
             /// [`InvalidName`] when the text breaks a rule.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
-                if is_name(text, $signs) { Ok(Self(Arc::from(text))) } else { Err(InvalidName::$wrong) }
+                if is_name(text, $signs) {
+                    Ok(Self(Arc::from(text)))
+                } else {
+                    Err(InvalidName::$wrong)
+                }
             }
 
             /// The name as text.
@@ -130,9 +137,9 @@ name_type!("The name of a conversation; its only identity." ConversationName, NA
 pub struct Slot(pub u16);
 
 impl Slot {
-    /// FNV-1a over the bytes (64 bit, offset basis `cbf29ce484222325`, prime `100000001b3`), then the 64-bit
-    /// finalizer of MurmurHash3, then the top 16 bits. Spelled out here, and pinned by golden vectors, because a
-    /// change would orphan everything stored.
+    /// FNV-1a over the bytes (64 bit, offset basis `cbf29ce484222325`, prime `100000001b3`), then
+    /// the 64-bit finalizer of MurmurHash3, then the top 16 bits. Spelled out here, and pinned by
+    /// golden vectors, because a change would orphan everything stored.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
@@ -181,15 +188,18 @@ number_type!(
     ShardId, u16, "s"
 );
 number_type!(
-    /// Number of an ownership of a shard; grows by one with each new owner. 0 means never owned. Prints as `e7`.
+    /// Number of an ownership of a shard; grows by one with each new owner. 0 means never owned.
+    /// Prints as `e7`.
     Epoch, u64, "e"
 );
 number_type!(
-    /// Place of a record in one stream of a shard, from 1; 0 means before the first. Prints as `o42`.
+    /// Place of a record in one stream of a shard, from 1; 0 means before the first. Prints as
+    /// `o42`.
     Offset, u64, "o"
 );
 number_type!(
-    /// Number of a durable change in its conversation, dense from 1; 0 means before the first. Prints as the number.
+    /// Number of a durable change in its conversation, dense from 1; 0 means before the first.
+    /// Prints as the number.
     Seq, u64, ""
 );
 
@@ -231,8 +241,8 @@ impl From<&str> for NodeId {
     }
 }
 
-/// Made when the cluster is created; kept in the log and in every SQLite file, so that files of one cluster are never
-/// opened by another.
+/// Made when the cluster is created; kept in the log and in every SQLite file, so that files of one
+/// cluster are never opened by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClusterId(pub Uuid);
@@ -252,7 +262,9 @@ impl fmt::Display for ClusterId {
 }
 
 /// One live WebSocket of one user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
@@ -264,11 +276,11 @@ impl SessionId {
     }
 }
 
-/// Id of a message: a UUID version 8 that carries the slot of its conversation, so that a request with nothing but the
-/// id finds its shard without a look-up, whatever the number of shards is.
+/// Id of a message: a UUID version 8 that carries the slot of its conversation, so that a request
+/// with nothing but the id finds its shard without a look-up, whatever the number of shards is.
 ///
-/// Bits from the most significant: 0–47 unix milliseconds, 48–51 version (8), 52–63 the high 12 bits of the slot,
-/// 64–65 variant (binary 10), 66–69 the low 4 bits of the slot, 70–127 random.
+/// Bits from the most significant: 0–47 unix milliseconds, 48–51 version (8), 52–63 the high 12
+/// bits of the slot, 64–65 variant (binary 10), 66–69 the low 4 bits of the slot, 70–127 random.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(pub Uuid);
@@ -283,7 +295,8 @@ impl MessageId {
         Self(Uuid::from_u64_pair(high, low))
     }
 
-    /// Parses the hyphenated form; `None` for anything that is no id of ours (another version or variant).
+    /// Parses the hyphenated form; `None` for anything that is no id of ours (another version or
+    /// variant).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 36 {
@@ -350,7 +363,8 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 pub struct IdempotencyKey {
     /// The key: the client's bytes, or a UUID that the router stamped.
     pub key: Arc<str>,
-    /// Stamped by the router, not chosen by the client: remembered for 60 s in memory, not for 24 h in SQLite.
+    /// Stamped by the router, not chosen by the client: remembered for 60 s in memory, not for 24 h
+    /// in SQLite.
     pub stamped: bool,
 }
 
@@ -359,13 +373,19 @@ impl IdempotencyKey {
     #[must_use]
     pub fn from_client(key: &str) -> Option<Self> {
         let length_ok = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
-        (length_ok && !key.bytes().any(|b| b.is_ascii_control())).then(|| Self { key: Arc::from(key), stamped: false })
+        (length_ok && !key.bytes().any(|b| b.is_ascii_control())).then(|| Self {
+            key: Arc::from(key),
+            stamped: false,
+        })
     }
 
     /// A key made by us for a request that had none.
     #[must_use]
     pub fn stamp() -> Self {
-        Self { key: Arc::from(Uuid::now_v7().to_string()), stamped: true }
+        Self {
+            key: Arc::from(Uuid::now_v7().to_string()),
+            stamped: true,
+        }
     }
 }
 
@@ -373,7 +393,8 @@ impl IdempotencyKey {
 mod tests {
     use super::*;
 
-    /// Made with a second implementation, in another language. Never change one: stored conversations are found by it.
+    /// Made with a second implementation, in another language. Never change one: stored
+    /// conversations are found by it.
     const GOLDEN_SLOTS: [(&[u8], u16); 7] = [
         (b"", 0xefd0),
         (b"a", 0x82a2),
@@ -387,7 +408,12 @@ mod tests {
     #[test]
     fn the_slot_of_a_name_is_pinned_for_ever() {
         for (name, slot) in GOLDEN_SLOTS {
-            assert_eq!(Slot::of(name), Slot(slot), "{}", String::from_utf8_lossy(name));
+            assert_eq!(
+                Slot::of(name),
+                Slot(slot),
+                "{}",
+                String::from_utf8_lossy(name)
+            );
         }
     }
 
@@ -395,13 +421,28 @@ mod tests {
     fn the_bits_of_a_message_id_are_pinned_for_ever() {
         let golden = [
             ((0, 0, 0), "00000000-0000-8000-8000-000000000000"),
-            ((u64::MAX, 0xffff, u64::MAX), "ffffffff-ffff-8fff-bfff-ffffffffffff"),
-            ((1_732_270_000_000, 0x1cf2, 0), "01935356-8780-81cf-8800-000000000000"),
-            ((1_732_270_000_000, 0x000f, 1), "01935356-8780-8000-bc00-000000000001"),
-            ((1_732_270_000_000, 0xfff0, u64::MAX), "01935356-8780-8fff-83ff-ffffffffffff"),
+            (
+                (u64::MAX, 0xffff, u64::MAX),
+                "ffffffff-ffff-8fff-bfff-ffffffffffff",
+            ),
+            (
+                (1_732_270_000_000, 0x1cf2, 0),
+                "01935356-8780-81cf-8800-000000000000",
+            ),
+            (
+                (1_732_270_000_000, 0x000f, 1),
+                "01935356-8780-8000-bc00-000000000001",
+            ),
+            (
+                (1_732_270_000_000, 0xfff0, u64::MAX),
+                "01935356-8780-8fff-83ff-ffffffffffff",
+            ),
         ];
         for ((unix_ms, slot, random), text) in golden {
-            assert_eq!(MessageId::new(unix_ms, Slot(slot), random).to_string(), text);
+            assert_eq!(
+                MessageId::new(unix_ms, Slot(slot), random).to_string(),
+                text
+            );
         }
     }
 
@@ -416,13 +457,19 @@ mod tests {
     #[test]
     fn every_slot_survives_the_way_through_an_id() {
         for slot in 0..=u16::MAX {
-            assert_eq!(MessageId::new(u64::MAX, Slot(slot), u64::MAX).slot(), Slot(slot));
+            assert_eq!(
+                MessageId::new(u64::MAX, Slot(slot), u64::MAX).slot(),
+                Slot(slot)
+            );
         }
     }
 
     #[test]
     fn an_id_of_another_kind_is_refused() {
-        assert_eq!(MessageId::parse("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), None);
+        assert_eq!(
+            MessageId::parse("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+            None
+        );
         assert_eq!(MessageId::parse("0123456789ab8cdebd23456789abcdef"), None);
         assert_eq!(MessageId::parse("x"), None);
     }
@@ -440,9 +487,17 @@ mod tests {
 
     #[test]
     fn subjects_of_identity_providers_are_user_ids_but_no_names_of_conversations() {
-        for subject in ["auth0|5f7c8ec7c33c6c004bbafe82", "google-oauth2|103547991597142817347", "a+b@example.org"] {
+        for subject in [
+            "auth0|5f7c8ec7c33c6c004bbafe82",
+            "google-oauth2|103547991597142817347",
+            "a+b@example.org",
+        ] {
             assert!(UserId::parse(subject).is_ok(), "{subject}");
-            assert_eq!(ConversationName::parse(subject), Err(InvalidName::Conversation), "{subject}");
+            assert_eq!(
+                ConversationName::parse(subject),
+                Err(InvalidName::Conversation),
+                "{subject}"
+            );
         }
     }
 }

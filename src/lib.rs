@@ -1,8 +1,8 @@
 //! Rookery: a real-time messaging backend. The modules in the order in which a message meets them:
 //!
-//! [`router`] picks the shard and forwards → [`node`] verifies the token and holds sessions → [`shard`] decides, appends
-//! to the [`log`], commits, pushes, and applies to SQLite. [`cluster`] says which node that is. The leaves below them know
-//! nothing of each other's neighbours.
+//! [`router`] picks the shard and forwards → [`node`] verifies the token and holds sessions →
+//! [`shard`] decides, appends to the [`log`], commits, pushes, and applies to SQLite. [`cluster`]
+//! says which node that is. The leaves below them know nothing of each other's neighbours.
 
 pub mod auth;
 

@@ -8,7 +8,8 @@ use rookery::output;
 use rookery::protocol::openapi;
 use rookery::{dev, process};
 
-/// Measured on this work: an eighth of the processor's time is spent allocating with the C library's allocator.
+/// Measured on this work: an eighth of the processor's time is spent allocating with the C
+/// library's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -16,16 +17,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FILES_WANTED: u64 = 65_536;
 
 fn main() -> ExitCode {
-    // What is stored holds messages and secrets: files are for their owner's eyes only, and so are folders.
+    // What is stored holds messages and secrets: files are for their owner's eyes only, and so are
+    // folders.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
 
     match Invocation::gather() {
         Ok(Invocation::Dev(settings, secrets)) => finished(dev::run(&settings, secrets, files())),
-        Ok(Invocation::Node(settings, secrets)) => finished(process::node::run(&settings, &secrets, files())),
-        Ok(Invocation::Router(settings, secrets)) => finished(process::router::run(&settings, &secrets, files())),
-        Ok(Invocation::Cluster(settings, secrets)) => answered("cluster", process::cluster::run(&settings, &secrets)),
+        Ok(Invocation::Node(settings, secrets)) => {
+            finished(process::node::run(&settings, &secrets, files()))
+        }
+        Ok(Invocation::Router(settings, secrets)) => {
+            finished(process::router::run(&settings, &secrets, files()))
+        }
+        Ok(Invocation::Cluster(settings, secrets)) => {
+            answered("cluster", process::cluster::run(&settings, &secrets))
+        }
         Ok(Invocation::Check(settings)) => answered("check", process::check::run(&settings)),
-        Ok(Invocation::Backup(settings, secrets)) => finished(process::backup::run(&settings, &secrets)),
+        Ok(Invocation::Backup(settings, secrets)) => {
+            finished(process::backup::run(&settings, &secrets))
+        }
         Ok(Invocation::Restore(settings)) => finished(process::restore::run(&settings)),
         Ok(Invocation::Token(settings, secrets)) => finished(dev::token(&settings, secrets)),
         Ok(Invocation::Openapi) => {
@@ -34,7 +44,11 @@ fn main() -> ExitCode {
         }
         Err(Refused::Flags(error)) => {
             // Help and version are no failures; clap prints each where it belongs.
-            let code = if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            let code = if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
             drop(error.print());
             code
         }

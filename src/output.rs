@@ -1,8 +1,9 @@
-//! What is written to standard output and standard error: lines of the log, and what a command prints. The one way for
-//! both.
+//! What is written to standard output and standard error: lines of the log, and what a command
+//! prints. The one way for both.
 //!
-//! **Invariant.** Nothing that serves waits for an output or ends because of one: it may be closed, full, a pipe whose reader
-//! is gone, or one whose reader reads nothing. What could not be written is counted, and that is all.
+//! **Invariant.** Nothing that serves waits for an output or ends because of one: it may be closed,
+//! full, a pipe whose reader is gone, or one whose reader reads nothing. What could not be written
+//! is counted, and that is all.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc;
@@ -13,7 +14,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::telemetry::{LogFormat, OUTPUT_UNWRITTEN};
 
-/// Lines of the log that wait for standard error to take them; further ones are dropped, and counted.
+/// Lines of the log that wait for standard error to take them; further ones are dropped, and
+/// counted.
 const LINES_WAITING_MAX: usize = 8_192;
 
 /// How long a process that serves waits for standard output to take what it tells at its start.
@@ -31,34 +33,46 @@ pub struct Log {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("dropped", &self.dropped.dropped_lines()).finish_non_exhaustive()
+        f.debug_struct("Log")
+            .field("dropped", &self.dropped.dropped_lines())
+            .finish_non_exhaustive()
     }
 }
 
 impl Log {
-    /// Starts lines on standard error, written by a thread of their own. `level` is a level (`info`) or a list of filters
-    /// (`info,rookery::shard=debug`).
+    /// Starts lines on standard error, written by a thread of their own. `level` is a level
+    /// (`info`) or a list of filters (`info,rookery::shard=debug`).
     ///
     /// # Errors
     /// One clear line: a filter that cannot be read, or a log that was started before.
     pub fn start(format: LogFormat, level: &str) -> Result<Self, String> {
-        let filter = EnvFilter::try_new(level).map_err(|error| format!("log level \"{level}\": {error}"))?;
+        let filter =
+            EnvFilter::try_new(level).map_err(|error| format!("log level \"{level}\": {error}"))?;
         let (lines, worker) = NonBlockingBuilder::default()
             .buffered_lines_limit(LINES_WAITING_MAX)
             .lossy(true)
             .thread_name("log")
-            .finish(Counted { output: io::stderr(), name: "log" });
+            .finish(Counted {
+                output: io::stderr(),
+                name: "log",
+            });
         let dropped = lines.error_counter();
 
-        // What is wrong with the output is counted; by itself the library would print it there, and panic if it cannot.
-        let subscriber =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).log_internal_errors(false);
+        // What is wrong with the output is counted; by itself the library would print it there, and
+        // panic if it cannot.
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(lines)
+            .log_internal_errors(false);
         let started = match format {
             LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
             LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
         };
         started.map_err(|error| format!("logs: {error}"))?;
-        Ok(Self { dropped, _worker: worker })
+        Ok(Self {
+            dropped,
+            _worker: worker,
+        })
     }
 
     /// Counts, again and again, the lines that found no room. Never ends.
@@ -73,8 +87,8 @@ impl Log {
     }
 }
 
-/// Prints what a command was asked for, and waits until it is taken: a pipe may be read slowly. A reader that leaves early,
-/// as `head` does, is no failure.
+/// Prints what a command was asked for, and waits until it is taken: a pipe may be read slowly. A
+/// reader that leaves early, as `head` does, is no failure.
 pub fn print(text: &str) {
     write_out(&mut io::stdout(), text, "stdout");
 }
@@ -84,8 +98,8 @@ pub fn complain(line: &str) {
     write_out(&mut io::stderr(), &format!("{line}\n"), "stderr");
 }
 
-/// Tells on standard output that a process serves, for the person who started it. Waits a second at most for the output to
-/// take it; what is not taken by then is left to a thread.
+/// Tells on standard output that a process serves, for the person who started it. Waits a second at
+/// most for the output to take it; what is not taken by then is left to a thread.
 pub fn announce(text: String) {
     // Nothing is sent: that its sender is gone tells that the text was taken.
     let (telling, taken) = mpsc::sync_channel::<()>(1);
@@ -93,7 +107,11 @@ pub fn announce(text: String) {
         print(&text);
         drop(telling);
     };
-    if std::thread::Builder::new().name("announce".to_owned()).spawn(tell).is_err() {
+    if std::thread::Builder::new()
+        .name("announce".to_owned())
+        .spawn(tell)
+        .is_err()
+    {
         return count("stdout", 1);
     }
     if taken.recv_timeout(ANNOUNCE_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -102,14 +120,21 @@ pub fn announce(text: String) {
 }
 
 fn write_out(output: &mut impl Write, text: &str, name: &'static str) {
-    if output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_err() {
+    if output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .is_err()
+    {
         count(name, 1);
     }
 }
 
 fn count(name: &'static str, unwritten: usize) {
     if unwritten > 0 {
-        OUTPUT_UNWRITTEN.add(u64::try_from(unwritten).unwrap_or(u64::MAX), &[("output", name)]);
+        OUTPUT_UNWRITTEN.add(
+            u64::try_from(unwritten).unwrap_or(u64::MAX),
+            &[("output", name)],
+        );
     }
 }
 
@@ -154,7 +179,10 @@ mod tests {
 
     #[test]
     fn an_output_that_cannot_be_written_takes_every_line_all_the_same() {
-        let mut output = Counted { output: Broken, name: "log" };
+        let mut output = Counted {
+            output: Broken,
+            name: "log",
+        };
         assert_eq!(output.write(b"a line\n").ok(), Some(7));
         assert!(output.flush().is_ok());
     }

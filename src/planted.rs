@@ -1,5 +1,6 @@
-//! For the tests of the checker alone: a build with the feature `planted` can be told to do without one protection, so that
-//! the checker can show that it notices. Without the feature nothing here does anything.
+//! For the tests of the checker alone: a build with the feature `planted` can be told to do without
+//! one protection, so that the checker can show that it notices. Without the feature nothing here
+//! does anything.
 
 /// A protection that a planted build can drop, by its name in `ROOKERY_PLANTED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,7 +9,8 @@ pub enum Protection {
     Wait,
     /// `tail_check`: an append succeeds only at the tail that its appender names.
     TailCheck,
-    /// `fence`: an append, a renewal, a look at the control record tell an owner that its token is not current any more.
+    /// `fence`: an append, a renewal, a look at the control record tell an owner that its token is
+    /// not current any more.
     Fence,
     /// `lease_after_read`: the lease is looked at after a read was gathered.
     LeaseAfterRead,
@@ -26,9 +28,11 @@ pub enum Protection {
     RenewalsGoOn,
     /// `refusal_waits`: a refusal is answered only when what it rests on is committed.
     RefusalWaits,
-    /// `repeats_in_order`: requests of one socket and conversation that are repeated stay in their order.
+    /// `repeats_in_order`: requests of one socket and conversation that are repeated stay in their
+    /// order.
     RepeatsInOrder,
-    /// `list_proves`: a list of conversations is unmarked only when no outbox may still hold rows for it.
+    /// `list_proves`: a list of conversations is unmarked only when no outbox may still hold rows
+    /// for it.
     ListProves,
     /// `whole_stays`: a session that was told of several stays at once gets each of them.
     WholeStays,
@@ -63,22 +67,30 @@ impl Protection {
     ];
 }
 
-/// Whether this process does without that protection. Always false but in a planted build that was told so.
+/// Whether this process does without that protection. Always false but in a planted build that was
+/// told so.
 #[cfg(not(feature = "planted"))]
 #[must_use]
 pub const fn is_dropped(_protection: Protection) -> bool {
     false
 }
 
-/// Whether this process does without that protection. Always false but in a planted build that was told so.
+/// Whether this process does without that protection. Always false but in a planted build that was
+/// told so.
 #[cfg(feature = "planted")]
 #[expect(clippy::disallowed_methods, reason = "no setting of any release")]
 #[must_use]
 pub fn is_dropped(protection: Protection) -> bool {
     static DROPPED: std::sync::LazyLock<Option<Protection>> = std::sync::LazyLock::new(|| {
         let name = std::env::var("ROOKERY_PLANTED").ok()?;
-        let found = Protection::ALL.into_iter().find(|(_, known)| *known == name);
-        tracing::error!(name, known = found.is_some(), "this build drops a protection: for tests of the checker alone");
+        let found = Protection::ALL
+            .into_iter()
+            .find(|(_, known)| *known == name);
+        tracing::error!(
+            name,
+            known = found.is_some(),
+            "this build drops a protection: for tests of the checker alone"
+        );
         found.map(|(protection, _)| protection)
     });
     *DROPPED == Some(protection)

@@ -1,5 +1,5 @@
-//! Errors as clients see them: the closed list of codes, the one mapping of codes to HTTP status, and the close codes
-//! of a WebSocket. Nothing else in the tree chooses a status.
+//! Errors as clients see them: the closed list of codes, the one mapping of codes to HTTP status,
+//! and the close codes of a WebSocket. Nothing else in the tree chooses a status.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -103,33 +103,70 @@ impl Code {
             Self::Invalid => ("invalid", 400, "The request is not valid"),
             Self::InvalidName => ("invalid_name", 400, "A name breaks the rules for names"),
             Self::Unauthorized => ("unauthorized", 401, "A valid token is needed"),
-            Self::NotParticipant => ("not_participant", 403, "The caller is no participant of this conversation"),
+            Self::NotParticipant => (
+                "not_participant",
+                403,
+                "The caller is no participant of this conversation",
+            ),
             Self::Forbidden => ("forbidden", 403, "Only the admin may do this"),
-            Self::NotSender => ("not_sender", 403, "Only the sender of the message may see this"),
+            Self::NotSender => (
+                "not_sender",
+                403,
+                "Only the sender of the message may see this",
+            ),
             Self::MessageUnknown => ("message_unknown", 404, "There is no such message"),
-            Self::ReplyToUnknown => ("reply_to_unknown", 404, "The message replied to is not in this conversation"),
+            Self::ReplyToUnknown => (
+                "reply_to_unknown",
+                404,
+                "The message replied to is not in this conversation",
+            ),
             Self::NameTaken => ("name_taken", 409, "The name is in use"),
-            Self::IdempotencyConflict => ("idempotency_conflict", 422, "The key was used for another request"),
+            Self::IdempotencyConflict => (
+                "idempotency_conflict",
+                422,
+                "The key was used for another request",
+            ),
             Self::TextTooLong => ("text_too_long", 413, "The text is too long"),
             Self::TooLarge => ("too_large", 413, "The body is too large"),
-            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "The body must be application/json"),
+            Self::UnsupportedMediaType => (
+                "unsupported_media_type",
+                415,
+                "The body must be application/json",
+            ),
             Self::NotFound => ("not_found", 404, "There is nothing at this path"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed here"),
             Self::UpgradeRequired => ("upgrade_required", 426, "A WebSocket is opened here"),
-            Self::HeadTooLarge => ("head_too_large", 431, "The head of the request is too large"),
+            Self::HeadTooLarge => (
+                "head_too_large",
+                431,
+                "The head of the request is too large",
+            ),
             Self::RateLimited => ("rate_limited", 429, "Too many requests"),
             Self::Unavailable => ("unavailable", 503, "Not available now; nothing was written"),
-            Self::OutcomeUnknown => ("outcome_unknown", 503, "The write may yet appear; retry with the same key"),
-            Self::NotReplicated => ("not_replicated", 503, "No second copy can be made now; nothing was acknowledged"),
-            Self::Lagging => ("lagging", 503, "The answer would be older than what was already acknowledged"),
+            Self::OutcomeUnknown => (
+                "outcome_unknown",
+                503,
+                "The write may yet appear; retry with the same key",
+            ),
+            Self::NotReplicated => (
+                "not_replicated",
+                503,
+                "No second copy can be made now; nothing was acknowledged",
+            ),
+            Self::Lagging => (
+                "lagging",
+                503,
+                "The answer would be older than what was already acknowledged",
+            ),
             Self::Stale => ("stale", 503, "A strict answer cannot be proven now"),
         }
     }
 }
 
-/// True when the answer to a repeated write also tells what became of the attempts before it. False where it tells no more
-/// than that this attempt was not executed (429, 503), and where it depends on what may have changed since an earlier one
-/// was: the caller's token (401), his membership or role (403), what he may see (404).
+/// True when the answer to a repeated write also tells what became of the attempts before it. False
+/// where it tells no more than that this attempt was not executed (429, 503), and where it depends
+/// on what may have changed since an earlier one was: the caller's token (401), his membership or
+/// role (403), what he may see (404).
 #[must_use]
 pub fn settles_earlier_attempts(status: u16) -> bool {
     !matches!(status, 401 | 403 | 404 | 429) && status < 500
@@ -141,7 +178,14 @@ impl JsonSchema for Code {
     }
 
     fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
-        let line = |code: Self| format!("- `{}` ({}): {}", code.as_str(), code.status(), code.title());
+        let line = |code: Self| {
+            format!(
+                "- `{}` ({}): {}",
+                code.as_str(),
+                code.status(),
+                code.title()
+            )
+        };
         let lines = Self::ALL.map(line).join("\n");
         json_schema!({
             "description": format!("What was wrong. A client treats a code that it does not know by its status.\n\n{lines}"),
@@ -151,7 +195,8 @@ impl JsonSchema for Code {
     }
 }
 
-/// Longest `detail`, in characters. A detail may quote what a client sent, and an answer must not grow with that.
+/// Longest `detail`, in characters. A detail may quote what a client sent, and an answer must not
+/// grow with that.
 const DETAIL_CHARS_MAX: usize = 400;
 
 /// A refusal: a code, what is wrong and what to do about it.
@@ -175,7 +220,11 @@ impl Problem {
             detail.truncate(cut);
             detail.push('…');
         }
-        Self { code, detail, retry_after: None }
+        Self {
+            code,
+            detail,
+            retry_after: None,
+        }
     }
 
     /// Shorthand for `unavailable`: surely nothing was written.
@@ -186,17 +235,24 @@ impl Problem {
     /// Whole seconds for `Retry-After`, on the codes that carry it.
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u64> {
-        self.code.retryable().then(|| self.retry_after.map_or(1, |wait| wait.as_secs().max(1)))
+        self.code
+            .retryable()
+            .then(|| self.retry_after.map_or(1, |wait| wait.as_secs().max(1)))
     }
 
-    /// The whole HTTP answer: status, body, `X-Request-Id`, and the headers that belong to the code.
+    /// The whole HTTP answer: status, body, `X-Request-Id`, and the headers that belong to the
+    /// code.
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response<Full<Bytes>> {
         let body = serde_json::to_vec(&self.body(request_id)).unwrap_or_default();
         let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        *response.status_mut() =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert("x-request-id", id);
         }
@@ -209,7 +265,10 @@ impl Problem {
         if self.code == Code::UpgradeRequired {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            headers.insert(
+                header::SEC_WEBSOCKET_VERSION,
+                HeaderValue::from_static("13"),
+            );
         }
         response
     }
@@ -321,14 +380,20 @@ mod tests {
         let quoted = format!("unknown field `{}`", "ä".repeat(100_000));
         let problem = Problem::new(Code::Invalid, quoted.clone());
         assert_eq!(problem.detail.chars().count(), DETAIL_CHARS_MAX + 1);
-        assert!(problem.detail.ends_with('…') && quoted.starts_with(problem.detail.trim_end_matches('…')));
+        assert!(
+            problem.detail.ends_with('…')
+                && quoted.starts_with(problem.detail.trim_end_matches('…'))
+        );
         assert_eq!(Problem::new(Code::Invalid, "short").detail, "short");
     }
 
     #[test]
     fn what_may_be_retried_tells_when() {
         for code in Code::ALL {
-            assert_eq!(Problem::new(code, "x").retry_after_s().is_some(), matches!(code.status(), 429 | 503));
+            assert_eq!(
+                Problem::new(code, "x").retry_after_s().is_some(),
+                matches!(code.status(), 429 | 503)
+            );
         }
     }
 }

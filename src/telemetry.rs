@@ -1,24 +1,41 @@
-//! Every metric's name, unit and help in one place; nothing else names a metric. Labels are of low cardinality: never a
-//! conversation, a user or a session. Also the set-up of the recorder.
+//! Every metric's name, unit and help in one place; nothing else names a metric. Labels are of low
+//! cardinality: never a conversation, a user or a session. Also the set-up of the recorder.
 //!
-//! Names are `rookery_<layer>_<noun>_<unit or total>`, in base units. `docs/metrics.md` is generated from this file.
+//! Names are `rookery_<layer>_<noun>_<unit or total>`, in base units. `docs/metrics.md` is
+//! generated from this file.
 
 use std::time::Duration;
 
-use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Upper bounds of histograms in seconds: from an append to the budget of a request.
-const SECONDS_BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// Upper bounds of histograms in bytes: from one small frame to an entry of the greatest size.
-const BYTES_BUCKETS: [f64; 9] = [64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+const BYTES_BUCKETS: [f64; 9] = [
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+];
 
 /// Upper bounds of histograms that count things: from one to a full table of a large conversation.
-const COUNT_BUCKETS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0, 4000.0, 10_000.0];
+const COUNT_BUCKETS: [f64; 12] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0, 4000.0, 10_000.0,
+];
 
-/// How often the recorder folds what its histograms gathered; without it their memory would grow until the next scrape.
+/// How often the recorder folds what its histograms gathered; without it their memory would grow
+/// until the next scrape.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A number that only grows.
@@ -34,7 +51,9 @@ pub struct Gauge(&'static str);
 pub struct Histogram(&'static str);
 
 fn labels(of: &[(&'static str, &str)]) -> Vec<Label> {
-    of.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect()
+    of.iter()
+        .map(|(name, value)| Label::new(*name, (*value).to_owned()))
+        .collect()
 }
 
 impl Counter {
@@ -131,15 +150,19 @@ pub enum LogFormat {
     Json,
 }
 
-/// Installs the recorder of this process and describes every metric. Only the first call of a process can succeed.
+/// Installs the recorder of this process and describes every metric. Only the first call of a
+/// process can succeed.
 ///
 /// # Errors
 /// When the process has a recorder already.
 pub fn install() -> Result<PrometheusHandle, InstallError> {
-    let recorder = builder().map_err(|error| InstallError(format!("metrics: {error}")))?.build_recorder();
+    let recorder = builder()
+        .map_err(|error| InstallError(format!("metrics: {error}")))?
+        .build_recorder();
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder)
-        .map_err(|_again| InstallError("metrics: this process has a recorder already".to_owned()))?;
+    metrics::set_global_recorder(recorder).map_err(|_again| {
+        InstallError("metrics: this process has a recorder already".to_owned())
+    })?;
     describe_all();
     Ok(handle)
 }
@@ -159,7 +182,8 @@ pub fn describe_all() {
 /// Names and values of the labels of one series.
 type Labels = &'static [(&'static str, &'static str)];
 
-/// What goes wrong on a node, with the labels and values that it is counted by, in the order of the code that counts.
+/// What goes wrong on a node, with the labels and values that it is counted by, in the order of the
+/// code that counts.
 const FAULTS: &[(Counter, &[Labels])] = &[
     (
         APPEND_OUTCOMES,
@@ -170,22 +194,43 @@ const FAULTS: &[(Counter, &[Labels])] = &[
             &[("outcome", "in_doubt")],
         ],
     ),
-    (APPEND_RESTORED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
+    (
+        APPEND_RESTORED,
+        &[&[("stream", "messages")], &[("stream", "receipts")]],
+    ),
     (RECEIPTS_SHED, &[&[]]),
     (PUSHES, &[&[("result", "dropped")]]),
     (LINK_ENDS, &[&[]]),
     (LINKS_REFUSED, &[&[]]),
-    (LINK_REQUESTS, &[&[("result", "unsent")], &[("result", "lost")]]),
+    (
+        LINK_REQUESTS,
+        &[&[("result", "unsent")], &[("result", "lost")]],
+    ),
     (OUTBOX_RETRIES, &[&[]]),
-    (LIST_PROOFS, &[&[("result", "pending")], &[("result", "unanswered")]]),
+    (
+        LIST_PROOFS,
+        &[&[("result", "pending")], &[("result", "unanswered")]],
+    ),
     (
         SESSION_REFUSED,
-        &[&[("reason", "token")], &[("reason", "user_limit")], &[("reason", "node_limit")], &[("reason", "draining")]],
+        &[
+            &[("reason", "token")],
+            &[("reason", "user_limit")],
+            &[("reason", "node_limit")],
+            &[("reason", "draining")],
+        ],
     ),
     (SESSION_BEHIND, &[&[]]),
     (SESSION_COMMANDS_REFUSED, &[&[]]),
     (SESSION_RECEIPTS, &[&[("result", "shed")]]),
-    (SESSION_GAPS, &[&[("reason", "too_far")], &[("reason", "replaced")], &[("reason", "not_participant")]]),
+    (
+        SESSION_GAPS,
+        &[
+            &[("reason", "too_far")],
+            &[("reason", "replaced")],
+            &[("reason", "not_participant")],
+        ],
+    ),
     (SESSION_DELIVERED, &[&[("result", "shed")]]),
     (
         APPLY_FAILURES,
@@ -196,16 +241,41 @@ const FAULTS: &[(Counter, &[Labels])] = &[
             &[("stream", "receipts"), ("cause", "sqlite")],
         ],
     ),
-    (APPLY_STOPPED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
-    (APPLY_QUARANTINED, &[&[("stream", "messages")], &[("stream", "receipts")]]),
-    (CHECKPOINTS, &[&[("result", "held_back")], &[("result", "failed")]]),
-    (SNAPSHOTS, &[&[("result", "written")], &[("result", "installed")], &[("result", "failed")]]),
-    (REPLICAS_VERIFIED, &[&[("result", "equal")], &[("result", "differs")]]),
-    (TRIMS, &[&[("stream", "messages"), ("result", "failed")], &[("stream", "receipts"), ("result", "failed")]]),
+    (
+        APPLY_STOPPED,
+        &[&[("stream", "messages")], &[("stream", "receipts")]],
+    ),
+    (
+        APPLY_QUARANTINED,
+        &[&[("stream", "messages")], &[("stream", "receipts")]],
+    ),
+    (
+        CHECKPOINTS,
+        &[&[("result", "held_back")], &[("result", "failed")]],
+    ),
+    (
+        SNAPSHOTS,
+        &[
+            &[("result", "written")],
+            &[("result", "installed")],
+            &[("result", "failed")],
+        ],
+    ),
+    (
+        REPLICAS_VERIFIED,
+        &[&[("result", "equal")], &[("result", "differs")]],
+    ),
+    (
+        TRIMS,
+        &[
+            &[("stream", "messages"), ("result", "failed")],
+            &[("stream", "receipts"), ("result", "failed")],
+        ],
+    ),
 ];
 
-/// Puts what can go wrong on a node at 0, before it does. A counter that appears at 1 looks to Prometheus like one that
-/// was always 1: no alert would see its first fault.
+/// Puts what can go wrong on a node at 0, before it does. A counter that appears at 1 looks to
+/// Prometheus like one that was always 1: no alert would see its first fault.
 pub fn start_node(node: &str) {
     start_outputs();
     start_connections("node");
@@ -389,7 +459,9 @@ mod tests {
     use super::*;
 
     /// Units that a gauge or histogram may end in beside nouns that are counted.
-    const FOREIGN_UNITS: [&str; 8] = ["_ms", "_millis", "_micros", "_us", "_kb", "_mb", "_kib", "_minutes"];
+    const FOREIGN_UNITS: [&str; 8] = [
+        "_ms", "_millis", "_micros", "_us", "_kb", "_mb", "_kib", "_minutes",
+    ];
 
     fn document() -> String {
         let mut text = String::from(
@@ -404,7 +476,12 @@ mod tests {
                 Unit::Bytes => "bytes",
                 _ => "–",
             };
-            text.push_str(&format!("| `{}` | {} | {unit} | {} |\n", metric.name, metric.kind.as_str(), metric.help));
+            text.push_str(&format!(
+                "| `{}` | {} | {unit} | {} |\n",
+                metric.name,
+                metric.kind.as_str(),
+                metric.help
+            ));
         }
         text
     }
@@ -416,12 +493,30 @@ mod tests {
             let name = metric.name;
             assert!(seen.insert(name), "{name} is there twice");
             assert!(name.starts_with("rookery_"), "{name}");
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
-            assert_eq!(metric.kind == Kind::Counter, name.ends_with("_total"), "{name}: counters end in _total");
-            assert!(!FOREIGN_UNITS.iter().any(|unit| name.ends_with(unit)), "{name}: not a base unit");
-            assert!(metric.help.len() > 10 && metric.help.ends_with('.'), "{name}: {}", metric.help);
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
+            assert_eq!(
+                metric.kind == Kind::Counter,
+                name.ends_with("_total"),
+                "{name}: counters end in _total"
+            );
+            assert!(
+                !FOREIGN_UNITS.iter().any(|unit| name.ends_with(unit)),
+                "{name}: not a base unit"
+            );
+            assert!(
+                metric.help.len() > 10 && metric.help.ends_with('.'),
+                "{name}: {}",
+                metric.help
+            );
             for forbidden in ["conversation", "user", "session_id"] {
-                assert!(!metric.help.contains(&format!("by {forbidden}")), "{name}: label of high cardinality");
+                assert!(
+                    !metric.help.contains(&format!("by {forbidden}")),
+                    "{name}: label of high cardinality"
+                );
             }
         }
     }
@@ -442,10 +537,26 @@ mod tests {
         });
         let text = handle.render();
         for metric in ALL {
-            assert!(text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)), "help of {}", metric.name);
-            assert!(text.contains(&format!("# TYPE {} {}\n", metric.name, metric.kind.as_str())), "{}", metric.name);
+            assert!(
+                text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)),
+                "help of {}",
+                metric.name
+            );
+            assert!(
+                text.contains(&format!(
+                    "# TYPE {} {}\n",
+                    metric.name,
+                    metric.kind.as_str()
+                )),
+                "{}",
+                metric.name
+            );
             if metric.kind == Kind::Histogram {
-                assert!(text.contains(&format!("{}_bucket{{le=", metric.name)), "{} has no buckets", metric.name);
+                assert!(
+                    text.contains(&format!("{}_bucket{{le=", metric.name)),
+                    "{} has no buckets",
+                    metric.name
+                );
             }
         }
     }
@@ -470,18 +581,29 @@ mod tests {
             "rookery_node_table_errors_total{node=\"node-2\"} 0",
             "rookery_router_retries_total{why=\"no_table\"} 0",
         ] {
-            assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{line} in\n{text}");
+            assert_eq!(
+                text.lines().filter(|found| *found == line).count(),
+                1,
+                "{line} in\n{text}"
+            );
         }
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "only this test: whether to rewrite the document")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this test: whether to rewrite the document"
+    )]
     fn the_document_of_metrics_is_not_stale() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
         if std::env::var("UPDATE_DOCS").is_ok() {
             std::fs::write(&path, document()).expect("docs can be written");
         }
         let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(found, document(), "docs/metrics.md is stale: run UPDATE_DOCS=1 cargo test --lib telemetry");
+        assert_eq!(
+            found,
+            document(),
+            "docs/metrics.md is stale: run UPDATE_DOCS=1 cargo test --lib telemetry"
+        );
     }
 }

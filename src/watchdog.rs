@@ -1,4 +1,5 @@
-//! Whether the process's loops move: a beat of the runtime that carries them, and loops that must not end unasked.
+//! Whether the process's loops move: a beat of the runtime that carries them, and loops that must
+//! not end unasked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -53,7 +54,9 @@ impl Watchdog {
             loop_ended: AtomicBool::new(false),
             silence_max,
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     fn beat(&self) {
@@ -64,8 +67,14 @@ impl Watchdog {
         u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Runs a loop that must not end before `stop`; if it does, the process no longer counts as alive.
-    pub async fn watch(self, name: &'static str, stop: CancellationToken, running: impl Future<Output = ()>) {
+    /// Runs a loop that must not end before `stop`; if it does, the process no longer counts as
+    /// alive.
+    pub async fn watch(
+        self,
+        name: &'static str,
+        stop: CancellationToken,
+        running: impl Future<Output = ()>,
+    ) {
         running.await;
         if !stop.is_cancelled() {
             tracing::error!(name, "a loop ended that must not");
@@ -76,7 +85,10 @@ impl Watchdog {
     /// How long ago the runtime gave its last beat.
     #[must_use]
     pub fn silent(&self) -> Duration {
-        Duration::from_millis(self.now_ms().saturating_sub(self.inner.beat_ms.load(Ordering::Relaxed)))
+        Duration::from_millis(
+            self.now_ms()
+                .saturating_sub(self.inner.beat_ms.load(Ordering::Relaxed)),
+        )
     }
 
     /// Whether all loops move.
@@ -89,7 +101,10 @@ impl Watchdog {
         }
         let silent = self.silent();
         if silent > self.inner.silence_max {
-            return Err(format!("the loops of this process stand still since {} ms", silent.as_millis()));
+            return Err(format!(
+                "the loops of this process stand still since {} ms",
+                silent.as_millis()
+            ));
         }
         Ok(())
     }
@@ -108,7 +123,10 @@ mod tests {
         stopped.cancel();
         watchdog.clone().watch("stopped", stopped, async {}).await;
         assert_eq!(watchdog.check(), Ok(()));
-        watchdog.clone().watch("ended", CancellationToken::new(), async {}).await;
+        watchdog
+            .clone()
+            .watch("ended", CancellationToken::new(), async {})
+            .await;
         assert!(watchdog.check().is_err());
     }
 

@@ -1,5 +1,6 @@
-//! What a message costs in allocations, from the request to the sockets: the router, the link, a node and the embedded log
-//! on one thread, whose allocations are counted. The clients are on another one, and so is SQLite.
+//! What a message costs in allocations, from the request to the sockets: the router, the link, a
+//! node and the embedded log on one thread, whose allocations are counted. The clients are on
+//! another one, and so is SQLite.
 //!
 //! The table of limits is that of `tests/counts`.
 
@@ -12,11 +13,17 @@
     clippy::print_stderr,
     reason = "a test stops at what it did not expect, and says so"
 )]
-#![allow(clippy::shadow_unrelated, reason = "a test reads the same thing again, later: the newest is what counts")]
+#![allow(
+    clippy::shadow_unrelated,
+    reason = "a test reads the same thing again, later: the newest is what counts"
+)]
 
 #[path = "counts/limits.rs"]
 mod limits;
-#[allow(dead_code, reason = "it is shared with other targets, and this one does little")]
+#[allow(
+    dead_code,
+    reason = "it is shared with other targets, and this one does little"
+)]
 #[path = "it/support/mod.rs"]
 mod support;
 
@@ -107,7 +114,10 @@ impl Counted {
         let (told, counts) = channel();
         let (ready, address) = channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             let deployment = runtime.block_on(Deployment::start());
             ready.send(deployment.address).unwrap();
             while let Ok(end) = asked.recv() {
@@ -120,10 +130,16 @@ impl Counted {
         });
         let (end, ended) = oneshot::channel();
         windows.send(ended).unwrap();
-        Self { address: address.recv_timeout(support::DEADLINE).unwrap(), windows, counts, end }
+        Self {
+            address: address.recv_timeout(support::DEADLINE).unwrap(),
+            windows,
+            counts,
+            end,
+        }
     }
 
-    /// What was allocated since this was asked last. The server stands still for no longer than that takes.
+    /// What was allocated since this was asked last. The server stands still for no longer than
+    /// that takes.
     fn since_last(&mut self) -> AllocationInfo {
         let (end, ended) = oneshot::channel();
         self.windows.send(ended).unwrap();
@@ -144,12 +160,30 @@ impl Deployment {
         let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let command = Settings::augment_args(clap::Command::new("allocations"));
         let settings = Settings::from_arg_matches(&command.get_matches_from(FLAGS)).unwrap();
-        let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.unwrap();
+        let log = EmbeddedLog::open(&folder.path().join("log.sqlite"))
+            .await
+            .unwrap();
         let table = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
-        let identity = table.create(Identity { cluster: ClusterId::random(), shards: SHARDS }).await.unwrap();
-        let (id, listeners) = (NodeId::from("node-1"), Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap());
+        let identity = table
+            .create(Identity {
+                cluster: ClusterId::random(),
+                shards: SHARDS,
+            })
+            .await
+            .unwrap();
+        let (id, listeners) = (
+            NodeId::from("node-1"),
+            Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST))
+                .await
+                .unwrap(),
+        );
         let addresses = BTreeMap::from([(id.clone(), listeners.addresses().unwrap())]);
-        assert!(table.swap(0, first_table(identity, &addresses, 1)).await.unwrap());
+        assert!(
+            table
+                .swap(0, first_table(identity, &addresses, 1))
+                .await
+                .unwrap()
+        );
         let auth = auth::Config {
             hs256_secret: Some(SECRET.to_owned()),
             jwks: None,
@@ -185,7 +219,11 @@ impl Deployment {
         };
         let node = Node::start(setup, listeners).await.unwrap();
         let address = serve(&settings, table, verifier, stop).await;
-        Self { address, _node: node, _folder: folder }
+        Self {
+            address,
+            _node: node,
+            _folder: folder,
+        }
     }
 }
 
@@ -221,9 +259,21 @@ impl Bench {
     async fn start() -> Self {
         let server = Counted::start();
         let admin = Client::new(server.address, "admin");
-        let members: Vec<String> = (0..MEMBERS).map(|number| format!("member-{number}")).collect();
-        admin.post("/v1/conversations", &json!({"name": CONVERSATION, "participants": members})).await.expect(201);
-        let mut bench = Self { server, admin, sockets: Vec::new() };
+        let members: Vec<String> = (0..MEMBERS)
+            .map(|number| format!("member-{number}"))
+            .collect();
+        admin
+            .post(
+                "/v1/conversations",
+                &json!({"name": CONVERSATION, "participants": members}),
+            )
+            .await
+            .expect(201);
+        let mut bench = Self {
+            server,
+            admin,
+            sockets: Vec::new(),
+        };
         bench.flush().await;
         for member in &members {
             let client = Client::new(bench.server.address, member);
@@ -232,7 +282,9 @@ impl Bench {
                 (!list.list("items").is_empty()).then_some(())
             })
             .await;
-            let mut socket = Socket::attempt(bench.server.address, member, "/v1/ws").await.unwrap();
+            let mut socket = Socket::attempt(bench.server.address, member, "/v1/ws")
+                .await
+                .unwrap();
             socket.until_t("ready").await;
             bench.sockets.push(socket);
         }
@@ -253,7 +305,12 @@ impl Bench {
 
     /// Has everything applied.
     async fn flush(&self) {
-        self.admin.get(&format!("/v1/conversations/{CONVERSATION}/watermarks?limit=1")).await.expect(200);
+        self.admin
+            .get(&format!(
+                "/v1/conversations/{CONVERSATION}/watermarks?limit=1"
+            ))
+            .await
+            .expect(200);
     }
 
     /// What a message costs, of which `copies` are sent.
@@ -265,10 +322,18 @@ impl Bench {
         self.send(MESSAGES * copies).await;
         let (seconds, count) = (begun.elapsed().as_secs_f64(), self.server.since_last());
 
-        let of = |count: u64, idle: u64| (count as f64 - idle as f64 / IDLE.as_secs_f64() * seconds) / MESSAGES as f64;
+        let of = |count: u64, idle: u64| {
+            (count as f64 - idle as f64 / IDLE.as_secs_f64() * seconds) / MESSAGES as f64
+        };
         vec![
-            Figure { name: ALLOCATIONS, count: of(count.count_total, idle.count_total) },
-            Figure { name: ALLOCATED, count: of(count.bytes_total, idle.bytes_total) },
+            Figure {
+                name: ALLOCATIONS,
+                count: of(count.count_total, idle.count_total),
+            },
+            Figure {
+                name: ALLOCATED,
+                count: of(count.bytes_total, idle.bytes_total),
+            },
         ]
     }
 }
@@ -278,11 +343,20 @@ async fn a_message_is_worth_no_more_allocations_than_it_was() {
     let figures = Bench::start().await.figures(1).await;
     eprintln!("{}", limits::shown(THREAD_SINGLY, &figures));
     let complaints = limits::complaints(THREAD_SINGLY, &figures);
-    assert!(complaints.is_empty(), "{}\n{}", complaints.join("\n"), limits::shown(THREAD_SINGLY, &figures));
+    assert!(
+        complaints.is_empty(),
+        "{}\n{}",
+        complaints.join("\n"),
+        limits::shown(THREAD_SINGLY, &figures)
+    );
 }
 
 #[tokio::test]
 async fn the_guard_notices_that_twice_as_much_is_allocated() {
     let figures = Bench::start().await.figures(2).await;
-    assert_eq!(limits::complaints(THREAD_SINGLY, &figures).len(), figures.len(), "{figures:?}");
+    assert_eq!(
+        limits::complaints(THREAD_SINGLY, &figures).len(),
+        figures.len(),
+        "{figures:?}"
+    );
 }

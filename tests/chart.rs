@@ -1,6 +1,7 @@
-//! The chart, the compose file and the Dockerfile against the program: every flag and variable that they name is one that it
-//! knows, and every flag that it knows can be given through the chart. What the program knows is `docs/configuration.md`, which is
-//! generated from it and tested to be so. Rendering and everything else: `scripts/check-chart`.
+//! The chart, the compose file and the Dockerfile against the program: every flag and variable that
+//! they name is one that it knows, and every flag that it knows can be given through the chart.
+//! What the program knows is `docs/configuration.md`, which is generated from it and tested to be
+//! so. Rendering and everything else: `scripts/check-chart`.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,11 +18,18 @@ use std::path::{Path, PathBuf};
 const COMMANDS: &str = "helm/templates/_process.tpl";
 
 /// Flags that the chart gives in another way or has no use for, and why.
-const NOT_IN_CHART: [(&str, &str); 2] =
-    [("redis", "by ROOKERY_REDIS_FILE, from a Secret"), ("ready-file", "for scripts; Kubernetes asks /readyz")];
+const NOT_IN_CHART: [(&str, &str); 2] = [
+    ("redis", "by ROOKERY_REDIS_FILE, from a Secret"),
+    ("ready-file", "for scripts; Kubernetes asks /readyz"),
+];
 
 /// What names settings of the program and is no Rust.
-const NAMING: [&str; 4] = ["docker-compose.yml", "Dockerfile", "docs/kubernetes.md", "scripts/check-image"];
+const NAMING: [&str; 4] = [
+    "docker-compose.yml",
+    "Dockerfile",
+    "docs/kubernetes.md",
+    "scripts/check-image",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -38,7 +46,11 @@ fn files_under(folder: &str) -> Vec<PathBuf> {
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { open.push(path) } else { found.push(path) }
+            if path.is_dir() {
+                open.push(path)
+            } else {
+                found.push(path)
+            }
         }
     }
     found
@@ -61,12 +73,19 @@ impl Known {
         let (mut flags, mut variables) = (BTreeMap::new(), BTreeSet::new());
         for section in document.split("\n## ").skip(1) {
             let title = section.lines().next().unwrap();
-            let command =
-                title.trim_matches('`').split_whitespace().nth(1).unwrap_or(title).trim_matches('`').to_owned();
+            let command = title
+                .trim_matches('`')
+                .split_whitespace()
+                .nth(1)
+                .unwrap_or(title)
+                .trim_matches('`')
+                .to_owned();
             let of_command: &mut BTreeSet<String> = flags.entry(command).or_default();
             for row in section.lines().filter(|line| line.starts_with("| `")) {
                 for quoted in row.split('`').skip(1).step_by(2) {
-                    if let Some(flag) = quoted.strip_prefix("--").filter(|_| row.starts_with(&format!("| `{quoted}`")))
+                    if let Some(flag) = quoted
+                        .strip_prefix("--")
+                        .filter(|_| row.starts_with(&format!("| `{quoted}`")))
                     {
                         of_command.insert(flag.to_owned());
                     }
@@ -80,9 +99,14 @@ impl Known {
     }
 
     fn of(&self, command: &str) -> &BTreeSet<String> {
-        let flags =
-            self.flags.get(command).unwrap_or_else(|| panic!("docs/configuration.md has no `rookery {command}`"));
-        assert!(flags.len() > 10, "docs/configuration.md says little of `rookery {command}`: has its form changed?");
+        let flags = self
+            .flags
+            .get(command)
+            .unwrap_or_else(|| panic!("docs/configuration.md has no `rookery {command}`"));
+        assert!(
+            flags.len() > 10,
+            "docs/configuration.md says little of `rookery {command}`: has its form changed?"
+        );
         flags
     }
 }
@@ -90,15 +114,26 @@ impl Known {
 /// Names of flags in a text: `--` and letters.
 fn flags_in(text: &str) -> BTreeSet<String> {
     let pieces = text.split("--").skip(1);
-    let names =
-        pieces.map(|piece| piece.chars().take_while(|&c| c.is_ascii_lowercase() || c == '-').collect::<String>());
-    names.filter(|name| !name.is_empty()).map(|name| name.trim_end_matches('-').to_owned()).collect()
+    let names = pieces.map(|piece| {
+        piece
+            .chars()
+            .take_while(|&c| c.is_ascii_lowercase() || c == '-')
+            .collect::<String>()
+    });
+    names
+        .filter(|name| !name.is_empty())
+        .map(|name| name.trim_end_matches('-').to_owned())
+        .collect()
 }
 
 /// Names of variables in a text.
 fn variables_in(text: &str) -> BTreeSet<String> {
     let starts = text.match_indices("ROOKERY_").map(|(at, _)| &text[at..]);
-    let names = starts.map(|rest| rest.chars().take_while(|&c| c.is_ascii_uppercase() || c == '_').collect::<String>());
+    let names = starts.map(|rest| {
+        rest.chars()
+            .take_while(|&c| c.is_ascii_uppercase() || c == '_')
+            .collect::<String>()
+    });
     names.filter(|name| name != "ROOKERY_").collect()
 }
 
@@ -106,14 +141,19 @@ fn variables_in(text: &str) -> BTreeSet<String> {
 fn definition(name: &str) -> String {
     let text = read(COMMANDS);
     let start = format!("{{{{- define \"rookery.{name}\" -}}}}");
-    let (_, rest) = text.split_once(&start).unwrap_or_else(|| panic!("{COMMANDS} does not define rookery.{name}"));
+    let (_, rest) = text
+        .split_once(&start)
+        .unwrap_or_else(|| panic!("{COMMANDS} does not define rookery.{name}"));
     rest.split("{{- define ").next().unwrap().to_owned()
 }
 
 /// Flags that the chart itself gives to a command.
 fn given_by_chart(command: &str) -> BTreeSet<String> {
     let flags = flags_in(&(definition(&format!("{command}Args")) + &definition("sharedArgs")));
-    assert!(flags.contains("operations-listen"), "no flags found in {COMMANDS}: has its form changed?");
+    assert!(
+        flags.contains("operations-listen"),
+        "no flags found in {COMMANDS}: has its form changed?"
+    );
     flags
 }
 
@@ -121,16 +161,30 @@ fn given_by_chart(command: &str) -> BTreeSet<String> {
 fn settings_of_schema(command: &str) -> BTreeSet<String> {
     let schema: serde_json::Value = serde_json::from_str(&read("helm/values.schema.json")).unwrap();
     let settings = &schema["properties"][command]["properties"]["settings"];
-    assert_eq!(settings["additionalProperties"], false, "{command}.settings must be strict");
-    settings["properties"].as_object().unwrap().keys().cloned().collect()
+    assert_eq!(
+        settings["additionalProperties"], false,
+        "{command}.settings must be strict"
+    );
+    settings["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect()
 }
 
 #[test]
 fn every_flag_of_the_chart_is_one_that_the_program_knows() {
     let known = Known::read();
     for command in ["node", "router"] {
-        let named: BTreeSet<_> = given_by_chart(command).union(&settings_of_schema(command)).cloned().collect();
-        let unknown: Vec<_> = named.difference(known.of(command)).map(|flag| format!("--{flag}")).collect();
+        let named: BTreeSet<_> = given_by_chart(command)
+            .union(&settings_of_schema(command))
+            .cloned()
+            .collect();
+        let unknown: Vec<_> = named
+            .difference(known.of(command))
+            .map(|flag| format!("--{flag}"))
+            .collect();
         assert_none(&format!("`rookery {command}` does not know:"), &unknown);
     }
 }
@@ -138,17 +192,31 @@ fn every_flag_of_the_chart_is_one_that_the_program_knows() {
 #[test]
 fn every_flag_of_the_program_can_be_given_to_the_chart_in_one_way() {
     let known = Known::read();
-    let left_out: BTreeSet<_> = NOT_IN_CHART.iter().map(|(flag, _)| (*flag).to_owned()).collect();
+    let left_out: BTreeSet<_> = NOT_IN_CHART
+        .iter()
+        .map(|(flag, _)| (*flag).to_owned())
+        .collect();
     for command in ["node", "router"] {
         let (given, settings) = (given_by_chart(command), settings_of_schema(command));
         let ways: BTreeSet<_> = given.union(&settings).chain(&left_out).cloned().collect();
-        let missing: Vec<_> = known.of(command).difference(&ways).map(|flag| format!("--{flag}")).collect();
+        let missing: Vec<_> = known
+            .of(command)
+            .difference(&ways)
+            .map(|flag| format!("--{flag}"))
+            .collect();
         let rule = format!(
-            "add each to properties.{command}.settings of helm/values.schema.json (one line), or to {COMMANDS} with a value of its own:"
+            "add each to properties.{command}.settings of helm/values.schema.json (one line), or \
+             to {COMMANDS} with a value of its own:"
         );
         assert_none(&rule, &missing);
-        let twice: Vec<_> = given.intersection(&settings).map(|flag| format!("--{flag}")).collect();
-        assert_none(&format!("both in {COMMANDS} and in {command}.settings:"), &twice);
+        let twice: Vec<_> = given
+            .intersection(&settings)
+            .map(|flag| format!("--{flag}"))
+            .collect();
+        assert_none(
+            &format!("both in {COMMANDS} and in {command}.settings:"),
+            &twice,
+        );
     }
 }
 
@@ -161,14 +229,24 @@ fn every_variable_that_chart_image_and_compose_name_is_one_that_the_program_know
     for file in files {
         for name in variables_in(&read(&file)) {
             if !known.variables.contains(&name) {
-                unknown.push(format!("{}: {name}", file.strip_prefix(root()).unwrap().display()));
+                unknown.push(format!(
+                    "{}: {name}",
+                    file.strip_prefix(root()).unwrap().display()
+                ));
             }
             seen.insert(name);
         }
     }
     assert_none("no such variable in docs/configuration.md:", &unknown);
-    for needed in ["ROOKERY_JWT_SECRET_FILE", "ROOKERY_CLUSTER_KEY_FILE", "ROOKERY_REDIS_FILE"] {
-        assert!(seen.contains(needed), "nothing names {needed}: has the form of the files changed?");
+    for needed in [
+        "ROOKERY_JWT_SECRET_FILE",
+        "ROOKERY_CLUSTER_KEY_FILE",
+        "ROOKERY_REDIS_FILE",
+    ] {
+        assert!(
+            seen.contains(needed),
+            "nothing names {needed}: has the form of the files changed?"
+        );
     }
 }
 
@@ -177,7 +255,11 @@ fn every_flag_of_the_compose_file_is_one_that_its_command_knows() {
     let known = Known::read();
     let text = read("docker-compose.yml");
     let (mut command, mut unknown, mut seen) = (None, Vec::new(), 0);
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+    {
         match line {
             "command:" => command = None,
             "- node" => command = Some("node"),
@@ -193,7 +275,10 @@ fn every_flag_of_the_compose_file_is_one_that_its_command_knows() {
         }
     }
     assert_none("not known to the command:", &unknown);
-    assert!(seen >= 5, "only {seen} flags found in docker-compose.yml: has its form changed?");
+    assert!(
+        seen >= 5,
+        "only {seen} flags found in docker-compose.yml: has its form changed?"
+    );
 }
 
 #[test]
@@ -219,16 +304,34 @@ fn chart_image_and_compose_are_of_this_version() {
 
 #[test]
 fn the_image_is_built_with_the_toolchain_and_all_members_of_the_workspace() {
-    let (image, toolchain, manifest) = (read("Dockerfile"), read("rust-toolchain.toml"), read("Cargo.toml"));
-    let channel = toolchain.split("channel = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    assert!(image.contains(&format!("FROM rust:{channel}-")), "the Dockerfile is not built with Rust {channel}");
-    let members = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+    let (image, toolchain, manifest) = (
+        read("Dockerfile"),
+        read("rust-toolchain.toml"),
+        read("Cargo.toml"),
+    );
+    let channel = toolchain
+        .split("channel = \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap();
+    assert!(
+        image.contains(&format!("FROM rust:{channel}-")),
+        "the Dockerfile is not built with Rust {channel}"
+    );
+    let members = manifest
+        .split("members = [")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next())
+        .unwrap();
     let ignored = read(".dockerignore");
     for member in members.split('"').skip(1).step_by(2) {
         assert!(
             image.contains(&format!("COPY {member}/Cargo.toml {member}/")),
             "the Dockerfile copies no {member}/Cargo.toml"
         );
-        assert!(ignored.contains(&format!("!{member}/Cargo.toml")), ".dockerignore leaves out {member}/Cargo.toml");
+        assert!(
+            ignored.contains(&format!("!{member}/Cargo.toml")),
+            ".dockerignore leaves out {member}/Cargo.toml"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Links that break: three real nodes and a router in this process; all connections between nodes run through proxies
-//! that cut or stall them while clients send and read.
+//! Links that break: three real nodes and a router in this process; all connections between nodes
+//! run through proxies that cut or stall them while clients send and read.
 
 #![allow(
     clippy::unwrap_used,
@@ -58,7 +58,8 @@ const SECRET: &str = "links-under-test-0123456789-0123456789-0123456789";
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Times that a link is cut under load, at least.
 const CUTS: usize = 30;
-/// Texts that are sent while links are cut, at least: with fewer the test shows nothing. It goes on cutting until then.
+/// Texts that are sent while links are cut, at least: with fewer the test shows nothing. It goes on
+/// cutting until then.
 const TEXTS: usize = 500;
 /// How long it goes on at most.
 const CUTTING: Duration = Duration::from_secs(300);
@@ -105,7 +106,9 @@ impl Proxy {
                 let (mode, open) = (accepting.mode.subscribe(), Arc::clone(&accepting.open));
                 let target = target.clone();
                 tokio::spawn(async move {
-                    let Ok(to) = TcpStream::connect(target).await else { return };
+                    let Ok(to) = TcpStream::connect(target).await else {
+                        return;
+                    };
                     open.fetch_add(1, Ordering::SeqCst);
                     let (from_read, from_write) = from.into_split();
                     let (to_read, to_write) = to.into_split();
@@ -122,7 +125,8 @@ impl Proxy {
     }
 
     fn cut(&self) {
-        self.was_cut.fetch_add(self.open.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.was_cut
+            .fetch_add(self.open.load(Ordering::SeqCst), Ordering::SeqCst);
         std::mem::take(&mut *self.cut.lock().unwrap()).cancel();
     }
 }
@@ -135,8 +139,12 @@ async fn pass(
     // Small and odd, so that a cut falls within frames.
     let mut bytes = [0; 1_021];
     loop {
-        let Ok(count @ 1..) = from.read(&mut bytes).await else { return };
-        if mode.wait_for(|mode| *mode == Mode::Pass).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
+        let Ok(count @ 1..) = from.read(&mut bytes).await else {
+            return;
+        };
+        if mode.wait_for(|mode| *mode == Mode::Pass).await.is_err()
+            || to.write_all(&bytes[..count]).await.is_err()
+        {
             return;
         }
     }
@@ -175,7 +183,13 @@ impl TableStore for ThroughProxies {
 
     async fn swap(&self, expected: u64, mut table: Table) -> Result<bool, TableError> {
         // The proxies are nobody else's.
-        for (node, addresses) in self.table.load().await?.into_iter().flat_map(|stands| stands.nodes) {
+        for (node, addresses) in self
+            .table
+            .load()
+            .await?
+            .into_iter()
+            .flat_map(|stands| stands.nodes)
+        {
             table.nodes.insert(node, addresses);
         }
         self.table.swap(expected, table).await
@@ -224,16 +238,28 @@ fn config_of(settings: &Settings) -> node::Config {
 
 impl Cluster {
     async fn start() -> Self {
-        let (folder, stop, settings) = (tempfile::tempdir().unwrap(), CancellationToken::new(), settings());
+        let (folder, stop, settings) = (
+            tempfile::tempdir().unwrap(),
+            CancellationToken::new(),
+            settings(),
+        );
         let log = EmbeddedLog::open(&folder.path().join("log")).await.unwrap();
         let table = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
-        let identity = table.create(Identity { cluster: ClusterId::random(), shards: SHARDS }).await.unwrap();
+        let identity = table
+            .create(Identity {
+                cluster: ClusterId::random(),
+                shards: SHARDS,
+            })
+            .await
+            .unwrap();
         let mut listeners = BTreeMap::new();
         let (mut addresses, mut peers) = (BTreeMap::new(), HashMap::new());
         let proxies = Proxies::default();
         for number in 1..=3 {
             let id = NodeId::from(format!("node-{number}").as_str());
-            let bound = Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap();
+            let bound = Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST))
+                .await
+                .unwrap();
             let at = bound.addresses().unwrap();
             let proxy = Proxy::before(at.peer.clone()).await;
             peers.insert(id.clone(), proxy.address.to_string());
@@ -253,7 +279,11 @@ impl Cluster {
         };
         let verifier = Verifier::new(auth, Clock::system()).unwrap();
         let starting = listeners.into_iter().map(|(id, bound)| {
-            let seen = ThroughProxies { table: Arc::clone(&table), me: id.clone(), peers: Mutex::new(peers.clone()) };
+            let seen = ThroughProxies {
+                table: Arc::clone(&table),
+                me: id.clone(),
+                peers: Mutex::new(peers.clone()),
+            };
             let setup = Setup {
                 folder: folder.path().join(&*id.0),
                 id,
@@ -272,7 +302,11 @@ impl Cluster {
             };
             Node::start(setup, bound)
         });
-        let nodes = join_all(starting).await.into_iter().map(Result::unwrap).collect();
+        let nodes = join_all(starting)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = listener.local_addr().unwrap();
         let directory = Directory::follow(table, Duration::from_millis(50), stop.clone());
@@ -284,7 +318,15 @@ impl Cluster {
         }
         let drain = stop.clone();
         tokio::spawn(async move { router.serve(listener, drain).await });
-        Self { nodes, table: first, proxies, client, log, stop, _folder: folder }
+        Self {
+            nodes,
+            table: first,
+            proxies,
+            client,
+            log,
+            stop,
+            _folder: folder,
+        }
     }
 
     fn owner(&self, shard: ShardId) -> NodeId {
@@ -304,7 +346,10 @@ impl Cluster {
             }
         }
         assert_eq!(found.len(), 3);
-        found.into_iter().flat_map(|(node, names)| names.into_iter().map(move |name| (name, node.clone()))).collect()
+        found
+            .into_iter()
+            .flat_map(|(node, names)| names.into_iter().map(move |name| (name, node.clone())))
+            .collect()
     }
 
     async fn stop(self) {
@@ -316,12 +361,22 @@ impl Cluster {
 }
 
 fn token(user: &str) -> String {
-    auth::issue(SECRET, &UserId::parse(user).unwrap(), Duration::from_secs(3_600), &Clock::system()).unwrap()
+    auth::issue(
+        SECRET,
+        &UserId::parse(user).unwrap(),
+        Duration::from_secs(3_600),
+        &Clock::system(),
+    )
+    .unwrap()
 }
 
 /// One HTTP request over a connection of its own; status and body.
 async fn http(at: SocketAddr, user: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -331,17 +386,26 @@ async fn http(at: SocketAddr, user: &str, method: &str, path: &str, body: &Value
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an answer in time").unwrap();
+    timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .expect("an answer in time")
+        .unwrap();
     let answer = String::from_utf8(answer).unwrap();
     let (head, answered) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(answered).unwrap_or_else(|error| panic!("{error}: {answer}")))
+    (
+        status,
+        serde_json::from_str(answered).unwrap_or_else(|error| panic!("{error}: {answer}")),
+    )
 }
 
 async fn all_events(at: SocketAddr, user: &str, conversation: &str) -> Vec<Value> {
     let mut events: Vec<Value> = Vec::new();
     loop {
-        let path = format!("/v1/conversations/{conversation}/events?limit=200&after={}", events.len());
+        let path = format!(
+            "/v1/conversations/{conversation}/events?limit=200&after={}",
+            events.len()
+        );
         let (status, page) = http(at, user, "GET", &path, &Value::Null).await;
         assert_eq!(status, 200, "{page}");
         events.extend(page["items"].as_array().unwrap().iter().cloned());
@@ -380,12 +444,19 @@ type Stream = WebSocketStream<TcpStream>;
 
 async fn open(at: SocketAddr, user: &str) -> Stream {
     let mut request = format!("ws://{at}/v1/ws").into_client_request().unwrap();
-    request.headers_mut().insert("authorization", format!("Bearer {}", token(user)).parse().unwrap());
+    request.headers_mut().insert(
+        "authorization",
+        format!("Bearer {}", token(user)).parse().unwrap(),
+    );
     let stream = TcpStream::connect(at).await.unwrap();
-    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .unwrap();
     let ready = async {
         loop {
-            let Some(Ok(message)) = socket.next().await else { panic!("closed before it was ready") };
+            let Some(Ok(message)) = socket.next().await else {
+                panic!("closed before it was ready")
+            };
             if message.is_text() && message.to_text().unwrap().contains("\"ready\"") {
                 return;
             }
@@ -395,7 +466,8 @@ async fn open(at: SocketAddr, user: &str) -> Stream {
     socket
 }
 
-/// Checks every frame as it comes, until `done` fires. Any hole, double, disorder, gap or close fails.
+/// Checks every frame as it comes, until `done` fires. Any hole, double, disorder, gap or close
+/// fails.
 async fn read(
     mut from: futures_util::stream::SplitStream<Stream>,
     device: Arc<Device>,
@@ -407,7 +479,9 @@ async fn read(
             message = from.next() => message,
             () = done.cancelled() => return,
         };
-        let Some(Ok(message)) = message else { panic!("{who}: the socket ended: {message:?}") };
+        let Some(Ok(message)) = message else {
+            panic!("{who}: the socket ended: {message:?}")
+        };
         let text = match message {
             Message::Text(text) => text,
             Message::Close(close) => panic!("{who}: closed: {close:?}"),
@@ -416,15 +490,26 @@ async fn read(
         let frame: Value = serde_json::from_str(&text).unwrap();
         match frame["t"].as_str().unwrap() {
             "message" | "event" => {
-                let (name, seq) = (frame["conversation"].as_str().unwrap(), frame["seq"].as_u64().unwrap());
+                let (name, seq) = (
+                    frame["conversation"].as_str().unwrap(),
+                    frame["seq"].as_u64().unwrap(),
+                );
                 let mut seen = device.seen.lock().unwrap();
                 // Connected when only `created`, 1, was there.
                 let last = seen.entry(name.to_owned()).or_insert(1);
-                assert_eq!(seq, *last + 1, "{who} in {name}: a hole, a double, or disorder");
+                assert_eq!(
+                    seq,
+                    *last + 1,
+                    "{who} in {name}: a hole, a double, or disorder"
+                );
                 *last = seq;
             }
             "ok" | "error" => {
-                device.answers.lock().unwrap().insert(frame["ref"].as_u64().unwrap(), frame);
+                device
+                    .answers
+                    .lock()
+                    .unwrap()
+                    .insert(frame["ref"].as_u64().unwrap(), frame);
             }
             "receipt" | "live" | "ready" => {}
             other => panic!("{who}: {other}: {frame}"),
@@ -453,19 +538,36 @@ async fn send(
             let frame = json!({
                 "t": "send", "ref": reference, "conversation": conversation, "text": text, "client_id": text,
             });
-            timeout(DEADLINE, to.send(Message::text(frame.to_string()))).await.expect("sent in time").unwrap();
+            timeout(DEADLINE, to.send(Message::text(frame.to_string())))
+                .await
+                .expect("sent in time")
+                .unwrap();
             let answer = awaited(&device, reference).await;
             if answer["t"] == "ok" {
                 let seq = answer["result"]["seq"].as_u64().unwrap();
-                break Outcome::Written { conversation: conversation.clone(), seq };
+                break Outcome::Written {
+                    conversation: conversation.clone(),
+                    seq,
+                };
             }
             let code = answer["problem"]["code"].as_str().unwrap().to_owned();
-            *device.problems.lock().unwrap().entry(code.clone()).or_default() += 1;
+            *device
+                .problems
+                .lock()
+                .unwrap()
+                .entry(code.clone())
+                .or_default() += 1;
             match code.as_str() {
-                "unavailable" if !in_doubt => break Outcome::NotWritten { conversation: conversation.clone() },
+                "unavailable" if !in_doubt => {
+                    break Outcome::NotWritten {
+                        conversation: conversation.clone(),
+                    };
+                }
                 "unavailable" => {}
                 "outcome_unknown" => in_doubt = true,
-                other => panic!("{who}: neither written nor unavailable nor in doubt: {other}: {answer}"),
+                other => {
+                    panic!("{who}: neither written nor unavailable nor in doubt: {other}: {answer}")
+                }
             }
         };
         outcomes.insert(text, outcome);
@@ -484,7 +586,9 @@ async fn awaited(device: &Device, reference: u64) -> Value {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(DEADLINE, answered).await.expect("every send is answered")
+    timeout(DEADLINE, answered)
+        .await
+        .expect("every send is answered")
 }
 
 /// Cuts now this link, now that, now all; some are stalled instead.
@@ -495,7 +599,10 @@ async fn cut_again_and_again(proxies: Vec<Arc<Proxy>>, settled: impl Fn() -> usi
         if i >= CUTS && count >= TEXTS {
             break;
         }
-        assert!(Instant::now() < end, "{count} texts were sent within {CUTTING:?}");
+        assert!(
+            Instant::now() < end,
+            "{count} texts were sent within {CUTTING:?}"
+        );
         sleep(Duration::from_millis(40 + 37 * (i as u64 % 7))).await;
         let proxy = &proxies[i % proxies.len()];
         if i % STALL_EACH == STALL_EACH - 1 {
@@ -527,7 +634,11 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
     let cluster = Cluster::start().await;
     let at = cluster.client;
     let users = cluster.names("user", 2);
-    let conversations: Vec<String> = cluster.names("talk", 2).into_iter().map(|(name, _)| name).collect();
+    let conversations: Vec<String> = cluster
+        .names("talk", 2)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let everyone: Vec<&str> = users.iter().map(|(user, _)| user.as_str()).collect();
     for name in &conversations {
         let body = json!({"name": name, "participants": everyone});
@@ -539,20 +650,38 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
     let (mut devices, mut readers, mut senders) = (Vec::new(), Vec::new(), Vec::new());
     for (user, node) in &users {
         for number in 0..2 {
-            sockets.push((format!("{user}-{number} at {}", node.0), open(at, user).await));
+            sockets.push((
+                format!("{user}-{number} at {}", node.0),
+                open(at, user).await,
+            ));
         }
     }
     // All are connected before the first text.
     for (who, socket) in sockets {
         let (to, from) = socket.split();
         let device = Arc::new(Device::default());
-        readers.push(tokio::spawn(read(from, Arc::clone(&device), who.clone(), done.clone())));
-        let sending = send(to, Arc::clone(&device), (who.clone(), conversations.clone()), Arc::clone(&stop));
+        readers.push(tokio::spawn(read(
+            from,
+            Arc::clone(&device),
+            who.clone(),
+            done.clone(),
+        )));
+        let sending = send(
+            to,
+            Arc::clone(&device),
+            (who.clone(), conversations.clone()),
+            Arc::clone(&stop),
+        );
         senders.push(tokio::spawn(sending));
         devices.push((who, device));
     }
     let proxies: Vec<Arc<Proxy>> = cluster.proxies.lock().unwrap().values().cloned().collect();
-    let settled = || devices.iter().map(|(_, device)| device.settled.load(Ordering::SeqCst)).sum();
+    let settled = || {
+        devices
+            .iter()
+            .map(|(_, device)| device.settled.load(Ordering::SeqCst))
+            .sum()
+    };
     cut_again_and_again(proxies.clone(), settled).await;
     stop.store(true, Ordering::SeqCst);
     let mut outcomes = BTreeMap::new();
@@ -574,7 +703,10 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
                     "{who} did not get {name} up to {last}: {:?}",
                     device.seen.lock().unwrap()
                 );
-                assert!(!readers.iter().any(tokio::task::JoinHandle::is_finished), "a reader failed");
+                assert!(
+                    !readers.iter().any(tokio::task::JoinHandle::is_finished),
+                    "a reader failed"
+                );
                 sleep(Duration::from_millis(20)).await;
             }
         }
@@ -584,32 +716,55 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
         reader.await.expect("a reader failed");
     }
     check_truth(&histories, &outcomes);
-    let cuts: usize = proxies.iter().map(|proxy| proxy.was_cut.load(Ordering::SeqCst)).sum();
+    let cuts: usize = proxies
+        .iter()
+        .map(|proxy| proxy.was_cut.load(Ordering::SeqCst))
+        .sum();
     let mut problems: BTreeMap<String, usize> = BTreeMap::new();
     for (_, device) in &devices {
         for (code, count) in &*device.problems.lock().unwrap() {
             *problems.entry(code.clone()).or_default() += count;
         }
     }
-    eprintln!("{} texts, {cuts} connections cut, refusals: {problems:?}", outcomes.len());
-    assert!(cuts >= CUTS, "the proxies cut {cuts} connections only: the test shows nothing");
-    assert!(!problems.is_empty(), "no send was refused in an outage longer than its time");
+    eprintln!(
+        "{} texts, {cuts} connections cut, refusals: {problems:?}",
+        outcomes.len()
+    );
+    assert!(
+        cuts >= CUTS,
+        "the proxies cut {cuts} connections only: the test shows nothing"
+    );
+    assert!(
+        !problems.is_empty(),
+        "no send was refused in an outage longer than its time"
+    );
     cluster.stop().await;
 }
 
-/// What was said to be written is there, once, where it was said to be; what was said not to be is not.
+/// What was said to be written is there, once, where it was said to be; what was said not to be is
+/// not.
 fn check_truth(histories: &HashMap<String, Vec<Value>>, outcomes: &BTreeMap<String, Outcome>) {
     let mut texts = HashSet::new();
     for (name, events) in histories {
         for (i, event) in events.iter().enumerate() {
             assert_eq!(event["seq"], i as u64 + 1, "{name} is not dense");
-            let Some(text) = event["text"].as_str() else { continue };
+            let Some(text) = event["text"].as_str() else {
+                continue;
+            };
             assert!(texts.insert(text.to_owned()), "{text} is there twice");
-            let expected = outcomes.get(text).unwrap_or_else(|| panic!("{text} was sent by nobody"));
-            let found = Outcome::Written { conversation: name.clone(), seq: i as u64 + 1 };
+            let expected = outcomes
+                .get(text)
+                .unwrap_or_else(|| panic!("{text} was sent by nobody"));
+            let found = Outcome::Written {
+                conversation: name.clone(),
+                seq: i as u64 + 1,
+            };
             assert_eq!(*expected, found, "{text}: the answer was not true");
         }
     }
-    let written = outcomes.values().filter(|outcome| matches!(outcome, Outcome::Written { .. })).count();
+    let written = outcomes
+        .values()
+        .filter(|outcome| matches!(outcome, Outcome::Written { .. }))
+        .count();
     assert_eq!(texts.len(), written, "something acknowledged is lost");
 }

@@ -1,5 +1,6 @@
-//! An output that cannot be written never matters: the real binary with standard output and standard error closed, full, or
-//! pipes whose reader is gone or reads nothing: at its start, while it serves, at its end.
+//! An output that cannot be written never matters: the real binary with standard output and
+//! standard error closed, full, or pipes whose reader is gone or reads nothing: at its start, while
+//! it serves, at its end.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,12 +47,23 @@ struct Served {
 }
 
 impl Served {
-    /// Starts it by a shell line in which `"$@"` is the program and its arguments; every request makes a line of its log.
+    /// Starts it by a shell line in which `"$@"` is the program and its arguments; every request
+    /// makes a line of its log.
     fn start(line: &str, stdout: Stdio, stderr: Stdio) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready.json");
         let mut child = Command::new("sh")
-            .args(["-c", line, "sh", BINARY, "dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0"])
+            .args([
+                "-c",
+                line,
+                "sh",
+                BINARY,
+                "dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--operations-listen",
+                "127.0.0.1:0",
+            ])
             .args(["--log-level", "debug", "--data"])
             .arg(folder.path().join("data"))
             .arg("--ready-file")
@@ -68,7 +80,12 @@ impl Served {
             serde_json::from_slice(&std::fs::read(&ready).ok()?).ok()
         });
         let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
-        Self { folder, child, client: address("client"), operations: address("operations") }
+        Self {
+            folder,
+            child,
+            client: address("client"),
+            operations: address("operations"),
+        }
     }
 
     /// Asks so often that far more than a pipe holds is logged; each request is answered.
@@ -81,13 +98,21 @@ impl Served {
 
     fn unwritten(&self) -> f64 {
         let metrics = get(self.operations, "/metrics");
-        let values = metrics.lines().filter(|line| line.starts_with("rookery_output_unwritten_total{"));
-        values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        let values = metrics
+            .lines()
+            .filter(|line| line.starts_with("rookery_output_unwritten_total{"));
+        values
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
     }
 
     /// Asks it to end; it drains, and ends well.
     fn ends_well(mut self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
         let status = until("it ends", || self.child.try_wait().unwrap());
         assert_eq!(status.code(), Some(0));
         assert!(self.folder.path().join("data").exists());
@@ -104,7 +129,11 @@ impl Drop for Served {
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -117,7 +146,12 @@ fn pipe() -> (Stdio, PipeReader) {
 }
 
 fn full() -> Stdio {
-    Stdio::from(File::options().write(true).open(Path::new("/dev/full")).unwrap())
+    Stdio::from(
+        File::options()
+            .write(true)
+            .open(Path::new("/dev/full"))
+            .unwrap(),
+    )
 }
 
 #[test]
@@ -131,7 +165,9 @@ fn outputs_that_are_closed_from_the_start_do_not_matter() {
 fn outputs_that_are_full_do_not_matter_and_are_counted() {
     let served = Served::start(r#"exec "$@""#, full(), full());
     served.answers_under_load();
-    until("what was not written is counted", || (served.unwritten() > 0.0).then_some(()));
+    until("what was not written is counted", || {
+        (served.unwritten() > 0.0).then_some(())
+    });
     served.ends_well();
 }
 
@@ -141,7 +177,9 @@ fn outputs_whose_reader_is_gone_do_not_matter_and_are_counted() {
     let served = Served::start(r#"exec "$@""#, out, err);
     drop((out_reader, err_reader));
     served.answers_under_load();
-    until("what was not written is counted", || (served.unwritten() > 0.0).then_some(()));
+    until("what was not written is counted", || {
+        (served.unwritten() > 0.0).then_some(())
+    });
     served.ends_well();
 }
 
@@ -161,11 +199,23 @@ fn outputs_whose_reader_reads_nothing_do_not_matter_and_are_counted() {
 fn a_command_whose_output_is_cut_off_ends_without_a_panic() {
     for arguments in ["openapi", "--help"] {
         let line = format!(r#"{{ "$1" {arguments}; echo "exit $?" >&2; }} | head -c 10"#);
-        let ended = Command::new("sh").args(["-c", &line, "sh", BINARY]).output().unwrap();
+        let ended = Command::new("sh")
+            .args(["-c", &line, "sh", BINARY])
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert!(said.contains("exit 0") && !said.contains("panicked"), "{arguments}: {said}");
+        assert!(
+            said.contains("exit 0") && !said.contains("panicked"),
+            "{arguments}: {said}"
+        );
     }
-    let refused =
-        Command::new("sh").args(["-c", r#"exec "$1" dev --shards 3 >&- 2>&-"#, "sh", BINARY]).status().unwrap();
-    assert_eq!(refused.code(), Some(2), "a refusal that nobody can read is a refusal");
+    let refused = Command::new("sh")
+        .args(["-c", r#"exec "$1" dev --shards 3 >&- 2>&-"#, "sh", BINARY])
+        .status()
+        .unwrap();
+    assert_eq!(
+        refused.code(),
+        Some(2),
+        "a refusal that nobody can read is a refusal"
+    );
 }

@@ -1,5 +1,5 @@
-//! `rookery node` and `rookery router` as separate processes over a real Redis: how they start in any order, wait, refuse,
-//! stop and come back. What clients see of a cluster is in `tests/it`.
+//! `rookery node` and `rookery router` as separate processes over a real Redis: how they start in
+//! any order, wait, refuse, stop and come back. What clients see of a cluster is in `tests/it`.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +48,8 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A folder with a Redis and everything that runs over it. Dropping it kills all, and shows the logs of a failed test.
+/// A folder with a Redis and everything that runs over it. Dropping it kills all, and shows the
+/// logs of a failed test.
 struct Bench {
     folder: TempDir,
     redis: Option<Spawned>,
@@ -67,23 +68,49 @@ struct Spawned {
 impl Spawned {
     fn start(mut command: Command, folder: &Path, name: &str) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let out = File::options().create(true).append(true).open(&log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
         let watchdog = Command::new("sh")
-            .args(["-c", r#"cat >/dev/null; kill -9 "$1" 2>/dev/null"#, "watchdog", &child.id().to_string()])
+            .args([
+                "-c",
+                r#"cat >/dev/null; kill -9 "$1" 2>/dev/null"#,
+                "watchdog",
+                &child.id().to_string(),
+            ])
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
         let ready = folder.join(format!("{name}.ready"));
-        Self { name: name.to_owned(), child, watchdog, log, ready }
+        Self {
+            name: name.to_owned(),
+            child,
+            watchdog,
+            log,
+            ready,
+        }
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            signal,
+        )
+        .unwrap();
     }
 
     fn exited(&mut self) -> ExitStatus {
-        until(&format!("{} ends", self.name), || self.child.try_wait().unwrap())
+        until(&format!("{} ends", self.name), || {
+            self.child.try_wait().unwrap()
+        })
     }
 
     /// SIGTERM, and the exit code.
@@ -115,8 +142,17 @@ impl Spawned {
     fn operations(&self) -> String {
         until(&format!("{} tells its operations port", self.name), || {
             let log = self.log();
-            let line = log.lines().rev().find(|line| line.contains("serving operations"))?;
-            Some(line.split_once("operations=")?.1.split_whitespace().next()?.to_owned())
+            let line = log
+                .lines()
+                .rev()
+                .find(|line| line.contains("serving operations"))?;
+            Some(
+                line.split_once("operations=")?
+                    .1
+                    .split_whitespace()
+                    .next()?
+                    .to_owned(),
+            )
         })
     }
 
@@ -129,7 +165,10 @@ impl Spawned {
     fn refusal(&mut self) -> String {
         assert_eq!(self.exited().code(), Some(1), "{}", self.log());
         let log = self.log();
-        let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("rookery: ")).collect();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| line.starts_with("rookery: "))
+            .collect();
         assert_eq!(lines.len(), 1, "{log}");
         lines[0].to_owned()
     }
@@ -143,7 +182,11 @@ impl Drop for Spawned {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- {}\n{}", self.name, lines[lines.len().saturating_sub(25)..].join("\n"));
+            eprintln!(
+                "--- {}\n{}",
+                self.name,
+                lines[lines.len().saturating_sub(25)..].join("\n")
+            );
         }
     }
 }
@@ -155,9 +198,15 @@ impl Bench {
         let begin = u16::try_from(std::process::id() % 4_000).unwrap();
         let redis_port = until("a free port", || {
             let port = 12_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed) * 13) % 8_000;
-            TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+            TcpListener::bind(("127.0.0.1", port))
+                .is_ok()
+                .then_some(port)
         });
-        Self { folder: tempfile::tempdir().unwrap(), redis: None, redis_port }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            redis: None,
+            redis_port,
+        }
     }
 
     fn new() -> Self {
@@ -170,15 +219,28 @@ impl Bench {
         let data = self.folder.path().join("redis");
         std::fs::create_dir_all(&data).unwrap();
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.redis_port.to_string(), "--dir"]).arg(&data);
+        command
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &self.redis_port.to_string(),
+                "--dir",
+            ])
+            .arg(&data);
         command.args(["--save", "", "--appendonly", "yes"]);
         self.redis = Some(Spawned::start(command, self.folder.path(), "redis"));
-        until("redis answers", || (self.redis(&["PING"]).trim() == "PONG").then_some(()));
+        until("redis answers", || {
+            (self.redis(&["PING"]).trim() == "PONG").then_some(())
+        });
     }
 
     fn redis(&self, command: &[&str]) -> String {
-        let asked =
-            Command::new("redis-cli").args(["-p", &self.redis_port.to_string()]).args(command).output().unwrap();
+        let asked = Command::new("redis-cli")
+            .args(["-p", &self.redis_port.to_string()])
+            .args(command)
+            .output()
+            .unwrap();
         String::from_utf8(asked.stdout).unwrap()
     }
 
@@ -190,7 +252,10 @@ impl Bench {
             .env_clear()
             .env("ROOKERY_JWT_SECRET", SECRET)
             .env("ROOKERY_CLUSTER_KEY", CLUSTER_KEY)
-            .env("ROOKERY_REDIS", format!("redis://127.0.0.1:{}", self.redis_port))
+            .env(
+                "ROOKERY_REDIS",
+                format!("redis://127.0.0.1:{}", self.redis_port),
+            )
             .current_dir(self.folder.path())
             .args([kind, "--operations-listen", "127.0.0.1:0", "--ready-file"])
             .arg(ready);
@@ -202,7 +267,16 @@ impl Bench {
 
     fn node_command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = self.command("node", name);
-        command.args(["--peer-listen", "127.0.0.1:0", "--shards", "4", "--expect-nodes", "1", "--node-id", name]);
+        command.args([
+            "--peer-listen",
+            "127.0.0.1:0",
+            "--shards",
+            "4",
+            "--expect-nodes",
+            "1",
+            "--node-id",
+            name,
+        ]);
         // The later of two equal flags wins.
         command.arg("--data").arg(self.data(name)).args(arguments);
         command
@@ -218,13 +292,24 @@ impl Bench {
 
     /// Whether some file of this node's shards has this text.
     fn has_in_files(&self, name: &str, text: &str) -> bool {
-        let files = std::fs::read_dir(self.data(name).join("shards")).into_iter().flatten().flatten();
+        let files = std::fs::read_dir(self.data(name).join("shards"))
+            .into_iter()
+            .flatten()
+            .flatten();
         let contents = files.filter_map(|file| std::fs::read(file.path()).ok());
-        contents.into_iter().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+        contents.into_iter().any(|bytes| {
+            bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        })
     }
 
     fn router(&self) -> Spawned {
-        Spawned::start(self.command("router", "router"), self.folder.path(), "router")
+        Spawned::start(
+            self.command("router", "router"),
+            self.folder.path(),
+            "router",
+        )
     }
 
     /// A start that must be refused, in a log of its own.
@@ -237,19 +322,33 @@ impl Bench {
 }
 
 fn token(user: &str) -> String {
-    let exp = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 3_600;
+    let exp = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs()
+        + 3_600;
     let head = URL_SAFE_NO_PAD.encode(json!({"alg": "HS256"}).to_string());
-    let body = format!("{head}.{}", URL_SAFE_NO_PAD.encode(json!({"sub": user, "exp": exp}).to_string()));
+    let body = format!(
+        "{head}.{}",
+        URL_SAFE_NO_PAD.encode(json!({"sub": user, "exp": exp}).to_string())
+    );
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body.as_bytes());
-    format!("{body}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    format!(
+        "{body}.{}",
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    )
 }
 
 fn http(address: &str, head: &str, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let length = body.len();
-    write!(stream, "{head}Host: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").ok()?;
+    write!(
+        stream,
+        "{head}Host: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let status = answer.split(' ').nth(1)?.parse().ok()?;
@@ -257,8 +356,11 @@ fn http(address: &str, head: &str, body: &str) -> Option<(u16, String)> {
 }
 
 fn get(address: &str, path: &str, user: Option<&str>) -> (u16, String) {
-    let bearer = user.map(|user| format!("Authorization: Bearer {}\r\n", token(user))).unwrap_or_default();
-    http(address, &format!("GET {path} HTTP/1.1\r\n{bearer}"), "").unwrap_or_else(|| panic!("{path}: no answer"))
+    let bearer = user
+        .map(|user| format!("Authorization: Bearer {}\r\n", token(user)))
+        .unwrap_or_default();
+    http(address, &format!("GET {path} HTTP/1.1\r\n{bearer}"), "")
+        .unwrap_or_else(|| panic!("{path}: no answer"))
 }
 
 fn post(address: &str, path: &str, body: &Value) -> (u16, String) {
@@ -272,27 +374,43 @@ fn post(address: &str, path: &str, body: &Value) -> (u16, String) {
 /// A router, with a conversation in it.
 fn conversation(router: &mut Spawned) -> String {
     let client = router.serving()["client"].as_str().unwrap().to_owned();
-    let (status, body) = post(&client, "/v1/conversations", &json!({"name": "c", "participants": ["bob"]}));
+    let (status, body) = post(
+        &client,
+        "/v1/conversations",
+        &json!({"name": "c", "participants": ["bob"]}),
+    );
     assert_eq!(status, 201, "{body}");
     client
 }
 
 fn send(client: &str, text: &str) {
-    let (status, body) = post(client, "/v1/conversations/c/messages", &json!({"text": text}));
+    let (status, body) = post(
+        client,
+        "/v1/conversations/c/messages",
+        &json!({"text": text}),
+    );
     assert_eq!(status, 201, "{body}");
 }
 
 fn texts(client: &str) -> Vec<String> {
-    let (status, body) = get(client, "/v1/conversations/c/messages?order=asc&limit=200", Some("bob"));
+    let (status, body) = get(
+        client,
+        "/v1/conversations/c/messages?order=asc&limit=200",
+        Some("bob"),
+    );
     assert_eq!(status, 200, "{body}");
     let page: Value = serde_json::from_str(&body).unwrap();
-    let mut items: Vec<(u64, String)> = page["items"].as_array().unwrap().iter().map(read).collect();
+    let mut items: Vec<(u64, String)> =
+        page["items"].as_array().unwrap().iter().map(read).collect();
     items.sort();
     items.into_iter().map(|(_, text)| text).collect()
 }
 
 fn read(message: &Value) -> (u64, String) {
-    (message["seq"].as_u64().unwrap(), message["text"].as_str().unwrap().to_owned())
+    (
+        message["seq"].as_u64().unwrap(),
+        message["text"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[test]
@@ -310,20 +428,32 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
         assert_eq!(process.ask("/livez").0, 200);
     }
     let mut impatient = bench.node("node-4", &three);
-    until("it waits", || impatient.log().contains("redis does not answer").then_some(()));
+    until("it waits", || {
+        impatient
+            .log()
+            .contains("redis does not answer")
+            .then_some(())
+    });
     assert_eq!(impatient.terminate(), Some(0), "what waits can be stopped");
     bench.start_redis();
     until("it waits for the others", || {
         let (status, why) = second.ask("/readyz");
-        (status == 503 && why.contains("1 of 3 have registered (--expect-nodes): node-2")).then_some(())
+        (status == 503 && why.contains("1 of 3 have registered (--expect-nodes): node-2"))
+            .then_some(())
     });
     assert_eq!(router.ask("/readyz"), (503, "no table yet\n".to_owned()));
     let (mut third, mut first) = (bench.node("node-3", &three), bench.node("node-1", &three));
     for node in [&mut first, &mut second, &mut third] {
         let ready = node.serving();
-        assert!(ready["peer"].is_string() && ready["pid"].is_u64(), "{ready}");
+        assert!(
+            ready["peer"].is_string() && ready["pid"].is_u64(),
+            "{ready}"
+        );
         assert_eq!(node.ask("/readyz"), (200, "ok\n".to_owned()));
-        assert!(node.log().contains("of the 4 shards of cluster"), "what a person reads");
+        assert!(
+            node.log().contains("of the 4 shards of cluster"),
+            "what a person reads"
+        );
     }
     let client = conversation(&mut router);
     send(&client, "hello");
@@ -331,11 +461,25 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
     // All tell the same table; each the state of its own shards.
     for process in [&router, &first, &second, &third] {
         let cluster: Value = serde_json::from_str(&process.ask("/cluster").1).unwrap();
-        assert_eq!((cluster["shards"].as_array().unwrap().len(), cluster["nodes"].as_object().unwrap().len()), (4, 3));
+        assert_eq!(
+            (
+                cluster["shards"].as_array().unwrap().len(),
+                cluster["nodes"].as_object().unwrap().len()
+            ),
+            (4, 3)
+        );
     }
     let log = second.log();
-    assert_eq!(log.matches("redis does not answer").count(), 1, "an outage is told once: {log}");
-    assert_eq!(log.matches("redis answers").count(), 1, "and its end: {log}");
+    assert_eq!(
+        log.matches("redis does not answer").count(),
+        1,
+        "an outage is told once: {log}"
+    );
+    assert_eq!(
+        log.matches("redis answers").count(),
+        1,
+        "and its end: {log}"
+    );
 }
 
 #[test]
@@ -355,7 +499,11 @@ fn what_was_acknowledged_is_there_after_kill_9_and_after_sigterm() {
             node.kill9();
         } else {
             assert_eq!(node.terminate(), Some(0), "{}", node.log());
-            let (status, body) = post(&client, "/v1/conversations/c/messages", &json!({"text": "lost"}));
+            let (status, body) = post(
+                &client,
+                "/v1/conversations/c/messages",
+                &json!({"text": "lost"}),
+            );
             assert_eq!(status, 503, "its shards wait for it: {body}");
         }
         // On other ports, and at once: nobody waits for the watch time.
@@ -374,7 +522,9 @@ fn a_node_told_to_stop_sends_its_sessions_away_and_a_second_signal_ends_it_at_on
     let client = conversation(&mut router);
     let mut socket = socket(&client);
     node.signal(Signal::SIGTERM);
-    until("it drains", || node.log().contains("draining sessions").then_some(()));
+    until("it drains", || {
+        node.log().contains("draining sessions").then_some(())
+    });
     let (reconnect, code) = drained(&mut socket);
     assert!(reconnect && code == Some(1012), "{reconnect} {code:?}");
     assert_eq!(node.exited().code(), Some(0), "{}", node.log());
@@ -385,7 +535,9 @@ fn a_node_told_to_stop_sends_its_sessions_away_and_a_second_signal_ends_it_at_on
     let mut held: Vec<Socket> = (0..40).map(|_| self::socket(&client)).collect();
     let before = node.log().matches("draining sessions").count();
     node.signal(Signal::SIGTERM);
-    until("it drains", || (node.log().matches("draining sessions").count() > before).then_some(()));
+    until("it drains", || {
+        (node.log().matches("draining sessions").count() > before).then_some(())
+    });
     assert_eq!(node.ask("/readyz"), (503, "draining\n".to_owned()));
     node.signal(Signal::SIGTERM);
     assert_eq!(node.exited().code(), Some(130), "{}", node.log());
@@ -414,13 +566,25 @@ fn redis_gone_for_a_while_is_told_and_everything_goes_on_by_itself() {
     let client = conversation(&mut router);
     send(&client, "before");
     bench.redis = None;
-    until("it says so", || node.log().contains("the table cannot be read").then_some(()));
+    until("it says so", || {
+        node.log()
+            .contains("the table cannot be read")
+            .then_some(())
+    });
     assert_eq!(node.ask("/livez").0, 200);
-    assert_eq!(node.ask("/readyz").0, 200, "an outage must not take every node out");
+    assert_eq!(
+        node.ask("/readyz").0,
+        200,
+        "an outage must not take every node out"
+    );
     assert_eq!(router.ask("/readyz").0, 200, "it has a table: reads go on");
     assert_eq!(texts(&client), ["before"]);
     bench.start_redis();
-    until("it says that it is over", || node.log().contains("the table can be read again").then_some(()));
+    until("it says that it is over", || {
+        node.log()
+            .contains("the table can be read again")
+            .then_some(())
+    });
     send(&client, "after");
     assert_eq!(texts(&client), ["before", "after"]);
     bench.redis = None;
@@ -436,15 +600,28 @@ fn what_does_not_belong_together_is_refused_in_one_line() {
     let own = bench.data("node-1");
     let own = own.to_str().unwrap();
     let line = bench.refused("node-1", &[]);
-    assert!(line.contains(own) && line.contains("in use by another process"), "{line}");
+    assert!(
+        line.contains(own) && line.contains("in use by another process"),
+        "{line}"
+    );
     let line = bench.refused("node-2", &["--shards", "8"]);
-    assert!(line.contains("was made with 4 shards, not 8; give --shards 4"), "{line}");
+    assert!(
+        line.contains("was made with 4 shards, not 8; give --shards 4"),
+        "{line}"
+    );
     assert_eq!(node.terminate(), Some(0));
     let line = bench.refused("node-2", &["--data", own]);
     assert!(line.contains("belongs to node-1, not to node-2"), "{line}");
     let line = bench.refused("node-1", &["--redis-prefix", "other"]);
-    assert!(line.contains("Redis knows no cluster") && line.contains("--adopt-local"), "{line}");
-    assert_eq!(bench.redis(&["KEYS", "{other*"]).trim(), "", "nothing was created");
+    assert!(
+        line.contains("Redis knows no cluster") && line.contains("--adopt-local"),
+        "{line}"
+    );
+    assert_eq!(
+        bench.redis(&["KEYS", "{other*"]).trim(),
+        "",
+        "nothing was created"
+    );
     let mut other = bench.node("other-1", &["--redis-prefix", "other"]);
     other.serving();
     let line = bench.refused("node-1", &["--redis-prefix", "other"]);
@@ -457,16 +634,41 @@ fn what_does_not_belong_together_is_refused_in_one_line() {
 fn what_all_processes_must_share_is_not_made_up() {
     let bench = Bench::without_redis();
     for (kind, without, names) in [
-        ("node", "ROOKERY_JWT_SECRET", "set ROOKERY_JWT_SECRET or ROOKERY_JWT_SECRET_FILE, or give --jwks"),
-        ("node", "ROOKERY_CLUSTER_KEY", "set ROOKERY_CLUSTER_KEY or ROOKERY_CLUSTER_KEY_FILE"),
+        (
+            "node",
+            "ROOKERY_JWT_SECRET",
+            "set ROOKERY_JWT_SECRET or ROOKERY_JWT_SECRET_FILE, or give --jwks",
+        ),
+        (
+            "node",
+            "ROOKERY_CLUSTER_KEY",
+            "set ROOKERY_CLUSTER_KEY or ROOKERY_CLUSTER_KEY_FILE",
+        ),
         ("node", "ROOKERY_REDIS", "give --redis"),
-        ("router", "ROOKERY_JWT_SECRET", "set ROOKERY_JWT_SECRET or ROOKERY_JWT_SECRET_FILE, or give --jwks"),
-        ("router", "ROOKERY_CLUSTER_KEY", "set ROOKERY_CLUSTER_KEY or ROOKERY_CLUSTER_KEY_FILE"),
+        (
+            "router",
+            "ROOKERY_JWT_SECRET",
+            "set ROOKERY_JWT_SECRET or ROOKERY_JWT_SECRET_FILE, or give --jwks",
+        ),
+        (
+            "router",
+            "ROOKERY_CLUSTER_KEY",
+            "set ROOKERY_CLUSTER_KEY or ROOKERY_CLUSTER_KEY_FILE",
+        ),
         ("router", "ROOKERY_REDIS", "give --redis"),
     ] {
-        let mut command = if kind == "node" { bench.node_command("n", &[]) } else { bench.command(kind, "n") };
+        let mut command = if kind == "node" {
+            bench.node_command("n", &[])
+        } else {
+            bench.command(kind, "n")
+        };
         command.env_remove(without);
-        let line = Spawned::start(command, bench.folder.path(), &format!("{kind}-without-{without}")).refusal();
+        let line = Spawned::start(
+            command,
+            bench.folder.path(),
+            &format!("{kind}-without-{without}"),
+        )
+        .refusal();
         assert!(line.contains(names), "{kind}: {line}");
     }
     assert!(!bench.data("n").exists(), "nothing was touched");
@@ -482,7 +684,10 @@ fn a_redis_that_lost_everything_is_refused_until_the_folders_are_adopted() {
     assert_eq!(node.terminate(), Some(0));
     bench.redis(&["FLUSHALL"]);
     let line = bench.refused("node-1", &[]);
-    assert!(line.contains("Redis knows no cluster") && line.contains("--adopt-local"), "{line}");
+    assert!(
+        line.contains("Redis knows no cluster") && line.contains("--adopt-local"),
+        "{line}"
+    );
     assert_eq!(bench.redis(&["DBSIZE"]).trim(), "0", "nothing was created");
     let mut node = bench.node("node-1", &["--adopt-local"]);
     node.serving();
@@ -505,7 +710,11 @@ fn refused_shard(bench: &Bench, shard: u16) -> String {
     let cluster: Value = serde_json::from_str(&node.ask("/cluster").1).unwrap();
     for of in cluster["shards"].as_array().unwrap() {
         let is_refused = of["shard"] == shard;
-        assert_eq!((of["refused"] == json!(line), of["epoch"].is_u64()), (is_refused, !is_refused), "{of}");
+        assert_eq!(
+            (of["refused"] == json!(line), of["epoch"].is_u64()),
+            (is_refused, !is_refused),
+            "{of}"
+        );
     }
     assert!(node.log().contains("ERROR"), "a person must look");
     assert_eq!(node.terminate(), Some(0));
@@ -521,18 +730,28 @@ fn a_shard_that_redis_lost_or_trimmed_is_refused_and_costs_itself_only() {
     (0..5).for_each(|number| send(&client, &format!("m{number}")));
     assert_eq!(node.terminate(), Some(0));
     let longest = |stream: &str| {
-        let length =
-            |shard: &u16| bench.redis(&["XLEN", &format!("{{rk:s{shard}}}:{stream}")]).trim().parse::<u64>().unwrap();
+        let length = |shard: &u16| {
+            bench
+                .redis(&["XLEN", &format!("{{rk:s{shard}}}:{stream}")])
+                .trim()
+                .parse::<u64>()
+                .unwrap()
+        };
         (0..4).max_by_key(length).unwrap()
     };
     let shard = longest("messages");
     // The entries are gone, and so is the file that had applied them.
     bench.redis(&["XTRIM", &format!("{{rk:s{shard}}}:messages"), "MAXLEN", "1"]);
-    let file = bench.data("node-1").join(format!("shards/{shard:04}.sqlite"));
+    let file = bench
+        .data("node-1")
+        .join(format!("shards/{shard:04}.sqlite"));
     let aside = bench.folder.path().join("aside.sqlite");
     std::fs::rename(&file, &aside).unwrap();
     let line = refused_shard(&bench, shard);
-    assert!(line.contains("what lies between was trimmed") && line.contains(&format!("s{shard}")), "{line}");
+    assert!(
+        line.contains("what lies between was trimmed") && line.contains(&format!("s{shard}")),
+        "{line}"
+    );
     std::fs::remove_file(&file).unwrap();
     std::fs::rename(&aside, &file).unwrap();
     let mut node = bench.node("node-1", &[]);
@@ -543,55 +762,105 @@ fn a_shard_that_redis_lost_or_trimmed_is_refused_and_costs_itself_only() {
     let keys = ["ctl", "messages", "receipts"].map(|key| format!("{{rk:s{shard}}}:{key}"));
     bench.redis(&["DEL", &keys[0], &keys[1], &keys[2]]);
     let line = refused_shard(&bench, shard);
-    assert!(line.contains("the log knows nothing of this shard") && line.contains("--adopt-local"), "{line}");
+    assert!(
+        line.contains("the log knows nothing of this shard") && line.contains("--adopt-local"),
+        "{line}"
+    );
     let mut node = bench.node("node-1", &["--adopt-local"]);
     node.serving();
     assert_eq!(texts(&client).len(), 5);
 }
 
-/// Of a conversation: that its people are told neither that they are none of it nor that there is none, and that nobody
-/// else gets its name.
+/// Of a conversation: that its people are told neither that they are none of it nor that there is
+/// none, and that nobody else gets its name.
 fn is_unavailable_and_not_gone(client: &str, name: &str) {
-    let (status, body) = get(client, &format!("/v1/conversations/{name}/messages"), Some("alice"));
+    let (status, body) = get(
+        client,
+        &format!("/v1/conversations/{name}/messages"),
+        Some("alice"),
+    );
     assert_eq!(status, 503, "{name}: {body}");
-    let (status, body) = post(client, &format!("/v1/conversations/{name}/messages"), &json!({"text": "x"}));
+    let (status, body) = post(
+        client,
+        &format!("/v1/conversations/{name}/messages"),
+        &json!({"text": "x"}),
+    );
     assert_eq!(status, 503, "{name}: {body}");
-    let (status, body) = post(client, "/v1/conversations", &json!({"name": name, "participants": ["mallory"]}));
+    let (status, body) = post(
+        client,
+        "/v1/conversations",
+        &json!({"name": name, "participants": ["mallory"]}),
+    );
     assert_eq!(status, 503, "{name}: {body}");
 }
 
 #[test]
 fn a_redis_that_is_emptied_under_running_nodes_makes_nobody_begin_anew() {
     let bench = Bench::new();
-    let arguments = ["--expect-nodes", "4", "--shards", "16", "--replicas", "2", "--balance", "off"];
+    let arguments = [
+        "--expect-nodes",
+        "4",
+        "--shards",
+        "16",
+        "--replicas",
+        "2",
+        "--balance",
+        "off",
+    ];
     let names = ["node-1", "node-2", "node-3", "node-4"];
     let mut router = bench.router();
-    let mut nodes: Vec<Spawned> = names.iter().map(|name| bench.node(name, &arguments)).collect();
+    let mut nodes: Vec<Spawned> = names
+        .iter()
+        .map(|name| bench.node(name, &arguments))
+        .collect();
     nodes.iter_mut().for_each(|node| drop(node.serving()));
     let client = conversation(&mut router);
     let conversations: Vec<String> = (0..6).map(|number| format!("c{number}")).collect();
     for name in &conversations {
-        let (status, body) = post(&client, "/v1/conversations", &json!({"name": name, "participants": ["bob"]}));
+        let (status, body) = post(
+            &client,
+            "/v1/conversations",
+            &json!({"name": name, "participants": ["bob"]}),
+        );
         assert_eq!(status, 201, "{body}");
         let message = json!({"text": text_in(name)});
-        let (status, body) = post(&client, &format!("/v1/conversations/{name}/messages"), &message);
+        let (status, body) = post(
+            &client,
+            &format!("/v1/conversations/{name}/messages"),
+            &message,
+        );
         assert_eq!(status, 201, "{body}");
     }
     // What is only in Redis goes with it.
     until("owners and standbys have all of it in their files", || {
-        let copies = |name: &String| names.iter().filter(|node| bench.has_in_files(node, &text_in(name))).count();
-        conversations.iter().all(|name| copies(name) == 2).then_some(())
+        let copies = |name: &String| {
+            names
+                .iter()
+                .filter(|node| bench.has_in_files(node, &text_in(name)))
+                .count()
+        };
+        conversations
+            .iter()
+            .all(|name| copies(name) == 2)
+            .then_some(())
     });
     let table = |bench: &Bench| -> Option<Value> {
         serde_json::from_str(&bench.redis(&["HGET", "{rk:table}:table", "body"])).ok()
     };
     let before = until("every shard is claimed", || {
-        table(&bench).filter(|table| table["claimed"].as_array().is_some_and(|claimed| claimed.len() == 16))
+        table(&bench).filter(|table| {
+            table["claimed"]
+                .as_array()
+                .is_some_and(|claimed| claimed.len() == 16)
+        })
     });
     let leader = bench.redis(&["GET", "{rk:table}:leader"]).trim().to_owned();
 
     bench.redis(&["FLUSHALL"]);
-    let place = names.iter().position(|name| *name == leader).expect("one leads");
+    let place = names
+        .iter()
+        .position(|name| *name == leader)
+        .expect("one leads");
     nodes[place].kill9();
     until("the table is written again", || table(&bench));
     nodes[place] = bench.node(&leader, &arguments);
@@ -608,17 +877,24 @@ fn a_redis_that_is_emptied_under_running_nodes_makes_nobody_begin_anew() {
         names.map(|name| rows.iter().filter(|row| row[0] == name).count())
     };
     until("each node refuses what it owned", || {
-        nodes.iter().zip(owned(&before)).all(|(node, owned)| told(node) >= owned).then_some(())
+        nodes
+            .iter()
+            .zip(owned(&before))
+            .all(|(node, owned)| told(node) >= owned)
+            .then_some(())
     });
     // Several nodes write what they remember; together that is everything.
-    let after =
-        until("the table has what it had", || table(&bench).filter(|table| table["claimed"] == before["claimed"]));
+    let after = until("the table has what it had", || {
+        table(&bench).filter(|table| table["claimed"] == before["claimed"])
+    });
     assert_eq!(after["rows"], before["rows"], "led by {another} now");
     for shard in 0..16 {
         let control = bench.redis(&["EXISTS", &format!("{{rk:s{shard}}}:ctl")]);
         assert_eq!(control.trim(), "0", "s{shard} began anew");
     }
-    conversations.iter().for_each(|name| is_unavailable_and_not_gone(&client, name));
+    conversations
+        .iter()
+        .for_each(|name| is_unavailable_and_not_gone(&client, name));
 
     // What the line of refusal says: everything comes back from the files.
     for (node, name) in nodes.iter_mut().zip(names) {
@@ -628,10 +904,17 @@ fn a_redis_that_is_emptied_under_running_nodes_makes_nobody_begin_anew() {
     nodes.iter_mut().for_each(|node| drop(node.serving()));
     for name in &conversations {
         let found = until("its messages are back", || {
-            let (status, body) = get(&client, &format!("/v1/conversations/{name}/messages"), Some("bob"));
+            let (status, body) = get(
+                &client,
+                &format!("/v1/conversations/{name}/messages"),
+                Some("bob"),
+            );
             (status == 200).then_some(body)
         });
-        assert!(found.contains(&format!("\"text\":\"{}\"", text_in(name))), "{found}");
+        assert!(
+            found.contains(&format!("\"text\":\"{}\"", text_in(name))),
+            "{found}"
+        );
     }
 }
 
@@ -645,18 +928,29 @@ fn the_peer_port_is_closed_to_whoever_lacks_the_key() {
     let bench = Bench::new();
     let mut node = bench.node("node-1", &[]);
     let peer = node.serving()["peer"].as_str().unwrap().to_owned();
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[0xff; 70_000], b""] {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        &[0xff; 70_000],
+        b"",
+    ] {
         let mut stream = TcpStream::connect(&peer).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         drop(stream.write_all(garbage));
         let mut answer = Vec::new();
         // Closed or reset; whatever is said before tells nothing.
         drop(stream.read_to_end(&mut answer));
-        assert!(answer.len() < 1_000 && !answer.starts_with(b"HTTP/1.1 101"), "{answer:?}");
+        assert!(
+            answer.len() < 1_000 && !answer.starts_with(b"HTTP/1.1 101"),
+            "{answer:?}"
+        );
     }
     // A node of the cluster in everything but the key.
     let mut command = bench.node_command("node-2", &[]);
-    command.env("ROOKERY_CLUSTER_KEY", "another-key-0123456789-0123456789-0123456789");
+    command.env(
+        "ROOKERY_CLUSTER_KEY",
+        "another-key-0123456789-0123456789-0123456789",
+    );
     let mut stranger = Spawned::start(command, bench.folder.path(), "node-2");
     stranger.serving();
     let mut router = bench.router();
@@ -664,11 +958,18 @@ fn the_peer_port_is_closed_to_whoever_lacks_the_key() {
     send(&client, "served all the same");
     // Neither the stranger's link to the node is taken nor one of a router with its key.
     let mut command = bench.command("router", "router-2");
-    command.env("ROOKERY_CLUSTER_KEY", "another-key-0123456789-0123456789-0123456789");
+    command.env(
+        "ROOKERY_CLUSTER_KEY",
+        "another-key-0123456789-0123456789-0123456789",
+    );
     let mut its_router = Spawned::start(command, bench.folder.path(), "router-2");
     until("its link is refused", || {
         let client = its_router.serving()["client"].as_str()?.to_owned();
-        let (status, _) = post(&client, "/v1/conversations", &json!({"name": "x", "participants": ["bob"]}));
+        let (status, _) = post(
+            &client,
+            "/v1/conversations",
+            &json!({"name": "x", "participants": ["bob"]}),
+        );
         assert_ne!(status, 201, "through a link without the key");
         node.log().contains("peer connection refused").then_some(())
     });
@@ -683,7 +984,13 @@ fn a_node_that_listens_everywhere_tells_others_the_name_of_its_host() {
     let mut node = bench.node("node-1", &["--peer-listen", "0.0.0.0:0"]);
     let ready = node.serving();
     let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
-    assert!(ready["peer"].as_str().unwrap().starts_with(&format!("{host}:")), "{ready}");
+    assert!(
+        ready["peer"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("{host}:")),
+        "{ready}"
+    );
     let mut router = bench.router();
     let client = conversation(&mut router);
     send(&client, "by name");
@@ -698,20 +1005,34 @@ fn a_router_full_of_idle_connections_serves_a_new_client_and_its_metric_says_so(
     let mut node = bench.node("node-1", &[]);
     node.serving();
     let client = conversation(&mut router);
-    // Newcomers find their places in any order: all are to be there, and nobody else, before another one comes.
+    // Newcomers find their places in any order: all are to be there, and nobody else, before
+    // another one comes.
     let are_there = |count: usize| {
         let line = format!("rookery_router_connections {count}");
-        until(&line, || router.ask("/metrics").1.lines().any(|told| told == line).then_some(()));
+        until(&line, || {
+            router
+                .ask("/metrics")
+                .1
+                .lines()
+                .any(|told| told == line)
+                .then_some(())
+        });
     };
     are_there(0);
-    let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(&client).unwrap()).collect();
+    let mut idle: Vec<TcpStream> = (0..2)
+        .map(|_| TcpStream::connect(&client).unwrap())
+        .collect();
     are_there(2);
-    until("one gives way", || (get(&client, "/v1/conversations/c", Some("bob")).0 == 200).then_some(()));
+    until("one gives way", || {
+        (get(&client, "/v1/conversations/c", Some("bob")).0 == 200).then_some(())
+    });
 
     let ended = until("its end is told", || {
         let mut ended = 0;
         for stream in &mut idle {
-            stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_millis(10)))
+                .unwrap();
             ended += usize::from(matches!(stream.read(&mut [0; 1]), Ok(0)));
         }
         (ended > 0).then_some(ended)
@@ -720,14 +1041,20 @@ fn a_router_full_of_idle_connections_serves_a_new_client_and_its_metric_says_so(
     let (_, metrics) = router.ask("/metrics");
     let evicted = r#"rookery_http_connections_evicted_total{role="router",reason="unused"} 1"#;
     assert!(metrics.lines().any(|line| line == evicted), "{metrics}");
-    let refused = router.ask("/metrics").1.contains(r#"rookery_http_connections_refused_total{role="router"} "#);
+    let refused = router
+        .ask("/metrics")
+        .1
+        .contains(r#"rookery_http_connections_refused_total{role="router"} "#);
     assert!(refused, "counted from the start");
 }
 
 #[test]
 fn each_refusal_is_in_the_log_of_the_node_with_user_code_and_route_and_nothing_of_what_was_sent() {
     let bench = Bench::new();
-    let (mut router, mut node) = (bench.router(), bench.node("node-1", &["--log-level", "debug"]));
+    let (mut router, mut node) = (
+        bench.router(),
+        bench.node("node-1", &["--log-level", "debug"]),
+    );
     node.serving();
     let client = conversation(&mut router);
     let stranger = token("mallory");
@@ -735,26 +1062,44 @@ fn each_refusal_is_in_the_log_of_the_node_with_user_code_and_route_and_nothing_o
         "POST /v1/conversations/c/messages HTTP/1.1\r\nAuthorization: Bearer {stranger}\r\n\
          Content-Type: application/json\r\nX-Request-Id: of-a-stranger\r\n"
     );
-    let (status, body) = http(&client, &head, &json!({"text": "a secret text"}).to_string()).unwrap();
+    let (status, body) = http(
+        &client,
+        &head,
+        &json!({"text": "a secret text"}).to_string(),
+    )
+    .unwrap();
     assert_eq!(status, 403, "{body}");
     let line_with = |parts: [&str; 2]| {
         until("it is told", || {
             let log = node.log();
-            let line = log.lines().find(|line| parts.iter().all(|part| line.contains(part)))?;
+            let line = log
+                .lines()
+                .find(|line| parts.iter().all(|part| line.contains(part)))?;
             Some(line.to_owned())
         })
     };
     let line = line_with(["of-a-stranger", "request refused"]);
     let route = "route=\"/conversations/{name}/messages\"";
-    for part in ["DEBUG", "method=POST", route, "status=403", "code=\"not_participant\"", "user=mallory"] {
+    for part in [
+        "DEBUG",
+        "method=POST",
+        route,
+        "status=403",
+        "code=\"not_participant\"",
+        "user=mallory",
+    ] {
         assert!(line.contains(part), "{part} in {line}");
     }
 
     let mut socket = socket(&client);
-    let frame = json!({"t": "send", "conversation": "elsewhere", "text": "a secret text"}).to_string();
+    let frame =
+        json!({"t": "send", "conversation": "elsewhere", "text": "a secret text"}).to_string();
     socket.send(tungstenite::Message::text(frame)).unwrap();
     let line = line_with(["frame refused", "code=\"not_participant\""]);
-    assert!(line.contains("DEBUG") && line.contains("user=bob") && line.contains("status=403"), "{line}");
+    assert!(
+        line.contains("DEBUG") && line.contains("user=bob") && line.contains("status=403"),
+        "{line}"
+    );
     for secret in ["a secret text", stranger.as_str(), "conversations/c/"] {
         assert!(!node.log().contains(secret), "{secret}");
     }
@@ -775,11 +1120,16 @@ impl Load {
             let (client, over, sent) = (client.to_owned(), Arc::clone(&over), Arc::clone(&sent));
             clients.push(std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    let bearer =
-                        format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", token("alice"));
+                    let bearer = format!(
+                        "Authorization: Bearer {}\r\nContent-Type: application/json\r\n",
+                        token("alice")
+                    );
                     let head = format!("POST /v1/conversations/c/messages HTTP/1.1\r\n{bearer}");
                     let answer = http(&client, &head, &json!({"text": "on and on"}).to_string());
-                    sent.fetch_add(usize::from(answer.is_some_and(|(status, _)| status == 201)), Ordering::Relaxed);
+                    sent.fetch_add(
+                        usize::from(answer.is_some_and(|(status, _)| status == 201)),
+                        Ordering::Relaxed,
+                    );
                 }
             }));
         }
@@ -789,8 +1139,14 @@ impl Load {
                 drained(&mut socket);
             }));
         }
-        let load = Self { over, sent, clients };
-        until("the load is on", || (load.sent.load(Ordering::Relaxed) > 30).then_some(()));
+        let load = Self {
+            over,
+            sent,
+            clients,
+        };
+        until("the load is on", || {
+            (load.sent.load(Ordering::Relaxed) > 30).then_some(())
+        });
         load
     }
 }
@@ -798,7 +1154,9 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        self.clients.drain(..).for_each(|client| drop(client.join()));
+        self.clients
+            .drain(..)
+            .for_each(|client| drop(client.join()));
     }
 }
 
@@ -807,7 +1165,10 @@ fn ended_in_silence(process: &mut Spawned) {
     assert_eq!(process.exited().code(), Some(0), "{}", process.log());
     let log = process.log();
     let (_, end) = log.split_once(" stopping ").expect("it says that it stops");
-    let told: Vec<&str> = end.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+    let told: Vec<&str> = end
+        .lines()
+        .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
+        .collect();
     assert!(told.is_empty(), "{}: {told:#?}", process.name);
 }
 
@@ -816,9 +1177,22 @@ fn one_process_that_is_told_to_stop_under_load_warns_of_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("dev.ready");
     let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
-    command.env_clear().env("ROOKERY_JWT_SECRET", SECRET).current_dir(folder.path());
-    command.args(["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--data"]);
-    command.arg(folder.path().join("data")).arg("--ready-file").arg(ready);
+    command
+        .env_clear()
+        .env("ROOKERY_JWT_SECRET", SECRET)
+        .current_dir(folder.path());
+    command.args([
+        "dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--operations-listen",
+        "127.0.0.1:0",
+        "--data",
+    ]);
+    command
+        .arg(folder.path().join("data"))
+        .arg("--ready-file")
+        .arg(ready);
     let mut process = Spawned::start(command, folder.path(), "dev");
     let client = conversation(&mut process);
     let load = Load::on(&client);
@@ -854,8 +1228,13 @@ type Socket = tungstenite::WebSocket<TcpStream>;
 fn socket(client: &str) -> Socket {
     let stream = TcpStream::connect(client).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut request = format!("ws://{client}/v1/ws").into_client_request().unwrap();
-    request.headers_mut().insert("authorization", format!("Bearer {}", token("bob")).parse().unwrap());
+    let mut request = format!("ws://{client}/v1/ws")
+        .into_client_request()
+        .unwrap();
+    request.headers_mut().insert(
+        "authorization",
+        format!("Bearer {}", token("bob")).parse().unwrap(),
+    );
     let (mut socket, _) = tungstenite::client(request, stream).unwrap();
     loop {
         let frame = socket.read().unwrap();
@@ -871,7 +1250,9 @@ fn drained(socket: &mut Socket) -> (bool, Option<u16>) {
     loop {
         match socket.read() {
             Ok(tungstenite::Message::Text(text)) => reconnect |= text.contains("\"reconnect\""),
-            Ok(tungstenite::Message::Close(frame)) => return (reconnect, frame.map(|frame| frame.code.into())),
+            Ok(tungstenite::Message::Close(frame)) => {
+                return (reconnect, frame.map(|frame| frame.code.into()));
+            }
             Ok(_) => {}
             Err(_) => return (reconnect, None),
         }

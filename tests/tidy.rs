@@ -1,5 +1,6 @@
-//! Rules of this repository that no compiler checks: which way imports go, where an outside crate lives, how long a
-//! file is, which words are used. Each failure says what to do. Standard library only.
+//! Rules of this repository that no compiler checks: which way imports go, where an outside crate
+//! lives, how long a file is, which words are used. Each failure says what to do. Standard library
+//! only.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,8 +21,11 @@ mod wings;
 const LINES_MAX: usize = 400;
 
 /// Files that may be longer, up to this many lines, and why.
-const LONGER: [(&str, usize, &str); 1] =
-    [("src/shard/simulation/node.rs", 600, "a test: all that a simulated node does, in one place")];
+const LONGER: [(&str, usize, &str); 1] = [(
+    "src/shard/simulation/node.rs",
+    600,
+    "a test: all that a simulated node does, in one place",
+)];
 
 /// The leaves: what everything may use, and what uses nothing but other leaves.
 const LEAVES: [&str; 13] = [
@@ -53,15 +57,23 @@ const HOMES: [(&str, &[&str]); 7] = [
             "src/log/embedded/former",
         ],
     ),
-    ("libsqlite3_sys", &["src/shard/file/store/", "src/shard/file/snapshot"]),
+    (
+        "libsqlite3_sys",
+        &["src/shard/file/store/", "src/shard/file/snapshot"],
+    ),
     ("hashring", &["src/cluster/ring.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
-    ("schemars", &["src/protocol/", "src/ids.rs", "src/problem.rs"]),
+    (
+        "schemars",
+        &["src/protocol/", "src/ids.rs", "src/problem.rs"],
+    ),
     ("fastwebsockets", &["src/link/", "src/router/sessions/"]),
 ];
 
 /// Words that say nothing, or that mean something else here.
-const FORBIDDEN: [&str; 9] = ["manager", "helper", "helpers", "util", "utils", "misc", "data", "info", "room"];
+const FORBIDDEN: [&str; 9] = [
+    "manager", "helper", "helpers", "util", "utils", "misc", "data", "info", "room",
+];
 
 /// The page of failures that comments of tests name by their numbers.
 const MUST_NOT_HAPPEN: &str = "docs/must-not-happen.md";
@@ -76,14 +88,21 @@ impl Source {
     fn production(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines: Vec<&str> = self.text.lines().collect();
         let tests = lines.windows(2).position(|pair| {
-            pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with("mod ") && pair[1].ends_with('{')
+            pair[0].trim() == "#[cfg(test)]"
+                && pair[1].trim_start().starts_with("mod ")
+                && pair[1].ends_with('{')
         });
-        lines.into_iter().take(tests.unwrap_or(usize::MAX)).enumerate().map(|(i, line)| (i + 1, line))
+        lines
+            .into_iter()
+            .take(tests.unwrap_or(usize::MAX))
+            .enumerate()
+            .map(|(i, line)| (i + 1, line))
     }
 
     /// Production lines that are no comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.production().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        self.production()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
     fn is_test(&self) -> bool {
@@ -97,7 +116,9 @@ fn root() -> &'static Path {
 }
 
 fn collect(folder: &Path, ending: &str, into: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -116,7 +137,11 @@ fn rust_under(folder: &str) -> Vec<Source> {
         .into_iter()
         .map(|path| Source {
             text: fs::read_to_string(&path).unwrap(),
-            path: path.strip_prefix(root()).unwrap().to_string_lossy().into_owned(),
+            path: path
+                .strip_prefix(root())
+                .unwrap()
+                .to_string_lossy()
+                .into_owned(),
         })
         .collect()
 }
@@ -129,7 +154,11 @@ fn assert_none(rule: &str, breaches: &[String]) {
 /// The first path segment below `src/`, without its ending.
 fn area(path: &str) -> &str {
     let below = path.strip_prefix("src/").unwrap_or(path);
-    below.split('/').next().unwrap_or(below).trim_end_matches(".rs")
+    below
+        .split('/')
+        .next()
+        .unwrap_or(below)
+        .trim_end_matches(".rs")
 }
 
 /// How far up a module stands; a module may use what stands lower, or itself.
@@ -159,7 +188,10 @@ fn imports_go_one_way() {
         let from = area(&source.path);
         for (number, line) in source.code() {
             for target in line.split("crate::").skip(1) {
-                let to: String = target.chars().take_while(|&c| c.is_alphanumeric() || c == '_').collect();
+                let to: String = target
+                    .chars()
+                    .take_while(|&c| c.is_alphanumeric() || c == '_')
+                    .collect();
                 let to = to.as_str();
                 if !to.starts_with(char::is_lowercase) {
                     continue;
@@ -195,13 +227,21 @@ fn leaves_form_no_circle() {
         let targets = source
             .code()
             .filter_map(|(_, line)| line.split_once("use crate::"))
-            .map(|(_, rest)| rest.chars().take_while(|&c| c.is_alphanumeric() || c == '_').collect::<String>());
+            .map(|(_, rest)| {
+                rest.chars()
+                    .take_while(|&c| c.is_alphanumeric() || c == '_')
+                    .collect::<String>()
+            });
         let targets: Vec<String> = targets.filter(|to| *to != from).collect();
         uses.entry(from).or_default().extend(targets);
     }
     // Take away, again and again, what uses nothing any more; what stays is a circle.
     loop {
-        let free: Vec<String> = uses.iter().filter(|(_, to)| to.is_empty()).map(|(from, _)| from.clone()).collect();
+        let free: Vec<String> = uses
+            .iter()
+            .filter(|(_, to)| to.is_empty())
+            .map(|(from, _)| from.clone())
+            .collect();
         if free.is_empty() {
             break;
         }
@@ -210,7 +250,10 @@ fn leaves_form_no_circle() {
             targets.retain(|to| !free.contains(to) && LEAVES.contains(&to.as_str()));
         }
     }
-    assert!(uses.is_empty(), "leaves that use each other in a circle: {uses:?}");
+    assert!(
+        uses.is_empty(),
+        "leaves that use each other in a circle: {uses:?}"
+    );
 }
 
 #[test]
@@ -218,7 +261,10 @@ fn own_imports_are_written_out() {
     let mut breaches = Vec::new();
     for source in rust_under("src").into_iter().chain(rust_under("tests")) {
         for (number, line) in source.code() {
-            let import = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            let import = line
+                .trim_start()
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub ");
             let grouped = import.starts_with("use crate::{");
             let glob = import.starts_with("use crate::") && import.contains('*');
             if grouped || glob {
@@ -226,7 +272,10 @@ fn own_imports_are_written_out() {
             }
         }
     }
-    assert_none("one line per module, nothing by glob: `use crate::a::b::{X, Y};`", &breaches);
+    assert_none(
+        "one line per module, nothing by glob: `use crate::a::b::{X, Y};`",
+        &breaches,
+    );
 }
 
 #[test]
@@ -238,7 +287,11 @@ fn outside_crates_live_in_their_homes() {
                 continue;
             }
             for (number, line) in source.code().filter(|(_, line)| uses_crate(line, name)) {
-                breaches.push(format!("{}:{number}: {} (home: {homes:?})", source.path, line.trim()));
+                breaches.push(format!(
+                    "{}:{number}: {} (home: {homes:?})",
+                    source.path,
+                    line.trim()
+                ));
             }
         }
     }
@@ -257,17 +310,26 @@ fn uses_crate(line: &str, name: &str) -> bool {
 #[test]
 fn files_are_short() {
     let mut breaches = Vec::new();
-    for source in rust_under("src").into_iter().chain(rust_under("loadtest/src")) {
+    for source in rust_under("src")
+        .into_iter()
+        .chain(rust_under("loadtest/src"))
+    {
         if source.is_test() {
             continue;
         }
         let lines = source.production().count();
-        let max = LONGER.iter().find(|(path, _, _)| *path == source.path).map_or(LINES_MAX, |(_, max, _)| *max);
+        let max = LONGER
+            .iter()
+            .find(|(path, _, _)| *path == source.path)
+            .map_or(LINES_MAX, |(_, max, _)| *max);
         if lines > max {
             breaches.push(format!("{}: {lines} lines of at most {max}", source.path));
         }
     }
-    assert_none("split a file along its reasons to change, or give it a reason in LONGER", &breaches);
+    assert_none(
+        "split a file along its reasons to change, or give it a reason in LONGER",
+        &breaches,
+    );
 }
 
 #[test]
@@ -291,10 +353,15 @@ fn every_file_is_in_the_module_tree() {
     let breaches: Vec<String> = sources
         .iter()
         .map(|source| source.path.clone())
-        .filter(|path| !matches!(path.as_str(), "src/main.rs" | "src/lib.rs") && !path.starts_with("src/bin/"))
+        .filter(|path| {
+            !matches!(path.as_str(), "src/main.rs" | "src/lib.rs") && !path.starts_with("src/bin/")
+        })
         .filter(|path| !declared.contains(path))
         .collect();
-    assert_none("these files are in no module: nobody compiles them", &breaches);
+    assert_none(
+        "these files are in no module: nobody compiles them",
+        &breaches,
+    );
 }
 
 /// The files that a source's `mod x;` lines bring in.
@@ -307,10 +374,17 @@ fn declared_by(source: &Source) -> Vec<String> {
     };
     let mut files = Vec::new();
     for line in source.text.lines().map(str::trim) {
-        let Some((before, rest)) = line.split_once("mod ") else { continue };
-        let Some(module) = rest.strip_suffix(';') else { continue };
+        let Some((before, rest)) = line.split_once("mod ") else {
+            continue;
+        };
+        let Some(module) = rest.strip_suffix(';') else {
+            continue;
+        };
         if before.is_empty() || before.starts_with("pub") || before.starts_with("#[") {
-            files.extend([format!("{home}/{module}.rs"), format!("{home}/{module}/mod.rs")]);
+            files.extend([
+                format!("{home}/{module}.rs"),
+                format!("{home}/{module}/mod.rs"),
+            ]);
         }
     }
     files
@@ -324,15 +398,27 @@ fn a_module_with_children_is_a_mod_rs() {
         .map(|source| source.path.trim_end_matches(".rs").to_owned())
         .filter(|stem| root().join(stem).is_dir())
         .collect();
-    assert_none("move it into the folder of its children, as mod.rs", &breaches);
+    assert_none(
+        "move it into the folder of its children, as mod.rs",
+        &breaches,
+    );
 }
 
 #[test]
 fn names_say_what_a_thing_is() {
     let mut breaches = Vec::new();
     let domain = ["room", "channel"];
-    for source in rust_under("src").into_iter().chain(rust_under("loadtest/src")) {
-        let file = source.path.trim_end_matches(".rs").rsplit('/').next().unwrap_or_default().to_owned();
+    for source in rust_under("src")
+        .into_iter()
+        .chain(rust_under("loadtest/src"))
+    {
+        let file = source
+            .path
+            .trim_end_matches(".rs")
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let mut names = vec![(1, file)];
         for (number, line) in source.code() {
             // An indented `type` belongs to a trait of someone else.
@@ -342,18 +428,29 @@ fn names_say_what_a_thing_is() {
             let words: Vec<&str> = line.split_whitespace().collect();
             for pair in words.windows(2) {
                 if matches!(pair[0], "struct" | "enum" | "trait" | "mod" | "type") {
-                    names.push((number, pair[1].chars().take_while(|&c| c.is_alphanumeric() || c == '_').collect()));
+                    names.push((
+                        number,
+                        pair[1]
+                            .chars()
+                            .take_while(|&c| c.is_alphanumeric() || c == '_')
+                            .collect(),
+                    ));
                 }
             }
         }
         for (number, name) in names {
-            if words_of(&name).iter().any(|word| FORBIDDEN.contains(&word.as_str()) || domain.contains(&word.as_str()))
+            if words_of(&name)
+                .iter()
+                .any(|word| FORBIDDEN.contains(&word.as_str()) || domain.contains(&word.as_str()))
             {
                 breaches.push(format!("{}:{number}: {name}", source.path));
             }
         }
     }
-    assert_none("these words say nothing here; find the one that does (docs/architecture.md)", &breaches);
+    assert_none(
+        "these words say nothing here; find the one that does (docs/architecture.md)",
+        &breaches,
+    );
 }
 
 /// The words of a name in either case, in lower case.
@@ -376,7 +473,9 @@ fn log_lines_are_lower_case_without_a_full_stop() {
     for source in rust_under("src") {
         let code: Vec<(usize, &str)> = source.code().collect();
         for (i, (number, line)) in code.iter().enumerate() {
-            let Some(at) = ["trace!(", "debug!(", "info!(", "warn!(", "error!("].iter().find_map(|m| line.find(m))
+            let Some(at) = ["trace!(", "debug!(", "info!(", "warn!(", "error!("]
+                .iter()
+                .find_map(|m| line.find(m))
             else {
                 continue;
             };
@@ -388,74 +487,130 @@ fn log_lines_are_lower_case_without_a_full_stop() {
                 .join(" ");
             let call = call.split(");").next().unwrap_or_default();
             // The message is the last literal of the call; those before it are values of fields.
-            let Some(message) = call.rsplit('"').nth(1) else { continue };
+            let Some(message) = call.rsplit('"').nth(1) else {
+                continue;
+            };
             let first = message.split_whitespace().next().unwrap_or_default();
             let acronym = first.len() > 1 && first.chars().all(|c| !c.is_lowercase());
-            if message.ends_with('.') || (first.starts_with(char::is_uppercase) && !acronym && first != "SQLite") {
+            if message.ends_with('.')
+                || (first.starts_with(char::is_uppercase) && !acronym && first != "SQLite")
+            {
                 breaches.push(format!("{}:{number}: {message:?}", source.path));
             }
         }
     }
-    assert_none("log text: lower case, no full stop, values as fields", &breaches);
+    assert_none(
+        "log text: lower case, no full stop, values as fields",
+        &breaches,
+    );
 }
 
 #[test]
 fn every_code_is_in_the_contract() {
-    let contract = fs::read_to_string(root().join("docs/api.md")).expect("docs/api.md, the client contract");
+    let contract =
+        fs::read_to_string(root().join("docs/api.md")).expect("docs/api.md, the client contract");
     let problems = fs::read_to_string(root().join("src/problem.rs")).unwrap();
     let mut codes = Vec::new();
-    for line in problems.lines().map(str::trim).filter(|line| line.starts_with("Self::") && line.contains("=> (")) {
+    for line in problems
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("Self::") && line.contains("=> ("))
+    {
         let fact = line.split("=> (").nth(1).unwrap_or_default();
         let word = fact.split(',').next().unwrap_or_default().trim_matches('"');
         codes.push(word.to_owned());
     }
-    assert!(codes.len() > 25, "the codes are no longer where this test looks for them: {codes:?}");
+    assert!(
+        codes.len() > 25,
+        "the codes are no longer where this test looks for them: {codes:?}"
+    );
     let missing: Vec<String> = codes
         .into_iter()
         .filter(|code| {
             let whole = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
             !contract.match_indices(code.as_str()).any(|(at, _)| {
-                whole(contract[..at].chars().next_back()) && whole(contract[at + code.len()..].chars().next())
+                whole(contract[..at].chars().next_back())
+                    && whole(contract[at + code.len()..].chars().next())
             })
         })
         .collect();
     assert_none("these codes are not in docs/api.md", &missing);
 }
 
-/// The numbers that a comment names, by `what must not happen: 3 and 6 (why)` or `what must not happen: 3 — why`.
+/// The numbers that a comment names, by `what must not happen: 3 and 6 (why)` or `what must not
+/// happen: 3 — why`.
 fn failures_named(line: &str) -> Vec<u32> {
     let comment = line.trim().strip_prefix("// ").unwrap_or_default();
-    let Some((_, rest)) = comment.split_once("what must not happen: ") else { return Vec::new() };
-    let mut numbers = rest.split(['—', ';', ':']).next().unwrap_or_default().to_owned();
-    while let Some((open, close)) = numbers.find('(').zip(numbers.find(')')).filter(|(open, close)| open < close) {
+    let Some((_, rest)) = comment.split_once("what must not happen: ") else {
+        return Vec::new();
+    };
+    let mut numbers = rest
+        .split(['—', ';', ':'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    while let Some((open, close)) = numbers
+        .find('(')
+        .zip(numbers.find(')'))
+        .filter(|(open, close)| open < close)
+    {
         numbers.replace_range(open..=close, "");
     }
-    numbers.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    numbers
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|number| number.parse().ok())
+        .collect()
 }
 
 /// The entries of the page: their numbers, and the tests that each one lists.
 fn failures_listed(page: &str) -> BTreeMap<u32, Vec<String>> {
     let mut listed = BTreeMap::new();
     for entry in page.split("\n\n") {
-        let Some((number, rest)) = entry.strip_prefix("**").and_then(|entry| entry.split_once(". ")) else { continue };
+        let Some((number, rest)) = entry
+            .strip_prefix("**")
+            .and_then(|entry| entry.split_once(". "))
+        else {
+            continue;
+        };
         let shown = rest.split_once("Shown by ").map_or("", |(_, shown)| shown);
-        let tests = shown.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        assert!(listed.insert(number.parse().unwrap(), tests).is_none(), "{number} stands there twice");
+        let tests = shown
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        assert!(
+            listed.insert(number.parse().unwrap(), tests).is_none(),
+            "{number} stands there twice"
+        );
     }
     listed
 }
 
 #[test]
 fn every_known_failure_is_named_by_a_test_and_lists_tests_that_exist() {
-    let listed = failures_listed(&fs::read_to_string(root().join(MUST_NOT_HAPPEN)).expect(MUST_NOT_HAPPEN));
-    assert!(listed.len() >= 30 && listed.keys().copied().eq((1..).take(listed.len())), "{:?}", listed.keys());
+    let listed =
+        failures_listed(&fs::read_to_string(root().join(MUST_NOT_HAPPEN)).expect(MUST_NOT_HAPPEN));
+    assert!(
+        listed.len() >= 30 && listed.keys().copied().eq((1..).take(listed.len())),
+        "{:?}",
+        listed.keys()
+    );
 
     let (mut named, mut tests, mut breaches) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    for source in rust_under("src").into_iter().chain(rust_under("tests")).chain(rust_under("loadtest/src")) {
+    for source in rust_under("src")
+        .into_iter()
+        .chain(rust_under("tests"))
+        .chain(rust_under("loadtest/src"))
+    {
         for (at, line) in source.text.lines().enumerate() {
             for number in failures_named(line) {
                 if !listed.contains_key(&number) {
-                    breaches.push(format!("{}:{}: {number} does not stand there", source.path, at + 1));
+                    breaches.push(format!(
+                        "{}:{}: {number} does not stand there",
+                        source.path,
+                        at + 1
+                    ));
                 }
                 named.insert(number);
             }
@@ -467,7 +622,9 @@ fn every_known_failure_is_named_by_a_test_and_lists_tests_that_exist() {
 
     for (number, shown) in &listed {
         if !named.contains(number) {
-            breaches.push(format!("{number}: no test says `// what must not happen: {number}`"));
+            breaches.push(format!(
+                "{number}: no test says `// what must not happen: {number}`"
+            ));
         }
         if shown.is_empty() {
             breaches.push(format!("{number}: lists no test"));
@@ -475,29 +632,56 @@ fn every_known_failure_is_named_by_a_test_and_lists_tests_that_exist() {
         let gone = shown.iter().filter(|test| !tests.contains(*test));
         breaches.extend(gone.map(|test| format!("{number}: there is no test {test}")));
     }
-    assert_none("comments and docs/must-not-happen.md tell of the same failures and tests", &breaches);
+    assert_none(
+        "comments and docs/must-not-happen.md tell of the same failures and tests",
+        &breaches,
+    );
 }
 
 #[test]
 fn numbers_of_failures_are_read_from_comments_of_either_form() {
-    assert_eq!(failures_named("// what must not happen: 3 and 6 (it never resumes; 2 are lost)"), [3, 6]);
-    assert_eq!(failures_named("    // what must not happen: 5 — an answer comes, 503, and it is true"), [5]);
-    assert_eq!(failures_named("// what must not happen: 11 (reading) and 12 (strangers)"), [11, 12]);
-    assert_eq!(failures_named("// what must not happen: 27 (never trimmed); I8: never beyond"), [27]);
-    assert_eq!(failures_named("let text = \"what must not happen: 9\";"), [] as [u32; 0]);
+    assert_eq!(
+        failures_named("// what must not happen: 3 and 6 (it never resumes; 2 are lost)"),
+        [3, 6]
+    );
+    assert_eq!(
+        failures_named("    // what must not happen: 5 — an answer comes, 503, and it is true"),
+        [5]
+    );
+    assert_eq!(
+        failures_named("// what must not happen: 11 (reading) and 12 (strangers)"),
+        [11, 12]
+    );
+    assert_eq!(
+        failures_named("// what must not happen: 27 (never trimmed); I8: never beyond"),
+        [27]
+    );
+    assert_eq!(
+        failures_named("let text = \"what must not happen: 9\";"),
+        [] as [u32; 0]
+    );
 }
 
 #[test]
 fn links_of_documents_point_to_files_that_exist() {
-    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("CHANGELOG.md")];
+    let mut pages = vec![
+        root().join("README.md"),
+        root().join("CONTRIBUTING.md"),
+        root().join("CHANGELOG.md"),
+    ];
     collect(&root().join("docs"), ".md", &mut pages);
     let mut breaches = Vec::new();
     for page in pages {
         let text = fs::read_to_string(&page).unwrap();
         for (number, line) in text.lines().enumerate() {
-            for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            for link in line
+                .split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split(')').next())
+            {
                 let path = link.split('#').next().unwrap_or_default();
-                let outside = path.contains("://") || path.starts_with("mailto:") || path.is_empty();
+                let outside =
+                    path.contains("://") || path.starts_with("mailto:") || path.is_empty();
                 if !outside && !page.parent().unwrap().join(path).exists() {
                     breaches.push(format!("{}:{}: {link}", page.display(), number + 1));
                 }
@@ -510,7 +694,13 @@ fn links_of_documents_point_to_files_that_exist() {
 // what must not happen: 18 — secrets, database files or merge markers in the repository.
 #[test]
 fn nothing_is_committed_that_should_not_be() {
-    let Ok(output) = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output() else { return };
+    let Ok(output) = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output()
+    else {
+        return;
+    };
     // Without a repository (a source archive) there is nothing to ask.
     let listed = String::from_utf8(output.stdout).unwrap();
     let mut breaches = Vec::new();
@@ -518,12 +708,16 @@ fn nothing_is_committed_that_should_not_be() {
         let name = path.rsplit('/').next().unwrap_or_default();
         let kept = |ending: &str| name.ends_with(ending);
         if name == ".env"
-            || [".db", ".sqlite", ".sqlite3", "-wal", "-shm", ".pem", ".key"].iter().any(|e| kept(e))
+            || [".db", ".sqlite", ".sqlite3", "-wal", "-shm", ".pem", ".key"]
+                .iter()
+                .any(|e| kept(e))
                 && !path.starts_with("tests/fixtures/")
         {
             breaches.push(format!("{path}: does not belong into a repository"));
         }
-        let Ok(text) = fs::read_to_string(root().join(path)) else { continue };
+        let Ok(text) = fs::read_to_string(root().join(path)) else {
+            continue;
+        };
         let conflict = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
         if text.lines().any(conflict) {
             breaches.push(format!("{path}: has markers of a merge"));
@@ -542,8 +736,13 @@ fn nothing_is_committed_that_should_not_be() {
 fn scripts_are_executable_and_strict() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut breaches = Vec::new();
-    let scripts = fs::read_dir(root().join("scripts")).unwrap().map(|entry| entry.unwrap().path());
-    for path in scripts.chain([root().join(".ci/run")]).filter(|path| path.is_file()) {
+    let scripts = fs::read_dir(root().join("scripts"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for path in scripts
+        .chain([root().join(".ci/run")])
+        .filter(|path| path.is_file())
+    {
         let text = fs::read_to_string(&path).unwrap();
         if fs::metadata(&path).unwrap().permissions().mode() & 0o111 == 0 {
             breaches.push(format!("{}: not executable", path.display()));
@@ -560,18 +759,31 @@ fn scripts_are_executable_and_strict() {
 fn what_is_built_shares_the_features_of_its_dependencies() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let of = |key: &str| {
-        let line = manifest.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
-        line.unwrap_or_else(|| panic!("{key} is missing")).trim_matches(['[', ']']).to_owned()
+        let line = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        line.unwrap_or_else(|| panic!("{key} is missing"))
+            .trim_matches(['[', ']'])
+            .to_owned()
     };
-    assert_eq!(of("default-members"), format!("\".\", {}", of("members")), "a plain cargo builds all members");
+    assert_eq!(
+        of("default-members"),
+        format!("\".\", {}", of("members")),
+        "a plain cargo builds all members"
+    );
 
     let mut paths = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
     collect(&root().join("docs"), ".md", &mut paths);
     collect(&root().join("scripts"), "", &mut paths);
     let mut breaches = Vec::new();
     for path in paths {
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        for line in text.lines().filter(|line| line.contains("cargo build") || line.contains("cargo run")) {
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        for line in text
+            .lines()
+            .filter(|line| line.contains("cargo build") || line.contains("cargo run"))
+        {
             if line.contains(" -p ") || line.contains("--package") {
                 breaches.push(format!("{}: {}", path.display(), line.trim()));
             }

@@ -1,4 +1,5 @@
-//! The cluster of the model: a table, and what coordinator, balancer and owners do to it, one after the other.
+//! The cluster of the model: a table, and what coordinator, balancer and owners do to it, one after
+//! the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,7 +69,10 @@ pub(crate) fn node(number: usize) -> NodeId {
 
 fn addresses(node: &NodeId) -> NodeAddresses {
     let peer = format!("{node}.rookery-node.default.svc.cluster.local:7081");
-    NodeAddresses { peer, ..NodeAddresses::default() }
+    NodeAddresses {
+        peer,
+        ..NodeAddresses::default()
+    }
 }
 
 /// The places that a newcomer must get for all to be even, rounded down.
@@ -79,10 +83,17 @@ pub(crate) fn least_places(size: &Size, nodes: usize) -> usize {
 impl Cluster {
     /// As it begins, when every shard was claimed.
     pub(crate) fn begin(size: &Size) -> Self {
-        let living = (0..size.nodes).map(node).map(|node| (node.clone(), addresses(&node))).collect();
+        let living = (0..size.nodes)
+            .map(node)
+            .map(|node| (node.clone(), addresses(&node)))
+            .collect();
         let table = first_table(identity(size), &living, size.replicas);
         let claimed = (0..=u16::MAX).map(ShardId).take(table.rows.len()).collect();
-        Self { table: Table { claimed, ..table }, living, replicas: size.replicas }
+        Self {
+            table: Table { claimed, ..table },
+            living,
+            replicas: size.replicas,
+        }
     }
 
     pub(crate) fn shards(&self) -> usize {
@@ -114,7 +125,8 @@ impl Cluster {
     }
 
     fn spread<'a>(&self, nodes: impl Iterator<Item = &'a NodeId>) -> Spread {
-        let mut counts: BTreeMap<&NodeId, usize> = self.living.keys().map(|node| (node, 0)).collect();
+        let mut counts: BTreeMap<&NodeId, usize> =
+            self.living.keys().map(|node| (node, 0)).collect();
         for node in nodes {
             *counts.entry(node).or_default() += 1;
         }
@@ -128,16 +140,27 @@ impl Cluster {
 
     #[cfg(test)]
     pub(crate) fn holds(&self, node: &NodeId) -> Held {
-        Held { owned: self.table.owned_by(node).count(), stood_by: self.table.stood_by_for(node).count() }
+        Held {
+            owned: self.table.owned_by(node).count(),
+            stood_by: self.table.stood_by_for(node).count(),
+        }
     }
 
-    /// A node dies: of each of its shards the first standby puts itself first, all of its shards in one swap.
+    /// A node dies: of each of its shards the first standby puts itself first, all of its shards in
+    /// one swap.
     pub(crate) fn lose(&mut self, lost: &NodeId) -> Change {
         self.living.remove(lost);
         let mut takers = BTreeSet::new();
         let mut moved = 0;
-        for row in self.table.rows.iter_mut().filter(|row| row.first() == Some(lost)) {
-            let Some(at) = row.iter().position(|of| self.living.contains_key(of)) else { continue };
+        for row in self
+            .table
+            .rows
+            .iter_mut()
+            .filter(|row| row.first() == Some(lost))
+        {
+            let Some(at) = row.iter().position(|of| self.living.contains_key(of)) else {
+                continue;
+            };
             let taker = row.remove(at);
             let former = row.remove(0);
             takers.insert(taker.clone());
@@ -146,7 +169,12 @@ impl Cluster {
             moved += 1;
         }
         self.table.version += takers.len() as u64;
-        Change { versions: takers.len(), at_once: takers.len(), moved, ..Change::default() }
+        Change {
+            versions: takers.len(),
+            at_once: takers.len(),
+            moved,
+            ..Change::default()
+        }
     }
 
     /// The coordinator gives the places of nodes that are gone to others.
@@ -154,20 +182,40 @@ impl Cluster {
         let begun = spent();
         let next = next_table(&self.table, &self.living, self.replicas, &BTreeSet::new());
         let longest = since(begun);
-        let Some(next) = next else { return Change { longest, looked: longest, ..Change::default() } };
-        let came =
-            |(before, after): (&Vec<NodeId>, &Vec<NodeId>)| after.iter().filter(|of| !before.contains(of)).count();
+        let Some(next) = next else {
+            return Change {
+                longest,
+                looked: longest,
+                ..Change::default()
+            };
+        };
+        let came = |(before, after): (&Vec<NodeId>, &Vec<NodeId>)| {
+            after.iter().filter(|of| !before.contains(of)).count()
+        };
         let placed = self.table.rows.iter().zip(&next.rows).map(came).sum();
         self.table = next;
-        Change { versions: 1, at_once: 1, placed, longest, looked: longest, ..Change::default() }
+        Change {
+            versions: 1,
+            at_once: 1,
+            placed,
+            longest,
+            looked: longest,
+            ..Change::default()
+        }
     }
 
     /// A node joins, and all is evened out.
     pub(crate) fn join(&mut self, newcomer: &NodeId) -> Change {
         self.living.insert(newcomer.clone(), addresses(newcomer));
-        self.table.nodes.insert(newcomer.clone(), addresses(newcomer));
+        self.table
+            .nodes
+            .insert(newcomer.clone(), addresses(newcomer));
         // It has told where it is reached.
-        let mut change = Change { versions: 1, at_once: 1, ..Change::default() };
+        let mut change = Change {
+            versions: 1,
+            at_once: 1,
+            ..Change::default()
+        };
         for _ in 0..STEPS_MAX {
             if self.step(&mut change) {
                 return change;
@@ -176,11 +224,17 @@ impl Cluster {
         panic!("the balance does not come to rest: {change:?}");
     }
 
-    /// One step of coordinator or balancer, and what owners do about it. True when nothing is to be done any more.
+    /// One step of coordinator or balancer, and what owners do about it. True when nothing is to be
+    /// done any more.
     fn step(&mut self, change: &mut Change) -> bool {
         let nodes: BTreeSet<NodeId> = self.living.keys().cloned().collect();
         let resting = BTreeSet::new();
-        let balance = Balance { table: &self.table, nodes: &nodes, replicas: self.replicas, resting: &resting };
+        let balance = Balance {
+            table: &self.table,
+            nodes: &nodes,
+            replicas: self.replicas,
+            resting: &resting,
+        };
         let before_places = spent();
         let next = balance.next_places(EXTRA_MAX, true);
         change.note(since(before_places));
@@ -203,14 +257,19 @@ impl Cluster {
         moves.is_empty()
     }
 
-    /// The further standbys have their files, and owners let the surplus ones go: each owner its own, at about the same time.
+    /// The further standbys have their files, and owners let the surplus ones go: each owner its
+    /// own, at about the same time.
     fn seeded(&mut self, change: &mut Change) {
         let mut owners = BTreeSet::new();
         let shorter = |(shard, row): (ShardId, &Vec<NodeId>)| {
             let in_sync = row.iter().cloned().collect();
-            Some((shard, without_surplus(&self.table, shard, self.replicas, &in_sync)?))
+            Some((
+                shard,
+                without_surplus(&self.table, shard, self.replicas, &in_sync)?,
+            ))
         };
-        let shorter: Vec<(ShardId, Vec<NodeId>)> = self.table.numbered().filter_map(shorter).collect();
+        let shorter: Vec<(ShardId, Vec<NodeId>)> =
+            self.table.numbered().filter_map(shorter).collect();
         for (shard, stays) in shorter {
             owners.extend(stays.first().cloned());
             self.table.changes.replaced.remove(&shard);
@@ -242,7 +301,10 @@ impl Change {
 }
 
 pub(crate) fn identity(size: &Size) -> Identity {
-    Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: size.shards }
+    Identity {
+        cluster: ClusterId(uuid::Uuid::nil()),
+        shards: size.shards,
+    }
 }
 
 /// As both implementations of the store write it.
@@ -252,7 +314,9 @@ pub(crate) fn encoded(table: &Table) -> Vec<u8> {
 
 /// The processor's time that this thread has had: what runs beside the model does not count.
 pub(crate) fn spent() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has this clock").into()
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .expect("every thread has this clock")
+        .into()
 }
 
 /// The processor's time since then.

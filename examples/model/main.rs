@@ -1,5 +1,5 @@
-//! A model of a large cluster: ring, table and balance at a size that no test machine holds, by the very functions that the
-//! program uses. What it prints is what `docs/performance.md` quotes:
+//! A model of a large cluster: ring, table and balance at a size that no test machine holds, by the
+//! very functions that the program uses. What it prints is what `docs/performance.md` quotes:
 //!
 //! ```sh
 //! cargo run --release --example model -- --shards 4096 --nodes 100
@@ -50,7 +50,13 @@ mod tests {
     use super::*;
     use crate::cluster::{Cluster, Spread, least_places, node};
 
-    const SMALL: Size = Size { shards: 512, nodes: 24, replicas: 2, routers: 4, masters: 3 };
+    const SMALL: Size = Size {
+        shards: 512,
+        nodes: 24,
+        replicas: 2,
+        routers: 4,
+        masters: 3,
+    };
 
     fn within(spread: &Spread, part: usize) -> bool {
         // Rounded in favour of what is tested.
@@ -64,7 +70,10 @@ mod tests {
         let (owned, placed) = (cluster.owned(), cluster.placed());
         assert_eq!((owned.all, placed.all), (512, 1024));
         assert!(owned.most * 10 * owned.among <= owned.all * 11, "{owned:?}");
-        assert!(placed.most * 10 * placed.among <= placed.all * 11 + 10 * placed.among, "{placed:?}");
+        assert!(
+            placed.most * 10 * placed.among <= placed.all * 11 + 10 * placed.among,
+            "{placed:?}"
+        );
     }
 
     #[test]
@@ -75,7 +84,11 @@ mod tests {
         let claimed = "4095,".len();
         let known = SMALL.nodes * 150;
         let most = cluster.shards() * (row + claimed) + known + 200;
-        assert!(cluster.bytes() <= most, "{} bytes, at most {most}", cluster.bytes());
+        assert!(
+            cluster.bytes() <= most,
+            "{} bytes, at most {most}",
+            cluster.bytes()
+        );
     }
 
     #[test]
@@ -84,9 +97,15 @@ mod tests {
         let before = cluster.holds(&node(3));
         let lost = cluster.lose(&node(3));
         assert_eq!(lost.moved, before.owned);
-        assert!(lost.versions * 2 > before.owned, "{lost:?}: most went to another one each");
+        assert!(
+            lost.versions * 2 > before.owned,
+            "{lost:?}: most went to another one each"
+        );
         let refilled = cluster.refill();
-        assert_eq!((refilled.placed, refilled.versions), (before.owned + before.stood_by, 1));
+        assert_eq!(
+            (refilled.placed, refilled.versions),
+            (before.owned + before.stood_by, 1)
+        );
         assert_eq!(cluster.refill().versions, 0, "it stands");
         assert!(within(&cluster.placed(), 5), "{:?}", cluster.placed());
     }
@@ -103,14 +122,26 @@ mod tests {
             let before = cluster.rows();
             let joined = cluster.join(&newcomer);
             let least = least_places(&SMALL, cluster.living());
-            assert!(joined.placed <= least * 6 / 5 + 1, "{joined:?}, at least {least}");
+            assert!(
+                joined.placed <= least * 6 / 5 + 1,
+                "{joined:?}, at least {least}"
+            );
             // A shard goes over more than one node where the two share no row.
-            assert!(joined.moved <= least * 2, "{joined:?}, at least {}", least / SMALL.replicas);
+            assert!(
+                joined.moved <= least * 2,
+                "{joined:?}, at least {}",
+                least / SMALL.replicas
+            );
             // Those that had the least before take some too.
             let came = before
                 .iter()
                 .zip(cluster.rows())
-                .flat_map(|(before, after)| after.into_iter().filter(|of| !before.contains(of)).collect::<Vec<_>>());
+                .flat_map(|(before, after)| {
+                    after
+                        .into_iter()
+                        .filter(|of| !before.contains(of))
+                        .collect::<Vec<_>>()
+                });
             let elsewhere = came.filter(|of| *of != newcomer).count();
             assert!(elsewhere * 4 <= joined.placed, "{elsewhere} of {joined:?}");
             assert!(within(&cluster.owned(), 5), "{:?}", cluster.owned());
@@ -119,18 +150,47 @@ mod tests {
 
     #[test]
     fn what_is_done_by_the_clock_grows_with_shards_and_with_nodes_not_with_both() {
-        let per_second = |size: &Size| steady::rates(size).iter().map(|rate| rate.per_second).collect::<Vec<_>>();
-        let twice_the_shards = per_second(&Size { shards: 1024, ..SMALL });
-        let twice_of_all = per_second(&Size { shards: 1024, nodes: 48, routers: 8, ..SMALL });
-        for ((once, shards), all) in per_second(&SMALL).iter().zip(twice_the_shards).zip(twice_of_all) {
-            assert!(*once <= shards && shards <= all && all <= once * 2.0, "{once} {shards} {all}");
+        let per_second = |size: &Size| {
+            steady::rates(size)
+                .iter()
+                .map(|rate| rate.per_second)
+                .collect::<Vec<_>>()
+        };
+        let twice_the_shards = per_second(&Size {
+            shards: 1024,
+            ..SMALL
+        });
+        let twice_of_all = per_second(&Size {
+            shards: 1024,
+            nodes: 48,
+            routers: 8,
+            ..SMALL
+        });
+        for ((once, shards), all) in per_second(&SMALL)
+            .iter()
+            .zip(twice_the_shards)
+            .zip(twice_of_all)
+        {
+            assert!(
+                *once <= shards && shards <= all && all <= once * 2.0,
+                "{once} {shards} {all}"
+            );
         }
     }
 
     #[test]
     fn the_report_is_whole() {
-        let report = report::of(&Size { shards: 64, nodes: 5, ..SMALL });
-        for part in ["| bytes of the table |", "| a node joins |", "| renewals |", "| links between nodes |"] {
+        let report = report::of(&Size {
+            shards: 64,
+            nodes: 5,
+            ..SMALL
+        });
+        for part in [
+            "| bytes of the table |",
+            "| a node joins |",
+            "| renewals |",
+            "| links between nodes |",
+        ] {
             assert!(report.contains(part), "{part} in\n{report}");
         }
     }

@@ -1,9 +1,10 @@
-//! What a cluster does by the clock, whether or not anything is sent; and what is connected to what.
+//! What a cluster does by the clock, whether or not anything is sent; and what is connected to
+//! what.
 
 use crate::Size;
 
-/// See `src/node/custody/renewal.rs` (`--renew-every`), `observe.rs`, `src/cluster/table/follow.rs`, `placement.rs`,
-/// `announce.rs`, `coordinator.rs`.
+/// See `src/node/custody/renewal.rs` (`--renew-every`), `observe.rs`,
+/// `src/cluster/table/follow.rs`, `placement.rs`, `announce.rs`, `coordinator.rs`.
 const RENEW_EVERY: f64 = 0.75;
 const LOOK_EVERY: f64 = 0.25;
 const TELL_EVERY: f64 = 1.0;
@@ -29,16 +30,32 @@ pub(crate) fn rates(size: &Size) -> Vec<Rate> {
     let (shards, nodes) = (f64::from(size.shards), size.nodes as f64);
     let (routers, masters) = (size.routers as f64, size.masters as f64);
     let standbys = shards * (size.replicas - 1) as f64;
-    let rate = |what, per_second, spread| Rate { what, per_second, spread };
+    let rate = |what, per_second, spread| Rate {
+        what,
+        per_second,
+        spread,
+    };
     vec![
         rate("renewals", shards / RENEW_EVERY, true),
         rate("looks at control records", standbys / LOOK_EVERY, true),
         rate("pipelines of renewals", nodes * masters / RENEW_EVERY, true),
         rate("pipelines of looks", nodes * masters / LOOK_EVERY, true),
-        rate("questions which server answers (INFO)", 2.0 * nodes * masters / LOOK_EVERY, true),
-        rate("polls of the table", (nodes * POLLS_OF_NODE as f64 + routers) * POLLS_A_SECOND as f64, false),
+        rate(
+            "questions which server answers (INFO)",
+            2.0 * nodes * masters / LOOK_EVERY,
+            true,
+        ),
+        rate(
+            "polls of the table",
+            (nodes * POLLS_OF_NODE as f64 + routers) * POLLS_A_SECOND as f64,
+            false,
+        ),
         rate("announcements", nodes / TELL_EVERY, false),
-        rate("claims of the coordinator's lease", nodes / TELL_EVERY, false),
+        rate(
+            "claims of the coordinator's lease",
+            nodes / TELL_EVERY,
+            false,
+        ),
     ]
 }
 
@@ -53,15 +70,29 @@ pub(crate) struct Connections {
 
 /// When everybody has something for everybody else.
 pub(crate) fn connections(size: &Size) -> [Connections; 4] {
-    let Size { nodes, routers, masters, .. } = *size;
+    let Size {
+        nodes,
+        routers,
+        masters,
+        ..
+    } = *size;
     let others = nodes.saturating_sub(1);
     let connections = |what, all, at_one| Connections { what, all, at_one };
     [
         // Who asks dials: two nodes that ask each other have two.
         connections("links between nodes", nodes * others, 2 * others),
-        connections("links of routers to nodes", routers * nodes, nodes.max(routers)),
-        // Of a node to each master: one shared, one of its lane, one eye, and one of the thread that renews.
-        connections("connections of nodes to masters of Redis", 4 * nodes * masters, 4 * nodes),
+        connections(
+            "links of routers to nodes",
+            routers * nodes,
+            nodes.max(routers),
+        ),
+        // Of a node to each master: one shared, one of its lane, one eye, and one of the thread
+        // that renews.
+        connections(
+            "connections of nodes to masters of Redis",
+            4 * nodes * masters,
+            4 * nodes,
+        ),
         connections("connections of routers to Redis", routers, routers),
     ]
 }

@@ -84,7 +84,10 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     report.series = sampler.finish();
     stop.cancel();
     report.audit = audit(&mut held, users.len()).await?;
-    let growth = all_open.resident_bytes().zip(before.resident_bytes()).map(|(now, earlier)| now - earlier);
+    let growth = all_open
+        .resident_bytes()
+        .zip(before.resident_bytes())
+        .map(|(now, earlier)| now - earlier);
     let sessions = u64::from(options.sockets);
     report.idle = Some(Idle {
         sessions,
@@ -116,17 +119,28 @@ impl Options {
         }
     }
 
-    /// Conversations of up to 1,000 of the users each, so that every session has something to be subscribed to.
+    /// Conversations of up to 1,000 of the users each, so that every session has something to be
+    /// subscribed to.
     async fn create(&self, target: &Target, progress: &Progress) -> Result<Vec<String>, String> {
         let run = run_name()?;
-        let users: Vec<String> = (0..self.sockets).map(|user| format!("{run}-user-{user}")).collect();
-        progress.say(&format!("creating {} conversations of each of {} users", self.conversations, users.len()));
+        let users: Vec<String> = (0..self.sockets)
+            .map(|user| format!("{run}-user-{user}"))
+            .collect();
+        progress.say(&format!(
+            "creating {} conversations of each of {} users",
+            self.conversations,
+            users.len()
+        ));
         let admin = format!("{run}-admin");
         let token = target.tokens.of(&admin).await?;
         for _ in 0..self.conversations {
             for some in users.chunks(MEMBERS_MAX) {
                 let body = serde_json::json!({"participants": some});
-                let ask = Ask::post("/v1/conversations", Arc::clone(&token), Bytes::from(body.to_string()));
+                let ask = Ask::post(
+                    "/v1/conversations",
+                    Arc::clone(&token),
+                    Bytes::from(body.to_string()),
+                );
                 let created = target.pool(0)?.succeed(&ask).await;
                 created.map_err(|error| format!("creating a conversation: {error}"))?;
             }
@@ -144,8 +158,15 @@ impl Options {
         let opening = users.iter().enumerate().map(|(number, user)| async move {
             let token = target.tokens.of(user).await?;
             let begun = Instant::now();
-            let session = Session::open(target.protocol, &target.dialer, target.endpoint(number)?, &token).await;
-            let session = session.map_err(|error| format!("socket {number} of {}: {error}", users.len()))?;
+            let session = Session::open(
+                target.protocol,
+                &target.dialer,
+                target.endpoint(number)?,
+                &token,
+            )
+            .await;
+            let session =
+                session.map_err(|error| format!("socket {number} of {}: {error}", users.len()))?;
             Ok::<_, String>((session, micros(begun.elapsed())))
         });
         let width = usize::try_from(self.opening).map_err(|error| error.to_string())?;
@@ -183,7 +204,10 @@ async fn audit(held: &mut Held, sessions: usize) -> Result<Audit, String> {
     }
     Ok(Audit {
         sessions: u64::try_from(sessions).unwrap_or_default(),
-        closes: closes.into_iter().map(|(code, count)| Close { code, count }).collect(),
+        closes: closes
+            .into_iter()
+            .map(|(code, count)| Close { code, count })
+            .collect(),
         ..Audit::default()
     })
 }

@@ -1,7 +1,9 @@
-//! Load tests over the public API. `steady` sends at one rate, `ramp` at growing ones until an objective breaks, `idle` only
-//! holds sockets open; all three are open loop, judge whether everything arrived once and in order, and write a report.
-//! `bench` is a closed loop: the most that some senders get through. Both `steady` and `bench` can run a peer beside it, a server
-//! of another kind, and `compare` takes two reports. `chaos` breaks a cluster and checks what clients saw.
+//! Load tests over the public API. `steady` sends at one rate, `ramp` at growing ones until an
+//! objective breaks, `idle` only holds sockets open; all three are open loop, judge whether
+//! everything arrived once and in order, and write a report. `bench` is a closed loop: the most
+//! that some senders get through. Both `steady` and `bench` can run a peer beside it, a server of
+//! another kind, and `compare` takes two reports. `chaos` breaks a cluster and checks what clients
+//! saw.
 
 use clap::{Parser, Subcommand};
 
@@ -28,15 +30,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Open loop at one rate: latencies, throughput, errors, and whether everything arrived once and in order
+    /// Open loop at one rate: latencies, throughput, errors, and whether everything arrived once
+    /// and in order
     Steady(steady::Options),
     /// Open loop at growing rates, until an objective breaks: the highest rate that held
     Ramp(ramp::Options),
     /// Sockets that do nothing: memory of each, and whether they stay open
     Idle(idle::Options),
-    /// A cluster that is broken on purpose, under load, and a checker of everything that clients saw
+    /// A cluster that is broken on purpose, under load, and a checker of everything that clients
+    /// saw
     Chaos(Box<chaos::Options>),
-    /// Closed loop: some senders, each waiting for its answer, and some online recipients of every message
+    /// Closed loop: some senders, each waiting for its answer, and some online recipients of every
+    /// message
     Bench(bench::Options),
     /// Shows a report again: the table, and the page beside the JSON file
     Report(output::ShowOptions),

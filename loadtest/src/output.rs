@@ -63,7 +63,10 @@ impl OutputOptions {
     pub(crate) fn finish(&self, report: &Report, progress: &Progress) -> Result<Outcome, String> {
         progress.close();
         let name = format!("{}-{}", report.mode, report.started.replace([':', '-'], ""));
-        let folder = self.report.clone().unwrap_or_else(|| PathBuf::from("target/loadtest").join(name));
+        let folder = self
+            .report
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("target/loadtest").join(name));
         let (json, html) = report.write(&folder)?;
         say(&table::render(report));
         say(&format!("{}\n{}", json.display(), html.display()));
@@ -84,7 +87,11 @@ pub(crate) fn show(options: &ShowOptions) -> Result<Outcome, String> {
 fn outcome(report: &Report) -> Outcome {
     if !report.verdict.passed {
         Outcome::Faults
-    } else if report.ramp.as_ref().is_some_and(|ramp| ramp.highest_rate.is_none()) {
+    } else if report
+        .ramp
+        .as_ref()
+        .is_some_and(|ramp| ramp.highest_rate.is_none())
+    {
         Outcome::NothingHeld
     } else {
         Outcome::Passed
@@ -94,7 +101,8 @@ fn outcome(report: &Report) -> Outcome {
 /// A report that has no figures yet.
 pub(crate) fn blank(mode: &str, target: &Target) -> Report {
     // Only for people: nothing is measured with it.
-    let started = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch()).to_string();
+    let started =
+        humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch()).to_string();
     Report {
         version: VERSION,
         program: format!("loadtest {}", env!("CARGO_PKG_VERSION")),
@@ -105,7 +113,11 @@ pub(crate) fn blank(mode: &str, target: &Target) -> Report {
         target: TargetReport {
             kind: target.kind.to_owned(),
             clients: target.clients.iter().map(ToString::to_string).collect(),
-            processes: target.operations.iter().map(|process| process.name.clone()).collect(),
+            processes: target
+                .operations
+                .iter()
+                .map(|process| process.name.clone())
+                .collect(),
         },
         settings: crate::report::Settings::default(),
         steady: None,
@@ -121,7 +133,8 @@ fn since_epoch() -> std::time::Duration {
     std::time::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
-/// Cancelled by the first Ctrl-C: the run ends early, with a report of what there is. A second one ends the program.
+/// Cancelled by the first Ctrl-C: the run ends early, with a report of what there is. A second one
+/// ends the program.
 pub(crate) fn stop_on_interrupt(progress: &Arc<Progress>) -> CancellationToken {
     let stop = CancellationToken::new();
     let (told, progress) = (stop.clone(), Arc::clone(progress));
@@ -138,7 +151,10 @@ pub(crate) fn stop_on_interrupt(progress: &Arc<Progress>) -> CancellationToken {
 }
 
 /// Prints a line of the report.
-#[expect(clippy::print_stdout, reason = "the report is the output of this program")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the report is the output of this program"
+)]
 pub(crate) fn say(line: &str) {
     println!("{line}");
 }

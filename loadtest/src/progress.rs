@@ -1,4 +1,5 @@
-//! What is seen while a run lasts: one line that is written anew on a terminal, plain lines elsewhere, nothing with --quiet.
+//! What is seen while a run lasts: one line that is written anew on a terminal, plain lines
+//! elsewhere, nothing with --quiet.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,11 @@ pub(crate) struct Progress {
 impl Progress {
     /// Looks whether there is a terminal.
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal(), line_open: AtomicBool::new(false) }
+        Self {
+            quiet,
+            terminal: std::io::stderr().is_terminal(),
+            line_open: AtomicBool::new(false),
+        }
     }
 
     /// A line that stays.
@@ -56,7 +61,8 @@ impl Progress {
 fn line_of(second: &Second) -> String {
     let errors: u64 = second.errors.iter().map(|error| error.count).sum();
     format!(
-        "{:>5.0} s  due {}/s  sent {}/s  delivered {}/s  post p50 {} p99 {} ms  delivery p50 {} p99 {} ms  in flight {}  errors {errors}  late {}",
+        "{:>5.0} s  due {}/s  sent {}/s  delivered {}/s  post p50 {} p99 {} ms  delivery p50 {} \
+         p99 {} ms  in flight {}  errors {errors}  late {}",
         second.at_s,
         count(second.rate),
         count(second.accepted),
@@ -73,7 +79,9 @@ fn line_of(second: &Second) -> String {
 /// A terminal that is gone is no reason to stop.
 fn write(text: &str) {
     let mut out = std::io::stderr().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .ok();
 }
 
 #[cfg(test)]
@@ -83,7 +91,10 @@ mod tests {
     #[test]
     fn a_second_is_one_line_with_its_rates_latencies_and_errors() {
         let line = line_of(&crate::report::example::example_second(12.0));
-        assert!(line.contains("12 s") && line.contains("due 1,000/s") && line.contains("errors 3"), "{line}");
+        assert!(
+            line.contains("12 s") && line.contains("due 1,000/s") && line.contains("errors 3"),
+            "{line}"
+        );
         assert!(!line.contains('\n'));
     }
 }

@@ -47,8 +47,14 @@ pub(crate) struct Options {
 }
 
 fn factor(text: &str) -> Result<f64, String> {
-    let factor: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
-    if (1.01..=100.0).contains(&factor) { Ok(factor) } else { Err("1.01 to 100".to_owned()) }
+    let factor: f64 = text
+        .parse()
+        .map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    if (1.01..=100.0).contains(&factor) {
+        Ok(factor)
+    } else {
+        Err("1.01 to 100".to_owned())
+    }
 }
 
 pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
@@ -59,7 +65,10 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     let target = Target::new(&options.target).await?;
     let mut report = output::blank("ramp", &target);
     report.settings = settings;
-    let mut ramp = Ramp { slo: options.slo(), ..Ramp::default() };
+    let mut ramp = Ramp {
+        slo: options.slo(),
+        ..Ramp::default()
+    };
     let mut rig = Rig::start(target, &options.load, &report.settings, &progress, &stop).await?;
     let mut warnings = Vec::new();
     rig.warm_up(options.from).await?;
@@ -71,8 +80,11 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
         }
         let broke = broken(&ramp.slo, &load);
         progress.say(&line_of(rate, &load, &broke));
-        warnings
-            .extend(verdict::doubts(&load).into_iter().map(|doubt| format!("at {} a second: {doubt}", count(rate))));
+        warnings.extend(
+            verdict::doubts(&load)
+                .into_iter()
+                .map(|doubt| format!("at {} a second: {doubt}", count(rate))),
+        );
         let held = broke.is_empty();
         ramp.steps.push(Step { rate, broke, load });
         if !held {
@@ -92,7 +104,9 @@ impl Options {
     fn slo(&self) -> Slo {
         Slo {
             post_p99_ms: self.slo_p99.as_secs_f64() * 1e3,
-            deliver_p99_ms: self.slo_deliver_p99.map(|within| within.as_secs_f64() * 1e3),
+            deliver_p99_ms: self
+                .slo_deliver_p99
+                .map(|within| within.as_secs_f64() * 1e3),
             errors: self.slo_errors / 100.0,
         }
     }
@@ -111,23 +125,39 @@ impl Options {
 fn broken(slo: &Slo, load: &Load) -> Vec<String> {
     let mut broke = Vec::new();
     if load.post.p99_ms > slo.post_p99_ms {
-        broke.push(format!("p99 of sends {} ms, of at most {} ms", ms(load.post.p99_ms), ms(slo.post_p99_ms)));
+        broke.push(format!(
+            "p99 of sends {} ms, of at most {} ms",
+            ms(load.post.p99_ms),
+            ms(slo.post_p99_ms)
+        ));
     }
     if let Some(within) = slo.deliver_p99_ms
         && load.deliver.p99_ms > within
     {
-        broke.push(format!("p99 of deliveries {} ms, of at most {} ms", ms(load.deliver.p99_ms), ms(within)));
+        broke.push(format!(
+            "p99 of deliveries {} ms, of at most {} ms",
+            ms(load.deliver.p99_ms),
+            ms(within)
+        ));
     }
     let failed = load.sends.failed + load.sends.unsent;
     let share = float(failed) / float(load.sends.scheduled.max(1));
     if share > slo.errors {
-        broke.push(format!("{:.3} % of the sends failed, of at most {} %", share * 100.0, slo.errors * 100.0));
+        broke.push(format!(
+            "{:.3} % of the sends failed, of at most {} %",
+            share * 100.0,
+            slo.errors * 100.0
+        ));
     }
     broke
 }
 
 fn line_of(rate: f64, load: &Load, broke: &[String]) -> String {
-    let verdict = if broke.is_empty() { "held".to_owned() } else { format!("broke: {}", broke.join("; ")) };
+    let verdict = if broke.is_empty() {
+        "held".to_owned()
+    } else {
+        format!("broke: {}", broke.join("; "))
+    };
     format!(
         "{} a second: {} accepted, p99 {} ms, deliveries p99 {} ms: {verdict}",
         count(rate),
@@ -152,22 +182,43 @@ mod tests {
     }
 
     fn rates(line: &str) -> Vec<f64> {
-        Line::try_parse_from(line.split_whitespace()).unwrap().options.rates()
+        Line::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .options
+            .rates()
     }
 
     #[test]
     fn rates_grow_by_a_factor_or_by_a_step_and_end_with_the_highest() {
-        assert_eq!(rates("x --from 100 --to 800 --factor 2"), [100.0, 200.0, 400.0, 800.0]);
-        assert_eq!(rates("x --from 100 --to 250 --step 100"), [100.0, 200.0, 250.0]);
+        assert_eq!(
+            rates("x --from 100 --to 800 --factor 2"),
+            [100.0, 200.0, 400.0, 800.0]
+        );
+        assert_eq!(
+            rates("x --from 100 --to 250 --step 100"),
+            [100.0, 200.0, 250.0]
+        );
         assert_eq!(rates("x --from 100 --to 50"), [50.0]);
     }
 
     #[test]
     fn a_step_breaks_by_latency_by_delivery_and_by_failures_that_never_started_too() {
-        let slo = Slo { post_p99_ms: 100.0, deliver_p99_ms: Some(200.0), errors: 0.01 };
-        let latency = |p99_ms| Latency { p99_ms, ..Latency::default() };
+        let slo = Slo {
+            post_p99_ms: 100.0,
+            deliver_p99_ms: Some(200.0),
+            errors: 0.01,
+        };
+        let latency = |p99_ms| Latency {
+            p99_ms,
+            ..Latency::default()
+        };
         let load = |post, deliver, failed, unsent| Load {
-            sends: Sends { scheduled: 1_000, failed, unsent, ..Sends::default() },
+            sends: Sends {
+                scheduled: 1_000,
+                failed,
+                unsent,
+                ..Sends::default()
+            },
             post: latency(post),
             deliver: latency(deliver),
             ..Load::default()
@@ -175,7 +226,10 @@ mod tests {
         assert!(broken(&slo, &load(100.0, 200.0, 5, 5)).is_empty());
         assert_eq!(broken(&slo, &load(101.0, 201.0, 0, 0)).len(), 2);
         assert_eq!(broken(&slo, &load(1.0, 1.0, 5, 6)).len(), 1);
-        let any = Slo { deliver_p99_ms: None, ..slo };
+        let any = Slo {
+            deliver_p99_ms: None,
+            ..slo
+        };
         assert!(broken(&any, &load(1.0, 9_999.0, 0, 0)).is_empty());
     }
 }

@@ -33,21 +33,41 @@ pub(crate) struct Options {
 
 /// A rate that a schedule can be made of.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
-    if (0.01..=1e6).contains(&rate) { Ok(rate) } else { Err("0.01 to 1,000,000 a second".to_owned()) }
+    let rate: f64 = text
+        .parse()
+        .map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    if (0.01..=1e6).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("0.01 to 1,000,000 a second".to_owned())
+    }
 }
 
 pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     let progress = options.output.progress();
     let stop = output::stop_on_interrupt(&progress);
-    let mut report = measure(options, Target::new(&options.target).await?, &progress, &stop).await?;
+    let mut report = measure(
+        options,
+        Target::new(&options.target).await?,
+        &progress,
+        &stop,
+    )
+    .await?;
 
     if let Some(peer) = options.peer.peer
         && !stop.is_cancelled()
     {
-        progress
-            .say(&format!("starting {}; the first time its packages are installed, which takes a minute", peer.name()));
-        let theirs = measure(options, Target::peer(peer, &options.target).await?, &progress, &stop).await?;
+        progress.say(&format!(
+            "starting {}; the first time its packages are installed, which takes a minute",
+            peer.name()
+        ));
+        let theirs = measure(
+            options,
+            Target::peer(peer, &options.target).await?,
+            &progress,
+            &stop,
+        )
+        .await?;
         report.peer = Some(Peer {
             target: theirs.target,
             verdict: theirs.verdict,
@@ -71,7 +91,10 @@ async fn measure(
     report.settings.duration_s = options.duration.as_secs_f64();
     let mut rig = Rig::start(target, &options.load, &report.settings, progress, stop).await?;
 
-    progress.say(&format!("sending {} a second, {:?} of warm-up first", options.rate, options.load.warm_up));
+    progress.say(&format!(
+        "sending {} a second, {:?} of warm-up first",
+        options.rate, options.load.warm_up
+    ));
     rig.warm_up(options.rate).await?;
     let load = rig.measure(options.rate, options.duration).await?;
 

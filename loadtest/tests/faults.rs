@@ -1,5 +1,6 @@
-//! A load test that finds nothing wrong is worth something only if it can find something wrong: against a small server that
-//! loses, doubles, reorders or lies, the program must say which, and end with its exit code for it.
+//! A load test that finds nothing wrong is worth something only if it can find something wrong:
+//! against a small server that loses, doubles, reorders or lies, the program must say which, and
+//! end with its exit code for it.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,9 +22,14 @@ use support::{Ran, assert_fits_schema, loadtest};
 /// A run of two seconds against a server that breaks this promise.
 async fn run(broken: Break, more: &[&str]) -> (Ran, Value) {
     let url = faulty::start(broken).await;
-    let line =
-        "--rate 100 --spacing fixed --duration 2s --warm-up 0s --users 6 --members 3 --conversations 2 --patience 8s";
-    let mut arguments = vec!["steady", "--url", &url, "--token-command", "printf '%s' token-of-{user}"];
+    let line = "--rate 100 --spacing fixed --duration 2s --warm-up 0s --users 6 --members 3 --conversations 2 --patience 8s";
+    let mut arguments = vec![
+        "steady",
+        "--url",
+        &url,
+        "--token-command",
+        "printf '%s' token-of-{user}",
+    ];
     arguments.extend(line.split(' ').chain(more.iter().copied()));
     let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
     let running = move || loadtest(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
@@ -37,11 +43,22 @@ async fn run(broken: Break, more: &[&str]) -> (Ran, Value) {
 fn assert_found(ran: &Ran, report: &Value, count: &str, word: &str) {
     assert_eq!(ran.code, Some(3), "{}", ran.said());
     assert_eq!(report["verdict"]["passed"], false, "{}", ran.said());
-    assert!(report["audit"][count].as_u64().unwrap() > 0, "{count}: {}", ran.said());
+    assert!(
+        report["audit"][count].as_u64().unwrap() > 0,
+        "{count}: {}",
+        ran.said()
+    );
     let faults = report["verdict"]["faults"].to_string();
     assert!(faults.contains(word), "{word}: {}", ran.said());
-    assert!(ran.printed.contains("FAULT") && ran.printed.contains("FAILED"), "{}", ran.said());
-    assert!(ran.page().contains("<strong>Failed.</strong>"), "the page does not say so");
+    assert!(
+        ran.printed.contains("FAULT") && ran.printed.contains("FAILED"),
+        "{}",
+        ran.said()
+    );
+    assert!(
+        ran.page().contains("<strong>Failed.</strong>"),
+        "the page does not say so"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,15 +73,35 @@ async fn a_server_that_keeps_its_promises_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_message_that_is_not_in_the_history_is_found() {
     let (ran, report) = run(Break::Forget, &[]).await;
-    assert_found(&ran, &report, "history_missing", "not in the history (lost)");
-    assert_eq!(report["audit"]["history_missing"], 20, "every tenth of 200: {}", ran.said());
+    assert_found(
+        &ran,
+        &report,
+        "history_missing",
+        "not in the history (lost)",
+    );
+    assert_eq!(
+        report["audit"]["history_missing"],
+        20,
+        "every tenth of 200: {}",
+        ran.said()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_never_comes_is_found() {
     let (ran, report) = run(Break::LoseFrame, &[]).await;
-    assert_found(&ran, &report, "missing", "never reached their session (lost)");
-    assert_eq!(report["audit"]["missing"], 60, "20 messages to 3 members each: {}", ran.said());
+    assert_found(
+        &ran,
+        &report,
+        "missing",
+        "never reached their session (lost)",
+    );
+    assert_eq!(
+        report["audit"]["missing"],
+        60,
+        "20 messages to 3 members each: {}",
+        ran.said()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,20 +130,39 @@ async fn a_refusal_that_was_written_all_the_same_is_found_and_counted_by_its_cod
     assert_found(&ran, &report, "history_unwritten", "nothing was written");
     let error = &report["steady"]["errors"][0];
     assert_eq!(
-        (error["status"].as_u64(), error["code"].as_str(), error["count"].as_u64()),
+        (
+            error["status"].as_u64(),
+            error["code"].as_str(),
+            error["count"].as_u64()
+        ),
         (Some(503), Some("unavailable"), Some(20))
     );
 }
 
-/// At most 50 a second get through of 100 that are due: a closed loop would see 20 ms; the schedule sees what waits.
+/// At most 50 a second get through of 100 that are due: a closed loop would see 20 ms; the schedule
+/// sees what waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_server_is_not_excused_by_sending_less() {
     let (ran, report) = run(Break::Slow, &["--in-flight", "4", "--timeout", "20s"]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.said());
     let load = &report["steady"];
     assert_eq!(load["sends"]["accepted"], 200, "{}", ran.said());
-    assert!(load["sends"]["held"].as_u64().unwrap() > 100, "{}", ran.said());
+    assert!(
+        load["sends"]["held"].as_u64().unwrap() > 100,
+        "{}",
+        ran.said()
+    );
     let (from_due, from_start) = (&load["post"]["p99_ms"], &load["post_from_start"]["p99_ms"]);
-    assert!(from_due.as_f64().unwrap() > 5.0 * from_start.as_f64().unwrap(), "{}", ran.said());
-    assert!(report["verdict"]["warnings"].to_string().contains("too many were in flight"), "{}", ran.said());
+    assert!(
+        from_due.as_f64().unwrap() > 5.0 * from_start.as_f64().unwrap(),
+        "{}",
+        ran.said()
+    );
+    assert!(
+        report["verdict"]["warnings"]
+            .to_string()
+            .contains("too many were in flight"),
+        "{}",
+        ran.said()
+    );
 }

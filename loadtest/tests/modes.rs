@@ -1,4 +1,5 @@
-//! Each mode of the program against a `rookery dev` that it starts: the figures, the files, the exit code.
+//! Each mode of the program against a `rookery dev` that it starts: the figures, the files, the
+//! exit code.
 //!
 //! Needs the `rookery` of the same build (`cargo test --workspace` builds it).
 
@@ -17,12 +18,17 @@ use serde_json::Value;
 use support::{Ran, assert_fits_schema, loadtest, rookery};
 
 fn run(arguments: &[&str]) -> Ran {
-    assert!(rookery().is_some(), "no rookery beside loadtest: cargo build, or cargo test --workspace");
+    assert!(
+        rookery().is_some(),
+        "no rookery beside loadtest: cargo build, or cargo test --workspace"
+    );
     loadtest(arguments)
 }
 
 fn count(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("no count: {value}"))
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("no count: {value}"))
 }
 
 fn assert_clean(ran: &Ran, report: &Value) {
@@ -30,7 +36,11 @@ fn assert_clean(ran: &Ran, report: &Value) {
     assert_eq!(report["verdict"]["passed"], true, "{}", ran.said());
     assert_fits_schema(report);
     let page = ran.page();
-    assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("Passed"), "{}", ran.said());
+    assert!(
+        page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("Passed"),
+        "{}",
+        ran.said()
+    );
     for outside in ["src=", "href=", "url(", "<script"] {
         assert!(!page.contains(outside), "the page asks for {outside}");
     }
@@ -39,34 +49,55 @@ fn assert_clean(ran: &Ran, report: &Value) {
 
 #[test]
 fn a_steady_run_measures_every_send_and_finds_everything_delivered() {
-    let arguments =
-        "steady --rate 60 --duration 3s --warm-up 1s --members 2,10 --users 20 --conversations 3 --idempotency-keys";
+    let arguments = "steady --rate 60 --duration 3s --warm-up 1s --members 2,10 --users 20 --conversations 3 --idempotency-keys";
     let ran = run(&arguments.split(' ').collect::<Vec<_>>());
     let report = ran.report();
     assert_clean(&ran, &report);
     let load = &report["steady"];
     let accepted = count(&load["sends"]["accepted"]);
     assert!(accepted > 100, "{}", ran.said());
-    assert_eq!(accepted, count(&load["sends"]["scheduled"]), "{}", ran.said());
-    assert_eq!(load["deliveries"], load["deliveries_expected"], "{}", ran.said());
+    assert_eq!(
+        accepted,
+        count(&load["sends"]["scheduled"]),
+        "{}",
+        ran.said()
+    );
+    assert_eq!(
+        load["deliveries"],
+        load["deliveries_expected"],
+        "{}",
+        ran.said()
+    );
     assert_eq!(count(&load["post"]["count"]), accepted);
     assert_eq!(load["by_members"].as_array().unwrap().len(), 2);
     // The warm-up is acknowledged and compared, but not measured.
     assert!(count(&report["audit"]["acknowledged"]) > accepted);
     assert_eq!(report["audit"]["history_read"], true);
     let server = &load["server"];
-    assert!(server["cpu_us_per_message"].as_f64().unwrap() > 0.0, "{server}");
-    assert!(server["resident_highest_bytes"].as_f64().unwrap() > 1e6, "{server}");
+    assert!(
+        server["cpu_us_per_message"].as_f64().unwrap() > 0.0,
+        "{server}"
+    );
+    assert!(
+        server["resident_highest_bytes"].as_f64().unwrap() > 1e6,
+        "{server}"
+    );
     assert!(load["client"]["cpu_seconds"].as_f64().unwrap() > 0.0);
     assert!(report["series"].as_array().unwrap().len() >= 3);
-    assert!(ran.progress.contains("opening 20 sockets"), "{}", ran.said());
+    assert!(
+        ran.progress.contains("opening 20 sockets"),
+        "{}",
+        ran.said()
+    );
 }
 
 #[test]
 fn without_sockets_only_sends_are_measured_and_quiet_says_nothing() {
-    let ran = run(&"steady --rate 40 --duration 2s --warm-up 0s --spacing fixed --online 0 --quiet"
-        .split(' ')
-        .collect::<Vec<_>>());
+    let ran = run(
+        &"steady --rate 40 --duration 2s --warm-up 0s --spacing fixed --online 0 --quiet"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
     let report = ran.report();
     assert_clean(&ran, &report);
     assert_eq!(report["steady"]["sends"]["accepted"], 80);
@@ -76,29 +107,52 @@ fn without_sockets_only_sends_are_measured_and_quiet_says_nothing() {
 
 #[test]
 fn a_ramp_tells_the_highest_rate_that_held() {
-    let arguments = "ramp --from 20 --to 60 --step 20 --step-duration 1s --warm-up 0s --slo-p99 20s --users 20";
+    let arguments =
+        "ramp --from 20 --to 60 --step 20 --step-duration 1s --warm-up 0s --slo-p99 20s --users 20";
     let ran = run(&arguments.split(' ').collect::<Vec<_>>());
     let report = ran.report();
     assert_clean(&ran, &report);
-    assert_eq!(report["ramp"]["steps"].as_array().unwrap().len(), 3, "{}", ran.said());
+    assert_eq!(
+        report["ramp"]["steps"].as_array().unwrap().len(),
+        3,
+        "{}",
+        ran.said()
+    );
     assert_eq!(report["ramp"]["highest_rate"], 60.0, "{}", ran.said());
-    assert!(ran.printed.contains("highest rate that held: 60 sends/s"), "{}", ran.said());
+    assert!(
+        ran.printed.contains("highest rate that held: 60 sends/s"),
+        "{}",
+        ran.said()
+    );
 }
 
 #[test]
 fn a_ramp_whose_first_rate_breaks_the_objective_says_so_by_its_exit_code() {
-    let arguments = "ramp --from 20 --to 60 --step-duration 1s --warm-up 0s --slo-p99 1us --users 20";
+    let arguments =
+        "ramp --from 20 --to 60 --step-duration 1s --warm-up 0s --slo-p99 1us --users 20";
     let ran = run(&arguments.split(' ').collect::<Vec<_>>());
     let report = ran.report();
     assert_eq!(ran.code, Some(4), "{}", ran.said());
-    assert_eq!(report["ramp"]["steps"].as_array().unwrap().len(), 1, "{}", ran.said());
-    assert!(report["ramp"]["highest_rate"].is_null() && ran.printed.contains("no rate held"), "{}", ran.said());
+    assert_eq!(
+        report["ramp"]["steps"].as_array().unwrap().len(),
+        1,
+        "{}",
+        ran.said()
+    );
+    assert!(
+        report["ramp"]["highest_rate"].is_null() && ran.printed.contains("no rate held"),
+        "{}",
+        ran.said()
+    );
 }
 
 #[test]
 fn idle_sessions_stay_open_and_their_memory_is_told() {
-    let ran =
-        run(&"idle --sockets 50 --duration 2s --source-addresses 127.0.0.2,127.0.0.3".split(' ').collect::<Vec<_>>());
+    let ran = run(
+        &"idle --sockets 50 --duration 2s --source-addresses 127.0.0.2,127.0.0.3"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
     let report = ran.report();
     assert_clean(&ran, &report);
     assert_eq!(report["idle"]["open_at_end"], 50, "{}", ran.said());
@@ -108,7 +162,11 @@ fn idle_sessions_stay_open_and_their_memory_is_told() {
 
 #[test]
 fn a_report_can_be_shown_again() {
-    let ran = run(&"steady --rate 20 --duration 1s --warm-up 0s --users 10 --quiet".split(' ').collect::<Vec<_>>());
+    let ran = run(
+        &"steady --rate 20 --duration 1s --warm-up 0s --users 10 --quiet"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
     assert_eq!(ran.code, Some(0), "{}", ran.said());
     let shown = std::process::Command::new(env!("CARGO_BIN_EXE_loadtest"))
         .arg("report")
@@ -117,8 +175,13 @@ fn a_report_can_be_shown_again() {
         .unwrap();
     assert!(shown.status.success());
     let shown = String::from_utf8(shown.stdout).unwrap();
-    let table =
-        |printed: &str| printed.lines().take_while(|line| !line.contains("passed")).collect::<Vec<_>>().join("\n");
+    let table = |printed: &str| {
+        printed
+            .lines()
+            .take_while(|line| !line.contains("passed"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     assert_eq!(table(&shown), table(&ran.printed));
 }
 
@@ -130,15 +193,26 @@ struct Compared {
 }
 
 fn compare(arguments: &[&str]) -> Compared {
-    let ran =
-        std::process::Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("compare").args(arguments).output().unwrap();
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .arg("compare")
+        .args(arguments)
+        .output()
+        .unwrap();
     let text = |of: Vec<u8>| String::from_utf8(of).unwrap();
-    Compared { code: ran.status.code(), printed: text(ran.stdout), told: text(ran.stderr) }
+    Compared {
+        code: ran.status.code(),
+        printed: text(ran.stdout),
+        told: text(ran.stderr),
+    }
 }
 
 #[test]
 fn two_reports_are_compared_and_one_that_is_worse_past_the_factor_is_told_by_the_exit_code() {
-    let ran = run(&"steady --rate 20 --duration 1s --warm-up 0s --users 10 --quiet".split(' ').collect::<Vec<_>>());
+    let ran = run(
+        &"steady --rate 20 --duration 1s --warm-up 0s --users 10 --quiet"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
     let mut worse = ran.report();
     let p99 = worse["steady"]["post"]["p99_ms"].as_f64().unwrap();
     worse["steady"]["post"]["p99_ms"] = (p99 * 1.2).into();
@@ -149,18 +223,41 @@ fn two_reports_are_compared_and_one_that_is_worse_past_the_factor_is_told_by_the
 
     let same = compare(&[&before, &before, "--max-ratio", "1"]);
     assert_eq!(same.code, Some(0), "{}", same.printed);
-    assert!(same.printed.contains("sends/s") && same.printed.contains("no figure is worse"), "{}", same.printed);
+    assert!(
+        same.printed.contains("sends/s") && same.printed.contains("no figure is worse"),
+        "{}",
+        same.printed
+    );
 
     let past = compare(&[&before, &after, "--max-ratio", "1.15"]);
     assert_eq!(past.code, Some(1), "{}", past.printed);
-    let marked: Vec<&str> = past.printed.lines().filter(|line| line.ends_with("PAST")).collect();
-    assert!(marked.len() == 1 && marked[0].contains("1.20  post-p99"), "{}", past.printed);
+    let marked: Vec<&str> = past
+        .printed
+        .lines()
+        .filter(|line| line.ends_with("PAST"))
+        .collect();
+    assert!(
+        marked.len() == 1 && marked[0].contains("1.20  post-p99"),
+        "{}",
+        past.printed
+    );
 
-    assert_eq!(compare(&[&before, &after, "--max-ratio", "1.25"]).code, Some(0));
-    assert_eq!(compare(&[&before, &after, "--figures", "sends,post-p99"]).code, Some(0), "nothing is judged");
+    assert_eq!(
+        compare(&[&before, &after, "--max-ratio", "1.25"]).code,
+        Some(0)
+    );
+    assert_eq!(
+        compare(&[&before, &after, "--figures", "sends,post-p99"]).code,
+        Some(0),
+        "nothing is judged"
+    );
 
     let absent = compare(&[&before, &after, "--figures", "redis-cpu"]);
-    assert!(absent.code == Some(2) && absent.told.contains("no figure redis-cpu in either"), "{}", absent.told);
+    assert!(
+        absent.code == Some(2) && absent.told.contains("no figure redis-cpu in either"),
+        "{}",
+        absent.told
+    );
 }
 
 #[test]
@@ -170,10 +267,21 @@ fn what_is_no_report_is_refused_in_one_line_that_names_the_file() {
     std::fs::write(path("broken.json"), r#"{"version": 1"#).unwrap();
     std::fs::write(path("other.json"), r#"{"version": 1, "mode": "steady"}"#).unwrap();
 
-    for (name, word) in [("none.json", "No such file"), ("broken.json", "EOF"), ("other.json", "missing field")] {
-        let Compared { code, printed, told } = compare(&[&path(name), &path(name)]);
+    for (name, word) in [
+        ("none.json", "No such file"),
+        ("broken.json", "EOF"),
+        ("other.json", "missing field"),
+    ] {
+        let Compared {
+            code,
+            printed,
+            told,
+        } = compare(&[&path(name), &path(name)]);
         assert_eq!((code, printed.as_str()), (Some(2), ""), "{name}: {told}");
-        assert!(told.contains(name) && told.contains(word) && told.lines().count() == 1, "{name}: {told}");
+        assert!(
+            told.contains(name) && told.contains(word) && told.lines().count() == 1,
+            "{name}: {told}"
+        );
     }
 }
 
@@ -181,12 +289,19 @@ fn what_is_no_report_is_refused_in_one_line_that_names_the_file() {
 fn what_cannot_be_run_is_refused_in_one_line() {
     for (arguments, word) in [
         ("steady --users 5 --members 10", "--users"),
-        ("steady --url http://127.0.0.1:9", "--token-secret-file or --token-command"),
+        (
+            "steady --url http://127.0.0.1:9",
+            "--token-secret-file or --token-command",
+        ),
         ("idle --sockets 4000000", "ulimit"),
         ("steady --binary /no/such/program", "does not start"),
     ] {
         let ran = loadtest(&arguments.split(' ').collect::<Vec<_>>());
         assert_eq!(ran.code, Some(1), "{arguments}: {}", ran.said());
-        assert!(ran.progress.contains(word) && ran.progress.lines().count() == 1, "{arguments}: {}", ran.said());
+        assert!(
+            ran.progress.contains(word) && ran.progress.lines().count() == 1,
+            "{arguments}: {}",
+            ran.said()
+        );
     }
 }

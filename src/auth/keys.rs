@@ -1,5 +1,5 @@
-//! The public keys of a JWKS file: read at start, again when its content changes, and kept when what it then holds is
-//! not usable. A key takes the one algorithm of its type.
+//! The public keys of a JWKS file: read at start, again when its content changes, and kept when
+//! what it then holds is not usable. A key takes the one algorithm of its type.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,9 @@ struct Watch {
     content: Option<ContentHash>,
 }
 
-/// By which a changed file is known. Its size and the time of its change do not decide: a key may be replaced by one of
-/// the same length within one tick of the file system's clock, or by a file that was made earlier.
+/// By which a changed file is known. Its size and the time of its change do not decide: a key may
+/// be replaced by one of the same length within one tick of the file system's clock, or by a file
+/// that was made earlier.
 type ContentHash = [u8; 32];
 
 /// The keys of one state of the file.
@@ -59,12 +60,22 @@ impl JwksFile {
     pub(super) fn open(path: PathBuf, now_ms: u64) -> Result<Self, String> {
         let bytes = read(&path).map_err(|error| unreadable(&path, &error))?;
         let keys = keys_in(&bytes).map_err(|error| unreadable(&path, &error))?;
-        let watch = Mutex::new(Watch { checked_ms: now_ms, content: Some(hash_of(&bytes)) });
-        Ok(Self { path, keys: ArcSwap::from_pointee(KeySet { generation: 1, keys }), watch })
+        let watch = Mutex::new(Watch {
+            checked_ms: now_ms,
+            content: Some(hash_of(&bytes)),
+        });
+        Ok(Self {
+            path,
+            keys: ArcSwap::from_pointee(KeySet {
+                generation: 1,
+                keys,
+            }),
+            watch,
+        })
     }
 
-    /// The keys; looks first whether the file has changed, at most once a second. Whoever comes while another looks
-    /// gets the keys of before.
+    /// The keys; looks first whether the file has changed, at most once a second. Whoever comes
+    /// while another looks gets the keys of before.
     pub(super) fn current(&self, now_ms: u64) -> Arc<KeySet> {
         if let Ok(mut watch) = self.watch.try_lock()
             && now_ms.abs_diff(watch.checked_ms) >= CHECK_EVERY_MS
@@ -98,8 +109,14 @@ impl JwksFile {
 
 impl KeySet {
     /// The keys that a token of this algorithm and `kid` may be signed with.
-    pub(super) fn fitting(&self, algorithm: Algorithm, kid: Option<&str>) -> impl Iterator<Item = &PublicKey> {
-        self.keys.iter().filter(move |key| key.algorithm == algorithm && key.answers_to(kid))
+    pub(super) fn fitting(
+        &self,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+    ) -> impl Iterator<Item = &PublicKey> {
+        self.keys
+            .iter()
+            .filter(move |key| key.algorithm == algorithm && key.answers_to(kid))
     }
 }
 
@@ -118,9 +135,17 @@ impl PublicKey {
             _ => return None,
         };
         let for_signatures = !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
-        let fits = jwk.common.key_algorithm.as_ref().is_none_or(|given| *given == named);
+        let fits = jwk
+            .common
+            .key_algorithm
+            .as_ref()
+            .is_none_or(|given| *given == named);
         let key = (for_signatures && fits).then(|| DecodingKey::from_jwk(jwk).ok())??;
-        Some(Self { kid: jwk.common.key_id.clone(), algorithm, key })
+        Some(Self {
+            kid: jwk.common.key_id.clone(),
+            algorithm,
+            key,
+        })
     }
 
     /// Whether a token with this `kid` may be meant for this key; one without may be meant for any.
@@ -143,7 +168,9 @@ fn hash_of(bytes: &[u8]) -> ContentHash {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
     if u64::try_from(bytes.len()).is_ok_and(|size| size > BYTES_MAX) {
         Err(format!("larger than {BYTES_MAX} bytes"))
     } else {
@@ -160,7 +187,14 @@ fn keys_in(bytes: &[u8]) -> Result<Vec<PublicKey>, String> {
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     // Key by key: one of a kind that we do not know must not take the others away.
-    let known = file.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+    let known = file
+        .keys
+        .into_iter()
+        .filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
     let keys: Vec<_> = known.filter_map(|jwk| PublicKey::from_jwk(&jwk)).collect();
-    if keys.is_empty() { Err("holds no public key for RS256, ES256 or EdDSA".to_owned()) } else { Ok(keys) }
+    if keys.is_empty() {
+        Err("holds no public key for RS256, ES256 or EdDSA".to_owned())
+    } else {
+        Ok(keys)
+    }
 }

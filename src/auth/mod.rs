@@ -1,7 +1,8 @@
 //! Token in, identity out. Knows JSON Web Tokens and keys, not HTTP.
 //!
-//! - A key takes one algorithm: the secret takes HS256, a key of the JWKS the one of its type. What the token's header
-//!   says only chooses among them, so a public key never serves as a secret and `none` is nothing.
+//! - A key takes one algorithm: the secret takes HS256, a key of the JWKS the one of its type. What
+//!   the token's header says only chooses among them, so a public key never serves as a secret and
+//!   `none` is nothing.
 //! - Times are compared with [`Clock`], never with the system's clock behind its back.
 //! - A remembered token is good no longer than its `exp`, and forgotten when the keys change.
 //! - Nothing here logs or prints a token or a secret.
@@ -52,7 +53,10 @@ pub struct Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("hs256_secret", &self.hs256_secret.as_ref().map(|_| "hidden"))
+            .field(
+                "hs256_secret",
+                &self.hs256_secret.as_ref().map(|_| "hidden"),
+            )
             .field("jwks", &self.jwks)
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
@@ -79,8 +83,14 @@ impl UserClaim {
     /// [`Refused`], with what is wrong: there is no such claim, or it holds what is no user id.
     fn user(&self, claims: &Map<String, Value>) -> Result<UserId, Refused> {
         let named = claims.get(&*self.0).and_then(Value::as_str);
-        let named = named.ok_or_else(|| Refused(format!("the token has no {} that is a string", self.0)))?;
-        UserId::parse(named).map_err(|wrong| Refused(format!("the {} of the token is no user id: {wrong}", self.0)))
+        let named = named
+            .ok_or_else(|| Refused(format!("the token has no {} that is a string", self.0)))?;
+        UserId::parse(named).map_err(|wrong| {
+            Refused(format!(
+                "the {} of the token is no user id: {wrong}",
+                self.0
+            ))
+        })
     }
 }
 
@@ -150,10 +160,20 @@ impl Verifier {
     /// One clear line: no key at all, a secret too short, a JWKS file that cannot be read.
     pub fn new(config: Config, clock: Clock) -> Result<Self, String> {
         if config.hs256_secret.is_none() && config.jwks.is_none() {
-            return Err("no key to verify tokens with: set a shared secret for HS256 or a JWKS file".to_owned());
+            return Err(
+                "no key to verify tokens with: set a shared secret for HS256 or a JWKS file"
+                    .to_owned(),
+            );
         }
-        let secret = config.hs256_secret.as_deref().map(checked_secret).transpose()?;
-        let jwks = config.jwks.map(|path| JwksFile::open(path, clock.now_ms())).transpose()?;
+        let secret = config
+            .hs256_secret
+            .as_deref()
+            .map(checked_secret)
+            .transpose()?;
+        let jwks = config
+            .jwks
+            .map(|path| JwksFile::open(path, clock.now_ms()))
+            .transpose()?;
         let inner = Inner {
             secret: secret.map(DecodingKey::from_secret),
             jwks,
@@ -163,10 +183,13 @@ impl Verifier {
             clock,
             verified: Cache::new(config.cache_max.max(1)),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
-    /// Verifies signature, algorithm, `exp`, `nbf`, and `iss`/`aud` where configured. Answers from the cache when it can.
+    /// Verifies signature, algorithm, `exp`, `nbf`, and `iss`/`aud` where configured. Answers from
+    /// the cache when it can.
     ///
     /// # Errors
     /// [`Refused`].
@@ -186,7 +209,13 @@ impl Verifier {
         }
         let claims = self.inner.verify_signature(token, keys.as_deref())?;
         let identity = self.inner.check_claims(&claims, now_ms)?;
-        self.inner.verified.insert(digest, Verified { identity: identity.clone(), generation });
+        self.inner.verified.insert(
+            digest,
+            Verified {
+                identity: identity.clone(),
+                generation,
+            },
+        );
         Ok(identity)
     }
 }
@@ -194,20 +223,33 @@ impl Verifier {
 impl Inner {
     fn verify_signature(&self, token: &str, keys: Option<&KeySet>) -> Result<Claims, Refused> {
         // The library's reasons tell nothing that helps an honest client, and may quote the token.
-        let malformed = |_| Refused::because("the token is malformed or its algorithm is not accepted");
+        let malformed =
+            |_| Refused::because("the token is malformed or its algorithm is not accepted");
         let header = jsonwebtoken::decode_header(token).map_err(malformed)?;
         if header.crit.is_some() {
-            return Err(Refused::because("the token needs extensions that are not supported"));
+            return Err(Refused::because(
+                "the token needs extensions that are not supported",
+            ));
         }
         if header.alg == Algorithm::HS256 {
-            let secret = self.secret.as_ref().ok_or_else(|| Refused::because("HS256 is not accepted"))?;
+            let secret = self
+                .secret
+                .as_ref()
+                .ok_or_else(|| Refused::because("HS256 is not accepted"))?;
             return decode(token, secret, Algorithm::HS256).ok_or_else(bad_signature);
         }
-        let mut fitting = keys.iter().flat_map(|keys| keys.fitting(header.alg, header.kid.as_deref())).peekable();
+        let mut fitting = keys
+            .iter()
+            .flat_map(|keys| keys.fitting(header.alg, header.kid.as_deref()))
+            .peekable();
         if fitting.peek().is_none() {
-            return Err(Refused::because("no key fits the algorithm and key id of the token"));
+            return Err(Refused::because(
+                "no key fits the algorithm and key id of the token",
+            ));
         }
-        fitting.find_map(|key| decode(token, &key.key, key.algorithm)).ok_or_else(bad_signature)
+        fitting
+            .find_map(|key| decode(token, &key.key, key.algorithm))
+            .ok_or_else(bad_signature)
     }
 
     fn check_claims(&self, claims: &Claims, now_ms: u64) -> Result<Identity, Refused> {
@@ -215,7 +257,9 @@ impl Inner {
         let expires = expires.ok_or_else(|| Refused::because("the token has no usable exp"))?;
         check_expiry(expires, now_ms)?;
         if let Some(not_before) = &claims.nbf {
-            let seconds = not_before.seconds().ok_or_else(|| Refused::because("the token has no usable nbf"))?;
+            let seconds = not_before
+                .seconds()
+                .ok_or_else(|| Refused::because("the token has no usable nbf"))?;
             if seconds.saturating_mul(1_000) > now_ms.saturating_add(leeway_ms()) {
                 return Err(Refused::because("the token is not valid yet"));
             }
@@ -233,12 +277,14 @@ impl Inner {
     }
 }
 
-/// The user that a token claims to be of, unverified: good enough to choose a node, for nothing else.
+/// The user that a token claims to be of, unverified: good enough to choose a node, for nothing
+/// else.
 ///
 /// # Errors
 /// [`Refused`]: it is no token, or names no user.
 pub fn claimed_user(token: &str, claim: &UserClaim) -> Result<UserId, Refused> {
-    let claims = unverified_claims(token).ok_or_else(|| Refused::because("the token is malformed"))?;
+    let claims =
+        unverified_claims(token).ok_or_else(|| Refused::because("the token is malformed"))?;
     claim.user(&claims)
 }
 
@@ -258,7 +304,12 @@ fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
 ///
 /// # Errors
 /// When the secret cannot be used.
-pub fn issue(secret: &str, user: &UserId, lifetime: Duration, clock: &Clock) -> Result<String, String> {
+pub fn issue(
+    secret: &str,
+    user: &UserId,
+    lifetime: Duration,
+    clock: &Clock,
+) -> Result<String, String> {
     #[derive(Serialize)]
     struct Issued<'a> {
         sub: &'a str,
@@ -267,8 +318,13 @@ pub fn issue(secret: &str, user: &UserId, lifetime: Duration, clock: &Clock) -> 
     }
     let key = EncodingKey::from_secret(checked_secret(secret)?);
     let now = clock.now_ms() / 1_000;
-    let claims = Issued { sub: user.as_str(), iat: now, exp: now.saturating_add(lifetime.as_secs()) };
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|error| error.to_string())
+    let claims = Issued {
+        sub: user.as_str(),
+        iat: now,
+        exp: now.saturating_add(lifetime.as_secs()),
+    };
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
+        .map_err(|error| error.to_string())
 }
 
 #[derive(Deserialize)]
@@ -291,7 +347,10 @@ impl NumericDate {
         if let Some(whole) = self.0.as_u64() {
             return Some(whole);
         }
-        let fractional = self.0.as_f64().filter(|seconds| (0.0..9e15).contains(seconds))?;
+        let fractional = self
+            .0
+            .as_f64()
+            .filter(|seconds| (0.0..9e15).contains(seconds))?;
         Some(Duration::from_secs_f64(fractional).as_secs())
     }
 }
@@ -319,7 +378,9 @@ fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Option<Claims
     signature_only.validate_nbf = false;
     signature_only.validate_aud = false;
     signature_only.required_spec_claims.clear();
-    jsonwebtoken::decode::<Claims>(token, key, &signature_only).ok().map(|decoded| decoded.claims)
+    jsonwebtoken::decode::<Claims>(token, key, &signature_only)
+        .ok()
+        .map(|decoded| decoded.claims)
 }
 
 fn bad_signature() -> Refused {
@@ -332,14 +393,20 @@ fn leeway_ms() -> u64 {
 
 fn check_expiry(expires: u64, now_ms: u64) -> Result<(), Refused> {
     let good_until_ms = expires.saturating_mul(1_000).saturating_add(leeway_ms());
-    if now_ms < good_until_ms { Ok(()) } else { Err(Refused::because("the token has expired")) }
+    if now_ms < good_until_ms {
+        Ok(())
+    } else {
+        Err(Refused::because("the token has expired"))
+    }
 }
 
 fn checked_secret(secret: &str) -> Result<&[u8], String> {
     if secret.len() >= SECRET_BYTES_MIN {
         Ok(secret.as_bytes())
     } else {
-        Err(format!("the shared secret of HS256 must have at least {SECRET_BYTES_MIN} bytes"))
+        Err(format!(
+            "the shared secret of HS256 must have at least {SECRET_BYTES_MIN} bytes"
+        ))
     }
 }
 

@@ -1,5 +1,6 @@
-//! Announces the node every second and follows the table. Both go on through any outage of the table's store: the last
-//! table seen stays good. An outage is logged once, when it begins, and once, when it ends.
+//! Announces the node every second and follows the table. Both go on through any outage of the
+//! table's store: the last table seen stays good. An outage is logged once, when it begins, and
+//! once, when it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +33,8 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
-    /// Follows the table from now on until `stop`. Returns when a table names the node under its present addresses; waits
-    /// for that at most `wait`, if that is given.
+    /// Follows the table from now on until `stop`. Returns when a table names the node under its
+    /// present addresses; waits for that at most `wait`, if that is given.
     ///
     /// # Errors
     /// One clear line: there is no such table in time.
@@ -45,12 +46,18 @@ impl Announcer {
     ) -> Result<watch::Receiver<Arc<Table>>, String> {
         let id = &self.node;
         let named = async {
-            let mut table = directory::follow(Arc::clone(&self.store), directory::POLL, stop, reach).await?;
-            let names_us = table.wait_for(|table| table.addresses(id) == Some(&self.addresses)).await.is_ok();
+            let mut table =
+                directory::follow(Arc::clone(&self.store), directory::POLL, stop, reach).await?;
+            let names_us = table
+                .wait_for(|table| table.addresses(id) == Some(&self.addresses))
+                .await
+                .is_ok();
             names_us.then_some(table)
         };
         let Some(wait) = wait else {
-            return named.await.ok_or_else(|| format!("{id}: ended before a table named it"));
+            return named
+                .await
+                .ok_or_else(|| format!("{id}: ended before a table named it"));
         };
         let named = tokio::time::timeout(wait, named).await.ok().flatten();
         named.ok_or_else(|| format!("{id}: no table names this node within {} s", wait.as_secs()))
@@ -58,13 +65,18 @@ impl Announcer {
 
     /// Announces the node for ever.
     pub(crate) async fn run(self) {
-        let Self { store, node: id, addresses } = self;
+        let Self {
+            store,
+            node: id,
+            addresses,
+        } = self;
         let mut every = tokio::time::interval(ANNOUNCE_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
             every.tick().await;
-            let error = match tokio::time::timeout(CALL_MAX, store.register(&id, &addresses)).await {
+            let error = match tokio::time::timeout(CALL_MAX, store.register(&id, &addresses)).await
+            {
                 Ok(Ok(())) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!(node = %id, "the node is announced again");

@@ -1,10 +1,12 @@
-//! The assignment: which table should stand, given the live nodes and the table that stands now. Pure.
+//! The assignment: which table should stand, given the live nodes and the table that stands now.
+//! Pure.
 //!
-//! The ring proposes an order of nodes for each shard; a bounded-load pass evens out the owners, and standbys go where the
-//! fewest are, of nodes in zones that the row has not. Draining nodes get nothing. A shard that was ever claimed keeps its
-//! owner here, dead or alive: it moves by hand-over or failover only.
-//! Its standbys stay while they live, and while its owner does not: then any of them may be the one that has its messages.
-//! What comes out depends on nothing but the arguments, so a second pass over its own result changes nothing.
+//! The ring proposes an order of nodes for each shard; a bounded-load pass evens out the owners,
+//! and standbys go where the fewest are, of nodes in zones that the row has not. Draining nodes get
+//! nothing. A shard that was ever claimed keeps its owner here, dead or alive: it moves by
+//! hand-over or failover only. Its standbys stay while they live, and while its owner does not:
+//! then any of them may be the one that has its messages. What comes out depends on nothing but the
+//! arguments, so a second pass over its own result changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,22 +19,39 @@ use crate::log::Identity;
 /// With at least this many shards per node, no node owns more than 1.10 times the mean.
 pub const EVEN_SHARDS_PER_NODE: usize = 16;
 
-/// The first table of a cluster, version 1. Each row names `replicas` distinct nodes, or all when there are fewer.
+/// The first table of a cluster, version 1. Each row names `replicas` distinct nodes, or all when
+/// there are fewer.
 ///
 /// `nodes` must not be empty: rows without a node would serve no one.
 #[must_use]
-pub fn first_table(identity: Identity, nodes: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Table {
-    let live = Live { nodes, draining: &BTreeMap::new() };
+pub fn first_table(
+    identity: Identity,
+    nodes: &BTreeMap<NodeId, NodeAddresses>,
+    replicas: usize,
+) -> Table {
+    let live = Live {
+        nodes,
+        draining: &BTreeMap::new(),
+    };
     let rows = rows(identity.shards, live, replicas, &BTreeMap::new());
-    Table { version: 1, identity, nodes: nodes.clone(), rows, claimed: BTreeSet::new(), changes: Changes::default() }
+    Table {
+        version: 1,
+        identity,
+        nodes: nodes.clone(),
+        rows,
+        claimed: BTreeSet::new(),
+        changes: Changes::default(),
+    }
 }
 
-/// The table that should follow `current` with these live nodes, or `None` when it stands as it is (also when no node
-/// lives: there is no one to assign to). A node that comes back under other addresses is a change.
+/// The table that should follow `current` with these live nodes, or `None` when it stands as it is
+/// (also when no node lives: there is no one to assign to). A node that comes back under other
+/// addresses is a change.
 ///
-/// `claimed` are shards that have a control record, or may have one, beside those of which the table says that they were
-/// claimed: a record that is missing takes nothing from a row. The addresses of a dead node stay as long as a row names it.
-/// What the table says of nodes that are replaced goes with what it is about.
+/// `claimed` are shards that have a control record, or may have one, beside those of which the
+/// table says that they were claimed: a record that is missing takes nothing from a row. The
+/// addresses of a dead node stay as long as a row names it. What the table says of nodes that are
+/// replaced goes with what it is about.
 #[must_use]
 pub fn next_table(
     current: &Table,
@@ -44,24 +63,44 @@ pub fn next_table(
         return None;
     }
     let kept_row = |shard: &ShardId| {
-        let row = current.rows.get(usize::from(shard.0)).filter(|row| !row.is_empty())?;
+        let row = current
+            .rows
+            .get(usize::from(shard.0))
+            .filter(|row| !row.is_empty())?;
         Some((*shard, kept(row, nodes)))
     };
     let keep = claimed.union(&current.claimed);
-    let live = Live { nodes, draining: &current.changes.draining };
-    let rows = rows(current.identity.shards, live, replicas, &keep.filter_map(kept_row).collect());
+    let live = Live {
+        nodes,
+        draining: &current.changes.draining,
+    };
+    let rows = rows(
+        current.identity.shards,
+        live,
+        replicas,
+        &keep.filter_map(kept_row).collect(),
+    );
     let mut named = nodes.clone();
     for node in rows.iter().flatten() {
         if let Some(addresses) = current.addresses(node) {
-            named.entry(node.clone()).or_insert_with(|| addresses.clone());
+            named
+                .entry(node.clone())
+                .or_insert_with(|| addresses.clone());
         }
     }
     let mut changes = current.changes.clone();
     changes.replaced.retain(|shard, node| {
-        rows.get(usize::from(shard.0)).is_some_and(|row| row.len() > replicas && row.contains(node))
+        rows.get(usize::from(shard.0))
+            .is_some_and(|row| row.len() > replicas && row.contains(node))
     });
     let changed = rows != current.rows || named != current.nodes || changes != current.changes;
-    changed.then(|| Table { version: current.version + 1, nodes: named, rows, changes, ..current.clone() })
+    changed.then(|| Table {
+        version: current.version + 1,
+        nodes: named,
+        rows,
+        changes,
+        ..current.clone()
+    })
 }
 
 /// The nodes that live, and those of all nodes that are to get nothing.
@@ -74,8 +113,16 @@ struct Live<'a> {
 impl<'a> Live<'a> {
     /// Those that may get something: where all are draining, all, for somebody has to serve.
     fn takers(self) -> Vec<&'a NodeId> {
-        let takers: Vec<&NodeId> = self.nodes.keys().filter(|node| !self.draining.contains_key(*node)).collect();
-        if takers.is_empty() { self.nodes.keys().collect() } else { takers }
+        let takers: Vec<&NodeId> = self
+            .nodes
+            .keys()
+            .filter(|node| !self.draining.contains_key(*node))
+            .collect();
+        if takers.is_empty() {
+            self.nodes.keys().collect()
+        } else {
+            takers
+        }
     }
 
     fn zone(self, node: &NodeId) -> &'a str {
@@ -83,19 +130,27 @@ impl<'a> Live<'a> {
     }
 }
 
-/// What stays of the row of a claimed shard. More nodes than it should have stay, too: which of them has what the others
-/// lack its owner knows, and lets the others go when it can.
+/// What stays of the row of a claimed shard. More nodes than it should have stay, too: which of
+/// them has what the others lack its owner knows, and lets the others go when it can.
 fn kept(row: &[NodeId], nodes: &BTreeMap<NodeId, NodeAddresses>) -> Vec<NodeId> {
     let owner_lives = row.first().is_some_and(|owner| nodes.contains_key(owner));
     if !owner_lives {
         return row.to_vec();
     }
-    row.iter().filter(|node| nodes.contains_key(*node)).cloned().collect()
+    row.iter()
+        .filter(|node| nodes.contains_key(*node))
+        .cloned()
+        .collect()
 }
 
-/// One row a shard. `kept` are the nodes that stay, of shards that were claimed: those keep their owner, and get further
-/// standbys while it lives.
-fn rows(shards: u32, live: Live<'_>, replicas: usize, kept: &BTreeMap<ShardId, Vec<NodeId>>) -> Vec<Vec<NodeId>> {
+/// One row a shard. `kept` are the nodes that stay, of shards that were claimed: those keep their
+/// owner, and get further standbys while it lives.
+fn rows(
+    shards: u32,
+    live: Live<'_>,
+    replicas: usize,
+    kept: &BTreeMap<ShardId, Vec<NodeId>>,
+) -> Vec<Vec<NodeId>> {
     let shards = usize::try_from(shards).unwrap_or(usize::MAX);
     let takers = live.takers();
     let ring = Ring::new(takers.iter().copied());
@@ -105,30 +160,54 @@ fn rows(shards: u32, live: Live<'_>, replicas: usize, kept: &BTreeMap<ShardId, V
     for shard in (0..=u16::MAX).map(ShardId).take(shards) {
         let preferred = ring.preference(shard, takers.len());
         let row = kept.get(&shard).cloned().unwrap_or_else(|| {
-            // There always is such a place: the caps add up to all shards, and those that stay only fill some of it.
-            let owner = preferred.iter().find(|node| load.owned(node) < cap).or_else(|| preferred.first());
-            owner.inspect(|owner| load.add_owner(owner)).cloned().into_iter().collect()
+            // There always is such a place: the caps add up to all shards, and those that stay only
+            // fill some of it.
+            let owner = preferred
+                .iter()
+                .find(|node| load.owned(node) < cap)
+                .or_else(|| preferred.first());
+            owner
+                .inspect(|owner| load.add_owner(owner))
+                .cloned()
+                .into_iter()
+                .collect()
         });
         rows.push((kept.contains_key(&shard), row, preferred));
     }
     // Those that stay first: a second pass then finds the others as this one did.
     for stays in [true, false] {
-        for (_, row, preferred) in rows.iter_mut().filter(|(was_there, ..)| *was_there == stays) {
+        for (_, row, preferred) in rows
+            .iter_mut()
+            .filter(|(was_there, ..)| *was_there == stays)
+        {
             add_standbys(row, preferred, live, replicas, &mut load);
         }
     }
     rows.into_iter().map(|(_, row, _)| row).collect()
 }
 
-/// Fills the free places of a row: by nodes of zones that it has not, of several by who stands by for the fewest shards, of
-/// several by who does so for the fewest of this owner's, so that these are spread when it dies, of several by the first on
-/// the ring.
-fn add_standbys(row: &mut Vec<NodeId>, preferred: &[NodeId], live: Live<'_>, replicas: usize, load: &mut Load) {
-    let Some(owner) = row.first().filter(|owner| live.nodes.contains_key(*owner)).cloned() else { return };
+/// Fills the free places of a row: by nodes of zones that it has not, of several by who stands by
+/// for the fewest shards, of several by who does so for the fewest of this owner's, so that these
+/// are spread when it dies, of several by the first on the ring.
+fn add_standbys(
+    row: &mut Vec<NodeId>,
+    preferred: &[NodeId],
+    live: Live<'_>,
+    replicas: usize,
+    load: &mut Load,
+) {
+    let Some(owner) = row
+        .first()
+        .filter(|owner| live.nodes.contains_key(*owner))
+        .cloned()
+    else {
+        return;
+    };
     while row.len() < replicas {
         let zones: BTreeSet<&str> = row.iter().map(|node| live.zone(node)).collect();
         let free = preferred.iter().filter(|node| !row.contains(node));
-        let best = free.min_by_key(|node| (zones.contains(live.zone(node)), load.standing(&owner, node)));
+        let best =
+            free.min_by_key(|node| (zones.contains(live.zone(node)), load.standing(&owner, node)));
         let Some(node) = best.cloned() else { break };
         load.add_standby(&owner, &node);
         row.push(node);
@@ -148,9 +227,13 @@ impl Load {
     fn of<'a>(rows: impl Iterator<Item = &'a Vec<NodeId>>) -> Self {
         let mut load = Self::default();
         for row in rows {
-            let Some((owner, standbys)) = row.split_first() else { continue };
+            let Some((owner, standbys)) = row.split_first() else {
+                continue;
+            };
             load.add_owner(owner);
-            standbys.iter().for_each(|standby| load.add_standby(owner, standby));
+            standbys
+                .iter()
+                .for_each(|standby| load.add_standby(owner, standby));
         }
         load
     }
@@ -161,7 +244,10 @@ impl Load {
 
     fn standing(&self, owner: &NodeId, node: &NodeId) -> (usize, usize) {
         let pair = self.pairs.get(&(owner.clone(), node.clone()));
-        (self.standing.get(node).copied().unwrap_or(0), pair.copied().unwrap_or(0))
+        (
+            self.standing.get(node).copied().unwrap_or(0),
+            pair.copied().unwrap_or(0),
+        )
     }
 
     fn add_owner(&mut self, node: &NodeId) {
@@ -174,8 +260,9 @@ impl Load {
     }
 }
 
-/// How many shards one node may own. Rounded down where that still leaves a place for each shard, so that the fullest
-/// node is within 1.10 of the mean; rounded up where nodes own too few shards for that.
+/// How many shards one node may own. Rounded down where that still leaves a place for each shard,
+/// so that the fullest node is within 1.10 of the mean; rounded up where nodes own too few shards
+/// for that.
 fn owned_max(shards: usize, nodes: usize) -> usize {
     let (share, nodes) = (shards.saturating_mul(11), nodes.max(1).saturating_mul(10));
     if shards.saturating_mul(10) >= nodes.saturating_mul(EVEN_SHARDS_PER_NODE) {
@@ -194,15 +281,21 @@ mod tests {
 
     fn live(numbers: impl IntoIterator<Item = u8>) -> BTreeMap<NodeId, NodeAddresses> {
         let one = |number: u8| {
-            let addresses =
-                NodeAddresses { http: format!("h{number}:1"), peer: format!("h{number}:2"), zone: String::new() };
+            let addresses = NodeAddresses {
+                http: format!("h{number}:1"),
+                peer: format!("h{number}:2"),
+                zone: String::new(),
+            };
             (NodeId::from(format!("node-{number}").as_str()), addresses)
         };
         numbers.into_iter().map(one).collect()
     }
 
     fn identity(shards: u32) -> Identity {
-        Identity { cluster: ClusterId(uuid::Uuid::nil()), shards }
+        Identity {
+            cluster: ClusterId(uuid::Uuid::nil()),
+            shards,
+        }
     }
 
     fn fullest(table: &Table) -> usize {
@@ -237,7 +330,9 @@ mod tests {
     fn another_address_is_a_new_version_with_the_same_rows() {
         let mut nodes = live(0..3);
         let table = first_table(identity(16), &nodes, 1);
-        nodes.entry(NodeId::from("node-1")).and_modify(|addresses| addresses.http = "elsewhere:1".to_owned());
+        nodes
+            .entry(NodeId::from("node-1"))
+            .and_modify(|addresses| addresses.http = "elsewhere:1".to_owned());
         let next = next_table(&table, &nodes, 1, &BTreeSet::new()).expect("a change");
         assert_eq!((next.version, &next.rows), (2, &table.rows));
         assert_eq!(next.nodes, nodes);
@@ -245,7 +340,13 @@ mod tests {
 
     fn drain(table: &mut Table, number: u8) -> NodeId {
         let node = NodeId::from(format!("node-{number}").as_str());
-        table.changes.draining.insert(node.clone(), Drain { since_ms: 1, by: "a test".to_owned() });
+        table.changes.draining.insert(
+            node.clone(),
+            Drain {
+                since_ms: 1,
+                by: "a test".to_owned(),
+            },
+        );
         node
     }
 
@@ -255,14 +356,29 @@ mod tests {
         table.claimed = (0..32).map(ShardId).collect();
         let drained = drain(&mut table, 1);
         // A standby is missing here and there.
-        table.rows.iter_mut().take(32).step_by(3).for_each(|row| row.truncate(1));
+        table
+            .rows
+            .iter_mut()
+            .take(32)
+            .step_by(3)
+            .for_each(|row| row.truncate(1));
         let next = next_table(&table, &live(0..4), 2, &BTreeSet::new()).expect("a change");
         for (shard, (before, after)) in table.rows.iter().zip(&next.rows).enumerate() {
             assert_eq!(after.len(), 2);
             let kept = before.contains(&drained) && shard < 32;
-            assert_eq!(after.contains(&drained), kept, "shard {shard}: {before:?} became {after:?}");
+            assert_eq!(
+                after.contains(&drained),
+                kept,
+                "shard {shard}: {before:?} became {after:?}"
+            );
         }
-        assert!(fullest(&Table { rows: next.rows[32..].to_vec(), ..next.clone() }) <= 24, "the others share the rest");
+        assert!(
+            fullest(&Table {
+                rows: next.rows[32..].to_vec(),
+                ..next.clone()
+            }) <= 24,
+            "the others share the rest"
+        );
         assert_eq!(next_table(&next, &live(0..4), 2, &BTreeSet::new()), None);
         // It is still there when it is started again, and when it is gone for good.
         let gone = next_table(&next, &live([0, 2, 3]), 2, &BTreeSet::new()).expect("a change");
@@ -281,10 +397,17 @@ mod tests {
         let mut table = first_table(identity(4), &live(0..3), 2);
         table.claimed = all(&table);
         let (outsider, row) = (NodeId::from("node-9"), table.rows[1].clone());
-        let third = live(0..3).into_keys().find(|node| !row.contains(node)).expect("a third");
+        let third = live(0..3)
+            .into_keys()
+            .find(|node| !row.contains(node))
+            .expect("a third");
         table.rows[1].insert(1, third);
         table.changes.replaced = BTreeMap::from([(ShardId(1), row[1].clone())]);
-        assert_eq!(next_table(&table, &live(0..3), 2, &BTreeSet::new()), None, "it is under way");
+        assert_eq!(
+            next_table(&table, &live(0..3), 2, &BTreeSet::new()),
+            None,
+            "it is under way"
+        );
         for (shard, node) in [(0, &row[0]), (1, &outsider), (7, &row[0])] {
             let mut stale = table.clone();
             stale.changes.replaced = BTreeMap::from([(ShardId(shard), node.clone())]);
@@ -293,7 +416,10 @@ mod tests {
         }
     }
 
-    fn zoned(numbers: impl IntoIterator<Item = u8>, zones: &[&str]) -> BTreeMap<NodeId, NodeAddresses> {
+    fn zoned(
+        numbers: impl IntoIterator<Item = u8>,
+        zones: &[&str],
+    ) -> BTreeMap<NodeId, NodeAddresses> {
         let mut nodes = live(numbers);
         for (addresses, zone) in nodes.values_mut().zip(zones.iter().cycle()) {
             (*zone).clone_into(&mut addresses.zone);
@@ -305,8 +431,17 @@ mod tests {
     fn a_free_place_goes_to_a_zone_that_the_row_has_not() {
         let nodes = zoned(0..6, &["a", "a", "b"]);
         let table = first_table(identity(64), &nodes, 2);
-        let zones = |row: &Vec<NodeId>| row.iter().map(|node| table.zone(node)).collect::<BTreeSet<_>>().len();
-        assert!(table.rows.iter().all(|row| zones(row) == 2), "{:?}", table.rows);
+        let zones = |row: &Vec<NodeId>| {
+            row.iter()
+                .map(|node| table.zone(node))
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
+        assert!(
+            table.rows.iter().all(|row| zones(row) == 2),
+            "{:?}",
+            table.rows
+        );
     }
 
     #[test]
@@ -322,7 +457,9 @@ mod tests {
     }
 
     fn all(table: &Table) -> BTreeSet<ShardId> {
-        (0..u16::try_from(table.rows.len()).expect("few")).map(ShardId).collect()
+        (0..u16::try_from(table.rows.len()).expect("few"))
+            .map(ShardId)
+            .collect()
     }
 
     fn standing(table: &Table) -> BTreeMap<&NodeId, usize> {
@@ -339,7 +476,11 @@ mod tests {
         let gone = NodeId::from("node-3");
         // Its own shards were taken over meanwhile.
         let mut taken = table.clone();
-        taken.rows.iter_mut().filter(|row| row[0] == gone).for_each(|row| row.reverse());
+        taken
+            .rows
+            .iter_mut()
+            .filter(|row| row[0] == gone)
+            .for_each(|row| row.reverse());
         let next = next_table(&taken, &live(0..3), 2, &all(&table)).expect("a change");
         for (before, after) in taken.rows.iter().zip(&next.rows) {
             assert_eq!((after.len(), &before[0]), (2, &after[0]));
@@ -355,15 +496,29 @@ mod tests {
     fn the_row_of_an_owner_that_is_gone_stays_as_it_is() {
         let table = first_table(identity(16), &live(0..3), 2);
         let next = next_table(&table, &live([7]), 2, &all(&table)).expect("a change");
-        assert_eq!(next.rows, table.rows, "one of them has the messages, and 7 has none");
-        assert!(table.nodes.keys().all(|node| next.addresses(node) == table.addresses(node)));
+        assert_eq!(
+            next.rows, table.rows,
+            "one of them has the messages, and 7 has none"
+        );
+        assert!(
+            table
+                .nodes
+                .keys()
+                .all(|node| next.addresses(node) == table.addresses(node))
+        );
     }
 
     #[test]
     fn more_replicas_are_added_at_the_end_and_surplus_ones_are_left_to_their_owners() {
         let table = first_table(identity(16), &live(0..3), 2);
         let more = next_table(&table, &live(0..3), 3, &all(&table)).expect("a change");
-        assert!(table.rows.iter().zip(&more.rows).all(|(two, three)| three.len() == 3 && three[..2] == two[..]));
+        assert!(
+            table
+                .rows
+                .iter()
+                .zip(&more.rows)
+                .all(|(two, three)| three.len() == 3 && three[..2] == two[..])
+        );
         assert_eq!(next_table(&more, &live(0..3), 2, &all(&table)), None);
     }
 
@@ -375,20 +530,40 @@ mod tests {
             *pairs.entry([&row[0], &row[1]]).or_default() += 1;
         }
         assert_eq!(pairs.len(), 20);
-        assert!(pairs.values().all(|count| (8..=20).contains(count)), "{pairs:?}");
+        assert!(
+            pairs.values().all(|count| (8..=20).contains(count)),
+            "{pairs:?}"
+        );
     }
 
     #[test]
     fn the_loss_of_a_node_leaves_none_of_the_others_more_than_a_quarter_above_their_mean() {
         // The alert RookeryShardsUneven begins beyond this.
-        for (shards, count) in [(16, 3), (64, 3), (64, 4), (256, 3), (256, 4), (256, 5), (256, 8), (256, 12)] {
+        for (shards, count) in [
+            (16, 3),
+            (64, 3),
+            (64, 4),
+            (256, 3),
+            (256, 4),
+            (256, 5),
+            (256, 8),
+            (256, 12),
+        ] {
             let table = first_table(identity(shards), &live(0..count), 2);
             for gone in table.nodes.keys() {
                 let mut taken = table.clone();
-                taken.rows.iter_mut().filter(|row| row[0] == *gone).for_each(|row| row.reverse());
+                taken
+                    .rows
+                    .iter_mut()
+                    .filter(|row| row[0] == *gone)
+                    .for_each(|row| row.reverse());
                 let (shards, others) = (shards as usize, usize::from(count) - 1);
                 let most = (shards * 5).div_ceil(others * 4);
-                assert!(fullest(&taken) <= most, "{} of {shards} on {others}, at most {most}", fullest(&taken));
+                assert!(
+                    fullest(&taken) <= most,
+                    "{} of {shards} on {others}, at most {most}",
+                    fullest(&taken)
+                );
             }
         }
     }
@@ -400,9 +575,16 @@ mod tests {
             let mut current = first_table(identity(256), &live(0..3), 2);
             current.claimed = all(&current);
             current = next_table(&current, &live(0..count), 2, &BTreeSet::new()).unwrap_or(current);
-            current.rows.iter_mut().filter(|row| row[0] == NodeId::from("node-1")).for_each(|row| row.reverse());
+            current
+                .rows
+                .iter_mut()
+                .filter(|row| row[0] == NodeId::from("node-1"))
+                .for_each(|row| row.reverse());
             // A new coordinator looks: no control record answers.
-            assert_eq!(next_table(&current, &live(0..count), 2, &BTreeSet::new()), None);
+            assert_eq!(
+                next_table(&current, &live(0..count), 2, &BTreeSet::new()),
+                None
+            );
         }
     }
 
@@ -476,8 +658,8 @@ mod tests {
             prop_assert_eq!(next_table(&next, &others, replicas, &claimed), None);
         }
 
-        /// That a shard was claimed is in the table: what of control records is seen, and what of Redis is lost, adds to it
-        /// and takes nothing away.
+        /// That a shard was claimed is in the table: what of control records is seen, and what of
+        /// Redis is lost, adds to it and takes nothing away.
         #[test]
         fn rows_of_a_claimed_shard_keep_their_nodes_whatever_the_control_records_say(
             (shards, nodes, replicas) in cluster(),

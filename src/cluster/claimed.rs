@@ -1,6 +1,7 @@
-//! The shards that were ever claimed, as far as this node knows: from tables that it followed, control records that it saw,
-//! shards that it opened, and what its folder remembers of earlier runs. It only grows: a shard with a history never becomes
-//! one without, whatever Redis has lost meanwhile (ADR 17).
+//! The shards that were ever claimed, as far as this node knows: from tables that it followed,
+//! control records that it saw, shards that it opened, and what its folder remembers of earlier
+//! runs. It only grows: a shard with a history never becomes one without, whatever Redis has lost
+//! meanwhile (ADR 17).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

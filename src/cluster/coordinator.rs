@@ -1,9 +1,11 @@
-//! Looks after the table as a whole, for as long as this node holds the coordinator's lease: rows keep their nodes, places
-//! that are free are filled, a node that is gone for good loses its places.
+//! Looks after the table as a whole, for as long as this node holds the coordinator's lease: rows
+//! keep their nodes, places that are free are filled, a node that is gone for good loses its
+//! places.
 //!
-//! Any node may do this, several at once too: the compare-and-set on the table's version is what is safe, the lease only
-//! avoids work. Ownership is not moved here: a shard that was ever claimed changes its owner by failover or by hand-over
-//! alone. Here it is decided among which nodes shards are evened out, and places are given to those that have too few.
+//! Any node may do this, several at once too: the compare-and-set on the table's version is what is
+//! safe, the lease only avoids work. Ownership is not moved here: a shard that was ever claimed
+//! changes its owner by failover or by hand-over alone. Here it is decided among which nodes shards
+//! are evened out, and places are given to those that have too few.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,11 +27,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the lease holds.
 const LEASE: Duration = Duration::from_secs(5);
 
-/// A node loses its places only when it has been seen missing for so long: a Redis that lost the registrations, or has
-/// just failed over, gets them back within seconds.
+/// A node loses its places only when it has been seen missing for so long: a Redis that lost the
+/// registrations, or has just failed over, gets them back within seconds.
 const MISSED: Duration = Duration::from_secs(10);
 
-/// A node is given shards and places only when it has been registered for so long: one that comes and goes gets none.
+/// A node is given shards and places only when it has been registered for so long: one that comes
+/// and goes gets none.
 const STEADY: Duration = Duration::from_secs(10);
 
 /// Rows that have a further standby at the same time, to be seeded.
@@ -52,7 +55,8 @@ pub(crate) struct CoordinatorDeps {
     pub(crate) claimed: Claimed,
     /// Whether shards are evened out; a node that drains gives what it has all the same.
     pub(crate) evens: bool,
-    /// Told which nodes have been there for a while, as long as this one leads: among them shards are moved.
+    /// Told which nodes have been there for a while, as long as this one leads: among them shards
+    /// are moved.
     pub(crate) balanced: watch::Sender<Balanced>,
 }
 
@@ -81,9 +85,30 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     /// Leads nobody until it holds the lease.
     pub(crate) fn new(deps: CoordinatorDeps) -> Self {
-        let CoordinatorDeps { node, identity, replicas, store, log, claimed, evens, balanced } = deps;
+        let CoordinatorDeps {
+            node,
+            identity,
+            replicas,
+            store,
+            log,
+            claimed,
+            evens,
+            balanced,
+        } = deps;
         let (missing, there) = (BTreeMap::new(), BTreeMap::new());
-        Self { node, identity, replicas, store, log, claimed, missing, there, evens, balanced, leads: false }
+        Self {
+            node,
+            identity,
+            replicas,
+            store,
+            log,
+            claimed,
+            missing,
+            there,
+            evens,
+            balanced,
+            leads: false,
+        }
     }
 
     /// Looks after the table for ever. Of an outage of its store others tell.
@@ -107,7 +132,9 @@ impl Coordinator {
             self.balance_among(None);
             return Ok(());
         }
-        let Some(table) = self.store.load().await? else { return Ok(()) };
+        let Some(table) = self.store.load().await? else {
+            return Ok(());
+        };
         if table.identity != self.identity {
             return Ok(());
         }
@@ -118,7 +145,11 @@ impl Coordinator {
         let nodes = self.counted(&table, registered, Instant::now());
         let next = self.next(&table, &nodes, &doubtful);
         // One change after the other: what is to be filled or taken out comes first.
-        let placed = if next.is_none() { self.placed(&table, &steady) } else { None };
+        let placed = if next.is_none() {
+            self.placed(&table, &steady)
+        } else {
+            None
+        };
         self.balance_among(next.is_none().then(|| Arc::new(steady)));
         match next.map(|next| (next, Vec::new())).or(placed) {
             Some((next, placed)) => self.swap(table.version, next, placed).await,
@@ -127,13 +158,24 @@ impl Coordinator {
     }
 
     /// Swaps the table, and tells what was placed by that.
-    async fn swap(&self, expected: u64, next: Table, placed: Vec<Placed>) -> Result<(), TableError> {
+    async fn swap(
+        &self,
+        expected: u64,
+        next: Table,
+        placed: Vec<Placed>,
+    ) -> Result<(), TableError> {
         let (node, version, nodes) = (&self.node, next.version, next.nodes.len());
         if !self.store.swap(expected, next).await? {
             return Ok(());
         }
         tracing::info!(%node, version, nodes, "the table is changed");
-        for Placed { shard, node: to, instead_of, why } in placed {
+        for Placed {
+            shard,
+            node: to,
+            instead_of,
+            why,
+        } in placed
+        {
             tracing::info!(%node, %shard, %to, %instead_of, why, "a row gets a further node");
         }
         Ok(())
@@ -155,41 +197,65 @@ impl Coordinator {
         nodes: &BTreeMap<NodeId, NodeAddresses>,
         doubtful: &BTreeSet<ShardId>,
     ) -> Option<Table> {
-        let known = Table { claimed: self.claimed.all(), ..table.clone() };
-        let recorded = || Table { version: table.version.saturating_add(1), ..known.clone() };
+        let known = Table {
+            claimed: self.claimed.all(),
+            ..table.clone()
+        };
+        let recorded = || Table {
+            version: table.version.saturating_add(1),
+            ..known.clone()
+        };
         let next = next_table(&known, nodes, self.replicas, doubtful);
         next.or_else(|| (known.claimed != table.claimed).then(recorded))
     }
 
-    /// The table in which places of nodes that drain go to others, and in which nodes that have too few get some, if that is
-    /// to be.
+    /// The table in which places of nodes that drain go to others, and in which nodes that have too
+    /// few get some, if that is to be.
     fn placed(&self, table: &Table, steady: &BTreeSet<NodeId>) -> Option<(Table, Vec<Placed>)> {
         let resting = BTreeSet::new();
-        let balance = Balance { table, nodes: steady, replicas: self.replicas, resting: &resting };
+        let balance = Balance {
+            table,
+            nodes: steady,
+            replicas: self.replicas,
+            resting: &resting,
+        };
         balance.next_places(EXTRA_MAX, self.evens)
     }
 
     /// Tells whoever moves shards among which nodes.
     fn balance_among(&self, nodes: Balanced) {
-        self.balanced.send_if_modified(|known| std::mem::replace(known, nodes.clone()) != nodes);
+        self.balanced
+            .send_if_modified(|known| std::mem::replace(known, nodes.clone()) != nodes);
     }
 
     /// The nodes that have been registered for a while.
-    fn steady(&mut self, registered: &BTreeMap<NodeId, NodeAddresses>, now: Instant) -> BTreeSet<NodeId> {
+    fn steady(
+        &mut self,
+        registered: &BTreeMap<NodeId, NodeAddresses>,
+        now: Instant,
+    ) -> BTreeSet<NodeId> {
         self.there.retain(|node, _| registered.contains_key(node));
         for node in registered.keys() {
             self.there.entry(node.clone()).or_insert(now);
         }
-        let steady = self.there.iter().filter(|(_, since)| now.duration_since(**since) >= STEADY);
+        let steady = self
+            .there
+            .iter()
+            .filter(|(_, since)| now.duration_since(**since) >= STEADY);
         steady.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Looks at the control records of shards that are not known to be claimed. Those that have one are from now on; those
-    /// that do not answer, which are returned, count as claimed this time.
+    /// Looks at the control records of shards that are not known to be claimed. Those that have one
+    /// are from now on; those that do not answer, which are returned, count as claimed this time.
     async fn doubtful(&self) -> BTreeSet<ShardId> {
-        let (count, claimed) =
-            (u16::try_from(self.identity.shards.saturating_sub(1)).unwrap_or(u16::MAX), self.claimed.all());
-        let unknown: Vec<ShardId> = (0..=count).map(ShardId).filter(|shard| !claimed.contains(shard)).collect();
+        let (count, claimed) = (
+            u16::try_from(self.identity.shards.saturating_sub(1)).unwrap_or(u16::MAX),
+            self.claimed.all(),
+        );
+        let unknown: Vec<ShardId> = (0..=count)
+            .map(ShardId)
+            .filter(|shard| !claimed.contains(shard))
+            .collect();
         let mut doubtful = BTreeSet::new();
         if unknown.is_empty() {
             return doubtful;
@@ -211,7 +277,8 @@ impl Coordinator {
         registered: BTreeMap<NodeId, NodeAddresses>,
         now: Instant,
     ) -> BTreeMap<NodeId, NodeAddresses> {
-        self.missing.retain(|node, _| !registered.contains_key(node) && table.nodes.contains_key(node));
+        self.missing
+            .retain(|node, _| !registered.contains_key(node) && table.nodes.contains_key(node));
         let mut counted = registered;
         for (node, addresses) in &table.nodes {
             if counted.contains_key(node) {
@@ -245,16 +312,30 @@ mod tests {
     }
 
     fn addresses(of: &str) -> NodeAddresses {
-        NodeAddresses { http: format!("{of}:1"), peer: format!("{of}:2"), zone: String::new() }
+        NodeAddresses {
+            http: format!("{of}:1"),
+            peer: format!("{of}:2"),
+            zone: String::new(),
+        }
     }
 
     impl Bench {
         async fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
-            let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
+            let log = EmbeddedLog::open(&folder.path().join("log.sqlite"))
+                .await
+                .expect("opens");
             let store: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
-            let identity = Identity { cluster: ClusterId::random(), shards: 16 };
-            Self { folder, log, store, identity }
+            let identity = Identity {
+                cluster: ClusterId::random(),
+                shards: 16,
+            };
+            Self {
+                folder,
+                log,
+                store,
+                identity,
+            }
         }
 
         fn coordinator(&self, node: &str) -> Coordinator {
@@ -274,7 +355,10 @@ mod tests {
         }
 
         async fn register(&self, node: &str) {
-            self.store.register(&NodeId::from(node), &addresses(node)).await.expect("registers");
+            self.store
+                .register(&NodeId::from(node), &addresses(node))
+                .await
+                .expect("registers");
         }
 
         /// The first table of these nodes, all of whose shards but the last are claimed.
@@ -282,7 +366,11 @@ mod tests {
             for node in nodes {
                 self.register(node).await;
             }
-            let table = first_table(self.identity, &self.store.nodes().await.expect("answers"), 2);
+            let table = first_table(
+                self.identity,
+                &self.store.nodes().await.expect("answers"),
+                2,
+            );
             assert_eq!(self.store.swap(0, table.clone()).await, Ok(true));
             for shard in (0..15).map(ShardId) {
                 let claim = Claim {
@@ -311,72 +399,133 @@ mod tests {
         one.look().await.expect("no table yet");
         let first = bench.begin(&["a", "b"]).await;
         two.look().await.expect("does nothing");
-        assert_eq!((one.leads, two.leads, bench.table().await), (true, false, first.clone()));
+        assert_eq!(
+            (one.leads, two.leads, bench.table().await),
+            (true, false, first.clone())
+        );
         bench.register("c").await;
         one.look().await.expect("answers");
         let next = bench.table().await;
         assert_eq!((next.version, next.nodes.len()), (2, 3));
-        assert_eq!(next.claimed, (0..15).map(ShardId).collect(), "those that have a control record, for good");
+        assert_eq!(
+            next.claimed,
+            (0..15).map(ShardId).collect(),
+            "those that have a control record, for good"
+        );
         assert_eq!(next.rows[..15], first.rows[..15]);
         one.look().await.expect("answers");
         assert_eq!(bench.table().await, next, "it stands");
     }
 
     #[tokio::test]
-    async fn a_new_coordinator_leaves_claimed_shards_where_they_are_when_redis_lost_their_control_records() {
+    async fn a_new_coordinator_leaves_claimed_shards_where_they_are_when_redis_lost_their_control_records()
+     {
         let bench = Bench::new().await;
         let mut first = bench.begin(&["a", "b", "c"]).await;
         // Owners and standbys as no ring would put them.
         first.rows.iter_mut().for_each(|row| row.reverse());
-        assert_eq!(bench.store.swap(1, Table { version: 2, ..first.clone() }).await, Ok(true));
+        assert_eq!(
+            bench
+                .store
+                .swap(
+                    1,
+                    Table {
+                        version: 2,
+                        ..first.clone()
+                    }
+                )
+                .await,
+            Ok(true)
+        );
         bench.coordinator("a").look().await.expect("answers");
         let recorded = bench.table().await;
         assert_eq!(recorded.claimed.len(), 15);
 
         // Another log: it knows no shard.
-        let empty = EmbeddedLog::open(&bench.folder.path().join("empty.sqlite")).await.expect("opens");
-        let mut coordinator = Coordinator { log: empty, ..bench.coordinator("a") };
+        let empty = EmbeddedLog::open(&bench.folder.path().join("empty.sqlite"))
+            .await
+            .expect("opens");
+        let mut coordinator = Coordinator {
+            log: empty,
+            ..bench.coordinator("a")
+        };
         bench.register("d").await;
         coordinator.look().await.expect("answers");
         let next = bench.table().await;
         assert!(next.nodes.contains_key(&NodeId::from("d")));
-        assert_eq!((&next.claimed, &next.rows[..15]), (&recorded.claimed, &first.rows[..15]));
+        assert_eq!(
+            (&next.claimed, &next.rows[..15]),
+            (&recorded.claimed, &first.rows[..15])
+        );
 
         // What the table has forgotten is remembered here, and told it again.
-        let forgot = Table { version: next.version + 1, claimed: BTreeSet::new(), ..next.clone() };
+        let forgot = Table {
+            version: next.version + 1,
+            claimed: BTreeSet::new(),
+            ..next.clone()
+        };
         assert_eq!(bench.store.swap(next.version, forgot).await, Ok(true));
         coordinator.look().await.expect("answers");
         assert_eq!(bench.table().await.claimed, recorded.claimed);
     }
 
     #[tokio::test]
-    async fn places_of_a_draining_node_go_to_others_though_nothing_is_evened_out_and_by_any_coordinator() {
+    async fn places_of_a_draining_node_go_to_others_though_nothing_is_evened_out_and_by_any_coordinator()
+     {
         let bench = Bench::new().await;
         let mut coordinator = bench.coordinator("a");
         bench.begin(&["a", "b", "c"]).await;
         coordinator.look().await.expect("answers");
         let whole = bench.table().await;
         let drained = NodeId::from("c");
-        let mut marked = Table { version: whole.version + 1, ..whole.clone() };
-        marked.changes.draining.insert(drained.clone(), Drain { since_ms: 1, by: "a test".to_owned() });
-        assert_eq!(bench.store.swap(whole.version, marked.clone()).await, Ok(true));
+        let mut marked = Table {
+            version: whole.version + 1,
+            ..whole.clone()
+        };
+        marked.changes.draining.insert(
+            drained.clone(),
+            Drain {
+                since_ms: 1,
+                by: "a test".to_owned(),
+            },
+        );
+        assert_eq!(
+            bench.store.swap(whole.version, marked.clone()).await,
+            Ok(true)
+        );
 
-        // The coordinator has died, and the next one knows nodes only when it has seen them for a while.
+        // The coordinator has died, and the next one knows nodes only when it has seen them for a
+        // while.
         let mut second = bench.coordinator("a");
         second.look().await.expect("answers");
         let freed = bench.table().await;
-        assert!(!freed.rows[15].contains(&drained), "what was never claimed goes at once");
+        assert!(
+            !freed.rows[15].contains(&drained),
+            "what was never claimed goes at once"
+        );
         assert_eq!(freed.rows[..15], whole.rows[..15]);
-        let long_ago = Instant::now().checked_sub(STEADY).expect("this machine runs for longer");
-        second.there.values_mut().for_each(|since| *since = long_ago);
+        let long_ago = Instant::now()
+            .checked_sub(STEADY)
+            .expect("this machine runs for longer");
+        second
+            .there
+            .values_mut()
+            .for_each(|since| *since = long_ago);
         second.look().await.expect("answers");
         let placed = bench.table().await;
         let further: Vec<_> = placed.rows.iter().filter(|row| row.len() == 3).collect();
         assert!(!further.is_empty() && further.len() <= EXTRA_MAX);
-        assert!(further.iter().all(|row| row[2] == drained), "it goes last: {further:?}");
+        assert!(
+            further.iter().all(|row| row[2] == drained),
+            "it goes last: {further:?}"
+        );
         assert_eq!(placed.changes.replaced.len(), further.len());
         second.look().await.expect("answers");
-        assert_eq!(bench.table().await, placed, "as many as may be are under way");
+        assert_eq!(
+            bench.table().await,
+            placed,
+            "as many as may be are under way"
+        );
     }
 
     #[tokio::test]
@@ -388,14 +537,30 @@ mod tests {
         let registered = bench.store.nodes().await.expect("answers");
         let begun = Instant::now();
         let gone = NodeId::from("gone");
-        assert!(coordinator.counted(&table, registered.clone(), begun).contains_key(&gone));
+        assert!(
+            coordinator
+                .counted(&table, registered.clone(), begun)
+                .contains_key(&gone)
+        );
         let late = begun + MISSED;
-        assert!(coordinator.counted(&table, registered.clone(), late - Duration::from_millis(1)).contains_key(&gone));
-        assert!(!coordinator.counted(&table, registered.clone(), late).contains_key(&gone));
+        assert!(
+            coordinator
+                .counted(&table, registered.clone(), late - Duration::from_millis(1))
+                .contains_key(&gone)
+        );
+        assert!(
+            !coordinator
+                .counted(&table, registered.clone(), late)
+                .contains_key(&gone)
+        );
         // It came back, and is missed again.
         let mut back = registered.clone();
         back.insert(gone.clone(), addresses("gone"));
         assert!(coordinator.counted(&table, back, late).contains_key(&gone));
-        assert!(coordinator.counted(&table, registered, late).contains_key(&gone));
+        assert!(
+            coordinator
+                .counted(&table, registered, late)
+                .contains_key(&gone)
+        );
     }
 }

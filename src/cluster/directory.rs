@@ -14,8 +14,9 @@ use crate::cluster::table::{Table, TableStore};
 /// How often the store is asked.
 pub const POLL: Duration = Duration::from_millis(250);
 
-/// Waits for the first table, then follows it as a [`Follower`] does until `stop` fires or nobody watches any more, and
-/// notes in `reach` how that goes. `None` when stopped before there was a table.
+/// Waits for the first table, then follows it as a [`Follower`] does until `stop` fires or nobody
+/// watches any more, and notes in `reach` how that goes. `None` when stopped before there was a
+/// table.
 pub async fn follow(
     store: Arc<dyn TableStore>,
     poll: Duration,
@@ -101,7 +102,10 @@ mod tests {
     }
 
     fn table(version: u64) -> Table {
-        let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 1 };
+        let identity = Identity {
+            cluster: ClusterId(uuid::Uuid::nil()),
+            shards: 1,
+        };
         Table {
             version,
             identity,
@@ -115,9 +119,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_table_is_awaited_and_what_stands_is_followed() {
         let shelf = Arc::new(Shelf::default());
-        let put = |load: Result<Table, TableError>| *shelf.0.lock().expect("not poisoned") = Some(load);
+        let put =
+            |load: Result<Table, TableError>| *shelf.0.lock().expect("not poisoned") = Some(load);
         let store: Arc<dyn TableStore> = Arc::<Shelf>::clone(&shelf);
-        let following = tokio::spawn(follow(store, POLL, CancellationToken::new(), Arc::default()));
+        let following = tokio::spawn(follow(
+            store,
+            POLL,
+            CancellationToken::new(),
+            Arc::default(),
+        ));
         sleep(POLL * 3).await;
         assert!(!following.is_finished());
         put(Ok(table(2)));

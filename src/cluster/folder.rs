@@ -1,5 +1,6 @@
-//! What a node's folder says of itself before any shard is opened: `cluster.json`, written at the first start and never
-//! again, whose it is; `table.json`, the last table seen, by which a Redis that lost its table gets the same rows back.
+//! What a node's folder says of itself before any shard is opened: `cluster.json`, written at the
+//! first start and never again, whose it is; `table.json`, the last table seen, by which a Redis
+//! that lost its table gets the same rows back.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -41,10 +42,15 @@ impl Folder {
         if let Some(marker) = marker.as_ref().filter(|marker| marker.node != *node) {
             let (folder, owner) = (path.display(), &marker.node);
             return Err(format!(
-                "data folder {folder} belongs to {owner}, not to {node}; give --node-id {owner} or another --data"
+                "data folder {folder} belongs to {owner}, not to {node}; give --node-id {owner} or \
+                 another --data"
             ));
         }
-        Ok(Self { path: path.to_owned(), node: node.clone(), marker })
+        Ok(Self {
+            path: path.to_owned(),
+            node: node.clone(),
+            marker,
+        })
     }
 
     /// Where it is.
@@ -54,7 +60,10 @@ impl Folder {
 
     /// The cluster that it belongs to; none before its first start.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        self.marker.as_ref().map(|marker| Identity { cluster: marker.cluster, shards: marker.shards })
+        self.marker.as_ref().map(|marker| Identity {
+            cluster: marker.cluster,
+            shards: marker.shards,
+        })
     }
 
     /// Compares it with the cluster in Redis.
@@ -83,7 +92,11 @@ impl Folder {
     /// One clear line: it cannot be written.
     pub(crate) fn mark(&mut self, identity: Identity) -> Result<(), String> {
         if self.marker.is_none() {
-            let marker = Marker { cluster: identity.cluster, shards: identity.shards, node: self.node.clone() };
+            let marker = Marker {
+                cluster: identity.cluster,
+                shards: identity.shards,
+                node: self.node.clone(),
+            };
             write(&self.path.join(MARKER), &marker)?;
             self.marker = Some(marker);
         }
@@ -111,7 +124,9 @@ impl Folder {
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| told(&error)),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| told(&error)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(told(&error)),
     }
@@ -130,7 +145,10 @@ mod tests {
     use crate::cluster::table::changes::Changes;
 
     fn identity() -> Identity {
-        Identity { cluster: ClusterId::random(), shards: 4 }
+        Identity {
+            cluster: ClusterId::random(),
+            shards: 4,
+        }
     }
 
     fn refused(outcome: Result<impl std::fmt::Debug, String>, says: &str) {
@@ -147,13 +165,21 @@ mod tests {
         assert_eq!(fresh.identity(), None);
         fresh.check(theirs).expect("a fresh one fits any");
         fresh.mark(ours).expect("marked");
-        fresh.mark(theirs).expect("marked already, and left as it is");
+        fresh
+            .mark(theirs)
+            .expect("marked already, and left as it is");
         let again = Folder::open(folder.path(), &one).expect("ours");
         assert_eq!(again.identity(), Some(ours));
         again.check(ours).expect("the same");
         refused(again.check(theirs), "but Redis holds cluster");
-        refused(again.check(Identity { shards: 8, ..ours }), "was made with 4 shards");
-        refused(Folder::open(folder.path(), &two), "belongs to node-1, not to node-2");
+        refused(
+            again.check(Identity { shards: 8, ..ours }),
+            "was made with 4 shards",
+        );
+        refused(
+            Folder::open(folder.path(), &two),
+            "belongs to node-1, not to node-2",
+        );
     }
 
     #[test]

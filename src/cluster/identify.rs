@@ -1,4 +1,5 @@
-//! Which cluster this is: created in Redis by whoever comes first, compared by everyone else with what the folder says.
+//! Which cluster this is: created in Redis by whoever comes first, compared by everyone else with
+//! what the folder says.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub(crate) struct Wish {
     pub(crate) adopt_local: bool,
 }
 
-/// The identity of the cluster, created if it is new; the folder is marked with it. Waits for Redis as long as it takes.
+/// The identity of the cluster, created if it is new; the folder is marked with it. Waits for Redis
+/// as long as it takes.
 ///
 /// # Errors
 /// One clear line: folder, wish and Redis do not belong together.
@@ -59,12 +61,19 @@ pub(crate) async fn identify(
 }
 
 /// Outside: what may be asked again. Inside: what is so for good.
-async fn ask(store: &dyn TableStore, folder: &Folder, wish: &Wish) -> Result<Result<Identity, String>, TableError> {
+async fn ask(
+    store: &dyn TableStore,
+    folder: &Folder,
+    wish: &Wish,
+) -> Result<Result<Identity, String>, TableError> {
     if let Some(found) = store.identity().await? {
         return Ok(Ok(found));
     }
     let new = match folder.identity() {
-        None => Identity { cluster: ClusterId::random(), shards: wish.shards },
+        None => Identity {
+            cluster: ClusterId::random(),
+            shards: wish.shards,
+        },
         Some(ours) if wish.adopt_local => {
             tracing::warn!(cluster = %ours.cluster, "redis has lost this cluster; it is made anew from this folder");
             ours
@@ -97,11 +106,18 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { folder: tempfile::tempdir().expect("a folder"), waiting: Waiting::on("Redis") }
+            Self {
+                folder: tempfile::tempdir().expect("a folder"),
+                waiting: Waiting::on("Redis"),
+            }
         }
 
         async fn store(&self, name: &str) -> EmbeddedTable {
-            EmbeddedTable::new(EmbeddedLog::open(&self.folder.path().join(name)).await.expect("opens"))
+            EmbeddedTable::new(
+                EmbeddedLog::open(&self.folder.path().join(name))
+                    .await
+                    .expect("opens"),
+            )
         }
 
         fn folder(&self, node: &str) -> Folder {
@@ -110,13 +126,21 @@ mod tests {
             Folder::open(&path, &NodeId::from(node)).expect("its own")
         }
 
-        async fn identify(&self, store: &EmbeddedTable, node: &str, wish: Wish) -> Result<Identity, String> {
+        async fn identify(
+            &self,
+            store: &EmbeddedTable,
+            node: &str,
+            wish: Wish,
+        ) -> Result<Identity, String> {
             identify(store, &mut self.folder(node), &wish, &self.waiting).await
         }
     }
 
     fn wish(shards: u32) -> Wish {
-        Wish { shards, adopt_local: false }
+        Wish {
+            shards,
+            adopt_local: false,
+        }
     }
 
     fn refused(outcome: Result<Identity, String>, says: &str) {
@@ -128,31 +152,63 @@ mod tests {
     async fn the_first_node_creates_the_cluster_and_the_others_join_it() {
         let bench = Bench::new();
         let store = bench.store("redis").await;
-        let made = bench.identify(&store, "node-1", wish(16)).await.expect("created");
+        let made = bench
+            .identify(&store, "node-1", wish(16))
+            .await
+            .expect("created");
         assert_eq!(made.shards, 16);
         assert_eq!(bench.identify(&store, "node-2", wish(16)).await, Ok(made));
-        assert_eq!(bench.identify(&store, "node-1", wish(16)).await, Ok(made), "again");
-        refused(bench.identify(&store, "node-3", wish(32)).await, "was made with 16 shards, not 32; give --shards 16");
-        assert_eq!(bench.folder("node-3").identity(), None, "a refused node has taken no part");
+        assert_eq!(
+            bench.identify(&store, "node-1", wish(16)).await,
+            Ok(made),
+            "again"
+        );
+        refused(
+            bench.identify(&store, "node-3", wish(32)).await,
+            "was made with 16 shards, not 32; give --shards 16",
+        );
+        assert_eq!(
+            bench.folder("node-3").identity(),
+            None,
+            "a refused node has taken no part"
+        );
     }
 
     #[tokio::test]
     async fn a_folder_of_another_cluster_is_refused() {
         let bench = Bench::new();
-        bench.identify(&bench.store("redis").await, "node-1", wish(16)).await.expect("created");
+        bench
+            .identify(&bench.store("redis").await, "node-1", wish(16))
+            .await
+            .expect("created");
         let other = bench.store("other").await;
-        bench.identify(&other, "node-2", wish(16)).await.expect("created");
-        refused(bench.identify(&other, "node-1", wish(16)).await, "but Redis holds cluster");
+        bench
+            .identify(&other, "node-2", wish(16))
+            .await
+            .expect("created");
+        refused(
+            bench.identify(&other, "node-1", wish(16)).await,
+            "but Redis holds cluster",
+        );
     }
 
     #[tokio::test]
     async fn a_redis_that_lost_the_cluster_is_refused_unless_the_folder_is_adopted() {
         let bench = Bench::new();
-        let made = bench.identify(&bench.store("redis").await, "node-1", wish(16)).await.expect("created");
+        let made = bench
+            .identify(&bench.store("redis").await, "node-1", wish(16))
+            .await
+            .expect("created");
         let empty = bench.store("empty").await;
-        refused(bench.identify(&empty, "node-1", wish(16)).await, "--adopt-local");
+        refused(
+            bench.identify(&empty, "node-1", wish(16)).await,
+            "--adopt-local",
+        );
         assert_eq!(empty.identity().await, Ok(None), "nothing was created");
-        let adopt = Wish { shards: 16, adopt_local: true };
+        let adopt = Wish {
+            shards: 16,
+            adopt_local: true,
+        };
         assert_eq!(bench.identify(&empty, "node-1", adopt).await, Ok(made));
         assert_eq!(empty.identity().await, Ok(Some(made)));
     }
@@ -163,7 +219,11 @@ mod tests {
         let store = Arc::new(bench.store("redis").await);
         let starts = (1..=8).map(|number| {
             let (bench, store) = (Arc::clone(&bench), Arc::clone(&store));
-            tokio::spawn(async move { bench.identify(&store, &format!("node-{number}"), wish(16)).await })
+            tokio::spawn(async move {
+                bench
+                    .identify(&store, &format!("node-{number}"), wish(16))
+                    .await
+            })
         });
         let mut joined = Vec::new();
         for start in starts.collect::<Vec<_>>() {

@@ -1,8 +1,10 @@
-//! Name → slot → shard: fixed arithmetic, the same for ever. Which *node* has a shard is no concern of this file.
+//! Name → slot → shard: fixed arithmetic, the same for ever. Which *node* has a shard is no concern
+//! of this file.
 
 use crate::ids::{ShardId, Slot};
 
-/// How many shards the cluster has: a power of two from 1 to 65,536, fixed when the cluster is created.
+/// How many shards the cluster has: a power of two from 1 to 65,536, fixed when the cluster is
+/// created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardMap {
     shards: u32,

@@ -1,5 +1,6 @@
-//! What all processes of a cluster agree on: how many shards there are and where a name belongs, which node should own
-//! what, and how a process finds its part in it. Below both its users, nodes and routers; it opens no shard.
+//! What all processes of a cluster agree on: how many shards there are and where a name belongs,
+//! which node should own what, and how a process finds its part in it. Below both its users, nodes
+//! and routers; it opens no shard.
 
 pub mod map;
 

@@ -1,8 +1,10 @@
-//! A node's part in the table, by compare-and-set, for as long as the node lives: the first table when enough nodes have
-//! registered, and always the node's own present addresses and the claimed shards that it knows of. A table that Redis has
-//! lost is written again, as this node saw it last. No rows are moved here: who owns what stays as it is.
+//! A node's part in the table, by compare-and-set, for as long as the node lives: the first table
+//! when enough nodes have registered, and always the node's own present addresses and the claimed
+//! shards that it knows of. A table that Redis has lost is written again, as this node saw it last.
+//! No rows are moved here: who owns what stays as it is.
 //!
-//! Whoever swaps writes the same from the same registrations; of several one wins, and the others find its table.
+//! Whoever swaps writes the same from the same registrations; of several one wins, and the others
+//! find its table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +44,8 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Looks after the table, for ever. A store that does not answer is asked again; of its outage others tell.
+    /// Looks after the table, for ever. A store that does not answer is asked again; of its outage
+    /// others tell.
     pub(crate) async fn run(self) {
         let mut seen = None;
         loop {
@@ -69,7 +72,10 @@ impl Placement {
         }
         let Some(table) = seen else { return Ok(false) };
 
-        let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
+        let mut next = Table {
+            version: table.version.saturating_add(1),
+            ..table.clone()
+        };
         next.nodes.insert(self.node.clone(), self.addresses.clone());
         next.claimed.extend(self.claimed.all());
         if (&next.nodes, &next.claimed) == (&table.nodes, &table.claimed) {
@@ -85,18 +91,22 @@ impl Placement {
         Ok(false)
     }
 
-    /// Keeps a table in the folder, with every claimed shard that was known before. Gives it back as it was read.
+    /// Keeps a table in the folder, with every claimed shard that was known before. Gives it back
+    /// as it was read.
     fn remember(&self, table: Table) -> Table {
         self.claimed.add(table.claimed.iter().copied());
-        let kept = Table { claimed: self.claimed.all(), ..table.clone() };
+        let kept = Table {
+            claimed: self.claimed.all(),
+            ..table.clone()
+        };
         if let Err(error) = self.folder.remember(&kept) {
             tracing::warn!(error, "the table cannot be remembered");
         }
         table
     }
 
-    /// Writes the table that there was, if there was one, else the first one when it is time. `seen` is the last one that
-    /// this process saw.
+    /// Writes the table that there was, if there was one, else the first one when it is time.
+    /// `seen` is the last one that this process saw.
     async fn first(&self, seen: Option<Table>) -> Result<(), TableError> {
         let last = match seen.map_or_else(|| self.folder.last_table(), |seen| Ok(Some(seen))) {
             Ok(last) => last,
@@ -113,29 +123,42 @@ impl Placement {
         if registered.len() < self.expected {
             let names: Vec<String> = registered.keys().map(ToString::to_string).collect();
             let (count, expected) = (names.len(), self.expected);
-            let details = format!("{count} of {expected} have registered (--expect-nodes): {}", names.join(", "));
+            let details = format!(
+                "{count} of {expected} have registered (--expect-nodes): {}",
+                names.join(", ")
+            );
             self.waiting.change("nodes", details);
             return Ok(());
         }
         let mut table = first_table(self.identity, &registered, self.replicas);
         table.claimed.extend(self.claimed.all());
         if self.store.swap(0, table).await? {
-            tracing::info!(nodes = registered.len(), shards = self.identity.shards, "the first table is written");
+            tracing::info!(
+                nodes = registered.len(),
+                shards = self.identity.shards,
+                "the first table is written"
+            );
         }
         Ok(())
     }
 
-    /// Writes a table again that Redis has lost, and the identity of the cluster with it: nobody who starts now may take
-    /// this Redis for a new one.
+    /// Writes a table again that Redis has lost, and the identity of the cluster with it: nobody
+    /// who starts now may take this Redis for a new one.
     async fn again(&self, lost: Table) -> Result<(), TableError> {
         let holds = self.store.create(self.identity).await?;
         if holds != self.identity {
-            self.waiting.change("this cluster's identity", format!("Redis holds cluster {}", holds.cluster));
+            self.waiting.change(
+                "this cluster's identity",
+                format!("Redis holds cluster {}", holds.cluster),
+            );
             return Ok(());
         }
         // A restore writes one that never stood (ADR 21).
         let restored = lost.version == 0;
-        let mut next = Table { version: lost.version.saturating_add(1), ..lost };
+        let mut next = Table {
+            version: lost.version.saturating_add(1),
+            ..lost
+        };
         next.claimed.extend(self.claimed.all());
         let version = next.version;
         if !self.store.swap(0, next).await? {
@@ -144,7 +167,10 @@ impl Placement {
         if restored {
             tracing::info!(version, "the table of a restored folder is written");
         } else {
-            tracing::error!(version, "redis has lost the table; the last one seen is written again");
+            tracing::error!(
+                version,
+                "redis has lost the table; the last one seen is written again"
+            );
         }
         Ok(())
     }
@@ -168,21 +194,37 @@ mod tests {
 
     async fn bench() -> Bench {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
+        let log = EmbeddedLog::open(&folder.path().join("log.sqlite"))
+            .await
+            .expect("opens");
         let store: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(log));
-        let identity = Identity { cluster: ClusterId::random(), shards: 16 };
-        Bench { folder, store, identity }
+        let identity = Identity {
+            cluster: ClusterId::random(),
+            shards: 16,
+        };
+        Bench {
+            folder,
+            store,
+            identity,
+        }
     }
 
     fn addresses(port: u16) -> NodeAddresses {
-        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}"), zone: String::new() }
+        NodeAddresses {
+            http: format!("h:{port}"),
+            peer: format!("p:{port}"),
+            zone: String::new(),
+        }
     }
 
     impl Bench {
         /// A registered node's part.
         async fn node(&self, name: &str, port: u16) -> Placement {
             let node = NodeId::from(name);
-            self.store.register(&node, &addresses(port)).await.expect("registers");
+            self.store
+                .register(&node, &addresses(port))
+                .await
+                .expect("registers");
             let path = self.folder.path().join(name);
             std::fs::create_dir_all(&path).expect("a folder");
             let mut folder = Folder::open(&path, &node).expect("its own");
@@ -231,23 +273,39 @@ mod tests {
         assert_eq!(two.look(&mut seen).await, Ok(true));
         assert_eq!(three.look(&mut late).await, Ok(true));
         let table = bench.table().await.expect("written");
-        assert_eq!((table.version, table.nodes.len(), table.rows.len()), (1, 3, 16));
+        assert_eq!(
+            (table.version, table.nodes.len(), table.rows.len()),
+            (1, 3, 16)
+        );
         for node in [&one, &two, &three] {
-            assert!(table.owned_by(&node.node).next().is_some(), "{} owns nothing", node.node);
+            assert!(
+                table.owned_by(&node.node).next().is_some(),
+                "{} owns nothing",
+                node.node
+            );
         }
     }
 
     #[tokio::test]
     async fn nodes_that_write_the_first_table_at_once_agree() {
         let bench = bench().await;
-        let nodes = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
-        let running: Vec<_> = nodes.into_iter().map(|node| tokio::spawn(node.run())).collect();
+        let nodes = [
+            bench.node("a", 1).await,
+            bench.node("b", 2).await,
+            bench.node("c", 3).await,
+        ];
+        let running: Vec<_> = nodes
+            .into_iter()
+            .map(|node| tokio::spawn(node.run()))
+            .collect();
         let written = async {
             while bench.table().await.is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), written).await.expect("a table");
+        tokio::time::timeout(Duration::from_secs(30), written)
+            .await
+            .expect("a table");
         tokio::time::sleep(LOOK.0 * 3).await;
         assert_eq!(bench.table().await.map(|table| table.version), Some(1));
         running.iter().for_each(tokio::task::JoinHandle::abort);
@@ -256,7 +314,11 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_moved_or_came_later_tells_where_it_is_and_moves_no_rows() {
         let bench = bench().await;
-        let first = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        let first = [
+            bench.node("a", 1).await,
+            bench.node("b", 2).await,
+            bench.node("c", 3).await,
+        ];
         let mut seen = None;
         first[0].look(&mut seen).await.expect("writes");
         let rows = bench.table().await.expect("written").rows;
@@ -272,17 +334,28 @@ mod tests {
         // One that did not see the others' changes loses its swap, and wins the next.
         let (moved, mut old) = (bench.node("a", 11).await, seen);
         settle(&moved, &mut old).await;
-        assert_eq!(bench.table().await.expect("written").addresses(&moved.node), Some(&addresses(11)));
+        assert_eq!(
+            bench.table().await.expect("written").addresses(&moved.node),
+            Some(&addresses(11))
+        );
     }
 
     #[tokio::test]
     async fn a_last_table_that_cannot_be_read_is_not_guessed_anew() {
         let bench = bench().await;
-        let nodes = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        let nodes = [
+            bench.node("a", 1).await,
+            bench.node("b", 2).await,
+            bench.node("c", 3).await,
+        ];
         std::fs::write(nodes[0].folder.path().join("table.json"), "{").expect("a file");
         assert_eq!(nodes[0].look(&mut None).await, Ok(false));
         assert_eq!(bench.table().await, None);
-        assert!(nodes[0].waiting.sentence().contains("table.json"), "{}", nodes[0].waiting.sentence());
+        assert!(
+            nodes[0].waiting.sentence().contains("table.json"),
+            "{}",
+            nodes[0].waiting.sentence()
+        );
     }
 
     #[tokio::test]
@@ -306,7 +379,11 @@ mod tests {
         let table = bench.table().await.expect("written");
         assert_eq!((&table.rows, &table.claimed), (&rows, &claimed));
         assert_eq!(table.addresses(&node.node), Some(&addresses(1)));
-        assert_eq!(bench.store.identity().await, Ok(Some(bench.identity)), "it went with the table");
+        assert_eq!(
+            bench.store.identity().await,
+            Ok(Some(bench.identity)),
+            "it went with the table"
+        );
     }
 
     #[tokio::test]
@@ -323,8 +400,14 @@ mod tests {
             claimed: BTreeSet::new(),
             changes: Changes::default(),
         };
-        // The store answers that there is none; a table of an earlier run that differs is not what this process saw.
-        node.folder.remember(&Table { rows: vec![Vec::new(); 16], ..stood.clone() }).expect("written");
+        // The store answers that there is none; a table of an earlier run that differs is not what
+        // this process saw.
+        node.folder
+            .remember(&Table {
+                rows: vec![Vec::new(); 16],
+                ..stood.clone()
+            })
+            .expect("written");
         let mut seen = Some(stood.clone());
         settle(&node, &mut seen).await;
         assert_eq!(bench.table().await.expect("written").rows, stood.rows);
@@ -333,7 +416,11 @@ mod tests {
     #[tokio::test]
     async fn what_a_node_knows_of_claimed_shards_is_told_to_the_table_and_kept_for_good() {
         let bench = bench().await;
-        let nodes = [bench.node("a", 1).await, bench.node("b", 2).await, bench.node("c", 3).await];
+        let nodes = [
+            bench.node("a", 1).await,
+            bench.node("b", 2).await,
+            bench.node("c", 3).await,
+        ];
         let mut seen = None;
         settle(&nodes[0], &mut seen).await;
         nodes[0].claimed.add([ShardId(5)]);
@@ -341,11 +428,19 @@ mod tests {
         let told = bench.table().await.expect("written");
         assert_eq!(told.claimed, BTreeSet::from([ShardId(5)]));
         // Another one, of a version that knows no such thing, leaves it out.
-        let forgot = Table { version: told.version + 1, claimed: BTreeSet::new(), ..told.clone() };
+        let forgot = Table {
+            version: told.version + 1,
+            claimed: BTreeSet::new(),
+            ..told.clone()
+        };
         assert_eq!(bench.store.swap(told.version, forgot).await, Ok(true));
         settle(&nodes[0], &mut seen).await;
         assert_eq!(bench.table().await.expect("written").claimed, told.claimed);
-        let kept = nodes[0].folder.last_table().expect("it is read").expect("there is one");
+        let kept = nodes[0]
+            .folder
+            .last_table()
+            .expect("it is read")
+            .expect("there is one");
         assert_eq!(kept.claimed, told.claimed);
     }
 }

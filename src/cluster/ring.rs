@@ -1,8 +1,8 @@
-//! The ring: consistent hashing of shards onto nodes. Pure, and only a *preference*: the assignment makes a table of it,
-//! and the token decides who owns.
+//! The ring: consistent hashing of shards onto nodes. Pure, and only a *preference*: the assignment
+//! makes a table of it, and the token decides who owns.
 //!
-//! Every node is on the ring with [`VIRTUAL_NODES`] points. The placement is the same in every process and release: it
-//! depends on the *set* of nodes alone, and a golden test pins it.
+//! Every node is on the ring with [`VIRTUAL_NODES`] points. The placement is the same in every
+//! process and release: it depends on the *set* of nodes alone, and a golden test pins it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
@@ -14,8 +14,8 @@ use crate::ids::{NodeId, ShardId};
 /// Points of each node on the ring.
 pub const VIRTUAL_NODES: u16 = 128;
 
-/// Bytes that hash as they stand: one single write, no length, no terminator. The standard `Hash` of texts and slices
-/// adds bytes of its own, which no one promises to keep.
+/// Bytes that hash as they stand: one single write, no length, no terminator. The standard `Hash`
+/// of texts and slices adds bytes of its own, which no one promises to keep.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Raw(Vec<u8>);
 
@@ -57,22 +57,41 @@ impl Ring {
     pub fn new<'a>(members: impl IntoIterator<Item = &'a NodeId>) -> Self {
         let distinct: BTreeSet<&NodeId> = members.into_iter().collect();
         let nodes: Vec<NodeId> = distinct.into_iter().cloned().collect();
-        let mut points: Vec<Point> = nodes.iter().enumerate().flat_map(|(node, id)| points_of(node, id)).collect();
-        // The crate orders points of equal hash as they were added: add them in an order that depends on the set alone.
+        let mut points: Vec<Point> = nodes
+            .iter()
+            .enumerate()
+            .flat_map(|(node, id)| points_of(node, id))
+            .collect();
+        // The crate orders points of equal hash as they were added: add them in an order that
+        // depends on the set alone.
         points.sort();
         let mut ring = HashRing::new();
         ring.batch_add(points);
         let order: Vec<Point> = ring.clone().into_iter().collect();
         let walk = order.iter().map(|point| point.node).collect();
-        let places = order.into_iter().enumerate().map(|(place, point)| (point.raw, place)).collect();
-        Self { nodes, ring, walk, places }
+        let places = order
+            .into_iter()
+            .enumerate()
+            .map(|(place, point)| (point.raw, place))
+            .collect();
+        Self {
+            nodes,
+            ring,
+            walk,
+            places,
+        }
     }
 
-    /// The nodes in the order in which they should have the shard: the preferred owner first. Each node once, at most
-    /// `count` of them.
+    /// The nodes in the order in which they should have the shard: the preferred owner first. Each
+    /// node once, at most `count` of them.
     #[must_use]
     pub fn preference(&self, shard: ShardId, count: usize) -> Vec<NodeId> {
-        let start = self.ring.get(&key_of(shard)).and_then(|point| self.places.get(&point.raw)).copied().unwrap_or(0);
+        let start = self
+            .ring
+            .get(&key_of(shard))
+            .and_then(|point| self.places.get(&point.raw))
+            .copied()
+            .unwrap_or(0);
         let count = count.min(self.nodes.len());
         let mut seen = vec![false; self.nodes.len()];
         let mut found = Vec::with_capacity(count);
@@ -95,7 +114,10 @@ fn points_of(node: usize, id: &NodeId) -> impl Iterator<Item = Point> + '_ {
         let mut raw = id.0.as_bytes().to_vec();
         raw.push(0);
         raw.extend_from_slice(&number.to_be_bytes());
-        Point { raw: Raw(raw), node }
+        Point {
+            raw: Raw(raw),
+            node,
+        }
     })
 }
 
@@ -118,12 +140,17 @@ mod tests {
     }
 
     fn owners(ring: &Ring, shards: u16) -> Vec<NodeId> {
-        (0..shards).map(|shard| ring.preference(ShardId(shard), 1).remove(0)).collect()
+        (0..shards)
+            .map(|shard| ring.preference(ShardId(shard), 1).remove(0))
+            .collect()
     }
 
     #[test]
     fn bytes_are_hashed_as_they_stand_by_siphash_2_4_with_a_zero_key() {
-        assert_eq!(DefaultHashBuilder.hash_one(Raw(b"a".to_vec())), 0x96c2_0860_cd93_a249);
+        assert_eq!(
+            DefaultHashBuilder.hash_one(Raw(b"a".to_vec())),
+            0x96c2_0860_cd93_a249
+        );
     }
 
     #[test]
@@ -132,18 +159,26 @@ mod tests {
         let ring = Ring::new(&nodes);
         let line = |shard| {
             let order = ring.preference(ShardId(shard), 3);
-            order.iter().map(|id| id.0.rsplit('-').next().unwrap().to_owned()).collect::<String>()
+            order
+                .iter()
+                .map(|id| id.0.rsplit('-').next().unwrap().to_owned())
+                .collect::<String>()
         };
         let found: Vec<String> = (0..16).map(line).collect();
         assert_eq!(found.join(" "), GOLDEN_PLACEMENT);
     }
 
-    /// Made with a second implementation, in another language. Each word: the nodes of one shard, owner first.
-    const GOLDEN_PLACEMENT: &str = "021 102 021 120 021 021 210 210 201 210 210 120 201 102 120 120";
+    /// Made with a second implementation, in another language. Each word: the nodes of one shard,
+    /// owner first.
+    const GOLDEN_PLACEMENT: &str =
+        "021 102 021 120 021 021 210 210 201 210 210 120 201 102 120 120";
 
     #[test]
     fn a_ring_without_nodes_prefers_no_one() {
-        assert_eq!(Ring::new(&[]).preference(ShardId(3), 2), Vec::<NodeId>::new());
+        assert_eq!(
+            Ring::new(&[]).preference(ShardId(3), 2),
+            Vec::<NodeId>::new()
+        );
     }
 
     proptest! {

@@ -1,5 +1,6 @@
-//! Why a process does not serve yet, or not fully: what it waits for, and whether the table's store answers. For `/readyz`,
-//! and for the log: a wait is told once, and again every 30 s; an outage when it begins and when it ends.
+//! Why a process does not serve yet, or not fully: what it waits for, and whether the table's store
+//! answers. For `/readyz`, and for the log: a wait is told once, and again every 30 s; an outage
+//! when it begins and when it ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,17 +29,32 @@ struct Told {
 impl Waiting {
     /// Waits for this from the start.
     pub(crate) fn on(what: &'static str) -> Self {
-        Self(Arc::new(Mutex::new(Told { what, details: String::new(), logged: None })))
+        Self(Arc::new(Mutex::new(Told {
+            what,
+            details: String::new(),
+            logged: None,
+        })))
     }
 
     /// Waits for this now. The details may change from call to call without being told each time.
     pub(crate) fn change(&self, what: &'static str, details: String) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = told.what != what || told.logged.is_none_or(|logged| logged.elapsed() >= TELL_EVERY);
+        let due = told.what != what
+            || told
+                .logged
+                .is_none_or(|logged| logged.elapsed() >= TELL_EVERY);
         if due {
             tracing::info!(what, details, "waiting");
         }
-        *told = Told { what, details, logged: if due { Some(Instant::now()) } else { told.logged } };
+        *told = Told {
+            what,
+            details,
+            logged: if due {
+                Some(Instant::now())
+            } else {
+                told.logged
+            },
+        };
     }
 
     /// The one sentence for `/readyz`.
@@ -60,12 +76,18 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(store: Arc<dyn TableStore>) -> Arc<Self> {
-        Arc::new(Self { store, failure: Mutex::default() })
+        Arc::new(Self {
+            store,
+            failure: Mutex::default(),
+        })
     }
 
     /// Why the last call failed, if it did.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn note<T>(&self, outcome: Result<T, TableError>) -> Result<T, TableError> {
@@ -119,9 +141,15 @@ mod tests {
         let waiting = Waiting::on("Redis");
         assert_eq!(waiting.sentence(), "waiting for Redis");
         waiting.change("nodes", "1 of 3 have registered".to_owned());
-        assert_eq!(waiting.sentence(), "waiting for nodes: 1 of 3 have registered");
+        assert_eq!(
+            waiting.sentence(),
+            "waiting for nodes: 1 of 3 have registered"
+        );
         waiting.change("nodes", "2 of 3 have registered".to_owned());
-        assert_eq!(waiting.sentence(), "waiting for nodes: 2 of 3 have registered");
+        assert_eq!(
+            waiting.sentence(),
+            "waiting for nodes: 2 of 3 have registered"
+        );
     }
 
     #[derive(Debug)]

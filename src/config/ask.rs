@@ -7,16 +7,21 @@ use clap::{Args, Subcommand};
 use crate::config::values;
 use crate::ids::NodeId;
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 pub struct AskSettings {
     /// Operations port of a node of the cluster, whichever.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7082", value_parser = values::operations)]
     pub operations: String,
-    /// A folder of scripts/cluster instead: its first node that answers is asked, with its cluster key.
+    /// A folder of scripts/cluster instead: its first node that answers is asked, with its cluster
+    /// key.
     #[arg(long, value_name = "FOLDER")]
     pub cluster: Option<PathBuf>,
-    /// Who asks, for the log of the cluster, where something is changed; unset: the user and the host.
+    /// Who asks, for the log of the cluster, where something is changed; unset: the user and the
+    /// host.
     #[arg(long, value_name = "NAME", global = true)]
     pub by: Option<String>,
     /// Print JSON, for programs.
@@ -44,7 +49,8 @@ pub enum Ask {
         #[arg(long)]
         not_in_sync: bool,
     },
-    /// Have a shard handed over to one of its standbys, while everybody works. Needs the cluster key.
+    /// Have a shard handed over to one of its standbys, while everybody works. Needs the cluster
+    /// key.
     Move {
         /// Number of the shard.
         shard: u16,
@@ -52,13 +58,15 @@ pub enum Ask {
         #[arg(value_parser = values::node_id)]
         node: NodeId,
     },
-    /// Take a node away for good: what it owns and has copies of goes to others, while everybody works. Tells what is left
-    /// until nothing is; then the node may be stopped, and its folder deleted. Needs the cluster key.
+    /// Take a node away for good: what it owns and has copies of goes to others, while everybody
+    /// works. Tells what is left until nothing is; then the node may be stopped, and its folder
+    /// deleted. Needs the cluster key.
     Drain {
         /// Which.
         #[arg(value_parser = values::node_id)]
         node: NodeId,
-        /// Do not wait until nothing is left. It goes on without this command, as it does when that is ended.
+        /// Do not wait until nothing is left. It goes on without this command, as it does when that
+        /// is ended.
         #[arg(long)]
         no_wait: bool,
     },
@@ -68,7 +76,8 @@ pub enum Ask {
         #[arg(value_parser = values::node_id)]
         node: NodeId,
     },
-    /// Have it looked at now who owns too much and who too little; shards that rest are moved too. Needs the cluster key.
+    /// Have it looked at now who owns too much and who too little; shards that rest are moved too.
+    /// Needs the cluster key.
     Rebalance {
         /// Only tell what would be moved now, and why. Needs no key.
         #[arg(long)]

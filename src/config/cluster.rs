@@ -1,5 +1,8 @@
 //! Settings of the separate processes, `rookery node` and `rookery router`, over Redis.
-#![expect(clippy::doc_markdown, reason = "the comments of fields are help texts for a terminal")]
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments of fields are help texts for a terminal"
+)]
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -9,7 +12,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::config::secrets::{REDIS, Secret, Secrets};
-use crate::config::settings::{AuthSettings, FrontSettings, RateSettings, RunSettings, SessionSettings, ShardSettings};
+use crate::config::settings::{
+    AuthSettings, FrontSettings, RateSettings, RunSettings, SessionSettings, ShardSettings,
+};
 use crate::config::values;
 use crate::ids::NodeId;
 use crate::log;
@@ -22,31 +27,58 @@ const RENEWALS_MIN: u32 = 3;
 /// Settings of `rookery node`.
 #[derive(Debug, Clone, Args)]
 pub struct NodeSettings {
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub node: NodePlace,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub run: RunSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub cluster: ClusterSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub redis: RedisSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub commit: CommitSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub auth: AuthSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub rates: RateSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub session: SessionSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub shard: ShardSettings,
 }
@@ -54,56 +86,83 @@ pub struct NodeSettings {
 /// Settings of `rookery router`.
 #[derive(Debug, Clone, Args)]
 pub struct RouterSettings {
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub router: RouterPlace,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub run: RunSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub redis: RedisSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub auth: AuthSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub front: FrontSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub sockets: SocketSettings,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Process")]
 pub struct NodePlace {
     /// Name of this node, its own for ever; unset: the name of the host.
     #[arg(long, value_name = "NAME", value_parser = values::node_id)]
     pub node_id: Option<NodeId>,
-    /// Address that routers and other nodes connect to, with the cluster key. Port 0 takes any free one.
+    /// Address that routers and other nodes connect to, with the cluster key. Port 0 takes any free
+    /// one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7081")]
     pub peer_listen: SocketAddr,
     /// Address of /metrics, /livez, /readyz and /cluster; keep it away from clients.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7082")]
     pub operations_listen: SocketAddr,
-    /// Where routers and nodes reach --peer-listen; unset: that address, or the name of the host when it is 0.0.0.0.
+    /// Where routers and nodes reach --peer-listen; unset: that address, or the name of the host
+    /// when it is 0.0.0.0.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = values::host)]
     pub advertise_peer: Option<String>,
-    /// Zone that this node stands in: what fails together, a rack or a data centre. Replicas of a shard stand in different
-    /// zones wherever there are several. Nodes without one are one zone.
+    /// Zone that this node stands in: what fails together, a rack or a data centre. Replicas of a
+    /// shard stand in different zones wherever there are several. Nodes without one are one zone.
     #[arg(long, value_name = "NAME", value_parser = values::zone)]
     pub zone: Option<String>,
     /// Folder of this node's files, on its own disk; only one process may use it.
     #[arg(long, value_name = "FOLDER", default_value = "./data")]
     pub data: PathBuf,
-    /// Redis has lost this cluster: make it anew from the files of this node. What only Redis had is gone.
+    /// Redis has lost this cluster: make it anew from the files of this node. What only Redis had
+    /// is gone.
     #[arg(long, value_name = "YES", default_value = "false", default_missing_value = "true", num_args = 0..=1)]
     #[arg(require_equals = true, action = clap::ArgAction::Set)]
     pub adopt_local: bool,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Process")]
 pub struct RouterPlace {
@@ -115,7 +174,10 @@ pub struct RouterPlace {
     pub operations_listen: SocketAddr,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct SocketSettings {
@@ -124,7 +186,10 @@ pub struct SocketSettings {
     pub sockets_max: usize,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterSettings {
@@ -134,32 +199,40 @@ pub struct ClusterSettings {
     /// Nodes that must have registered before shards are given to nodes for the first time.
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub expect_nodes: u16,
-    /// Nodes that hold each shard: its owner, and standbys that take over when it is gone. All nodes must have the same.
+    /// Nodes that hold each shard: its owner, and standbys that take over when it is gone. All
+    /// nodes must have the same.
     #[arg(long, value_name = "COUNT", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=5))]
     pub replicas: u16,
-    /// Whether shards are evened out among the nodes while they run: on, or off. All nodes should have the same.
+    /// Whether shards are evened out among the nodes while they run: on, or off. All nodes should
+    /// have the same.
     #[arg(long, value_name = "ON", default_value = "on", value_parser = values::on_or_off, action = clap::ArgAction::Set)]
     pub balance: bool,
-    /// Watch time T: an owner silent for so long may be taken for dead. All nodes must have the same.
+    /// Watch time T: an owner silent for so long may be taken for dead. All nodes must have the
+    /// same.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::duration)]
     pub takeover_watch: Duration,
     /// How often an owner shows that it lives; well below the watch time.
     #[arg(long, value_name = "DURATION", default_value = "750ms", value_parser = values::duration)]
     pub renew_every: Duration,
-    /// Bytes a second at which a standby without a file of use reads one from the owner, for all its shards together.
+    /// Bytes a second at which a standby without a file of use reads one from the owner, for all
+    /// its shards together.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = values::rate)]
     pub snapshot_rate: NonZeroU32,
-    /// How often each standby is compared with the owner of its shard, which reads both files; 0: never.
+    /// How often each standby is compared with the owner of its shard, which reads both files; 0:
+    /// never.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = values::duration_or_never)]
     pub verify_every: Duration,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host:port` of the server, or of some of a cluster, comma-separated. With a password
-    /// rather by ROOKERY_REDIS_FILE, a file that holds it.
+    /// `redis://[user:password@]host:port` of the server, or of some of a cluster, comma-separated.
+    /// With a password rather by ROOKERY_REDIS_FILE, a file that holds it.
     #[arg(long, value_name = "URLS", value_parser = |text: &str| Ok::<_, String>(Secret::new(text)))]
     pub redis: Option<Secret>,
     /// The servers are a Redis Cluster.
@@ -174,11 +247,15 @@ pub struct RedisSettings {
     pub redis_timeout: Duration,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct CommitSettings {
-    /// When a write counts: once Redis has it, or a replica too; unset: replicated with --redis-cluster, else log.
+    /// When a write counts: once Redis has it, or a replica too; unset: replicated with
+    /// --redis-cluster, else log.
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub commit_level: Option<CommitLevel>,
     /// How long one WAIT waits for a replica.
@@ -202,10 +279,20 @@ impl NodeSettings {
     /// One clear line: no URL.
     pub fn redis(&self, secrets: &Secrets) -> Result<log::redis::Config, String> {
         let level = self.commit.commit_level;
-        let replicated = level.map_or(self.redis.redis_cluster, |level| level == CommitLevel::Replicated);
+        let replicated = level.map_or(self.redis.redis_cluster, |level| {
+            level == CommitLevel::Replicated
+        });
         let config = self.redis.config(secrets)?;
-        let commit = if replicated { log::redis::CommitLevel::Replicated } else { log::redis::CommitLevel::Log };
-        Ok(log::redis::Config { commit, replica_wait: self.commit.replica_wait, ..config })
+        let commit = if replicated {
+            log::redis::CommitLevel::Replicated
+        } else {
+            log::redis::CommitLevel::Log
+        };
+        Ok(log::redis::Config {
+            commit,
+            replica_wait: self.commit.replica_wait,
+            ..config
+        })
     }
 
     /// Of the node.
@@ -213,7 +300,11 @@ impl NodeSettings {
     /// # Errors
     /// One clear line: an owner that shows too seldom that it lives.
     pub fn node(&self) -> Result<node::Config, String> {
-        let ClusterSettings { takeover_watch, renew_every, .. } = self.cluster;
+        let ClusterSettings {
+            takeover_watch,
+            renew_every,
+            ..
+        } = self.cluster;
         if renew_every.saturating_mul(RENEWALS_MIN) > takeover_watch {
             return Err(format!(
                 "--renew-every {renew_every:?} is too long for --takeover-watch {takeover_watch:?}: at most a \
@@ -255,16 +346,22 @@ impl RouterSettings {
     /// # Errors
     /// One clear line: an origin that is none.
     pub fn router(&self) -> Result<router::Config, String> {
-        self.front.config(&self.run, &self.auth, self.sockets.sockets_max)
+        self.front
+            .config(&self.run, &self.auth, self.sockets.sockets_max)
     }
 }
 
 impl RedisSettings {
     fn config(&self, secrets: &Secrets) -> Result<log::redis::Config, String> {
         let urls = self.redis.as_ref().or(secrets.redis.as_ref());
-        let urls =
-            urls.ok_or_else(|| format!("no Redis: give --redis redis://host:port, or set {REDIS} or {REDIS}_FILE"))?;
-        let urls = urls.expose().split(',').map(str::trim).filter(|url| !url.is_empty());
+        let urls = urls.ok_or_else(|| {
+            format!("no Redis: give --redis redis://host:port, or set {REDIS} or {REDIS}_FILE")
+        })?;
+        let urls = urls
+            .expose()
+            .split(',')
+            .map(str::trim)
+            .filter(|url| !url.is_empty());
         Ok(log::redis::Config {
             urls: urls.map(str::to_owned).collect(),
             cluster: self.redis_cluster,

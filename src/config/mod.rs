@@ -1,9 +1,10 @@
-//! Gathers every setting: flags, `ROOKERY_*` environment, a `.env` file in the working folder, defaults, in that order of
-//! precedence. Nothing else reads the environment.
+//! Gathers every setting: flags, `ROOKERY_*` environment, a `.env` file in the working folder,
+//! defaults, in that order of precedence. Nothing else reads the environment.
 //!
-//! Each flag `--some-thing` is also the variable `ROOKERY_SOME_THING`. Secrets have no flag, so that they never show in a
-//! list of processes: they come from the environment or from a file, and no type here shows them. The URLs of Redis may
-//! hold a password, so they may come from a file as well.
+//! Each flag `--some-thing` is also the variable `ROOKERY_SOME_THING`. Secrets have no flag, so
+//! that they never show in a list of processes: they come from the environment or from a file, and
+//! no type here shows them. The URLs of Redis may hold a password, so they may come from a file as
+//! well.
 
 use std::ffi::OsString;
 
@@ -76,7 +77,8 @@ pub enum Refused {
 }
 
 impl Invocation {
-    /// Gathers from the command line, the environment of the process and `.env` in the working folder.
+    /// Gathers from the command line, the environment of the process and `.env` in the working
+    /// folder.
     ///
     /// # Errors
     /// [`Refused`].
@@ -88,7 +90,10 @@ impl Invocation {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn from_parts(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Self, Refused> {
+    pub fn from_parts(
+        args: impl IntoIterator<Item = OsString>,
+        environment: &Environment,
+    ) -> Result<Self, Refused> {
         let command = with_variables(Cli::command().args_override_self(true));
         let args = with_environment(args.into_iter().collect(), &command, environment);
         let matches = command.try_get_matches_from(args).map_err(Refused::Flags)?;
@@ -127,18 +132,22 @@ enum Sub {
     /// Run a node of a cluster over Redis: it owns shards, keeps their files, and holds sessions.
     #[command(after_help = SECRETS_HELP)]
     Node(Box<NodeSettings>),
-    /// Run a router of a cluster over Redis: it takes the connections of clients and forwards them to nodes.
+    /// Run a router of a cluster over Redis: it takes the connections of clients and forwards them
+    /// to nodes.
     #[command(after_help = SECRETS_HELP)]
     Router(Box<RouterSettings>),
     /// Ask a running cluster how it stands; move a shard, take a node away, even out.
     #[command(after_help = SECRETS_HELP)]
     Cluster(AskSettings),
-    /// Copy all shards of a running process or cluster into a folder; those that have not changed since are not copied again.
+    /// Copy all shards of a running process or cluster into a folder; those that have not changed
+    /// since are not copied again.
     #[command(after_help = SECRETS_HELP)]
     Backup(Box<BackupSettings>),
-    /// Make an empty data folder of a backup, for `rookery dev` or for a node, with the same number of shards or another.
+    /// Make an empty data folder of a backup, for `rookery dev` or for a node, with the same number
+    /// of shards or another.
     Restore(Box<RestoreSettings>),
-    /// Compare the replicas of each shard of a running cluster. Exit code 1 when some differ or cannot be compared.
+    /// Compare the replicas of each shard of a running cluster. Exit code 1 when some differ or
+    /// cannot be compared.
     Check(CheckSettings),
     /// Print a token for a user, signed with the shared secret.
     #[command(after_help = SECRETS_HELP)]
@@ -152,15 +161,21 @@ fn variable(flag: &str) -> String {
     format!("{PREFIX}{}", flag.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// Puts the variables' names and the defaults into the help. What a subcommand of a subcommand is asked for has none: it
-/// stands on the command line alone.
+/// Puts the variables' names and the defaults into the help. What a subcommand of a subcommand is
+/// asked for has none: it stands on the command line alone.
 fn with_variables(command: clap::Command) -> clap::Command {
-    flags_with_variables(command).mut_subcommands(|sub| flags_with_variables(sub.args_override_self(true)))
+    flags_with_variables(command)
+        .mut_subcommands(|sub| flags_with_variables(sub.args_override_self(true)))
 }
 
 fn flags_with_variables(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| {
-        let Some(flag) = arg.get_long().filter(|flag| !matches!(*flag, "help" | "version")) else { return arg };
+        let Some(flag) = arg
+            .get_long()
+            .filter(|flag| !matches!(*flag, "help" | "version"))
+        else {
+            return arg;
+        };
         let name = variable(flag);
         let default = match arg.get_default_values() {
             [] => "none".into(),
@@ -173,20 +188,33 @@ fn flags_with_variables(command: clap::Command) -> clap::Command {
 }
 
 /// Puts what the environment says before the flags of the command line, which override it.
-fn with_environment(args: Vec<OsString>, command: &clap::Command, environment: &Environment) -> Vec<OsString> {
-    let asks_only = |arg: &OsString| ["--help", "-h", "--version", "-V", "help"].iter().any(|word| arg == word);
+fn with_environment(
+    args: Vec<OsString>,
+    command: &clap::Command,
+    environment: &Environment,
+) -> Vec<OsString> {
+    let asks_only = |arg: &OsString| {
+        ["--help", "-h", "--version", "-V", "help"]
+            .iter()
+            .any(|word| arg == word)
+    };
     if args.iter().any(asks_only) {
         return args;
     }
     let sub = args.get(1).and_then(|word| command.find_subcommand(word));
     let place = if sub.is_some() { 2 } else { 1 }.min(args.len());
-    let flags = sub.unwrap_or(command).get_arguments().filter_map(clap::Arg::get_long);
+    let flags = sub
+        .unwrap_or(command)
+        .get_arguments()
+        .filter_map(clap::Arg::get_long);
     // The URLs of Redis are taken with the secrets: what is on this line may be shown in an error.
-    let given = flags.filter(|flag| variable(flag) != REDIS).filter_map(|flag| {
-        let mut arg = OsString::from(format!("--{flag}="));
-        arg.push(environment.get(&variable(flag))?);
-        Some(arg)
-    });
+    let given = flags
+        .filter(|flag| variable(flag) != REDIS)
+        .filter_map(|flag| {
+            let mut arg = OsString::from(format!("--{flag}="));
+            arg.push(environment.get(&variable(flag))?);
+            Some(arg)
+        });
     let given: Vec<_> = given.collect();
     let mut args = args;
     args.splice(place..place, given);

@@ -27,8 +27,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a secret; the space around it (a file's last line end) is dropped, and so is the byte order mark that some
-    /// editors put before it.
+    /// Takes a secret; the space around it (a file's last line end) is dropped, and so is the byte
+    /// order mark that some editors put before it.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.trim_start_matches(BYTE_ORDER_MARK).trim().to_owned())
@@ -64,8 +64,13 @@ impl Secrets {
     /// # Errors
     /// One clear line: a file cannot be read, or both ways are used for one secret.
     pub fn gather(environment: &Environment) -> Result<Self, Refused> {
-        let [jwt, cluster_key, redis] = [JWT_SECRET, CLUSTER_KEY, REDIS].map(|name| environment.secret(name));
-        Ok(Self { jwt: jwt?, cluster_key: cluster_key?, redis: redis? })
+        let [jwt, cluster_key, redis] =
+            [JWT_SECRET, CLUSTER_KEY, REDIS].map(|name| environment.secret(name));
+        Ok(Self {
+            jwt: jwt?,
+            cluster_key: cluster_key?,
+            redis: redis?,
+        })
     }
 }
 
@@ -103,7 +108,8 @@ impl Environment {
     /// # Errors
     /// One clear line: the file cannot be read.
     pub fn of_process() -> Result<Self, Refused> {
-        let process = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let process =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let file = dot_env(Path::new(".env"))?;
         Ok(Self::new(process.chain(file)))
     }
@@ -111,21 +117,27 @@ impl Environment {
     fn secret(&self, name: &str) -> Result<Option<Secret>, Refused> {
         let file_name = format!("{name}_FILE");
         let text = match (self.0.get(name), self.0.get(&file_name)) {
-            (Some(_), Some(_)) => return Err(Refused::Line(format!("set {name} or {file_name}, not both"))),
-            (None, None) => return Ok(None),
-            (Some(text), None) => {
-                text.to_str().ok_or_else(|| Refused::Line(format!("{name} is not valid UTF-8")))?.to_owned()
+            (Some(_), Some(_)) => {
+                return Err(Refused::Line(format!(
+                    "set {name} or {file_name}, not both"
+                )));
             }
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|error| Refused::Line(format!("{file_name}: {}: {error}", path.display())))?,
+            (None, None) => return Ok(None),
+            (Some(text), None) => text
+                .to_str()
+                .ok_or_else(|| Refused::Line(format!("{name} is not valid UTF-8")))?
+                .to_owned(),
+            (None, Some(path)) => std::fs::read_to_string(path).map_err(|error| {
+                Refused::Line(format!("{file_name}: {}: {error}", path.display()))
+            })?,
         };
         Ok(Some(Secret::new(&text)))
     }
 }
 
-/// Reads our variables of a `.env` file; none is no error. The file may be that of another program: only lines that set a
-/// `ROOKERY_` variable have to be well formed, and others are used where a value names them. A wrong line is told by its
-/// number, never by its text, which may be a secret.
+/// Reads our variables of a `.env` file; none is no error. The file may be that of another program:
+/// only lines that set a `ROOKERY_` variable have to be well formed, and others are used where a
+/// value names them. A wrong line is told by its number, never by its text, which may be a secret.
 pub(super) fn dot_env(path: &Path) -> Result<Vec<(String, OsString)>, Refused> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -136,11 +148,18 @@ pub(super) fn dot_env(path: &Path) -> Result<Vec<(String, OsString)>, Refused> {
     let mut readable = String::new();
     for (index, line) in text.trim_start_matches(BYTE_ORDER_MARK).lines().enumerate() {
         let line = line.trim_start();
-        let is_ours = line.strip_prefix("export ").unwrap_or(line).trim_start().starts_with(PREFIX);
+        let is_ours = line
+            .strip_prefix("export ")
+            .unwrap_or(line)
+            .trim_start()
+            .starts_with(PREFIX);
         let is_readable = dotenvy::from_read_iter(line.as_bytes()).all(|variable| variable.is_ok());
         if is_ours && !is_readable {
             let number = index + 1;
-            return Err(Refused::Line(format!("{}: line {number} is no NAME=value", path.display())));
+            return Err(Refused::Line(format!(
+                "{}: line {number} is no NAME=value",
+                path.display()
+            )));
         }
         if is_readable {
             readable.push_str(line);
@@ -150,5 +169,7 @@ pub(super) fn dot_env(path: &Path) -> Result<Vec<(String, OsString)>, Refused> {
 
     let variables = dotenvy::from_read_iter(readable.as_bytes()).filter_map(Result::ok);
     let ours = variables.filter(|(name, _)| name.starts_with(PREFIX));
-    Ok(ours.map(|(name, value)| (name, OsString::from(value))).collect())
+    Ok(ours
+        .map(|(name, value)| (name, OsString::from(value)))
+        .collect())
 }

@@ -1,5 +1,9 @@
-//! The settings themselves: each field is a flag, its comment the help, and the module's own Config is made from them.
-#![expect(clippy::doc_markdown, reason = "the comments of fields are help texts for a terminal")]
+//! The settings themselves: each field is a flag, its comment the help, and the module's own Config
+//! is made from them.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments of fields are help texts for a terminal"
+)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,30 +41,54 @@ pub struct TokenSettings {
 /// Settings of `rookery dev`. Holds no secret.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub dev: DevSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub run: RunSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub auth: AuthSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub front: FrontSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub rates: RateSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub session: SessionSettings,
-    #[expect(missing_docs, reason = "flattened; clap would take a comment for the help of the command")]
+    #[expect(
+        missing_docs,
+        reason = "flattened; clap would take a comment for the help of the command"
+    )]
     #[command(flatten)]
     pub shard: ShardSettings,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Process")]
 pub struct DevSettings {
@@ -73,7 +101,8 @@ pub struct DevSettings {
     /// Folder of everything that is kept; only one process may use it.
     #[arg(long, value_name = "FOLDER", default_value = "./data")]
     pub data: PathBuf,
-    /// Nodes in this process; may grow, but not fall below the number that the data folder was made with.
+    /// Nodes in this process; may grow, but not fall below the number that the data folder was made
+    /// with.
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub nodes: u16,
     /// Number of shards, a power of two; fixed when the data folder is made.
@@ -81,7 +110,10 @@ pub struct DevSettings {
     pub shards: u32,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Process")]
 pub struct RunSettings {
@@ -91,8 +123,8 @@ pub struct RunSettings {
     /// When stopping, time over which sessions are told to connect again; at most 6s.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::drain_window)]
     pub drain_window: Duration,
-    /// Threads that do the work, beside those of SQLite; unset: one for each processor. Fewer where several processes share
-    /// the processors.
+    /// Threads that do the work, beside those of SQLite; unset: one for each processor. Fewer where
+    /// several processes share the processors.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
     /// Look of log lines on standard error.
@@ -103,7 +135,10 @@ pub struct RunSettings {
     pub log_level: String,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct AuthSettings {
@@ -124,15 +159,19 @@ pub struct AuthSettings {
     pub token_cache: usize,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct FrontSettings {
-    /// Origins that browsers may call from, comma-separated; unset: any localhost origin, *: every origin.
+    /// Origins that browsers may call from, comma-separated; unset: any localhost origin, *: every
+    /// origin.
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',', action = ArgAction::Set)]
     pub cors_origins: Vec<String>,
-    /// Connections of clients that are no WebSocket; the one that has been idle longest gives way to one more, which is
-    /// refused when none is idle.
+    /// Connections of clients that are no WebSocket; the one that has been idle longest gives way
+    /// to one more, which is refused when none is idle.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     pub connections_max: usize,
     /// Bytes of requests that the router holds while a shard moves; more get 503.
@@ -143,7 +182,10 @@ pub struct FrontSettings {
     pub request_budget: Duration,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct RateSettings {
@@ -155,12 +197,15 @@ pub struct RateSettings {
     pub request_burst: u32,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct SessionSettings {
-    /// Bytes of events queued for one session; beyond it the session falls behind and is served by spans. Answers: half as
-    /// much again.
+    /// Bytes of events queued for one session; beyond it the session falls behind and is served by
+    /// spans. Answers: half as much again.
     #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = values::size)]
     pub outbox: u64,
     /// A session is pinged at least this often; two unanswered pings end it.
@@ -175,7 +220,8 @@ pub struct SessionSettings {
     /// Sessions of one node; more are closed with 1013.
     #[arg(long, value_name = "COUNT", default_value = "20000")]
     pub sessions_max: usize,
-    /// Frames per second that a session may send, sustained; four times that at once, more closes it with 4429.
+    /// Frames per second that a session may send, sustained; four times that at once, more closes
+    /// it with 4429.
     #[arg(long, value_name = "COUNT", default_value = "200", value_parser = clap::value_parser!(u32).range(1..))]
     pub frames_per_second_max: u32,
     /// How often delivered marks are gathered.
@@ -186,7 +232,10 @@ pub struct SessionSettings {
     pub resume_wait: Duration,
 }
 
-#[expect(missing_docs, reason = "the comments of the fields are the help of the flags; one here would replace them")]
+#[expect(
+    missing_docs,
+    reason = "the comments of the fields are the help of the flags; one here would replace them"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Shards")]
 pub struct ShardSettings {
@@ -196,7 +245,8 @@ pub struct ShardSettings {
     /// Heads of conversations kept in memory per shard.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     pub heads: usize,
-    /// Bytes of heads kept in memory by a process, estimated; one shard takes a quarter of them at most.
+    /// Bytes of heads kept in memory by a process, estimated; one shard takes a quarter of them at
+    /// most.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
     pub heads_bytes: u64,
     /// Bytes of untrimmed log per shard; beyond it sends get 503.
@@ -205,8 +255,8 @@ pub struct ShardSettings {
     /// How long a read waits for the worker before it gets 503.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::duration)]
     pub read_barrier: Duration,
-    /// How far behind the log a worker stays on purpose, to apply several entries at once; up to ten times as long where little
-    /// comes, but at most a second more.
+    /// How far behind the log a worker stays on purpose, to apply several entries at once; up to
+    /// ten times as long where little comes, but at most a second more.
     #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = values::apply_tick)]
     pub apply_tick: Duration,
     /// Most records of one apply transaction.
@@ -218,8 +268,8 @@ pub struct ShardSettings {
     /// Readers of one shard's SQLite file at once, each a thread.
     #[arg(long, value_name = "COUNT", default_value = "2", value_parser = clap::value_parser!(u32).range(1..))]
     pub readers: u32,
-    /// A connection to a shard's SQLite file, which is a thread, is closed after this long without use; the next use opens
-    /// it again.
+    /// A connection to a shard's SQLite file, which is a thread, is closed after this long without
+    /// use; the next use opens it again.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
     pub file_rest: Duration,
     /// A checkpoint after this many pages of WAL …
@@ -254,7 +304,10 @@ impl Settings {
     /// # Errors
     /// One clear line: an origin that is none.
     pub fn router(&self) -> Result<router::Config, String> {
-        let sockets_max = self.session.sessions_max.saturating_mul(usize::from(self.dev.nodes));
+        let sockets_max = self
+            .session
+            .sessions_max
+            .saturating_mul(usize::from(self.dev.nodes));
         self.front.config(&self.run, &self.auth, sockets_max)
     }
 }
@@ -279,10 +332,17 @@ impl FrontSettings {
     ///
     /// # Errors
     /// One clear line: an origin that is none.
-    pub fn config(&self, run: &RunSettings, auth: &AuthSettings, sockets_max: usize) -> Result<router::Config, String> {
+    pub fn config(
+        &self,
+        run: &RunSettings,
+        auth: &AuthSettings,
+        sockets_max: usize,
+    ) -> Result<router::Config, String> {
         let origins = match self.cors_origins.as_slice() {
             [] => Origins::Localhost,
-            listed => Origins::parse(&listed.join(",")).map_err(|why| format!("--cors-origins: {why}"))?,
+            listed => {
+                Origins::parse(&listed.join(",")).map_err(|why| format!("--cors-origins: {why}"))?
+            }
         };
         Ok(router::Config {
             connections_max: self.connections_max,

@@ -1,12 +1,16 @@
-//! The connections of one listening port, bounded in number. When there are as many as there may be, the one that has been
-//! idle longest gives way to a newcomer; when none is idle, the newcomer is refused at once.
+//! The connections of one listening port, bounded in number. When there are as many as there may
+//! be, the one that has been idle longest gives way to a newcomer; when none is idle, the newcomer
+//! is refused at once.
 //!
 //! **Invariants.**
-//! - At most so many connections are served at once as was said, and at most [`ENTRANTS_MAX`] newcomers are being let in or
-//!   refused; more wait in the listen queue of the system, for as long as those take.
-//! - What gives way is between two requests, and has been for [`IDLE_AT_LEAST`]: never a connection of which a part of a
-//!   request has come or whose answer is not whole, never one that was upgraded.
-//! - A newcomer knows within [`GIVES_WAY_WITHIN`] whether it is served, and is answered in either case.
+//! - At most so many connections are served at once as was said, and at most [`ENTRANTS_MAX`]
+//!   newcomers are being let in or refused; more wait in the listen queue of the system, for as
+//!   long as those take.
+//! - What gives way is between two requests, and has been for [`IDLE_AT_LEAST`]: never a connection
+//!   of which a part of a request has come or whose answer is not whole, never one that was
+//!   upgraded.
+//! - A newcomer knows within [`GIVES_WAY_WITHIN`] whether it is served, and is answered in either
+//!   case.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,11 +37,12 @@ pub use turn::{Answer, Noted, Turn};
 /// Newcomers that are being let in or refused at once.
 pub const ENTRANTS_MAX: usize = 256;
 
-/// How long a connection must have been idle before it may give way: whoever has just connected, or been answered, may be
-/// about to ask.
+/// How long a connection must have been idle before it may give way: whoever has just connected, or
+/// been answered, may be about to ask.
 pub const IDLE_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// How long a newcomer waits for the place of a connection that gives way; closing an idle one takes no time.
+/// How long a newcomer waits for the place of a connection that gives way; closing an idle one
+/// takes no time.
 pub const GIVES_WAY_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often the log says that newcomers are refused.
@@ -64,12 +69,16 @@ type Since = (Instant, u64);
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").field("role", &self.0.role).field("max", &self.0.max).finish_non_exhaustive()
+        f.debug_struct("Connections")
+            .field("role", &self.0.role)
+            .field("max", &self.0.max)
+            .finish_non_exhaustive()
     }
 }
 
 impl Connections {
-    /// At most `max` connections of a port, at least one. `role` says whose port it is, in metrics and the log.
+    /// At most `max` connections of a port, at least one. `role` says whose port it is, in metrics
+    /// and the log.
     #[must_use]
     pub fn new(role: &'static str, max: usize) -> Self {
         Self::giving_way_after(role, max, IDLE_AT_LEAST)
@@ -94,12 +103,22 @@ impl Connections {
     /// # Errors
     /// The system's, mostly that the process has no file descriptor left.
     pub async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Entrant)> {
-        let permit = Arc::clone(&self.0.entrants).acquire_owned().await.map_err(io::Error::other)?;
+        let permit = Arc::clone(&self.0.entrants)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
         let (stream, _peer) = listener.accept().await?;
-        Ok((stream, Entrant { connections: self.clone(), _permit: permit }))
+        Ok((
+            stream,
+            Entrant {
+                connections: self.clone(),
+                _permit: permit,
+            },
+        ))
     }
 
-    /// Tells the connection that has been idle longest to end. False when none has been idle long enough.
+    /// Tells the connection that has been idle longest to end. False when none has been idle long
+    /// enough.
     fn evict(&self) -> bool {
         let latest = Instant::now().checked_sub(self.0.idle_at_least);
         let longest_idle = {
@@ -108,11 +127,17 @@ impl Connections {
                 .filter(|first| latest.is_some_and(|latest| first.key().0 <= latest))
                 .map(|first| first.remove())
         };
-        let Some(seat) = longest_idle else { return false };
+        let Some(seat) = longest_idle else {
+            return false;
+        };
 
         let reason = if seat.state().used { "idle" } else { "unused" };
         HTTP_CONNECTIONS_EVICTED.add(1, &[("role", self.0.role), ("reason", reason)]);
-        tracing::debug!(role = self.0.role, reason, "an idle connection gives way to a new one");
+        tracing::debug!(
+            role = self.0.role,
+            reason,
+            "an idle connection gives way to a new one"
+        );
         seat.evicted.cancel();
         true
     }
@@ -157,7 +182,8 @@ impl Entrant {
             return Ok(Place::new(inner, permit));
         }
         if self.connections.evict()
-            && let Ok(Ok(permit)) = timeout(GIVES_WAY_WITHIN, Arc::clone(&inner.places).acquire_owned()).await
+            && let Ok(Ok(permit)) =
+                timeout(GIVES_WAY_WITHIN, Arc::clone(&inner.places).acquire_owned()).await
         {
             return Ok(Place::new(inner, permit));
         }
@@ -176,11 +202,18 @@ pub struct Place {
 impl Place {
     fn new(inner: &Arc<Inner>, permit: OwnedSemaphorePermit) -> Self {
         let number = inner.next.fetch_add(1, Ordering::Relaxed);
-        let seat =
-            Seat { connections: Arc::clone(inner), number, state: Mutex::default(), evicted: CancellationToken::new() };
+        let seat = Seat {
+            connections: Arc::clone(inner),
+            number,
+            state: Mutex::default(),
+            evicted: CancellationToken::new(),
+        };
         let seat = Arc::new(seat);
         seat.note(|_fresh| {});
-        Self { seat, _permit: permit }
+        Self {
+            seat,
+            _permit: permit,
+        }
     }
 
     /// Wraps the connection's socket, so that the first byte of a request is noticed.
@@ -229,7 +262,9 @@ struct Seat {
 
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Seat")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -253,7 +288,8 @@ impl Seat {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is under way, and puts the connection among the idle ones or takes it out as that demands.
+    /// Changes what is under way, and puts the connection among the idle ones or takes it out as
+    /// that demands.
     fn note(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
@@ -262,7 +298,9 @@ impl Seat {
             (true, None) if !self.evicted.is_cancelled() => {
                 let now = Instant::now();
                 state.since = Some(now);
-                self.connections.idle().insert((now, self.number), Arc::clone(self));
+                self.connections
+                    .idle()
+                    .insert((now, self.number), Arc::clone(self));
             }
             (false, Some(since)) => {
                 state.since = None;

@@ -1,4 +1,5 @@
-//! Refusing a newcomer, so that it hears of it: its request is read, answered, and the connection closed.
+//! Refusing a newcomer, so that it hears of it: its request is read, answered, and the connection
+//! closed.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use crate::connections::Entrant;
 /// Longest time that a refusal takes, from the first byte awaited to the last one written.
 const REFUSAL_MAX: Duration = Duration::from_secs(3);
 
-/// How long the body of a refused request is read, and how many of its bytes: closing a socket with unread bytes may destroy
-/// the answer on its way.
+/// How long the body of a refused request is read, and how many of its bytes: closing a socket with
+/// unread bytes may destroy the answer on its way.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -31,7 +32,8 @@ const HEADERS_MAX: usize = 80;
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 impl Entrant {
-    /// Answers the first request of the newcomer with what `respond` says of it, and closes the connection.
+    /// Answers the first request of the newcomer with what `respond` says of it, and closes the
+    /// connection.
     pub async fn refuse<R>(self, stream: TcpStream, respond: R)
     where
         R: Fn(&Parts) -> Response<Full<Bytes>>,
@@ -58,7 +60,8 @@ impl Entrant {
 
 /// Whether the client sends its body only when it is asked for it.
 fn waits_to_continue(sent: &HeaderMap) -> bool {
-    sent.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    sent.get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 async fn throw_away(mut body: Incoming) {

@@ -57,29 +57,49 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let connections = Connections::giving_way_after("test", max, idle_at_least);
-        let port = Self { address, connections, begun: Arc::default(), go_on: Arc::new(Notify::new()) };
+        let port = Self {
+            address,
+            connections,
+            begun: Arc::default(),
+            go_on: Arc::new(Notify::new()),
+        };
         tokio::spawn(port.serving(listener));
         port
     }
 
     /// Serves newcomers for ever.
     fn serving(&self, listener: TcpListener) -> impl Future<Output = ()> + Send + 'static {
-        let (connections, begun, go_on) = (self.connections.clone(), Arc::clone(&self.begun), Arc::clone(&self.go_on));
+        let (connections, begun, go_on) = (
+            self.connections.clone(),
+            Arc::clone(&self.begun),
+            Arc::clone(&self.go_on),
+        );
         async move {
             while let Ok((stream, entrant)) = connections.accept(&listener).await {
-                tokio::spawn(enter(stream, entrant, Arc::clone(&begun), Arc::clone(&go_on)));
+                tokio::spawn(enter(
+                    stream,
+                    entrant,
+                    Arc::clone(&begun),
+                    Arc::clone(&go_on),
+                ));
             }
         }
     }
 
     async fn client(&self) -> Client {
-        Client(TcpStream::connect(self.address).await.expect("a connection"))
+        Client(
+            TcpStream::connect(self.address)
+                .await
+                .expect("a connection"),
+        )
     }
 
     /// The whole answer to a newcomer's one request.
     async fn newcomer(&self) -> String {
         let mut client = self.client().await;
-        client.write("GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        client
+            .write("GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await;
         client.rest().await
     }
 
@@ -89,7 +109,9 @@ impl Port {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+        timeout(DEADLINE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("never: {what}"));
     }
 
     fn idle(&self) -> usize {
@@ -115,11 +137,15 @@ async fn enter(stream: TcpStream, entrant: Entrant, begun: Arc<AtomicUsize>, go_
     };
     let turns = place.turns();
     let service = service_fn(move |request| {
-        let (turn, responding) = (turns.begin(), respond(request, Arc::clone(&begun), Arc::clone(&go_on)));
+        let (turn, responding) = (
+            turns.begin(),
+            respond(request, Arc::clone(&begun), Arc::clone(&go_on)),
+        );
         async move { Ok::<_, Infallible>(turn.over(responding.await)) }
     });
-    let mut serving =
-        std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(place.noted(stream)), service));
+    let mut serving = std::pin::pin!(
+        http1::Builder::new().serve_connection(TokioIo::new(place.noted(stream)), service)
+    );
     tokio::select! {
         _ended = serving.as_mut() => return,
         () = place.evicted() => serving.as_mut().graceful_shutdown(),
@@ -135,7 +161,8 @@ impl Client {
     }
 
     async fn ask(&mut self, path: &str) {
-        self.write(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        self.write(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+            .await;
     }
 
     /// Everything until `end` was read.
@@ -143,7 +170,11 @@ impl Client {
         let mut seen = Vec::new();
         let reading = async {
             while !seen.ends_with(end.as_bytes()) {
-                assert_ne!(self.0.read_buf(&mut seen).await.expect("read"), 0, "ended early");
+                assert_ne!(
+                    self.0.read_buf(&mut seen).await.expect("read"),
+                    0,
+                    "ended early"
+                );
             }
         };
         timeout(DEADLINE, reading).await.expect("in time");
@@ -153,7 +184,10 @@ impl Client {
     /// Everything until the connection ends.
     async fn rest(&mut self) -> String {
         let mut seen = Vec::new();
-        timeout(DEADLINE, self.0.read_to_end(&mut seen)).await.expect("an end").expect("read to the end");
+        timeout(DEADLINE, self.0.read_to_end(&mut seen))
+            .await
+            .expect("an end")
+            .expect("read to the end");
         String::from_utf8(seen).expect("text")
     }
 
@@ -188,20 +222,36 @@ async fn a_connection_that_nothing_ever_came_on_gives_way_too() {
 #[tokio::test]
 async fn no_connection_gives_way_whose_request_is_under_way_in_whatever_part() {
     let port = Port::open(3, AT_ONCE).await;
-    let (mut heading, mut waiting, mut reading) = (port.client().await, port.client().await, port.client().await);
+    let (mut heading, mut waiting, mut reading) = (
+        port.client().await,
+        port.client().await,
+        port.client().await,
+    );
     heading.write("GET /x HTTP/1.1\r\nho").await;
     waiting.ask("/slow").await;
     reading.ask("/half").await;
-    assert!(reading.until("\r\nok\r\n").await.starts_with("HTTP/1.1 200"));
-    port.until("all are busy", |port| port.idle() == 0 && port.begun() == 2).await;
+    assert!(
+        reading
+            .until("\r\nok\r\n")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    port.until("all are busy", |port| port.idle() == 0 && port.begun() == 2)
+        .await;
 
     let refused = port.newcomer().await;
-    assert!(refused.starts_with("HTTP/1.1 503") && refused.ends_with("full"), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 503") && refused.ends_with("full"),
+        "{refused}"
+    );
     heading.write("st: x\r\n\r\n").await;
     assert!(heading.until("ok").await.starts_with("HTTP/1.1 200"));
     port.go_on.notify_waiters();
     assert!(waiting.until("ok").await.starts_with("HTTP/1.1 200"));
-    assert!(reading.until("0\r\n\r\n").await.contains("ok"), "the other half");
+    assert!(
+        reading.until("0\r\n\r\n").await.contains("ok"),
+        "the other half"
+    );
     port.until("all are idle", |port| port.idle() == 3).await;
 }
 
@@ -212,7 +262,10 @@ async fn a_connection_that_has_just_come_is_spared() {
     port.until("it is idle", |port| port.idle() == 1).await;
     assert!(port.newcomer().await.starts_with("HTTP/1.1 503"));
     fresh.answered().await;
-    assert!(port.newcomer().await.starts_with("HTTP/1.1 503"), "nor one that was just answered");
+    assert!(
+        port.newcomer().await.starts_with("HTTP/1.1 503"),
+        "nor one that was just answered"
+    );
     fresh.answered().await;
 }
 
@@ -224,9 +277,17 @@ async fn a_refused_client_that_writes_its_whole_body_first_is_told_so() {
     port.until("it is busy", |port| port.begun() == 1).await;
     let mut newcomer = port.client().await;
     let body = "x".repeat(512 * 1024);
-    newcomer.write(&format!("POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+    newcomer
+        .write(&format!(
+            "POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
     let refused = newcomer.rest().await;
-    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("connection: close\r\n"), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 503") && refused.contains("connection: close\r\n"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -236,7 +297,10 @@ async fn the_place_of_a_connection_that_ended_is_free() {
         let mut client = port.client().await;
         client.answered().await;
         drop(client);
-        port.until("it is gone", |port| port.connections.0.places.available_permits() == 1).await;
+        port.until("it is gone", |port| {
+            port.connections.0.places.available_permits() == 1
+        })
+        .await;
         assert_eq!(port.idle(), 0, "nothing of it stays");
     }
 }

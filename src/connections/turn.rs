@@ -25,7 +25,8 @@ impl Turn {
         Self(Some(Arc::clone(seat)))
     }
 
-    /// Keeps the turn until the answer is whole. That of an upgrade never ends: no request follows it.
+    /// Keeps the turn until the answer is whole. That of an upgrade never ends: no request follows
+    /// it.
     #[must_use]
     pub fn over<B>(mut self, response: Response<B>) -> Response<Answer<B>> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -89,11 +90,16 @@ impl<S> Noted<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {
-            // Within a turn it is the body of that request, or the beginning of the next one, which begins a turn of its own.
+            // Within a turn it is the body of that request, or the beginning of the next one, which
+            // begins a turn of its own.
             self.seat.note(|state| state.begun = state.turns == 0);
         }
         result
@@ -101,7 +107,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 

@@ -13,10 +13,19 @@ use crate::output;
 ///
 /// # Errors
 /// One clear line: no token can be made.
-pub(super) fn print(client: SocketAddr, operations: SocketAddr, jwt: &Secret) -> Result<(), String> {
+pub(super) fn print(
+    client: SocketAddr,
+    operations: SocketAddr,
+    jwt: &Secret,
+) -> Result<(), String> {
     let token = |name: &str| {
         let user = UserId::parse(name).map_err(|error| error.to_string())?;
-        auth::issue(jwt.expose(), &user, Duration::from_secs(24 * 3600), &Clock::system())
+        auth::issue(
+            jwt.expose(),
+            &user,
+            Duration::from_secs(24 * 3600),
+            &Clock::system(),
+        )
     };
     let (alice, bob) = (token("alice")?, token("bob")?);
     let at = reachable(client);

@@ -1,8 +1,10 @@
-//! The one-process cluster: a router and several nodes over the embedded log, with nothing beside it. The router's links to
-//! the nodes are within the process; nodes talk to each other over real sockets on the loopback address.
+//! The one-process cluster: a router and several nodes over the embedded log, with nothing beside
+//! it. The router's links to the nodes are within the process; nodes talk to each other over real
+//! sockets on the loopback address.
 //!
-//! Invariants: one process uses a data folder; a folder of another cluster or number of shards is refused before anything
-//! is written; a stop takes at most [`STOP_MAX`], after which nothing acknowledged is lost, whatever was left undone.
+//! Invariants: one process uses a data folder; a folder of another cluster or number of shards is
+//! refused before anything is written; a stop takes at most [`STOP_MAX`], after which nothing
+//! acknowledged is lost, whatever was left undone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +30,9 @@ use crate::node::folder::FolderLock;
 use crate::operations::{Operations, Subject};
 use crate::output;
 use crate::process::front::Front;
-use crate::process::{self, CLOSE_SHARE, Running, STOP_MAX, bind, files, serve_operations, within, write_ready};
+use crate::process::{
+    self, CLOSE_SHARE, Running, STOP_MAX, bind, files, serve_operations, within, write_ready,
+};
 use crate::router::Router;
 use crate::router::directory::{self, Directory};
 use crate::router::links::{Links, Ways};
@@ -47,7 +51,10 @@ const JWT_SECRET_FILE: &str = "jwt-secret";
 /// One clear line why it could not be started.
 pub fn run(settings: &Settings, secrets: Secrets, files: Option<u64>) -> Result<(), String> {
     process::run(&settings.run, files, |metrics| {
-        process::live(DevCluster::start(settings, secrets, metrics), settings.run.drain_window)
+        process::live(
+            DevCluster::start(settings, secrets, metrics),
+            settings.run.drain_window,
+        )
     })
 }
 
@@ -59,10 +66,19 @@ pub fn token(settings: &TokenSettings, secrets: Secrets) -> Result<(), String> {
     let file = settings.data.join(JWT_SECRET_FILE);
     let secret = match secrets.jwt {
         Some(secret) => secret,
-        None => files::read_secret(&file)?
-            .ok_or_else(|| format!("no secret: set {JWT_SECRET}, or start once to make {}", file.display()))?,
+        None => files::read_secret(&file)?.ok_or_else(|| {
+            format!(
+                "no secret: set {JWT_SECRET}, or start once to make {}",
+                file.display()
+            )
+        })?,
     };
-    let token = auth::issue(secret.expose(), &settings.user, settings.ttl, &Clock::system())?;
+    let token = auth::issue(
+        secret.expose(),
+        &settings.user,
+        settings.ttl,
+        &Clock::system(),
+    )?;
     output::print(&format!("{token}\n"));
     Ok(())
 }
@@ -90,7 +106,11 @@ struct DevCluster {
 }
 
 impl DevCluster {
-    async fn start(settings: &Settings, secrets: Secrets, metrics: PrometheusHandle) -> Result<Self, String> {
+    async fn start(
+        settings: &Settings,
+        secrets: Secrets,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, String> {
         let dev = &settings.dev;
         let client = bind(dev.listen, "--listen").await?;
         let operations_listener = bind(dev.operations_listen, "--operations-listen").await?;
@@ -103,9 +123,23 @@ impl DevCluster {
         let front = Front::serve(router.clone(), client, shared.watchdog.clone())?;
         let running = Arc::new(Process::new(nodes, router, shared.cluster_key));
         let subject: Arc<dyn Subject> = Arc::<Process>::clone(&running);
-        let operations = serve_operations(operations_listener, metrics, shared.watchdog.clone(), subject)?;
+        let operations = serve_operations(
+            operations_listener,
+            metrics,
+            shared.watchdog.clone(),
+            subject,
+        )?;
         let (settings, log) = (settings.clone(), shared.log);
-        Ok(Self { process: running, front, log, operations, folder, stop, settings, jwt })
+        Ok(Self {
+            process: running,
+            front,
+            log,
+            operations,
+            folder,
+            stop,
+            settings,
+            jwt,
+        })
     }
 
     /// Tells that it serves: log line, ready file, example.
@@ -113,7 +147,10 @@ impl DevCluster {
         let (client, operations) = (self.front.address(), self.operations.address());
         tracing::info!(%client, %operations, nodes = self.settings.dev.nodes, "serving");
         example::print(client, operations, &self.jwt)?;
-        let addresses = [("client", client.to_string()), ("operations", operations.to_string())];
+        let addresses = [
+            ("client", client.to_string()),
+            ("operations", operations.to_string()),
+        ];
         write_ready(self.settings.run.ready_file.as_deref(), &addresses)
     }
 }
@@ -126,20 +163,30 @@ impl Running for DevCluster {
         }
     }
 
-    /// Takes no more requests, sends the sessions away over `window`, finishes what is begun, applies, checkpoints.
+    /// Takes no more requests, sends the sessions away over `window`, finishes what is begun,
+    /// applies, checkpoints.
     async fn stop(self, window: Duration) {
         let deadline = Instant::now() + STOP_MAX;
         let requests_until = deadline.checked_sub(CLOSE_SHARE).unwrap_or(deadline);
         self.process.begin_draining();
-        let sessions = self.process.each(move |node| async move { node.drain(window, "the node stops").await });
+        let sessions = self
+            .process
+            .each(move |node| async move { node.drain(window, "the node stops").await });
         let drained = async {
             tokio::join!(self.front.drain(), sessions);
         };
         within(requests_until, drained, "sessions and requests").await;
-        self.process.each(move |node| async move { node.finish_requests(requests_until).await }).await;
-        // All shards of all nodes first: an outbox still delivers to another node's shards while its own is closed.
-        self.process.each(move |node| async move { node.close_shards(deadline).await }).await;
-        self.process.each(move |node| async move { node.close(deadline).await }).await;
+        self.process
+            .each(move |node| async move { node.finish_requests(requests_until).await })
+            .await;
+        // All shards of all nodes first: an outbox still delivers to another node's shards while
+        // its own is closed.
+        self.process
+            .each(move |node| async move { node.close_shards(deadline).await })
+            .await;
+        self.process
+            .each(move |node| async move { node.close(deadline).await })
+            .await;
         self.stop.cancel();
         within(deadline, self.log.close(), "the log").await;
         drop(self.operations);
@@ -154,10 +201,24 @@ async fn start_router(
     nodes: &[Arc<Node>],
     stop: &CancellationToken,
 ) -> Result<Router, String> {
-    let followed = Directory::follow(Arc::clone(&shared.table), directory::POLL_EVERY, stop.clone());
-    let ways = Ways::Memory(nodes.iter().map(|node| (node.id().clone(), node.front())).collect());
+    let followed = Directory::follow(
+        Arc::clone(&shared.table),
+        directory::POLL_EVERY,
+        stop.clone(),
+    );
+    let ways = Ways::Memory(
+        nodes
+            .iter()
+            .map(|node| (node.id().clone(), node.front()))
+            .collect(),
+    );
     let links = Links::new(ways, followed.clone(), link::Config::front(), stop.clone());
-    let router = Router::new(settings.router()?, followed, links, Some(shared.verifier.clone()));
+    let router = Router::new(
+        settings.router()?,
+        followed,
+        links,
+        Some(shared.verifier.clone()),
+    );
     while router.readiness().is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -183,7 +244,14 @@ async fn open_shared(
     let table: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
     let identity = identify(table.as_ref(), settings.dev.shards, data).await?;
     let watchdog = Watchdog::spawn(stop.clone());
-    Ok(Shared { identity, log, table, verifier, cluster_key, watchdog })
+    Ok(Shared {
+        identity,
+        log,
+        table,
+        verifier,
+        cluster_key,
+        watchdog,
+    })
 }
 
 /// The identity of the data folder's cluster, created if it is new.
@@ -191,14 +259,18 @@ async fn identify(table: &dyn TableStore, shards: u32, data: &Path) -> Result<Id
     let found = match table.identity().await.map_err(|e| e.to_string())? {
         Some(found) => found,
         None => {
-            let new = Identity { cluster: ClusterId::random(), shards };
+            let new = Identity {
+                cluster: ClusterId::random(),
+                shards,
+            };
             table.create(new).await.map_err(|e| e.to_string())?
         }
     };
     if found.shards != shards {
         let (data, made) = (data.display(), found.shards);
         return Err(format!(
-            "data folder {data} was made with {made} shards, not {shards}; give --shards {made} or another --data"
+            "data folder {data} was made with {made} shards, not {shards}; give --shards {made} or \
+             another --data"
         ));
     }
     Ok(found)
@@ -235,7 +307,11 @@ mod tests {
             Ok(false)
         }
 
-        async fn register(&self, _node: &NodeId, _addresses: &NodeAddresses) -> Result<(), TableError> {
+        async fn register(
+            &self,
+            _node: &NodeId,
+            _addresses: &NodeAddresses,
+        ) -> Result<(), TableError> {
             Ok(())
         }
 
@@ -243,7 +319,9 @@ mod tests {
             Ok(false)
         }
 
-        async fn nodes(&self) -> Result<std::collections::BTreeMap<NodeId, NodeAddresses>, TableError> {
+        async fn nodes(
+            &self,
+        ) -> Result<std::collections::BTreeMap<NodeId, NodeAddresses>, TableError> {
             Ok(std::collections::BTreeMap::new())
         }
     }
@@ -253,7 +331,12 @@ mod tests {
         let table = MemoryTable::default();
         let made = identify(&table, 16, Path::new("data")).await.expect("new");
         assert_eq!(identify(&table, 16, Path::new("data")).await, Ok(made));
-        let refused = identify(&table, 32, Path::new("data")).await.expect_err("another S");
-        assert!(refused.contains("was made with 16 shards, not 32") && !refused.contains('\n'), "{refused}");
+        let refused = identify(&table, 32, Path::new("data"))
+            .await
+            .expect_err("another S");
+        assert!(
+            refused.contains("was made with 16 shards, not 32") && !refused.contains('\n'),
+            "{refused}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The nodes of the one process: their start, the table that they wait for, and how the operations port tells them.
+//! The nodes of the one process: their start, the table that they wait for, and how the operations
+//! port tells them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +28,8 @@ use crate::router::Router;
 /// Nodes that hold a shard: its owner alone.
 const REPLICAS: usize = 1;
 
-/// Attempts to open a shard before the start fails: what does not mend within them is told to the operator.
+/// Attempts to open a shard before the start fails: what does not mend within them is told to the
+/// operator.
 const FIRST_ATTEMPTS_MAX: u32 = 3;
 
 /// Longest wait until all nodes are registered.
@@ -43,14 +45,21 @@ pub(super) struct Process {
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("nodes", &self.nodes).finish_non_exhaustive()
+        f.debug_struct("Process")
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
     }
 }
 
 impl Process {
     /// Of started nodes and the router before them.
     pub(super) fn new(nodes: Vec<Arc<Node>>, router: Router, key: ClusterKey) -> Self {
-        Self { nodes, router, key, draining: AtomicBool::new(false) }
+        Self {
+            nodes,
+            router,
+            key,
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// Is not ready from now on.
@@ -76,7 +85,10 @@ impl Subject for Process {
         }
         match self.nodes.iter().find(|node| !node.ready()) {
             Some(node) => Err(format!("{} is not ready", node.id())),
-            None => self.router.readiness().map_err(|why| format!("router: {why}")),
+            None => self
+                .router
+                .readiness()
+                .map_err(|why| format!("router: {why}")),
         }
     }
 
@@ -84,12 +96,25 @@ impl Subject for Process {
         let told = |node: &Arc<Node>| {
             let peer = node.addresses().peer.clone();
             let (ready, cut_off) = (Some(node.ready()), Some(node.cut_off()));
-            let told = ClusterNode { sessions: Some(node.sessions()), ready, cut_off, ..ClusterNode::at(&peer) };
+            let told = ClusterNode {
+                sessions: Some(node.sessions()),
+                ready,
+                cut_off,
+                ..ClusterNode::at(&peer)
+            };
             (node.id().clone(), told)
         };
-        let table = self.nodes.iter().map(|node| node.table()).max_by_key(|table| table.version);
+        let table = self
+            .nodes
+            .iter()
+            .map(|node| node.table())
+            .max_by_key(|table| table.version);
         let statuses: Vec<_> = self.nodes.iter().flat_map(|node| node.statuses()).collect();
-        Cluster::of(table.as_deref(), self.nodes.iter().map(told).collect(), &statuses)
+        Cluster::of(
+            table.as_deref(),
+            self.nodes.iter().map(told).collect(),
+            &statuses,
+        )
     }
 
     fn backup(&self, shard: ShardId, ask: ReplicaAsk) -> Backing {
@@ -102,7 +127,10 @@ impl Subject for Process {
     }
 
     fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
-        let named = self.nodes.iter().filter(|node| of.as_ref().is_none_or(|of| of == node.id()));
+        let named = self
+            .nodes
+            .iter()
+            .filter(|node| of.as_ref().is_none_or(|of| of == node.id()));
         let owners = |node: &&Arc<Node>| node.table().owner(shard) != Some(node.id());
         operations::digest_of(named.min_by_key(owners).cloned(), shard)
     }
@@ -128,7 +156,9 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
     for number in 1..=settings.dev.nodes {
         let name = format!("node-{number}");
         let listeners = Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST)).await?;
-        let addresses = listeners.addresses().map_err(|error| format!("{name}: no listener: {error}"))?;
+        let addresses = listeners
+            .addresses()
+            .map_err(|error| format!("{name}: no listener: {error}"))?;
         let setup = Setup {
             id: NodeId::from(name.as_str()),
             identity: shared.identity,
@@ -148,12 +178,15 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         expected.insert(setup.id.clone(), addresses);
         starting.spawn(Node::start(setup, listeners));
     }
-    // Nodes wait for the table; the table waits for the nodes to register. A node that cannot start ends both.
+    // Nodes wait for the table; the table waits for the nodes to register. A node that cannot start
+    // ends both.
     let placed = place(shared.table.as_ref(), shared.identity, &expected);
     let mut nodes = Vec::new();
     let started = async {
         while let Some(started) = starting.join_next().await {
-            nodes.push(Arc::new(started.map_err(|error| format!("a node ended: {error}"))??));
+            nodes.push(Arc::new(
+                started.map_err(|error| format!("a node ended: {error}"))??,
+            ));
         }
         Ok::<_, String>(())
     };
@@ -162,7 +195,8 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
     Ok(nodes)
 }
 
-/// Waits until all nodes are registered, then writes the first table, or the next one with their present addresses.
+/// Waits until all nodes are registered, then writes the first table, or the next one with their
+/// present addresses.
 async fn place(
     store: &dyn TableStore,
     identity: Identity,
@@ -171,7 +205,10 @@ async fn place(
     let registered = async {
         loop {
             let nodes = store.nodes().await.map_err(|e| e.to_string())?;
-            if expected.iter().all(|(id, addresses)| nodes.get(id) == Some(addresses)) {
+            if expected
+                .iter()
+                .all(|(id, addresses)| nodes.get(id) == Some(addresses))
+            {
                 return Ok::<_, String>(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -198,10 +235,15 @@ fn next_table(current: &Table, nodes: &BTreeMap<NodeId, NodeAddresses>) -> Resul
     let mut owners = current.rows.iter().flatten();
     if let Some(missing) = owners.find(|owner| !nodes.contains_key(owner)) {
         return Err(format!(
-            "{missing} owns shards of this data folder; give --nodes at least the number it was made with"
+            "{missing} owns shards of this data folder; give --nodes at least the number it was \
+             made with"
         ));
     }
-    Ok(Table { version: current.version + 1, nodes: nodes.clone(), ..current.clone() })
+    Ok(Table {
+        version: current.version + 1,
+        nodes: nodes.clone(),
+        ..current.clone()
+    })
 }
 
 #[cfg(test)]
@@ -226,7 +268,10 @@ mod tests {
 
     #[test]
     fn a_restart_keeps_the_rows_and_moves_the_addresses_and_fewer_nodes_are_refused() {
-        let identity = Identity { cluster: ClusterId::random(), shards: 2 };
+        let identity = Identity {
+            cluster: ClusterId::random(),
+            shards: 2,
+        };
         let rows = vec![vec![NodeId::from("node-1")], vec![NodeId::from("node-3")]];
         let current = Table {
             version: 4,
@@ -237,8 +282,14 @@ mod tests {
             changes: Changes::default(),
         };
         let more = next_table(&current, &nodes(1..=4, 2)).expect("enough nodes");
-        assert_eq!((more.version, &more.rows, &more.nodes), (5, &rows, &nodes(1..=4, 2)));
+        assert_eq!(
+            (more.version, &more.rows, &more.nodes),
+            (5, &rows, &nodes(1..=4, 2))
+        );
         let refused = next_table(&current, &nodes(1..=2, 2)).expect_err("node-3 is missing");
-        assert!(refused.starts_with("node-3 owns shards") && !refused.contains('\n'), "{refused}");
+        assert!(
+            refused.starts_with("node-3 owns shards") && !refused.contains('\n'),
+            "{refused}"
+        );
     }
 }

@@ -1,10 +1,11 @@
-//! Frames as bytes: `MessagePack` with named fields, so that a reader skips what it does not know and has a default for what
-//! an older writer left out.
+//! Frames as bytes: `MessagePack` with named fields, so that a reader skips what it does not know
+//! and has a default for what an older writer left out.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Largest frame, in bytes. A larger one is neither sent nor read: the request fails, the link lives on.
+/// Largest frame, in bytes. A larger one is neither sent nor read: the request fails, the link
+/// lives on.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// A frame that cannot be sent or read.
@@ -23,8 +24,13 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError::TooLarge`], or a value that has no form in `MessagePack`.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
-    let bytes = rmp_serde::to_vec_named(value).map_err(|error| FrameError::Malformed(error.to_string()))?;
-    if bytes.len() < FRAME_BYTES_MAX { Ok(bytes) } else { Err(FrameError::TooLarge(bytes.len())) }
+    let bytes =
+        rmp_serde::to_vec_named(value).map_err(|error| FrameError::Malformed(error.to_string()))?;
+    if bytes.len() < FRAME_BYTES_MAX {
+        Ok(bytes)
+    } else {
+        Err(FrameError::TooLarge(bytes.len()))
+    }
 }
 
 /// The value in these bytes; unknown fields are skipped.

@@ -1,5 +1,6 @@
-//! How a TCP connection becomes a link: an HTTP/1.1 upgrade that tells who asks, the owner's nonce as the first frame, then
-//! the proof of each end. Until then nothing but these is read, and no frame over 256 bytes.
+//! How a TCP connection becomes a link: an HTTP/1.1 upgrade that tells who asks, the owner's nonce
+//! as the first frame, then the proof of each end. Until then nothing but these is read, and no
+//! frame over 256 bytes.
 
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
@@ -33,15 +34,18 @@ const NODE_HEADER: &str = "rookery-node";
 const ROLE_HEADER: &str = "rookery-role";
 /// Header of the upgrade request: the cluster that it belongs to.
 const CLUSTER_HEADER: &str = "rookery-cluster";
-/// Header of the upgrade request: the oldest version of the peer contract that the requester speaks. Of the answer: the
-/// one that both speak from now on; an owner of version 1 does not say it.
+/// Header of the upgrade request: the oldest version of the peer contract that the requester
+/// speaks. Of the answer: the one that both speak from now on; an owner of version 1 does not say
+/// it.
 const VERSION_HEADER: &str = "rookery-peer-version";
-/// Header of the upgrade request: the newest version that the requester speaks; missing, it is the oldest.
+/// Header of the upgrade request: the newest version that the requester speaks; missing, it is the
+/// oldest.
 const NEWEST_HEADER: &str = "rookery-peer-version-newest";
 /// Header of the upgrade request: its nonce, base64.
 const NONCE_HEADER: &str = "rookery-nonce";
 
-/// The requester's side: the socket, and the version that both ends speak. The caller bounds its time.
+/// The requester's side: the socket, and the version that both ends speak. The caller bounds its
+/// time.
 pub(crate) async fn request_link(
     us: &Credentials,
     owner: &NodeId,
@@ -78,7 +82,9 @@ pub(crate) async fn request_link(
     let driving = async { connection.with_upgrades().await.map_err(LinkError::Http) };
     let ((upgraded, version), ()) = tokio::try_join!(asking, driving)?;
     if !(us.role.oldest()..=config.newest).contains(&version) {
-        return Err(LinkError::Protocol(format!("the owner speaks version {version} of the peer contract")));
+        return Err(LinkError::Protocol(format!(
+            "the owner speaks version {version} of the peer contract"
+        )));
     }
     let mut socket = open(upgraded, SocketRole::Client, config)?;
     let challenge = socket.reader.read().await?;
@@ -89,9 +95,16 @@ pub(crate) async fn request_link(
         requester: us.id.clone(),
         owner: owner.clone(),
         requester_nonce,
-        owner_nonce: <[u8; PROOF_BYTES]>::try_from(&*challenge).map_err(|_length| LinkError::NotProven)?,
+        owner_nonce: <[u8; PROOF_BYTES]>::try_from(&*challenge)
+            .map_err(|_length| LinkError::NotProven)?,
     };
-    socket.writer.add(terms.prove(&us.key, End::Requester).ok_or(LinkError::NotProven)?.to_vec(), 0);
+    socket.writer.add(
+        terms
+            .prove(&us.key, End::Requester)
+            .ok_or(LinkError::NotProven)?
+            .to_vec(),
+        0,
+    );
     socket.writer.flush().await?;
     let proof = socket.reader.read().await?;
     if !terms.holds(&us.key, End::Owner, &proof) {
@@ -101,8 +114,8 @@ pub(crate) async fn request_link(
     Ok((socket, version))
 }
 
-/// The owner's side: the proven node or router and its socket. Whatever is no upgrade is answered 404 and closed. The caller bounds
-/// its time.
+/// The owner's side: the proven node or router and its socket. Whatever is no upgrade is answered
+/// 404 and closed. The caller bounds its time.
 pub(crate) async fn accept_link(
     us: &Credentials,
     config: &Config,
@@ -110,8 +123,14 @@ pub(crate) async fn accept_link(
 ) -> Result<(Proven, Socket), LinkError> {
     stream.set_nodelay(true)?;
     let (hello, upgrading) = take_upgrade(config, stream).await?;
-    let upgraded = upgrading.await.map_err(|error| LinkError::Protocol(error.to_string()))?;
-    let mut socket = open(upgraded.into_inner().into_inner(), SocketRole::Server, config)?;
+    let upgraded = upgrading
+        .await
+        .map_err(|error| LinkError::Protocol(error.to_string()))?;
+    let mut socket = open(
+        upgraded.into_inner().into_inner(),
+        SocketRole::Server,
+        config,
+    )?;
     let terms = Terms {
         version: hello.version,
         role: hello.role,
@@ -127,10 +146,23 @@ pub(crate) async fn accept_link(
     if hello.cluster != us.cluster || !terms.holds(&us.key, End::Requester, &proof) {
         return Err(LinkError::NotProven);
     }
-    socket.writer.add(terms.prove(&us.key, End::Owner).ok_or(LinkError::NotProven)?.to_vec(), 0);
+    socket.writer.add(
+        terms
+            .prove(&us.key, End::Owner)
+            .ok_or(LinkError::NotProven)?
+            .to_vec(),
+        0,
+    );
     socket.writer.flush().await?;
     socket.reader.proven();
-    Ok((Proven { id: terms.requester, role: terms.role, version: terms.version }, socket))
+    Ok((
+        Proven {
+            id: terms.requester,
+            role: terms.role,
+            version: terms.version,
+        },
+        socket,
+    ))
 }
 
 /// Who opened a link, and has proven it.
@@ -145,7 +177,10 @@ pub(crate) struct Proven {
 }
 
 /// Serves HTTP until the connection is upgraded.
-async fn take_upgrade(config: &Config, stream: TcpStream) -> Result<(Hello, UpgradeFut), LinkError> {
+async fn take_upgrade(
+    config: &Config,
+    stream: TcpStream,
+) -> Result<(Hello, UpgradeFut), LinkError> {
     let taken = Mutex::new(None);
     let service = service_fn(|request| {
         let (response, accepted) = answer_upgrade(request, config.newest);
@@ -181,7 +216,9 @@ impl Hello {
     fn read(headers: &HeaderMap, newest: u16) -> Option<Self> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let nonce = STANDARD.decode(text(NONCE_HEADER)?).ok()?;
-        let role = headers.get(ROLE_HEADER).map_or(Some(Role::Node), |word| Role::parse(word.to_str().ok()?))?;
+        let role = headers
+            .get(ROLE_HEADER)
+            .map_or(Some(Role::Node), |word| Role::parse(word.to_str().ok()?))?;
         let oldest = number(headers, VERSION_HEADER)?.max(role.oldest());
         let version = number(headers, NEWEST_HEADER).unwrap_or(oldest).min(newest);
         (oldest <= version).then_some(())?;
@@ -203,12 +240,16 @@ fn answer_upgrade(
     mut request: Request<Incoming>,
     newest: u16,
 ) -> (Response<Empty<Bytes>>, Option<(Hello, UpgradeFut)>) {
-    let asked = request.method() == Method::GET && request.uri().path() == PATH && is_upgrade_request(&request);
+    let asked = request.method() == Method::GET
+        && request.uri().path() == PATH
+        && is_upgrade_request(&request);
     if asked
         && let Some(hello) = Hello::read(request.headers(), newest)
         && let Ok((mut response, upgrading)) = upgrade(&mut request)
     {
-        response.headers_mut().insert(VERSION_HEADER, hello.version.into());
+        response
+            .headers_mut()
+            .insert(VERSION_HEADER, hello.version.into());
         return (response, Some((hello, upgrading)));
     }
     let mut refusal = Response::new(Empty::new());
@@ -226,20 +267,33 @@ mod tests {
 
     fn of(id: &str, role: Role) -> Credentials {
         let key = ClusterKey::new(&[7; 32]).expect("long enough");
-        Credentials { id: NodeId::from(id), role, cluster: ClusterId(Uuid::nil()), key }
+        Credentials {
+            id: NodeId::from(id),
+            role,
+            cluster: ClusterId(Uuid::nil()),
+            key,
+        }
     }
 
     fn up_to(newest: u16) -> Config {
-        Config { newest, ..Config::default() }
+        Config {
+            newest,
+            ..Config::default()
+        }
     }
 
     /// What both ends make of a connection.
     async fn both(
         (role, requester): (Role, Config),
         owner: Config,
-    ) -> (Result<(Socket, u16), LinkError>, Result<(Proven, Socket), LinkError>) {
+    ) -> (
+        Result<(Socket, u16), LinkError>,
+        Result<(Proven, Socket), LinkError>,
+    ) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address"))
+            .await
+            .expect("a connection");
         let (accepted, _) = listener.accept().await.expect("a connection");
         let (us, them) = (of("a", role), of("b", Role::Node));
         let owning = accept_link(&them, &owner, accepted);
@@ -253,7 +307,10 @@ mod tests {
             let (_, version) = asked.expect("a link");
             let (proven, _) = taken.expect("a link");
             let newest = crate::link::PEER_VERSION;
-            assert_eq!((&*proven.id.0, proven.role, proven.version, version), ("a", role, newest, newest));
+            assert_eq!(
+                (&*proven.id.0, proven.role, proven.version, version),
+                ("a", role, newest, newest)
+            );
         }
     }
 
@@ -262,7 +319,10 @@ mod tests {
         for (requester, owner) in [(3, 4), (4, 3), (3, 3)] {
             let (asked, taken) = both((Role::Node, up_to(requester)), up_to(owner)).await;
             assert_eq!(asked.map(|(_, version)| version).expect("a link"), 3);
-            assert_eq!(taken.map(|(proven, _)| proven.role).expect("a link"), Role::Node);
+            assert_eq!(
+                taken.map(|(proven, _)| proven.role).expect("a link"),
+                Role::Node
+            );
         }
     }
 
@@ -271,7 +331,10 @@ mod tests {
         let (asked, taken) = both((Role::Router, Config::front()), up_to(3)).await;
         let refused = asked.map(|_| ()).expect_err("no link");
         assert!(matches!(refused, LinkError::TooOld), "{refused}");
-        assert!(refused.to_string().contains("older version") && !refused.to_string().contains('\n'), "{refused}");
+        assert!(
+            refused.to_string().contains("older version") && !refused.to_string().contains('\n'),
+            "{refused}"
+        );
         assert!(taken.is_err());
     }
 
@@ -279,9 +342,13 @@ mod tests {
     async fn a_node_that_is_made_out_to_be_a_router_on_the_way_is_not_believed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let between = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let stream = TcpStream::connect(between.local_addr().expect("an address")).await.expect("a connection");
+        let stream = TcpStream::connect(between.local_addr().expect("an address"))
+            .await
+            .expect("a connection");
         let (mut from, _) = between.accept().await.expect("a connection");
-        let mut to = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let mut to = TcpStream::connect(listener.local_addr().expect("an address"))
+            .await
+            .expect("a connection");
         let (accepted, _) = listener.accept().await.expect("a connection");
         let forging = async {
             let mut head = Vec::new();
@@ -292,7 +359,8 @@ mod tests {
             let forged = head.replace("rookery-role: node", "rookery-role: router");
             assert_ne!(forged, head);
             to.write_all(forged.as_bytes()).await.expect("written");
-            let ((mut from_read, mut from_write), (mut to_read, mut to_write)) = (from.split(), to.split());
+            let ((mut from_read, mut from_write), (mut to_read, mut to_write)) =
+                (from.split(), to.split());
             tokio::select! {
                 copied = copy(&mut from_read, &mut to_write) => drop(copied),
                 copied = copy(&mut to_read, &mut from_write) => drop(copied),

@@ -1,10 +1,10 @@
-//! Links: how processes of a cluster talk to each other (ADR 7). The one that asks dials; requests go one way, answers and
-//! pushes come back. Here is what every link is made of: how both ends prove themselves ([`proof`]), how frames are written
-//! and read, how silence is found, and the contract between routers and nodes ([`front`]). That between nodes is in
-//! `node::link`.
+//! Links: how processes of a cluster talk to each other (ADR 7). The one that asks dials; requests
+//! go one way, answers and pushes come back. Here is what every link is made of: how both ends
+//! prove themselves ([`proof`]), how frames are written and read, how silence is found, and the
+//! contract between routers and nodes ([`front`]). That between nodes is in `node::link`.
 //!
-//! **Invariants.** Nothing of a frame is parsed before both ends have proven the cluster key. Every queue, wait and frame
-//! has a bound, named in [`Config`] or beside its constant.
+//! **Invariants.** Nothing of a frame is parsed before both ends have proven the cluster key. Every
+//! queue, wait and frame has a bound, named in [`Config`] or beside its constant.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub const PEER_VERSION: u16 = 6;
 /// Oldest version that this build still understands.
 pub const PEER_VERSION_MIN: u16 = 1;
 
-/// The version that brought routers as peers: they speak no older one, and from it on the proofs cover the role.
+/// The version that brought routers as peers: they speak no older one, and from it on the proofs
+/// cover the role.
 pub const ROUTERS_SINCE: u16 = 4;
 
 /// What the one that dials is.
@@ -58,7 +59,9 @@ impl Role {
     /// The role with this word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Node, Self::Router].into_iter().find(|role| role.word() == word)
+        [Self::Node, Self::Router]
+            .into_iter()
+            .find(|role| role.word() == word)
     }
 }
 
@@ -81,10 +84,11 @@ pub struct Config {
     pub backoff_max: Duration,
     /// Requests of one link without an answer; more are refused with `unavailable`.
     pub in_flight_max: usize,
-    /// Bytes of requests, or of answers, that wait for one socket; more requests are refused with `unavailable`, more
-    /// answers wait.
+    /// Bytes of requests, or of answers, that wait for one socket; more requests are refused with
+    /// `unavailable`, more answers wait.
     pub queued_bytes_max: usize,
-    /// Pushes that wait for one link; more are dropped, and the subscriber is told to subscribe again.
+    /// Pushes that wait for one link; more are dropped, and the subscriber is told to subscribe
+    /// again.
     pub pushes_max: usize,
     /// Connections that have not proven themselves yet; more wait in the kernel's queue.
     pub unproven_max: usize,
@@ -93,11 +97,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// Settings of the links between routers and nodes, which wait longer before they give up a silent end: its sockets
-    /// end with it.
+    /// Settings of the links between routers and nodes, which wait longer before they give up a
+    /// silent end: its sockets end with it.
     #[must_use]
     pub fn front() -> Self {
-        Self { heartbeats_missed_max: 6, backoff_max: Duration::from_secs(1), ..Self::default() }
+        Self {
+            heartbeats_missed_max: 6,
+            backoff_max: Duration::from_secs(1),
+            ..Self::default()
+        }
     }
 }
 
@@ -142,7 +150,8 @@ pub enum Failure {
     /// Too much waits for the link, so it was refused at once; surely not served.
     #[error("too much waits for the link to the owner")]
     Full,
-    /// It was handed to the socket, and then the link broke or time was up: it may have been served.
+    /// It was handed to the socket, and then the link broke or time was up: it may have been
+    /// served.
     #[error("no answer came")]
     Lost,
     /// It does not fit a frame; it will not later either.
@@ -169,7 +178,10 @@ pub enum LinkError {
     #[error("upgrade refused with status {0}")]
     Refused(u16),
     /// A node refused a router as only one does that knows of none.
-    #[error("the node does not take routers: it is of an older version, and nodes are upgraded together with routers")]
+    #[error(
+        "the node does not take routers: it is of an older version, and nodes are upgraded \
+         together with routers"
+    )]
     TooOld,
     /// The peer broke the protocol.
     #[error("protocol: {0}")]

@@ -1,8 +1,8 @@
-//! How both ends of a link prove that they hold the cluster key without sending it. Each side chooses a nonce; each
-//! answers with an HMAC-SHA256 over its end, both nonces, both ids, the cluster id, the version and, from the version that
-//! knows routers, the role of the requester: the proof of a node is none of a router. A proof
-//! seen on the wire is of no use again, because the other side's next nonce differs; nor can it be sent back to its
-//! maker, because the ends differ.
+//! How both ends of a link prove that they hold the cluster key without sending it. Each side
+//! chooses a nonce; each answers with an HMAC-SHA256 over its end, both nonces, both ids, the
+//! cluster id, the version and, from the version that knows routers, the role of the requester: the
+//! proof of a node is none of a router. A proof seen on the wire is of no use again, because the
+//! other side's next nonce differs; nor can it be sent back to its maker, because the ends differ.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +33,10 @@ impl ClusterKey {
     /// One clear line when it is too short.
     pub fn new(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() < KEY_BYTES_MIN {
-            return Err(format!("the cluster key has {} bytes; it needs at least {KEY_BYTES_MIN}", bytes.len()));
+            return Err(format!(
+                "the cluster key has {} bytes; it needs at least {KEY_BYTES_MIN}",
+                bytes.len()
+            ));
         }
         Ok(Self(Arc::from(bytes)))
     }
@@ -41,13 +44,15 @@ impl ClusterKey {
     /// An HMAC-SHA256 by this key, for one purpose.
     #[must_use]
     pub fn tag(&self, purpose: &[u8], told: &[u8]) -> [u8; PROOF_BYTES] {
-        self.mac(purpose, told).map_or([0; PROOF_BYTES], |mac| mac.finalize().into_bytes().into())
+        self.mac(purpose, told)
+            .map_or([0; PROOF_BYTES], |mac| mac.finalize().into_bytes().into())
     }
 
     /// True when `tag` is that of [`ClusterKey::tag`]. Takes the same time wherever it differs.
     #[must_use]
     pub fn is_tag(&self, purpose: &[u8], told: &[u8], tag: &[u8]) -> bool {
-        self.mac(purpose, told).is_some_and(|mac| mac.verify_slice(tag).is_ok())
+        self.mac(purpose, told)
+            .is_some_and(|mac| mac.verify_slice(tag).is_ok())
     }
 
     fn mac(&self, purpose: &[u8], told: &[u8]) -> Option<Hmac<Sha256>> {
@@ -95,7 +100,8 @@ impl Terms {
 
     /// True when `proof` is the proof of that end. Takes the same time wherever it differs.
     pub(super) fn holds(&self, key: &ClusterKey, end: End, proof: &[u8]) -> bool {
-        self.mac(key, end).is_some_and(|mac| mac.verify_slice(proof).is_ok())
+        self.mac(key, end)
+            .is_some_and(|mac| mac.verify_slice(proof).is_ok())
     }
 
     fn mac(&self, key: &ClusterKey, end: End) -> Option<Hmac<Sha256>> {
@@ -107,7 +113,11 @@ impl Terms {
         mac.update(&self.version.to_be_bytes());
         mac.update(self.cluster.0.as_bytes());
         for node in [&self.requester, &self.owner] {
-            mac.update(&u64::try_from(node.0.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(
+                &u64::try_from(node.0.len())
+                    .unwrap_or(u64::MAX)
+                    .to_be_bytes(),
+            );
             mac.update(node.0.as_bytes());
         }
         if self.version >= ROUTERS_SINCE {
@@ -141,16 +151,45 @@ mod tests {
         let proof = terms().prove(&key, End::Requester).expect("a proof");
         assert!(terms().holds(&key, End::Requester, &proof));
         assert!(!terms().holds(&key, End::Owner, &proof));
-        assert!(!terms().holds(&ClusterKey::new(&[8; 32]).expect("long enough"), End::Requester, &proof));
+        assert!(!terms().holds(
+            &ClusterKey::new(&[8; 32]).expect("long enough"),
+            End::Requester,
+            &proof
+        ));
         let changed = [
-            Terms { version: 5, ..terms() },
-            Terms { version: 3, ..terms() },
-            Terms { role: Role::Router, ..terms() },
-            Terms { cluster: ClusterId(uuid::Uuid::max()), ..terms() },
-            Terms { requester: NodeId::from("ab"), owner: NodeId::from(""), ..terms() },
-            Terms { owner: NodeId::from("c"), ..terms() },
-            Terms { requester_nonce: [3; 32], ..terms() },
-            Terms { owner_nonce: [3; 32], ..terms() },
+            Terms {
+                version: 5,
+                ..terms()
+            },
+            Terms {
+                version: 3,
+                ..terms()
+            },
+            Terms {
+                role: Role::Router,
+                ..terms()
+            },
+            Terms {
+                cluster: ClusterId(uuid::Uuid::max()),
+                ..terms()
+            },
+            Terms {
+                requester: NodeId::from("ab"),
+                owner: NodeId::from(""),
+                ..terms()
+            },
+            Terms {
+                owner: NodeId::from("c"),
+                ..terms()
+            },
+            Terms {
+                requester_nonce: [3; 32],
+                ..terms()
+            },
+            Terms {
+                owner_nonce: [3; 32],
+                ..terms()
+            },
         ];
         for other in changed {
             assert!(!other.holds(&key, End::Requester, &proof), "{other:?}");

@@ -1,6 +1,6 @@
-//! The two halves of a link's socket. Reading goes through fastwebsockets, whose read is not cancel-safe: one loop per
-//! socket reads, and whatever ends that loop ends the link. Writing gathers encoded frames and hands them to the kernel
-//! at once.
+//! The two halves of a link's socket. Reading goes through fastwebsockets, whose read is not
+//! cancel-safe: one loop per socket reads, and whatever ends that loop ends the link. Writing
+//! gathers encoded frames and hands them to the kernel at once.
 
 use std::io::{self, Cursor};
 use std::pin::Pin;
@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, after_handshake_split};
+use fastwebsockets::{
+    Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, after_handshake_split,
+};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Chain, ReadBuf};
@@ -51,7 +53,8 @@ impl Pulse {
         done
     }
 
-    /// Ends when the peer said nothing for too many heartbeats. Ticks that this process slept through are not counted.
+    /// Ends when the peer said nothing for too many heartbeats. Ticks that this process slept
+    /// through are not counted.
     pub(crate) async fn watch(&self, config: &Config) -> LinkError {
         let mut missed = 0;
         let mut ticks = ticks(config.heartbeat);
@@ -76,7 +79,8 @@ pub(crate) fn ticks(every: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Notes that bytes came in, whole frame or not, so that a large frame on a slow network is no silence.
+/// Notes that bytes came in, whole frame or not, so that a large frame on a slow network is no
+/// silence.
 #[derive(Debug)]
 struct Heard<R> {
     inner: R,
@@ -84,7 +88,11 @@ struct Heard<R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Heard<R> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         if polled.is_ready() {
             self.pulse.heard.store(true, Ordering::Relaxed);
@@ -99,16 +107,25 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// The payload of the next binary frame. Not cancel-safe: dropped, the socket is of no more use.
+    /// The payload of the next binary frame. Not cancel-safe: dropped, the socket is of no more
+    /// use.
     pub(crate) async fn read(&mut self) -> Result<BytesMut, LinkError> {
         // Automatic answers are off, so nothing is ever obliged to be sent.
-        let mut refuse = |_: Frame<'_>| async { Err::<(), _>(io::Error::other("nothing is sent by the reader")) };
+        let mut refuse = |_: Frame<'_>| async {
+            Err::<(), _>(io::Error::other("nothing is sent by the reader"))
+        };
         loop {
-            let frame = self.socket.read_frame(&mut refuse).await.map_err(|error| match error {
-                WebSocketError::IoError(error) => LinkError::Io(error),
-                WebSocketError::UnexpectedEOF | WebSocketError::ConnectionClosed => LinkError::Closed,
-                other => LinkError::Protocol(other.to_string()),
-            })?;
+            let frame = self
+                .socket
+                .read_frame(&mut refuse)
+                .await
+                .map_err(|error| match error {
+                    WebSocketError::IoError(error) => LinkError::Io(error),
+                    WebSocketError::UnexpectedEOF | WebSocketError::ConnectionClosed => {
+                        LinkError::Closed
+                    }
+                    other => LinkError::Protocol(other.to_string()),
+                })?;
             match frame.opcode {
                 OpCode::Ping | OpCode::Pong => {}
                 OpCode::Close => return Err(LinkError::Left),
@@ -119,7 +136,9 @@ impl Reader {
                     });
                 }
                 OpCode::Binary | OpCode::Text | OpCode::Continuation => {
-                    return Err(LinkError::Protocol("only whole binary frames are taken".to_owned()));
+                    return Err(LinkError::Protocol(
+                        "only whole binary frames are taken".to_owned(),
+                    ));
                 }
             }
         }
@@ -147,9 +166,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Adds a binary frame to the batch, which counts for so many frames of the contract that is spoken.
+    /// Adds a binary frame to the batch, which counts for so many frames of the contract that is
+    /// spoken.
     pub(crate) fn add(&mut self, payload: Vec<u8>, frames: usize) {
-        self.frames = self.frames.saturating_add(u64::try_from(frames).unwrap_or(u64::MAX));
+        self.frames = self
+            .frames
+            .saturating_add(u64::try_from(frames).unwrap_or(u64::MAX));
         self.add_frame(Frame::binary(Payload::Owned(payload)));
     }
 
@@ -174,10 +196,13 @@ impl Writer {
         self.is_torn = false;
         self.batch.clear();
         self.batch.shrink_to(SCRATCH_BYTES_MAX);
-        written.map_err(|_elapsed| LinkError::Timeout("a write"))?.map_err(LinkError::Io)
+        written
+            .map_err(|_elapsed| LinkError::Timeout("a write"))?
+            .map_err(LinkError::Io)
     }
 
-    /// Tells the peer that this process stops, if it can be told now: whatever was gathered goes nowhere.
+    /// Tells the peer that this process stops, if it can be told now: whatever was gathered goes
+    /// nowhere.
     pub(crate) async fn say_goodbye(&mut self) {
         if !self.is_torn {
             self.batch.clear();
@@ -218,10 +243,15 @@ pub(crate) struct Socket {
 pub(crate) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<Socket, LinkError> {
     let parts = upgraded
         .downcast::<TokioIo<TcpStream>>()
-        .map_err(|_other| LinkError::Protocol("the upgraded connection is no TCP stream".to_owned()))?;
+        .map_err(|_other| {
+            LinkError::Protocol("the upgraded connection is no TCP stream".to_owned())
+        })?;
     let (read, write) = parts.io.into_inner().into_split();
     let pulse = Arc::new(Pulse::default());
-    let heard = Heard { inner: Cursor::new(parts.read_buf).chain(read), pulse: Arc::clone(&pulse) };
+    let heard = Heard {
+        inner: Cursor::new(parts.read_buf).chain(read),
+        pulse: Arc::clone(&pulse),
+    };
     let masked = role == Role::Client;
     let (mut socket, _) = after_handshake_split(heard, tokio::io::sink(), role);
     socket.set_auto_close(false);
@@ -238,5 +268,9 @@ pub(crate) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<So
         frames_written: telemetry::LINK_FRAMES.bind(&[]),
         writes: telemetry::LINK_WRITES.bind(&[]),
     };
-    Ok(Socket { reader: Reader { socket }, writer, pulse })
+    Ok(Socket {
+        reader: Reader { socket },
+        writer,
+        pulse,
+    })
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use crate::ids::{Offset, ShardId};
 use crate::log::{
-    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry, ShardLog, Stream, Token,
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry, ShardLog,
+    Stream, Token,
 };
 
 /// A part of a [`ShardLog`]; what is not given belongs to nobody, is empty, and stays so.
@@ -23,7 +24,13 @@ pub(crate) trait Double: fmt::Debug + Send + Sync + 'static {
     }
 
     /// As [`ShardLog::read`].
-    async fn read(&self, _: ShardId, _: Stream, _: Offset, _: usize) -> Result<Vec<RawEntry>, LogError> {
+    async fn read(
+        &self,
+        _: ShardId,
+        _: Stream,
+        _: Offset,
+        _: usize,
+    ) -> Result<Vec<RawEntry>, LogError> {
         Ok(Vec::new())
     }
 
@@ -65,7 +72,13 @@ impl<D: Double> ShardLog for D {
         Double::read(self, shard, stream, after, bytes_max).await
     }
 
-    async fn trim(&self, _: ShardId, _: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+    async fn trim(
+        &self,
+        _: ShardId,
+        _: Token,
+        stream: Stream,
+        upto: Offset,
+    ) -> Result<(), LogError> {
         Double::trim(self, stream, upto).await
     }
 }

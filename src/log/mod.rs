@@ -1,5 +1,6 @@
-//! The log: per shard two streams of entries and one control record that fences them. This file is the contract;
-//! [`embedded`] is the implementation for one process, and `conformance` is the suite that every implementation passes.
+//! The log: per shard two streams of entries and one control record that fences them. This file is
+//! the contract; [`embedded`] is the implementation for one process, and `conformance` is the suite
+//! that every implementation passes.
 //!
 //! ```text
 //!            trim point            applied            committed (= tail, unless an append is in doubt)
@@ -7,22 +8,25 @@
 //!   ─ trimmed ───┤▓▓▓▓▓▓▓ entries ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓┤
 //! ```
 //!
-//! **What an acknowledged append promises.** [`AppendOutcome::Appended`] or [`AppendOutcome::AlreadyDone`] is answered
-//! only when the entry has reached the commit level of the deployment (embedded: on disk, fsynced). From then on every
-//! `read` returns it, until it is trimmed.
+//! **What an acknowledged append promises.** [`AppendOutcome::Appended`] or
+//! [`AppendOutcome::AlreadyDone`] is answered only when the entry has reached the commit level of
+//! the deployment (embedded: on disk, fsynced). From then on every `read` returns it, until it is
+//! trimmed.
 //!
-//! **Order.** A stream is one sequence of entries without a hole; an append succeeds only right after the tail that the
-//! appender named, offset *and* chain.
+//! **Order.** A stream is one sequence of entries without a hole; an append succeeds only right
+//! after the tail that the appender named, offset *and* chain.
 //!
-//! **Fence.** An append, trim or renewal under a token that is not the current one has no effect and is answered
-//! `Fenced`. Only `claim` changes the token.
+//! **Fence.** An append, trim or renewal under a token that is not the current one has no effect
+//! and is answered `Fenced`. Only `claim` changes the token.
 //!
-//! **In doubt.** [`AppendError::InDoubt`] (and `Unanswered`) says that the entry may be there now, or may appear later. The appender MUST
-//! send the same batch again, unchanged, until it gets a definite answer, and MUST NOT append anything else to that
-//! stream under that token before. [`AppendError::NotWritten`] says that it is surely not there and never will be.
+//! **In doubt.** [`AppendError::InDoubt`] (and `Unanswered`) says that the entry may be there now,
+//! or may appear later. The appender MUST send the same batch again, unchanged, until it gets a
+//! definite answer, and MUST NOT append anything else to that stream under that token before.
+//! [`AppendError::NotWritten`] says that it is surely not there and never will be.
 //! [`AppendError::Full`] is one or the other, and tells that there is no space.
 //!
-//! **Cancel safety.** Dropping the future of `append` or `claim` leaves its outcome in doubt. The others may be dropped.
+//! **Cancel safety.** Dropping the future of `append` or `claim` leaves its outcome in doubt. The
+//! others may be dropped.
 
 use std::fmt;
 
@@ -65,7 +69,10 @@ impl Token {
     /// A token of that epoch with a fresh nonce.
     #[must_use]
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, nonce: rand::random() }
+        Self {
+            epoch,
+            nonce: rand::random(),
+        }
     }
 }
 
@@ -93,7 +100,8 @@ pub struct Control {
     pub token: Token,
     /// Who holds it.
     pub owner: NodeId,
-    /// Grows with each append and renewal; a watcher that sees it stand still may suspect the owner.
+    /// Grows with each append and renewal; a watcher that sees it stand still may suspect the
+    /// owner.
     pub beat: u64,
     /// The tail of each stream.
     pub tails: PerStream<Tail>,
@@ -104,8 +112,8 @@ pub struct Control {
 pub struct Observed {
     /// The record, or `None` when the shard was never claimed.
     pub control: Option<Control>,
-    /// Of the server process that answered. When it differs from the last one's, what was seen before proves nothing about
-    /// what came after: a beat may have been lost between them.
+    /// Of the server process that answered. When it differs from the last one's, what was seen
+    /// before proves nothing about what came after: a beat may have been lost between them.
     pub lineage: u64,
 }
 
@@ -122,10 +130,11 @@ pub struct Claim {
     pub owner: NodeId,
     /// Written at the first claim; compared at each later one.
     pub identity: Identity,
-    /// Tails that a first claim begins with: [`Tail::EMPTY`] for a new shard, else where the entries that will be
-    /// re-appended begin. A later claim keeps the tails that are there.
+    /// Tails that a first claim begins with: [`Tail::EMPTY`] for a new shard, else where the
+    /// entries that will be re-appended begin. A later claim keeps the tails that are there.
     pub begin_at: PerStream<Tail>,
-    /// Where the streams must end, for an owner that gives its shard away; `None` when that does not matter.
+    /// Where the streams must end, for an owner that gives its shard away; `None` when that does
+    /// not matter.
     pub ends_at: Option<PerStream<Tail>>,
 }
 
@@ -134,8 +143,8 @@ pub struct Claim {
 pub enum ClaimOutcome {
     /// The token is set, at commit level. The control record after it.
     Claimed(Control),
-    /// Nothing was changed: the control record is not as expected (also when the epoch would not rise, or the identity
-    /// differs). What is there, if anything.
+    /// Nothing was changed: the control record is not as expected (also when the epoch would not
+    /// rise, or the identity differs). What is there, if anything.
     Refused(Option<Control>),
 }
 
@@ -161,15 +170,16 @@ pub struct Batch {
 pub enum AppendOutcome {
     /// Written now, at commit level.
     Appended,
-    /// Was written before under the same token: the stream's tail is exactly this batch's. At commit level.
+    /// Was written before under the same token: the stream's tail is exactly this batch's. At
+    /// commit level.
     AlreadyDone,
     /// Not written: another token is current.
     Fenced {
         /// The current token.
         current: Token,
     },
-    /// Not written: the token is current but the stream has another tail. Entries were lost (their appender re-appends
-    /// them verbatim), or the appender has a bug.
+    /// Not written: the token is current but the stream has another tail. Entries were lost (their
+    /// appender re-appends them verbatim), or the appender has a bug.
     TailMismatch {
         /// The stream's tail.
         found: Tail,
@@ -188,11 +198,12 @@ pub enum AppendError {
     /// May be there, or appear later: send the same batch again.
     #[error("in doubt: {0}")]
     InDoubt(String),
-    /// The same, because the place of the log did not answer: so will fare what is sent there for other shards.
+    /// The same, because the place of the log did not answer: so will fare what is sent there for
+    /// other shards.
     #[error("in doubt, without an answer: {0}")]
     Unanswered(String),
-    /// The place of the log has no space, on its disk or in its memory: so will fare what is sent there for other shards,
-    /// until it has some again.
+    /// The place of the log has no space, on its disk or in its memory: so will fare what is sent
+    /// there for other shards, until it has some again.
     #[error("no space: {reason}")]
     Full {
         /// What the log said.
@@ -237,8 +248,8 @@ pub struct RawEntry {
 /// The contract; see the head of this file.
 #[async_trait]
 pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
-    /// Which part of the log a shard's appends go to (a master). Batches of one place share a cycle; places do not wait
-    /// for each other. May change at any time; only speed depends on it.
+    /// Which part of the log a shard's appends go to (a master). Batches of one place share a
+    /// cycle; places do not wait for each other. May change at any time; only speed depends on it.
     fn place(&self, _shard: ShardId) -> u64 {
         0
     }
@@ -246,12 +257,16 @@ pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
     /// The control record, or `None` when the shard was never claimed.
     async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError>;
 
-    /// The control records of these shards, in that order, each read now and together with the lineage of who answered.
-    /// One that does not answer holds up no other for longer than a read may take.
+    /// The control records of these shards, in that order, each read now and together with the
+    /// lineage of who answered. One that does not answer holds up no other for longer than a read
+    /// may take.
     async fn observe(&self, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
         let mut seen = Vec::with_capacity(shards.len());
         for &shard in shards {
-            seen.push(self.control(shard).await.map(|control| Observed { control, lineage: 0 }));
+            seen.push(self.control(shard).await.map(|control| Observed {
+                control,
+                lineage: 0,
+            }));
         }
         seen
     }
@@ -259,17 +274,18 @@ pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
     /// Takes a shard by compare-and-set. The first claim of a shard creates its two streams, empty.
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError>;
 
-    /// Appends one cycle: at most one batch for each stream, of any shards. Answers in the order of `cycle`. The batches
-    /// are independent of each other: one may be fenced while the others are appended.
+    /// Appends one cycle: at most one batch for each stream, of any shards. Answers in the order of
+    /// `cycle`. The batches are independent of each other: one may be fenced while the others are
+    /// appended.
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>>;
 
-    /// Bumps the beat of each shard. In the order given, each for itself: true when the token was current. One that has
-    /// no answer takes none from the others.
+    /// Bumps the beat of each shard. In the order given, each for itself: true when the token was
+    /// current. One that has no answer takes none from the others.
     async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>>;
 
-    /// Entries whose last offset is above `after`, in order, from the lowest, up to about `bytes_max` (at least one, if
-    /// there is one). When entries right after `after` were trimmed, the first one returned starts later: the reader
-    /// sees a hole.
+    /// Entries whose last offset is above `after`, in order, from the lowest, up to about
+    /// `bytes_max` (at least one, if there is one). When entries right after `after` were trimmed,
+    /// the first one returned starts later: the reader sees a hole.
     async fn read(
         &self,
         shard: ShardId,
@@ -278,7 +294,13 @@ pub trait ShardLog: fmt::Debug + Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Vec<RawEntry>, LogError>;
 
-    /// Drops entries whose last offset is at or below `upto`; never the control record or its tails. Without effect
-    /// under a token that is not current.
-    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError>;
+    /// Drops entries whose last offset is at or below `upto`; never the control record or its
+    /// tails. Without effect under a token that is not current.
+    async fn trim(
+        &self,
+        shard: ShardId,
+        token: Token,
+        stream: Stream,
+        upto: Offset,
+    ) -> Result<(), LogError>;
 }

@@ -27,9 +27,11 @@ impl Stream {
     }
 }
 
-/// One value for each of a shard's two streams, found by its [`Stream`]. Iterators go through the messages stream first.
+/// One value for each of a shard's two streams, found by its [`Stream`]. Iterators go through the
+/// messages stream first.
 ///
-/// It is written to links and answers as an array of two, messages first; that form is part of the peer contract.
+/// It is written to links and answers as an array of two, messages first; that form is part of the
+/// peer contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PerStream<T> {
     /// The value of the messages stream.
@@ -41,7 +43,10 @@ pub struct PerStream<T> {
 impl<T> PerStream<T> {
     /// Makes the value of each stream, first that of the messages stream.
     pub fn from_fn(mut make: impl FnMut(Stream) -> T) -> Self {
-        Self { messages: make(Stream::Messages), receipts: make(Stream::Receipts) }
+        Self {
+            messages: make(Stream::Messages),
+            receipts: make(Stream::Receipts),
+        }
     }
 
     /// Returns the same value for both streams.
@@ -50,25 +55,37 @@ impl<T> PerStream<T> {
     where
         T: Clone,
     {
-        Self { messages: value.clone(), receipts: value }
+        Self {
+            messages: value.clone(),
+            receipts: value,
+        }
     }
 
     /// Borrows the value of each stream.
     #[must_use]
     pub fn each_ref(&self) -> PerStream<&T> {
-        PerStream { messages: &self.messages, receipts: &self.receipts }
+        PerStream {
+            messages: &self.messages,
+            receipts: &self.receipts,
+        }
     }
 
     /// Changes the value of each stream into another one.
     #[must_use]
     pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> PerStream<U> {
-        PerStream { messages: change(self.messages), receipts: change(self.receipts) }
+        PerStream {
+            messages: change(self.messages),
+            receipts: change(self.receipts),
+        }
     }
 
     /// Pairs the values of each stream.
     #[must_use]
     pub fn zip<U>(self, other: PerStream<U>) -> PerStream<(T, U)> {
-        PerStream { messages: (self.messages, other.messages), receipts: (self.receipts, other.receipts) }
+        PerStream {
+            messages: (self.messages, other.messages),
+            receipts: (self.receipts, other.receipts),
+        }
     }
 
     /// Returns whether the claim holds for the value of either stream.
@@ -83,7 +100,11 @@ impl<T> PerStream<T> {
 
     /// Goes through the streams and their values, which may be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Stream, &mut T)> {
-        PerStream { messages: &mut self.messages, receipts: &mut self.receipts }.into_iter()
+        PerStream {
+            messages: &mut self.messages,
+            receipts: &mut self.receipts,
+        }
+        .into_iter()
     }
 }
 
@@ -112,7 +133,11 @@ impl<T> IntoIterator for PerStream<T> {
     type IntoIter = std::array::IntoIter<(Stream, T), 2>;
 
     fn into_iter(self) -> Self::IntoIter {
-        [(Stream::Messages, self.messages), (Stream::Receipts, self.receipts)].into_iter()
+        [
+            (Stream::Messages, self.messages),
+            (Stream::Receipts, self.receipts),
+        ]
+        .into_iter()
     }
 }
 
@@ -135,13 +160,22 @@ mod tests {
 
     #[test]
     fn a_value_is_found_and_changed_by_its_stream() {
-        let mut counts = PerStream { messages: 1, receipts: 2 };
+        let mut counts = PerStream {
+            messages: 1,
+            receipts: 2,
+        };
         assert_eq!((counts[Stream::Messages], counts[Stream::Receipts]), (1, 2));
         counts[Stream::Receipts] = 5;
         for (stream, count) in counts.iter_mut() {
             *count += if stream == Stream::Messages { 10 } else { 20 };
         }
-        assert_eq!(counts, PerStream { messages: 11, receipts: 25 });
+        assert_eq!(
+            counts,
+            PerStream {
+                messages: 11,
+                receipts: 25
+            }
+        );
     }
 
     #[test]
@@ -152,29 +186,68 @@ mod tests {
             stream.as_str()
         });
         assert_eq!(made, Stream::BOTH);
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), Stream::BOTH.map(|stream| (stream, stream.as_str())));
+        assert_eq!(
+            names.into_iter().collect::<Vec<_>>(),
+            Stream::BOTH.map(|stream| (stream, stream.as_str()))
+        );
         assert!(names.iter().map(|(stream, name)| (stream, *name)).eq(names));
     }
 
     #[test]
     fn values_of_one_stream_never_meet_those_of_the_other() {
-        let (low, high) = (PerStream { messages: 1, receipts: 10 }, PerStream { messages: 2, receipts: 10 });
-        assert_eq!(low.zip(high).map(|(a, b)| b - a), PerStream { messages: 1, receipts: 0 });
+        let (low, high) = (
+            PerStream {
+                messages: 1,
+                receipts: 10,
+            },
+            PerStream {
+                messages: 2,
+                receipts: 10,
+            },
+        );
+        assert_eq!(
+            low.zip(high).map(|(a, b)| b - a),
+            PerStream {
+                messages: 1,
+                receipts: 0
+            }
+        );
         assert!(low.zip(high).all(|(a, b)| a <= b));
-        assert!(!low.zip(high).all(|(a, b)| a < b) && !high.zip(low).all(|(a, b)| a <= b), "in either stream");
-        assert_eq!(PerStream::both(7), PerStream { messages: 7, receipts: 7 });
+        assert!(
+            !low.zip(high).all(|(a, b)| a < b) && !high.zip(low).all(|(a, b)| a <= b),
+            "in either stream"
+        );
+        assert_eq!(
+            PerStream::both(7),
+            PerStream {
+                messages: 7,
+                receipts: 7
+            }
+        );
     }
 
     #[test]
     fn it_is_written_as_an_array_of_two_and_read_from_one() {
-        let written = PerStream { messages: 3_u64, receipts: 400 };
+        let written = PerStream {
+            messages: 3_u64,
+            receipts: 400,
+        };
         assert_eq!(serde_json::to_string(&written).unwrap(), "[3,400]");
-        assert_eq!(serde_json::from_str::<PerStream<u64>>("[3,400]").unwrap(), written);
+        assert_eq!(
+            serde_json::from_str::<PerStream<u64>>("[3,400]").unwrap(),
+            written
+        );
         let bytes = rmp_serde::to_vec_named(&written).unwrap();
         assert_eq!(bytes, rmp_serde::to_vec_named(&[3_u64, 400]).unwrap());
-        assert_eq!(rmp_serde::from_slice::<PerStream<u64>>(&bytes).unwrap(), written);
+        assert_eq!(
+            rmp_serde::from_slice::<PerStream<u64>>(&bytes).unwrap(),
+            written
+        );
         for wrong in ["[3]", "[3,400,5]", "{\"messages\":3,\"receipts\":400}"] {
-            assert!(serde_json::from_str::<PerStream<u64>>(wrong).is_err(), "{wrong}");
+            assert!(
+                serde_json::from_str::<PerStream<u64>>(wrong).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Requests that one user may send at once on top of that.
     pub request_burst: u32,
-    /// Nodes that hold a shard, its owner among them: the coordinator sees to it. `None`: whoever starts the nodes looks
-    /// after the table.
+    /// Nodes that hold a shard, its owner among them: the coordinator sees to it. `None`: whoever
+    /// starts the nodes looks after the table.
     pub replicas: Option<usize>,
     /// Whether the coordinator evens out shards among the nodes.
     pub balance: bool,
@@ -53,7 +53,8 @@ pub struct Setup {
     pub folder: PathBuf,
     /// The log.
     pub log: Arc<dyn ShardLog>,
-    /// Makes a log of its own for the thread that renews; without it renewals go over `log` and the node's own runtime.
+    /// Makes a log of its own for the thread that renews; without it renewals go over `log` and the
+    /// node's own runtime.
     pub renewing: Option<Renewing>,
     /// The table.
     pub table: Arc<dyn TableStore>,
@@ -67,9 +68,10 @@ pub struct Setup {
     pub clock: Clock,
     /// Told of loops that end.
     pub watchdog: Watchdog,
-    /// Attempts to open a shard before the start of this node fails, when what stands in the way may pass. `None`: it
-    /// waits as long as it takes, and does not wait for shards that another node owns; with a limit those end the start
-    /// at once, and so does what will not pass. What belongs to another cluster does either way.
+    /// Attempts to open a shard before the start of this node fails, when what stands in the way
+    /// may pass. `None`: it waits as long as it takes, and does not wait for shards that another
+    /// node owns; with a limit those end the start at once, and so does what will not pass. What
+    /// belongs to another cluster does either way.
     pub first_attempts_max: Option<u32>,
     /// The other nodes of this process, if there are any.
     pub beside: Beside,
@@ -79,7 +81,10 @@ pub struct Setup {
 
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("id", &self.id).field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("id", &self.id)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,5 @@
-//! A folder that only one process, and in it only one owner, uses: made if absent, locked while the lock is held. The
-//! operating system gives the lock free when the process dies, however it dies.
+//! A folder that only one process, and in it only one owner, uses: made if absent, locked while the
+//! lock is held. The operating system gives the lock free when the process dies, however it dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,8 @@ impl FolderLock {
         let lock = Self::take_unfinished(folder)?;
         if folder.join(RESTORING).exists() {
             return Err(format!(
-                "data folder {} holds a restore that was not finished; run `rookery restore` again, or give another --data",
+                "data folder {} holds a restore that was not finished; run `rookery restore` \
+                 again, or give another --data",
                 folder.display()
             ));
         }
@@ -55,12 +56,18 @@ impl FolderLock {
         let told = |error: std::io::Error| format!("data folder {}: {error}", folder.display());
         std::fs::create_dir_all(folder).map_err(told)?;
         let path = folder.join(LOCK_FILE);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(told)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(told)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file, path }),
-            Err(TryLockError::WouldBlock) => {
-                Err(format!("data folder {} is in use by another process", folder.display()))
-            }
+            Err(TryLockError::WouldBlock) => Err(format!(
+                "data folder {} is in use by another process",
+                folder.display()
+            )),
             Err(TryLockError::Error(error)) => Err(told(error)),
         }
     }
@@ -83,7 +90,10 @@ mod tests {
         let data = folder.path().join("data/node-1");
         let held = FolderLock::take(&data).expect("free");
         let refused = FolderLock::take(&data).expect_err("held");
-        assert!(refused.contains("is in use by another process") && !refused.contains('\n'), "{refused}");
+        assert!(
+            refused.contains("is in use by another process") && !refused.contains('\n'),
+            "{refused}"
+        );
         held.release();
         FolderLock::take(&data).expect("free again").release();
     }
@@ -94,6 +104,9 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").expect("a file");
         let refused = FolderLock::take(&file.join("data")).expect_err("below a file");
-        assert!(refused.starts_with("data folder ") && !refused.contains('\n'), "{refused}");
+        assert!(
+            refused.starts_with("data folder ") && !refused.contains('\n'),
+            "{refused}"
+        );
     }
 }

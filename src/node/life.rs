@@ -1,8 +1,8 @@
-//! The life of a node: it locks its folder, announces itself, follows the table, serves, opens the shards that the table gives
-//! it, and goes away in the opposite order.
+//! The life of a node: it locks its folder, announces itself, follows the table, serves, opens the
+//! shards that the table gives it, and goes away in the opposite order.
 //!
-//! Invariants: a node serves a shard only through a handle that was opened here; it is ready only between the opening of its
-//! shards and its drain; every task it starts ends with it.
+//! Invariants: a node serves a shard only through a handle that was opened here; it is ready only
+//! between the opening of its shards and its drain; every task it starts ends with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ const TABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Time for closing again what a failed start has opened.
 const CLOSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
 
-/// A running node. Dropping it does not stop its tasks: [`Node::drain`] it, then [`Node::close`] it.
+/// A running node. Dropping it does not stop its tasks: [`Node::drain`] it, then [`Node::close`]
+/// it.
 #[derive(Debug)]
 pub struct Node {
     id: NodeId,
@@ -65,8 +66,8 @@ pub struct Node {
     lock: FolderLock,
 }
 
-/// Begins to look after the table, and to have shards moved, as long as the node leads. `None` where whoever starts the nodes
-/// looks after the table.
+/// Begins to look after the table, and to have shards moved, as long as the node leads. `None`
+/// where whoever starts the nodes looks after the table.
 fn coordinate(setup: &Setup, owners: &Owners, life: &Life) -> Option<Balancer> {
     let (replicas, evens) = (setup.config.replicas?, setup.config.balance);
     let (balancer, balanced) = Balancer::new(&setup.id, owners, (replicas, evens));
@@ -86,12 +87,14 @@ fn coordinate(setup: &Setup, owners: &Owners, life: &Life) -> Option<Balancer> {
 }
 
 impl Node {
-    /// Starts a node and opens the shards that the table gives it. Answers when it serves all of them.
+    /// Starts a node and opens the shards that the table gives it. Answers when it serves all of
+    /// them.
     ///
     /// Not cancel-safe: dropped, it leaves tasks behind.
     ///
     /// # Errors
-    /// One clear line: the folder is in use or cannot be written, there is no table in time, a shard is refused.
+    /// One clear line: the folder is in use or cannot be written, there is no table in time, a
+    /// shard is refused.
     pub async fn start(setup: Setup, listeners: Listeners) -> Result<Self, String> {
         let lock = FolderLock::take(&setup.folder)?;
         let node = Self::begin(setup, lock, listeners, Some(TABLE_WAIT_MAX)).await?;
@@ -104,8 +107,8 @@ impl Node {
         }
     }
 
-    /// Starts a node on its locked folder: announces it, waits for a table that names it, at most `table_wait` if that is
-    /// given, and serves. No shard is open yet: [`Node::open`].
+    /// Starts a node on its locked folder: announces it, waits for a table that names it, at most
+    /// `table_wait` if that is given, and serves. No shard is open yet: [`Node::open`].
     ///
     /// Not cancel-safe: dropped, it leaves tasks behind.
     ///
@@ -117,21 +120,34 @@ impl Node {
         listeners: Listeners,
         table_wait: Option<Duration>,
     ) -> Result<Self, String> {
-        let addresses = listeners.addresses().map_err(|error| format!("{}: no listener: {error}", setup.id))?;
+        let addresses = listeners
+            .addresses()
+            .map_err(|error| format!("{}: no listener: {error}", setup.id))?;
         let life = Life::default();
         telemetry::start_node(&setup.id.0);
         let reach = Arc::<Reach>::default();
-        let announcer =
-            Announcer { store: Arc::clone(&setup.table), node: setup.id.clone(), addresses: addresses.clone() };
+        let announcer = Announcer {
+            store: Arc::clone(&setup.table),
+            node: setup.id.clone(),
+            addresses: addresses.clone(),
+        };
         life.spawn(announcer.clone().run());
-        let table = announcer.follow(table_wait, life.all.clone(), Arc::clone(&reach)).await?;
+        let table = announcer
+            .follow(table_wait, life.all.clone(), Arc::clone(&reach))
+            .await?;
         let parts::Faces { owners, hub, front } =
             parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
         let shards = Shards::default();
         let observer = Observer::new(&setup, table.clone(), Arc::clone(&reach));
         life.spawn(observer.clone().run());
         let told = (setup.id.clone(), setup.config.replicas.unwrap_or(1));
-        life.spawn(gauges::of_shards(told, shards.clone(), observer.clone(), table.clone(), Arc::clone(&reach)));
+        life.spawn(gauges::of_shards(
+            told,
+            shards.clone(),
+            observer.clone(),
+            table.clone(),
+            Arc::clone(&reach),
+        ));
         life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
         let balancer = coordinate(&setup, &owners, &life);
@@ -141,7 +157,11 @@ impl Node {
         if let Some(cut_off) = CutOff::of(&setup, shards.clone(), (&owners, &hub), &reach) {
             life.spawn(cut_off.run());
         }
-        let seeding = Seeding::new(owners.clone(), setup.identity, setup.config.seeding.snapshot_rate);
+        let seeding = Seeding::new(
+            owners.clone(),
+            setup.identity,
+            setup.config.seeding.snapshot_rate,
+        );
         let ways = Ways {
             owners: owners.clone(),
             seeding,
@@ -152,7 +172,10 @@ impl Node {
             balancer,
         };
         let opener = Opener::new(&setup, ways, life.clone());
-        life.spawn(gauges::of_refused(setup.id.clone(), opener.counts_refused()));
+        life.spawn(gauges::of_refused(
+            setup.id.clone(),
+            opener.counts_refused(),
+        ));
         Ok(Self {
             steering: Steering::new(&setup, &owners),
             id: setup.id,
@@ -170,12 +193,14 @@ impl Node {
         })
     }
 
-    /// Opens the shards that the table gives this node, and begins to follow those that it stands by for; ready when it
-    /// has answered. A standby that has to be seeded is not waited for, nor is a shard that is refused. Later tables are followed from then on. To be
-    /// called once; dropped, it goes on opening until the node is closed, which is not ready then.
+    /// Opens the shards that the table gives this node, and begins to follow those that it stands
+    /// by for; ready when it has answered. A standby that has to be seeded is not waited for, nor
+    /// is a shard that is refused. Later tables are followed from then on. To be called once;
+    /// dropped, it goes on opening until the node is closed, which is not ready then.
     ///
     /// # Errors
-    /// The line of the first shard that belongs to another cluster, or is refused where attempts have a limit.
+    /// The line of the first shard that belongs to another cluster, or is refused where attempts
+    /// have a limit.
     pub async fn open(&self) -> Result<(), String> {
         self.opener.open_first().await?;
         self.life.tasks.spawn(self.opener.clone().follow());
@@ -243,13 +268,18 @@ impl Node {
         self.observer.count()
     }
 
-    /// Digest of this node's replica of a shard, with the word for what it is: `owner` or `standby`. `None` when it has
-    /// none. Reads the whole file.
+    /// Digest of this node's replica of a shard, with the word for what it is: `owner` or
+    /// `standby`. `None` when it has none. Reads the whole file.
     ///
     /// # Errors
     /// One sentence: it cannot be read.
-    pub async fn digest(&self, shard: ShardId) -> Result<Option<(&'static str, ReplicaDigest)>, String> {
-        let Some(own) = self.owners.own(shard) else { return Ok(None) };
+    pub async fn digest(
+        &self,
+        shard: ShardId,
+    ) -> Result<Option<(&'static str, ReplicaDigest)>, String> {
+        let Some(own) = self.owners.own(shard) else {
+            return Ok(None);
+        };
         match own.digest().await {
             Ok(digest) => Ok(Some((own.role(), digest))),
             Err(error) => Err(format!("shard {shard}: {error}")),
@@ -269,11 +299,21 @@ impl Node {
         if *node == self.id {
             return self.digest(shard).await;
         }
-        let role = if self.owners.owner_of(shard).as_ref() == Some(node) { "owner" } else { "standby" };
-        match self.owners.ask_replica(node, shard, ReplicaAsk::Digest, deadline).await {
+        let role = if self.owners.owner_of(shard).as_ref() == Some(node) {
+            "owner"
+        } else {
+            "standby"
+        };
+        match self
+            .owners
+            .ask_replica(node, shard, ReplicaAsk::Digest, deadline)
+            .await
+        {
             Some(ReplicaAnswer::Digest(digest)) => Ok(Some((role, digest))),
             Some(ReplicaAnswer::Failed(why)) => Err(format!("{node}: {why}")),
-            _ => Err(format!("{node} has no replica of shard {shard}, or does not answer in time")),
+            _ => Err(format!(
+                "{node} has no replica of shard {shard}, or does not answer in time"
+            )),
         }
     }
 
@@ -281,7 +321,12 @@ impl Node {
     ///
     /// # Errors
     /// One sentence: the table has no such shard, or its owner does not answer in time.
-    pub async fn backup(&self, shard: ShardId, ask: ReplicaAsk, deadline: Instant) -> Result<ReplicaAnswer, String> {
+    pub async fn backup(
+        &self,
+        shard: ShardId,
+        ask: ReplicaAsk,
+        deadline: Instant,
+    ) -> Result<ReplicaAnswer, String> {
         self.owners.backup(shard, ask, deadline).await
     }
 
@@ -296,20 +341,22 @@ impl Node {
         &self.steering
     }
 
-    /// Is not ready from now on, and gives its shards to standbys in sync, at most until `deadline`: see ADR 19. It goes on
-    /// serving what nobody took.
+    /// Is not ready from now on, and gives its shards to standbys in sync, at most until
+    /// `deadline`: see ADR 19. It goes on serving what nobody took.
     pub async fn hand_over(&self, deadline: Instant) {
         self.ready.store(false, Ordering::SeqCst);
         self.opener.leave(deadline).await;
     }
 
-    /// Is not ready from now on, and sends its sessions away over `window`; other requests are still served.
+    /// Is not ready from now on, and sends its sessions away over `window`; other requests are
+    /// still served.
     pub async fn drain(&self, window: Duration, reason: &'static str) {
         self.ready.store(false, Ordering::SeqCst);
         self.hub.drain(window, reason).await;
     }
 
-    /// Takes no more requests and finishes those that are begun, at most until `deadline`. Links still serve other nodes.
+    /// Takes no more requests and finishes those that are begun, at most until `deadline`. Links
+    /// still serve other nodes.
     pub async fn finish_requests(&self, deadline: Instant) {
         self.ready.store(false, Ordering::SeqCst);
         self.life.opening.cancel();
@@ -329,7 +376,8 @@ impl Node {
         }
     }
 
-    /// Ends the node: requests, shards, then links and everything else, at most until `deadline`; gives its folder free.
+    /// Ends the node: requests, shards, then links and everything else, at most until `deadline`;
+    /// gives its folder free.
     pub async fn close(&self, deadline: Instant) {
         self.finish_requests(deadline).await;
         self.close_shards(deadline).await;

@@ -23,7 +23,10 @@ impl Listeners {
     pub async fn bind(host: IpAddr) -> Result<Self, String> {
         let bound = TcpListener::bind((host, 0)).await;
         let peer = bound.map_err(|error| format!("no free port on {host}: {error}"))?;
-        Ok(Self { peer, advertised: None })
+        Ok(Self {
+            peer,
+            advertised: None,
+        })
     }
 
     /// Where others reach it.
@@ -34,6 +37,10 @@ impl Listeners {
         if let Some(advertised) = &self.advertised {
             return Ok(advertised.clone());
         }
-        Ok(NodeAddresses { http: String::new(), peer: self.peer.local_addr()?.to_string(), zone: String::new() })
+        Ok(NodeAddresses {
+            http: String::new(),
+            peer: self.peer.local_addr()?.to_string(),
+            zone: String::new(),
+        })
     }
 }

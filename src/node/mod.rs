@@ -1,4 +1,5 @@
-//! The process in the cluster: which shards are ours and by what right; sessions, links, and the HTTP face of the shards.
+//! The process in the cluster: which shards are ours and by what right; sessions, links, and the
+//! HTTP face of the shards.
 //!
 //! A node serves a shard only through a handle that was opened in its [`custody`].
 

@@ -51,9 +51,24 @@ pub(super) fn serve(
     };
     let snapshots = setup.folder.join("snapshots");
     let beside = setup.beside.clone();
-    let owners = Owners::new(owners::Setup { credentials, map, table, pushes, reach, link, snapshots, beside });
+    let owners = Owners::new(owners::Setup {
+        credentials,
+        map,
+        table,
+        pushes,
+        reach,
+        link,
+        snapshots,
+        beside,
+    });
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
-    let hub = Hub::spawn(owners.clone(), verifier.clone(), clock, setup.config.session.clone(), pushed);
+    let hub = Hub::spawn(
+        owners.clone(),
+        verifier.clone(),
+        clock,
+        setup.config.session.clone(),
+        pushed,
+    );
     let config = http::Config {
         requests_per_second: setup.config.requests_per_second,
         burst: setup.config.request_burst,

@@ -1,6 +1,7 @@
-//! `/shards/{shard}/backup`: a copy of a shard's file as its owner has it, for whoever proves to hold the cluster key.
-//! `POST ?run=N` begins one, and is to be repeated until it is written; `&known=…` says where the copy stands that is there
-//! already. `GET ?run=N&id=N&from=N` reads some bytes of it, none at its end.
+//! `/shards/{shard}/backup`: a copy of a shard's file as its owner has it, for whoever proves to
+//! hold the cluster key. `POST ?run=N` begins one, and is to be repeated until it is written;
+//! `&known=…` says where the copy stands that is there already. `GET ?run=N&id=N&from=N` reads some
+//! bytes of it, none at its end.
 //!
 //! Any process with a node in it can be asked: it asks the shard's owner.
 
@@ -51,13 +52,15 @@ pub enum Stage {
     Unchanged,
 }
 
-/// Asks the owner of a shard, by way of this node. An owner is given as long as a piece of a large file, or the wait for its
-/// own file, may take.
+/// Asks the owner of a shard, by way of this node. An owner is given as long as a piece of a large
+/// file, or the wait for its own file, may take.
 #[must_use]
 pub fn ask_of(node: Option<Arc<Node>>, shard: ShardId, ask: ReplicaAsk) -> Backing {
     let asked = async move {
         let node = node.ok_or("this node has not begun yet")?;
-        let answer = node.backup(shard, ask, Instant::now() + OWNER_WITHIN).await?;
+        let answer = node
+            .backup(shard, ask, Instant::now() + OWNER_WITHIN)
+            .await?;
         Ok::<_, String>((node.table().identity, answer))
     };
     asked.boxed()
@@ -69,7 +72,10 @@ pub fn begin_path(shard: ShardId, run: u64, known: Option<PerStream<Tail>>) -> S
     let path = format!("/shards/{}/backup?run={run}", shard.0);
     let Some(known) = known else { return path };
     let [messages, receipts] = [known.messages, known.receipts].map(|tail| AppliedTail::of(&tail));
-    format!("{path}&known={}:{},{}:{}", messages.offset, messages.chain, receipts.offset, receipts.chain)
+    format!(
+        "{path}&known={}:{},{}:{}",
+        messages.offset, messages.chain, receipts.offset, receipts.chain
+    )
 }
 
 /// The path and query by which a copy is read.
@@ -80,21 +86,36 @@ pub fn read_path(shard: ShardId, (run, id): (u64, u64), from: u64) -> String {
 
 /// The shard that a request is about, if it is about a copy of one.
 pub(super) fn shard_asked(path: &str) -> Option<ShardId> {
-    path.strip_prefix("/shards/")?.strip_suffix("/backup")?.parse().ok().map(ShardId)
+    path.strip_prefix("/shards/")?
+        .strip_suffix("/backup")?
+        .parse()
+        .ok()
+        .map(ShardId)
 }
 
 /// What a request asks of the owner.
 fn asked(method: &Method, query: &str) -> Option<ReplicaAsk> {
-    let text = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let text = |name: &str| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    };
     let number = |name: &str| text(name)?.parse::<u64>().ok();
     let run = number("run")?;
     if method != Method::POST {
-        return Some(ReplicaAsk::BackupRead { run, id: number("id")?, from: number("from")? });
+        return Some(ReplicaAsk::BackupRead {
+            run,
+            id: number("id")?,
+            from: number("from")?,
+        });
     }
     let known = match text("known") {
         Some(known) => {
             let (messages, receipts) = known.split_once(',')?;
-            Some(PerStream { messages: tail(messages)?, receipts: tail(receipts)? })
+            Some(PerStream {
+                messages: tail(messages)?,
+                receipts: tail(receipts)?,
+            })
         }
         None => None,
     };
@@ -103,7 +124,11 @@ fn asked(method: &Method, query: &str) -> Option<ReplicaAsk> {
 
 fn tail(text: &str) -> Option<Tail> {
     let (offset, chain) = text.split_once(':')?;
-    AppliedTail { offset: offset.parse().ok()?, chain: chain.to_owned() }.tail()
+    AppliedTail {
+        offset: offset.parse().ok()?,
+        chain: chain.to_owned(),
+    }
+    .tail()
 }
 
 /// Answers what concerns a copy, if the request proves the key.
@@ -125,7 +150,11 @@ pub(super) async fn serve<B>(
         return response(StatusCode::UNAUTHORIZED, TEXT, why.to_owned());
     }
     let Some(ask) = asked(request.method(), request.uri().query().unwrap_or_default()) else {
-        return response(StatusCode::BAD_REQUEST, TEXT, "this is not how a copy is asked for\n".to_owned());
+        return response(
+            StatusCode::BAD_REQUEST,
+            TEXT,
+            "this is not how a copy is asked for\n".to_owned(),
+        );
     };
     if matches!(ask, ReplicaAsk::BackupBegin { .. }) {
         tracing::debug!(%shard, ?ask, "somebody with the cluster key asked for a copy of a shard");
@@ -143,18 +172,32 @@ fn told(identity: Identity, answer: ReplicaAnswer) -> Response<Full<Bytes>> {
         ReplicaAnswer::Unchanged => Stage::Unchanged,
         ReplicaAnswer::Piece(bytes) => {
             let mut piece = Response::new(Full::new(Bytes::from(bytes)));
-            piece.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            piece.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            piece.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/octet-stream"),
+            );
+            piece
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return piece;
         }
         ReplicaAnswer::Gone => {
             let why = "the shard has another owner, or its copy is not kept any more; begin anew\n";
             return response(StatusCode::GONE, TEXT, why.to_owned());
         }
-        ReplicaAnswer::Failed(why) => return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+        ReplicaAnswer::Failed(why) => {
+            return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n"));
+        }
         other => {
-            tracing::warn!(?other, "the owner of a shard answered something else than was asked");
-            return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the owner answered something else\n".to_owned());
+            tracing::warn!(
+                ?other,
+                "the owner of a shard answered something else than was asked"
+            );
+            return response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                TEXT,
+                "the owner answered something else\n".to_owned(),
+            );
         }
     };
     json(&Begun { identity, stage })
@@ -173,17 +216,42 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_what_is_understood() {
-        let tail = |offset, byte| Tail { offset: Offset(offset), chain: Chain([byte; 16]) };
-        let stands = PerStream { messages: tail(7, 0xab), receipts: tail(0, 0) };
+        let tail = |offset, byte| Tail {
+            offset: Offset(offset),
+            chain: Chain([byte; 16]),
+        };
+        let stands = PerStream {
+            messages: tail(7, 0xab),
+            receipts: tail(0, 0),
+        };
         for known in [None, Some(stands)] {
             let (shard, query) = parts(&begin_path(ShardId(12), u64::MAX, known));
             assert_eq!(shard, Some(ShardId(12)));
-            assert_eq!(asked(&Method::POST, &query), Some(ReplicaAsk::BackupBegin { run: u64::MAX, known }));
+            assert_eq!(
+                asked(&Method::POST, &query),
+                Some(ReplicaAsk::BackupBegin {
+                    run: u64::MAX,
+                    known
+                })
+            );
         }
         let (shard, query) = parts(&read_path(ShardId(3), (1, 2), 4096));
         assert_eq!(shard, Some(ShardId(3)));
-        assert_eq!(asked(&Method::GET, &query), Some(ReplicaAsk::BackupRead { run: 1, id: 2, from: 4096 }));
-        for malformed in ["", "run=x", "run=1&known=7", "run=1&known=7:ab,0:cd", "rune=1"] {
+        assert_eq!(
+            asked(&Method::GET, &query),
+            Some(ReplicaAsk::BackupRead {
+                run: 1,
+                id: 2,
+                from: 4096
+            })
+        );
+        for malformed in [
+            "",
+            "run=x",
+            "run=1&known=7",
+            "run=1&known=7:ab,0:cd",
+            "rune=1",
+        ] {
             assert_eq!(asked(&Method::POST, malformed), None, "{malformed}");
         }
         assert_eq!(asked(&Method::GET, "run=1&id=2"), None);

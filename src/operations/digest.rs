@@ -1,5 +1,5 @@
-//! `/shards/{shard}/digest`: what a replica of this process holds, in one number that others can be compared with. Reads a
-//! whole file, so one is made at a time.
+//! `/shards/{shard}/digest`: what a replica of this process holds, in one number that others can be
+//! compared with. Reads a whole file, so one is made at a time.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,10 +23,13 @@ use crate::shard::replicas::ReplicaDigest;
 /// A digest on its way, or one sentence why there is none.
 pub type Digesting = BoxFuture<'static, Result<Option<ShardDigest>, String>>;
 
-/// The digest of a node's replica. SQLite reads on threads of its own: the thread of the port only waits.
+/// The digest of a node's replica. SQLite reads on threads of its own: the thread of the port only
+/// waits.
 #[must_use]
 pub fn digest_of(node: Option<Arc<Node>>, shard: ShardId) -> Digesting {
-    let Some(node) = node else { return std::future::ready(Ok(None)).boxed() };
+    let Some(node) = node else {
+        return std::future::ready(Ok(None)).boxed();
+    };
     let digesting = async move {
         let made = node.digest(shard).await?;
         Ok(made.map(|(role, digest)| ShardDigest::of(shard, node.id().clone(), role, &digest)))
@@ -40,9 +43,13 @@ const ANOTHER_WITHIN: Duration = Duration::from_secs(50);
 /// The same of the replica of any node of the cluster, by way of this one.
 #[must_use]
 pub fn digest_at(node: Option<Arc<Node>>, shard: ShardId, of: NodeId) -> Digesting {
-    let Some(node) = node else { return std::future::ready(Ok(None)).boxed() };
+    let Some(node) = node else {
+        return std::future::ready(Ok(None)).boxed();
+    };
     let digesting = async move {
-        let made = node.digest_at(shard, &of, Instant::now() + ANOTHER_WITHIN).await?;
+        let made = node
+            .digest_at(shard, &of, Instant::now() + ANOTHER_WITHIN)
+            .await?;
         Ok(made.map(|(role, digest)| ShardDigest::of(shard, of, role, &digest)))
     };
     digesting.boxed()
@@ -76,14 +83,22 @@ impl AppliedTail {
     /// Tells a tail.
     #[must_use]
     pub fn of(tail: &Tail) -> Self {
-        Self { offset: tail.offset.0, chain: format!("{:?}", tail.chain) }
+        Self {
+            offset: tail.offset.0,
+            chain: format!("{:?}", tail.chain),
+        }
     }
 
     /// The tail that is told; `None` when that is none.
     #[must_use]
     pub fn tail(&self) -> Option<Tail> {
-        let chain = u128::from_str_radix(&self.chain, 16).ok().filter(|_| self.chain.len() == 32)?;
-        Some(Tail { offset: Offset(self.offset), chain: Chain(chain.to_be_bytes()) })
+        let chain = u128::from_str_radix(&self.chain, 16)
+            .ok()
+            .filter(|_| self.chain.len() == 32)?;
+        Some(Tail {
+            offset: Offset(self.offset),
+            chain: Chain(chain.to_be_bytes()),
+        })
     }
 }
 
@@ -93,13 +108,23 @@ impl ShardDigest {
     pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
         let sha256 = super::hex(&digest.sha256);
         let role = Cow::Borrowed(role);
-        Self { shard: shard.0, node, role, applied: digest.applied.each_ref().map(AppliedTail::of), digest: sha256 }
+        Self {
+            shard: shard.0,
+            node,
+            role,
+            applied: digest.applied.each_ref().map(AppliedTail::of),
+            digest: sha256,
+        }
     }
 }
 
 /// Of which shard, and on which node if that is said, a digest is asked for.
 pub(super) fn digest_asked(path: &str, query: Option<&str>) -> Option<(ShardId, Option<NodeId>)> {
-    let shard = path.strip_prefix("/shards/")?.strip_suffix("/digest")?.parse().ok()?;
+    let shard = path
+        .strip_prefix("/shards/")?
+        .strip_suffix("/digest")?
+        .parse()
+        .ok()?;
     let node = query.and_then(|query| query.strip_prefix("node="));
     Some((ShardId(shard), node.map(NodeId::from)))
 }
@@ -114,11 +139,19 @@ pub(super) async fn with_digest(
         return refused("GET");
     }
     let Ok(_permit) = digests.try_acquire() else {
-        return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "another digest is being made; ask again\n".to_owned());
+        return response(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            "another digest is being made; ask again\n".to_owned(),
+        );
     };
     match setup.subject.digest(shard, node).await {
         Ok(Some(digest)) => json(&digest),
-        Ok(None) => response(StatusCode::NOT_FOUND, TEXT, format!("there is no replica of shard {shard} here\n")),
+        Ok(None) => response(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            format!("there is no replica of shard {shard} here\n"),
+        ),
         Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
     }
 }

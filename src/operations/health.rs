@@ -7,8 +7,8 @@ use crate::operations::Cluster;
 /// Shards that are named in one line; of more it is told how many there are.
 const NAMED_MAX: usize = 8;
 
-/// One sentence for each thing that is not well, the worst first; none when all is. Of the whole cluster, as its nodes
-/// tell it.
+/// One sentence for each thing that is not well, the worst first; none when all is. Of the whole
+/// cluster, as its nodes tell it.
 #[must_use]
 pub fn troubles(cluster: &Cluster) -> Vec<String> {
     if cluster.shards.is_empty() {
@@ -16,21 +16,44 @@ pub fn troubles(cluster: &Cluster) -> Vec<String> {
     }
     let mut troubles = Vec::new();
     let shards = |of: &dyn Fn(&crate::operations::ClusterShard) -> bool| -> Vec<u16> {
-        cluster.shards.iter().filter(|shard| of(shard)).map(|shard| shard.shard).collect()
+        cluster
+            .shards
+            .iter()
+            .filter(|shard| of(shard))
+            .map(|shard| shard.shard)
+            .collect()
     };
     let mut add = |found: Vec<u16>, one: &str, many: &str| match found.as_slice() {
         [] => {}
         [shard] => troubles.push(format!("shard {shard} {one}")),
-        several => troubles.push(format!("{} shards {many}: {}", several.len(), named(several))),
+        several => troubles.push(format!(
+            "{} shards {many}: {}",
+            several.len(),
+            named(several)
+        )),
     };
-    add(shards(&|shard| shard.epoch.is_none()), "is served by nobody", "are served by nobody");
-    add(shards(&|shard| shard.refused.is_some()), "is refused", "are refused");
-    let is_alone = |shard: &crate::operations::ClusterShard| shard.standby.is_empty() && cluster.nodes.len() > 1;
+    add(
+        shards(&|shard| shard.epoch.is_none()),
+        "is served by nobody",
+        "are served by nobody",
+    );
+    add(
+        shards(&|shard| shard.refused.is_some()),
+        "is refused",
+        "are refused",
+    );
+    let is_alone = |shard: &crate::operations::ClusterShard| {
+        shard.standby.is_empty() && cluster.nodes.len() > 1
+    };
     add(shards(&is_alone), "has no standby", "have no standby");
     for (node, behind) in behind(cluster) {
         troubles.push(match behind.as_slice() {
             [shard] => format!("{node} is not in sync with shard {shard}"),
-            several => format!("{node} is not in sync with {} shards: {}", several.len(), named(several)),
+            several => format!(
+                "{node} is not in sync with {} shards: {}",
+                several.len(),
+                named(several)
+            ),
         });
     }
     for (id, node) in &cluster.nodes {
@@ -52,7 +75,12 @@ pub fn troubles(cluster: &Cluster) -> Vec<String> {
 fn behind(cluster: &Cluster) -> BTreeMap<&crate::ids::NodeId, Vec<u16>> {
     let mut behind: BTreeMap<_, Vec<u16>> = BTreeMap::new();
     for shard in &cluster.shards {
-        for standby in shard.standbys.iter().flatten().filter(|standby| !standby.in_sync) {
+        for standby in shard
+            .standbys
+            .iter()
+            .flatten()
+            .filter(|standby| !standby.in_sync)
+        {
             behind.entry(&standby.node).or_default().push(shard.shard);
         }
     }
@@ -75,14 +103,32 @@ mod tests {
     use crate::operations::{ClusterNode, ClusterShard, ClusterStandby};
 
     fn cluster() -> Cluster {
-        let node = || ClusterNode { ready: Some(true), cut_off: Some(false), ..ClusterNode::at("h:1") };
+        let node = || ClusterNode {
+            ready: Some(true),
+            cut_off: Some(false),
+            ..ClusterNode::at("h:1")
+        };
         let shard = |shard| {
             let [owner, standby] = ["node-1", "node-2"].map(NodeId::from);
-            let standbys = Some(vec![ClusterStandby { node: standby.clone(), in_sync: true }]);
-            ClusterShard { standbys, epoch: Some(3), ..ClusterShard::of(shard, &[owner, standby], None) }
+            let standbys = Some(vec![ClusterStandby {
+                node: standby.clone(),
+                in_sync: true,
+            }]);
+            ClusterShard {
+                standbys,
+                epoch: Some(3),
+                ..ClusterShard::of(shard, &[owner, standby], None)
+            }
         };
-        let nodes = ["node-1", "node-2"].map(|id| (NodeId::from(id), node())).into();
-        Cluster { table_version: 4, nodes, shards: (0..12).map(shard).collect(), draining: BTreeMap::new() }
+        let nodes = ["node-1", "node-2"]
+            .map(|id| (NodeId::from(id), node()))
+            .into();
+        Cluster {
+            table_version: 4,
+            nodes,
+            shards: (0..12).map(shard).collect(),
+            draining: BTreeMap::new(),
+        }
     }
 
     #[test]
@@ -91,10 +137,20 @@ mod tests {
         let gone = NodeId::from("node-3");
         drained.nodes.insert(gone.clone(), ClusterNode::at("h:3"));
         assert_eq!(troubles(&drained), ["node-3 does not answer"]);
-        drained.draining.insert(gone.clone(), Drain { since_ms: 1, by: "anna@desk".to_owned() });
+        drained.draining.insert(
+            gone.clone(),
+            Drain {
+                since_ms: 1,
+                by: "anna@desk".to_owned(),
+            },
+        );
         assert!(troubles(&drained).is_empty());
         drained.shards[0].standby.push(gone);
-        assert_eq!(troubles(&drained), ["node-3 does not answer"], "a row still names it");
+        assert_eq!(
+            troubles(&drained),
+            ["node-3 does not answer"],
+            "a row still names it"
+        );
     }
 
     #[test]
@@ -104,7 +160,11 @@ mod tests {
         ill.shards[3].epoch = None;
         ill.shards[4].standby.clear();
         for shard in &mut ill.shards[..10] {
-            shard.standbys.iter_mut().flatten().for_each(|standby| standby.in_sync = false);
+            shard
+                .standbys
+                .iter_mut()
+                .flatten()
+                .for_each(|standby| standby.in_sync = false);
         }
         if let Some(node) = ill.nodes.get_mut(&NodeId::from("node-2")) {
             node.ready = None;

@@ -1,9 +1,12 @@
-//! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`, `/cluster?whole`, `/shards/{shard}/digest`,
-//! `/shards/{shard}/owner`, `/nodes/{node}/drain`, `/balance`, `/shards/{shard}/backup`. A server of its own on a thread of its own, so that it answers also when the loops that it tells about stand still; never reachable through the client port.
+//! The operations port: `/metrics`, `/livez`, `/readyz`, `/cluster`, `/cluster?whole`,
+//! `/shards/{shard}/digest`, `/shards/{shard}/owner`, `/nodes/{node}/drain`, `/balance`,
+//! `/shards/{shard}/backup`. A server of its own on a thread of its own, so that it answers also
+//! when the loops that it tells about stand still; never reachable through the client port.
 //!
-//! Invariants: `/livez` asks only whether the process's loops move, never the log; at most [`CONNECTIONS_MAX`] sockets are
-//! served at once (an idle one gives way to one more; when none is idle, that is refused), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file, are
-//! made one at a time.
+//! Invariants: `/livez` asks only whether the process's loops move, never the log; at most
+//! [`CONNECTIONS_MAX`] sockets are served at once (an idle one gives way to one more; when none is
+//! idle, that is refused), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file,
+//! are made one at a time.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -56,7 +59,8 @@ pub const CONNECTIONS_MAX: usize = 64;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What a process says that takes no part in a cluster of several.
-const NO_NODE: &str = "this process changes no cluster: ask the operations port of a node of a cluster";
+const NO_NODE: &str =
+    "this process changes no cluster: ask the operations port of a node of a cluster";
 
 /// Longest life of one socket.
 pub const CONNECTION_MAX: Duration = Duration::from_secs(60);
@@ -80,7 +84,8 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
     /// What `/cluster` shows.
     fn cluster(&self) -> Cluster;
 
-    /// The whole cluster, as far as its nodes answer: each tells of what it owns. Else as [`Subject::cluster`].
+    /// The whole cluster, as far as its nodes answer: each tells of what it owns. Else as
+    /// [`Subject::cluster`].
     fn whole(&self) -> BoxFuture<'static, Cluster> {
         std::future::ready(self.cluster()).boxed()
     }
@@ -90,15 +95,17 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
         std::future::ready(Err(NO_NODE.to_owned())).boxed()
     }
 
-    /// What would be moved now; with a name, that one wants it looked at now. Else one sentence why it cannot be told.
+    /// What would be moved now; with a name, that one wants it looked at now. Else one sentence why
+    /// it cannot be told.
     fn balance(&self, _by: Option<String>) -> BoxFuture<'static, Result<BalancePlan, String>> {
         std::future::ready(Err(NO_NODE.to_owned())).boxed()
     }
 
-    /// What the owner of a shard answers to what a backup asks, and of which cluster it is; else one sentence why there is
-    /// no answer.
+    /// What the owner of a shard answers to what a backup asks, and of which cluster it is; else
+    /// one sentence why there is no answer.
     fn backup(&self, _shard: ShardId, _ask: ReplicaAsk) -> Backing {
-        let why = "this process has no node: ask the operations port of a node, or of `rookery dev`";
+        let why =
+            "this process has no node: ask the operations port of a node, or of `rookery dev`";
         std::future::ready(Err(why.to_owned())).boxed()
     }
 
@@ -107,8 +114,8 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Digest of the replica of a shard in this process, on the node of that name if one is given: `None` when there is
-    /// none. The future reads the whole file, on threads of its own.
+    /// Digest of the replica of a shard in this process, on the node of that name if one is given:
+    /// `None` when there is none. The future reads the whole file, on threads of its own.
     fn digest(&self, _shard: ShardId, _node: Option<NodeId>) -> Digesting {
         std::future::ready(Ok(None)).boxed()
     }
@@ -127,7 +134,9 @@ pub struct Setup {
 
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
     }
 }
 
@@ -147,11 +156,17 @@ impl Operations {
         let failed = |error: std::io::Error| format!("operations port: {error}");
         let address = listener.local_addr().map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let run = move || runtime.block_on(accept(listener, setup, stopped));
-        std::thread::Builder::new().name("operations".to_owned()).spawn(run).map_err(failed)?;
+        std::thread::Builder::new()
+            .name("operations".to_owned())
+            .spawn(run)
+            .map_err(failed)?;
         Ok(Self { address, stop })
     }
 
@@ -190,9 +205,15 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
         };
         match accepted {
             Ok((socket, entrant)) => {
-                drop(tokio::spawn(enter(socket, entrant, setup.clone(), Arc::clone(&digests))));
+                drop(tokio::spawn(enter(
+                    socket,
+                    entrant,
+                    setup.clone(),
+                    Arc::clone(&digests),
+                )));
             }
-            // Out of files, most likely: wait until some are closed, instead of turning around at once.
+            // Out of files, most likely: wait until some are closed, instead of turning around at
+            // once.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
@@ -201,10 +222,18 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
 /// Serves a newcomer, or tells it that there is no place for it.
 async fn enter(socket: TcpStream, entrant: Entrant, setup: Setup, digests: Arc<Semaphore>) {
     match entrant.admitted().await {
-        Ok(place) => drop(tokio::time::timeout(CONNECTION_MAX, serve_socket(socket, &place, setup, digests)).await),
+        Ok(place) => drop(
+            tokio::time::timeout(CONNECTION_MAX, serve_socket(socket, &place, setup, digests))
+                .await,
+        ),
         Err(refused) => {
-            let why = || "this port has as many connections as it may have, and none of them is idle".to_owned();
-            refused.refuse(socket, |_head| verdict(Err(why()), TEXT)).await;
+            let why = || {
+                "this port has as many connections as it may have, and none of them is idle"
+                    .to_owned()
+            };
+            refused
+                .refuse(socket, |_head| verdict(Err(why()), TEXT))
+                .await;
         }
     }
 }
@@ -219,8 +248,12 @@ async fn serve_socket(socket: TcpStream, place: &Place, setup: Setup, digests: A
         }
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_headers(64);
-    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(place.noted(socket)), service));
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .max_headers(64);
+    let mut serving =
+        std::pin::pin!(server.serve_connection(TokioIo::new(place.noted(socket)), service));
     tokio::select! {
         // A scraper that hangs up early is its own affair.
         _ended = serving.as_mut() => return,
@@ -230,8 +263,16 @@ async fn serve_socket(socket: TcpStream, place: &Place, setup: Setup, digests: A
 }
 
 /// Answers what has to be waited for, and all else.
-async fn answer_request(setup: &Setup, request: &Request<Incoming>, digests: &Semaphore) -> Response<Full<Bytes>> {
-    let (method, path, query) = (request.method(), request.uri().path(), request.uri().query());
+async fn answer_request(
+    setup: &Setup,
+    request: &Request<Incoming>,
+    digests: &Semaphore,
+) -> Response<Full<Bytes>> {
+    let (method, path, query) = (
+        request.method(),
+        request.uri().path(),
+        request.uri().query(),
+    );
     if let Some((shard, node)) = digest::digest_asked(path, query) {
         return digest::with_digest(setup, method, (shard, node), digests).await;
     }
@@ -253,22 +294,35 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn refused(allowed: &'static str) -> Response<Full<Bytes>> {
-    let mut refused =
-        response(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("only {}\n", allowed.replace(", ", " and ")));
-    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    let mut refused = response(
+        StatusCode::METHOD_NOT_ALLOWED,
+        TEXT,
+        format!("only {}\n", allowed.replace(", ", " and ")),
+    );
+    refused
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allowed));
     refused
 }
 
 fn json(body: &impl Serialize) -> Response<Full<Bytes>> {
     match serde_json::to_string(body) {
         Ok(json) => response(StatusCode::OK, "application/json", json),
-        Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        Err(error) => response(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            TEXT,
+            format!("{error}\n"),
+        ),
     }
 }
 
 fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
     if !matches!(path, "/metrics" | "/livez" | "/readyz" | "/cluster") {
-        return response(StatusCode::NOT_FOUND, TEXT, "there is nothing at this path\n".to_owned());
+        return response(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there is nothing at this path\n".to_owned(),
+        );
     }
     if method != Method::GET && method != Method::HEAD {
         return refused("GET, HEAD");
@@ -276,13 +330,21 @@ fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
     match path {
         "/metrics" => {
             metrics_process::Collector::default().collect();
-            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", setup.metrics.render())
+            response(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                setup.metrics.render(),
+            )
         }
         "/livez" => verdict(setup.watchdog.check(), TEXT),
         "/readyz" => match setup.subject.ready() {
             Ok(()) => {
                 let lines = std::iter::once("ok".to_owned()).chain(setup.subject.refused());
-                response(StatusCode::OK, TEXT, lines.map(|line| format!("{line}\n")).collect())
+                response(
+                    StatusCode::OK,
+                    TEXT,
+                    lines.map(|line| format!("{line}\n")).collect(),
+                )
             }
             Err(why) => verdict(Err(why), TEXT),
         },
@@ -293,15 +355,23 @@ fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
 fn verdict(good: Result<(), String>, content_type: &'static str) -> Response<Full<Bytes>> {
     match good {
         Ok(()) => response(StatusCode::OK, content_type, "ok\n".to_owned()),
-        Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, content_type, format!("{why}\n")),
+        Err(why) => response(
+            StatusCode::SERVICE_UNAVAILABLE,
+            content_type,
+            format!("{why}\n"),
+        ),
     }
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -27,24 +27,43 @@ struct Process {
 
 impl Subject for Process {
     fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::SeqCst) { Err("draining".to_owned()) } else { Ok(()) }
+        if self.draining.load(Ordering::SeqCst) {
+            Err("draining".to_owned())
+        } else {
+            Ok(())
+        }
     }
 
     fn cluster(&self) -> Cluster {
         let [one, two] = [NodeId::from("node-1"), NodeId::from("node-2")];
-        let addresses =
-            NodeAddresses { http: "127.0.0.1:1".to_owned(), peer: "127.0.0.1:2".to_owned(), zone: String::new() };
-        let identity = Identity { cluster: ClusterId::random(), shards: 2 };
-        let mark = Drain { since_ms: 7, by: "anna@desk".to_owned() };
+        let addresses = NodeAddresses {
+            http: "127.0.0.1:1".to_owned(),
+            peer: "127.0.0.1:2".to_owned(),
+            zone: String::new(),
+        };
+        let identity = Identity {
+            cluster: ClusterId::random(),
+            shards: 2,
+        };
+        let mark = Drain {
+            since_ms: 7,
+            by: "anna@desk".to_owned(),
+        };
         let table = Table {
             version: 3,
             identity,
             nodes: [(one.clone(), addresses.clone()), (two.clone(), addresses)].into(),
             rows: vec![vec![one.clone(), two.clone()], vec![two]],
             claimed: std::collections::BTreeSet::new(),
-            changes: Changes { draining: [(NodeId::from("node-2"), mark)].into(), ..Changes::default() },
+            changes: Changes {
+                draining: [(NodeId::from("node-2"), mark)].into(),
+                ..Changes::default()
+            },
         };
-        let at = |messages, receipts| PerStream { messages: Offset(messages), receipts: Offset(receipts) };
+        let at = |messages, receipts| PerStream {
+            messages: Offset(messages),
+            receipts: Offset(receipts),
+        };
         let status = ShardStatus {
             shard: ShardId(0),
             owner: one,
@@ -66,9 +85,15 @@ impl Subject for Process {
             match shard.0 {
                 1 => Err("the disk".to_owned()),
                 12 => {
-                    let tail = |offset| Tail { offset: Offset(offset), ..Tail::EMPTY };
+                    let tail = |offset| Tail {
+                        offset: Offset(offset),
+                        ..Tail::EMPTY
+                    };
                     let digest = ReplicaDigest {
-                        applied: PerStream { messages: tail(5), receipts: tail(0) },
+                        applied: PerStream {
+                            messages: tail(5),
+                            receipts: tail(0),
+                        },
                         sha256: [0xab; 32],
                     };
                     let node = node.unwrap_or_else(|| NodeId::from("node-1"));
@@ -83,19 +108,45 @@ impl Subject for Process {
 
 async fn get(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let request = Request::builder().method(method).uri(format!("http://{address}{path}")).body(Empty::new());
-    let answer = client.request(request.expect("a request")).await.expect("an answer");
-    let kind = answer.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://{address}{path}"))
+        .body(Empty::new());
+    let answer = client
+        .request(request.expect("a request"))
+        .await
+        .expect("an answer");
+    let kind = answer.headers()[header::CONTENT_TYPE]
+        .to_str()
+        .expect("text")
+        .to_owned();
     let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.expect("a body").to_bytes();
-    (status, kind, String::from_utf8(body.to_vec()).expect("UTF-8"))
+    let body = answer
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
+    (
+        status,
+        kind,
+        String::from_utf8(body.to_vec()).expect("UTF-8"),
+    )
 }
 
 fn serve(process: Arc<Process>) -> Operations {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let watchdog = Watchdog::spawn(CancellationToken::new());
-    Operations::serve(listener, Setup { metrics, watchdog, subject: process }).expect("served")
+    Operations::serve(
+        listener,
+        Setup {
+            metrics,
+            watchdog,
+            subject: process,
+        },
+    )
+    .expect("served")
 }
 
 #[tokio::test]
@@ -113,7 +164,10 @@ async fn readiness_follows_the_process_and_liveness_does_not() {
 async fn metrics_are_prometheus_text_and_other_paths_and_methods_are_refused() {
     let port = serve(Arc::default());
     let (status, kind, _) = get(port.address(), "GET", "/metrics").await;
-    assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        (status, kind.as_str()),
+        (200, "text/plain; version=0.0.4; charset=utf-8")
+    );
     assert_eq!(get(port.address(), "GET", "/v1/conversations").await.0, 404);
     assert_eq!(get(port.address(), "POST", "/metrics").await.0, 405);
     assert_eq!(get(port.address(), "HEAD", "/livez").await.0, 200);
@@ -158,10 +212,21 @@ async fn what_changes_the_cluster_needs_a_proof_and_what_is_only_told_needs_none
         ("POST", "/balance"),
     ] {
         let (status, _, why) = get(port.address(), method, path).await;
-        assert!(status == 401 && why.contains("must prove the cluster key"), "{method} {path}: {status} {why}");
+        assert!(
+            status == 401 && why.contains("must prove the cluster key"),
+            "{method} {path}: {status} {why}"
+        );
     }
-    for (method, path) in [("GET", "/shards/0/owner"), ("GET", "/nodes/node-1/drain"), ("DELETE", "/balance")] {
-        assert_eq!(get(port.address(), method, path).await.0, 405, "{method} {path}");
+    for (method, path) in [
+        ("GET", "/shards/0/owner"),
+        ("GET", "/nodes/node-1/drain"),
+        ("DELETE", "/balance"),
+    ] {
+        assert_eq!(
+            get(port.address(), method, path).await.0,
+            405,
+            "{method} {path}"
+        );
     }
     let (status, _, why) = get(port.address(), "GET", "/balance").await;
     assert_eq!((status, why), (503, format!("{NO_NODE}\n")));
@@ -177,7 +242,9 @@ async fn a_port_that_is_dropped_takes_no_more_connections() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), refused).await.expect("refused in time");
+    tokio::time::timeout(Duration::from_secs(10), refused)
+        .await
+        .expect("refused in time");
 }
 
 #[tokio::test]
@@ -197,10 +264,19 @@ async fn a_digest_is_told_of_what_is_here_and_of_nothing_else() {
     assert!(named.contains("node-7"), "{named}");
     let (absent, _, why) = get(port.address(), "GET", "/shards/1/digest").await;
     assert_eq!((absent, why.as_str()), (503, "the disk\n"));
-    for path in ["/shards/13/digest", "/shards/x/digest", "/shards/70000/digest", "/shards/12", "/shards/12/digest/x"] {
+    for path in [
+        "/shards/13/digest",
+        "/shards/x/digest",
+        "/shards/70000/digest",
+        "/shards/12",
+        "/shards/12/digest/x",
+    ] {
         assert_eq!(get(port.address(), "GET", path).await.0, 404, "{path}");
     }
-    assert_eq!(get(port.address(), "POST", "/shards/12/digest").await.0, 405);
+    assert_eq!(
+        get(port.address(), "POST", "/shards/12/digest").await.0,
+        405
+    );
 }
 
 #[tokio::test]
@@ -211,7 +287,10 @@ async fn one_digest_is_made_at_a_time_and_probes_are_answered_meanwhile() {
     let first = tokio::spawn(async move { get(address, "GET", "/shards/12/digest").await.0 });
     let begun = std::time::Instant::now();
     while process.digests.load(Ordering::SeqCst) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the first one never began");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "the first one never began"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let (status, _, body) = get(address, "GET", "/shards/12/digest").await;

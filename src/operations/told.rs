@@ -20,8 +20,8 @@ pub struct Cluster {
     pub nodes: BTreeMap<NodeId, ClusterNode>,
     /// Every shard, in order.
     pub shards: Vec<ClusterShard>,
-    /// Nodes that give everything to others and get nothing, also when they are gone; since when (milliseconds since 1970),
-    /// and who asked for it.
+    /// Nodes that give everything to others and get nothing, also when they are gone; since when
+    /// (milliseconds since 1970), and who asked for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub draining: BTreeMap<NodeId, Drain>,
 }
@@ -46,10 +46,12 @@ pub struct ClusterNode {
     /// The zone that it stands in; absent where it told none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,
-    /// Files of shards in its folder, where the whole cluster is told: one that is drained has none.
+    /// Files of shards in its folder, where the whole cluster is told: one that is drained has
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-    /// Since when it gives everything to others and gets nothing, and who asked for it; absent of one that does not drain.
+    /// Since when it gives everything to others and gets nothing, and who asked for it; absent of
+    /// one that does not drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Drain>,
 }
@@ -58,9 +60,20 @@ impl ClusterNode {
     /// One of which nothing is known but where its peer port is.
     #[must_use]
     pub fn at(peer: &str) -> Self {
-        let (sessions, ready, cut_off, version, standbys, files) = (None, None, None, None, None, None);
+        let (sessions, ready, cut_off, version, standbys, files) =
+            (None, None, None, None, None, None);
         let (zone, draining) = (String::new(), None);
-        Self { peer: peer.to_owned(), sessions, ready, cut_off, version, standbys, zone, files, draining }
+        Self {
+            peer: peer.to_owned(),
+            sessions,
+            ready,
+            cut_off,
+            version,
+            standbys,
+            zone,
+            files,
+            draining,
+        }
     }
 }
 
@@ -113,12 +126,23 @@ pub struct Offsets {
 impl Cluster {
     /// Joins the table with what the owners in this process tell.
     #[must_use]
-    pub fn of(table: Option<&Table>, mut nodes: BTreeMap<NodeId, ClusterNode>, statuses: &[ShardStatus]) -> Self {
+    pub fn of(
+        table: Option<&Table>,
+        mut nodes: BTreeMap<NodeId, ClusterNode>,
+        statuses: &[ShardStatus],
+    ) -> Self {
         let Some(table) = table else {
-            return Self { table_version: 0, nodes, shards: Vec::new(), draining: BTreeMap::new() };
+            return Self {
+                table_version: 0,
+                nodes,
+                shards: Vec::new(),
+                draining: BTreeMap::new(),
+            };
         };
         for (id, addresses) in &table.nodes {
-            let node = nodes.entry(id.clone()).or_insert_with(|| ClusterNode::at(&addresses.peer));
+            let node = nodes
+                .entry(id.clone())
+                .or_insert_with(|| ClusterNode::at(&addresses.peer));
             node.zone.clone_from(&addresses.zone);
             node.draining = table.changes.draining.get(id).cloned();
         }
@@ -127,7 +151,12 @@ impl Cluster {
             ClusterShard::of(shard, row, status)
         });
         let draining = table.changes.draining.clone();
-        Self { table_version: table.version, shards: shards.collect(), nodes, draining }
+        Self {
+            table_version: table.version,
+            shards: shards.collect(),
+            nodes,
+            draining,
+        }
     }
 
     /// Joins the table with what each of its nodes tells of itself, if it answered.
@@ -136,7 +165,10 @@ impl Cluster {
         let (mut nodes, mut statuses) = (BTreeMap::new(), Vec::new());
         for (id, standing) in standings {
             let Some(standing) = standing else { continue };
-            let peer = table.addresses(&id).map(|addresses| addresses.peer.clone()).unwrap_or_default();
+            let peer = table
+                .addresses(&id)
+                .map(|addresses| addresses.peer.clone())
+                .unwrap_or_default();
             let told = ClusterNode {
                 peer,
                 sessions: usize::try_from(standing.sessions).ok(),
@@ -169,10 +201,22 @@ impl Cluster {
     /// What the cluster still has of a node.
     #[must_use]
     pub fn left(&self, node: &NodeId) -> ClusterLeft {
-        let owned = self.shards.iter().filter(|shard| shard.owner.as_ref() == Some(node)).count();
-        let standbys = self.shards.iter().filter(|shard| shard.standby.contains(node)).count();
+        let owned = self
+            .shards
+            .iter()
+            .filter(|shard| shard.owner.as_ref() == Some(node))
+            .count();
+        let standbys = self
+            .shards
+            .iter()
+            .filter(|shard| shard.standby.contains(node))
+            .count();
         let files = self.nodes.get(node).and_then(|node| node.files);
-        ClusterLeft { owned, standbys, files }
+        ClusterLeft {
+            owned,
+            standbys,
+            files,
+        }
     }
 }
 
@@ -188,7 +232,8 @@ pub struct ClusterLeft {
 }
 
 impl ClusterLeft {
-    /// Whether it has nothing, as far as can be known: of one that does not answer, what the table says.
+    /// Whether it has nothing, as far as can be known: of one that does not answer, what the table
+    /// says.
     #[must_use]
     pub fn is_nothing(self) -> bool {
         self.owned == 0 && self.standbys == 0 && self.files.unwrap_or(0) == 0
@@ -199,7 +244,10 @@ impl ClusterShard {
     pub(super) fn of(shard: u16, row: &[NodeId], status: Option<&ShardStatus>) -> Self {
         let offsets = |pick: fn(&ShardStatus) -> PerStream<Offset>| {
             let PerStream { messages, receipts } = pick(status?);
-            Some(Offsets { messages: messages.0, receipts: receipts.0 })
+            Some(Offsets {
+                messages: messages.0,
+                receipts: receipts.0,
+            })
         };
         Self {
             shard,
@@ -218,5 +266,10 @@ impl ClusterShard {
 }
 
 fn standbys_of(told: &[(NodeId, bool)]) -> Vec<ClusterStandby> {
-    told.iter().map(|(node, in_sync)| ClusterStandby { node: node.clone(), in_sync: *in_sync }).collect()
+    told.iter()
+        .map(|(node, in_sync)| ClusterStandby {
+            node: node.clone(),
+            in_sync: *in_sync,
+        })
+        .collect()
 }

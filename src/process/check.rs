@@ -1,4 +1,5 @@
-//! `rookery check`: whether the replicas of each shard hold the same. Reads only, one shard after the other.
+//! `rookery check`: whether the replicas of each shard hold the same. Reads only, one shard after
+//! the other.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::process::cluster::call::Place;
 use crate::process::cluster::{first, understood, whole};
 use crate::process::on_this_thread;
 
-/// How often replicas are asked again that stood at different places, because somebody writes meanwhile.
+/// How often replicas are asked again that stood at different places, because somebody writes
+/// meanwhile.
 const ATTEMPTS: u32 = 10;
 
 /// Pause before that.
@@ -64,7 +66,8 @@ async fn check(settings: &CheckSettings) -> Result<bool, String> {
         tokio::time::sleep(settings.pause).await;
     }
     output::print(&format!(
-        "{equal} shards have replicas that hold the same, {differ} have not, {unknown} were not compared.\n"
+        "{equal} shards have replicas that hold the same, {differ} have not, {unknown} were not \
+         compared.\n"
     ));
     Ok(differ == 0 && unknown == 0)
 }
@@ -93,7 +96,9 @@ fn compared(digests: &[ShardDigest]) -> Verdict {
         by_place.entry(places(digest)).or_default().push(digest);
     }
     for same_place in by_place.values() {
-        let [first, others @ ..] = &same_place[..] else { continue };
+        let [first, others @ ..] = &same_place[..] else {
+            continue;
+        };
         if let Some(other) = others.iter().find(|other| other.digest != first.digest) {
             return Verdict::Differs(format!(
                 "{} ({}) and {} ({}) hold different things at the same place (messages {}, receipts {}): one of them is \
@@ -129,17 +134,31 @@ mod tests {
     use crate::shard::replicas::ReplicaDigest;
 
     fn digest(node: &str, offset: u64, content: u8) -> ShardDigest {
-        let tail = Tail { offset: crate::ids::Offset(offset), ..Tail::EMPTY };
-        let made = ReplicaDigest { applied: PerStream::both(tail), sha256: [content; 32] };
+        let tail = Tail {
+            offset: crate::ids::Offset(offset),
+            ..Tail::EMPTY
+        };
+        let made = ReplicaDigest {
+            applied: PerStream::both(tail),
+            sha256: [content; 32],
+        };
         ShardDigest::of(ShardId(3), NodeId::from(node), "standby", &made)
     }
 
     #[test]
     fn replicas_differ_only_where_they_stand_at_the_same_place_and_hold_different_things() {
         assert_eq!(compared(&[digest("a", 1, 7)]), Verdict::Equal);
-        assert_eq!(compared(&[digest("a", 1, 7), digest("b", 1, 7)]), Verdict::Equal);
-        assert!(matches!(compared(&[digest("a", 1, 7), digest("b", 2, 8)]), Verdict::Unknown(_)));
-        let Verdict::Differs(why) = compared(&[digest("a", 1, 7), digest("b", 2, 7), digest("c", 1, 8)]) else {
+        assert_eq!(
+            compared(&[digest("a", 1, 7), digest("b", 1, 7)]),
+            Verdict::Equal
+        );
+        assert!(matches!(
+            compared(&[digest("a", 1, 7), digest("b", 2, 8)]),
+            Verdict::Unknown(_)
+        ));
+        let Verdict::Differs(why) =
+            compared(&[digest("a", 1, 7), digest("b", 2, 7), digest("c", 1, 8)])
+        else {
             panic!("a and c differ")
         };
         assert!(why.contains("a (standby) and c (standby)"), "{why}");

@@ -1,4 +1,5 @@
-//! Files of the data folder of one process; secrets that are made at the first start, each in a file of its own.
+//! Files of the data folder of one process; secrets that are made at the first start, each in a
+//! file of its own.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -20,7 +21,8 @@ pub(crate) const CLUSTER_KEY: &str = "cluster-key";
 /// Random bytes of a secret that we make.
 const SECRET_BYTES: usize = 48;
 
-/// The secret that was given; else the one in the file; else a new random one, written there for its owner's eyes only.
+/// The secret that was given; else the one in the file; else a new random one, written there for
+/// its owner's eyes only.
 ///
 /// # Errors
 /// One clear line: the file cannot be read or written.
@@ -62,7 +64,14 @@ mod tests {
         let made = secret(None, &path).expect("made");
         assert!(made.expose().len() >= 64);
         assert_eq!(secret(None, &path).expect("read"), made);
-        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path)
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
         let given = Secret::new("another");
         assert_eq!(secret(Some(given.clone()), &path).expect("given"), given);
     }
@@ -70,7 +79,11 @@ mod tests {
     #[test]
     fn a_secret_that_cannot_be_written_is_one_line_without_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let refused = secret(None, &folder.path().join("absent/jwt-secret")).expect_err("no folder");
-        assert!(refused.contains("jwt-secret") && !refused.contains('\n'), "{refused}");
+        let refused =
+            secret(None, &folder.path().join("absent/jwt-secret")).expect_err("no folder");
+        assert!(
+            refused.contains("jwt-secret") && !refused.contains('\n'),
+            "{refused}"
+        );
     }
 }

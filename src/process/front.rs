@@ -22,8 +22,14 @@ impl Front {
     ///
     /// # Errors
     /// One clear line.
-    pub(crate) fn serve(router: Router, listener: TcpListener, watchdog: Watchdog) -> Result<Self, String> {
-        let address = listener.local_addr().map_err(|error| format!("client port: {error}"))?;
+    pub(crate) fn serve(
+        router: Router,
+        listener: TcpListener,
+        watchdog: Watchdog,
+    ) -> Result<Self, String> {
+        let address = listener
+            .local_addr()
+            .map_err(|error| format!("client port: {error}"))?;
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
         let draining = drain.clone();
         tasks.spawn(async move {
@@ -31,7 +37,11 @@ impl Front {
             watchdog.watch("router", draining.clone(), served).await;
         });
         tasks.close();
-        Ok(Self { address, drain, tasks })
+        Ok(Self {
+            address,
+            drain,
+            tasks,
+        })
     }
 
     /// Where clients reach it.

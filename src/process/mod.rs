@@ -1,8 +1,9 @@
-//! What every kind of process shares: logs, metrics, runtime, signals, ports, the operations port, the ready file; and the
-//! lives of `rookery node` and `rookery router`. The one-process cluster is `dev`.
+//! What every kind of process shares: logs, metrics, runtime, signals, ports, the operations port,
+//! the ready file; and the lives of `rookery node` and `rookery router`. The one-process cluster is
+//! `dev`.
 //!
-//! Invariants: a process that cannot start ends with one clear line; the first signal begins a stop, which takes at most
-//! [`STOP_MAX`]; the second one ends the process at once.
+//! Invariants: a process that cannot start ends with one clear line; the first signal begins a
+//! stop, which takes at most [`STOP_MAX`]; the second one ends the process at once.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -52,8 +53,12 @@ pub(crate) const CLOSE_SHARE: Duration = Duration::from_secs(3);
 /// # Errors
 /// One clear line: the system gives no runtime.
 pub(crate) fn on_this_thread<T>(command: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.map_err(|error| format!("cannot begin: {error}"))?.block_on(command))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    Ok(runtime
+        .map_err(|error| format!("cannot begin: {error}"))?
+        .block_on(command))
 }
 
 /// Exit code of a process that a second signal ends at once.
@@ -61,16 +66,17 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// A process that has begun.
 pub(crate) trait Running: Sized {
-    /// Finishes what is left of the start, and tells that it serves. Then ends only when the process cannot go on: with
-    /// one clear line. Dropped when the process is asked to stop.
+    /// Finishes what is left of the start, and tells that it serves. Then ends only when the
+    /// process cannot go on: with one clear line. Dropped when the process is asked to stop.
     fn carry_on(&self) -> impl Future<Output = String>;
 
-    /// Takes no more work, sends sessions away over `window`, finishes what is begun: within [`STOP_MAX`].
+    /// Takes no more work, sends sessions away over `window`, finishes what is begun: within
+    /// [`STOP_MAX`].
     fn stop(self, window: Duration) -> impl Future<Output = ()>;
 }
 
-/// Runs a process: logs, metrics and runtime around `live`, which is given the metrics. `files` is how many files the
-/// process may open, if known.
+/// Runs a process: logs, metrics and runtime around `live`, which is given the metrics. `files` is
+/// how many files the process may open, if known.
 ///
 /// # Errors
 /// One clear line why it could not be started, or ended.
@@ -149,7 +155,9 @@ pub(crate) async fn within(deadline: Instant, act: impl Future<Output = ()>, lat
 /// One clear line that names the flag.
 pub(crate) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| format!("cannot listen on {address}: {error}; choose another address with {flag}"))
+    bound.map_err(|error| {
+        format!("cannot listen on {address}: {error}; choose another address with {flag}")
+    })
 }
 
 /// Serves the operations port.
@@ -162,8 +170,17 @@ pub(crate) fn serve_operations(
     watchdog: Watchdog,
     subject: Arc<dyn Subject>,
 ) -> Result<Operations, String> {
-    let unpolled = listener.into_std().map_err(|error| format!("operations port: {error}"))?;
-    let served = Operations::serve(unpolled, operations::Setup { metrics, watchdog, subject })?;
+    let unpolled = listener
+        .into_std()
+        .map_err(|error| format!("operations port: {error}"))?;
+    let served = Operations::serve(
+        unpolled,
+        operations::Setup {
+            metrics,
+            watchdog,
+            subject,
+        },
+    )?;
     telemetry::BUILD_INFO.set(1.0, &[("version", env!("CARGO_PKG_VERSION"))]);
     Ok(served)
 }
@@ -179,7 +196,10 @@ pub(crate) fn write_ready(file: Option<&Path>, addresses: &[(&str, String)]) -> 
         ready.insert((*name).to_owned(), address.clone().into());
     }
     ready.insert("pid".to_owned(), std::process::id().into());
-    write_whole(path, serde_json::Value::Object(ready).to_string().as_bytes())
+    write_whole(
+        path,
+        serde_json::Value::Object(ready).to_string().as_bytes(),
+    )
 }
 
 /// Verifies tokens by what all processes of a cluster are given alike.
@@ -217,7 +237,10 @@ impl Signals {
     fn new() -> Result<Self, String> {
         use tokio::signal::unix::{SignalKind, signal};
         let wait = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
-        Ok(Self { terminate: wait(SignalKind::terminate())?, interrupt: wait(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: wait(SignalKind::terminate())?,
+            interrupt: wait(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -234,10 +257,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_refused_in_one_line_that_names_the_flag() {
-        let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen").await.expect("a free port");
+        let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen")
+            .await
+            .expect("a free port");
         let address = taken.local_addr().expect("bound");
         let refused = bind(address, "--listen").await.expect_err("taken");
-        assert!(refused.contains(&address.to_string()) && refused.contains("--listen"), "{refused}");
+        assert!(
+            refused.contains(&address.to_string()) && refused.contains("--listen"),
+            "{refused}"
+        );
         assert!(!refused.contains('\n'), "{refused}");
     }
 }

@@ -1,9 +1,10 @@
-//! The life of `rookery node`: the operations port from the first second; then lock, cluster, table, shards, each waited for
-//! as long as it takes, and told; then serving, until a signal.
+//! The life of `rookery node`: the operations port from the first second; then lock, cluster,
+//! table, shards, each waited for as long as it takes, and told; then serving, until a signal.
 //!
-//! What can never come right by waiting (another cluster's folder or log, another number of shards) ends the process with
-//! one clear line. Redis gone is no such thing, neither at the start nor later; nor is one shard that is refused: the others
-//! are served, and log, `/readyz` and `/cluster` name it.
+//! What can never come right by waiting (another cluster's folder or log, another number of shards)
+//! ends the process with one clear line. Redis gone is no such thing, neither at the start nor
+//! later; nor is one shard that is refused: the others are served, and log, `/readyz` and
+//! `/cluster` name it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,11 +42,13 @@ use crate::operations::{self, Backing, Cluster, ClusterNode, Digesting, Operatio
 use crate::output;
 use crate::process::advertise::{advertised, node_id};
 use crate::process::{
-    self, CLOSE_SHARE, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier, within, write_ready,
+    self, CLOSE_SHARE, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier,
+    within, write_ready,
 };
 use crate::watchdog::Watchdog;
 
-/// A node that stops gives its shards away for so long at most, before everything else that a stop does.
+/// A node that stops gives its shards away for so long at most, before everything else that a stop
+/// does.
 pub const HAND_OVER_MAX: Duration = Duration::from_secs(8);
 
 /// Each node tells how it stands within this time, or is not waited for.
@@ -63,7 +66,10 @@ const NOT_BEGUN: &str = "this node has not begun yet";
 /// One clear line why it could not be started.
 pub fn run(settings: &NodeSettings, secrets: &Secrets, files: Option<u64>) -> Result<(), String> {
     process::run(&settings.run, files, |metrics| {
-        process::live(NodeProcess::start(settings, secrets, metrics), settings.run.drain_window)
+        process::live(
+            NodeProcess::start(settings, secrets, metrics),
+            settings.run.drain_window,
+        )
     })
 }
 
@@ -88,13 +94,16 @@ struct NodeSubject {
 
 impl fmt::Debug for NodeSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeSubject").field("id", &self.id).field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("NodeSubject")
+            .field("id", &self.id)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
 impl Subject for NodeSubject {
-    /// Once it is started it stays ready while Redis is gone: reads go on, and an outage must not take every node out. One
-    /// that is cut off alone is not ready.
+    /// Once it is started it stays ready while Redis is gone: reads go on, and an outage must not
+    /// take every node out. One that is cut off alone is not ready.
     fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::SeqCst) {
             return Err("draining".to_owned());
@@ -104,19 +113,31 @@ impl Subject for NodeSubject {
             return Ok(());
         }
         if node.is_some_and(|node| node.cut_off()) {
-            return Err("cut off from Redis while others reach it; its sessions are sent away".to_owned());
+            return Err(
+                "cut off from Redis while others reach it; its sessions are sent away".to_owned(),
+            );
         }
         if let Some(failure) = self.store.failure() {
             return Err(format!("Redis: {failure}"));
         }
-        let Some(node) = node else { return Err(self.waiting.sentence()) };
-        let (open, given) = (node.statuses().len(), node.table().owned_by(&self.id).count());
+        let Some(node) = node else {
+            return Err(self.waiting.sentence());
+        };
+        let (open, given) = (
+            node.statuses().len(),
+            node.table().owned_by(&self.id).count(),
+        );
         let (following, named) = (node.standbys(), node.table().stood_by_for(&self.id).count());
-        Err(format!("opening shards: {open} of {given} are open, {following} of {named} standbys follow"))
+        Err(format!(
+            "opening shards: {open} of {given} are open, {following} of {named} standbys follow"
+        ))
     }
 
     fn refused(&self) -> Vec<String> {
-        self.node.get().map(|node| node.refused().into_values().collect()).unwrap_or_default()
+        self.node
+            .get()
+            .map(|node| node.refused().into_values().collect())
+            .unwrap_or_default()
     }
 
     fn cluster(&self) -> Cluster {
@@ -132,14 +153,22 @@ impl Subject for NodeSubject {
         let statuses = node.map(|node| node.statuses()).unwrap_or_default();
         let table = node.map(|node| node.table());
         let refused = node.map(|node| node.refused()).unwrap_or_default();
-        Cluster::of(table.as_deref(), BTreeMap::from([(self.id.clone(), told)]), &statuses).with_refused(refused)
+        Cluster::of(
+            table.as_deref(),
+            BTreeMap::from([(self.id.clone(), told)]),
+            &statuses,
+        )
+        .with_refused(refused)
     }
 
     fn whole(&self) -> BoxFuture<'static, Cluster> {
         let (node, here) = (self.node.get().cloned(), self.cluster());
         let whole = async move {
             let Some(node) = node else { return here };
-            Cluster::whole(&node.table(), node.standings(Instant::now() + ASKED_WITHIN).await)
+            Cluster::whole(
+                &node.table(),
+                node.standings(Instant::now() + ASKED_WITHIN).await,
+            )
         };
         whole.boxed()
     }
@@ -165,7 +194,9 @@ impl Subject for NodeSubject {
         let node = self.node.get().cloned();
         let told = async move {
             let node = node.ok_or(NOT_BEGUN)?;
-            node.steering().balance(by.as_deref(), Instant::now() + CHANGED_WITHIN).await
+            node.steering()
+                .balance(by.as_deref(), Instant::now() + CHANGED_WITHIN)
+                .await
         };
         told.boxed()
     }
@@ -204,17 +235,30 @@ impl Given {
         // Connects when it is first used, on the runtime that uses it.
         let by = Servers::new(settings.redis(secrets)?)?;
         let renewing: Renewing = Arc::new(move || RedisLog::new(Arc::clone(&by)));
-        Ok(Self { verifier, cluster_key, servers, renewing, config: settings.node()? })
+        Ok(Self {
+            verifier,
+            cluster_key,
+            servers,
+            renewing,
+            config: settings.node()?,
+        })
     }
 }
 
 impl NodeProcess {
-    async fn start(settings: &NodeSettings, secrets: &Secrets, metrics: PrometheusHandle) -> Result<Self, String> {
+    async fn start(
+        settings: &NodeSettings,
+        secrets: &Secrets,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, String> {
         let given = Given::of(settings, secrets)?;
         let id = node_id(settings.node.node_id.as_ref())?;
         let listeners = listen(settings).await?;
-        let addresses = listeners.addresses().map_err(|error| format!("{id}: no listener: {error}"))?;
-        let operations_listener = bind(settings.node.operations_listen, "--operations-listen").await?;
+        let addresses = listeners
+            .addresses()
+            .map_err(|error| format!("{id}: no listener: {error}"))?;
+        let operations_listener =
+            bind(settings.node.operations_listen, "--operations-listen").await?;
         let stop = CancellationToken::new();
         let watchdog = Watchdog::spawn(stop.clone());
         let store = Watched::new(Arc::new(RedisTable::new(Arc::clone(&given.servers))));
@@ -232,17 +276,31 @@ impl NodeProcess {
         tracing::info!(node = %id, operations = %operations.address(), "serving operations");
         let lock = FolderLock::take(&settings.node.data)?;
         let mut folder = Folder::open(&settings.node.data, &id)?;
-        let wish = Wish { shards: settings.cluster.shards, adopt_local: settings.node.adopt_local };
+        let wish = Wish {
+            shards: settings.cluster.shards,
+            adopt_local: settings.node.adopt_local,
+        };
         let identity = identify(store.as_ref(), &mut folder, &wish, &subject.waiting).await?;
         if let Some(watch) = given.config.shard.takeover_watch {
             let servers = Arc::clone(&given.servers);
-            drop(tokio::spawn(async move { suits::tell(&servers, watch).await }));
+            drop(tokio::spawn(
+                async move { suits::tell(&servers, watch).await },
+            ));
         }
-        subject.waiting.change("a table", "this node tells where it is".to_owned());
+        subject
+            .waiting
+            .change("a table", "this node tells where it is".to_owned());
         let table: Arc<dyn TableStore> = store;
         let claimed = Claimed::default();
         // One that cannot be read says nothing here; where it is needed, that is told.
-        claimed.add(folder.last_table().ok().flatten().into_iter().flat_map(|last| last.claimed));
+        claimed.add(
+            folder
+                .last_table()
+                .ok()
+                .flatten()
+                .into_iter()
+                .flat_map(|last| last.claimed),
+        );
         let placement = Placement {
             store: Arc::clone(&table),
             identity,
@@ -275,7 +333,13 @@ impl NodeProcess {
         let node = Arc::new(Node::begin(setup, lock, listeners, None).await?);
         // Set once: nobody else sets it.
         drop(subject.node.set(Arc::clone(&node)));
-        Ok(Self { node, subject, operations, ready_file: settings.run.ready_file.clone(), stop })
+        Ok(Self {
+            node,
+            subject,
+            operations,
+            ready_file: settings.run.ready_file.clone(),
+            stop,
+        })
     }
 
     async fn serve(&self) -> Result<(), String> {
@@ -306,7 +370,9 @@ impl NodeProcess {
 async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
     let place = &settings.node;
     let peer = bind(place.peer_listen, "--peer-listen").await?;
-    let at = peer.local_addr().map_err(|error| format!("no port: {error}"))?;
+    let at = peer
+        .local_addr()
+        .map_err(|error| format!("no port: {error}"))?;
     let told = advertised(place.advertise_peer.as_deref(), at, "--advertise-peer")?;
     Ok(Listeners {
         peer,
@@ -326,14 +392,19 @@ impl Running for NodeProcess {
         }
     }
 
-    /// Gives the shards away, sends the sessions away over `window`, finishes requests, closes what nobody took: applied,
-    /// checkpointed.
+    /// Gives the shards away, sends the sessions away over `window`, finishes requests, closes what
+    /// nobody took: applied, checkpointed.
     async fn stop(self, window: Duration) {
         self.subject.draining.store(true, Ordering::SeqCst);
         self.node.hand_over(Instant::now() + HAND_OVER_MAX).await;
         let deadline = Instant::now() + STOP_MAX;
         let requests_until = deadline.checked_sub(CLOSE_SHARE).unwrap_or(deadline);
-        within(requests_until, self.node.drain(window, "the node stops"), "sessions").await;
+        within(
+            requests_until,
+            self.node.drain(window, "the node stops"),
+            "sessions",
+        )
+        .await;
         self.node.finish_requests(requests_until).await;
         self.node.close(deadline).await;
         self.stop.cancel();

@@ -1,5 +1,5 @@
-//! The life of `rookery router`: it serves from the start, and is ready when it has seen a table. Redis may come, go and come
-//! back: the last table stands.
+//! The life of `rookery router`: it serves from the start, and is ready when it has seen a table.
+//! Redis may come, go and come back: the last table stands.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::operations::{Cluster, Operations, Subject};
 use crate::output;
 use crate::process::front::Front;
 use crate::process::{
-    self, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier, within, write_ready,
+    self, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier, within,
+    write_ready,
 };
 use crate::router::Router;
 use crate::router::directory::{self, Directory};
@@ -35,7 +36,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// One clear line why it could not be started.
 pub fn run(settings: &RouterSettings, secrets: &Secrets, files: Option<u64>) -> Result<(), String> {
     process::run(&settings.run, files, |metrics| {
-        process::live(RouterProcess::start(settings, secrets, metrics), settings.run.drain_window)
+        process::live(
+            RouterProcess::start(settings, secrets, metrics),
+            settings.run.drain_window,
+        )
     })
 }
 
@@ -56,65 +60,106 @@ struct RouterSubject {
 
 impl std::fmt::Debug for RouterSubject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RouterSubject").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("RouterSubject")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 
 impl Subject for RouterSubject {
-    /// A router that has a table routes by it, whether or not Redis answers: reads go on, and sockets stay.
+    /// A router that has a table routes by it, whether or not Redis answers: reads go on, and
+    /// sockets stay.
     fn ready(&self) -> Result<(), String> {
-        self.router.readiness().map_err(|why| match self.store.failure() {
-            Some(failure) if self.directory.table().is_none() => format!("{why}: Redis: {failure}"),
-            _ => why.to_owned(),
-        })
+        self.router
+            .readiness()
+            .map_err(|why| match self.store.failure() {
+                Some(failure) if self.directory.table().is_none() => {
+                    format!("{why}: Redis: {failure}")
+                }
+                _ => why.to_owned(),
+            })
     }
 
     fn cluster(&self) -> Cluster {
-        Cluster::of(self.directory.table().as_deref(), std::collections::BTreeMap::new(), &[])
+        Cluster::of(
+            self.directory.table().as_deref(),
+            std::collections::BTreeMap::new(),
+            &[],
+        )
     }
 }
 
 impl RouterProcess {
-    async fn start(settings: &RouterSettings, secrets: &Secrets, metrics: PrometheusHandle) -> Result<Self, String> {
+    async fn start(
+        settings: &RouterSettings,
+        secrets: &Secrets,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, String> {
         let verifier = shared_verifier(&settings.auth, secrets.jwt.as_ref())?;
         let key = cluster_key(secrets)?;
         let servers = Servers::new(settings.redis(secrets)?)?;
         let config = settings.router()?;
         let client = bind(settings.router.listen, "--listen").await?;
-        let operations_listener = bind(settings.router.operations_listen, "--operations-listen").await?;
+        let operations_listener =
+            bind(settings.router.operations_listen, "--operations-listen").await?;
         let stop = CancellationToken::new();
         let watchdog = Watchdog::spawn(stop.clone());
         let store = Watched::new(Arc::new(RedisTable::new(servers)));
         let followed: Arc<dyn TableStore> = Arc::<Watched>::clone(&store);
         let directory = Directory::follow(followed, directory::POLL_EVERY, stop.clone());
-        let links = Links::new(Ways::Sockets(key), directory.clone(), link::Config::front(), stop.clone());
+        let links = Links::new(
+            Ways::Sockets(key),
+            directory.clone(),
+            link::Config::front(),
+            stop.clone(),
+        );
         let router = Router::new(config, directory.clone(), links, Some(verifier));
         let front = Front::serve(router.clone(), client, watchdog.clone())?;
-        let subject = Arc::new(RouterSubject { router, directory, store });
+        let subject = Arc::new(RouterSubject {
+            router,
+            directory,
+            store,
+        });
         let told: Arc<dyn Subject> = Arc::<RouterSubject>::clone(&subject);
         let operations = serve_operations(operations_listener, metrics, watchdog, told)?;
         tracing::info!(operations = %operations.address(), "serving operations");
-        Ok(Self { front, subject, operations, ready_file: settings.run.ready_file.clone(), stop })
+        Ok(Self {
+            front,
+            subject,
+            operations,
+            ready_file: settings.run.ready_file.clone(),
+            stop,
+        })
     }
 
     async fn serve(&self) -> Result<(), String> {
         let waiting = Waiting::on("a table");
         while self.subject.directory.table().is_none() {
-            let failure = self.subject.store.failure().unwrap_or_else(|| "no node has written one yet".to_owned());
+            let failure = self
+                .subject
+                .store
+                .failure()
+                .unwrap_or_else(|| "no node has written one yet".to_owned());
             waiting.change("a table", failure);
             tokio::time::sleep(LOOK_EVERY).await;
         }
         let (client, operations) = (self.front.address(), self.operations.address());
         tracing::info!(%client, %operations, "serving");
         self.print();
-        let addresses = [("client", client.to_string()), ("operations", operations.to_string())];
+        let addresses = [
+            ("client", client.to_string()),
+            ("operations", operations.to_string()),
+        ];
         write_ready(self.ready_file.as_deref(), &addresses)
     }
 
     fn print(&self) {
-        let Some(table) = self.subject.directory.table() else { return };
+        let Some(table) = self.subject.directory.table() else {
+            return;
+        };
         output::announce(format!(
-            "Rookery's router serves clients on http://{}\n  operations: http://{}\n  cluster {}: {} shards on {} nodes\n",
+            "Rookery's router serves clients on http://{}\n  operations: http://{}\n  cluster {}: \
+             {} shards on {} nodes\n",
             self.front.address(),
             self.operations.address(),
             table.identity.cluster,
@@ -132,10 +177,15 @@ impl Running for RouterProcess {
         }
     }
 
-    /// Takes no more connections, finishes requests, and tells the clients of sockets over the window when to come back,
-    /// before each is closed.
+    /// Takes no more connections, finishes requests, and tells the clients of sockets over the
+    /// window when to come back, before each is closed.
     async fn stop(self, _window: Duration) {
-        within(Instant::now() + STOP_MAX, self.front.drain(), "requests and sockets").await;
+        within(
+            Instant::now() + STOP_MAX,
+            self.front.drain(),
+            "requests and sockets",
+        )
+        .await;
         self.stop.cancel();
         drop(self.operations);
     }

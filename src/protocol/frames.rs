@@ -1,4 +1,5 @@
-//! The frames of a WebSocket, one JSON object each. What the fields mean is written in `docs/api.md`.
+//! The frames of a WebSocket, one JSON object each. What the fields mean is written in
+//! `docs/api.md`.
 
 use std::collections::BTreeMap;
 
@@ -72,8 +73,8 @@ pub enum ClientFrame {
 }
 
 impl ClientFrame {
-    /// Reads a frame, and apart from it the `ref` that every frame may carry: it is needed for the answer also when the
-    /// frame is refused.
+    /// Reads a frame, and apart from it the `ref` that every frame may carry: it is needed for the
+    /// answer also when the frame is refused.
     pub fn parse(sent: &[u8]) -> (Option<Value>, serde_json::Result<Self>) {
         match serde_json::from_slice::<Map<String, Value>>(sent) {
             Ok(mut fields) => {
@@ -287,7 +288,11 @@ impl ServerFrame<'_> {
 /// The schema of what `/events` gives: those frames of the server that are durable changes.
 pub(super) fn committed_frames(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<ServerFrame<'static>>();
-    let place = generator.settings().definitions_path.trim_end_matches('/').to_owned();
+    let place = generator
+        .settings()
+        .definitions_path
+        .trim_end_matches('/')
+        .to_owned();
     json_schema!({"type": "array", "items": {"$ref": format!("#{place}/{COMMITTED_FRAME}")}})
 }
 
@@ -309,11 +314,21 @@ mod tests {
         assert!(frame.is_ok() && reference == Some(serde_json::json!({"a": 1})));
         for (sent, named) in [
             (r#"{"t":"ping","ref":1,"unknown":1}"#, "unknown"),
-            (r#"{"t":"send","ref":1,"conversation":"c","text":"x","data":{}}"#, "data"),
+            (
+                r#"{"t":"send","ref":1,"conversation":"c","text":"x","data":{}}"#,
+                "data",
+            ),
         ] {
             let (told, refused) = ClientFrame::parse(sent.as_bytes());
-            assert_eq!(told, Some(serde_json::json!(1)), "the answer can be told apart");
-            assert!(refused.expect_err(sent).to_string().contains(named), "{sent}");
+            assert_eq!(
+                told,
+                Some(serde_json::json!(1)),
+                "the answer can be told apart"
+            );
+            assert!(
+                refused.expect_err(sent).to_string().contains(named),
+                "{sent}"
+            );
         }
         assert!(ClientFrame::parse(b"[1]").1.is_err());
     }
@@ -321,7 +336,9 @@ mod tests {
     #[test]
     fn a_position_of_a_resume_may_be_written_with_a_fraction_of_zero() {
         let (_, frame) = ClientFrame::parse(br#"{"t":"resume","positions":{"c":3.0}}"#);
-        let Ok(ClientFrame::Resume { positions, .. }) = frame else { panic!("{frame:?}") };
+        let Ok(ClientFrame::Resume { positions, .. }) = frame else {
+            panic!("{frame:?}")
+        };
         assert_eq!(positions.get("c"), Some(&3));
     }
 
@@ -329,8 +346,17 @@ mod tests {
     fn an_event_frame_has_its_fields_at_the_top() {
         let conversation = ConversationName::parse("c").expect("a name");
         let bob = UserId::parse("bob").expect("a name");
-        let kind = EventKind::Left { by: bob.clone(), user: bob, admin: None };
-        let frame = ServerFrame::Event { conversation: &conversation, seq: Seq(3), created: 9, kind: &kind };
+        let kind = EventKind::Left {
+            by: bob.clone(),
+            user: bob,
+            admin: None,
+        };
+        let frame = ServerFrame::Event {
+            conversation: &conversation,
+            seq: Seq(3),
+            created: 9,
+            kind: &kind,
+        };
         assert_eq!(
             String::from_utf8(frame.encode()).expect("text"),
             r#"{"t":"event","conversation":"c","seq":3,"created":9,"kind":"left","by":"bob","user":"bob"}"#

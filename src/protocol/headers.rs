@@ -22,8 +22,12 @@ pub fn request_id(headers: &HeaderMap) -> String {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(allowed)
     };
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    given.filter(fits).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
+    given
+        .filter(fits)
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -36,7 +40,10 @@ mod tests {
     fn a_request_id_is_repeated_only_if_it_is_harmless() {
         let of = |bytes: &[u8]| {
             let value = HeaderValue::from_bytes(bytes).expect("a header");
-            request_id(&HeaderMap::from_iter([(http::HeaderName::from_static(REQUEST_ID), value)]))
+            request_id(&HeaderMap::from_iter([(
+                http::HeaderName::from_static(REQUEST_ID),
+                value,
+            )]))
         };
         assert_eq!(of(b"a.B_c-1"), "a.B_c-1");
         let long = "x".repeat(REQUEST_ID_BYTES_MAX + 1);

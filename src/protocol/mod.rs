@@ -1,6 +1,7 @@
-//! The client contract: the types of REST's bodies here, the frames of the WebSocket in `frames`, the table of paths in
-//! [`routes`], what each operation takes and answers in [`operations`], and the OpenAPI document of all that in [`openapi`].
-//! Additive changes only. Encoding and decoding live here; what the fields mean is also written in `docs/api.md`.
+//! The client contract: the types of REST's bodies here, the frames of the WebSocket in `frames`,
+//! the table of paths in [`routes`], what each operation takes and answers in [`operations`], and
+//! the OpenAPI document of all that in [`openapi`]. Additive changes only. Encoding and decoding
+//! live here; what the fields mean is also written in `docs/api.md`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -165,17 +166,21 @@ pub struct ConversationItem {
     /// The conversation, without its participants.
     #[serde(flatten)]
     pub conversation: Conversation,
-    /// Messages of others after the caller's read watermark; the largest number means that many or more.
+    /// Messages of others after the caller's read watermark; the largest number means that many or
+    /// more.
     #[schemars(range(max = UNREAD_MAX))]
     pub unread: Option<u32>,
     /// The newest message.
     pub last_message: Option<Message>,
 }
 
-/// An item whose owner did not answer in time. The index of a user holds the names only, so all else is null rather
-/// than made up; the fields are there, so that a client finds the same shape.
+/// An item whose owner did not answer in time. The index of a user holds the names only, so all
+/// else is null rather than made up; the fields are there, so that a client finds the same shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the fields of the whole item, always null but for the name")]
+#[expect(
+    missing_docs,
+    reason = "the fields of the whole item, always null but for the name"
+)]
 pub struct PartialItem {
     pub name: ConversationName,
     pub title: (),
@@ -191,8 +196,25 @@ impl PartialItem {
     /// What is known of a conversation by its name.
     #[must_use]
     pub fn of(name: ConversationName) -> Self {
-        let [title, admin, created, last_seq, participants_count, unread, last_message] = [(); 7];
-        Self { name, title, admin, created, last_seq, participants_count, unread, last_message }
+        let [
+            title,
+            admin,
+            created,
+            last_seq,
+            participants_count,
+            unread,
+            last_message,
+        ] = [(); 7];
+        Self {
+            name,
+            title,
+            admin,
+            created,
+            last_seq,
+            participants_count,
+            unread,
+            last_message,
+        }
     }
 }
 
@@ -253,7 +275,8 @@ pub struct HistoryPage {
     pub after: Option<Seq>,
 }
 
-/// A page of a conversation's changes: the objects of the `message` and `event` frames, dense by seq.
+/// A page of a conversation's changes: the objects of the `message` and `event` frames, dense by
+/// seq.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EventsPage {
     /// The changes, oldest first.
@@ -263,7 +286,8 @@ pub struct EventsPage {
     pub next: Option<Seq>,
 }
 
-/// Body of creating a conversation. Names are checked after parsing, so that their error is `invalid_name`.
+/// Body of creating a conversation. Names are checked after parsing, so that their error is
+/// `invalid_name`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {

@@ -1,13 +1,14 @@
-//! What each operation of the client contract takes and answers: its query, its body, what success looks like, and every
-//! code that it can be refused with. Nodes check requests by it, and the OpenAPI document is made of it.
+//! What each operation of the client contract takes and answers: its query, its body, what success
+//! looks like, and every code that it can be refused with. Nodes check requests by it, and the
+//! OpenAPI document is made of it.
 
 use schemars::{Schema, SchemaGenerator};
 
 use crate::problem::Code;
 use crate::protocol::routes::{Endpoint, Operation};
 use crate::protocol::{
-    AddBody, Conversation, CreateBody, EventsPage, HistoryPage, ListItem, Message, Page, Participant, ReactionBody,
-    Receipt, SendBody, Watermark,
+    AddBody, Conversation, CreateBody, EventsPage, HistoryPage, ListItem, Message, Page,
+    Participant, ReactionBody, Receipt, SendBody, Watermark,
 };
 
 /// Makes the schema of a type.
@@ -82,52 +83,111 @@ pub struct Success {
 
 impl Success {
     const fn new(status: u16, about: &'static str, shape: Option<Shape>) -> Self {
-        Self { status, about, shape, has_location: false, may_be_stale: false, leads: None }
+        Self {
+            status,
+            about,
+            shape,
+            has_location: false,
+            may_be_stale: false,
+            leads: None,
+        }
     }
 
     const fn read(about: &'static str, shape: Shape) -> Self {
-        Self { may_be_stale: true, ..Self::new(200, about, Some(shape)) }
+        Self {
+            may_be_stale: true,
+            ..Self::new(200, about, Some(shape))
+        }
     }
 
     const fn created(status: u16, about: &'static str) -> Self {
         let shape = SchemaGenerator::subschema_for::<Conversation>;
         let leads = Some(("name", "name"));
-        Self { has_location: true, may_be_stale: status == 200, leads, ..Self::new(status, about, Some(shape)) }
+        Self {
+            has_location: true,
+            may_be_stale: status == 200,
+            leads,
+            ..Self::new(status, about, Some(shape))
+        }
     }
 
     const fn sent(status: u16, about: &'static str) -> Self {
-        Self { leads: Some(("id", "id")), ..Self::new(status, about, Some(SchemaGenerator::subschema_for::<Message>)) }
+        Self {
+            leads: Some(("id", "id")),
+            ..Self::new(
+                status,
+                about,
+                Some(SchemaGenerator::subschema_for::<Message>),
+            )
+        }
     }
 }
 
-const NO_CONTENT: &[Success] = &[Success::new(204, "Done, also when there was nothing to do.", None)];
+const NO_CONTENT: &[Success] = &[Success::new(
+    204,
+    "Done, also when there was nothing to do.",
+    None,
+)];
 
 const REPEATED: &str = "The same request was made before under this key: what it made then.";
 
 /// Page of messages, events or conversations.
-const LIMIT: Parameter =
-    Parameter { name: "limit", kind: Kind::Limit { default: 50, max: 200 }, about: "Items of the page." };
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    kind: Kind::Limit {
+        default: 50,
+        max: 200,
+    },
+    about: "Items of the page.",
+};
 /// Page of participants, watermarks or receipts.
-const LIMIT_OF_USERS: Parameter =
-    Parameter { name: "limit", kind: Kind::Limit { default: 100, max: 1_000 }, about: "Items of the page." };
-const AFTER_USER: Parameter =
-    Parameter { name: "after", kind: Kind::User, about: "The page after this user: `next` of the page before." };
+const LIMIT_OF_USERS: Parameter = Parameter {
+    name: "limit",
+    kind: Kind::Limit {
+        default: 100,
+        max: 1_000,
+    },
+    about: "Items of the page.",
+};
+const AFTER_USER: Parameter = Parameter {
+    name: "after",
+    kind: Kind::User,
+    about: "The page after this user: `next` of the page before.",
+};
 
 const CREATE_CONVERSATION: Facts = Facts {
     summary: "Create a conversation",
     about: "The caller takes part and becomes its admin.",
     query: &[],
     body: Some(SchemaGenerator::subschema_for::<CreateBody>),
-    successes: &[Success::created(201, "Created."), Success::created(200, REPEATED)],
-    refusals: &[Code::InvalidName, Code::NotParticipant, Code::NameTaken, Code::IdempotencyConflict],
+    successes: &[
+        Success::created(201, "Created."),
+        Success::created(200, REPEATED),
+    ],
+    refusals: &[
+        Code::InvalidName,
+        Code::NotParticipant,
+        Code::NameTaken,
+        Code::IdempotencyConflict,
+    ],
 };
 
 const LIST_CONVERSATIONS: Facts = Facts {
     summary: "List the caller's conversations",
     about: "The newest joined first.",
-    query: &[LIMIT, Parameter { name: "after", kind: Kind::Cursor, about: "The page after this cursor." }],
+    query: &[
+        LIMIT,
+        Parameter {
+            name: "after",
+            kind: Kind::Cursor,
+            about: "The page after this cursor.",
+        },
+    ],
     body: None,
-    successes: &[Success::read("A page.", SchemaGenerator::subschema_for::<Page<ListItem>>)],
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<Page<ListItem>>,
+    )],
     refusals: &[],
 };
 
@@ -136,7 +196,10 @@ const SHOW_CONVERSATION: Facts = Facts {
     about: "With the first of its participants.",
     query: &[],
     body: None,
-    successes: &[Success::read("The conversation.", SchemaGenerator::subschema_for::<Conversation>)],
+    successes: &[Success::read(
+        "The conversation.",
+        SchemaGenerator::subschema_for::<Conversation>,
+    )],
     refusals: &[Code::NotParticipant],
 };
 
@@ -145,7 +208,10 @@ const LIST_PARTICIPANTS: Facts = Facts {
     about: "In the order of their names.",
     query: &[LIMIT_OF_USERS, AFTER_USER],
     body: None,
-    successes: &[Success::read("A page.", SchemaGenerator::subschema_for::<Page<Participant>>)],
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<Page<Participant>>,
+    )],
     refusals: &[Code::NotParticipant],
 };
 
@@ -178,7 +244,12 @@ const SEND_MESSAGE: Facts = Facts {
     query: &[],
     body: Some(SchemaGenerator::subschema_for::<SendBody>),
     successes: &[Success::sent(201, "Sent."), Success::sent(200, REPEATED)],
-    refusals: &[Code::NotParticipant, Code::ReplyToUnknown, Code::TextTooLong, Code::IdempotencyConflict],
+    refusals: &[
+        Code::NotParticipant,
+        Code::ReplyToUnknown,
+        Code::TextTooLong,
+        Code::IdempotencyConflict,
+    ],
 };
 
 const SHOW_HISTORY: Facts = Facts {
@@ -188,24 +259,61 @@ const SHOW_HISTORY: Facts = Facts {
             caller.",
     query: &[
         LIMIT,
-        Parameter { name: "before", kind: Kind::Seq, about: "Messages before this seq." },
-        Parameter { name: "after", kind: Kind::Seq, about: "Messages after this seq." },
-        Parameter { name: "around", kind: Kind::Seq, about: "Messages on both sides of this seq, and its own." },
-        Parameter { name: "order", kind: Kind::Word(&["desc", "asc"]), about: "Newest or oldest first." },
-        Parameter { name: "source", kind: Kind::User, about: "Messages of this user only." },
-        Parameter { name: "reply_to", kind: Kind::Message, about: "Answers to this message only." },
+        Parameter {
+            name: "before",
+            kind: Kind::Seq,
+            about: "Messages before this seq.",
+        },
+        Parameter {
+            name: "after",
+            kind: Kind::Seq,
+            about: "Messages after this seq.",
+        },
+        Parameter {
+            name: "around",
+            kind: Kind::Seq,
+            about: "Messages on both sides of this seq, and its own.",
+        },
+        Parameter {
+            name: "order",
+            kind: Kind::Word(&["desc", "asc"]),
+            about: "Newest or oldest first.",
+        },
+        Parameter {
+            name: "source",
+            kind: Kind::User,
+            about: "Messages of this user only.",
+        },
+        Parameter {
+            name: "reply_to",
+            kind: Kind::Message,
+            about: "Answers to this message only.",
+        },
     ],
     body: None,
-    successes: &[Success::read("A page.", SchemaGenerator::subschema_for::<HistoryPage>)],
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<HistoryPage>,
+    )],
     refusals: &[Code::NotParticipant],
 };
 
 const SHOW_EVENTS: Facts = Facts {
     summary: "Read every change of a conversation",
     about: "Messages and all else that has a seq, without a hole: for what a `gap` frame did not send.",
-    query: &[LIMIT, Parameter { name: "after", kind: Kind::Seq, about: "Changes after this seq; without it all." }],
+    query: &[
+        LIMIT,
+        Parameter {
+            name: "after",
+            kind: Kind::Seq,
+            about: "Changes after this seq; without it all.",
+        },
+    ],
     body: None,
-    successes: &[Success::read("A page.", SchemaGenerator::subschema_for::<EventsPage>)],
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<EventsPage>,
+    )],
     refusals: &[Code::NotParticipant],
 };
 
@@ -214,7 +322,10 @@ const SHOW_WATERMARKS: Facts = Facts {
     about: "What was delivered to him, and what he has read.",
     query: &[LIMIT_OF_USERS, AFTER_USER],
     body: None,
-    successes: &[Success::read("A page.", SchemaGenerator::subschema_for::<Page<Watermark>>)],
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<Page<Watermark>>,
+    )],
     refusals: &[Code::NotParticipant],
 };
 
@@ -223,7 +334,10 @@ const SHOW_MESSAGE: Facts = Facts {
     about: "By its id alone.",
     query: &[],
     body: None,
-    successes: &[Success::read("The message.", SchemaGenerator::subschema_for::<Message>)],
+    successes: &[Success::read(
+        "The message.",
+        SchemaGenerator::subschema_for::<Message>,
+    )],
     refusals: &[],
 };
 
@@ -232,7 +346,10 @@ const SHOW_RECEIPTS: Facts = Facts {
     about: "For its sender: one receipt for each participant whose latest join precedes the message.",
     query: &[LIMIT_OF_USERS, AFTER_USER],
     body: None,
-    successes: &[Success::read("A page.", SchemaGenerator::subschema_for::<Page<Receipt>>)],
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<Page<Receipt>>,
+    )],
     refusals: &[Code::NotSender],
 };
 
@@ -317,13 +434,18 @@ impl Operation {
         }
     }
 
-    /// Every code that it can be refused with, in the order of [`Code::ALL`]. `not_found` and `method_not_allowed` are no
-    /// operation's: they tell that there is none; nor is `head_too_large`, which is found before it is known.
+    /// Every code that it can be refused with, in the order of [`Code::ALL`]. `not_found` and
+    /// `method_not_allowed` are no operation's: they tell that there is none; nor is
+    /// `head_too_large`, which is found before it is known.
     #[must_use]
     pub fn refusals(self) -> Vec<Code> {
         let (endpoint, _) = self.place();
         let names = |parameter: &str| endpoint.template().contains(parameter);
-        let by_user = self.facts().query.iter().any(|parameter| matches!(parameter.kind, Kind::User));
+        let by_user = self
+            .facts()
+            .query
+            .iter()
+            .any(|parameter| matches!(parameter.kind, Kind::User));
         let common = |code: Code| match code {
             Code::Invalid => true,
             Code::Unauthorized | Code::Unavailable => endpoint != Endpoint::Document,
@@ -339,7 +461,10 @@ impl Operation {
             Code::MessageUnknown => names("{id}"),
             _ => false,
         };
-        Code::ALL.into_iter().filter(|code| common(*code) || self.facts().refusals.contains(code)).collect()
+        Code::ALL
+            .into_iter()
+            .filter(|code| common(*code) || self.facts().refusals.contains(code))
+            .collect()
     }
 }
 
@@ -349,9 +474,15 @@ mod tests {
 
     #[test]
     fn every_code_is_some_operations_but_those_that_tell_that_there_is_none() {
-        let refused: Vec<Code> = Operation::ALL.into_iter().flat_map(Operation::refusals).collect();
+        let refused: Vec<Code> = Operation::ALL
+            .into_iter()
+            .flat_map(Operation::refusals)
+            .collect();
         for code in Code::ALL {
-            let of_none = matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::HeadTooLarge);
+            let of_none = matches!(
+                code,
+                Code::NotFound | Code::MethodNotAllowed | Code::HeadTooLarge
+            );
             assert_eq!(refused.contains(&code), !of_none, "{code:?}");
         }
     }
@@ -361,9 +492,17 @@ mod tests {
         for operation in Operation::ALL {
             let query = operation.facts().query;
             for (at, parameter) in query.iter().enumerate() {
-                assert!(query[at + 1..].iter().all(|other| other.name != parameter.name), "{operation:?}");
+                assert!(
+                    query[at + 1..]
+                        .iter()
+                        .all(|other| other.name != parameter.name),
+                    "{operation:?}"
+                );
             }
-            assert!(operation.writes() || !operation.takes_body(), "{operation:?}");
+            assert!(
+                operation.writes() || !operation.takes_body(),
+                "{operation:?}"
+            );
         }
     }
 }

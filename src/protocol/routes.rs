@@ -1,7 +1,8 @@
-//! The paths and methods of the client contract, in one table: the router, the nodes and the OpenAPI document all go by
-//! it. Pure.
+//! The paths and methods of the client contract, in one table: the router, the nodes and the
+//! OpenAPI document all go by it. Pure.
 //!
-//! Paths are matched as they are written, before percent-decoding, so that an encoded slash never makes a segment.
+//! Paths are matched as they are written, before percent-decoding, so that an encoded slash never
+//! makes a segment.
 
 use std::sync::LazyLock;
 
@@ -35,7 +36,10 @@ pub enum Endpoint {
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is its place below, and its facts in `operations`")]
+#[expect(
+    missing_docs,
+    reason = "each is its place below, and its facts in `operations`"
+)]
 pub enum Operation {
     CreateConversation,
     ListConversations,
@@ -70,10 +74,17 @@ pub struct Matched<'path> {
 /// The endpoint of a path, with or without the prefix `/v1`.
 #[must_use]
 pub fn match_path(path: &str) -> Option<Matched<'_>> {
-    let path = path.strip_prefix(PREFIX).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let path = path
+        .strip_prefix(PREFIX)
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
     let found = TEMPLATES.at(path).ok()?;
     let mut params = found.params.iter().map(|(_, value)| value);
-    Some(Matched { endpoint: *found.value, first: params.next(), second: params.next() })
+    Some(Matched {
+        endpoint: *found.value,
+        first: params.next(),
+        second: params.next(),
+    })
 }
 
 impl Endpoint {
@@ -117,16 +128,21 @@ impl Endpoint {
     /// The value of `Allow`: every method of this path, in alphabetical order.
     #[must_use]
     pub fn allow(self) -> &'static str {
-        ALLOWED.iter().find(|(endpoint, _)| *endpoint == self).map_or("", |(_, methods)| methods)
+        ALLOWED
+            .iter()
+            .find(|(endpoint, _)| *endpoint == self)
+            .map_or("", |(_, methods)| methods)
     }
 
-    /// What a method does here; HEAD does what GET does, except for the WebSocket, whose GET has no answer to take the
-    /// body from. `None` for what [`Endpoint::allow`] does not name.
+    /// What a method does here; HEAD does what GET does, except for the WebSocket, whose GET has no
+    /// answer to take the body from. `None` for what [`Endpoint::allow`] does not name.
     #[must_use]
     pub fn operation(self, method: &Method) -> Option<Operation> {
         let is_head = method == Method::HEAD;
         let method = if is_head { &Method::GET } else { method };
-        let found = Operation::ALL.into_iter().find(|operation| operation.place() == (self, method));
+        let found = Operation::ALL
+            .into_iter()
+            .find(|operation| operation.place() == (self, method));
         found.filter(|operation| !is_head || *operation != Operation::OpenSession)
     }
 }
@@ -193,8 +209,17 @@ impl Operation {
 /// The value of `Allow` of each endpoint.
 static ALLOWED: LazyLock<[(Endpoint, String); 13]> = LazyLock::new(|| {
     Endpoint::ALL.map(|endpoint| {
-        let methods = [Method::DELETE, Method::GET, Method::HEAD, Method::POST, Method::PUT];
-        let allowed = methods.iter().filter(|method| endpoint.operation(method).is_some()).map(Method::as_str);
+        let methods = [
+            Method::DELETE,
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+        ];
+        let allowed = methods
+            .iter()
+            .filter(|method| endpoint.operation(method).is_some())
+            .map(Method::as_str);
         (endpoint, allowed.collect::<Vec<_>>().join(", "))
     })
 });
@@ -202,11 +227,18 @@ static ALLOWED: LazyLock<[(Endpoint, String); 13]> = LazyLock::new(|| {
 static TEMPLATES: LazyLock<matchit::Router<Endpoint>> = LazyLock::new(|| {
     let mut templates = matchit::Router::new();
     let with_slash = [("/ws/", Endpoint::WebSocket)];
-    for (template, endpoint) in
-        Endpoint::ALL.map(|endpoint| (endpoint.template(), endpoint)).into_iter().chain(with_slash)
+    for (template, endpoint) in Endpoint::ALL
+        .map(|endpoint| (endpoint.template(), endpoint))
+        .into_iter()
+        .chain(with_slash)
     {
-        #[expect(clippy::expect_used, reason = "the templates are constant, and every test of this file inserts them")]
-        templates.insert(template, endpoint).expect("templates do not clash");
+        #[expect(
+            clippy::expect_used,
+            reason = "the templates are constant, and every test of this file inserts them"
+        )]
+        templates
+            .insert(template, endpoint)
+            .expect("templates do not clash");
     }
     templates
 });
@@ -228,7 +260,11 @@ mod tests {
             assert_eq!(endpoint(&format!("/v1/v1{path}")), None);
             assert_eq!(endpoint(&format!("/v2{path}")), None);
             let slash_is_taken = one == Endpoint::WebSocket;
-            assert_eq!(endpoint(&format!("{path}/")).is_some(), slash_is_taken, "{path}/");
+            assert_eq!(
+                endpoint(&format!("{path}/")).is_some(),
+                slash_is_taken,
+                "{path}/"
+            );
         }
     }
 
@@ -236,12 +272,24 @@ mod tests {
     fn params_are_given_as_written() {
         let matched = match_path("/v1/conversations/a%2Fb/participants/x%40y").expect("a match");
         assert_eq!(matched.endpoint, Endpoint::Participant);
-        assert_eq!((matched.first, matched.second), (Some("a%2Fb"), Some("x%40y")));
+        assert_eq!(
+            (matched.first, matched.second),
+            (Some("a%2Fb"), Some("x%40y"))
+        );
     }
 
     #[test]
     fn what_names_nothing_is_nothing() {
-        for path in ["", "/", "/v1", "/v1/", "*", "/v1conversations", "/conversations//messages", "//conversations"] {
+        for path in [
+            "",
+            "/",
+            "/v1",
+            "/v1/",
+            "*",
+            "/v1conversations",
+            "/conversations//messages",
+            "//conversations",
+        ] {
             assert_eq!(endpoint(path), None, "{path}");
         }
         assert_eq!(endpoint("/v1/conversations/a/participants/b/c"), None);
@@ -250,12 +298,27 @@ mod tests {
     #[test]
     fn allow_names_the_methods_that_do_something() {
         for one in Endpoint::ALL {
-            for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            for method in [
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::DELETE,
+                Method::OPTIONS,
+            ] {
                 let allowed = one.allow().split(", ").any(|word| word == method.as_str());
-                assert_eq!(allowed, one.operation(&method).is_some(), "{one:?} {method}");
+                assert_eq!(
+                    allowed,
+                    one.operation(&method).is_some(),
+                    "{one:?} {method}"
+                );
             }
             let is_socket = one == Endpoint::WebSocket;
-            assert_eq!(one.allow().contains("HEAD"), one.allow().contains("GET") && !is_socket, "{one:?}");
+            assert_eq!(
+                one.allow().contains("HEAD"),
+                one.allow().contains("GET") && !is_socket,
+                "{one:?}"
+            );
         }
         assert_eq!(Endpoint::Reaction.allow(), "DELETE, PUT");
         assert_eq!(Endpoint::Messages.allow(), "GET, HEAD, POST");
@@ -269,7 +332,12 @@ mod tests {
             }
         }
         for endpoint in Endpoint::ALL {
-            assert!(Operation::ALL.iter().any(|operation| operation.place().0 == endpoint), "{endpoint:?}");
+            assert!(
+                Operation::ALL
+                    .iter()
+                    .any(|operation| operation.place().0 == endpoint),
+                "{endpoint:?}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A request as the router tells of it: in the log, in metrics, in the headers of whatever answers it.
+//! A request as the router tells of it: in the log, in metrics, in the headers of whatever answers
+//! it.
 
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ impl Asked {
         &self.id
     }
 
-    /// The answer to a request that the router refuses by itself. What a node refuses, the node logs.
+    /// The answer to a request that the router refuses by itself. What a node refuses, the node
+    /// logs.
     pub(super) fn refused(&self, refusal: &Refusal) -> Response<Full<Bytes>> {
         let (status, code) = (refusal.problem.code.status(), refusal.problem.code.as_str());
         let (id, method, route) = (&self.id, &self.method, self.route);
@@ -72,7 +74,14 @@ impl Asked {
 
     fn count(&self, status: StatusCode, elapsed: Duration) {
         let (route, verb) = (self.route, route::verb(&self.method));
-        ROUTER_REQUESTS.add(1, &[("route", route), ("method", verb), ("status", status.as_str())]);
+        ROUTER_REQUESTS.add(
+            1,
+            &[
+                ("route", route),
+                ("method", verb),
+                ("status", status.as_str()),
+            ],
+        );
         ROUTER_REQUEST_SECONDS.record(elapsed.as_secs_f64(), &[("route", route), ("method", verb)]);
     }
 }
@@ -90,10 +99,14 @@ impl Refusal {
     fn response(&self, request_id: &str) -> Response<Full<Bytes>> {
         let mut response = self.problem.response(request_id);
         if let Some(allow) = self.allow {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if self.close {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -101,19 +114,36 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None, close: false }
+        Self {
+            problem,
+            allow: None,
+            close: false,
+        }
     }
 }
 
 impl From<Unread> for Refusal {
     fn from(unread: Unread) -> Self {
         let (problem, close) = match unread {
-            Unread::Full => {
-                (Problem::unavailable("this router holds as many requests as it may; nothing was written"), false)
-            }
-            Unread::Late => (Problem::new(Code::Invalid, "the body was not received in time"), true),
-            Unread::Broken => (Problem::new(Code::Invalid, "the body broke off or is malformed"), true),
+            Unread::Full => (
+                Problem::unavailable(
+                    "this router holds as many requests as it may; nothing was written",
+                ),
+                false,
+            ),
+            Unread::Late => (
+                Problem::new(Code::Invalid, "the body was not received in time"),
+                true,
+            ),
+            Unread::Broken => (
+                Problem::new(Code::Invalid, "the body broke off or is malformed"),
+                true,
+            ),
         };
-        Self { problem, allow: None, close }
+        Self {
+            problem,
+            allow: None,
+            close,
+        }
     }
 }

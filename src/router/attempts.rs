@@ -1,7 +1,8 @@
-//! One request's attempts within its budget: whom to ask next, when, and what may be said at the end.
+//! One request's attempts within its budget: whom to ask next, when, and what may be said at the
+//! end.
 //!
-//! **Invariants.** No attempt starts and no pause lasts beyond the deadline. Once an attempt may have been executed, the end
-//! never claims that nothing was: [`Ended::in_doubt`] stays set.
+//! **Invariants.** No attempt starts and no pause lasts beyond the deadline. Once an attempt may
+//! have been executed, the end never claims that nothing was: [`Ended::in_doubt`] stays set.
 
 use std::time::Duration;
 
@@ -25,8 +26,12 @@ pub(super) enum Attempt<T> {
     /// Answered: this is what the client gets.
     Answered(T),
     /// The node does not own the shard and did nothing; it may know who does, by which table.
-    Elsewhere { owner: Option<NodeId>, version: Option<u64> },
-    /// The node cannot now and did nothing; this is what the client gets if no later attempt goes better.
+    Elsewhere {
+        owner: Option<NodeId>,
+        version: Option<u64>,
+    },
+    /// The node cannot now and did nothing; this is what the client gets if no later attempt goes
+    /// better.
     Declined(T),
     /// Surely nothing was sent.
     Unreachable,
@@ -49,17 +54,28 @@ pub(super) trait Repeatable {
     type Answer;
 
     /// Sends it once, with so much time left.
-    fn send(&self, node: &NodeId, left: Duration) -> impl Future<Output = Attempt<Self::Answer>> + Send;
+    fn send(
+        &self,
+        node: &NodeId,
+        left: Duration,
+    ) -> impl Future<Output = Attempt<Self::Answer>> + Send;
 }
 
-/// Makes attempts until one is answered or the deadline has come. Dropping the future drops the attempt in flight.
+/// Makes attempts until one is answered or the deadline has come. Dropping the future drops the
+/// attempt in flight.
 pub(super) async fn within<R: Repeatable>(
     directory: &Directory,
     slot: Slot,
     deadline: Instant,
     request: &R,
 ) -> Ended<R::Answer> {
-    let mut course = Course { pauses: BACKOFF.pauses(), place: 0, hint: None, hints_followed: 0, in_doubt: false };
+    let mut course = Course {
+        pauses: BACKOFF.pauses(),
+        place: 0,
+        hint: None,
+        hints_followed: 0,
+        in_doubt: false,
+    };
     let mut declined = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -68,7 +84,12 @@ pub(super) async fn within<R: Repeatable>(
         }
         let went = match course.next_node(directory, slot) {
             Some(node) => match send(directory, slot, &node, request.send(&node, left)).await {
-                Attempt::Answered(answer) => return Ended { answer: Some(answer), in_doubt: course.in_doubt },
+                Attempt::Answered(answer) => {
+                    return Ended {
+                        answer: Some(answer),
+                        in_doubt: course.in_doubt,
+                    };
+                }
                 Attempt::Declined(answer) => {
                     declined = Some(answer);
                     Went::Declined
@@ -76,7 +97,9 @@ pub(super) async fn within<R: Repeatable>(
                 Attempt::Elsewhere { owner, version } => {
                     let version = version.unwrap_or(0);
                     directory.hint(version);
-                    course.hint = owner.filter(|owner| *owner != node).map(|owner| (owner, version));
+                    course.hint = owner
+                        .filter(|owner| *owner != node)
+                        .map(|owner| (owner, version));
                     Went::Elsewhere
                 }
                 Attempt::Unreachable => Went::Unreachable,
@@ -85,7 +108,9 @@ pub(super) async fn within<R: Repeatable>(
             None => Went::NoTable,
         };
         ROUTER_RETRIES.add(1, &[("why", went.word())]);
-        let Some(pause) = course.after(went, directory, slot) else { continue };
+        let Some(pause) = course.after(went, directory, slot) else {
+            continue;
+        };
         let rest = deadline.saturating_duration_since(Instant::now());
         if pause >= rest && went != Went::NoTable {
             break;
@@ -95,11 +120,14 @@ pub(super) async fn within<R: Repeatable>(
             course.place = 0;
         }
     }
-    Ended { answer: declined, in_doubt: course.in_doubt }
+    Ended {
+        answer: declined,
+        in_doubt: course.in_doubt,
+    }
 }
 
-/// One attempt, given up when the table meanwhile names another owner: a node that was taken for dead may be paused, and
-/// would keep the request until the end of its budget.
+/// One attempt, given up when the table meanwhile names another owner: a node that was taken for
+/// dead may be paused, and would keep the request until the end of its budget.
 async fn send<T>(
     directory: &Directory,
     slot: Slot,
@@ -159,7 +187,10 @@ impl Course {
     fn next_node(&mut self, directory: &Directory, slot: Slot) -> Option<NodeId> {
         if let Some((owner, version)) = self.hint.take() {
             let table = directory.table();
-            if table.as_ref().is_some_and(|table| table.addresses(&owner).is_some()) {
+            if table
+                .as_ref()
+                .is_some_and(|table| table.addresses(&owner).is_some())
+            {
                 return Some(owner);
             }
             directory.refresh();
@@ -174,10 +205,13 @@ impl Course {
         candidates.into_iter().nth(place)
     }
 
-    /// Goes on to the next node of the row. False when all of them have been asked, and it begins anew.
+    /// Goes on to the next node of the row. False when all of them have been asked, and it begins
+    /// anew.
     fn ask_next(&mut self, directory: &Directory, slot: Slot) -> bool {
         self.place += 1;
-        !self.place.is_multiple_of(directory.candidates(slot).len().max(1))
+        !self
+            .place
+            .is_multiple_of(directory.candidates(slot).len().max(1))
     }
 
     /// What follows a failed attempt: a pause, or none at all.

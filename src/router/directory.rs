@@ -1,7 +1,8 @@
-//! The followed table: slot → node. Polled, and polled at once when a node hints at a newer version.
+//! The followed table: slot → node. Polled, and polled at once when a node hints at a newer
+//! version.
 //!
-//! A router that lost the table's store keeps routing by the last table; nodes refuse what is not theirs, so an old table
-//! costs hops, not truth. What is taken, and when: [`Follower`].
+//! A router that lost the table's store keeps routing by the last table; nodes refuse what is not
+//! theirs, so an old table costs hops, not truth. What is taken, and when: [`Follower`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +40,8 @@ struct Hints {
 }
 
 impl Directory {
-    /// Starts to follow a table on a task of its own, until `stop` or until the last clone is dropped.
+    /// Starts to follow a table on a task of its own, until `stop` or until the last clone is
+    /// dropped.
     #[must_use]
     pub fn follow(store: Arc<dyn TableStore>, every: Duration, stop: CancellationToken) -> Self {
         let (sender, table) = watch::channel(None);
@@ -58,7 +60,11 @@ impl Directory {
                 () = poll.run() => {}
             }
         });
-        Self { table, hints, reach }
+        Self {
+            table,
+            hints,
+            reach,
+        }
     }
 
     /// The latest table seen, if any was.
@@ -79,19 +85,32 @@ impl Directory {
         Arc::clone(&self.reach)
     }
 
-    /// The nodes of a slot's shard: the owner first, then the row's other nodes. Empty without a table.
+    /// The nodes of a slot's shard: the owner first, then the row's other nodes. Empty without a
+    /// table.
     #[must_use]
     pub fn candidates(&self, slot: Slot) -> Vec<NodeId> {
-        let Some(table) = self.table() else { return Vec::new() };
-        let Some(map) = ShardMap::new(table.identity.shards) else { return Vec::new() };
+        let Some(table) = self.table() else {
+            return Vec::new();
+        };
+        let Some(map) = ShardMap::new(table.identity.shards) else {
+            return Vec::new();
+        };
         let row = table.rows.get(usize::from(map.shard_of(slot).0));
         let nodes = row.into_iter().flatten();
-        nodes.filter(|node| table.addresses(node).is_some()).cloned().collect()
+        nodes
+            .filter(|node| table.addresses(node).is_some())
+            .cloned()
+            .collect()
     }
 
-    /// A node said that there is a table of this version: polls at once if it is newer than the one followed.
+    /// A node said that there is a table of this version: polls at once if it is newer than the one
+    /// followed.
     pub fn hint(&self, version: u64) {
-        let followed = self.table.borrow().as_ref().map_or(0, |table| table.version);
+        let followed = self
+            .table
+            .borrow()
+            .as_ref()
+            .map_or(0, |table| table.version);
         if version > followed && self.hints.wanted.fetch_max(version, Ordering::AcqRel) < version {
             self.hints.poll.notify_one();
         }
@@ -102,8 +121,8 @@ impl Directory {
         self.hints.poll.notify_one();
     }
 
-    /// Waits for the next change of the table, for ever if it is followed no more. Cancel safe; a change that came
-    /// before the call is not seen, so bound the wait.
+    /// Waits for the next change of the table, for ever if it is followed no more. Cancel safe; a
+    /// change that came before the call is not seen, so bound the wait.
     pub async fn changed(&self) {
         let mut table = self.table.clone();
         table.mark_unchanged();
@@ -135,7 +154,11 @@ impl Poll {
                 Err(_) => ROUTER_TABLE_ERRORS.add(1, &[]),
             }
             if is_read {
-                let version = self.sender.borrow().as_ref().map_or(0, |table| table.version);
+                let version = self
+                    .sender
+                    .borrow()
+                    .as_ref()
+                    .map_or(0, |table| table.version);
                 self.reach.read(version, began.into_std());
             }
             tokio::select! {
@@ -148,7 +171,10 @@ impl Poll {
 
     fn take(&self, table: Arc<Table>) {
         info!(version = table.version, "following a table");
-        #[expect(clippy::cast_precision_loss, reason = "a version beyond 2^53 takes longer than any cluster lives")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a version beyond 2^53 takes longer than any cluster lives"
+        )]
         ROUTER_TABLE_VERSION.set(table.version as f64, &[]);
         // After a fall the versions that were hinted at may never come.
         self.hints.wanted.store(table.version, Ordering::Release);

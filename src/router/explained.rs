@@ -1,7 +1,9 @@
-//! A client's socket whose refusals are explained. What cannot be read as a request never reaches a service: hyper answers it
-//! by itself, with a bare status. Here that answer becomes a problem of the client contract, with a request id.
+//! A client's socket whose refusals are explained. What cannot be read as a request never reaches a
+//! service: hyper answers it by itself, with a bare status. Here that answer becomes a problem of
+//! the client contract, with a request id.
 //!
-//! **Invariant.** Nothing but hyper's own refusals is changed: they are the only answers without `X-Request-Id`.
+//! **Invariant.** Nothing but hyper's own refusals is changed: they are the only answers without
+//! `X-Request-Id`.
 
 use std::io;
 use std::pin::Pin;
@@ -35,7 +37,13 @@ pub(super) struct Explained<S> {
 impl<S> Explained<S> {
     /// Wraps a fresh connection.
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, fresh: true, is_http_2: false, explanation: Vec::new(), stands_for: 0 }
+        Self {
+            inner,
+            fresh: true,
+            is_http_2: false,
+            explanation: Vec::new(),
+            stands_for: 0,
+        }
     }
 
     /// The connection itself, when no request can come any more.
@@ -54,11 +62,21 @@ impl<S> Explained<S> {
 
 /// The problem that says what a bare refusal means; `None` for any other bytes.
 fn problem_for(bytes: &[u8], is_http_2: bool) -> Option<Problem> {
-    let is_bare = bytes.len() <= BARE_BYTES_MAX && bytes.starts_with(b"HTTP/1.") && bytes.ends_with(b"\r\n\r\n");
-    let text = std::str::from_utf8(bytes).ok().filter(|text| is_bare && !text.contains(headers::REQUEST_ID))?;
+    let is_bare = bytes.len() <= BARE_BYTES_MAX
+        && bytes.starts_with(b"HTTP/1.")
+        && bytes.ends_with(b"\r\n\r\n");
+    let text = std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| is_bare && !text.contains(headers::REQUEST_ID))?;
     match text.get(9..12)? {
-        _ if is_http_2 => Some(Problem::new(Code::Invalid, "HTTP/2 is not spoken here: use HTTP/1.1")),
-        "400" => Some(Problem::new(Code::Invalid, "this is no request of HTTP/1.1 that can be read")),
+        _ if is_http_2 => Some(Problem::new(
+            Code::Invalid,
+            "HTTP/2 is not spoken here: use HTTP/1.1",
+        )),
+        "400" => Some(Problem::new(
+            Code::Invalid,
+            "this is no request of HTTP/1.1 that can be read",
+        )),
         "414" | "431" => {
             let detail = "the head of a request has at most 64 headers and 32 KiB, its path within";
             Some(Problem::new(Code::HeadTooLarge, detail))
@@ -71,8 +89,12 @@ fn answer(problem: &Problem) -> Vec<u8> {
     let id = headers::request_id(&HeaderMap::new());
     let body = serde_json::to_vec(&problem.body(&id)).unwrap_or_default();
     let mut response = problem.response(&id);
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     tracing::debug!(
         id,
         status = problem.code.status(),
@@ -93,7 +115,11 @@ fn answer(problem: &Problem) -> Vec<u8> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         let read = buf.filled_mut().get_mut(before..).unwrap_or_default();
@@ -112,7 +138,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.stands_for == 0 {
             self.replace(bytes);
         }
@@ -121,7 +151,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
         }
 
         while !self.explanation.is_empty() {
-            let Self { inner, explanation, .. } = &mut *self;
+            let Self {
+                inner, explanation, ..
+            } = &mut *self;
             let written = ready!(Pin::new(inner).poll_write(cx, explanation))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -163,10 +195,22 @@ mod tests {
     #[test]
     fn only_a_bare_refusal_is_explained() {
         let code = |text: &str| problem_for(text.as_bytes(), false).map(|problem| problem.code);
-        assert_eq!(code("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"), Some(Code::Invalid));
-        assert_eq!(code("HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n"), Some(Code::HeadTooLarge));
-        assert_eq!(code("HTTP/1.1 400 Bad Request\r\nx-request-id: a\r\n\r\n"), None);
-        assert_eq!(code("HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}"), None);
+        assert_eq!(
+            code("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"),
+            Some(Code::Invalid)
+        );
+        assert_eq!(
+            code("HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n"),
+            Some(Code::HeadTooLarge)
+        );
+        assert_eq!(
+            code("HTTP/1.1 400 Bad Request\r\nx-request-id: a\r\n\r\n"),
+            None
+        );
+        assert_eq!(
+            code("HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}"),
+            None
+        );
         assert_eq!(code("HTTP/1.1 100 Continue\r\n\r\n"), None);
     }
 }

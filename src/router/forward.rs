@@ -1,9 +1,9 @@
 //! One request to the node that owns its shard, over the link to it, and its answer back.
 //!
-//! **Invariants.** A node gets at most one budget of a request's time, told to it with every attempt. A retry carries the
-//! same idempotency key as the attempt before it. An answer is whole before any of it goes to the client, so a node that
-//! dies while answering costs a retry, not a connection. Long answers on their way to clients take no more memory than
-//! they may.
+//! **Invariants.** A node gets at most one budget of a request's time, told to it with every
+//! attempt. A retry carries the same idempotency key as the attempt before it. An answer is whole
+//! before any of it goes to the client, so a node that dies while answering costs a retry, not a
+//! connection. Long answers on their way to clients take no more memory than they may.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -51,15 +51,23 @@ pub(super) struct Outgoing {
 /// # Errors
 /// `outcome_unknown` when a write may have been executed and no answer after it settles that,
 /// `unavailable` when surely nothing was.
-pub(super) fn concluded<T>(ended: Ended<T>, is_write: bool, status: impl Fn(&T) -> StatusCode) -> Result<T, Problem> {
+pub(super) fn concluded<T>(
+    ended: Ended<T>,
+    is_write: bool,
+    status: impl Fn(&T) -> StatusCode,
+) -> Result<T, Problem> {
     let in_doubt = ended.in_doubt && is_write;
     match ended.answer {
-        Some(answer) if !in_doubt || settles_earlier_attempts(status(&answer).as_u16()) => Ok(answer),
+        Some(answer) if !in_doubt || settles_earlier_attempts(status(&answer).as_u16()) => {
+            Ok(answer)
+        }
         _ if in_doubt => Err(Problem::new(
             Code::OutcomeUnknown,
             "the node that has this did not answer; retry with the same idempotency key",
         )),
-        _ => Err(Problem::unavailable("no node could answer in time; nothing was written")),
+        _ => Err(Problem::unavailable(
+            "no node could answer in time; nothing was written",
+        )),
     }
 }
 
@@ -73,22 +81,36 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    /// `long_bytes_max`: of long answers that clients have not taken; a read whose answer finds no place is refused.
+    /// `long_bytes_max`: of long answers that clients have not taken; a read whose answer finds no
+    /// place is refused.
     pub(super) fn new(links: Links, directory: Directory, long_bytes_max: usize) -> Self {
         let units = (long_bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Self { links, directory, memory: Arc::new(Semaphore::new(units)) }
+        Self {
+            links,
+            directory,
+            memory: Arc::new(Semaphore::new(units)),
+        }
     }
 
-    /// Forwards within the request's deadline. Dropping the future breaks off the attempt in flight; a write may have
-    /// been executed then.
+    /// Forwards within the request's deadline. Dropping the future breaks off the attempt in
+    /// flight; a write may have been executed then.
     ///
     /// # Errors
     /// As [`concluded`].
-    pub(super) async fn forward(&self, outgoing: &Outgoing) -> Result<Response<AnswerBody>, Problem> {
-        let request = Linked { links: &self.links, directory: &self.directory, outgoing };
+    pub(super) async fn forward(
+        &self,
+        outgoing: &Outgoing,
+    ) -> Result<Response<AnswerBody>, Problem> {
+        let request = Linked {
+            links: &self.links,
+            directory: &self.directory,
+            outgoing,
+        };
         let ended = within(&self.directory, outgoing.slot, outgoing.deadline, &request).await;
         let is_write = outgoing.call.operation.writes();
-        let status = |told: &Told| StatusCode::from_u16(told.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let status = |told: &Told| {
+            StatusCode::from_u16(told.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+        };
         let told = concluded(ended, is_write, status)?;
         self.response(told, is_write)
     }
@@ -103,14 +125,27 @@ impl Forwarder {
             let held = Arc::clone(&self.memory).try_acquire_many_owned(units).ok();
             // The answer to a write says what is; it is bounded by what a write may name.
             if held.is_none() && !is_write && left > SHORT_ANSWER_BYTES_MAX {
-                return Err(Problem::unavailable("this router holds as many long answers as it may; try again"));
+                return Err(Problem::unavailable(
+                    "this router holds as many long answers as it may; try again",
+                ));
             }
-            Either::Right(Pieces { pieces, left, _held: held })
+            Either::Right(Pieces {
+                pieces,
+                left,
+                _held: held,
+            })
         };
         let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::from_u16(told.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-        for (name, value) in told.headers.into_iter().filter(|(name, _)| is_for_client(name)) {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        *response.status_mut() =
+            StatusCode::from_u16(told.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        for (name, value) in told
+            .headers
+            .into_iter()
+            .filter(|(name, _)| is_for_client(name))
+        {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
+            {
                 response.headers_mut().append(name, value);
             }
         }
@@ -128,22 +163,27 @@ impl Repeatable for Linked<'_> {
     type Answer = Told;
 
     async fn send(&self, node: &NodeId, _left: Duration) -> Attempt<Told> {
-        let Some(link) = self.links.to(node) else { return Attempt::Unreachable };
+        let Some(link) = self.links.to(node) else {
+            return Attempt::Unreachable;
+        };
         let mut call = self.outgoing.call.clone();
         let followed = self.directory.reach().told(std::time::Instant::now());
         (call.table_version, call.table_age_ms) = (followed.version, followed.age_ms);
         match link.call(call, self.outgoing.deadline.into_std()).await {
             Ok(Answer::Told(told)) if is_declined(&told) => Attempt::Declined(told),
             Ok(Answer::Told(told)) => Attempt::Answered(told),
-            Ok(Answer::Elsewhere { owner, version }) => Attempt::Elsewhere { owner, version: Some(version) },
+            Ok(Answer::Elsewhere { owner, version }) => Attempt::Elsewhere {
+                owner,
+                version: Some(version),
+            },
             Err(Failure::NotSent(_) | Failure::Full | Failure::TooLarge) => Attempt::Unreachable,
             Err(Failure::Lost) => Attempt::Broken,
         }
     }
 }
 
-/// Whether the node can only not now. One that tells a longer wait than the shortest there is knows that nothing changes
-/// within this budget.
+/// Whether the node can only not now. One that tells a longer wait than the shortest there is knows
+/// that nothing changes within this budget.
 fn is_declined(told: &Told) -> bool {
     #[derive(Deserialize)]
     struct Coded {
@@ -152,11 +192,18 @@ fn is_declined(told: &Told) -> bool {
     if told.status != StatusCode::SERVICE_UNAVAILABLE.as_u16() {
         return false;
     }
-    let wait = told.headers.iter().find(|(name, _)| name == header::RETRY_AFTER.as_str());
-    let is_soon = wait.and_then(|(_, value)| value.parse::<u64>().ok()).is_none_or(|seconds| seconds <= 1);
+    let wait = told
+        .headers
+        .iter()
+        .find(|(name, _)| name == header::RETRY_AFTER.as_str());
+    let is_soon = wait
+        .and_then(|(_, value)| value.parse::<u64>().ok())
+        .is_none_or(|seconds| seconds <= 1);
     let problem = told.body.concat();
-    let is_unavailable =
-        || serde_json::from_slice::<Coded>(&problem).is_ok_and(|problem| problem.code == Code::Unavailable.as_str());
+    let is_unavailable = || {
+        serde_json::from_slice::<Coded>(&problem)
+            .is_ok_and(|problem| problem.code == Code::Unavailable.as_str())
+    };
     is_soon && is_unavailable()
 }
 
@@ -172,7 +219,10 @@ impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let piece = self.pieces.pop_front();
         self.left -= piece.as_ref().map_or(0, Bytes::len);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))

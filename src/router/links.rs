@@ -48,7 +48,9 @@ struct Kept {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Links").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Links")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,8 +59,19 @@ impl Links {
     #[must_use]
     pub fn new(ways: Ways, directory: Directory, config: Config, stop: CancellationToken) -> Self {
         let id = NodeId::from(format!("router-{}", Uuid::new_v4()).as_str());
-        let consumer = Arc::new(Consumed { others: OnceLock::new(), reach: directory.reach() });
-        Self(Arc::new(Inner { id, ways, directory, config, links: Mutex::default(), consumer, stop }))
+        let consumer = Arc::new(Consumed {
+            others: OnceLock::new(),
+            reach: directory.reach(),
+        });
+        Self(Arc::new(Inner {
+            id,
+            ways,
+            directory,
+            config,
+            links: Mutex::default(),
+            consumer,
+            stop,
+        }))
     }
 
     /// From now on, and for ever, this takes what are no replies. What came before is dropped.
@@ -95,7 +108,13 @@ impl Links {
             stop: stop.clone(),
         };
         let link = NodeLink::spawn(setup);
-        links.insert(node.clone(), Kept { link: link.clone(), stop });
+        links.insert(
+            node.clone(),
+            Kept {
+                link: link.clone(),
+                stop,
+            },
+        );
         Some(link)
     }
 
@@ -109,7 +128,10 @@ impl Inner {
         match &self.ways {
             Ways::Memory(servers) => servers.get(node).map(|server| {
                 let server = Arc::clone(server);
-                Way::Memory { id: self.id.clone(), server }
+                Way::Memory {
+                    id: self.id.clone(),
+                    server,
+                }
             }),
             Ways::Sockets(key) => {
                 let credentials = Credentials {
@@ -120,7 +142,10 @@ impl Inner {
                 };
                 let (directory, node) = (self.directory.clone(), node.clone());
                 let address = move || Some(directory.table()?.addresses(&node)?.peer.clone());
-                Some(Way::Socket { credentials, address: Box::new(address) })
+                Some(Way::Socket {
+                    credentials,
+                    address: Box::new(address),
+                })
             }
         }
     }

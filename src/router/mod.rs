@@ -1,9 +1,10 @@
-//! The router: takes every client connection, finds the shard of each request and asks the node that owns it, over the link
-//! to it, within one budget of time; ends WebSockets, whose sessions are the nodes'. It keeps no conversation and no user.
+//! The router: takes every client connection, finds the shard of each request and asks the node
+//! that owns it, over the link to it, within one budget of time; ends WebSockets, whose sessions
+//! are the nodes'. It keeps no conversation and no user.
 //!
-//! **Invariants.** A request is answered, whatever becomes of nodes: at the end of the budget with a problem. The router
-//! vouches for nobody: nodes verify tokens, and no header of ours passes from a client. Every wait, body, connection and
-//! socket has a bound.
+//! **Invariants.** A request is answered, whatever becomes of nodes: at the end of the budget with
+//! a problem. The router vouches for nobody: nodes verify tokens, and no header of ours passes from
+//! a client. Every wait, body, connection and socket has a bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,14 +59,15 @@ mod tests;
 /// Settings of a router.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Client connections that are no WebSocket. One more takes the place of the one that has been idle longest; when none is
-    /// idle, it is refused with 503 `unavailable`.
+    /// Client connections that are no WebSocket. One more takes the place of the one that has been
+    /// idle longest; when none is idle, it is refused with 503 `unavailable`.
     pub connections_max: usize,
     /// WebSocket connections; more are refused with 503 `unavailable`.
     pub sockets_max: usize,
     /// Time for one request from its last byte to its answer, all attempts included.
     pub budget: Duration,
-    /// Memory for requests that wait for a node's answer; a request over it is refused with 503 `unavailable`.
+    /// Memory for requests that wait for a node's answer; a request over it is refused with 503
+    /// `unavailable`.
     pub hold_bytes_max: usize,
     /// A request's head must arrive within this from its first byte, else the connection is closed.
     pub head_timeout: Duration,
@@ -116,16 +118,29 @@ struct Inner {
 }
 
 impl Router {
-    /// A router by this table. With a verifier, requests with a good token may fill the whole hold memory, others a
-    /// quarter of it; without one, all count as others.
+    /// A router by this table. With a verifier, requests with a good token may fill the whole hold
+    /// memory, others a quarter of it; without one, all count as others.
     #[must_use]
-    pub fn new(config: Config, directory: Directory, links: Links, verifier: Option<Verifier>) -> Self {
+    pub fn new(
+        config: Config,
+        directory: Directory,
+        links: Links,
+        verifier: Option<Verifier>,
+    ) -> Self {
         let sockets = Sockets::new(config.sockets_max, config.drain_window);
         links.consume(Arc::new(Consumes(Arc::clone(&sockets))));
         let opener = Opener::new(sockets, links.clone(), directory.clone());
         let forwarder = Forwarder::new(links, directory.clone(), config.hold_bytes_max);
         let hold = Hold::new(config.hold_bytes_max, config.body_timeout);
-        Self(Arc::new(Inner { config, directory, verifier, forwarder, hold, opener, draining: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            config,
+            directory,
+            verifier,
+            forwarder,
+            hold,
+            opener,
+            draining: AtomicBool::new(false),
+        }))
     }
 
     /// Why no traffic should come here now.
@@ -136,12 +151,17 @@ impl Router {
         if self.0.draining.load(Ordering::Acquire) {
             return Err("draining");
         }
-        self.0.directory.table().map(|_table| ()).ok_or("no table yet")
+        self.0
+            .directory
+            .table()
+            .map(|_table| ())
+            .ok_or("no table yet")
     }
 
-    /// Serves clients until `drain`; then takes no more connections, finishes the requests begun, tells the
-    /// clients of sockets to connect again, spread over the window, and returns: at the latest after the longer of `finish_timeout` and
-    /// `drain_window` plus 5 s. Dropping the future leaves connections to themselves.
+    /// Serves clients until `drain`; then takes no more connections, finishes the requests begun,
+    /// tells the clients of sockets to connect again, spread over the window, and returns: at the
+    /// latest after the longer of `finish_timeout` and `drain_window` plus 5 s. Dropping the future
+    /// leaves connections to themselves.
     ///
     /// Call it once per router: a drained router stays drained.
     pub async fn serve(&self, listener: TcpListener, drain: CancellationToken) {
@@ -160,18 +180,30 @@ impl Inner {
     /// Answers a request that came on a connection for which there is no place.
     fn refuse_newcomer(&self, head: &Parts) -> Response<Full<bytes::Bytes>> {
         let asked = Asked::of(&head.method, &head.uri, &head.headers);
-        let detail =
-            "this router has as many connections as it may have, and none of them is idle; nothing was written";
-        let refusal = Refusal { close: true, ..Refusal::from(Problem::unavailable(detail)) };
+        let detail = "this router has as many connections as it may have, and none of them is idle; nothing was written";
+        let refusal = Refusal {
+            close: true,
+            ..Refusal::from(Problem::unavailable(detail))
+        };
         asked.answered(asked.refused(&refusal), &self.config.origins)
     }
 
-    /// The order of checks of the client contract: path, method, token; all further ones are the node's.
-    async fn answer(&self, mut request: Request<Incoming>, request_id: &str) -> Result<Response<AnswerBody>, Refusal> {
+    /// The order of checks of the client contract: path, method, token; all further ones are the
+    /// node's.
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        request_id: &str,
+    ) -> Result<Response<AnswerBody>, Refusal> {
         let placed = match self.place(request.method(), request.uri(), request.headers()) {
             Ok(placed) => placed,
             // It waits to be asked for its body; to ask for it would be a promise.
-            Err(refusal) if waits_to_continue(request.headers()) => return Err(Refusal { close: true, ..refusal }),
+            Err(refusal) if waits_to_continue(request.headers()) => {
+                return Err(Refusal {
+                    close: true,
+                    ..refusal
+                });
+            }
             Err(refusal) => {
                 self.hold.throw_away(request.into_body()).await?;
                 return Err(refusal);
@@ -188,7 +220,8 @@ impl Inner {
             self.refuse_before_body(&parts)?;
         }
         let unasked = waits_to_continue(&parts.headers)
-            && usize::try_from(body.size_hint().lower()).is_ok_and(|declared| declared > FRAME_BYTES_MAX);
+            && usize::try_from(body.size_hint().lower())
+                .is_ok_and(|declared| declared > FRAME_BYTES_MAX);
         let held = if unasked {
             self.hold.leave(body.size_hint().lower(), verified)?
         } else {
@@ -196,31 +229,65 @@ impl Inner {
         };
         let deadline = Instant::now() + self.config.budget;
         let answered = if let Some(client) = client {
-            self.opener.open(&Opening { head: &parts, request_id, slot, deadline }, client).await
+            self.opener
+                .open(
+                    &Opening {
+                        head: &parts,
+                        request_id,
+                        slot,
+                        deadline,
+                    },
+                    client,
+                )
+                .await
         } else {
             let Some(call) = call(&parts, request_id, &held) else {
-                return Err(Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md").into());
+                return Err(Problem::new(
+                    Code::NotFound,
+                    "no such path; the paths are in docs/api.md",
+                )
+                .into());
             };
-            self.forwarder.forward(&Outgoing { call, slot, deadline }).await
+            self.forwarder
+                .forward(&Outgoing {
+                    call,
+                    slot,
+                    deadline,
+                })
+                .await
         };
         drop(held);
         let mut answered = answered.map_err(Refusal::from);
         if unasked && let Ok(response) = &mut answered {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answered
     }
 
     fn place(&self, method: &Method, uri: &Uri, sent: &http::HeaderMap) -> Result<Placed, Refusal> {
         let Some(route) = route::find(uri.path()) else {
-            return Err(Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md").into());
+            return Err(
+                Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md").into(),
+            );
         };
-        if let Some(response) = cors::preflight(&self.config.origins, method, sent, route.endpoint.allow()) {
-            return Ok(Placed::Here(response.map(|()| AnswerBody::Left(Full::default()))));
+        if let Some(response) =
+            cors::preflight(&self.config.origins, method, sent, route.endpoint.allow())
+        {
+            return Ok(Placed::Here(
+                response.map(|()| AnswerBody::Left(Full::default())),
+            ));
         }
         if route.endpoint.operation(method).is_none() {
-            let problem = Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path");
-            return Err(Refusal { allow: Some(route.endpoint.allow()), ..Refusal::from(problem) });
+            let problem = Problem::new(
+                Code::MethodNotAllowed,
+                "see the Allow header for the methods of this path",
+            );
+            return Err(Refusal {
+                allow: Some(route.endpoint.allow()),
+                ..Refusal::from(problem)
+            });
         }
         let slot = match route.target {
             Target::Slot(slot) => slot,
@@ -237,23 +304,33 @@ impl Inner {
 
     /// Refuses a bad token of a client that sends its body only when it is asked for it.
     fn refuse_before_body(&self, parts: &Parts) -> Result<(), Refusal> {
-        let Some(verifier) = &self.verifier else { return Ok(()) };
+        let Some(verifier) = &self.verifier else {
+            return Ok(());
+        };
         let refused = match headers::bearer(&parts.headers) {
             Some(token) => verifier.verify(token).err().map(|refused| refused.0.into()),
             None => Some("send a token as Authorization: Bearer <token>".into()),
         };
         refused.map_or(Ok(()), |why: std::borrow::Cow<'static, str>| {
-            Err(Refusal { close: true, ..Refusal::from(Problem::new(Code::Unauthorized, why)) })
+            Err(Refusal {
+                close: true,
+                ..Refusal::from(Problem::new(Code::Unauthorized, why))
+            })
         })
     }
 
     fn is_verified(&self, parts: &Parts) -> bool {
-        let token = headers::bearer(&parts.headers).or_else(|| headers::offered_bearer(&parts.headers));
-        self.verifier.as_ref().zip(token).is_some_and(|(verifier, token)| verifier.verify(token).is_ok())
+        let token =
+            headers::bearer(&parts.headers).or_else(|| headers::offered_bearer(&parts.headers));
+        self.verifier
+            .as_ref()
+            .zip(token)
+            .is_some_and(|(verifier, token)| verifier.verify(token).is_ok())
     }
 }
 
-/// The request as a node gets it: a POST without a key of the client's is stamped with one, the same at every attempt.
+/// The request as a node gets it: a POST without a key of the client's is stamped with one, the
+/// same at every attempt.
 fn call(parts: &Parts, request_id: &str, held: &Held) -> Option<Call> {
     let matched = match_path(parts.uri.path())?;
     let operation = matched.endpoint.operation(&parts.method)?;
@@ -267,7 +344,8 @@ fn call(parts: &Parts, request_id: &str, held: &Held) -> Option<Call> {
 
 /// Whether the client sends its body only when it is asked for it.
 fn waits_to_continue(sent: &http::HeaderMap) -> bool {
-    sent.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    sent.get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Where a request goes, if anywhere.
@@ -280,26 +358,51 @@ enum Placed {
 /// The OpenAPI document, which is this program's own.
 fn document(method: &Method, uri: &Uri) -> Result<Response<AnswerBody>, Problem> {
     if uri.query().is_some_and(|query| !query.is_empty()) {
-        return Err(Problem::new(Code::Invalid, "a query parameter is not known here"));
+        return Err(Problem::new(
+            Code::Invalid,
+            "a query parameter is not known here",
+        ));
     }
     let text = openapi::json();
     let length = HeaderValue::from(text.len());
-    let body = if method == Method::HEAD { bytes::Bytes::new() } else { text };
+    let body = if method == Method::HEAD {
+        bytes::Bytes::new()
+    } else {
+        text
+    };
     let mut response = Response::new(Either::Left(body.into()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, length);
     Ok(response)
 }
 
-/// The slot of the user that the token names. A WebSocket whose token is in the subprotocols goes to some node even with a
-/// bad one: the node upgrades and closes with 4401, because a browser cannot see a 401.
-fn subject_slot(endpoint: Endpoint, sent: &http::HeaderMap, claim: &UserClaim) -> Result<Slot, Problem> {
-    let missing = || Problem::new(Code::Unauthorized, "send a token as Authorization: Bearer <token>");
+/// The slot of the user that the token names. A WebSocket whose token is in the subprotocols goes
+/// to some node even with a bad one: the node upgrades and closes with 4401, because a browser
+/// cannot see a 401.
+fn subject_slot(
+    endpoint: Endpoint,
+    sent: &http::HeaderMap,
+    claim: &UserClaim,
+) -> Result<Slot, Problem> {
+    let missing = || {
+        Problem::new(
+            Code::Unauthorized,
+            "send a token as Authorization: Bearer <token>",
+        )
+    };
     if sent.contains_key(header::AUTHORIZATION) || endpoint != Endpoint::WebSocket {
         let token = headers::bearer(sent).ok_or_else(missing)?;
         let user = auth::claimed_user(token, claim);
-        return user.map(|user| user.slot()).map_err(|refused| Problem::new(Code::Unauthorized, refused.0));
+        return user
+            .map(|user| user.slot())
+            .map_err(|refused| Problem::new(Code::Unauthorized, refused.0));
     }
     let token = headers::offered_bearer(sent).ok_or_else(missing)?;
-    Ok(auth::claimed_user(token, claim).map_or_else(|_| Slot::of(token.as_bytes()), |user| user.slot()))
+    Ok(auth::claimed_user(token, claim)
+        .map_or_else(|_| Slot::of(token.as_bytes()), |user| user.slot()))
 }

@@ -1,8 +1,9 @@
-//! A client's socket with patience: a request's head must arrive within a limit from its first byte, and a peer that takes
-//! no byte of an answer for a while is cut. hyper has neither: its header timeout also counts the idle time before.
+//! A client's socket with patience: a request's head must arrive within a limit from its first
+//! byte, and a peer that takes no byte of an answer for a while is cut. hyper has neither: its
+//! header timeout also counts the idle time before.
 //!
-//! **Invariant.** Every byte awaited from or by a client is awaited for a bounded time; idle time between requests is
-//! bounded by hyper's own timer.
+//! **Invariant.** Every byte awaited from or by a client is awaited for a bounded time; idle time
+//! between requests is bounded by hyper's own timer.
 
 use std::io;
 use std::pin::Pin;
@@ -17,8 +18,9 @@ use tokio::time::{Sleep, sleep};
 /// A peer that takes nothing for so long is cut.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Counts the turns of a connection. Even: no request is being served, and what arrives is the head of the next. Odd: one
-/// is. A turn of its own for every head, so that the time of one is never counted against the next.
+/// Counts the turns of a connection. Even: no request is being served, and what arrives is the head
+/// of the next. Odd: one is. A turn of its own for every head, so that the time of one is never
+/// counted against the next.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeadAwaited(Arc<AtomicU64>);
 
@@ -57,7 +59,14 @@ impl<S> Paced<S> {
     pub(super) fn new(inner: S, head_patience: Duration, awaited: HeadAwaited) -> Self {
         awaited.again();
         let (turn, reading) = (awaited.turn(), Some(Box::pin(sleep(head_patience))));
-        Self { inner, head_patience, awaited, turn, reading, writing: None }
+        Self {
+            inner,
+            head_patience,
+            awaited,
+            turn,
+            reading,
+            writing: None,
+        }
     }
 
     /// The connection itself, when no request can come any more.
@@ -65,19 +74,32 @@ impl<S> Paced<S> {
         self.inner
     }
 
-    fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.writing = None;
             return result;
         }
-        let patience = self.writing.get_or_insert_with(|| Box::pin(sleep(WRITE_PATIENCE)));
+        let patience = self
+            .writing
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_PATIENCE)));
         ready!(patience.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the peer takes nothing",
+        )))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         let turn = self.awaited.turn();
@@ -96,14 +118,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         }
         if let Some(patience) = self.reading.as_mut() {
             ready!(patience.as_mut().poll(cx));
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head of a request took too long")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the head of a request took too long",
+            )));
         }
         Poll::Pending
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.written(cx, result)
     }
@@ -153,12 +182,16 @@ mod tests {
         });
         let mut buffer = Vec::new();
         let error = paced.read_to_end(&mut buffer).await.unwrap_err();
-        assert_eq!((error.kind(), started.elapsed()), (io::ErrorKind::TimedOut, HEAD));
+        assert_eq!(
+            (error.kind(), started.elapsed()),
+            (io::ErrorKind::TimedOut, HEAD)
+        );
         trickle.abort();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_time_between_requests_is_not_cut_here_but_the_next_head_is_timed_from_its_first_byte() {
+    async fn idle_time_between_requests_is_not_cut_here_but_the_next_head_is_timed_from_its_first_byte()
+     {
         let (mut client, server) = duplex(64);
         let awaited = HeadAwaited::default();
         let mut paced = Paced::new(server, HEAD, awaited.clone());
@@ -166,9 +199,19 @@ mod tests {
         paced.read_exact(&mut [0; 3]).await.unwrap();
         awaited.arrived();
         let mut byte = [0; 1];
-        assert!(timeout(HEAD * 2, paced.read_exact(&mut byte)).await.is_err(), "a slow body is not its concern");
+        assert!(
+            timeout(HEAD * 2, paced.read_exact(&mut byte))
+                .await
+                .is_err(),
+            "a slow body is not its concern"
+        );
         awaited.again();
-        assert!(timeout(HEAD * 5, paced.read_exact(&mut byte)).await.is_err(), "idle");
+        assert!(
+            timeout(HEAD * 5, paced.read_exact(&mut byte))
+                .await
+                .is_err(),
+            "idle"
+        );
         client.write_all(b"t").await.unwrap();
         paced.read_exact(&mut byte).await.unwrap();
         let error = paced.read_exact(&mut byte).await.unwrap_err();
@@ -187,7 +230,12 @@ mod tests {
             awaited.arrived();
             sleep(HEAD / 3).await;
             awaited.again();
-            assert!(timeout(HEAD / 3, paced.read_exact(&mut [0; 1])).await.is_err(), "idle, and not cut");
+            assert!(
+                timeout(HEAD / 3, paced.read_exact(&mut [0; 1]))
+                    .await
+                    .is_err(),
+                "idle, and not cut"
+            );
         }
     }
 

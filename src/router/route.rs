@@ -1,8 +1,8 @@
-//! Path → what to hash. Pure: no table, no node, no token; the node checks names and ids again, in the order of the
-//! client contract, so a bad name only has to reach *some* node here.
+//! Path → what to hash. Pure: no table, no node, no token; the node checks names and ids again, in
+//! the order of the client contract, so a bad name only has to reach *some* node here.
 //!
-//! **Invariant.** Two requests that a node takes to name the same conversation hash to the same slot, whether or not the
-//! client percent-encoded the name.
+//! **Invariant.** Two requests that a node takes to name the same conversation hash to the same
+//! slot, whether or not the client percent-encoded the name.
 
 use std::borrow::Cow;
 
@@ -44,10 +44,15 @@ pub fn find(path: &str) -> Option<Route> {
         | Endpoint::Messages
         | Endpoint::Events
         | Endpoint::Watermarks => of_name(first),
-        Endpoint::Message | Endpoint::Receipts | Endpoint::Reaction | Endpoint::Read => of_message(first),
+        Endpoint::Message | Endpoint::Receipts | Endpoint::Reaction | Endpoint::Read => {
+            of_message(first)
+        }
         Endpoint::Document => Target::Router,
     };
-    Some(Route { endpoint: matched.endpoint, target })
+    Some(Route {
+        endpoint: matched.endpoint,
+        target,
+    })
 }
 
 fn of_name(segment: &str) -> Target {
@@ -84,14 +89,19 @@ fn decoded(segment: &str) -> Cow<'_, [u8]> {
 }
 
 fn digit(hex: u8) -> Option<u8> {
-    char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(hex)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// A request's method as the label of metrics: one of few, whatever a client sends.
 #[must_use]
 pub fn verb(method: &Method) -> &'static str {
     const KNOWN: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+    KNOWN
+        .into_iter()
+        .find(|known| *known == method.as_str())
+        .unwrap_or("other")
 }
 
 #[cfg(test)]
@@ -103,8 +113,14 @@ mod tests {
     const PATHS: [(&str, Endpoint); 12] = [
         ("/conversations", Endpoint::Conversations),
         ("/conversations/general", Endpoint::Conversation),
-        ("/conversations/general/participants", Endpoint::Participants),
-        ("/conversations/general/participants/bob", Endpoint::Participant),
+        (
+            "/conversations/general/participants",
+            Endpoint::Participants,
+        ),
+        (
+            "/conversations/general/participants/bob",
+            Endpoint::Participant,
+        ),
         ("/conversations/general/messages", Endpoint::Messages),
         ("/conversations/general/events", Endpoint::Events),
         ("/conversations/general/watermarks", Endpoint::Watermarks),
@@ -117,21 +133,42 @@ mod tests {
 
     #[test]
     fn methods_that_clients_make_up_are_one_label_of_metrics() {
-        assert_eq!([verb(&Method::POST), verb(&Method::HEAD), verb(&Method::DELETE)], ["POST", "HEAD", "DELETE"]);
-        assert_eq!(verb(&Method::from_bytes(b"MADE-UP").expect("a method")), "other");
+        assert_eq!(
+            [
+                verb(&Method::POST),
+                verb(&Method::HEAD),
+                verb(&Method::DELETE)
+            ],
+            ["POST", "HEAD", "DELETE"]
+        );
+        assert_eq!(
+            verb(&Method::from_bytes(b"MADE-UP").expect("a method")),
+            "other"
+        );
     }
 
     #[test]
     fn every_path_is_found_with_and_without_the_prefix_but_not_with_a_trailing_slash() {
         for (path, endpoint) in PATHS {
-            assert_eq!(find(path).map(|route| route.endpoint), Some(endpoint), "{path}");
+            assert_eq!(
+                find(path).map(|route| route.endpoint),
+                Some(endpoint),
+                "{path}"
+            );
             assert_eq!(find(&format!("/v1{path}")), find(path), "{path}");
             assert_eq!(find(&format!("{path}/")), None, "{path}");
             assert_eq!(find(&format!("/v2{path}")), None, "{path}");
             assert_eq!(find(&format!("/v1/v1{path}")), None, "{path}");
         }
         for path in ["/ws", "/ws/", "/v1/ws", "/v1/ws/"] {
-            assert_eq!(find(path), Some(Route { endpoint: Endpoint::WebSocket, target: Target::Subject }), "{path}");
+            assert_eq!(
+                find(path),
+                Some(Route {
+                    endpoint: Endpoint::WebSocket,
+                    target: Target::Subject
+                }),
+                "{path}"
+            );
         }
     }
 
@@ -167,10 +204,19 @@ mod tests {
     #[test]
     fn a_message_id_leads_to_the_slot_that_it_carries_and_anything_else_somewhere() {
         let id = MessageId::new(1, Slot(0xabcd), 7);
-        assert_eq!(find(&format!("/v1/messages/{id}/read")).map(|r| r.target), Some(Target::Slot(Slot(0xabcd))));
+        assert_eq!(
+            find(&format!("/v1/messages/{id}/read")).map(|r| r.target),
+            Some(Target::Slot(Slot(0xabcd)))
+        );
         let upper = id.to_string().to_uppercase();
-        assert_eq!(find(&format!("/v1/messages/{upper}")).map(|r| r.target), Some(Target::Slot(Slot(0xabcd))));
-        assert!(matches!(find("/v1/messages/none").map(|r| r.target), Some(Target::Slot(_))));
+        assert_eq!(
+            find(&format!("/v1/messages/{upper}")).map(|r| r.target),
+            Some(Target::Slot(Slot(0xabcd)))
+        );
+        assert!(matches!(
+            find("/v1/messages/none").map(|r| r.target),
+            Some(Target::Slot(_))
+        ));
     }
 
     #[test]

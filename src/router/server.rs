@@ -1,7 +1,8 @@
-//! Client connections: accepting them, serving them one after the other's request, and letting go of them at a drain.
+//! Client connections: accepting them, serving them one after the other's request, and letting go
+//! of them at a drain.
 //!
-//! **Invariants.** No connection is served without a place for it ([`Connections`]). Every connection task ends: with its
-//! peer, by a timeout, when it gives way, or at a drain.
+//! **Invariants.** No connection is served without a place for it ([`Connections`]). Every
+//! connection task ends: with its peer, by a timeout, when it gives way, or at a drain.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,7 +33,8 @@ use crate::telemetry::ROUTER_CONNECTIONS;
 
 /// Largest head of a request; a larger one is answered 431.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Most headers of a request; more are answered 431. Nodes take some more, for those that are added on the way.
+/// Most headers of a request; more are answered 431. Nodes take some more, for those that are added
+/// on the way.
 const HEADERS_MAX: usize = 64;
 /// Most bytes buffered for one connection in each direction, beside the body that is held.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -51,7 +53,10 @@ pub(super) async fn run(router: &Arc<Inner>, listener: TcpListener, drain: Cance
     info!(connections = tasks.len(), "the router drains");
     tasks.close();
     let finish = async {
-        if timeout(router.config.finish_timeout, tasks.wait()).await.is_err() {
+        if timeout(router.config.finish_timeout, tasks.wait())
+            .await
+            .is_err()
+        {
             cut.cancel();
             tasks.wait().await;
         }
@@ -87,7 +92,11 @@ async fn enter(
 ) {
     match entrant.admitted().await {
         Ok(place) => Connection { drain, cut, place }.serve(router, stream).await,
-        Err(refused) => refused.refuse(stream, |head| router.refuse_newcomer(head)).await,
+        Err(refused) => {
+            refused
+                .refuse(stream, |head| router.refuse_newcomer(head))
+                .await
+        }
     }
 }
 
@@ -111,13 +120,21 @@ impl Connection {
         gauge.increment(1.0);
 
         let awaited = HeadAwaited::default();
-        let paced = Paced::new(self.place.noted(stream), router.config.head_timeout, awaited.clone());
+        let paced = Paced::new(
+            self.place.noted(stream),
+            router.config.head_timeout,
+            awaited.clone(),
+        );
         let io = TokioIo::new(Explained::new(paced));
         let idle_timeout = router.config.idle_timeout;
         let turns = self.place.turns();
         let service = service_fn(move |request| {
             let (router, awaited, turn) = (Arc::clone(&router), awaited.clone(), turns.begin());
-            async move { answer(router, awaited, request).await.map(|response| turn.over(response)) }
+            async move {
+                answer(router, awaited, request)
+                    .await
+                    .map(|response| turn.over(response))
+            }
         });
 
         let connection = http1::Builder::new()
@@ -164,10 +181,14 @@ type Stream = TokioIo<Explained<Paced<Noted<TcpStream>>>>;
 
 type Upgradeable<S> = http1::UpgradeableConnection<Stream, S>;
 
-/// The socket of a connection that no request follows on, and what was read of it beyond the last one.
+/// The socket of a connection that no request follows on, and what was read of it beyond the last
+/// one.
 pub(super) fn stream_of(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     match upgraded.downcast::<Stream>() {
-        Ok(parts) => Some((parts.io.into_inner().into_inner().into_inner().into_inner(), parts.read_buf)),
+        Ok(parts) => Some((
+            parts.io.into_inner().into_inner().into_inner().into_inner(),
+            parts.read_buf,
+        )),
         Err(_) => {
             tracing::error!("a session was opened on something that is no tcp stream");
             None

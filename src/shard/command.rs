@@ -1,11 +1,13 @@
-//! The domain's words: what can be asked of a shard and what it answers. Everything here can travel over a link, so
-//! fields are only ever added, with a default.
+//! The domain's words: what can be asked of a shard and what it answers. Everything here can travel
+//! over a link, so fields are only ever added, with a default.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationName, Epoch, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId};
+use crate::ids::{
+    ConversationName, Epoch, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId,
+};
 use crate::log::record::{Event, Fingerprint, IndexChange};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, ConversationItem, Message};
@@ -27,15 +29,15 @@ pub enum Command {
     MarkRead(MarkRead),
     /// Set or take back a reaction. Answer: [`Done::Marked`].
     React(React),
-    /// Move delivered watermarks. Automatic, so it may be shed: answered at once, before any commit; what names no
-    /// participant or does not advance is ignored. Answer: [`Done::Marked`].
+    /// Move delivered watermarks. Automatic, so it may be shed: answered at once, before any
+    /// commit; what names no participant or does not advance is ignored. Answer: [`Done::Marked`].
     Delivered(Vec<Delivered>),
-    /// Change users' indexes. Goes to the users' shard (all of one shard). Answer after the commit of all:
-    /// [`Done::Indexed`].
+    /// Change users' indexes. Goes to the users' shard (all of one shard). Answer after the commit
+    /// of all: [`Done::Indexed`].
     Index(Vec<IndexChange>),
-    /// Write a message again that a replica has and the log lost (see `shard::replica::orphans`): with its old id, time and key, and
-    /// a new seq. Without effect when its conversation has that id or that key already, or its author is no participant
-    /// now. Answer: [`Done::Resubmitted`].
+    /// Write a message again that a replica has and the log lost (see `shard::replica::orphans`):
+    /// with its old id, time and key, and a new seq. Without effect when its conversation has that
+    /// id or that key already, or its author is no participant now. Answer: [`Done::Resubmitted`].
     Resubmit(Arc<Event>),
 }
 
@@ -62,7 +64,8 @@ pub struct Send {
     pub text: Arc<str>,
     pub reply_to: Option<MessageId>,
     pub key: Option<IdempotencyKey>,
-    /// Keys of later messages of the same socket: it is not written any more once one of them was (ADR 7).
+    /// Keys of later messages of the same socket: it is not written any more once one of them was
+    /// (ADR 7).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unless: Vec<IdempotencyKey>,
 }
@@ -130,7 +133,8 @@ pub enum Done {
         /// True when the key had made it before.
         replayed: bool,
     },
-    /// The conversation with its new participants, whose indexes are committed too (or soon will be).
+    /// The conversation with its new participants, whose indexes are committed too (or soon will
+    /// be).
     Added(Conversation),
     /// The user is no participant any more; his index is committed too (or soon will be).
     Removed,
@@ -138,7 +142,8 @@ pub enum Done {
     Marked,
     /// All index changes hold.
     Indexed,
-    /// The message is in the history; true when it was put there now. Or it has no place there any more.
+    /// The message is in the history; true when it was put there now. Or it has no place there any
+    /// more.
     Resubmitted(bool),
 }
 
@@ -147,25 +152,55 @@ pub enum Done {
 #[expect(missing_docs, reason = "the fields of the client contract")]
 pub enum Query {
     /// Answer: [`Found::Conversation`].
-    Conversation { name: ConversationName, reader: UserId },
+    Conversation {
+        name: ConversationName,
+        reader: UserId,
+    },
     /// Participants by name. Answer: [`Found::Participants`].
-    Participants { name: ConversationName, reader: UserId, after: Option<UserId>, limit: u32 },
+    Participants {
+        name: ConversationName,
+        reader: UserId,
+        after: Option<UserId>,
+        limit: u32,
+    },
     /// Answer: [`Found::History`].
     History(HistoryQuery),
     /// Events after a seq, dense. Answer: [`Found::Events`].
-    Events { name: ConversationName, reader: UserId, after: Seq, limit: u32 },
+    Events {
+        name: ConversationName,
+        reader: UserId,
+        after: Seq,
+        limit: u32,
+    },
     /// Watermarks by name. Answer: [`Found::Watermarks`].
-    Watermarks { name: ConversationName, reader: UserId, after: Option<UserId>, limit: u32 },
+    Watermarks {
+        name: ConversationName,
+        reader: UserId,
+        after: Option<UserId>,
+        limit: u32,
+    },
     /// Answer: [`Found::Message`].
     Message { id: MessageId, reader: UserId },
     /// Receipts of a message, for its sender, by name. Answer: [`Found::Receipts`].
-    Receipts { id: MessageId, reader: UserId, after: Option<UserId>, limit: u32 },
-    /// What the list of conversations shows, for names that are all of this shard; in the order asked, `None` where the
-    /// reader is no participant (any more). Answer: [`Found::Summaries`].
-    Summaries { names: Vec<ConversationName>, reader: UserId },
-    /// A page of a user's index, newest joined first; `after`: the position of the last item of the page before.
-    /// Answer: [`Found::Index`].
-    Index { user: UserId, after: Option<Offset>, limit: u32 },
+    Receipts {
+        id: MessageId,
+        reader: UserId,
+        after: Option<UserId>,
+        limit: u32,
+    },
+    /// What the list of conversations shows, for names that are all of this shard; in the order
+    /// asked, `None` where the reader is no participant (any more). Answer: [`Found::Summaries`].
+    Summaries {
+        names: Vec<ConversationName>,
+        reader: UserId,
+    },
+    /// A page of a user's index, newest joined first; `after`: the position of the last item of the
+    /// page before. Answer: [`Found::Index`].
+    Index {
+        user: UserId,
+        after: Option<Offset>,
+        limit: u32,
+    },
     /// What a user created under an idempotency key in the last 24 h. Answer: [`Found::CreateKey`].
     CreateKey { user: UserId, key: IdempotencyKey },
 }
@@ -206,12 +241,18 @@ pub enum Found {
     Conversation(Conversation),
     Participants(crate::protocol::Page<crate::protocol::Participant>),
     History(crate::protocol::HistoryPage),
-    Events { items: Vec<Arc<Event>>, next: Option<Seq> },
+    Events {
+        items: Vec<Arc<Event>>,
+        next: Option<Seq>,
+    },
     Watermarks(crate::protocol::Page<crate::protocol::Watermark>),
     Message(Message),
     Receipts(crate::protocol::Page<crate::protocol::Receipt>),
     Summaries(Vec<Option<ConversationItem>>),
-    Index { items: Vec<IndexItem>, next: Option<Offset> },
+    Index {
+        items: Vec<IndexItem>,
+        next: Option<Offset>,
+    },
     CreateKey(Option<CreateKeyUse>),
 }
 
@@ -262,21 +303,22 @@ pub enum Subscribed {
         tail: Seq,
         /// Seq at which the user joined last.
         joined: Seq,
-        /// Events from `after + 1`, dense, up to `tail` unless the limit cut them. Empty without `after`, or when
-        /// `after` is at or past the tail.
+        /// Events from `after + 1`, dense, up to `tail` unless the limit cut them. Empty without
+        /// `after`, or when `after` is at or past the tail.
         events: Vec<Arc<Event>>,
         /// Seq of the user's last `left`, if that is after the `since` that was asked for.
         #[serde(default)]
         departed: Option<Seq>,
     },
-    /// The user left or was removed at `left`; nothing is pushed for him. Only given when `after` lies within his last
-    /// membership, so that he can be told up to his own `left`.
+    /// The user left or was removed at `left`; nothing is pushed for him. Only given when `after`
+    /// lies within his last membership, so that he can be told up to his own `left`.
     Ended {
         /// Seq of his `left`.
         left: Seq,
         /// Events from `after + 1`, dense, up to `left` unless the limit cut them.
         events: Vec<Arc<Event>>,
-        /// Seq of the user's last `left` before that membership, if it is after the `since` that was asked for.
+        /// Seq of the user's last `left` before that membership, if it is after the `since` that
+        /// was asked for.
         #[serde(default)]
         departed: Option<Seq>,
     },
@@ -286,18 +328,20 @@ pub enum Subscribed {
     Failed(Problem),
 }
 
-/// What a shard pushes to a subscribed node. Pushes of one shard to one subscriber arrive in order of their commits.
+/// What a shard pushes to a subscribed node. Pushes of one shard to one subscriber arrive in order
+/// of their commits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Push {
     /// A committed event.
     Event {
-        /// Epoch of the owner that pushes; of a lower one than was heard since the receiver subscribed nothing is delivered.
+        /// Epoch of the owner that pushes; of a lower one than was heard since the receiver
+        /// subscribed nothing is delivered.
         epoch: Epoch,
         /// The event.
         event: Arc<Event>,
     },
-    /// Watermarks of `user` moved; for the sessions of `targets` (senders of covered messages) and, when `read`, the
-    /// sessions of the user himself but `origin`.
+    /// Watermarks of `user` moved; for the sessions of `targets` (senders of covered messages) and,
+    /// when `read`, the sessions of the user himself but `origin`.
     Watermark {
         #[expect(missing_docs, reason = "said above")]
         conversation: ConversationName,
@@ -334,7 +378,8 @@ pub enum Push {
         #[expect(missing_docs, reason = "said above")]
         item: IndexItem,
     },
-    /// Pushes of this shard to this subscriber were dropped, or its owner changes: subscribe again, with cursors.
+    /// Pushes of this shard to this subscriber were dropped, or its owner changes: subscribe again,
+    /// with cursors.
     Resubscribe {
         #[expect(missing_docs, reason = "said above")]
         shard: crate::ids::ShardId,

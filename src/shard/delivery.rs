@@ -1,5 +1,5 @@
-//! How far the outbox of an owned shard is delivered to the shards of their users, told target by target, and who waits for
-//! that.
+//! How far the outbox of an owned shard is delivered to the shards of their users, told target by
+//! target, and who waits for that.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,10 @@ use crate::shard::options::Opening;
 pub fn before(position: OutboxPosition) -> OutboxPosition {
     match position.index.checked_sub(1) {
         Some(index) => OutboxPosition { index, ..position },
-        None => OutboxPosition { offset: Offset(position.offset.0.saturating_sub(1)), index: u32::MAX },
+        None => OutboxPosition {
+            offset: Offset(position.offset.0.saturating_sub(1)),
+            index: u32::MAX,
+        },
     }
 }
 
@@ -33,7 +36,10 @@ impl Reached {
     /// Everything up to there.
     #[must_use]
     pub fn upto(seen: OutboxPosition) -> Self {
-        Self { seen, open: BTreeMap::new() }
+        Self {
+            seen,
+            open: BTreeMap::new(),
+        }
     }
 
     /// Whether a shard has every row for its users up to there.
@@ -45,7 +51,10 @@ impl Reached {
     /// Up to where every shard has every row.
     #[must_use]
     pub fn prefix(&self) -> OutboxPosition {
-        self.open.values().min().map_or(self.seen, |first| before(*first).min(self.seen))
+        self.open
+            .values()
+            .min()
+            .map_or(self.seen, |first| before(*first).min(self.seen))
     }
 }
 
@@ -63,9 +72,18 @@ pub(super) struct Waits {
 impl Waits {
     pub(super) fn of(opening: &Opening) -> Result<Self, OpenError> {
         let shards = opening.identity.shards;
-        let no_map = || OpenError::Refused(format!("shard {}: {shards} shards are no power of two", opening.shard));
+        let no_map = || {
+            OpenError::Refused(format!(
+                "shard {}: {shards} shards are no power of two",
+                opening.shard
+            ))
+        };
         let map = ShardMap::new(shards).ok_or_else(no_map)?;
-        Ok(Self { done: watch::Sender::default(), hurry: watch::Sender::default(), map })
+        Ok(Self {
+            done: watch::Sender::default(),
+            hurry: watch::Sender::default(),
+            map,
+        })
     }
 }
 
@@ -74,18 +92,30 @@ mod tests {
     use super::*;
 
     fn at(offset: u64, index: u32) -> OutboxPosition {
-        OutboxPosition { offset: Offset(offset), index }
+        OutboxPosition {
+            offset: Offset(offset),
+            index,
+        }
     }
 
     #[test]
     fn a_shard_that_lacks_rows_holds_up_the_prefix_and_no_other_shard() {
         let open = BTreeMap::from([(ShardId(1), at(5, 2)), (ShardId(2), at(7, 0))]);
-        let delivered = Reached { seen: at(9, u32::MAX), open };
+        let delivered = Reached {
+            seen: at(9, u32::MAX),
+            open,
+        };
         assert_eq!(delivered.prefix(), at(5, 1));
         assert!(delivered.covers(ShardId(1), at(5, 1)) && !delivered.covers(ShardId(1), at(5, 2)));
-        assert!(delivered.covers(ShardId(2), at(6, u32::MAX)) && !delivered.covers(ShardId(2), at(7, 0)));
+        assert!(
+            delivered.covers(ShardId(2), at(6, u32::MAX))
+                && !delivered.covers(ShardId(2), at(7, 0))
+        );
         assert!(delivered.covers(ShardId(3), at(9, u32::MAX)));
-        assert!(!delivered.covers(ShardId(3), at(10, 0)), "nobody has looked there");
+        assert!(
+            !delivered.covers(ShardId(3), at(10, 0)),
+            "nobody has looked there"
+        );
     }
 
     #[test]

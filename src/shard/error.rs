@@ -6,13 +6,15 @@ use crate::shard::replicas::Following;
 /// Why a shard is not opened: one clear line for the operator. Nothing was served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// File or log is another cluster's or shard's, or this program cannot use any file: nothing of this node fits.
+    /// File or log is another cluster's or shard's, or this program cannot use any file: nothing of
+    /// this node fits.
     #[error("{0}")]
     Foreign(String),
     /// Will not mend by itself: history is missing from the log.
     #[error("{0}")]
     Refused(String),
-    /// The file has another history than the log. Will not mend; another replica's copy may take the file's place.
+    /// The file has another history than the log. Will not mend; another replica's copy may take
+    /// the file's place.
     #[error("{0}")]
     Diverged(String),
     /// The file is damaged. Likewise.
@@ -34,7 +36,8 @@ pub enum OpenError {
 pub enum Disposition {
     /// It may pass: wait a little and try again.
     Wait,
-    /// It does not mend by itself: a person has to look. Tried again now and then, in case they did.
+    /// It does not mend by itself: a person has to look. Tried again now and then, in case they
+    /// did.
     Refuse,
     /// The same, and no other shard of this node will be opened either.
     RefuseNode,

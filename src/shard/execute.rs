@@ -1,4 +1,5 @@
-//! The write side of the handle: queue a command, wait for its commit, then for what the caller must find afterwards.
+//! The write side of the handle: queue a command, wait for its commit, then for what the caller
+//! must find afterwards.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::shard::write::fate::Fate;
 use crate::shard::write::owner::{Accepted, Asked, Input, Write};
 use crate::telemetry;
 
-/// How long an answer to a changed membership waits for the users' indexes, beyond the caller's own.
+/// How long an answer to a changed membership waits for the users' indexes, beyond the caller's
+/// own.
 const INDEXES_WAIT: Duration = Duration::from_millis(500);
 
 /// A command that is on its way.
@@ -40,15 +42,28 @@ pub(super) type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Inner {
     /// Queues a write and waits for its answer.
-    fn write(&self, write: Write, deadline: Instant) -> impl Future<Output = Result<Accepted, ShardError>> + use<> {
+    fn write(
+        &self,
+        write: Write,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Accepted, ShardError>> + use<> {
         let (answer, mut answered) = oneshot::channel();
         let fate = Fate::default();
-        let queued = self.inputs.try_send(Input::Write(Asked { write, deadline, fate: fate.clone(), answer, turn: 0 }));
+        let queued = self.inputs.try_send(Input::Write(Asked {
+            write,
+            deadline,
+            fate: fate.clone(),
+            answer,
+            turn: 0,
+        }));
         let (shard, lane) = (self.shard, self.lane.clone());
         async move {
             match queued {
                 Err(mpsc::error::TrySendError::Full(_)) => {
-                    return Err(Problem::unavailable("too many requests wait for this shard; retry later").into());
+                    return Err(Problem::unavailable(
+                        "too many requests wait for this shard; retry later",
+                    )
+                    .into());
                 }
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(ShardError::NotOwner),
                 Ok(()) => {}
@@ -63,36 +78,72 @@ impl Inner {
                         return Err(never_decided(standing).into());
                     }
                     // It may have been answered in this very moment.
-                    answered.try_recv().unwrap_or_else(|_| Err(decided_in_doubt(standing).into()))
+                    answered
+                        .try_recv()
+                        .unwrap_or_else(|_| Err(decided_in_doubt(standing).into()))
                 }
             }
         }
     }
 
-    async fn finish(&self, accepted: Accepted, of: Concerned, deadline: Instant) -> Result<Done, ShardError> {
+    async fn finish(
+        &self,
+        accepted: Accepted,
+        of: Concerned,
+        deadline: Instant,
+    ) -> Result<Done, ShardError> {
         let Concerned { sender, indexes } = of;
         match accepted {
             Accepted::Done(done) => Ok(done),
             Accepted::SentAgain { conversation, seq } => {
-                let sender = sender.ok_or_else(|| Problem::unavailable("the message cannot be read now; retry"))?;
-                let message = self.sent_again(&conversation, seq, &sender, deadline).await?;
-                Ok(Done::Sent { message, replayed: true })
+                let sender = sender
+                    .ok_or_else(|| Problem::unavailable("the message cannot be read now; retry"))?;
+                let message = self
+                    .sent_again(&conversation, seq, &sender, deadline)
+                    .await?;
+                Ok(Done::Sent {
+                    message,
+                    replayed: true,
+                })
             }
-            Accepted::Created { view, replayed, offset, users } => {
-                let all = OutboxPosition { offset, index: users.saturating_sub(1) };
-                self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
+            Accepted::Created {
+                view,
+                replayed,
+                offset,
+                users,
+            } => {
+                let all = OutboxPosition {
+                    offset,
+                    index: users.saturating_sub(1),
+                };
+                self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT))
+                    .await;
                 // The creator comes first; his own list must have it.
                 let own = indexes.get(..1).unwrap_or_default();
-                if !self.outbox_covers(own, OutboxPosition { offset, index: 0 }, deadline).await {
+                if !self
+                    .outbox_covers(own, OutboxPosition { offset, index: 0 }, deadline)
+                    .await
+                {
                     let detail = "the conversation exists, but your list may lack it yet; retry with the same key";
                     return Err(Problem::new(Code::OutcomeUnknown, detail).into());
                 }
-                Ok(Done::Created { conversation: view, replayed })
+                Ok(Done::Created {
+                    conversation: view,
+                    replayed,
+                })
             }
-            Accepted::Changed { done, offset, users } => {
+            Accepted::Changed {
+                done,
+                offset,
+                users,
+            } => {
                 if users > 0 {
-                    let all = OutboxPosition { offset, index: users - 1 };
-                    self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT)).await;
+                    let all = OutboxPosition {
+                        offset,
+                        index: users - 1,
+                    };
+                    self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT))
+                        .await;
                 }
                 Ok(done)
             }
@@ -109,7 +160,10 @@ impl Inner {
         let at = match self.locate(id, deadline).await {
             // Meanwhile it may have been written elsewhere.
             Err(ShardError::Problem(_)) if self.lease.has_ended(self.clock.since_boot()) => {
-                return Err(Problem::unavailable("the log does not answer; nothing was written, retry later").into());
+                return Err(Problem::unavailable(
+                    "the log does not answer; nothing was written, retry later",
+                )
+                .into());
             }
             located => located?,
         };
@@ -117,7 +171,11 @@ impl Inner {
         self.finish(accepted, Concerned::default(), deadline).await
     }
 
-    pub(super) async fn execute(self: Arc<Self>, begun: Begun, deadline: Instant) -> Result<Done, ShardError> {
+    pub(super) async fn execute(
+        self: Arc<Self>,
+        begun: Begun,
+        deadline: Instant,
+    ) -> Result<Done, ShardError> {
         match begun {
             Begun::Queued(answer, of) => {
                 let accepted = answer.await?;
@@ -125,11 +183,23 @@ impl Inner {
             }
             Begun::Read(read) => {
                 let (id, user, origin) = (read.message_id, read.user, read.origin);
-                self.receipt(id, deadline, |conversation, seq| Write::Read { conversation, seq, user, origin }).await
+                self.receipt(id, deadline, |conversation, seq| Write::Read {
+                    conversation,
+                    seq,
+                    user,
+                    origin,
+                })
+                .await
             }
             Begun::React(react) => {
                 let (id, user, reaction) = (react.message_id, react.user, react.reaction);
-                self.receipt(id, deadline, |conversation, _| Write::React { conversation, id, user, reaction }).await
+                self.receipt(id, deadline, |conversation, _| Write::React {
+                    conversation,
+                    id,
+                    user,
+                    reaction,
+                })
+                .await
             }
             Begun::Shed => Ok(Done::Marked),
         }
@@ -165,10 +235,19 @@ impl Inner {
             _ => &[],
         };
         let mut known = HashSet::new();
-        let indexes =
-            users.iter().map(|user| self.outbox.map.shard_of(user.slot())).filter(|shard| known.insert(*shard));
-        let sender = if let Command::Send(send) = command { Some(send.source.clone()) } else { None };
-        Concerned { sender, indexes: indexes.collect() }
+        let indexes = users
+            .iter()
+            .map(|user| self.outbox.map.shard_of(user.slot()))
+            .filter(|shard| known.insert(*shard));
+        let sender = if let Command::Send(send) = command {
+            Some(send.source.clone())
+        } else {
+            None
+        };
+        Concerned {
+            sender,
+            indexes: indexes.collect(),
+        }
     }
 }
 
@@ -179,12 +258,12 @@ fn never_decided(standing: Standing) -> Problem {
             Code::NotReplicated,
             "the log makes no second copy now; nothing was written, retry later with the same key",
         ),
-        Standing::InDoubt { .. } => {
-            Problem::unavailable("the log does not answer; nothing was written, retry later with the same key")
-        }
-        Standing::Clear => {
-            Problem::unavailable("the shard did not get to this request in time; nothing was written, retry")
-        }
+        Standing::InDoubt { .. } => Problem::unavailable(
+            "the log does not answer; nothing was written, retry later with the same key",
+        ),
+        Standing::Clear => Problem::unavailable(
+            "the shard did not get to this request in time; nothing was written, retry",
+        ),
     }
 }
 
@@ -193,7 +272,8 @@ fn decided_in_doubt(standing: Standing) -> Problem {
     match standing {
         Standing::NotReplicated { .. } => Problem::new(
             Code::NotReplicated,
-            "the log made no second copy in time; the write may yet appear, retry with the same key",
+            "the log made no second copy in time; the write may yet appear, retry with the same \
+             key",
         ),
         Standing::InDoubt { .. } | Standing::Clear => Problem::new(
             Code::OutcomeUnknown,

@@ -1,4 +1,5 @@
-//! The owner's part of a hand-over (ADR 19): the shard stands still, then its token is given to another node.
+//! The owner's part of a hand-over (ADR 19): the shard stands still, then its token is given to
+//! another node.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ const SETTLED_WITHIN: Duration = Duration::from_millis(250);
 /// How long a shard that stands still waits for rows of its outbox that are on their way.
 const ROWS_WITHIN: Duration = Duration::from_millis(100);
 
-/// A shard that decides nothing and has nothing on its way. It goes on when this is dropped, unless it was given away.
+/// A shard that decides nothing and has nothing on its way. It goes on when this is dropped, unless
+/// it was given away.
 #[derive(Debug)]
 pub struct Still {
     handle: ShardHandle,
@@ -31,7 +33,8 @@ pub struct Still {
 /// How an attempt to give a shard away ended.
 #[derive(Debug)]
 pub enum Given {
-    /// It is the other node's, by this token. The marks were gathered here and are for whoever owns it.
+    /// It is the other node's, by this token. The marks were gathered here and are for whoever owns
+    /// it.
     Away {
         /// The token that the log holds now.
         token: Token,
@@ -40,37 +43,53 @@ pub enum Given {
     },
     /// It surely is not: the shard goes on here. One sentence.
     Kept(String),
-    /// Nobody here knows. The shard decides nothing until its next renewal says whose it is. One sentence.
+    /// Nobody here knows. The shard decides nothing until its next renewal says whose it is. One
+    /// sentence.
     InDoubt(String),
     /// Somebody else has taken it meanwhile; it ends here.
     Taken,
 }
 
 impl ShardHandle {
-    /// Has the shard stand still: nothing is decided from now on, and what was is committed and answered. Dropping the
-    /// future, or what it returns, has it go on.
+    /// Has the shard stand still: nothing is decided from now on, and what was is committed and
+    /// answered. Dropping the future, or what it returns, has it go on.
     ///
     /// # Errors
-    /// [`ShardError::NotOwner`] when it has ended; `unavailable` when that is not so by `deadline`, or when nothing proves
-    /// the ownership.
+    /// [`ShardError::NotOwner`] when it has ended; `unavailable` when that is not so by `deadline`,
+    /// or when nothing proves the ownership.
     pub async fn stand_still(&self, deadline: Instant) -> Result<Still, ShardError> {
         if !self.is_proven() {
-            return Err(crate::problem::Problem::unavailable("the ownership of this shard is not proven now").into());
+            return Err(crate::problem::Problem::unavailable(
+                "the ownership of this shard is not proven now",
+            )
+            .into());
         }
         // Made first, so that it is released however this ends.
-        let mut still = Still { handle: self.clone(), tails: PerStream::both(Tail::EMPTY) };
+        let mut still = Still {
+            handle: self.clone(),
+            tails: PerStream::both(Tail::EMPTY),
+        };
         still.tails = self.0.ask(deadline, Input::Hold).await?;
         self.rows_arrive(deadline).await;
         Ok(still)
     }
 
-    /// Waits for rows of the outbox that are on their way, so that whoever waits for them is answered here; not for long,
-    /// for they may lead to a shard that nobody serves.
+    /// Waits for rows of the outbox that are on their way, so that whoever waits for them is
+    /// answered here; not for long, for they may lead to a shard that nobody serves.
     async fn rows_arrive(&self, deadline: Instant) {
-        let upto = OutboxPosition { offset: *self.0.outbox_due.borrow(), index: u32::MAX };
+        let upto = OutboxPosition {
+            offset: *self.0.outbox_due.borrow(),
+            index: u32::MAX,
+        };
         let mut done = self.0.outbox.done.subscribe();
         let until = deadline.min(Instant::now() + ROWS_WITHIN);
-        drop(tokio::time::timeout_at(until.into(), done.wait_for(|reached| reached.prefix() >= upto)).await);
+        drop(
+            tokio::time::timeout_at(
+                until.into(),
+                done.wait_for(|reached| reached.prefix() >= upto),
+            )
+            .await,
+        );
     }
 }
 
@@ -81,8 +100,9 @@ impl Still {
         self.tails
     }
 
-    /// Gives the shard to another node, in one step in the log. Whoever calls this has made sure that the other holds
-    /// everything up to [`Still::tails`]. Dropped before its end, it is as [`Given::InDoubt`].
+    /// Gives the shard to another node, in one step in the log. Whoever calls this has made sure
+    /// that the other holds everything up to [`Still::tails`]. Dropped before its end, it is as
+    /// [`Given::InDoubt`].
     pub async fn give(self, log: &dyn ShardLog, to: &NodeId) -> Given {
         let inner = &self.handle.0;
         let _giving = Giving::begin(&inner.giving);
@@ -93,17 +113,24 @@ impl Still {
             Err(error) => return Given::Kept(error.to_string()),
         };
         for _ in 0..GIVES_MAX {
-            // After the beat was read, and before the claim is sent: a renewal that was sent earlier and counts here would
-            // have moved the beat, and one that is sent later either moves it or is told that the token is gone.
+            // After the beat was read, and before the claim is sent: a renewal that was sent
+            // earlier and counts here would have moved the beat, and one that is sent later either
+            // moves it or is told that the token is gone.
             inner.lease.end(inner.clock.since_boot());
             match log.claim(self.claim(&control, to)).await {
                 Ok(ClaimOutcome::Claimed(given)) => return self.away(given.token).await,
-                Ok(ClaimOutcome::Refused(Some(found))) if found.token != inner.token => return self.taken(),
-                Ok(ClaimOutcome::Refused(Some(found))) if found.beat != control.beat => control = found,
+                Ok(ClaimOutcome::Refused(Some(found))) if found.token != inner.token => {
+                    return self.taken();
+                }
+                Ok(ClaimOutcome::Refused(Some(found))) if found.beat != control.beat => {
+                    control = found
+                }
                 Ok(ClaimOutcome::Refused(found)) => {
                     inner.lease.go_on();
                     let ends = found.map(|found| found.tails.map(|tail| tail.offset));
-                    return Given::Kept(format!("its streams end at {ends:?}, and not where this owner left them"));
+                    return Given::Kept(format!(
+                        "its streams end at {ends:?}, and not where this owner left them"
+                    ));
                 }
                 Err(error) => return Given::InDoubt(error.to_string()),
             }
@@ -114,7 +141,11 @@ impl Still {
 
     fn claim(&self, control: &Control, to: &NodeId) -> Claim {
         let inner = &self.handle.0;
-        let epoch = inner.token.epoch.max(inner.store.progress().max_epoch).next();
+        let epoch = inner
+            .token
+            .epoch
+            .max(inner.store.progress().max_epoch)
+            .next();
         Claim {
             shard: inner.shard,
             expected: Some((control.token, control.beat)),
@@ -166,7 +197,8 @@ impl Drop for Giving<'_> {
 }
 
 impl Inner {
-    /// Waits, for a moment at most, until it is known whether the shard was given away. False when it is not known then.
+    /// Waits, for a moment at most, until it is known whether the shard was given away. False when
+    /// it is not known then.
     pub(super) async fn settled(&self) -> bool {
         if !*self.giving.borrow() {
             return true;

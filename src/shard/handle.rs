@@ -10,7 +10,9 @@ use crate::log::record::Tail;
 use crate::log::{PerStream, Token};
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
-use crate::shard::command::{Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed};
+use crate::shard::command::{
+    Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed,
+};
 use crate::shard::error::OpenError;
 use crate::shard::read::barrier::Reading;
 use crate::shard::state::Inner;
@@ -19,7 +21,8 @@ use crate::shard::write::owner::Input;
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 use crate::telemetry;
 
-/// The way into an owned shard. Cheap to clone; outlives the shard, and then answers [`ShardError::NotOwner`].
+/// The way into an owned shard. Cheap to clone; outlives the shard, and then answers
+/// [`ShardError::NotOwner`].
 #[derive(Debug, Clone)]
 pub struct ShardHandle(pub(super) Arc<Inner>);
 
@@ -64,16 +67,16 @@ impl ShardHandle {
         (self.0.shard, self.0.token)
     }
 
-    /// A renewal of [`ShardHandle::hold`] is about to be sent. False when the last one was not answered: it moved a sign by
-    /// which others hold this owner for alive, and so does the next, which may be sent only after a question was answered
-    /// that moves nothing.
+    /// A renewal of [`ShardHandle::hold`] is about to be sent. False when the last one was not
+    /// answered: it moved a sign by which others hold this owner for alive, and so does the next,
+    /// which may be sent only after a question was answered that moves nothing.
     #[must_use]
     pub fn renewing(&self) -> bool {
         self.0.lease.renewing()
     }
 
-    /// A renewal of [`ShardHandle::hold`] that was sent at `sent` (since boot) was answered. Current: reads are strict for
-    /// longer. Not current: the shard was taken, and ends by itself.
+    /// A renewal of [`ShardHandle::hold`] that was sent at `sent` (since boot) was answered.
+    /// Current: reads are strict for longer. Not current: the shard was taken, and ends by itself.
     pub fn renewed(&self, sent: Duration, current: bool) {
         if current {
             return self.0.lease.prove(sent);
@@ -97,13 +100,16 @@ impl ShardHandle {
     /// Sets the gauge of the lease.
     pub fn note_lease(&self) {
         if let Some(left) = self.0.lease.remaining(self.0.clock.since_boot()) {
-            telemetry::SHARD_LEASE_SECONDS.set(left.as_secs_f64(), &[("shard", &self.0.shard.0.to_string())]);
+            telemetry::SHARD_LEASE_SECONDS.set(
+                left.as_secs_f64(),
+                &[("shard", &self.0.shard.0.to_string())],
+            );
         }
     }
 
-    /// Executes a command. Writes to a conversation or an index are *enqueued* before this returns, so that two calls in
-    /// a row are decided in that order; the returned future waits for the answer, at most until `deadline`. Dropping
-    /// the future does not undo the command.
+    /// Executes a command. Writes to a conversation or an index are *enqueued* before this returns,
+    /// so that two calls in a row are decided in that order; the returned future waits for the
+    /// answer, at most until `deadline`. Dropping the future does not undo the command.
     ///
     /// When the queue is full the future answers `unavailable` at once.
     pub fn execute(
@@ -119,28 +125,39 @@ impl ShardHandle {
     ///
     /// # Errors
     /// Refusals for the client; `lagging` when the barrier is not reached in time; `NotOwner`.
-    pub async fn query(&self, query: Query, deadline: Instant) -> Result<(Found, Freshness), ShardError> {
+    pub async fn query(
+        &self,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<(Found, Freshness), ShardError> {
         let reading = Reading::marked(deadline);
-        let unchecked = planted::is_dropped(Protection::LeaseAfterRead).then_some(Freshness::Strict);
+        let unchecked =
+            planted::is_dropped(Protection::LeaseAfterRead).then_some(Freshness::Strict);
         let found = self.0.find(query, &reading).await;
         self.0.settled().await;
         // Checked after reading: a shard that was lost meanwhile may have answered too old.
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
-        match (found, unchecked.unwrap_or_else(|| reading.freshness(&self.0))) {
+        match (
+            found,
+            unchecked.unwrap_or_else(|| reading.freshness(&self.0)),
+        ) {
             (Ok(found), freshness) => Ok((found, freshness)),
             // Meanwhile he may have been let in elsewhere; and a refusal has no mark.
-            (Err(ShardError::Problem(problem)), Freshness::Stale { .. }) if hangs_on_standing(&problem) => {
+            (Err(ShardError::Problem(problem)), Freshness::Stale { .. })
+                if hangs_on_standing(&problem) =>
+            {
                 Err(cannot_be_proven().into())
             }
             (Err(error), _) => Err(error),
         }
     }
 
-    /// Registers interests of a subscribing node and answers each, in order. From the moment of the answer's `tail` on
-    /// every later event of the conversation is pushed to `subscriber`. Interest in what is subscribed already only
-    /// returns the missing events. All interests must be of this shard.
+    /// Registers interests of a subscribing node and answers each, in order. From the moment of the
+    /// answer's `tail` on every later event of the conversation is pushed to `subscriber`. Interest
+    /// in what is subscribed already only returns the missing events. All interests must be of this
+    /// shard.
     ///
     /// # Errors
     /// [`ShardError::NotOwner`]; single interests fail inside the answer.
@@ -150,16 +167,22 @@ impl ShardHandle {
         interests: Vec<Interest>,
         deadline: Instant,
     ) -> Result<Vec<Subscribed>, ShardError> {
-        let admissions = interests.into_iter().map(|interest| self.0.admit(subscriber, interest, deadline));
+        let admissions = interests
+            .into_iter()
+            .map(|interest| self.0.admit(subscriber, interest, deadline));
         let mut answers = futures_util::future::join_all(admissions).await;
         self.0.settled().await;
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
         if self.0.lease.has_ended(self.0.clock.since_boot()) {
-            // That someone is out is said only when it is sure; what is live is told to ask again if the shard was lost.
+            // That someone is out is said only when it is sure; what is live is told to ask again
+            // if the shard was lost.
             for answer in &mut answers {
-                if matches!(answer, Subscribed::NotParticipant | Subscribed::Ended { .. }) {
+                if matches!(
+                    answer,
+                    Subscribed::NotParticipant | Subscribed::Ended { .. }
+                ) {
                     *answer = Subscribed::Failed(cannot_be_proven());
                 }
             }
@@ -168,16 +191,23 @@ impl ShardHandle {
     }
 
     /// Ends interests. The node's last user of a conversation ends its pushes.
-    pub fn unsubscribe(&self, subscriber: SubscriberId, interests: Vec<(ConversationName, UserId)>) {
+    pub fn unsubscribe(
+        &self,
+        subscriber: SubscriberId,
+        interests: Vec<(ConversationName, UserId)>,
+    ) {
         self.tell(Input::Unsubscribe(subscriber, interests));
     }
 
-    /// Registers interest in a user's index and returns its rows changed after `after`. From then on each committed
-    /// change is pushed; a push may tell what is known already.
+    /// Registers interest in a user's index and returns its rows changed after `after`. From then
+    /// on each committed change is pushed; a push may tell what is known already.
     ///
     /// # Errors
     /// [`ShardError::NotOwner`], or `lagging`/`unavailable` when it cannot be read now.
-    #[expect(clippy::too_many_arguments, reason = "who, whose, what is missing, until when")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "who, whose, what is missing, until when"
+    )]
     pub async fn subscribe_index(
         &self,
         subscriber: &Subscriber,
@@ -186,7 +216,9 @@ impl ShardHandle {
         limit: u32,
         deadline: Instant,
     ) -> Result<IndexPage, ShardError> {
-        self.0.index_page(subscriber, user, after, limit, deadline).await
+        self.0
+            .index_page(subscriber, user, after, limit, deadline)
+            .await
     }
 
     /// Ends interest in a user's index.
@@ -212,7 +244,9 @@ impl ShardHandle {
     pub fn status(&self) -> ShardStatus {
         let committed = self.0.committed.each_ref().map(|tail| tail.borrow().offset);
         let applied = self.0.applied.each_ref().map(|tail| tail.borrow().offset);
-        let behind = committed.zip(applied).map(|(committed, applied)| committed.0.saturating_sub(applied.0));
+        let behind = committed
+            .zip(applied)
+            .map(|(committed, applied)| committed.0.saturating_sub(applied.0));
         ShardStatus {
             shard: self.0.shard,
             owner: self.0.node.clone(),
@@ -237,14 +271,22 @@ impl ShardHandle {
         closed.wait_for(|closed| *closed).await.ok();
     }
 
-    /// Takes no more commands, finishes what is begun, applies and checkpoints everything, ends. At most until
-    /// `deadline`.
+    /// Takes no more commands, finishes what is begun, applies and checkpoints everything, ends. At
+    /// most until `deadline`.
     pub async fn close(&self, deadline: Instant) {
         self.tell(Input::Close);
-        if tokio::time::timeout_at(deadline.into(), self.closed()).await.is_err() {
+        if tokio::time::timeout_at(deadline.into(), self.closed())
+            .await
+            .is_err()
+        {
             tracing::warn!(shard = %self.0.shard, "a batch had no definite answer when the shard was closed");
         }
-        let workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let workers = self
+            .0
+            .workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(workers) = workers {
             workers.finish(deadline).await;
         }
@@ -258,5 +300,8 @@ fn hangs_on_standing(problem: &Problem) -> bool {
 }
 
 fn cannot_be_proven() -> Problem {
-    Problem::new(Code::Stale, "whether you may see this cannot be proven now; try again")
+    Problem::new(
+        Code::Stale,
+        "whether you may see this cannot be proven now; try again",
+    )
 }

@@ -1,12 +1,14 @@
-//! Which standbys of an owned shard keep up, and what that means for the trim of the log. Pure; times are since boot.
+//! Which standbys of an owned shard keep up, and what that means for the trim of the log. Pure;
+//! times are since boot.
 //!
-//! Two questions, two clocks. A standby is *in sync* (what is told, and who stands in for a second copy) while it reported
-//! within [`REPORT_MAX`], says that it follows, and lacks little. The log is *held back* for it for longer, up to
-//! [`SILENCE_MAX`] after its last report; and for one that was not heard of yet for as long, with nothing durable: so a new
-//! owner trims nothing that a standby may need of which it has not heard, and a dead one holds the log back for that long.
+//! Two questions, two clocks. A standby is *in sync* (what is told, and who stands in for a second
+//! copy) while it reported within [`REPORT_MAX`], says that it follows, and lacks little. The log
+//! is *held back* for it for longer, up to [`SILENCE_MAX`] after its last report; and for one that
+//! was not heard of yet for as long, with nothing durable: so a new owner trims nothing that a
+//! standby may need of which it has not heard, and a dead one holds the log back for that long.
 //!
-//! For nobody is the log held back beyond a share of its cap in bytes ([`Bounds`]), however well they report: a disk that
-//! makes nothing durable must not fill the log until no write is taken.
+//! For nobody is the log held back beyond a share of its cap in bytes ([`Bounds`]), however well
+//! they report: a disk that makes nothing durable must not fill the log until no write is taken.
 
 use std::time::Duration;
 
@@ -22,15 +24,16 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 const LACKING_MAX: u64 = 50_000;
 /// … or so many not on its disk, or more than its share of the log's bytes.
 const UNSAFE_MAX: u64 = 500_000;
-/// How long after the last sign of a copy under way (it is written, or a piece of it was read) its receiver may need until
-/// it reports from it: it checks the whole file first.
+/// How long after the last sign of a copy under way (it is written, or a piece of it was read) its
+/// receiver may need until it reports from it: it checks the whole file first.
 const SEEDING_MAX: Duration = Duration::from_secs(600);
 /// Of the cap of the log's bytes, in each of the two streams: what may be held back for standbys …
 const STANDBYS_PART: u64 = 4;
 /// … and for copies under way, in eighths.
 const SEEDS_EIGHTHS: u64 = 3;
 
-/// What the owner's trim finds in the log, by stream. Offsets below these are no reason to hold it back.
+/// What the owner's trim finds in the log, by stream. Offsets below these are no reason to hold it
+/// back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// Up to there it was trimmed: who has less cannot read on.
@@ -85,15 +88,29 @@ struct Said {
 }
 
 impl InSync {
-    /// Of a shard opened now. `shared`: other nodes may have replicas of it, so the log is held back until its row is told.
+    /// Of a shard opened now. `shared`: other nodes may have replicas of it, so the log is held
+    /// back until its row is told.
     pub(super) fn new(shared: bool, now: Duration) -> Self {
-        let unknown_until = if shared { now + SILENCE_MAX } else { Duration::ZERO };
-        Self { standbys: None, unknown_until, seeds: Vec::new(), bounds: Bounds::default() }
+        let unknown_until = if shared {
+            now + SILENCE_MAX
+        } else {
+            Duration::ZERO
+        };
+        Self {
+            standbys: None,
+            unknown_until,
+            seeds: Vec::new(),
+            bounds: Bounds::default(),
+        }
     }
 
     /// How the log stands now. Nothing in it goes back.
     pub(super) fn bound(&mut self, found: Bounds) {
-        let later = |known: PerStream<Offset>, new| known.zip(new).map(|(known, new): (Offset, _)| known.max(new));
+        let later = |known: PerStream<Offset>, new| {
+            known
+                .zip(new)
+                .map(|(known, new): (Offset, _)| known.max(new))
+        };
         self.bounds = Bounds {
             gone: later(self.bounds.gone, found.gone),
             standbys: later(self.bounds.standbys, found.standbys),
@@ -106,7 +123,14 @@ impl InSync {
         let mut known = self.standbys.take().unwrap_or_default();
         let standby = |node: NodeId| {
             let place = known.iter().position(|standby| standby.node == node);
-            place.map_or(Standby { node, heard: now, said: None }, |place| known.swap_remove(place))
+            place.map_or(
+                Standby {
+                    node,
+                    heard: now,
+                    said: None,
+                },
+                |place| known.swap_remove(place),
+            )
         };
         self.standbys = Some(nodes.into_iter().map(standby).collect());
     }
@@ -114,7 +138,10 @@ impl InSync {
     /// A standby told how it stands; of one that is not in the row nothing is kept.
     pub(super) fn reported(&mut self, status: &ReplicaStatus, now: Duration) {
         let standbys = self.standbys.iter_mut().flatten();
-        if let Some(standby) = standbys.into_iter().find(|standby| standby.node == status.node) {
+        if let Some(standby) = standbys
+            .into_iter()
+            .find(|standby| standby.node == status.node)
+        {
             standby.heard = standby.heard.max(now);
             standby.said = Some(Said {
                 applied: status.applied.map(|tail| tail.offset),
@@ -125,7 +152,9 @@ impl InSync {
         // It reports from the copy: from now on it counts by what it says itself.
         let durable = status.durable.map(|tail| tail.offset);
         let has = |seed: &Seed| {
-            seed.to == status.node && status.following == Following::Live && reaches(durable, seed.applied)
+            seed.to == status.node
+                && status.following == Following::Live
+                && reaches(durable, seed.applied)
         };
         self.seeds.retain(|seed| !has(seed));
     }
@@ -133,7 +162,11 @@ impl InSync {
     /// A snapshot that stands there is written for a node: what follows it is kept for a while.
     pub(super) fn seeding(&mut self, to: &NodeId, applied: PerStream<Offset>, now: Duration) {
         self.seeds.retain(|seed| seed.until > now && seed.to != *to);
-        self.seeds.push(Seed { to: to.clone(), until: now + SEEDING_MAX, applied });
+        self.seeds.push(Seed {
+            to: to.clone(),
+            until: now + SEEDING_MAX,
+            applied,
+        });
     }
 
     /// The copy for that node goes on.
@@ -143,32 +176,59 @@ impl InSync {
         }
     }
 
-    /// Whether a snapshot that stands there can still be followed on from, with room left for the time that it takes.
+    /// Whether a snapshot that stands there can still be followed on from, with room left for the
+    /// time that it takes.
     pub(super) fn can_seed(&self, applied: PerStream<Offset>) -> bool {
         reaches(applied, self.bounds.gone) && reaches(applied, self.bounds.standbys)
     }
 
     /// Whether there are any.
     pub(super) fn has_standbys(&self) -> bool {
-        self.standbys.as_ref().is_some_and(|standbys| !standbys.is_empty())
+        self.standbys
+            .as_ref()
+            .is_some_and(|standbys| !standbys.is_empty())
     }
 
     /// The standbys in the order of the row, and whether each is in sync.
-    pub(super) fn standbys(&self, committed: PerStream<Offset>, now: Duration) -> Vec<(NodeId, bool)> {
+    pub(super) fn standbys(
+        &self,
+        committed: PerStream<Offset>,
+        now: Duration,
+    ) -> Vec<(NodeId, bool)> {
         let standbys = self.standbys.iter().flatten();
-        standbys.map(|standby| (standby.node.clone(), self.is_in_sync(standby, committed, now))).collect()
+        standbys
+            .map(|standby| {
+                (
+                    standby.node.clone(),
+                    self.is_in_sync(standby, committed, now),
+                )
+            })
+            .collect()
     }
 
-    /// Those that have to confirm an entry of which the log has no second copy: in sync. A dead one would hold up all writes
-    /// for as long as it counts for the trim.
+    /// Those that have to confirm an entry of which the log has no second copy: in sync. A dead one
+    /// would hold up all writes for as long as it counts for the trim.
     pub(super) fn witnesses(&self, committed: PerStream<Offset>, now: Duration) -> Vec<NodeId> {
-        let asked = self.standbys.iter().flatten().filter(|standby| self.is_in_sync(standby, committed, now));
+        let asked = self
+            .standbys
+            .iter()
+            .flatten()
+            .filter(|standby| self.is_in_sync(standby, committed, now));
         asked.map(|standby| standby.node.clone()).collect()
     }
 
     /// Whether a standby in sync has more on its disk than this, and nothing less.
-    pub(super) fn is_outdone(&self, durable: PerStream<Offset>, committed: PerStream<Offset>, now: Duration) -> bool {
-        let mut in_sync = self.standbys.iter().flatten().filter(|standby| self.is_in_sync(standby, committed, now));
+    pub(super) fn is_outdone(
+        &self,
+        durable: PerStream<Offset>,
+        committed: PerStream<Offset>,
+        now: Duration,
+    ) -> bool {
+        let mut in_sync = self
+            .standbys
+            .iter()
+            .flatten()
+            .filter(|standby| self.is_in_sync(standby, committed, now));
         let has_more = |said: Said| said.durable != durable && reaches(said.durable, durable);
         in_sync.any(|standby| standby.said.is_some_and(has_more))
     }
@@ -179,7 +239,12 @@ impl InSync {
     }
 
     /// Whether the log is held back for it.
-    fn is_waited_for(&self, standby: &Standby, committed: PerStream<Offset>, now: Duration) -> bool {
+    fn is_waited_for(
+        &self,
+        standby: &Standby,
+        committed: PerStream<Offset>,
+        now: Duration,
+    ) -> bool {
         let keeps_up = |said: Said| {
             said.follows
                 && lacks(said.applied, committed) <= LACKING_MAX
@@ -200,8 +265,13 @@ impl InSync {
         if self.standbys.is_none() && now < self.unknown_until {
             return PerStream::both(Offset(0));
         }
-        let standbys = self.standbys.iter().flatten().filter(|standby| self.is_waited_for(standby, committed, now));
-        let durable = standbys.map(|standby| standby.said.map(|said| said.durable).unwrap_or_default());
+        let standbys = self
+            .standbys
+            .iter()
+            .flatten()
+            .filter(|standby| self.is_waited_for(standby, committed, now));
+        let durable =
+            standbys.map(|standby| standby.said.map(|said| said.durable).unwrap_or_default());
         let is_kept = |seed: &&Seed| {
             now < seed.until
                 && lacks(seed.applied, committed) <= UNSAFE_MAX
@@ -209,12 +279,16 @@ impl InSync {
                 && reaches(seed.applied, self.bounds.seeds)
         };
         let seeds = self.seeds.iter().filter(is_kept).map(|seed| seed.applied);
-        durable.chain(seeds).fold(own, |lowest, other| lowest.zip(other).map(|(lowest, other)| lowest.min(other)))
+        durable.chain(seeds).fold(own, |lowest, other| {
+            lowest.zip(other).map(|(lowest, other)| lowest.min(other))
+        })
     }
 }
 
 fn lacks(at: PerStream<Offset>, committed: PerStream<Offset>) -> u64 {
-    let lacking = committed.zip(at).map(|(committed, at)| committed.0.saturating_sub(at.0));
+    let lacking = committed
+        .zip(at)
+        .map(|(committed, at)| committed.0.saturating_sub(at.0));
     lacking.messages + lacking.receipts
 }
 
@@ -240,7 +314,10 @@ mod tests {
     }
 
     fn offsets(messages: u64, receipts: u64) -> PerStream<Offset> {
-        PerStream { messages: Offset(messages), receipts: Offset(receipts) }
+        PerStream {
+            messages: Offset(messages),
+            receipts: Offset(receipts),
+        }
     }
 
     fn report(
@@ -249,23 +326,54 @@ mod tests {
         durable: PerStream<Offset>,
         following: Following,
     ) -> ReplicaStatus {
-        let tails = |offsets: PerStream<Offset>| offsets.map(|offset| Tail { offset, ..Tail::EMPTY });
+        let tails = |offsets: PerStream<Offset>| {
+            offsets.map(|offset| Tail {
+                offset,
+                ..Tail::EMPTY
+            })
+        };
         let (applied, durable) = (tails(applied), tails(durable));
-        ReplicaStatus { shard: ShardId(1), node: node(number), applied, durable, max_epoch: Epoch(1), following }
+        ReplicaStatus {
+            shard: ShardId(1),
+            node: node(number),
+            applied,
+            durable,
+            max_epoch: Epoch(1),
+            following,
+        }
     }
 
     #[test]
     fn a_standby_counts_with_nothing_until_it_reports_or_half_a_minute_has_passed() {
         let mut known = InSync::new(true, at(100));
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
-        assert_eq!(known.trim_point(own, committed, at(129)), offsets(0, 0), "the row is not known");
-        assert_eq!(known.trim_point(own, committed, at(130)), own, "nobody tells it");
+        assert_eq!(
+            known.trim_point(own, committed, at(129)),
+            offsets(0, 0),
+            "the row is not known"
+        );
+        assert_eq!(
+            known.trim_point(own, committed, at(130)),
+            own,
+            "nobody tells it"
+        );
         known.set(vec![node(1), node(2)], at(110));
         assert_eq!(known.trim_point(own, committed, at(111)), offsets(0, 0));
-        known.reported(&report(1, committed, offsets(95, 3), Following::Live), at(115));
-        assert_eq!(known.trim_point(own, committed, at(139)), offsets(0, 0), "node-2 was not heard");
+        known.reported(
+            &report(1, committed, offsets(95, 3), Following::Live),
+            at(115),
+        );
+        assert_eq!(
+            known.trim_point(own, committed, at(139)),
+            offsets(0, 0),
+            "node-2 was not heard"
+        );
         assert_eq!(known.trim_point(own, committed, at(140)), offsets(90, 3));
-        assert_eq!(known.trim_point(own, committed, at(145)), own, "both are silent");
+        assert_eq!(
+            known.trim_point(own, committed, at(145)),
+            own,
+            "both are silent"
+        );
     }
 
     #[test]
@@ -273,14 +381,27 @@ mod tests {
         let mut known = InSync::new(false, at(0));
         assert!(!known.has_standbys());
         known.set(vec![node(1), node(2)], at(0));
-        known.reported(&report(1, offsets(9, 9), offsets(5, 5), Following::Live), at(50));
+        known.reported(
+            &report(1, offsets(9, 9), offsets(5, 5), Following::Live),
+            at(50),
+        );
         known.set(vec![node(3), node(1)], at(60));
         let committed = offsets(9, 9);
-        assert_eq!(known.standbys(committed, at(52)), [(node(3), false), (node(1), true)]);
-        assert_eq!(known.trim_point(committed, committed, at(60)), offsets(0, 0), "the log is kept for both");
+        assert_eq!(
+            known.standbys(committed, at(52)),
+            [(node(3), false), (node(1), true)]
+        );
+        assert_eq!(
+            known.trim_point(committed, committed, at(60)),
+            offsets(0, 0),
+            "the log is kept for both"
+        );
         known.reported(&report(2, committed, committed, Following::Live), at(60));
         known.reported(&report(3, committed, committed, Following::Live), at(79));
-        assert_eq!(known.standbys(committed, at(80)), [(node(3), true), (node(1), false)]);
+        assert_eq!(
+            known.standbys(committed, at(80)),
+            [(node(3), true), (node(1), false)]
+        );
         known.set(Vec::new(), at(80));
         assert!(!known.has_standbys());
         assert_eq!(known.trim_point(committed, committed, at(80)), committed);
@@ -293,12 +414,24 @@ mod tests {
             let mut known = InSync::new(false, at(0));
             known.set(vec![node(1)], at(0));
             let applied = offsets(1_000_000, 1_000_000 - applied);
-            known.reported(&report(1, applied, offsets(1_000_000 - durable, 1_000_000), following), at(0));
+            known.reported(
+                &report(
+                    1,
+                    applied,
+                    offsets(1_000_000 - durable, 1_000_000),
+                    following,
+                ),
+                at(0),
+            );
             known.standbys(committed, at(1)) == [(node(1), true)]
         };
         assert!(lacking(50_000, 0, Following::Live) && !lacking(50_001, 0, Following::Live));
         assert!(lacking(0, 500_000, Following::Live) && !lacking(0, 500_001, Following::Live));
-        for not in [Following::Behind, Following::Diverged(String::new()), Following::Damaged(String::new())] {
+        for not in [
+            Following::Behind,
+            Following::Diverged(String::new()),
+            Following::Damaged(String::new()),
+        ] {
             assert!(!lacking(0, 0, not));
         }
     }
@@ -319,7 +452,8 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_copy_is_kept_however_long_it_takes_while_it_goes_on_and_no_longer_than_its_receiver_reports() {
+    fn what_follows_a_copy_is_kept_however_long_it_takes_while_it_goes_on_and_no_longer_than_its_receiver_reports()
+     {
         let mut known = InSync::new(false, at(0));
         known.set(vec![node(1)], at(0));
         known.seeding(&node(1), offsets(40, 7), at(0));
@@ -330,8 +464,15 @@ mod tests {
             assert_eq!(point, offsets(40, 7));
         }
         known.seeding_goes_on(&node(2), at(7_200));
-        known.reported(&report(1, offsets(60, 7), offsets(60, 7), Following::Live), at(7_201));
-        assert_eq!(known.trim_point(own, committed, at(7_201)), offsets(60, 7), "it counts by what it says");
+        known.reported(
+            &report(1, offsets(60, 7), offsets(60, 7), Following::Live),
+            at(7_201),
+        );
+        assert_eq!(
+            known.trim_point(own, committed, at(7_201)),
+            offsets(60, 7),
+            "it counts by what it says"
+        );
         known.set(Vec::new(), at(7_202));
         assert_eq!(known.trim_point(own, committed, at(7_202)), own);
     }
@@ -342,28 +483,61 @@ mod tests {
         known.set(Vec::new(), at(0));
         known.seeding(&node(1), offsets(40, 7), at(0));
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
-        known.bound(Bounds { standbys: offsets(60, 0), seeds: offsets(40, 0), ..Bounds::default() });
+        known.bound(Bounds {
+            standbys: offsets(60, 0),
+            seeds: offsets(40, 0),
+            ..Bounds::default()
+        });
         assert_eq!(known.trim_point(own, committed, at(1)), offsets(40, 7));
-        assert!(!known.can_seed(offsets(59, 7)) && known.can_seed(offsets(60, 7)), "a further attempt needs room");
-        known.bound(Bounds { seeds: offsets(41, 0), ..Bounds::default() });
+        assert!(
+            !known.can_seed(offsets(59, 7)) && known.can_seed(offsets(60, 7)),
+            "a further attempt needs room"
+        );
+        known.bound(Bounds {
+            seeds: offsets(41, 0),
+            ..Bounds::default()
+        });
         assert_eq!(known.trim_point(own, committed, at(1)), own);
     }
 
     #[test]
-    fn a_standby_that_applies_all_and_makes_nothing_durable_is_out_when_its_share_of_the_bytes_is_taken() {
+    fn a_standby_that_applies_all_and_makes_nothing_durable_is_out_when_its_share_of_the_bytes_is_taken()
+     {
         let mut known = InSync::new(false, at(0));
         known.set(vec![node(1)], at(0));
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
-        known.reported(&report(1, committed, offsets(50, 9), Following::Live), at(0));
-        known.bound(Bounds { standbys: offsets(50, 0), ..Bounds::default() });
+        known.reported(
+            &report(1, committed, offsets(50, 9), Following::Live),
+            at(0),
+        );
+        known.bound(Bounds {
+            standbys: offsets(50, 0),
+            ..Bounds::default()
+        });
         assert_eq!(known.standbys(committed, at(1)), [(node(1), true)]);
         assert_eq!(known.trim_point(own, committed, at(1)), offsets(50, 9));
-        known.bound(Bounds { standbys: offsets(51, 0), ..Bounds::default() });
+        known.bound(Bounds {
+            standbys: offsets(51, 0),
+            ..Bounds::default()
+        });
         assert_eq!(known.standbys(committed, at(1)), [(node(1), false)]);
-        assert_eq!((known.trim_point(own, committed, at(1)), known.witnesses(committed, at(1))), (own, Vec::new()));
-        // What is gone, it would not find after a loss of power, though little is left that it lacks.
-        known.bound(Bounds { gone: own, ..Bounds::default() });
-        known.reported(&report(1, committed, offsets(89, 9), Following::Live), at(2));
+        assert_eq!(
+            (
+                known.trim_point(own, committed, at(1)),
+                known.witnesses(committed, at(1))
+            ),
+            (own, Vec::new())
+        );
+        // What is gone, it would not find after a loss of power, though little is left that it
+        // lacks.
+        known.bound(Bounds {
+            gone: own,
+            ..Bounds::default()
+        });
+        known.reported(
+            &report(1, committed, offsets(89, 9), Following::Live),
+            at(2),
+        );
         assert_eq!(known.standbys(committed, at(2)), [(node(1), false)]);
         known.reported(&report(1, committed, own, Following::Live), at(3));
         assert_eq!(known.standbys(committed, at(3)), [(node(1), true)]);
@@ -374,8 +548,15 @@ mod tests {
         let mut known = InSync::new(true, at(0));
         known.set(vec![node(1)], at(0));
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
-        assert_eq!(known.standbys(committed, at(0)), [(node(1), false)], "nobody has heard of it yet");
-        known.reported(&report(1, committed, offsets(80, 9), Following::Live), at(10));
+        assert_eq!(
+            known.standbys(committed, at(0)),
+            [(node(1), false)],
+            "nobody has heard of it yet"
+        );
+        known.reported(
+            &report(1, committed, offsets(80, 9), Following::Live),
+            at(10),
+        );
         assert_eq!(known.standbys(committed, at(12)), [(node(1), true)]);
         assert_eq!(known.standbys(committed, at(13)), [(node(1), false)]);
         assert_eq!(known.trim_point(own, committed, at(39)), offsets(80, 9));
@@ -392,9 +573,18 @@ mod tests {
             known.is_outdone(own, committed, at(second))
         };
         assert!(outdone(offsets(81, 9), offsets(80, 9), 1));
-        assert!(!outdone(offsets(81, 9), offsets(80, 9), 3), "it may be dead");
-        assert!(!outdone(offsets(80, 9), offsets(80, 9), 1), "it has as little");
-        assert!(!outdone(offsets(81, 8), offsets(80, 9), 1), "it has less of the other stream");
+        assert!(
+            !outdone(offsets(81, 9), offsets(80, 9), 3),
+            "it may be dead"
+        );
+        assert!(
+            !outdone(offsets(80, 9), offsets(80, 9), 1),
+            "it has as little"
+        );
+        assert!(
+            !outdone(offsets(81, 8), offsets(80, 9), 1),
+            "it has less of the other stream"
+        );
     }
 
     #[derive(Debug, Clone)]
@@ -418,17 +608,26 @@ mod tests {
         let mut known = InSync::new(true, at(0));
         known.set(vec![node(1), node(2), node(3)], at(0));
         let none = PerStream::both(Offset(0));
-        assert_eq!(known.witnesses(none, at(1)), [], "none has reported, though each counts for the trim");
+        assert_eq!(
+            known.witnesses(none, at(1)),
+            [],
+            "none has reported, though each counts for the trim"
+        );
         known.reported(&report(1, none, none, Following::Live), at(10));
         known.reported(&report(2, none, none, Following::Behind), at(10));
         assert_eq!(known.witnesses(none, at(12)), [node(1)]);
         assert_eq!(known.witnesses(none, at(13)), [], "it may be dead");
         known.reported(&report(1, none, none, Following::Live), at(20));
-        assert_eq!(known.witnesses(offsets(LACKING_MAX + 1, 0), at(20)), [], "it lacks too much");
+        assert_eq!(
+            known.witnesses(offsets(LACKING_MAX + 1, 0), at(20)),
+            [],
+            "it lacks too much"
+        );
     }
 
     proptest! {
-        // I8, whatever was told in whatever order: never beyond what is durable here or at one that is in sync.
+        // I8, whatever was told in whatever order: never beyond what is durable here or at one that
+        // is in sync.
         #[test]
         fn the_trim_point_is_never_beyond_what_a_standby_in_sync_has_on_its_disk(
             steps in proptest::collection::vec(step(), 1..60), own in 0..200_000_u64

@@ -1,6 +1,7 @@
-//! One single-writer unit of order. [`ShardHandle`] is the only way in; behind it one loop decides every command against
-//! the head, appends to the log, answers after the commit, and pushes to subscribed nodes. Workers apply the log to the
-//! shard's SQLite file a few milliseconds behind. The shard knows no HTTP, no session, no token of a client.
+//! One single-writer unit of order. [`ShardHandle`] is the only way in; behind it one loop decides
+//! every command against the head, appends to the log, answers after the commit, and pushes to
+//! subscribed nodes. Workers apply the log to the shard's SQLite file a few milliseconds behind.
+//! The shard knows no HTTP, no session, no token of a client.
 
 pub use error::{Disposition, OpenError};
 pub use giving::{Given, Still};

@@ -45,7 +45,12 @@ impl Opening {
     /// What the trimming of its log goes by, once it is opened under that token.
     pub(super) fn trimming(&self, token: Token, standbys: &Arc<watch::Sender<InSync>>) -> Trimming {
         let (clock, bytes_max) = (self.clock.clone(), self.config.stream_bytes_max);
-        Trimming { token, standbys: Arc::clone(standbys), clock, bytes_max }
+        Trimming {
+            token,
+            standbys: Arc::clone(standbys),
+            clock,
+            bytes_max,
+        }
     }
 }
 
@@ -68,11 +73,13 @@ pub struct Config {
     pub stream_bytes_max: u64,
     /// How long a read waits for the worker before it answers `lagging`.
     pub barrier_max: Duration,
-    /// How long another node must have seen this shard's control record unchanged before it takes the shard (T): reads
-    /// are strict for nine tenths of it after the last proof of ownership. `None`: nobody else can take it.
+    /// How long another node must have seen this shard's control record unchanged before it takes
+    /// the shard (T): reads are strict for nine tenths of it after the last proof of ownership.
+    /// `None`: nobody else can take it.
     pub takeover_watch: Option<Duration>,
     /// How often the ownership is proven.
     pub renew_every: Duration,
-    /// When the log has lost a shard that the file has: make it anew from the file, instead of refusing to open it.
+    /// When the log has lost a shard that the file has: make it anew from the file, instead of
+    /// refusing to open it.
     pub adopt_local: bool,
 }

@@ -1,7 +1,9 @@
-//! The outbox of an owned shard: its rows, how far they are delivered to the shards of their users, and who waits for that.
+//! The outbox of an owned shard: its rows, how far they are delivered to the shards of their users,
+//! and who waits for that.
 //!
-//! Delivery is told target by target. What the log keeps is only the prefix: rows that were delivered ahead of one that
-//! could not be are delivered again by the next owner, where the older seq changes nothing.
+//! Delivery is told target by target. What the log keeps is only the prefix: rows that were
+//! delivered ahead of one that could not be are delivered again by the next owner, where the older
+//! seq changes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +25,8 @@ const READ_RETRY: Duration = Duration::from_millis(500);
 /// Kept back from the budget of a question for the way of its answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
-/// How long what is on its way when the shard is closed may take to arrive, and its answer waits for it.
+/// How long what is on its way when the shard is closed may take to arrive, and its answer waits
+/// for it.
 pub const LAST_ROWS_MAX: Duration = Duration::from_millis(500);
 
 /// Rows of an outbox, in order.
@@ -36,9 +39,14 @@ pub struct OutboxPage {
 }
 
 impl Inner {
-    /// Waits until these shards have every row for their users up to there; false when the deadline passed first, or the
-    /// shard has been closed for a moment.
-    pub(super) async fn outbox_covers(&self, to: &[ShardId], upto: OutboxPosition, deadline: Instant) -> bool {
+    /// Waits until these shards have every row for their users up to there; false when the deadline
+    /// passed first, or the shard has been closed for a moment.
+    pub(super) async fn outbox_covers(
+        &self,
+        to: &[ShardId],
+        upto: OutboxPosition,
+        deadline: Instant,
+    ) -> bool {
         let mut done = self.outbox.done.subscribe();
         let covers = |reached: &Reached| to.iter().all(|to| reached.covers(*to, upto));
         if covers(&done.borrow_and_update()) {
@@ -58,12 +66,20 @@ impl Inner {
     }
 
     /// A page behind `after`, of which everything up to `all` is in the file.
-    async fn outbox_page(&self, after: OutboxPosition, all: OutboxPosition, limit: u32) -> Option<OutboxPage> {
+    async fn outbox_page(
+        &self,
+        after: OutboxPosition,
+        all: OutboxPosition,
+        limit: u32,
+    ) -> Option<OutboxPage> {
         match self.store.outbox(after, limit).await {
             Ok(rows) => {
                 let last = rows.last().map_or(after, |row| row.position);
                 let whole = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
-                Some(OutboxPage { rows, upto: if whole { last.max(all) } else { last } })
+                Some(OutboxPage {
+                    rows,
+                    upto: if whole { last.max(all) } else { last },
+                })
             }
             Err(error) => {
                 tracing::warn!(shard = %self.shard, %error, "outbox cannot be read; trying again");
@@ -75,8 +91,9 @@ impl Inner {
 }
 
 impl ShardHandle {
-    /// A page of the outbox behind `after`, in order; waits until a record that has rows is committed behind it. Rows are
-    /// there until the log says that they are delivered. `None` when the shard is closed.
+    /// A page of the outbox behind `after`, in order; waits until a record that has rows is
+    /// committed behind it. Rows are there until the log says that they are delivered. `None` when
+    /// the shard is closed.
     pub async fn outbox_page(&self, after: OutboxPosition, limit: u32) -> Option<OutboxPage> {
         let inner = &self.0;
         let mut due = inner.outbox_due.subscribe();
@@ -85,7 +102,10 @@ impl ShardHandle {
             loop {
                 let wanted = *due.borrow_and_update();
                 // Rows of the last record may be left: its offset alone does not tell.
-                let all = OutboxPosition { offset: wanted, index: u32::MAX };
+                let all = OutboxPosition {
+                    offset: wanted,
+                    index: u32::MAX,
+                };
                 if all > after {
                     let mut applied = inner.applied(Stream::Messages);
                     inner.hurry(Stream::Messages);
@@ -104,8 +124,8 @@ impl ShardHandle {
         }
     }
 
-    /// Tells how far the outbox is delivered; wakes those who wait for it. `progress`: every row up to there is delivered,
-    /// to be logged (not at once), after which those rows are dropped.
+    /// Tells how far the outbox is delivered; wakes those who wait for it. `progress`: every row up
+    /// to there is delivered, to be logged (not at once), after which those rows are dropped.
     pub fn outbox_delivered(&self, delivered: Reached, progress: Option<OutboxPosition>) {
         self.0.outbox.done.send_replace(delivered);
         if let Some(upto) = progress {
@@ -119,20 +139,25 @@ impl ShardHandle {
         self.0.outbox.done.borrow().clone()
     }
 
-    /// Changes whenever someone waits for what may not be delivered yet: what waits before another try is tried now.
+    /// Changes whenever someone waits for what may not be delivered yet: what waits before another
+    /// try is tried now.
     #[must_use]
     pub fn outbox_hurried(&self) -> watch::Receiver<()> {
         self.0.outbox.hurry.subscribe()
     }
 
-    /// Whether `to` has every change of its users' indexes that this shard acknowledged before the call: proven, because
-    /// nobody else owned the shard until the answer was made. Waits for what is on its way, almost until the deadline.
+    /// Whether `to` has every change of its users' indexes that this shard acknowledged before the
+    /// call: proven, because nobody else owned the shard until the answer was made. Waits for what
+    /// is on its way, almost until the deadline.
     ///
     /// # Errors
     /// [`ShardError::NotOwner`] when the shard is closed.
     pub async fn outbox_clear(&self, to: ShardId, deadline: Instant) -> Result<bool, ShardError> {
         let inner = &self.0;
-        let all = OutboxPosition { offset: *inner.outbox_due.borrow(), index: u32::MAX };
+        let all = OutboxPosition {
+            offset: *inner.outbox_due.borrow(),
+            index: u32::MAX,
+        };
         if !inner.outbox.done.borrow().covers(to, all) {
             // Whoever asks is reached again, be it only since now.
             inner.outbox.hurry.send_replace(());

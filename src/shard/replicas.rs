@@ -1,5 +1,5 @@
-//! What the replicas of a shard tell each other, and the way from one to the others: a trait, because the shard knows no
-//! links.
+//! What the replicas of a shard tell each other, and the way from one to the others: a trait,
+//! because the shard knows no links.
 
 use std::fmt;
 use std::time::Instant;
@@ -50,7 +50,8 @@ pub struct ReplicaDigest {
     pub sha256: [u8; 32],
 }
 
-/// The way from a shard to its other replicas. Every call ends by its deadline; who does not answer is left out.
+/// The way from a shard to its other replicas. Every call ends by its deadline; who does not answer
+/// is left out.
 #[async_trait]
 pub trait Replicas: fmt::Debug + Send + Sync + 'static {
     /// The other nodes of the shard's row, as it is known now.
@@ -59,9 +60,12 @@ pub trait Replicas: fmt::Debug + Send + Sync + 'static {
     /// How the others stand, those that answer.
     async fn standing(&self, shard: ShardId, deadline: Instant) -> Vec<ReplicaStatus>;
 
-    /// Raw entries of another replica that follow `after` in its file, in order, at least one unless it has none, or has
-    /// another history there.
-    #[expect(clippy::too_many_arguments, reason = "whose, of what, from where, until when")]
+    /// Raw entries of another replica that follow `after` in its file, in order, at least one
+    /// unless it has none, or has another history there.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "whose, of what, from where, until when"
+    )]
     async fn entries_after(
         &self,
         shard: ShardId,
@@ -71,9 +75,20 @@ pub trait Replicas: fmt::Debug + Send + Sync + 'static {
         deadline: Instant,
     ) -> Vec<RawEntry>;
 
-    /// True when each of `standbys` (at least one) says that its file holds the stream up to exactly this tail.
-    #[expect(clippy::too_many_arguments, reason = "whose, of what, up to where, until when")]
-    async fn hold(&self, shard: ShardId, standbys: &[NodeId], stream: Stream, tail: Tail, deadline: Instant) -> bool;
+    /// True when each of `standbys` (at least one) says that its file holds the stream up to
+    /// exactly this tail.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "whose, of what, up to where, until when"
+    )]
+    async fn hold(
+        &self,
+        shard: ShardId,
+        standbys: &[NodeId],
+        stream: Stream,
+        tail: Tail,
+        deadline: Instant,
+    ) -> bool;
 }
 
 /// No other replicas.
@@ -90,7 +105,14 @@ impl Replicas for Alone {
         Vec::new()
     }
 
-    async fn entries_after(&self, _: ShardId, _: &NodeId, _: Stream, _: Tail, _: Instant) -> Vec<RawEntry> {
+    async fn entries_after(
+        &self,
+        _: ShardId,
+        _: &NodeId,
+        _: Stream,
+        _: Tail,
+        _: Instant,
+    ) -> Vec<RawEntry> {
         Vec::new()
     }
 

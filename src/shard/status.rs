@@ -7,7 +7,8 @@ use crate::shard::command::IndexItem;
 /// A page of a user's index, changes in the order of their versions.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct IndexPage {
-    /// Rows (also those of conversations left) changed after the version asked for, ascending by version.
+    /// Rows (also those of conversations left) changed after the version asked for, ascending by
+    /// version.
     pub items: Vec<IndexItem>,
     /// More rows follow after the last version given.
     pub more: bool,

@@ -1,4 +1,5 @@
-//! The fixed work, and what it costs: one conversation, ten members with a socket each, messages of one length.
+//! The fixed work, and what it costs: one conversation, ten members with a socket each, messages of
+//! one length.
 
 use std::time::{Duration, Instant};
 
@@ -25,13 +26,18 @@ const TEXT: &str = "A hundred and twenty bytes of text, which is what people wri
                     each other, yes?";
 
 /// Messages before anything is counted: connections, caches and prepared statements are there then.
-const WARM_UP: Work = Work { batches: 16, size: 1, copies: 1 };
+const WARM_UP: Work = Work {
+    batches: 16,
+    size: 1,
+    copies: 1,
+};
 
 /// How long the server is watched doing nothing.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Whatever is gathered for a while is never due by itself while something is counted: a batch ends when its work does.
-/// Only the tick of the workers is shorter than it might be: a node whose files do not get on for 10 s gives its shards up.
+/// Whatever is gathered for a while is never due by itself while something is counted: a batch ends
+/// when its work does. Only the tick of the workers is shorter than it might be: a node whose files
+/// do not get on for 10 s gives its shards up.
 const FLAGS: [&str; 22] = [
     "--threads",
     "1",
@@ -58,14 +64,25 @@ const FLAGS: [&str; 22] = [
 ];
 
 /// In a cluster nothing is renewed either meanwhile: no other node could take anything over.
-const CLUSTER_FLAGS: [&str; 10] =
-    ["--nodes", "1", "--routers", "1", "--replicas", "1", "--takeover-watch", "1h", "--renew-every", "10m"];
+const CLUSTER_FLAGS: [&str; 10] = [
+    "--nodes",
+    "1",
+    "--routers",
+    "1",
+    "--replicas",
+    "1",
+    "--takeover-watch",
+    "1h",
+    "--renew-every",
+    "10m",
+];
 
 /// So many batches of so many messages each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Work {
     pub(crate) batches: usize,
-    /// 1: a request for each. More: frames in one write of a socket, whose answers are then awaited.
+    /// 1: a request for each. More: frames in one write of a socket, whose answers are then
+    /// awaited.
     pub(crate) size: usize,
     /// Each message is sent so often, and counts once.
     pub(crate) copies: usize,
@@ -93,10 +110,17 @@ impl Bench {
 
     async fn over(server: Server) -> Self {
         let admin = server.client(ADMIN);
-        let members: Vec<String> = (0..MEMBERS).map(|number| format!("member-{number}")).collect();
+        let members: Vec<String> = (0..MEMBERS)
+            .map(|number| format!("member-{number}"))
+            .collect();
         let body = json!({"name": CONVERSATION, "participants": members});
         let created = admin.post("/v1/conversations", &body).await.expect(201);
-        let mut bench = Self { seq: created.number("last_seq"), server, admin, sockets: Vec::new() };
+        let mut bench = Self {
+            seq: created.number("last_seq"),
+            server,
+            admin,
+            sockets: Vec::new(),
+        };
         bench.flush().await;
         for member in &members {
             let client = bench.server.client(member);
@@ -105,7 +129,9 @@ impl Bench {
                 (!list.list("items").is_empty()).then_some(())
             })
             .await;
-            bench.sockets.push(Socket::ready(&bench.server, member).await);
+            bench
+                .sockets
+                .push(Socket::ready(&bench.server, member).await);
         }
         bench.carry_out(WARM_UP).await;
         bench.until_applied().await;
@@ -130,10 +156,18 @@ impl Bench {
         let (seconds, after) = (begun.elapsed().as_secs_f64(), counters(&self.server).await);
 
         let mut counted = grown(&before, &after);
-        counted.entry(limits::COMMANDS).and_modify(|count| *count -= by_itself * seconds);
+        counted
+            .entry(limits::COMMANDS)
+            .and_modify(|count| *count -= by_itself * seconds);
         counted.extend(self.calls(work).await);
         let messages = (work.batches * work.size) as f64;
-        counted.into_iter().map(|(name, count)| Figure { name, count: count / messages }).collect()
+        counted
+            .into_iter()
+            .map(|(name, count)| Figure {
+                name,
+                count: count / messages,
+            })
+            .collect()
     }
 
     /// Commands of Redis a second while nothing is sent.
@@ -141,14 +175,25 @@ impl Bench {
         let (before, begun) = (counters(&self.server).await, Instant::now());
         tokio::time::sleep(IDLE).await;
         let (seconds, after) = (begun.elapsed().as_secs_f64(), counters(&self.server).await);
-        grown(&before, &after).get(limits::COMMANDS).map_or(0.0, |count| count / seconds)
+        grown(&before, &after)
+            .get(limits::COMMANDS)
+            .map_or(0.0, |count| count / seconds)
     }
 
     /// System calls of each process during some work, without those that it makes by itself.
     async fn calls(&mut self, work: Work) -> Counters {
         let (names, pids): (Vec<_>, Vec<_>) = self.processes().into_iter().unzip();
-        let attach = || pids.iter().map(|pid| Tracer::attach(*pid)).collect::<Vec<_>>();
-        let calls = |tracers: Vec<Tracer>| tracers.into_iter().map(|tracer| tracer.calls() as f64).collect::<Vec<_>>();
+        let attach = || {
+            pids.iter()
+                .map(|pid| Tracer::attach(*pid))
+                .collect::<Vec<_>>()
+        };
+        let calls = |tracers: Vec<Tracer>| {
+            tracers
+                .into_iter()
+                .map(|tracer| tracer.calls() as f64)
+                .collect::<Vec<_>>()
+        };
 
         let (tracers, begun) = (attach(), Instant::now());
         tokio::time::sleep(IDLE).await;
@@ -161,7 +206,10 @@ impl Bench {
         let seconds = begun.elapsed().as_secs_f64();
         let busy = calls(tracers);
 
-        let net = busy.into_iter().zip(by_itself).map(|(busy, idle)| busy - idle / idle_seconds * seconds);
+        let net = busy
+            .into_iter()
+            .zip(by_itself)
+            .map(|(busy, idle)| busy - idle / idle_seconds * seconds);
         names.into_iter().zip(net).collect()
     }
 
@@ -198,7 +246,9 @@ impl Bench {
         let frame = json!({"t": "send", "conversation": CONVERSATION, "text": TEXT});
         let sender = &mut self.sockets[0];
         let last = sender.post_all(vec![frame; size]).await;
-        let answer = sender.find("the last answer", |answer| answer["ref"] == last.as_str()).await;
+        let answer = sender
+            .find("the last answer", |answer| answer["ref"] == last.as_str())
+            .await;
         assert_eq!(answer["t"], "ok", "{answer}");
         self.seq += size as u64;
         self.until_seen().await;
@@ -210,7 +260,8 @@ impl Bench {
         }
     }
 
-    /// Has everything applied: watermarks are read from the file, and whoever reads them waits until it is up to date.
+    /// Has everything applied: watermarks are read from the file, and whoever reads them waits
+    /// until it is up to date.
     async fn flush(&self) {
         let path = format!("/v1/conversations/{CONVERSATION}/watermarks?limit=1");
         self.admin.get(&path).await.expect(200);

@@ -1,9 +1,14 @@
-//! What a message may cost: one table, with what was measured when it was written. `docs/performance.md` has it too.
+//! What a message may cost: one table, with what was measured when it was written.
+//! `docs/performance.md` has it too.
 //!
-//! Each limit is below twice what was measured, so that whatever doubles a count is refused, and far enough above it for
-//! what the order of events on a machine changes (up to a fifth, measured in many runs beside other work).
+//! Each limit is below twice what was measured, so that whatever doubles a count is refused, and
+//! far enough above it for what the order of events on a machine changes (up to a fifth, measured
+//! in many runs beside other work).
 
-#![allow(dead_code, reason = "compiled for two test targets, each of which needs a part")]
+#![allow(
+    dead_code,
+    reason = "compiled for two test targets, each of which needs a part"
+)]
 
 use std::fmt::Write as _;
 
@@ -48,7 +53,12 @@ pub(crate) struct Limit {
 }
 
 const fn row(scenario: &'static str, figure: &'static str, measured: f64, limit: f64) -> Limit {
-    Limit { scenario, figure, measured, limit }
+    Limit {
+        scenario,
+        figure,
+        measured,
+        limit,
+    }
 }
 
 /// A message to a conversation with ten sockets; see `docs/performance.md`.
@@ -89,15 +99,29 @@ pub(crate) const LIMITS: &[Limit] = &[
     row(THREAD_SINGLY, ALLOCATED, 29600.0, 51800.0),
 ];
 
-/// Far below what was measured nothing is right either: the count is broken, or the row tells nothing any more.
+/// Far below what was measured nothing is right either: the count is broken, or the row tells
+/// nothing any more.
 const LEAST_PART: f64 = 0.25;
 
 /// What is wrong with the figures of a scenario; nothing, if all is well.
 pub(crate) fn complaints(scenario: &str, figures: &[Figure]) -> Vec<String> {
     let mut complaints = Vec::new();
-    let rows: Vec<&Limit> = LIMITS.iter().filter(|row| row.scenario == scenario).collect();
-    for Limit { figure, measured, limit, .. } in &rows {
-        let Some(count) = figures.iter().find(|found| found.name == *figure).map(|found| found.count) else {
+    let rows: Vec<&Limit> = LIMITS
+        .iter()
+        .filter(|row| row.scenario == scenario)
+        .collect();
+    for Limit {
+        figure,
+        measured,
+        limit,
+        ..
+    } in &rows
+    {
+        let Some(count) = figures
+            .iter()
+            .find(|found| found.name == *figure)
+            .map(|found| found.count)
+        else {
             complaints.push(format!("{scenario}: {figure} were not counted"));
             continue;
         };
@@ -114,17 +138,24 @@ pub(crate) fn complaints(scenario: &str, figures: &[Figure]) -> Vec<String> {
             ));
         }
     }
-    let unknown = figures.iter().filter(|found| !rows.iter().any(|row| row.figure == found.name));
+    let unknown = figures
+        .iter()
+        .filter(|found| !rows.iter().any(|row| row.figure == found.name));
     complaints.extend(unknown.map(|found| format!("{scenario}: {} have no limit", found.name)));
     complaints
 }
 
 /// All figures of a scenario beside their rows, for whoever has to find out.
 pub(crate) fn shown(scenario: &str, figures: &[Figure]) -> String {
-    let mut text = format!("{scenario}: counted a message (measured when the table was written; limit)");
+    let mut text =
+        format!("{scenario}: counted a message (measured when the table was written; limit)");
     for Figure { name, count } in figures {
-        let row = LIMITS.iter().find(|row| row.scenario == scenario && row.figure == *name);
-        let beside = row.map_or_else(String::new, |row| format!(" ({:.2}; {:.2})", row.measured, row.limit));
+        let row = LIMITS
+            .iter()
+            .find(|row| row.scenario == scenario && row.figure == *name);
+        let beside = row.map_or_else(String::new, |row| {
+            format!(" ({:.2}; {:.2})", row.measured, row.limit)
+        });
         write!(text, "\n  {name}: {count:.2}{beside}").unwrap();
     }
     text
@@ -133,8 +164,20 @@ pub(crate) fn shown(scenario: &str, figures: &[Figure]) -> String {
 /// The table as it stands in `docs/performance.md`.
 fn document() -> String {
     let mut text = "| scenario | count | a message | limit |\n|---|---|---|---|\n".to_owned();
-    for Limit { scenario, figure, measured, limit } in LIMITS {
-        writeln!(text, "| {scenario} | {figure} | {} | {} |", number(*measured), number(*limit)).unwrap();
+    for Limit {
+        scenario,
+        figure,
+        measured,
+        limit,
+    } in LIMITS
+    {
+        writeln!(
+            text,
+            "| {scenario} | {figure} | {} | {} |",
+            number(*measured),
+            number(*limit)
+        )
+        .unwrap();
     }
     text
 }
@@ -158,9 +201,21 @@ mod tests {
 
     #[test]
     fn every_limit_is_below_twice_what_was_measured_and_leaves_space_above_it() {
-        for Limit { scenario, figure, measured, limit } in LIMITS {
-            assert!(*limit < measured * 2.0, "{scenario}, {figure}: a doubling would not be noticed");
-            assert!(*limit >= measured * 1.25, "{scenario}, {figure}: the order of events alone may reach this");
+        for Limit {
+            scenario,
+            figure,
+            measured,
+            limit,
+        } in LIMITS
+        {
+            assert!(
+                *limit < measured * 2.0,
+                "{scenario}, {figure}: a doubling would not be noticed"
+            );
+            assert!(
+                *limit >= measured * 1.25,
+                "{scenario}, {figure}: the order of events alone may reach this"
+            );
         }
     }
 
@@ -168,15 +223,29 @@ mod tests {
     fn what_is_doubled_vanished_uncounted_or_unknown_is_complained_of() {
         let of = |factor: f64| -> Vec<Figure> {
             let rows = LIMITS.iter().filter(|row| row.scenario == DEV_SINGLY);
-            rows.map(|row| Figure { name: row.figure, count: row.measured * factor }).collect()
+            rows.map(|row| Figure {
+                name: row.figure,
+                count: row.measured * factor,
+            })
+            .collect()
         };
         let count = of(1.0).len();
         assert_eq!(complaints(DEV_SINGLY, &of(1.0)), [] as [&str; 0]);
         assert_eq!(complaints(DEV_SINGLY, &of(2.0)).len(), count);
         assert_eq!(complaints(DEV_SINGLY, &of(0.1)).len(), count);
         assert_eq!(complaints(DEV_SINGLY, &[]).len(), count);
-        let unknown = [of(1.0), vec![Figure { name: "sighs", count: 1.0 }]].concat();
-        assert_eq!(complaints(DEV_SINGLY, &unknown), ["one process, one by one: sighs have no limit"]);
+        let unknown = [
+            of(1.0),
+            vec![Figure {
+                name: "sighs",
+                count: 1.0,
+            }],
+        ]
+        .concat();
+        assert_eq!(
+            complaints(DEV_SINGLY, &unknown),
+            ["one process, one by one: sighs have no limit"]
+        );
     }
 
     #[test]
@@ -187,8 +256,12 @@ mod tests {
         let (found, after) = rest.split_once(END).expect("the end of the table");
         let expected = format!("\n{}\n", document());
         if std::env::var("UPDATE_DOCS").is_ok() {
-            return std::fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
+            return std::fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}"))
+                .unwrap();
         }
-        assert_eq!(found, expected, "docs/performance.md is stale: UPDATE_DOCS=1 cargo test --test counts limits");
+        assert_eq!(
+            found, expected,
+            "docs/performance.md is stale: UPDATE_DOCS=1 cargo test --test counts limits"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! System calls of a process that runs, of all its threads, counted by `strace`: those that do something. How often a thread
-//! waits, and wakes another one, depends on who comes first; and what the allocator gives back, on the clock.
+//! System calls of a process that runs, of all its threads, counted by `strace`: those that do
+//! something. How often a thread waits, and wakes another one, depends on who comes first; and what
+//! the allocator gives back, on the clock.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,8 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::DEADLINE;
 
-const INSTALL: &str =
-    "strace is missing, and this test cannot count without it: scripts/install-chaos-tools installs it";
+const INSTALL: &str = "strace is missing, and this test cannot count without it: scripts/install-chaos-tools installs it";
 
 /// What is not counted, if there is such a call on this machine.
 const WAITING: &str = "trace=!?futex,?epoll_wait,?epoll_pwait,?epoll_pwait2,?poll,?ppoll,?nanosleep,?clock_nanosleep,\
@@ -40,8 +40,13 @@ impl Tracer {
             .args(["-f", "-c", "-e", WAITING, "-o"])
             .arg(folder.path().join("summary"))
             .args(["-p", &pid.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut strace = command.spawn().unwrap_or_else(|error| panic!("{INSTALL} ({error})"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut strace = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{INSTALL} ({error})"));
         let said = strace.stderr.take().unwrap();
         let (sender, lines) = sync_channel(LINES_MAX);
         std::thread::spawn(move || {
@@ -50,22 +55,33 @@ impl Tracer {
                 drop(sender.try_send(line));
             }
         });
-        let tracer = Self { strace, folder, lines };
+        let tracer = Self {
+            strace,
+            folder,
+            lines,
+        };
         until_attached(&tracer.lines);
         tracer
     }
 
     /// Lets the process go; how many calls there were.
     pub(crate) fn calls(mut self) -> u64 {
-        kill(Pid::from_raw(self.strace.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        kill(
+            Pid::from_raw(self.strace.id().try_into().unwrap()),
+            Signal::SIGINT,
+        )
+        .unwrap();
         let ended = self.strace.wait().unwrap();
         let summary = std::fs::read_to_string(self.summary()).unwrap();
-        // Of a process that made no call there is no table at all. That one which is at work makes some, its limit says.
+        // Of a process that made no call there is no table at all. That one which is at work makes
+        // some, its limit says.
         if summary.is_empty() && ended.signal() == Some(Signal::SIGINT as i32) {
             return 0;
         }
         let said: Vec<String> = self.lines.try_iter().collect();
-        total(&summary).unwrap_or_else(|| panic!("no total in what strace counted ({ended}; {said:?}):\n{summary}"))
+        total(&summary).unwrap_or_else(|| {
+            panic!("no total in what strace counted ({ended}; {said:?}):\n{summary}")
+        })
     }
 
     fn summary(&self) -> PathBuf {
@@ -88,7 +104,8 @@ fn until_attached(lines: &Receiver<String>) {
             Ok(line) if line.contains(" attached") => return,
             Ok(line) => said.push(line),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!(
-                "strace does not trace the server; run the tests as root, or set kernel.yama.ptrace_scope to 0: {said:?}"
+                "strace does not trace the server; run the tests as root, or set \
+                 kernel.yama.ptrace_scope to 0: {said:?}"
             ),
         }
     }
@@ -108,6 +125,9 @@ fn the_total_of_a_summary_is_read_with_and_without_errors() {
         ------ ----------- ----------- --------- --------- ----------------\n\
         100.00    0.001000           6       150         7 total\n";
     assert_eq!(total(with), Some(150));
-    assert_eq!(total("100.00    0.001000           6       150           total\n"), Some(150));
+    assert_eq!(
+        total("100.00    0.001000           6       150           total\n"),
+        Some(150)
+    );
     assert_eq!(total(""), None);
 }

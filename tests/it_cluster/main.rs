@@ -1,5 +1,5 @@
-//! The tests of `it` on three node and two router processes over Redis Cluster with three masters and three replicas;
-//! and, in `faults`, what happens when any one process is killed or stops.
+//! The tests of `it` on three node and two router processes over Redis Cluster with three masters
+//! and three replicas; and, in `faults`, what happens when any one process is killed or stops.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,10 @@
     clippy::print_stderr,
     reason = "a test stops at what it did not expect, and says so"
 )]
-#![allow(clippy::shadow_unrelated, reason = "a test reads the same thing again, later: the newest is what counts")]
+#![allow(
+    clippy::shadow_unrelated,
+    reason = "a test reads the same thing again, later: the newest is what counts"
+)]
 
 #[path = "../it/api/mod.rs"]
 mod api;

@@ -10,7 +10,10 @@
     clippy::print_stderr,
     reason = "a test stops at what it did not expect, and says so"
 )]
-#![allow(clippy::shadow_unrelated, reason = "a test reads the same thing again, later: the newest is what counts")]
+#![allow(
+    clippy::shadow_unrelated,
+    reason = "a test reads the same thing again, later: the newest is what counts"
+)]
 
 #[path = "../it/api/mod.rs"]
 mod api;

@@ -1,14 +1,21 @@
-//! Which way imports go inside a folder: its files and folders, its wings, stand one above the other.
+//! Which way imports go inside a folder: its files and folders, its wings, stand one above the
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Source, assert_none, rust_under};
 
-/// The wings of each folder in their order: each uses only those before it. What the folder's own `mod.rs` defines, all of
-/// them may use.
+/// The wings of each folder in their order: each uses only those before it. What the folder's own
+/// `mod.rs` defines, all of them may use.
 const ORDER: [(&str, &[&str]); 14] = [
-    ("log", &["record", "stream", "lease", "lane", "embedded", "redis"]),
-    ("log/lane", &["proof", "job", "witness", "full", "standing", "copies"]),
+    (
+        "log",
+        &["record", "stream", "lease", "lane", "embedded", "redis"],
+    ),
+    (
+        "log/lane",
+        &["proof", "job", "witness", "full", "standing", "copies"],
+    ),
     (
         "cluster",
         &[
@@ -31,14 +38,39 @@ const ORDER: [(&str, &[&str]); 14] = [
     (
         "shard",
         &[
-            "command", "replicas", "insync", "status", "error", "file", "write", "options", "delivery", "state",
-            "read", "execute", "handle", "outbox", "giving", "replica",
+            "command", "replicas", "insync", "status", "error", "file", "write", "options",
+            "delivery", "state", "read", "execute", "handle", "outbox", "giving", "replica",
         ],
     ),
-    ("shard/file", &["apply", "store", "refusal", "worker", "snapshot", "backup"]),
-    ("shard/write", &["fate", "filter", "head", "subscriptions", "append", "owner", "used_keys"]),
+    (
+        "shard/file",
+        &["apply", "store", "refusal", "worker", "snapshot", "backup"],
+    ),
+    (
+        "shard/write",
+        &[
+            "fate",
+            "filter",
+            "head",
+            "subscriptions",
+            "append",
+            "owner",
+            "used_keys",
+        ],
+    ),
     ("shard/read", &["paging", "barrier", "find"]),
-    ("shard/replica", &["witnesses", "ends", "restore", "open", "standby", "sharing", "orphans"]),
+    (
+        "shard/replica",
+        &[
+            "witnesses",
+            "ends",
+            "restore",
+            "open",
+            "standby",
+            "sharing",
+            "orphans",
+        ],
+    ),
     (
         "node",
         &[
@@ -59,9 +91,15 @@ const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "node/custody",
-        &["role", "watch", "shards", "observe", "rows", "renewal", "cutoff", "gauges", "balancer", "opening"],
+        &[
+            "role", "watch", "shards", "observe", "rows", "renewal", "cutoff", "gauges",
+            "balancer", "opening",
+        ],
     ),
-    ("node/custody/opening", &["files", "surplus", "tries", "keeper", "handing", "standing"]),
+    (
+        "node/custody/opening",
+        &["files", "surplus", "tries", "keeper", "handing", "standing"],
+    ),
     ("node/standby", &["seed", "reports", "verify", "orphans"]),
     (
         "router",
@@ -82,7 +120,20 @@ const ORDER: [(&str, &[&str]); 14] = [
             "opening",
         ],
     ),
-    ("process", &["advertise", "files", "front", "node", "router", "cluster", "backup", "restore", "check"]),
+    (
+        "process",
+        &[
+            "advertise",
+            "files",
+            "front",
+            "node",
+            "router",
+            "cluster",
+            "backup",
+            "restore",
+            "check",
+        ],
+    ),
 ];
 
 /// Files that use each other, and why they may for now.
@@ -96,12 +147,14 @@ const CIRCLES: [(&str, &[&str], &str); 3] = [
     (
         "node/session",
         &["again", "commands", "routers", "said", "sweep", "window"],
-        "a session keeps its router, what it said and what is said again, and each of those knows sessions",
+        "a session keeps its router, what it said and what is said again, and each of those knows \
+         sessions",
     ),
     (
         "router/sessions",
         &["gathering", "moving", "opened", "socket", "streams"],
-        "a socket keeps the streams that it tells the node by, and those give sockets what comes, and open them",
+        "a socket keeps the streams that it tells the node by, and those give sockets what comes, \
+         and open them",
     ),
 ];
 
@@ -150,7 +203,10 @@ struct Arrow {
 
 /// The path of a file's module below `src/`, by its names.
 fn module_of(path: &str) -> Vec<&str> {
-    let below = path.strip_prefix("src/").unwrap_or(path).trim_end_matches(".rs");
+    let below = path
+        .strip_prefix("src/")
+        .unwrap_or(path)
+        .trim_end_matches(".rs");
     let mut names: Vec<&str> = below.split('/').collect();
     if matches!(names.last(), Some(&("mod" | "lib" | "main"))) {
         names.pop();
@@ -172,19 +228,26 @@ fn code_of(source: &Source) -> String {
     code
 }
 
-/// Every path of this crate that a text names, with groups in braces written out: `crate::a::{b, c::d}` is `a::b` and
-/// `a::c::d`. What `super::` means depends on the module.
+/// Every path of this crate that a text names, with groups in braces written out: `crate::a::{b,
+/// c::d}` is `a::b` and `a::c::d`. What `super::` means depends on the module.
 fn paths_of(code: &str, module: &[&str]) -> Vec<String> {
-    let parent = module.split_last().map_or(String::new(), |(_, parent)| parent.join("::"));
+    let parent = module
+        .split_last()
+        .map_or(String::new(), |(_, parent)| parent.join("::"));
     let mut paths = Vec::new();
     for (root, prefix) in [("crate::", ""), ("super::", parent.as_str())] {
         for (at, _) in code.match_indices(root) {
-            if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '(')
+            if code[..at]
+                .ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '(')
                 && root == "super::"
             {
                 continue;
             }
-            let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}::") };
+            let prefix = if prefix.is_empty() {
+                String::new()
+            } else {
+                format!("{prefix}::")
+            };
             write_out(&code[at + root.len()..], &prefix, &mut paths);
         }
     }
@@ -193,11 +256,17 @@ fn paths_of(code: &str, module: &[&str]) -> Vec<String> {
 
 /// Writes out one path with its groups. Returns what follows it.
 fn write_out<'a>(text: &'a str, prefix: &str, paths: &mut Vec<String>) -> &'a str {
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+        .unwrap_or(text.len());
     let (head, mut rest) = text.split_at(end);
     let path = format!("{prefix}{head}");
     if !(path.ends_with("::") && rest.starts_with('{')) {
-        paths.push(path.trim_end_matches(':').trim_end_matches("::self").to_owned());
+        paths.push(
+            path.trim_end_matches(':')
+                .trim_end_matches("::self")
+                .to_owned(),
+        );
         return rest;
     }
 
@@ -220,11 +289,16 @@ fn write_out<'a>(text: &'a str, prefix: &str, paths: &mut Vec<String>) -> &'a st
 /// What a `mod.rs` hands on from its wings: the path that others use, and the one that is meant.
 fn handed_on(sources: &[Source]) -> BTreeMap<String, String> {
     let mut known = BTreeMap::new();
-    for source in sources.iter().filter(|source| source.path.ends_with("/mod.rs")) {
+    for source in sources
+        .iter()
+        .filter(|source| source.path.ends_with("/mod.rs"))
+    {
         let module = module_of(&source.path).join("::");
         let code = code_of(source);
         for statement in code.split(';') {
-            let Some((before, imported)) = statement.trim().split_once("use ") else { continue };
+            let Some((before, imported)) = statement.trim().split_once("use ") else {
+                continue;
+            };
             let visible = before.starts_with("pub") && before.lines().count() == 1;
             if !visible || imported.starts_with("crate::") || imported.starts_with("super::") {
                 continue;
@@ -260,7 +334,11 @@ fn tests_only(sources: &[Source]) -> BTreeSet<String> {
     for source in sources {
         let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
         for pair in lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]") {
-            if let Some(name) = pair[1].split("mod ").nth(1).and_then(|rest| rest.strip_suffix(';')) {
+            if let Some(name) = pair[1]
+                .split("mod ")
+                .nth(1)
+                .and_then(|rest| rest.strip_suffix(';'))
+            {
                 let mut module = module_of(&source.path);
                 module.push(name);
                 known.insert(module.join("::"));
@@ -273,19 +351,29 @@ fn tests_only(sources: &[Source]) -> BTreeSet<String> {
 /// Every import from one wing of a folder to another, for all folders.
 fn arrows(sources: &[Source]) -> Vec<Arrow> {
     let (handed_on, tests_only) = (handed_on(sources), tests_only(sources));
-    let modules: BTreeSet<String> = sources.iter().map(|source| module_of(&source.path).join("::")).collect();
+    let modules: BTreeSet<String> = sources
+        .iter()
+        .map(|source| module_of(&source.path).join("::"))
+        .collect();
     let mut arrows = Vec::new();
     for source in sources {
         let module = module_of(&source.path);
-        let is_test = (1..=module.len()).any(|count| tests_only.contains(&module[..count].join("::")));
+        let is_test =
+            (1..=module.len()).any(|count| tests_only.contains(&module[..count].join("::")));
         if is_test || source.is_test() {
             continue;
         }
         for path in paths_of(&code_of(source), &module) {
             let target = meant(&path, &handed_on);
             let names: Vec<&str> = target.split("::").collect();
-            let shared = module.iter().zip(&names).take_while(|(own, other)| own == other).count();
-            let (Some(from), Some(to)) = (module.get(shared), names.get(shared)) else { continue };
+            let shared = module
+                .iter()
+                .zip(&names)
+                .take_while(|(own, other)| own == other)
+                .count();
+            let (Some(from), Some(to)) = (module.get(shared), names.get(shared)) else {
+                continue;
+            };
             if modules.contains(&names[..=shared].join("::")) {
                 arrows.push(Arrow {
                     folder: module[..shared].join("/"),
@@ -303,12 +391,17 @@ fn arrows(sources: &[Source]) -> Vec<Arrow> {
 fn upward(arrows: &[Arrow], order: &[(&str, &[&str])]) -> Vec<String> {
     let mut breaches = Vec::new();
     for arrow in arrows {
-        let Some((_, wings)) = order.iter().find(|(folder, _)| *folder == arrow.folder) else { continue };
+        let Some((_, wings)) = order.iter().find(|(folder, _)| *folder == arrow.folder) else {
+            continue;
+        };
         let floor = |wing: &str| wings.iter().position(|known| *known == wing);
         match (floor(&arrow.from), floor(&arrow.to)) {
             (Some(from), Some(to)) if to < from => {}
             (Some(_), Some(_)) => breaches.push(arrow.line.clone()),
-            _ => breaches.push(format!("{}: {} or {} has no floor", arrow.line, arrow.from, arrow.to)),
+            _ => breaches.push(format!(
+                "{}: {} or {} has no floor",
+                arrow.line, arrow.from, arrow.to
+            )),
         }
     }
     breaches
@@ -318,7 +411,11 @@ fn upward(arrows: &[Arrow], order: &[(&str, &[&str])]) -> Vec<String> {
 fn circles(arrows: &[Arrow]) -> BTreeMap<String, BTreeSet<String>> {
     let mut uses: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
     for arrow in arrows.iter().filter(|arrow| !arrow.folder.is_empty()) {
-        uses.entry(&arrow.folder).or_default().entry(&arrow.from).or_default().insert(&arrow.to);
+        uses.entry(&arrow.folder)
+            .or_default()
+            .entry(&arrow.from)
+            .or_default()
+            .insert(&arrow.to);
     }
     let mut found = BTreeMap::new();
     for (folder, wings) in uses {
@@ -333,8 +430,11 @@ fn circles(arrows: &[Arrow]) -> BTreeMap<String, BTreeSet<String>> {
             }
             seen
         };
-        let circle: BTreeSet<String> =
-            wings.keys().filter(|wing| reaches(wing).contains(*wing)).map(|wing| (*wing).to_owned()).collect();
+        let circle: BTreeSet<String> = wings
+            .keys()
+            .filter(|wing| reaches(wing).contains(*wing))
+            .map(|wing| (*wing).to_owned())
+            .collect();
         if !circle.is_empty() {
             found.insert(folder.to_owned(), circle);
         }
@@ -345,9 +445,14 @@ fn circles(arrows: &[Arrow]) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn imports_between_wings_go_one_way() {
     let arrows = arrows(&rust_under("src"));
-    assert!(arrows.len() > 500, "imports are no longer found: {}", arrows.len());
+    assert!(
+        arrows.len() > 500,
+        "imports are no longer found: {}",
+        arrows.len()
+    );
     assert_none(
-        "a wing uses only those before it in ORDER: move what both need down, or give a new wing its floor",
+        "a wing uses only those before it in ORDER: move what both need down, or give a new wing \
+         its floor",
         &upward(&arrows, &ORDER),
     );
 }
@@ -358,9 +463,16 @@ fn no_wings_use_each_other_in_a_circle() {
     for (folder, files, reason) in CIRCLES {
         assert!(!reason.is_empty());
         let known: BTreeSet<String> = files.iter().map(|&file| file.to_owned()).collect();
-        assert_eq!(found.remove(folder), Some(known), "take it out of CIRCLES, or mend what is new");
+        assert_eq!(
+            found.remove(folder),
+            Some(known),
+            "take it out of CIRCLES, or mend what is new"
+        );
     }
-    assert!(found.is_empty(), "wings that use each other in a circle: {found:?}");
+    assert!(
+        found.is_empty(),
+        "wings that use each other in a circle: {found:?}"
+    );
 }
 
 #[test]
@@ -369,8 +481,14 @@ fn every_wing_has_its_floor_once_and_is_there() {
     let mut breaches = Vec::new();
     for (folder, wings) in ORDER {
         for wing in wings {
-            let (file, inside) = (format!("src/{folder}/{wing}.rs"), format!("src/{folder}/{wing}/mod.rs"));
-            if !sources.iter().any(|source| source.path == file || source.path == inside) {
+            let (file, inside) = (
+                format!("src/{folder}/{wing}.rs"),
+                format!("src/{folder}/{wing}/mod.rs"),
+            );
+            if !sources
+                .iter()
+                .any(|source| source.path == file || source.path == inside)
+            {
                 breaches.push(format!("{folder}: there is no {wing}"));
             }
             if wings.iter().filter(|other| *other == wing).count() > 1 {
@@ -386,24 +504,42 @@ fn a_mod_rs_is_a_map() {
     let sources = rust_under("src");
     let tests_only = tests_only(&sources);
     let mut breaches = Vec::new();
-    for source in sources.iter().filter(|source| source.path.ends_with("/mod.rs") && !source.is_test()) {
+    for source in sources
+        .iter()
+        .filter(|source| source.path.ends_with("/mod.rs") && !source.is_test())
+    {
         let module = module_of(&source.path);
         if (1..=module.len()).any(|count| tests_only.contains(&module[..count].join("::"))) {
             continue;
         }
-        let (lines, excused) = (source.production().count(), NOT_YET_MAPS.contains(&module.join("/").as_str()));
+        let (lines, excused) = (
+            source.production().count(),
+            NOT_YET_MAPS.contains(&module.join("/").as_str()),
+        );
         match (lines > MAP_LINES_MAX, excused) {
-            (true, false) => breaches.push(format!("{}: {lines} lines of at most {MAP_LINES_MAX}", source.path)),
-            (false, true) => breaches.push(format!("{}: is a map now; take it out of NOT_YET_MAPS", source.path)),
+            (true, false) => breaches.push(format!(
+                "{}: {lines} lines of at most {MAP_LINES_MAX}",
+                source.path
+            )),
+            (false, true) => breaches.push(format!(
+                "{}: is a map now; take it out of NOT_YET_MAPS",
+                source.path
+            )),
             _ => {}
         }
     }
-    assert_none("a mod.rs has a header, its modules, what it hands on: logic goes into a file with a name", &breaches);
+    assert_none(
+        "a mod.rs has a header, its modules, what it hands on: logic goes into a file with a name",
+        &breaches,
+    );
 }
 
 /// A source that is not there.
 fn planted(path: &str, text: &str) -> Source {
-    Source { path: path.to_owned(), text: text.to_owned() }
+    Source {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }
 }
 
 #[test]
@@ -419,15 +555,46 @@ fn an_import_that_goes_up_is_noticed_however_it_is_written() {
         ];
         upward(&arrows(&sources), &order)
     };
-    assert_eq!(noticed("use crate::house::attic::Roof;\n"), ["src/house/hall.rs uses house::attic::Roof"]);
-    assert_eq!(noticed("use crate::house::{cellar, attic::{Roof, Beam as Wood}};\n").len(), 2, "in groups");
-    assert_eq!(noticed("use crate::house::Window;\n").len(), 1, "over what the map hands on");
-    assert_eq!(noticed("use super::attic::Roof;\n").len(), 1, "by its neighbour's name");
-    assert_eq!(noticed("fn f() -> crate::house::attic::Roof {\n").len(), 1, "without an import");
+    assert_eq!(
+        noticed("use crate::house::attic::Roof;\n"),
+        ["src/house/hall.rs uses house::attic::Roof"]
+    );
+    assert_eq!(
+        noticed("use crate::house::{cellar, attic::{Roof, Beam as Wood}};\n").len(),
+        2,
+        "in groups"
+    );
+    assert_eq!(
+        noticed("use crate::house::Window;\n").len(),
+        1,
+        "over what the map hands on"
+    );
+    assert_eq!(
+        noticed("use super::attic::Roof;\n").len(),
+        1,
+        "by its neighbour's name"
+    );
+    assert_eq!(
+        noticed("fn f() -> crate::house::attic::Roof {\n").len(),
+        1,
+        "without an import"
+    );
 
-    assert_eq!(noticed("use crate::house::cellar::Wine;\n"), [] as [&str; 0], "that one goes down");
-    assert_eq!(noticed("// crate::house::attic\n"), [] as [&str; 0], "a comment");
-    assert_eq!(noticed("#[cfg(test)]\nmod tests {\n    use crate::house::attic::Roof;\n"), [] as [&str; 0], "a test");
+    assert_eq!(
+        noticed("use crate::house::cellar::Wine;\n"),
+        [] as [&str; 0],
+        "that one goes down"
+    );
+    assert_eq!(
+        noticed("// crate::house::attic\n"),
+        [] as [&str; 0],
+        "a comment"
+    );
+    assert_eq!(
+        noticed("#[cfg(test)]\nmod tests {\n    use crate::house::attic::Roof;\n"),
+        [] as [&str; 0],
+        "a test"
+    );
 }
 
 #[test]
@@ -455,6 +622,10 @@ fn a_circle_is_noticed_in_a_folder_without_an_order_too() {
     };
     let circle = of("use crate::house::cellar::Wine;\n");
     let expected: BTreeSet<String> = ["attic", "cellar", "hall"].map(str::to_owned).into();
-    assert_eq!(circle, BTreeMap::from([("house".to_owned(), expected)]), "over three wings, from deep inside one");
+    assert_eq!(
+        circle,
+        BTreeMap::from([("house".to_owned(), expected)]),
+        "over three wings, from deep inside one"
+    );
     assert_eq!(of(""), BTreeMap::new());
 }

@@ -1,5 +1,5 @@
-//! Closed loop: senders that wait for each answer, recipients that count frames. It tells the most that gets through, and
-//! what a message costs then; its latencies are those of a full queue.
+//! Closed loop: senders that wait for each answer, recipients that count frames. It tells the most
+//! that gets through, and what a message costs then; its latencies are those of a full queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -81,7 +81,10 @@ impl Used {
         Ok(Self {
             routers: cpu(true),
             nodes: cpu(false),
-            applied: pages.iter().map(|page| page.sum(target.metrics.applied)).sum(),
+            applied: pages
+                .iter()
+                .map(|page| page.sum(target.metrics.applied))
+                .sum(),
             redis: Redis::look(&target.redis).await?,
             client: own_cpu_seconds(),
         })
@@ -103,11 +106,23 @@ async fn pairs(options: &Options, senders: usize, recipients: usize) -> Result<(
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..options.runs {
         // A server of its own for each run, unless one runs already.
-        let row = one(options, Target::new(&options.target).await?, senders, recipients).await?;
+        let row = one(
+            options,
+            Target::new(&options.target).await?,
+            senders,
+            recipients,
+        )
+        .await?;
         say(&row.line());
         ours.push(row);
         if let Some(peer) = options.peer.peer {
-            let beside = one(options, Target::peer(peer, &options.target).await?, senders, recipients).await?;
+            let beside = one(
+                options,
+                Target::peer(peer, &options.target).await?,
+                senders,
+                recipients,
+            )
+            .await?;
             say(&format!("{} {}", beside.line(), peer.name()));
             theirs.push(beside);
         }
@@ -118,7 +133,12 @@ async fn pairs(options: &Options, senders: usize, recipients: usize) -> Result<(
     Ok(())
 }
 
-async fn one(options: &Options, target: Target, senders: usize, recipients: usize) -> Result<Row, String> {
+async fn one(
+    options: &Options,
+    target: Target,
+    senders: usize,
+    recipients: usize,
+) -> Result<Row, String> {
     allow_files(u64::try_from(senders + recipients).unwrap_or(u64::MAX))?;
     let scraper = Scraper::new(&target);
     let names = prepare(&target, senders, recipients).await?;
@@ -129,7 +149,10 @@ async fn one(options: &Options, target: Target, senders: usize, recipients: usiz
     let begun = Instant::now();
     let sent = send(options, &target, senders, &names).await?;
     let sending = begun.elapsed().as_secs_f64();
-    let commands = Redis::look(&target.redis).await?.commands.saturating_sub(before.redis.commands);
+    let commands = Redis::look(&target.redis)
+        .await?
+        .commands
+        .saturating_sub(before.redis.commands);
     let expected = sent.accepted * u64::try_from(recipients).unwrap_or_default();
     while delivered.load(Ordering::Relaxed) < expected && begun.elapsed() < options.longest() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -174,16 +197,27 @@ impl Options {
 }
 
 /// Recipients that count what they get.
-async fn read(target: &Target, recipients: usize, delivered: &Arc<AtomicU64>) -> Result<Vec<JoinHandle<()>>, String> {
+async fn read(
+    target: &Target,
+    recipients: usize,
+    delivered: &Arc<AtomicU64>,
+) -> Result<Vec<JoinHandle<()>>, String> {
     let mut readers = Vec::new();
     for recipient in 0..recipients {
         let token = target.tokens.of(&format!("recipient-{recipient}")).await?;
-        let opened = Session::open(target.protocol, &target.dialer, target.endpoint(recipient)?, &token).await;
+        let opened = Session::open(
+            target.protocol,
+            &target.dialer,
+            target.endpoint(recipient)?,
+            &token,
+        )
+        .await;
         let mut session = opened.map_err(|error| error.to_string())?;
         let delivered = Arc::clone(delivered);
         readers.push(tokio::spawn(async move {
             while let Ok(text) = session.next().await {
-                if serde_json::from_str::<Frame<'_>>(&text).is_ok_and(|frame| frame.t == "message") {
+                if serde_json::from_str::<Frame<'_>>(&text).is_ok_and(|frame| frame.t == "message")
+                {
                     delivered.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -193,8 +227,14 @@ async fn read(target: &Target, recipients: usize, delivered: &Arc<AtomicU64>) ->
 }
 
 /// Creates the conversations, with every sender and every recipient in each, and tells their names.
-async fn prepare(target: &Target, senders: usize, recipients: usize) -> Result<Vec<String>, String> {
-    let mut participants: Vec<String> = (0..recipients).map(|recipient| format!("recipient-{recipient}")).collect();
+async fn prepare(
+    target: &Target,
+    senders: usize,
+    recipients: usize,
+) -> Result<Vec<String>, String> {
+    let mut participants: Vec<String> = (0..recipients)
+        .map(|recipient| format!("recipient-{recipient}"))
+        .collect();
     participants.extend((0..senders).map(|sender| format!("sender-{sender}")));
     let token = target.tokens.of("sender-0").await?;
     let run = run_name()?;
@@ -202,7 +242,11 @@ async fn prepare(target: &Target, senders: usize, recipients: usize) -> Result<V
     for conversation in 0..senders.min(CONVERSATIONS_MAX) {
         let name = format!("{run}-{conversation}");
         let body = serde_json::json!({"participants": participants, "name": name});
-        let ask = Ask::post("/v1/conversations", Arc::clone(&token), Bytes::from(body.to_string()));
+        let ask = Ask::post(
+            "/v1/conversations",
+            Arc::clone(&token),
+            Bytes::from(body.to_string()),
+        );
         let created = target.pool(0)?.succeed(&ask).await;
         created.map_err(|error| format!("creating a conversation: {error}"))?;
         names.push(name);
@@ -210,14 +254,25 @@ async fn prepare(target: &Target, senders: usize, recipients: usize) -> Result<V
     Ok(names)
 }
 
-async fn send(options: &Options, target: &Target, senders: usize, names: &[String]) -> Result<Sent, String> {
+async fn send(
+    options: &Options,
+    target: &Target,
+    senders: usize,
+    names: &[String],
+) -> Result<Sent, String> {
     let over = Arc::new(AtomicBool::new(false));
     let body = Bytes::from(serde_json::json!({"text": "x".repeat(options.text_bytes)}).to_string());
     let mut tasks = Vec::new();
     for sender in 0..senders {
         let token = target.tokens.of(&format!("sender-{sender}")).await?;
-        let name = names.get(sender % names.len().max(1)).ok_or("no conversation")?;
-        let ask = Ask::post(format!("/v1/conversations/{name}/messages"), token, body.clone());
+        let name = names
+            .get(sender % names.len().max(1))
+            .ok_or("no conversation")?;
+        let ask = Ask::post(
+            format!("/v1/conversations/{name}/messages"),
+            token,
+            body.clone(),
+        );
         let (over, pool) = (Arc::clone(&over), Arc::clone(target.pool(sender)?));
         tasks.push(tokio::spawn(async move {
             let mut latency_us = histogram()?;
@@ -226,19 +281,33 @@ async fn send(options: &Options, target: &Target, senders: usize, names: &[Strin
                 let begun = Instant::now();
                 let posted = pool.succeed(&ask).await;
                 latency_us.saturating_record(micros(begun.elapsed()));
-                if posted.is_ok() { accepted += 1 } else { refused += 1 }
+                if posted.is_ok() {
+                    accepted += 1
+                } else {
+                    refused += 1
+                }
             }
-            Ok::<_, String>(Sent { accepted, refused, latency_us })
+            Ok::<_, String>(Sent {
+                accepted,
+                refused,
+                latency_us,
+            })
         }));
     }
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     over.store(true, Ordering::Relaxed);
-    let mut all = Sent { accepted: 0, refused: 0, latency_us: histogram()? };
+    let mut all = Sent {
+        accepted: 0,
+        refused: 0,
+        latency_us: histogram()?,
+    };
     for task in tasks {
         let sent = task.await.map_err(|error| error.to_string())??;
         all.accepted += sent.accepted;
         all.refused += sent.refused;
-        all.latency_us.add(sent.latency_us).map_err(|error| error.to_string())?;
+        all.latency_us
+            .add(sent.latency_us)
+            .map_err(|error| error.to_string())?;
     }
     Ok(all)
 }
@@ -264,7 +333,11 @@ impl Memory {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         });
-        Self { highest, over, watching }
+        Self {
+            highest,
+            over,
+            watching,
+        }
     }
 
     /// The most that one server used meanwhile.

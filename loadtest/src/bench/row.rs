@@ -36,7 +36,8 @@ impl Row {
     /// The line.
     pub(super) fn line(&self) -> String {
         format!(
-            "{:>7} {:>10} {:>8.0} {:>13.0} {:>12.0} {:>7.2} {:>7.2} {:>8} {:>5} | {:>18.0} {:>6.0} {:>6.0} {:>7.0} | {:>23.2} {:>12} | {:>5.1}",
+            "{:>7} {:>10} {:>8.0} {:>13.0} {:>12.0} {:>7.2} {:>7.2} {:>8} {:>5} | {:>18.0} {:>6.0} \
+             {:>6.0} {:>7.0} | {:>23.2} {:>12} | {:>5.1}",
             self.senders,
             self.recipients,
             self.sends_per_second,
@@ -64,12 +65,17 @@ struct Beside {
     ratio: f64,
 }
 
-/// Compares runs that were made in turn: medians of ours, of theirs, and of the ratios within the pairs.
+/// Compares runs that were made in turn: medians of ours, of theirs, and of the ratios within the
+/// pairs.
 pub(super) fn beside(ours: &[Row], theirs: &[Row]) -> String {
     let of = |figure: fn(&Row) -> f64| Beside {
         ours: median(ours.iter().map(figure)),
         theirs: median(theirs.iter().map(figure)),
-        ratio: median(ours.iter().zip(theirs).map(|(one, other)| figure(one) / figure(other))),
+        ratio: median(
+            ours.iter()
+                .zip(theirs)
+                .map(|(one, other)| figure(one) / figure(other)),
+        ),
     };
     let told = [
         ("us/message of servers and redis", of(Row::cpu_us)),
@@ -79,10 +85,20 @@ pub(super) fn beside(ours: &[Row], theirs: &[Row]) -> String {
     ];
     let words = told.iter().map(|(what, medians)| {
         let digits = if medians.ours < 100.0 { 2 } else { 0 };
-        format!("{what} {:.digits$} / {:.digits$} = {:.2}", medians.ours, medians.theirs, medians.ratio)
+        format!(
+            "{what} {:.digits$} / {:.digits$} = {:.2}",
+            medians.ours, medians.theirs, medians.ratio
+        )
     });
-    let runs = if ours.len() > 1 { format!(", medians of {} pairs", ours.len()) } else { String::new() };
-    format!("   ours / theirs{runs}: {}", words.collect::<Vec<_>>().join(", "))
+    let runs = if ours.len() > 1 {
+        format!(", medians of {} pairs", ours.len())
+    } else {
+        String::new()
+    };
+    format!(
+        "   ours / theirs{runs}: {}",
+        words.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The middle one; of an even number the mean of the two in the middle.
@@ -91,7 +107,11 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let at = |index: usize| values.get(index).copied().unwrap_or_default();
-    if values.len() % 2 == 1 { at(middle) } else { f64::midpoint(at(middle.saturating_sub(1)), at(middle)) }
+    if values.len() % 2 == 1 {
+        at(middle)
+    } else {
+        f64::midpoint(at(middle.saturating_sub(1)), at(middle))
+    }
 }
 
 /// What a count is for each message.
@@ -104,12 +124,24 @@ mod tests {
     use super::*;
 
     fn row(node_us: f64, sends_per_second: f64) -> Row {
-        Row { router_us: 10.0, node_us, redis_us: 5.0, sends_per_second, ..Row::default() }
+        Row {
+            router_us: 10.0,
+            node_us,
+            redis_us: 5.0,
+            sends_per_second,
+            ..Row::default()
+        }
     }
 
     #[test]
     fn the_middle_run_counts() {
-        assert_eq!([median([3.0, 1.0, 2.0].into_iter()), median([4.0, 1.0].into_iter())], [2.0, 2.5]);
+        assert_eq!(
+            [
+                median([3.0, 1.0, 2.0].into_iter()),
+                median([4.0, 1.0].into_iter())
+            ],
+            [2.0, 2.5]
+        );
         assert_eq!(median(std::iter::empty()), 0.0);
     }
 
@@ -119,7 +151,10 @@ mod tests {
         let ours = [row(85.0, 1_000.0), row(185.0, 500.0), row(85.0, 1_000.0)];
         let theirs = [row(185.0, 500.0), row(385.0, 250.0), row(185.0, 500.0)];
         let told = beside(&ours, &theirs);
-        assert!(told.contains("medians of 3 pairs: us/message of servers and redis 100 / 200 = 0.50"), "{told}");
+        assert!(
+            told.contains("medians of 3 pairs: us/message of servers and redis 100 / 200 = 0.50"),
+            "{told}"
+        );
         assert!(told.contains("sends/s 1000 / 500 = 2.00"), "{told}");
         assert!(!beside(&ours[..1], &theirs[..1]).contains("medians"));
     }

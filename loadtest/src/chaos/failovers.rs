@@ -1,5 +1,5 @@
-//! Many failovers of Redis in a row, under load: after each, every node has to renew the leases of all its shards within a
-//! few seconds, and nothing that clients are promised may break.
+//! Many failovers of Redis in a row, under load: after each, every node has to renew the leases of
+//! all its shards within a few seconds, and nothing that clients are promised may break.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +18,8 @@ use crate::chaos::{Cluster, any_seed, report};
 
 /// For every node to renew all it owns, once Redis serves again.
 const RENEWED_WITHIN: Duration = Duration::from_secs(5);
-/// A node that does not renew in time is watched for so long before it counts as one that never will.
+/// A node that does not renew in time is watched for so long before it counts as one that never
+/// will.
 const EVER_WITHIN: Duration = Duration::from_secs(60);
 /// For all servers of Redis to be in step before the next.
 const WHOLE_WITHIN: Duration = Duration::from_secs(90);
@@ -86,12 +87,19 @@ struct Row {
 pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
     let seed = wanted.seed.unwrap_or_else(any_seed);
     let trial = Box::pin(Trial::start(setup(wanted, seed))).await?;
-    say(&format!("seed {seed}: {} failovers of Redis with {} shards under load", wanted.count, wanted.cluster.shards));
+    say(&format!(
+        "seed {seed}: {} failovers of Redis with {} shards under load",
+        wanted.count, wanted.cluster.shards
+    ));
     let begun = Instant::now();
     let mut random = Random::new(seed).split("failovers", 0);
     let mut rows = Vec::new();
     for (number, kind) in (1..=wanted.count).zip(Kind::ALL.into_iter().cycle()) {
-        trial.pause(Duration::from_millis(random.between(QUIET_MS.0, QUIET_MS.1))).await;
+        trial
+            .pause(Duration::from_millis(
+                random.between(QUIET_MS.0, QUIET_MS.1),
+            ))
+            .await;
         if trial.world().log.is_wrong() {
             break;
         }
@@ -121,9 +129,22 @@ fn setup(wanted: &Wanted, seed: u64) -> Setup {
         router_flags: cluster.router_flags.clone(),
         ..Plan::default()
     };
-    let shape =
-        Shape { conversations: 24, rate: wanted.rate, readers: 6, text_bytes: 120, churn_ms: 1_500, regulars: false };
-    Setup { plan, shape, flood: 0, memory_max: cluster.memory_max, keep: wanted.keep, seed }
+    let shape = Shape {
+        conversations: 24,
+        rate: wanted.rate,
+        readers: 6,
+        text_bytes: 120,
+        churn_ms: 1_500,
+        regulars: false,
+    };
+    Setup {
+        plan,
+        shape,
+        flood: 0,
+        memory_max: cluster.memory_max,
+        keep: wanted.keep,
+        seed,
+    }
 }
 
 /// One failover, until all is in step again.
@@ -131,7 +152,10 @@ async fn one(trial: &Trial, number: u64, kind: Kind, random: &mut Random) -> Res
     let (site, log) = (&trial.field.site, &trial.world().log);
     let masters = site.servers(true).await;
     let master = random.pick(&masters).cloned().ok_or("there is no master")?;
-    let replica = site.replica_of(&master).await.ok_or_else(|| format!("{master} has no replica"))?;
+    let replica = site
+        .replica_of(&master)
+        .await
+        .ok_or_else(|| format!("{master} has no replica"))?;
     log.fault(kind.name(), &format!("begins: {master}"));
     let begun = Instant::now();
     lose(site, kind, &master, &replica).await?;
@@ -149,7 +173,11 @@ async fn one(trial: &Trial, number: u64, kind: Kind, random: &mut Random) -> Res
         let rule = "every node renews its leases again";
         match ever {
             Ok(_) => said = format!("{said}; after {:.1} s it does", took.as_secs_f64()),
-            Err(never) => log.wrong(rule, None, format!("after {} of {master}, the {number}th: {never}", kind.name())),
+            Err(never) => log.wrong(
+                rule,
+                None,
+                format!("after {} of {master}, the {number}th: {never}", kind.name()),
+            ),
         }
     }
     say(&format!(
@@ -162,7 +190,12 @@ async fn one(trial: &Trial, number: u64, kind: Kind, random: &mut Random) -> Res
         log.wrong("every process is well again", None, error);
     }
     log.fault(kind.name(), "ends");
-    Ok(Row { kind, served, renewed: took, good })
+    Ok(Row {
+        kind,
+        served,
+        renewed: took,
+        good,
+    })
 }
 
 /// Loses a master; returns when Redis serves its slots again.
@@ -170,7 +203,8 @@ async fn lose(site: &Site, kind: Kind, master: &str, replica: &str) -> Result<()
     match kind {
         Kind::Kill => {
             site.kill(&[master.to_owned()]).await;
-            site.promoted(replica, Instant::now() + PROMOTED_WITHIN).await
+            site.promoted(replica, Instant::now() + PROMOTED_WITHIN)
+                .await
         }
         Kind::Planned => site.fail_over(replica).await,
         Kind::Connections => match site.end_clients(master).await? {
@@ -188,7 +222,8 @@ fn told(row: &Row) -> serde_json::Value {
 /// A line for each kind.
 fn table(rows: &[Row]) {
     let mut kinds: BTreeMap<Kind, Vec<&Row>> = BTreeMap::new();
-    rows.iter().for_each(|row| kinds.entry(row.kind).or_default().push(row));
+    rows.iter()
+        .for_each(|row| kinds.entry(row.kind).or_default().push(row));
     say("");
     say(&format!(
         "{:<18} {:>6} {:>14} {:>16} {:>15} {:>6}",
@@ -199,9 +234,18 @@ fn table(rows: &[Row]) {
         renewed.sort_unstable();
         let median = renewed.get(renewed.len() / 2).copied().unwrap_or_default();
         let worst = renewed.last().copied().unwrap_or_default();
-        let served = of_kind.iter().map(|row| row.served).max().unwrap_or_default();
-        let [served, median, worst] = [served, median, worst].map(|time| format!("{:.2} s", time.as_secs_f64()));
+        let served = of_kind
+            .iter()
+            .map(|row| row.served)
+            .max()
+            .unwrap_or_default();
+        let [served, median, worst] =
+            [served, median, worst].map(|time| format!("{:.2} s", time.as_secs_f64()));
         let late = of_kind.iter().filter(|row| !row.good).count();
-        say(&format!("{:<18} {:>6} {served:>14} {median:>16} {worst:>15} {late:>6}", kind.name(), of_kind.len()));
+        say(&format!(
+            "{:<18} {:>6} {served:>14} {median:>16} {worst:>15} {late:>6}",
+            kind.name(),
+            of_kind.len()
+        ));
     }
 }

@@ -1,5 +1,6 @@
-//! `loadtest chaos`: a real cluster under load, broken on purpose by a schedule that its seed decides, and a checker that
-//! says what no correct cluster can do. Over the public API only, beside signals, files and links of the processes.
+//! `loadtest chaos`: a real cluster under load, broken on purpose by a schedule that its seed
+//! decides, and a checker that says what no correct cluster can do. Over the public API only,
+//! beside signals, files and links of the processes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,8 +64,8 @@ enum Tool {
     },
     /// Measure how long a shard is not served when something is lost.
     Outage(outage::Wanted),
-    /// Fail Redis over many times in a row, in turn by a kill, by `CLUSTER FAILOVER` and by `CLIENT KILL`, and ask after each
-    /// how soon every node renews its leases.
+    /// Fail Redis over many times in a row, in turn by a kill, by `CLUSTER FAILOVER` and by `CLIENT
+    /// KILL`, and ask after each how soon every node renews its leases.
     Failovers(failovers::Wanted),
     /// Run the scenarios that catch planted bugs, against a program that was built with them.
     Planted(planted::Wanted),
@@ -125,9 +126,13 @@ fn any_seed() -> u64 {
 
 /// A duration such as `90s`, `5m` or `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let number: u64 = number.parse().map_err(|error| format!("{text} is no duration such as 90s, 5m, 1h: {error}"))?;
+    let number: u64 = number
+        .parse()
+        .map_err(|error| format!("{text} is no duration such as 90s, 5m, 1h: {error}"))?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),
         "s" | "" => Ok(Duration::from_secs(number)),

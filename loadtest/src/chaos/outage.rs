@@ -1,5 +1,5 @@
-//! How long a shard is without an acknowledged message when something of it is lost: probes of every shard all the time,
-//! and the longest time between two of one shard that were acknowledged.
+//! How long a shard is without an acknowledged message when something of it is lost: probes of
+//! every shard all the time, and the longest time between two of one shard that were acknowledged.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use crate::chaos::wire::say;
 use crate::chaos::wire::token;
 use crate::chaos::{Cluster, any_seed};
 
-/// Between two probes of a shard; and how many shards are probed, evenly spread: all of very many would be a load of its own.
+/// Between two probes of a shard; and how many shards are probed, evenly spread: all of very many
+/// would be a load of its own.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
 const PROBED_MAX: u64 = 16;
 /// Budget of one probe, and of one that is to wait for a replica in vain.
@@ -31,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const UNDER_WAY_MAX: usize = 16;
 /// All shards have to be acknowledged without a break for so long before the next run.
 const CALM: Duration = Duration::from_secs(3);
-/// A shard that is not served for so long is not served again; and when a copy has to be made first.
+/// A shard that is not served for so long is not served again; and when a copy has to be made
+/// first.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 const SEEDED_WITHIN: Duration = Duration::from_secs(180);
 /// Who probes.
@@ -52,9 +54,11 @@ enum Loss {
     Both,
     /// A node, started again at once, and a Redis master, started again after 10 s.
     BothRestart,
-    /// A replica of Redis hangs; it goes on only after the run. Its master's writes wait for it, and then for a standby.
+    /// A replica of Redis hangs; it goes on only after the run. Its master's writes wait for it,
+    /// and then for a standby.
     HangReplica,
-    /// A replica of Redis hangs, and a node dies, whose shards have to be claimed meanwhile: until all is read again.
+    /// A replica of Redis hangs, and a node dies, whose shards have to be claimed meanwhile: until
+    /// all is read again.
     HangReplicaClaim,
     /// A node with its disk and a Redis master, for good: until all is read again.
     GoneReads,
@@ -90,7 +94,11 @@ enum Probed {
 impl Probed {
     /// Budget of one probe; a shard without an answer for so long is not served.
     fn within(self) -> Duration {
-        if self == Self::Patiently { PATIENCE } else { PROBE_WITHIN }
+        if self == Self::Patiently {
+            PATIENCE
+        } else {
+            PROBE_WITHIN
+        }
     }
 }
 
@@ -132,7 +140,10 @@ struct Probe {
 /// Measures it; false when a shard was not served again.
 pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
     let seed = wanted.seed.unwrap_or_else(any_seed);
-    let folder = tempfile::Builder::new().prefix("rookery-outage-").tempdir().map_err(|error| error.to_string())?;
+    let folder = tempfile::Builder::new()
+        .prefix("rookery-outage-")
+        .tempdir()
+        .map_err(|error| error.to_string())?;
     let plan = Plan {
         binary: wanted.cluster.binary.clone(),
         shards: wanted.cluster.shards,
@@ -145,7 +156,9 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
     let probed = watch::Sender::new(Probed::Writes);
     let probes = prepare(&site, &over, &probed).await?;
     let mut probing = JoinSet::new();
-    probes.iter().for_each(|probe| drop(probing.spawn(Arc::clone(probe).run())));
+    probes
+        .iter()
+        .for_each(|probe| drop(probing.spawn(Arc::clone(probe).run())));
     let random = Random::new(seed);
     let (mut told, mut served) = (Vec::new(), true);
     say(&format!(
@@ -177,14 +190,20 @@ fn summary(loss: Loss, times: &mut [Duration]) -> serde_json::Value {
     times.sort_unstable();
     let at = |i: usize| times.get(i).copied().unwrap_or_default();
     let (median, worst) = (at(times.len() / 2), at(times.len().saturating_sub(1)));
-    let name = loss.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let name = loss
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default();
     say(&format!(
         "{name}: {} runs, median {:.2} s, worst {:.2} s",
         times.len(),
         median.as_secs_f64(),
         worst.as_secs_f64()
     ));
-    let millis: Vec<u64> = times.iter().map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).collect();
+    let millis: Vec<u64> = times
+        .iter()
+        .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        .collect();
     json!({"fault": name, "runs": times.len(), "median_ms": at_ms(median), "worst_ms": at_ms(worst), "all_ms": millis})
 }
 
@@ -192,29 +211,65 @@ fn at_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One loss, until all shards are served without a break; `None` when one was not served again before it was mended.
-async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random) -> Result<Option<Duration>, String> {
-    calm(probes, LOST_AFTER).await.ok_or("the shards are not served before the fault")?;
+/// One loss, until all shards are served without a break; `None` when one was not served again
+/// before it was mended.
+async fn one(
+    site: &Site,
+    probes: &[Arc<Probe>],
+    loss: Loss,
+    mut random: Random,
+) -> Result<Option<Duration>, String> {
+    calm(probes, LOST_AFTER)
+        .await
+        .ok_or("the shards are not served before the fault")?;
     site.in_sync(&site.nodes(), SEEDED_WITHIN).await?;
     let node = largest(site).await?;
-    let master = random.pick(&site.servers(true).await).cloned().ok_or("there is no master")?;
+    let master = random
+        .pick(&site.servers(true).await)
+        .cloned()
+        .ok_or("there is no master")?;
     let lost = match loss {
         Loss::KillNode | Loss::KillNodeRestart => vec![node.clone()],
         Loss::KillMaster | Loss::KillMasterRestart => vec![master],
-        Loss::Both | Loss::BothRestart | Loss::GoneReads | Loss::GoneWrites => vec![node.clone(), master],
+        Loss::Both | Loss::BothRestart | Loss::GoneReads | Loss::GoneWrites => {
+            vec![node.clone(), master]
+        }
         Loss::HangReplica | Loss::HangReplicaClaim => {
-            vec![random.pick(&site.servers(false).await).cloned().ok_or("there is no replica")?]
+            vec![
+                random
+                    .pick(&site.servers(false).await)
+                    .cloned()
+                    .ok_or("there is no replica")?,
+            ]
         }
     };
-    probes.iter().for_each(|probe| probe.longest.store(0, Ordering::Relaxed));
+    probes
+        .iter()
+        .for_each(|probe| probe.longest.store(0, Ordering::Relaxed));
     lose(site, loss, &lost, &node).await?;
-    let served = calm(probes, if loss.gone() { SEEDED_WITHIN } else { LOST_AFTER }).await;
-    let longest = probes.iter().map(|probe| probe.longest.load(Ordering::Relaxed)).max().map(Duration::from_micros);
+    let served = calm(
+        probes,
+        if loss.gone() {
+            SEEDED_WITHIN
+        } else {
+            LOST_AFTER
+        },
+    )
+    .await;
+    let longest = probes
+        .iter()
+        .map(|probe| probe.longest.load(Ordering::Relaxed))
+        .max()
+        .map(Duration::from_micros);
     say(&format!(
         "  {}: {:.2} s{}",
         lost.join(" and "),
         longest.unwrap_or_default().as_secs_f64(),
-        if served.is_some() { "" } else { ", and not served again before it was mended" },
+        if served.is_some() {
+            ""
+        } else {
+            ", and not served again before it was mended"
+        },
     ));
     site.signal(&lost, Signal::SIGCONT);
     site.start_again(&[&lost[..], &[node]].concat()).await?;
@@ -222,7 +277,8 @@ async fn one(site: &Site, probes: &[Arc<Probe>], loss: Loss, mut random: Random)
     Ok(served.and(longest))
 }
 
-/// The node that owns the most shards: nothing gives a node its shards back, and one without any is not missed.
+/// The node that owns the most shards: nothing gives a node its shards back, and one without any is
+/// not missed.
 async fn largest(site: &Site) -> Result<String, String> {
     let mut largest = (0, None);
     for node in site.nodes() {
@@ -263,7 +319,10 @@ async fn calm(probes: &[Arc<Probe>], within: Duration) -> Option<()> {
     let end = Instant::now() + within;
     let mut since = Instant::now();
     while since.elapsed() < CALM {
-        if probes.iter().any(|probe| probe.silent() > probe.probed.borrow().within()) {
+        if probes
+            .iter()
+            .any(|probe| probe.silent() > probe.probed.borrow().within())
+        {
             since = Instant::now();
         }
         if Instant::now() > end {
@@ -288,9 +347,18 @@ async fn prepare(
     let apart = site.shards().div_ceil(PROBED_MAX).max(1);
     for shard in (0..site.shards()).step_by(usize::try_from(apart).unwrap_or(1)) {
         let mut names = (0_u64..).map(|number| format!("probe-{number}"));
-        let name = names.find(|name| shard_of(name, site.shards()) == shard).unwrap_or_default();
-        let write = Call::write(Method::POST, "/v1/conversations", Some(json!({"participants": [USER], "name": name})));
-        let made = client.call(write).await.map_err(|error| format!("{error:?}"))?;
+        let name = names
+            .find(|name| shard_of(name, site.shards()) == shard)
+            .unwrap_or_default();
+        let write = Call::write(
+            Method::POST,
+            "/v1/conversations",
+            Some(json!({"participants": [USER], "name": name})),
+        );
+        let made = client
+            .call(write)
+            .await
+            .map_err(|error| format!("{error:?}"))?;
         if made.status != 201 {
             return Err(format!("a conversation in shard {shard}: {}", made.body));
         }
@@ -326,7 +394,11 @@ impl Probe {
             }
             number += 1;
             let client = idle.pop().unwrap_or_else(|| {
-                let router = self.routers.get(number % self.routers.len().max(1)).cloned().unwrap_or_default();
+                let router = self
+                    .routers
+                    .get(number % self.routers.len().max(1))
+                    .cloned()
+                    .unwrap_or_default();
                 Client::new(&router, &self.authorization)
             });
             under_way.spawn(Arc::clone(&self).send(client));
@@ -336,15 +408,24 @@ impl Probe {
     async fn send(self: Arc<Self>, mut client: Client) -> Client {
         let probed = *self.probed.borrow();
         let call = if probed == Probed::Reads {
-            Call { strict: true, ..Call::get(&self.path) }
+            Call {
+                strict: true,
+                ..Call::get(&self.path)
+            }
         } else {
             Call::write(Method::POST, &self.path, Some(json!({"text": "probe"})))
         };
-        let answer = client.call(Call { within: probed.within(), ..call }).await;
+        let answer = client
+            .call(Call {
+                within: probed.within(),
+                ..call
+            })
+            .await;
         if answer.is_ok_and(|answer| matches!(answer.status, 200 | 201)) {
             let now = self.now();
             let before = self.last.fetch_max(now, Ordering::Relaxed);
-            self.longest.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
+            self.longest
+                .fetch_max(now.saturating_sub(before), Ordering::Relaxed);
         }
         client
     }

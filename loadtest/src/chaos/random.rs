@@ -1,5 +1,5 @@
-//! Seeded randomness that can be split: every client and every step of the schedule has a stream of its own, so that what
-//! one of them draws does not depend on how the others run.
+//! Seeded randomness that can be split: every client and every step of the schedule has a stream of
+//! its own, so that what one of them draws does not depend on how the others run.
 
 /// The constant of `SplitMix64`: 2^64 divided by the golden ratio, made odd.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -13,13 +13,20 @@ pub(crate) struct Random {
 impl Random {
     /// The stream of a seed.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: mixed(seed ^ GOLDEN) }
+        Self {
+            state: mixed(seed ^ GOLDEN),
+        }
     }
 
-    /// A stream of its own for a purpose; the same for the same seed and purpose, whatever was drawn meanwhile from others.
+    /// A stream of its own for a purpose; the same for the same seed and purpose, whatever was
+    /// drawn meanwhile from others.
     pub(crate) fn split(&self, purpose: &str, number: u64) -> Self {
-        let named = purpose.bytes().fold(self.state, |state, byte| mixed(state ^ u64::from(byte)));
-        Self { state: mixed(named ^ number.wrapping_mul(GOLDEN)) }
+        let named = purpose
+            .bytes()
+            .fold(self.state, |state, byte| mixed(state ^ u64::from(byte)));
+        Self {
+            state: mixed(named ^ number.wrapping_mul(GOLDEN)),
+        }
     }
 
     /// The next number.

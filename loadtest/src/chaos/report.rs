@@ -55,7 +55,10 @@ pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration
     ));
     for (fault, sum) in sums(rows) {
         if sum.runs == 0 {
-            say(&format!("{fault:<24} skipped: {}", sum.skipped.unwrap_or_default()));
+            say(&format!(
+                "{fault:<24} skipped: {}",
+                sum.skipped.unwrap_or_default()
+            ));
             continue;
         }
         let [longest, deaf, in_sync] =
@@ -67,7 +70,9 @@ pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration
     }
     let counts = verdict.counts;
     say(&format!(
-        "{} operations in {:.0} s: {} messages acknowledged, {} refused, {} unknown for ever, {} sure only after a retry; {} reads, {} marked as stale; {} changes sent to sessions, {} gaps, {} replaced",
+        "{} operations in {:.0} s: {} messages acknowledged, {} refused, {} unknown for ever, {} \
+         sure only after a retry; {} reads, {} marked as stale; {} changes sent to sessions, {} \
+         gaps, {} replaced",
         counts.operations,
         lasted.as_secs_f64(),
         counts.acknowledged,
@@ -85,16 +90,25 @@ pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration
     }
     violations(&verdict.violations);
     if let Some(kept) = &verdict.kept {
-        say(&format!("the history and all logs are kept in {}", kept.display()));
+        say(&format!(
+            "the history and all logs are kept in {}",
+            kept.display()
+        ));
     }
-    say(&format!("seed {seed}: {} violations", verdict.counts.violations));
+    say(&format!(
+        "seed {seed}: {} violations",
+        verdict.counts.violations
+    ));
 }
 
 /// Prints what is wrong.
 fn violations(all: &[(Violation, Vec<String>)]) {
     for (i, (violation, span)) in all.iter().enumerate() {
         let at = Duration::from_micros(violation.at).as_secs_f64();
-        say(&format!("VIOLATION at {at:.3} s: {}: {}", violation.rule, violation.said));
+        say(&format!(
+            "VIOLATION at {at:.3} s: {}: {}",
+            violation.rule, violation.said
+        ));
         if i < SHOWN_MAX {
             span.iter().for_each(|line| say(&format!("    {line}")));
         }
@@ -136,9 +150,16 @@ pub(crate) fn check(folder: &Path) -> Result<bool, String> {
         // The last line of a run that was killed.
         Err(_) => torn += 1,
     })?;
-    let found: Vec<(Violation, Vec<String>)> = checker.violations.iter().map(|one| (one.clone(), Vec::new())).collect();
+    let found: Vec<(Violation, Vec<String>)> = checker
+        .violations
+        .iter()
+        .map(|one| (one.clone(), Vec::new()))
+        .collect();
     violations(&found);
-    say(&format!("{:?}, {torn} lines not understood", checker.counts));
+    say(&format!(
+        "{:?}, {torn} lines not understood",
+        checker.counts
+    ));
     Ok(checker.counts.violations == 0)
 }
 
@@ -146,7 +167,13 @@ pub(crate) fn check(folder: &Path) -> Result<bool, String> {
 pub(crate) fn list_faults() {
     for fault in ALL {
         let short = if fault.short { "short" } else { "" };
-        let possible = fault.possible().err().map_or_else(String::new, |error| format!("; not here: {error}"));
-        say(&format!("{:<24} {short:<6} {}{possible}", fault.name, fault.about));
+        let possible = fault
+            .possible()
+            .err()
+            .map_or_else(String::new, |error| format!("; not here: {error}"));
+        say(&format!(
+            "{:<24} {short:<6} {}{possible}",
+            fault.name, fault.about
+        ));
     }
 }

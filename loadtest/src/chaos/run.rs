@@ -35,7 +35,8 @@ pub(crate) struct Wanted {
     /// Only these faults, comma-separated; see `loadtest chaos faults`.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
-    /// Each of the faults of the short form twice, with a fixed seed and less load: two to three minutes.
+    /// Each of the faults of the short form twice, with a fixed seed and less load: two to three
+    /// minutes.
     #[arg(long)]
     short: bool,
     /// Write the result to this file too, as JSON.
@@ -44,7 +45,8 @@ pub(crate) struct Wanted {
     /// Keep the history and all logs, also when nothing is wrong.
     #[arg(long)]
     keep: bool,
-    /// A rule, by its name, whose breaches are told and not held against the run: a fault that is known and not mended yet.
+    /// A rule, by its name, whose breaches are told and not held against the run: a fault that is
+    /// known and not mended yet.
     #[arg(long, value_name = "RULE")]
     known: Vec<String>,
     /// Messages per second of all senders together.
@@ -61,19 +63,43 @@ pub(crate) struct Wanted {
 /// Runs it; false when something does not hold.
 pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
     known::tell_only(&options.known);
-    let seed = options.seed.unwrap_or_else(|| if options.short { SHORT_SEED } else { any_seed() });
+    let seed = options.seed.unwrap_or_else(|| {
+        if options.short {
+            SHORT_SEED
+        } else {
+            any_seed()
+        }
+    });
     let (faults, mut rows) = chosen(options)?;
     if faults.is_empty() {
         return Err("none of the faults can be done here".to_owned());
     }
-    say(&format!("seed {seed}; faults: {}", faults.iter().map(|fault| fault.name).collect::<Vec<_>>().join(", ")));
+    say(&format!(
+        "seed {seed}; faults: {}",
+        faults
+            .iter()
+            .map(|fault| fault.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
     let begun = Instant::now();
     let trial = Box::pin(Trial::start(setup(options, &faults, seed))).await?;
-    say(&format!("the cluster serves, and the load flows, after {:.0} s", begun.elapsed().as_secs_f64()));
+    say(&format!(
+        "the cluster serves, and the load flows, after {:.0} s",
+        begun.elapsed().as_secs_f64()
+    ));
     let flowing = Instant::now();
-    let most = if options.short { faults.len() * IN_A_ROW } else { usize::MAX };
-    for step in Schedule::new(&Random::new(seed), faults).skip(options.skip).take(most) {
-        if (!options.short && flowing.elapsed() > options.duration) || trial.world().log.is_wrong() {
+    let most = if options.short {
+        faults.len() * IN_A_ROW
+    } else {
+        usize::MAX
+    };
+    for step in Schedule::new(&Random::new(seed), faults)
+        .skip(options.skip)
+        .take(most)
+    {
+        if (!options.short && flowing.elapsed() > options.duration) || trial.world().log.is_wrong()
+        {
             break;
         }
         rows.push(Box::pin(trial.step(&step)).await?);
@@ -91,7 +117,9 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
 /// The faults that are wanted and possible; rows for those that are not possible.
 fn chosen(options: &Wanted) -> Result<(Vec<Fault>, Vec<Row>), String> {
     let wanted: Vec<Fault> = if options.faults.is_empty() {
-        ALL.into_iter().filter(|fault| fault.short || !options.short).collect()
+        ALL.into_iter()
+            .filter(|fault| fault.short || !options.short)
+            .collect()
     } else {
         let find = |name: &String| named(name).ok_or_else(|| format!("there is no fault {name}"));
         options.faults.iter().map(find).collect::<Result<_, _>>()?
@@ -122,13 +150,32 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         environment: Vec::new(),
     };
     let shape = Shape {
-        conversations: if options.short { options.conversations.min(24) } else { options.conversations },
-        rate: if options.short { options.rate.min(120) } else { options.rate },
+        conversations: if options.short {
+            options.conversations.min(24)
+        } else {
+            options.conversations
+        },
+        rate: if options.short {
+            options.rate.min(120)
+        } else {
+            options.rate
+        },
         readers: if options.short { 6 } else { 12 },
         text_bytes: 120,
         churn_ms: 1_500,
         regulars: false,
     };
-    let flood = if needs(Need::Flood) { options.sockets } else { 0 };
-    Setup { plan, shape, flood, memory_max: cluster.memory_max, keep: options.keep, seed }
+    let flood = if needs(Need::Flood) {
+        options.sockets
+    } else {
+        0
+    };
+    Setup {
+        plan,
+        shape,
+        flood,
+        memory_max: cluster.memory_max,
+        keep: options.keep,
+        seed,
+    }
 }

@@ -1,4 +1,5 @@
-//! Which shard a name belongs to: the hash that is fixed for ever, spelled out in the documentation of the design.
+//! Which shard a name belongs to: the hash that is fixed for ever, spelled out in the documentation
+//! of the design.
 
 /// The shard of a name among so many.
 pub(crate) fn shard_of(name: &str, shards: u64) -> u64 {
@@ -18,12 +19,19 @@ fn slot_of(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    const GOLDEN: [(&str, u64); 5] =
-        [("a", 0x82a2), ("alice", 0x3507), ("bob", 0xf649), ("general", 0x1cf2), ("team.rookery@example:42-x", 0x98a2)];
+    const GOLDEN: [(&str, u64); 5] = [
+        ("a", 0x82a2),
+        ("alice", 0x3507),
+        ("bob", 0xf649),
+        ("general", 0x1cf2),
+        ("team.rookery@example:42-x", 0x98a2),
+    ];
 
     #[test]
     fn names_hash_as_they_do_in_rookery() {
-        GOLDEN.iter().for_each(|(name, slot)| assert_eq!(slot_of(name.as_bytes()), *slot, "{name}"));
+        GOLDEN
+            .iter()
+            .for_each(|(name, slot)| assert_eq!(slot_of(name.as_bytes()), *slot, "{name}"));
         assert!((0..1_000).all(|number| shard_of(&format!("c{number}"), 16) < 16));
     }
 }

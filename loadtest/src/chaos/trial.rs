@@ -102,7 +102,10 @@ pub(crate) struct Verdict {
 impl Trial {
     /// Starts the cluster and the load, and waits until it flows.
     pub(crate) async fn start(setup: Setup) -> Result<Self, String> {
-        let folder = tempfile::Builder::new().prefix("rookery-chaos-").tempdir().map_err(|error| error.to_string())?;
+        let folder = tempfile::Builder::new()
+            .prefix("rookery-chaos-")
+            .tempdir()
+            .map_err(|error| error.to_string())?;
         let log = Log::create(&folder.path().join("history"))?;
         let site = Arc::new(Site::start(&folder.path().join("cluster"), setup.plan).await?);
         let random = Random::new(setup.seed);
@@ -110,15 +113,35 @@ impl Trial {
         let world = Arc::new(world);
         let memory = Memory::watch(&site, Arc::clone(&world), setup.memory_max);
         let load = Load::start(Arc::clone(&world)).await?;
-        let flood = if setup.flood > 0 { Some(Flood::open(&world, setup.flood).await?) } else { None };
+        let flood = if setup.flood > 0 {
+            Some(Flood::open(&world, setup.flood).await?)
+        } else {
+            None
+        };
         let field = Field { site, world, flood };
-        let trial = Self { field, load, memory, folder, seed: setup.seed, kept_anyway: setup.keep };
+        let trial = Self {
+            field,
+            load,
+            memory,
+            folder,
+            seed: setup.seed,
+            kept_anyway: setup.keep,
+        };
         let stuck = trial.load.flows(FLOWING_WITHIN).await;
         if !stuck.is_empty() && !trial.world().log.is_wrong() {
             let kept = trial.keep();
-            return Err(format!("no load flows in {} conversations at the start; see {}", stuck.len(), kept.display()));
+            return Err(format!(
+                "no load flows in {} conversations at the start; see {}",
+                stuck.len(),
+                kept.display()
+            ));
         }
-        if let Err(error) = trial.field.site.in_sync(&trial.field.site.nodes(), MADE_WITHIN).await {
+        if let Err(error) = trial
+            .field
+            .site
+            .in_sync(&trial.field.site.nodes(), MADE_WITHIN)
+            .await
+        {
             let kept = trial.keep();
             return Err(format!("at the start {error}; see {}", kept.display()));
         }
@@ -143,12 +166,25 @@ impl Trial {
         let broken = match self.field.inject(&step.fault, &mut random).await {
             Ok(broken) => broken,
             Err(error) => {
-                say(&format!("{:>8.1}s  {}: not done: {error}", seconds(log), step.fault.name));
-                log.wrong("each fault hits something that matters", None, format!("{}: {error}", step.fault.name));
+                say(&format!(
+                    "{:>8.1}s  {}: not done: {error}",
+                    seconds(log),
+                    step.fault.name
+                ));
+                log.wrong(
+                    "each fault hits something that matters",
+                    None,
+                    format!("{}: {error}", step.fault.name),
+                );
                 return Ok(row(Some(error)));
             }
         };
-        say(&format!("{:>8.1}s  {}: {}", seconds(log), step.fault.name, broken.said));
+        say(&format!(
+            "{:>8.1}s  {}: {}",
+            seconds(log),
+            step.fault.name,
+            broken.said
+        ));
         if broken.is_served() {
             log.note(&Record::Gone { at: log.now() });
         }
@@ -165,9 +201,16 @@ impl Trial {
             log.wrong("what was stopped starts again", None, error);
         }
         let in_sync = self.recover(step.fault.name, true).await;
-        let row = Row { longest: log.longest(), deaf: log.deafest(), in_sync, ..row(None) };
+        let row = Row {
+            longest: log.longest(),
+            deaf: log.deafest(),
+            in_sync,
+            ..row(None)
+        };
         say(&format!(
-            "{:>8.1}s    well again after {:.1}s: {} operations, {} in doubt, longest without an acknowledged message {:.2}s, a session without what others had {:.2}s, replicas in sync {:.1}s after all ran{}",
+            "{:>8.1}s    well again after {:.1}s: {} operations, {} in doubt, longest without an \
+             acknowledged message {:.2}s, a session without what others had {:.2}s, replicas in \
+             sync {:.1}s after all ran{}",
             seconds(log),
             begun.elapsed().as_secs_f64(),
             row.operations,
@@ -175,30 +218,46 @@ impl Trial {
             row.longest.as_secs_f64(),
             row.deaf.as_secs_f64(),
             row.in_sync.as_secs_f64(),
-            if row.violations > 0 { format!("; {} VIOLATIONS", row.violations) } else { String::new() },
+            if row.violations > 0 {
+                format!("; {} VIOLATIONS", row.violations)
+            } else {
+                String::new()
+            },
         ));
         Ok(row)
     }
 
-    /// Waits until all is well; what is not, is wrong. Whole: what is not running has to run, too, and every shard has to
-    /// have all its replicas again; how long that took.
+    /// Waits until all is well; what is not, is wrong. Whole: what is not running has to run, too,
+    /// and every shard has to have all its replicas again; how long that took.
     pub(crate) async fn recover(&self, fault: &str, whole: bool) -> Duration {
         let log = &self.world().log;
         if log.is_wrong() {
             return Duration::ZERO;
         }
         if whole && let Err(error) = self.field.whole(WHOLE_WITHIN).await {
-            log.wrong("every process is well again", None, format!("after {fault}: {error}"));
+            log.wrong(
+                "every process is well again",
+                None,
+                format!("after {fault}: {error}"),
+            );
         }
         let well = Instant::now();
         let nodes = self.field.site.nodes();
         if whole && let Err(error) = self.field.site.renewing(&nodes, RENEWED_WITHIN).await {
-            log.wrong("every node renews its leases again", None, format!("after {fault}: {error}"));
+            log.wrong(
+                "every node renews its leases again",
+                None,
+                format!("after {fault}: {error}"),
+            );
         }
         self.flows_again(fault).await;
         if whole
             && !log.is_wrong()
-            && let Err(error) = self.field.site.in_sync(&nodes, IN_SYNC_WITHIN.saturating_sub(well.elapsed())).await
+            && let Err(error) = self
+                .field
+                .site
+                .in_sync(&nodes, IN_SYNC_WITHIN.saturating_sub(well.elapsed()))
+                .await
         {
             let rule = "every shard has all its replicas in sync again";
             log.wrong(rule, None, format!("after {fault}: {error}"));
@@ -211,7 +270,10 @@ impl Trial {
         let log = &self.world().log;
         let stuck = self.load.flows(RECOVERED_WITHIN).await;
         if !stuck.is_empty() && !log.is_wrong() {
-            let said = format!("after {fault}: nothing is acknowledged in {} conversations: {stuck:?}", stuck.len());
+            let said = format!(
+                "after {fault}: nothing is acknowledged in {} conversations: {stuck:?}",
+                stuck.len()
+            );
             log.wrong("everything is served again", None, said);
         }
     }
@@ -220,7 +282,10 @@ impl Trial {
     pub(crate) async fn pause(&self, pause: Duration) {
         let end = Instant::now() + pause;
         while Instant::now() < end && !self.world().log.is_wrong() {
-            tokio::time::sleep(Duration::from_millis(50).min(end.saturating_duration_since(Instant::now()))).await;
+            tokio::time::sleep(
+                Duration::from_millis(50).min(end.saturating_duration_since(Instant::now())),
+            )
+            .await;
         }
     }
 
@@ -237,7 +302,10 @@ impl Trial {
         if world.log.is_wrong() {
             self.load.abandon();
         } else {
-            say(&format!("{:>8.1}s  all faults are over: everything is read and compared", seconds(&world.log)));
+            say(&format!(
+                "{:>8.1}s  all faults are over: everything is read and compared",
+                seconds(&world.log)
+            ));
             self.load.finish().await;
             if !world.log.is_wrong() {
                 notes.push(digest::compare(&site, &world).await);
@@ -252,7 +320,12 @@ impl Trial {
         } else {
             Some(keep(self.folder, &site, &world))
         };
-        Verdict { counts: world.log.counts(), violations, notes, kept }
+        Verdict {
+            counts: world.log.counts(),
+            violations,
+            notes,
+            kept,
+        }
     }
 
     fn keep(self) -> PathBuf {

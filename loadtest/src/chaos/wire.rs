@@ -17,9 +17,15 @@ pub(crate) type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 /// Opens one; whatever it is sent is read by the caller.
 pub(crate) async fn open(address: &str, token: &str, path: &str) -> Result<Socket, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{address}: {error}");
-    let mut request = format!("ws://{address}{path}").into_client_request().map_err(|error| failed(&error))?;
-    let bearer = format!("Bearer {token}").parse::<http::HeaderValue>().map_err(|error| failed(&error))?;
+    let mut request = format!("ws://{address}{path}")
+        .into_client_request()
+        .map_err(|error| failed(&error))?;
+    let bearer = format!("Bearer {token}")
+        .parse::<http::HeaderValue>()
+        .map_err(|error| failed(&error))?;
     request.headers_mut().insert("authorization", bearer);
-    let (socket, _) = tokio_tungstenite::connect_async(request).await.map_err(|error| failed(&error))?;
+    let (socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .map_err(|error| failed(&error))?;
     Ok(socket)
 }

@@ -1,4 +1,5 @@
-//! Where clients connect to, and the connecting: TCP, TLS for `https`, and a choice of source addresses.
+//! Where clients connect to, and the connecting: TCP, TLS for `https`, and a choice of source
+//! addresses.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,7 +32,8 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Reads `http://host[:port]` or `https://host[:port]`.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        let told = |what: &str| format!("{url}: {what}; a URL here is http://host:port or https://host");
+        let told =
+            |what: &str| format!("{url}: {what}; a URL here is http://host:port or https://host");
         let uri: http::Uri = url.parse().map_err(|error| told(&format!("{error}")))?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
@@ -41,9 +43,16 @@ impl Endpoint {
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(told("it has a path, and the API stands at the root"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| told("no host"))?;
+        let host = uri
+            .host()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| told("no host"))?;
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { tls, host: host.trim_matches(['[', ']']).to_owned(), port })
+        Ok(Self {
+            tls,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+        })
     }
 
     /// `host:port` without encryption.
@@ -62,13 +71,22 @@ impl Endpoint {
 
     /// The URL of a WebSocket here.
     pub(crate) fn socket_url(&self, path: &str) -> String {
-        format!("{}://{}{path}", if self.tls { "wss" } else { "ws" }, self.authority())
+        format!(
+            "{}://{}{path}",
+            if self.tls { "wss" } else { "ws" },
+            self.authority()
+        )
     }
 }
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+        write!(
+            out,
+            "{}://{}",
+            if self.tls { "https" } else { "http" },
+            self.authority()
+        )
     }
 }
 
@@ -80,7 +98,8 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Connects from any address of this machine, or from these. Each address has some 28,000 ports towards one server.
+    /// Connects from any address of this machine, or from these. Each address has some 28,000 ports
+    /// towards one server.
     pub(crate) fn new(sources: Vec<IpAddr>) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         // What this machine trusts; certificates that cannot be read are none that it trusts.
@@ -93,20 +112,28 @@ impl Dialer {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), sources, turn: AtomicUsize::new(0) })
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(config)),
+            sources,
+            turn: AtomicUsize::new(0),
+        })
     }
 
     /// Opens a connection.
     pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Stream, Failure> {
         match tokio::time::timeout(CONNECT_MAX, self.connect_without_end(endpoint)).await {
             Ok(connected) => connected,
-            Err(_) => Err(Failure::transport(Fault::Connect, format!("{endpoint}: no connection in {CONNECT_MAX:?}"))),
+            Err(_) => Err(Failure::transport(
+                Fault::Connect,
+                format!("{endpoint}: no connection in {CONNECT_MAX:?}"),
+            )),
         }
     }
 
     async fn connect_without_end(&self, endpoint: &Endpoint) -> Result<Stream, Failure> {
-        let told =
-            |error: std::io::Error| Failure::transport(Fault::Connect, format!("{endpoint}: {}", explain(&error)));
+        let told = |error: std::io::Error| {
+            Failure::transport(Fault::Connect, format!("{endpoint}: {}", explain(&error)))
+        };
         let tcp = self.connect_tcp(endpoint).await.map_err(told)?;
         tcp.set_nodelay(true).ok();
         if !endpoint.tls {
@@ -114,7 +141,9 @@ impl Dialer {
         }
         let name = ServerName::try_from(endpoint.host.clone())
             .map_err(|error| Failure::transport(Fault::Connect, format!("{endpoint}: {error}")))?;
-        Ok(Either::Right(Box::new(self.tls.connect(name, tcp).await.map_err(told)?)))
+        Ok(Either::Right(Box::new(
+            self.tls.connect(name, tcp).await.map_err(told)?,
+        )))
     }
 
     async fn connect_tcp(&self, endpoint: &Endpoint) -> std::io::Result<TcpStream> {
@@ -125,8 +154,13 @@ impl Dialer {
         };
         let same_kind = |address: &SocketAddr| address.is_ipv4() == source.is_ipv4();
         let target = tokio::net::lookup_host(to).await?.find(same_kind);
-        let target = target.ok_or_else(|| std::io::Error::other(format!("no address that {source} can reach")))?;
-        let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let target = target
+            .ok_or_else(|| std::io::Error::other(format!("no address that {source} can reach")))?;
+        let socket = if source.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         socket.bind(SocketAddr::new(*source, 0))?;
         socket.connect(target).await
     }
@@ -151,16 +185,43 @@ mod tests {
 
     #[test]
     fn a_url_names_scheme_host_and_port() {
-        assert_eq!(Endpoint::parse("https://chat.example.org").unwrap().to_string(), "https://chat.example.org:443");
-        assert_eq!(Endpoint::parse("http://127.0.0.1:8082/").unwrap().to_string(), "http://127.0.0.1:8082");
-        assert_eq!(Endpoint::parse("http://[::1]:8082").unwrap().authority(), "[::1]:8082");
-        assert_eq!(Endpoint::parse("https://a.b").unwrap().socket_url("/v1/ws"), "wss://a.b:443/v1/ws");
+        assert_eq!(
+            Endpoint::parse("https://chat.example.org")
+                .unwrap()
+                .to_string(),
+            "https://chat.example.org:443"
+        );
+        assert_eq!(
+            Endpoint::parse("http://127.0.0.1:8082/")
+                .unwrap()
+                .to_string(),
+            "http://127.0.0.1:8082"
+        );
+        assert_eq!(
+            Endpoint::parse("http://[::1]:8082").unwrap().authority(),
+            "[::1]:8082"
+        );
+        assert_eq!(
+            Endpoint::parse("https://a.b").unwrap().socket_url("/v1/ws"),
+            "wss://a.b:443/v1/ws"
+        );
     }
 
     #[test]
     fn what_is_no_server_is_refused_with_the_form_that_is_wanted() {
-        for url in ["chat.example.org", "ftp://a", "http://a/v1", "http://a/?b", "http://"] {
-            assert!(Endpoint::parse(url).unwrap_err().contains("http://host:port"), "{url}");
+        for url in [
+            "chat.example.org",
+            "ftp://a",
+            "http://a/v1",
+            "http://a/?b",
+            "http://",
+        ] {
+            assert!(
+                Endpoint::parse(url)
+                    .unwrap_err()
+                    .contains("http://host:port"),
+                "{url}"
+            );
         }
     }
 }

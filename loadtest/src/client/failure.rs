@@ -62,13 +62,21 @@ impl Failure {
             Fault::Timeout => "timeout",
             Fault::Broken => "broken",
         };
-        Self { status: None, code: code.to_owned(), detail }
+        Self {
+            status: None,
+            code: code.to_owned(),
+            detail,
+        }
     }
 
     /// An answer that is no success.
     pub(crate) fn answered(status: StatusCode, body: &[u8]) -> Self {
         match serde_json::from_slice::<Problem>(body) {
-            Ok(problem) => Self { status: Some(status.as_u16()), code: problem.code, detail: problem.detail },
+            Ok(problem) => Self {
+                status: Some(status.as_u16()),
+                code: problem.code,
+                detail: problem.detail,
+            },
             Err(_) => Self {
                 status: Some(status.as_u16()),
                 code: "no_code".to_owned(),
@@ -92,7 +100,11 @@ impl std::fmt::Display for Failure {
             Some(status) => write!(out, "{status} {}", self.code)?,
             None => write!(out, "{}", self.code)?,
         }
-        if self.detail.is_empty() { Ok(()) } else { write!(out, " ({})", self.detail) }
+        if self.detail.is_empty() {
+            Ok(())
+        } else {
+            write!(out, " ({})", self.detail)
+        }
     }
 }
 
@@ -102,8 +114,14 @@ mod tests {
 
     #[test]
     fn an_answer_is_counted_by_its_code_and_else_by_its_status() {
-        let problem = Failure::answered(StatusCode::SERVICE_UNAVAILABLE, br#"{"code":"outcome_unknown","detail":"x"}"#);
-        assert_eq!((problem.status, problem.code.as_str()), (Some(503), "outcome_unknown"));
+        let problem = Failure::answered(
+            StatusCode::SERVICE_UNAVAILABLE,
+            br#"{"code":"outcome_unknown","detail":"x"}"#,
+        );
+        assert_eq!(
+            (problem.status, problem.code.as_str()),
+            (Some(503), "outcome_unknown")
+        );
         let other = Failure::answered(StatusCode::BAD_GATEWAY, b"<html>");
         assert_eq!((other.status, other.code.as_str()), (Some(502), "no_code"));
     }
@@ -111,11 +129,16 @@ mod tests {
     #[test]
     fn only_what_surely_did_not_happen_counts_as_unwritten() {
         let answered = |code: &str| {
-            Failure::answered(StatusCode::SERVICE_UNAVAILABLE, format!(r#"{{"code":"{code}"}}"#).as_bytes())
-                .is_unwritten()
+            Failure::answered(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(r#"{{"code":"{code}"}}"#).as_bytes(),
+            )
+            .is_unwritten()
         };
         assert!(answered("unavailable") && answered("rate_limited"));
-        assert!(!answered("outcome_unknown") && !answered("not_replicated") && !answered("lagging"));
+        assert!(
+            !answered("outcome_unknown") && !answered("not_replicated") && !answered("lagging")
+        );
         assert!(Failure::transport(Fault::Connect, String::new()).is_unwritten());
         assert!(!Failure::transport(Fault::Timeout, String::new()).is_unwritten());
         assert!(!Failure::transport(Fault::Broken, String::new()).is_unwritten());

@@ -1,4 +1,5 @@
-//! HTTP/1.1 over keep-alive connections: so many as are in use at once, each by one request at a time.
+//! HTTP/1.1 over keep-alive connections: so many as are in use at once, each by one request at a
+//! time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,16 +32,31 @@ pub(crate) struct Ask {
 impl Ask {
     /// A read.
     pub(crate) fn get(path: impl Into<String>, token: Arc<str>) -> Self {
-        Self { method: Method::GET, path: path.into(), token, body: Bytes::new(), key: None }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            token,
+            body: Bytes::new(),
+            key: None,
+        }
     }
 
     /// A write of JSON.
     pub(crate) fn post(path: impl Into<String>, token: Arc<str>, body: Bytes) -> Self {
-        Self { method: Method::POST, path: path.into(), token, body, key: None }
+        Self {
+            method: Method::POST,
+            path: path.into(),
+            token,
+            body,
+            key: None,
+        }
     }
 
     fn request(&self, authority: &str) -> Result<Request<Full<Bytes>>, Failure> {
-        let mut request = Request::builder().method(&self.method).uri(&self.path).header("host", authority);
+        let mut request = Request::builder()
+            .method(&self.method)
+            .uri(&self.path)
+            .header("host", authority);
         if !self.token.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.token));
         }
@@ -50,7 +66,8 @@ impl Ask {
         if let Some(key) = &self.key {
             request = request.header("idempotency-key", key);
         }
-        let unfit = |error: http::Error| Failure::transport(Fault::Connect, format!("no request: {error}"));
+        let unfit =
+            |error: http::Error| Failure::transport(Fault::Connect, format!("no request: {error}"));
         request.body(Full::new(self.body.clone())).map_err(unfit)
     }
 }
@@ -68,21 +85,34 @@ impl Pool {
     /// Opens nothing yet. A request without an answer after `patience` has failed.
     pub(crate) fn new(dialer: Arc<Dialer>, endpoint: Endpoint, patience: Duration) -> Self {
         let authority = endpoint.authority();
-        Self { dialer, endpoint, authority, patience, idle: Mutex::default() }
+        Self {
+            dialer,
+            endpoint,
+            authority,
+            patience,
+            idle: Mutex::default(),
+        }
     }
 
     /// One request and its whole answer, whatever its status.
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<(StatusCode, Bytes), Failure> {
         match tokio::time::timeout(self.patience, self.ask_without_end(ask)).await {
             Ok(answered) => answered,
-            Err(_) => Err(Failure::transport(Fault::Timeout, format!("no answer in {:?}", self.patience))),
+            Err(_) => Err(Failure::transport(
+                Fault::Timeout,
+                format!("no answer in {:?}", self.patience),
+            )),
         }
     }
 
     /// One request that must succeed; another status is a failure.
     pub(crate) async fn succeed(&self, ask: &Ask) -> Result<Bytes, Failure> {
         let (status, body) = self.ask(ask).await?;
-        if status.is_success() { Ok(body) } else { Err(Failure::answered(status, &body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(Failure::answered(status, &body))
+        }
     }
 
     async fn ask_without_end(&self, ask: &Ask) -> Result<(StatusCode, Bytes), Failure> {
@@ -103,8 +133,18 @@ impl Pool {
                 Err(mut error) => match error.take_message() {
                     // The server had closed a connection that lay idle: nothing was sent.
                     Some(unsent) if from_pool => request = unsent,
-                    Some(_) => return Err(Failure::transport(Fault::Connect, error.into_error().to_string())),
-                    None => return Err(Failure::transport(Fault::Broken, error.into_error().to_string())),
+                    Some(_) => {
+                        return Err(Failure::transport(
+                            Fault::Connect,
+                            error.into_error().to_string(),
+                        ));
+                    }
+                    None => {
+                        return Err(Failure::transport(
+                            Fault::Broken,
+                            error.into_error().to_string(),
+                        ));
+                    }
                 },
             }
         }
@@ -118,7 +158,10 @@ impl Pool {
 
     fn put_back(&self, sender: Sender) {
         if !sender.is_closed() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(sender);
         }
     }
 
@@ -126,9 +169,14 @@ impl Pool {
         let stream = self.dialer.connect(&self.endpoint).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| Failure::transport(Fault::Connect, format!("{}: {error}", self.endpoint)))?;
+            .map_err(|error| {
+                Failure::transport(Fault::Connect, format!("{}: {error}", self.endpoint))
+            })?;
         drop(tokio::spawn(connection));
-        sender.ready().await.map_err(|error| Failure::transport(Fault::Connect, error.to_string()))?;
+        sender
+            .ready()
+            .await
+            .map_err(|error| Failure::transport(Fault::Connect, error.to_string()))?;
         Ok(sender)
     }
 }
@@ -136,5 +184,13 @@ impl Pool {
 async fn whole(response: Response<Incoming>) -> Result<(StatusCode, Bytes), Failure> {
     let status = response.status();
     let broken = |error: hyper::Error| Failure::transport(Fault::Broken, error.to_string());
-    Ok((status, response.into_body().collect().await.map_err(broken)?.to_bytes()))
+    Ok((
+        status,
+        response
+            .into_body()
+            .collect()
+            .await
+            .map_err(broken)?
+            .to_bytes(),
+    ))
 }

@@ -1,4 +1,5 @@
-//! A client of the public API: tokens, HTTP connections, sockets. Knows nothing of load, schedules or reports.
+//! A client of the public API: tokens, HTTP connections, sockets. Knows nothing of load, schedules
+//! or reports.
 
 pub(crate) mod dial;
 pub(crate) mod failure;

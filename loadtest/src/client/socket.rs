@@ -18,8 +18,8 @@ const OPEN_MAX: Duration = Duration::from_secs(30);
 /// Positions in one `resume` frame; the contract's limit.
 const POSITIONS_MAX: usize = 500;
 
-/// A frame of the server, as far as it matters here. Flat, because a frame is read for each delivery; what a kind of
-/// frame does not have is empty.
+/// A frame of the server, as far as it matters here. Flat, because a frame is read for each
+/// delivery; what a kind of frame does not have is empty.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Frame<'a> {
     /// The kind.
@@ -53,7 +53,8 @@ pub(crate) struct Frame<'a> {
 pub(crate) enum Protocol {
     /// Frames as they are, each conversation's with a seq.
     Rookery,
-    /// Frames as arguments of Socket.IO's events. They have no seq, and a session cannot be resumed.
+    /// Frames as arguments of Socket.IO's events. They have no seq, and a session cannot be
+    /// resumed.
     SocketIo,
 }
 
@@ -64,7 +65,8 @@ impl Protocol {
     }
 }
 
-/// Why a session ended: the close code of the server, or none when the connection just broke (1006).
+/// Why a session ended: the close code of the server, or none when the connection just broke
+/// (1006).
 pub(crate) const BROKEN: u16 = 1006;
 /// The server of another protocol than Rookery's said that it ends the session.
 const CLOSED: u16 = 1000;
@@ -87,13 +89,20 @@ impl Session {
         token: &str,
     ) -> Result<Self, Failure> {
         let opening = async {
-            let path = if protocol == Protocol::Rookery { "/v1/ws" } else { socketio::PATH };
+            let path = if protocol == Protocol::Rookery {
+                "/v1/ws"
+            } else {
+                socketio::PATH
+            };
             let mut session = Self::upgrade(dialer, endpoint, token, path).await?;
             session.protocol = protocol;
 
             loop {
                 let text = session.next().await.map_err(|code| {
-                    Failure::transport(Fault::Broken, format!("the session ended with {code} before it was ready"))
+                    Failure::transport(
+                        Fault::Broken,
+                        format!("the session ended with {code} before it was ready"),
+                    )
                 })?;
                 if serde_json::from_str::<Frame<'_>>(&text).is_ok_and(|frame| frame.t == "ready") {
                     return Ok(session);
@@ -102,7 +111,10 @@ impl Session {
         };
         match tokio::time::timeout(OPEN_MAX, opening).await {
             Ok(opened) => opened,
-            Err(_) => Err(Failure::transport(Fault::Timeout, format!("no session in {OPEN_MAX:?}"))),
+            Err(_) => Err(Failure::transport(
+                Fault::Timeout,
+                format!("no session in {OPEN_MAX:?}"),
+            )),
         }
     }
 
@@ -117,28 +129,55 @@ impl Session {
             let mut session = Self::upgrade(dialer, endpoint, token, "/v1/ws?resume=wait").await?;
             for frame in resume_frames(positions) {
                 let broken = |error: Error| Failure::transport(Fault::Broken, error.to_string());
-                session.stream.send(Message::text(frame)).await.map_err(broken)?;
+                session
+                    .stream
+                    .send(Message::text(frame))
+                    .await
+                    .map_err(broken)?;
             }
             Ok(session)
         };
         match tokio::time::timeout(OPEN_MAX, opening).await {
             Ok(opened) => opened,
-            Err(_) => Err(Failure::transport(Fault::Timeout, format!("no session in {OPEN_MAX:?}"))),
+            Err(_) => Err(Failure::transport(
+                Fault::Timeout,
+                format!("no session in {OPEN_MAX:?}"),
+            )),
         }
     }
 
-    async fn upgrade(dialer: &Dialer, endpoint: &Endpoint, token: &str, path: &str) -> Result<Self, Failure> {
-        let unfit = |error: &dyn std::fmt::Display| Failure::transport(Fault::Connect, format!("{endpoint}: {error}"));
-        let mut request = endpoint.socket_url(path).into_client_request().map_err(|error| unfit(&error))?;
-        let bearer = format!("Bearer {token}").parse::<http::HeaderValue>().map_err(|error| unfit(&error))?;
+    async fn upgrade(
+        dialer: &Dialer,
+        endpoint: &Endpoint,
+        token: &str,
+        path: &str,
+    ) -> Result<Self, Failure> {
+        let unfit = |error: &dyn std::fmt::Display| {
+            Failure::transport(Fault::Connect, format!("{endpoint}: {error}"))
+        };
+        let mut request = endpoint
+            .socket_url(path)
+            .into_client_request()
+            .map_err(|error| unfit(&error))?;
+        let bearer = format!("Bearer {token}")
+            .parse::<http::HeaderValue>()
+            .map_err(|error| unfit(&error))?;
         request.headers_mut().insert("authorization", bearer);
         let stream = dialer.connect(endpoint).await?;
         match tokio_tungstenite::client_async(request, stream).await {
-            Ok((stream, _)) => Ok(Self { stream, protocol: Protocol::Rookery, token: token.to_owned() }),
-            Err(Error::Http(response)) => {
-                Err(Failure::answered(response.status(), response.body().as_deref().unwrap_or_default()))
-            }
-            Err(failed) => Err(Failure::transport(Fault::Broken, format!("{endpoint}: {failed}"))),
+            Ok((stream, _)) => Ok(Self {
+                stream,
+                protocol: Protocol::Rookery,
+                token: token.to_owned(),
+            }),
+            Err(Error::Http(response)) => Err(Failure::answered(
+                response.status(),
+                response.body().as_deref().unwrap_or_default(),
+            )),
+            Err(failed) => Err(Failure::transport(
+                Fault::Broken,
+                format!("{endpoint}: {failed}"),
+            )),
         }
     }
 
@@ -146,13 +185,17 @@ impl Session {
     pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, u16> {
         loop {
             match self.stream.next().await {
-                Some(Ok(Message::Text(text))) if self.protocol == Protocol::Rookery => return Ok(text),
+                Some(Ok(Message::Text(text))) if self.protocol == Protocol::Rookery => {
+                    return Ok(text);
+                }
                 Some(Ok(Message::Text(text))) => {
                     if let Some(argument) = self.take_packet(text).await? {
                         return Ok(argument);
                     }
                 }
-                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map_or(1005, |frame| frame.code.into()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(BROKEN),
             }
@@ -164,14 +207,19 @@ impl Session {
         let answer = match Packet::read(&text) {
             Packet::Event(argument) => {
                 let argument = bytes::Bytes::from(text).slice(argument);
-                return Utf8Bytes::try_from(argument).map(Some).map_err(|_not_text| BROKEN);
+                return Utf8Bytes::try_from(argument)
+                    .map(Some)
+                    .map_err(|_not_text| BROKEN);
             }
             Packet::Open => socketio::connect(&self.token),
             Packet::Ping => socketio::PONG.to_owned(),
             Packet::Closed => return Err(CLOSED),
             Packet::Other => return Ok(None),
         };
-        self.stream.send(Message::text(answer)).await.map_err(|_gone| BROKEN)?;
+        self.stream
+            .send(Message::text(answer))
+            .await
+            .map_err(|_gone| BROKEN)?;
         Ok(None)
     }
 }
@@ -182,8 +230,10 @@ fn resume_frames(positions: &[(&str, u64)]) -> Vec<String> {
     let mut rest = positions;
     loop {
         let (now, later) = rest.split_at(rest.len().min(POSITIONS_MAX));
-        let named: serde_json::Map<String, serde_json::Value> =
-            now.iter().map(|(name, seq)| ((*name).to_owned(), (*seq).into())).collect();
+        let named: serde_json::Map<String, serde_json::Value> = now
+            .iter()
+            .map(|(name, seq)| ((*name).to_owned(), (*seq).into()))
+            .collect();
         let mut frame = serde_json::json!({"t": "resume", "positions": named});
         if !later.is_empty()
             && let Some(fields) = frame.as_object_mut()
@@ -204,15 +254,22 @@ mod tests {
 
     #[test]
     fn frames_are_read_as_far_as_they_matter() {
-        let text =
-            r#"{"t":"message","id":"x","conversation":"c","seq":7,"source":"a","text":"a \"b\"","deleted":false}"#;
+        let text = r#"{"t":"message","id":"x","conversation":"c","seq":7,"source":"a","text":"a \"b\"","deleted":false}"#;
         let frame: Frame<'_> = serde_json::from_str(text).unwrap();
-        assert_eq!((&*frame.t, &*frame.conversation, frame.seq, &*frame.text), ("message", "c", 7, "a \"b\""));
+        assert_eq!(
+            (&*frame.t, &*frame.conversation, frame.seq, &*frame.text),
+            ("message", "c", 7, "a \"b\"")
+        );
         assert!(matches!(frame.conversation, Cow::Borrowed(_)));
         let told = r#"{"t":"gap","conversation":"c","from":2,"to":9,"reason":"too_far"}"#;
         let gap: Frame<'_> = serde_json::from_str(told).unwrap();
         assert_eq!((gap.from, gap.to, &*gap.reason), (2, 9, "too_far"));
-        assert_eq!(serde_json::from_str::<Frame<'_>>(r#"{"t":"ready"}"#).unwrap().t, "ready");
+        assert_eq!(
+            serde_json::from_str::<Frame<'_>>(r#"{"t":"ready"}"#)
+                .unwrap()
+                .t,
+            "ready"
+        );
     }
 
     #[test]
@@ -220,7 +277,10 @@ mod tests {
         let names: Vec<String> = (0..1_001).map(|number| format!("c{number}")).collect();
         let positions: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 3)).collect();
         let frames = resume_frames(&positions);
-        let more: Vec<bool> = frames.iter().map(|frame| frame.contains(r#""more":true"#)).collect();
+        let more: Vec<bool> = frames
+            .iter()
+            .map(|frame| frame.contains(r#""more":true"#))
+            .collect();
         assert_eq!(more, [true, true, false]);
         let last: serde_json::Value = serde_json::from_str(frames.last().unwrap()).unwrap();
         assert_eq!(last["positions"].as_object().unwrap().len(), 1);

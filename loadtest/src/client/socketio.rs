@@ -1,5 +1,6 @@
-//! The packets of Socket.IO (protocol 5 over Engine.IO 4) as far as a listening client over WebSocket meets them: text, the
-//! default namespace, no acknowledgements. Pure; the socket itself is that of `socket`.
+//! The packets of Socket.IO (protocol 5 over Engine.IO 4) as far as a listening client over
+//! WebSocket meets them: text, the default namespace, no acknowledgements. Pure; the socket itself
+//! is that of `socket`.
 
 use std::ops::Range;
 
@@ -55,13 +56,18 @@ mod tests {
     #[test]
     fn an_event_is_read_as_its_argument() {
         let text = r#"42["message",{"t":"message","text":"a \",] b"}]"#;
-        let Packet::Event(range) = Packet::read(text) else { panic!("no event: {text}") };
+        let Packet::Event(range) = Packet::read(text) else {
+            panic!("no event: {text}")
+        };
         assert_eq!(&text[range], r#"{"t":"message","text":"a \",] b"}"#);
     }
 
     #[test]
     fn packets_are_told_apart_by_their_first_characters() {
-        assert_eq!(Packet::read(r#"0{"sid":"x","pingInterval":25000}"#), Packet::Open);
+        assert_eq!(
+            Packet::read(r#"0{"sid":"x","pingInterval":25000}"#),
+            Packet::Open
+        );
         assert_eq!(Packet::read("2"), Packet::Ping);
         assert_eq!(Packet::read(r#"40{"sid":"y"}"#), Packet::Other);
         for closed in ["1", "41", r#"44{"message":"unauthorized"}"#] {

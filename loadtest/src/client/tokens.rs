@@ -1,5 +1,5 @@
-//! Tokens of users: signed here with the shared secret, or made by a command of the operator's. Each is kept until
-//! shortly before it ends.
+//! Tokens of users: signed here with the shared secret, or made by a command of the operator's.
+//! Each is kept until shortly before it ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,12 +50,19 @@ impl Tokens {
     /// Refuses a command that does not say where the user goes.
     pub(crate) fn new(source: Source) -> Result<Self, String> {
         if matches!(&source, Source::Command(command) if !command.contains(USER)) {
-            return Err(format!("--token-command must contain {USER}, where the name of the user goes"));
+            return Err(format!(
+                "--token-command must contain {USER}, where the name of the user goes"
+            ));
         }
-        Ok(Self { source, kept: Mutex::default(), commands: Semaphore::new(COMMANDS_MAX) })
+        Ok(Self {
+            source,
+            kept: Mutex::default(),
+            commands: Semaphore::new(COMMANDS_MAX),
+        })
     }
 
-    /// A token of this user that is good for at least another minute, if its source makes such ones.
+    /// A token of this user that is good for at least another minute, if its source makes such
+    /// ones.
     pub(crate) async fn of(&self, user: &str) -> Result<Arc<str>, String> {
         let now = now_s()?;
         if let Some(kept) = self.kept().get(user)
@@ -70,7 +77,13 @@ impl Tokens {
         let token: Arc<str> = made.into();
         // What is no JWT tells no end; it is taken as good for the whole run.
         let ends_s = end_of(&token).unwrap_or(u64::MAX);
-        self.kept().insert(user.to_owned(), Kept { token: Arc::clone(&token), ends_s });
+        self.kept().insert(
+            user.to_owned(),
+            Kept {
+                token: Arc::clone(&token),
+                ends_s,
+            },
+        );
         Ok(token)
     }
 
@@ -81,18 +94,34 @@ impl Tokens {
     /// The last line that the command prints. Names of users here hold nothing that a shell reads.
     async fn command(&self, command: &str, user: &str) -> Result<String, String> {
         let told = |error: &dyn std::fmt::Display| format!("--token-command for {user}: {error}");
-        let _permit = self.commands.acquire().await.map_err(|error| told(&error))?;
-        let running = Command::new("sh").arg("-c").arg(command.replace(USER, user)).kill_on_drop(true).output();
+        let _permit = self
+            .commands
+            .acquire()
+            .await
+            .map_err(|error| told(&error))?;
+        let running = Command::new("sh")
+            .arg("-c")
+            .arg(command.replace(USER, user))
+            .kill_on_drop(true)
+            .output();
         let output = tokio::time::timeout(COMMAND_PATIENCE, running)
             .await
             .map_err(|late| told(&format!("still runs after {COMMAND_PATIENCE:?}, {late}")))?
             .map_err(|error| told(&error))?;
         if !output.status.success() {
-            return Err(told(&format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())));
+            return Err(told(&format!(
+                "{}: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            )));
         }
         let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let token = printed.lines().last().unwrap_or_default().trim();
-        if token.is_empty() { Err(told(&"it printed nothing")) } else { Ok(token.to_owned()) }
+        if token.is_empty() {
+            Err(told(&"it printed nothing"))
+        } else {
+            Ok(token.to_owned())
+        }
     }
 }
 
@@ -104,21 +133,32 @@ pub(crate) fn sign_for(secret: &str, user: &str, lifetime_s: u64) -> Result<Stri
 
 fn sign(secret: &str, user: &str, ends_s: u64) -> Result<String, String> {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = URL_SAFE_NO_PAD.encode(serde_json::json!({"sub": user, "exp": ends_s}).to_string());
+    let claims =
+        URL_SAFE_NO_PAD.encode(serde_json::json!({"sub": user, "exp": ends_s}).to_string());
     let signed = format!("{header}.{claims}");
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|error| error.to_string())?;
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|error| error.to_string())?;
     mac.update(signed.as_bytes());
-    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())))
+    Ok(format!(
+        "{signed}.{}",
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    ))
 }
 
 /// `exp` of a JWT.
 fn end_of(token: &str) -> Option<u64> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<serde_json::Value>(&claims).ok()?.get("exp")?.as_u64()
+    serde_json::from_slice::<serde_json::Value>(&claims)
+        .ok()?
+        .get("exp")?
+        .as_u64()
 }
 
 fn now_s() -> Result<u64, String> {
-    Ok(std::time::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?.as_secs())
+    Ok(std::time::UNIX_EPOCH
+        .elapsed()
+        .map_err(|error| error.to_string())?
+        .as_secs())
 }
 
 #[cfg(test)]
@@ -134,8 +174,14 @@ mod tests {
         let tokens = Tokens::new(Source::Secret("s".repeat(32))).unwrap();
         let token = tokens.of("ada").await.unwrap();
         assert!(end_of(&token).unwrap() > now_s().unwrap() + LIFETIME_S - 60);
-        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-        assert!(String::from_utf8(claims).unwrap().contains(r#""sub":"ada""#));
+        let claims = URL_SAFE_NO_PAD
+            .decode(token.split('.').nth(1).unwrap())
+            .unwrap();
+        assert!(
+            String::from_utf8(claims)
+                .unwrap()
+                .contains(r#""sub":"ada""#)
+        );
         assert!(Arc::ptr_eq(&token, &tokens.of("ada").await.unwrap()));
     }
 
@@ -149,15 +195,32 @@ mod tests {
     async fn a_token_that_soon_ends_is_made_again() {
         let ends_s = now_s().unwrap() + MARGIN_S - 1;
         let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{ends_s}}}"#));
-        let tokens = from_command(&format!("echo h.{claims}.$(head -c 9 /dev/urandom | base64){{user}}")).unwrap();
-        assert_ne!(tokens.of("ada").await.unwrap(), tokens.of("ada").await.unwrap());
+        let tokens = from_command(&format!(
+            "echo h.{claims}.$(head -c 9 /dev/urandom | base64){{user}}"
+        ))
+        .unwrap();
+        assert_ne!(
+            tokens.of("ada").await.unwrap(),
+            tokens.of("ada").await.unwrap()
+        );
     }
 
     #[tokio::test]
     async fn a_command_that_fails_or_prints_nothing_is_told_with_its_user() {
-        let error = from_command("echo no luck >&2; false {user}").unwrap().of("ada").await.unwrap_err();
-        assert!(error.contains("ada") && error.contains("no luck"), "{error}");
-        let silent = from_command("true {user}").unwrap().of("ada").await.unwrap_err();
+        let error = from_command("echo no luck >&2; false {user}")
+            .unwrap()
+            .of("ada")
+            .await
+            .unwrap_err();
+        assert!(
+            error.contains("ada") && error.contains("no luck"),
+            "{error}"
+        );
+        let silent = from_command("true {user}")
+            .unwrap()
+            .of("ada")
+            .await
+            .unwrap_err();
         assert!(silent.contains("printed nothing"), "{silent}");
         assert!(from_command("make-token").unwrap_err().contains("{user}"));
     }

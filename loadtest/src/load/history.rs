@@ -1,4 +1,5 @@
-//! The final comparison: the whole history of each conversation, read back, against what was acknowledged.
+//! The final comparison: the whole history of each conversation, read back, against what was
+//! acknowledged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -60,16 +61,29 @@ struct Item {
 }
 
 /// Reads everything that a conversation has, in the order that the server gives it.
-pub(crate) async fn read(pool: &Pool, tokens: &Tokens, user: &str, conversation: &str) -> Result<Vec<Entry>, String> {
+pub(crate) async fn read(
+    pool: &Pool,
+    tokens: &Tokens,
+    user: &str,
+    conversation: &str,
+) -> Result<Vec<Entry>, String> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut after = String::new();
     loop {
         let path = format!("/v1/conversations/{conversation}/events?limit={PAGE}{after}");
-        let body = patiently(pool, tokens, user, &path).await.map_err(|error| format!("{path}: {error}"))?;
-        let page: Page = serde_json::from_slice(&body).map_err(|error| format!("{path}: {error}"))?;
-        entries.extend(page.items.into_iter().map(|item| Entry {
-            seq: item.seq,
-            number: item.text.and_then(|text| Stamp::read(&text)).map(|stamp| stamp.number),
+        let body = patiently(pool, tokens, user, &path)
+            .await
+            .map_err(|error| format!("{path}: {error}"))?;
+        let page: Page =
+            serde_json::from_slice(&body).map_err(|error| format!("{path}: {error}"))?;
+        entries.extend(page.items.into_iter().map(|item| {
+            Entry {
+                seq: item.seq,
+                number: item
+                    .text
+                    .and_then(|text| Stamp::read(&text))
+                    .map(|stamp| stamp.number),
+            }
         }));
         after = match page.next {
             None | Some(serde_json::Value::Null) => return Ok(entries),
@@ -79,7 +93,12 @@ pub(crate) async fn read(pool: &Pool, tokens: &Tokens, user: &str, conversation:
     }
 }
 
-async fn patiently(pool: &Pool, tokens: &Tokens, user: &str, path: &str) -> Result<bytes::Bytes, String> {
+async fn patiently(
+    pool: &Pool,
+    tokens: &Tokens,
+    user: &str,
+    path: &str,
+) -> Result<bytes::Bytes, String> {
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
         let failure: Failure = match pool.succeed(&Ask::get(path, tokens.of(user).await?)).await {
@@ -87,7 +106,10 @@ async fn patiently(pool: &Pool, tokens: &Tokens, user: &str, path: &str) -> Resu
             Err(failure) => failure,
         };
         last = failure.to_string();
-        if failure.status.is_some_and(|status| status != 429 && status != 503) {
+        if failure
+            .status
+            .is_some_and(|status| status != 429 && status != 503)
+        {
             break;
         }
         tokio::time::sleep(PAUSE).await;
@@ -97,7 +119,10 @@ async fn patiently(pool: &Pool, tokens: &Tokens, user: &str, path: &str) -> Resu
 
 /// Compares one conversation. Pure.
 pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
-    let mut found = Compared { acknowledged: len(book.accepted.len()), ..Compared::default() };
+    let mut found = Compared {
+        acknowledged: len(book.accepted.len()),
+        ..Compared::default()
+    };
     let mut seqs: HashMap<u64, u64> = HashMap::with_capacity(entries.len());
     let mut last = 0;
     for entry in entries {
@@ -121,7 +146,12 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
             found.moved += 1;
         }
     }
-    let there = |numbers: &[u64]| len(numbers.iter().filter(|number| seqs.contains_key(number)).count());
+    let there = |numbers: &[u64]| {
+        len(numbers
+            .iter()
+            .filter(|number| seqs.contains_key(number))
+            .count())
+    };
     found.unwritten_but_there = there(&book.unwritten);
     found.unknown_but_there = there(&book.unknown);
     found
@@ -130,7 +160,11 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
 impl Compared {
     /// The same of a server that has no seqs, and so none that could be wrong.
     pub(crate) fn without_seqs(self) -> Self {
-        Self { moved: 0, not_dense: 0, ..self }
+        Self {
+            moved: 0,
+            not_dense: 0,
+            ..self
+        }
     }
 
     /// Takes in another conversation.
@@ -154,23 +188,53 @@ mod tests {
     use super::*;
 
     fn entries(of: &[(u64, Option<u64>)]) -> Vec<Entry> {
-        of.iter().map(|&(seq, number)| Entry { seq, number }).collect()
+        of.iter()
+            .map(|&(seq, number)| Entry { seq, number })
+            .collect()
     }
 
     #[test]
     fn what_was_acknowledged_and_is_there_once_is_fine() {
-        let book = Book { accepted: vec![(2, 10), (3, 11)], unknown: vec![12, 13], unwritten: vec![14] };
-        let found = compare(&entries(&[(1, None), (2, Some(10)), (3, Some(11)), (4, Some(12))]), &book);
-        assert_eq!(found, Compared { acknowledged: 2, unknown_but_there: 1, ..Compared::default() });
+        let book = Book {
+            accepted: vec![(2, 10), (3, 11)],
+            unknown: vec![12, 13],
+            unwritten: vec![14],
+        };
+        let found = compare(
+            &entries(&[(1, None), (2, Some(10)), (3, Some(11)), (4, Some(12))]),
+            &book,
+        );
+        assert_eq!(
+            found,
+            Compared {
+                acknowledged: 2,
+                unknown_but_there: 1,
+                ..Compared::default()
+            }
+        );
     }
 
     #[test]
     fn loss_doubles_moves_and_ghosts_are_told_apart() {
-        let book = Book { accepted: vec![(2, 10), (3, 11), (3, 12), (9, 13)], unknown: vec![], unwritten: vec![14] };
-        let history = [(1, None), (2, Some(10)), (3, Some(12)), (4, Some(10)), (6, Some(14)), (7, Some(13))];
+        let book = Book {
+            accepted: vec![(2, 10), (3, 11), (3, 12), (9, 13)],
+            unknown: vec![],
+            unwritten: vec![14],
+        };
+        let history = [
+            (1, None),
+            (2, Some(10)),
+            (3, Some(12)),
+            (4, Some(10)),
+            (6, Some(14)),
+            (7, Some(13)),
+        ];
         let found = compare(&entries(&history), &book);
         assert_eq!((found.missing, found.doubled, found.not_dense), (1, 1, 1));
-        assert_eq!(found.moved, 3, "10 is at 4 now, seq 3 was given twice, 13 is not at 9");
+        assert_eq!(
+            found.moved, 3,
+            "10 is at 4 now, seq 3 was given twice, 13 is not at 9"
+        );
         assert_eq!(found.unwritten_but_there, 1);
     }
 }

@@ -1,4 +1,5 @@
-//! What became of each send, by the answers: the side of the sender in the final comparison with the history.
+//! What became of each send, by the answers: the side of the sender in the final comparison with
+//! the history.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -24,7 +25,9 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Empty books.
     pub(crate) fn new(conversations: usize) -> Self {
-        Self { books: (0..conversations).map(|_| Mutex::default()).collect() }
+        Self {
+            books: (0..conversations).map(|_| Mutex::default()).collect(),
+        }
     }
 
     /// A send was acknowledged with this seq.
@@ -35,20 +38,36 @@ impl Ledger {
     /// A send failed.
     pub(crate) fn failed(&self, conversation: usize, number: u64, failure: &Failure) {
         self.write(conversation, |book| {
-            let numbers = if failure.is_unwritten() { &mut book.unwritten } else { &mut book.unknown };
+            let numbers = if failure.is_unwritten() {
+                &mut book.unwritten
+            } else {
+                &mut book.unknown
+            };
             numbers.push(number);
         });
     }
 
     /// How many were acknowledged in this conversation.
     pub(crate) fn accepted_in(&self, conversation: usize) -> u64 {
-        let count = |book: &Mutex<Book>| book.lock().unwrap_or_else(PoisonError::into_inner).accepted.len();
-        self.books.get(conversation).map(count).and_then(|count| u64::try_from(count).ok()).unwrap_or_default()
+        let count = |book: &Mutex<Book>| {
+            book.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .accepted
+                .len()
+        };
+        self.books
+            .get(conversation)
+            .map(count)
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or_default()
     }
 
     /// The books as they are now.
     pub(crate) fn books(&self) -> Vec<Book> {
-        self.books.iter().map(|book| book.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+        self.books
+            .iter()
+            .map(|book| book.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
     }
 
     fn write(&self, conversation: usize, entry: impl FnOnce(&mut Book)) {

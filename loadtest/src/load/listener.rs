@@ -1,5 +1,5 @@
-//! Sessions that listen: each counts what reaches it, judges the order of each conversation, and connects again where it
-//! left off when its socket ends.
+//! Sessions that listen: each counts what reaches it, judges the order of each conversation, and
+//! connects again where it left off when its socket ends.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use crate::target::Target;
 
 /// Sockets that are opened at the same time.
 const OPENING: usize = 50;
-/// First pause before connecting again; doubled up to the longest, and each time a half of it is chance.
+/// First pause before connecting again; doubled up to the longest, and each time a half of it is
+/// chance.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -103,14 +104,26 @@ impl Listeners {
             let shared = Arc::clone(&shared);
             async move { Ok::<_, String>((user, shared.open(user).await?)) }
         });
-        let opened: Vec<(usize, Session)> = stream::iter(opening).buffered(OPENING).try_collect().await?;
+        let opened: Vec<(usize, Session)> = stream::iter(opening)
+            .buffered(OPENING)
+            .try_collect()
+            .await?;
         let mut sessions = JoinSet::new();
         for (user, session) in opened {
             let tallies = tallies.remove(&user).unwrap_or_default();
-            let listener = Listener { user, tallies, heard: Heard::default(), asked_pause: None };
+            let listener = Listener {
+                user,
+                tallies,
+                heard: Heard::default(),
+                asked_pause: None,
+            };
             sessions.spawn(listener.listen(Arc::clone(&shared), session));
         }
-        Ok(Self { sessions, stop: shared.stop.clone(), live: Arc::clone(&shared.live) })
+        Ok(Self {
+            sessions,
+            stop: shared.stop.clone(),
+            live: Arc::clone(&shared.live),
+        })
     }
 
     /// Waits until so many messages were heard, or none came for `quiet`, or `longest` is over.
@@ -129,8 +142,8 @@ impl Listeners {
         }
     }
 
-    /// Ends all sessions; `last_seqs` tells up to where each conversation should have come, or how many messages it has where
-    /// there are no seqs.
+    /// Ends all sessions; `last_seqs` tells up to where each conversation should have come, or how
+    /// many messages it has where there are no seqs.
     pub(crate) async fn finish(mut self, last_seqs: &[u64]) -> Result<Heard, String> {
         self.stop.cancel();
         let mut all = Heard::default();
@@ -138,7 +151,9 @@ impl Listeners {
             let listener = ended.map_err(|error| format!("a listening session: {error}"))?;
             all.add(&listener.heard);
             let missing = |(conversation, tally): (&usize, &Tally)| {
-                last_seqs.get(*conversation).map_or(0, |last_seq| tally.missing(*last_seq))
+                last_seqs
+                    .get(*conversation)
+                    .map_or(0, |last_seq| tally.missing(*last_seq))
             };
             all.missing += listener.tallies.iter().map(missing).sum::<u64>();
         }
@@ -150,7 +165,11 @@ impl Listeners {
 fn tallies_of(workload: &Workload, has_seqs: bool) -> HashMap<usize, HashMap<usize, Tally>> {
     let mut tallies: HashMap<usize, HashMap<usize, Tally>> = HashMap::new();
     for (index, conversation) in workload.conversations.iter().enumerate() {
-        for user in conversation.members.iter().filter(|member| **member < workload.online) {
+        for user in conversation
+            .members
+            .iter()
+            .filter(|member| **member < workload.online)
+        {
             let tally = if has_seqs {
                 Tally::Seqs(Line::behind(conversation.last_seq))
             } else {
@@ -165,7 +184,8 @@ fn tallies_of(workload: &Workload, has_seqs: bool) -> HashMap<usize, HashMap<usi
 impl Shared {
     async fn open(&self, user: usize) -> Result<Session, String> {
         let (token, endpoint) = self.way(user).await?;
-        let session = Session::open(self.target.protocol, &self.target.dialer, endpoint, &token).await;
+        let session =
+            Session::open(self.target.protocol, &self.target.dialer, endpoint, &token).await;
         session.map_err(|error| format!("opening the socket of user {user}: {error}"))
     }
 
@@ -180,7 +200,10 @@ impl Shared {
     }
 
     async fn way(&self, user: usize) -> Result<(Arc<str>, &Endpoint), String> {
-        Ok((self.target.tokens.of(self.workload.user(user)?).await?, self.target.endpoint(user)?))
+        Ok((
+            self.target.tokens.of(self.workload.user(user)?).await?,
+            self.target.endpoint(user)?,
+        ))
     }
 }
 
@@ -216,7 +239,9 @@ impl Listener {
     }
 
     fn take(&mut self, shared: &Shared, text: &str) {
-        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else { return };
+        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else {
+            return;
+        };
         match &*frame.t {
             "message" | "event" => self.see(shared, &frame),
             "gap" => self.told_of_gap(shared, &frame),
@@ -226,8 +251,12 @@ impl Listener {
     }
 
     fn see(&mut self, shared: &Shared, frame: &Frame<'_>) {
-        let Some((index, conversation)) = shared.workload.find(&frame.conversation) else { return };
-        let Some(tally) = self.tallies.get_mut(&index) else { return };
+        let Some((index, conversation)) = shared.workload.find(&frame.conversation) else {
+            return;
+        };
+        let Some(tally) = self.tallies.get_mut(&index) else {
+            return;
+        };
         let stamp = Stamp::read(&frame.text);
         let seen = tally.see(frame.seq, stamp.map(|stamp| stamp.number));
         match seen {
@@ -235,7 +264,11 @@ impl Listener {
             Seen::Before => return,
             Seen::After(missed) => self.heard.skipped += missed,
             Seen::Late | Seen::Double => {
-                let count = if seen == Seen::Late { &mut self.heard.out_of_order } else { &mut self.heard.doubled };
+                let count = if seen == Seen::Late {
+                    &mut self.heard.out_of_order
+                } else {
+                    &mut self.heard.doubled
+                };
                 *count += 1;
                 shared.live.faults.fetch_add(1, Ordering::Relaxed);
             }
@@ -246,13 +279,19 @@ impl Listener {
         if let Some(stamp) = stamp {
             self.heard.messages += 1;
             shared.live.messages.fetch_add(1, Ordering::Relaxed);
-            shared.recorder.delivered(self.user, conversation.group, stamp.due_us);
+            shared
+                .recorder
+                .delivered(self.user, conversation.group, stamp.due_us);
         }
     }
 
     fn told_of_gap(&mut self, shared: &Shared, frame: &Frame<'_>) {
-        let Some((index, _)) = shared.workload.find(&frame.conversation) else { return };
-        let Some(line) = self.tallies.get_mut(&index).and_then(Tally::line) else { return };
+        let Some((index, _)) = shared.workload.find(&frame.conversation) else {
+            return;
+        };
+        let Some(line) = self.tallies.get_mut(&index).and_then(Tally::line) else {
+            return;
+        };
         if frame.reason == "replaced" {
             if line.restart(frame.from) {
                 self.heard.taken_back += 1;
@@ -268,12 +307,18 @@ impl Listener {
     async fn connect_again(&mut self, shared: &Shared) -> Option<Session> {
         let mut pause = PAUSE;
         loop {
-            let wait = self.asked_pause.take().unwrap_or_else(|| pause.mul_f64(rand::random_range(0.5..1.0)));
+            let wait = self
+                .asked_pause
+                .take()
+                .unwrap_or_else(|| pause.mul_f64(rand::random_range(0.5..1.0)));
             let positions: Vec<(&str, u64)> = self
                 .tallies
                 .iter()
                 .filter_map(|(index, tally)| {
-                    Some((shared.workload.conversations.get(*index)?.name.as_str(), tally.last()))
+                    Some((
+                        shared.workload.conversations.get(*index)?.name.as_str(),
+                        tally.last(),
+                    ))
                 })
                 .collect();
             let again = async {

@@ -1,4 +1,5 @@
-//! Open-loop load: when to send, sending, listening, what was measured, and whether everything arrived.
+//! Open-loop load: when to send, sending, listening, what was measured, and whether everything
+//! arrived.
 
 pub(crate) mod history;
 pub(crate) mod ledger;

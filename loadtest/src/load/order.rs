@@ -27,7 +27,11 @@ pub(crate) struct Line {
 impl Line {
     /// Begins behind this seq: what was before the session is not its business.
     pub(crate) fn behind(seq: u64) -> Self {
-        Self { begin: seq, last: seq, holes: Vec::new() }
+        Self {
+            begin: seq,
+            last: seq,
+            holes: Vec::new(),
+        }
     }
 
     /// The highest seq seen; a session that ends goes on behind it.
@@ -46,9 +50,17 @@ impl Line {
                 self.holes.push((self.last + 1, seq - 1));
             }
             self.last = seq;
-            return if missed == 0 { Seen::Next } else { Seen::After(missed) };
+            return if missed == 0 {
+                Seen::Next
+            } else {
+                Seen::After(missed)
+            };
         }
-        if self.fill(seq, seq) { Seen::Late } else { Seen::Double }
+        if self.fill(seq, seq) {
+            Seen::Late
+        } else {
+            Seen::Double
+        }
     }
 
     /// A span that the server says it will not send here.
@@ -122,9 +134,19 @@ mod tests {
     #[test]
     fn loss_double_and_late_are_told_apart() {
         let mut line = Line::behind(1);
-        let seen: Vec<Seen> = [1, 2, 5, 3, 5, 3, 9].into_iter().map(|seq| line.see(seq)).collect();
-        let expected =
-            [Seen::Before, Seen::Next, Seen::After(2), Seen::Late, Seen::Double, Seen::Double, Seen::After(3)];
+        let seen: Vec<Seen> = [1, 2, 5, 3, 5, 3, 9]
+            .into_iter()
+            .map(|seq| line.see(seq))
+            .collect();
+        let expected = [
+            Seen::Before,
+            Seen::Next,
+            Seen::After(2),
+            Seen::Late,
+            Seen::Double,
+            Seen::Double,
+            Seen::After(3),
+        ];
         assert_eq!(seen, expected);
         assert_eq!(line.missing(9), 4, "4, 6, 7, 8");
         assert_eq!(line.missing(12), 7, "and the three behind the last");

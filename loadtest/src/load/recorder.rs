@@ -1,6 +1,7 @@
 //! What was measured: histograms and counts, of the whole measured span and of each second of it.
 //!
-//! Values are recorded from many tasks at once; a few slots, each behind its own lock, keep them out of each other's way.
+//! Values are recorded from many tasks at once; a few slots, each behind its own lock, keep them
+//! out of each other's way.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,9 +90,19 @@ struct Slot {
 impl Recorder {
     /// For so many sizes of groups. Time is told since `begun`.
     pub(crate) fn new(begun: Instant, sizes: usize) -> Result<Self, String> {
-        let slot = || Ok(Mutex::new(Slot { totals: Totals::new(sizes)?, interval: Interval::new()? }));
+        let slot = || {
+            Ok(Mutex::new(Slot {
+                totals: Totals::new(sizes)?,
+                interval: Interval::new()?,
+            }))
+        };
         let slots = (0..SLOTS).map(|_| slot()).collect::<Result<_, String>>()?;
-        Ok(Self { begun, from_us: AtomicU64::new(u64::MAX), sizes, slots })
+        Ok(Self {
+            begun,
+            from_us: AtomicU64::new(u64::MAX),
+            sizes,
+            slots,
+        })
     }
 
     /// Microseconds since the run began.
@@ -99,7 +110,8 @@ impl Recorder {
         micros(self.begun.elapsed())
     }
 
-    /// Begins a measured span: what is due from then on counts. What was counted so far is forgotten.
+    /// Begins a measured span: what is due from then on counts. What was counted so far is
+    /// forgotten.
     pub(crate) fn measure_from(&self, from_us: u64) -> Result<(), String> {
         for slot in &self.slots {
             lock(slot).totals = Totals::new(self.sizes)?;
@@ -110,7 +122,12 @@ impl Recorder {
 
     /// A send was accepted or failed.
     pub(crate) fn answered(&self, sent: Sent, failure: Option<&Failure>) {
-        let Some(slot) = self.slots.get(usize::try_from(sent.due_us).unwrap_or_default() % SLOTS) else { return };
+        let Some(slot) = self
+            .slots
+            .get(usize::try_from(sent.due_us).unwrap_or_default() % SLOTS)
+        else {
+            return;
+        };
         let lateness = sent.started_us.saturating_sub(sent.due_us);
         let late = u64::from(lateness > micros(LATE));
         let post = sent.answered_us.saturating_sub(sent.due_us);
@@ -135,7 +152,9 @@ impl Recorder {
         if measured {
             totals.post.saturating_record(post);
             totals.expected += sent.listeners;
-            totals.service.saturating_record(sent.answered_us.saturating_sub(sent.started_us));
+            totals
+                .service
+                .saturating_record(sent.answered_us.saturating_sub(sent.started_us));
             if let Some(group) = totals.groups.get_mut(sent.group) {
                 group.post.saturating_record(post);
                 group.accepted += 1;
@@ -145,7 +164,9 @@ impl Recorder {
 
     /// A message reached a session; `lane` spreads sessions over the slots.
     pub(crate) fn delivered(&self, lane: usize, group: usize, due_us: u64) {
-        let Some(slot) = self.slots.get(lane % SLOTS) else { return };
+        let Some(slot) = self.slots.get(lane % SLOTS) else {
+            return;
+        };
         let now = self.now_us();
         let latency = now.saturating_sub(due_us);
         let measured = due_us >= self.from_us.load(Ordering::Relaxed);
@@ -185,13 +206,25 @@ impl Recorder {
 
 impl Interval {
     fn new() -> Result<Self, String> {
-        Ok(Self { post: histogram()?, deliver: histogram()?, accepted: 0, late: 0, errors: BTreeMap::new() })
+        Ok(Self {
+            post: histogram()?,
+            deliver: histogram()?,
+            accepted: 0,
+            late: 0,
+            errors: BTreeMap::new(),
+        })
     }
 }
 
 impl Totals {
     fn new(sizes: usize) -> Result<Self, String> {
-        let group = || Ok(Group { post: histogram()?, deliver: histogram()?, accepted: 0 });
+        let group = || {
+            Ok(Group {
+                post: histogram()?,
+                deliver: histogram()?,
+                accepted: 0,
+            })
+        };
         Ok(Self {
             post: histogram()?,
             service: histogram()?,
@@ -287,8 +320,16 @@ mod tests {
         recorder.measure_from(0).unwrap();
         recorder.answered(sent(100, 300, 350), None);
         let totals = recorder.totals().unwrap();
-        assert!(totals.post.max().abs_diff(250_000) < 500, "{}", totals.post.max());
-        assert!(totals.service.max().abs_diff(50_000) < 100, "{}", totals.service.max());
+        assert!(
+            totals.post.max().abs_diff(250_000) < 500,
+            "{}",
+            totals.post.max()
+        );
+        assert!(
+            totals.service.max().abs_diff(50_000) < 100,
+            "{}",
+            totals.service.max()
+        );
         assert_eq!((totals.late, totals.accepted(), totals.expected), (1, 1, 2));
     }
 
@@ -301,9 +342,15 @@ mod tests {
         let failure = Failure::transport(Fault::Timeout, String::new());
         recorder.answered(sent(1_001, 1_001, 1_002), Some(&failure));
         let interval = recorder.take_interval().unwrap();
-        assert_eq!((interval.accepted, interval.errors.values().sum::<u64>()), (2, 1));
+        assert_eq!(
+            (interval.accepted, interval.errors.values().sum::<u64>()),
+            (2, 1)
+        );
         let totals = recorder.totals().unwrap();
-        assert_eq!((totals.accepted(), totals.failed(), totals.post.len()), (1, 1, 1));
+        assert_eq!(
+            (totals.accepted(), totals.failed(), totals.post.len()),
+            (1, 1, 1)
+        );
         assert_eq!(recorder.take_interval().unwrap().accepted, 0, "taken");
     }
 
@@ -313,12 +360,30 @@ mod tests {
         recorder.measure_from(0).unwrap();
         for number in 1..=1_000 {
             let answered_us = number + number * 100;
-            recorder.answered(Sent { group: 0, listeners: 2, due_us: number, started_us: number, answered_us }, None);
+            recorder.answered(
+                Sent {
+                    group: 0,
+                    listeners: 2,
+                    due_us: number,
+                    started_us: number,
+                    answered_us,
+                },
+                None,
+            );
         }
         let post = recorder.totals().unwrap().post;
-        for (quantile, expected) in [(0.5, 50_000), (0.9, 90_000), (0.99, 99_000), (0.999, 99_900), (1.0, 100_000)] {
+        for (quantile, expected) in [
+            (0.5, 50_000),
+            (0.9, 90_000),
+            (0.99, 99_000),
+            (0.999, 99_900),
+            (1.0, 100_000),
+        ] {
             let found = post.value_at_quantile(quantile);
-            assert!(found.abs_diff(expected) <= expected / 1_000 + 1, "{quantile}: {found}");
+            assert!(
+                found.abs_diff(expected) <= expected / 1_000 + 1,
+                "{quantile}: {found}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Everything that a run of load needs, put together: a target, a workload on it, sessions that listen, a sender.
+//! Everything that a run of load needs, put together: a target, a workload on it, sessions that
+//! listen, a sender.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +43,14 @@ pub(crate) struct LoadOptions {
     /// Users with a socket; 0 for none [default: all]
     #[arg(long, value_name = "NUMBER")]
     online: Option<usize>,
-    /// Members of each conversation, 1 to 1,000; several sizes take turns, and have figures of their own
-    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "10")]
+    /// Members of each conversation, 1 to 1,000; several sizes take turns, and have figures of
+    /// their own
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_delimiter = ',',
+        default_value = "10"
+    )]
     members: Vec<usize>,
     /// Conversations of each size
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
@@ -90,16 +97,31 @@ pub(crate) struct Rig {
 impl LoadOptions {
     /// Checks what belongs together, and fills in what was not given.
     pub(crate) fn settings(&self, timeout: Duration) -> Result<Settings, String> {
-        let largest = self.members.iter().copied().max().ok_or("--members needs a number")?;
-        if self.members.iter().any(|size| !(1..=MEMBERS_MAX).contains(size)) {
+        let largest = self
+            .members
+            .iter()
+            .copied()
+            .max()
+            .ok_or("--members needs a number")?;
+        if self
+            .members
+            .iter()
+            .any(|size| !(1..=MEMBERS_MAX).contains(size))
+        {
             return Err(format!("--members is 1 to {MEMBERS_MAX}"));
         }
         if !(text::BYTES_MIN..=text::BYTES_MAX).contains(&self.payload) {
-            return Err(format!("--payload is {} to {}", text::BYTES_MIN, text::BYTES_MAX));
+            return Err(format!(
+                "--payload is {} to {}",
+                text::BYTES_MIN,
+                text::BYTES_MAX
+            ));
         }
         let users = self.users.unwrap_or_else(|| largest.max(100));
         if users < largest {
-            return Err(format!("--members {largest} needs at least so many --users"));
+            return Err(format!(
+                "--members {largest} needs at least so many --users"
+            ));
         }
         let online = self.online.unwrap_or(users);
         if online > users {
@@ -126,7 +148,8 @@ impl LoadOptions {
 
 /// Fails when so many sockets and connections cannot be open at once in this process.
 pub(crate) fn allow_files(wanted: u64) -> Result<(), String> {
-    let limit = rlimit::increase_nofile_limit(u64::MAX).map_err(|error| format!("limit of open files: {error}"))?;
+    let limit = rlimit::increase_nofile_limit(u64::MAX)
+        .map_err(|error| format!("limit of open files: {error}"))?;
     let needed = wanted + FILES_BESIDE;
     if needed <= limit {
         return Ok(());
@@ -151,8 +174,16 @@ impl Rig {
         let (users, online) = (narrow(settings.users)?, narrow(settings.online)?);
         let each = narrow(settings.conversations)?;
         let run = run_name()?;
-        let mut workload = Workload::plan(&run, (users, online), (&options.members, each), options.seed);
-        progress.say(&format!("creating {} conversations", workload.conversations.len()));
+        let mut workload = Workload::plan(
+            &run,
+            (users, online),
+            (&options.members, each),
+            options.seed,
+        );
+        progress.say(&format!(
+            "creating {} conversations",
+            workload.conversations.len()
+        ));
         workload.create(&target).await?;
         let (target, workload) = (Arc::new(target), Arc::new(workload));
         let begun = Instant::now();
@@ -199,12 +230,20 @@ impl Rig {
     /// Sends at this rate without measuring.
     pub(crate) async fn warm_up(&self, rate: f64) -> Result<(), String> {
         self.sampler.due(rate);
-        let schedule = Schedule::new(rate, self.options.warm_up, self.options.spacing, self.options.seed ^ 1);
-        self.sender.drive(self.recorder.now_us(), schedule, self.timeout).await?;
+        let schedule = Schedule::new(
+            rate,
+            self.options.warm_up,
+            self.options.spacing,
+            self.options.seed ^ 1,
+        );
+        self.sender
+            .drive(self.recorder.now_us(), schedule, self.timeout)
+            .await?;
         Ok(())
     }
 
-    /// Sends at this rate for so long and waits until all is answered and delivered; what was measured.
+    /// Sends at this rate for so long and waits until all is answered and delivered; what was
+    /// measured.
     pub(crate) async fn measure(&mut self, rate: f64, length: Duration) -> Result<Load, String> {
         self.sampler.due(rate);
         let from_us = self.recorder.now_us();
@@ -212,13 +251,20 @@ impl Rig {
         let (scraper, redis) = (Arc::clone(&self.scraper), self.target.redis.clone());
         let before = tokio::spawn(async move { Snapshot::take(&scraper, &redis).await });
         // Another stretch has other chance, for the same seed always the same.
-        let seed = self.options.seed.wrapping_add(self.sender.number.load(Ordering::Relaxed).wrapping_mul(2));
+        let seed = self
+            .options
+            .seed
+            .wrapping_add(self.sender.number.load(Ordering::Relaxed).wrapping_mul(2));
         let schedule = Schedule::new(rate, length, self.options.spacing, seed);
         let driven = self.sender.drive(from_us, schedule, self.timeout).await?;
         self.sampler.due(0.0);
         // A request ends with its timeout; a little more, so that none is left.
-        self.sender.settle(self.timeout + Duration::from_secs(1)).await;
-        self.listeners.wait_for(self.deliveries_expected(), QUIET, self.options.patience).await;
+        self.sender
+            .settle(self.timeout + Duration::from_secs(1))
+            .await;
+        self.listeners
+            .wait_for(self.deliveries_expected(), QUIET, self.options.patience)
+            .await;
         let (after, warnings) = Snapshot::take(&self.scraper, &self.target.redis).await;
         self.warnings.extend(warnings);
         let (before, earlier) = before.await.map_err(|error| error.to_string())?;
@@ -236,9 +282,15 @@ impl Rig {
         let totals = self.recorder.totals()?;
         let deliver = totals.deliver()?;
         let accepted = totals.accepted();
-        let until = |last_us: u64| Duration::from_micros(last_us.saturating_sub(from_us)).max(length).as_secs_f64();
+        let until = |last_us: u64| {
+            Duration::from_micros(last_us.saturating_sub(from_us))
+                .max(length)
+                .as_secs_f64()
+        };
         let measured_s = if self.sender.stop.is_cancelled() {
-            Duration::from_micros(totals.last_answer_us.saturating_sub(from_us)).as_secs_f64().max(1e-3)
+            Duration::from_micros(totals.last_answer_us.saturating_sub(from_us))
+                .as_secs_f64()
+                .max(1e-3)
         } else {
             until(totals.last_answer_us)
         };
@@ -289,17 +341,32 @@ impl Rig {
         let mut warnings = self.warnings;
         let seconds = self.sampler.finish();
         let books = self.ledger.books();
-        let reading = self.workload.conversations.iter().zip(&books).map(|(conversation, book)| {
-            let (target, workload) = (&self.target, &self.workload);
-            async move {
-                let user = conversation.members.first().copied().ok_or("a conversation without members")?;
-                let name = workload.user(user)?;
-                let entries =
-                    history::read(target.pool(user)?.as_ref(), &target.tokens, name, &conversation.name).await?;
-                let (last_seq, messages, compared) = judge(&entries, book, target.protocol.has_seqs());
-                Ok::<_, String>((last_seq, messages * conversation.online, compared))
-            }
-        });
+        let reading = self
+            .workload
+            .conversations
+            .iter()
+            .zip(&books)
+            .map(|(conversation, book)| {
+                let (target, workload) = (&self.target, &self.workload);
+                async move {
+                    let user = conversation
+                        .members
+                        .first()
+                        .copied()
+                        .ok_or("a conversation without members")?;
+                    let name = workload.user(user)?;
+                    let entries = history::read(
+                        target.pool(user)?.as_ref(),
+                        &target.tokens,
+                        name,
+                        &conversation.name,
+                    )
+                    .await?;
+                    let (last_seq, messages, compared) =
+                        judge(&entries, book, target.protocol.has_seqs());
+                    Ok::<_, String>((last_seq, messages * conversation.online, compared))
+                }
+            });
         let read: Result<Vec<(u64, u64, Compared)>, String> =
             stream::iter(reading).buffered(READING).try_collect().await;
         let mut compared = Compared::default();
@@ -314,19 +381,29 @@ impl Rig {
                     expected += deliveries;
                 }
                 // What had no clear answer counts now, too: it is there, so it must arrive.
-                self.listeners.wait_for(expected, QUIET, self.options.patience).await;
+                self.listeners
+                    .wait_for(expected, QUIET, self.options.patience)
+                    .await;
             }
             Err(error) => {
                 warnings.push(format!("the history could not be read back: {error}"));
                 let last = |book: &Book| book.accepted.iter().map(|(seq, _)| *seq).max();
                 last_seqs.extend(books.iter().map(|book| last(book).unwrap_or_default()));
-                compared.acknowledged =
-                    books.iter().map(|book| u64::try_from(book.accepted.len()).unwrap_or_default()).sum();
+                compared.acknowledged = books
+                    .iter()
+                    .map(|book| u64::try_from(book.accepted.len()).unwrap_or_default())
+                    .sum();
             }
         }
-        // What was acknowledged and is not in the history may still be a later seq than the history has.
+        // What was acknowledged and is not in the history may still be a later seq than the history
+        // has.
         for (last_seq, book) in last_seqs.iter_mut().zip(&books) {
-            let acknowledged = book.accepted.iter().map(|(seq, _)| *seq).max().unwrap_or_default();
+            let acknowledged = book
+                .accepted
+                .iter()
+                .map(|(seq, _)| *seq)
+                .max()
+                .unwrap_or_default();
             *last_seq = acknowledged.max(*last_seq);
         }
         let heard = self.listeners.finish(&last_seqs).await?;
@@ -347,30 +424,48 @@ impl Rig {
             skipped: heard.skipped,
             told_gaps: heard.told_gaps,
             taken_back: heard.taken_back,
-            closes: heard.closes.iter().map(|(code, count)| Close { code: *code, count: *count }).collect(),
+            closes: heard
+                .closes
+                .iter()
+                .map(|(code, count)| Close {
+                    code: *code,
+                    count: *count,
+                })
+                .collect(),
             resumed: heard.resumed,
         };
         Ok((audit, seconds, warnings))
     }
 }
 
-/// Judges the history of one conversation: its last seq (or how many messages it has, where there are no seqs), its messages,
-/// and what the comparison with the answers found.
+/// Judges the history of one conversation: its last seq (or how many messages it has, where there
+/// are no seqs), its messages, and what the comparison with the answers found.
 fn judge(entries: &[Entry], book: &Book, has_seqs: bool) -> (u64, u64, Compared) {
-    let messages = entries.iter().filter(|entry| entry.number.is_some()).count();
+    let messages = entries
+        .iter()
+        .filter(|entry| entry.number.is_some())
+        .count();
     let messages = u64::try_from(messages).unwrap_or_default();
     let compared = history::compare(entries, book);
     if has_seqs {
-        let last_seq = entries.iter().map(|entry| entry.seq).max().unwrap_or_default();
+        let last_seq = entries
+            .iter()
+            .map(|entry| entry.seq)
+            .max()
+            .unwrap_or_default();
         (last_seq, messages, compared)
     } else {
         (messages, messages, compared.without_seqs())
     }
 }
 
-/// A name that no other run has; what runs longer than this program keeps the conversations of earlier runs.
+/// A name that no other run has; what runs longer than this program keeps the conversations of
+/// earlier runs.
 pub(crate) fn run_name() -> Result<String, String> {
-    let millis = std::time::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?.as_millis();
+    let millis = std::time::UNIX_EPOCH
+        .elapsed()
+        .map_err(|error| error.to_string())?
+        .as_millis();
     Ok(format!("load-{millis:x}-{:x}", std::process::id()))
 }
 
@@ -387,25 +482,39 @@ mod tests {
     }
 
     fn settings(line: &str) -> Result<Settings, String> {
-        let line = Line::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
+        let line =
+            Line::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
         line.options.settings(Duration::from_secs(1))
     }
 
     #[test]
     fn a_history_without_seqs_is_judged_by_what_is_in_it() {
-        let entry = |seq, number| Entry { seq, number: Some(number) };
-        let book = Book { accepted: vec![(0, 1), (0, 2), (0, 3)], ..Book::default() };
+        let entry = |seq, number| Entry {
+            seq,
+            number: Some(number),
+        };
+        let book = Book {
+            accepted: vec![(0, 1), (0, 2), (0, 3)],
+            ..Book::default()
+        };
         let (upto, messages, found) = judge(&[entry(0, 2), entry(0, 1), entry(0, 1)], &book, false);
         assert_eq!((upto, messages, found.missing, found.doubled), (3, 3, 1, 1));
         assert_eq!((found.moved, found.not_dense), (0, 0));
-        let dense = Book { accepted: vec![(2, 1)], ..Book::default() };
+        let dense = Book {
+            accepted: vec![(2, 1)],
+            ..Book::default()
+        };
         let (last_seq, _, with_seqs) = judge(&[entry(2, 1)], &dense, true);
         assert_eq!((last_seq, with_seqs.not_dense), (2, 1), "seqs begin with 1");
     }
 
     #[test]
     fn there_are_enough_users_for_the_largest_conversation() {
-        let of = |line: &str| settings(line).map(|settings| (settings.users, settings.online)).unwrap();
+        let of = |line: &str| {
+            settings(line)
+                .map(|settings| (settings.users, settings.online))
+                .unwrap()
+        };
         assert_eq!(of("x"), (100, 100));
         assert_eq!(of("x --members 2,1000"), (1_000, 1_000));
         assert_eq!(of("x --members 2,1000 --online 10"), (1_000, 10));

@@ -42,15 +42,23 @@ pub(crate) struct Views {
 impl Sampler {
     /// Begins to look; time is told since now.
     pub(crate) fn start(views: Views) -> Self {
-        let (seconds, rate) = (Arc::<Mutex<Vec<Second>>>::default(), Arc::<AtomicU64>::default());
+        let (seconds, rate) = (
+            Arc::<Mutex<Vec<Second>>>::default(),
+            Arc::<AtomicU64>::default(),
+        );
         let task = tokio::spawn(look(views, Arc::clone(&seconds), Arc::clone(&rate)));
-        Self { seconds, task, rate }
+        Self {
+            seconds,
+            task,
+            rate,
+        }
     }
 
     /// Tells the rate that is due from now on.
     pub(crate) fn due(&self, rate: f64) {
         let thousandths = u64::try_from(Duration::from_secs_f64(rate.clamp(0.0, 1e9)).as_millis());
-        self.rate.store(thousandths.unwrap_or_default(), Ordering::Relaxed);
+        self.rate
+            .store(thousandths.unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// Ends it; all seconds.
@@ -70,7 +78,9 @@ async fn look(views: Views, seconds: Arc<Mutex<Vec<Second>>>, rate: Arc<AtomicU6
         ticks.tick().await;
         let passed = last.elapsed().as_secs_f64().max(1e-3);
         last = Instant::now();
-        let Ok(interval) = views.recorder.take_interval() else { return };
+        let Ok(interval) = views.recorder.take_interval() else {
+            return;
+        };
         let own_cpu_now = own_cpu_seconds();
         let mut second = Second {
             at_s: begun.elapsed().as_secs_f64(),
@@ -80,7 +90,10 @@ async fn look(views: Views, seconds: Arc<Mutex<Vec<Second>>>, rate: Arc<AtomicU6
             errors: figures::errors(&interval.errors),
             late: interval.late,
             in_flight: views.sender.as_ref().map_or(0, |sender| sender.in_flight()),
-            sockets: views.live.as_ref().map_or(0, |live| live.open.load(Ordering::Relaxed)),
+            sockets: views
+                .live
+                .as_ref()
+                .map_or(0, |live| live.open.load(Ordering::Relaxed)),
             post: Latency::of(&interval.post),
             deliver: Latency::of(&interval.deliver),
             client_processors: (own_cpu_now - own_cpu) / passed,
@@ -90,7 +103,9 @@ async fn look(views: Views, seconds: Arc<Mutex<Vec<Second>>>, rate: Arc<AtomicU6
         if number.is_multiple_of(SCRAPE_EVERY) && !views.scraper.is_empty() {
             let (now, _) = Snapshot::take(&views.scraper, &[]).await;
             second.resident_bytes = now.resident_bytes();
-            second.server_processors = scraped.as_ref().and_then(|before| now.server_processors_since(before));
+            second.server_processors = scraped
+                .as_ref()
+                .and_then(|before| now.server_processors_since(before));
             scraped = Some(now);
         }
         views.progress.second(number, &second);

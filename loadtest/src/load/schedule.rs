@@ -1,5 +1,5 @@
-//! When each send is due. The schedule never looks at the answers: a slow server is asked as often as a fast one, and what
-//! waits is measured from the moment it was due.
+//! When each send is due. The schedule never looks at the answers: a slow server is asked as often
+//! as a fast one, and what waits is measured from the moment it was due.
 
 use std::time::Duration;
 
@@ -41,7 +41,14 @@ impl Schedule {
     /// So many a second, for so long. The same seed gives the same schedule.
     pub(crate) fn new(rate: f64, length: Duration, spacing: Spacing, seed: u64) -> Self {
         let chance = StdRng::seed_from_u64(seed);
-        Self { spacing, gap_s: 1.0 / rate, end_s: length.as_secs_f64(), number: 0, at_s: 0.0, chance }
+        Self {
+            spacing,
+            gap_s: 1.0 / rate,
+            end_s: length.as_secs_f64(),
+            number: 0,
+            at_s: 0.0,
+            chance,
+        }
     }
 
     /// From its begin to its end.
@@ -64,7 +71,10 @@ impl Iterator for Schedule {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of sends, far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a number of sends, far below 2^52"
+)]
 fn exact(number: u64) -> f64 {
     number as f64
 }
@@ -91,9 +101,13 @@ mod tests {
         assert!(due.is_sorted() && *due.last().unwrap() < Duration::from_secs(1_000));
         // The count of a Poisson process has the standard deviation of its root: 316.
         assert!(due.len().abs_diff(100_000) < 5 * 316, "{}", due.len());
-        let gaps: Vec<f64> = due.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        let gaps: Vec<f64> = due
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).as_secs_f64())
+            .collect();
         let mean = gaps.iter().sum::<f64>() / exact(gaps.len() as u64);
-        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / exact(gaps.len() as u64);
+        let variance =
+            gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / exact(gaps.len() as u64);
         assert!(
             (variance.sqrt() / mean - 1.0).abs() < 0.03,
             "of an exponential distribution: {}",
@@ -103,7 +117,13 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_schedule() {
-        assert_eq!(schedule(50.0, 10, Spacing::Poisson, 3), schedule(50.0, 10, Spacing::Poisson, 3));
-        assert_ne!(schedule(50.0, 10, Spacing::Poisson, 3), schedule(50.0, 10, Spacing::Poisson, 4));
+        assert_eq!(
+            schedule(50.0, 10, Spacing::Poisson, 3),
+            schedule(50.0, 10, Spacing::Poisson, 3)
+        );
+        assert_ne!(
+            schedule(50.0, 10, Spacing::Poisson, 3),
+            schedule(50.0, 10, Spacing::Poisson, 4)
+        );
     }
 }

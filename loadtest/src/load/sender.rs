@@ -1,8 +1,9 @@
 //! Sends what is due when it is due, at most so many at once.
 //!
-//! A thread of its own follows the schedule, for the runtime's timers are too coarse for that. When the bound of sends in
-//! flight is reached the thread waits, falls behind the schedule, and catches up later: what waits is measured from the
-//! moment it was due, so nothing is left out. The schedule itself is the queue; there is no other.
+//! A thread of its own follows the schedule, for the runtime's timers are too coarse for that. When
+//! the bound of sends in flight is reached the thread waits, falls behind the schedule, and catches
+//! up later: what waits is measured from the moment it was due, so nothing is left out. The
+//! schedule itself is the queue; there is no other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +49,8 @@ pub(crate) struct Sender {
 pub(crate) struct Driven {
     /// Sends that were due.
     pub(crate) scheduled: u64,
-    /// Of these, sends that could not start because too many were in flight until the end and beyond.
+    /// Of these, sends that could not start because too many were in flight until the end and
+    /// beyond.
     pub(crate) unsent: u64,
     /// Sends that had to wait because too many were in flight.
     pub(crate) held: u64,
@@ -56,14 +58,16 @@ pub(crate) struct Driven {
 
 #[derive(Debug, Deserialize)]
 struct Accepted {
-    /// 0 where there are none; Rookery's begin with 1, so that an answer that lacks it is found to be wrong.
+    /// 0 where there are none; Rookery's begin with 1, so that an answer that lacks it is found to
+    /// be wrong.
     #[serde(default)]
     seq: u64,
 }
 
 impl Sender {
-    /// Sends by this schedule, which begins `from_us` after the begin of the run. What could not start `grace` after its
-    /// end is given up. Returns when the last has started; it may not have been answered yet.
+    /// Sends by this schedule, which begins `from_us` after the begin of the run. What could not
+    /// start `grace` after its end is given up. Returns when the last has started; it may not have
+    /// been answered yet.
     pub(crate) async fn drive(
         self: &Arc<Self>,
         from_us: u64,
@@ -71,13 +75,16 @@ impl Sender {
         grace: Duration,
     ) -> Result<Driven, String> {
         let (sender, runtime) = (Arc::clone(self), Handle::current());
-        let pacing = tokio::task::spawn_blocking(move || sender.pace(from_us, schedule, grace, &runtime));
+        let pacing =
+            tokio::task::spawn_blocking(move || sender.pace(from_us, schedule, grace, &runtime));
         pacing.await.map_err(|error| error.to_string())
     }
 
     /// Waits until nothing is in flight, so long at most; true when that is so.
     pub(crate) async fn settle(&self, patience: Duration) -> bool {
-        tokio::time::timeout(patience, self.gate.acquire_many(self.in_flight_max)).await.is_ok()
+        tokio::time::timeout(patience, self.gate.acquire_many(self.in_flight_max))
+            .await
+            .is_ok()
     }
 
     /// Sends in flight now.
@@ -86,7 +93,13 @@ impl Sender {
         u64::from(self.in_flight_max.saturating_sub(free))
     }
 
-    fn pace(self: &Arc<Self>, from_us: u64, mut schedule: Schedule, grace: Duration, runtime: &Handle) -> Driven {
+    fn pace(
+        self: &Arc<Self>,
+        from_us: u64,
+        mut schedule: Schedule,
+        grace: Duration,
+        runtime: &Handle,
+    ) -> Driven {
         let mut driven = Driven::default();
         let mut give_up = None;
         while let Some(after) = schedule.next() {
@@ -100,8 +113,9 @@ impl Sender {
                 Ok(permit) => Some(permit),
                 Err(_) => {
                     driven.held += 1;
-                    let end = *give_up
-                        .get_or_insert_with(|| self.begun + Duration::from_micros(from_us) + schedule.length() + grace);
+                    let end = *give_up.get_or_insert_with(|| {
+                        self.begun + Duration::from_micros(from_us) + schedule.length() + grace
+                    });
                     runtime.block_on(self.permit_before(end))
                 }
             };
@@ -128,8 +142,12 @@ impl Sender {
     }
 
     async fn send(self: Arc<Self>, stamp: Stamp, permit: OwnedSemaphorePermit) {
-        let Some((conversation, user)) = self.workload.pick(stamp.number) else { return };
-        let Some(chosen) = self.workload.conversations.get(conversation) else { return };
+        let Some((conversation, user)) = self.workload.pick(stamp.number) else {
+            return;
+        };
+        let Some(chosen) = self.workload.conversations.get(conversation) else {
+            return;
+        };
         let started_us = self.recorder.now_us();
         let posted = self.post(&chosen.name, user, stamp).await;
         let sent = Sent {
@@ -159,9 +177,18 @@ impl Sender {
         let token = self.target.tokens.of(name).await.map_err(unsent)?;
         let path = format!("/v1/conversations/{conversation}/messages");
         let mut ask = Ask::post(path, token, stamp.body(self.payload));
-        ask.key = self.keys.then(|| format!("{conversation}-{}", stamp.number));
-        let answer = self.target.pool(user).map_err(unsent)?.succeed(&ask).await?;
+        ask.key = self
+            .keys
+            .then(|| format!("{conversation}-{}", stamp.number));
+        let answer = self
+            .target
+            .pool(user)
+            .map_err(unsent)?
+            .succeed(&ask)
+            .await?;
         let accepted: Result<Accepted, _> = serde_json::from_slice(&answer);
-        accepted.map(|accepted| accepted.seq).map_err(|error| Failure::transport(Fault::Broken, error.to_string()))
+        accepted
+            .map(|accepted| accepted.seq)
+            .map_err(|error| Failure::transport(Fault::Broken, error.to_string()))
     }
 }

@@ -34,7 +34,15 @@ impl Snapshot {
                 None
             }
         };
-        (Self { at: Instant::now(), pages, redis, own_cpu_seconds: own_cpu_seconds() }, warnings)
+        (
+            Self {
+                at: Instant::now(),
+                pages,
+                redis,
+                own_cpu_seconds: own_cpu_seconds(),
+            },
+            warnings,
+        )
     }
 
     /// What the load test used since then.
@@ -53,7 +61,10 @@ impl Snapshot {
             .pages
             .iter()
             .filter_map(|page| {
-                let earlier = before.pages.iter().find(|earlier| earlier.name == page.name)?;
+                let earlier = before
+                    .pages
+                    .iter()
+                    .find(|earlier| earlier.name == page.name)?;
                 let cpu_seconds = grown(page.cpu_seconds(), earlier.cpu_seconds());
                 Some(Process {
                     name: page.name.clone(),
@@ -79,7 +90,8 @@ impl Snapshot {
         let (now, earlier) = (self.redis?, before.redis?);
         Some(RedisFigures {
             cpu_us_per_message: each(now.cpu_seconds - earlier.cpu_seconds, messages),
-            commands_per_message: float(now.commands.saturating_sub(earlier.commands)) / float(messages.max(1)),
+            commands_per_message: float(now.commands.saturating_sub(earlier.commands))
+                / float(messages.max(1)),
             memory_highest_bytes: now.memory_highest_bytes,
         })
     }
@@ -87,7 +99,14 @@ impl Snapshot {
     /// Processors that the server kept busy since then.
     pub(crate) fn server_processors_since(&self, before: &Self) -> Option<f64> {
         let server = self.server_since(before, 1)?;
-        Some(server.processes.iter().map(|process| process.cpu_seconds).sum::<f64>() / self.seconds_since(before))
+        Some(
+            server
+                .processes
+                .iter()
+                .map(|process| process.cpu_seconds)
+                .sum::<f64>()
+                / self.seconds_since(before),
+        )
     }
 
     /// Resident memory of all processes of the server.
@@ -100,7 +119,8 @@ impl Snapshot {
     }
 }
 
-/// Waits until every record is applied to SQLite, as this metric says; how long that took, or none when it is not known.
+/// Waits until every record is applied to SQLite, as this metric says; how long that took, or none
+/// when it is not known.
 pub(crate) async fn wait_for_lag(scraper: &Scraper, metric: &str) -> Option<f64> {
     let begun = Instant::now();
     while begun.elapsed() < LAG_MAX {

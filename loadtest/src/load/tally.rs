@@ -1,4 +1,5 @@
-//! What was seen of one conversation in one session: by seq where there is one, else by the numbers of the sends. Pure.
+//! What was seen of one conversation in one session: by seq where there is one, else by the numbers
+//! of the sends. Pure.
 
 use crate::load::order::{Line, Seen};
 
@@ -11,7 +12,8 @@ pub(crate) enum Tally {
     Numbers(Numbers),
 }
 
-/// Numbers of sends that were seen, a bit for each: as many bytes as an eighth of the sends of the run.
+/// Numbers of sends that were seen, a bit for each: as many bytes as an eighth of the sends of the
+/// run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Numbers {
     words: Vec<u64>,
@@ -55,11 +57,15 @@ impl Tally {
 
 impl Numbers {
     fn see(&mut self, number: u64) -> Seen {
-        let Ok(word) = usize::try_from(number / 64) else { return Seen::Before };
+        let Ok(word) = usize::try_from(number / 64) else {
+            return Seen::Before;
+        };
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
         }
-        let Some(bits) = self.words.get_mut(word) else { return Seen::Before };
+        let Some(bits) = self.words.get_mut(word) else {
+            return Seen::Before;
+        };
         let bit = 1 << (number % 64);
         if *bits & bit != 0 {
             return Seen::Double;
@@ -81,14 +87,21 @@ mod tests {
             assert_eq!(tally.see(0, Some(number)), Seen::Next, "{number}");
         }
         assert_eq!(tally.see(0, Some(63)), Seen::Double);
-        assert_eq!(tally.see(0, None), Seen::Before, "what is no message of this run");
+        assert_eq!(
+            tally.see(0, None),
+            Seen::Before,
+            "what is no message of this run"
+        );
         assert_eq!((tally.missing(6), tally.missing(4)), (2, 0));
     }
 
     #[test]
     fn with_seqs_their_order_is_judged() {
         let mut tally = Tally::Seqs(Line::behind(1));
-        assert_eq!([2, 4, 3].map(|seq| tally.see(seq, None)), [Seen::Next, Seen::After(1), Seen::Late]);
+        assert_eq!(
+            [2, 4, 3].map(|seq| tally.see(seq, None)),
+            [Seen::Next, Seen::After(1), Seen::Late]
+        );
         assert_eq!((tally.missing(5), tally.last()), (1, 4));
     }
 }

@@ -1,5 +1,5 @@
-//! The text of a message: its number and when it was due stand in it, so that whoever receives it knows its latency, and
-//! its history can be compared with what was sent.
+//! The text of a message: its number and when it was due stand in it, so that whoever receives it
+//! knows its latency, and its history can be compared with what was sent.
 
 use bytes::Bytes;
 
@@ -39,7 +39,10 @@ impl Stamp {
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut words = text.strip_prefix(MARK)?.split(' ');
         let mut number = || u64::from_str_radix(words.next()?, 16).ok();
-        Some(Self { number: number()?, due_us: number()? })
+        Some(Self {
+            number: number()?,
+            due_us: number()?,
+        })
     }
 }
 

@@ -53,7 +53,8 @@ struct Created {
 }
 
 impl Workload {
-    /// Plans it: of each size so many conversations, with members chosen by chance. Pure; names carry `run`.
+    /// Plans it: of each size so many conversations, with members chosen by chance. Pure; names
+    /// carry `run`.
     pub(crate) fn plan(
         run: &str,
         (users, online): (usize, usize),
@@ -64,7 +65,8 @@ impl Workload {
         let mut conversations = Vec::new();
         for (group, size) in sizes.iter().enumerate() {
             for _ in 0..each {
-                let members = rand::seq::index::sample(&mut chance, users, (*size).min(users)).into_vec();
+                let members =
+                    rand::seq::index::sample(&mut chance, users, (*size).min(users)).into_vec();
                 let listeners = members.iter().filter(|member| **member < online).count();
                 conversations.push(Conversation {
                     name: format!("{run}-{}", conversations.len()),
@@ -75,16 +77,35 @@ impl Workload {
                 });
             }
         }
-        let by_name = conversations.iter().enumerate().map(|(index, one)| (one.name.clone(), index)).collect();
-        let names = (0..users).map(|user| format!("{run}-user-{user}")).collect();
-        Self { users: names, online, sizes: sizes.to_vec(), conversations, by_name, seed }
+        let by_name = conversations
+            .iter()
+            .enumerate()
+            .map(|(index, one)| (one.name.clone(), index))
+            .collect();
+        let names = (0..users)
+            .map(|user| format!("{run}-user-{user}"))
+            .collect();
+        Self {
+            users: names,
+            online,
+            sizes: sizes.to_vec(),
+            conversations,
+            by_name,
+            seed,
+        }
     }
 
     /// Creates the conversations.
     pub(crate) async fn create(&mut self, target: &Target) -> Result<(), String> {
         let users = &self.users;
-        let creating = self.conversations.iter().map(|conversation| create(target, users, conversation));
-        let created: Vec<u64> = stream::iter(creating).buffered(CREATING).try_collect().await?;
+        let creating = self
+            .conversations
+            .iter()
+            .map(|conversation| create(target, users, conversation));
+        let created: Vec<u64> = stream::iter(creating)
+            .buffered(CREATING)
+            .try_collect()
+            .await?;
         for (conversation, last_seq) in self.conversations.iter_mut().zip(created) {
             conversation.last_seq = last_seq;
         }
@@ -93,7 +114,10 @@ impl Workload {
 
     /// The name of a user.
     pub(crate) fn user(&self, user: usize) -> Result<&str, String> {
-        self.users.get(user).map(String::as_str).ok_or_else(|| "no such user".to_owned())
+        self.users
+            .get(user)
+            .map(String::as_str)
+            .ok_or_else(|| "no such user".to_owned())
     }
 
     /// A conversation by its name.
@@ -102,21 +126,34 @@ impl Workload {
         Some((index, self.conversations.get(index)?))
     }
 
-    /// Where send `number` goes and who sends it. The sizes take turns; the rest is chance, the same for the same seed.
+    /// Where send `number` goes and who sends it. The sizes take turns; the rest is chance, the
+    /// same for the same seed.
     pub(crate) fn pick(&self, number: u64) -> Option<(usize, usize)> {
-        let mut chance = rand::rngs::SmallRng::seed_from_u64(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut chance = rand::rngs::SmallRng::seed_from_u64(
+            self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        );
         let sizes = self.sizes.len();
         let each = self.conversations.len().checked_div(sizes)?;
         let group = usize::try_from(number).ok()?.checked_rem(sizes)?;
         let index = group * each + chance.random_range(0..each.max(1));
         let members = &self.conversations.get(index)?.members;
-        Some((index, *members.get(chance.random_range(0..members.len().max(1)))?))
+        Some((
+            index,
+            *members.get(chance.random_range(0..members.len().max(1)))?,
+        ))
     }
 }
 
-async fn create(target: &Target, users: &[String], conversation: &Conversation) -> Result<u64, String> {
+async fn create(
+    target: &Target,
+    users: &[String],
+    conversation: &Conversation,
+) -> Result<u64, String> {
     let told = |error: &dyn std::fmt::Display| format!("creating a conversation: {error}");
-    let (admin, others) = conversation.members.split_first().ok_or_else(|| told(&"it has no members"))?;
+    let (admin, others) = conversation
+        .members
+        .split_first()
+        .ok_or_else(|| told(&"it has no members"))?;
     let name = |user: &usize| users.get(*user).cloned().unwrap_or_default();
     let mut participants: Vec<String> = others.iter().map(name).collect();
     if participants.is_empty() {
@@ -125,7 +162,11 @@ async fn create(target: &Target, users: &[String], conversation: &Conversation) 
     let body = serde_json::json!({"participants": participants, "name": conversation.name});
     let token: Arc<str> = target.tokens.of(&name(admin)).await?;
     let ask = Ask::post("/v1/conversations", token, Bytes::from(body.to_string()));
-    let answer = target.pool(*admin)?.succeed(&ask).await.map_err(|error| told(&error))?;
+    let answer = target
+        .pool(*admin)?
+        .succeed(&ask)
+        .await
+        .map_err(|error| told(&error))?;
     let created: Created = serde_json::from_slice(&answer).map_err(|error| told(&error))?;
     Ok(created.last_seq)
 }
@@ -168,12 +209,19 @@ mod tests {
     fn the_same_seed_gives_the_same_workload() {
         let plan = |seed| Workload::plan("r", (100, 100), (&[5], 3), seed);
         let members = |workload: &Workload| -> Vec<Vec<usize>> {
-            workload.conversations.iter().map(|conversation| conversation.members.clone()).collect()
+            workload
+                .conversations
+                .iter()
+                .map(|conversation| conversation.members.clone())
+                .collect()
         };
         assert_eq!(members(&plan(1)), members(&plan(1)));
         assert_ne!(members(&plan(1)), members(&plan(2)));
         assert_eq!(plan(1).pick(77), plan(1).pick(77));
-        let (index, _) = plan(1).find("r-2").map(|(index, one)| (index, one.group)).unwrap();
+        let (index, _) = plan(1)
+            .find("r-2")
+            .map(|(index, one)| (index, one.group))
+            .unwrap();
         assert_eq!(index, 2);
     }
 }

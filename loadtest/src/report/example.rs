@@ -3,7 +3,8 @@
 use crate::load::recorder::histogram;
 use crate::report::Report;
 use crate::report::figures::{
-    Audit, Distribution, ErrorCount, Latency, Load, MembersLoad, Process, Second, Sends, Server, distribution,
+    Audit, Distribution, ErrorCount, Latency, Load, MembersLoad, Process, Second, Sends, Server,
+    distribution,
 };
 
 /// A second as it may be.
@@ -22,7 +23,11 @@ pub(crate) fn example_second(at_s: f64) -> Second {
         rate: 1_000.0,
         accepted: 990.0 + at_s,
         deliveries: 9_900.0,
-        errors: vec![ErrorCount { status: Some(503), code: "unavailable".to_owned(), count: 3 }],
+        errors: vec![ErrorCount {
+            status: Some(503),
+            code: "unavailable".to_owned(),
+            count: 3,
+        }],
         late: 1,
         in_flight: 7,
         sockets: 100,
@@ -39,7 +44,12 @@ pub(crate) fn example() -> Report {
     let mut histogram = histogram().unwrap();
     (1..=30_000).for_each(|value| histogram.record(value).unwrap());
     let latency = Latency::of(&histogram);
-    let members = |members| MembersLoad { members, accepted: 15_000, post: latency.clone(), deliver: latency.clone() };
+    let members = |members| MembersLoad {
+        members,
+        accepted: 15_000,
+        post: latency.clone(),
+        deliver: latency.clone(),
+    };
     let steady = Load {
         measured_s: 30.0,
         sends: Sends {
@@ -56,12 +66,19 @@ pub(crate) fn example() -> Report {
         deliver: latency.clone(),
         by_members: vec![members(3), members(10)],
         errors: example_second(0.0).errors,
-        distribution: Distribution { post: distribution(&histogram), deliver: distribution(&histogram) },
+        distribution: Distribution {
+            post: distribution(&histogram),
+            deliver: distribution(&histogram),
+        },
         server: Some(Server {
             cpu_us_per_message: 240.0,
             resident_highest_bytes: 3e8,
             lag_s: Some(0.2),
-            processes: vec![Process { name: "dev".to_owned(), cpu_us_per_message: 240.0, ..Process::default() }],
+            processes: vec![Process {
+                name: "dev".to_owned(),
+                cpu_us_per_message: 240.0,
+                ..Process::default()
+            }],
         }),
         ..Load::default()
     };
@@ -71,7 +88,11 @@ pub(crate) fn example() -> Report {
         mode: "steady".to_owned(),
         started: "2026-01-02T03:04:05Z".to_owned(),
         command: "loadtest steady --rate 1000".to_owned(),
-        verdict: super::Verdict { passed: true, faults: Vec::new(), warnings: vec!["1 < 2 & so on".to_owned()] },
+        verdict: super::Verdict {
+            passed: true,
+            faults: Vec::new(),
+            warnings: vec!["1 < 2 & so on".to_owned()],
+        },
         target: super::TargetReport {
             kind: "dev".to_owned(),
             clients: vec!["http://127.0.0.1:8082".to_owned()],
@@ -94,6 +115,8 @@ pub(crate) fn example() -> Report {
             ..Audit::default()
         },
         peer: None,
-        series: (1..=32).map(|second| example_second(f64::from(second))).collect(),
+        series: (1..=32)
+            .map(|second| example_second(f64::from(second)))
+            .collect(),
     }
 }

@@ -10,11 +10,13 @@ pub(crate) use crate::report::latency::{Distribution, Latency, Quantile, distrib
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Load {
-    /// From the begin of the measured span to its end, or to the last answer if that was later, in seconds.
+    /// From the begin of the measured span to its end, or to the last answer if that was later, in
+    /// seconds.
     pub(crate) measured_s: f64,
     /// Sends.
     pub(crate) sends: Sends,
-    /// Messages that should have reached sessions: each acknowledged one, once for each online member.
+    /// Messages that should have reached sessions: each acknowledged one, once for each online
+    /// member.
     pub(crate) deliveries_expected: u64,
     /// Messages that reached sessions.
     pub(crate) deliveries: u64,
@@ -22,7 +24,8 @@ pub(crate) struct Load {
     pub(crate) deliveries_per_second: f64,
     /// From the moment a send was due to its answer.
     pub(crate) post: Latency,
-    /// From the moment a send started to its answer; it leaves out what a late client adds, and hides what waited.
+    /// From the moment a send started to its answer; it leaves out what a late client adds, and
+    /// hides what waited.
     pub(crate) post_from_start: Latency,
     /// From the moment a send was due to its delivery to a session.
     pub(crate) deliver: Latency,
@@ -82,7 +85,8 @@ pub(crate) struct MembersLoad {
 pub(crate) struct ErrorCount {
     /// Status of the answer; none when there was no answer.
     pub(crate) status: Option<u16>,
-    /// The problem's `code`; `no_code` for an answer without one; `connect`, `timeout` or `broken` where there was none.
+    /// The problem's `code`; `no_code` for an answer without one; `connect`, `timeout` or `broken`
+    /// where there was none.
     pub(crate) code: String,
     /// How many.
     pub(crate) count: u64,
@@ -96,7 +100,8 @@ pub(crate) struct Server {
     pub(crate) cpu_us_per_message: f64,
     /// Highest resident memory of all processes together, in bytes.
     pub(crate) resident_highest_bytes: f64,
-    /// From the last delivery until SQLite had everything, in seconds; none when it had not within a minute.
+    /// From the last delivery until SQLite had everything, in seconds; none when it had not within
+    /// a minute.
     pub(crate) lag_s: Option<f64>,
     /// Each process.
     pub(crate) processes: Vec<Process>,
@@ -124,7 +129,8 @@ pub(crate) struct Process {
 pub(crate) struct Redis {
     /// CPU of masters and replicas divided by the acknowledged sends, in microseconds.
     pub(crate) cpu_us_per_message: f64,
-    /// Commands that masters processed, those inside scripts too, divided by the acknowledged sends.
+    /// Commands that masters processed, those inside scripts too, divided by the acknowledged
+    /// sends.
     pub(crate) commands_per_message: f64,
     /// The most memory that one of them used at the end, in bytes.
     pub(crate) memory_highest_bytes: u64,
@@ -220,7 +226,8 @@ pub(crate) struct Audit {
     pub(crate) history_missing: u64,
     /// In the history more than once.
     pub(crate) history_doubled: u64,
-    /// In the history under another seq than was acknowledged, or a seq that was acknowledged twice.
+    /// In the history under another seq than was acknowledged, or a seq that was acknowledged
+    /// twice.
     pub(crate) history_moved: u64,
     /// Places of the history where seq does not go on by one.
     pub(crate) history_not_dense: u64,
@@ -296,7 +303,11 @@ pub(crate) struct Second {
 pub(crate) fn errors(counts: &std::collections::BTreeMap<ErrorKey, u64>) -> Vec<ErrorCount> {
     counts
         .iter()
-        .map(|((status, code), count)| ErrorCount { status: *status, code: code.clone(), count: *count })
+        .map(|((status, code), count)| ErrorCount {
+            status: *status,
+            code: code.clone(),
+            count: *count,
+        })
         .collect()
 }
 
@@ -312,7 +323,10 @@ pub(crate) fn by_members(totals: &Totals, sizes: &[usize]) -> Vec<MembersLoad> {
 }
 
 /// Counts here stay far below 2^52.
-#[expect(clippy::cast_precision_loss, reason = "counts of one run, far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of one run, far below 2^52"
+)]
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }

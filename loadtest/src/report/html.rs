@@ -60,8 +60,14 @@ pub(crate) fn render(report: &Report) -> Result<String, String> {
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| (name.replace('_', " "), value.to_string().replace('"', "")))
         .collect();
-    let step_load = report.ramp.as_ref().and_then(|ramp| ramp.steps.iter().rev().find(|step| step.broke.is_empty()));
-    let load = report.steady.as_ref().or_else(|| step_load.map(|step| &step.load));
+    let step_load = report
+        .ramp
+        .as_ref()
+        .and_then(|ramp| ramp.steps.iter().rev().find(|step| step.broke.is_empty()));
+    let load = report
+        .steady
+        .as_ref()
+        .or_else(|| step_load.map(|step| &step.load));
     let context = context! {
         report => report,
         style => STYLE,
@@ -75,11 +81,17 @@ pub(crate) fn render(report: &Report) -> Result<String, String> {
         steps => report.ramp.as_ref().map(steps),
         audit => audit(report),
     };
-    page.get_template("report.html").and_then(|page| page.render(context)).map_err(told)
+    page.get_template("report.html")
+        .and_then(|page| page.render(context))
+        .map_err(told)
 }
 
 fn tiles(report: &Report, load: Option<&Load>) -> Vec<Tile> {
-    let tile = |label, value: String, unit: &str| Tile { label, value, unit: unit.to_owned() };
+    let tile = |label, value: String, unit: &str| Tile {
+        label,
+        value,
+        unit: unit.to_owned(),
+    };
     let mut tiles = Vec::new();
     if let Some(ramp) = &report.ramp {
         tiles.push(tile(
@@ -89,25 +101,57 @@ fn tiles(report: &Report, load: Option<&Load>) -> Vec<Tile> {
         ));
     }
     if let Some(load) = load {
-        tiles.push(tile("accepted", count(load.sends.accepted_per_second), "sends/s"));
-        tiles.push(tile("delivered", count(load.deliveries_per_second), "deliveries/s"));
+        tiles.push(tile(
+            "accepted",
+            count(load.sends.accepted_per_second),
+            "sends/s",
+        ));
+        tiles.push(tile(
+            "delivered",
+            count(load.deliveries_per_second),
+            "deliveries/s",
+        ));
         tiles.push(tile("POST p99", ms(load.post.p99_ms), "ms"));
         tiles.push(tile("delivered p99", ms(load.deliver.p99_ms), "ms"));
-        tiles.push(tile("failed", whole(load.sends.failed + load.sends.unsent), "sends"));
+        tiles.push(tile(
+            "failed",
+            whole(load.sends.failed + load.sends.unsent),
+            "sends",
+        ));
         if let Some(server) = &load.server {
-            tiles.push(tile("server CPU", format!("{:.0}", server.cpu_us_per_message), "µs a message"));
-            tiles.push(tile("server memory", format!("{:.0}", server.resident_highest_bytes / MEBIBYTE), "MiB"));
+            tiles.push(tile(
+                "server CPU",
+                format!("{:.0}", server.cpu_us_per_message),
+                "µs a message",
+            ));
+            tiles.push(tile(
+                "server memory",
+                format!("{:.0}", server.resident_highest_bytes / MEBIBYTE),
+                "MiB",
+            ));
         }
     }
     if let Some(idle) = &report.idle {
         tiles.push(tile("sessions", whole(idle.sessions), "opened"));
-        tiles.push(tile("still open at the end", whole(idle.open_at_end), "sessions"));
+        tiles.push(tile(
+            "still open at the end",
+            whole(idle.open_at_end),
+            "sessions",
+        ));
         tiles.push(tile("opening", ms(idle.open.p99_ms), "ms p99"));
         if let Some(each) = idle.bytes_per_session {
-            tiles.push(tile("memory", format!("{:.1}", each / 1024.0), "KiB a session"));
+            tiles.push(tile(
+                "memory",
+                format!("{:.1}", each / 1024.0),
+                "KiB a session",
+            ));
         }
         if let Some(processors) = idle.server_processors {
-            tiles.push(tile("server CPU at rest", format!("{processors:.3}"), "processors"));
+            tiles.push(tile(
+                "server CPU at rest",
+                format!("{processors:.3}"),
+                "processors",
+            ));
         }
     }
     tiles
@@ -116,9 +160,19 @@ fn tiles(report: &Report, load: Option<&Load>) -> Vec<Tile> {
 fn figures(report: &Report, load: Option<&Load>) -> Result<Vec<Figure>, String> {
     let series = &report.series;
     let curve = |name: &str, colour, of: &dyn Fn(&Second) -> Option<f64>| {
-        Curve::new(name, colour, series.iter().filter_map(|second| Some((second.at_s, of(second)?))))
+        Curve::new(
+            name,
+            colour,
+            series
+                .iter()
+                .filter_map(|second| Some((second.at_s, of(second)?))),
+        )
     };
-    let over_time = |up, curves| Plot { across: Scale::Seconds, up, curves };
+    let over_time = |up, curves| Plot {
+        across: Scale::Seconds,
+        up,
+        curves,
+    };
     let mut figures = Vec::new();
     if let Some(ramp) = &report.ramp {
         figures.push(figure(
@@ -128,12 +182,25 @@ fn figures(report: &Report, load: Option<&Load>) -> Result<Vec<Figure>, String> 
         )?);
     }
     if report.idle.is_none() {
-        let warm_up = format!("The first {} s are warm-up and not in the figures.", report.settings.warm_up_s);
-        let throughput =
-            vec![curve("due", 5, &|second| Some(second.rate)), curve("accepted", 0, &|second| Some(second.accepted))];
-        figures.push(figure("Sends per second", &warm_up, over_time(Scale::Count, throughput))?);
+        let warm_up = format!(
+            "The first {} s are warm-up and not in the figures.",
+            report.settings.warm_up_s
+        );
+        let throughput = vec![
+            curve("due", 5, &|second| Some(second.rate)),
+            curve("accepted", 0, &|second| Some(second.accepted)),
+        ];
+        figures.push(figure(
+            "Sends per second",
+            &warm_up,
+            over_time(Scale::Count, throughput),
+        )?);
         let deliveries = vec![curve("deliveries", 1, &|second| Some(second.deliveries))];
-        figures.push(figure("Deliveries per second", "", over_time(Scale::Count, deliveries))?);
+        figures.push(figure(
+            "Deliveries per second",
+            "",
+            over_time(Scale::Count, deliveries),
+        )?);
         let note = "From the moment a send was due, by the second of its end.";
         figures.push(figure(
             "POST latency over time",
@@ -143,7 +210,10 @@ fn figures(report: &Report, load: Option<&Load>) -> Result<Vec<Figure>, String> 
         figures.push(figure(
             "Send to delivered over time",
             note,
-            over_time(Scale::Milliseconds, latency(series, |second| &second.deliver)),
+            over_time(
+                Scale::Milliseconds,
+                latency(series, |second| &second.deliver),
+            ),
         )?);
     }
     if let Some(load) = load {
@@ -154,35 +224,65 @@ fn figures(report: &Report, load: Option<&Load>) -> Result<Vec<Figure>, String> 
         )?);
     }
     if report.idle.is_none() {
-        let mut failed = figure("Failed sends per second", "", over_time(Scale::Count, errors_over_time(series)))?;
+        let mut failed = figure(
+            "Failed sends per second",
+            "",
+            over_time(Scale::Count, errors_over_time(series)),
+        )?;
         failed.empty = "No send failed.";
         figures.push(failed);
     } else {
         let sockets = vec![curve("sockets", 0, &|second| Some(float(second.sockets)))];
-        figures.push(figure("Open sockets", "", over_time(Scale::Count, sockets))?);
+        figures.push(figure(
+            "Open sockets",
+            "",
+            over_time(Scale::Count, sockets),
+        )?);
     }
-    let memory = vec![curve("server", 2, &|second| second.resident_bytes.map(|bytes| bytes / MEBIBYTE))];
-    figures.push(figure("Resident memory of the server", "", over_time(Scale::Mebibytes, memory))?);
+    let memory = vec![curve("server", 2, &|second| {
+        second.resident_bytes.map(|bytes| bytes / MEBIBYTE)
+    })];
+    figures.push(figure(
+        "Resident memory of the server",
+        "",
+        over_time(Scale::Mebibytes, memory),
+    )?);
     let processors = vec![
         curve("server", 2, &|second| second.server_processors),
         curve("this client", 3, &|second| Some(second.client_processors)),
     ];
-    figures.push(figure("Processors kept busy", "", over_time(Scale::Processors, processors))?);
+    figures.push(figure(
+        "Processors kept busy",
+        "",
+        over_time(Scale::Processors, processors),
+    )?);
     Ok(figures)
 }
 
 fn figure(title: &'static str, note: &str, plot: Plot) -> Result<Figure, String> {
     let svg = plot.svg()?;
     let drawn = plot.curves.iter().filter(|curve| !curve.points.is_empty());
-    let legend = drawn.map(|curve| (curve.name.clone(), curve.colour)).collect();
-    Ok(Figure { title, note: note.to_owned(), legend, svg, empty: "Nothing was measured." })
+    let legend = drawn
+        .map(|curve| (curve.name.clone(), curve.colour))
+        .collect();
+    Ok(Figure {
+        title,
+        note: note.to_owned(),
+        legend,
+        svg,
+        empty: "Nothing was measured.",
+    })
 }
 
 /// p50, p99 and the highest of each second that had any.
 fn latency(series: &[Second], of: fn(&Second) -> &Latency) -> Vec<Curve> {
     let curve = |name: &str, colour, value: fn(&Latency) -> f64| {
         let measured = series.iter().filter(|second| of(second).count > 0);
-        Curve::new(name, colour, measured.map(|second| (second.at_s, value(of(second)))))
+        Curve::new(
+            name,
+            colour,
+            measured.map(|second| (second.at_s, value(of(second)))),
+        )
     };
     vec![
         curve("max", 5, |latency| latency.max_ms),
@@ -194,13 +294,28 @@ fn latency(series: &[Second], of: fn(&Second) -> &Latency) -> Vec<Curve> {
 
 fn distribution(load: &Load) -> Plot {
     let curve = |name: &str, colour, points: &[Quantile], values| {
-        Curve::new(name, colour, points.iter().map(|point| (nines(point.share, values), point.ms)))
+        Curve::new(
+            name,
+            colour,
+            points
+                .iter()
+                .map(|point| (nines(point.share, values), point.ms)),
+        )
     };
     let curves = vec![
         curve("POST", 0, &load.distribution.post, load.post.count),
-        curve("send to delivered", 1, &load.distribution.deliver, load.deliver.count),
+        curve(
+            "send to delivered",
+            1,
+            &load.distribution.deliver,
+            load.deliver.count,
+        ),
     ];
-    Plot { across: Scale::Nines, up: Scale::Milliseconds, curves }
+    Plot {
+        across: Scale::Nines,
+        up: Scale::Milliseconds,
+        curves,
+    }
 }
 
 /// A curve for each kind, the most frequent ones.
@@ -211,19 +326,37 @@ fn errors_over_time(series: &[Second]) -> Vec<Curve> {
     }
     let mut most: Vec<(String, u64)> = totals.into_iter().collect();
     most.sort_by_key(|(_, total)| std::cmp::Reverse(*total));
-    let names: Vec<String> = most.into_iter().take(ERRORS_MAX).map(|(name, _)| name).collect();
+    let names: Vec<String> = most
+        .into_iter()
+        .take(ERRORS_MAX)
+        .map(|(name, _)| name)
+        .collect();
     let of = |second: &Second, name: &str| {
-        let count = second.errors.iter().filter(|error| name_of(error) == name).map(|error| error.count).sum::<u64>();
+        let count = second
+            .errors
+            .iter()
+            .filter(|error| name_of(error) == name)
+            .map(|error| error.count)
+            .sum::<u64>();
         (second.at_s, float(count))
     };
-    let curve =
-        |(colour, name): (u8, String)| Curve::new(name.clone(), colour, series.iter().map(|second| of(second, &name)));
+    let curve = |(colour, name): (u8, String)| {
+        Curve::new(
+            name.clone(),
+            colour,
+            series.iter().map(|second| of(second, &name)),
+        )
+    };
     (0..).zip(names).map(curve).collect()
 }
 
 fn by_rate(ramp: &Ramp) -> Plot {
     let curve = |name: &str, colour, of: &dyn Fn(&Load) -> f64| {
-        Curve::new(name, colour, ramp.steps.iter().map(|step| (step.rate, of(&step.load))))
+        Curve::new(
+            name,
+            colour,
+            ramp.steps.iter().map(|step| (step.rate, of(&step.load))),
+        )
     };
     let curves = vec![
         curve("objective for POST p99", 5, &|_| ramp.slo.post_p99_ms),
@@ -232,18 +365,32 @@ fn by_rate(ramp: &Ramp) -> Plot {
         curve("send to delivered p99", 3, &|load| load.deliver.p99_ms),
         curve("send to delivered p50", 1, &|load| load.deliver.p50_ms),
     ];
-    Plot { across: Scale::Count, up: Scale::Milliseconds, curves }
+    Plot {
+        across: Scale::Count,
+        up: Scale::Milliseconds,
+        curves,
+    }
 }
 
 fn cells(latency: &Latency) -> Vec<String> {
-    let Latency { p50_ms, p90_ms, p99_ms, p99_9_ms, max_ms, .. } = latency;
+    let Latency {
+        p50_ms,
+        p90_ms,
+        p99_ms,
+        p99_9_ms,
+        max_ms,
+        ..
+    } = latency;
     std::iter::once(whole(latency.count))
         .chain([p50_ms, p90_ms, p99_ms, p99_9_ms, max_ms].map(|value| ms(*value)))
         .collect()
 }
 
 fn latencies(load: &Load) -> Vec<Row> {
-    let row = |name: String, latency: &Latency| Row { name, cells: cells(latency) };
+    let row = |name: String, latency: &Latency| Row {
+        name,
+        cells: cells(latency),
+    };
     let mut rows = vec![
         row("POST, from due".to_owned(), &load.post),
         row("POST, from its start".to_owned(), &load.post_from_start),
@@ -253,7 +400,10 @@ fn latencies(load: &Load) -> Vec<Row> {
     let sizes: BTreeSet<u64> = load.by_members.iter().map(|group| group.members).collect();
     for group in load.by_members.iter().filter(|_| sizes.len() > 1) {
         rows.push(row(format!("{} members: POST", group.members), &group.post));
-        rows.push(row(format!("{} members: delivered", group.members), &group.deliver));
+        rows.push(row(
+            format!("{} members: delivered", group.members),
+            &group.deliver,
+        ));
     }
     rows
 }
@@ -267,12 +417,23 @@ fn processes(load: &Load) -> Vec<Row> {
             format!("{:.0}", process.resident_begin_bytes / MEBIBYTE),
             format!("{:.0}", process.resident_end_bytes / MEBIBYTE),
         ];
-        rows.push(Row { name: process.name.clone(), cells });
+        rows.push(Row {
+            name: process.name.clone(),
+            cells,
+        });
     }
     if let Some(redis) = &load.redis {
         let memory = format!("{:.0}", float(redis.memory_highest_bytes) / MEBIBYTE);
-        let cells = vec![format!("{:.0}", redis.cpu_us_per_message), String::new(), String::new(), memory];
-        rows.push(Row { name: "Redis, all servers (memory: the largest)".to_owned(), cells });
+        let cells = vec![
+            format!("{:.0}", redis.cpu_us_per_message),
+            String::new(),
+            String::new(),
+            memory,
+        ];
+        rows.push(Row {
+            name: "Redis, all servers (memory: the largest)".to_owned(),
+            cells,
+        });
     }
     let client = &load.client;
     let cells = vec![
@@ -281,14 +442,21 @@ fn processes(load: &Load) -> Vec<Row> {
         String::new(),
         String::new(),
     ];
-    rows.push(Row { name: "this load test".to_owned(), cells });
+    rows.push(Row {
+        name: "this load test".to_owned(),
+        cells,
+    });
     rows
 }
 
 fn steps(ramp: &Ramp) -> Vec<Row> {
     let row = |step: &crate::report::Step| {
         let load = &step.load;
-        let verdict = if step.broke.is_empty() { "held".to_owned() } else { step.broke.join("; ") };
+        let verdict = if step.broke.is_empty() {
+            "held".to_owned()
+        } else {
+            step.broke.join("; ")
+        };
         let cells = vec![
             count(load.sends.accepted_per_second),
             count(load.deliveries_per_second),
@@ -299,7 +467,10 @@ fn steps(ramp: &Ramp) -> Vec<Row> {
             ms(load.deliver.p99_ms),
             verdict,
         ];
-        Row { name: count(step.rate), cells }
+        Row {
+            name: count(step.rate),
+            cells,
+        }
     };
     ramp.steps.iter().map(row).collect()
 }
@@ -307,8 +478,16 @@ fn steps(ramp: &Ramp) -> Vec<Row> {
 /// What was counted, and whether it should be 0.
 fn audit(report: &Report) -> Vec<(&'static str, String, bool)> {
     let audit = &report.audit;
-    let closes: Vec<String> = audit.closes.iter().map(|close| format!("{} × {}", close.count, close.code)).collect();
-    let closes = ("sockets that ended early, by close code", closes.join(", "), false);
+    let closes: Vec<String> = audit
+        .closes
+        .iter()
+        .map(|close| format!("{} × {}", close.count, close.code))
+        .collect();
+    let closes = (
+        "sockets that ended early, by close code",
+        closes.join(", "),
+        false,
+    );
     if report.idle.is_some() {
         return vec![("sessions", whole(audit.sessions), false), closes];
     }
@@ -320,7 +499,11 @@ fn audit(report: &Report) -> Vec<(&'static str, String, bool)> {
         must_be_0("under another seq than acknowledged", audit.history_moved),
         must_be_0("holes in the history", audit.history_not_dense),
         must_be_0("in the history though refused", audit.history_unwritten),
-        ("without a clear answer, in the history", whole(audit.history_unknown), false),
+        (
+            "without a clear answer, in the history",
+            whole(audit.history_unknown),
+            false,
+        ),
         ("sessions", whole(audit.sessions), false),
         ("deliveries", whole(audit.delivered), false),
         must_be_0("deliveries that never came", audit.missing),
@@ -329,7 +512,11 @@ fn audit(report: &Report) -> Vec<(&'static str, String, bool)> {
         must_be_0("taken back", audit.taken_back),
         ("replaced by gap frames", whole(audit.told_gaps), false),
         closes,
-        ("sessions that went on after that", whole(audit.resumed), false),
+        (
+            "sessions that went on after that",
+            whole(audit.resumed),
+            false,
+        ),
     ]
 }
 
@@ -341,7 +528,9 @@ mod tests {
     #[test]
     fn the_page_opens_without_anything_from_elsewhere() {
         let page = render(&example()).unwrap();
-        for outside in ["src=", "href=", "url(", "@import", "<script", "<link", "<iframe"] {
+        for outside in [
+            "src=", "href=", "url(", "@import", "<script", "<link", "<iframe",
+        ] {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.contains("<svg") && page.contains("prefers-color-scheme: dark"));
@@ -359,20 +548,47 @@ mod tests {
     #[test]
     fn every_kind_of_run_has_its_page() {
         let mut report = example();
-        for word in ["Distribution of latencies", "Failed sends per second", "503 unavailable", "nothing was lost"] {
+        for word in [
+            "Distribution of latencies",
+            "Failed sends per second",
+            "503 unavailable",
+            "nothing was lost",
+        ] {
             assert!(render(&report).unwrap().contains(word), "{word}");
         }
         let load = report.steady.take().unwrap();
-        let step = |rate, broke| crate::report::Step { rate, broke, load: load.clone() };
-        let steps = vec![step(1_000.0, vec![]), step(2_000.0, vec!["p99 of sends 300 ms".to_owned()])];
-        report.ramp = Some(Ramp { steps, highest_rate: Some(1_000.0), ..Ramp::default() });
+        let step = |rate, broke| crate::report::Step {
+            rate,
+            broke,
+            load: load.clone(),
+        };
+        let steps = vec![
+            step(1_000.0, vec![]),
+            step(2_000.0, vec!["p99 of sends 300 ms".to_owned()]),
+        ];
+        report.ramp = Some(Ramp {
+            steps,
+            highest_rate: Some(1_000.0),
+            ..Ramp::default()
+        });
         let of_ramp = render(&report).unwrap();
         assert!(of_ramp.contains("Latency by rate") && of_ramp.contains("p99 of sends 300 ms"));
         report.ramp = None;
-        report.idle =
-            Some(crate::report::Idle { sessions: 5_000, bytes_per_session: Some(35_840.0), ..Default::default() });
-        report.verdict = crate::report::Verdict { passed: false, faults: vec!["3 lost".to_owned()], warnings: vec![] };
+        report.idle = Some(crate::report::Idle {
+            sessions: 5_000,
+            bytes_per_session: Some(35_840.0),
+            ..Default::default()
+        });
+        report.verdict = crate::report::Verdict {
+            passed: false,
+            faults: vec!["3 lost".to_owned()],
+            warnings: vec![],
+        };
         let of_idle = render(&report).unwrap();
-        assert!(of_idle.contains("Open sockets") && of_idle.contains("35.0") && of_idle.contains("3 lost"));
+        assert!(
+            of_idle.contains("Open sockets")
+                && of_idle.contains("35.0")
+                && of_idle.contains("3 lost")
+        );
     }
 }

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::report::figures::float;
 
 /// Where a distribution is told, in nines: 0, 50 %, 75 %, … 99.999 %.
-const QUANTILES: [f64; 16] =
-    [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995, 0.9999, 0.99995, 0.99999, 1.0];
+const QUANTILES: [f64; 16] = [
+    0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995, 0.9999, 0.99995,
+    0.99999, 1.0,
+];
 
 /// Latencies in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,8 +75,15 @@ impl Latency {
 pub(crate) fn distribution(histogram: &Histogram<u64>) -> Vec<Quantile> {
     let count = float(histogram.len());
     let told = |share: &&f64| **share >= 1.0 || (1.0 - **share) * count >= 1.0;
-    let point = |share: &f64| Quantile { share: *share, ms: milliseconds(histogram.value_at_quantile(*share)) };
-    if histogram.is_empty() { Vec::new() } else { QUANTILES.iter().filter(told).map(point).collect() }
+    let point = |share: &f64| Quantile {
+        share: *share,
+        ms: milliseconds(histogram.value_at_quantile(*share)),
+    };
+    if histogram.is_empty() {
+        Vec::new()
+    } else {
+        QUANTILES.iter().filter(told).map(point).collect()
+    }
 }
 
 fn milliseconds(micros: u64) -> f64 {

@@ -24,7 +24,8 @@ pub(crate) const VERSION: u32 = 1;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
-    /// Version of this document. It grows by one when a field changes its meaning or goes; new fields may come without.
+    /// Version of this document. It grows by one when a field changes its meaning or goes; new
+    /// fields may come without.
     pub(crate) version: u32,
     /// The program and its version.
     pub(crate) program: String,
@@ -127,7 +128,8 @@ pub(crate) struct Settings {
 impl Report {
     /// Writes `report.json` and `report.html` into the folder; both paths.
     pub(crate) fn write(&self, folder: &Path) -> Result<(PathBuf, PathBuf), String> {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         let json = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
         let (json_path, html_path) = (folder.join("report.json"), folder.join("report.html"));
         for (path, text) in [(&json_path, json + "\n"), (&html_path, html::render(self)?)] {
@@ -141,7 +143,11 @@ impl Report {
         let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let text = std::fs::read(path).map_err(|error| told(&error))?;
         let report: Self = serde_json::from_slice(&text).map_err(|error| told(&error))?;
-        if report.version == VERSION { Ok(report) } else { Err(told(&format!("version {}", report.version))) }
+        if report.version == VERSION {
+            Ok(report)
+        } else {
+            Err(told(&format!("version {}", report.version)))
+        }
     }
 }
 
@@ -195,7 +201,11 @@ mod tests {
         let (json, html) = report.write(folder.path()).unwrap();
         let again = Report::read(&json).unwrap();
         assert_eq!(table::render(&again), table::render(&report));
-        assert!(std::fs::read_to_string(html).unwrap().starts_with("<!doctype html>"));
+        assert!(
+            std::fs::read_to_string(html)
+                .unwrap()
+                .starts_with("<!doctype html>")
+        );
         report.version += 1;
         report.write(folder.path()).unwrap();
         assert!(Report::read(&json).unwrap_err().contains("version 2"));

@@ -1,5 +1,5 @@
-//! Plots as SVG text, drawn by `plotters`. Colours are names here: the page's style sheet gives each its colour, so that a
-//! plot can be read in light and in dark.
+//! Plots as SVG text, drawn by `plotters`. Colours are names here: the page's style sheet gives
+//! each its colour, so that a plot can be read in light and in dark.
 
 use plotters::coord::combinators::LogCoord;
 use plotters::coord::ranged1d::ValueFormatter;
@@ -60,9 +60,19 @@ pub(crate) struct Plot {
 
 impl Curve {
     /// A curve; points that are no numbers are left out.
-    pub(crate) fn new(name: impl Into<String>, colour: u8, points: impl Iterator<Item = (f64, f64)>) -> Self {
-        let points: Vec<(f64, f64)> = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        Self { name: name.into(), points: gather(points), colour }
+    pub(crate) fn new(
+        name: impl Into<String>,
+        colour: u8,
+        points: impl Iterator<Item = (f64, f64)>,
+    ) -> Self {
+        let points: Vec<(f64, f64)> = points
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
+            .collect();
+        Self {
+            name: name.into(),
+            points: gather(points),
+            colour,
+        }
     }
 }
 
@@ -72,7 +82,10 @@ fn gather(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     if width == 1 {
         return points;
     }
-    points.chunks(width).filter_map(|chunk| chunk.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))).collect()
+    points
+        .chunks(width)
+        .filter_map(|chunk| chunk.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)))
+        .collect()
 }
 
 impl Plot {
@@ -84,14 +97,26 @@ impl Plot {
         if points().count() < 2 || right <= left {
             return Ok(None);
         }
-        let left = if self.across == Scale::Count { left } else { 0.0 };
+        let left = if self.across == Scale::Count {
+            left
+        } else {
+            0.0
+        };
         let mut svg = String::new();
         if self.up == Scale::Milliseconds {
             // Whole decades would waste half of the drawing.
             let (low, high) = (low.max(0.01) / 1.3, high.max(0.02) * 1.3);
-            self.draw(&mut svg, left..right, LogCoord::from((low..high).log_scale()))?;
+            self.draw(
+                &mut svg,
+                left..right,
+                LogCoord::from((low..high).log_scale()),
+            )?;
         } else {
-            self.draw(&mut svg, left..right, RangedCoordf64::from(0.0..(high * 1.1).max(1e-3)))?;
+            self.draw(
+                &mut svg,
+                left..right,
+                RangedCoordf64::from(0.0..(high * 1.1).max(1e-3)),
+            )?;
         }
         Ok(Some(for_a_page(&svg)))
     }
@@ -112,7 +137,11 @@ impl Plot {
         chart
             .configure_mesh()
             .x_labels(9)
-            .y_labels(if self.up == Scale::Milliseconds { 10 } else { 6 })
+            .y_labels(if self.up == Scale::Milliseconds {
+                10
+            } else {
+                6
+            })
             .max_light_lines(0)
             .bold_line_style(GRID)
             .axis_style(AXIS)
@@ -122,11 +151,25 @@ impl Plot {
             .draw()
             .map_err(|error| told(&error))?;
         for curve in &self.curves {
-            let style =
-                ShapeStyle { color: RGBColor(0, 0, CURVE + curve.colour).to_rgba(), filled: false, stroke_width: 2 };
+            let style = ShapeStyle {
+                color: RGBColor(0, 0, CURVE + curve.colour).to_rgba(),
+                filled: false,
+                stroke_width: 2,
+            };
             let points = curve.points.iter().copied();
-            let above = points.map(|(x, y)| (x, if self.up == Scale::Milliseconds { y.max(0.01) } else { y }));
-            chart.draw_series(LineSeries::new(above, style)).map_err(|error| told(&error))?;
+            let above = points.map(|(x, y)| {
+                (
+                    x,
+                    if self.up == Scale::Milliseconds {
+                        y.max(0.01)
+                    } else {
+                        y
+                    },
+                )
+            });
+            chart
+                .draw_series(LineSeries::new(above, style))
+                .map_err(|error| told(&error))?;
         }
         area.present().map_err(|error| told(&error))
     }
@@ -167,7 +210,9 @@ pub(crate) fn nines(share: f64, values: u64) -> f64 {
 
 /// The lowest and the highest.
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    })
 }
 
 /// As wide as the page lets it be.
@@ -183,17 +228,39 @@ mod tests {
 
     fn plot(up: Scale, points: &[(f64, f64)]) -> Plot {
         let curve = Curve::new("one", 0, points.iter().copied());
-        Plot { across: Scale::Seconds, up, curves: vec![curve] }
+        Plot {
+            across: Scale::Seconds,
+            up,
+            curves: vec![curve],
+        }
     }
 
     #[test]
     fn a_plot_is_one_svg_with_its_curve_and_labels_and_nothing_from_elsewhere() {
-        for up in [Scale::Count, Scale::Milliseconds, Scale::Mebibytes, Scale::Processors] {
-            let svg = plot(up, &[(1.0, 2.0), (2.0, 900.0), (3.0, 0.0)]).svg().unwrap().unwrap();
-            assert!(svg.starts_with("<svg role=") && svg.trim_end().ends_with("</svg>"), "{svg}");
-            assert!(svg.contains("polyline") && svg.contains("#000010") && svg.contains(" s\n"), "{svg}");
+        for up in [
+            Scale::Count,
+            Scale::Milliseconds,
+            Scale::Mebibytes,
+            Scale::Processors,
+        ] {
+            let svg = plot(up, &[(1.0, 2.0), (2.0, 900.0), (3.0, 0.0)])
+                .svg()
+                .unwrap()
+                .unwrap();
+            assert!(
+                svg.starts_with("<svg role=") && svg.trim_end().ends_with("</svg>"),
+                "{svg}"
+            );
+            assert!(
+                svg.contains("polyline") && svg.contains("#000010") && svg.contains(" s\n"),
+                "{svg}"
+            );
             let addresses = svg.matches("http").count();
-            assert_eq!(addresses, svg.matches("http://www.w3.org/2000/svg").count(), "only the name of the format");
+            assert_eq!(
+                addresses,
+                svg.matches("http://www.w3.org/2000/svg").count(),
+                "only the name of the format"
+            );
         }
     }
 
@@ -201,12 +268,26 @@ mod tests {
     fn nothing_to_draw_is_no_drawing() {
         assert!(plot(Scale::Count, &[]).svg().unwrap().is_none());
         assert!(plot(Scale::Count, &[(1.0, 1.0)]).svg().unwrap().is_none());
-        assert!(plot(Scale::Milliseconds, &[(1.0, 0.0), (2.0, 0.0)]).svg().unwrap().is_some());
+        assert!(
+            plot(Scale::Milliseconds, &[(1.0, 0.0), (2.0, 0.0)])
+                .svg()
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]
     fn a_long_run_keeps_its_peaks() {
-        let peak = |x: f64| (x, if (x - 7_777.0).abs() < 0.1 { 1_000.0 } else { 1.0 });
+        let peak = |x: f64| {
+            (
+                x,
+                if (x - 7_777.0).abs() < 0.1 {
+                    1_000.0
+                } else {
+                    1.0
+                },
+            )
+        };
         let curve = Curve::new("one", 0, (0..20_000_u32).map(f64::from).map(peak));
         assert!(curve.points.len() <= POINTS_MAX);
         assert!(curve.points.iter().any(|(_, y)| *y > 999.0));
@@ -214,8 +295,10 @@ mod tests {
 
     #[test]
     fn the_axis_of_nines_names_shares() {
-        let labels: Vec<String> =
-            [0.0, 1.0, 2.0, 3.0, 4.0].into_iter().map(|value| Scale::Nines.label(value)).collect();
+        let labels: Vec<String> = [0.0, 1.0, 2.0, 3.0, 4.0]
+            .into_iter()
+            .map(|value| Scale::Nines.label(value))
+            .collect();
         assert_eq!(labels, ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
         assert!((nines(0.99, 1_000_000) - 2.0).abs() < 1e-9);
         assert!((nines(1.0, 1_000) - 3.0).abs() < 1e-9);

@@ -7,7 +7,12 @@ use crate::report::{Peer, Report, Verdict, ratios};
 pub(crate) fn render(report: &Report) -> String {
     let mut lines = Vec::new();
     let target = &report.target;
-    lines.push(format!("{} on {} ({})", report.mode, target.kind, target.clients.join(", ")));
+    lines.push(format!(
+        "{} on {} ({})",
+        report.mode,
+        target.kind,
+        target.clients.join(", ")
+    ));
     if let Some(load) = &report.steady {
         steady(&mut lines, load);
     }
@@ -28,7 +33,8 @@ pub(crate) fn render(report: &Report) -> String {
 fn steady(lines: &mut Vec<String>, load: &Load) {
     let sends = &load.sends;
     lines.push(format!(
-        "  sends        {}/s accepted over {:.1} s: {} due, {} accepted, {} failed, {} never started",
+        "  sends        {}/s accepted over {:.1} s: {} due, {} accepted, {} failed, {} never \
+         started",
         count(sends.accepted_per_second),
         load.measured_s,
         whole(sends.scheduled),
@@ -53,8 +59,14 @@ fn steady(lines: &mut Vec<String>, load: &Load) {
     lines.push(latency("client's lateness", &sends.lateness));
     if load.by_members.len() > 1 {
         for group in &load.by_members {
-            lines.push(latency(&format!("{} members: post", group.members), &group.post));
-            lines.push(latency(&format!("{} members: deliver", group.members), &group.deliver));
+            lines.push(latency(
+                &format!("{} members: post", group.members),
+                &group.post,
+            ));
+            lines.push(latency(
+                &format!("{} members: deliver", group.members),
+                &group.deliver,
+            ));
         }
     }
     lines.push(String::new());
@@ -66,13 +78,19 @@ fn cost(lines: &mut Vec<String>, load: &Load) {
     match &load.server {
         None => lines.push("  server       its processes tell nothing (--operations)".to_owned()),
         Some(server) => {
-            let lag = server.lag_s.map_or_else(String::new, |lag| format!(", SQLite complete after {lag:.1} s"));
+            let lag = server.lag_s.map_or_else(String::new, |lag| {
+                format!(", SQLite complete after {lag:.1} s")
+            });
             lines.push(format!(
                 "  server       {:.0} us CPU a message, {} MiB resident{lag}",
                 server.cpu_us_per_message,
                 mebibytes(server.resident_highest_bytes)
             ));
-            for process in server.processes.iter().filter(|_| server.processes.len() > 1) {
+            for process in server
+                .processes
+                .iter()
+                .filter(|_| server.processes.len() > 1)
+            {
                 lines.push(format!(
                     "    {:<11}{:.0} us CPU a message, {} MiB resident",
                     process.name,
@@ -84,7 +102,8 @@ fn cost(lines: &mut Vec<String>, load: &Load) {
     }
     if let Some(redis) = &load.redis {
         lines.push(format!(
-            "  Redis        {:.0} us CPU and {:.2} commands a message, at most {} MiB in one server",
+            "  Redis        {:.0} us CPU and {:.2} commands a message, at most {} MiB in one \
+             server",
             redis.cpu_us_per_message,
             redis.commands_per_message,
             mebibytes(super::figures::float(redis.memory_highest_bytes))
@@ -97,7 +116,9 @@ fn cost(lines: &mut Vec<String>, load: &Load) {
 }
 
 fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
-    let deliver = ramp.slo.deliver_p99_ms.map_or_else(String::new, |within| format!(", deliveries {} ms", ms(within)));
+    let deliver = ramp.slo.deliver_p99_ms.map_or_else(String::new, |within| {
+        format!(", deliveries {} ms", ms(within))
+    });
     lines.push(format!(
         "  objective    p99 of sends {} ms{deliver}, at most {} % failed",
         ms(ramp.slo.post_p99_ms),
@@ -129,7 +150,10 @@ fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
             ms(load.post.p99_ms),
             ms(load.deliver.p50_ms),
             ms(load.deliver.p99_ms),
-            load.server.as_ref().map_or_else(|| "-".to_owned(), |server| format!("{:.0}", server.cpu_us_per_message)),
+            load.server.as_ref().map_or_else(
+                || "-".to_owned(),
+                |server| format!("{:.0}", server.cpu_us_per_message)
+            ),
             whole(load.sends.late),
             if step.broke.is_empty() { "yes" } else { "no" },
         ));
@@ -148,7 +172,8 @@ fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
 
 fn idle(lines: &mut Vec<String>, idle: &Idle) {
     lines.push(format!(
-        "  sessions     {} opened in {:.1} s (each p50 {} ms, p99 {} ms), {} open after {:.0} s more",
+        "  sessions     {} opened in {:.1} s (each p50 {} ms, p99 {} ms), {} open after {:.0} s \
+         more",
         whole(idle.sessions),
         idle.opening_s,
         ms(idle.open.p50_ms),
@@ -156,8 +181,9 @@ fn idle(lines: &mut Vec<String>, idle: &Idle) {
         whole(idle.open_at_end),
         idle.held_s
     ));
-    if let Some((before, (open, each))) =
-        idle.resident_before_bytes.zip(idle.resident_open_bytes.zip(idle.bytes_per_session))
+    if let Some((before, (open, each))) = idle
+        .resident_before_bytes
+        .zip(idle.resident_open_bytes.zip(idle.bytes_per_session))
     {
         lines.push(format!(
             "  server       {} MiB resident before, {} MiB with them: {:.1} KiB a session",
@@ -167,7 +193,9 @@ fn idle(lines: &mut Vec<String>, idle: &Idle) {
         ));
     }
     if let Some(processors) = idle.server_processors {
-        lines.push(format!("               {processors:.3} processors while they do nothing"));
+        lines.push(format!(
+            "               {processors:.3} processors while they do nothing"
+        ));
     }
 }
 
@@ -181,10 +209,15 @@ fn audit(lines: &mut Vec<String>, report: &Report) {
             audit.history_doubled,
             audit.history_moved,
             audit.history_not_dense,
-            if audit.history_read { "" } else { " (NOT READ)" }
+            if audit.history_read {
+                ""
+            } else {
+                " (NOT READ)"
+            }
         ));
         lines.push(format!(
-            "  sessions     {} with {} deliveries: {} missing, {} doubled, {} out of order, {} skipped, {} told gaps",
+            "  sessions     {} with {} deliveries: {} missing, {} doubled, {} out of order, {} \
+             skipped, {} told gaps",
             whole(audit.sessions),
             whole(audit.delivered),
             audit.missing,
@@ -195,9 +228,16 @@ fn audit(lines: &mut Vec<String>, report: &Report) {
         ));
     }
     if !audit.closes.is_empty() {
-        let closes: Vec<String> =
-            audit.closes.iter().map(|close| format!("{} × {}", close.count, close.code)).collect();
-        lines.push(format!("  closes       {}; {} resumed", closes.join(", "), audit.resumed));
+        let closes: Vec<String> = audit
+            .closes
+            .iter()
+            .map(|close| format!("{} × {}", close.count, close.code))
+            .collect();
+        lines.push(format!(
+            "  closes       {}; {} resumed",
+            closes.join(", "),
+            audit.resumed
+        ));
     }
 }
 
@@ -206,7 +246,11 @@ fn beside(lines: &mut Vec<String>, (load, kind): (&Load, &str), peer: &Peer) {
     let name = peer.target.kind.as_str();
     lines.push(String::new());
     let rows = ratios::beside(load, kind, peer);
-    lines.extend(ratios::render(&rows, [name, "rookery", "ours / theirs"], |_| String::new()));
+    lines.extend(ratios::render(
+        &rows,
+        [name, "rookery", "ours / theirs"],
+        |_| String::new(),
+    ));
     lines.push(format!(
         "  {name} had {} of {} deliveries, {} doubled, {} of {} acknowledged not in its history",
         whole(peer.audit.delivered),
@@ -215,16 +259,38 @@ fn beside(lines: &mut Vec<String>, (load, kind): (&Load, &str), peer: &Peer) {
         whole(peer.audit.history_missing),
         whole(peer.audit.acknowledged)
     ));
-    let notes = peer.verdict.warnings.iter().map(|warning| format!("  note         {name}: {warning}"));
-    let faults = peer.verdict.faults.iter().map(|fault| format!("  FAULT        {name}: {fault}"));
+    let notes = peer
+        .verdict
+        .warnings
+        .iter()
+        .map(|warning| format!("  note         {name}: {warning}"));
+    let faults = peer
+        .verdict
+        .faults
+        .iter()
+        .map(|fault| format!("  FAULT        {name}: {fault}"));
     lines.extend(notes.chain(faults));
     lines.push(String::new());
 }
 
 fn verdict(lines: &mut Vec<String>, verdict: &Verdict) {
-    lines.extend(verdict.warnings.iter().map(|warning| format!("  note         {warning}")));
-    lines.extend(verdict.faults.iter().map(|fault| format!("  FAULT        {fault}")));
-    let word = if verdict.passed { "passed: nothing lost, doubled or out of order" } else { "FAILED" };
+    lines.extend(
+        verdict
+            .warnings
+            .iter()
+            .map(|warning| format!("  note         {warning}")),
+    );
+    lines.extend(
+        verdict
+            .faults
+            .iter()
+            .map(|fault| format!("  FAULT        {fault}")),
+    );
+    let word = if verdict.passed {
+        "passed: nothing lost, doubled or out of order"
+    } else {
+        "FAILED"
+    };
     lines.push(format!("  {word}"));
 }
 
@@ -245,17 +311,28 @@ pub(crate) fn errors(errors: &[ErrorCount]) -> String {
     let mut errors: Vec<&ErrorCount> = errors.iter().collect();
     errors.sort_by_key(|error| std::cmp::Reverse(error.count));
     let one = |error: &&ErrorCount| format!("{} × {}", whole(error.count), name_of(error));
-    if errors.is_empty() { "none".to_owned() } else { errors.iter().map(one).collect::<Vec<_>>().join(", ") }
+    if errors.is_empty() {
+        "none".to_owned()
+    } else {
+        errors.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// `503 unavailable`, or `timeout`.
 pub(crate) fn name_of(error: &ErrorCount) -> String {
-    error.status.map_or_else(|| error.code.clone(), |status| format!("{status} {}", error.code))
+    error.status.map_or_else(
+        || error.code.clone(),
+        |status| format!("{status} {}", error.code),
+    )
 }
 
 /// Milliseconds with as many digits as matter.
 pub(crate) fn ms(value: f64) -> String {
-    if value >= 100.0 { count(value) } else { format!("{value:.2}") }
+    if value >= 100.0 {
+        count(value)
+    } else {
+        format!("{value:.2}")
+    }
 }
 
 /// A rate: with thousands, and one digit when it is small.
@@ -295,15 +372,30 @@ mod tests {
     fn numbers_are_short_and_have_thousands() {
         assert_eq!(
             (count(1_234.4), count(12.34), count(5.0), whole(1_000_000)),
-            ("1,234".into(), "12.3".into(), "5".into(), "1,000,000".into())
+            (
+                "1,234".into(),
+                "12.3".into(),
+                "5".into(),
+                "1,000,000".into()
+            )
         );
-        assert_eq!((ms(0.123), ms(250.4)), ("0.12".to_owned(), "250".to_owned()));
+        assert_eq!(
+            (ms(0.123), ms(250.4)),
+            ("0.12".to_owned(), "250".to_owned())
+        );
     }
 
     #[test]
     fn the_table_tells_rates_percentiles_errors_cost_and_the_verdict() {
         let table = render(&example());
-        for word in ["1,000/s accepted", "p99.9", "503 unavailable", "us CPU a message", "passed", "3 members: post"] {
+        for word in [
+            "1,000/s accepted",
+            "p99.9",
+            "503 unavailable",
+            "us CPU a message",
+            "passed",
+            "3 members: post",
+        ] {
             assert!(table.contains(word), "{word} in\n{table}");
         }
     }
@@ -314,12 +406,28 @@ mod tests {
         assert!(!render(&report).contains("ours / theirs"));
         let mut steady = report.steady.clone().unwrap();
         steady.sends.accepted_per_second = 500.0;
-        let target = crate::report::TargetReport { kind: "socketio".to_owned(), ..Default::default() };
-        let audit = crate::report::Audit { delivered: 7, missing: 2, ..Default::default() };
-        report.peer = Some(Peer { target, steady, audit, ..Peer::default() });
+        let target = crate::report::TargetReport {
+            kind: "socketio".to_owned(),
+            ..Default::default()
+        };
+        let audit = crate::report::Audit {
+            delivered: 7,
+            missing: 2,
+            ..Default::default()
+        };
+        report.peer = Some(Peer {
+            target,
+            steady,
+            audit,
+            ..Peer::default()
+        });
         let table = render(&report);
-        let rates: Vec<&str> =
-            table.lines().find(|line| line.contains("sends/s  ")).unwrap().split_whitespace().collect();
+        let rates: Vec<&str> = table
+            .lines()
+            .find(|line| line.contains("sends/s  "))
+            .unwrap()
+            .split_whitespace()
+            .collect();
         assert_eq!(rates, ["sends/s", "500", "1,000", "2.00"], "{table}");
         assert!(table.contains("socketio had 7 of 9 deliveries"), "{table}");
     }
@@ -328,10 +436,24 @@ mod tests {
     fn a_ramp_tells_each_step_why_one_broke_and_the_highest_rate() {
         let mut report = example();
         let load = report.steady.take().unwrap();
-        let step = |rate, broke| crate::report::Step { rate, broke, load: load.clone() };
-        let steps = vec![step(1_000.0, vec![]), step(2_000.0, vec!["p99 of sends 300 ms".to_owned()])];
-        report.ramp = Some(Ramp { steps, highest_rate: Some(1_000.0), ..Ramp::default() });
+        let step = |rate, broke| crate::report::Step {
+            rate,
+            broke,
+            load: load.clone(),
+        };
+        let steps = vec![
+            step(1_000.0, vec![]),
+            step(2_000.0, vec!["p99 of sends 300 ms".to_owned()]),
+        ];
+        report.ramp = Some(Ramp {
+            steps,
+            highest_rate: Some(1_000.0),
+            ..Ramp::default()
+        });
         let table = render(&report);
-        assert!(table.contains("p99 of sends 300 ms") && table.contains("that held: 1,000 sends/s"), "{table}");
+        assert!(
+            table.contains("p99 of sends 300 ms") && table.contains("that held: 1,000 sends/s"),
+            "{table}"
+        );
     }
 }

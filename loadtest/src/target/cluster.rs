@@ -19,23 +19,38 @@ pub(crate) fn find(folder: &Path) -> Result<Found, String> {
         tokens: Source::Secret(read("jwt-secret")?.trim().to_owned()),
     };
     for line in read("ports")?.lines() {
-        let Some((name, port)) = line.split_once(' ') else { continue };
+        let Some((name, port)) = line.split_once(' ') else {
+            continue;
+        };
         let (process, what) = name.split_once('.').unwrap_or((name, ""));
         // Ports are chosen for more processes than there are.
-        let Ok(pid) = read(&format!("{process}/pid")) else { continue };
-        let pid = pid.split_whitespace().next().and_then(|pid| pid.parse().ok());
+        let Ok(pid) = read(&format!("{process}/pid")) else {
+            continue;
+        };
+        let pid = pid
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok());
         let address = format!("127.0.0.1:{port}");
         match (process.split('-').next(), what) {
             (Some("router"), "client") => found.clients.push(Endpoint::plain(&address)?),
             (Some("redis"), _) => found.redis.push(address),
             (_, "operations") => {
                 let endpoint = Endpoint::plain(&address)?;
-                found.operations.push(Operations { name: process.to_owned(), endpoint, pid });
+                found.operations.push(Operations {
+                    name: process.to_owned(),
+                    endpoint,
+                    pid,
+                });
             }
             _ => {}
         }
     }
-    if found.clients.is_empty() { Err(format!("no router runs in {}", folder.display())) } else { Ok(found) }
+    if found.clients.is_empty() {
+        Err(format!("no router runs in {}", folder.display()))
+    } else {
+        Ok(found)
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +70,11 @@ mod tests {
         }
         let found = find(folder.path()).unwrap();
         assert_eq!(found.clients, [Endpoint::plain("127.0.0.1:5").unwrap()]);
-        let names: Vec<&str> = found.operations.iter().map(|operations| operations.name.as_str()).collect();
+        let names: Vec<&str> = found
+            .operations
+            .iter()
+            .map(|operations| operations.name.as_str())
+            .collect();
         assert_eq!(names, ["node-1", "router-1"]);
         assert_eq!(found.operations[0].pid, Some(1));
         assert_eq!(found.redis, ["127.0.0.1:7001"]);

@@ -23,10 +23,19 @@ struct Ready {
 }
 
 /// Starts the program and waits until it serves.
-pub(crate) async fn start(binary: Option<PathBuf>, arguments: &[String]) -> Result<(Started, Found), String> {
+pub(crate) async fn start(
+    binary: Option<PathBuf>,
+    arguments: &[String],
+) -> Result<(Started, Found), String> {
     let binary = binary.map_or_else(built_beside_this_program, Ok)?;
     let mut started = Started::start(&binary, |command| {
-        command.args(["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0"]);
+        command.args([
+            "dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--operations-listen",
+            "127.0.0.1:0",
+        ]);
         command.args(arguments).env("ROOKERY_JWT_SECRET", SECRET);
     })?;
     let ready: Ready = started.ready(START_MAX).await?;
@@ -34,7 +43,11 @@ pub(crate) async fn start(binary: Option<PathBuf>, arguments: &[String]) -> Resu
     let endpoint = Endpoint::plain(&ready.operations)?;
     let found = Found {
         clients: vec![Endpoint::plain(&ready.client)?],
-        operations: vec![Operations { name: "dev".to_owned(), endpoint, pid: Some(started.pid()) }],
+        operations: vec![Operations {
+            name: "dev".to_owned(),
+            endpoint,
+            pid: Some(started.pid()),
+        }],
         redis: Vec::new(),
         tokens: Source::Secret(SECRET.to_owned()),
     };
@@ -43,7 +56,9 @@ pub(crate) async fn start(binary: Option<PathBuf>, arguments: &[String]) -> Resu
 
 /// Returns where the `rookery` of the same build is, if it was built.
 pub(crate) fn beside_this_program() -> PathBuf {
-    std::env::current_exe().unwrap_or_default().with_file_name("rookery")
+    std::env::current_exe()
+        .unwrap_or_default()
+        .with_file_name("rookery")
 }
 
 fn built_beside_this_program() -> Result<PathBuf, String> {
@@ -51,5 +66,8 @@ fn built_beside_this_program() -> Result<PathBuf, String> {
     if binary.exists() {
         return Ok(binary);
     }
-    Err(format!("there is no {}: build it (`cargo build --release`), or give --binary", binary.display()))
+    Err(format!(
+        "there is no {}: build it (`cargo build --release`), or give --binary",
+        binary.display()
+    ))
 }

@@ -1,5 +1,5 @@
-//! What is loaded: a `rookery dev` that is started for it, what `scripts/cluster` has running, or any URL; and beside it a
-//! peer.
+//! What is loaded: a `rookery dev` that is started for it, what `scripts/cluster` has running, or
+//! any URL; and beside it a peer.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ mod started;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetOptions {
-    /// The rookery program that is started as `rookery dev` when neither --cluster nor --url is given [default: the one
-    /// beside this program]
+    /// The rookery program that is started as `rookery dev` when neither --cluster nor --url is
+    /// given [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Load what runs in this folder of `scripts/cluster`
@@ -40,10 +40,20 @@ pub(crate) struct TargetOptions {
     #[arg(long, value_name = "FILE", requires = "url")]
     token_secret_file: Option<PathBuf>,
     /// With --url: a shell command that prints a token for {user}
-    #[arg(long, value_name = "COMMAND", requires = "url", conflicts_with = "token_secret_file")]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "url",
+        conflicts_with = "token_secret_file"
+    )]
     token_command: Option<String>,
     /// With --url: the operations ports of its processes, for CPU and memory
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', requires = "url")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        requires = "url"
+    )]
     operations: Vec<String>,
     /// Addresses of this machine to connect from, in turn; each has some 28,000 ports
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
@@ -100,8 +110,14 @@ pub(crate) struct Metrics {
     pub(crate) applied: &'static str,
 }
 
-const ROOKERY_METRICS: Metrics = Metrics { lag: "rookery_shard_lag_records", applied: "rookery_shard_applied_offset" };
-const PEER_METRICS: Metrics = Metrics { lag: "peer_lag_records", applied: "peer_applied_records" };
+const ROOKERY_METRICS: Metrics = Metrics {
+    lag: "rookery_shard_lag_records",
+    applied: "rookery_shard_applied_offset",
+};
+const PEER_METRICS: Metrics = Metrics {
+    lag: "peer_lag_records",
+    applied: "peer_applied_records",
+};
 
 /// What each kind of target tells of itself.
 pub(crate) struct Found {
@@ -122,7 +138,12 @@ impl Target {
         } else {
             ("url", options.found()?, None)
         };
-        Self::of(kind, (Protocol::Rookery, ROOKERY_METRICS), (found, started), options)
+        Self::of(
+            kind,
+            (Protocol::Rookery, ROOKERY_METRICS),
+            (found, started),
+            options,
+        )
     }
 
     /// Starts a peer; of the options those count that are about the client.
@@ -131,7 +152,12 @@ impl Target {
         let protocol = match peer {
             Peer::SocketIo => Protocol::SocketIo,
         };
-        Self::of(peer.name(), (protocol, PEER_METRICS), (found, Some(started)), options)
+        Self::of(
+            peer.name(),
+            (protocol, PEER_METRICS),
+            (found, Some(started)),
+            options,
+        )
     }
 
     fn of(
@@ -141,7 +167,13 @@ impl Target {
         options: &TargetOptions,
     ) -> Result<Self, String> {
         let dialer = Arc::new(Dialer::new(options.source_addresses.clone())?);
-        let pool = |endpoint: &Endpoint| Arc::new(Pool::new(Arc::clone(&dialer), endpoint.clone(), options.timeout));
+        let pool = |endpoint: &Endpoint| {
+            Arc::new(Pool::new(
+                Arc::clone(&dialer),
+                endpoint.clone(),
+                options.timeout,
+            ))
+        };
         Ok(Self {
             kind,
             protocol,
@@ -158,12 +190,16 @@ impl Target {
 
     /// Where this user connects: users take the clients' addresses in turn.
     pub(crate) fn endpoint(&self, user: usize) -> Result<&Endpoint, String> {
-        self.clients.get(user % self.clients.len().max(1)).ok_or_else(|| "no address for clients".to_owned())
+        self.clients
+            .get(user % self.clients.len().max(1))
+            .ok_or_else(|| "no address for clients".to_owned())
     }
 
     /// The connections of this user.
     pub(crate) fn pool(&self, user: usize) -> Result<&Arc<Pool>, String> {
-        self.pools.get(user % self.pools.len().max(1)).ok_or_else(|| "no address for clients".to_owned())
+        self.pools
+            .get(user % self.pools.len().max(1))
+            .ok_or_else(|| "no address for clients".to_owned())
     }
 }
 
@@ -171,17 +207,33 @@ impl TargetOptions {
     fn found(&self) -> Result<Found, String> {
         let tokens = match (&self.token_secret_file, &self.token_command) {
             (Some(file), _) => {
-                let secret = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+                let secret = std::fs::read_to_string(file)
+                    .map_err(|error| format!("{}: {error}", file.display()))?;
                 Source::Secret(secret.trim().to_owned())
             }
             (None, Some(command)) => Source::Command(command.clone()),
-            (None, None) => return Err("--url needs --token-secret-file or --token-command".to_owned()),
+            (None, None) => {
+                return Err("--url needs --token-secret-file or --token-command".to_owned());
+            }
         };
         let mut operations = Vec::new();
         for address in &self.operations {
-            operations.push(Operations { name: address.clone(), endpoint: Endpoint::plain(address)?, pid: None });
+            operations.push(Operations {
+                name: address.clone(),
+                endpoint: Endpoint::plain(address)?,
+                pid: None,
+            });
         }
-        let clients = self.url.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?;
-        Ok(Found { clients, operations, redis: Vec::new(), tokens })
+        let clients = self
+            .url
+            .iter()
+            .map(|url| Endpoint::parse(url))
+            .collect::<Result<_, _>>()?;
+        Ok(Found {
+            clients,
+            operations,
+            redis: Vec::new(),
+            tokens,
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! A server of another kind that does the same job: it is started for a run, so that both stand in one table.
+//! A server of another kind that does the same job: it is started for a run, so that both stand in
+//! one table.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +19,8 @@ const START_MAX: Duration = Duration::from_secs(660);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Peer")]
 pub(crate) struct PeerOptions {
-    /// Run the same against a server of another kind as well, which is started for it, and tell the ratios
+    /// Run the same against a server of another kind as well, which is started for it, and tell the
+    /// ratios
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) peer: Option<Peer>,
 }
@@ -26,7 +28,8 @@ pub(crate) struct PeerOptions {
 /// Servers that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
-    /// Two processes of socket.io with its redis-streams adapter, a worker that writes to SQLite, and Redis
+    /// Two processes of socket.io with its redis-streams adapter, a worker that writes to SQLite,
+    /// and Redis
     #[value(name = "socketio")]
     SocketIo,
 }
@@ -41,7 +44,10 @@ impl Peer {
 
     /// The program that sets it up and starts it, in the sources that this program was built of.
     fn program(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(self.name()).join("start")
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("peers")
+            .join(self.name())
+            .join("start")
     }
 }
 
@@ -66,18 +72,33 @@ struct Process {
 pub(crate) async fn start(peer: Peer) -> Result<(Started, Found), String> {
     let program = peer.program();
     if !program.exists() {
-        return Err(format!("there is no {}: --peer needs the sources that loadtest was built of", program.display()));
+        return Err(format!(
+            "there is no {}: --peer needs the sources that loadtest was built of",
+            program.display()
+        ));
     }
     let mut started = Started::start(&program, |_| {})?;
     let ready: Ready = started.ready(START_MAX).await?;
 
     let operations = |process: Process| {
         let endpoint = Endpoint::plain(&process.address)?;
-        Ok::<_, String>(Operations { name: process.name, endpoint, pid: Some(process.pid) })
+        Ok::<_, String>(Operations {
+            name: process.name,
+            endpoint,
+            pid: Some(process.pid),
+        })
     };
     let found = Found {
-        clients: ready.clients.iter().map(|address| Endpoint::plain(address)).collect::<Result<_, _>>()?,
-        operations: ready.processes.into_iter().map(operations).collect::<Result<_, _>>()?,
+        clients: ready
+            .clients
+            .iter()
+            .map(|address| Endpoint::plain(address))
+            .collect::<Result<_, _>>()?,
+        operations: ready
+            .processes
+            .into_iter()
+            .map(operations)
+            .collect::<Result<_, _>>()?,
         redis: ready.redis,
         tokens: Source::Secret(ready.secret),
     };

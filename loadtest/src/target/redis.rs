@@ -32,13 +32,21 @@ impl Redis {
 
     fn add(&mut self, told: &str) {
         let number = |name: &str| {
-            let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or_default()
+            let line = told
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|value| value.trim().parse::<f64>().ok())
+                .unwrap_or_default()
         };
-        self.cpu_seconds += ["used_cpu_sys", "used_cpu_user", "used_cpu_sys_children", "used_cpu_user_children"]
-            .map(number)
-            .iter()
-            .sum::<f64>();
+        self.cpu_seconds += [
+            "used_cpu_sys",
+            "used_cpu_user",
+            "used_cpu_sys_children",
+            "used_cpu_user_children",
+        ]
+        .map(number)
+        .iter()
+        .sum::<f64>();
         if !told.lines().any(|line| line.trim() == "role:slave") {
             self.commands += whole(number("total_commands_processed"));
         }
@@ -56,7 +64,11 @@ async fn ask(server: &str) -> Result<String, String> {
     Ok(answer)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, far below 2^53, never negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts, far below 2^53, never negative"
+)]
 fn whole(number: f64) -> u64 {
     number.max(0.0) as u64
 }
@@ -71,7 +83,9 @@ mod tests {
         all.add(
             "role:master\r\nused_memory:10\r\nused_cpu_sys:1.5\r\nused_cpu_user:2\r\ntotal_commands_processed:7\r\n",
         );
-        all.add("role:slave\r\nused_memory:30\r\nused_cpu_sys:0.5\r\ntotal_commands_processed:7\r\n");
+        all.add(
+            "role:slave\r\nused_memory:30\r\nused_cpu_sys:0.5\r\ntotal_commands_processed:7\r\n",
+        );
         assert!((all.cpu_seconds - 4.0).abs() < 1e-9);
         assert_eq!((all.commands, all.memory_highest_bytes), (7, 30));
     }

@@ -1,4 +1,5 @@
-//! A process that is started for a run, in a folder of its own, says in a file that it serves, and is ended with the run.
+//! A process that is started for a run, in a folder of its own, says in a file that it serves, and
+//! is ended with the run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,10 +21,13 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Starts the program with `--data FOLDER --ready-file FILE` behind the arguments that `add` gives it.
+    /// Starts the program with `--data FOLDER --ready-file FILE` behind the arguments that `add`
+    /// gives it.
     pub(crate) fn start(program: &Path, add: impl FnOnce(&mut Command)) -> Result<Self, String> {
-        let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-        let log = std::fs::File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
+        let folder =
+            tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+        let log =
+            std::fs::File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
         add(&mut command);
         let child = command
@@ -36,7 +40,11 @@ impl Started {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("{} does not start: {error}", program.display()))?;
-        Ok(Self { child, folder, program: program.to_owned() })
+        Ok(Self {
+            child,
+            folder,
+            program: program.to_owned(),
+        })
     }
 
     /// Its number.
@@ -44,9 +52,12 @@ impl Started {
         self.child.id()
     }
 
-    /// Waits until the ready file is there and says what is expected of it. One that ends before, or is not ready in time,
-    /// is told with its last words.
-    pub(crate) async fn ready<T: DeserializeOwned>(&mut self, longest: Duration) -> Result<T, String> {
+    /// Waits until the ready file is there and says what is expected of it. One that ends before,
+    /// or is not ready in time, is told with its last words.
+    pub(crate) async fn ready<T: DeserializeOwned>(
+        &mut self,
+        longest: Duration,
+    ) -> Result<T, String> {
         let begun = Instant::now();
         while begun.elapsed() < longest {
             if let Ok(text) = std::fs::read(self.folder.path().join("ready.json"))
@@ -55,16 +66,28 @@ impl Started {
                 return Ok(ready);
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("{} ended at once, {status}: {}", self.program.display(), self.last_words()));
+                return Err(format!(
+                    "{} ended at once, {status}: {}",
+                    self.program.display(),
+                    self.last_words()
+                ));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(format!("{} was not ready in {longest:?}: {}", self.program.display(), self.last_words()))
+        Err(format!(
+            "{} was not ready in {longest:?}: {}",
+            self.program.display(),
+            self.last_words()
+        ))
     }
 
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        log.trim().lines().last().unwrap_or("it said nothing").to_owned()
+        log.trim()
+            .lines()
+            .last()
+            .unwrap_or("it said nothing")
+            .to_owned()
     }
 }
 
@@ -93,14 +116,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new("sh");
-        command.arg("-c").arg(script).arg("sh").arg(folder.path().join("ready.json"));
+        command
+            .arg("-c")
+            .arg(script)
+            .arg("sh")
+            .arg(folder.path().join("ready.json"));
         let child = command.stderr(log).spawn().unwrap();
-        Started { child, folder, program: PathBuf::from("sh") }
+        Started {
+            child,
+            folder,
+            program: PathBuf::from("sh"),
+        }
     }
 
     #[tokio::test]
     async fn it_is_ready_when_its_file_is_whole_and_not_before() {
-        let mut started = shell("printf '{\"a\"' >$1; sleep 0.2; printf '{\"a\": 7}' >$1; exec sleep 60");
+        let mut started =
+            shell("printf '{\"a\"' >$1; sleep 0.2; printf '{\"a\": 7}' >$1; exec sleep 60");
         let ready: serde_json::Value = started.ready(Duration::from_secs(30)).await.unwrap();
         assert_eq!(ready["a"], 7);
     }
@@ -108,7 +140,13 @@ mod tests {
     #[tokio::test]
     async fn one_that_ends_instead_is_told_with_its_last_words() {
         let mut started = shell("echo first >&2; echo no luck >&2; exit 69");
-        let error = started.ready::<serde_json::Value>(Duration::from_secs(30)).await.unwrap_err();
-        assert!(error.contains("69") && error.ends_with("no luck"), "{error}");
+        let error = started
+            .ready::<serde_json::Value>(Duration::from_secs(30))
+            .await
+            .unwrap_err();
+        assert!(
+            error.contains("69") && error.ends_with("no luck"),
+            "{error}"
+        );
     }
 }

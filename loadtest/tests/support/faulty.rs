@@ -1,4 +1,5 @@
-//! A small server of the client contract, as far as the load test needs it, that breaks a promise on purpose.
+//! A small server of the client contract, as far as the load test needs it, that breaks a promise
+//! on purpose.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,29 +82,47 @@ pub(crate) async fn start(broken: Break) -> String {
     url
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let path = request.uri().path().to_owned();
     let words: Vec<&str> = path.trim_matches('/').split('/').collect();
     let method = request.method().clone();
     match (method, words.as_slice()) {
         (Method::GET, ["v1", "ws"]) => Ok(upgrade(shared, request)),
         (Method::POST, ["v1", "conversations"]) => {
-            let body: Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
-            let first = Conversation { history: vec![(1, None)], last_seq: 1, ..Conversation::default() };
-            shared.conversations.lock().unwrap().insert(body["name"].as_str().unwrap().to_owned(), first);
+            let body: Value =
+                serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
+            let first = Conversation {
+                history: vec![(1, None)],
+                last_seq: 1,
+                ..Conversation::default()
+            };
+            shared
+                .conversations
+                .lock()
+                .unwrap()
+                .insert(body["name"].as_str().unwrap().to_owned(), first);
             Ok(json_answer(StatusCode::CREATED, &json!({"last_seq": 1})))
         }
         (Method::POST, ["v1", "conversations", name, "messages"]) => {
             let name = (*name).to_owned();
-            let body: Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
+            let body: Value =
+                serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
             if shared.broken == Break::Slow {
                 let _turn = shared.one_at_a_time.lock().await;
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
             Ok(write(&shared, &name, body["text"].as_str().unwrap()))
         }
-        (Method::GET, ["v1", "conversations", name, "events"]) => Ok(page(&shared, name, request.uri().query())),
-        _ => Ok(json_answer(StatusCode::NOT_FOUND, &json!({"code": "not_found"}))),
+        (Method::GET, ["v1", "conversations", name, "events"]) => {
+            Ok(page(&shared, name, request.uri().query()))
+        }
+        _ => Ok(json_answer(
+            StatusCode::NOT_FOUND,
+            &json!({"code": "not_found"}),
+        )),
     }
 }
 
@@ -114,7 +133,9 @@ fn write(shared: &Shared, name: &str, text: &str) -> Response<Full<Bytes>> {
     let broken = if tenth { shared.broken } else { Break::Nothing };
     conversation.last_seq += 1;
     let seq = conversation.last_seq;
-    let message = |at: u64| json!({"t": "message", "conversation": name, "seq": at, "text": text}).to_string();
+    let message = |at: u64| {
+        json!({"t": "message", "conversation": name, "seq": at, "text": text}).to_string()
+    };
     if broken != Break::Forget {
         conversation.history.push((seq, Some(text.to_owned())));
     }
@@ -137,7 +158,10 @@ fn write(shared: &Shared, name: &str, text: &str) -> Response<Full<Bytes>> {
             push(message(seq + 1));
         }
         Break::WriteRefused => {
-            return json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"code": "unavailable", "detail": ""}));
+            return json_answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &json!({"code": "unavailable", "detail": ""}),
+            );
         }
         _ => {}
     }
@@ -145,7 +169,10 @@ fn write(shared: &Shared, name: &str, text: &str) -> Response<Full<Bytes>> {
 }
 
 fn page(shared: &Shared, name: &str, query: Option<&str>) -> Response<Full<Bytes>> {
-    let after = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("after=")?.parse().ok());
+    let after = query
+        .unwrap_or_default()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("after=")?.parse().ok());
     let after: u64 = after.unwrap_or(0);
     let conversations = shared.conversations.lock().unwrap();
     let history = &conversations[name].history;
@@ -155,13 +182,22 @@ fn page(shared: &Shared, name: &str, query: Option<&str>) -> Response<Full<Bytes
         .take(200)
         .map(|(seq, text)| json!({"seq": seq, "text": text}))
         .collect();
-    let last = items.last().and_then(|item| item["seq"].as_u64()).unwrap_or(after);
+    let last = items
+        .last()
+        .and_then(|item| item["seq"].as_u64())
+        .unwrap_or(after);
     let more = history.iter().any(|(seq, _)| *seq > last);
-    json_answer(StatusCode::OK, &json!({"items": items, "next": more.then_some(last)}))
+    json_answer(
+        StatusCode::OK,
+        &json!({"items": items, "next": more.then_some(last)}),
+    )
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    Response::builder().status(status).body(Full::new(Bytes::from(body.to_string()))).unwrap()
+    Response::builder()
+        .status(status)
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap()
 }
 
 /// Every session gets every frame; the load test knows which conversations are whose.
@@ -170,8 +206,13 @@ fn upgrade(shared: Arc<Shared>, mut request: Request<Incoming>) -> Response<Full
     let mut frames = shared.frames.subscribe();
     tokio::spawn(async move {
         let upgraded = hyper::upgrade::on(&mut request).await.unwrap();
-        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-        if socket.send(Message::text(r#"{"t":"ready"}"#)).await.is_err() {
+        let mut socket =
+            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+        if socket
+            .send(Message::text(r#"{"t":"ready"}"#))
+            .await
+            .is_err()
+        {
             return;
         }
         loop {

@@ -23,7 +23,8 @@ impl Ran {
     /// The JSON document.
     pub(crate) fn report(&self) -> Value {
         let path = self.folder.path().join("report.json");
-        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.printed, self.progress));
+        let text = std::fs::read(&path)
+            .unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.printed, self.progress));
         serde_json::from_slice(&text).unwrap()
     }
 
@@ -39,7 +40,10 @@ impl Ran {
 
     /// Everything that it said, for the message of a failed test.
     pub(crate) fn said(&self) -> String {
-        format!("exit code {:?}\n{}\n{}", self.code, self.printed, self.progress)
+        format!(
+            "exit code {:?}\n{}\n{}",
+            self.code, self.printed, self.progress
+        )
     }
 }
 
@@ -77,12 +81,21 @@ pub(crate) fn loadtest(arguments: &[&str]) -> Ran {
         std::thread::sleep(Duration::from_millis(50));
     };
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    Ran { code: status.code(), printed: read("printed"), progress: read("progress"), folder }
+    Ran {
+        code: status.code(),
+        printed: read("printed"),
+        progress: read("progress"),
+        folder,
+    }
 }
 
-/// Fails with the path of the first field that the schema does not know, or that it demands and that is not there.
+/// Fails with the path of the first field that the schema does not know, or that it demands and
+/// that is not there.
 pub(crate) fn assert_fits_schema(report: &Value) {
-    let schema = Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("schema").output().unwrap();
+    let schema = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .arg("schema")
+        .output()
+        .unwrap();
     let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
     fits(report, &schema, &schema, "report");
 }
@@ -90,11 +103,16 @@ pub(crate) fn assert_fits_schema(report: &Value) {
 /// As much of JSON Schema as the document's own schema uses.
 fn fits(value: &Value, shape: &Value, schema: &Value, path: &str) {
     if let Some(name) = shape.get("$ref").and_then(Value::as_str) {
-        let definition = schema.pointer(name.trim_start_matches('#')).expect("a definition");
+        let definition = schema
+            .pointer(name.trim_start_matches('#'))
+            .expect("a definition");
         return fits(value, definition, schema, path);
     }
     if let Some(choices) = shape.get("anyOf").and_then(Value::as_array) {
-        let choice = choices.iter().find(|choice| is_null(choice) == value.is_null()).expect("a choice");
+        let choice = choices
+            .iter()
+            .find(|choice| is_null(choice) == value.is_null())
+            .expect("a choice");
         return fits(value, choice, schema, path);
     }
     let kind = match value {
@@ -106,19 +124,30 @@ fn fits(value: &Value, shape: &Value, schema: &Value, path: &str) {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    let allowed = shape["type"].as_array().cloned().unwrap_or_else(|| vec![shape["type"].clone()]);
+    let allowed = shape["type"]
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![shape["type"].clone()]);
     let allows = |wanted: &str| allowed.iter().any(|one| one == wanted);
-    assert!(allows(kind) || kind == "integer" && allows("number"), "{path}: {kind}, not {allowed:?}");
+    assert!(
+        allows(kind) || kind == "integer" && allows("number"),
+        "{path}: {kind}, not {allowed:?}"
+    );
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
         fits(item, &shape["items"], schema, &format!("{path}[{index}]"));
     }
     if let Some(fields) = value.as_object() {
         for (name, field) in fields {
-            let known = shape["properties"].get(name).unwrap_or_else(|| panic!("{path}.{name} is not in the schema"));
+            let known = shape["properties"]
+                .get(name)
+                .unwrap_or_else(|| panic!("{path}.{name} is not in the schema"));
             fits(field, known, schema, &format!("{path}.{name}"));
         }
         for name in shape["required"].as_array().into_iter().flatten() {
-            assert!(fields.contains_key(name.as_str().unwrap()), "{path} has no {name}");
+            assert!(
+                fields.contains_key(name.as_str().unwrap()),
+                "{path} has no {name}"
+            );
         }
     }
 }

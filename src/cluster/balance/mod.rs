@@ -1,9 +1,10 @@
-//! Who should have less, and who more: which shard is to change its owner next, and which row is to get a further node in
-//! the place of one. Pure; whoever carries it out sees to it that nothing is moved to a cold copy (ADR 20).
+//! Who should have less, and who more: which shard is to change its owner next, and which row is to
+//! get a further node in the place of one. Pure; whoever carries it out sees to it that nothing is
+//! moved to a cold copy (ADR 20).
 //!
-//! What a draining node has goes first, and whatever rests. Evening out stops well before all is even: what is within a
-//! twentieth of the mean stays where it is, so nothing moves to and fro, and a third node that joins takes from the others
-//! without anything moving between them.
+//! What a draining node has goes first, and whatever rests. Evening out stops well before all is
+//! even: what is within a twentieth of the mean stays where it is, so nothing moves to and fro, and
+//! a third node that joins takes from the others without anything moving between them.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +46,10 @@ pub struct Balance<'a> {
 impl<'a> Balance<'a> {
     /// The nodes that may get something.
     fn takers(&self) -> BTreeSet<&'a NodeId> {
-        self.nodes.iter().filter(|node| !self.table.is_draining(node)).collect()
+        self.nodes
+            .iter()
+            .filter(|node| !self.table.is_draining(node))
+            .collect()
     }
 }
 
@@ -53,5 +57,8 @@ impl<'a> Balance<'a> {
 fn bounds(all: usize, nodes: usize) -> (usize, usize) {
     let nodes = nodes.max(1);
     let slack = all / nodes / SLACK_PART;
-    ((all / nodes).saturating_sub(slack), all.div_ceil(nodes) + slack)
+    (
+        (all / nodes).saturating_sub(slack),
+        all.div_ceil(nodes) + slack,
+    )
 }

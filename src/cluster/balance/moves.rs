@@ -22,11 +22,14 @@ impl Balance<'_> {
     /// Whether some shard is to leave its owner, be it even or not.
     #[must_use]
     pub fn has_due_moves(&self) -> bool {
-        self.table.numbered().any(|(shard, row)| self.why_due(shard, row).is_some())
+        self.table
+            .numbered()
+            .any(|(shard, row)| self.why_due(shard, row).is_some())
     }
 
-    /// The shards that are to leave their owners, because those are draining or another node has come in their place; each
-    /// to whoever owns the fewest of its standbys that stay and are in sync.
+    /// The shards that are to leave their owners, because those are draining or another node has
+    /// come in their place; each to whoever owns the fewest of its standbys that stay and are in
+    /// sync.
     pub fn due_moves(&self, is_in_sync: impl Fn(ShardId, &NodeId) -> bool) -> Vec<Move> {
         let mut owned: BTreeMap<&NodeId, usize> = BTreeMap::new();
         for owner in self.table.rows.iter().filter_map(|row| row.first()) {
@@ -34,13 +37,32 @@ impl Balance<'_> {
         }
 
         let mut moves = Vec::new();
-        for (shard, row) in self.table.numbered().filter(|(shard, _)| !self.resting.contains(shard)) {
-            let (Some(why), Some((from, standbys))) = (self.why_due(shard, row), row.split_first()) else { continue };
-            let stays = |node: &&NodeId| !self.table.is_draining(node) && self.table.replaced(shard) != Some(*node);
-            let there = standbys.iter().filter(stays).filter(|node| is_in_sync(shard, node));
-            let Some(to) = there.min_by_key(|node| owned.get(node).copied().unwrap_or(0)) else { continue };
+        for (shard, row) in self
+            .table
+            .numbered()
+            .filter(|(shard, _)| !self.resting.contains(shard))
+        {
+            let (Some(why), Some((from, standbys))) = (self.why_due(shard, row), row.split_first())
+            else {
+                continue;
+            };
+            let stays = |node: &&NodeId| {
+                !self.table.is_draining(node) && self.table.replaced(shard) != Some(*node)
+            };
+            let there = standbys
+                .iter()
+                .filter(stays)
+                .filter(|node| is_in_sync(shard, node));
+            let Some(to) = there.min_by_key(|node| owned.get(node).copied().unwrap_or(0)) else {
+                continue;
+            };
             *owned.entry(to).or_default() += 1;
-            moves.push(Move { shard, from: from.clone(), to: to.clone(), why });
+            moves.push(Move {
+                shard,
+                from: from.clone(),
+                to: to.clone(),
+                why,
+            });
         }
         moves
     }
@@ -54,28 +76,44 @@ impl Balance<'_> {
         is_replaced.then(|| format!("another node takes the place of {owner}"))
     }
 
-    /// The moves that bring one shard less to a node that owns too many, or one more to a node that owns too few: several
-    /// when the two share no row, each from one to the next. Empty when the shards are even enough, or nothing helps.
+    /// The moves that bring one shard less to a node that owns too many, or one more to a node that
+    /// owns too few: several when the two share no row, each from one to the next. Empty when the
+    /// shards are even enough, or nothing helps.
     ///
-    /// Nothing moves while a row names a node that does not live or is draining: then something else is under way.
+    /// Nothing moves while a row names a node that does not live or is draining: then something
+    /// else is under way.
     #[must_use]
     pub fn even_moves(&self) -> Vec<Move> {
         let takers = self.takers();
-        let Some(owned) = self.owned(&takers) else { return Vec::new() };
+        let Some(owned) = self.owned(&takers) else {
+            return Vec::new();
+        };
         let (low, high) = bounds(self.table.rows.len(), takers.len());
         let count = |node: &NodeId| owned.get(node).copied().unwrap_or(0);
         let mut fullest: Vec<&NodeId> = takers.into_iter().collect();
         fullest.sort_by_key(|node| std::cmp::Reverse(count(node)));
         for from in &fullest {
             // The emptiest first: whoever is filled by it is to have fewer still than whoever gave.
-            for to in fullest.iter().rev().filter(|to| count(to) + 1 < count(from)) {
+            for to in fullest
+                .iter()
+                .rev()
+                .filter(|to| count(to) + 1 < count(from))
+            {
                 if count(from) <= high && count(to) >= low {
                     continue;
                 }
-                let why =
-                    format!("{from} owns {}, {to} {}, and {low} to {high} are even enough", count(from), count(to));
+                let why = format!(
+                    "{from} owns {}, {to} {}, and {low} to {high} are even enough",
+                    count(from),
+                    count(to)
+                );
                 if let Some(path) = self.path(from, to) {
-                    let step = |(shard, gives, takes)| Move { shard, from: gives, to: takes, why: why.clone() };
+                    let step = |(shard, gives, takes)| Move {
+                        shard,
+                        from: gives,
+                        to: takes,
+                        why: why.clone(),
+                    };
                     return path.into_iter().map(step).collect();
                 }
             }
@@ -95,13 +133,22 @@ impl Balance<'_> {
         Some(owned)
     }
 
-    /// The shortest way to bring a shard less to `from` and one more to `to`: which shard goes from whom to whom.
+    /// The shortest way to bring a shard less to `from` and one more to `to`: which shard goes from
+    /// whom to whom.
     fn path(&self, from: &NodeId, to: &NodeId) -> Option<Vec<(ShardId, NodeId, NodeId)>> {
         let mut came: BTreeMap<NodeId, (ShardId, NodeId)> = BTreeMap::new();
         let mut queue = VecDeque::from([from.clone()]);
         while let Some(node) = queue.pop_front() {
-            for shard in self.table.owned_by(&node).filter(|shard| !self.resting.contains(shard)) {
-                let row = self.table.rows.get(usize::from(shard.0)).map_or(&[][..], Vec::as_slice);
+            for shard in self
+                .table
+                .owned_by(&node)
+                .filter(|shard| !self.resting.contains(shard))
+            {
+                let row = self
+                    .table
+                    .rows
+                    .get(usize::from(shard.0))
+                    .map_or(&[][..], Vec::as_slice);
                 // One that gets another standby is left where it is.
                 for standby in row.iter().skip(1).filter(|_| row.len() <= self.replicas) {
                     if standby == from || came.contains_key(standby) {

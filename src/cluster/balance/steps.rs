@@ -1,4 +1,5 @@
-//! Everything that would be moved, one after the other, as if each step were done at once: for whoever asks what is to come.
+//! Everything that would be moved, one after the other, as if each step were done at once: for
+//! whoever asks what is to come.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,13 +33,17 @@ pub struct Step {
 }
 
 impl Balance<'_> {
-    /// The steps that would follow, at most so many: those that are due, and with `evens` those for balance.
+    /// The steps that would follow, at most so many: those that are due, and with `evens` those for
+    /// balance.
     #[must_use]
     pub fn steps(&self, evens: bool, steps_max: usize) -> Vec<Step> {
         let mut table = self.table.clone();
         let mut steps = Vec::new();
         while steps.len() < steps_max {
-            let balance = Balance { table: &table, ..*self };
+            let balance = Balance {
+                table: &table,
+                ..*self
+            };
             let mut moves = balance.due_moves(|_, _| true);
             moves.truncate(1);
             if moves.is_empty()
@@ -71,8 +76,16 @@ impl Balance<'_> {
 
 /// As an owner does, once all that stay are in sync.
 fn let_go(table: &mut Table, shard: ShardId, replicas: usize) {
-    let all = table.rows.get(usize::from(shard.0)).into_iter().flatten().cloned().collect();
-    let Some(stays) = without_surplus(table, shard, replicas, &all) else { return };
+    let all = table
+        .rows
+        .get(usize::from(shard.0))
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let Some(stays) = without_surplus(table, shard, replicas, &all) else {
+        return;
+    };
     if let Some(row) = table.rows.get_mut(usize::from(shard.0)) {
         *row = stays;
     }
@@ -82,7 +95,9 @@ fn let_go(table: &mut Table, shard: ShardId, replicas: usize) {
 impl Move {
     /// As an owner puts itself first, and the former one last.
     fn carry_out(&self, table: &mut Table) {
-        let Some(row) = table.rows.get_mut(usize::from(self.shard.0)) else { return };
+        let Some(row) = table.rows.get_mut(usize::from(self.shard.0)) else {
+            return;
+        };
         row.retain(|node| *node != self.to && *node != self.from);
         row.insert(0, self.to.clone());
         row.push(self.from.clone());
@@ -91,14 +106,36 @@ impl Move {
 
 impl From<Move> for Step {
     fn from(of: Move) -> Self {
-        let Move { shard, from, to, why } = of;
-        Self { what: What::Owner, shard, from, to, why }
+        let Move {
+            shard,
+            from,
+            to,
+            why,
+        } = of;
+        Self {
+            what: What::Owner,
+            shard,
+            from,
+            to,
+            why,
+        }
     }
 }
 
 impl From<Placed> for Step {
     fn from(of: Placed) -> Self {
-        let Placed { shard, node, instead_of, why } = of;
-        Self { what: What::Copy, shard, from: instead_of, to: node, why }
+        let Placed {
+            shard,
+            node,
+            instead_of,
+            why,
+        } = of;
+        Self {
+            what: What::Copy,
+            shard,
+            from: instead_of,
+            to: node,
+            why,
+        }
     }
 }

@@ -20,16 +20,33 @@ fn nodes(count: usize) -> BTreeSet<NodeId> {
 /// Node by node in these zones, in turn.
 fn live(count: usize, zones: &[&str]) -> BTreeMap<NodeId, NodeAddresses> {
     let address = |number: usize| {
-        let zone = zones.get(number % zones.len().max(1)).copied().unwrap_or_default().to_owned();
-        (node(number), NodeAddresses { http: String::new(), peer: format!("h{number}:1"), zone })
+        let zone = zones
+            .get(number % zones.len().max(1))
+            .copied()
+            .unwrap_or_default()
+            .to_owned();
+        (
+            node(number),
+            NodeAddresses {
+                http: String::new(),
+                peer: format!("h{number}:1"),
+                zone,
+            },
+        )
     };
     (0..count).map(address).collect()
 }
 
 fn first_in(shards: u32, live: &BTreeMap<NodeId, NodeAddresses>, replicas: usize) -> Table {
-    let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards };
+    let identity = Identity {
+        cluster: ClusterId(uuid::Uuid::nil()),
+        shards,
+    };
     let table = first_table(identity, live, replicas);
-    Table { claimed: (0..=u16::MAX).map(ShardId).take(table.rows.len()).collect(), ..table }
+    Table {
+        claimed: (0..=u16::MAX).map(ShardId).take(table.rows.len()).collect(),
+        ..table
+    }
 }
 
 fn first(shards: u32, count: usize, replicas: usize) -> Table {
@@ -37,7 +54,13 @@ fn first(shards: u32, count: usize, replicas: usize) -> Table {
 }
 
 fn drain(table: &mut Table, number: usize) {
-    table.changes.draining.insert(node(number), Drain { since_ms: 1, by: "a test".to_owned() });
+    table.changes.draining.insert(
+        node(number),
+        Drain {
+            since_ms: 1,
+            by: "a test".to_owned(),
+        },
+    );
 }
 
 /// As an owner puts itself first.
@@ -62,14 +85,26 @@ fn let_go(table: &mut Table, replicas: usize) {
     }
 }
 
-/// Balances until nothing is to be done; how many moves and places that took. No row ever has fewer copies than it should.
+/// Balances until nothing is to be done; how many moves and places that took. No row ever has fewer
+/// copies than it should.
 fn settle(table: &mut Table, nodes: &BTreeSet<NodeId>, replicas: usize) -> (usize, usize) {
     let resting = BTreeSet::new();
     let (mut moved, mut placed) = (0, 0);
     for _ in 0..10_000 {
         let_go(table, replicas);
-        assert!(table.rows.iter().all(|row| row.len() >= replicas.min(nodes.len())), "a copy is missing: {table:?}");
-        let balance = Balance { table, nodes, replicas, resting: &resting };
+        assert!(
+            table
+                .rows
+                .iter()
+                .all(|row| row.len() >= replicas.min(nodes.len())),
+            "a copy is missing: {table:?}"
+        );
+        let balance = Balance {
+            table,
+            nodes,
+            replicas,
+            resting: &resting,
+        };
         let due = balance.due_moves(|_, _| true);
         assert!(due.is_empty() || balance.has_due_moves());
         if let Some(done) = due.first() {
@@ -94,12 +129,19 @@ fn settle(table: &mut Table, nodes: &BTreeSet<NodeId>, replicas: usize) -> (usiz
     panic!("it does not come to rest: {table:?}");
 }
 
-fn spread(table: &Table, of: impl Fn(&Vec<NodeId>) -> Vec<NodeId>, nodes: &BTreeSet<NodeId>) -> (usize, usize) {
+fn spread(
+    table: &Table,
+    of: impl Fn(&Vec<NodeId>) -> Vec<NodeId>,
+    nodes: &BTreeSet<NodeId>,
+) -> (usize, usize) {
     let mut counts: BTreeMap<NodeId, usize> = nodes.iter().map(|node| (node.clone(), 0)).collect();
     for node in table.rows.iter().flat_map(of) {
         *counts.entry(node).or_default() += 1;
     }
-    (counts.values().copied().min().unwrap_or(0), counts.values().copied().max().unwrap_or(0))
+    (
+        counts.values().copied().min().unwrap_or(0),
+        counts.values().copied().max().unwrap_or(0),
+    )
 }
 
 fn owners(row: &[NodeId]) -> Vec<NodeId> {
@@ -111,11 +153,18 @@ fn a_node_that_came_back_gets_its_share_again() {
     let mut table = first(256, 3, 2);
     let all = nodes(3);
     // What it owned was taken over.
-    table.rows.iter_mut().filter(|row| row[0] == node(2)).for_each(|row| row.reverse());
+    table
+        .rows
+        .iter_mut()
+        .filter(|row| row[0] == node(2))
+        .for_each(|row| row.reverse());
     let (moved, placed) = settle(&mut table, &all, 2);
     let (least, most) = spread(&table, |row| owners(row), &all);
     assert!(least >= 81 && most <= 90, "{least} to {most}");
-    assert!((78..=95).contains(&moved) && placed <= 2, "{moved} moves, {placed} places");
+    assert!(
+        (78..=95).contains(&moved) && placed <= 2,
+        "{moved} moves, {placed} places"
+    );
 }
 
 #[test]
@@ -129,10 +178,16 @@ fn a_node_that_joins_gets_its_share_and_nothing_moves_between_the_others() {
     assert!(owned.0 >= 61 && owned.1 <= 75, "owners {owned:?}");
     assert!(places.0 >= 121 && places.1 <= 150, "places {places:?}");
     // The least that could be: a quarter of the places, of which the half own.
-    assert!(placed <= 128 && moved <= 90, "{placed} places, {moved} moves");
+    assert!(
+        placed <= 128 && moved <= 90,
+        "{placed} places, {moved} moves"
+    );
     for (after, row) in table.rows.iter().zip(&before.rows) {
         let came: Vec<_> = after.iter().filter(|node| !row.contains(node)).collect();
-        assert!(came.iter().all(|came| **came == node(3)), "{row:?} became {after:?}");
+        assert!(
+            came.iter().all(|came| **came == node(3)),
+            "{row:?} became {after:?}"
+        );
     }
 }
 
@@ -145,10 +200,18 @@ fn nodes_that_share_no_row_are_evened_out_by_way_of_a_third() {
     table.rows.extend(vec![of([1, 2]); 2]);
     let all = nodes(3);
     let resting = BTreeSet::new();
-    let balance = Balance { table: &table, nodes: &all, replicas: 2, resting: &resting };
+    let balance = Balance {
+        table: &table,
+        nodes: &all,
+        replicas: 2,
+        resting: &resting,
+    };
     let moves = balance.even_moves();
     assert_eq!(moves.len(), 2, "{moves:?}");
-    assert_eq!((&moves[0].from, &moves[0].to, &moves[1].from, &moves[1].to), (&node(1), &node(2), &node(0), &node(1)));
+    assert_eq!(
+        (&moves[0].from, &moves[0].to, &moves[1].from, &moves[1].to),
+        (&node(1), &node(2), &node(0), &node(1))
+    );
     settle(&mut table, &all, 2);
     assert_eq!(spread(&table, |row| owners(row), &all), (2, 3));
 }
@@ -156,36 +219,93 @@ fn nodes_that_share_no_row_are_evened_out_by_way_of_a_third() {
 #[test]
 fn nothing_moves_while_a_node_is_missing_or_a_shard_rests() {
     let mut table = first(64, 3, 2);
-    table.rows.iter_mut().filter(|row| row[0] == node(2)).for_each(|row| row.reverse());
+    table
+        .rows
+        .iter_mut()
+        .filter(|row| row[0] == node(2))
+        .for_each(|row| row.reverse());
     let (none, all) = (BTreeSet::new(), nodes(3));
     let resting: BTreeSet<ShardId> = (0..64).map(ShardId).collect();
     let two = nodes(2);
-    assert!(Balance { table: &table, nodes: &two, replicas: 2, resting: &none }.even_moves().is_empty());
-    assert!(Balance { table: &table, nodes: &all, replicas: 2, resting: &resting }.even_moves().is_empty());
-    assert!(!Balance { table: &table, nodes: &all, replicas: 2, resting: &none }.even_moves().is_empty());
+    assert!(
+        Balance {
+            table: &table,
+            nodes: &two,
+            replicas: 2,
+            resting: &none
+        }
+        .even_moves()
+        .is_empty()
+    );
+    assert!(
+        Balance {
+            table: &table,
+            nodes: &all,
+            replicas: 2,
+            resting: &resting
+        }
+        .even_moves()
+        .is_empty()
+    );
+    assert!(
+        !Balance {
+            table: &table,
+            nodes: &all,
+            replicas: 2,
+            resting: &none
+        }
+        .even_moves()
+        .is_empty()
+    );
 }
 
 #[test]
 fn a_shard_with_one_replica_moves_by_a_further_place_a_hand_over_and_the_end_of_the_former_one() {
     let mut table = first(64, 1, 1);
     let (none, all) = (BTreeSet::new(), nodes(2));
-    let balance = Balance { table: &table, nodes: &all, replicas: 1, resting: &none };
-    let (next, placed) = balance.next_places(1, true).expect("the second has nothing");
+    let balance = Balance {
+        table: &table,
+        nodes: &all,
+        replicas: 1,
+        resting: &none,
+    };
+    let (next, placed) = balance
+        .next_places(1, true)
+        .expect("the second has nothing");
     let shard = placed[0].shard;
     assert_eq!(next.rows[usize::from(shard.0)], [node(0), node(1)]);
     let both = next.rows[usize::from(shard.0)].iter().cloned().collect();
-    assert_eq!(without_surplus(&next, shard, 1, &both), None, "it is the owner that goes, and not by itself");
-    let due = Balance { table: &next, ..balance };
-    assert!(due.due_moves(|_, _| false).is_empty(), "the copy is not there yet");
+    assert_eq!(
+        without_surplus(&next, shard, 1, &both),
+        None,
+        "it is the owner that goes, and not by itself"
+    );
+    let due = Balance {
+        table: &next,
+        ..balance
+    };
+    assert!(
+        due.due_moves(|_, _| false).is_empty(),
+        "the copy is not there yet"
+    );
     let moves = due.due_moves(|_, _| true);
     assert_eq!((moves.len(), &moves[0].to), (1, &node(1)));
     let mut given = next.clone();
     carry_out(&mut given, &moves[0]);
-    assert_eq!(without_surplus(&given, shard, 1, &BTreeSet::new()), Some(vec![node(1)]));
+    assert_eq!(
+        without_surplus(&given, shard, 1, &BTreeSet::new()),
+        Some(vec![node(1)])
+    );
 
     let (moved, places) = settle(&mut table, &all, 1);
-    assert!(moved == places && (30..=34).contains(&moved), "{moved} moves, {places} places");
-    assert_eq!(spread(&table, |row| owners(row), &all).0 + spread(&table, |row| owners(row), &all).1, 64);
+    assert!(
+        moved == places && (30..=34).contains(&moved),
+        "{moved} moves, {places} places"
+    );
+    assert_eq!(
+        spread(&table, |row| owners(row), &all).0 + spread(&table, |row| owners(row), &all).1,
+        64
+    );
     assert!(table.rows.iter().all(|row| row.len() == 1) && table.changes.is_empty());
 }
 
@@ -195,19 +315,40 @@ fn a_surplus_standby_goes_when_those_that_stay_are_in_sync() {
     let shard = ShardId(0);
     let sync = |of: &[usize]| of.iter().copied().map(node).collect::<BTreeSet<_>>();
     table.rows[0] = [0, 3, 1].map(node).to_vec();
-    assert_eq!(without_surplus(&table, shard, 2, &sync(&[1])), None, "the new one is not there yet");
-    assert_eq!(without_surplus(&table, shard, 2, &sync(&[3])), Some([0, 3].map(node).to_vec()));
-    assert_eq!(without_surplus(&table, shard, 3, &sync(&[1, 3])), None, "it is no surplus");
+    assert_eq!(
+        without_surplus(&table, shard, 2, &sync(&[1])),
+        None,
+        "the new one is not there yet"
+    );
+    assert_eq!(
+        without_surplus(&table, shard, 2, &sync(&[3])),
+        Some([0, 3].map(node).to_vec())
+    );
+    assert_eq!(
+        without_surplus(&table, shard, 3, &sync(&[1, 3])),
+        None,
+        "it is no surplus"
+    );
 
     // Whom the table says, and whoever drains, wherever they stand.
     table.changes.replaced.insert(shard, node(3));
-    assert_eq!(without_surplus(&table, shard, 2, &sync(&[1])), Some([0, 1].map(node).to_vec()));
+    assert_eq!(
+        without_surplus(&table, shard, 2, &sync(&[1])),
+        Some([0, 1].map(node).to_vec())
+    );
     table.changes.replaced.clear();
     drain(&mut table, 3);
     assert_eq!(without_surplus(&table, shard, 2, &sync(&[3])), None);
-    assert_eq!(without_surplus(&table, shard, 2, &sync(&[1])), Some([0, 1].map(node).to_vec()));
+    assert_eq!(
+        without_surplus(&table, shard, 2, &sync(&[1])),
+        Some([0, 1].map(node).to_vec())
+    );
     drain(&mut table, 0);
-    assert_eq!(without_surplus(&table, shard, 1, &sync(&[1, 3])), None, "the owner hands over first");
+    assert_eq!(
+        without_surplus(&table, shard, 1, &sync(&[1, 3])),
+        None,
+        "the owner hands over first"
+    );
     table.rows[0].truncate(2);
     assert_eq!(without_surplus(&table, shard, 2, &sync(&[3])), None);
 }
@@ -217,17 +358,42 @@ fn a_draining_node_gives_what_it_owns_then_its_places_and_gets_nothing() {
     let mut table = first(64, 4, 2);
     let all = nodes(4);
     drain(&mut table, 1);
-    let (none, everything): (_, BTreeSet<ShardId>) = (BTreeSet::new(), (0..64).map(ShardId).collect());
-    let balance = Balance { table: &table, nodes: &all, replicas: 2, resting: &none };
+    let (none, everything): (_, BTreeSet<ShardId>) =
+        (BTreeSet::new(), (0..64).map(ShardId).collect());
+    let balance = Balance {
+        table: &table,
+        nodes: &all,
+        replicas: 2,
+        resting: &none,
+    };
     let owned = table.owned_by(&node(1)).count();
     let moves = balance.due_moves(|_, _| true);
     assert_eq!(moves.len(), owned);
-    assert!(moves.iter().all(|done| done.from == node(1) && done.why == "node-1 is draining"), "{moves:?}");
-    assert!(balance.even_moves().is_empty(), "nothing is evened out meanwhile");
-    let (_, placed) = balance.next_places(8, false).expect("though nothing is to be evened out");
-    assert!(placed.len() == 8 && placed.iter().all(|place| place.instead_of == node(1)), "{placed:?}");
-    let resting = Balance { resting: &everything, ..balance };
-    assert!(resting.due_moves(|_, _| true).is_empty(), "what could not be moved just now");
+    assert!(
+        moves
+            .iter()
+            .all(|done| done.from == node(1) && done.why == "node-1 is draining"),
+        "{moves:?}"
+    );
+    assert!(
+        balance.even_moves().is_empty(),
+        "nothing is evened out meanwhile"
+    );
+    let (_, placed) = balance
+        .next_places(8, false)
+        .expect("though nothing is to be evened out");
+    assert!(
+        placed.len() == 8 && placed.iter().all(|place| place.instead_of == node(1)),
+        "{placed:?}"
+    );
+    let resting = Balance {
+        resting: &everything,
+        ..balance
+    };
+    assert!(
+        resting.due_moves(|_, _| true).is_empty(),
+        "what could not be moved just now"
+    );
 
     settle(&mut table, &all, 2);
     assert!(!table.names(&node(1)) && table.rows.iter().all(|row| row.len() == 2));
@@ -243,7 +409,12 @@ fn two_nodes_that_drain_at_once_leave_the_rows_that_they_share() {
     drain(&mut table, 0);
     drain(&mut table, 1);
     settle(&mut table, &nodes(4), 2);
-    assert!(table.rows.iter().all(|row| row.iter().collect::<BTreeSet<_>>() == [&node(2), &node(3)].into()));
+    assert!(
+        table
+            .rows
+            .iter()
+            .all(|row| row.iter().collect::<BTreeSet<_>>() == [&node(2), &node(3)].into())
+    );
 }
 
 #[test]
@@ -252,21 +423,37 @@ fn the_steps_that_would_follow_are_told_in_their_order_with_their_reasons() {
     table.rows = [0, 0, 0, 1].map(|owner| vec![node(owner)]).to_vec();
     drain(&mut table, 1);
     let (none, all) = (BTreeSet::new(), nodes(3));
-    let balance = Balance { table: &table, nodes: &all, replicas: 1, resting: &none };
+    let balance = Balance {
+        table: &table,
+        nodes: &all,
+        replicas: 1,
+        resting: &none,
+    };
     let told = |steps: Vec<Step>| -> Vec<String> {
         let line = |step: Step| format!("{:?} {} {} {}", step.what, step.shard, step.from, step.to);
         steps.into_iter().map(line).collect()
     };
-    assert_eq!(told(balance.steps(false, 9)), ["Copy s3 node-1 node-2", "Owner s3 node-1 node-2"]);
+    assert_eq!(
+        told(balance.steps(false, 9)),
+        ["Copy s3 node-1 node-2", "Owner s3 node-1 node-2"]
+    );
     let evened = told(balance.steps(true, 9));
-    assert_eq!((evened.len(), &evened[..2]), (4, &told(balance.steps(false, 9))[..]), "{evened:?}");
+    assert_eq!(
+        (evened.len(), &evened[..2]),
+        (4, &told(balance.steps(false, 9))[..]),
+        "{evened:?}"
+    );
     assert_eq!(balance.steps(true, 1).len(), 1);
 }
 
-/// Rows with two nodes in one zone, while a node that may take a place stands in a zone that they have not.
+/// Rows with two nodes in one zone, while a node that may take a place stands in a zone that they
+/// have not.
 fn badly_spread(table: &Table, nodes: &BTreeSet<NodeId>) -> usize {
-    let zones: BTreeSet<&str> =
-        nodes.iter().filter(|node| !table.is_draining(node)).map(|node| table.zone(node)).collect();
+    let zones: BTreeSet<&str> = nodes
+        .iter()
+        .filter(|node| !table.is_draining(node))
+        .map(|node| table.zone(node))
+        .collect();
     let is_bad = |row: &&Vec<NodeId>| {
         let of_row: BTreeSet<&str> = row.iter().map(|node| table.zone(node)).collect();
         of_row.len() < row.len() && !zones.is_subset(&of_row)
@@ -282,8 +469,14 @@ fn rows_of_nodes_that_told_no_zone_are_spread_when_they_do() {
     assert!(badly_spread(&table, &all) > 0);
     settle(&mut table, &all, 2);
     assert_eq!(badly_spread(&table, &all), 0);
-    let (places, owned) = (spread(&table, Vec::clone, &all), spread(&table, |row| owners(row), &all));
-    assert!(places.0 >= 28 && places.1 <= 36 && owned.0 >= 15 && owned.1 <= 17, "{places:?} {owned:?}");
+    let (places, owned) = (
+        spread(&table, Vec::clone, &all),
+        spread(&table, |row| owners(row), &all),
+    );
+    assert!(
+        places.0 >= 28 && places.1 <= 36 && owned.0 >= 15 && owned.1 <= 17,
+        "{places:?} {owned:?}"
+    );
 }
 
 #[test]
@@ -292,9 +485,21 @@ fn a_drained_place_goes_to_a_zone_that_its_row_has_not() {
     let mut table = first_in(64, &live(6, &["a", "b", "c"]), 3);
     drain(&mut table, 0);
     settle(&mut table, &nodes(6), 3);
-    assert_eq!((badly_spread(&table, &nodes(6)), table.names(&node(0))), (0, false));
-    let zones = |row: &Vec<NodeId>| row.iter().map(|node| table.zone(node).to_owned()).collect::<BTreeSet<_>>().len();
-    assert!(table.rows.iter().all(|row| zones(row) == 3), "{:?}", table.rows);
+    assert_eq!(
+        (badly_spread(&table, &nodes(6)), table.names(&node(0))),
+        (0, false)
+    );
+    let zones = |row: &Vec<NodeId>| {
+        row.iter()
+            .map(|node| table.zone(node).to_owned())
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    assert!(
+        table.rows.iter().all(|row| zones(row) == 3),
+        "{:?}",
+        table.rows
+    );
 }
 
 proptest! {
@@ -327,7 +532,8 @@ proptest! {
         }
     }
 
-    /// Any nodes drain, in any zones: whoever has to take it all lives on in as many zones as can be.
+    /// Any nodes drain, in any zones: whoever has to take it all lives on in as many zones as can
+    /// be.
     #[test]
     fn whatever_drains_ends_with_nothing_and_rows_stand_in_as_many_zones_as_there_are(
         shards in prop::sample::select(vec![16_u32, 64]),

@@ -1,5 +1,6 @@
-//! What of a cluster is to become different while it runs, as far as it must outlive the processes that work at it (ADR 20).
-//! A table of an older version says nothing of it, and a program of one leaves it out when it writes the table.
+//! What of a cluster is to become different while it runs, as far as it must outlive the processes
+//! that work at it (ADR 20). A table of an older version says nothing of it, and a program of one
+//! leaves it out when it writes the table.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,11 @@
-//! How a process follows the table: every poll's answer goes through one [`Follower`], in nodes and routers alike.
+//! How a process follows the table: every poll's answer goes through one [`Follower`], in nodes and
+//! routers alike.
 //!
-//! **Invariants.** A table of another cluster is never taken. While the store does not answer, the last table stands. A
-//! newer version is taken at once. A table that is *not* newer and yet another one (Redis lost the end of it with a master,
-//! or gave the version away again) is taken once it has stood for [`FALLEN_AFTER`]: a master that was cut off may tell an
-//! old one for a moment, a master that was promoted tells what holds from now on. ADR 14, "A table that fell back".
+//! **Invariants.** A table of another cluster is never taken. While the store does not answer, the
+//! last table stands. A newer version is taken at once. A table that is *not* newer and yet another
+//! one (Redis lost the end of it with a master, or gave the version away again) is taken once it
+//! has stood for [`FALLEN_AFTER`]: a master that was cut off may tell an old one for a moment, a
+//! master that was promoted tells what holds from now on. ADR 14, "A table that fell back".
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +14,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::cluster::table::{Polled, Table, TableError, TableStore};
 
-/// A table that is not newer is taken after it stood for this long. Above `cluster-node-timeout` (1.2 s), after which a
-/// master that is cut off answers no more.
+/// A table that is not newer is taken after it stood for this long. Above `cluster-node-timeout`
+/// (1.2 s), after which a master that is cut off answers no more.
 pub const FALLEN_AFTER: Duration = Duration::from_secs(2);
 
 /// Longest wait for one poll.
@@ -34,11 +36,18 @@ impl Follower {
     /// Knows no table yet.
     #[must_use]
     pub fn new(store: Arc<dyn TableStore>) -> Self {
-        Self { store, known: None, fallen: None, foreign: false, failing: false }
+        Self {
+            store,
+            known: None,
+            fallen: None,
+            foreign: false,
+            failing: false,
+        }
     }
 
-    /// Asks the store once, for 2 s at most. The table to follow from now on, when it is another one than before. Logs when
-    /// the store begins to fail and when it answers again, not each failure. Cancel safe.
+    /// Asks the store once, for 2 s at most. The table to follow from now on, when it is another
+    /// one than before. Logs when the store begins to fail and when it answers again, not each
+    /// failure. Cancel safe.
     ///
     /// # Errors
     /// The store did not answer, or not in time: the last table stands.
@@ -73,7 +82,11 @@ impl Follower {
                 // Once, not at every poll.
                 if !std::mem::replace(&mut self.foreign, true) {
                     let (ours, theirs) = (&known.identity, &table.identity);
-                    tracing::error!(?ours, ?theirs, "the table now belongs to another cluster, keeping ours");
+                    tracing::error!(
+                        ?ours,
+                        ?theirs,
+                        "the table now belongs to another cluster, keeping ours"
+                    );
                 }
                 self.fallen = None;
                 return None;
@@ -109,7 +122,10 @@ mod tests {
 
     /// Of cluster `cluster`, with `owner` as the owner of its one shard.
     fn table(cluster: u128, version: u64, owner: &str) -> Table {
-        let identity = Identity { cluster: ClusterId(uuid::Uuid::from_u128(cluster)), shards: 1 };
+        let identity = Identity {
+            cluster: ClusterId(uuid::Uuid::from_u128(cluster)),
+            shards: 1,
+        };
         Table {
             version,
             identity,
@@ -122,15 +138,23 @@ mod tests {
 
     async fn follower() -> (Follower, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
+        let log = EmbeddedLog::open(&folder.path().join("log.sqlite"))
+            .await
+            .expect("opens");
         (Follower::new(Arc::new(EmbeddedTable::new(log))), folder)
     }
 
     /// Reads as [`Follower::poll`] does: what is known already is not told.
     fn read(follower: &mut Follower, table: &Table, now: Instant) -> Option<(u64, NodeId)> {
         let known = follower.known.as_deref() == Some(table);
-        let told = if known { Polled::Unchanged } else { Polled::Changed(table.clone()) };
-        follower.read(told, now).map(|taken| (taken.version, taken.rows[0][0].clone()))
+        let told = if known {
+            Polled::Unchanged
+        } else {
+            Polled::Changed(table.clone())
+        };
+        follower
+            .read(told, now)
+            .map(|taken| (taken.version, taken.rows[0][0].clone()))
     }
 
     #[tokio::test]
@@ -138,13 +162,23 @@ mod tests {
         let (mut follower, _folder) = follower().await;
         let start = Instant::now();
         assert!(read(&mut follower, &table(1, 16, "a"), start).is_some());
-        assert!(read(&mut follower, &table(1, 18, "b"), start).is_some(), "newer");
+        assert!(
+            read(&mut follower, &table(1, 18, "b"), start).is_some(),
+            "newer"
+        );
         let fallen = table(1, 15, "c");
-        assert_eq!(read(&mut follower, &fallen, start), None, "it may be told by a master that was cut off");
+        assert_eq!(
+            read(&mut follower, &fallen, start),
+            None,
+            "it may be told by a master that was cut off"
+        );
         assert_eq!(read(&mut follower, &fallen, start + FALLEN_AFTER / 2), None);
         let taken = read(&mut follower, &fallen, start + FALLEN_AFTER);
         assert_eq!(taken, Some((15, NodeId::from("c"))));
-        assert!(read(&mut follower, &table(1, 16, "d"), start + FALLEN_AFTER).is_some(), "it goes on from there");
+        assert!(
+            read(&mut follower, &table(1, 16, "d"), start + FALLEN_AFTER).is_some(),
+            "it goes on from there"
+        );
     }
 
     #[tokio::test]
@@ -153,7 +187,10 @@ mod tests {
         let start = Instant::now();
         assert!(read(&mut follower, &table(1, 16, "a"), start).is_some());
         assert_eq!(read(&mut follower, &table(1, 16, "b"), start), None);
-        assert_eq!(read(&mut follower, &table(1, 16, "b"), start + FALLEN_AFTER), Some((16, NodeId::from("b"))));
+        assert_eq!(
+            read(&mut follower, &table(1, 16, "b"), start + FALLEN_AFTER),
+            Some((16, NodeId::from("b")))
+        );
     }
 
     #[tokio::test]
@@ -162,8 +199,16 @@ mod tests {
         let (known, old, start) = (table(1, 16, "a"), table(1, 15, "b"), Instant::now());
         assert!(read(&mut follower, &known, start).is_some());
         assert_eq!(read(&mut follower, &old, start), None);
-        assert_eq!(read(&mut follower, &known, start + FALLEN_AFTER / 2), None, "the known one stands again");
-        assert_eq!(read(&mut follower, &old, start + FALLEN_AFTER), None, "the time begins anew");
+        assert_eq!(
+            read(&mut follower, &known, start + FALLEN_AFTER / 2),
+            None,
+            "the known one stands again"
+        );
+        assert_eq!(
+            read(&mut follower, &old, start + FALLEN_AFTER),
+            None,
+            "the time begins anew"
+        );
     }
 
     #[tokio::test]
@@ -173,11 +218,19 @@ mod tests {
         assert!(read(&mut follower, &table(1, 16, "a"), start).is_some());
         for moment in 0..4 {
             assert_eq!(
-                read(&mut follower, &table(2, 15 + 2 * u64::from(moment), "b"), start + FALLEN_AFTER * moment),
+                read(
+                    &mut follower,
+                    &table(2, 15 + 2 * u64::from(moment), "b"),
+                    start + FALLEN_AFTER * moment
+                ),
                 None
             );
         }
-        assert_eq!(follower.read(Polled::Gone, start + FALLEN_AFTER * 9), None, "the last one stands");
+        assert_eq!(
+            follower.read(Polled::Gone, start + FALLEN_AFTER * 9),
+            None,
+            "the last one stands"
+        );
         assert!(read(&mut follower, &table(1, 17, "c"), start + FALLEN_AFTER * 9).is_some());
     }
 

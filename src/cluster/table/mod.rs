@@ -1,11 +1,12 @@
-//! The table: the one versioned assignment `shard → [owner, standby…]` that every router and node follows, the nodes
-//! that are registered, and the identity of the cluster. This file is the contract; [`embedded`] implements it for one
-//! process, [`redis`] for a cluster.
+//! The table: the one versioned assignment `shard → [owner, standby…]` that every router and node
+//! follows, the nodes that are registered, and the identity of the cluster. This file is the
+//! contract; [`embedded`] implements it for one process, [`redis`] for a cluster.
 //!
-//! **Promises.** `swap` is a compare-and-set on the version: of two that name the same version one wins. Versions only
-//! grow, unless Redis loses the end of what it acknowledged: then an earlier table stands again and its versions are given
-//! anew ([`follow`] copes). `load` returns the latest swapped table or a later one. The identity is written once and never
-//! changes. **Answers get lost**: a swap may be sent again; that it stands already is success too.
+//! **Promises.** `swap` is a compare-and-set on the version: of two that name the same version one
+//! wins. Versions only grow, unless Redis loses the end of what it acknowledged: then an earlier
+//! table stands again and its versions are given anew ([`follow`] copes). `load` returns the latest
+//! swapped table or a later one. The identity is written once and never changes. **Answers get
+//! lost**: a swap may be sent again; that it stands already is success too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -39,7 +40,8 @@ pub struct NodeAddresses {
     pub http: String,
     /// `host:port` of its peer port, for the links of routers and of other nodes.
     pub peer: String,
-    /// The zone that it stands in; empty where none was told. Nodes of the version before tell none.
+    /// The zone that it stands in; empty where none was told. Nodes of the version before tell
+    /// none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,
 }
@@ -55,8 +57,9 @@ pub struct Table {
     pub nodes: BTreeMap<NodeId, NodeAddresses>,
     /// One row a shard, in order of shards: the owner first, then its standbys.
     pub rows: Vec<Vec<NodeId>>,
-    /// Shards that were ever claimed. Whoever swaps leaves none of them out: such a shard has a history, whatever its
-    /// control record says, and its row keeps the nodes that may have it. A table of an older version names none.
+    /// Shards that were ever claimed. Whoever swaps leaves none of them out: such a shard has a
+    /// history, whatever its control record says, and its row keeps the nodes that may have it. A
+    /// table of an older version names none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub claimed: BTreeSet<ShardId>,
     /// What is to become different. A table of an older version says nothing of it.
@@ -94,7 +97,8 @@ impl Table {
         self.changes.draining.contains_key(node)
     }
 
-    /// The node of a row whose place a further one takes, if the row has one that is more than it should have.
+    /// The node of a row whose place a further one takes, if the row has one that is more than it
+    /// should have.
     #[must_use]
     pub fn replaced(&self, shard: ShardId) -> Option<&NodeId> {
         self.changes.replaced.get(&shard)
@@ -120,13 +124,17 @@ impl Table {
     /// The shards whose first node is this one.
     pub fn owned_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
         let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
-        numbered.filter(move |(_, row)| row.first() == Some(node)).map(|(shard, _)| shard)
+        numbered
+            .filter(move |(_, row)| row.first() == Some(node))
+            .map(|(shard, _)| shard)
     }
 
     /// The shards whose row has this node in another place than the first.
     pub fn stood_by_for<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
         let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
-        numbered.filter(move |(_, row)| row.iter().skip(1).any(|of| of == node)).map(|(shard, _)| shard)
+        numbered
+            .filter(move |(_, row)| row.iter().skip(1).any(|of| of == node))
+            .map(|(shard, _)| shard)
     }
 }
 
@@ -153,13 +161,15 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// The identity of the cluster, or `None` before it was created.
     async fn identity(&self) -> Result<Option<Identity>, TableError>;
 
-    /// Creates the cluster: writes the identity unless there is one, and returns the one that holds now.
+    /// Creates the cluster: writes the identity unless there is one, and returns the one that holds
+    /// now.
     async fn create(&self, identity: Identity) -> Result<Identity, TableError>;
 
     /// The current table, or `None` before the first.
     async fn load(&self) -> Result<Option<Table>, TableError>;
 
-    /// The current table, unless it is the very one that is known already. Cheap when nothing changed.
+    /// The current table, unless it is the very one that is known already. Cheap when nothing
+    /// changed.
     async fn load_unless(&self, known: Option<&Table>) -> Result<Polled, TableError> {
         Ok(match self.load().await? {
             None => Polled::Gone,
@@ -168,17 +178,17 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
         })
     }
 
-    /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version must be `expected + 1`;
-    /// over Redis, which may have lost it, the first may have any version. False, and no effect, when another table is
-    /// current; true when exactly this one is.
+    /// Replaces the table of version `expected` (0: there is none yet) by `table`, whose version
+    /// must be `expected + 1`; over Redis, which may have lost it, the first may have any version.
+    /// False, and no effect, when another table is current; true when exactly this one is.
     async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError>;
 
-    /// Announces a live node and how it is reached; to be repeated every second. A node that stops announcing leaves
-    /// the list after 90 s.
+    /// Announces a live node and how it is reached; to be repeated every second. A node that stops
+    /// announcing leaves the list after 90 s.
     async fn register(&self, node: &NodeId, addresses: &NodeAddresses) -> Result<(), TableError>;
 
-    /// Asks to be the coordinator for `life` from now on, or for as long again: true when this node is. No other is
-    /// meanwhile, by the clock of the store; nothing unsafe may hang on that.
+    /// Asks to be the coordinator for `life` from now on, or for as long again: true when this node
+    /// is. No other is meanwhile, by the clock of the store; nothing unsafe may hang on that.
     async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError>;
 
     /// Every registered node.
@@ -192,27 +202,57 @@ mod tests {
 
     #[test]
     fn a_table_of_an_older_version_is_read_and_names_no_claimed_shard() {
-        let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 1 };
+        let identity = Identity {
+            cluster: ClusterId(uuid::Uuid::nil()),
+            shards: 1,
+        };
         let rows = vec![vec![NodeId::from("a")]];
         let (nodes, changes) = (BTreeMap::new(), Changes::default());
-        let table = Table { version: 7, identity, nodes, rows, claimed: BTreeSet::new(), changes };
+        let table = Table {
+            version: 7,
+            identity,
+            nodes,
+            rows,
+            claimed: BTreeSet::new(),
+            changes,
+        };
         let written = serde_json::to_value(&table).expect("JSON");
-        assert!(written.get("claimed").is_none(), "as an older version wrote it: {written}");
+        assert!(
+            written.get("claimed").is_none(),
+            "as an older version wrote it: {written}"
+        );
         assert!(written.get("changes").is_none(), "likewise: {written}");
-        assert_eq!(serde_json::from_value::<Table>(written).expect("it is read"), table);
-        let claimed = Table { claimed: BTreeSet::from([ShardId(0)]), ..table };
+        assert_eq!(
+            serde_json::from_value::<Table>(written).expect("it is read"),
+            table
+        );
+        let claimed = Table {
+            claimed: BTreeSet::from([ShardId(0)]),
+            ..table
+        };
         let later = serde_json::to_vec(&claimed).expect("JSON");
-        assert_eq!(serde_json::from_slice::<Table>(&later).expect("it is read"), claimed);
+        assert_eq!(
+            serde_json::from_slice::<Table>(&later).expect("it is read"),
+            claimed
+        );
     }
 
-    /// A table as the version before zones and drains wrote it. Never change it: it may stand in somebody's Redis.
+    /// A table as the version before zones and drains wrote it. Never change it: it may stand in
+    /// somebody's Redis.
     const BEFORE: &str = r#"{"version":7,"identity":{"cluster":"00000000-0000-0000-0000-000000000000","shards":1},"nodes":{"a":{"http":"","peer":"h:1"},"b":{"http":"","peer":"h:2"}},"rows":[["a","b"]],"claimed":[0]}"#;
 
     #[test]
     fn a_table_of_the_version_before_is_read_and_written_as_it_was_and_reads_one_with_marks() {
         let table: Table = serde_json::from_str(BEFORE).expect("it is read");
-        assert_eq!((table.zone(&NodeId::from("a")), table.changes.is_empty()), ("", true));
-        assert_eq!(serde_json::to_string(&table).expect("JSON"), BEFORE, "byte by byte: nodes compare it by its bytes");
+        assert_eq!(
+            (table.zone(&NodeId::from("a")), table.changes.is_empty()),
+            ("", true)
+        );
+        assert_eq!(
+            serde_json::to_string(&table).expect("JSON"),
+            BEFORE,
+            "byte by byte: nodes compare it by its bytes"
+        );
 
         // What the version before knows of a table, as it skips what it does not know.
         #[derive(Deserialize)]
@@ -228,20 +268,35 @@ mod tests {
             peer: String,
         }
         let [a, b] = ["a", "b"].map(NodeId::from);
-        let drain = changes::Drain { since_ms: 5, by: "anna@desk".to_owned() };
+        let drain = changes::Drain {
+            since_ms: 5,
+            by: "anna@desk".to_owned(),
+        };
         let mut marked = table.clone();
         marked.changes.draining.insert(b.clone(), drain);
         marked.changes.replaced.insert(ShardId(0), b.clone());
-        marked.nodes.entry(a.clone()).and_modify(|addresses| addresses.zone = "east".to_owned());
+        marked
+            .nodes
+            .entry(a.clone())
+            .and_modify(|addresses| addresses.zone = "east".to_owned());
         let text = serde_json::to_string(&marked).expect("JSON");
-        assert!(
-            text.ends_with(r#""changes":{"draining":{"b":{"since_ms":5,"by":"anna@desk"}},"replaced":{"0":"b"}}}"#)
-        );
+        assert!(text.ends_with(
+            r#""changes":{"draining":{"b":{"since_ms":5,"by":"anna@desk"}},"replaced":{"0":"b"}}}"#
+        ));
         let former: Former = serde_json::from_str(&text).expect("the version before reads it");
-        assert_eq!((former.version, former.rows, former.claimed), (7, table.rows, table.claimed));
-        assert_eq!((&*former.nodes[&a].http, &*former.nodes[&a].peer), ("", "h:1"));
+        assert_eq!(
+            (former.version, former.rows, former.claimed),
+            (7, table.rows, table.claimed)
+        );
+        assert_eq!(
+            (&*former.nodes[&a].http, &*former.nodes[&a].peer),
+            ("", "h:1")
+        );
         let read: Table = serde_json::from_str(&text).expect("it is read");
         assert!(read == marked && read.is_draining(&b) && !read.is_draining(&a));
-        assert_eq!((read.replaced(ShardId(0)), read.zone(&a), read.zone(&b)), (Some(&b), "east", ""));
+        assert_eq!(
+            (read.replaced(ShardId(0)), read.zone(&a), read.zone(&b)),
+            (Some(&b), "east", "")
+        );
     }
 }

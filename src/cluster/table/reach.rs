@@ -1,6 +1,7 @@
-//! Whether this process reaches the log and the table, and whether others do. With each request and answer a process tells
-//! which table it follows and how long ago it read it; so a node that is cut off from Redis alone hears that the world goes
-//! on without it, and one that is cut off together with everybody else hears nothing of the kind. ADR 15.
+//! Whether this process reaches the log and the table, and whether others do. With each request and
+//! answer a process tells which table it follows and how long ago it read it; so a node that is cut
+//! off from Redis alone hears that the world goes on without it, and one that is cut off together
+//! with everybody else hears nothing of the kind. ADR 15.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,7 +30,8 @@ struct Newer {
     last: u64,
 }
 
-/// What a process knows of its own and of others' way to the store. Times are of the monotonic clock.
+/// What a process knows of its own and of others' way to the store. Times are of the monotonic
+/// clock.
 #[derive(Debug)]
 pub struct Reach {
     origin: Instant,
@@ -70,7 +72,9 @@ impl Reach {
     }
 
     fn unanswered(&self) -> MutexGuard<'_, BTreeMap<u64, ShardId>> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table was read, and this version of it is followed.
@@ -85,7 +89,9 @@ impl Reach {
     pub fn failed(&self, now: Instant) {
         let since = self.ms(now);
         // Only the first failure after a read counts.
-        self.failing_ms.compare_exchange(NEVER, since, Ordering::SeqCst, Ordering::SeqCst).ok();
+        self.failing_ms
+            .compare_exchange(NEVER, since, Ordering::SeqCst, Ordering::SeqCst)
+            .ok();
     }
 
     /// What to tell others.
@@ -93,27 +99,53 @@ impl Reach {
     pub fn told(&self, now: Instant) -> Told {
         let read = self.read_ms.load(Ordering::SeqCst);
         let age_ms = (read != NEVER).then(|| self.ms(now).saturating_sub(read));
-        Told { version: self.version.load(Ordering::SeqCst), age_ms }
+        Told {
+            version: self.version.load(Ordering::SeqCst),
+            age_ms,
+        }
     }
 
-    /// Somebody told this. It counts when our own reads fail, and they read a newer table after that had begun.
+    /// Somebody told this. It counts when our own reads fail, and they read a newer table after
+    /// that had begun.
     pub fn hear(&self, told: Told, now: Instant) {
-        let Some(age_ms) = told.age_ms.filter(|_| told.version > self.version.load(Ordering::SeqCst)) else { return };
+        let Some(age_ms) = told
+            .age_ms
+            .filter(|_| told.version > self.version.load(Ordering::SeqCst))
+        else {
+            return;
+        };
         let read = self.ms(now).saturating_sub(age_ms);
         if read < self.failing_ms.load(Ordering::SeqCst) {
             return;
         }
         let mut newer = self.newer();
-        let known = newer.unwrap_or(Newer { version: told.version, first: read, last: read });
-        let version = if read >= known.last { told.version } else { known.version };
-        *newer = Some(Newer { version, first: known.first.min(read), last: known.last.max(read) });
+        let known = newer.unwrap_or(Newer {
+            version: told.version,
+            first: read,
+            last: read,
+        });
+        let version = if read >= known.last {
+            told.version
+        } else {
+            known.version
+        };
+        *newer = Some(Newer {
+            version,
+            first: known.first.min(read),
+            last: known.last.max(read),
+        });
     }
 
-    /// The version of a newer table than ours, once others have read it for `patience` while all our own reads failed.
+    /// The version of a newer table than ours, once others have read it for `patience` while all
+    /// our own reads failed.
     #[must_use]
     pub fn left_behind(&self, patience: Duration) -> Option<u64> {
         let patience = u64::try_from(patience.as_millis()).unwrap_or(NEVER);
-        let Newer { version, first, last } = (*self.newer())?;
+        let Newer {
+            version,
+            first,
+            last,
+        } = (*self.newer())?;
         (last.saturating_sub(first) >= patience).then_some(version)
     }
 
@@ -142,7 +174,8 @@ impl Reach {
         self.unanswered().clone()
     }
 
-    /// A shard of this place could be kept, as far as is known: renewals there are answered, or were never tried.
+    /// A shard of this place could be kept, as far as is known: renewals there are answered, or
+    /// were never tried.
     pub(crate) fn can_hold_at(&self, place: u64) -> bool {
         !self.unanswered().contains_key(&place)
     }
@@ -159,7 +192,10 @@ mod tests {
     }
 
     fn told(version: u64, age_ms: u64) -> Told {
-        Told { version, age_ms: Some(age_ms) }
+        Told {
+            version,
+            age_ms: Some(age_ms),
+        }
     }
 
     /// Follows version 15, and fails to read since the tenth second.
@@ -172,11 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_table_that_others_go_on_reading_while_this_node_cannot_shows_that_it_is_left_behind() {
+    fn a_newer_table_that_others_go_on_reading_while_this_node_cannot_shows_that_it_is_left_behind()
+    {
         let reach = failing();
         reach.hear(told(16, 100), at(&reach, 11_000));
         reach.hear(told(16, 100), at(&reach, 13_999));
-        assert_eq!(reach.left_behind(T), None, "Redis may have failed over, and be found again in a moment");
+        assert_eq!(
+            reach.left_behind(T),
+            None,
+            "Redis may have failed over, and be found again in a moment"
+        );
         reach.hear(told(17, 100), at(&reach, 14_000));
         assert_eq!(reach.left_behind(T), Some(17));
         reach.read(17, at(&reach, 14_100));
@@ -186,7 +227,8 @@ mod tests {
     #[test]
     fn an_outage_for_everybody_leaves_nobody_behind() {
         let reach = failing();
-        // The last table before the outage, which some have read and others have not; to one it was told late.
+        // The last table before the outage, which some have read and others have not; to one it was
+        // told late.
         reach.hear(told(16, 1_100), at(&reach, 11_000));
         reach.hear(told(16, 500), at(&reach, 11_000));
         reach.hear(told(16, 49_000), at(&reach, 60_000));
@@ -194,9 +236,19 @@ mod tests {
         let other = failing();
         for ms in [11_000, 60_000] {
             other.hear(told(15, 0), at(&other, ms));
-            other.hear(Told { version: 16, age_ms: None }, at(&other, ms));
+            other.hear(
+                Told {
+                    version: 16,
+                    age_ms: None,
+                },
+                at(&other, ms),
+            );
         }
-        assert_eq!(other.left_behind(T), None, "what is known here holds; and a former version does not tell when");
+        assert_eq!(
+            other.left_behind(T),
+            None,
+            "what is known here holds; and a former version does not tell when"
+        );
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! The table over Redis: four keys under one hash tag, `{P:table}:identity` (JSON, written once), `{P:table}:table` (a hash of
-//! version, mark and JSON), `{P:table}:nodes` (a hash of registrations), `{P:table}:leader` (who coordinates, for a while). Every change is one script that may be sent again.
+//! The table over Redis: four keys under one hash tag, `{P:table}:identity` (JSON, written once),
+//! `{P:table}:table` (a hash of version, mark and JSON), `{P:table}:nodes` (a hash of
+//! registrations), `{P:table}:leader` (who coordinates, for a while). Every change is one script
+//! that may be sent again.
 //!
-//! A poll sends the mark that it knows and gets nothing back when nothing changed. A node is listed while it announced
-//! itself within [`REGISTRATION_LIFE`], by Redis's own clock: a failover may make that a little longer or shorter, and no
-//! safety hangs on it, because a shard that was ever claimed is not given away by this list.
+//! A poll sends the mark that it knows and gets nothing back when nothing changed. A node is listed
+//! while it announced itself within [`REGISTRATION_LIFE`], by Redis's own clock: a failover may
+//! make that a little longer or shorter, and no safety hangs on it, because a shard that was ever
+//! claimed is not given away by this list.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,11 +27,21 @@ use crate::ids::NodeId;
 use crate::log::Identity;
 use crate::log::redis::servers::{Lua, Servers};
 
-const SWAP: Lua = Lua { text: include_str!("swap.lua") };
-const POLL: Lua = Lua { text: include_str!("poll.lua") };
-const REGISTER: Lua = Lua { text: include_str!("register.lua") };
-const LEAD: Lua = Lua { text: include_str!("lead.lua") };
-const NODES: Lua = Lua { text: include_str!("nodes.lua") };
+const SWAP: Lua = Lua {
+    text: include_str!("swap.lua"),
+};
+const POLL: Lua = Lua {
+    text: include_str!("poll.lua"),
+};
+const REGISTER: Lua = Lua {
+    text: include_str!("register.lua"),
+};
+const LEAD: Lua = Lua {
+    text: include_str!("lead.lua"),
+};
+const NODES: Lua = Lua {
+    text: include_str!("nodes.lua"),
+};
 
 /// The table store of a cluster; see the head of this file. One for each process.
 pub struct RedisTable {
@@ -49,7 +62,9 @@ struct Keys {
 
 impl fmt::Debug for RedisTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisTable").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("RedisTable")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,12 +73,27 @@ impl RedisTable {
     #[must_use]
     pub fn new(servers: Arc<Servers>) -> Self {
         let key = |name: &str| format!("{{{}:table}}:{name}", servers.config().prefix);
-        let keys = Keys { identity: key("identity"), table: key("table"), nodes: key("nodes"), leader: key("leader") };
+        let keys = Keys {
+            identity: key("identity"),
+            table: key("table"),
+            nodes: key("nodes"),
+            leader: key("leader"),
+        };
         let process = format!("{:016x}", rand::random::<u64>());
-        Self { servers, keys, process, announced: AtomicBool::new(false) }
+        Self {
+            servers,
+            keys,
+            process,
+            announced: AtomicBool::new(false),
+        }
     }
 
-    async fn script(&self, script: &Lua, key: &str, arguments: &[&[u8]]) -> Result<Value, TableError> {
+    async fn script(
+        &self,
+        script: &Lua,
+        key: &str,
+        arguments: &[&[u8]],
+    ) -> Result<Value, TableError> {
         Ok(self.servers.script(script, &[key], arguments).await?)
     }
 }
@@ -73,7 +103,10 @@ impl TableStore for RedisTable {
     async fn identity(&self) -> Result<Option<Identity>, TableError> {
         let mut get = redis::cmd("GET");
         get.arg(&self.keys.identity);
-        parsed("identity", self.servers.command(&self.keys.identity, get).await?)
+        parsed(
+            "identity",
+            self.servers.command(&self.keys.identity, get).await?,
+        )
     }
 
     async fn create(&self, identity: Identity) -> Result<Identity, TableError> {
@@ -82,7 +115,9 @@ impl TableStore for RedisTable {
         // What stands is asked for, whatever this answered: an attempt before may have written it.
         self.servers.command(&self.keys.identity, set).await?;
         let written = self.identity().await?;
-        written.ok_or_else(|| TableError::Malformed("the identity is neither absent nor there".to_owned()))
+        written.ok_or_else(|| {
+            TableError::Malformed("the identity is neither absent nor there".to_owned())
+        })
     }
 
     async fn load(&self) -> Result<Option<Table>, TableError> {
@@ -93,34 +128,63 @@ impl TableStore for RedisTable {
     }
 
     async fn load_unless(&self, known: Option<&Table>) -> Result<Polled, TableError> {
-        let known = known.map(|known| Ok::<_, TableError>(mark(known, &json(known)?))).transpose()?.unwrap_or_default();
-        let answer = self.script(&POLL, &self.keys.table, &[known.as_bytes()]).await?;
+        let known = known
+            .map(|known| Ok::<_, TableError>(mark(known, &json(known)?)))
+            .transpose()?
+            .unwrap_or_default();
+        let answer = self
+            .script(&POLL, &self.keys.table, &[known.as_bytes()])
+            .await?;
         let body: Option<Vec<u8>> = redis::from_redis_value(answer).map_err(malformed("table"))?;
         Ok(match body {
             None => Polled::Gone,
             Some(body) if body.is_empty() => Polled::Unchanged,
-            Some(body) => Polled::Changed(serde_json::from_slice(&body).map_err(malformed("table"))?),
+            Some(body) => {
+                Polled::Changed(serde_json::from_slice(&body).map_err(malformed("table"))?)
+            }
         })
     }
 
     async fn swap(&self, expected: u64, table: Table) -> Result<bool, TableError> {
         if table.version != expected.saturating_add(1) && (expected > 0 || table.version == 0) {
-            return Err(TableError::Refused(format!("version {} does not follow {expected}", table.version)));
+            return Err(TableError::Refused(format!(
+                "version {} does not follow {expected}",
+                table.version
+            )));
         }
-        let stands = if expected == 0 { String::new() } else { expected.to_string() };
+        let stands = if expected == 0 {
+            String::new()
+        } else {
+            expected.to_string()
+        };
         let (version, body) = (table.version.to_string(), json(&table)?);
         let mark = mark(&table, &body);
-        let arguments = [stands.as_bytes(), version.as_bytes(), mark.as_bytes(), body.as_slice()];
+        let arguments = [
+            stands.as_bytes(),
+            version.as_bytes(),
+            mark.as_bytes(),
+            body.as_slice(),
+        ];
         Ok(number(&self.script(&SWAP, &self.keys.table, &arguments).await?)? == 1)
     }
 
     async fn register(&self, node: &NodeId, addresses: &NodeAddresses) -> Result<(), TableError> {
-        let (life, most) = (REGISTRATION_LIFE.as_secs().to_string(), NODES_MAX.to_string());
+        let (life, most) = (
+            REGISTRATION_LIFE.as_secs().to_string(),
+            NODES_MAX.to_string(),
+        );
         let addresses = json(addresses)?;
-        let arguments =
-            [node.0.as_bytes(), self.process.as_bytes(), addresses.as_slice(), life.as_bytes(), most.as_bytes()];
+        let arguments = [
+            node.0.as_bytes(),
+            self.process.as_bytes(),
+            addresses.as_slice(),
+            life.as_bytes(),
+            most.as_bytes(),
+        ];
         match number(&self.script(&REGISTER, &self.keys.nodes, &arguments).await?)? {
-            0 => Err(TableError::Refused(format!("{NODES_MAX} nodes are registered already"))),
+            0 => Err(TableError::Refused(format!(
+                "{NODES_MAX} nodes are registered already"
+            ))),
             // The first time it is most likely our own former self.
             2 if self.announced.swap(true, Ordering::Relaxed) => Err(TableError::Refused(format!(
                 "another process calls itself {node} too; give each its own --node-id"
@@ -134,24 +198,42 @@ impl TableStore for RedisTable {
 
     async fn lead(&self, node: &NodeId, life: Duration) -> Result<bool, TableError> {
         let life = life.as_millis().max(1).to_string();
-        Ok(number(&self.script(&LEAD, &self.keys.leader, &[node.0.as_bytes(), life.as_bytes()]).await?)? == 1)
+        Ok(number(
+            &self
+                .script(
+                    &LEAD,
+                    &self.keys.leader,
+                    &[node.0.as_bytes(), life.as_bytes()],
+                )
+                .await?,
+        )? == 1)
     }
 
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeAddresses>, TableError> {
         let life = REGISTRATION_LIFE.as_secs().to_string();
-        let listed = self.script(&NODES, &self.keys.nodes, &[life.as_bytes()]).await?;
-        let listed: Vec<(String, String)> = redis::from_redis_value(listed).map_err(malformed("list of nodes"))?;
+        let listed = self
+            .script(&NODES, &self.keys.nodes, &[life.as_bytes()])
+            .await?;
+        let listed: Vec<(String, String)> =
+            redis::from_redis_value(listed).map_err(malformed("list of nodes"))?;
         let read = |(node, addresses): (String, String)| {
-            let addresses = serde_json::from_str(&addresses).map_err(malformed("address of a node"))?;
+            let addresses =
+                serde_json::from_str(&addresses).map_err(malformed("address of a node"))?;
             Ok((NodeId::from(node.as_str()), addresses))
         };
         listed.into_iter().map(read).collect()
     }
 }
 
-/// What a poll compares. With a hash of the body: a master that lost its end gives a version away again.
+/// What a poll compares. With a hash of the body: a master that lost its end gives a version away
+/// again.
 fn mark(table: &Table, body: &[u8]) -> String {
-    format!("{}:{}:{}", table.identity.cluster, table.version, URL_SAFE_NO_PAD.encode(Sha256::digest(body)))
+    format!(
+        "{}:{}:{}",
+        table.identity.cluster,
+        table.version,
+        URL_SAFE_NO_PAD.encode(Sha256::digest(body))
+    )
 }
 
 fn malformed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> TableError {
@@ -164,7 +246,9 @@ fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, TableError> {
 
 fn parsed<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<Option<T>, TableError> {
     let bytes: Option<Vec<u8>> = redis::from_redis_value(value).map_err(malformed(what))?;
-    bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(malformed(what))).transpose()
+    bytes
+        .map(|bytes| serde_json::from_slice(&bytes).map_err(malformed(what)))
+        .transpose()
 }
 
 fn number(value: &Value) -> Result<i64, TableError> {
@@ -191,7 +275,9 @@ mod tests {
     }
 
     fn table(config: &Config) -> Arc<RedisTable> {
-        Arc::new(RedisTable::new(Servers::new(config.clone()).expect("a URL")))
+        Arc::new(RedisTable::new(
+            Servers::new(config.clone()).expect("a URL"),
+        ))
     }
 
     async fn over_redis() -> OverRedis {
@@ -239,10 +325,16 @@ mod tests {
 
     /// Everything that log and table do on one server, whatever becomes of it.
     async fn job(servers: Arc<Servers>) {
-        let (log, table) = (RedisLog::new(Arc::clone(&servers)), RedisTable::new(servers));
+        let (log, table) = (
+            RedisLog::new(Arc::clone(&servers)),
+            RedisTable::new(servers),
+        );
         let (shard, stream, node) = (ShardId(0), Stream::Messages, NodeId::from("node-a"));
         let (identity, token) = (log_claims::identity(), Token::new(Epoch(1)));
-        let begin = Tail { offset: Offset(5), ..Tail::EMPTY };
+        let begin = Tail {
+            offset: Offset(5),
+            ..Tail::EMPTY
+        };
         let claim = Claim {
             shard,
             expected: None,
@@ -253,7 +345,8 @@ mod tests {
             ends_at: None,
         };
         log.claim(claim).await.ok();
-        log.append(&[log_claims::batch(shard, stream, token, &begin, (1, "x"))]).await;
+        log.append(&[log_claims::batch(shard, stream, token, &begin, (1, "x"))])
+            .await;
         log.control(shard).await.ok();
         log.observe(&[shard]).await;
         log.renew(&[(shard, token)]).await;
@@ -271,14 +364,29 @@ mod tests {
     #[tokio::test]
     async fn each_right_less_is_missed_and_told_by_its_name() {
         let server = testing::Server::start(&[]);
-        let _replica = testing::Server::start(&["--replicaof", &format!("127.0.0.1 {}", server.port)]);
-        let is_online = async || server.field("replication", "slave0").await.contains("online");
+        let _replica =
+            testing::Server::start(&["--replicaof", &format!("127.0.0.1 {}", server.port)]);
+        let is_online = async || {
+            server
+                .field("replication", "slave0")
+                .await
+                .contains("online")
+        };
         testing::until("the replica is online", is_online).await;
-        // A cluster's; and one for a node that takes the place of a silent one when there are a thousand.
+        // A cluster's; and one for a node that takes the place of a silent one when there are a
+        // thousand.
         let elsewhere = ["cluster|slots", "asking", "config|get", "hdel"];
-        for right in testing::rights::commands().into_iter().filter(|right| !elsewhere.contains(right)) {
-            let config = Config { commit: CommitLevel::Replicated, ..testing::config(&[server.url()]) };
-            let config = testing::rights::restricted(config, std::slice::from_ref(&server), Some(right)).await;
+        for right in testing::rights::commands()
+            .into_iter()
+            .filter(|right| !elsewhere.contains(right))
+        {
+            let config = Config {
+                commit: CommitLevel::Replicated,
+                ..testing::config(&[server.url()])
+            };
+            let config =
+                testing::rights::restricted(config, std::slice::from_ref(&server), Some(right))
+                    .await;
             let servers = Servers::new(config).expect("a URL");
             job(Arc::clone(&servers)).await;
             let told = servers.denied();
@@ -290,7 +398,9 @@ mod tests {
             assert!(told.iter().any(is_named), "without {right}: {told:?}");
         }
         let config = testing::config(&[server.url()]);
-        let servers = Servers::new(testing::rights::restricted(config, std::slice::from_ref(&server), None).await);
+        let servers = Servers::new(
+            testing::rights::restricted(config, std::slice::from_ref(&server), None).await,
+        );
         let servers = servers.expect("a URL");
         job(Arc::clone(&servers)).await;
         assert_eq!(servers.denied(), Vec::<String>::new());
@@ -299,7 +409,10 @@ mod tests {
     #[test]
     fn the_rights_are_documented_as_they_are_told() {
         let page = include_str!("../../../docs/operations.md");
-        assert!(page.contains(&format!("ACL SETUSER rookery reset on >PASSWORD {RIGHTS}")), "{RIGHTS}");
+        assert!(
+            page.contains(&format!("ACL SETUSER rookery reset on >PASSWORD {RIGHTS}")),
+            "{RIGHTS}"
+        );
     }
 
     mod on_a_cluster {
@@ -309,11 +422,18 @@ mod tests {
     }
 
     fn addresses(port: u16) -> NodeAddresses {
-        NodeAddresses { http: format!("h:{port}"), peer: format!("p:{port}"), zone: String::new() }
+        NodeAddresses {
+            http: format!("h:{port}"),
+            peer: format!("p:{port}"),
+            zone: String::new(),
+        }
     }
 
     fn first(version: u64) -> Table {
-        let identity = Identity { cluster: ClusterId::random(), shards: 1 };
+        let identity = Identity {
+            cluster: ClusterId::random(),
+            shards: 1,
+        };
         Table {
             version,
             identity,
@@ -331,7 +451,10 @@ mod tests {
         assert_eq!(table.swap(0, seventh.clone()).await, Ok(true));
         assert_eq!(table.swap(0, first(9)).await, Ok(false), "there is one");
         assert_eq!(table.load().await, Ok(Some(seventh)));
-        assert!(table.swap(0, first(0)).await.is_err(), "versions begin at 1");
+        assert!(
+            table.swap(0, first(0)).await.is_err(),
+            "versions begin at 1"
+        );
     }
 
     /// As if so many seconds had passed since these nodes announced themselves.
@@ -341,20 +464,40 @@ mod tests {
         let addresses = serde_json::to_string(&addresses(1)).expect("JSON");
         let mut pipe = redis::pipe();
         for node in nodes {
-            pipe.hset(&setup.table.keys.nodes, node, format!("{} 0 {addresses}", now[0] - seconds)).ignore();
+            pipe.hset(
+                &setup.table.keys.nodes,
+                node,
+                format!("{} 0 {addresses}", now[0] - seconds),
+            )
+            .ignore();
         }
-        pipe.query_async::<()>(&mut server.meddler().await).await.expect("writes");
+        pipe.query_async::<()>(&mut server.meddler().await)
+            .await
+            .expect("writes");
     }
 
     #[tokio::test]
     async fn a_node_that_stops_announcing_leaves_after_90_s() {
         let setup = over_redis().await;
         let lively = NodeId::from("lively");
-        setup.table.register(&lively, &addresses(1)).await.expect("registers");
+        setup
+            .table
+            .register(&lively, &addresses(1))
+            .await
+            .expect("registers");
         age(&setup, ["silent".to_owned()], 89).await;
         assert_eq!(setup.table.nodes().await.expect("lists").len(), 2);
         age(&setup, ["silent".to_owned()], 91).await;
-        assert_eq!(setup.table.nodes().await.expect("lists").into_keys().collect::<Vec<_>>(), [lively]);
+        assert_eq!(
+            setup
+                .table
+                .nodes()
+                .await
+                .expect("lists")
+                .into_keys()
+                .collect::<Vec<_>>(),
+            [lively]
+        );
     }
 
     #[tokio::test]
@@ -362,11 +505,28 @@ mod tests {
         let setup = over_redis().await;
         age(&setup, (0..NODES_MAX).map(|number| format!("n{number}")), 1).await;
         let (new, known) = (NodeId::from("new"), NodeId::from("n7"));
-        let refused = setup.table.register(&new, &addresses(2)).await.expect_err("no room");
-        assert!(refused.to_string().contains("1024 nodes are registered already"), "{refused}");
-        setup.table.register(&known, &addresses(2)).await.expect("has a place");
+        let refused = setup
+            .table
+            .register(&new, &addresses(2))
+            .await
+            .expect_err("no room");
+        assert!(
+            refused
+                .to_string()
+                .contains("1024 nodes are registered already"),
+            "{refused}"
+        );
+        setup
+            .table
+            .register(&known, &addresses(2))
+            .await
+            .expect("has a place");
         age(&setup, ["n8".to_owned()], 91).await;
-        setup.table.register(&new, &addresses(2)).await.expect("has one now");
+        setup
+            .table
+            .register(&new, &addresses(2))
+            .await
+            .expect("has one now");
         assert_eq!(setup.table.nodes().await.expect("lists").len(), NODES_MAX);
     }
 
@@ -374,11 +534,21 @@ mod tests {
     async fn two_processes_of_one_name_are_told() {
         let setup = over_redis().await;
         let (node, other) = (NodeId::from("twin"), table(&setup.config));
-        setup.table.register(&node, &addresses(1)).await.expect("the first");
+        setup
+            .table
+            .register(&node, &addresses(1))
+            .await
+            .expect("the first");
         // Its own former self would look the same, so the first time says nothing.
-        other.register(&node, &addresses(2)).await.expect("the second, once");
+        other
+            .register(&node, &addresses(2))
+            .await
+            .expect("the second, once");
         for twin in [&setup.table, &other] {
-            let told = twin.register(&node, &addresses(1)).await.expect_err("there are two");
+            let told = twin
+                .register(&node, &addresses(1))
+                .await
+                .expect_err("there are two");
             assert!(told.to_string().contains("calls itself twin too"), "{told}");
         }
     }

@@ -1,11 +1,13 @@
-//! What a router keeps of a session so that another node can go on with it (ADR 7). Fields and variants are only ever added.
+//! What a router keeps of a session so that another node can go on with it (ADR 7). Fields and
+//! variants are only ever added.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Seq, SessionId};
 use crate::link::front::Handle;
 
-/// Conversations kept for one session, those that its user has left included. A session with more is not attached.
+/// Conversations kept for one session, those that its user has left included. A session with more
+/// is not attached.
 pub const STANDS_MAX: usize = 5_000;
 
 /// The kind of a [`Stand`] is in the bits above its seq.
@@ -42,7 +44,8 @@ pub enum Standing {
         /// The client named it in its resume, and was not told `live` yet.
         named: bool,
     },
-    /// Everything up to `seq` was shown or passed; of what follows only what lies within the user's stays is shown.
+    /// Everything up to `seq` was shown or passed; of what follows only what lies within the user's
+    /// stays is shown.
     Within {
         /// Last seq shown or passed.
         seq: Seq,
@@ -147,7 +150,8 @@ pub enum Tells {
     Nothing,
     /// It answers the message of this number.
     Answer(u64),
-    /// Likewise; it is a part of a resume, and is kept until the cursors are set ([`Stage::Placed`]).
+    /// Likewise; it is a part of a resume, and is kept until the cursors are set
+    /// ([`Stage::Placed`]).
     Part(u64),
     /// Likewise; with it a resume is given up, and no part of it is kept any more.
     GivenUp(u64),
@@ -190,12 +194,33 @@ mod tests {
 
     #[test]
     fn an_event_moves_a_session_on_and_live_is_told_once() {
-        let named = Stand::from(Standing::At { seq: Seq(4), named: true });
-        assert_eq!(named.shown(Seq(5)).standing(), Standing::At { seq: Seq(5), named: true });
+        let named = Stand::from(Standing::At {
+            seq: Seq(4),
+            named: true,
+        });
+        assert_eq!(
+            named.shown(Seq(5)).standing(),
+            Standing::At {
+                seq: Seq(5),
+                named: true
+            }
+        );
         assert_eq!(named.shown(Seq(5)).announced(), Stand::at(Seq(5)));
-        let within = Stand::from(Standing::Within { seq: Seq(4), inside: true });
-        assert_eq!(within.shown(Seq(6)).standing(), Standing::Within { seq: Seq(6), inside: true });
-        assert_eq!(Stand::from(Standing::Out { seq: Seq(9) }).shown(Seq(12)), Stand::at(Seq(12)));
+        let within = Stand::from(Standing::Within {
+            seq: Seq(4),
+            inside: true,
+        });
+        assert_eq!(
+            within.shown(Seq(6)).standing(),
+            Standing::Within {
+                seq: Seq(6),
+                inside: true
+            }
+        );
+        assert_eq!(
+            Stand::from(Standing::Out { seq: Seq(9) }).shown(Seq(12)),
+            Stand::at(Seq(12))
+        );
         assert_eq!(Stand::from(Standing::Tail).shown(Seq(3)), Stand::at(Seq(3)));
     }
 }

@@ -1,4 +1,5 @@
-//! The calls of one connection that have no answer yet, and the parts of those whose answer has begun.
+//! The calls of one connection that have no answer yet, and the parts of those whose answer has
+//! begun.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -75,15 +76,28 @@ struct Waiting {
 
 impl fmt::Debug for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calls").field("waiting", &self.state().waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Calls")
+            .field("waiting", &self.state().waiting.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl Calls {
-    /// At most `most` calls, and `bytes_max` of answers that are not whole: one that takes more is given up.
+    /// At most `most` calls, and `bytes_max` of answers that are not whole: one that takes more is
+    /// given up.
     pub(super) fn new(out: Arc<Queue<Up>>, most: usize, bytes_max: usize) -> Self {
-        let state = State { next: 1, waiting: HashMap::new(), bytes: 0, ended: false };
-        Self { out, state: Mutex::new(state), most, bytes_max }
+        let state = State {
+            next: 1,
+            waiting: HashMap::new(),
+            bytes: 0,
+            ended: false,
+        };
+        Self {
+            out,
+            state: Mutex::new(state),
+            most,
+            bytes_max,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,14 +122,28 @@ impl Calls {
         call.id = id;
         let frame = Up::Call(call);
         let weight = frame.weight();
-        let place = self.out.put(frame, weight, Bound::All).map_err(|refused| match refused {
-            Refused::Full => Failure::Full,
-            Refused::Closed => Failure::NotSent("the connection has ended"),
-        })?;
+        let place = self
+            .out
+            .put(frame, weight, Bound::All)
+            .map_err(|refused| match refused {
+                Refused::Full => Failure::Full,
+                Refused::Closed => Failure::NotSent("the connection has ended"),
+            })?;
         let (sender, answer) = oneshot::channel();
-        state.waiting.insert(id, Waiting { answer: sender, place, begun: None, bytes: 0 });
+        state.waiting.insert(
+            id,
+            Waiting {
+                answer: sender,
+                place,
+                begun: None,
+                bytes: 0,
+            },
+        );
         drop(state);
-        let open = Open { calls: Arc::clone(self), id };
+        let open = Open {
+            calls: Arc::clone(self),
+            id,
+        };
         Ok(async move {
             match timeout_at(deadline.into(), answer).await {
                 Ok(answered) => answered.unwrap_or(Err(Failure::Lost)),
@@ -128,16 +156,34 @@ impl Calls {
     pub(super) fn replied(&self, reply: Reply) {
         let mut state = self.state();
         let state = &mut *state;
-        let Some(waiting) = state.waiting.get_mut(&reply.id) else { return };
+        let Some(waiting) = state.waiting.get_mut(&reply.id) else {
+            return;
+        };
         let (bytes, more) = match reply.part {
             Part::Elsewhere { owner } => {
-                let answer = Answer::Elsewhere { owner, version: reply.table_version };
+                let answer = Answer::Elsewhere {
+                    owner,
+                    version: reply.table_version,
+                };
                 return state.settle(reply.id, Ok(answer));
             }
-            Part::Head { status, headers, body, more } => {
+            Part::Head {
+                status,
+                headers,
+                body,
+                more,
+            } => {
                 let bytes = body.len();
-                let body = if body.is_empty() { Vec::new() } else { vec![body] };
-                waiting.begun = Some(Told { status, headers, body });
+                let body = if body.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![body]
+                };
+                waiting.begun = Some(Told {
+                    status,
+                    headers,
+                    body,
+                });
                 (bytes, more)
             }
             Part::Body { body, more } => {
@@ -151,7 +197,9 @@ impl Calls {
             }
         };
         if !more {
-            let Some(told) = waiting.begun.take() else { return };
+            let Some(told) = waiting.begun.take() else {
+                return;
+            };
             return state.settle(reply.id, Ok(Answer::Told(told)));
         }
         waiting.bytes += bytes;
@@ -176,9 +224,14 @@ impl Calls {
         }
     }
 
-    /// What became of a call without an answer. One that was not sent is taken back, so that it never will be.
+    /// What became of a call without an answer. One that was not sent is taken back, so that it
+    /// never will be.
     fn failure(&self, place: u64, why: &'static str) -> Failure {
-        if self.out.withdraw(place) { Failure::NotSent(why) } else { Failure::Lost }
+        if self.out.withdraw(place) {
+            Failure::NotSent(why)
+        } else {
+            Failure::Lost
+        }
     }
 }
 
@@ -204,11 +257,15 @@ impl Open {
         let waiting = {
             let mut state = self.calls.state();
             let waiting = state.waiting.remove(&self.id);
-            state.bytes = state.bytes.saturating_sub(waiting.as_ref().map_or(0, |waiting| waiting.bytes));
+            state.bytes = state
+                .bytes
+                .saturating_sub(waiting.as_ref().map_or(0, |waiting| waiting.bytes));
             waiting
         };
         let late = "the node could not be reached in time";
-        waiting.map_or(Failure::Lost, |waiting| self.calls.failure(waiting.place, late))
+        waiting.map_or(Failure::Lost, |waiting| {
+            self.calls.failure(waiting.place, late)
+        })
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) enum Carrier<R> {
     Memory(Arc<Queue<R>>),
 }
 
-/// Carries frames out of `out` and to `take`, given all that came at once, until either end ends. `take` must not wait.
-/// Not cancel-safe: dropped, the connection is of no more use.
+/// Carries frames out of `out` and to `take`, given all that came at once, until either end ends.
+/// `take` must not wait. Not cancel-safe: dropped, the connection is of no more use.
 pub(super) async fn carry<S, R>(
     carrier: Carrier<R>,
     out: &Queue<S>,
@@ -43,7 +43,11 @@ where
     }
 }
 
-async fn over_memory<S, R>(from: &Queue<R>, out: &Queue<S>, mut take: impl FnMut(Vec<R>)) -> LinkError {
+async fn over_memory<S, R>(
+    from: &Queue<R>,
+    out: &Queue<S>,
+    mut take: impl FnMut(Vec<R>),
+) -> LinkError {
     let taken = telemetry::LINK_FRAMES.bind(&[]);
     let reading = async {
         while let Some(frames) = from.take(COALESCE_BYTES).await {
@@ -59,13 +63,23 @@ async fn over_memory<S, R>(from: &Queue<R>, out: &Queue<S>, mut take: impl FnMut
     }
 }
 
-async fn over_socket<S, R>(socket: Socket, out: &Queue<S>, config: &Config, take: impl FnMut(Vec<R>)) -> LinkError
+async fn over_socket<S, R>(
+    socket: Socket,
+    out: &Queue<S>,
+    config: &Config,
+    take: impl FnMut(Vec<R>),
+) -> LinkError
 where
     S: Serialize,
     R: DeserializeOwned,
 {
-    let Socket { mut reader, mut writer, pulse } = socket;
-    // Whichever ends first ends the link, so that no read or write is ever taken up again after it was dropped.
+    let Socket {
+        mut reader,
+        mut writer,
+        pulse,
+    } = socket;
+    // Whichever ends first ends the link, so that no read or write is ever taken up again after it
+    // was dropped.
     let error = tokio::select! {
         error = read(&mut reader, take) => error,
         error = write(&mut writer, out, config) => error,
@@ -77,17 +91,22 @@ where
     error
 }
 
-/// Hands on at once all that is there: nothing more is waited for once a frame has come. How much that can be is bounded by
-/// the runtime, which lets a task read only so often before it has others go on.
+/// Hands on at once all that is there: nothing more is waited for once a frame has come. How much
+/// that can be is bounded by the runtime, which lets a task read only so often before it has others
+/// go on.
 async fn read<R: DeserializeOwned>(reader: &mut Reader, mut take: impl FnMut(Vec<R>)) -> LinkError {
     let gathered = Mutex::new(Vec::new());
     let reading = async {
         loop {
             let read = reader.read().await;
-            let decoded =
-                read.and_then(|bytes| decode::<Vec<R>>(&bytes).map_err(|error| LinkError::Protocol(error.to_string())));
+            let decoded = read.and_then(|bytes| {
+                decode::<Vec<R>>(&bytes).map_err(|error| LinkError::Protocol(error.to_string()))
+            });
             match decoded {
-                Ok(mut more) => gathered.lock().unwrap_or_else(PoisonError::into_inner).append(&mut more),
+                Ok(mut more) => gathered
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .append(&mut more),
                 Err(error) => return error,
             }
         }

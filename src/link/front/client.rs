@@ -1,9 +1,9 @@
-//! The router's end of the link to one node: opens it when it is needed, keeps frames in the order in which they were sent,
-//! matches replies to calls, and hands everything else on.
+//! The router's end of the link to one node: opens it when it is needed, keeps frames in the order
+//! in which they were sent, matches replies to calls, and hands everything else on.
 //!
-//! **Invariants.** A frame goes by the connection that was open, or about to be, when it was sent, or by none. Connections
-//! are numbered over all links of the process, and a number is never used again. Once [`Consumer::ended`] was told, nothing
-//! of that connection is handed on.
+//! **Invariants.** A frame goes by the connection that was open, or about to be, when it was sent,
+//! or by none. Connections are numbered over all links of the process, and a number is never used
+//! again. Once [`Consumer::ended`] was told, nothing of that connection is handed on.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,8 @@ use crate::telemetry;
 /// How much earlier than at our deadline the node is to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 
-/// Bytes beside the bound for all that frames about sessions may take: without them a node would not hear what ends.
+/// Bytes beside the bound for all that frames about sessions may take: without them a node would
+/// not hear what ends.
 const RESERVE_BYTES: usize = 8 << 20;
 
 /// What takes the frames of a link that are no replies. Nothing here may wait.
@@ -104,14 +105,24 @@ impl Connection {
     fn new(config: &Config) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let out = Arc::new(Queue::new(config.queued_bytes_max, RESERVE_BYTES));
-        let calls = Arc::new(Calls::new(Arc::clone(&out), config.in_flight_max, config.queued_bytes_max));
-        Arc::new(Self { number: NEXT.fetch_add(1, Ordering::Relaxed), out, calls })
+        let calls = Arc::new(Calls::new(
+            Arc::clone(&out),
+            config.in_flight_max,
+            config.queued_bytes_max,
+        ));
+        Arc::new(Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            out,
+            calls,
+        })
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeLink").field("node", &self.setup.node).finish_non_exhaustive()
+        f.debug_struct("NodeLink")
+            .field("node", &self.setup.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,8 +130,15 @@ impl NodeLink {
     /// A link that is opened when it is first needed. Its task ends when `setup.stop` fires.
     #[must_use]
     pub fn spawn(setup: Setup) -> Self {
-        let state = State { connection: Connection::new(&setup.config), resting: false, stopped: false };
-        let shared = Arc::new(Shared { setup, state: Mutex::new(state) });
+        let state = State {
+            connection: Connection::new(&setup.config),
+            resting: false,
+            stopped: false,
+        };
+        let shared = Arc::new(Shared {
+            setup,
+            state: Mutex::new(state),
+        });
         tokio::spawn(run(Arc::clone(&shared)));
         Self { shared }
     }
@@ -131,8 +149,8 @@ impl NodeLink {
         &self.shared.setup.node
     }
 
-    /// Asks the node; number and deadline of the call are set here. Waits at most until `deadline`. Dropping the future
-    /// drops the answer, and takes back what was not sent.
+    /// Asks the node; number and deadline of the call are set here. Waits at most until `deadline`.
+    /// Dropping the future drops the answer, and takes back what was not sent.
     ///
     /// # Errors
     /// [`Failure`].
@@ -145,7 +163,9 @@ impl NodeLink {
         // So that what the node says at its deadline is still heard before ours.
         let told = left.saturating_sub(ANSWER_MARGIN.min(left / 4));
         call.deadline_ms = u64::try_from(told.as_millis()).unwrap_or(u64::MAX);
-        let begun = self.connection(None).and_then(|connection| connection.calls.begin(call, deadline));
+        let begun = self
+            .connection(None)
+            .and_then(|connection| connection.calls.begin(call, deadline));
         async move {
             match begun {
                 Ok(waiting) => waiting.await,
@@ -154,11 +174,13 @@ impl NodeLink {
         }
     }
 
-    /// Sends a frame about a session, by the connection `of` that was told before, or by the one that is open or opened now.
-    /// Tells by which. Whether it arrives, nobody tells: if not, [`Consumer::ended`] is called for that connection.
+    /// Sends a frame about a session, by the connection `of` that was told before, or by the one
+    /// that is open or opened now. Tells by which. Whether it arrives, nobody tells: if not,
+    /// [`Consumer::ended`] is called for that connection.
     ///
     /// # Errors
-    /// [`Failure::NotSent`]: that connection has ended, or there can be none now; [`Failure::Full`].
+    /// [`Failure::NotSent`]: that connection has ended, or there can be none now;
+    /// [`Failure::Full`].
     pub fn send(&self, of: Option<u64>, frame: Up) -> Result<u64, Failure> {
         let connection = self.connection(of)?;
         let weight = frame.weight();
@@ -169,10 +191,13 @@ impl NodeLink {
             Up::Taken(_) | Up::Gone(_) => Bound::Reserve,
             Up::Call(_) | Up::Open(_) | Up::Said { .. } | Up::Read(_) => Bound::All,
         };
-        connection.out.put(frame, weight, bound).map_err(|refused| match refused {
-            Refused::Full => Failure::Full,
-            Refused::Closed => Failure::NotSent("the connection has ended"),
-        })?;
+        connection
+            .out
+            .put(frame, weight, bound)
+            .map_err(|refused| match refused {
+                Refused::Full => Failure::Full,
+                Refused::Closed => Failure::NotSent("the connection has ended"),
+            })?;
         Ok(connection.number)
     }
 
@@ -203,7 +228,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a new connection in the place of one that has ended, which nothing reaches from here on.
+    /// Puts a new connection in the place of one that has ended, which nothing reaches from here
+    /// on.
     fn over(&self, connection: &Connection) {
         {
             let mut state = self.state();
@@ -212,7 +238,9 @@ impl Shared {
         }
         connection.out.close();
         connection.calls.end();
-        self.setup.consumer.ended(&self.setup.node, connection.number);
+        self.setup
+            .consumer
+            .ended(&self.setup.node, connection.number);
     }
 }
 
@@ -227,7 +255,10 @@ async fn run(shared: Arc<Shared>) {
     };
     connection.out.close();
     connection.calls.end();
-    shared.setup.consumer.ended(&shared.setup.node, connection.number);
+    shared
+        .setup
+        .consumer
+        .ended(&shared.setup.node, connection.number);
 }
 
 /// Opens a connection whenever something waits for one.
@@ -251,7 +282,12 @@ async fn open_on_demand(shared: &Arc<Shared>) {
 
 /// Carries frames until the connection ends.
 async fn serve(shared: &Arc<Shared>, connection: &Connection, carrier: Carrier<Down>) -> LinkError {
-    let Setup { node, consumer, config, .. } = &shared.setup;
+    let Setup {
+        node,
+        consumer,
+        config,
+        ..
+    } = &shared.setup;
     tracing::info!(%node, "link opened");
     let error = carry(carrier, &connection.out, config, |frames| {
         let mut others = Vec::with_capacity(frames.len());
@@ -280,7 +316,10 @@ async fn reach(setup: &Setup, connection: &Connection) -> Result<Carrier<Down>, 
             let down = server.attach(id.clone(), Arc::clone(&connection.out));
             return down.map(Carrier::Memory).ok_or(LinkError::Left);
         }
-        Way::Socket { credentials, address } => (credentials, address().ok_or(LinkError::NoAddress)?),
+        Way::Socket {
+            credentials,
+            address,
+        } => (credentials, address().ok_or(LinkError::NoAddress)?),
     };
     let (socket, _version) = dial(credentials, &setup.node, &address, &setup.config).await?;
     Ok(Carrier::Socket(Box::new(socket)))

@@ -1,8 +1,10 @@
-//! The front contract: what travels over a link between a router and a node (ADR 7). Fields and variants are only ever
-//! added: what a reader does not know it skips, and what an older writer left out has a default.
+//! The front contract: what travels over a link between a router and a node (ADR 7). Fields and
+//! variants are only ever added: what a reader does not know it skips, and what an older writer
+//! left out has a default.
 //!
-//! **Invariants.** A session's number is chosen by the router and never used again on its connection. All frames of a
-//! session are in order. A handle names a conversation from its [`Down::Known`] to its [`Down::Forgotten`].
+//! **Invariants.** A session's number is chosen by the router and never used again on its
+//! connection. All frames of a session are in order. A handle names a conversation from its
+//! [`Down::Known`] to its [`Down::Forgotten`].
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -55,7 +57,8 @@ pub enum Up {
         /// UTF-8, at most [`FRAME_BYTES_MAX`](crate::protocol::FRAME_BYTES_MAX).
         #[serde(with = "raw")]
         text: Bytes,
-        /// Its number among the messages of the session, from 1 on; 0 from a router that does not follow its sessions.
+        /// Its number among the messages of the session, from 1 on; 0 from a router that does not
+        /// follow its sessions.
         #[serde(default)]
         number: u64,
         /// For what may be carried out once only and has no key of the client's.
@@ -84,7 +87,8 @@ pub enum Down {
         session: SessionNumber,
         /// Its name for the client and for logs.
         id: SessionId,
-        /// The client offered the subprotocol `rookery.v1`, which the answer to the upgrade repeats.
+        /// The client offered the subprotocol `rookery.v1`, which the answer to the upgrade
+        /// repeats.
         protocol: bool,
         /// What the node allows it.
         #[serde(default)]
@@ -110,8 +114,8 @@ pub enum Down {
         /// The text of the WebSocket message.
         #[serde(with = "raw")]
         text: Bytes,
-        /// The event in it: all sessions stand after it from here on, and those of `to` have read it once they have read
-        /// the frame.
+        /// The event in it: all sessions stand after it from here on, and those of `to` have read
+        /// it once they have read the frame.
         event: Option<(Handle, Seq)>,
         /// What it says of the session beside that.
         #[serde(default, skip_serializing_if = "Tells::is_nothing")]
@@ -135,7 +139,8 @@ pub enum Down {
         /// How.
         code: CloseCode,
     },
-    /// What another node would need of a session that is followed: what was not said with a frame of its own.
+    /// What another node would need of a session that is followed: what was not said with a frame
+    /// of its own.
     Stands {
         /// Which.
         session: SessionNumber,
@@ -210,7 +215,8 @@ pub struct Terms {
     pub window: u32,
     /// A ping at least this often, in milliseconds.
     pub heartbeat_ms: u32,
-    /// A ping for delivered marks at most this often, in milliseconds; they are told to the node as often.
+    /// A ping for delivered marks at most this often, in milliseconds; they are told to the node as
+    /// often.
     pub marks_ms: u32,
     /// A socket that takes nothing for so long is closed, in milliseconds.
     pub write_timeout_ms: u32,
@@ -220,20 +226,29 @@ pub struct Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { window: 1 << 20, heartbeat_ms: 25_000, marks_ms: 250, write_timeout_ms: 10_000, frames_per_second: 100 }
+        Self {
+            window: 1 << 20,
+            heartbeat_ms: 25_000,
+            marks_ms: 250,
+            write_timeout_ms: 10_000,
+            frames_per_second: 100,
+        }
     }
 }
 
 impl Terms {
-    /// Bytes of the client's messages that may wait for the node, and of answers that may wait for the client.
+    /// Bytes of the client's messages that may wait for the node, and of answers that may wait for
+    /// the client.
     #[must_use]
     pub fn half(&self) -> usize {
-        usize::try_from(self.window / 2).unwrap_or(usize::MAX).max(1)
+        usize::try_from(self.window / 2)
+            .unwrap_or(usize::MAX)
+            .max(1)
     }
 }
 
-/// What a frame of so many bytes counts for, at both ends: some more than its text, so that a flood of tiny ones is bounded
-/// too.
+/// What a frame of so many bytes counts for, at both ends: some more than its text, so that a flood
+/// of tiny ones is bounded too.
 #[must_use]
 pub fn cost(text: usize) -> u32 {
     u32::try_from(text.saturating_add(FRAME_WEIGHT)).unwrap_or(u32::MAX)
@@ -281,20 +296,41 @@ impl Up {
                     Key::Client(key) | Key::Stamped(key) => key.len(),
                     Key::None | Key::Malformed => 0,
                 };
-                let texts = call.request_id.len() + call.query.len() + len_of(&call.first) + len_of(&call.second);
+                let texts = call.request_id.len()
+                    + call.query.len()
+                    + len_of(&call.first)
+                    + len_of(&call.second);
                 4 * FRAME_WEIGHT + texts + len_of(&call.token) + key + call.body.len()
             }
             Self::Open(open) => {
-                let protocols = open.protocols.iter().map(|offer| offer.len() + 5).sum::<usize>();
+                let protocols = open
+                    .protocols
+                    .iter()
+                    .map(|offer| offer.len() + 5)
+                    .sum::<usize>();
                 let token = match &open.authorization {
                     Authorization::Bearer(token) => token.len(),
                     Authorization::None | Authorization::Malformed => 0,
                 };
-                let detail = open.handshake.as_ref().map_or(0, |problem| problem.detail.len() + FRAME_WEIGHT);
+                let detail = open
+                    .handshake
+                    .as_ref()
+                    .map_or(0, |problem| problem.detail.len() + FRAME_WEIGHT);
                 let stands = open.attach.as_ref().map_or(0, |attach| {
-                    attach.stands.iter().map(|(name, _)| name.as_str().len() + 16).sum::<usize>() + FRAME_WEIGHT
+                    attach
+                        .stands
+                        .iter()
+                        .map(|(name, _)| name.as_str().len() + 16)
+                        .sum::<usize>()
+                        + FRAME_WEIGHT
                 });
-                4 * FRAME_WEIGHT + open.request_id.len() + open.query.len() + protocols + token + detail + stands
+                4 * FRAME_WEIGHT
+                    + open.request_id.len()
+                    + open.query.len()
+                    + protocols
+                    + token
+                    + detail
+                    + stands
             }
             Self::Said { text, key, .. } => text.len() + len_of(key),
             Self::Taken(of) => of.len() * 16,
@@ -312,24 +348,49 @@ impl Down {
         let more = match self {
             Self::Reply(reply) => match &reply.part {
                 Part::Head { headers, body, .. } => {
-                    headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>() + body.len()
+                    headers
+                        .iter()
+                        .map(|(name, value)| name.len() + value.len() + 8)
+                        .sum::<usize>()
+                        + body.len()
                 }
                 Part::Body { body, .. } => body.len(),
                 Part::Elsewhere { .. } => FRAME_WEIGHT,
             },
-            Self::Refused { why: Refusal::Problem(problem), .. } => FRAME_WEIGHT + problem.detail.len(),
-            Self::Deliver { to, quiet, text, tells, .. } => {
-                let live = if let Tells::Live(handles) = tells { handles.len() * 5 } else { 0 };
+            Self::Refused {
+                why: Refusal::Problem(problem),
+                ..
+            } => FRAME_WEIGHT + problem.detail.len(),
+            Self::Deliver {
+                to,
+                quiet,
+                text,
+                tells,
+                ..
+            } => {
+                let live = if let Tells::Live(handles) = tells {
+                    handles.len() * 5
+                } else {
+                    0
+                };
                 (to.len() + quiet.len()) * 9 + text.len() + live
             }
             Self::Room(of) => of.len() * 16,
             Self::Known { conversation, .. } => conversation.as_str().len(),
             Self::Opened { .. } => FRAME_WEIGHT,
             Self::Stands { at, out, .. } => {
-                at.len() * 16 + out.iter().map(|(name, _)| name.as_str().len() + 16).sum::<usize>()
+                at.len() * 16
+                    + out
+                        .iter()
+                        .map(|(name, _)| name.as_str().len() + 16)
+                        .sum::<usize>()
             }
             Self::Token { token, .. } => token.len(),
-            Self::Refused { .. } | Self::Forgotten(_) | Self::Close { .. } | Self::Answered { .. } | Self::Move(_) => 0,
+            Self::Refused { .. }
+            | Self::Forgotten(_)
+            | Self::Close { .. }
+            | Self::Answered { .. }
+            | Self::Move(_) => 0,
         };
         FRAME_WEIGHT + more
     }

@@ -57,11 +57,24 @@ impl<T> fmt::Debug for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// An empty one. `bytes_max` for all frames, and `reserve` more for those of [`Bound::Reserve`].
+    /// An empty one. `bytes_max` for all frames, and `reserve` more for those of
+    /// [`Bound::Reserve`].
     #[must_use]
     pub fn new(bytes_max: usize, reserve: usize) -> Self {
-        let state = State { frames: VecDeque::new(), taken: 0, bytes: 0, closed: false, short: false };
-        Self { state: Mutex::new(state), filled: Notify::new(), freed: Notify::new(), bytes_max, reserve }
+        let state = State {
+            frames: VecDeque::new(),
+            taken: 0,
+            bytes: 0,
+            closed: false,
+            short: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            filled: Notify::new(),
+            freed: Notify::new(),
+            bytes_max,
+            reserve,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -73,14 +86,20 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`Refused`], and the frame is dropped.
     pub fn put(&self, frame: T, weight: usize, bound: Bound) -> Result<u64, Refused> {
-        self.put_or_return(frame, weight, bound).map_err(|(refused, _frame)| refused)
+        self.put_or_return(frame, weight, bound)
+            .map_err(|(refused, _frame)| refused)
     }
 
     /// Puts a frame behind all others. Tells its place.
     ///
     /// # Errors
     /// [`Refused`], with the frame.
-    pub fn put_or_return(&self, frame: T, weight: usize, bound: Bound) -> Result<u64, (Refused, T)> {
+    pub fn put_or_return(
+        &self,
+        frame: T,
+        weight: usize,
+        bound: Bound,
+    ) -> Result<u64, (Refused, T)> {
         let most = match bound {
             Bound::All => self.bytes_max,
             Bound::Reserve => self.bytes_max.saturating_add(self.reserve),
@@ -95,7 +114,10 @@ impl<T> Queue<T> {
         }
         state.bytes += weight;
         state.frames.push_back(Some((frame, weight)));
-        let place = state.taken.saturating_add(u64::try_from(state.frames.len()).unwrap_or(u64::MAX)) - 1;
+        let place = state
+            .taken
+            .saturating_add(u64::try_from(state.frames.len()).unwrap_or(u64::MAX))
+            - 1;
         let first = state.frames.len() == 1;
         drop(state);
         if first {
@@ -107,8 +129,15 @@ impl<T> Queue<T> {
     /// Takes the frame at this place back. False when it was taken before.
     pub fn withdraw(&self, place: u64) -> bool {
         let mut state = self.state();
-        let Some(at) = place.checked_sub(state.taken).and_then(|at| usize::try_from(at).ok()) else { return false };
-        let Some((_, weight)) = state.frames.get_mut(at).and_then(Option::take) else { return false };
+        let Some(at) = place
+            .checked_sub(state.taken)
+            .and_then(|at| usize::try_from(at).ok())
+        else {
+            return false;
+        };
+        let Some((_, weight)) = state.frames.get_mut(at).and_then(Option::take) else {
+            return false;
+        };
         state.bytes -= weight;
         true
     }
@@ -158,8 +187,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes frames up to about so many bytes, one at least; waits for the first. `None` when the queue is closed and all
-    /// were taken. Cancel-safe; for one at a time.
+    /// Takes frames up to about so many bytes, one at least; waits for the first. `None` when the
+    /// queue is closed and all were taken. Cancel-safe; for one at a time.
     pub async fn take(&self, bytes: usize) -> Option<Vec<T>> {
         loop {
             self.until_filled().await;
@@ -243,7 +272,10 @@ mod tests {
     async fn it_is_full_by_bytes_and_keeps_a_reserve() {
         let queue = Queue::new(20, 10);
         queue.put('a', 20, Bound::All).expect("space");
-        assert_eq!((queue.put('b', 1, Bound::All), queue.has_space()), (Err(Refused::Full), false));
+        assert_eq!(
+            (queue.put('b', 1, Bound::All), queue.has_space()),
+            (Err(Refused::Full), false)
+        );
         queue.put('c', 10, Bound::Reserve).expect("the reserve");
         assert_eq!(queue.put('d', 1, Bound::Reserve), Err(Refused::Full));
         assert_eq!(queue.take(1).await, Some(vec!['a']));
@@ -254,10 +286,16 @@ mod tests {
     #[tokio::test]
     async fn what_was_taken_back_is_never_given_out_and_what_was_taken_is_not_taken_back() {
         let queue = Queue::new(100, 0);
-        let places: Vec<u64> = (0..3).map(|number| queue.put(number, 10, Bound::All).expect("space")).collect();
+        let places: Vec<u64> = (0..3)
+            .map(|number| queue.put(number, 10, Bound::All).expect("space"))
+            .collect();
         assert!(queue.withdraw(places[1]) && !queue.withdraw(places[1]));
         assert_eq!(queue.take(100).await, Some(vec![0, 2]));
-        assert!(places.iter().all(|place| queue.is_taken(*place) && !queue.withdraw(*place)));
+        assert!(
+            places
+                .iter()
+                .all(|place| queue.is_taken(*place) && !queue.withdraw(*place))
+        );
         assert!(!queue.is_taken(queue.put(3, 10, Bound::All).expect("space")));
     }
 
@@ -268,7 +306,8 @@ mod tests {
             queue.put(number, 10, Bound::All).expect("space");
         }
         let mut waiting = std::pin::pin!(queue.until_space());
-        let polled = |future: std::pin::Pin<&mut _>| futures_util::FutureExt::now_or_never(future).is_some();
+        let polled =
+            |future: std::pin::Pin<&mut _>| futures_util::FutureExt::now_or_never(future).is_some();
         assert!(!polled(waiting.as_mut()));
         queue.take(1).await.expect("one");
         assert!(!polled(waiting.as_mut()), "20 of 30 wait");

@@ -1,4 +1,5 @@
-//! REST requests and their answers, as they go over a link. Fields and variants are only ever added.
+//! REST requests and their answers, as they go over a link. Fields and variants are only ever
+//! added.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

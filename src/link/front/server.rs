@@ -1,8 +1,8 @@
-//! The node's end of the links from routers: gives calls to the REST face and frames about sessions to the hub, and queues
-//! what goes back.
+//! The node's end of the links from routers: gives calls to the REST face and frames about sessions
+//! to the hub, and queues what goes back.
 //!
-//! **Invariants.** Frames of one connection are given on in their order; calls are answered in any. Once
-//! [`Sessions::ended`] was told of a connection, nothing of it comes any more.
+//! **Invariants.** Frames of one connection are given on in their order; calls are answered in any.
+//! Once [`Sessions::ended`] was told of a connection, nothing of it comes any more.
 
 use std::fmt;
 use std::future::Future;
@@ -31,8 +31,8 @@ const DEADLINE_MAX: Duration = Duration::from_secs(60);
 /// What is answered longer than this past its deadline is given up; the router has long done so.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Bytes beside the bound for all that control frames may take. A router that takes so little that even they find no
-/// space loses its link.
+/// Bytes beside the bound for all that control frames may take. A router that takes so little that
+/// even they find no space loses its link.
 const RESERVE_BYTES: usize = 8 << 20;
 
 /// How long what is queued may still go out when this process ends.
@@ -74,7 +74,11 @@ impl RouterEnd {
     fn new(router: NodeId, config: &Config) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let out = Arc::new(Queue::new(config.queued_bytes_max, RESERVE_BYTES));
-        Self { router, connection: NEXT.fetch_add(1, Ordering::Relaxed), out }
+        Self {
+            router,
+            connection: NEXT.fetch_add(1, Ordering::Relaxed),
+            out,
+        }
     }
 
     /// The router.
@@ -89,8 +93,9 @@ impl RouterEnd {
         self.connection
     }
 
-    /// Queues a frame. False when there is no space for it, or the connection has ended: then it is dropped. What says how
-    /// things stand (everything but deliveries and bodies) has a reserve; where even that is full, the connection ends.
+    /// Queues a frame. False when there is no space for it, or the connection has ended: then it is
+    /// dropped. What says how things stand (everything but deliveries and bodies) has a reserve;
+    /// where even that is full, the connection ends.
     pub fn offer(&self, frame: Down) -> bool {
         self.offer_or_return(frame).is_ok()
     }
@@ -99,7 +104,10 @@ impl RouterEnd {
     ///
     /// # Errors
     /// The frame.
-    #[expect(clippy::result_large_err, reason = "it is moved on or handed back, and seldom the latter")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is moved on or handed back, and seldom the latter"
+    )]
     pub fn offer_or_return(&self, frame: Down) -> Result<(), Down> {
         let bound = match &frame {
             Down::Deliver { .. } | Down::Reply(_) => Bound::All,
@@ -115,7 +123,11 @@ impl RouterEnd {
             | Down::Move(_) => Bound::Reserve,
         };
         let weight = frame.weight();
-        let queued = self.out.put_or_return(frame, weight, bound).map(drop).map_err(|(_refused, frame)| frame);
+        let queued = self
+            .out
+            .put_or_return(frame, weight, bound)
+            .map(drop)
+            .map_err(|(_refused, frame)| frame);
         if queued.is_err() && bound == Bound::Reserve {
             self.end();
         }
@@ -155,10 +167,22 @@ pub struct FrontServer {
 impl FrontServer {
     /// One that serves until it is shut down.
     #[must_use]
-    pub fn new(answers: Arc<dyn Answers>, sessions: Arc<dyn Sessions>, config: Config) -> Arc<Self> {
+    pub fn new(
+        answers: Arc<dyn Answers>,
+        sessions: Arc<dyn Sessions>,
+        config: Config,
+    ) -> Arc<Self> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (closing, calls) = (AtomicBool::new(false), TaskTracker::new());
-        Arc::new(Self { answers, sessions, config, stop, tasks, closing, calls })
+        Arc::new(Self {
+            answers,
+            sessions,
+            config,
+            stop,
+            tasks,
+            closing,
+            calls,
+        })
     }
 
     /// Sends calls elsewhere from now on, and waits until those that are begun are answered.
@@ -175,23 +199,30 @@ impl FrontServer {
         self.tasks.wait().await;
     }
 
-    /// Takes a link of a router in this process: what comes from it is taken from `up`. Gives what goes to it, or nothing when
-    /// this node ends.
-    pub fn attach(self: &Arc<Self>, router: NodeId, up: Arc<Queue<Up>>) -> Option<Arc<Queue<Down>>> {
+    /// Takes a link of a router in this process: what comes from it is taken from `up`. Gives what
+    /// goes to it, or nothing when this node ends.
+    pub fn attach(
+        self: &Arc<Self>,
+        router: NodeId,
+        up: Arc<Queue<Up>>,
+    ) -> Option<Arc<Queue<Down>>> {
         if self.stop.is_cancelled() {
             return None;
         }
         let end = RouterEnd::new(router, &self.config);
         let down = Arc::clone(&end.out);
         let server = Arc::clone(self);
-        self.tasks.spawn(async move { server.carry(&end, Carrier::Memory(up)).await });
+        self.tasks
+            .spawn(async move { server.carry(&end, Carrier::Memory(up)).await });
         Some(down)
     }
 
     /// Serves a link that came over a socket, until it ends.
     pub(crate) async fn serve(self: &Arc<Self>, router: NodeId, socket: Socket) -> LinkError {
         let end = RouterEnd::new(router, &self.config);
-        self.tasks.track_future(self.carry(&end, Carrier::Socket(Box::new(socket)))).await
+        self.tasks
+            .track_future(self.carry(&end, Carrier::Socket(Box::new(socket))))
+            .await
     }
 
     async fn carry(self: &Arc<Self>, end: &RouterEnd, carrier: Carrier<Up>) -> LinkError {
@@ -210,7 +241,9 @@ impl FrontServer {
             error = &mut carrying => return error,
             () = self.stop.cancelled() => end.end(),
         }
-        timeout(GOODBYE_PATIENCE, carrying).await.unwrap_or(LinkError::Stopped)
+        timeout(GOODBYE_PATIENCE, carrying)
+            .await
+            .unwrap_or(LinkError::Stopped)
     }
 
     /// Has a call answered, beside all others.
@@ -222,7 +255,8 @@ impl FrontServer {
             return;
         }
         let Ok(permit) = Arc::clone(in_flight).try_acquire_owned() else {
-            // Beyond the bound nothing waits: what finds no space is dropped, and its router gives it up.
+            // Beyond the bound nothing waits: what finds no space is dropped, and its router gives
+            // it up.
             let told = Answer::Told(self.answers.refuse(&call));
             for part in parts(told) {
                 if !end.offer(server.reply(id, 0, part)) {
@@ -256,14 +290,20 @@ impl FrontServer {
             }
         }
         let weight = frame.weight();
-        // There was space for some of it; fails when the link is gone, and then nobody waits for the answer.
+        // There was space for some of it; fails when the link is gone, and then nobody waits for
+        // the answer.
         end.out.put(frame, weight, Bound::Reserve).ok();
     }
 
     /// `by`: the version of the table by which the part was told, if that matters.
     fn reply(&self, id: u64, by: u64, part: Part) -> Down {
         let (followed, table_age_ms) = self.answers.table();
-        Down::Reply(Reply { id, table_version: followed.max(by), table_age_ms, part })
+        Down::Reply(Reply {
+            id,
+            table_version: followed.max(by),
+            table_age_ms,
+            part,
+        })
     }
 }
 
@@ -282,7 +322,11 @@ impl Drop for Ended<'_> {
 
 /// An answer as it goes over the link.
 fn parts(answer: Answer) -> Vec<Part> {
-    let Told { status, headers, body } = match answer {
+    let Told {
+        status,
+        headers,
+        body,
+    } = match answer {
         Answer::Elsewhere { owner, .. } => return vec![Part::Elsewhere { owner }],
         Answer::Told(told) => told,
     };
@@ -297,9 +341,17 @@ fn parts(answer: Answer) -> Vec<Part> {
     }
     let mut pieces = pieces.into_iter();
     let first = pieces.next().unwrap_or_default();
-    let mut parts = vec![Part::Head { status, headers, body: first, more: pieces.len() > 0 }];
+    let mut parts = vec![Part::Head {
+        status,
+        headers,
+        body: first,
+        more: pieces.len() > 0,
+    }];
     while let Some(piece) = pieces.next() {
-        parts.push(Part::Body { body: piece, more: pieces.len() > 0 });
+        parts.push(Part::Body {
+            body: piece,
+            more: pieces.len() > 0,
+        });
     }
     parts
 }

@@ -1,5 +1,6 @@
-//! Kill -9 at any moment: a child process appends under load and says what was acknowledged; it is killed at a random
-//! moment, again and again on the same file, and everything that it said is there.
+//! Kill -9 at any moment: a child process appends under load and says what was acknowledged; it is
+//! killed at a random moment, again and again on the same file, and everything that it said is
+//! there.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -35,10 +36,13 @@ type AllSaid = BTreeMap<(u16, usize), Said>;
 /// The child: does nothing unless a parent started it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_a_child_append_until_killed() {
-    let Some(path) = std::env::var_os(FILE_VARIABLE) else { return };
+    let Some(path) = std::env::var_os(FILE_VARIABLE) else {
+        return;
+    };
     let log = open_when_free(Path::new(&path)).await;
-    let appenders: Vec<_> =
-        (0..SHARDS).map(|shard| tokio::spawn(append_until_killed(Arc::clone(&log), shard))).collect();
+    let appenders: Vec<_> = (0..SHARDS)
+        .map(|shard| tokio::spawn(append_until_killed(Arc::clone(&log), shard)))
+        .collect();
     for appender in appenders {
         appender.await.expect("appends");
     }
@@ -68,25 +72,36 @@ async fn append_until_killed(log: Arc<EmbeddedLog>, shard: u16) {
         });
         for (batch, answer) in cycle.iter().zip(log.append(&cycle).await) {
             assert_eq!(answer, Ok(AppendOutcome::Appended));
-            say(format_args!("A {} {} {} {:?}", shard.0, batch.stream as u8, batch.tail.offset.0, batch.tail.chain));
+            say(format_args!(
+                "A {} {} {} {:?}",
+                shard.0, batch.stream as u8, batch.tail.offset.0, batch.tail.chain
+            ));
             tails[batch.stream] = batch.tail;
         }
         if shard == TRIMMED && number % 7 == 6 {
             let upto = Offset(tails.messages.offset.0.saturating_sub(50));
             say(format_args!("T {} 0 {}", shard.0, upto.0));
-            log.trim(shard, token, Stream::Messages, upto).await.unwrap();
+            log.trim(shard, token, Stream::Messages, upto)
+                .await
+                .unwrap();
         }
     }
 }
 
 fn say(line: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("the parent listens");
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .expect("the parent listens");
 }
 
 fn child(path: &OsStr) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "log::embedded::crash::as_a_child_append_until_killed", "--nocapture"])
+        .args([
+            "--exact",
+            "log::embedded::crash::as_a_child_append_until_killed",
+            "--nocapture",
+        ])
         .env(FILE_VARIABLE, path)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -94,7 +109,8 @@ fn child(path: &OsStr) -> Child {
         .expect("starts")
 }
 
-/// Lets a child run until it has acknowledged some, kills it at a random moment after, and notes what it said.
+/// Lets a child run until it has acknowledged some, kills it at a random moment after, and notes
+/// what it said.
 fn run_and_kill(path: &Path, said: &mut AllSaid) {
     let mut running = child(path.as_os_str());
     let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
@@ -107,7 +123,10 @@ fn run_and_kill(path: &Path, said: &mut AllSaid) {
             ["T", shard, stream, offset] => (shard, stream, offset, None),
             _ => return false,
         };
-        let (Ok(shard), Ok(stream), Ok(offset)) = (shard.parse(), stream.parse(), offset.parse()) else { return false };
+        let (Ok(shard), Ok(stream), Ok(offset)) = (shard.parse(), stream.parse(), offset.parse())
+        else {
+            return false;
+        };
         let said = said.entry((shard, stream)).or_default();
         match chain {
             Some(chain) => said.acknowledged = Some((Offset(offset), chain.to_owned())),
@@ -136,17 +155,37 @@ fn check_stream(entries: &[RawEntry], tail: &Tail, said: &Said, which: (u16, usi
         let header = Header::read(&raw.bytes).unwrap();
         let known = before.unwrap_or(Tail::EMPTY);
         if before.is_some() || header.first == Offset(1) {
-            assert!(Entry::decode_after(&known, &raw.bytes).is_ok(), "{which:?}: {} does not link", header.first);
+            assert!(
+                Entry::decode_after(&known, &raw.bytes).is_ok(),
+                "{which:?}: {} does not link",
+                header.first
+            );
         } else {
-            assert!(header.first <= said.trimmed.next(), "{which:?}: begins at {} unasked", header.first);
+            assert!(
+                header.first <= said.trimmed.next(),
+                "{which:?}: begins at {} unasked",
+                header.first
+            );
         }
         chains.insert(header.tail().offset, format!("{:?}", header.tail().chain));
         before = Some(header.tail());
     }
-    assert_eq!(before.unwrap_or(Tail::EMPTY), *tail, "{which:?}: the control record has another tail");
+    assert_eq!(
+        before.unwrap_or(Tail::EMPTY),
+        *tail,
+        "{which:?}: the control record has another tail"
+    );
     if let Some((offset, chain)) = &said.acknowledged {
-        assert!(*offset <= tail.offset, "{which:?}: {offset} was acknowledged, the tail is {}", tail.offset);
-        assert_eq!(chains.get(offset), Some(chain), "{which:?}: {offset} was acknowledged with another history");
+        assert!(
+            *offset <= tail.offset,
+            "{which:?}: {offset} was acknowledged, the tail is {}",
+            tail.offset
+        );
+        assert_eq!(
+            chains.get(offset),
+            Some(chain),
+            "{which:?}: {offset} was acknowledged with another history"
+        );
     }
 }
 
@@ -162,7 +201,10 @@ async fn everything_acknowledged_is_there_after_kill_9_at_any_moment() {
             known
         });
         all = killed.await.unwrap();
-        assert!(all.values().any(|said| said.acknowledged.is_some()), "round {round}");
+        assert!(
+            all.values().any(|said| said.acknowledged.is_some()),
+            "round {round}"
+        );
         let log = open_when_free(&path).await;
         for (&(shard, stream), said) in &all {
             let kind = Stream::BOTH[stream];

@@ -1,5 +1,6 @@
-//! What one cycle decides. Pure: requests in the order in which they came, against the state of the file and what the
-//! cycle decided before; out come the answers, and the effects that make them true once they are committed together.
+//! What one cycle decides. Pure: requests in the order in which they came, against the state of the
+//! file and what the cycle decided before; out come the answers, and the effects that make them
+//! true once they are committed together.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,10 @@ use crate::ids::{Epoch, Offset, ShardId};
 use crate::log::{AppendOutcome, Batch, Claim, ClaimOutcome, Control, Stream, Token};
 
 /// No one's token: of epoch 0, which means never owned.
-const NO_TOKEN: Token = Token { epoch: Epoch(0), nonce: 0 };
+const NO_TOKEN: Token = Token {
+    epoch: Epoch(0),
+    nonce: 0,
+};
 
 /// A versioned value of the table store, opaque here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +62,10 @@ pub(super) struct Effects {
 
 impl Effects {
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.trims.is_empty() && self.controls.is_empty() && self.cells.is_empty()
+        self.entries.is_empty()
+            && self.trims.is_empty()
+            && self.controls.is_empty()
+            && self.cells.is_empty()
     }
 }
 
@@ -71,7 +78,10 @@ pub(super) struct Cycle<'s> {
 
 impl<'s> Cycle<'s> {
     pub(super) fn new(before: &'s State) -> Self {
-        Self { before, effects: Effects::default() }
+        Self {
+            before,
+            effects: Effects::default(),
+        }
     }
 
     pub(super) fn into_effects(self) -> Effects {
@@ -79,7 +89,10 @@ impl<'s> Cycle<'s> {
     }
 
     fn control(&self, shard: ShardId) -> Option<&Control> {
-        self.effects.controls.get(&shard).or_else(|| self.before.controls.get(&shard))
+        self.effects
+            .controls
+            .get(&shard)
+            .or_else(|| self.before.controls.get(&shard))
     }
 
     /// The control record for change, if `token` is current; else the current token.
@@ -95,7 +108,11 @@ impl<'s> Cycle<'s> {
     pub(super) fn append(&mut self, batch: &Batch) -> AppendOutcome {
         let found = match self.control(batch.shard) {
             Some(control) if control.token == batch.token => control.tails[batch.stream],
-            other => return AppendOutcome::Fenced { current: other.map_or(NO_TOKEN, |control| control.token) },
+            other => {
+                return AppendOutcome::Fenced {
+                    current: other.map_or(NO_TOKEN, |control| control.token),
+                };
+            }
         };
         let outcome = if found == batch.expected {
             AppendOutcome::Appended
@@ -110,7 +127,11 @@ impl<'s> Cycle<'s> {
         }
         if outcome == AppendOutcome::Appended {
             let stream = stream_key(batch.shard, batch.stream);
-            self.effects.entries.push(NewEntry { stream, last: batch.tail.offset, bytes: batch.bytes.clone() });
+            self.effects.entries.push(NewEntry {
+                stream,
+                last: batch.tail.offset,
+                bytes: batch.bytes.clone(),
+            });
         }
         outcome
     }
@@ -118,9 +139,12 @@ impl<'s> Cycle<'s> {
     pub(super) fn claim(&mut self, claim: &Claim) -> ClaimOutcome {
         let current = self.control(claim.shard);
         let as_expected = current.map(|control| (control.token, control.beat)) == claim.expected;
-        let rises = claim.token.epoch > current.map_or(NO_TOKEN.epoch, |control| control.token.epoch);
+        let rises =
+            claim.token.epoch > current.map_or(NO_TOKEN.epoch, |control| control.token.epoch);
         let same_cluster = current.is_none_or(|control| control.identity == claim.identity);
-        let ends_there = claim.ends_at.is_none_or(|tails| current.is_some_and(|control| control.tails == tails));
+        let ends_there = claim
+            .ends_at
+            .is_none_or(|tails| current.is_some_and(|control| control.tails == tails));
         if !(as_expected && rises && same_cluster && ends_there) {
             return ClaimOutcome::Refused(current.cloned());
         }
@@ -136,23 +160,40 @@ impl<'s> Cycle<'s> {
     }
 
     pub(super) fn renew(&mut self, shard: ShardId, token: Token) -> bool {
-        self.held(shard, token).map(|control| control.beat += 1).is_ok()
+        self.held(shard, token)
+            .map(|control| control.beat += 1)
+            .is_ok()
     }
 
     /// Trims a stream; without effect when the token is not current.
     pub(super) fn trim(&mut self, shard: ShardId, token: Token, stream: Stream, upto: Offset) {
-        let Some(control) = self.control(shard).filter(|control| control.token == token) else { return };
+        let Some(control) = self.control(shard).filter(|control| control.token == token) else {
+            return;
+        };
         // What a later request of this cycle appends is not meant.
         let upto = upto.min(control.tails[stream].offset);
-        self.effects.trims.push(TrimStep { stream: stream_key(shard, stream), upto });
+        self.effects.trims.push(TrimStep {
+            stream: stream_key(shard, stream),
+            upto,
+        });
     }
 
     pub(super) fn swap(&mut self, name: &str, expected: u64, body: &Bytes) -> bool {
-        let current = self.effects.cells.get(name).or_else(|| self.before.cells.get(name));
+        let current = self
+            .effects
+            .cells
+            .get(name)
+            .or_else(|| self.before.cells.get(name));
         if current.map_or(0, |cell| cell.version) != expected {
             return false;
         }
-        self.effects.cells.insert(name.to_owned(), Cell { version: expected + 1, body: body.clone() });
+        self.effects.cells.insert(
+            name.to_owned(),
+            Cell {
+                version: expected + 1,
+                body: body.clone(),
+            },
+        );
         true
     }
 }
@@ -185,22 +226,39 @@ mod tests {
         let nothing = State::default();
         let mut cycle = Cycle::new(&nothing);
         let (first, second) = (Token::new(Epoch(1)), Token::new(Epoch(2)));
-        let ClaimOutcome::Claimed(control) = cycle.claim(&claim(None, first)) else { panic!("refused") };
+        let ClaimOutcome::Claimed(control) = cycle.claim(&claim(None, first)) else {
+            panic!("refused")
+        };
         let one = batch(SHARD, M, first, &Tail::EMPTY, (2, "one"));
         let two = batch(SHARD, M, first, &one.tail, (1, "two"));
         assert_eq!(cycle.append(&one), AppendOutcome::Appended);
         assert_eq!(cycle.append(&two), AppendOutcome::Appended);
         assert_eq!(cycle.append(&two), AppendOutcome::AlreadyDone);
         let stale = claim(Some((first, control.beat)), second);
-        assert!(matches!(cycle.claim(&stale), ClaimOutcome::Refused(Some(_))), "the beat moved");
-        let ClaimOutcome::Claimed(taken) = cycle.claim(&claim(Some((first, control.beat + 3)), second)) else {
+        assert!(
+            matches!(cycle.claim(&stale), ClaimOutcome::Refused(Some(_))),
+            "the beat moved"
+        );
+        let ClaimOutcome::Claimed(taken) =
+            cycle.claim(&claim(Some((first, control.beat + 3)), second))
+        else {
             panic!("refused")
         };
         assert_eq!(taken.tails[M], two.tail);
-        assert_eq!(cycle.append(&two), AppendOutcome::Fenced { current: second });
+        assert_eq!(
+            cycle.append(&two),
+            AppendOutcome::Fenced { current: second }
+        );
         assert!(cycle.swap("table", 0, &Bytes::new()) && !cycle.swap("table", 0, &Bytes::new()));
         let effects = cycle.into_effects();
-        assert_eq!(effects.entries.iter().map(|entry| entry.last.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(
+            effects
+                .entries
+                .iter()
+                .map(|entry| entry.last.0)
+                .collect::<Vec<_>>(),
+            [2, 3]
+        );
         assert_eq!(effects.controls.get(&SHARD), Some(&taken));
     }
 
@@ -214,7 +272,10 @@ mod tests {
         cycle.append(&one);
         cycle.trim(SHARD, token, M, Offset(9));
         cycle.append(&batch(SHARD, M, token, &one.tail, (2, "two")));
-        assert_eq!(cycle.into_effects().trims.first().map(|step| step.upto), Some(Offset(2)));
+        assert_eq!(
+            cycle.into_effects().trims.first().map(|step| step.upto),
+            Some(Offset(2))
+        );
     }
 
     #[test]

@@ -42,13 +42,19 @@ impl Faults {
 
     /// Whether a sync waits.
     pub(crate) fn set_hanging(&self, on: bool) {
-        self.hanging.lock().unwrap_or_else(PoisonError::into_inner).on = on;
+        self.hanging
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .on = on;
         self.changed.notify_all();
     }
 
     /// Whether a sync waits now.
     pub(crate) fn hangs(&self) -> bool {
-        self.hanging.lock().unwrap_or_else(PoisonError::into_inner).waits
+        self.hanging
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .waits
     }
 
     pub(super) fn space(&self) -> io::Result<()> {
@@ -59,7 +65,10 @@ impl Faults {
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         while hanging.on {
             hanging.waits = true;
-            hanging = self.changed.wait(hanging).unwrap_or_else(PoisonError::into_inner);
+            hanging = self
+                .changed
+                .wait(hanging)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         hanging.waits = false;
         drop(hanging);
@@ -68,5 +77,9 @@ impl Faults {
 }
 
 fn refuse(fails: &AtomicBool, kind: io::ErrorKind) -> io::Result<()> {
-    if fails.load(Ordering::SeqCst) { Err(io::Error::new(kind, "a test wants it so")) } else { Ok(()) }
+    if fails.load(Ordering::SeqCst) {
+        Err(io::Error::new(kind, "a test wants it so"))
+    } else {
+        Ok(())
+    }
 }

@@ -1,4 +1,5 @@
-//! The embedded log of before 2026-11-30, one `SQLite` file, is taken over into segments when its folder is first started on.
+//! The embedded log of before 2026-11-30, one `SQLite` file, is taken over into segments when its
+//! folder is first started on.
 //!
 //! ```text
 //! log(stream, last_offset, bytes)   one row an entry; stream = 2 × shard + 0 for messages, 1 for receipts
@@ -31,10 +32,23 @@ const SCHEMA_VERSION: i64 = 1;
 /// Entries are written in records of about so many bytes.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;
 
-type ControlRow = (i64, Vec<u8>, i64, i64, i64, String, i64, i64, Vec<u8>, i64, Vec<u8>);
+type ControlRow = (
+    i64,
+    Vec<u8>,
+    i64,
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    Vec<u8>,
+    i64,
+    Vec<u8>,
+);
 
-/// Takes over the log of a former version from `file` to `folder`, if there is one and nothing took it over before. Returns
-/// whether it did. May be called again after it was broken off at any moment.
+/// Takes over the log of a former version from `file` to `folder`, if there is one and nothing took
+/// it over before. Returns whether it did. May be called again after it was broken off at any
+/// moment.
 ///
 /// # Errors
 /// One line for the operator: the former log cannot be read, or the new one not be written.
@@ -65,35 +79,58 @@ async fn copy(file: &Path, new: &Path) -> Result<(), String> {
         fs::remove_dir_all(new).map_err(|error| error.to_string())?;
     }
     fs::create_dir(new).map_err(|error| error.to_string())?;
-    let options = SqliteConnectOptions::new().filename(file).busy_timeout(BUSY_TIMEOUT);
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .busy_timeout(BUSY_TIMEOUT);
     let mut connection = options.connect().await.map_err(|error| error.to_string())?;
-    let state = load_state(&mut connection).await.map_err(|error| error.to_string())?;
-    let end = End { sequence: 1, ..End::default() };
+    let state = load_state(&mut connection)
+        .await
+        .map_err(|error| error.to_string())?;
+    let end = End {
+        sequence: 1,
+        ..End::default()
+    };
     // Segment 1 is needed: the entries are about to stand in it and those after it.
-    let mut segments = Segments::begin(new, end, &state, Some(1)).map_err(|failure| failure.reason)?;
+    let mut segments =
+        Segments::begin(new, end, &state, Some(1)).map_err(|failure| failure.reason)?;
 
     let select = "SELECT stream, last_offset, bytes FROM log ORDER BY stream, last_offset";
     let mut rows = sqlx::query_as::<_, (i64, i64, Vec<u8>)>(select).fetch(&mut connection);
     let (mut draft, mut bytes) = (Draft::new(), 0);
-    while let Some((stream, last, entry)) = rows.try_next().await.map_err(|error| error.to_string())? {
-        let stream = u32::try_from(stream).map_err(|error| format!("an entry is malformed: {error}"))?;
+    while let Some((stream, last, entry)) =
+        rows.try_next().await.map_err(|error| error.to_string())?
+    {
+        let stream =
+            u32::try_from(stream).map_err(|error| format!("an entry is malformed: {error}"))?;
         bytes += entry.len();
-        draft.add_entry(&NewEntry { stream, last: Offset(last.cast_unsigned()), bytes: Bytes::from(entry) });
+        draft.add_entry(&NewEntry {
+            stream,
+            last: Offset(last.cast_unsigned()),
+            bytes: Bytes::from(entry),
+        });
         if bytes >= RECORD_BYTES {
             let full = std::mem::replace(&mut draft, Draft::new());
-            segments.append(full, &state, Some(1)).map_err(|failure| failure.reason)?;
+            segments
+                .append(full, &state, Some(1))
+                .map_err(|failure| failure.reason)?;
             bytes = 0;
         }
     }
     drop(rows);
-    segments.append(draft, &state, Some(1)).map_err(|failure| failure.reason)?;
+    segments
+        .append(draft, &state, Some(1))
+        .map_err(|failure| failure.reason)?;
     connection.close().await.map_err(|error| error.to_string())
 }
 
 async fn load_state(connection: &mut SqliteConnection) -> Result<State, sqlx::Error> {
-    let (schema,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    let (schema,): (i64,) = sqlx::query_as("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await?;
     if schema != SCHEMA_VERSION {
-        return Err(unusable(format!("it has schema {schema}, this program knows {SCHEMA_VERSION}")));
+        return Err(unusable(format!(
+            "it has schema {schema}, this program knows {SCHEMA_VERSION}"
+        )));
     }
 
     let mut state = State::default();
@@ -101,32 +138,50 @@ async fn load_state(connection: &mut SqliteConnection) -> Result<State, sqlx::Er
                   receipts_offset, receipts_chain FROM control";
     let rows: Vec<ControlRow> = sqlx::query_as(select).fetch_all(&mut *connection).await?;
     for row in rows {
-        let (shard, control) = control_of(row).ok_or_else(|| unusable("a control record is malformed"))?;
+        let (shard, control) =
+            control_of(row).ok_or_else(|| unusable("a control record is malformed"))?;
         state.controls.insert(shard, control);
     }
-    let cells: Vec<(String, i64, Vec<u8>)> =
-        sqlx::query_as("SELECT name, version, body FROM cell").fetch_all(connection).await?;
+    let cells: Vec<(String, i64, Vec<u8>)> = sqlx::query_as("SELECT name, version, body FROM cell")
+        .fetch_all(connection)
+        .await?;
     for (name, version, body) in cells {
-        state.cells.insert(name, Cell { version: version.cast_unsigned(), body: Bytes::from(body) });
+        state.cells.insert(
+            name,
+            Cell {
+                version: version.cast_unsigned(),
+                body: Bytes::from(body),
+            },
+        );
     }
     Ok(state)
 }
 
 /// A control record as it stands in the file.
 fn control_of(row: ControlRow) -> Option<(ShardId, Control)> {
-    let (shard, cluster, shards, epoch, nonce, owner, beat, m_offset, m_chain, r_offset, r_chain) = row;
+    let (shard, cluster, shards, epoch, nonce, owner, beat, m_offset, m_chain, r_offset, r_chain) =
+        row;
     let tail = |offset: i64, chain: Vec<u8>| -> Option<Tail> {
-        Some(Tail { offset: Offset(offset.cast_unsigned()), chain: Chain(chain.try_into().ok()?) })
+        Some(Tail {
+            offset: Offset(offset.cast_unsigned()),
+            chain: Chain(chain.try_into().ok()?),
+        })
     };
     let control = Control {
         identity: Identity {
             cluster: ClusterId(uuid::Uuid::from_slice(&cluster).ok()?),
             shards: u32::try_from(shards).ok()?,
         },
-        token: Token { epoch: Epoch(epoch.cast_unsigned()), nonce: nonce.cast_unsigned() },
+        token: Token {
+            epoch: Epoch(epoch.cast_unsigned()),
+            nonce: nonce.cast_unsigned(),
+        },
         owner: NodeId::from(owner.as_str()),
         beat: beat.cast_unsigned(),
-        tails: PerStream { messages: tail(m_offset, m_chain)?, receipts: tail(r_offset, r_chain)? },
+        tails: PerStream {
+            messages: tail(m_offset, m_chain)?,
+            receipts: tail(r_offset, r_chain)?,
+        },
     };
     Some((ShardId(u16::try_from(shard).ok()?), control))
 }

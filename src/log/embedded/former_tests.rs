@@ -1,4 +1,5 @@
-//! The log of a former version, one `SQLite` file, is taken over whole, also after the attempt was broken off.
+//! The log of a former version, one `SQLite` file, is taken over whole, also after the attempt was
+//! broken off.
 
 use std::path::{Path, PathBuf};
 
@@ -25,20 +26,40 @@ const SCHEMA: &str = "
     CREATE TABLE opened(one INTEGER PRIMARY KEY CHECK (one = 1), times INTEGER NOT NULL) STRICT;
     PRAGMA user_version = 1;";
 
-/// A file as the former version left it when it was killed, with what one shard has in a log of today; and that log.
+/// A file as the former version left it when it was killed, with what one shard has in a log of
+/// today; and that log.
 async fn left(folder: &Path) -> (PathBuf, Embedded, SqliteConnection) {
     let one = embedded().await;
     let token = claimed(&*one.log, SHARD).await;
     one.fill((SHARD, token), Tail::EMPTY, (30, 400_000)).await;
-    assert!(one.log.swap_cell("table", 0, Bytes::from_static(b"rows")).await.unwrap());
+    assert!(
+        one.log
+            .swap_cell("table", 0, Bytes::from_static(b"rows"))
+            .await
+            .unwrap()
+    );
 
     let file = folder.join("log.sqlite");
-    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
-    let mut connection = options.journal_mode(SqliteJournalMode::Wal).connect().await.unwrap();
-    sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true);
+    let mut connection = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .connect()
+        .await
+        .unwrap();
+    sqlx::raw_sql(SCHEMA)
+        .execute(&mut connection)
+        .await
+        .unwrap();
     for entry in read_all(&*one.log, SHARD, M).await {
-        let insert = sqlx::query("INSERT INTO log VALUES (0, ?, ?)").bind(entry.last.0.cast_signed());
-        insert.bind(entry.bytes.to_vec()).execute(&mut connection).await.unwrap();
+        let insert =
+            sqlx::query("INSERT INTO log VALUES (0, ?, ?)").bind(entry.last.0.cast_signed());
+        insert
+            .bind(entry.bytes.to_vec())
+            .execute(&mut connection)
+            .await
+            .unwrap();
     }
     let control = one.log.control(SHARD).await.unwrap().unwrap();
     sqlx::query("INSERT INTO control VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
@@ -55,7 +76,10 @@ async fn left(folder: &Path) -> (PathBuf, Embedded, SqliteConnection) {
         .execute(&mut connection)
         .await
         .unwrap();
-    sqlx::raw_sql("INSERT INTO cell VALUES ('table', 1, x'726f7773')").execute(&mut connection).await.unwrap();
+    sqlx::raw_sql("INSERT INTO cell VALUES ('table', 1, x'726f7773')")
+        .execute(&mut connection)
+        .await
+        .unwrap();
     (file, one, connection)
 }
 
@@ -74,13 +98,22 @@ async fn check(log: &Path, one: &Embedded) {
 async fn what_the_former_log_holds_is_in_the_new_one_and_its_files_are_gone() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    assert_eq!(take_over(&folder.path().join("log.sqlite"), &log).await, Ok(false), "there is none");
+    assert_eq!(
+        take_over(&folder.path().join("log.sqlite"), &log).await,
+        Ok(false),
+        "there is none"
+    );
     // The connection that wrote it is still open, so its last writes stand in the file beside it.
     let (file, one, _connection) = left(folder.path()).await;
     assert_eq!(take_over(&file, &log).await, Ok(true));
     check(&log, &one).await;
     let names: Vec<PathBuf> = segments(folder.path());
-    assert!(names.iter().all(|path| !path.to_str().unwrap().contains("sqlite")), "{names:?}");
+    assert!(
+        names
+            .iter()
+            .all(|path| !path.to_str().unwrap().contains("sqlite")),
+        "{names:?}"
+    );
     assert_eq!(take_over(&file, &log).await, Ok(false));
 }
 
@@ -110,7 +143,12 @@ async fn a_file_that_is_no_log_is_refused_with_one_line_and_stays() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log.sqlite");
     std::fs::write(&file, [b'x'; 8192]).unwrap();
-    let refused = take_over(&file, &folder.path().join("log")).await.unwrap_err();
-    assert!(refused.contains("log.sqlite") && refused.lines().count() == 1, "{refused}");
+    let refused = take_over(&file, &folder.path().join("log"))
+        .await
+        .unwrap_err();
+    assert!(
+        refused.contains("log.sqlite") && refused.lines().count() == 1,
+        "{refused}"
+    );
     assert!(file.exists() && !folder.path().join("log").exists());
 }

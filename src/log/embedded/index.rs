@@ -1,4 +1,5 @@
-//! Which entries the log has and where each stands; kept in memory, made anew from the segments when they are opened.
+//! Which entries the log has and where each stands; kept in memory, made anew from the segments
+//! when they are opened.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
@@ -13,11 +14,12 @@ use super::cycle::TrimStep;
 use crate::ids::Offset;
 use crate::log::RawEntry;
 
-/// Of the newest entries so many bytes are kept in memory: those who apply them, or follow, read them there.
+/// Of the newest entries so many bytes are kept in memory: those who apply them, or follow, read
+/// them there.
 const RECENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// A segment whose records can be read. What was looked up can be read for as long as this lives, also after the segment
-/// was removed.
+/// A segment whose records can be read. What was looked up can be read for as long as this lives,
+/// also after the segment was removed.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) number: u64,
@@ -38,7 +40,10 @@ pub(super) struct Located {
 impl Located {
     /// Returns the entry if it is in memory.
     pub(super) fn recent(&self) -> Option<RawEntry> {
-        self.recent.clone().map(|bytes| RawEntry { last: self.last, bytes })
+        self.recent.clone().map(|bytes| RawEntry {
+            last: self.last,
+            bytes,
+        })
     }
 
     /// Reads the entry. Blocks for as long as the disk takes.
@@ -48,7 +53,10 @@ impl Located {
         }
         let mut bytes = vec![0; self.length as usize];
         self.segment.file.read_exact_at(&mut bytes, self.position)?;
-        Ok(RawEntry { last: self.last, bytes: Bytes::from(bytes) })
+        Ok(RawEntry {
+            last: self.last,
+            bytes: Bytes::from(bytes),
+        })
     }
 }
 
@@ -84,8 +92,12 @@ impl Index {
         let entries = self.streams.entry(stream).or_default();
         match entries.binary_search_by_key(&located.last, |entry| entry.last) {
             Ok(at) => {
-                let former = entries.get_mut(at).map(|entry| std::mem::replace(entry, located));
-                former.iter().for_each(|former| release(&mut self.needed, former));
+                let former = entries
+                    .get_mut(at)
+                    .map(|entry| std::mem::replace(entry, located));
+                former
+                    .iter()
+                    .for_each(|former| release(&mut self.needed, former));
             }
             Err(at) => entries.insert(at, located),
         }
@@ -100,7 +112,9 @@ impl Index {
             && let Some((of, last, size)) = self.recent.pop_front()
         {
             self.recent_bytes -= size;
-            let Some(entries) = self.streams.get_mut(&of) else { continue };
+            let Some(entries) = self.streams.get_mut(&of) else {
+                continue;
+            };
             let at = entries.binary_search_by_key(&last, |entry| entry.last).ok();
             if let Some(entry) = at.and_then(|at| entries.get_mut(at)) {
                 entry.recent = None;
@@ -110,20 +124,27 @@ impl Index {
 
     /// Forgets what a trim drops.
     pub(super) fn trim(&mut self, step: &TrimStep) {
-        let Some(entries) = self.streams.get_mut(&step.stream) else { return };
+        let Some(entries) = self.streams.get_mut(&step.stream) else {
+            return;
+        };
         let dropped = entries.partition_point(|entry| entry.last <= step.upto);
         for entry in entries.drain(..dropped) {
             release(&mut self.needed, &entry);
-            self.trimmed.entry(entry.segment.number).or_insert_with(Instant::now);
+            self.trimmed
+                .entry(entry.segment.number)
+                .or_insert_with(Instant::now);
         }
         if entries.is_empty() {
             self.streams.remove(&step.stream);
         }
     }
 
-    /// Returns the entries of a stream whose last offset is above `after`, up to about `bytes_max` of them, at least one.
+    /// Returns the entries of a stream whose last offset is above `after`, up to about `bytes_max`
+    /// of them, at least one.
     pub(super) fn after(&self, stream: u32, after: Offset, bytes_max: usize) -> Vec<Located> {
-        let Some(entries) = self.streams.get(&stream) else { return Vec::new() };
+        let Some(entries) = self.streams.get(&stream) else {
+            return Vec::new();
+        };
         let from = entries.partition_point(|entry| entry.last <= after);
         let mut bytes = 0;
         let mut found = Vec::new();
@@ -149,7 +170,10 @@ impl Index {
 
     /// Returns the last segment that has had trimmed entries for so long.
     pub(super) fn trimmed_for(&self, age: Duration) -> Option<u64> {
-        let old = self.trimmed.iter().filter(|(_, since)| since.elapsed() >= age);
+        let old = self
+            .trimmed
+            .iter()
+            .filter(|(_, since)| since.elapsed() >= age);
         old.map(|(number, _)| *number).max()
     }
 
@@ -160,16 +184,26 @@ impl Index {
 
     /// Returns the entries in all segments up to that one, each with its stream.
     pub(super) fn upto(&self, number: u64) -> Vec<(u32, Located)> {
-        let all = self.streams.iter().flat_map(|(stream, entries)| entries.iter().map(|entry| (*stream, entry)));
-        // An entry that was moved stands in a later segment than those behind it, so all have to be looked at.
+        let all = self
+            .streams
+            .iter()
+            .flat_map(|(stream, entries)| entries.iter().map(|entry| (*stream, entry)));
+        // An entry that was moved stands in a later segment than those behind it, so all have to be
+        // looked at.
         let there = all.filter(|(_, entry)| entry.segment.number <= number);
-        there.map(|(stream, entry)| (stream, entry.clone())).collect()
+        there
+            .map(|(stream, entry)| (stream, entry.clone()))
+            .collect()
     }
 
     /// Returns whether an entry is needed where it was found.
     pub(super) fn stands(&self, stream: u32, found: &Located) -> bool {
-        let Some(entries) = self.streams.get(&stream) else { return false };
-        let at = entries.binary_search_by_key(&found.last, |entry| entry.last).ok();
+        let Some(entries) = self.streams.get(&stream) else {
+            return false;
+        };
+        let at = entries
+            .binary_search_by_key(&found.last, |entry| entry.last)
+            .ok();
         let there = at.and_then(|at| entries.get(at));
         there.is_some_and(|entry| entry.segment.number == found.segment.number)
     }
@@ -178,7 +212,9 @@ impl Index {
 /// An entry is needed no more where it stood.
 fn release(needed: &mut BTreeMap<u64, Needed>, entry: &Located) {
     let number = entry.segment.number;
-    let Some(left) = needed.get_mut(&number) else { return };
+    let Some(left) = needed.get_mut(&number) else {
+        return;
+    };
     left.entries -= 1;
     left.bytes -= u64::from(entry.length);
     if left.entries == 0 {
@@ -193,11 +229,20 @@ mod tests {
     const STREAM: u32 = 3;
 
     fn segment(number: u64) -> Arc<Segment> {
-        Arc::new(Segment { number, file: tempfile::tempfile().expect("a file") })
+        Arc::new(Segment {
+            number,
+            file: tempfile::tempfile().expect("a file"),
+        })
     }
 
     fn located(segment: &Arc<Segment>, last: u64) -> Located {
-        Located { last: Offset(last), segment: Arc::clone(segment), position: 0, length: 10, recent: None }
+        Located {
+            last: Offset(last),
+            segment: Arc::clone(segment),
+            position: 0,
+            length: 10,
+            recent: None,
+        }
     }
 
     fn offsets(found: &[Located]) -> Vec<u64> {
@@ -224,17 +269,34 @@ mod tests {
         index.insert(STREAM, located(&two, 6));
         assert_eq!((index.oldest(), index.bytes()), (Some(1), 30));
 
-        index.trim(&TrimStep { stream: STREAM, upto: Offset(3) });
+        index.trim(&TrimStep {
+            stream: STREAM,
+            upto: Offset(3),
+        });
         assert_eq!((index.oldest(), index.bytes()), (Some(1), 20));
         let left = index.upto(1);
-        assert_eq!(left.iter().map(|(stream, entry)| (*stream, entry.last.0)).collect::<Vec<_>>(), [(STREAM, 4)]);
+        assert_eq!(
+            left.iter()
+                .map(|(stream, entry)| (*stream, entry.last.0))
+                .collect::<Vec<_>>(),
+            [(STREAM, 4)]
+        );
 
-        assert!(index.stands(STREAM, &located(&one, 4)) && !index.stands(STREAM, &located(&one, 2)));
+        assert!(
+            index.stands(STREAM, &located(&one, 4)) && !index.stands(STREAM, &located(&one, 2))
+        );
 
         index.insert(STREAM, located(&two, 4));
-        assert!(!index.stands(STREAM, &located(&one, 4)), "it stands elsewhere");
+        assert!(
+            !index.stands(STREAM, &located(&one, 4)),
+            "it stands elsewhere"
+        );
         assert_eq!((index.oldest(), index.bytes()), (Some(2), 20));
-        assert_eq!(offsets(&index.after(STREAM, Offset(0), 1000)), [4, 6], "in order where the first was moved");
+        assert_eq!(
+            offsets(&index.after(STREAM, Offset(0), 1000)),
+            [4, 6],
+            "in order where the first was moved"
+        );
     }
 
     #[test]
@@ -242,15 +304,33 @@ mod tests {
         let (mut index, one) = (Index::default(), segment(1));
         let quarter = Bytes::from(vec![b'x'; RECENT_BYTES / 4]);
         for last in 1..=6 {
-            index.insert(STREAM, Located { recent: Some(quarter.clone()), ..located(&one, last) });
+            index.insert(
+                STREAM,
+                Located {
+                    recent: Some(quarter.clone()),
+                    ..located(&one, last)
+                },
+            );
         }
         let in_memory = |of: &Index| -> Vec<u64> {
             let all = of.after(STREAM, Offset(0), usize::MAX);
-            all.iter().filter(|entry| entry.recent().is_some()).map(|entry| entry.last.0).collect()
+            all.iter()
+                .filter(|entry| entry.recent().is_some())
+                .map(|entry| entry.last.0)
+                .collect()
         };
         assert_eq!(in_memory(&index), [3, 4, 5, 6]);
-        index.trim(&TrimStep { stream: STREAM, upto: Offset(4) });
-        index.insert(STREAM, Located { recent: Some(quarter), ..located(&one, 7) });
+        index.trim(&TrimStep {
+            stream: STREAM,
+            upto: Offset(4),
+        });
+        index.insert(
+            STREAM,
+            Located {
+                recent: Some(quarter),
+                ..located(&one, 7)
+            },
+        );
         assert_eq!(in_memory(&index), [5, 6, 7]);
     }
 
@@ -260,7 +340,10 @@ mod tests {
         index.insert(STREAM, located(&one, 6));
         index.insert(STREAM, located(&two, 4));
         assert_eq!(offsets(&index.after(STREAM, Offset(0), 1000)), [4, 6]);
-        index.trim(&TrimStep { stream: STREAM, upto: Offset(6) });
+        index.trim(&TrimStep {
+            stream: STREAM,
+            upto: Offset(6),
+        });
         assert_eq!((index.oldest(), index.bytes()), (None, 0));
     }
 }

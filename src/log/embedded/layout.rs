@@ -1,5 +1,6 @@
-//! DURABLE CONTRACT. How a record of a segment stands in the file: what one cycle wrote, sealed so that a record that was
-//! cut off is told from a whole one. ADR 10 has the picture; all numbers are big-endian. Pure: no file is touched here.
+//! DURABLE CONTRACT. How a record of a segment stands in the file: what one cycle wrote, sealed so
+//! that a record that was cut off is told from a whole one. ADR 10 has the picture; all numbers are
+//! big-endian. Pure: no file is touched here.
 
 use bytes::{Buf, BufMut, Bytes};
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
@@ -75,27 +76,45 @@ pub(super) struct Placed {
 impl Draft {
     /// A record without items.
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; HEADER_BYTES], entries: Vec::new() }
+        Self {
+            bytes: vec![0; HEADER_BYTES],
+            entries: Vec::new(),
+        }
     }
 
     /// All control records and cells, for the beginning of a segment.
     pub(super) fn opening(state: &State) -> Self {
         let mut draft = Self::new();
-        state.controls.iter().for_each(|(shard, control)| draft.add_control(*shard, control));
-        state.cells.iter().for_each(|(name, cell)| draft.add_cell(name, cell));
+        state
+            .controls
+            .iter()
+            .for_each(|(shard, control)| draft.add_control(*shard, control));
+        state
+            .cells
+            .iter()
+            .for_each(|(name, cell)| draft.add_cell(name, cell));
         draft
     }
 
     /// Adds what a cycle decided.
     pub(super) fn add(&mut self, effects: &Effects) {
-        effects.entries.iter().for_each(|entry| self.add_entry(entry));
+        effects
+            .entries
+            .iter()
+            .for_each(|entry| self.add_entry(entry));
         for step in &effects.trims {
             self.bytes.put_u8(TRIM);
             self.bytes.put_u32(step.stream);
             self.bytes.put_u64(step.upto.0);
         }
-        effects.controls.iter().for_each(|(shard, control)| self.add_control(*shard, control));
-        effects.cells.iter().for_each(|(name, cell)| self.add_cell(name, cell));
+        effects
+            .controls
+            .iter()
+            .for_each(|(shard, control)| self.add_control(*shard, control));
+        effects
+            .cells
+            .iter()
+            .for_each(|(name, cell)| self.add_cell(name, cell));
     }
 
     /// Adds an entry.
@@ -104,7 +123,12 @@ impl Draft {
         self.bytes.put_u32(entry.stream);
         self.bytes.put_u64(entry.last.0);
         self.bytes.put_u32(length_of(&entry.bytes));
-        let placed = Placed { stream: entry.stream, last: entry.last, at: self.bytes.len(), length: entry.bytes.len() };
+        let placed = Placed {
+            stream: entry.stream,
+            last: entry.last,
+            at: self.bytes.len(),
+            length: entry.bytes.len(),
+        };
         self.bytes.put_slice(&entry.bytes);
         self.entries.push(placed);
     }
@@ -208,8 +232,18 @@ pub(super) fn find(bytes: &[u8]) -> Option<Found<'_>> {
     let (segment, salt, sequence, oldest) = (number()?, number()?, number()?, number()?);
 
     let bytes = bytes.get(..(HEADER_BYTES + items).next_multiple_of(ALIGNMENT))?;
-    let header = Header { kind, segment, salt, sequence, oldest };
-    (checksum(bytes)? == expected).then_some(Found { header, bytes, items })
+    let header = Header {
+        kind,
+        segment,
+        salt,
+        sequence,
+        oldest,
+    };
+    (checksum(bytes)? == expected).then_some(Found {
+        header,
+        bytes,
+        items,
+    })
 }
 
 /// One item of a record.
@@ -238,12 +272,21 @@ impl Found<'_> {
 fn item(rest: &mut &[u8], end: usize) -> Option<Item> {
     match rest.try_get_u8().ok()? {
         ENTRY => {
-            let (stream, last, length) = (u32_of(rest)?, Offset(u64_of(rest)?), u32_of(rest)? as usize);
-            let placed = Placed { stream, last, at: end - rest.len(), length };
+            let (stream, last, length) =
+                (u32_of(rest)?, Offset(u64_of(rest)?), u32_of(rest)? as usize);
+            let placed = Placed {
+                stream,
+                last,
+                at: end - rest.len(),
+                length,
+            };
             taken(rest, length)?;
             Some(Item::Entry(placed))
         }
-        TRIM => Some(Item::Trim(TrimStep { stream: u32_of(rest)?, upto: Offset(u64_of(rest)?) })),
+        TRIM => Some(Item::Trim(TrimStep {
+            stream: u32_of(rest)?,
+            upto: Offset(u64_of(rest)?),
+        })),
         CONTROL => {
             let shard = ShardId(rest.try_get_u16().ok()?);
             Some(Item::Control(shard, control(rest)?))
@@ -259,16 +302,34 @@ fn item(rest: &mut &[u8], end: usize) -> Option<Item> {
 
 fn control(rest: &mut &[u8]) -> Option<Control> {
     let cluster = ClusterId(Uuid::from_bytes(array(rest)?));
-    let identity = Identity { cluster, shards: u32_of(rest)? };
-    let token = Token { epoch: Epoch(u64_of(rest)?), nonce: u64_of(rest)? };
+    let identity = Identity {
+        cluster,
+        shards: u32_of(rest)?,
+    };
+    let token = Token {
+        epoch: Epoch(u64_of(rest)?),
+        nonce: u64_of(rest)?,
+    };
     let beat = u64_of(rest)?;
-    let tails = PerStream { messages: tail(rest)?, receipts: tail(rest)? };
+    let tails = PerStream {
+        messages: tail(rest)?,
+        receipts: tail(rest)?,
+    };
     let owner = NodeId::from(text(rest)?.as_str());
-    Some(Control { identity, token, owner, beat, tails })
+    Some(Control {
+        identity,
+        token,
+        owner,
+        beat,
+        tails,
+    })
 }
 
 fn tail(rest: &mut &[u8]) -> Option<Tail> {
-    Some(Tail { offset: Offset(u64_of(rest)?), chain: Chain(array(rest)?) })
+    Some(Tail {
+        offset: Offset(u64_of(rest)?),
+        chain: Chain(array(rest)?),
+    })
 }
 
 fn u32_of(rest: &mut &[u8]) -> Option<u32> {

@@ -1,5 +1,6 @@
-//! Entries are written again so that the segments in which they stand can go: those of quiet streams, which would be kept
-//! for ever, and those beside trimmed ones, whose texts have to leave the disk.
+//! Entries are written again so that the segments in which they stand can go: those of quiet
+//! streams, which would be kept for ever, and those beside trimmed ones, whose texts have to leave
+//! the disk.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -34,12 +35,17 @@ impl Moving {
         if self.stuck || !self.left.is_empty() {
             return None;
         }
-        let is_sparse = segments.count() > SEGMENTS_MIN && index.bytes() * SPARSE < segments.bytes();
+        let is_sparse =
+            segments.count() > SEGMENTS_MIN && index.bytes() * SPARSE < segments.bytes();
         let sparse = index.oldest().filter(|_| is_sparse);
         #[cfg(not(test))]
         let trimmed = index.trimmed_for(TRIMMED_MAX);
         #[cfg(test)]
-        let trimmed = index.trimmed_for(if segments.faults().is_hasty() { Duration::ZERO } else { TRIMMED_MAX });
+        let trimmed = index.trimmed_for(if segments.faults().is_hasty() {
+            Duration::ZERO
+        } else {
+            TRIMMED_MAX
+        });
         trimmed.max(sparse)
     }
 
@@ -72,7 +78,11 @@ impl Moving {
         let mut entries = Vec::new();
         for (stream, located) in taken {
             match located.read() {
-                Ok(entry) => entries.push(NewEntry { stream: *stream, last: entry.last, bytes: entry.bytes }),
+                Ok(entry) => entries.push(NewEntry {
+                    stream: *stream,
+                    last: entry.last,
+                    bytes: entry.bytes,
+                }),
                 Err(error) => {
                     let segment = located.segment.number;
                     tracing::error!(%error, segment, "an entry of the log cannot be read: its segment is kept, and the log grows");

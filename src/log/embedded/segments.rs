@@ -1,5 +1,5 @@
-//! The segments on disk: where the next record goes, and what becomes of the file when that fails. ADR 10 has the reasons.
-//! Everything here blocks for as long as the disk takes.
+//! The segments on disk: where the next record goes, and what becomes of the file when that fails.
+//! ADR 10 has the reasons. Everything here blocks for as long as the disk takes.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -36,21 +36,39 @@ pub(super) struct Failure {
 
 impl Failure {
     fn surely(what: &str, error: &io::Error) -> Self {
-        Self { in_doubt: false, ..Self::in_doubt(what, error) }
+        Self {
+            in_doubt: false,
+            ..Self::in_doubt(what, error)
+        }
     }
 
     pub(super) fn in_doubt(what: &str, error: &io::Error) -> Self {
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        Self { in_doubt: true, full, reason: format!("{what}: {error}") }
+        let full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        Self {
+            in_doubt: true,
+            full,
+            reason: format!("{what}: {error}"),
+        }
     }
 
     /// There is no space, and nothing was written.
     pub(super) fn full(reason: &str) -> Self {
-        Self { in_doubt: false, full: true, reason: reason.to_owned() }
+        Self {
+            in_doubt: false,
+            full: true,
+            reason: reason.to_owned(),
+        }
     }
 
     fn nowhere() -> Self {
-        Self { in_doubt: false, full: false, reason: "no segment of the log is open".to_owned() }
+        Self {
+            in_doubt: false,
+            full: false,
+            reason: "no segment of the log is open".to_owned(),
+        }
     }
 }
 
@@ -84,7 +102,13 @@ impl Tip {
     /// Makes an empty segment; one that could not be begun before is overwritten.
     fn create(path: &Path, number: u64) -> io::Result<Self> {
         let mut options = File::options();
-        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
         Ok(Self {
             segment: Arc::new(Segment { number, file }),
             salt: rand::random(),
@@ -97,7 +121,8 @@ impl Tip {
         })
     }
 
-    /// Returns whether a record of `length` bytes belongs into the next segment. The first cycle fits, however long it is.
+    /// Returns whether a record of `length` bytes belongs into the next segment. The first cycle
+    /// fits, however long it is.
     fn is_full_for(&self, length: u64) -> bool {
         self.end > self.opening && self.end + length > self.limit
     }
@@ -111,9 +136,12 @@ impl Tip {
 
         let room = needed.next_multiple_of(ROOM_BYTES);
         let zeros = vec![0; usize::try_from(room - self.room).unwrap_or(usize::MAX)];
-        let filled = self.space().and_then(|()| self.segment.file.write_all_at(&zeros, self.room));
+        let filled = self
+            .space()
+            .and_then(|()| self.segment.file.write_all_at(&zeros, self.room));
         if let Err(error) = filled {
-            // What was filled of it is given back, for others need it now. Where that fails it stays, and is filled again.
+            // What was filled of it is given back, for others need it now. Where that fails it
+            // stays, and is filled again.
             drop(self.segment.file.set_len(self.room));
             return Err(Failure::surely("no room for a record of the log", &error));
         }
@@ -125,12 +153,19 @@ impl Tip {
     fn write(&mut self, draft: Draft, header: &Header) -> Result<Written, Failure> {
         let (bytes, entries) = draft.seal(header);
         let file = &self.segment.file;
-        let written = file.write_all_at(&bytes, self.end).and_then(|()| self.sync());
-        written.map_err(|error| Failure::in_doubt("a record of the log was not written", &error))?;
+        let written = file
+            .write_all_at(&bytes, self.end)
+            .and_then(|()| self.sync());
+        written
+            .map_err(|error| Failure::in_doubt("a record of the log was not written", &error))?;
 
         let position = self.end;
         self.end += bytes.len() as u64;
-        Ok(Written { segment: Arc::clone(&self.segment), position, entries })
+        Ok(Written {
+            segment: Arc::clone(&self.segment),
+            position,
+            entries,
+        })
     }
 
     /// Cuts off everything behind the last record that is on disk.
@@ -149,7 +184,14 @@ impl Tip {
         self.segment.file.sync_data()
     }
 
-    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests take the space away"))]
+    #[cfg_attr(
+        not(test),
+        expect(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "tests take the space away"
+        )
+    )]
     fn space(&self) -> io::Result<()> {
         #[cfg(test)]
         self.faults.space()?;
@@ -187,12 +229,17 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Begins a new segment behind `end`. `state` is what all records up to there lead to, `oldest` the first segment
-    /// that is needed, if any is.
+    /// Begins a new segment behind `end`. `state` is what all records up to there lead to, `oldest`
+    /// the first segment that is needed, if any is.
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn begin(folder: &Path, end: End, state: &State, oldest: Option<u64>) -> Result<Self, Failure> {
+    pub(super) fn begin(
+        folder: &Path,
+        end: End,
+        state: &State,
+        oldest: Option<u64>,
+    ) -> Result<Self, Failure> {
         let mut segments = Self {
             folder: folder.to_owned(),
             tip: None,
@@ -207,18 +254,25 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Writes a record and returns when it is on disk. `state` is what all records before it lead to, `oldest` the first
-    /// segment of which an entry is needed, if there is one.
+    /// Writes a record and returns when it is on disk. `state` is what all records before it lead
+    /// to, `oldest` the first segment of which an entry is needed, if there is one.
     ///
     /// # Errors
     /// Where it is in doubt, nothing else is written until what may stand there is cut off.
-    pub(super) fn append(&mut self, draft: Draft, state: &State, oldest: Option<u64>) -> Result<Written, Failure> {
+    pub(super) fn append(
+        &mut self,
+        draft: Draft,
+        state: &State,
+        oldest: Option<u64>,
+    ) -> Result<Written, Failure> {
         self.mend()?;
         let length = draft.length() as u64;
         if self.tip.as_ref().is_none_or(|tip| tip.is_full_for(length)) {
             self.begin_next(state, oldest)?;
         }
-        let Some(tip) = &mut self.tip else { return Err(Failure::nowhere()) };
+        let Some(tip) = &mut self.tip else {
+            return Err(Failure::nowhere());
+        };
         tip.make_room(length)?;
 
         let header = Header {
@@ -234,13 +288,18 @@ impl Segments {
         written
     }
 
-    /// Cuts off what a failed write may have left. Until that has succeeded, the outcome of the write is in doubt.
+    /// Cuts off what a failed write may have left. Until that has succeeded, the outcome of the
+    /// write is in doubt.
     ///
     /// # Errors
     /// It did not succeed; the next attempt may.
     pub(super) fn mend(&mut self) -> Result<(), Failure> {
-        let Some(tip) = self.tip.as_mut().filter(|_| self.broken) else { return Ok(()) };
-        tip.cut().map_err(|error| Failure::in_doubt("the log cannot be cut after a failed write", &error))?;
+        let Some(tip) = self.tip.as_mut().filter(|_| self.broken) else {
+            return Ok(());
+        };
+        tip.cut().map_err(|error| {
+            Failure::in_doubt("the log cannot be cut after a failed write", &error)
+        })?;
         self.broken = false;
         self.retire();
         Ok(())
@@ -259,12 +318,19 @@ impl Segments {
 
     /// Returns whether there are segments before the first that is needed, if any is.
     pub(super) fn has_before(&self, oldest: Option<u64>) -> bool {
-        self.earlier.front().is_some_and(|(number, _)| oldest.is_none_or(|oldest| *number < oldest))
+        self.earlier
+            .front()
+            .is_some_and(|(number, _)| oldest.is_none_or(|oldest| *number < oldest))
     }
 
     /// Removes the segments before `oldest`, which a record on disk has to name.
     pub(super) fn remove_before(&mut self, oldest: u64) {
-        while let Some((number, _)) = self.earlier.front().copied().filter(|(number, _)| *number < oldest) {
+        while let Some((number, _)) = self
+            .earlier
+            .front()
+            .copied()
+            .filter(|(number, _)| *number < oldest)
+        {
             if let Err(error) = fs::remove_file(path_of(&self.folder, number)) {
                 tracing::warn!(%error, segment = number, "a segment of the log that nobody needs was not removed; the next start tries again");
             }
@@ -282,7 +348,8 @@ impl Segments {
         let Some(tip) = self.tip.take() else { return };
         // Where the zeros behind its last record stay, a reader passes over them.
         let cut = tip.segment.file.set_len(tip.end).is_ok();
-        self.earlier.push_back((self.last, if cut { tip.end } else { tip.room }));
+        self.earlier
+            .push_back((self.last, if cut { tip.end } else { tip.room }));
     }
 
     /// Begins the next segment with its opening record.
@@ -290,7 +357,8 @@ impl Segments {
         self.retire();
         let number = self.last + 1;
         let path = path_of(&self.folder, number);
-        let mut tip = Tip::create(&path, number).map_err(|error| Failure::surely("no new segment", &error))?;
+        let mut tip = Tip::create(&path, number)
+            .map_err(|error| Failure::surely("no new segment", &error))?;
         #[cfg(test)]
         {
             tip.faults = Arc::clone(&self.faults);
@@ -309,7 +377,10 @@ impl Segments {
             oldest: oldest.unwrap_or(number),
         };
         // Whatever becomes of it: no cycle is in it, and it is begun anew.
-        tip.write(draft, &header).map_err(|failure| Failure { in_doubt: false, ..failure })?;
+        tip.write(draft, &header).map_err(|failure| Failure {
+            in_doubt: false,
+            ..failure
+        })?;
         sync_folder(&self.folder).map_err(|error| Failure::surely("no new segment", &error))?;
         tip.opening = tip.end;
         (self.tip, self.last) = (Some(tip), number);

@@ -1,5 +1,5 @@
-//! What is on disk, as everybody may see it: control records, cells, and where the entries stand. The writer changes it
-//! once a record is on disk, and nobody else does.
+//! What is on disk, as everybody may see it: control records, cells, and where the entries stand.
+//! The writer changes it once a record is on disk, and nobody else does.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -31,7 +31,11 @@ impl View {
 
     /// Forgets segments that were removed.
     pub(super) fn removed_before(&self, number: u64) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).index.removed_before(number);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .index
+            .removed_before(number);
     }
 
     /// Shows what a record that is on disk now brought.
@@ -40,7 +44,11 @@ impl View {
         // What was moved stands first in the record, and is not new.
         let moved = written.entries.len().saturating_sub(effects.entries.len());
         let new = effects.entries.into_iter().map(|entry| Some(entry.bytes));
-        for (placed, recent) in written.entries.iter().zip(std::iter::repeat_n(None, moved).chain(new)) {
+        for (placed, recent) in written
+            .entries
+            .iter()
+            .zip(std::iter::repeat_n(None, moved).chain(new))
+        {
             let located = Located {
                 last: placed.last,
                 segment: Arc::clone(&written.segment),

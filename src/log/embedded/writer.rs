@@ -1,9 +1,9 @@
-//! The one writer of the log, a thread of its own: gathers what waits into a cycle, decides it, writes it as one record
-//! with one sync, then answers.
+//! The one writer of the log, a thread of its own: gathers what waits into a cycle, decides it,
+//! writes it as one record with one sync, then answers.
 //!
-//! **After a failure.** For want of space a cycle is surely not written. Any other failure leaves it in doubt, and until
-//! what it may have left is cut off (see [`Segments::mend`]) every answer is "in doubt", because a batch sent again may be
-//! there.
+//! **After a failure.** For want of space a cycle is surely not written. Any other failure leaves
+//! it in doubt, and until what it may have left is cut off (see [`Segments::mend`]) every answer is
+//! "in doubt", because a batch sent again may be there.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -22,16 +22,20 @@ use super::view::View;
 use crate::files::room_in;
 use crate::ids::{Offset, ShardId};
 use crate::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, LogError, Stream, Token};
-use crate::telemetry::{LOG_FILE_BYTES, LOG_TRANSACTION_ENTRIES, LOG_TRANSACTION_SECONDS, LOG_TRANSACTIONS};
+use crate::telemetry::{
+    LOG_FILE_BYTES, LOG_TRANSACTION_ENTRIES, LOG_TRANSACTION_SECONDS, LOG_TRANSACTIONS,
+};
 
-/// A cycle takes no further request once it holds this many bytes of entries; the rest waits for the next one.
+/// A cycle takes no further request once it holds this many bytes of entries; the rest waits for
+/// the next one.
 const CYCLE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Nor once it holds this many requests.
 const CYCLE_REQUESTS_MAX: usize = 1024;
-/// Pause before requests are answered "in doubt" because the log cannot be mended: the pace of those who ask again.
+/// Pause before requests are answered "in doubt" because the log cannot be mended: the pace of
+/// those who ask again.
 const MEND_PAUSE: Duration = Duration::from_millis(100);
-/// A disk with less than this is full: nothing is acknowledged that the files of the shards could not take. It is also how
-/// want of space is told where a refusal has no code for it.
+/// A disk with less than this is full: nothing is acknowledged that the files of the shards could
+/// not take. It is also how want of space is told where a refusal has no code for it.
 const SPACE_MIN: u64 = 2 * 1024 * 1024;
 
 /// Answer to an append: one for each batch.
@@ -82,7 +86,11 @@ impl Request {
         match self {
             Self::Append { batches, .. } => batches.iter().map(|batch| batch.bytes.len()).sum(),
             Self::Swap { body, .. } => body.len(),
-            Self::Claim { .. } | Self::Renew { .. } | Self::Trim { .. } | Self::Sweep | Self::Close => 0,
+            Self::Claim { .. }
+            | Self::Renew { .. }
+            | Self::Trim { .. }
+            | Self::Sweep
+            | Self::Close => 0,
         }
     }
 }
@@ -100,7 +108,11 @@ impl Failure {
     }
 
     fn of_other(&self) -> LogError {
-        if self.full { LogError::Full(self.reason.clone()) } else { LogError::Failed(self.reason.clone()) }
+        if self.full {
+            LogError::Full(self.reason.clone())
+        } else {
+            LogError::Failed(self.reason.clone())
+        }
     }
 }
 
@@ -132,7 +144,15 @@ impl Writer {
         requests: mpsc::Receiver<Request>,
         (segments, view): (Segments, Arc<View>),
     ) -> Self {
-        Self { folder, requests, segments, view, moving: Moving::default(), shut_out: false, lock }
+        Self {
+            folder,
+            requests,
+            segments,
+            view,
+            moving: Moving::default(),
+            shut_out: false,
+            lock,
+        }
     }
 
     /// Serves until every sender is gone or the log is closed; then finishes what is queued.
@@ -141,7 +161,12 @@ impl Writer {
             self.cycle(first);
         }
         // The files are closed before the lock is free.
-        let Self { lock, segments, view, .. } = self;
+        let Self {
+            lock,
+            segments,
+            view,
+            ..
+        } = self;
         drop((segments, view));
         drop(lock);
     }
@@ -152,21 +177,31 @@ impl Writer {
             return refuse(requests, &Err(failure));
         }
 
-        let is_sweep = requests.iter().any(|request| matches!(request, Request::Sweep));
+        let is_sweep = requests
+            .iter()
+            .any(|request| matches!(request, Request::Sweep));
         let held = self.view.look();
         let mut cycle = Cycle::new(&held.state);
-        let settles: Vec<Settle> = requests.into_iter().filter_map(|request| decide(&mut cycle, request)).collect();
+        let settles: Vec<Settle> = requests
+            .into_iter()
+            .filter_map(|request| decide(&mut cycle, request))
+            .collect();
         let effects = cycle.into_effects();
         drop(held);
 
-        let end = if effects.is_empty() { Ok(()) } else { self.commit(effects) };
+        let end = if effects.is_empty() {
+            Ok(())
+        } else {
+            self.commit(effects)
+        };
         settles.into_iter().for_each(|settle| settle(&end));
         if is_sweep {
             self.sweep();
         }
     }
 
-    /// Empties the segments that have to go, where no cycle comes by that does. Whoever asks meanwhile waits for one record.
+    /// Empties the segments that have to go, where no cycle comes by that does. Whoever asks
+    /// meanwhile waits for one record.
     fn sweep(&mut self) {
         while self.requests.is_empty() {
             self.plan();
@@ -182,7 +217,9 @@ impl Writer {
     /// Begins to empty segments that have to go; the last one then takes no further record.
     fn plan(&mut self) {
         let held = self.view.look();
-        let Some(upto) = self.moving.due(&held.index, &self.segments) else { return };
+        let Some(upto) = self.moving.due(&held.index, &self.segments) else {
+            return;
+        };
         self.moving.begin(&held.index, upto);
         if upto == self.segments.last() {
             self.segments.retire();
@@ -194,11 +231,16 @@ impl Writer {
         let mut bytes = first.bytes();
         let mut requests = vec![first];
         while bytes < CYCLE_BYTES_MAX && requests.len() < CYCLE_REQUESTS_MAX {
-            let Ok(next) = self.requests.try_recv() else { break };
+            let Ok(next) = self.requests.try_recv() else {
+                break;
+            };
             bytes += next.bytes();
             requests.push(next);
         }
-        if requests.iter().any(|request| matches!(request, Request::Close)) {
+        if requests
+            .iter()
+            .any(|request| matches!(request, Request::Close))
+        {
             self.requests.close();
         }
         requests
@@ -208,9 +250,12 @@ impl Writer {
     fn commit(&mut self, effects: Effects) -> End {
         let (begun, entries) = (Instant::now(), effects.entries.len());
         let end = if entries > 0 && self.is_disk_full() {
-            Err(Failure::full("the disk has no space for the log and the files of its shards"))
+            Err(Failure::full(
+                "the disk has no space for the log and the files of its shards",
+            ))
         } else {
-            self.write(effects).map_err(|failure| self.with_space(failure))
+            self.write(effects)
+                .map_err(|failure| self.with_space(failure))
         };
         let result = match &end {
             Ok(()) => "committed",
@@ -234,9 +279,14 @@ impl Writer {
         drop(held);
 
         let mut draft = Draft::new();
-        self.moving.read(&moved).iter().for_each(|entry| draft.add_entry(entry));
+        self.moving
+            .read(&moved)
+            .iter()
+            .for_each(|entry| draft.add_entry(entry));
         draft.add(&effects);
-        let written = self.segments.append(draft, &self.view.look().state, oldest)?;
+        let written = self
+            .segments
+            .append(draft, &self.view.look().state, oldest)?;
         self.view.show(&written, effects);
 
         let oldest = oldest.unwrap_or(written.segment.number);
@@ -247,7 +297,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Cuts off what a failed write may have left, if need be: tells once that it does not succeed, and waits a little.
+    /// Cuts off what a failed write may have left, if need be: tells once that it does not succeed,
+    /// and waits a little.
     fn mended(&mut self) -> End {
         match self.segments.mend() {
             Ok(()) => {
@@ -259,7 +310,10 @@ impl Writer {
             Err(failure) => {
                 let failure = self.with_space(failure);
                 if !failure.full && !std::mem::replace(&mut self.shut_out, true) {
-                    error!(reason = failure.reason, "the log cannot be written: it is tried until it can");
+                    error!(
+                        reason = failure.reason,
+                        "the log cannot be written: it is tried until it can"
+                    );
                 }
                 std::thread::sleep(MEND_PAUSE);
                 Err(failure)
@@ -269,7 +323,10 @@ impl Writer {
 
     /// The same with want of space found out, where the refusal itself does not say it.
     fn with_space(&self, failure: Failure) -> Failure {
-        Failure { full: failure.full || self.is_disk_full(), ..failure }
+        Failure {
+            full: failure.full || self.is_disk_full(),
+            ..failure
+        }
     }
 
     fn is_disk_full(&self) -> bool {
@@ -277,12 +334,21 @@ impl Writer {
     }
 }
 
-/// Tells of a cycle that was not written. For want of space every attempt fails, and those who append tell that once.
+/// Tells of a cycle that was not written. For want of space every attempt fails, and those who
+/// append tell that once.
 fn tell(failure: &Failure) {
     if failure.full {
-        debug!(reason = failure.reason, in_doubt = failure.in_doubt, "log record not written for want of space");
+        debug!(
+            reason = failure.reason,
+            in_doubt = failure.in_doubt,
+            "log record not written for want of space"
+        );
     } else {
-        error!(reason = failure.reason, in_doubt = failure.in_doubt, "log record not written");
+        error!(
+            reason = failure.reason,
+            in_doubt = failure.in_doubt,
+            "log record not written"
+        );
     }
 }
 
@@ -290,7 +356,9 @@ fn tell(failure: &Failure) {
 fn refuse(requests: Vec<Request>, end: &End) {
     let nothing = State::default();
     let mut cycle = Cycle::new(&nothing);
-    let settles = requests.into_iter().filter_map(|request| decide(&mut cycle, request));
+    let settles = requests
+        .into_iter()
+        .filter_map(|request| decide(&mut cycle, request));
     settles.for_each(|settle| settle(end));
 }
 
@@ -298,18 +366,37 @@ fn refuse(requests: Vec<Request>, end: &End) {
 fn decide(cycle: &mut Cycle<'_>, request: Request) -> Option<Settle> {
     Some(match request {
         Request::Append { batches, answer } => {
-            let outcomes: Vec<AppendOutcome> = batches.iter().map(|batch| cycle.append(batch)).collect();
+            let outcomes: Vec<AppendOutcome> =
+                batches.iter().map(|batch| cycle.append(batch)).collect();
             Box::new(move |end| {
                 let one = |outcome| end.as_ref().map(|()| outcome).map_err(Failure::of_append);
                 drop(answer.send(outcomes.into_iter().map(one).collect()));
             })
         }
         Request::Claim { claim, answer } => settle(answer, cycle.claim(&claim)),
-        Request::Renew { holds, answer } => {
-            settle(answer, holds.into_iter().map(|(shard, token)| cycle.renew(shard, token)).collect())
-        }
-        Request::Swap { name, expected, body, answer } => settle(answer, cycle.swap(&name, expected, &body)),
-        Request::Trim { target: Trim { shard, token, stream, upto }, answer } => {
+        Request::Renew { holds, answer } => settle(
+            answer,
+            holds
+                .into_iter()
+                .map(|(shard, token)| cycle.renew(shard, token))
+                .collect(),
+        ),
+        Request::Swap {
+            name,
+            expected,
+            body,
+            answer,
+        } => settle(answer, cycle.swap(&name, expected, &body)),
+        Request::Trim {
+            target:
+                Trim {
+                    shard,
+                    token,
+                    stream,
+                    upto,
+                },
+            answer,
+        } => {
             cycle.trim(shard, token, stream, upto);
             settle(answer, ())
         }
@@ -318,5 +405,7 @@ fn decide(cycle: &mut Cycle<'_>, request: Request) -> Option<Settle> {
 }
 
 fn settle<T: Send + 'static>(answer: oneshot::Sender<Result<T, LogError>>, outcome: T) -> Settle {
-    Box::new(move |end| drop(answer.send(end.as_ref().map(|()| outcome).map_err(Failure::of_other))))
+    Box::new(move |end| {
+        drop(answer.send(end.as_ref().map(|()| outcome).map_err(Failure::of_other)))
+    })
 }

@@ -1,4 +1,5 @@
-//! Second copies of what is appended: since when a place makes none, and the witnesses that are asked instead.
+//! Second copies of what is appended: since when a place makes none, and the witnesses that are
+//! asked instead.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use crate::log::{AppendError, AppendOutcome, Batch};
 
 /// How long a place makes no second copy before witnesses are asked.
 const WITNESSED_AFTER: Duration = Duration::from_secs(1);
-/// How long they are waited for before they are asked again; a standby looks at the log four times a second.
+/// How long they are waited for before they are asked again; a standby looks at the log four times
+/// a second.
 const WITNESSED_WITHIN: Duration = Duration::from_millis(1500);
 
-/// What is known of second copies at a place, and the witnesses that are being asked for those that are missing.
+/// What is known of second copies at a place, and the witnesses that are being asked for those that
+/// are missing.
 #[derive(Debug)]
 pub(super) struct Copies {
     /// Since when none is made.
@@ -29,17 +32,33 @@ pub(super) struct Copies {
 impl Copies {
     /// Takes in the results of a cycle that was begun then.
     pub(super) fn note(&mut self, results: &[Result<AppendOutcome, AppendError>], begun: Instant) {
-        let made = |result: &Result<_, _>| matches!(result, Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone));
+        let made = |result: &Result<_, _>| {
+            matches!(
+                result,
+                Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone)
+            )
+        };
         // A batch that is in doubt beside others that were answered says nothing about copies.
-        let without =
-            |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_) | AppendError::Unanswered(_)));
+        let without = |result: &Result<_, _>| {
+            matches!(
+                result,
+                Err(AppendError::NotReplicated(_) | AppendError::Unanswered(_))
+            )
+        };
         if results.iter().any(made) {
             if let Some(since) = self.missing.take() {
-                tracing::info!(seconds = since.elapsed().as_secs_f64(), "the log makes second copies again");
+                tracing::info!(
+                    seconds = since.elapsed().as_secs_f64(),
+                    "the log makes second copies again"
+                );
             }
-            self.unwitnessed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.unwitnessed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
         } else if results.iter().any(without) {
-            // Also while nothing answers: a server that was promoted has had no replica since before it was.
+            // Also while nothing answers: a server that was promoted has had no replica since
+            // before it was.
             self.missing.get_or_insert(begun);
         }
     }
@@ -48,11 +67,20 @@ impl Copies {
     pub(super) fn ask(&mut self, doubtful: &mut [Job]) {
         let Some(missing) = self.missing else { return };
         for job in doubtful.iter_mut().filter(|job| job.short && !job.asked) {
-            let Some(witnesses) = witnesses_of(&self.witnesses, job.batch.shard) else { continue };
+            let Some(witnesses) = witnesses_of(&self.witnesses, job.batch.shard) else {
+                continue;
+            };
             if witnesses.at_once() {
                 // Those that follow it would begin the wait anew.
-                self.missing = Instant::now().checked_sub(WITNESSED_AFTER).map(|since| missing.min(since));
-            } else if job.doubted_since.map_or(missing, |since| since.min(missing)).elapsed() < WITNESSED_AFTER {
+                self.missing = Instant::now()
+                    .checked_sub(WITNESSED_AFTER)
+                    .map(|since| missing.min(since));
+            } else if job
+                .doubted_since
+                .map_or(missing, |since| since.min(missing))
+                .elapsed()
+                < WITNESSED_AFTER
+            {
                 // Perhaps at another place before.
                 continue;
             }
@@ -60,7 +88,9 @@ impl Copies {
             let (batch, deadline) = (job.batch.clone(), Instant::now() + WITNESSED_WITHIN);
             self.asked.spawn(async move {
                 let holding = witnesses.hold(batch.stream, batch.tail, deadline.into());
-                let held = tokio::time::timeout_at(deadline, holding).await.unwrap_or(false);
+                let held = tokio::time::timeout_at(deadline, holding)
+                    .await
+                    .unwrap_or(false);
                 (batch, held)
             });
         }
@@ -74,10 +104,22 @@ impl Copies {
         jobs: impl Iterator<Item = &'a mut Job>,
     ) {
         let Ok((batch, held)) = said else { return };
-        let Some(job) = jobs.into_iter().find(|job| job.batch == batch && job.answer.is_some()) else { return };
+        let Some(job) = jobs
+            .into_iter()
+            .find(|job| job.batch == batch && job.answer.is_some())
+        else {
+            return;
+        };
         job.asked = false;
-        let mut unwitnessed = self.unwitnessed.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = if held { unwitnessed.remove(&batch.shard) } else { unwitnessed.insert(batch.shard) };
+        let mut unwitnessed = self
+            .unwitnessed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let changed = if held {
+            unwitnessed.remove(&batch.shard)
+        } else {
+            unwitnessed.insert(batch.shard)
+        };
         drop(unwitnessed);
         if held {
             job.end("witnessed", Definite::Committed);

@@ -28,7 +28,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(batch: Batch, answer: oneshot::Sender<Definite>, proof: Option<Proof>) -> Self {
+    pub(super) fn new(
+        batch: Batch,
+        answer: oneshot::Sender<Definite>,
+        proof: Option<Proof>,
+    ) -> Self {
         Self {
             batch,
             proof,
@@ -45,13 +49,18 @@ impl Job {
     pub(super) fn is_held(&self, silent: bool) -> bool {
         let unanswered = self.doubted_since.is_some() && !self.short;
         // Where nobody waits any more nobody renews either, and it has to come to its end.
-        let awaited = self.answer.as_ref().is_some_and(|answer| !answer.is_closed());
+        let awaited = self
+            .answer
+            .as_ref()
+            .is_some_and(|answer| !answer.is_closed());
         (unanswered || silent) && awaited && self.proof.as_ref().is_some_and(Proof::has_ended)
     }
 
     /// Tells its definite end.
     pub(super) fn end(&mut self, word: &'static str, definite: Definite) {
-        let Some(answer) = self.answer.take() else { return };
+        let Some(answer) = self.answer.take() else {
+            return;
+        };
         telemetry::APPEND_OUTCOMES.add(1, &[("outcome", word)]);
         telemetry::APPEND_SECONDS.record(self.begun.elapsed().as_secs_f64(), &[]);
         // The shard may be gone; then no one needs the answer.

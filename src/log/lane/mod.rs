@@ -1,16 +1,18 @@
-//! The append lane of a node: per place of the log (a Redis master; the embedded log has one) one cycle in flight, all its
-//! shards' batches together. While it is away the next batches gather, so batching grows with load by itself. An in-doubt
-//! batch is sent again, unchanged, in the next cycle, until there is a definite answer; the others do not wait for it, and
-//! places do not wait for each other.
+//! The append lane of a node: per place of the log (a Redis master; the embedded log has one) one
+//! cycle in flight, all its shards' batches together. While it is away the next batches gather, so
+//! batching grows with load by itself. An in-doubt batch is sent again, unchanged, in the next
+//! cycle, until there is a definite answer; the others do not wait for it, and places do not wait
+//! for each other.
 //!
-//! A batch without an answer is sent again only while its shard has a lease: it is carried out whether or not the answer
-//! comes back, and tells the standbys each time that the owner lives. What is held so is sent with the next proof (`proof.rs`,
-//! ADR 15).
+//! A batch without an answer is sent again only while its shard has a lease: it is carried out
+//! whether or not the answer comes back, and tells the standbys each time that the owner lives.
+//! What is held so is sent with the next proof (`proof.rs`, ADR 15).
 //!
-//! A place without space is told to those who write (`full.rs`), who send it nothing but a look now and then.
+//! A place without space is told to those who write (`full.rs`), who send it nothing but a look now
+//! and then.
 //!
-//! When a place has made no second copy for a second, a batch that lacks nothing else is put to the witnesses of
-//! its shard. It is sent again meanwhile: whichever is first ends it.
+//! When a place has made no second copy for a second, a batch that lacks nothing else is put to the
+//! witnesses of its shard. It is sent again meanwhile: whichever is first ends it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -48,8 +50,8 @@ pub use witness::{Witnessed, Witnesses};
 
 /// Places with a loop of their own; further ones go with place 0. Far more than there are masters.
 const PLACES_MAX: usize = 64;
-/// Batches waiting for a cycle of one place. A stream has at most one batch here, so this is reached only with more than half as many
-/// shards; then shards wait for room.
+/// Batches waiting for a cycle of one place. A stream has at most one batch here, so this is
+/// reached only with more than half as many shards; then shards wait for room.
 const QUEUE_MAX: usize = 4096;
 /// First wait before an in-doubt batch is sent again; doubles up to [`RETRY_MAX`].
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), RETRY_MAX);
@@ -60,8 +62,8 @@ const RETRY_MAX: Duration = Duration::from_millis(100);
 pub enum Definite {
     /// In the log, at the commit level.
     Committed,
-    /// Another token is current. `doubted`: an earlier attempt was in doubt, so the batch may stand in the log, written
-    /// before the token changed; else it is surely not there.
+    /// Another token is current. `doubted`: an earlier attempt was in doubt, so the batch may stand
+    /// in the log, written before the token changed; else it is surely not there.
     Fenced {
         /// The current token.
         current: Token,
@@ -99,40 +101,60 @@ struct Place {
 }
 
 impl Lane {
-    /// A lane to this log. Its loops start with the first batch of each place and end when every handle is dropped and
-    /// nothing is in doubt.
+    /// A lane to this log. Its loops start with the first batch of each place and end when every
+    /// handle is dropped and nothing is in doubt.
     #[must_use]
     pub fn spawn(log: Arc<dyn ShardLog>) -> Self {
-        Self { log, places: Arc::default(), witnesses: Arc::default(), proof: None }
+        Self {
+            log,
+            places: Arc::default(),
+            witnesses: Arc::default(),
+            proof: None,
+        }
     }
 
-    /// The same lane, for a shard with this lease: what is appended by it is not sent again unanswered without one.
+    /// The same lane, for a shard with this lease: what is appended by it is not sent again
+    /// unanswered without one.
     #[must_use]
     pub(crate) fn proven_by(&self, lease: Arc<Lease>, clock: Clock) -> Self {
-        Self { proof: Some(Proof { lease, clock }), ..self.clone() }
+        Self {
+            proof: Some(Proof { lease, clock }),
+            ..self.clone()
+        }
     }
 
-    /// Queues a batch; the receiver gets its definite end. A stream must have one batch here at a time.
+    /// Queues a batch; the receiver gets its definite end. A stream must have one batch here at a
+    /// time.
     ///
-    /// When the queue is full the batch waits for room in a task of its own. Dropping the receiver does not undo the
-    /// append.
+    /// When the queue is full the batch waits for room in a task of its own. Dropping the receiver
+    /// does not undo the append.
     #[must_use]
     pub fn append(&self, batch: Batch) -> oneshot::Receiver<Definite> {
         let (answer, end) = oneshot::channel();
         let queue = self.place(batch.shard).queue;
         let job = Job::new(batch, answer, self.proof.clone());
         if let Err(error) = queue.try_send(job) {
-            drop(tokio::spawn(async move { queue.send(error.into_inner()).await.ok() }));
+            drop(tokio::spawn(async move {
+                queue.send(error.into_inner()).await.ok()
+            }));
         }
         end
     }
 
-    /// From now on, until what is returned is dropped, batches of the shard that lack only a second copy are put to these.
+    /// From now on, until what is returned is dropped, batches of the shard that lack only a second
+    /// copy are put to these.
     #[must_use]
     pub fn witnessed_by(&self, shard: ShardId, witnesses: Arc<dyn Witnesses>) -> Witnessed {
         let registry = Arc::clone(&self.witnesses);
-        registry.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, Arc::clone(&witnesses));
-        Witnessed { shard, witnesses, registry }
+        registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(shard, Arc::clone(&witnesses));
+        Witnessed {
+            shard,
+            witnesses,
+            registry,
+        }
     }
 
     /// How a shard stands now: the place that its batches go to, and what of its own is in doubt.
@@ -141,25 +163,47 @@ impl Lane {
         self.watch_standing(shard).now()
     }
 
-    /// The same, to wait for a change. Whatever is not clear is tried again until it is, so it becomes clear by itself; ask
-    /// again after that, for the shard may have got another place. Closed when the lane has ended.
+    /// The same, to wait for a change. Whatever is not clear is tried again until it is, so it
+    /// becomes clear by itself; ask again after that, for the shard may have got another place.
+    /// Closed when the lane has ended.
     #[must_use]
     pub fn watch_standing(&self, shard: ShardId) -> Standings {
-        let Place { standing, doubts, fullness, unwitnessed, .. } = self.place(shard);
-        Standings { shard, place: standing, doubts, fullness, unwitnessed, witnesses: Arc::clone(&self.witnesses) }
+        let Place {
+            standing,
+            doubts,
+            fullness,
+            unwitnessed,
+            ..
+        } = self.place(shard);
+        Standings {
+            shard,
+            place: standing,
+            doubts,
+            fullness,
+            unwitnessed,
+            witnesses: Arc::clone(&self.witnesses),
+        }
     }
 
     fn place(&self, shard: ShardId) -> Place {
         let wanted = self.log.place(shard);
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = if places.len() < PLACES_MAX || places.contains_key(&wanted) { wanted } else { 0 };
+        let number = if places.len() < PLACES_MAX || places.contains_key(&wanted) {
+            wanted
+        } else {
+            0
+        };
         let place = places.entry(number).or_insert_with(|| {
             let (queue, jobs) = mpsc::channel(QUEUE_MAX);
             let (stands, standing) = watch::channel(Standing::Clear);
             let unwitnessed = Unwitnessed::default();
             let (log, witnesses) = (Arc::clone(&self.log), Arc::clone(&self.witnesses));
-            let copies =
-                Copies { missing: None, asked: JoinSet::new(), witnesses, unwitnessed: Arc::clone(&unwitnessed) };
+            let copies = Copies {
+                missing: None,
+                asked: JoinSet::new(),
+                witnesses,
+                unwitnessed: Arc::clone(&unwitnessed),
+            };
             let (doubts, fullness) = (Doubts::default(), Fullness::default());
             let here = Here {
                 number,
@@ -168,8 +212,20 @@ impl Lane {
                 fullness: fullness.clone(),
                 witnesses: Arc::clone(&self.witnesses),
             };
-            drop(tokio::spawn(run(here, jobs, (stands, doubts.clone()), copies)));
-            Place { number, queue, standing, doubts, fullness, unwitnessed }
+            drop(tokio::spawn(run(
+                here,
+                jobs,
+                (stands, doubts.clone()),
+                copies,
+            )));
+            Place {
+                number,
+                queue,
+                standing,
+                doubts,
+                fullness,
+                unwitnessed,
+            }
         });
         place.clone()
     }
@@ -189,26 +245,37 @@ impl Here {
     fn choose(&self, jobs: Vec<Job>, silent: bool) -> (Vec<Job>, Vec<Job>) {
         // One batch of a stream at a time, also when the shard was lost and claimed again.
         let mut streams = HashSet::new();
-        let goes = |job: &Job| !job.is_held(silent) && streams.insert((job.batch.shard, job.batch.stream));
+        let goes =
+            |job: &Job| !job.is_held(silent) && streams.insert((job.batch.shard, job.batch.stream));
         self.keep(jobs).into_iter().partition(goes)
     }
 
-    /// Hands what belongs to another place by now over to its loop, and gives back the rest: a batch that is sent on to a
-    /// server which hangs would hold up every cycle of this one.
+    /// Hands what belongs to another place by now over to its loop, and gives back the rest: a
+    /// batch that is sent on to a server which hangs would hold up every cycle of this one.
     fn keep(&self, jobs: Vec<Job>) -> Vec<Job> {
         let stays = |job: Job| {
             let shard = job.batch.shard;
             if self.log.place(shard) == self.number {
                 return Some(job);
             }
-            let Some(places) = self.places.upgrade() else { return Some(job) };
+            let Some(places) = self.places.upgrade() else {
+                return Some(job);
+            };
             let (log, witnesses) = (Arc::clone(&self.log), Arc::clone(&self.witnesses));
-            let lane = Lane { log, places, witnesses, proof: None };
+            let lane = Lane {
+                log,
+                places,
+                witnesses,
+                proof: None,
+            };
             let place = lane.place(shard);
             if place.number == self.number {
                 return Some(job);
             }
-            match place.queue.try_send(Job { asked: false, ..job }) {
+            match place.queue.try_send(Job {
+                asked: false,
+                ..job
+            }) {
                 Ok(()) => None,
                 Err(full) => Some(full.into_inner()),
             }
@@ -217,7 +284,10 @@ impl Here {
     }
 }
 
-#[expect(clippy::cognitive_complexity, reason = "one loop whose steps share what is in doubt; told in order")]
+#[expect(
+    clippy::cognitive_complexity,
+    reason = "one loop whose steps share what is in doubt; told in order"
+)]
 async fn run(
     here: Here,
     mut jobs: mpsc::Receiver<Job>,
@@ -236,7 +306,8 @@ async fn run(
                 return;
             }
         } else {
-            // Fresh batches do not wait for the doubtful ones; these go again when their pause is over.
+            // Fresh batches do not wait for the doubtful ones; these go again when their pause is
+            // over.
             tokio::select! {
                 biased;
                 Some(said) = copies.asked.join_next() => copies.take(said, &stands, doubtful.iter_mut()),
@@ -245,8 +316,13 @@ async fn run(
             }
         }
         doubtful.retain(|job| job.answer.is_some());
-        // What witnesses ended. When that is all, nothing is tried again now that would clear the place.
-        let before = if doubtful.is_empty() { Standing::Clear } else { *stands.borrow() };
+        // What witnesses ended. When that is all, nothing is tried again now that would clear the
+        // place.
+        let before = if doubtful.is_empty() {
+            Standing::Clear
+        } else {
+            *stands.borrow()
+        };
         tell(&stands, before, doubts.note(&doubtful));
         let again = doubtful.len();
         let is_retry = again > 0 && Instant::now() >= due;
@@ -259,9 +335,13 @@ async fn run(
         let (mut cycle, waits) = here.choose(cycle, silent);
         doubtful.extend(waits);
         if cycle.is_empty() {
-            // All that was in doubt here has gone elsewhere, or is held. Then nothing is tried that would clear the place:
-            // whoever is proven by now has to find out.
-            let now = if is_retry || doubtful.is_empty() { Standing::Clear } else { before };
+            // All that was in doubt here has gone elsewhere, or is held. Then nothing is tried that
+            // would clear the place: whoever is proven by now has to find out.
+            let now = if is_retry || doubtful.is_empty() {
+                Standing::Clear
+            } else {
+                before
+            };
             tell(&stands, now, doubts.note(&doubtful));
             if is_retry {
                 due = Instant::now() + RETRY_MAX;
@@ -283,10 +363,19 @@ async fn run(
         let is_told = copies.missing.is_some();
         copies.note(&results, begun);
         here.fullness.note(&batches, &results);
-        doubtful.extend(cycle.into_iter().zip(results).filter_map(|(job, result)| settle(job, result, is_told)));
+        doubtful.extend(
+            cycle
+                .into_iter()
+                .zip(results)
+                .filter_map(|(job, result)| settle(job, result, is_told)),
+        );
         here.fullness.doubted(&doubtful);
         copies.ask(&mut doubtful);
-        let standing = if doubtful.is_empty() { Standing::Clear } else { after };
+        let standing = if doubtful.is_empty() {
+            Standing::Clear
+        } else {
+            after
+        };
         tell(&stands, standing, doubts.note(&doubtful));
         // The pause of what is in doubt since now, or that has become less.
         if again == 0 || is_retry && doubtful.len() < again {
@@ -303,24 +392,32 @@ fn tell(stands: &watch::Sender<Standing>, standing: Standing, otherwise: bool) {
     stands.send_if_modified(|before| std::mem::replace(before, standing) != standing || otherwise);
 }
 
-/// Answers a job that has its definite end; gives it back when it is in doubt. `is_told`: that its place makes no second
-/// copy is in the log already, and each batch would say it again.
+/// Answers a job that has its definite end; gives it back when it is in doubt. `is_told`: that its
+/// place makes no second copy is in the log already, and each batch would say it again.
 fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: bool) -> Option<Job> {
     // Else witnesses were faster.
     job.answer.as_ref()?;
     let (word, definite) = match result {
         Ok(AppendOutcome::Appended) => ("appended", Definite::Committed),
         Ok(AppendOutcome::AlreadyDone) => ("already_done", Definite::Committed),
-        Ok(AppendOutcome::Fenced { current }) => {
-            ("fenced", Definite::Fenced { current, doubted: job.doubted_since.is_some() })
+        Ok(AppendOutcome::Fenced { current }) => (
+            "fenced",
+            Definite::Fenced {
+                current,
+                doubted: job.doubted_since.is_some(),
+            },
+        ),
+        Ok(AppendOutcome::TailMismatch { found }) => {
+            ("tail_mismatch", Definite::TailMismatch { found })
         }
-        Ok(AppendOutcome::TailMismatch { found }) => ("tail_mismatch", Definite::TailMismatch { found }),
         // After an attempt in doubt, "not written" speaks of the last attempt alone.
-        Err(AppendError::NotWritten(reason) | AppendError::Full { reason, in_doubt: false })
-            if job.doubted_since.is_none() =>
-        {
-            ("not_written", Definite::NotWritten(reason))
-        }
+        Err(
+            AppendError::NotWritten(reason)
+            | AppendError::Full {
+                reason,
+                in_doubt: false,
+            },
+        ) if job.doubted_since.is_none() => ("not_written", Definite::NotWritten(reason)),
         Err(error) => {
             let (shard, stream) = (job.batch.shard, job.batch.stream.as_str());
             job.full = matches!(error, AppendError::Full { .. });
@@ -347,13 +444,17 @@ pub(crate) struct Loose(mpsc::Receiver<Job>);
 impl Loose {
     /// The next batch that waits.
     pub(crate) fn next(&mut self) -> Option<(Batch, oneshot::Sender<Definite>)> {
-        self.0.try_recv().ok().and_then(|job| Some((job.batch, job.answer?)))
+        self.0
+            .try_recv()
+            .ok()
+            .and_then(|job| Some((job.batch, job.answer?)))
     }
 }
 
 #[cfg(test)]
 impl Lane {
-    /// A lane without loops, of a log with one place: whoever holds the other end decides what becomes of a batch.
+    /// A lane without loops, of a log with one place: whoever holds the other end decides what
+    /// becomes of a batch.
     pub(crate) fn loose(log: Arc<dyn ShardLog>) -> (Self, Loose) {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let (_, standing) = watch::channel(Standing::Clear);
@@ -369,6 +470,14 @@ impl Lane {
             },
         )]);
         let (places, witnesses) = (Arc::new(Mutex::new(places)), Arc::default());
-        (Self { log, places, witnesses, proof: None }, Loose(jobs))
+        (
+            Self {
+                log,
+                places,
+                witnesses,
+                proof: None,
+            },
+            Loose(jobs),
+        )
     }
 }

@@ -13,8 +13,9 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Nothing proves it now, and a renewal may prove it again: so somebody else may watch for signs of life. A shard that is
-    /// known to be lost is no such one: what is sent for it meets the fence, which is no sign.
+    /// Nothing proves it now, and a renewal may prove it again: so somebody else may watch for
+    /// signs of life. A shard that is known to be lost is no such one: what is sent for it meets
+    /// the fence, which is no sign.
     pub(super) fn has_ended(&self) -> bool {
         !self.lease.is_lost() && self.lease.has_ended(self.clock.since_boot())
     }

@@ -1,5 +1,5 @@
-//! How appends of a place stand, and how that looks to one of its shards: what is in doubt for one shard alone holds up no
-//! other.
+//! How appends of a place stand, and how that looks to one of its shards: what is in doubt for one
+//! shard alone holds up no other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,8 @@ use crate::log::lane::full::Fullness;
 use crate::log::lane::witness::{Registry, Unwitnessed, witnesses_of};
 use crate::log::{AppendError, AppendOutcome};
 
-/// How appends of a place stand: whether it answered its last cycle, with second copies where those are asked for; or those
-/// of one shard: whether something of it is in doubt.
+/// How appends of a place stand: whether it answered its last cycle, with second copies where those
+/// are asked for; or those of one shard: whether something of it is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Nothing is missing.
@@ -32,12 +32,15 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// The standing of a place after a cycle with these results. One answer shows that the place answers: what is in doubt
-    /// beside it is so for its own shard.
+    /// The standing of a place after a cycle with these results. One answer shows that the place
+    /// answers: what is in doubt beside it is so for its own shard.
     pub(super) fn after(self, results: &[Result<AppendOutcome, AppendError>]) -> Self {
         let since = self.since().unwrap_or_else(Instant::now);
         let is_silent = |result: &Result<_, _>| {
-            matches!(result, Err(AppendError::Unanswered(_) | AppendError::Full { in_doubt: true, .. }))
+            matches!(
+                result,
+                Err(AppendError::Unanswered(_) | AppendError::Full { in_doubt: true, .. })
+            )
         };
         let is_short = |result: &Result<_, _>| matches!(result, Err(AppendError::NotReplicated(_)));
         if !results.is_empty() && results.iter().all(is_silent) {
@@ -59,9 +62,17 @@ impl Standing {
 
     /// Both hold: the worse of the two, since the first of them.
     fn and(self, other: Self) -> Self {
-        let Some(since) = self.since().into_iter().chain(other.since()).min() else { return Self::Clear };
-        let in_doubt = [self, other].iter().any(|one| matches!(one, Self::InDoubt { .. }));
-        if in_doubt { Self::InDoubt { since } } else { Self::NotReplicated { since } }
+        let Some(since) = self.since().into_iter().chain(other.since()).min() else {
+            return Self::Clear;
+        };
+        let in_doubt = [self, other]
+            .iter()
+            .any(|one| matches!(one, Self::InDoubt { .. }));
+        if in_doubt {
+            Self::InDoubt { since }
+        } else {
+            Self::NotReplicated { since }
+        }
     }
 }
 
@@ -74,8 +85,14 @@ impl Doubts {
     pub(super) fn note(&self, doubtful: &[Job]) -> bool {
         let mut now = HashMap::new();
         for job in doubtful.iter().filter(|job| job.answer.is_some()) {
-            let Some(since) = job.doubted_since else { continue };
-            let its = if job.short { Standing::NotReplicated { since } } else { Standing::InDoubt { since } };
+            let Some(since) = job.doubted_since else {
+                continue;
+            };
+            let its = if job.short {
+                Standing::NotReplicated { since }
+            } else {
+                Standing::InDoubt { since }
+            };
             let shard = now.entry(job.batch.shard).or_insert(Standing::Clear);
             *shard = shard.and(its);
         }
@@ -91,8 +108,8 @@ impl Doubts {
     }
 }
 
-/// How a shard stands: its place, and what of its own is in doubt. While its witnesses confirm, a missing second copy is
-/// nothing that it would lack.
+/// How a shard stands: its place, and what of its own is in doubt. While its witnesses confirm, a
+/// missing second copy is nothing that it would lack.
 #[derive(Debug, Clone)]
 pub struct Standings {
     pub(super) shard: ShardId,
@@ -120,8 +137,8 @@ impl Standings {
         self.fullness.is_full()
     }
 
-    /// Whether a write must not be sent there now, for want of space. Asked once for each write: one of them is let through
-    /// now and then, to look.
+    /// Whether a write must not be sent there now, for want of space. Asked once for each write:
+    /// one of them is let through now and then, to look.
     #[must_use]
     pub fn refuses(&self) -> bool {
         self.fullness.refuses()
@@ -136,7 +153,11 @@ impl Standings {
     }
 
     fn is_witnessed(&self) -> bool {
-        let failed = self.unwitnessed.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.shard);
+        let failed = self
+            .unwitnessed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&self.shard);
         !failed && witnesses_of(&self.witnesses, self.shard).is_some()
     }
 }

@@ -1,4 +1,5 @@
-//! What the lane asks of those who stand in for the second copy in the log while the log makes none.
+//! What the lane asks of those who stand in for the second copy in the log while the log makes
+//! none.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -17,13 +18,14 @@ pub trait Witnesses: fmt::Debug + Send + Sync + 'static {
     /// Whether there is one that could be asked now.
     fn any(&self) -> bool;
 
-    /// Whether they are asked as soon as a second copy is missing, though it may be for a moment only.
+    /// Whether they are asked as soon as a second copy is missing, though it may be for a moment
+    /// only.
     fn at_once(&self) -> bool {
         false
     }
 
-    /// True when all there are now, at least one, hold the stream up to exactly this tail; they are waited for, at most
-    /// until `deadline`.
+    /// True when all there are now, at least one, hold the stream up to exactly this tail; they are
+    /// waited for, at most until `deadline`.
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool;
 }
 
@@ -33,7 +35,8 @@ pub(super) type Registry = Arc<Mutex<HashMap<ShardId, Arc<dyn Witnesses>>>>;
 /// Shards whose witnesses did not confirm when they were asked last.
 pub(super) type Unwitnessed = Arc<Mutex<HashSet<ShardId>>>;
 
-/// Ends what [`Lane::witnessed_by`](crate::log::lane::Lane::witnessed_by) began, when it is dropped.
+/// Ends what [`Lane::witnessed_by`](crate::log::lane::Lane::witnessed_by) began, when it is
+/// dropped.
 #[derive(Debug)]
 pub struct Witnessed {
     pub(super) shard: ShardId,
@@ -45,7 +48,10 @@ impl Drop for Witnessed {
     fn drop(&mut self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever opened the shard since then has others.
-        if registry.get(&self.shard).is_some_and(|known| Arc::ptr_eq(known, &self.witnesses)) {
+        if registry
+            .get(&self.shard)
+            .is_some_and(|known| Arc::ptr_eq(known, &self.witnesses))
+        {
             registry.remove(&self.shard);
         }
     }
@@ -53,6 +59,10 @@ impl Drop for Witnessed {
 
 /// The witnesses of a shard, if there is one that could be asked.
 pub(super) fn witnesses_of(registry: &Registry, shard: ShardId) -> Option<Arc<dyn Witnesses>> {
-    let known = registry.lock().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned();
+    let known = registry
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&shard)
+        .cloned();
     known.filter(|witnesses| witnesses.any())
 }

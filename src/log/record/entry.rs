@@ -1,5 +1,5 @@
-//! Entries: a batch of records sealed into bytes, with its place in the stream and the chain that ties it to what stands
-//! before. The layout is in the head of [`super`].
+//! Entries: a batch of records sealed into bytes, with its place in the stream and the chain that
+//! ties it to what stands before. The layout is in the head of [`super`].
 
 use std::fmt;
 
@@ -30,7 +30,8 @@ impl fmt::Debug for Chain {
     }
 }
 
-/// Last offset and chain of a stream, or of a replica's progress in it. [`Tail::EMPTY`] before the first entry.
+/// Last offset and chain of a stream, or of a replica's progress in it. [`Tail::EMPTY`] before the
+/// first entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tail {
     /// Offset of the last record; 0 before the first.
@@ -41,7 +42,10 @@ pub struct Tail {
 
 impl Tail {
     /// Where every stream begins.
-    pub const EMPTY: Self = Self { offset: Offset(0), chain: Chain([0; 16]) };
+    pub const EMPTY: Self = Self {
+        offset: Offset(0),
+        chain: Chain([0; 16]),
+    };
 }
 
 /// Why bytes are no entry, or not the next one.
@@ -61,7 +65,8 @@ pub enum EntryError {
         /// Where the entry starts.
         found: Offset,
     },
-    /// Its chain does not follow from the tail's chain and its bytes: another history, or flipped bytes.
+    /// Its chain does not follow from the tail's chain and its bytes: another history, or flipped
+    /// bytes.
     #[error("entry at {0} does not link to the entry before")]
     Unlinked(Offset),
 }
@@ -83,12 +88,15 @@ impl Entry {
     /// Decodes `bytes` as the entry right after `before`, checking place and chain.
     ///
     /// # Errors
-    /// [`EntryError`] when the bytes are no entry or do not follow `before`. A record inside that cannot be read is no
-    /// error here: it comes as [`Record::Unreadable`].
+    /// [`EntryError`] when the bytes are no entry or do not follow `before`. A record inside that
+    /// cannot be read is no error here: it comes as [`Record::Unreadable`].
     pub fn decode_after(before: &Tail, bytes: &Bytes) -> Result<Self, EntryError> {
         let header = Header::read(bytes)?;
         if header.first != before.offset.next() {
-            return Err(EntryError::Hole { expected: before.offset.next(), found: header.first });
+            return Err(EntryError::Hole {
+                expected: before.offset.next(),
+                found: header.first,
+            });
         }
         if chain_of(&before.chain, bytes) != header.chain {
             return Err(EntryError::Unlinked(header.first));
@@ -96,7 +104,9 @@ impl Entry {
         let mut records = Vec::with_capacity(usize::from(header.count));
         let mut rest = bytes.slice(HEADER_BYTES..);
         for _ in 0..header.count {
-            let length = rest.get(..4).ok_or(EntryError::Malformed("cut within a record's length"))?;
+            let length = rest
+                .get(..4)
+                .ok_or(EntryError::Malformed("cut within a record's length"))?;
             let length = <[u8; 4]>::try_from(length).map_or(0, u32::from_be_bytes) as usize;
             if rest.len() < 4 + length {
                 return Err(EntryError::Malformed("cut within a record"));
@@ -107,15 +117,27 @@ impl Entry {
         if !rest.is_empty() {
             return Err(EntryError::Malformed("bytes after the last record"));
         }
-        Ok(Self { epoch: header.epoch, first: header.first, tail: header.tail(), records })
+        Ok(Self {
+            epoch: header.epoch,
+            first: header.first,
+            tail: header.tail(),
+            records,
+        })
     }
 
     /// The records of an entry whose place is not to be checked; none when the bytes are no entry.
     #[must_use]
     pub fn records_of(bytes: &Bytes) -> Vec<Record> {
         let mut records = Vec::new();
-        let mut rest = if Header::read(bytes).is_ok() { bytes.slice(HEADER_BYTES..) } else { Bytes::new() };
-        while let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_be_bytes(*length) as usize) {
+        let mut rest = if Header::read(bytes).is_ok() {
+            bytes.slice(HEADER_BYTES..)
+        } else {
+            Bytes::new()
+        };
+        while let Some(length) = rest
+            .first_chunk::<4>()
+            .map(|length| u32::from_be_bytes(*length) as usize)
+        {
             if rest.len() < 4 + length {
                 break;
             }
@@ -131,9 +153,9 @@ impl Entry {
     }
 }
 
-/// Seals encoded records (see [`Record::encode`]) into the entry that follows `before`. Returns its bytes and the tail
-/// after it. `records` must not be empty and keep to [`ENTRY_RECORDS_MAX`]; what is over the limit is a bug of the
-/// caller and would not decode.
+/// Seals encoded records (see [`Record::encode`]) into the entry that follows `before`. Returns its
+/// bytes and the tail after it. `records` must not be empty and keep to [`ENTRY_RECORDS_MAX`]; what
+/// is over the limit is a bug of the caller and would not decode.
 #[must_use]
 pub fn seal(before: &Tail, epoch: Epoch, records: &[Bytes]) -> (Bytes, Tail) {
     debug_assert!((1..=ENTRY_RECORDS_MAX).contains(&records.len()));
@@ -177,9 +199,32 @@ impl Header {
     /// # Errors
     /// [`EntryError::Malformed`] or [`EntryError::Version`].
     pub fn read(bytes: &[u8]) -> Result<Self, EntryError> {
-        let header = bytes.get(..HEADER_BYTES).ok_or(EntryError::Malformed("shorter than its header"))?;
-        let &[version, _, c0, c1, e0, e1, e2, e3, e4, e5, e6, e7, f0, f1, f2, f3, f4, f5, f6, f7, ref chain @ ..] =
-            header
+        let header = bytes
+            .get(..HEADER_BYTES)
+            .ok_or(EntryError::Malformed("shorter than its header"))?;
+        let &[
+            version,
+            _,
+            c0,
+            c1,
+            e0,
+            e1,
+            e2,
+            e3,
+            e4,
+            e5,
+            e6,
+            e7,
+            f0,
+            f1,
+            f2,
+            f3,
+            f4,
+            f5,
+            f6,
+            f7,
+            ref chain @ ..,
+        ] = header
         else {
             return Err(EntryError::Malformed("shorter than its header"));
         };
@@ -201,7 +246,10 @@ impl Header {
     /// The tail of the stream after this entry.
     #[must_use]
     pub fn tail(&self) -> Tail {
-        Tail { offset: Offset(self.first.0.saturating_add(u64::from(self.count) - 1)), chain: self.chain }
+        Tail {
+            offset: Offset(self.first.0.saturating_add(u64::from(self.count) - 1)),
+            chain: self.chain,
+        }
     }
 }
 
@@ -212,6 +260,8 @@ pub(super) fn chain_of(before: &Chain, entry: &[u8]) -> Chain {
     hash.update(entry.get(HEADER_BYTES..).unwrap_or_default());
     let digest: [u8; 32] = hash.finalize().into();
     let mut chain = Chain::default();
-    chain.0.copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
+    chain
+        .0
+        .copy_from_slice(digest.first_chunk::<16>().unwrap_or(&[0; 16]));
     chain
 }

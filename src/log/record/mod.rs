@@ -1,16 +1,19 @@
-//! DURABLE CONTRACT. Records and entries as they stand in the log and, verbatim, in every SQLite file. Versioned for
-//! ever: whatever a released version wrote, each later one reads (fixtures under `tests/fixtures/records`).
+//! DURABLE CONTRACT. Records and entries as they stand in the log and, verbatim, in every SQLite
+//! file. Versioned for ever: whatever a released version wrote, each later one reads (fixtures
+//! under `tests/fixtures/records`).
 //!
-//! A *record* is one durable change and has one offset. An *entry* is one append batch: records of one stream, packed.
+//! A *record* is one durable change and has one offset. An *entry* is one append batch: records of
+//! one stream, packed.
 //!
 //! ```text
 //! entry   = version u8 (1) | reserved u8 (0) | count u16 | epoch u64 | first offset u64 | chain [16] | record*
 //! record  = length u32 | protobuf `wire::Record`
 //! ```
-//! All numbers are big-endian. `chain` is the first 16 bytes of SHA-256 over (the chain of the entry before | the entry
-//! without its chain field): equal chains mean equal histories, and a flipped byte does not link. Records are protobuf,
-//! so that a later version may add fields and kinds; a kind that this version does not know is kept as it stands
-//! ([`Record::Unreadable`]) and quarantined by the worker.
+//! All numbers are big-endian. `chain` is the first 16 bytes of SHA-256 over (the chain of the
+//! entry before | the entry without its chain field): equal chains mean equal histories, and a
+//! flipped byte does not link. Records are protobuf, so that a later version may add fields and
+//! kinds; a kind that this version does not know is kept as it stands ([`Record::Unreadable`]) and
+//! quarantined by the worker.
 
 use std::sync::Arc;
 
@@ -20,7 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, UserId};
 
-/// First 16 bytes of SHA-256 over the fields of a request: two requests under one idempotency key must agree in it.
+/// First 16 bytes of SHA-256 over the fields of a request: two requests under one idempotency key
+/// must agree in it.
 pub type Fingerprint = [u8; 16];
 
 /// The use of an idempotency key, stored with what it made.
@@ -54,7 +58,9 @@ impl Event {
     #[must_use]
     pub fn actor(&self) -> &UserId {
         match &self.kind {
-            EventKind::Created { by, .. } | EventKind::Joined { by, .. } | EventKind::Left { by, .. } => by,
+            EventKind::Created { by, .. }
+            | EventKind::Joined { by, .. }
+            | EventKind::Left { by, .. } => by,
             EventKind::Message { source, .. } => source,
         }
     }
@@ -108,13 +114,15 @@ pub struct IndexChange {
     pub user: UserId,
     /// Which conversation.
     pub conversation: ConversationName,
-    /// Seq of the `created`, `joined` or `left` that caused it; an older one never overwrites a newer one.
+    /// Seq of the `created`, `joined` or `left` that caused it; an older one never overwrites a
+    /// newer one.
     pub seq: Seq,
     /// In or out.
     pub joined: bool,
     /// `created` of that event, unix milliseconds.
     pub at: u64,
-    /// The key under which this user created the conversation, so that the key is taken for other names too.
+    /// The key under which this user created the conversation, so that the key is taken for other
+    /// names too.
     pub create_key: Option<KeyUse>,
 }
 
@@ -129,7 +137,8 @@ pub struct Advance {
     pub read: Seq,
 }
 
-/// Place of a row in a shard's outbox: offset of the record that caused it and its index among the users named there.
+/// Place of a row in a shard's outbox: offset of the record that caused it and its index among the
+/// users named there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct OutboxPosition {
     /// Offset in the messages stream.
@@ -214,7 +223,9 @@ mod entry;
 mod wire;
 
 pub(crate) use self::entry::HEADER_BYTES;
-pub use self::entry::{Chain, ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Entry, EntryError, Header, Tail, seal};
+pub use self::entry::{
+    Chain, ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Entry, EntryError, Header, Tail, seal,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! Records and entries: the way there and back, what is refused, and the fixtures that pin the format for ever.
+//! Records and entries: the way there and back, what is refused, and the fixtures that pin the
+//! format for ever.
 
 use std::path::PathBuf;
 
@@ -22,22 +23,33 @@ fn conversation(name: &str) -> ConversationName {
 }
 
 fn key(stamped: bool) -> KeyUse {
-    KeyUse { key: Arc::from("key 1"), stamped, fingerprint: [7; 16] }
+    KeyUse {
+        key: Arc::from("key 1"),
+        stamped,
+        fingerprint: [7; 16],
+    }
 }
 
 fn event(seq: u64, key: Option<KeyUse>, kind: EventKind) -> Record {
     let conversation = conversation("general");
-    Record::Event(Arc::new(Event { conversation, seq: Seq(seq), created: 1_732_270_000_123, key, kind }))
+    Record::Event(Arc::new(Event {
+        conversation,
+        seq: Seq(seq),
+        created: 1_732_270_000_123,
+        key,
+        kind,
+    }))
 }
 
 fn message_id(random: u64) -> MessageId {
     MessageId::new(1_732_270_000_000, Slot(0x1cf2), random)
 }
 
-// ---- fixtures -----------------------------------------------------------------------------------------------------
+// ---- fixtures
+// -----------------------------------------------------------------------------------------------------
 
-/// Every kind of record, with everything and with as little as there can be. A new kind, or a new field, comes with
-/// further samples; a sample that is here never changes.
+/// Every kind of record, with everything and with as little as there can be. A new kind, or a new
+/// field, comes with further samples; a sample that is here never changes.
 fn samples() -> Vec<(&'static str, Vec<Record>)> {
     let (alice, bob) = (user("alice"), user("bob"));
     let created = |title: Option<&str>, participants| EventKind::Created {
@@ -51,7 +63,11 @@ fn samples() -> Vec<(&'static str, Vec<Record>)> {
         text: Arc::from(text),
         reply_to,
     };
-    let left = |admin| EventKind::Left { by: user("alice"), user: user("alice"), admin };
+    let left = |admin| EventKind::Left {
+        by: user("alice"),
+        user: user("alice"),
+        admin,
+    };
     let index = |joined, create_key| {
         let (user, conversation) = (user("bob"), conversation("general"));
         Record::Index(Arc::new(IndexChange {
@@ -70,29 +86,95 @@ fn samples() -> Vec<(&'static str, Vec<Record>)> {
         reaction,
         ts: 1_732_270_000_123,
     };
-    let advance = |user, delivered, read| Advance { user, delivered: Seq(delivered), read: Seq(read) };
-    let advances = vec![advance(alice.clone(), 17, 0), advance(bob.clone(), 300, 299)];
-    let start = |epoch| Record::EpochStart { epoch: Epoch(epoch), node: NodeId::from("node-0"), ts: 1_732_270_000_123 };
+    let advance = |user, delivered, read| Advance {
+        user,
+        delivered: Seq(delivered),
+        read: Seq(read),
+    };
+    let advances = vec![
+        advance(alice.clone(), 17, 0),
+        advance(bob.clone(), 300, 299),
+    ];
+    let start = |epoch| Record::EpochStart {
+        epoch: Epoch(epoch),
+        node: NodeId::from("node-0"),
+        ts: 1_732_270_000_123,
+    };
     let everyone = vec![alice, bob.clone()];
-    let everything = vec![start(3), event(2, None, message("many", None)), index(true, None), reaction(Some(1))];
+    let everything = vec![
+        start(3),
+        event(2, None, message("many", None)),
+        index(true, None),
+        reaction(Some(1)),
+    ];
     vec![
-        ("created", vec![event(1, Some(key(false)), created(Some("Général ✨"), everyone.clone()))]),
+        (
+            "created",
+            vec![event(
+                1,
+                Some(key(false)),
+                created(Some("Général ✨"), everyone.clone()),
+            )],
+        ),
         ("created_bare", vec![event(1, None, created(None, vec![]))]),
-        ("message", vec![event(2, Some(key(true)), message("héllo\n\u{0}", Some(message_id(41))))]),
-        ("message_bare", vec![event(u64::MAX, None, message("", None))]),
-        ("joined", vec![event(3, None, EventKind::Joined { by: user("alice"), users: everyone })]),
+        (
+            "message",
+            vec![event(
+                2,
+                Some(key(true)),
+                message("héllo\n\u{0}", Some(message_id(41))),
+            )],
+        ),
+        (
+            "message_bare",
+            vec![event(u64::MAX, None, message("", None))],
+        ),
+        (
+            "joined",
+            vec![event(
+                3,
+                None,
+                EventKind::Joined {
+                    by: user("alice"),
+                    users: everyone,
+                },
+            )],
+        ),
         ("left", vec![event(4, None, left(Some(bob)))]),
         ("left_bare", vec![event(5, None, left(None))]),
         ("index_joined", vec![index(true, Some(key(false)))]),
         ("index_left", vec![index(false, None)]),
-        ("outbox", vec![Record::OutboxProgress { upto: OutboxPosition { offset: Offset(1 << 40), index: 9999 } }]),
-        ("outbox_zero", vec![Record::OutboxProgress { upto: OutboxPosition::default() }]),
-        ("advances", vec![Record::Advances { conversation: conversation("general"), ts: 0, advances }]),
+        (
+            "outbox",
+            vec![Record::OutboxProgress {
+                upto: OutboxPosition {
+                    offset: Offset(1 << 40),
+                    index: 9999,
+                },
+            }],
+        ),
+        (
+            "outbox_zero",
+            vec![Record::OutboxProgress {
+                upto: OutboxPosition::default(),
+            }],
+        ),
+        (
+            "advances",
+            vec![Record::Advances {
+                conversation: conversation("general"),
+                ts: 0,
+                advances,
+            }],
+        ),
         ("reaction", vec![reaction(Some(0))]),
         ("reaction_none", vec![reaction(None)]),
         ("epoch_start", vec![start(u64::MAX)]),
         ("several", everything),
-        ("unknown_kind", vec![unreadable(b"\x9a\x06\x03abc"), start(4)]),
+        (
+            "unknown_kind",
+            vec![unreadable(b"\x9a\x06\x03abc"), start(4)],
+        ),
         ("not_protobuf", vec![unreadable(b"\x0a\xff")]),
     ]
 }
@@ -118,7 +200,12 @@ fn told(entry: &Entry) -> String {
         Record::Unreadable { bytes, .. } => format!("{offset} unreadable {bytes:?}\n"),
         readable => format!("{offset} {readable:#?}\n"),
     });
-    format!("epoch {} tail {:?}\n{}", entry.epoch, entry.tail, lines.collect::<String>())
+    format!(
+        "epoch {} tail {:?}\n{}",
+        entry.epoch,
+        entry.tail,
+        lines.collect::<String>()
+    )
 }
 
 #[test]
@@ -139,7 +226,10 @@ fn every_sample_has_its_fixture_and_still_encodes_to_it() {
                 path.display()
             )
         });
-        assert_eq!(kept, bytes, "{name}: this version writes other bytes than the one that wrote the fixture");
+        assert_eq!(
+            kept, bytes,
+            "{name}: this version writes other bytes than the one that wrote the fixture"
+        );
     }
 }
 
@@ -148,24 +238,46 @@ fn every_fixture_ever_written_reads_as_it_did_and_encodes_to_itself() {
     let mut seen = 0;
     for file in std::fs::read_dir(fixtures()).expect("fixtures") {
         let path = file.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "entry") {
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "entry")
+        {
             continue;
         }
         let bytes = Bytes::from(std::fs::read(&path).unwrap());
-        let entry = Entry::decode_after(&Tail::EMPTY, &bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        assert_eq!(told(&entry), std::fs::read_to_string(path.with_extension("txt")).unwrap(), "{}", path.display());
+        let entry = Entry::decode_after(&Tail::EMPTY, &bytes)
+            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(
+            told(&entry),
+            std::fs::read_to_string(path.with_extension("txt")).unwrap(),
+            "{}",
+            path.display()
+        );
         let encoded: Vec<Bytes> = entry.records.iter().map(Record::encode).collect();
-        assert_eq!(seal(&Tail::EMPTY, entry.epoch, &encoded), (bytes, entry.tail), "{}", path.display());
+        assert_eq!(
+            seal(&Tail::EMPTY, entry.epoch, &encoded),
+            (bytes, entry.tail),
+            "{}",
+            path.display()
+        );
         seen += 1;
     }
     assert!(seen >= samples().len());
 }
 
-// ---- place and chain ----------------------------------------------------------------------------------------------
+// ---- place and chain
+// ----------------------------------------------------------------------------------------------
 
 fn starts(count: usize) -> Vec<Bytes> {
-    let start = |epoch| Record::EpochStart { epoch: Epoch(epoch), node: NodeId::from("n"), ts: 1 };
-    (1..).take(count).map(|epoch| start(epoch).encode()).collect()
+    let start = |epoch| Record::EpochStart {
+        epoch: Epoch(epoch),
+        node: NodeId::from("n"),
+        ts: 1,
+    };
+    (1..)
+        .take(count)
+        .map(|epoch| start(epoch).encode())
+        .collect()
 }
 
 #[test]
@@ -173,14 +285,34 @@ fn an_entry_follows_only_the_tail_that_it_was_sealed_for() {
     let (first, tail) = seal(&Tail::EMPTY, Epoch(1), &starts(3));
     let (second, end) = seal(&tail, Epoch(2), &starts(2));
     let read = Entry::decode_after(&tail, &second).unwrap();
-    assert_eq!((read.first, read.tail, read.epoch, read.records.len()), (Offset(4), end, Epoch(2), 2));
-    assert_eq!(read.numbered().map(|(offset, _)| offset.0).collect::<Vec<_>>(), [4, 5]);
-    let hole = EntryError::Hole { expected: Offset(1), found: Offset(4) };
+    assert_eq!(
+        (read.first, read.tail, read.epoch, read.records.len()),
+        (Offset(4), end, Epoch(2), 2)
+    );
+    assert_eq!(
+        read.numbered()
+            .map(|(offset, _)| offset.0)
+            .collect::<Vec<_>>(),
+        [4, 5]
+    );
+    let hole = EntryError::Hole {
+        expected: Offset(1),
+        found: Offset(4),
+    };
     assert_eq!(Entry::decode_after(&Tail::EMPTY, &second), Err(hole));
-    let again = EntryError::Hole { expected: Offset(4), found: Offset(1) };
+    let again = EntryError::Hole {
+        expected: Offset(4),
+        found: Offset(1),
+    };
     assert_eq!(Entry::decode_after(&tail, &first), Err(again));
-    let other_history = Tail { offset: tail.offset, chain: end.chain };
-    assert_eq!(Entry::decode_after(&other_history, &second), Err(EntryError::Unlinked(Offset(4))));
+    let other_history = Tail {
+        offset: tail.offset,
+        chain: end.chain,
+    };
+    assert_eq!(
+        Entry::decode_after(&other_history, &second),
+        Err(EntryError::Unlinked(Offset(4)))
+    );
 }
 
 #[test]
@@ -188,7 +320,10 @@ fn a_later_version_is_named_as_such() {
     let (bytes, _) = seal(&Tail::EMPTY, Epoch(1), &starts(1));
     let mut later = bytes.to_vec();
     later[0] = 2;
-    assert_eq!(Entry::decode_after(&Tail::EMPTY, &Bytes::from(later)), Err(EntryError::Version(2)));
+    assert_eq!(
+        Entry::decode_after(&Tail::EMPTY, &Bytes::from(later)),
+        Err(EntryError::Version(2))
+    );
 }
 
 /// An entry whose chain is right though its body is not: flaws that the chain does not find.
@@ -219,12 +354,16 @@ fn lengths_and_counts_that_do_not_fit_are_malformed() {
     ];
     for (count, body) in flaws {
         let read = Entry::decode_after(&Tail::EMPTY, &with_a_right_chain(count, body));
-        assert!(matches!(read, Err(EntryError::Malformed(_))), "{count} {body:?}: {read:?}");
+        assert!(
+            matches!(read, Err(EntryError::Malformed(_))),
+            "{count} {body:?}: {read:?}"
+        );
     }
     assert!(Entry::decode_after(&Tail::EMPTY, &with_a_right_chain(1, b"\0\0\0\x01a")).is_ok());
 }
 
-// ---- properties ---------------------------------------------------------------------------------------------------
+// ---- properties
+// ---------------------------------------------------------------------------------------------------
 
 fn any_user() -> impl Strategy<Value = UserId> {
     "[a-zA-Z0-9_@:-][a-zA-Z0-9._@:-]{0,20}".prop_map(|name| user(&name))
@@ -239,44 +378,84 @@ fn any_message_id() -> impl Strategy<Value = MessageId> {
 }
 
 fn any_key() -> impl Strategy<Value = KeyUse> {
-    ("[ -~]{1,128}", any::<bool>(), any::<[u8; 16]>()).prop_map(|(key, stamped, fingerprint)| KeyUse {
-        key: Arc::from(key),
-        stamped,
-        fingerprint,
+    ("[ -~]{1,128}", any::<bool>(), any::<[u8; 16]>()).prop_map(|(key, stamped, fingerprint)| {
+        KeyUse {
+            key: Arc::from(key),
+            stamped,
+            fingerprint,
+        }
     })
 }
 
 fn any_kind() -> impl Strategy<Value = EventKind> {
     prop_oneof![
-        (any_user(), option::of(any::<String>()), vec(any_user(), 0..20)).prop_map(|(by, title, participants)| {
-            EventKind::Created { by, title: title.map(Arc::from), participants }
-        }),
-        (any_message_id(), any_user(), any::<String>(), option::of(any_message_id())).prop_map(
-            |(id, source, text, reply_to)| EventKind::Message { id, source, text: Arc::from(text), reply_to }
-        ),
-        (any_user(), vec(any_user(), 0..20)).prop_map(|(by, users)| EventKind::Joined { by, users }),
-        (any_user(), any_user(), option::of(any_user())).prop_map(|(by, user, admin)| EventKind::Left {
-            by,
-            user,
-            admin
-        }),
+        (
+            any_user(),
+            option::of(any::<String>()),
+            vec(any_user(), 0..20)
+        )
+            .prop_map(|(by, title, participants)| {
+                EventKind::Created {
+                    by,
+                    title: title.map(Arc::from),
+                    participants,
+                }
+            }),
+        (
+            any_message_id(),
+            any_user(),
+            any::<String>(),
+            option::of(any_message_id())
+        )
+            .prop_map(|(id, source, text, reply_to)| EventKind::Message {
+                id,
+                source,
+                text: Arc::from(text),
+                reply_to
+            }),
+        (any_user(), vec(any_user(), 0..20))
+            .prop_map(|(by, users)| EventKind::Joined { by, users }),
+        (any_user(), any_user(), option::of(any_user()))
+            .prop_map(|(by, user, admin)| EventKind::Left { by, user, admin }),
     ]
 }
 
 fn any_event() -> impl Strategy<Value = Record> {
-    (any_conversation(), any::<u64>(), any::<u64>(), option::of(any_key()), any_kind()).prop_map(
-        |(conversation, seq, created, key, kind)| {
-            Record::Event(Arc::new(Event { conversation, seq: Seq(seq), created, key, kind }))
-        },
+    (
+        any_conversation(),
+        any::<u64>(),
+        any::<u64>(),
+        option::of(any_key()),
+        any_kind(),
     )
+        .prop_map(|(conversation, seq, created, key, kind)| {
+            Record::Event(Arc::new(Event {
+                conversation,
+                seq: Seq(seq),
+                created,
+                key,
+                kind,
+            }))
+        })
 }
 
 fn any_index() -> impl Strategy<Value = Record> {
-    (any_user(), any_conversation(), any::<(u64, bool, u64)>(), option::of(any_key())).prop_map(
-        |(user, conversation, (seq, joined, at), create_key)| {
-            Record::Index(Arc::new(IndexChange { user, conversation, seq: Seq(seq), joined, at, create_key }))
-        },
+    (
+        any_user(),
+        any_conversation(),
+        any::<(u64, bool, u64)>(),
+        option::of(any_key()),
     )
+        .prop_map(|(user, conversation, (seq, joined, at), create_key)| {
+            Record::Index(Arc::new(IndexChange {
+                user,
+                conversation,
+                seq: Seq(seq),
+                joined,
+                at,
+                create_key,
+            }))
+        })
 }
 
 fn any_advances() -> impl Strategy<Value = Record> {
@@ -285,23 +464,31 @@ fn any_advances() -> impl Strategy<Value = Record> {
         delivered: Seq(delivered),
         read: Seq(read),
     });
-    (any_conversation(), any::<u64>(), vec(advance, 0..20)).prop_map(|(conversation, ts, advances)| Record::Advances {
-        conversation,
-        ts,
-        advances,
-    })
+    (any_conversation(), any::<u64>(), vec(advance, 0..20)).prop_map(
+        |(conversation, ts, advances)| Record::Advances {
+            conversation,
+            ts,
+            advances,
+        },
+    )
 }
 
 fn any_reaction() -> impl Strategy<Value = Record> {
-    (any_conversation(), any_message_id(), any_user(), any::<(Option<u32>, u64)>()).prop_map(
-        |(conversation, message_id, user, (reaction, ts))| Record::Reaction {
-            conversation,
-            message_id,
-            user,
-            reaction,
-            ts,
-        },
+    (
+        any_conversation(),
+        any_message_id(),
+        any_user(),
+        any::<(Option<u32>, u64)>(),
     )
+        .prop_map(
+            |(conversation, message_id, user, (reaction, ts))| Record::Reaction {
+                conversation,
+                message_id,
+                user,
+                reaction,
+                ts,
+            },
+        )
 }
 
 fn any_record() -> impl Strategy<Value = Record> {

@@ -1,5 +1,5 @@
-//! The protobuf of a record, and the way between it and the typed [`super::Record`]. Tags are for ever: a field may be
-//! added, never re-used or re-typed.
+//! The protobuf of a record, and the way between it and the typed [`super::Record`]. Tags are for
+//! ever: a field may be added, never re-used or re-typed.
 
 use std::sync::Arc;
 
@@ -174,7 +174,8 @@ struct EpochStart {
     ts: u64,
 }
 
-// ---- typed → wire -------------------------------------------------------------------------------------------------
+// ---- typed → wire
+// -------------------------------------------------------------------------------------------------
 
 fn id_bytes(id: &MessageId) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
@@ -185,7 +186,11 @@ fn names(users: &[UserId]) -> Vec<String> {
 }
 
 fn wire_key(key: &KeyUse) -> Key {
-    Key { key: key.key.to_string(), stamped: key.stamped, fingerprint: Bytes::copy_from_slice(&key.fingerprint) }
+    Key {
+        key: key.key.to_string(),
+        stamped: key.stamped,
+        fingerprint: Bytes::copy_from_slice(&key.fingerprint),
+    }
 }
 
 impl From<&super::Record> for Record {
@@ -200,26 +205,37 @@ impl From<&super::Record> for Record {
                 at: change.at,
                 create_key: change.create_key.as_ref().map(wire_key),
             })),
-            super::Record::OutboxProgress { upto } => {
-                Some(Body::OutboxProgress(OutboxProgress { offset: upto.offset.0, index: upto.index }))
-            }
-            super::Record::Advances { conversation, ts, advances } => Some(Body::Advances(Advances {
+            super::Record::OutboxProgress { upto } => Some(Body::OutboxProgress(OutboxProgress {
+                offset: upto.offset.0,
+                index: upto.index,
+            })),
+            super::Record::Advances {
+                conversation,
+                ts,
+                advances,
+            } => Some(Body::Advances(Advances {
                 conversation: conversation.to_string(),
                 ts: *ts,
                 advances: advances.iter().map(wire_advance).collect(),
             })),
-            super::Record::Reaction { conversation, message_id, user, reaction, ts } => {
-                Some(Body::Reaction(Reaction {
-                    conversation: conversation.to_string(),
-                    message_id: id_bytes(message_id),
-                    user: user.to_string(),
-                    reaction: *reaction,
-                    ts: *ts,
-                }))
-            }
-            super::Record::EpochStart { epoch, node, ts } => {
-                Some(Body::EpochStart(EpochStart { epoch: epoch.0, node: node.to_string(), ts: *ts }))
-            }
+            super::Record::Reaction {
+                conversation,
+                message_id,
+                user,
+                reaction,
+                ts,
+            } => Some(Body::Reaction(Reaction {
+                conversation: conversation.to_string(),
+                message_id: id_bytes(message_id),
+                user: user.to_string(),
+                reaction: *reaction,
+                ts: *ts,
+            })),
+            super::Record::EpochStart { epoch, node, ts } => Some(Body::EpochStart(EpochStart {
+                epoch: epoch.0,
+                node: node.to_string(),
+                ts: *ts,
+            })),
             super::Record::Unreadable { .. } => None,
         };
         Self { body }
@@ -227,23 +243,39 @@ impl From<&super::Record> for Record {
 }
 
 fn wire_advance(advance: &Advance) -> OneAdvance {
-    OneAdvance { user: advance.user.to_string(), delivered: advance.delivered.0, read: advance.read.0 }
+    OneAdvance {
+        user: advance.user.to_string(),
+        delivered: advance.delivered.0,
+        read: advance.read.0,
+    }
 }
 
 fn wire_event(event: &super::Event) -> Event {
     let kind = match &event.kind {
-        super::EventKind::Created { by, title, participants } => Kind::Created(Created {
+        super::EventKind::Created {
+            by,
+            title,
+            participants,
+        } => Kind::Created(Created {
             by: by.to_string(),
             title: title.as_deref().map(str::to_owned),
             participants: names(participants),
         }),
-        super::EventKind::Message { id, source, text, reply_to } => Kind::Message(Message {
+        super::EventKind::Message {
+            id,
+            source,
+            text,
+            reply_to,
+        } => Kind::Message(Message {
             id: id_bytes(id),
             source: source.to_string(),
             text: text.as_ref().to_owned(),
             reply_to: reply_to.as_ref().map(id_bytes),
         }),
-        super::EventKind::Joined { by, users } => Kind::Joined(Joined { by: by.to_string(), users: names(users) }),
+        super::EventKind::Joined { by, users } => Kind::Joined(Joined {
+            by: by.to_string(),
+            users: names(users),
+        }),
         super::EventKind::Left { by, user, admin } => Kind::Left(Left {
             by: by.to_string(),
             user: user.to_string(),
@@ -259,7 +291,8 @@ fn wire_event(event: &super::Event) -> Event {
     }
 }
 
-// ---- wire → typed -------------------------------------------------------------------------------------------------
+// ---- wire → typed
+// -------------------------------------------------------------------------------------------------
 
 type Bad = &'static str;
 
@@ -272,7 +305,8 @@ fn users(texts: &[String]) -> Result<Vec<UserId>, Bad> {
 }
 
 fn conversation(text: &str) -> Result<ConversationName, Bad> {
-    ConversationName::parse(text).map_err(|_wrong| "a conversation's name breaks the rules for names")
+    ConversationName::parse(text)
+        .map_err(|_wrong| "a conversation's name breaks the rules for names")
 }
 
 fn message_id(bytes: &[u8]) -> Result<MessageId, Bad> {
@@ -281,52 +315,81 @@ fn message_id(bytes: &[u8]) -> Result<MessageId, Bad> {
 }
 
 fn typed_key(key: Key) -> Result<KeyUse, Bad> {
-    let fingerprint = key.fingerprint.as_ref().try_into().map_err(|_wrong| "a fingerprint is not 16 bytes")?;
-    Ok(KeyUse { key: Arc::from(key.key), stamped: key.stamped, fingerprint })
+    let fingerprint = key
+        .fingerprint
+        .as_ref()
+        .try_into()
+        .map_err(|_wrong| "a fingerprint is not 16 bytes")?;
+    Ok(KeyUse {
+        key: Arc::from(key.key),
+        stamped: key.stamped,
+        fingerprint,
+    })
 }
 
 impl TryFrom<Record> for super::Record {
     type Error = Bad;
 
     fn try_from(record: Record) -> Result<Self, Bad> {
-        Ok(match record.body.ok_or("a kind of record that this version does not know")? {
-            Body::Event(event) => Self::Event(Arc::new(typed_event(event)?)),
-            Body::Index(change) => Self::Index(Arc::new(IndexChange {
-                user: user(&change.user)?,
-                conversation: conversation(&change.conversation)?,
-                seq: Seq(change.seq),
-                joined: change.joined,
-                at: change.at,
-                create_key: change.create_key.map(typed_key).transpose()?,
-            })),
-            Body::OutboxProgress(progress) => {
-                Self::OutboxProgress { upto: OutboxPosition { offset: Offset(progress.offset), index: progress.index } }
-            }
-            Body::Advances(set) => Self::Advances {
-                conversation: conversation(&set.conversation)?,
-                ts: set.ts,
-                advances: set.advances.iter().map(typed_advance).collect::<Result<_, _>>()?,
+        Ok(
+            match record
+                .body
+                .ok_or("a kind of record that this version does not know")?
+            {
+                Body::Event(event) => Self::Event(Arc::new(typed_event(event)?)),
+                Body::Index(change) => Self::Index(Arc::new(IndexChange {
+                    user: user(&change.user)?,
+                    conversation: conversation(&change.conversation)?,
+                    seq: Seq(change.seq),
+                    joined: change.joined,
+                    at: change.at,
+                    create_key: change.create_key.map(typed_key).transpose()?,
+                })),
+                Body::OutboxProgress(progress) => Self::OutboxProgress {
+                    upto: OutboxPosition {
+                        offset: Offset(progress.offset),
+                        index: progress.index,
+                    },
+                },
+                Body::Advances(set) => Self::Advances {
+                    conversation: conversation(&set.conversation)?,
+                    ts: set.ts,
+                    advances: set
+                        .advances
+                        .iter()
+                        .map(typed_advance)
+                        .collect::<Result<_, _>>()?,
+                },
+                Body::Reaction(reaction) => Self::Reaction {
+                    conversation: conversation(&reaction.conversation)?,
+                    message_id: message_id(&reaction.message_id)?,
+                    user: user(&reaction.user)?,
+                    reaction: reaction.reaction,
+                    ts: reaction.ts,
+                },
+                Body::EpochStart(start) => Self::EpochStart {
+                    epoch: Epoch(start.epoch),
+                    node: NodeId::from(start.node.as_str()),
+                    ts: start.ts,
+                },
             },
-            Body::Reaction(reaction) => Self::Reaction {
-                conversation: conversation(&reaction.conversation)?,
-                message_id: message_id(&reaction.message_id)?,
-                user: user(&reaction.user)?,
-                reaction: reaction.reaction,
-                ts: reaction.ts,
-            },
-            Body::EpochStart(start) => {
-                Self::EpochStart { epoch: Epoch(start.epoch), node: NodeId::from(start.node.as_str()), ts: start.ts }
-            }
-        })
+        )
     }
 }
 
 fn typed_advance(advance: &OneAdvance) -> Result<Advance, Bad> {
-    Ok(Advance { user: user(&advance.user)?, delivered: Seq(advance.delivered), read: Seq(advance.read) })
+    Ok(Advance {
+        user: user(&advance.user)?,
+        delivered: Seq(advance.delivered),
+        read: Seq(advance.read),
+    })
 }
 
 fn typed_event(event: Event) -> Result<super::Event, Bad> {
-    let kind = match event.kind.ok_or("a kind of event that this version does not know")? {
+    let kind = match event
+        .kind
+        .ok_or("a kind of event that this version does not know")?
+    {
         Kind::Created(created) => super::EventKind::Created {
             by: user(&created.by)?,
             title: created.title.map(Arc::from),
@@ -338,7 +401,10 @@ fn typed_event(event: Event) -> Result<super::Event, Bad> {
             text: Arc::from(message.text),
             reply_to: message.reply_to.as_deref().map(message_id).transpose()?,
         },
-        Kind::Joined(joined) => super::EventKind::Joined { by: user(&joined.by)?, users: users(&joined.users)? },
+        Kind::Joined(joined) => super::EventKind::Joined {
+            by: user(&joined.by)?,
+            users: users(&joined.users)?,
+        },
         Kind::Left(left) => super::EventKind::Left {
             by: user(&left.by)?,
             user: user(&left.user)?,

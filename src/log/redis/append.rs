@@ -1,5 +1,5 @@
-//! One cycle of appends: grouped by master, one pipeline each, side by side; what was redirected goes once more to where
-//! it was sent.
+//! One cycle of appends: grouped by master, one pipeline each, side by side; what was redirected
+//! goes once more to where it was sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -14,7 +14,9 @@ use crate::log::redis::servers::{Lua, Servers};
 use crate::log::redis::slots::Address;
 use crate::log::{AppendError, AppendOutcome, Batch};
 use crate::planted::{self, Protection};
-use crate::telemetry::{LOG_REDIS_COMMANDS, LOG_REDIS_CYCLE_BATCHES, LOG_REDIS_CYCLE_SECONDS, LOG_REDIS_WAITS_SHORT};
+use crate::telemetry::{
+    LOG_REDIS_COMMANDS, LOG_REDIS_CYCLE_BATCHES, LOG_REDIS_CYCLE_SECONDS, LOG_REDIS_WAITS_SHORT,
+};
 
 static APPEND: LazyLock<Lua> = LazyLock::new(|| Lua { text: script() });
 
@@ -25,7 +27,10 @@ const PIPELINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 type Way = (Address, bool);
 
 /// Answers in the order of the batches; see the contract.
-pub(super) async fn append(servers: &Arc<Servers>, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
+pub(super) async fn append(
+    servers: &Arc<Servers>,
+    cycle: &[Batch],
+) -> Vec<Result<AppendOutcome, AppendError>> {
     let mut verdicts = vec![Verdict::unserved(); cycle.len()];
     let mut ways = HashMap::<Way, Vec<usize>>::new();
     if servers.slots().masters().is_empty() {
@@ -47,8 +52,12 @@ pub(super) async fn append(servers: &Arc<Servers>, cycle: &[Batch]) -> Vec<Resul
             }
         }
     }
-    let unserved =
-        |verdict: &Verdict| matches!(verdict.sign, Sign::Unserved | Sign::Unanswered | Sign::Moved(_) | Sign::Ask(_));
+    let unserved = |verdict: &Verdict| {
+        matches!(
+            verdict.sign,
+            Sign::Unserved | Sign::Unanswered | Sign::Moved(_) | Sign::Ask(_)
+        )
+    };
     if verdicts.iter().any(unserved) {
         // Beside: those that were answered do not wait for it.
         let servers = Arc::clone(servers);
@@ -58,9 +67,17 @@ pub(super) async fn append(servers: &Arc<Servers>, cycle: &[Batch]) -> Vec<Resul
     verdicts.into_iter().map(|verdict| verdict.result).collect()
 }
 
-async fn send(servers: &Servers, cycle: &[Batch], ways: HashMap<Way, Vec<usize>>, verdicts: &mut [Verdict]) {
+async fn send(
+    servers: &Servers,
+    cycle: &[Batch],
+    ways: HashMap<Way, Vec<usize>>,
+    verdicts: &mut [Verdict],
+) {
     let groups = ways.into_iter().map(|(way, places)| async {
-        let group = places.iter().filter_map(|&place| cycle.get(place)).collect();
+        let group = places
+            .iter()
+            .filter_map(|&place| cycle.get(place))
+            .collect();
         (send_group(servers, way, group).await, places)
     });
     for (answers, places) in join_all(groups).await {
@@ -72,27 +89,44 @@ async fn send(servers: &Servers, cycle: &[Batch], ways: HashMap<Way, Vec<usize>>
     }
 }
 
-/// What goes to one master, in pipelines of bounded size: one that cannot be sent within the time-out would time out for
-/// ever. After one without an answer the rest waits for the next cycle.
-async fn send_group(servers: &Servers, (address, asking): Way, batches: Vec<&Batch>) -> Vec<Verdict> {
+/// What goes to one master, in pipelines of bounded size: one that cannot be sent within the
+/// time-out would time out for ever. After one without an answer the rest waits for the next cycle.
+async fn send_group(
+    servers: &Servers,
+    (address, asking): Way,
+    batches: Vec<&Batch>,
+) -> Vec<Verdict> {
     let master = servers.master(&address);
     let mut verdicts = Vec::with_capacity(batches.len());
-    while let Some(rest) = batches.get(verdicts.len()..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = batches
+        .get(verdicts.len()..)
+        .filter(|rest| !rest.is_empty())
+    {
         let begun = tokio::time::Instant::now();
         let (now, _later) = rest.split_at(fitting(rest));
         let command = |place: usize, by_text| match now.get(place) {
-            Some(batch) if asking => vec![redis::cmd("ASKING"), evaluation(servers, batch, by_text)],
+            Some(batch) if asking => {
+                vec![redis::cmd("ASKING"), evaluation(servers, batch, by_text)]
+            }
             Some(batch) => vec![evaluation(servers, batch, by_text)],
             None => Vec::new(),
         };
         let answers = master.append(servers, now.len(), command).await;
         LOG_REDIS_CYCLE_SECONDS.record(begun.elapsed().as_secs_f64(), &[]);
         LOG_REDIS_CYCLE_BATCHES.record(u32::try_from(now.len()).map_or(f64::MAX, f64::from), &[]);
-        LOG_REDIS_COMMANDS.add(now.len().try_into().unwrap_or(u64::MAX), &[("command", "append")]);
-        let failed = answers.iter().any(|verdict| verdict.sign == Sign::Unanswered);
+        LOG_REDIS_COMMANDS.add(
+            now.len().try_into().unwrap_or(u64::MAX),
+            &[("command", "append")],
+        );
+        let failed = answers
+            .iter()
+            .any(|verdict| verdict.sign == Sign::Unanswered);
         verdicts.extend(answers);
         if failed {
-            verdicts.resize(batches.len(), Verdict::unanswered("not sent, for the one before it was not answered"));
+            verdicts.resize(
+                batches.len(),
+                Verdict::unanswered("not sent, for the one before it was not answered"),
+            );
         }
     }
     verdicts
@@ -101,7 +135,10 @@ async fn send_group(servers: &Servers, (address, asking): Way, batches: Vec<&Bat
 /// The script; in a planted build perhaps without one of its checks.
 fn script() -> &'static str {
     let text = include_str!("append.lua");
-    let check = match (planted::is_dropped(Protection::Fence), planted::is_dropped(Protection::TailCheck)) {
+    let check = match (
+        planted::is_dropped(Protection::Fence),
+        planted::is_dropped(Protection::TailCheck),
+    ) {
         (true, _) => "if ctl[1] ~= ARGV[1] then",
         (_, true) => "if ctl[2] ~= ARGV[2] then",
         _ => return text,
@@ -134,8 +171,13 @@ fn evaluation(servers: &Servers, batch: &Batch, by_text: bool) -> Cmd {
     servers.evaluation(&APPEND, &[control, stream], &arguments, by_text)
 }
 
-/// Those batches that another server was named for, and the way there. A slot that moved is remembered.
-fn redirections(servers: &Servers, cycle: &[Batch], verdicts: &[Verdict]) -> HashMap<Way, Vec<usize>> {
+/// Those batches that another server was named for, and the way there. A slot that moved is
+/// remembered.
+fn redirections(
+    servers: &Servers,
+    cycle: &[Batch],
+    verdicts: &[Verdict],
+) -> HashMap<Way, Vec<usize>> {
     let mut ways = HashMap::<Way, Vec<usize>>::new();
     for (place, (batch, verdict)) in cycle.iter().zip(verdicts).enumerate() {
         let (spelled, asking) = match &verdict.sign {
@@ -143,9 +185,13 @@ fn redirections(servers: &Servers, cycle: &[Batch], verdicts: &[Verdict]) -> Has
             Sign::Ask(to) => (to, true),
             _ => continue,
         };
-        let Some(address) = servers.slots().address(spelled) else { continue };
+        let Some(address) = servers.slots().address(spelled) else {
+            continue;
+        };
         if !asking {
-            servers.slots().moved(servers.keys(batch.shard).slot(), &address);
+            servers
+                .slots()
+                .moved(servers.keys(batch.shard).slot(), &address);
         }
         ways.entry((address, asking)).or_default().push(place);
     }
@@ -154,16 +200,36 @@ fn redirections(servers: &Servers, cycle: &[Batch], verdicts: &[Verdict]) -> Has
 
 /// Logs what a person should know, the first of each kind in a cycle, and counts.
 fn tell(cycle: &[Batch], verdicts: &[Verdict]) {
-    let first = |sign: Sign| cycle.iter().zip(verdicts).find(|(_, verdict)| verdict.sign == sign);
-    if let Some((batch, Verdict { result: Err(error), .. })) = first(Sign::Broken) {
+    let first = |sign: Sign| {
+        cycle
+            .iter()
+            .zip(verdicts)
+            .find(|(_, verdict)| verdict.sign == sign)
+    };
+    if let Some((
+        batch,
+        Verdict {
+            result: Err(error), ..
+        },
+    )) = first(Sign::Broken)
+    {
         let (shard, stream) = (batch.shard, batch.stream.as_str());
         tracing::error!(%shard, stream, %error, "redis lost a stream: restore it, or adopt the local files");
     }
-    if let Some((batch, Verdict { result: Err(error), .. })) = first(Sign::Warn) {
+    if let Some((
+        batch,
+        Verdict {
+            result: Err(error), ..
+        },
+    )) = first(Sign::Warn)
+    {
         let (shard, stream) = (batch.shard, batch.stream.as_str());
         tracing::warn!(%shard, stream, %error, "redis refuses an append");
     }
-    let short = verdicts.iter().filter(|verdict| matches!(verdict.result, Err(AppendError::NotReplicated(_)))).count();
+    let short = verdicts
+        .iter()
+        .filter(|verdict| matches!(verdict.result, Err(AppendError::NotReplicated(_))))
+        .count();
     if short > 0 {
         LOG_REDIS_WAITS_SHORT.add(short.try_into().unwrap_or(u64::MAX), &[]);
     }

@@ -1,9 +1,10 @@
-//! What this process committed lately, so that an owner's worker, which reads what was just appended, need not ask Redis
-//! for it, and can go on while Redis is gone.
+//! What this process committed lately, so that an owner's worker, which reads what was just
+//! appended, need not ask Redis for it, and can go on while Redis is gone.
 //!
-//! Only a token's own committed entries are kept, each linked to the one before: what is here is what a read would
-//! bring. A claim begins anew, a fence or another tail than ours ends it. A read that cannot be answered without a gap from
-//! the offset asked for is none of ours. Beyond [`BYTES_MAX`] the oldest entries of all shards go first.
+//! Only a token's own committed entries are kept, each linked to the one before: what is here is
+//! what a read would bring. A claim begins anew, a fence or another tail than ours ends it. A read
+//! that cannot be answered without a gap from the offset asked for is none of ours. Beyond
+//! [`BYTES_MAX`] the oldest entries of all shards go first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,7 +51,10 @@ impl Default for Cache {
 
 impl Cache {
     fn new(bytes_max: usize) -> Self {
-        Self { kept: Mutex::default(), bytes_max }
+        Self {
+            kept: Mutex::default(),
+            bytes_max,
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -66,7 +70,11 @@ impl Cache {
             // A late answer to a former owner in this process.
             return;
         }
-        let last = run.map(|run| run.entries.back().map_or(run.after, |(_, entry)| entry.last));
+        let last = run.map(|run| {
+            run.entries
+                .back()
+                .map_or(run.after, |(_, entry)| entry.last)
+        });
         if last.is_some_and(|last| last >= batch.tail.offset) {
             // Sent again.
             return;
@@ -74,9 +82,17 @@ impl Cache {
         if last != Some(batch.expected.offset) {
             kept.begin(key, batch.token, batch.expected.offset);
         }
-        kept.push(key, RawEntry { last: batch.tail.offset, bytes: batch.bytes.clone() });
+        kept.push(
+            key,
+            RawEntry {
+                last: batch.tail.offset,
+                bytes: batch.bytes.clone(),
+            },
+        );
         while kept.bytes > self.bytes_max {
-            let Some(&oldest) = kept.turns.values().next() else { return };
+            let Some(&oldest) = kept.turns.values().next() else {
+                return;
+            };
             kept.drop_first(oldest);
         }
     }
@@ -89,11 +105,16 @@ impl Cache {
         }
     }
 
-    /// The token is lost, or the log has another tail than it should: nothing of the shard holds any more.
+    /// The token is lost, or the log has another tail than it should: nothing of the shard holds
+    /// any more.
     pub(super) fn ended(&self, shard: ShardId, token: Token) {
         let mut kept = self.kept();
         for stream in Stream::BOTH {
-            if kept.streams.get(&(shard, stream)).is_some_and(|run| run.token == token) {
+            if kept
+                .streams
+                .get(&(shard, stream))
+                .is_some_and(|run| run.token == token)
+            {
                 kept.clear((shard, stream));
                 kept.streams.remove(&(shard, stream));
             }
@@ -109,8 +130,8 @@ impl Cache {
         }
     }
 
-    /// As the log's `read`; `None` when Redis must be asked. May end before the stream does, never before an entry that
-    /// a read would begin with.
+    /// As the log's `read`; `None` when Redis must be asked. May end before the stream does, never
+    /// before an entry that a read would begin with.
     pub(super) fn read(
         &self,
         shard: ShardId,
@@ -123,7 +144,9 @@ impl Cache {
         if after < run.after {
             return None;
         }
-        let from = run.entries.partition_point(|(_, entry)| entry.last <= after);
+        let from = run
+            .entries
+            .partition_point(|(_, entry)| entry.last <= after);
         let (mut found, mut size) = (Vec::new(), 0);
         for (_, entry) in run.entries.range(from..) {
             size += entry.bytes.len();
@@ -140,7 +163,14 @@ impl Cache {
 impl Kept {
     fn begin(&mut self, key: Key, token: Token, after: Offset) {
         self.clear(key);
-        self.streams.insert(key, Run { token, after, entries: VecDeque::new() });
+        self.streams.insert(
+            key,
+            Run {
+                token,
+                after,
+                entries: VecDeque::new(),
+            },
+        );
     }
 
     fn clear(&mut self, key: Key) {
@@ -150,11 +180,17 @@ impl Kept {
     }
 
     fn first(&self, key: Key) -> Option<&RawEntry> {
-        self.streams.get(&key)?.entries.front().map(|(_, entry)| entry)
+        self.streams
+            .get(&key)?
+            .entries
+            .front()
+            .map(|(_, entry)| entry)
     }
 
     fn push(&mut self, key: Key, entry: RawEntry) {
-        let Some(run) = self.streams.get_mut(&key) else { return };
+        let Some(run) = self.streams.get_mut(&key) else {
+            return;
+        };
         let turn = self.next_turn;
         self.next_turn += 1;
         self.bytes += entry.bytes.len() + ENTRY_COST;
@@ -163,8 +199,12 @@ impl Kept {
     }
 
     fn drop_first(&mut self, key: Key) {
-        let Some(run) = self.streams.get_mut(&key) else { return };
-        let Some((turn, entry)) = run.entries.pop_front() else { return };
+        let Some(run) = self.streams.get_mut(&key) else {
+            return;
+        };
+        let Some((turn, entry)) = run.entries.pop_front() else {
+            return;
+        };
         run.after = entry.last;
         self.bytes -= entry.bytes.len() + ENTRY_COST;
         self.turns.remove(&turn);
@@ -205,13 +245,26 @@ mod tests {
         assert_eq!(offsets(&cache, SHARD, 0, 1), None, "nothing is known yet");
         let sent = batches(SHARD, M, token, 4);
         sent.iter().for_each(|batch| cache.committed(batch));
-        assert_eq!(offsets(&cache, SHARD, 0, usize::MAX), Some(vec![2, 4, 6, 8]));
+        assert_eq!(
+            offsets(&cache, SHARD, 0, usize::MAX),
+            Some(vec![2, 4, 6, 8])
+        );
         assert_eq!(offsets(&cache, SHARD, 3, usize::MAX), Some(vec![4, 6, 8]));
         assert_eq!(offsets(&cache, SHARD, 4, 0), Some(vec![6]), "at least one");
-        assert_eq!(offsets(&cache, SHARD, 0, sent[0].bytes.len() + 1), Some(vec![2, 4]));
-        assert_eq!(offsets(&cache, SHARD, 8, usize::MAX), None, "what is behind the tail is for redis to say");
+        assert_eq!(
+            offsets(&cache, SHARD, 0, sent[0].bytes.len() + 1),
+            Some(vec![2, 4])
+        );
+        assert_eq!(
+            offsets(&cache, SHARD, 8, usize::MAX),
+            None,
+            "what is behind the tail is for redis to say"
+        );
         assert_eq!(cache.read(SHARD, R, Offset(0), 1), None);
-        assert_eq!(cache.read(SHARD, M, Offset(2), 0).unwrap()[0].bytes, sent[1].bytes);
+        assert_eq!(
+            cache.read(SHARD, M, Offset(2), 0).unwrap()[0].bytes,
+            sent[1].bytes
+        );
     }
 
     #[test]
@@ -234,23 +287,39 @@ mod tests {
         let sent = batches(SHARD, M, first, 3);
         cache.committed(&sent[0]);
         cache.ended(SHARD, second);
-        assert_eq!(offsets(&cache, SHARD, 0, 0), Some(vec![2]), "the end of another token");
+        assert_eq!(
+            offsets(&cache, SHARD, 0, 0),
+            Some(vec![2]),
+            "the end of another token"
+        );
         cache.ended(SHARD, first);
         assert_eq!(offsets(&cache, SHARD, 0, 0), None);
         cache.committed(&sent[1]);
-        cache.claimed(SHARD, second, PerStream { messages: Offset(4), receipts: Offset(0) });
+        cache.claimed(
+            SHARD,
+            second,
+            PerStream {
+                messages: Offset(4),
+                receipts: Offset(0),
+            },
+        );
         assert_eq!(offsets(&cache, SHARD, 2, 0), None);
         // An answer that comes late, to the former owner.
         cache.committed(&sent[2]);
         assert_eq!(offsets(&cache, SHARD, 4, 0), None);
-        cache.committed(&Batch { token: second, ..sent[2].clone() });
+        cache.committed(&Batch {
+            token: second,
+            ..sent[2].clone()
+        });
         assert_eq!(offsets(&cache, SHARD, 4, 0), Some(vec![6]));
     }
 
     #[test]
     fn what_was_trimmed_is_gone_from_here_too() {
         let (cache, token) = (Cache::default(), Token::new(Epoch(1)));
-        batches(SHARD, M, token, 3).iter().for_each(|batch| cache.committed(batch));
+        batches(SHARD, M, token, 3)
+            .iter()
+            .for_each(|batch| cache.committed(batch));
         cache.trimmed(SHARD, M, Offset(3));
         assert_eq!(offsets(&cache, SHARD, 0, usize::MAX), None);
         assert_eq!(offsets(&cache, SHARD, 2, usize::MAX), Some(vec![4, 6]));
@@ -263,7 +332,10 @@ mod tests {
     #[test]
     fn the_oldest_of_all_shards_goes_first_and_the_bound_holds() {
         let token = Token::new(Epoch(1));
-        let per_shard = [batches(SHARD, M, token, 50), batches(ShardId(2), M, token, 50)];
+        let per_shard = [
+            batches(SHARD, M, token, 50),
+            batches(ShardId(2), M, token, 50),
+        ];
         let size = per_shard[0][0].bytes.len() + ENTRY_COST;
         let cache = Cache::new(size * 20 + size / 2);
         for (one, two) in per_shard[0].iter().zip(&per_shard[1]) {

@@ -1,5 +1,5 @@
-//! The claim of a shard: on a connection to its master that nothing else uses meanwhile, so that the WAIT behind it covers
-//! it and holds up nothing else.
+//! The claim of a shard: on a connection to its master that nothing else uses meanwhile, so that
+//! the WAIT behind it covers it and holds up nothing else.
 
 use std::time::Duration;
 
@@ -16,18 +16,23 @@ use crate::log::redis::slots::Address;
 use crate::log::{Claim, ClaimOutcome, Control, LogError, PerStream, Stream};
 use crate::telemetry::LOG_REDIS_COMMANDS;
 
-const CLAIM: Lua = Lua { text: include_str!("claim.lua") };
+const CLAIM: Lua = Lua {
+    text: include_str!("claim.lua"),
+};
 
 /// Servers that one claim is sent to at most: the first, and where that one sends it.
 const WAYS_MAX: usize = 3;
-/// How long replicas are waited for. One that hangs is known by then: it has not acknowledged for more than 2 s.
+/// How long replicas are waited for. One that hangs is known by then: it has not acknowledged for
+/// more than 2 s.
 const COPIED_WITHIN: Duration = Duration::from_secs(4);
 
 /// See the contract. An error leaves it open whether the token is set.
 pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutcome, LogError> {
     let keys = servers.keys(claim.shard);
     let first = servers.master_of(&keys).await;
-    let mut master = first.ok_or_else(|| LogError::Unanswered("no server is known for the shard's slot".to_owned()))?;
+    let mut master = first.ok_or_else(|| {
+        LogError::Unanswered("no server is known for the shard's slot".to_owned())
+    })?;
     let mut asking = false;
     for _ in 0..WAYS_MAX {
         let address = match run(servers, &master, &keys, claim, asking).await {
@@ -39,13 +44,17 @@ pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutco
                 cycle.end();
                 let sign = Verdict::of(&Value::ServerError(error.clone())).sign;
                 asking = matches!(sign, Sign::Ask(_));
-                elsewhere(servers, &keys, sign).await.ok_or_else(|| server_error(&error))?
+                elsewhere(servers, &keys, sign)
+                    .await
+                    .ok_or_else(|| server_error(&error))?
             }
             Ok((answer, cycle)) => return settle(servers, answer, cycle).await,
         };
         master = servers.master(&address);
     }
-    Err(LogError::Unanswered("the shard's slot is sent from server to server".to_owned()))
+    Err(LogError::Unanswered(
+        "the shard's slot is sent from server to server".to_owned(),
+    ))
 }
 
 /// The server that was named instead. Without one, the claim was refused before it ran.
@@ -91,8 +100,11 @@ async fn run<'a>(
 }
 
 fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> redis::Cmd {
-    let (expected, beat) =
-        claim.expected.map_or_else(Default::default, |(token, beat)| (token_text(token), beat.to_string()));
+    let (expected, beat) = claim
+        .expected
+        .map_or_else(Default::default, |(token, beat)| {
+            (token_text(token), beat.to_string())
+        });
     let arguments = [
         expected,
         beat,
@@ -105,25 +117,43 @@ fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> r
         tail_text(&claim.begin_at.receipts),
         claim.begin_at.messages.offset.0.to_string(),
         claim.begin_at.receipts.offset.0.to_string(),
-        claim.ends_at.map(|tails| tail_text(&tails.messages)).unwrap_or_default(),
-        claim.ends_at.map(|tails| tail_text(&tails.receipts)).unwrap_or_default(),
+        claim
+            .ends_at
+            .map(|tails| tail_text(&tails.messages))
+            .unwrap_or_default(),
+        claim
+            .ends_at
+            .map(|tails| tail_text(&tails.receipts))
+            .unwrap_or_default(),
     ];
     let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
     servers.evaluation(
         &CLAIM,
-        &[keys.control(), keys.stream(Stream::Messages), keys.stream(Stream::Receipts)],
+        &[
+            keys.control(),
+            keys.stream(Stream::Messages),
+            keys.stream(Stream::Receipts),
+        ],
         &arguments,
         by_text,
     )
 }
 
 /// What the script answered; when it wrote, at the commit level.
-async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Result<ClaimOutcome, LogError> {
+async fn settle(
+    servers: &Servers,
+    answer: Value,
+    mut cycle: Cycle<'_>,
+) -> Result<ClaimOutcome, LogError> {
     let malformed = || LogError::Malformed("a malformed answer to a claim".to_owned());
-    let Value::Array(parts) = answer else { return Err(malformed()) };
+    let Value::Array(parts) = answer else {
+        return Err(malformed());
+    };
     let mut parts = parts.into_iter();
     let (word, control) = (parts.next(), parts.next());
-    let Some(Value::BulkString(word)) = word else { return Err(malformed()) };
+    let Some(Value::BulkString(word)) = word else {
+        return Err(malformed());
+    };
     match (word.as_slice(), control) {
         (b"CLAIMED", Some(control)) => {
             let control = control_of(control)?.ok_or_else(malformed)?;
@@ -145,34 +175,41 @@ async fn settle(servers: &Servers, answer: Value, mut cycle: Cycle<'_>) -> Resul
     }
 }
 
-/// Waits until every replica that still answers the master has the claim: one that is promoted without it would bring the
-/// old token back. A replica that hangs is not waited for, as one that is gone is not; see `docs/adr/0012-redis-log.md`.
-/// When there is none, a claim that is its shard's only trace fails at the commit level `replicated`.
-async fn copied(servers: &Servers, cycle: &mut Cycle<'_>, control: &Control) -> Result<(), LogError> {
-    let only_trace =
-        control.tails == PerStream::both(Tail::EMPTY) && servers.config().commit == CommitLevel::Replicated;
+/// Waits until every replica that still answers the master has the claim: one that is promoted
+/// without it would bring the old token back. A replica that hangs is not waited for, as one that
+/// is gone is not; see `docs/adr/0012-redis-log.md`. When there is none, a claim that is its
+/// shard's only trace fails at the commit level `replicated`.
+async fn copied(
+    servers: &Servers,
+    cycle: &mut Cycle<'_>,
+    control: &Control,
+) -> Result<(), LogError> {
+    let only_trace = control.tails == PerStream::both(Tail::EMPTY)
+        && servers.config().commit == CommitLevel::Replicated;
     let until = Instant::now() + COPIED_WITHIN;
     loop {
         // What is told after the end of the time is looked at once, too.
         let is_last = Instant::now() >= until;
         let told = one(cycle, servers.replicas()).await?;
         let alive = replicas(&told);
-        let alive =
-            alive.ok_or_else(|| LogError::Failed("claimed, but the server is no master any more".to_owned()))?;
+        let alive = alive.ok_or_else(|| {
+            LogError::Failed("claimed, but the server is no master any more".to_owned())
+        })?;
         let wanted = alive.max(usize::from(only_trace));
         if wanted == 0 {
             return Ok(());
         }
 
         let copies = one(cycle, servers.wait_for(wanted)).await?;
-        let enough =
-            matches!(copies, Value::Int(copies) if usize::try_from(copies).is_ok_and(|copies| copies >= wanted));
+        let enough = matches!(copies, Value::Int(copies) if usize::try_from(copies).is_ok_and(|copies| copies >= wanted));
         if enough {
             return Ok(());
         }
         let may_change = matches!(copies, Value::Int(_)) && alive > 0;
         if !may_change || is_last {
-            return Err(LogError::Failed(format!("claimed, but not on {wanted} replicas: WAIT answered {copies:?}")));
+            return Err(LogError::Failed(format!(
+                "claimed, but not on {wanted} replicas: WAIT answered {copies:?}"
+            )));
         }
     }
 }
@@ -181,5 +218,10 @@ async fn copied(servers: &Servers, cycle: &mut Cycle<'_>, control: &Control) -> 
 async fn one(cycle: &mut Cycle<'_>, command: redis::Cmd) -> Result<Value, LogError> {
     let mut alone = Pipeline::new();
     alone.add_command(command);
-    Ok(cycle.send(&alone).await.map_err(log_error)?.pop().unwrap_or(Value::Nil))
+    Ok(cycle
+        .send(&alone)
+        .await
+        .map_err(log_error)?
+        .pop()
+        .unwrap_or(Value::Nil))
 }

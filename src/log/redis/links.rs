@@ -1,12 +1,14 @@
-//! The connections that are shared by everything that may be repeated: one to each server, made at its first call and anew
-//! after a loss.
+//! The connections that are shared by everything that may be repeated: one to each server, made at
+//! its first call and anew after a loss.
 //!
-//! No call shares anything with another server's: not a connection, not a lock that is held while something is waited
-//! for. A call that ends without an answer, also because whoever made it gave it up, ends its connection: the next call
-//! makes another one. Those that are still under way on the old one keep it until they end.
+//! No call shares anything with another server's: not a connection, not a lock that is held while
+//! something is waited for. A call that ends without an answer, also because whoever made it gave
+//! it up, ends its connection: the next call makes another one. Those that are still under way on
+//! the old one keep it until they end.
 //!
-//! A new connection, also of a lane, has to answer before it is used. So a server that hears this process and is not heard
-//! by it is not written to again and again: others would take that for signs of life (ADR 12, ADR 15).
+//! A new connection, also of a lane, has to answer before it is used. So a server that hears this
+//! process and is not heard by it is not written to again and again: others would take that for
+//! signs of life (ADR 12, ADR 15).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +19,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    Pipeline,
+};
 use redis::{RedisConnectionInfo, RedisError, RedisResult, Value};
 
 use crate::log::redis::Config;
@@ -27,7 +32,8 @@ use crate::telemetry::LOG_REDIS_CONNECTIONS;
 
 /// Calls in flight on one connection; further ones wait, up to the time-out.
 const CALLS_MAX: usize = 1024;
-/// Of servers that may all answer a question, the next is asked when the one before has not answered for so long.
+/// Of servers that may all answer a question, the next is asked when the one before has not
+/// answered for so long.
 const NEXT_AFTER: Duration = Duration::from_millis(50);
 
 /// The way to every server of one deployment; see the head of this file.
@@ -82,8 +88,11 @@ impl Link {
         let number = rand::random();
         let (connect, link) = (connect()?, Arc::clone(self));
         // In a task of its own: a caller who gives up must not undo it for the others.
-        let task = tokio::spawn(async move { connect.await.inspect_err(|_error| link.forget(number)) });
-        let connecting = async move { task.await.unwrap_or_else(|_gone| Err(timed_out())) }.boxed().shared();
+        let task =
+            tokio::spawn(async move { connect.await.inspect_err(|_error| link.forget(number)) });
+        let connecting = async move { task.await.unwrap_or_else(|_gone| Err(timed_out())) }
+            .boxed()
+            .shared();
         let made = Made { number, connecting };
         *now = Some(made.clone());
         Ok(made)
@@ -111,7 +120,9 @@ impl Links {
             // Not the URL itself: it may hold a password.
             let seed = match (unencoded(url), url.as_str().into_connection_info()) {
                 (Some(hint), _) => return Err(format!("Redis URL {}: {hint}", number + 1)),
-                (None, seed) => seed.map_err(|error| format!("Redis URL {}: {error}", number + 1))?,
+                (None, seed) => {
+                    seed.map_err(|error| format!("Redis URL {}: {error}", number + 1))?
+                }
             };
             let seed = seed.set_tcp_settings(tcp_settings(config));
             seeds.push((Address::from(seed.addr().to_string()), seed));
@@ -120,9 +131,17 @@ impl Links {
             return Err("no Redis URL".to_owned());
         }
         if seeds.len() > 1 && !config.cluster {
-            return Err(format!("{} Redis URLs, but no Redis Cluster: give one", seeds.len()));
+            return Err(format!(
+                "{} Redis URLs, but no Redis Cluster: give one",
+                seeds.len()
+            ));
         }
-        Ok(Self { longest: config.timeout / 2, seeds, made: Mutex::default(), denials: Arc::default() })
+        Ok(Self {
+            longest: config.timeout / 2,
+            seeds,
+            made: Mutex::default(),
+            denials: Arc::default(),
+        })
     }
 
     /// What the servers refuse is told there.
@@ -143,9 +162,14 @@ impl Links {
         }
     }
 
-    /// One command, without repetition; an error of the server is an answer like any other. `asking`: its keys are there
-    /// before their slot is.
-    pub(super) async fn ask(&self, address: &Address, asking: bool, command: &Cmd) -> RedisResult<Value> {
+    /// One command, without repetition; an error of the server is an answer like any other.
+    /// `asking`: its keys are there before their slot is.
+    pub(super) async fn ask(
+        &self,
+        address: &Address,
+        asking: bool,
+        command: &Cmd,
+    ) -> RedisResult<Value> {
         let link = self.link(address);
         let connect = || Ok(self.connect(address, self.longest)?.boxed());
         let Made { number, connecting } = link.made(connect)?;
@@ -156,19 +180,34 @@ impl Links {
         }
         pipeline.add_command(command.clone());
 
-        let mut call = Call { link: &link, number, answered: false };
-        let mut answers = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
+        let mut call = Call {
+            link: &link,
+            number,
+            answered: false,
+        };
+        let mut answers = connection
+            .send_packed_commands(&pipeline, 0, pipeline.len())
+            .await?;
         call.answered = answers.len() == pipeline.len();
         self.denials.note(address, &answers);
         let answer = answers.pop().filter(|_| call.answered);
         answer.ok_or_else(|| {
-            (redis::ErrorKind::UnexpectedReturnType, "another number of answers than of commands").into()
+            (
+                redis::ErrorKind::UnexpectedReturnType,
+                "another number of answers than of commands",
+            )
+                .into()
         })
     }
 
-    /// The answer of whichever server gives one first that is not an error and not empty. They are asked in this order,
-    /// the next when the one before has failed or is silent; one that hangs costs [`NEXT_AFTER`].
-    pub(super) async fn ask_any(self: &Arc<Self>, servers: Vec<Address>, command: &Cmd) -> RedisResult<Value> {
+    /// The answer of whichever server gives one first that is not an error and not empty. They are
+    /// asked in this order, the next when the one before has failed or is silent; one that hangs
+    /// costs [`NEXT_AFTER`].
+    pub(super) async fn ask_any(
+        self: &Arc<Self>,
+        servers: Vec<Address>,
+        command: &Cmd,
+    ) -> RedisResult<Value> {
         let mut servers = servers.into_iter();
         let mut under_way = FuturesUnordered::new();
         let mut failed = timed_out();
@@ -178,8 +217,11 @@ impl Links {
                 && let Some(server) = servers.next()
             {
                 let (links, command) = (Arc::clone(self), command.clone());
-                // In a task of its own, which ends by itself: one that is overtaken is no failure of its connection.
-                under_way.push(tokio::spawn(async move { links.ask(&server, false, &command).await }));
+                // In a task of its own, which ends by itself: one that is overtaken is no failure
+                // of its connection.
+                under_way.push(tokio::spawn(async move {
+                    links.ask(&server, false, &command).await
+                }));
             }
             tokio::select! {
                 Some(answer) = under_way.next() => match answer.unwrap_or_else(|_gone| Err(timed_out())) {
@@ -219,7 +261,9 @@ impl Links {
     /// Ends the connections to those servers that are none of these, nor seeds.
     pub(super) fn keep(&self, servers: &[Address]) {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|address, _| servers.contains(address) || self.seeds().any(|seed| seed == address));
+        made.retain(|address, _| {
+            servers.contains(address) || self.seeds().any(|seed| seed == address)
+        });
     }
 
     fn link(&self, address: &Address) -> Arc<Link> {
@@ -235,7 +279,10 @@ impl Links {
         let at = || {
             let (host, port) = address.rsplit_once(':')?;
             let (_, seed) = self.seeds.first()?;
-            Some(seed.clone().set_addr(ConnectionAddr::Tcp(host.to_owned(), port.parse().ok()?)))
+            Some(
+                seed.clone()
+                    .set_addr(ConnectionAddr::Tcp(host.to_owned(), port.parse().ok()?)),
+            )
         };
         at().ok_or_else(|| RedisError::from((redis::ErrorKind::Client, "no such address")))
     }
@@ -254,18 +301,28 @@ async fn connect(
     let entry = entry(to.redis_settings());
     // The library would log in by itself, but says why it cannot without the code that Redis gave.
     let bare = to.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
-    let mut connection = Client::open(bare)?.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = Client::open(bare)?
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
     if entry.is_empty() {
         answers(&mut connection).await?;
         return Ok(connection);
     }
 
     let entering = connection.send_packed_commands(&entry, 0, entry.len());
-    let answers = tokio::time::timeout(within, entering).await.unwrap_or_else(|_elapsed| Err(timed_out()))?;
+    let answers = tokio::time::timeout(within, entering)
+        .await
+        .unwrap_or_else(|_elapsed| Err(timed_out()))?;
     for (answer, command) in answers.into_iter().zip(entry.cmd_iter()) {
-        let Value::ServerError(error) = answer else { continue };
+        let Value::ServerError(error) = answer else {
+            continue;
+        };
         let is_login = command.args_iter().next() == Some(redis::Arg::Simple(b"AUTH"));
-        let otherwise = if is_login { Denied::Password } else { Denied::Database };
+        let otherwise = if is_login {
+            Denied::Password
+        } else {
+            Denied::Database
+        };
         let said = (error.code(), error.details().unwrap_or_default());
         denials.tell(address, Denied::of(&error).unwrap_or(otherwise), said);
         return Err(error.into());
@@ -274,19 +331,26 @@ async fn connect(
     Ok(connection)
 }
 
-/// Asks a new connection for what changes nothing, for as long as a call over it may take: less would make those fail that
-/// an answer within that time is good enough for. Any answer will do: what a server refuses is told of the calls that follow.
+/// Asks a new connection for what changes nothing, for as long as a call over it may take: less
+/// would make those fail that an answer within that time is good enough for. Any answer will do:
+/// what a server refuses is told of the calls that follow.
 async fn answers(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     let mut question = Pipeline::new();
     question.cmd("TIME");
-    connection.send_packed_commands(&question, 0, question.len()).await.map(drop)
+    connection
+        .send_packed_commands(&question, 0, question.len())
+        .await
+        .map(drop)
 }
 
 /// What has to be said to be let in.
 fn entry(settings: &RedisConnectionInfo) -> Pipeline {
     let mut entry = Pipeline::new();
     if let Some(password) = settings.password() {
-        entry.cmd("AUTH").arg(settings.username().into_iter().collect::<Vec<_>>()).arg(password);
+        entry
+            .cmd("AUTH")
+            .arg(settings.username().into_iter().collect::<Vec<_>>())
+            .arg(password);
     }
     if settings.db() != 0 {
         entry.cmd("SELECT").arg(settings.db());
@@ -294,12 +358,16 @@ fn entry(settings: &RedisConnectionInfo) -> Pipeline {
     entry
 }
 
-/// What is to be encoded in the user or password of a URL, if something is that would be read as another part of it: a URL may
-/// well be one then, of another server. Quotes nothing, for that may be a part of the password.
+/// What is to be encoded in the user or password of a URL, if something is that would be read as
+/// another part of it: a URL may well be one then, of another server. Quotes nothing, for that may
+/// be a part of the password.
 fn unencoded(url: &str) -> Option<&'static str> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     // A path may have any of these.
-    let login = rest.rsplit_once('@').filter(|_| !scheme.contains("unix"))?.0;
+    let login = rest
+        .rsplit_once('@')
+        .filter(|_| !scheme.contains("unix"))?
+        .0;
     let is_cut = scheme.is_empty() || login.contains(['#', '/', '?']);
     is_cut.then_some(
         "in a user or password, these must be percent-encoded: # as %23, / as %2F, ? as %3F, @ as %40, : as %3A, \
@@ -309,7 +377,9 @@ fn unencoded(url: &str) -> Option<&'static str> {
 
 /// Small writes go out at once; what the other side does not acknowledge ends the connection.
 fn tcp_settings(config: &Config) -> TcpSettings {
-    TcpSettings::default().set_nodelay(true).set_user_timeout(config.timeout * 4)
+    TcpSettings::default()
+        .set_nodelay(true)
+        .set_user_timeout(config.timeout * 4)
 }
 
 pub(super) fn timed_out() -> RedisError {
@@ -322,20 +392,35 @@ mod tests {
     use crate::log::redis::testing::config;
 
     fn refused(url: &str) -> String {
-        Links::new(&config(&[url.to_owned()])).err().unwrap_or_default()
+        Links::new(&config(&[url.to_owned()]))
+            .err()
+            .unwrap_or_default()
     }
 
     #[test]
     fn a_password_that_has_to_be_encoded_is_told_to_be_so_and_never_shown() {
         // The second part of a list that a comma in a password divided is the last one.
-        let urls =
-            ["redis://me:se#cret@h", "redis://me:12#cret@h", "redis://:se/cret@h:1", "redis://me:7?cret@h", "cret@h"];
+        let urls = [
+            "redis://me:se#cret@h",
+            "redis://me:12#cret@h",
+            "redis://:se/cret@h:1",
+            "redis://me:7?cret@h",
+            "cret@h",
+        ];
         for url in urls {
             let line = refused(url);
-            assert!(line.contains("%23") && line.contains("%2C") && line.lines().count() == 1, "{line}");
+            assert!(
+                line.contains("%23") && line.contains("%2C") && line.lines().count() == 1,
+                "{line}"
+            );
             assert!(!line.contains("cret"), "{line}");
         }
-        for good in ["redis://me:se%23cret@h:1/2", "redis://h", "redis://p@ss@h", "unix:///tmp/a@b/c.sock"] {
+        for good in [
+            "redis://me:se%23cret@h:1/2",
+            "redis://h",
+            "redis://p@ss@h",
+            "unix:///tmp/a@b/c.sock",
+        ] {
             assert_eq!(refused(good), "", "{good}");
         }
     }

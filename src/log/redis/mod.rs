@@ -1,5 +1,5 @@
-//! The log on Redis Streams, one server or Redis Cluster. `docs/adr/0012-redis-log.md` says how it keeps the contract,
-//! with the table of answers and the interleavings.
+//! The log on Redis Streams, one server or Redis Cluster. `docs/adr/0012-redis-log.md` says how it
+//! keeps the contract, with the table of answers and the interleavings.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -12,8 +12,8 @@ use redis::Value;
 
 use crate::ids::{Offset, ShardId};
 use crate::log::{
-    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed, RawEntry, ShardLog, Stream,
-    Token,
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed, RawEntry,
+    ShardLog, Stream, Token,
 };
 use crate::planted::{self, Protection};
 use crate::telemetry::{LOG_CACHE_READS, LOG_REDIS_WAITS_SHORT};
@@ -40,10 +40,15 @@ use self::cache::Cache;
 use self::keys::{Keys, control_of, offset_of, token_text};
 use self::servers::{Lua, Servers, log_error};
 
-static RENEW: LazyLock<Lua> = LazyLock::new(|| Lua { text: renew_script() });
-const TRIM: Lua = Lua { text: include_str!("trim.lua") };
+static RENEW: LazyLock<Lua> = LazyLock::new(|| Lua {
+    text: renew_script(),
+});
+const TRIM: Lua = Lua {
+    text: include_str!("trim.lua"),
+};
 
-/// Entries of the first page of a read; later pages are as long as the size of the entries so far suggests.
+/// Entries of the first page of a read; later pages are as long as the size of the entries so far
+/// suggests.
 const PAGE_FIRST: usize = 16;
 /// Most entries of one page.
 const PAGE_MAX: usize = 256;
@@ -82,7 +87,12 @@ fn renew_script() -> &'static str {
     if !planted::is_dropped(Protection::Fence) {
         return text;
     }
-    text.replacen("if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then", "if false then", 1).leak()
+    text.replacen(
+        "if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then",
+        "if false then",
+        1,
+    )
+    .leak()
 }
 
 /// The log on Redis; see the head of this file.
@@ -93,7 +103,9 @@ pub struct RedisLog {
 
 impl fmt::Debug for RedisLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisLog").field("servers", &self.servers).finish()
+        f.debug_struct("RedisLog")
+            .field("servers", &self.servers)
+            .finish()
     }
 }
 
@@ -103,7 +115,10 @@ impl RedisLog {
     pub fn new(servers: Arc<Servers>) -> Arc<Self> {
         // There before the first fault, like those of `telemetry::start_node`.
         LOG_REDIS_WAITS_SHORT.add(0, &[]);
-        Arc::new(Self { servers, cache: Cache::default() })
+        Arc::new(Self {
+            servers,
+            cache: Cache::default(),
+        })
     }
 
     fn keys(&self, shard: ShardId) -> Arc<Keys> {
@@ -112,34 +127,67 @@ impl RedisLog {
 
     async fn renew_one(&self, (shard, token): (ShardId, Token)) -> Result<bool, LogError> {
         let (keys, token) = (self.keys(shard), token_text(token));
-        let answer = self.servers.run("renew", &RENEW, &[keys.control()], &[token.as_bytes()]).await?;
+        let answer = self
+            .servers
+            .run("renew", &RENEW, &[keys.control()], &[token.as_bytes()])
+            .await?;
         match answer {
             Value::Int(1) => Ok(true),
             Value::Int(_) => Ok(false),
-            other => Err(LogError::Malformed(format!("a malformed answer to a renewal: {other:?}"))),
+            other => Err(LogError::Malformed(format!(
+                "a malformed answer to a renewal: {other:?}"
+            ))),
         }
     }
 
     /// One page of a stream, from the entry after `after`.
-    async fn page(&self, slot: u16, stream: &str, after: Offset, count: usize) -> Result<Vec<RawEntry>, LogError> {
+    async fn page(
+        &self,
+        slot: u16,
+        stream: &str,
+        after: Offset,
+        count: usize,
+    ) -> Result<Vec<RawEntry>, LogError> {
         let mut range = redis::cmd("XRANGE");
-        range.arg(stream).arg(format!("({}-0", after.0)).arg("+").arg("COUNT").arg(count);
-        let answer = self.servers.ask("read", slot, &range).await.map_err(log_error)?;
+        range
+            .arg(stream)
+            .arg(format!("({}-0", after.0))
+            .arg("+")
+            .arg("COUNT")
+            .arg(count);
+        let answer = self
+            .servers
+            .ask("read", slot, &range)
+            .await
+            .map_err(log_error)?;
         let Value::Array(entries) = answer else {
-            return Err(LogError::Malformed(format!("a malformed answer to XRANGE: {answer:?}")));
+            return Err(LogError::Malformed(format!(
+                "a malformed answer to XRANGE: {answer:?}"
+            )));
         };
         let entries: Option<Vec<RawEntry>> = entries.into_iter().map(entry_of).collect();
-        entries.ok_or_else(|| LogError::Malformed(format!("{stream} holds something that is no entry")))
+        entries.ok_or_else(|| {
+            LogError::Malformed(format!("{stream} holds something that is no entry"))
+        })
     }
 }
 
 /// `[id, ["e", bytes]]`.
 fn entry_of(value: Value) -> Option<RawEntry> {
-    let Value::Array(parts) = value else { return None };
-    let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(parts).ok()? else { return None };
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(parts).ok()? else {
+        return None;
+    };
     let last = offset_of(&id)?;
-    let [_, Value::BulkString(bytes)] = <[Value; 2]>::try_from(fields).ok()? else { return None };
-    Some(RawEntry { last, bytes: Bytes::from(bytes) })
+    let [_, Value::BulkString(bytes)] = <[Value; 2]>::try_from(fields).ok()? else {
+        return None;
+    };
+    Some(RawEntry {
+        last,
+        bytes: Bytes::from(bytes),
+    })
 }
 
 #[async_trait]
@@ -152,7 +200,12 @@ impl ShardLog for RedisLog {
         let keys = self.keys(shard);
         let mut read = redis::cmd("HGETALL");
         read.arg(keys.control());
-        control_of(self.servers.ask("control", keys.slot(), &read).await.map_err(log_error)?)
+        control_of(
+            self.servers
+                .ask("control", keys.slot(), &read)
+                .await
+                .map_err(log_error)?,
+        )
     }
 
     async fn observe(&self, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
@@ -162,7 +215,11 @@ impl ShardLog for RedisLog {
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
         let outcome = claim::claim(&self.servers, &claim).await?;
         if let ClaimOutcome::Claimed(control) = &outcome {
-            self.cache.claimed(claim.shard, claim.token, control.tails.map(|tail| tail.offset));
+            self.cache.claimed(
+                claim.shard,
+                claim.token,
+                control.tails.map(|tail| tail.offset),
+            );
         }
         Ok(outcome)
     }
@@ -171,7 +228,9 @@ impl ShardLog for RedisLog {
         let answers = append::append(&self.servers, cycle).await;
         for (batch, answer) in cycle.iter().zip(&answers) {
             match answer {
-                Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone) => self.cache.committed(batch),
+                Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone) => {
+                    self.cache.committed(batch)
+                }
                 Ok(AppendOutcome::Fenced { .. } | AppendOutcome::TailMismatch { .. }) => {
                     self.cache.ended(batch.shard, batch.token);
                 }
@@ -182,7 +241,8 @@ impl ShardLog for RedisLog {
     }
 
     async fn renew(&self, holds: &[(ShardId, Token)]) -> Vec<Result<bool, LogError>> {
-        // All at once: those of one master share a connection, so they travel as if they were one pipeline.
+        // All at once: those of one master share a connection, so they travel as if they were one
+        // pipeline.
         let renewed = join_all(holds.iter().map(|&hold| self.renew_one(hold))).await;
         for (&(shard, token), answer) in holds.iter().zip(&renewed) {
             if answer == &Ok(false) {
@@ -226,15 +286,29 @@ impl ShardLog for RedisLog {
         }
     }
 
-    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+    async fn trim(
+        &self,
+        shard: ShardId,
+        token: Token,
+        stream: Stream,
+        upto: Offset,
+    ) -> Result<(), LogError> {
         let keys = self.keys(shard);
         let (control, key) = (keys.control(), keys.stream(stream));
-        let (token, lowest) = (token_text(token), keys::entry_id(Offset(upto.0.saturating_add(1))));
+        let (token, lowest) = (
+            token_text(token),
+            keys::entry_id(Offset(upto.0.saturating_add(1))),
+        );
         let mut limit = TRIM_STEP;
-        // What lies below the lowest id grows no more, so the bounded steps come to an end; then one exact step.
+        // What lies below the lowest id grows no more, so the bounded steps come to an end; then
+        // one exact step.
         loop {
             let arguments = [token.as_bytes(), lowest.as_bytes(), limit];
-            match self.servers.run("trim", &TRIM, &[control, key], &arguments).await? {
+            match self
+                .servers
+                .run("trim", &TRIM, &[control, key], &arguments)
+                .await?
+            {
                 Value::Int(..0) => return Ok(()),
                 Value::Int(_) if limit == b"0" => {
                     self.cache.trimmed(shard, stream, upto);
@@ -242,7 +316,11 @@ impl ShardLog for RedisLog {
                 }
                 Value::Int(0) => limit = b"0",
                 Value::Int(_) => {}
-                other => return Err(LogError::Malformed(format!("a malformed answer to a trim: {other:?}"))),
+                other => {
+                    return Err(LogError::Malformed(format!(
+                        "a malformed answer to a trim: {other:?}"
+                    )));
+                }
             }
         }
     }

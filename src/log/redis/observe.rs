@@ -1,9 +1,11 @@
-//! The look at many control records at once, each with the lineage of who answered: what a takeover watch goes by.
+//! The look at many control records at once, each with the lineage of who answered: what a takeover
+//! watch goes by.
 //!
-//! Over a connection per master that nothing else uses: `INFO`, all the records, `INFO` in one pipeline. A connection is to
-//! one process, and a server that was a replica in between has another replication id, so when both ends of the pipeline
-//! name the same run, replication id and role, all of it was answered by one master with one history. (`INFO` within a
-//! script, once for each shard, costs Redis more than everything else in it.)
+//! Over a connection per master that nothing else uses: `INFO`, all the records, `INFO` in one
+//! pipeline. A connection is to one process, and a server that was a replica in between has another
+//! replication id, so when both ends of the pipeline name the same run, replication id and role,
+//! all of it was answered by one master with one history. (`INFO` within a script, once for each
+//! shard, costs Redis more than everything else in it.)
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,14 +35,18 @@ type Seen = Result<Observed, (Sign, LogError)>;
 #[derive(Debug, Default)]
 pub(super) struct Eye {
     open: Option<MultiplexedConnection>,
-    /// In a task of its own: a look that is given up leaves what it began to the next one, for a connection may take longer
-    /// to give its first answer than one look may last.
+    /// In a task of its own: a look that is given up leaves what it began to the next one, for a
+    /// connection may take longer to give its first answer than one look may last.
     connecting: Option<JoinHandle<RedisResult<MultiplexedConnection>>>,
 }
 
 impl Eye {
     /// Takes the connection out, so that a look that fails or is given up ends it. Cancel-safe.
-    async fn take(&mut self, servers: &Servers, address: &Address) -> RedisResult<MultiplexedConnection> {
+    async fn take(
+        &mut self,
+        servers: &Servers,
+        address: &Address,
+    ) -> RedisResult<MultiplexedConnection> {
         if let Some(open) = self.open.take() {
             return Ok(open);
         }
@@ -54,9 +60,18 @@ impl Eye {
     }
 }
 
-/// See the contract. One silent master holds the call up for half of the time-out, and only its own records fail.
-pub(super) async fn observe(servers: &Arc<Servers>, shards: &[ShardId]) -> Vec<Result<Observed, LogError>> {
-    let unknown = || (Sign::Unserved, LogError::Unanswered("no server is known for the shard's slot".to_owned()));
+/// See the contract. One silent master holds the call up for half of the time-out, and only its own
+/// records fail.
+pub(super) async fn observe(
+    servers: &Arc<Servers>,
+    shards: &[ShardId],
+) -> Vec<Result<Observed, LogError>> {
+    let unknown = || {
+        (
+            Sign::Unserved,
+            LogError::Unanswered("no server is known for the shard's slot".to_owned()),
+        )
+    };
     let mut seen: Vec<Seen> = shards.iter().map(|_| Err(unknown())).collect();
     let mut ways = HashMap::<Way, Vec<usize>>::new();
     for (place, &shard) in shards.iter().enumerate() {
@@ -75,13 +90,23 @@ pub(super) async fn observe(servers: &Arc<Servers>, shards: &[ShardId]) -> Vec<R
         let servers = Arc::clone(servers);
         drop(tokio::spawn(async move { servers.refresh_slots().await }));
     }
-    seen.into_iter().map(|one| one.map_err(|(_, error)| error)).collect()
+    seen.into_iter()
+        .map(|one| one.map_err(|(_, error)| error))
+        .collect()
 }
 
-async fn look(servers: &Servers, shards: &[ShardId], ways: HashMap<Way, Vec<usize>>, seen: &mut [Seen]) {
+async fn look(
+    servers: &Servers,
+    shards: &[ShardId],
+    ways: HashMap<Way, Vec<usize>>,
+    seen: &mut [Seen],
+) {
     let longest = servers.config().timeout / 2;
     let looks = ways.into_iter().map(|(way, places)| async move {
-        let of: Vec<ShardId> = places.iter().filter_map(|&place| shards.get(place).copied()).collect();
+        let of: Vec<ShardId> = places
+            .iter()
+            .filter_map(|&place| shards.get(place).copied())
+            .collect();
         let looked = tokio::time::timeout(longest, look_there(servers, &way, &of)).await;
         (looked.unwrap_or_else(|_elapsed| Err(timed_out())), places)
     });
@@ -100,7 +125,11 @@ async fn look(servers: &Servers, shards: &[ShardId], ways: HashMap<Way, Vec<usiz
 }
 
 /// One pipeline to one master; a connection that failed or was given up is dropped.
-async fn look_there(servers: &Servers, (address, asking): &Way, shards: &[ShardId]) -> RedisResult<Vec<Seen>> {
+async fn look_there(
+    servers: &Servers,
+    (address, asking): &Way,
+    shards: &[ShardId],
+) -> RedisResult<Vec<Seen>> {
     LOG_REDIS_COMMANDS.add(1, &[("command", "observe")]);
     let mut pipeline = Pipeline::new();
     pipeline.cmd("INFO").arg("server").arg("replication");
@@ -114,17 +143,32 @@ async fn look_there(servers: &Servers, (address, asking): &Way, shards: &[ShardI
     let master = servers.master(address);
     let mut eye = master.eye().await;
     let mut connection = eye.take(servers, address).await?;
-    let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
+    let answers = connection
+        .send_packed_commands(&pipeline, 0, pipeline.len())
+        .await?;
     servers.denials().note(address, &answers);
     eye.open = Some(connection);
     drop(eye);
 
-    let lineage = match (answers.first().and_then(lineage_of), answers.last().and_then(lineage_of)) {
+    let lineage = match (
+        answers.first().and_then(lineage_of),
+        answers.last().and_then(lineage_of),
+    ) {
         (Some(before), Some(after)) if before == after => before,
-        _ => return Err((redis::ErrorKind::Client, "the server is no master, or was none for a moment").into()),
+        _ => {
+            return Err((
+                redis::ErrorKind::Client,
+                "the server is no master, or was none for a moment",
+            )
+                .into());
+        }
     };
     let step = if *asking { 2 } else { 1 };
-    let records = answers.into_iter().skip(step).step_by(step).take(shards.len());
+    let records = answers
+        .into_iter()
+        .skip(step)
+        .step_by(step)
+        .take(shards.len());
     Ok(records.map(|record| seen_of(record, lineage)).collect())
 }
 
@@ -137,12 +181,17 @@ fn seen_of(record: Value, lineage: u64) -> Seen {
     Ok(Observed { control, lineage })
 }
 
-/// Of a master: its run and its history. Another run has forgotten what it did not write to disk; another history is
-/// that of a replica that was promoted.
+/// Of a master: its run and its history. Another run has forgotten what it did not write to disk;
+/// another history is that of a replica that was promoted.
 fn lineage_of(told: &Value) -> Option<u64> {
-    let Value::BulkString(text) = told else { return None };
+    let Value::BulkString(text) = told else {
+        return None;
+    };
     let text = std::str::from_utf8(text).ok()?;
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
     let mut hash = Sha256::new();
     for name in ["run_id", "master_replid"] {
         hash.update(field(name).filter(|value| !value.is_empty())?);
@@ -151,7 +200,8 @@ fn lineage_of(told: &Value) -> Option<u64> {
     (field("role")? == "master").then_some(u64::from_be_bytes(first))
 }
 
-/// Those records that another server was named for, and the way there. A slot that moved is remembered.
+/// Those records that another server was named for, and the way there. A slot that moved is
+/// remembered.
 fn redirections(servers: &Servers, shards: &[ShardId], seen: &[Seen]) -> HashMap<Way, Vec<usize>> {
     let mut ways = HashMap::<Way, Vec<usize>>::new();
     for (place, (&shard, one)) in shards.iter().zip(seen).enumerate() {
@@ -160,7 +210,9 @@ fn redirections(servers: &Servers, shards: &[ShardId], seen: &[Seen]) -> HashMap
             Err((Sign::Ask(to), _)) => (to, true),
             _ => continue,
         };
-        let Some(address) = servers.slots().address(spelled) else { continue };
+        let Some(address) = servers.slots().address(spelled) else {
+            continue;
+        };
         if !asking {
             servers.slots().moved(servers.keys(shard).slot(), &address);
         }
@@ -174,8 +226,10 @@ mod tests {
     use super::*;
 
     fn told(run: &str, role: &str, replid: &str) -> Value {
-        let text =
-            format!("# Server\r\nrun_id:{run}\r\n\r\n# Replication\r\nrole:{role}\r\nmaster_replid:{replid}\r\n");
+        let text = format!(
+            "# Server\r\nrun_id:{run}\r\n\r\n# \
+             Replication\r\nrole:{role}\r\nmaster_replid:{replid}\r\n"
+        );
         Value::BulkString(text.into_bytes())
     }
 
@@ -186,7 +240,11 @@ mod tests {
         for (run, replid) in [("ab", "bb"), ("aa", "bc")] {
             assert!(lineage_of(&told(run, "master", replid)).is_some_and(|other| other != lineage));
         }
-        for broken in [told("aa", "slave", "bb"), told("", "master", "bb"), Value::Nil] {
+        for broken in [
+            told("aa", "slave", "bb"),
+            told("", "master", "bb"),
+            Value::Nil,
+        ] {
             assert_eq!(lineage_of(&broken), None);
         }
     }

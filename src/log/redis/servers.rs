@@ -1,9 +1,10 @@
-//! The servers of one deployment: which of them a command goes to, over a connection that everything shares which may be
-//! repeated (`Links`), and what becomes of it when it is sent elsewhere or not answered. Appends and claims have
-//! connections of their own (`Master`).
+//! The servers of one deployment: which of them a command goes to, over a connection that
+//! everything shares which may be repeated (`Links`), and what becomes of it when it is sent
+//! elsewhere or not answered. Appends and claims have connections of their own (`Master`).
 //!
-//! The library's client of a cluster is not used: it can hang within, for all servers at once, and then nothing answers
-//! until the process ends; see `docs/adr/0012-redis-log.md`. A call ends within [`Config::timeout`], after a few attempts.
+//! The library's client of a cluster is not used: it can hang within, for all servers at once, and
+//! then nothing answers until the process ends; see `docs/adr/0012-redis-log.md`. A call ends
+//! within [`Config::timeout`], after a few attempts.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,8 +28,8 @@ use crate::log::redis::slots::{Address, Slots};
 use crate::log::redis::{CommitLevel, Config};
 use crate::telemetry::LOG_REDIS_COMMANDS;
 
-/// How often one call is sent at most: repeated when nothing answered or nobody serves the slot just now, or sent on to
-/// where its keys are.
+/// How often one call is sent at most: repeated when nothing answered or nobody serves the slot
+/// just now, or sent on to where its keys are.
 const ATTEMPTS_MAX: u32 = 5;
 /// Pauses between repetitions; doubled from the first.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(250));
@@ -45,9 +46,11 @@ pub struct Servers {
     config: Config,
     links: Arc<Links>,
     slots: Arc<Slots>,
-    /// Each read of the slots begins with another server: one that is mistaken is not asked for ever.
+    /// Each read of the slots begins with another server: one that is mistaken is not asked for
+    /// ever.
     turn: AtomicUsize,
-    /// One for each master that was written to; those that are no master any more go when the slots are read.
+    /// One for each master that was written to; those that are no master any more go when the slots
+    /// are read.
     masters: Mutex<HashMap<Address, Arc<Master>>>,
     hashes: Mutex<HashMap<&'static str, Arc<str>>>,
     /// Of every shard asked for so far.
@@ -69,7 +72,9 @@ enum Next {
 impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A URL may hold a password.
-        f.debug_struct("Servers").field("cluster", &self.config.cluster).finish_non_exhaustive()
+        f.debug_struct("Servers")
+            .field("cluster", &self.config.cluster)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +86,9 @@ impl Servers {
     pub fn new(config: Config) -> Result<Arc<Self>, String> {
         let links = Links::new(&config)?;
         let slots = if config.cluster {
-            let host = links.host().ok_or("a Redis Cluster is reached over TCP: redis://host:port")?;
+            let host = links
+                .host()
+                .ok_or("a Redis Cluster is reached over TCP: redis://host:port")?;
             Slots::of_cluster(host)
         } else {
             Slots::of_one(links.seeds().next().ok_or("no Redis URL")?)
@@ -108,14 +115,21 @@ impl Servers {
     /// # Errors
     /// What Redis answered, or that it did not in time.
     pub async fn command(&self, key: &str, command: Cmd) -> Result<Value, LogError> {
-        self.ask("other", keys::slot_of(key), &command).await.map_err(log_error)
+        self.ask("other", keys::slot_of(key), &command)
+            .await
+            .map_err(log_error)
     }
 
     /// One script; as [`Servers::command`]. All keys have one hash tag.
     ///
     /// # Errors
     /// What Redis answered, or that it did not in time.
-    pub async fn script(&self, script: &Lua, keys: &[&str], arguments: &[&[u8]]) -> Result<Value, LogError> {
+    pub async fn script(
+        &self,
+        script: &Lua,
+        keys: &[&str],
+        arguments: &[&[u8]],
+    ) -> Result<Value, LogError> {
         self.run("other", script, keys, arguments).await
     }
 
@@ -127,17 +141,26 @@ impl Servers {
         arguments: &[&[u8]],
     ) -> Result<Value, LogError> {
         let slot = keys.first().map_or(0, |key| keys::slot_of(key));
-        let by_hash = self.ask(word, slot, &self.evaluation(script, keys, arguments, false)).await;
+        let by_hash = self
+            .ask(word, slot, &self.evaluation(script, keys, arguments, false))
+            .await;
         match by_hash {
-            Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-                self.ask(word, slot, &self.evaluation(script, keys, arguments, true)).await.map_err(log_error)
-            }
+            Err(error) if error.kind() == ServerErrorKind::NoScript.into() => self
+                .ask(word, slot, &self.evaluation(script, keys, arguments, true))
+                .await
+                .map_err(log_error),
             other => other.map_err(log_error),
         }
     }
 
     /// The command that runs a script, by its hash or, which loads it, by its text.
-    pub(super) fn evaluation(&self, script: &Lua, keys: &[&str], arguments: &[&[u8]], by_text: bool) -> Cmd {
+    pub(super) fn evaluation(
+        &self,
+        script: &Lua,
+        keys: &[&str],
+        arguments: &[&[u8]],
+        by_text: bool,
+    ) -> Cmd {
         let mut command = redis::cmd(if by_text { "EVAL" } else { "EVALSHA" });
         if by_text {
             command.arg(script.text)
@@ -150,15 +173,23 @@ impl Servers {
 
     fn hash(&self, script: &Lua) -> Arc<str> {
         let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = hashes.entry(script.text).or_insert_with(|| Arc::from(redis::Script::new(script.text).get_hash()));
+        let hash = hashes
+            .entry(script.text)
+            .or_insert_with(|| Arc::from(redis::Script::new(script.text).get_hash()));
         Arc::clone(hash)
     }
 
-    /// One command about a slot, repeated when that is of use. Dropped half-way it leaves nothing behind that another
-    /// call would wait for.
-    pub(super) async fn ask(&self, word: &'static str, slot: u16, command: &Cmd) -> RedisResult<Value> {
+    /// One command about a slot, repeated when that is of use. Dropped half-way it leaves nothing
+    /// behind that another call would wait for.
+    pub(super) async fn ask(
+        &self,
+        word: &'static str,
+        slot: u16,
+        command: &Cmd,
+    ) -> RedisResult<Value> {
         LOG_REDIS_COMMANDS.add(1, &[("command", word)]);
-        let asked = tokio::time::timeout(self.config.timeout, self.ask_until_answered(slot, command)).await;
+        let asked =
+            tokio::time::timeout(self.config.timeout, self.ask_until_answered(slot, command)).await;
         asked.unwrap_or_else(|_elapsed| Err(timed_out()))
     }
 
@@ -171,9 +202,10 @@ impl Servers {
                 None => (self.serving(slot).await.ok_or_else(unserved)?, false),
             };
             let (next, error) = match self.links.ask(&address, is_asking, command).await {
-                Ok(answer @ Value::ServerError(_)) => {
-                    (self.after(slot, Verdict::of(&answer).sign), answer.extract_error().err())
-                }
+                Ok(answer @ Value::ServerError(_)) => (
+                    self.after(slot, Verdict::of(&answer).sign),
+                    answer.extract_error().err(),
+                ),
                 Ok(answer) => return Ok(answer),
                 Err(error) => (self.after_silence(&error), Some(error)),
             };
@@ -197,8 +229,14 @@ impl Servers {
             self.refresh_slots().await;
         }
         let masters = self.slots.masters();
-        let asked = masters.iter().map(|master| self.links.ask(master, false, command));
-        join_all(asked).await.into_iter().map(|answer| answer.and_then(Value::extract_error)).collect()
+        let asked = masters
+            .iter()
+            .map(|master| self.links.ask(master, false, command));
+        join_all(asked)
+            .await
+            .into_iter()
+            .map(|answer| answer.and_then(Value::extract_error))
+            .collect()
     }
 
     fn after(&self, slot: u16, sign: Sign) -> Next {
@@ -214,7 +252,8 @@ impl Servers {
         }
     }
 
-    /// Of a cluster another server may serve the slot now. One server that refuses is not asked again.
+    /// Of a cluster another server may serve the slot now. One server that refuses is not asked
+    /// again.
     fn after_silence(&self, error: &RedisError) -> Next {
         let again = self.config.cluster || !error.is_connection_refusal();
         if again { Next::Later } else { Next::Never }
@@ -239,11 +278,19 @@ impl Servers {
 
     /// The keys of a shard.
     pub(super) fn keys(&self, shard: ShardId) -> Arc<Keys> {
-        if let Some(keys) = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&shard) {
+        if let Some(keys) = self
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&shard)
+        {
             return Arc::clone(keys);
         }
         let keys = Arc::new(Keys::of(&self.config.prefix, shard));
-        self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(shard, Arc::clone(&keys));
+        self.keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(shard, Arc::clone(&keys));
         keys
     }
 
@@ -263,7 +310,12 @@ impl Servers {
     /// What the servers have refused, in their words.
     #[cfg(test)]
     pub fn denied(&self) -> Vec<String> {
-        self.links.denials().told().into_iter().map(|(denied, words)| format!("{denied:?} {words}")).collect()
+        self.links
+            .denials()
+            .told()
+            .into_iter()
+            .map(|(denied, words)| format!("{denied:?} {words}"))
+            .collect()
     }
 
     /// The map of slots.
@@ -271,19 +323,33 @@ impl Servers {
         &self.slots
     }
 
-    /// Reads the map of slots anew, of any server that answers, unless somebody just did or there is none.
+    /// Reads the map of slots anew, of any server that answers, unless somebody just did or there
+    /// is none.
     pub(super) async fn refresh_slots(&self) {
         if !self.config.cluster {
             return;
         }
         let mut servers = self.slots.servers();
-        servers.extend(self.links.seeds().filter(|seed| !servers.contains(seed)).cloned().collect::<Vec<_>>());
+        servers.extend(
+            self.links
+                .seeds()
+                .filter(|seed| !servers.contains(seed))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
         servers.rotate_left(turn);
         let (links, slots) = (Arc::clone(&self.links), Arc::clone(&self.slots));
-        // In a task of its own: a caller who gives up must not undo it for those who wait with them.
+        // In a task of its own: a caller who gives up must not undo it for those who wait with
+        // them.
         let reading = tokio::spawn(async move {
-            slots.refresh(async || links.ask_any(servers, redis::cmd("CLUSTER").arg("SLOTS")).await).await;
+            slots
+                .refresh(async || {
+                    links
+                        .ask_any(servers, redis::cmd("CLUSTER").arg("SLOTS"))
+                        .await
+                })
+                .await;
         });
         reading.await.ok();
         self.links.keep(&self.slots.servers());
@@ -292,15 +358,23 @@ impl Servers {
         masters.retain(|address, _| known.contains(address));
     }
 
-    /// The master that has a shard's keys, as far as is known; reads the map of slots when nothing is.
+    /// The master that has a shard's keys, as far as is known; reads the map of slots when nothing
+    /// is.
     pub(super) async fn master_of(&self, keys: &Keys) -> Option<Arc<Master>> {
-        self.serving(keys.slot()).await.map(|address| self.master(&address))
+        self.serving(keys.slot())
+            .await
+            .map(|address| self.master(&address))
     }
 
     /// The lane to a master.
     pub(super) fn master(&self, address: &Address) -> Arc<Master> {
         let mut masters = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(Master::new(Arc::clone(address), Arc::clone(self.links.denials())));
+        let made = || {
+            Arc::new(Master::new(
+                Arc::clone(address),
+                Arc::clone(self.links.denials()),
+            ))
+        };
         Arc::clone(masters.entry(Arc::clone(address)).or_insert_with(made))
     }
 }
@@ -315,7 +389,9 @@ pub(super) fn log_error(error: RedisError) -> LogError {
     match error.code() {
         Some(code) => coded(code, words),
         None if error.kind() == redis::ErrorKind::AuthenticationFailed => LogError::Denied(words),
-        None if error.is_io_error() || error.kind() == redis::ErrorKind::Client => LogError::Unanswered(words),
+        None if error.is_io_error() || error.kind() == redis::ErrorKind::Client => {
+            LogError::Unanswered(words)
+        }
         None => LogError::Failed(words),
     }
 }
@@ -329,7 +405,9 @@ fn coded(code: &str, words: String) -> LogError {
     match code {
         "OOM" | "MISCONF" => LogError::Full(words),
         "WRONGPASS" | "NOAUTH" | "NOPERM" => LogError::Denied(words),
-        "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" => LogError::Unanswered(words),
+        "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" => {
+            LogError::Unanswered(words)
+        }
         _ => LogError::Failed(words),
     }
 }

@@ -1,8 +1,9 @@
-//! Moves shards as long as this node leads (ADR 20): asks owners to hand them over, few at a time. What a draining node owns
-//! goes first; then, if shards are evened out at all, from who owns too many to who owns too few.
+//! Moves shards as long as this node leads (ADR 20): asks owners to hand them over, few at a time.
+//! What a draining node owns goes first; then, if shards are evened out at all, from who owns too
+//! many to who owns too few.
 //!
-//! It decides nothing alone: the owner gives a shard only to a standby that is in sync and holds everything (ADR 19), so the
-//! worst that a wrong decision costs is a needless hand-over.
+//! It decides nothing alone: the owner gives a shard only to a standby that is in sync and holds
+//! everything (ADR 19), so the worst that a wrong decision costs is a needless hand-over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,7 +97,15 @@ impl Balancer {
         let (sender, balanced) = watch::channel(None);
         let (node, owners) = (node.clone(), owners.clone());
         let (pace, now) = (Mutex::default(), Notify::new());
-        let inner = Arc::new(Inner { node, owners, replicas, evens, balanced, pace, now });
+        let inner = Arc::new(Inner {
+            node,
+            owners,
+            replicas,
+            evens,
+            balanced,
+            pace,
+            now,
+        });
         (Self { inner }, sender)
     }
 
@@ -107,18 +116,33 @@ impl Balancer {
 
     /// What would be moved now, one after the other; `None` while this node does not lead.
     pub(in crate::node) fn plan(&self) -> Option<BalancePlan> {
-        let Inner { node, replicas, evens, .. } = &*self.inner;
+        let Inner {
+            node,
+            replicas,
+            evens,
+            ..
+        } = &*self.inner;
         let nodes = self.nodes()?;
         let table = self.table();
         let (_, resting) = self.pace().resting();
-        let balance = Balance { table: &table, nodes: &nodes, replicas: *replicas, resting: &resting };
+        let balance = Balance {
+            table: &table,
+            nodes: &nodes,
+            replicas: *replicas,
+            resting: &resting,
+        };
         let steps = balance.steps(*evens, STEPS_MAX);
         let resting = u64::try_from(resting.len()).unwrap_or(u64::MAX);
-        Some(BalancePlan { leader: node.clone(), evens: *evens, resting, steps })
+        Some(BalancePlan {
+            leader: node.clone(),
+            evens: *evens,
+            resting,
+            steps,
+        })
     }
 
-    /// Lets no shard rest any longer, and looks now; what it is going to move. `None`, and nothing of that, while this node does
-    /// not lead.
+    /// Lets no shard rest any longer, and looks now; what it is going to move. `None`, and nothing
+    /// of that, while this node does not lead.
     pub(in crate::node) fn look_now(&self) -> Option<BalancePlan> {
         self.nodes()?;
         let mut pace = self.pace();
@@ -131,7 +155,10 @@ impl Balancer {
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .pace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The nodes among which shards are moved, while this node leads.
@@ -157,7 +184,8 @@ impl Balancer {
         for next in self.due_moves().await.into_iter().take(MOVES_AT_ONCE) {
             left = left.saturating_sub(1);
             // One that is not moved now does not hold up the others.
-            self.carry_out(next, "a shard was moved from a node that gives it up").await;
+            self.carry_out(next, "a shard was moved from a node that gives it up")
+                .await;
         }
         while left > 0 && self.inner.evens {
             let moves = self.even_moves();
@@ -173,22 +201,41 @@ impl Balancer {
         }
     }
 
-    /// What is to be moved whether it is even or not, of shards whose owners say that there is somebody to take them.
+    /// What is to be moved whether it is even or not, of shards whose owners say that there is
+    /// somebody to take them.
     async fn due_moves(&self) -> Vec<Move> {
-        let Inner { owners, replicas, .. } = &*self.inner;
-        let Some(nodes) = self.nodes() else { return Vec::new() };
+        let Inner {
+            owners, replicas, ..
+        } = &*self.inner;
+        let Some(nodes) = self.nodes() else {
+            return Vec::new();
+        };
         let table = self.table();
         let (kept, _) = self.pace().resting();
-        let balance = Balance { table: &table, nodes: &nodes, replicas: *replicas, resting: &kept };
+        let balance = Balance {
+            table: &table,
+            nodes: &nodes,
+            replicas: *replicas,
+            resting: &kept,
+        };
         if !balance.has_due_moves() {
             return Vec::new();
         }
-        let told = owners.standings((Instant::now() + TOLD_WITHIN).into_std()).await;
-        let shards = told.into_values().flatten().flat_map(|standing| standing.shards);
+        let told = owners
+            .standings((Instant::now() + TOLD_WITHIN).into_std())
+            .await;
+        let shards = told
+            .into_values()
+            .flatten()
+            .flat_map(|standing| standing.shards);
         let in_sync: BTreeSet<(ShardId, NodeId)> = shards
             .flat_map(|status| {
                 let shard = status.shard;
-                status.standbys.into_iter().filter(|(_, in_sync)| *in_sync).map(move |(node, _)| (shard, node))
+                status
+                    .standbys
+                    .into_iter()
+                    .filter(|(_, in_sync)| *in_sync)
+                    .map(move |(node, _)| (shard, node))
             })
             .collect();
         balance.due_moves(|shard, node| in_sync.contains(&(shard, node.clone())))
@@ -196,17 +243,27 @@ impl Balancer {
 
     /// What is to be moved next for balance, while this node leads.
     fn even_moves(&self) -> Vec<Move> {
-        let Some(nodes) = self.nodes() else { return Vec::new() };
+        let Some(nodes) = self.nodes() else {
+            return Vec::new();
+        };
         let table = self.table();
         let (_, resting) = self.pace().resting();
-        Balance { table: &table, nodes: &nodes, replicas: self.inner.replicas, resting: &resting }.even_moves()
+        Balance {
+            table: &table,
+            nodes: &nodes,
+            replicas: self.inner.replicas,
+            resting: &resting,
+        }
+        .even_moves()
     }
 
     /// The table as it stands, with what was moved here and is not told there yet.
     fn table(&self) -> Table {
         let mut table = Table::clone(&self.inner.owners.table());
         let mut pace = self.pace();
-        pace.unseen.retain(|(done, at)| at.elapsed() < SEEN_WITHIN && table.owner(done.shard) == Some(&done.from));
+        pace.unseen.retain(|(done, at)| {
+            at.elapsed() < SEEN_WITHIN && table.owner(done.shard) == Some(&done.from)
+        });
         for (done, _) in &pace.unseen {
             if let Some(row) = table.rows.get_mut(usize::from(done.shard.0))
                 && let Some(place) = row.iter().position(|node| *node == done.to)
@@ -220,10 +277,17 @@ impl Balancer {
     /// Has an owner hand a shard over. False when it did not.
     async fn carry_out(&self, next: Move, told: &str) -> bool {
         let Inner { node, owners, .. } = &*self.inner;
-        let Move { shard, from, to, why } = &next;
+        let Move {
+            shard,
+            from,
+            to,
+            why,
+        } = &next;
         let shard = *shard;
         let ask = HandOverAsk::Give { to: to.clone() };
-        let given = owners.ask_hand_over(from, shard, ask, (Instant::now() + MOVED_WITHIN).into_std()).await;
+        let given = owners
+            .ask_hand_over(from, shard, ask, (Instant::now() + MOVED_WITHIN).into_std())
+            .await;
         let result = if given.is_ok() { "moved" } else { "kept" };
         telemetry::BALANCE_MOVES.add(1, &[("node", &node.0), ("result", result)]);
         let (mut pace, now) = (self.pace(), Instant::now());

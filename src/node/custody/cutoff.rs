@@ -1,6 +1,6 @@
-//! Watches whether this node still has a part in the cluster: looks at the control records of shards whose lease has ended,
-//! and lets go of those that were taken; and when it is cut off from the log while others are not, sends its sessions away
-//! until it is back. ADR 15.
+//! Watches whether this node still has a part in the cluster: looks at the control records of
+//! shards whose lease has ended, and lets go of those that were taken; and when it is cut off from
+//! the log while others are not, sends its sessions away until it is back. ADR 15.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +47,8 @@ pub(in crate::node) struct CutOff {
     reach: Arc<Reach>,
     /// T.
     patience: Duration,
-    /// Since when no shard that is open here has a lease, and another node has one of them by the table.
+    /// Since when no shard that is open here has a lease, and another node has one of them by the
+    /// table.
     bereft: Option<Instant>,
 }
 
@@ -81,7 +82,8 @@ impl CutOff {
         loop {
             every.tick().await;
             let open = self.shards.open();
-            let unproven: Vec<&ShardHandle> = open.iter().filter(|handle| !handle.is_proven()).collect();
+            let unproven: Vec<&ShardHandle> =
+                open.iter().filter(|handle| !handle.is_proven()).collect();
             if !unproven.is_empty() {
                 self.let_go_of_taken(&unproven).await;
                 // A lease may have ended since the table told of the new owner.
@@ -92,17 +94,23 @@ impl CutOff {
         }
     }
 
-    /// Asks who owns the shards whose leases have ended. One that another has taken ends here. Places side by side: one
-    /// that does not answer holds up no other.
+    /// Asks who owns the shards whose leases have ended. One that another has taken ends here.
+    /// Places side by side: one that does not answer holds up no other.
     async fn let_go_of_taken(&self, unproven: &[&ShardHandle]) {
         let mut places: BTreeMap<u64, Vec<&ShardHandle>> = BTreeMap::new();
         for handle in unproven {
-            places.entry(self.log.place(handle.id())).or_default().push(handle);
+            places
+                .entry(self.log.place(handle.id()))
+                .or_default()
+                .push(handle);
         }
         let looks = places.values().map(|handles| async move {
             let shards: Vec<ShardId> = handles.iter().map(|handle| handle.id()).collect();
             // Without an answer nothing is known, and the next look asks again.
-            let Ok(seen) = timeout(self.patience / ANSWER_PART, self.log.observe(&shards)).await else { return };
+            let Ok(seen) = timeout(self.patience / ANSWER_PART, self.log.observe(&shards)).await
+            else {
+                return;
+            };
             for (handle, observed) in handles.iter().zip(seen) {
                 let control = observed.ok().and_then(|observed| observed.control);
                 if control.is_some_and(|control| was_taken(handle.hold().1, &control)) {
@@ -116,9 +124,12 @@ impl CutOff {
     /// Decides whether the node is cut off, and acts when that changes.
     fn judge(&mut self, is_bereft: bool, now: Instant) {
         self.bereft = is_bereft.then(|| self.bereft.unwrap_or(now));
-        let bereft_for = self.bereft.map(|since| now.saturating_duration_since(since));
+        let bereft_for = self
+            .bereft
+            .map(|since| now.saturating_duration_since(since));
         let left_behind = self.reach.left_behind(self.patience);
-        let cut_off = left_behind.is_some() || bereft_for.is_some_and(|since| since >= self.patience);
+        let cut_off =
+            left_behind.is_some() || bereft_for.is_some_and(|since| since >= self.patience);
         if !self.reach.set_cut_off(cut_off) {
             return;
         }
@@ -134,15 +145,19 @@ impl CutOff {
     }
 }
 
-/// Another token of no lower epoch: the shard was claimed after us. A lower one tells of a log that fell back, and then
-/// our own claim is what the next renewal or append restores or loses.
+/// Another token of no lower epoch: the shard was claimed after us. A lower one tells of a log that
+/// fell back, and then our own claim is what the next renewal or append restores or loses.
 fn was_taken(ours: Token, control: &Control) -> bool {
-    control.token != ours && control.token.epoch >= ours.epoch && !planted::is_dropped(Protection::Fence)
+    control.token != ours
+        && control.token.epoch >= ours.epoch
+        && !planted::is_dropped(Protection::Fence)
 }
 
-/// Shards are open here, none of them has a lease, and one of them is another node's by the table: others reach the log.
+/// Shards are open here, none of them has a lease, and one of them is another node's by the table:
+/// others reach the log.
 fn is_bereft(node: &NodeId, open: &[ShardHandle], table: &Table) -> bool {
-    let is_others = |handle: &ShardHandle| table.owner(handle.id()).is_some_and(|owner| owner != node);
+    let is_others =
+        |handle: &ShardHandle| table.owner(handle.id()).is_some_and(|owner| owner != node);
     !open.iter().any(ShardHandle::is_proven) && open.iter().any(is_others)
 }
 
@@ -162,7 +177,10 @@ mod tests {
 
     /// The watch of `node-a`, which serves the shards of the bench, and the table that it follows.
     fn watching(bench: &Bench) -> (CutOff, watch::Sender<Arc<Table>>) {
-        let (told, table) = watch::channel(table(1, &[("node-a", String::new()), ("node-b", String::new())]));
+        let (told, table) = watch::channel(table(
+            1,
+            &[("node-a", String::new()), ("node-b", String::new())],
+        ));
         let (pushes, pushed) = mpsc::channel(64);
         let reach = Arc::<Reach>::default();
         let owners = Owners::new(owners::Setup {
@@ -172,16 +190,30 @@ mod tests {
             pushes,
             reach: Arc::clone(&reach),
             link: link::Config::default(),
-            snapshots: std::env::temp_dir().join(format!("rookery-none-{:x}", rand::random::<u64>())),
+            snapshots: std::env::temp_dir()
+                .join(format!("rookery-none-{:x}", rand::random::<u64>())),
             beside: Beside::default(),
         });
         for handle in &bench.handles {
             owners.insert_local(handle.clone());
         }
-        let keys = auth::Config { hs256_secret: Some("k".repeat(40)), cache_max: 10, ..auth::Config::default() };
+        let keys = auth::Config {
+            hs256_secret: Some("k".repeat(40)),
+            cache_max: 10,
+            ..auth::Config::default()
+        };
         let verifier = Verifier::new(keys, bench.clock.clone()).expect("a verifier");
-        let config = session::Config { delivered_every: Duration::from_millis(20), ..session::Config::small() };
-        let hub = Hub::spawn(owners.clone(), verifier, bench.clock.clone(), config, pushed);
+        let config = session::Config {
+            delivered_every: Duration::from_millis(20),
+            ..session::Config::small()
+        };
+        let hub = Hub::spawn(
+            owners.clone(),
+            verifier,
+            bench.clock.clone(),
+            config,
+            pushed,
+        );
         let cut_off = CutOff {
             node: NodeId::from("node-a"),
             log: Arc::<Places>::clone(&bench.log),
@@ -205,9 +237,19 @@ mod tests {
         let all: Vec<&ShardHandle> = bench.handles.iter().collect();
         cut_off.let_go_of_taken(&all).await;
         eventually(|| bench.handles[1].is_closed()).await;
-        assert!(cut_off.owners.local(ShardId(1)).is_none(), "it is not served here any more");
+        assert!(
+            cut_off.owners.local(ShardId(1)).is_none(),
+            "it is not served here any more"
+        );
         assert!(cut_off.owners.local(ShardId(0)).is_some());
-        assert_eq!(bench.handles.iter().map(ShardHandle::is_closed).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(
+            bench
+                .handles
+                .iter()
+                .map(ShardHandle::is_closed)
+                .collect::<Vec<_>>(),
+            [false, true, false]
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,11 +258,20 @@ mod tests {
         let (cut_off, told) = watching(&bench);
         let is_here = |of: &CutOff| of.owners.local(ShardId(0)).is_some();
         bench.clock.pass(T);
-        assert!(is_here(&cut_off), "Redis may be gone for all: reads go on, marked");
-        told.send_replace(table(2, &[("node-b", String::new()), ("node-a", String::new())]));
+        assert!(
+            is_here(&cut_off),
+            "Redis may be gone for all: reads go on, marked"
+        );
+        told.send_replace(table(
+            2,
+            &[("node-b", String::new()), ("node-a", String::new())],
+        ));
         assert!(!is_here(&cut_off));
         bench.renew().await;
-        assert!(is_here(&cut_off), "what it owns for sure it serves, whatever the table says");
+        assert!(
+            is_here(&cut_off),
+            "what it owns for sure it serves, whatever the table says"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,9 +286,17 @@ mod tests {
             of.hub.is_away()
         };
         bench.clock.pass(T);
-        assert!(!look(&mut cut_off, Duration::ZERO) && !look(&mut cut_off, T * 9), "an outage for everybody");
-        told.send_replace(table(2, &[("node-b", String::new()), ("node-a", String::new())]));
-        assert!(!look(&mut cut_off, T * 10) && !look(&mut cut_off, T * 11 - Duration::from_millis(1)));
+        assert!(
+            !look(&mut cut_off, Duration::ZERO) && !look(&mut cut_off, T * 9),
+            "an outage for everybody"
+        );
+        told.send_replace(table(
+            2,
+            &[("node-b", String::new()), ("node-a", String::new())],
+        ));
+        assert!(
+            !look(&mut cut_off, T * 10) && !look(&mut cut_off, T * 11 - Duration::from_millis(1))
+        );
         assert!(look(&mut cut_off, T * 11));
         bench.renew().await;
         assert!(!look(&mut cut_off, T * 12), "it recovers by itself");
@@ -250,7 +309,10 @@ mod tests {
         let start = Instant::now();
         cut_off.reach.read(1, start);
         cut_off.reach.failed(start);
-        let told = crate::cluster::table::reach::Told { version: 2, age_ms: Some(0) };
+        let told = crate::cluster::table::reach::Told {
+            version: 2,
+            age_ms: Some(0),
+        };
         cut_off.reach.hear(told, start + T / 2);
         cut_off.judge(false, start + T / 2);
         assert!(!cut_off.hub.is_away());
@@ -272,7 +334,8 @@ mod tests {
             identity: crate::shard::file::store::tests::identity(),
             tails: PerStream::both(crate::log::record::Tail::default()),
         };
-        let [lower, equal, higher] = [6, 7, 8].map(|epoch| with(Token::new(crate::ids::Epoch(epoch))));
+        let [lower, equal, higher] =
+            [6, 7, 8].map(|epoch| with(Token::new(crate::ids::Epoch(epoch))));
         assert!(!was_taken(ours, &with(ours)) && !was_taken(ours, &lower));
         assert!(was_taken(ours, &equal) && was_taken(ours, &higher));
     }

@@ -33,7 +33,8 @@ const OF_OWNED: [telemetry::Gauge; 6] = [
     telemetry::SHARD_STANDBYS_IN_SYNC,
 ];
 
-/// Sets the gauges of a node's shards, for ever. `replicas` of each there should be, if there are as many nodes.
+/// Sets the gauges of a node's shards, for ever. `replicas` of each there should be, if there are
+/// as many nodes.
 pub(in crate::node) async fn of_shards(
     (node, replicas): (NodeId, usize),
     shards: Shards,
@@ -47,7 +48,12 @@ pub(in crate::node) async fn of_shards(
         every.tick().await;
         let (version, all, nodes, drains) = {
             let table = table.borrow();
-            (table.version, table.identity.shards, table.nodes.len(), table.is_draining(&node))
+            (
+                table.version,
+                table.identity.shards,
+                table.nodes.len(),
+                table.is_draining(&node),
+            )
         };
         telemetry::TABLE_VERSION.set(as_gauge(version), &[("node", &node.0)]);
         telemetry::TABLE_SHARDS.set(f64::from(all), &[("node", &node.0)]);
@@ -56,9 +62,15 @@ pub(in crate::node) async fn of_shards(
         let unproven = as_gauge(u64::try_from(unproven).unwrap_or(u64::MAX));
         telemetry::NODE_UNPROVEN_SHARDS.set(unproven, &[("node", &node.0)]);
         telemetry::NODE_DRAINING.set(f64::from(u8::from(drains)), &[("node", &node.0)]);
-        telemetry::NODE_CUT_OFF.set(f64::from(u8::from(reach.is_cut_off())), &[("node", &node.0)]);
+        telemetry::NODE_CUT_OFF.set(
+            f64::from(u8::from(reach.is_cut_off())),
+            &[("node", &node.0)],
+        );
         let open: Vec<ShardStatus> = handles.iter().map(ShardHandle::status).collect();
-        telemetry::NODE_SHARDS.set(as_gauge(u64::try_from(open.len()).unwrap_or(u64::MAX)), &[("node", &node.0)]);
+        telemetry::NODE_SHARDS.set(
+            as_gauge(u64::try_from(open.len()).unwrap_or(u64::MAX)),
+            &[("node", &node.0)],
+        );
         let missing = underreplicated(&open, replicas.min(nodes).saturating_sub(1));
         telemetry::SHARDS_UNDERREPLICATED.set(as_gauge(missing), &[("node", &node.0)]);
         let standing = u64::try_from(observer.count()).unwrap_or(u64::MAX);
@@ -79,15 +91,28 @@ pub(in crate::node) async fn of_refused(node: NodeId, count: impl Fn() -> usize)
 
 /// How many of the shards have fewer standbys in sync than this.
 fn underreplicated(open: &[ShardStatus], standbys: usize) -> u64 {
-    let in_sync = |status: &ShardStatus| status.standbys.iter().filter(|(_, in_sync)| *in_sync).count();
-    u64::try_from(open.iter().filter(|status| in_sync(status) < standbys).count()).unwrap_or(u64::MAX)
+    let in_sync = |status: &ShardStatus| {
+        status
+            .standbys
+            .iter()
+            .filter(|(_, in_sync)| *in_sync)
+            .count()
+    };
+    u64::try_from(
+        open.iter()
+            .filter(|status| in_sync(status) < standbys)
+            .count(),
+    )
+    .unwrap_or(u64::MAX)
 }
 
-/// Sets the gauges of the shards that are open, and of those that were open when this was told last. Answers which are open.
+/// Sets the gauges of the shards that are open, and of those that were open when this was told
+/// last. Answers which are open.
 fn tell(told: &BTreeSet<ShardId>, open: &[ShardStatus]) -> BTreeSet<ShardId> {
     open.iter().for_each(of_shard);
     let now: BTreeSet<ShardId> = open.iter().map(|status| status.shard).collect();
-    // A gauge stays for as long as the process: without this, a shard that left would stand there as it was.
+    // A gauge stays for as long as the process: without this, a shard that left would stand there
+    // as it was.
     for left in told.difference(&now) {
         let shard = left.0.to_string();
         for gauge in OF_OWNED {
@@ -138,7 +163,11 @@ fn room(folder: &std::path::Path) -> nix::Result<(u64, u64)> {
 }
 
 /// Exact up to 2^53; beyond that a gauge is off by less than one part in 10^15.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "gauges are floats; see the comment")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "gauges are floats; see the comment"
+)]
 fn as_gauge(count: u64) -> f64 {
     count as f64
 }
@@ -193,11 +222,26 @@ mod tests {
     #[test]
     fn a_shard_is_underreplicated_while_a_standby_is_missing_or_behind() {
         let with = |standbys: &[bool]| {
-            let standbys = standbys.iter().map(|in_sync| (NodeId::from("node-2"), *in_sync)).collect();
-            ShardStatus { standbys, ..status(3) }
+            let standbys = standbys
+                .iter()
+                .map(|in_sync| (NodeId::from("node-2"), *in_sync))
+                .collect();
+            ShardStatus {
+                standbys,
+                ..status(3)
+            }
         };
-        let open = [with(&[]), with(&[false]), with(&[true]), with(&[true, false]), with(&[true, true])];
-        assert_eq!([0, 1, 2].map(|standbys| underreplicated(&open, standbys)), [0, 2, 4]);
+        let open = [
+            with(&[]),
+            with(&[false]),
+            with(&[true]),
+            with(&[true, false]),
+            with(&[true, true]),
+        ];
+        assert_eq!(
+            [0, 1, 2].map(|standbys| underreplicated(&open, standbys)),
+            [0, 2, 4]
+        );
     }
 
     #[test]

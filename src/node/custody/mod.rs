@@ -1,5 +1,5 @@
-//! Which shards are this node's, and by what right: what its rows and the control records say, the proof of ownership, and
-//! what is to be done about each shard.
+//! Which shards are this node's, and by what right: what its rows and the control records say, the
+//! proof of ownership, and what is to be done about each shard.
 
 pub(super) mod opening;
 

@@ -1,8 +1,9 @@
-//! Looks at the control records of all shards that this node stands by for, every 250 ms and at the moment when a watch
-//! may end: what was seen is both what the standby may read up to and what its takeover watch goes by.
+//! Looks at the control records of all shards that this node stands by for, every 250 ms and at the
+//! moment when a watch may end: what was seen is both what the standby may read up to and what its
+//! takeover watch goes by.
 //!
-//! Shards of one place of the log (a master) are looked at together, places side by side: one that does not answer holds
-//! up no other, and is not asked again before it has.
+//! Shards of one place of the log (a master) are looked at together, places side by side: one that
+//! does not answer holds up no other, and is not asked again before it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,7 +75,11 @@ pub(in crate::node) struct Observation {
 }
 
 impl Observer {
-    pub(in crate::node) fn new(setup: &Setup, table: watch::Receiver<Arc<Table>>, reach: Arc<Reach>) -> Self {
+    pub(in crate::node) fn new(
+        setup: &Setup,
+        table: watch::Receiver<Arc<Table>>,
+        reach: Arc<Reach>,
+    ) -> Self {
         let inner = Inner {
             node: setup.id.clone(),
             identity: setup.identity,
@@ -85,15 +90,28 @@ impl Observer {
             reach,
             followed: Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Looks at this standby's shard from now on.
     pub(in crate::node) fn follow(&self, shard: ShardId, standby: Standby) -> Observation {
         let (sender, signs) = watch::channel(None);
         let watch = self.inner.takeover_watch.map(Watch::new);
-        self.inner.followed().insert(shard, Followed { standby, watch, signs: sender });
-        Observation { observer: self.clone(), shard, signs }
+        self.inner.followed().insert(
+            shard,
+            Followed {
+                standby,
+                watch,
+                signs: sender,
+            },
+        );
+        Observation {
+            observer: self.clone(),
+            shard,
+            signs,
+        }
     }
 
     /// How many shards are looked at, which this node stands by for.
@@ -131,17 +149,24 @@ impl Inner {
     }
 
     fn places(&self) -> BTreeSet<u64> {
-        self.followed().keys().map(|shard| self.log.place(*shard)).collect()
+        self.followed()
+            .keys()
+            .map(|shard| self.log.place(*shard))
+            .collect()
     }
 
-    /// Looks at the shards of a place after a pause; after which pause to look again, if one of them may be due before
-    /// the next tick.
+    /// Looks at the shards of a place after a pause; after which pause to look again, if one of
+    /// them may be due before the next tick.
     async fn look(&self, place: u64, pause: Duration) -> (u64, Option<Duration>) {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        let shards: Vec<ShardId> =
-            self.followed().keys().copied().filter(|shard| self.log.place(*shard) == place).collect();
+        let shards: Vec<ShardId> = self
+            .followed()
+            .keys()
+            .copied()
+            .filter(|shard| self.log.place(*shard) == place)
+            .collect();
         let asked = self.clock.since_boot();
         let seen = self.log.observe(&shards).await;
         let received = self.clock.since_boot();
@@ -150,7 +175,10 @@ impl Inner {
             .into_iter()
             .zip(seen)
             .filter_map(|(shard, observed)| self.note(shard, observed, (asked, received), &table));
-        let again = dues.min().map(|due| due.saturating_sub(received)).filter(|left| *left < LOOK_EVERY);
+        let again = dues
+            .min()
+            .map(|due| due.saturating_sub(received))
+            .filter(|left| *left < LOOK_EVERY);
         (place, again)
     }
 
@@ -163,30 +191,57 @@ impl Inner {
         table: &Table,
     ) -> Option<Duration> {
         // Nothing seen proves nothing: what is seen next is compared with what was seen last.
-        let Observed { control: Some(control), lineage } = observed.ok()? else { return None };
+        let Observed {
+            control: Some(control),
+            lineage,
+        } = observed.ok()?
+        else {
+            return None;
+        };
         if control.identity != self.identity {
             return None;
         }
         // What cannot be kept is left to others.
         let can_hold = self.reach.can_hold_at(self.log.place(shard));
         let mut followed = self.followed();
-        let Followed { standby, watch, signs } = followed.get_mut(&shard)?;
+        let Followed {
+            standby,
+            watch,
+            signs,
+        } = followed.get_mut(&shard)?;
         standby.saw(control.tails);
-        let Control { token, beat, owner, .. } = control;
-        let sight = Sight { token, beat, lineage, asked, received };
+        let Control {
+            token, beat, owner, ..
+        } = control;
+        let sight = Sight {
+            token,
+            beat,
+            lineage,
+            asked,
+            received,
+        };
         let mut due = None;
         let sign = if owner == self.node {
             Some(Sign::Ours)
         } else {
-            let row = table.rows.get(usize::from(shard.0)).map_or(&[][..], Vec::as_slice);
+            let row = table
+                .rows
+                .get(usize::from(shard.0))
+                .map_or(&[][..], Vec::as_slice);
             let status = standby.status();
             let may_take = |of_shard: &mut Watch| {
-                let Some(rank) = rank(&self.node, row, &owner, |node| table.is_draining(node)) else { return false };
+                let Some(rank) = rank(&self.node, row, &owner, |node| table.is_draining(node))
+                else {
+                    return false;
+                };
                 let is_due = of_shard.saw(sight, rank, status.max_epoch);
                 due = of_shard.due_at(rank).filter(|at| *at > received);
                 is_due && can_hold && status.following == Following::Live
             };
-            watch.as_mut().is_some_and(may_take).then_some(Sign::Due(token, beat))
+            watch
+                .as_mut()
+                .is_some_and(may_take)
+                .then_some(Sign::Due(token, beat))
         };
         signs.send_if_modified(|known| {
             let unchanged = known.is_none() && sign.is_none();
@@ -216,7 +271,10 @@ impl Observation {
         let inner = &self.observer.inner;
         let (sign, seen) = (*self.signs.borrow_and_update())?;
         let age = inner.clock.since_boot().saturating_sub(seen);
-        (age <= inner.takeover_watch.map_or(LOOK_EVERY, |watch| watch / SIGN_PART)).then_some(sign)
+        (age <= inner
+            .takeover_watch
+            .map_or(LOOK_EVERY, |watch| watch / SIGN_PART))
+        .then_some(sign)
     }
 }
 

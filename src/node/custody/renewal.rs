@@ -1,13 +1,14 @@
-//! Proves, again and again, that this node still owns its shards: one renewal for all open shards of a place of the log.
-//! A proof extends their leases; "not current" ends a shard, for it was taken; no answer does nothing, and the leases run
-//! out by themselves.
+//! Proves, again and again, that this node still owns its shards: one renewal for all open shards
+//! of a place of the log. A proof extends their leases; "not current" ends a shard, for it was
+//! taken; no answer does nothing, and the leases run out by themselves.
 //!
-//! Over Redis this is done by a thread with a runtime and connections of its own, so that a busy node does not lose its
-//! shards; but only while the node's own runtime gives its beat, and only for shards that make progress: one that is
-//! wedged is to be taken over.
+//! Over Redis this is done by a thread with a runtime and connections of its own, so that a busy
+//! node does not lose its shards; but only while the node's own runtime gives its beat, and only
+//! for shards that make progress: one that is wedged is to be taken over.
 //!
-//! A renewal is carried out whether or not its answer comes back, and then tells the standbys that the owner lives. So after
-//! one without an answer the control record is read first, which tells nobody anything (ADR 15).
+//! A renewal is carried out whether or not its answer comes back, and then tells the standbys that
+//! the owner lives. So after one without an answer the control record is read first, which tells
+//! nobody anything (ADR 15).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ use crate::shard::ShardHandle;
 use crate::telemetry;
 use crate::watchdog::Watchdog;
 
-/// A renewal, or the question before it, that is not answered within this part of the watch time is given up: the next one
-/// is due long before the lease ends.
+/// A renewal, or the question before it, that is not answered within this part of the watch time is
+/// given up: the next one is due long before the lease ends.
 const ANSWER_PART: u32 = 4;
 
 /// A runtime that gave no beat for this part of the watch time makes no progress.
@@ -78,7 +79,8 @@ impl Renewals {
         })
     }
 
-    /// Renews until the node ends: on a thread of its own if there is a log for that, else beside everything else.
+    /// Renews until the node ends: on a thread of its own if there is a log for that, else beside
+    /// everything else.
     ///
     /// # Errors
     /// One clear line: there can be no thread.
@@ -94,8 +96,12 @@ impl Renewals {
 
     fn on_a_thread(mut self, renewing: Renewing, stop: CancellationToken) -> Result<(), String> {
         let node = self.node.clone();
-        let failed = move |error: std::io::Error| format!("{node}: no thread for renewals: {error}");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(&failed)?;
+        let failed =
+            move |error: std::io::Error| format!("{node}: no thread for renewals: {error}");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(&failed)?;
         let run = move || {
             runtime.block_on(async move {
                 // Made here: its connections belong to this runtime.
@@ -103,7 +109,11 @@ impl Renewals {
                 stop.run_until_cancelled(self.run()).await
             })
         };
-        std::thread::Builder::new().name("renewals".to_owned()).spawn(run).map(drop).map_err(failed)
+        std::thread::Builder::new()
+            .name("renewals".to_owned())
+            .spawn(run)
+            .map(drop)
+            .map_err(failed)
     }
 
     /// Renews for ever.
@@ -130,13 +140,21 @@ impl Renewals {
         !stands
     }
 
-    /// Renews once what is open now. A place that does not answer holds up no other, and nothing is taken over there until
-    /// it answers again.
+    /// Renews once what is open now. A place that does not answer holds up no other, and nothing is
+    /// taken over there until it answers again.
     async fn round(&mut self) {
         let mut places: BTreeMap<u64, Vec<ShardHandle>> = BTreeMap::new();
         let now = self.clock.since_boot();
-        for handle in self.shards.open().into_iter().filter(|handle| handle.progresses(now)) {
-            places.entry(self.log.place(handle.id())).or_default().push(handle);
+        for handle in self
+            .shards
+            .open()
+            .into_iter()
+            .filter(|handle| handle.progresses(now))
+        {
+            places
+                .entry(self.log.place(handle.id()))
+                .or_default()
+                .push(handle);
         }
         let renewing = places.iter().map(|(place, handles)| async {
             let renewed = self.renew(handles).await;
@@ -146,19 +164,28 @@ impl Renewals {
             renewed
         });
         let (renewed, ()) = tokio::join!(join_all(renewing), self.ask_silent_places(&places));
-        self.tell(&renewed.into_iter().filter_map(Result::err).collect::<Vec<_>>());
+        self.tell(
+            &renewed
+                .into_iter()
+                .filter_map(Result::err)
+                .collect::<Vec<_>>(),
+        );
         for handle in places.values().flatten() {
             handle.note_lease();
         }
     }
 
-    /// Asks the places that did not answer last, and where nothing is left to renew, whether they answer now.
+    /// Asks the places that did not answer last, and where nothing is left to renew, whether they
+    /// answer now.
     async fn ask_silent_places(&self, renewed: &BTreeMap<u64, Vec<ShardHandle>>) {
         let silent = self.reach.silent_places();
-        let asked = silent.into_iter().filter(|(place, _)| !renewed.contains_key(place));
+        let asked = silent
+            .into_iter()
+            .filter(|(place, _)| !renewed.contains_key(place));
         let asking = asked.map(|(place, shard)| async move {
             let answer = tokio::time::timeout(self.answer_max, self.by.control(shard)).await;
-            self.reach.renewed_at(place, shard, matches!(answer, Ok(Ok(_))));
+            self.reach
+                .renewed_at(place, shard, matches!(answer, Ok(Ok(_))));
         });
         join_all(asking).await;
     }
@@ -178,18 +205,28 @@ impl Renewals {
 
     async fn renew(&self, handles: &[ShardHandle]) -> Result<(), String> {
         let renewed = join_all(handles.iter().map(|handle| self.renew_one(handle))).await;
-        let with = |answer| renewed.iter().filter(|one| one.as_ref().ok() == answer).count();
+        let with = |answer| {
+            renewed
+                .iter()
+                .filter(|one| one.as_ref().ok() == answer)
+                .count()
+        };
         self.count("renewed", with(Some(&true)));
         self.count("taken", with(Some(&false)));
         self.count("failed", with(None));
-        renewed.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+        renewed
+            .into_iter()
+            .find_map(Result::err)
+            .map_or(Ok(()), Err)
     }
 
     /// Each shard for itself: one without an answer must not take the lease of another.
     async fn renew_one(&self, handle: &ShardHandle) -> Result<bool, String> {
         let hold = [handle.hold()];
         if !handle.renewing() {
-            self.answered(self.by.control(handle.id())).await?.map_err(|error| error.to_string())?;
+            self.answered(self.by.control(handle.id()))
+                .await?
+                .map_err(|error| error.to_string())?;
         }
         // Before it is sent: the proof is not older than that.
         let sent = self.clock.since_boot();
@@ -201,7 +238,9 @@ impl Renewals {
     }
 
     async fn answered<A>(&self, asked: impl Future<Output = A>) -> Result<A, String> {
-        tokio::time::timeout(self.answer_max, asked).await.map_err(|_elapsed| "no answer in time".to_owned())
+        tokio::time::timeout(self.answer_max, asked)
+            .await
+            .map_err(|_elapsed| "no answer in time".to_owned())
     }
 
     fn count(&self, result: &'static str, shards: usize) {
@@ -228,7 +267,8 @@ mod tests {
     use crate::log::embedded::EmbeddedLog;
     use crate::log::lane::Lane;
     use crate::log::{
-        AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry, Stream, Token,
+        AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, RawEntry,
+        Stream, Token,
     };
     use crate::node::custody::watch::{Sight, Watch};
     use crate::shard::command::{Freshness, Query};
@@ -260,7 +300,10 @@ mod tests {
         }
 
         async fn control(&self, shard: ShardId) -> Result<Option<Control>, LogError> {
-            if [&self.silent, &self.unheard].iter().any(|set| set.lock().expect("whole").contains(&shard)) {
+            if [&self.silent, &self.unheard]
+                .iter()
+                .any(|set| set.lock().expect("whole").contains(&shard))
+            {
                 return std::future::pending().await;
             }
             self.inner.control(shard).await
@@ -283,7 +326,10 @@ mod tests {
                 return std::future::pending().await;
             }
             if any_of(&self.failing) {
-                return holds.iter().map(|_| Err(LogError::Failed("scripted".to_owned()))).collect();
+                return holds
+                    .iter()
+                    .map(|_| Err(LogError::Failed("scripted".to_owned())))
+                    .collect();
             }
             let answer = self.inner.renew(holds).await;
             if any_of(&self.unheard) {
@@ -303,7 +349,13 @@ mod tests {
             self.inner.read(shard, stream, after, bytes_max).await
         }
 
-        async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+        async fn trim(
+            &self,
+            shard: ShardId,
+            token: Token,
+            stream: Stream,
+            upto: Offset,
+        ) -> Result<(), LogError> {
             self.inner.trim(shard, token, stream, upto).await
         }
     }
@@ -322,7 +374,9 @@ mod tests {
         /// Three open shards, each of a place of its own.
         pub(in crate::node) async fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
-            let inner = EmbeddedLog::open(&folder.path().join("log.db")).await.expect("opens");
+            let inner = EmbeddedLog::open(&folder.path().join("log.db"))
+                .await
+                .expect("opens");
             let clock = Clock::manual(1_700_000_000_000);
             let log = Arc::new(Places {
                 inner,
@@ -347,7 +401,14 @@ mod tests {
                 standing_still: false,
                 failing: false,
             };
-            let mut bench = Self { folder, log, lane, clock, renewals, handles: Vec::new() };
+            let mut bench = Self {
+                folder,
+                log,
+                lane,
+                clock,
+                renewals,
+                handles: Vec::new(),
+            };
             for shard in (0..3).map(ShardId) {
                 let handle = bench.open(shard).await.expect("opens");
                 bench.renewals.shards.insert(shard, handle.clone());
@@ -400,7 +461,13 @@ mod tests {
 
         /// Another node takes a shard.
         pub(in crate::node) async fn take(&self, shard: ShardId) {
-            let control = self.log.inner.control(shard).await.expect("reads").expect("claimed");
+            let control = self
+                .log
+                .inner
+                .control(shard)
+                .await
+                .expect("reads")
+                .expect("claimed");
             let claim = Claim {
                 shard,
                 expected: Some((control.token, control.beat)),
@@ -410,14 +477,25 @@ mod tests {
                 begin_at: control.tails,
                 ends_at: None,
             };
-            assert!(matches!(self.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+            assert!(matches!(
+                self.log.inner.claim(claim).await,
+                Ok(ClaimOutcome::Claimed(_))
+            ));
         }
 
         /// The beat of each shard.
         async fn beats(&self) -> Vec<u64> {
             let mut beats = Vec::new();
             for shard in (0..3).map(ShardId) {
-                beats.push(self.log.inner.control(shard).await.expect("reads").expect("claimed").beat);
+                beats.push(
+                    self.log
+                        .inner
+                        .control(shard)
+                        .await
+                        .expect("reads")
+                        .expect("claimed")
+                        .beat,
+                );
             }
             beats
         }
@@ -425,9 +503,25 @@ mod tests {
         /// A standby looks at a shard: whether it may take it now.
         async fn looked_at(&self, shard: ShardId, standby: &mut Watch) -> bool {
             let now = self.clock.since_boot();
-            let control = self.log.inner.control(shard).await.expect("reads").expect("claimed");
+            let control = self
+                .log
+                .inner
+                .control(shard)
+                .await
+                .expect("reads")
+                .expect("claimed");
             let (token, beat) = (control.token, control.beat);
-            standby.saw(Sight { token, beat, lineage: 1, asked: now, received: now }, 0, token.epoch)
+            standby.saw(
+                Sight {
+                    token,
+                    beat,
+                    lineage: 1,
+                    asked: now,
+                    received: now,
+                },
+                0,
+                token.epoch,
+            )
         }
 
         /// How sure a read is at each shard, by whether it is marked.
@@ -435,8 +529,13 @@ mod tests {
             let mut marked = Vec::new();
             for handle in &self.handles {
                 let names = vec![ConversationName::parse("c").expect("a name")];
-                let query = Query::Summaries { names, reader: UserId::parse("bob").expect("a name") };
-                let read = handle.query(query, Instant::now() + Duration::from_secs(20)).await;
+                let query = Query::Summaries {
+                    names,
+                    reader: UserId::parse("bob").expect("a name"),
+                };
+                let read = handle
+                    .query(query, Instant::now() + Duration::from_secs(20))
+                    .await;
                 marked.push(matches!(read.expect("reads").1, Freshness::Stale { .. }));
             }
             marked
@@ -463,7 +562,11 @@ mod tests {
         let mut bench = Bench::new().await;
         *bench.log.takes.lock().expect("whole") = T;
         bench.renewals.round().await;
-        assert_eq!(bench.marked().await, [true; 3], "the answers were as old as that when they came");
+        assert_eq!(
+            bench.marked().await,
+            [true; 3],
+            "the answers were as old as that when they came"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -472,11 +575,16 @@ mod tests {
         bench.take(ShardId(1)).await;
         bench.renewals.round().await;
         let ended = bench.handles.remove(1);
-        tokio::time::timeout(Duration::from_secs(30), ended.closed()).await.expect("in time");
+        tokio::time::timeout(Duration::from_secs(30), ended.closed())
+            .await
+            .expect("in time");
         drop(ended);
         bench.renewals.shards.remove(ShardId(1));
         assert_eq!(bench.marked().await, [false; 2]);
-        assert!(matches!(bench.open(ShardId(1)).await, Err(OpenError::Elsewhere(_))), "it is not claimed back");
+        assert!(
+            matches!(bench.open(ShardId(1)).await, Err(OpenError::Elsewhere(_))),
+            "it is not claimed back"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -502,11 +610,17 @@ mod tests {
 
     // Interleavings 1, 4 and 5 of docs/adr/0015-a-node-cut-off-from-the-log.md.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn an_owner_that_hears_no_answer_gives_one_sign_of_life_more_and_is_due_to_be_taken_over() {
+    async fn an_owner_that_hears_no_answer_gives_one_sign_of_life_more_and_is_due_to_be_taken_over()
+    {
         let mut bench = Bench::new().await;
         bench.renew().await;
         let before = bench.beats().await;
-        bench.log.unheard.lock().expect("whole").extend([ShardId(0), ShardId(1)]);
+        bench
+            .log
+            .unheard
+            .lock()
+            .expect("whole")
+            .extend([ShardId(0), ShardId(1)]);
         let mut standby = Watch::new(T);
         let mut due = false;
         for _ in 0..10 {
@@ -515,7 +629,11 @@ mod tests {
             bench.clock.pass(Duration::from_millis(750));
         }
         let after = bench.beats().await;
-        assert_eq!(after[..2], [before[0] + 1, before[1] + 1], "one renewal was carried out, and no other sent");
+        assert_eq!(
+            after[..2],
+            [before[0] + 1, before[1] + 1],
+            "one renewal was carried out, and no other sent"
+        );
         assert!(due, "its standby may take it");
         assert!(after[2] > before[2] + 9, "another place is renewed as ever");
 
@@ -523,10 +641,16 @@ mod tests {
         bench.log.unheard.lock().expect("whole").clear();
         let ended = bench.handles.remove(0);
         bench.renew().await;
-        tokio::time::timeout(Duration::from_secs(30), ended.closed()).await.expect("in time");
+        tokio::time::timeout(Duration::from_secs(30), ended.closed())
+            .await
+            .expect("in time");
         drop(ended);
         bench.renewals.shards.remove(ShardId(0));
-        assert_eq!(bench.marked().await, [false; 2], "what nobody took is its own with the first round");
+        assert_eq!(
+            bench.marked().await,
+            [false; 2],
+            "what nobody took is its own with the first round"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -534,16 +658,26 @@ mod tests {
         let mut bench = Bench::new().await;
         bench.renewals.round().await;
         let before = beat(&bench.log.inner).await;
-        bench.handles[0].close(Instant::now() + Duration::from_secs(20)).await;
+        bench.handles[0]
+            .close(Instant::now() + Duration::from_secs(20))
+            .await;
         let closed = beat(&bench.log.inner).await;
         assert!(closed >= before);
         bench.renewals.round().await;
-        assert_eq!(beat(&bench.log.inner).await, closed, "a standby is not kept from it until the process ends");
+        assert_eq!(
+            beat(&bench.log.inner).await,
+            closed,
+            "a standby is not kept from it until the process ends"
+        );
     }
 
     /// How often a shard's lease was renewed, by its beat.
     async fn beat(log: &EmbeddedLog) -> u64 {
-        log.control(ShardId(0)).await.expect("reads").expect("claimed").beat
+        log.control(ShardId(0))
+            .await
+            .expect("reads")
+            .expect("claimed")
+            .beat
     }
 
     async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
@@ -558,7 +692,10 @@ mod tests {
     async fn the_thread_renews_while_the_runtime_is_busy_and_not_while_it_stands_still() {
         let bench = Bench::new().await;
         // A runtime of its own, which the test can hold up.
-        let served = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let served = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let (wedge, wedged) = std::sync::mpsc::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {
@@ -578,16 +715,32 @@ mod tests {
         let watchdog = told.recv().expect("begun");
         let inner = Arc::clone(&bench.log.inner);
         let silence_max = Duration::from_secs(2);
-        let renewals = Renewals { watchdog: watchdog.clone(), silence_max, ..bench.renewals };
-        let (by, stop) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, CancellationToken::new());
-        renewals.on_a_thread(Arc::new(move || Arc::clone(&by)), stop.clone()).expect("a thread");
+        let renewals = Renewals {
+            watchdog: watchdog.clone(),
+            silence_max,
+            ..bench.renewals
+        };
+        let (by, stop) = (
+            Arc::clone(&bench.log) as Arc<dyn ShardLog>,
+            CancellationToken::new(),
+        );
+        renewals
+            .on_a_thread(Arc::new(move || Arc::clone(&by)), stop.clone())
+            .expect("a thread");
         let before = beat(&inner).await;
-        until("renewed though busy", async || beat(&inner).await > before + 20).await;
+        until("renewed though busy", async || {
+            beat(&inner).await > before + 20
+        })
+        .await;
         wedge.send(()).expect("it runs");
         until("stands still", async || watchdog.silent() > silence_max * 2).await;
         let after = beat(&inner).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(beat(&inner).await, after, "a node that stands still renews nothing");
+        assert_eq!(
+            beat(&inner).await,
+            after,
+            "a node that stands still renews nothing"
+        );
         stop.cancel();
         wedge.send(()).expect("it waits");
         serving.join().expect("ends");

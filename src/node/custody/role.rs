@@ -1,6 +1,7 @@
 //! What a node does with a shard, given the shard's row in the table and its control record. Pure.
 //!
-//! The control record decides who owns: the row only says who may. A node that owns is never made to give up by a row.
+//! The control record decides who owns: the row only says who may. A node that owns is never made
+//! to give up by a row.
 
 use crate::ids::NodeId;
 
@@ -26,13 +27,24 @@ pub fn role(node: &NodeId, row: &[NodeId], owner: Option<&NodeId>) -> Role {
     }
 }
 
-/// How many other standbys take the shard over before `node` does, which are all others if it is draining and they are not;
-/// `None` when it is no standby.
+/// How many other standbys take the shard over before `node` does, which are all others if it is
+/// draining and they are not; `None` when it is no standby.
 #[must_use]
-pub fn rank(node: &NodeId, row: &[NodeId], owner: &NodeId, is_draining: impl Fn(&NodeId) -> bool) -> Option<u32> {
+pub fn rank(
+    node: &NodeId,
+    row: &[NodeId],
+    owner: &NodeId,
+    is_draining: impl Fn(&NodeId) -> bool,
+) -> Option<u32> {
     let standbys = || row.iter().filter(|of| *of != owner);
-    let (drains, of_its_kind) = (is_draining(node), |of: &&NodeId| is_draining(of) == is_draining(node));
-    let before = if drains { standbys().filter(|of| !is_draining(of)).count() } else { 0 };
+    let (drains, of_its_kind) = (is_draining(node), |of: &&NodeId| {
+        is_draining(of) == is_draining(node)
+    });
+    let before = if drains {
+        standbys().filter(|of| !is_draining(of)).count()
+    } else {
+        0
+    };
     let place = standbys().filter(of_its_kind).position(|of| of == node)?;
     u32::try_from(before + place).ok()
 }
@@ -67,9 +79,18 @@ mod tests {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(NodeId::from);
         let row = [a.clone(), b.clone(), c.clone()];
         let of = |node, owner| rank(node, &row, owner, |_| false);
-        assert_eq!([&a, &b, &c, &d].map(|node| of(node, &a)), [None, Some(0), Some(1), None]);
-        assert_eq!([&a, &b, &c, &d].map(|node| of(node, &b)), [Some(0), None, Some(1), None]);
-        assert_eq!([&a, &b, &c].map(|node| of(node, &d)), [Some(0), Some(1), Some(2)]);
+        assert_eq!(
+            [&a, &b, &c, &d].map(|node| of(node, &a)),
+            [None, Some(0), Some(1), None]
+        );
+        assert_eq!(
+            [&a, &b, &c, &d].map(|node| of(node, &b)),
+            [Some(0), None, Some(1), None]
+        );
+        assert_eq!(
+            [&a, &b, &c].map(|node| of(node, &d)),
+            [Some(0), Some(1), Some(2)]
+        );
     }
 
     #[test]
@@ -77,11 +98,19 @@ mod tests {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(NodeId::from);
         let row = [a.clone(), b.clone(), c.clone(), d.clone()];
         let of = |drains: &[&NodeId]| {
-            [&b, &c, &d].map(|node| rank(node, &row, &a, |of| drains.iter().any(|drains| **drains == *of)))
+            [&b, &c, &d].map(|node| {
+                rank(node, &row, &a, |of| {
+                    drains.iter().any(|drains| **drains == *of)
+                })
+            })
         };
         assert_eq!(of(&[&b]), [Some(2), Some(0), Some(1)]);
         assert_eq!(of(&[&b, &c]), [Some(1), Some(2), Some(0)]);
-        assert_eq!(of(&[&b, &c, &d]), [Some(0), Some(1), Some(2)], "somebody has to");
+        assert_eq!(
+            of(&[&b, &c, &d]),
+            [Some(0), Some(1), Some(2)],
+            "somebody has to"
+        );
         assert_eq!(rank(&b, &row[..2], &a, |_| true), Some(0));
     }
 }

@@ -1,6 +1,7 @@
-//! The rows of the shards that are open here: whoever owns a shard is the first of its row. After a takeover the owner puts
-//! itself there, by compare-and-set on the table's version, without waiting for the coordinator; all its shards at once.
-//! The same swap records that they were claimed, if the table does not say so yet.
+//! The rows of the shards that are open here: whoever owns a shard is the first of its row. After a
+//! takeover the owner puts itself there, by compare-and-set on the table's version, without waiting
+//! for the coordinator; all its shards at once. The same swap records that they were claimed, if
+//! the table does not say so yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// Shards that are opened at about the same moment are told in one swap.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// What was swapped here is seen by the follower within this time, or it was lost again with its master of Redis.
+/// What was swapped here is seen by the follower within this time, or it was lost again with its
+/// master of Redis.
 const AHEAD_MAX: Duration = Duration::from_secs(1);
 
 /// One call to the store is given up after this long.
@@ -60,8 +62,19 @@ impl Rows {
         shards: Shards,
         table: watch::Receiver<Arc<Table>>,
     ) -> Self {
-        let (node, store, replicas) = (setup.id.clone(), Arc::clone(&setup.table), setup.config.replicas);
-        Self { node, addresses, store, shards, table, replicas }
+        let (node, store, replicas) = (
+            setup.id.clone(),
+            Arc::clone(&setup.table),
+            setup.config.replicas,
+        );
+        Self {
+            node,
+            addresses,
+            store,
+            shards,
+            table,
+            replicas,
+        }
     }
 
     /// Looks after them for ever.
@@ -70,18 +83,29 @@ impl Rows {
         let mut ahead: Option<(Arc<Table>, Instant)> = None;
         loop {
             let followed = Arc::clone(&self.table.borrow_and_update());
-            ahead = ahead.filter(|(ahead, at)| ahead.version > followed.version && at.elapsed() < AHEAD_MAX);
-            let table = ahead.as_ref().map_or(followed, |(ahead, _)| Arc::clone(ahead));
+            ahead = ahead
+                .filter(|(ahead, at)| ahead.version > followed.version && at.elapsed() < AHEAD_MAX);
+            let table = ahead
+                .as_ref()
+                .map_or(followed, |(ahead, _)| Arc::clone(ahead));
             let handles = self.shards.open();
             for handle in &handles {
-                let row = table.rows.get(usize::from(handle.id().0)).map_or(&[][..], Vec::as_slice);
+                let row = table
+                    .rows
+                    .get(usize::from(handle.id().0))
+                    .map_or(&[][..], Vec::as_slice);
                 handle.set_standbys(standbys(&self.node, row));
             }
             // One that was taken meanwhile, and does not know it yet, must not be put back.
             let proven = handles.iter().filter(|handle| handle.is_proven());
-            let owned: Owned = proven.map(|handle| (handle.id(), self.shorter(handle, &table))).collect();
+            let owned: Owned = proven
+                .map(|handle| (handle.id(), self.shorter(handle, &table)))
+                .collect();
             if with_owner_first(&table, (&self.node, &self.addresses), &owned).is_some() {
-                ahead = self.swap(&table, &owned).await.map(|swapped| (Arc::new(swapped), Instant::now()));
+                ahead = self
+                    .swap(&table, &owned)
+                    .await
+                    .map(|swapped| (Arc::new(swapped), Instant::now()));
             }
             tokio::select! {
                 () = self.shards.changed() => tokio::time::sleep(GATHER).await,
@@ -91,22 +115,35 @@ impl Rows {
         }
     }
 
-    /// The row of a shard without those who are more than it should have, when all that stay are in sync.
+    /// The row of a shard without those who are more than it should have, when all that stay are in
+    /// sync.
     fn shorter(&self, handle: &ShardHandle, table: &Table) -> Option<Shorter> {
         let row = table.rows.get(usize::from(handle.id().0))?;
-        let replicas = self.replicas.filter(|replicas| row.len() > *replicas && row.first() == Some(&self.node))?;
+        let replicas = self
+            .replicas
+            .filter(|replicas| row.len() > *replicas && row.first() == Some(&self.node))?;
         let in_sync = handle.standbys_in_sync().into_iter().collect();
         let stays = balance::without_surplus(table, handle.id(), replicas, &in_sync)?;
-        Some(Shorter { row: row.clone(), stays })
+        Some(Shorter {
+            row: row.clone(),
+            stays,
+        })
     }
 
-    /// Swaps until the rows are as they should be, or the store does not answer. The table that stands then, if known.
+    /// Swaps until the rows are as they should be, or the store does not answer. The table that
+    /// stands then, if known.
     async fn swap(&self, followed: &Table, owned: &Owned) -> Option<Table> {
         let mut table = followed.clone();
         loop {
-            let Some(next) = with_owner_first(&table, (&self.node, &self.addresses), owned) else { return Some(table) };
+            let Some(next) = with_owner_first(&table, (&self.node, &self.addresses), owned) else {
+                return Some(table);
+            };
             // Whoever follows the table tells of its outage.
-            if timeout(CALL_MAX, self.store.swap(table.version, next.clone())).await.ok()?.ok()? {
+            if timeout(CALL_MAX, self.store.swap(table.version, next.clone()))
+                .await
+                .ok()?
+                .ok()?
+            {
                 self.tell(&table, owned, next.version);
                 return Some(next);
             }
@@ -122,7 +159,11 @@ impl Rows {
     /// One line for each node whose shards were taken, or which gave them.
     fn tell(&self, before: &Table, owned: &Owned, version: u64) {
         let mut taken: BTreeMap<&NodeId, usize> = BTreeMap::new();
-        for owner in owned.keys().filter_map(|shard| before.owner(*shard)).filter(|owner| **owner != self.node) {
+        for owner in owned
+            .keys()
+            .filter_map(|shard| before.owner(*shard))
+            .filter(|owner| **owner != self.node)
+        {
             *taken.entry(owner).or_default() += 1;
         }
         for (from, shards) in taken {
@@ -136,11 +177,23 @@ pub(in crate::node) fn standbys(node: &NodeId, row: &[NodeId]) -> Vec<NodeId> {
     row.iter().filter(|of| *of != node).cloned().collect()
 }
 
-/// The next table, in which this node is the first of the rows of these shards, the former first ones are the last, the
-/// shards are claimed, and rows are as short as they are to be; `None` when it is so.
-fn with_owner_first(table: &Table, (node, addresses): (&NodeId, &NodeAddresses), owned: &Owned) -> Option<Table> {
-    let behind: Vec<ShardId> = owned.keys().copied().filter(|shard| table.owner(*shard) != Some(node)).collect();
-    let mut next = Table { version: table.version.saturating_add(1), ..table.clone() };
+/// The next table, in which this node is the first of the rows of these shards, the former first
+/// ones are the last, the shards are claimed, and rows are as short as they are to be; `None` when
+/// it is so.
+fn with_owner_first(
+    table: &Table,
+    (node, addresses): (&NodeId, &NodeAddresses),
+    owned: &Owned,
+) -> Option<Table> {
+    let behind: Vec<ShardId> = owned
+        .keys()
+        .copied()
+        .filter(|shard| table.owner(*shard) != Some(node))
+        .collect();
+    let mut next = Table {
+        version: table.version.saturating_add(1),
+        ..table.clone()
+    };
     let mut shortened = false;
     for (shard, shorter) in owned {
         // Only the row that was looked at: somebody may have changed it since.
@@ -156,13 +209,23 @@ fn with_owner_first(table: &Table, (node, addresses): (&NodeId, &NodeAddresses),
         return None;
     }
     for shard in behind {
-        let Some(row) = next.rows.get_mut(usize::from(shard.0)) else { continue };
-        let (former, others) = row.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first), rest));
+        let Some(row) = next.rows.get_mut(usize::from(shard.0)) else {
+            continue;
+        };
+        let (former, others) = row
+            .split_first()
+            .map_or((None, &[][..]), |(first, rest)| (Some(first), rest));
         let others = others.iter().filter(|of| *of != node);
-        *row = std::iter::once(node).chain(others).chain(former).cloned().collect();
+        *row = std::iter::once(node)
+            .chain(others)
+            .chain(former)
+            .cloned()
+            .collect();
     }
     next.claimed.extend(owned.keys());
-    next.nodes.entry(node.clone()).or_insert_with(|| addresses.clone());
+    next.nodes
+        .entry(node.clone())
+        .or_insert_with(|| addresses.clone());
     Some(next)
 }
 
@@ -178,14 +241,35 @@ mod tests {
     use crate::log::embedded::EmbeddedLog;
 
     fn addresses() -> NodeAddresses {
-        NodeAddresses { http: "h:1".to_owned(), peer: "h:2".to_owned(), zone: String::new() }
+        NodeAddresses {
+            http: "h:1".to_owned(),
+            peer: "h:2".to_owned(),
+            zone: String::new(),
+        }
     }
 
     fn table(version: u64, rows: &[&[&str]]) -> Table {
-        let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: 4 };
-        let rows: Vec<Vec<NodeId>> = rows.iter().map(|row| row.iter().map(|&of| NodeId::from(of)).collect()).collect();
-        let nodes = rows.iter().flatten().map(|node| (node.clone(), addresses())).collect();
-        Table { version, identity, nodes, rows, claimed: BTreeSet::new(), changes: Changes::default() }
+        let identity = Identity {
+            cluster: ClusterId(uuid::Uuid::nil()),
+            shards: 4,
+        };
+        let rows: Vec<Vec<NodeId>> = rows
+            .iter()
+            .map(|row| row.iter().map(|&of| NodeId::from(of)).collect())
+            .collect();
+        let nodes = rows
+            .iter()
+            .flatten()
+            .map(|node| (node.clone(), addresses()))
+            .collect();
+        Table {
+            version,
+            identity,
+            nodes,
+            rows,
+            claimed: BTreeSet::new(),
+            changes: Changes::default(),
+        }
     }
 
     fn first(table: &Table, owned: &[u16]) -> Option<Table> {
@@ -195,17 +279,34 @@ mod tests {
 
     #[test]
     fn the_owner_becomes_the_first_of_its_rows_and_the_former_one_the_last() {
-        let before = table(4, &[&["a", "b", "c"], &["b", "a"], &["a", "c"], &["a", "b"]]);
+        let before = table(
+            4,
+            &[&["a", "b", "c"], &["b", "a"], &["a", "c"], &["a", "b"]],
+        );
         let after = first(&before, &[0, 1, 2]).expect("a change");
-        assert_eq!(after.rows, table(5, &[&["b", "c", "a"], &["b", "a"], &["b", "c", "a"], &["a", "b"]]).rows);
+        assert_eq!(
+            after.rows,
+            table(
+                5,
+                &[&["b", "c", "a"], &["b", "a"], &["b", "c", "a"], &["a", "b"]]
+            )
+            .rows
+        );
         assert_eq!(after.version, 5);
         assert_eq!(first(&after, &[0, 1, 2]), None);
         assert_eq!(after.claimed, [0, 1, 2].map(ShardId).into());
         let recorded = first(&before, &[1]).expect("that it was claimed");
-        assert_eq!((&recorded.rows, &recorded.claimed), (&before.rows, &BTreeSet::from([ShardId(1)])));
+        assert_eq!(
+            (&recorded.rows, &recorded.claimed),
+            (&before.rows, &BTreeSet::from([ShardId(1)]))
+        );
         assert_eq!(first(&recorded, &[1]), None);
         let strange = table(1, &[&["a"], &[]]);
-        assert_eq!(first(&strange, &[1, 7]).expect("a change").nodes.len(), 2, "it can be reached");
+        assert_eq!(
+            first(&strange, &[1, 7]).expect("a change").nodes.len(),
+            2,
+            "it can be reached"
+        );
     }
 
     #[test]
@@ -214,10 +315,18 @@ mod tests {
         let [b, a] = ["b", "a"].map(NodeId::from);
         before.changes.replaced = [0, 2].map(|shard| (ShardId(shard), a.clone())).into();
         let nodes = |of: &[&str]| of.iter().map(|&of| NodeId::from(of)).collect::<Vec<_>>();
-        let shorter = || Some(Shorter { row: nodes(&["b", "a", "c"]), stays: nodes(&["b", "c"]) });
+        let shorter = || {
+            Some(Shorter {
+                row: nodes(&["b", "a", "c"]),
+                stays: nodes(&["b", "c"]),
+            })
+        };
         let owned = Owned::from([0, 2].map(|shard| (ShardId(shard), shorter())));
         let after = with_owner_first(&before, (&b, &addresses()), &owned).expect("a change");
-        assert_eq!(after.rows, table(5, &[&["b", "c"], &["b", "a"], &["b", "d", "a"]]).rows);
+        assert_eq!(
+            after.rows,
+            table(5, &[&["b", "c"], &["b", "a"], &["b", "d", "a"]]).rows
+        );
         assert_eq!(after.changes.replaced, [(ShardId(2), a)].into());
     }
 
@@ -231,11 +340,16 @@ mod tests {
     #[tokio::test]
     async fn a_swap_that_lost_is_made_again_on_the_table_that_won() {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = EmbeddedLog::open(&folder.path().join("log.sqlite")).await.expect("opens");
+        let log = EmbeddedLog::open(&folder.path().join("log.sqlite"))
+            .await
+            .expect("opens");
         let store: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(log));
         let old = table(1, &[&["a", "b"], &["a", "b"]]);
         assert_eq!(store.swap(0, old.clone()).await, Ok(true));
-        assert_eq!(store.swap(1, table(2, &[&["a", "b"], &["c", "b"]])).await, Ok(true));
+        assert_eq!(
+            store.swap(1, table(2, &[&["a", "b"], &["c", "b"]])).await,
+            Ok(true)
+        );
         let rows = Rows {
             node: NodeId::from("b"),
             addresses: addresses(),
@@ -247,6 +361,9 @@ mod tests {
         let swapped = rows.swap(&old, &BTreeMap::from([(ShardId(1), None)])).await;
         let stands = store.load().await.expect("answers").expect("a table");
         assert_eq!(swapped.as_ref(), Some(&stands));
-        assert_eq!((stands.version, stands.rows), (3, table(3, &[&["a", "b"], &["b", "c"]]).rows));
+        assert_eq!(
+            (stands.version, stands.rows),
+            (3, table(3, &[&["a", "b"], &["b", "c"]]).rows)
+        );
     }
 }

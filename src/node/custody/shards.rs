@@ -20,22 +20,39 @@ struct Open {
 
 impl Shards {
     pub(in crate::node) fn insert(&self, shard: ShardId, handle: ShardHandle) {
-        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, handle);
+        self.0
+            .handles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(shard, handle);
         self.0.changed.notify_one();
     }
 
     pub(in crate::node) fn remove(&self, shard: ShardId) {
-        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+        self.0
+            .handles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&shard);
     }
 
     /// All of them, also those that have ended and are not taken out yet.
     pub(in crate::node) fn handles(&self) -> Vec<ShardHandle> {
-        self.0.handles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .handles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Those that have not ended.
     pub(in crate::node) fn open(&self) -> Vec<ShardHandle> {
-        self.handles().into_iter().filter(|handle| !handle.is_closed()).collect()
+        self.handles()
+            .into_iter()
+            .filter(|handle| !handle.is_closed())
+            .collect()
     }
 
     /// Waits for the next shard that is opened, or one since the last call. For one caller.

@@ -1,11 +1,12 @@
-//! The takeover watch of one shard: whether its owner has been silent for so long that a standby may take the shard. Pure;
-//! times are of the clock that runs on while the machine sleeps.
+//! The takeover watch of one shard: whether its owner has been silent for so long that a standby
+//! may take the shard. Pure; times are of the clock that runs on while the machine sleeps.
 //!
-//! An owner's lease ends 0.9·T after it *sent* its last good renewal, and each renewal changes the beat. Whoever has seen
-//! token and beat unchanged for T, counted from the *receipt* of the answer that showed them first, and all that time on
-//! one lineage, knows that the lease has ended. Any change of the three starts the watch again, also one backwards (a
-//! renewal may have been lost in a failover of Redis), and so does an answer that took long: it is not known when in
-//! that time it was true.
+//! An owner's lease ends 0.9·T after it *sent* its last good renewal, and each renewal changes the
+//! beat. Whoever has seen token and beat unchanged for T, counted from the *receipt* of the answer
+//! that showed them first, and all that time on one lineage, knows that the lease has ended. Any
+//! change of the three starts the watch again, also one backwards (a renewal may have been lost in
+//! a failover of Redis), and so does an answer that took long: it is not known when in that time it
+//! was true.
 
 use std::time::Duration;
 
@@ -56,22 +57,36 @@ impl Watch {
     /// With this watch time T.
     #[must_use]
     pub fn new(takeover_watch: Duration) -> Self {
-        Self { takeover_watch, last: None }
+        Self {
+            takeover_watch,
+            last: None,
+        }
     }
 
-    /// Notes what was seen. True when the standby of this rank may take the shard now, by compare-and-set on exactly this
-    /// token and beat. `of_file` is the highest epoch that its file has seen: a lower one in the control record proves
-    /// that the log fell back, and then there is nothing to wait for.
+    /// Notes what was seen. True when the standby of this rank may take the shard now, by
+    /// compare-and-set on exactly this token and beat. `of_file` is the highest epoch that its file
+    /// has seen: a lower one in the control record proves that the log fell back, and then there is
+    /// nothing to wait for.
     pub fn saw(&mut self, sight: Sight, rank: u32, of_file: Epoch) -> bool {
         let fell_back = sight.token.epoch < of_file;
-        let same = self.last.as_ref().filter(|last| last.is_continued_by(&sight));
-        let since = same.filter(|_| !self.is_late(&sight)).map_or(sight.received, |last| last.since);
+        let same = self
+            .last
+            .as_ref()
+            .filter(|last| last.is_continued_by(&sight));
+        let since = same
+            .filter(|_| !self.is_late(&sight))
+            .map_or(sight.received, |last| last.since);
         let behind_before = self.last.as_ref().and_then(|last| last.behind_since);
         let behind_since = fell_back.then(|| behind_before.unwrap_or(sight.received));
-        self.last = Some(Last { sight, since, behind_since });
+        self.last = Some(Last {
+            sight,
+            since,
+            behind_since,
+        });
         let stagger = STAGGER.saturating_mul(rank);
         let silent = sight.received.saturating_sub(since) >= self.wait(rank);
-        silent || behind_since.is_some_and(|behind| sight.received.saturating_sub(behind) >= stagger)
+        silent
+            || behind_since.is_some_and(|behind| sight.received.saturating_sub(behind) >= stagger)
     }
 
     /// When [`saw`](Self::saw) will be true first for the standby of this rank, if nothing changes.
@@ -111,14 +126,25 @@ mod tests {
     }
 
     fn sight(beat: u64, lineage: u64, at: u64) -> Sight {
-        let token = Token { epoch: Epoch(7), nonce: 1 };
-        Sight { token, beat, lineage, asked: ms(at), received: ms(at + 1) }
+        let token = Token {
+            epoch: Epoch(7),
+            nonce: 1,
+        };
+        Sight {
+            token,
+            beat,
+            lineage,
+            asked: ms(at),
+            received: ms(at + 1),
+        }
     }
 
     /// When the watch is due first, looking every 250 ms.
     fn due(rank: u32, seen: impl Fn(u64) -> Sight) -> Option<u64> {
         let mut watch = Watch::new(T);
-        (0..80).map(|look| look * 250).find(|at| watch.saw(seen(*at), rank, OLD))
+        (0..80)
+            .map(|look| look * 250)
+            .find(|at| watch.saw(seen(*at), rank, OLD))
     }
 
     #[test]
@@ -145,21 +171,51 @@ mod tests {
 
     #[test]
     fn any_change_also_backwards_and_another_lineage_start_it_again() {
-        assert_eq!(due(0, |at| sight(if at < 2_000 { 5 } else { 6 }, 1, at)), Some(5_250));
-        assert_eq!(due(0, |at| sight(if at < 2_000 { 5 } else { 4 }, 1, at)), Some(5_250));
-        assert_eq!(due(0, |at| sight(5, if at < 2_000 { 1 } else { 2 }, at)), Some(5_250));
-        let other = Token { epoch: Epoch(7), nonce: 2 };
-        let changed = |at| Sight { token: other, ..sight(5, 1, at) };
-        assert_eq!(due(0, |at| if at < 2_000 { sight(5, 1, at) } else { changed(at) }), Some(5_250));
+        assert_eq!(
+            due(0, |at| sight(if at < 2_000 { 5 } else { 6 }, 1, at)),
+            Some(5_250)
+        );
+        assert_eq!(
+            due(0, |at| sight(if at < 2_000 { 5 } else { 4 }, 1, at)),
+            Some(5_250)
+        );
+        assert_eq!(
+            due(0, |at| sight(5, if at < 2_000 { 1 } else { 2 }, at)),
+            Some(5_250)
+        );
+        let other = Token {
+            epoch: Epoch(7),
+            nonce: 2,
+        };
+        let changed = |at| Sight {
+            token: other,
+            ..sight(5, 1, at)
+        };
+        assert_eq!(
+            due(0, |at| if at < 2_000 {
+                sight(5, 1, at)
+            } else {
+                changed(at)
+            }),
+            Some(5_250)
+        );
     }
 
     #[test]
     fn an_answer_that_took_long_starts_it_again() {
-        let late = |at| Sight { received: ms(at + 800), ..sight(5, 1, at) };
+        let late = |at| Sight {
+            received: ms(at + 800),
+            ..sight(5, 1, at)
+        };
         let mut watch = Watch::new(T);
         assert!(!watch.saw(sight(5, 1, 0), 0, OLD) && !watch.saw(late(2_000), 0, OLD));
         let looks = (12..80).map(|look| look * 250);
-        assert_eq!(looks.into_iter().find(|at| watch.saw(sight(5, 1, *at), 0, OLD)), Some(6_250));
+        assert_eq!(
+            looks
+                .into_iter()
+                .find(|at| watch.saw(sight(5, 1, *at), 0, OLD)),
+            Some(6_250)
+        );
         let mut always = Watch::new(T);
         assert!((0..20).all(|look| !always.saw(late(look * 1_000), 0, OLD)));
     }
@@ -172,12 +228,23 @@ mod tests {
         let mut second = Watch::new(T);
         let looks = [0, 250, 500, 750].map(|at| second.saw(sight(at, 1, at), 1, Epoch(8)));
         assert_eq!(looks, [false, false, true, true], "though the beat moves");
-        assert!(!second.saw(Sight { token: Token { epoch: Epoch(9), nonce: 3 }, ..sight(1, 1, 1_000) }, 1, Epoch(8)));
+        assert!(!second.saw(
+            Sight {
+                token: Token {
+                    epoch: Epoch(9),
+                    nonce: 3
+                },
+                ..sight(1, 1, 1_000)
+            },
+            1,
+            Epoch(8)
+        ));
     }
 
     proptest! {
-        /// The owner renews at some moments; each look has a delay before and after the server has read the record. When
-        /// the watch is due, the lease of every renewal that took effect before the compare-and-set has ended.
+        /// The owner renews at some moments; each look has a delay before and after the server has
+        /// read the record. When the watch is due, the lease of every renewal that took effect
+        /// before the compare-and-set has ended.
         #[test]
         fn whoever_is_due_knows_that_the_lease_has_ended(
             renewals in prop::collection::btree_set(0_u64..15_000, 0..12),

@@ -43,7 +43,10 @@ impl Refusal {
         let of = |code: Code| (code.status(), code.as_str());
         match self {
             Self::Problem(problem) => of(problem.code),
-            Self::Elsewhere(_) => (StatusCode::MISDIRECTED_REQUEST.as_u16(), Code::Unavailable.as_str()),
+            Self::Elsewhere(_) => (
+                StatusCode::MISDIRECTED_REQUEST.as_u16(),
+                Code::Unavailable.as_str(),
+            ),
         }
     }
 
@@ -63,12 +66,24 @@ impl Answer {
 
     /// 201 with a body, or 200 when the same request had made it before.
     pub(super) fn made<T: Serialize>(body: &T, replayed: bool) -> Result<Self, Refusal> {
-        Self::with(if replayed { StatusCode::OK } else { StatusCode::CREATED }, body)
+        Self::with(
+            if replayed {
+                StatusCode::OK
+            } else {
+                StatusCode::CREATED
+            },
+            body,
+        )
     }
 
     /// 204.
     pub(super) fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, json: None, location: None, stale_ms: None }
+        Self {
+            status: StatusCode::NO_CONTENT,
+            json: None,
+            location: None,
+            stale_ms: None,
+        }
     }
 
     fn with<T: Serialize>(status: StatusCode, body: &T) -> Result<Self, Refusal> {
@@ -76,22 +91,39 @@ impl Answer {
             tracing::error!(%error, "answer cannot be encoded");
             Problem::unavailable("the answer cannot be given now")
         })?;
-        Ok(Self { status, json: Some(json), location: None, stale_ms: None })
+        Ok(Self {
+            status,
+            json: Some(json),
+            location: None,
+            stale_ms: None,
+        })
     }
 
     /// Tells where the thing made is.
     pub(super) fn at(self, path: String) -> Self {
-        Self { location: Some(path), ..self }
+        Self {
+            location: Some(path),
+            ..self
+        }
     }
 
     /// Tells how sure the answer is; refused when that is not sure enough.
-    pub(super) fn with_freshness(self, freshness: Freshness, strict: bool) -> Result<Self, Refusal> {
+    pub(super) fn with_freshness(
+        self,
+        freshness: Freshness,
+        strict: bool,
+    ) -> Result<Self, Refusal> {
         match freshness {
             Freshness::Strict => Ok(self),
-            Freshness::Stale { .. } if strict => {
-                Err(Problem::new(Code::Stale, "the owner cannot prove that nothing is missing; try again").into())
-            }
-            Freshness::Stale { ms } => Ok(Self { stale_ms: Some(ms), ..self }),
+            Freshness::Stale { .. } if strict => Err(Problem::new(
+                Code::Stale,
+                "the owner cannot prove that nothing is missing; try again",
+            )
+            .into()),
+            Freshness::Stale { ms } => Ok(Self {
+                stale_ms: Some(ms),
+                ..self
+            }),
         }
     }
 
@@ -100,13 +132,20 @@ impl Answer {
         let mut response = Response::new(Full::new(Bytes::from(self.json.unwrap_or_default())));
         *response.status_mut() = self.status;
         if has_body {
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
         }
         if let Some(path) = self.location {
             set(&mut response, header::LOCATION, &path);
         }
         if let Some(ms) = self.stale_ms {
-            set(&mut response, HeaderName::from_static(headers::STALE), &ms.to_string());
+            set(
+                &mut response,
+                HeaderName::from_static(headers::STALE),
+                &ms.to_string(),
+            );
         }
         response
     }
@@ -115,12 +154,21 @@ impl Answer {
 /// An answer as it goes to the router, which names the request itself.
 pub(super) fn told(response: Response<Full<Bytes>>) -> Told {
     let (head, mut body) = response.into_parts();
-    let body = body.frame().now_or_never().flatten().and_then(|frame| frame.ok()?.into_data().ok());
-    let headers = head.headers.iter().filter(|(name, _)| *name != headers::REQUEST_ID);
+    let body = body
+        .frame()
+        .now_or_never()
+        .flatten()
+        .and_then(|frame| frame.ok()?.into_data().ok());
+    let headers = head
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != headers::REQUEST_ID);
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Told {
         status: head.status.as_u16(),
-        headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        headers: headers
+            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+            .collect(),
         body: body.into_iter().collect(),
     }
 }
@@ -129,12 +177,14 @@ pub(super) fn told(response: Response<Full<Bytes>>) -> Told {
 pub(super) fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let (mut head, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        head.headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(head, Full::new(Bytes::new()))
 }
 
-/// Of an answer that the contract of the shard does not allow: a bug, told as far as a client may know.
+/// Of an answer that the contract of the shard does not allow: a bug, told as far as a client may
+/// know.
 pub(super) fn unexpected(what: &'static str) -> Refusal {
     tracing::error!(what, "shard answered something else than was asked");
     Problem::unavailable("the answer cannot be given now").into()

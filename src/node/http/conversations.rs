@@ -1,4 +1,5 @@
-//! Conversations: creating, listing, showing. Creating and listing go by the caller: this node must own his shard.
+//! Conversations: creating, listing, showing. Creating and listing go by the caller: this node must
+//! own his shard.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +16,15 @@ use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, CreateBody, ListItem, Page, PartialItem, TITLE_BYTES_MAX};
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
 
-/// Kept back from the budget of a list, so that there is time to tell without those owners that did not answer.
+/// Kept back from the budget of a list, so that there is time to tell without those owners that did
+/// not answer.
 const SUMMARIES_MARGIN: Duration = Duration::from_millis(500);
 
 /// How long a list waits for the proof that it lacks nothing, unless its reader takes no other.
 const PROOF_WAIT: Duration = Duration::from_millis(500);
 
-/// Kept back from the budget of a list whose reader takes no other, so that there is time for the list itself.
+/// Kept back from the budget of a list whose reader takes no other, so that there is time for the
+/// list itself.
 const PROOF_MARGIN: Duration = Duration::from_millis(1_500);
 
 impl Rest {
@@ -32,7 +35,8 @@ impl Rest {
         if !self.shards.owns(home) {
             return Err(Refusal::Elsewhere(home));
         }
-        // Two at once under one key may name different conversations: the second waits, and then finds the first.
+        // Two at once under one key may name different conversations: the second waits, and then
+        // finds the first.
         let _turn = self.turn_to_create(call, key.as_ref()).await?;
         if let Some(key) = key.filter(|key| !key.stamped)
             && let Some(earlier) = self.created_before(call, key).await?
@@ -40,8 +44,15 @@ impl Rest {
             return self.repeat_create(call, earlier, &create.fingerprint).await;
         }
         let shard = self.shard_of(create.name.slot());
-        match self.shards.execute_at_owner(shard, Command::Create(create), call.deadline).await? {
-            Done::Created { conversation, replayed } => created(&conversation, replayed),
+        match self
+            .shards
+            .execute_at_owner(shard, Command::Create(create), call.deadline)
+            .await?
+        {
+            Done::Created {
+                conversation,
+                replayed,
+            } => created(&conversation, replayed),
             _ => Err(unexpected("create")),
         }
     }
@@ -54,15 +65,26 @@ impl Rest {
         let Some(key) = key else { return Ok(None) };
         let [high, low, ..] = digest_of(&call.user, key);
         let place = usize::from(u16::from_be_bytes([high, low])) % self.creating.len().max(1);
-        let Some(lock) = self.creating.get(place) else { return Ok(None) };
+        let Some(lock) = self.creating.get(place) else {
+            return Ok(None);
+        };
         let turn = tokio::time::timeout_at(call.deadline.into(), lock.lock()).await;
-        let turn = turn.map_err(|_elapsed| Problem::unavailable("another create with this key is under way"))?;
+        let turn = turn.map_err(|_elapsed| {
+            Problem::unavailable("another create with this key is under way")
+        })?;
         Ok(Some(turn))
     }
 
     /// What the caller created under this key in the last 24 h.
-    async fn created_before(&self, call: &Call<'_>, key: IdempotencyKey) -> Result<Option<CreateKeyUse>, Refusal> {
-        let asked = Query::CreateKey { user: call.user.clone(), key };
+    async fn created_before(
+        &self,
+        call: &Call<'_>,
+        key: IdempotencyKey,
+    ) -> Result<Option<CreateKeyUse>, Refusal> {
+        let asked = Query::CreateKey {
+            user: call.user.clone(),
+            key,
+        };
         match self.query(call, call.user.slot(), asked).await? {
             // A stale "nothing" could let one key make two conversations.
             (Found::CreateKey(None), Freshness::Stale { .. }) => {
@@ -84,8 +106,15 @@ impl Rest {
             return Err(Problem::new(Code::IdempotencyConflict, detail).into());
         }
         let shard = self.shard_of(earlier.name.slot());
-        let asked = Query::Conversation { name: earlier.name, reader: call.user.clone() };
-        match self.shards.query_at_owner(shard, asked, call.deadline).await? {
+        let asked = Query::Conversation {
+            name: earlier.name,
+            reader: call.user.clone(),
+        };
+        match self
+            .shards
+            .query_at_owner(shard, asked, call.deadline)
+            .await?
+        {
             (Found::Conversation(conversation), freshness) => {
                 created(&conversation, true)?.with_freshness(freshness, call.strict())
             }
@@ -98,18 +127,34 @@ impl Rest {
         let limit = query.limit()?;
         let after = query.get("after").map(request::list_position).transpose()?;
         let proven = self.prove_list(call).await?;
-        let asked = Query::Index { user: call.user.clone(), after, limit };
+        let asked = Query::Index {
+            user: call.user.clone(),
+            after,
+            limit,
+        };
         let (found, freshness) = self.query(call, call.user.slot(), asked).await?;
-        let Found::Index { items, next } = found else { return Err(unexpected("index")) };
-        let names: Vec<_> = items.into_iter().filter(|item| item.joined).map(|item| item.conversation).collect();
-        let deadline = call.deadline.checked_sub(SUMMARIES_MARGIN).unwrap_or(call.deadline);
+        let Found::Index { items, next } = found else {
+            return Err(unexpected("index"));
+        };
+        let names: Vec<_> = items
+            .into_iter()
+            .filter(|item| item.joined)
+            .map(|item| item.conversation)
+            .collect();
+        let deadline = call
+            .deadline
+            .checked_sub(SUMMARIES_MARGIN)
+            .unwrap_or(call.deadline);
         let (summaries, of_summaries) = match names.as_slice() {
             [] => (Vec::new(), Freshness::Strict),
             names => self.shards.summaries(&call.user, names, deadline).await,
         };
         let mut summaries = summaries.into_iter();
-        let mut page =
-            Page { items: Vec::with_capacity(names.len()), next: next.map(request::list_cursor), partial: false };
+        let mut page = Page {
+            items: Vec::with_capacity(names.len()),
+            next: next.map(request::list_cursor),
+            partial: false,
+        };
         for name in names {
             match summaries.next() {
                 Some(Ok(Some(item))) => page.items.push(ListItem::Whole(Box::new(item))),
@@ -121,11 +166,15 @@ impl Rest {
                 }
             }
         }
-        Answer::ok(&page)?.with_freshness(freshness.stalest(of_summaries).stalest(proven), call.strict())
+        Answer::ok(&page)?.with_freshness(
+            freshness.stalest(of_summaries).stalest(proven),
+            call.strict(),
+        )
     }
 
-    /// Whether the caller's index has everything that was acknowledged before this call. To be asked before the index is
-    /// read: what has arrived by then is read, and what had not would have been told.
+    /// Whether the caller's index has everything that was acknowledged before this call. To be
+    /// asked before the index is read: what has arrived by then is read, and what had not would
+    /// have been told.
     async fn prove_list(&self, call: &Call<'_>) -> Result<Freshness, Refusal> {
         let home = self.shard_of(call.user.slot());
         if !self.shards.owns(home) {
@@ -133,7 +182,11 @@ impl Rest {
         }
         let begun = Instant::now();
         let latest = call.deadline.checked_sub(PROOF_MARGIN).unwrap_or(begun);
-        let deadline = if call.strict() { latest } else { latest.min(begun + PROOF_WAIT) };
+        let deadline = if call.strict() {
+            latest
+        } else {
+            latest.min(begun + PROOF_WAIT)
+        };
         if self.shards.outboxes_clear(home, deadline).await {
             return Ok(self.proofs.note(home, begun));
         }
@@ -144,7 +197,10 @@ impl Rest {
         call.query()?;
         let name = call.conversation()?;
         let slot = name.slot();
-        let asked = Query::Conversation { name, reader: call.user.clone() };
+        let asked = Query::Conversation {
+            name,
+            reader: call.user.clone(),
+        };
         match self.query(call, slot, asked).await? {
             (Found::Conversation(conversation), freshness) => {
                 Answer::ok(&conversation)?.with_freshness(freshness, call.strict())
@@ -155,18 +211,34 @@ impl Rest {
 }
 
 fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusal> {
-    Ok(Answer::made(conversation, replayed)?.at(format!("/v1/conversations/{}", conversation.name)))
+    Ok(
+        Answer::made(conversation, replayed)?
+            .at(format!("/v1/conversations/{}", conversation.name)),
+    )
 }
 
 /// The command of a create, all of it checked that can be checked here.
 fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
     let body: CreateBody = call.json()?;
     call.query()?;
-    let key = call.idempotency_key()?.unwrap_or_else(IdempotencyKey::stamp);
-    if body.title.as_ref().is_some_and(|title| !(1..=TITLE_BYTES_MAX).contains(&title.len())) {
-        return Err(Problem::new(Code::Invalid, format!("title is null or has 1 to {TITLE_BYTES_MAX} bytes")));
+    let key = call
+        .idempotency_key()?
+        .unwrap_or_else(IdempotencyKey::stamp);
+    if body
+        .title
+        .as_ref()
+        .is_some_and(|title| !(1..=TITLE_BYTES_MAX).contains(&title.len()))
+    {
+        return Err(Problem::new(
+            Code::Invalid,
+            format!("title is null or has 1 to {TITLE_BYTES_MAX} bytes"),
+        ));
     }
-    let chosen = body.name.as_deref().map(request::conversation_name).transpose()?;
+    let chosen = body
+        .name
+        .as_deref()
+        .map(request::conversation_name)
+        .transpose()?;
     let others = request::participants(&body.participants)?;
     let fingerprint = fingerprint(chosen.as_ref(), body.title.as_deref(), &call.user, &others);
     let name = match chosen {
@@ -184,16 +256,26 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
     })
 }
 
-/// The name of a conversation for which none was chosen: the same for each retry, so that a retry cannot make a second.
+/// The name of a conversation for which none was chosen: the same for each retry, so that a retry
+/// cannot make a second.
 fn derived_name(user: &UserId, key: &IdempotencyKey) -> Result<ConversationName, Problem> {
-    let hex: String = digest_of(user, key).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = digest_of(user, key)
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let name = format!("c-{hex}");
     ConversationName::parse(&name).map_err(|_wrong| invalid("no name can be made; choose one"))
 }
 
 fn digest_of(user: &UserId, key: &IdempotencyKey) -> [u8; 32] {
     // A user's name has no zero byte, so no two pairs give the same bytes.
-    Sha256::new().chain_update(user.as_str()).chain_update([0]).chain_update(key.key.as_bytes()).finalize().into()
+    Sha256::new()
+        .chain_update(user.as_str())
+        .chain_update([0])
+        .chain_update(key.key.as_bytes())
+        .finalize()
+        .into()
 }
 
 /// Over the known fields: a name if one was chosen, the title, and who takes part, in any order.
@@ -217,7 +299,10 @@ fn fingerprint(
     }
     let digest: [u8; 32] = hash.finalize().into();
     let mut short = Fingerprint::default();
-    short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    short
+        .iter_mut()
+        .zip(digest)
+        .for_each(|(to, from)| *to = from);
     short
 }
 
@@ -231,11 +316,19 @@ mod tests {
 
     #[test]
     fn a_derived_name_depends_on_user_and_key_alone() {
-        let key = |key: &str, stamped| IdempotencyKey { key: Arc::from(key), stamped };
-        let name = |by: &str, with: &IdempotencyKey| derived_name(&user(by), with).expect("a name").to_string();
+        let key = |key: &str, stamped| IdempotencyKey {
+            key: Arc::from(key),
+            stamped,
+        };
+        let name = |by: &str, with: &IdempotencyKey| {
+            derived_name(&user(by), with).expect("a name").to_string()
+        };
         assert_eq!(name("bob", &key("k", false)), name("bob", &key("k", false)));
         assert_ne!(name("bob", &key("k", false)), name("bob", &key("l", false)));
-        assert_ne!(name("bob", &key("k", false)), name("alice", &key("k", false)));
+        assert_ne!(
+            name("bob", &key("k", false)),
+            name("alice", &key("k", false))
+        );
         assert_eq!(name("bob", &key("k", false)).len(), 34);
     }
 
@@ -248,7 +341,11 @@ mod tests {
         };
         let plain = of(None, None, &["x", "y"]);
         assert_eq!(plain, of(None, None, &["y", "x", "bob"]));
-        for other in [of(None, None, &["x"]), of(None, Some("a"), &["x", "y"]), of(Some(&name), None, &["x", "y"])] {
+        for other in [
+            of(None, None, &["x"]),
+            of(None, Some("a"), &["x", "y"]),
+            of(Some(&name), None, &["x", "y"]),
+        ] {
             assert_ne!(plain, other);
         }
         assert_ne!(of(None, Some("a"), &["x"]), of(Some(&name), None, &["x"]));

@@ -8,9 +8,12 @@ use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
 use crate::node::session::render::event_value;
 use crate::problem::{Code, Problem};
-use crate::protocol::{EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody, TEXT_BYTES_MAX};
+use crate::protocol::{
+    EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody, TEXT_BYTES_MAX,
+};
 use crate::shard::command::{
-    Around, Command, Delivered, Done, Found, HistoryQuery, MarkRead, Query, React, Send as SendCommand,
+    Around, Command, Delivered, Done, Found, HistoryQuery, MarkRead, Query, React,
+    Send as SendCommand,
 };
 
 impl Rest {
@@ -19,7 +22,11 @@ impl Rest {
         call.query()?;
         let conversation = call.conversation()?;
         let key = call.idempotency_key()?;
-        let reply_to = body.reply_to.as_deref().map(request::message_reference).transpose()?;
+        let reply_to = body
+            .reply_to
+            .as_deref()
+            .map(request::message_reference)
+            .transpose()?;
         if body.text.is_empty() {
             return Err(invalid("text has at least one byte").into());
         }
@@ -29,7 +36,14 @@ impl Rest {
         }
         let slot = conversation.slot();
         let (source, text, unless) = (call.user.clone(), Arc::from(body.text), Vec::new());
-        let send = SendCommand { conversation, source, text, reply_to, key, unless };
+        let send = SendCommand {
+            conversation,
+            source,
+            text,
+            reply_to,
+            key,
+            unless,
+        };
         match self.execute(call, slot, Command::Send(send)).await? {
             Done::Sent { message, replayed } => Answer::made(&message, replayed),
             _ => Err(unexpected("send")),
@@ -51,14 +65,21 @@ impl Rest {
         }
     }
 
-    /// The device has been given these, or will be in a moment. Nobody waits for the mark, and it may be shed: the next
-    /// one covers it.
+    /// The device has been given these, or will be in a moment. Nobody waits for the mark, and it
+    /// may be shed: the next one covers it.
     fn mark_delivered(&self, call: &Call<'_>, page: &HistoryPage) {
-        let Some(newest) = page.items.iter().max_by_key(|message| message.core.seq) else { return };
+        let Some(newest) = page.items.iter().max_by_key(|message| message.core.seq) else {
+            return;
+        };
         let conversation = newest.core.conversation.clone();
         let shard = self.shard_of(conversation.slot());
-        let mark = Delivered { conversation, user: call.user.clone(), up_to: newest.core.seq };
-        self.shards.tell_here(shard, Command::Delivered(vec![mark]), call.deadline);
+        let mark = Delivered {
+            conversation,
+            user: call.user.clone(),
+            up_to: newest.core.seq,
+        };
+        self.shards
+            .tell_here(shard, Command::Delivered(vec![mark]), call.deadline);
     }
 
     pub(super) async fn show_events(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -67,7 +88,12 @@ impl Rest {
         let after = query.seq("after")?.unwrap_or_default();
         let name = call.conversation()?;
         let slot = name.slot();
-        let asked = Query::Events { name, reader: call.user.clone(), after, limit };
+        let asked = Query::Events {
+            name,
+            reader: call.user.clone(),
+            after,
+            limit,
+        };
         match self.query(call, slot, asked).await? {
             (Found::Events { items, next }, freshness) => {
                 let items = items.iter().map(|event| event_value(event)).collect();
@@ -80,9 +106,14 @@ impl Rest {
     pub(super) async fn show_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         call.query()?;
         let id = call.message_id()?;
-        let asked = Query::Message { id, reader: call.user.clone() };
+        let asked = Query::Message {
+            id,
+            reader: call.user.clone(),
+        };
         match self.query(call, id.slot(), asked).await? {
-            (Found::Message(message), freshness) => Answer::ok(&message)?.with_freshness(freshness, call.strict()),
+            (Found::Message(message), freshness) => {
+                Answer::ok(&message)?.with_freshness(freshness, call.strict())
+            }
             _ => Err(unexpected("message")),
         }
     }
@@ -91,9 +122,16 @@ impl Rest {
         let query = call.query()?;
         let (limit, after): (u32, Option<UserId>) = (query.limit()?, query.user("after")?);
         let id = call.message_id()?;
-        let asked = Query::Receipts { id, reader: call.user.clone(), after, limit };
+        let asked = Query::Receipts {
+            id,
+            reader: call.user.clone(),
+            after,
+            limit,
+        };
         match self.query(call, id.slot(), asked).await? {
-            (Found::Receipts(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
+            (Found::Receipts(page), freshness) => {
+                Answer::ok(&page)?.with_freshness(freshness, call.strict())
+            }
             _ => Err(unexpected("receipts")),
         }
     }
@@ -113,9 +151,17 @@ impl Rest {
         self.set_reaction(call, None).await
     }
 
-    async fn set_reaction(&self, call: &Call<'_>, reaction: Option<u32>) -> Result<Answer, Refusal> {
+    async fn set_reaction(
+        &self,
+        call: &Call<'_>,
+        reaction: Option<u32>,
+    ) -> Result<Answer, Refusal> {
         let message_id = call.message_id()?;
-        let command = Command::React(React { message_id, user: call.user.clone(), reaction });
+        let command = Command::React(React {
+            message_id,
+            user: call.user.clone(),
+            reaction,
+        });
         match self.execute(call, message_id.slot(), command).await? {
             Done::Marked => Ok(Answer::no_content()),
             _ => Err(unexpected("react")),
@@ -125,7 +171,11 @@ impl Rest {
     pub(super) async fn mark_read(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         call.query()?;
         let message_id = call.message_id()?;
-        let command = Command::MarkRead(MarkRead { message_id, user: call.user.clone(), origin: None });
+        let command = Command::MarkRead(MarkRead {
+            message_id,
+            user: call.user.clone(),
+            origin: None,
+        });
         match self.execute(call, message_id.slot(), command).await? {
             Done::Marked => Ok(Answer::no_content()),
             _ => Err(unexpected("read")),
@@ -136,7 +186,11 @@ impl Rest {
 fn history_query(call: &Call<'_>) -> Result<HistoryQuery, Problem> {
     let query = call.query()?;
     let ascending = query.word("order")? == Some("asc");
-    let around = match (query.seq("before")?, query.seq("after")?, query.seq("around")?) {
+    let around = match (
+        query.seq("before")?,
+        query.seq("after")?,
+        query.seq("around")?,
+    ) {
         (None, None, None) if ascending => Around::Oldest,
         (None, None, None) => Around::Newest,
         (Some(seq), None, None) => Around::Before(seq),
@@ -147,7 +201,10 @@ fn history_query(call: &Call<'_>) -> Result<HistoryQuery, Problem> {
     Ok(HistoryQuery {
         limit: query.limit()?,
         source: query.user("source")?,
-        reply_to: query.get("reply_to").map(request::message_reference).transpose()?,
+        reply_to: query
+            .get("reply_to")
+            .map(request::message_reference)
+            .transpose()?,
         conversation: call.conversation()?,
         reader: call.user.clone(),
         around,

@@ -1,7 +1,9 @@
 //! The REST face of the shards that this node owns: calls of routers in, problems or answers out.
 //!
-//! - Every request gets one answer of the client contract; nothing that a client sends ends in a 500 or a panic.
-//! - The checks are made in the order of `docs/api.md`; the token is verified here, whoever forwarded the request.
+//! - Every request gets one answer of the client contract; nothing that a client sends ends in a
+//!   500 or a panic.
+//! - The checks are made in the order of `docs/api.md`; the token is verified here, whoever
+//!   forwarded the request.
 //! - What belongs to another node is answered with a hint, and surely nothing was done.
 
 use std::fmt;
@@ -72,7 +74,11 @@ impl Config {
     /// The defaults.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
-        Self { node, requests_per_second: 1_000, burst: 2_000 }
+        Self {
+            node,
+            requests_per_second: 1_000,
+            burst: 2_000,
+        }
     }
 }
 
@@ -84,7 +90,9 @@ pub struct Http {
 
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").field("rest", &self.rest).finish_non_exhaustive()
+        f.debug_struct("Http")
+            .field("rest", &self.rest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,20 +101,35 @@ impl Http {
     #[must_use]
     pub fn new(owners: Owners, verifier: Verifier, config: Config) -> Self {
         let reach = Arc::clone(owners.reach());
-        Self { rest: Arc::new(Rest::new(Arc::new(owners), verifier, config)), reach }
+        Self {
+            rest: Arc::new(Rest::new(Arc::new(owners), verifier, config)),
+            reach,
+        }
     }
 }
 
 impl Answers for Http {
     fn answer(&self, call: front::Call, deadline: Instant) -> Answering {
-        self.reach.hear(Told { version: call.table_version, age_ms: call.table_age_ms }, Instant::now());
+        self.reach.hear(
+            Told {
+                version: call.table_version,
+                age_ms: call.table_age_ms,
+            },
+            Instant::now(),
+        );
         let rest = Arc::clone(&self.rest);
         Box::pin(async move { rest.answer_call(call, deadline).await })
     }
 
     fn refuse(&self, call: &front::Call) -> front::calls::Told {
-        let problem = Problem::unavailable("this node has as many requests of this router as it may have; try again");
-        observe(call.operation.place().0.template(), problem.code.status(), Duration::ZERO);
+        let problem = Problem::unavailable(
+            "this node has as many requests of this router as it may have; try again",
+        );
+        observe(
+            call.operation.place().0.template(),
+            problem.code.status(),
+            Duration::ZERO,
+        );
         answer::told(problem.response(&call.request_id))
     }
 
@@ -128,15 +151,26 @@ struct Rest {
 
 impl fmt::Debug for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rest").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Rest")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl Rest {
     fn new(shards: Arc<dyn Shards>, verifier: Verifier, config: Config) -> Self {
         let rate = PerUser::new(config.requests_per_second, config.burst);
-        let creating = std::iter::repeat_with(|| tokio::sync::Mutex::new(())).take(CREATE_LOCKS).collect();
-        Self { shards, verifier, config, rate, creating, proofs: Proofs::new(Instant::now()) }
+        let creating = std::iter::repeat_with(|| tokio::sync::Mutex::new(()))
+            .take(CREATE_LOCKS)
+            .collect();
+        Self {
+            shards,
+            verifier,
+            config,
+            rate,
+            creating,
+            proofs: Proofs::new(Instant::now()),
+        }
     }
 
     async fn answer_call(&self, sent: front::Call, deadline: Instant) -> front::calls::Answer {
@@ -146,7 +180,8 @@ impl Rest {
         async {
             let mut user = None;
             let answered = match self.admit(&sent, &mut user) {
-                // The router has thrown it away, and leaves the answer to us, in its place in the order of checks.
+                // The router has thrown it away, and leaves the answer to us, in its place in the
+                // order of checks.
                 Ok(_) if sent.too_large => Err(request::too_large().into()),
                 Ok(user) => self.answer_in_time(&sent, user, request::deadline(deadline)).await,
                 Err(refused) => Err(refused),
@@ -177,28 +212,49 @@ impl Rest {
 
     /// Whom to ask instead: never this node.
     fn elsewhere(&self, shard: ShardId) -> front::calls::Answer {
-        let owner = self.shards.owner_of(shard).filter(|owner| *owner != self.config.node);
-        front::calls::Answer::Elsewhere { owner, version: self.shards.table().version }
+        let owner = self
+            .shards
+            .owner_of(shard)
+            .filter(|owner| *owner != self.config.node);
+        front::calls::Answer::Elsewhere {
+            owner,
+            version: self.shards.table().version,
+        }
     }
 
     /// The checks that need nothing but the head. Puts down who asks as soon as that is known.
     fn admit(&self, sent: &front::Call, asker: &mut Option<UserId>) -> Result<UserId, Refusal> {
         let Some(token) = &sent.token else {
-            return Err(Problem::new(Code::Unauthorized, "send Authorization: Bearer with a token").into());
+            return Err(Problem::new(
+                Code::Unauthorized,
+                "send Authorization: Bearer with a token",
+            )
+            .into());
         };
         let identity = self.verifier.verify(token);
-        let user = identity.map_err(|refused| Problem::new(Code::Unauthorized, refused.0))?.user;
+        let user = identity
+            .map_err(|refused| Problem::new(Code::Unauthorized, refused.0))?
+            .user;
         *asker = Some(user.clone());
         self.rate.take(&user).map_err(|wait| {
-            let mut problem = Problem::new(Code::RateLimited, "too many requests of this user; slow down");
+            let mut problem = Problem::new(
+                Code::RateLimited,
+                "too many requests of this user; slow down",
+            );
             problem.retry_after = Some(Duration::from_secs(wait.as_secs().saturating_add(1)));
             problem
         })?;
         Ok(user)
     }
 
-    /// Answers, whatever happens below: not later than a little after the deadline, and also when there is a bug.
-    async fn answer_in_time(&self, sent: &front::Call, user: UserId, deadline: Instant) -> Result<Answer, Refusal> {
+    /// Answers, whatever happens below: not later than a little after the deadline, and also when
+    /// there is a bug.
+    async fn answer_in_time(
+        &self,
+        sent: &front::Call,
+        user: UserId,
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
         let writes = sent.operation.writes();
         let answering = AssertUnwindSafe(self.answer(sent, user, deadline)).catch_unwind();
         let why = match tokio::time::timeout_at((deadline + OVERTIME).into(), answering).await {
@@ -208,14 +264,22 @@ impl Rest {
         };
         tracing::error!("{why}");
         let problem = if writes {
-            Problem::new(Code::OutcomeUnknown, "no answer in time; retry with the same key")
+            Problem::new(
+                Code::OutcomeUnknown,
+                "no answer in time; retry with the same key",
+            )
         } else {
             Problem::unavailable("no answer in time")
         };
         Err(problem.into())
     }
 
-    async fn answer(&self, sent: &front::Call, user: UserId, deadline: Instant) -> Result<Answer, Refusal> {
+    async fn answer(
+        &self,
+        sent: &front::Call,
+        user: UserId,
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
         let operation = sent.operation;
         if operation.writes() && sent.encoded {
             let detail = "a body is taken as it is: send it without Content-Encoding";
@@ -225,7 +289,11 @@ impl Rest {
             let detail = "a body with the Content-Type application/json is needed";
             return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
         }
-        let call = Call { sent, user, deadline };
+        let call = Call {
+            sent,
+            user,
+            deadline,
+        };
         if operation.writes() {
             // Also where it is not needed: a client that sends a broken key has to know.
             call.idempotency_key()?;
@@ -246,7 +314,9 @@ impl Rest {
             Operation::React => self.react(&call).await,
             Operation::TakeReactionBack => self.take_reaction_back(&call).await,
             Operation::MarkRead => self.mark_read(&call).await,
-            Operation::OpenSession | Operation::ShowDocument => Err(answer::unexpected("no request of a node's")),
+            Operation::OpenSession | Operation::ShowDocument => {
+                Err(answer::unexpected("no request of a node's"))
+            }
         }
     }
 
@@ -255,22 +325,35 @@ impl Rest {
     }
 
     /// Writes at the local owner of `slot`.
-    async fn execute(&self, call: &Call<'_>, slot: Slot, command: Command) -> Result<Done, Refusal> {
+    async fn execute(
+        &self,
+        call: &Call<'_>,
+        slot: Slot,
+        command: Command,
+    ) -> Result<Done, Refusal> {
         let shard = self.shard_of(slot);
-        let done = self.shards.execute_here(shard, command, call.deadline).await;
+        let done = self
+            .shards
+            .execute_here(shard, command, call.deadline)
+            .await;
         done.map_err(Refusal::from_shard(shard))
     }
 
     /// Reads at the local owner of `slot`.
-    async fn query(&self, call: &Call<'_>, slot: Slot, query: Query) -> Result<(Found, Freshness), Refusal> {
+    async fn query(
+        &self,
+        call: &Call<'_>,
+        slot: Slot,
+        query: Query,
+    ) -> Result<(Found, Freshness), Refusal> {
         let shard = self.shard_of(slot);
         let found = self.shards.query_here(shard, query, call.deadline).await;
         found.map_err(Refusal::from_shard(shard))
     }
 }
 
-/// Says what was refused to whom: mistakes of clients to those who look closely, what the node cannot do to everyone. The id
-/// of the request is in the span.
+/// Says what was refused to whom: mistakes of clients to those who look closely, what the node
+/// cannot do to everyone. The id of the request is in the span.
 fn tell_refused(refused: &Refusal, sent: &front::Call, user: Option<&UserId>, elapsed: Duration) {
     let user = user.map(tracing::field::display);
     let (endpoint, method) = sent.operation.place();
@@ -284,6 +367,13 @@ fn tell_refused(refused: &Refusal, sent: &front::Call, user: Option<&UserId>, el
 }
 
 fn observe(route: &'static str, status: u16, elapsed: Duration) {
-    HTTP_REQUESTS.add(1, &[("role", ROLE), ("route", route), ("status", &status.to_string())]);
+    HTTP_REQUESTS.add(
+        1,
+        &[
+            ("role", ROLE),
+            ("route", route),
+            ("status", &status.to_string()),
+        ],
+    );
     HTTP_REQUEST_SECONDS.record(elapsed.as_secs_f64(), &[("role", ROLE), ("route", route)]);
 }

@@ -12,9 +12,16 @@ impl Rest {
         let (limit, after) = (query.limit()?, query.user("after")?);
         let name = call.conversation()?;
         let slot = name.slot();
-        let asked = Query::Participants { name, reader: call.user.clone(), after, limit };
+        let asked = Query::Participants {
+            name,
+            reader: call.user.clone(),
+            after,
+            limit,
+        };
         match self.query(call, slot, asked).await? {
-            (Found::Participants(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
+            (Found::Participants(page), freshness) => {
+                Answer::ok(&page)?.with_freshness(freshness, call.strict())
+            }
             _ => Err(unexpected("participants")),
         }
     }
@@ -25,7 +32,11 @@ impl Rest {
         let users = request::participants(&body.participants)?;
         let conversation = call.conversation()?;
         let slot = conversation.slot();
-        let command = Command::Add(Add { conversation, by: call.user.clone(), users });
+        let command = Command::Add(Add {
+            conversation,
+            by: call.user.clone(),
+            users,
+        });
         match self.execute(call, slot, command).await? {
             Done::Added(as_it_is_now) => Answer::ok(&as_it_is_now),
             _ => Err(unexpected("add")),
@@ -36,7 +47,11 @@ impl Rest {
         call.query()?;
         let (conversation, user) = (call.conversation()?, call.named_user()?);
         let slot = conversation.slot();
-        let command = Command::Remove(Remove { conversation, by: call.user.clone(), user });
+        let command = Command::Remove(Remove {
+            conversation,
+            by: call.user.clone(),
+            user,
+        });
         match self.execute(call, slot, command).await? {
             Done::Removed => Ok(Answer::no_content()),
             _ => Err(unexpected("remove")),
@@ -48,9 +63,16 @@ impl Rest {
         let (limit, after) = (query.limit()?, query.user("after")?);
         let name = call.conversation()?;
         let slot = name.slot();
-        let asked = Query::Watermarks { name, reader: call.user.clone(), after, limit };
+        let asked = Query::Watermarks {
+            name,
+            reader: call.user.clone(),
+            after,
+            limit,
+        };
         match self.query(call, slot, asked).await? {
-            (Found::Watermarks(page), freshness) => Answer::ok(&page)?.with_freshness(freshness, call.strict()),
+            (Found::Watermarks(page), freshness) => {
+                Answer::ok(&page)?.with_freshness(freshness, call.strict())
+            }
             _ => Err(unexpected("watermarks")),
         }
     }

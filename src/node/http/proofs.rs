@@ -1,4 +1,5 @@
-//! When lists of conversations were last proven to lack nothing, to tell how old one may be that is not.
+//! When lists of conversations were last proven to lack nothing, to tell how old one may be that is
+//! not.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,10 @@ pub(super) struct Proofs {
 
 impl Proofs {
     pub(super) fn new(now: Instant) -> Self {
-        Self { begun: now, last: Mutex::default() }
+        Self {
+            begun: now,
+            last: Mutex::default(),
+        }
     }
 
     /// Everything acknowledged before `at` has arrived there.
@@ -27,11 +31,19 @@ impl Proofs {
         Freshness::Strict
     }
 
-    /// Of a list that is not proven now: as old as the last proof, or as this node where there was none.
+    /// Of a list that is not proven now: as old as the last proof, or as this node where there was
+    /// none.
     pub(super) fn unproven(&self, shard: ShardId, now: Instant) -> Freshness {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&shard).copied();
+        let last = self
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&shard)
+            .copied();
         let age = now.saturating_duration_since(last.unwrap_or(self.begun));
-        Freshness::Stale { ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX).max(1) }
+        Freshness::Stale {
+            ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX).max(1),
+        }
     }
 }
 
@@ -46,11 +58,23 @@ mod tests {
         let begun = Instant::now();
         let at = |ms| begun + Duration::from_millis(ms);
         let proofs = Proofs::new(begun);
-        assert_eq!(proofs.unproven(ShardId(1), at(700)), Freshness::Stale { ms: 700 });
+        assert_eq!(
+            proofs.unproven(ShardId(1), at(700)),
+            Freshness::Stale { ms: 700 }
+        );
         proofs.note(ShardId(1), at(800));
         proofs.note(ShardId(1), at(750));
-        assert_eq!(proofs.unproven(ShardId(1), at(1_000)), Freshness::Stale { ms: 200 });
-        assert_eq!(proofs.unproven(ShardId(2), at(1_000)), Freshness::Stale { ms: 1_000 });
-        assert_eq!(proofs.unproven(ShardId(2), begun), Freshness::Stale { ms: 1 });
+        assert_eq!(
+            proofs.unproven(ShardId(1), at(1_000)),
+            Freshness::Stale { ms: 200 }
+        );
+        assert_eq!(
+            proofs.unproven(ShardId(2), at(1_000)),
+            Freshness::Stale { ms: 1_000 }
+        );
+        assert_eq!(
+            proofs.unproven(ShardId(2), begun),
+            Freshness::Stale { ms: 1 }
+        );
     }
 }

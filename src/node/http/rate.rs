@@ -10,8 +10,8 @@ use quick_cache::sync::Cache;
 
 use crate::ids::UserId;
 
-/// Users whose use is remembered. Beyond that the least recently seen are forgotten, which gives them a full burst
-/// again: the limit then errs in favour of the client, and memory stays bounded.
+/// Users whose use is remembered. Beyond that the least recently seen are forgotten, which gives
+/// them a full burst again: the limit then errs in favour of the client, and memory stays bounded.
 const USERS_MAX: usize = 100_000;
 
 /// One bucket per user.
@@ -25,16 +25,25 @@ impl PerUser {
     /// `per_second` sustained, `burst` at once (at least one); 0 per second is no limit.
     pub(super) fn new(per_second: u32, burst: u32) -> Self {
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-        let quota = NonZeroU32::new(per_second).map(|rate| Quota::per_second(rate).allow_burst(burst));
-        Self { quota, buckets: Cache::new(USERS_MAX), clock: DefaultClock::default() }
+        let quota =
+            NonZeroU32::new(per_second).map(|rate| Quota::per_second(rate).allow_burst(burst));
+        Self {
+            quota,
+            buckets: Cache::new(USERS_MAX),
+            clock: DefaultClock::default(),
+        }
     }
 
     /// Takes one request of the user's; when it is one too many, how long to wait.
     pub(super) fn take(&self, user: &UserId) -> Result<(), Duration> {
-        let Some(quota) = self.quota else { return Ok(()) };
+        let Some(quota) = self.quota else {
+            return Ok(());
+        };
         let fresh = || Ok::<_, std::convert::Infallible>(Arc::new(RateLimiter::direct(quota)));
         let Ok(bucket) = self.buckets.get_or_insert_with(user, fresh);
-        bucket.check().map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+        bucket
+            .check()
+            .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 }
 
@@ -48,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_and_no_more_and_each_user_has_his_own() {
-        // At one per second a bucket of three gives fifty only to a test that runs for most of a minute.
+        // At one per second a bucket of three gives fifty only to a test that runs for most of a
+        // minute.
         let limit = PerUser::new(1, 3);
         let taken = (0..50).filter(|_| limit.take(&user("bob")).is_ok()).count();
         assert!((3..50).contains(&taken), "{taken}");

@@ -1,4 +1,5 @@
-//! What a request asks, taken apart and checked: path parameters, query, headers, body. Nothing here waits.
+//! What a request asks, taken apart and checked: path parameters, query, headers, body. Nothing
+//! here waits.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,9 @@ impl Call<'_> {
 
     /// The user of the path.
     pub(super) fn named_user(&self) -> Result<UserId, Problem> {
-        user_name(&percent_decoded(self.sent.second.as_deref().unwrap_or_default()).unwrap_or_default())
+        user_name(
+            &percent_decoded(self.sent.second.as_deref().unwrap_or_default()).unwrap_or_default(),
+        )
     }
 
     /// The message of the path; what is no id names no message.
@@ -62,28 +65,56 @@ impl Call<'_> {
     /// The body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let parsed = serde_json::from_slice::<T>(&self.sent.body).map_err(|error| {
-            let text: String = error.to_string().chars().take(JSON_ERROR_CHARS_MAX).collect();
+            let text: String = error
+                .to_string()
+                .chars()
+                .take(JSON_ERROR_CHARS_MAX)
+                .collect();
             let place = format!("line {} column {}", error.line(), error.column());
             // A cut or unplaced text still tells where.
-            let detail = if text.ends_with(&place) { text } else { format!("{text} at {place}") };
-            Problem::new(Code::Invalid, format!("the body is not as it should be: {detail}"))
+            let detail = if text.ends_with(&place) {
+                text
+            } else {
+                format!("{text} at {place}")
+            };
+            Problem::new(
+                Code::Invalid,
+                format!("the body is not as it should be: {detail}"),
+            )
         })?;
         // The parser would take a struct's fields from an array, too.
-        match self.sent.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        match self
+            .sent
+            .body
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace())
+        {
             Some(b'{') => Ok(parsed),
-            _ => Err(Problem::new(Code::Invalid, "the body must be a JSON object, at line 1 column 1")),
+            _ => Err(Problem::new(
+                Code::Invalid,
+                "the body must be a JSON object, at line 1 column 1",
+            )),
         }
     }
 
-    /// The key under which the request may be repeated: the client's, else the one that the router stamped.
+    /// The key under which the request may be repeated: the client's, else the one that the router
+    /// stamped.
     pub(super) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
-        let wrong = || Problem::new(Code::Invalid, "one Idempotency-Key of 1 to 128 bytes is accepted");
+        let wrong = || {
+            Problem::new(
+                Code::Invalid,
+                "one Idempotency-Key of 1 to 128 bytes is accepted",
+            )
+        };
         match &self.sent.key {
-            Key::Client(text) => IdempotencyKey::from_client(text).ok_or_else(wrong).map(Some),
+            Key::Client(text) => IdempotencyKey::from_client(text)
+                .ok_or_else(wrong)
+                .map(Some),
             Key::Malformed => Err(wrong()),
-            Key::Stamped(text) => {
-                Ok(IdempotencyKey::from_client(text).map(|key| IdempotencyKey { stamped: true, ..key }))
-            }
+            Key::Stamped(text) => Ok(IdempotencyKey::from_client(text).map(|key| IdempotencyKey {
+                stamped: true,
+                ..key
+            })),
             Key::None => Ok(None),
         }
     }
@@ -107,10 +138,16 @@ impl Query {
                 return Err(invalid("the query is not well encoded"));
             };
             let Some(parameter) = declared.iter().find(|parameter| parameter.name == name) else {
-                return Err(Problem::new(Code::Invalid, format!("the query parameter {name:?} is not known here")));
+                return Err(Problem::new(
+                    Code::Invalid,
+                    format!("the query parameter {name:?} is not known here"),
+                ));
             };
             if found.iter().any(|(earlier, _)| earlier.name == name) {
-                return Err(Problem::new(Code::Invalid, format!("the query parameter {name} is given twice")));
+                return Err(Problem::new(
+                    Code::Invalid,
+                    format!("the query parameter {name} is given twice"),
+                ));
             }
             found.push((parameter, value));
         }
@@ -118,7 +155,10 @@ impl Query {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(given, _)| given.name == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(given, _)| given.name == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// How many items the page has: as declared for the operation.
@@ -128,27 +168,43 @@ impl Query {
             _ => None,
         });
         let (name, default, max) = limits.ok_or_else(|| invalid("there are no pages here"))?;
-        let Some(text) = self.get(name) else { return Ok(default) };
+        let Some(text) = self.get(name) else {
+            return Ok(default);
+        };
         let limit = whole::in_query(text)
             .and_then(|number| u32::try_from(number).ok())
             .filter(|limit| (1..=max).contains(limit));
-        limit.ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a number from 1 to {max}")))
+        limit.ok_or_else(|| {
+            Problem::new(Code::Invalid, format!("{name} is a number from 1 to {max}"))
+        })
     }
 
     /// A seq. One past the largest that is stored means the same as that.
     pub(super) fn seq(&self, name: &'static str) -> Result<Option<Seq>, Problem> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let seq = whole::in_query(text)
-            .ok_or_else(|| Problem::new(Code::Invalid, format!("{name} is a seq, a whole number")))?;
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let seq = whole::in_query(text).ok_or_else(|| {
+            Problem::new(Code::Invalid, format!("{name} is a seq, a whole number"))
+        })?;
         Ok(Some(Seq(seq.min(i64::MAX.unsigned_abs()))))
     }
 
     /// One of the declared words.
     pub(super) fn word(&self, name: &str) -> Result<Option<&'static str>, Problem> {
-        let Some((parameter, text)) = self.0.iter().find(|(given, _)| given.name == name) else { return Ok(None) };
-        let Kind::Word(words) = parameter.kind else { return Ok(None) };
+        let Some((parameter, text)) = self.0.iter().find(|(given, _)| given.name == name) else {
+            return Ok(None);
+        };
+        let Kind::Word(words) = parameter.kind else {
+            return Ok(None);
+        };
         let word = words.iter().find(|word| *word == text);
-        let wrong = || Problem::new(Code::Invalid, format!("{name} is one of: {}", words.join(", ")));
+        let wrong = || {
+            Problem::new(
+                Code::Invalid,
+                format!("{name} is one of: {}", words.join(", ")),
+            )
+        };
         word.copied().map(Some).ok_or_else(wrong)
     }
 
@@ -183,19 +239,30 @@ pub(super) fn participants(names: &[String]) -> Result<Vec<UserId>, Problem> {
         return Err(Problem::new(Code::Invalid, detail));
     }
     let mut seen = std::collections::HashSet::with_capacity(names.len());
-    let parsed = names.iter().map(|name| user_name(name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(parsed.into_iter().filter(|user| seen.insert(user.clone())).collect())
+    let parsed = names
+        .iter()
+        .map(|name| user_name(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(parsed
+        .into_iter()
+        .filter(|user| seen.insert(user.clone()))
+        .collect())
 }
 
-/// A message named in a body or a query: any UUID. One that is no id of ours goes on to the shard, which answers in
-/// the order of the contract that it knows no such message.
+/// A message named in a body or a query: any UUID. One that is no id of ours goes on to the shard,
+/// which answers in the order of the contract that it knows no such message.
 pub(super) fn message_reference(text: &str) -> Result<MessageId, Problem> {
-    let hyphenated = Some(text).filter(|text| text.len() == 36).and_then(|text| Uuid::try_parse(text).ok());
-    hyphenated.map(MessageId).ok_or_else(|| invalid("reply_to is no UUID"))
+    let hyphenated = Some(text)
+        .filter(|text| text.len() == 36)
+        .and_then(|text| Uuid::try_parse(text).ok());
+    hyphenated
+        .map(MessageId)
+        .ok_or_else(|| invalid("reply_to is no UUID"))
 }
 
 pub(super) fn conversation_name(text: &str) -> Result<ConversationName, Problem> {
-    ConversationName::parse(text).map_err(|wrong| Problem::new(Code::InvalidName, wrong.to_string()))
+    ConversationName::parse(text)
+        .map_err(|wrong| Problem::new(Code::InvalidName, wrong.to_string()))
 }
 
 pub(super) fn user_name(text: &str) -> Result<UserId, Problem> {
@@ -209,7 +276,10 @@ pub(super) fn deadline(of: Instant) -> Instant {
 
 /// The refusal of a body over the limit.
 pub(super) fn too_large() -> Problem {
-    Problem::new(Code::TooLarge, format!("a body has at most {FRAME_BYTES_MAX} bytes"))
+    Problem::new(
+        Code::TooLarge,
+        format!("a body has at most {FRAME_BYTES_MAX} bytes"),
+    )
 }
 
 pub(super) fn invalid(detail: &'static str) -> Problem {
@@ -220,7 +290,11 @@ pub(super) fn invalid(detail: &'static str) -> Problem {
 fn percent_decoded(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: Option<u8>| {
+        char::from(byte?)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
             let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
@@ -240,10 +314,23 @@ mod tests {
     #[test]
     fn a_list_cursor_survives_the_way_out_and_back_and_nothing_else_is_one() {
         for version in [0, 1, 42, i64::MAX.unsigned_abs()] {
-            assert_eq!(list_position(&list_cursor(Offset(version))), Ok(Offset(version)));
+            assert_eq!(
+                list_position(&list_cursor(Offset(version))),
+                Ok(Offset(version))
+            );
         }
         let past = list_cursor(Offset(u64::MAX));
-        for bad in ["", "x", "12", "AAAAAAAAAAAA", "AQ", "AQAAAAAAAAABAA", "=", "ä", &past] {
+        for bad in [
+            "",
+            "x",
+            "12",
+            "AAAAAAAAAAAA",
+            "AQ",
+            "AQAAAAAAAAABAA",
+            "=",
+            "ä",
+            &past,
+        ] {
             assert_eq!(list_position(bad).expect_err(bad).code, Code::Invalid);
         }
     }
@@ -251,16 +338,29 @@ mod tests {
     #[test]
     fn a_query_takes_what_is_known_once() {
         let parse = |text| Query::parse(text, Operation::ListConversations.facts().query);
-        assert_eq!(parse("limit=5&after=a%40b").expect("a query").get("after"), Some("a@b"));
+        assert_eq!(
+            parse("limit=5&after=a%40b").expect("a query").get("after"),
+            Some("a@b")
+        );
         assert!(parse("").expect("a query").get("limit").is_none());
-        for bad in ["x=1", "limit=1&limit=1", "limit=%", "limit=%zz", "after=%ff", "Limit=1", "token=x"] {
+        for bad in [
+            "x=1",
+            "limit=1&limit=1",
+            "limit=%",
+            "limit=%zz",
+            "after=%ff",
+            "Limit=1",
+            "token=x",
+        ] {
             assert_eq!(parse(bad).expect_err(bad).code, Code::Invalid);
         }
     }
 
     #[test]
     fn limits_are_never_cut_silently() {
-        let query = |text: &str| Query::parse(text, Operation::ListConversations.facts().query).expect("a query");
+        let query = |text: &str| {
+            Query::parse(text, Operation::ListConversations.facts().query).expect("a query")
+        };
         let limit = |text: &str| query(text).limit().map_err(|p| p.code);
         assert_eq!(limit(""), Ok(50));
         assert_eq!(limit("limit=1"), Ok(1));
@@ -282,9 +382,13 @@ mod tests {
 
     #[test]
     fn a_word_is_one_of_those_declared() {
-        let query = |text: &str| Query::parse(text, Operation::ShowHistory.facts().query).expect("a query");
+        let query =
+            |text: &str| Query::parse(text, Operation::ShowHistory.facts().query).expect("a query");
         let order = |text: &str| query(text).word("order").map_err(|p| p.code);
-        assert_eq!((order(""), order("order=asc"), order("order=desc")), (Ok(None), Ok(Some("asc")), Ok(Some("desc"))));
+        assert_eq!(
+            (order(""), order("order=asc"), order("order=desc")),
+            (Ok(None), Ok(Some("asc")), Ok(Some("desc")))
+        );
         for bad in ["order=", "order=ASC", "order=up"] {
             assert_eq!(order(bad), Err(Code::Invalid), "{bad}");
         }
@@ -292,11 +396,15 @@ mod tests {
 
     #[test]
     fn a_seq_is_digits_however_many() {
-        let query = |text: &str| Query::parse(text, Operation::ShowHistory.facts().query).expect("a query");
+        let query =
+            |text: &str| Query::parse(text, Operation::ShowHistory.facts().query).expect("a query");
         let seq = |text: &str| query(text).seq("after").map_err(|p| p.code);
         assert_eq!(seq("after=0"), Ok(Some(Seq(0))));
         assert_eq!(seq("after=1e3"), Ok(Some(Seq(1_000))));
-        assert_eq!(seq("after=99999999999999999999"), Ok(Some(Seq(i64::MAX.unsigned_abs()))));
+        assert_eq!(
+            seq("after=99999999999999999999"),
+            Ok(Some(Seq(i64::MAX.unsigned_abs())))
+        );
         for bad in ["after=", "after=-1", "after=x", "after=1.5", "after=%201"] {
             assert_eq!(seq(bad), Err(Code::Invalid), "{bad}");
         }
@@ -312,12 +420,28 @@ mod tests {
 
     #[test]
     fn names_are_counted_as_sent_and_given_without_duplicates() {
-        let names = |list: &[&str]| participants(&list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let names = |list: &[&str]| {
+            participants(
+                &list
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
         let found = names(&["b", "a", "b"]).expect("names");
-        assert_eq!(found.iter().map(UserId::as_str).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(
+            found.iter().map(UserId::as_str).collect::<Vec<_>>(),
+            ["b", "a"]
+        );
         assert_eq!(names(&[]).expect_err("none").code, Code::Invalid);
-        assert_eq!(names(&["a"; 1_001]).expect_err("too many").code, Code::Invalid);
+        assert_eq!(
+            names(&["a"; 1_001]).expect_err("too many").code,
+            Code::Invalid
+        );
         assert!(names(&["a"; 1_000]).is_ok());
-        assert_eq!(names(&["a b"]).expect_err("no name").code, Code::InvalidName);
+        assert_eq!(
+            names(&["a b"]).expect_err("no name").code,
+            Code::InvalidName
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What the REST face needs of the shards: the local ones, and the owners of the others. A trait, so that everything
-//! above it is tested without a log, a file or a socket.
+//! What the REST face needs of the shards: the local ones, and the owners of the others. A trait,
+//! so that everything above it is tested without a log, a file or a socket.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +29,12 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
     fn owns(&self, shard: ShardId) -> bool;
 
     /// Executes at the local shard, or says that it is not ours.
-    async fn execute_here(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, ShardError>;
+    async fn execute_here(
+        &self,
+        shard: ShardId,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Done, ShardError>;
 
     /// Reads from the local shard, or says that it is not ours.
     async fn query_here(
@@ -39,10 +44,16 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<(Found, Freshness), ShardError>;
 
-    /// Hands a command to the local shard without waiting for its answer; its bounded queue may shed it.
+    /// Hands a command to the local shard without waiting for its answer; its bounded queue may
+    /// shed it.
     fn tell_here(&self, shard: ShardId, command: Command, deadline: Instant);
 
-    async fn execute_at_owner(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, Problem>;
+    async fn execute_at_owner(
+        &self,
+        shard: ShardId,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Done, Problem>;
 
     async fn query_at_owner(
         &self,
@@ -51,9 +62,15 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<(Found, Freshness), Problem>;
 
-    async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries;
+    async fn summaries(
+        &self,
+        reader: &UserId,
+        names: &[ConversationName],
+        deadline: Instant,
+    ) -> Summaries;
 
-    /// Whether a users' shard has every change of an index that any shard acknowledged before the call.
+    /// Whether a users' shard has every change of an index that any shard acknowledged before the
+    /// call.
     async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool;
 }
 
@@ -75,7 +92,12 @@ impl Shards for Owners {
         self.local(shard).is_some()
     }
 
-    async fn execute_here(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, ShardError> {
+    async fn execute_here(
+        &self,
+        shard: ShardId,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Done, ShardError> {
         let handle = self.local(shard).ok_or(ShardError::NotOwner)?;
         handle.execute(command, deadline).await
     }
@@ -97,7 +119,12 @@ impl Shards for Owners {
         }
     }
 
-    async fn execute_at_owner(&self, shard: ShardId, command: Command, deadline: Instant) -> Result<Done, Problem> {
+    async fn execute_at_owner(
+        &self,
+        shard: ShardId,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Done, Problem> {
         self.execute(shard, command, deadline).await
     }
 
@@ -110,7 +137,12 @@ impl Shards for Owners {
         self.query(shard, query, deadline).await
     }
 
-    async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries {
+    async fn summaries(
+        &self,
+        reader: &UserId,
+        names: &[ConversationName],
+        deadline: Instant,
+    ) -> Summaries {
         Self::summaries(self, reader, names, deadline).await
     }
 

@@ -1,5 +1,5 @@
-//! The requesting end of a link: opens it on demand, keeps requests in the order in which they were made, matches answers
-//! to requests, and hands pushes on.
+//! The requesting end of a link: opens it on demand, keeps requests in the order in which they were
+//! made, matches answers to requests, and hands pushes on.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +41,8 @@ pub struct Setup {
     pub table: watch::Receiver<Arc<Table>>,
     /// Takes its pushes; while it is full nothing more is read from the link.
     pub pushes: mpsc::Sender<Push>,
-    /// Called each time an open link has ended, after the last of its pushes and before it is opened again.
+    /// Called each time an open link has ended, after the last of its pushes and before it is
+    /// opened again.
     pub broken: Box<dyn Fn(&NodeId) + Send + Sync>,
     /// Told with each request, and tells of each answer.
     pub reach: Arc<Reach>,
@@ -60,7 +61,9 @@ struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("peer", &self.setup.peer).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("peer", &self.setup.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,14 +71,19 @@ impl Link {
     /// A link that is opened when it is first needed. Its task ends when `setup.stop` fires.
     #[must_use]
     pub fn spawn(setup: Setup) -> Self {
-        let shared =
-            Arc::new(Shared { setup, next: AtomicU64::new(1), state: Mutex::new(State::new()), wake: Notify::new() });
+        let shared = Arc::new(Shared {
+            setup,
+            next: AtomicU64::new(1),
+            state: Mutex::new(State::new()),
+            wake: Notify::new(),
+        });
         tokio::spawn(run(Arc::clone(&shared)));
         Self { shared }
     }
 
-    /// Asks the node. The request is queued, behind all earlier ones, before this returns; the future waits for the answer,
-    /// at most until `deadline`. Dropping the future does not take the request back.
+    /// Asks the node. The request is queued, behind all earlier ones, before this returns; the
+    /// future waits for the answer, at most until `deadline`. Dropping the future does not take the
+    /// request back.
     ///
     /// # Errors
     /// [`Failure`].
@@ -88,15 +96,19 @@ impl Link {
         self.answer(queued, deadline)
     }
 
-    /// Like [`Link::call`], but by the connection that is open or opened next and by no later one: when that ends, the
-    /// request is surely not served unless it was handed to it. Tells which connection that is. `None` when it is not `of`,
-    /// where one is named. So requests by one connection are served in their order or, from some one on, not at all.
+    /// Like [`Link::call`], but by the connection that is open or opened next and by no later one:
+    /// when that ends, the request is surely not served unless it was handed to it. Tells which
+    /// connection that is. `None` when it is not `of`, where one is named. So requests by one
+    /// connection are served in their order or, from some one on, not at all.
     pub fn call_over(
         &self,
         of: Option<u64>,
         body: &Body,
         deadline: Instant,
-    ) -> Option<(u64, impl Future<Output = Result<Answer, Failure>> + Send + 'static)> {
+    ) -> Option<(
+        u64,
+        impl Future<Output = Result<Answer, Failure>> + Send + 'static,
+    )> {
         let queued = self.enqueue(body, deadline, By::This(of));
         let connection = match &queued {
             Ok(queued) => queued.connection,
@@ -115,7 +127,11 @@ impl Link {
         let shared = Arc::clone(&self.shared);
         async move {
             let Enqueued { id, answer, .. } = queued?;
-            let mut abandon = Abandon { shared, id, done: false };
+            let mut abandon = Abandon {
+                shared,
+                id,
+                done: false,
+            };
             match timeout_at(deadline.into(), answer).await {
                 Ok(answered) => {
                     abandon.done = true;
@@ -126,8 +142,9 @@ impl Link {
         }
     }
 
-    /// Tells the node something whose answer nobody needs, behind all earlier requests. Does nothing when the link is
-    /// neither open nor about to be: then the node knows nothing of us that could end.
+    /// Tells the node something whose answer nobody needs, behind all earlier requests. Does
+    /// nothing when the link is neither open nor about to be: then the node knows nothing of us
+    /// that could end.
     pub fn tell(&self, body: &Body, deadline: Instant) {
         let state = self.shared.state();
         let needed = state.connected || !state.queue.is_empty();
@@ -151,8 +168,14 @@ impl Link {
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         let table_version = shared.setup.table.borrow().version;
         let table_age_ms = shared.setup.reach.told(now).age_ms;
-        let frame = encode(&Frame::Request(Request { id, deadline_ms, table_version, table_age_ms, body }))
-            .map_err(|_error| Failure::TooLarge)?;
+        let frame = encode(&Frame::Request(Request {
+            id,
+            deadline_ms,
+            table_version,
+            table_age_ms,
+            body,
+        }))
+        .map_err(|_error| Failure::TooLarge)?;
         let (sender, answer) = oneshot::channel();
         let mut state = shared.state();
         if state.stopped {
@@ -169,11 +192,27 @@ impl Link {
             }
         }
         state.queued_bytes += frame.len();
-        state.queue.push_back(Queued { id, deadline, frame, since: body.since(), bound: by != By::Any });
-        state.waiting.insert(id, Waiting { answer: sender, sent: false });
+        state.queue.push_back(Queued {
+            id,
+            deadline,
+            frame,
+            since: body.since(),
+            bound: by != By::Any,
+        });
+        state.waiting.insert(
+            id,
+            Waiting {
+                answer: sender,
+                sent: false,
+            },
+        );
         drop(state);
         shared.wake.notify_one();
-        Ok(Enqueued { id, connection, answer })
+        Ok(Enqueued {
+            id,
+            connection,
+            answer,
+        })
     }
 }
 
@@ -195,19 +234,27 @@ impl Shared {
         !state.queue.is_empty()
     }
 
-    /// Moves requests from the queue to the writer, up to one write, and remembers that they are out.
+    /// Moves requests from the queue to the writer, up to one write, and remembers that they are
+    /// out.
     fn take(&self, writer: &mut Writer, version: u16) {
         let now = Instant::now();
         let mut state = self.state();
         while writer.gathered() < COALESCE_BYTES {
-            let Some(queued) = state.queue.pop_front() else { break };
+            let Some(queued) = state.queue.pop_front() else {
+                break;
+            };
             state.queued_bytes -= queued.frame.len();
             if queued.deadline <= now {
                 continue;
             }
             if queued.since > version {
                 if let Some(waiting) = state.waiting.remove(&queued.id) {
-                    waiting.answer.send(Err(Failure::NotSent("the node is too old for this request"))).ok();
+                    waiting
+                        .answer
+                        .send(Err(Failure::NotSent(
+                            "the node is too old for this request",
+                        )))
+                        .ok();
                 }
                 continue;
             }
@@ -225,19 +272,26 @@ impl Shared {
         }
     }
 
-    /// The socket is gone: what was handed to it is lost; what was not waits for the next, unless it was bound to this one.
+    /// The socket is gone: what was handed to it is lost; what was not waits for the next, unless
+    /// it was bound to this one.
     fn disconnected(&self) {
         let mut state = self.state();
         state.connected = false;
         state.connection = next_connection();
-        let lost: Vec<_> = state.waiting.extract_if(|_, waiting| waiting.sent).collect();
+        let lost: Vec<_> = state
+            .waiting
+            .extract_if(|_, waiting| waiting.sent)
+            .collect();
         let unbound = state.unbind();
         drop(state);
         for (_, waiting) in lost {
             waiting.answer.send(Err(Failure::Lost)).ok();
         }
         for waiting in unbound {
-            waiting.answer.send(Err(Failure::NotSent("the connection has ended"))).ok();
+            waiting
+                .answer
+                .send(Err(Failure::NotSent("the connection has ended")))
+                .ok();
         }
     }
 
@@ -249,7 +303,11 @@ impl Shared {
         state.queued_bytes = 0;
         drop(state);
         for waiting in all.into_values() {
-            let failure = if waiting.sent { Failure::Lost } else { Failure::NotSent("this node ends") };
+            let failure = if waiting.sent {
+                Failure::Lost
+            } else {
+                Failure::NotSent("this node ends")
+            };
             waiting.answer.send(Err(failure)).ok();
         }
     }
@@ -263,11 +321,14 @@ struct Abandon {
 }
 
 impl Abandon {
-    /// Time is up. A request still in the queue will not be taken from it, since its deadline has passed.
+    /// Time is up. A request still in the queue will not be taken from it, since its deadline has
+    /// passed.
     fn give_up(&mut self) -> Failure {
         self.done = true;
         match self.shared.state().waiting.remove(&self.id) {
-            Some(waiting) if !waiting.sent => Failure::NotSent("the owner could not be reached in time"),
+            Some(waiting) if !waiting.sent => {
+                Failure::NotSent("the owner could not be reached in time")
+            }
             _ => Failure::Lost,
         }
     }
@@ -284,7 +345,10 @@ impl Drop for Abandon {
 /// Keeps the link until it is stopped.
 async fn run(shared: Arc<Shared>) {
     let setup = &shared.setup;
-    setup.stop.run_until_cancelled(open_on_demand(&shared)).await;
+    setup
+        .stop
+        .run_until_cancelled(open_on_demand(&shared))
+        .await;
     shared.stopped();
     (setup.broken)(&setup.peer);
 }
@@ -317,7 +381,11 @@ async fn use_link(shared: &Shared, socket: Socket, version: u16) -> LinkError {
 
 /// Carries requests, answers and pushes until the socket ends.
 async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
-    let Socket { mut reader, mut writer, pulse } = socket;
+    let Socket {
+        mut reader,
+        mut writer,
+        pulse,
+    } = socket;
     let config = &shared.setup.config;
     let reading = async {
         loop {
@@ -338,7 +406,8 @@ async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
             }
         }
     };
-    // Whichever ends first ends the link, so that no read or write is ever taken up again after it was dropped.
+    // Whichever ends first ends the link, so that no read or write is ever taken up again after it
+    // was dropped.
     tokio::select! {
         error = reading => error,
         error = writing => error,
@@ -350,7 +419,10 @@ async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Resu
     let bytes = reader.read().await?;
     match decode::<Frame>(&bytes).map_err(|error| LinkError::Protocol(error.to_string()))? {
         Frame::Answer(answer) => {
-            let told = Told { version: answer.table_version, age_ms: answer.table_age_ms };
+            let told = Told {
+                version: answer.table_version,
+                age_ms: answer.table_age_ms,
+            };
             shared.setup.reach.hear(told, Instant::now());
             shared.answered(answer);
         }
@@ -360,13 +432,27 @@ async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Resu
                 sent.map_err(|_closed| LinkError::Stopped)?;
             }
         }
-        Frame::Request(_) => return Err(LinkError::Protocol("a request came from the owner's end".to_owned())),
+        Frame::Request(_) => {
+            return Err(LinkError::Protocol(
+                "a request came from the owner's end".to_owned(),
+            ));
+        }
     }
     Ok(())
 }
 
 /// Opens a connection to where the table says that the node is.
 async fn dial_peer(setup: &Setup) -> Result<(Socket, u16), LinkError> {
-    let address = setup.table.borrow().addresses(&setup.peer).map(|node| node.peer.clone());
-    dial(&setup.credentials, &setup.peer, &address.ok_or(LinkError::NoAddress)?, &setup.config).await
+    let address = setup
+        .table
+        .borrow()
+        .addresses(&setup.peer)
+        .map(|node| node.peer.clone());
+    dial(
+        &setup.credentials,
+        &setup.peer,
+        &address.ok_or(LinkError::NoAddress)?,
+        &setup.config,
+    )
+    .await
 }

@@ -1,6 +1,7 @@
-//! The peer contract: what travels over a link, as `MessagePack` with named fields. Fields and variants are only ever
-//! added: what a reader does not know it skips, what an older writer left out has a default. A new variant is sent only
-//! to a peer whose version, told when the link is opened, knows it.
+//! The peer contract: what travels over a link, as `MessagePack` with named fields. Fields and
+//! variants are only ever added: what a reader does not know it skips, what an older writer left
+//! out has a default. A new variant is sent only to a peer whose version, told when the link is
+//! opened, knows it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +11,13 @@ use crate::node::link::handing::{BalancePlan, HandOverAsk, NodeStanding};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::protocol::ConversationItem;
 use crate::shard::IndexPage;
-use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, ShardError, Subscribed};
+use crate::shard::command::{
+    Command, Done, Found, Freshness, Interest, Push, Query, ShardError, Subscribed,
+};
 use crate::shard::replicas::ReplicaStatus;
 
-/// Bytes of events in one answer to [`Body::Subscribe`]; the rest is cut as if by the interest's limit.
+/// Bytes of events in one answer to [`Body::Subscribe`]; the rest is cut as if by the interest's
+/// limit.
 pub const EVENT_BYTES_MAX: usize = 8 << 20;
 
 /// One frame. `B` is the body of a request, owned or borrowed.
@@ -23,7 +27,8 @@ pub enum Frame<B = Body> {
     Request(Request<B>),
     /// To the node that opened the link, in any order.
     Answer(Answer),
-    /// To the node that opened the link: pushes of its subscriptions, per shard in the order of their commits.
+    /// To the node that opened the link: pushes of its subscriptions, per shard in the order of
+    /// their commits.
     Pushes(Vec<Push>),
 }
 
@@ -49,7 +54,8 @@ pub struct Request<B = Body> {
 pub struct Answer {
     /// Of which request.
     pub id: u64,
-    /// Version of the table that the answering node follows: with `NotOwner`, the hint where to look.
+    /// Version of the table that the answering node follows: with `NotOwner`, the hint where to
+    /// look.
     #[serde(default)]
     pub table_version: u64,
     /// Milliseconds since the answering node read the table in its store last.
@@ -57,8 +63,8 @@ pub struct Answer {
     pub table_age_ms: Option<u64>,
     /// What became of it.
     pub result: Result<Outcome, ShardError>,
-    /// Shards of the request that are not at the answering node any more, and where they are: known before the table
-    /// says so. Since version 5.
+    /// Shards of the request that are not at the answering node any more, and where they are: known
+    /// before the table says so. Since version 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<(ShardId, NodeId)>,
 }
@@ -72,30 +78,44 @@ pub enum Body {
     /// Read. Answer: [`Outcome::Found`].
     Query { shard: ShardId, query: Query },
     /// Summaries of conversations of several shards. Answer: [`Outcome::Summaries`].
-    Summaries { reader: UserId, parts: Vec<(ShardId, Vec<ConversationName>)> },
+    Summaries {
+        reader: UserId,
+        parts: Vec<(ShardId, Vec<ConversationName>)>,
+    },
     /// Subscribe to conversations of several shards. Answer: [`Outcome::Subscribed`].
-    Subscribe { parts: Vec<(ShardId, Vec<Interest>)> },
+    Subscribe {
+        parts: Vec<(ShardId, Vec<Interest>)>,
+    },
     /// End interests. Answer: [`Outcome::Ended`].
-    Unsubscribe { parts: Vec<(ShardId, Vec<(ConversationName, UserId)>)> },
+    Unsubscribe {
+        parts: Vec<(ShardId, Vec<(ConversationName, UserId)>)>,
+    },
     /// Subscribe to a user's index. Answer: [`Outcome::IndexPage`].
-    SubscribeIndex { shard: ShardId, user: UserId, after: Offset, limit: u32 },
+    SubscribeIndex {
+        shard: ShardId,
+        user: UserId,
+        after: Offset,
+        limit: u32,
+    },
     /// End interest in a user's index. Answer: [`Outcome::Ended`].
     UnsubscribeIndex { shard: ShardId, user: UserId },
-    /// Something of the node's own replica of a shard, whatever it is there. Since version 2. Answer:
-    /// [`Outcome::Replica`]; `NotOwner` when it has none.
+    /// Something of the node's own replica of a shard, whatever it is there. Since version 2.
+    /// Answer: [`Outcome::Replica`]; `NotOwner` when it has none.
     Replica { shard: ShardId, ask: ReplicaAsk },
-    /// How replicas of the asking node stand, to the owner of their shards. Since version 2. Answer:
-    /// [`Outcome::Reported`].
+    /// How replicas of the asking node stand, to the owner of their shards. Since version 2.
+    /// Answer: [`Outcome::Reported`].
     Reports(Vec<ReplicaStatus>),
-    /// Whether everything that shards acknowledged has arrived at the users' shards named with each. Since version 3.
-    /// Answer: [`Outcome::Outboxes`].
+    /// Whether everything that shards acknowledged has arrived at the users' shards named with
+    /// each. Since version 3. Answer: [`Outcome::Outboxes`].
     Outboxes { parts: Vec<(ShardId, Vec<ShardId>)> },
-    /// Something of a shard that is to change hands. Since version 5. Answer: [`Outcome::HandOver`].
+    /// Something of a shard that is to change hands. Since version 5. Answer:
+    /// [`Outcome::HandOver`].
     HandOver { shard: ShardId, ask: HandOverAsk },
-    /// How the node and the shards that it owns stand. Since version 5. Answer: [`Outcome::Standing`].
+    /// How the node and the shards that it owns stand. Since version 5. Answer:
+    /// [`Outcome::Standing`].
     Standing,
-    /// What the node would move as the coordinator; with a name, that one wants it to let nothing rest and to look now.
-    /// Since version 6. Answer: [`Outcome::Balance`].
+    /// What the node would move as the coordinator; with a name, that one wants it to let nothing
+    /// rest and to look now. Since version 6. Answer: [`Outcome::Balance`].
     Balance { asked_by: Option<String> },
 }
 
@@ -149,7 +169,8 @@ pub enum Outcome {
     Found(Found, Freshness),
     /// Of [`Body::Summaries`]: one for each part, in their order.
     Summaries(Vec<Result<Vec<Option<ConversationItem>>, ShardError>>),
-    /// Likewise, when an owner of one of them could not prove its lease: as stale as the stalest part.
+    /// Likewise, when an owner of one of them could not prove its lease: as stale as the stalest
+    /// part.
     StaleSummaries {
         #[expect(missing_docs, reason = "said above")]
         parts: Vec<Result<Vec<Option<ConversationItem>>, ShardError>>,
@@ -164,9 +185,11 @@ pub enum Outcome {
     Ended,
     /// Of [`Body::Replica`].
     Replica(ReplicaAnswer),
-    /// Of [`Body::Reports`]: under which epoch each of the shards is owned here, in their order; `None` where it is not.
+    /// Of [`Body::Reports`]: under which epoch each of the shards is owned here, in their order;
+    /// `None` where it is not.
     Reported(Vec<Option<Epoch>>),
-    /// Of [`Body::Outboxes`]: one for each part, in their order, and in it one for each users' shard. True is proven.
+    /// Of [`Body::Outboxes`]: one for each part, in their order, and in it one for each users'
+    /// shard. True is proven.
     Outboxes(Vec<Result<Vec<bool>, ShardError>>),
     /// Of [`Body::HandOver`]: done, or one sentence why not.
     HandOver(Result<(), String>),
@@ -179,9 +202,18 @@ pub enum Outcome {
 /// About how many bytes an event takes on a link, never much less.
 #[must_use]
 pub fn event_weight(event: &Event) -> usize {
-    let names = |users: &[UserId]| users.iter().map(|user| user.as_str().len() + 4).sum::<usize>();
+    let names = |users: &[UserId]| {
+        users
+            .iter()
+            .map(|user| user.as_str().len() + 4)
+            .sum::<usize>()
+    };
     let kind = match &event.kind {
-        EventKind::Created { participants, title, .. } => names(participants) + title.as_ref().map_or(0, |t| t.len()),
+        EventKind::Created {
+            participants,
+            title,
+            ..
+        } => names(participants) + title.as_ref().map_or(0, |t| t.len()),
         EventKind::Message { text, .. } => text.len(),
         EventKind::Joined { users, .. } => names(users),
         EventKind::Left { .. } => 256,
@@ -194,13 +226,19 @@ pub fn event_weight(event: &Event) -> usize {
 pub fn push_weight(push: &Push) -> usize {
     match push {
         Push::Event { event, .. } => event_weight(event),
-        Push::Watermark { targets, .. } => targets.iter().map(|user| user.as_str().len() + 4).sum::<usize>() + 512,
+        Push::Watermark { targets, .. } => {
+            targets
+                .iter()
+                .map(|user| user.as_str().len() + 4)
+                .sum::<usize>()
+                + 512
+        }
         Push::Reaction { .. } | Push::Index { .. } | Push::Resubscribe { .. } => 512,
     }
 }
 
-/// Cuts the events of an answer to [`Body::Subscribe`] so that it fits a frame. What is cut looks as if the interest's
-/// limit had cut it, so the subscriber asks again from where it stands.
+/// Cuts the events of an answer to [`Body::Subscribe`] so that it fits a frame. What is cut looks
+/// as if the interest's limit had cut it, so the subscriber asks again from where it stands.
 pub fn cut_events(parts: &mut [Result<Vec<Subscribed>, ShardError>]) {
     let mut left = EVENT_BYTES_MAX;
     for subscribed in parts.iter_mut().flatten().flatten() {
@@ -255,7 +293,11 @@ mod tests {
             edited: None,
             deleted: false,
         };
-        Message { core, reactions: BTreeMap::from([(128_077, 2)]), my_reaction: Some(128_077) }
+        Message {
+            core,
+            reactions: BTreeMap::from([(128_077, 2)]),
+            my_reaction: Some(128_077),
+        }
     }
 
     fn item() -> ConversationItem {
@@ -266,22 +308,39 @@ mod tests {
             created: 5,
             last_seq: Seq(9),
             participants_count: 1,
-            participants: Some(vec![Participant { name: user("alice"), role: Role::Admin }]),
+            participants: Some(vec![Participant {
+                name: user("alice"),
+                role: Role::Admin,
+            }]),
         };
-        ConversationItem { conversation, unread: Some(3), last_message: Some(message()) }
+        ConversationItem {
+            conversation,
+            unread: Some(3),
+            last_message: Some(message()),
+        }
     }
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<_> = hex.chars().collect();
-        digits.chunks(2).map(|two| u8::from_str_radix(&String::from_iter(two), 16).expect("hex")).collect()
+        digits
+            .chunks(2)
+            .map(|two| u8::from_str_radix(&String::from_iter(two), 16).expect("hex"))
+            .collect()
     }
 
     #[test]
     fn a_request_of_the_first_version_is_read_and_written_as_ever() {
         let frame: Frame = decode(&bytes(REQUEST_V1)).expect("it is read");
-        let Frame::Request(request) = &frame else { panic!("{frame:?}") };
-        assert_eq!((request.id, request.deadline_ms, request.table_version), (7, 5_000, 3));
-        assert!(matches!(&request.body, Body::UnsubscribeIndex { shard: ShardId(12), user } if user.as_str() == "bob"));
+        let Frame::Request(request) = &frame else {
+            panic!("{frame:?}")
+        };
+        assert_eq!(
+            (request.id, request.deadline_ms, request.table_version),
+            (7, 5_000, 3)
+        );
+        assert!(
+            matches!(&request.body, Body::UnsubscribeIndex { shard: ShardId(12), user } if user.as_str() == "bob")
+        );
         assert_eq!(encode(&frame).expect("it is written"), bytes(REQUEST_V1));
     }
 
@@ -292,12 +351,27 @@ mod tests {
             "body": {"UnsubscribeIndex": {"shard": 3, "user": "bob", "why": "later"}},
         }});
         let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
-        assert!(matches!(frame, Frame::Request(Request { id: 1, table_version: 0, .. })));
+        assert!(matches!(
+            frame,
+            Frame::Request(Request {
+                id: 1,
+                table_version: 0,
+                ..
+            })
+        ));
         let later_answer = json!({"Answer": {"id": 2, "result": {"Err": {"Problem": {
             "code": "lagging", "detail": "x", "retry_after": null, "hint": 7,
         }}}, "epoch": 4}});
-        let answer: Frame = decode(&encode(&later_answer).expect("it is written")).expect("it is read");
-        assert!(matches!(answer, Frame::Answer(Answer { id: 2, result: Err(ShardError::Problem(_)), .. })));
+        let answer: Frame =
+            decode(&encode(&later_answer).expect("it is written")).expect("it is read");
+        assert!(matches!(
+            answer,
+            Frame::Answer(Answer {
+                id: 2,
+                result: Err(ShardError::Problem(_)),
+                ..
+            })
+        ));
         assert!(decode::<Frame>(&[0xc1, 0, 1]).is_err());
     }
 
@@ -305,9 +379,18 @@ mod tests {
     fn answers_come_out_as_they_went_in() {
         let outcomes = [
             Outcome::Found(Found::Message(message()), Freshness::Stale { ms: 7 }),
-            Outcome::Summaries(vec![Ok(vec![Some(item()), None]), Err(ShardError::NotOwner)]),
-            Outcome::StaleSummaries { parts: vec![Ok(vec![Some(item())]), Err(ShardError::NotOwner)], ms: 2_700 },
-            Outcome::Done(Done::Sent { message: message(), replayed: true }),
+            Outcome::Summaries(vec![
+                Ok(vec![Some(item()), None]),
+                Err(ShardError::NotOwner),
+            ]),
+            Outcome::StaleSummaries {
+                parts: vec![Ok(vec![Some(item())]), Err(ShardError::NotOwner)],
+                ms: 2_700,
+            },
+            Outcome::Done(Done::Sent {
+                message: message(),
+                replayed: true,
+            }),
         ];
         for outcome in outcomes {
             let before = format!("{outcome:?}");
@@ -319,7 +402,12 @@ mod tests {
                 moved: Vec::new(),
             });
             let read: Frame = decode(&encode(&frame).expect("it is written")).expect("it is read");
-            let Frame::Answer(Answer { result: Ok(after), .. }) = read else { panic!("{read:?}") };
+            let Frame::Answer(Answer {
+                result: Ok(after), ..
+            }) = read
+            else {
+                panic!("{read:?}")
+            };
             assert_eq!(format!("{after:?}"), before);
         }
     }
@@ -328,9 +416,19 @@ mod tests {
     fn events_are_cut_from_the_end_so_that_an_answer_fits_and_stays_dense() {
         let event = |seq| {
             let text = Arc::from("x".repeat(16_384));
-            let kind =
-                EventKind::Message { id: MessageId::new(1, Slot(1), seq), source: user("a"), text, reply_to: None };
-            Arc::new(Event { conversation: name("c"), seq: Seq(seq), created: 1, key: None, kind })
+            let kind = EventKind::Message {
+                id: MessageId::new(1, Slot(1), seq),
+                source: user("a"),
+                text,
+                reply_to: None,
+            };
+            Arc::new(Event {
+                conversation: name("c"),
+                seq: Seq(seq),
+                created: 1,
+                key: None,
+                kind,
+            })
         };
         let live = || Subscribed::Live {
             tail: Seq(400),
@@ -338,11 +436,17 @@ mod tests {
             events: (1..=400).map(event).collect(),
             departed: None,
         };
-        let mut parts = vec![Ok(vec![live()]), Err(ShardError::NotOwner), Ok(vec![live()])];
+        let mut parts = vec![
+            Ok(vec![live()]),
+            Err(ShardError::NotOwner),
+            Ok(vec![live()]),
+        ];
         cut_events(&mut parts);
         let mut kept = Vec::new();
         for part in parts.iter().flatten().flatten() {
-            let Subscribed::Live { events, .. } = part else { panic!("{part:?}") };
+            let Subscribed::Live { events, .. } = part else {
+                panic!("{part:?}")
+            };
             assert!(events.iter().zip(1..).all(|(one, seq)| one.seq == Seq(seq)));
             kept.push(events.len());
         }

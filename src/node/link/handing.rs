@@ -1,5 +1,5 @@
-//! The part of the peer contract by which shards change hands between living nodes (ADR 19), and nodes tell how they stand.
-//! Since version 5; what is to be moved (ADR 20) since version 6.
+//! The part of the peer contract by which shards change hands between living nodes (ADR 19), and
+//! nodes tell how they stand. Since version 5; what is to be moved (ADR 20) since version 6.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,8 @@ pub enum HandOverAsk {
         /// Where the streams end.
         tails: PerStream<Tail>,
     },
-    /// To the owner, from whoever looks after the balance: give it to that node. Answered when it is served there.
+    /// To the owner, from whoever looks after the balance: give it to that node. Answered when it
+    /// is served there.
     Give {
         /// To whom.
         to: NodeId,
@@ -45,7 +46,8 @@ pub struct NodeStanding {
     pub standbys: u64,
     /// The shards that are open there.
     pub shards: Vec<ShardStatus>,
-    /// Files of shards in its folder: one that is drained has none. A node of a version that knows no drain tells nothing.
+    /// Files of shards in its folder: one that is drained has none. A node of a version that knows
+    /// no drain tells nothing.
     #[serde(default)]
     pub files: Option<u64>,
 }
@@ -67,7 +69,11 @@ impl HandOverAsk {
     /// What the owner says when it has given the shard away.
     #[must_use]
     pub fn take(token: Token, tails: PerStream<Tail>) -> Self {
-        Self::Take { epoch: token.epoch, nonce: token.nonce, tails }
+        Self::Take {
+            epoch: token.epoch,
+            nonce: token.nonce,
+            tails,
+        }
     }
 }
 
@@ -86,20 +92,53 @@ mod tests {
 
     #[test]
     fn a_gift_comes_as_it_was_sent() {
-        let token = Token { epoch: Epoch(8), nonce: u64::MAX };
-        let tails = PerStream {
-            messages: Tail { offset: Offset(5), chain: Chain([1; 16]) },
-            receipts: Tail { offset: Offset(6), chain: Chain([2; 16]) },
+        let token = Token {
+            epoch: Epoch(8),
+            nonce: u64::MAX,
         };
-        let body = Body::HandOver { shard: ShardId(12), ask: HandOverAsk::take(token, tails) };
+        let tails = PerStream {
+            messages: Tail {
+                offset: Offset(5),
+                chain: Chain([1; 16]),
+            },
+            receipts: Tail {
+                offset: Offset(6),
+                chain: Chain([2; 16]),
+            },
+        };
+        let body = Body::HandOver {
+            shard: ShardId(12),
+            ask: HandOverAsk::take(token, tails),
+        };
         assert_eq!(body.since(), 5, "older nodes do not know it");
-        let sent = Frame::Request(Request { id: 7, deadline_ms: 300, table_version: 3, table_age_ms: None, body });
+        let sent = Frame::Request(Request {
+            id: 7,
+            deadline_ms: 300,
+            table_version: 3,
+            table_age_ms: None,
+            body,
+        });
         let bytes = encode(&sent).expect("it is written");
         let read: Frame = decode(&bytes).expect("it is read");
-        let Frame::Request(Request { body: Body::HandOver { shard: ShardId(12), ask }, .. }) = read else {
+        let Frame::Request(Request {
+            body:
+                Body::HandOver {
+                    shard: ShardId(12),
+                    ask,
+                },
+            ..
+        }) = read
+        else {
             panic!("{read:?}")
         };
-        assert_eq!(ask, HandOverAsk::Take { epoch: token.epoch, nonce: token.nonce, tails });
+        assert_eq!(
+            ask,
+            HandOverAsk::Take {
+                epoch: token.epoch,
+                nonce: token.nonce,
+                tails
+            }
+        );
     }
 
     #[test]
@@ -107,30 +146,67 @@ mod tests {
         let before = serde_json::json!({
             "version": "0.1.0", "ready": true, "cut_off": false, "sessions": 1, "standbys": 2, "shards": [],
         });
-        let standing: NodeStanding = decode(&encode(&before).expect("it is written")).expect("it is read");
+        let standing: NodeStanding =
+            decode(&encode(&before).expect("it is written")).expect("it is read");
         assert_eq!((standing.files, standing.standbys), (None, 2));
 
         let [from, to] = ["node-1", "node-2"].map(NodeId::from);
-        let step = Step { what: What::Copy, shard: ShardId(3), from: from.clone(), to, why: "it drains".to_owned() };
-        let plan = BalancePlan { leader: from, evens: true, resting: 2, steps: vec![step] };
+        let step = Step {
+            what: What::Copy,
+            shard: ShardId(3),
+            from: from.clone(),
+            to,
+            why: "it drains".to_owned(),
+        };
+        let plan = BalancePlan {
+            leader: from,
+            evens: true,
+            resting: 2,
+            steps: vec![step],
+        };
         let outcome = Outcome::Balance(Some(Box::new(plan.clone())));
-        let sent = Answer { id: 1, table_version: 2, table_age_ms: None, result: Ok(outcome), moved: Vec::new() };
+        let sent = Answer {
+            id: 1,
+            table_version: 2,
+            table_age_ms: None,
+            result: Ok(outcome),
+            moved: Vec::new(),
+        };
         let bytes = encode(&Frame::<()>::Answer(sent)).expect("it is written");
-        let Ok(Frame::<Body>::Answer(Answer { result: Ok(Outcome::Balance(Some(read))), .. })) = decode(&bytes) else {
+        let Ok(Frame::<Body>::Answer(Answer {
+            result: Ok(Outcome::Balance(Some(read))),
+            ..
+        })) = decode(&bytes)
+        else {
             panic!("not read")
         };
         assert_eq!(*read, plan);
-        assert_eq!(Body::Balance { asked_by: None }.since(), 6, "older nodes do not know it");
+        assert_eq!(
+            Body::Balance { asked_by: None }.since(),
+            6,
+            "older nodes do not know it"
+        );
     }
 
     #[test]
     fn an_answer_tells_where_shards_are_only_when_there_is_something_to_tell() {
-        let answer = |moved| Answer { id: 1, table_version: 2, table_age_ms: None, result: Ok(Outcome::Ended), moved };
+        let answer = |moved| Answer {
+            id: 1,
+            table_version: 2,
+            table_age_ms: None,
+            result: Ok(Outcome::Ended),
+            moved,
+        };
         let silent = encode(&Frame::<()>::Answer(answer(Vec::new()))).expect("it is written");
-        assert!(!hex(&silent).contains(&hex(b"moved")), "as it was before version 5");
+        assert!(
+            !hex(&silent).contains(&hex(b"moved")),
+            "as it was before version 5"
+        );
         let telling = vec![(ShardId(3), NodeId::from("node-2"))];
         let bytes = encode(&Frame::<()>::Answer(answer(telling.clone()))).expect("it is written");
-        let Ok(Frame::<Body>::Answer(read)) = decode(&bytes) else { panic!("not read") };
+        let Ok(Frame::<Body>::Answer(read)) = decode(&bytes) else {
+            panic!("not read")
+        };
         assert_eq!(read.moved, telling);
     }
 }

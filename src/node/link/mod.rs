@@ -1,10 +1,12 @@
-//! Links: how nodes talk to each other. The node that asks opens one WebSocket with binary frames to the node that owns;
-//! requests go one way, answers and pushes the other. So there is at most one link per ordered pair of nodes.
+//! Links: how nodes talk to each other. The node that asks opens one WebSocket with binary frames
+//! to the node that owns; requests go one way, answers and pushes the other. So there is at most
+//! one link per ordered pair of nodes.
 //!
-//! **Invariants.** Nothing of a frame is parsed before both ends have proven the cluster key ([`crate::link`]). Requests are
-//! served in the order in which they were made; answers come in any order, and an answer may overtake a push or the other
-//! way round. A request that was never handed to the socket was surely not served; of one that was, nothing is known until
-//! its answer. Every queue, wait and frame has a bound, named in [`crate::link::Config`] or beside its constant.
+//! **Invariants.** Nothing of a frame is parsed before both ends have proven the cluster key
+//! ([`crate::link`]). Requests are served in the order in which they were made; answers come in any
+//! order, and an answer may overtake a push or the other way round. A request that was never handed
+//! to the socket was surely not served; of one that was, nothing is known until its answer. Every
+//! queue, wait and frame has a bound, named in [`crate::link::Config`] or beside its constant.
 
 use std::fmt;
 use std::future::Future;
@@ -40,8 +42,9 @@ pub trait Serve: fmt::Debug + Send + Sync + 'static {
     /// True when this node owns the shard now.
     fn owns(&self, shard: ShardId) -> bool;
 
-    /// Serves a request of `asker`, until `deadline` at most. A command, and the end of an interest, is
-    /// *enqueued* before this returns; the first poll of the future enqueues everything else.
+    /// Serves a request of `asker`, until `deadline` at most. A command, and the end of an
+    /// interest, is *enqueued* before this returns; the first poll of the future enqueues
+    /// everything else.
     ///
     /// Dropping the future undoes nothing.
     fn serve(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving;

@@ -1,4 +1,5 @@
-//! What waits for a link's connection: the requests in the order in which they were made, and who waits for their answers.
+//! What waits for a link's connection: the requests in the order in which they were made, and who
+//! waits for their answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The part of the peer contract that replicas of a shard speak among themselves, whichever of them owns it. Since version 2.
+//! The part of the peer contract that replicas of a shard speak among themselves, whichever of them
+//! owns it. Since version 2.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,15 +21,16 @@ pub const PIECE_BYTES_MAX: usize = 512 << 10;
 pub enum ReplicaAsk {
     /// How it stands.
     Standing,
-    /// Raw entries of its file after a tail. None when it does not follow, or has another history there.
+    /// Raw entries of its file after a tail. None when it does not follow, or has another history
+    /// there.
     EntriesAfter {
         #[expect(missing_docs, reason = "said above")]
         stream: Stream,
         #[expect(missing_docs, reason = "said above")]
         after: Tail,
     },
-    /// Whether its file holds the stream up to exactly this tail; waits until it does, at most until the deadline. No
-    /// owner says so of itself.
+    /// Whether its file holds the stream up to exactly this tail; waits until it does, at most
+    /// until the deadline. No owner says so of itself.
     Holds {
         #[expect(missing_docs, reason = "said above")]
         stream: Stream,
@@ -37,7 +39,8 @@ pub enum ReplicaAsk {
     },
     /// The digest of its file.
     Digest,
-    /// Write a snapshot for the asking node, or go on writing it; to be asked again until it is written.
+    /// Write a snapshot for the asking node, or go on writing it; to be asked again until it is
+    /// written.
     SnapshotBegin,
     /// Some bytes of a snapshot. Asked for where it ends, it is done with.
     SnapshotRead {
@@ -46,8 +49,8 @@ pub enum ReplicaAsk {
         /// From which byte on.
         from: u64,
     },
-    /// Write a copy for a backup, or go on writing it; to be asked again until it is written. It has everything that was
-    /// committed when it was begun. Since version 6.
+    /// Write a copy for a backup, or go on writing it; to be asked again until it is written. It
+    /// has everything that was committed when it was begun. Since version 6.
     BackupBegin {
         /// Names the backup, whose copies are nobody else's.
         run: u64,
@@ -100,7 +103,8 @@ pub enum ReplicaAnswer {
     Unchanged,
     /// Of [`ReplicaAsk::SnapshotRead`] and [`ReplicaAsk::BackupRead`]; none at its end.
     Piece(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// There is no such snapshot, or not any more; when one was to begin: it gives none, for it does not own the shard.
+    /// There is no such snapshot, or not any more; when one was to begin: it gives none, for it
+    /// does not own the shard.
     Gone,
     /// It cannot now. One sentence.
     Failed(String),
@@ -118,13 +122,19 @@ pub struct PackedEntry {
 
 impl From<RawEntry> for PackedEntry {
     fn from(entry: RawEntry) -> Self {
-        Self { last: entry.last, bytes: entry.bytes.into() }
+        Self {
+            last: entry.last,
+            bytes: entry.bytes.into(),
+        }
     }
 }
 
 impl From<PackedEntry> for RawEntry {
     fn from(entry: PackedEntry) -> Self {
-        Self { last: entry.last, bytes: Bytes::from(entry.bytes) }
+        Self {
+            last: entry.last,
+            bytes: Bytes::from(entry.bytes),
+        }
     }
 }
 
@@ -142,7 +152,10 @@ mod tests {
 
     #[test]
     fn raw_bytes_travel_as_they_are() {
-        let entry = |last, byte| PackedEntry { last: Offset(last), bytes: vec![byte; 1 << 20] };
+        let entry = |last, byte| PackedEntry {
+            last: Offset(last),
+            bytes: vec![byte; 1 << 20],
+        };
         let sent = vec![entry(1, 0xff), entry(2, 0), entry(3, 0x80), entry(4, 1)];
         let answer = ReplicaAnswer::Entries(sent.clone());
         let frame = Frame::<()>::Answer(Answer {
@@ -153,28 +166,64 @@ mod tests {
             moved: Vec::new(),
         });
         let bytes = encode(&frame).expect("it fits");
-        assert!(bytes.len() < 4 * (1 << 20) + 1024, "not as a list of numbers: {}", bytes.len());
+        assert!(
+            bytes.len() < 4 * (1 << 20) + 1024,
+            "not as a list of numbers: {}",
+            bytes.len()
+        );
         let read: Frame = decode(&bytes).expect("it is read");
-        let Frame::Answer(Answer { result: Ok(Outcome::Replica(ReplicaAnswer::Entries(read))), .. }) = read else {
+        let Frame::Answer(Answer {
+            result: Ok(Outcome::Replica(ReplicaAnswer::Entries(read))),
+            ..
+        }) = read
+        else {
             panic!("{read:?}")
         };
         assert_eq!(read, sent);
         let most = ENTRIES_BYTES_MAX + crate::log::record::ENTRY_BYTES_MAX;
-        assert!(most * 2 < FRAME_BYTES_MAX && PIECE_BYTES_MAX * 2 < FRAME_BYTES_MAX, "an answer always fits");
+        assert!(
+            most * 2 < FRAME_BYTES_MAX && PIECE_BYTES_MAX * 2 < FRAME_BYTES_MAX,
+            "an answer always fits"
+        );
     }
 
     #[test]
     fn a_request_of_the_second_version_is_read_and_written_as_ever() {
-        let ask = ReplicaAsk::Holds { stream: Stream::Receipts, tail: Tail { offset: Offset(5), ..Tail::EMPTY } };
-        let body = Body::Replica { shard: ShardId(12), ask };
-        let frame = Frame::Request(Request { id: 7, deadline_ms: 300, table_version: 3, table_age_ms: None, body });
+        let ask = ReplicaAsk::Holds {
+            stream: Stream::Receipts,
+            tail: Tail {
+                offset: Offset(5),
+                ..Tail::EMPTY
+            },
+        };
+        let body = Body::Replica {
+            shard: ShardId(12),
+            ask,
+        };
+        let frame = Frame::Request(Request {
+            id: 7,
+            deadline_ms: 300,
+            table_version: 3,
+            table_age_ms: None,
+            body,
+        });
         let bytes = encode(&frame).expect("it is written");
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, REQUEST_V2);
         let read: Frame = decode(&bytes).expect("it is read");
-        let Frame::Request(Request { body: Body::Replica { shard: ShardId(12), ask: read_back }, .. }) = read else {
+        let Frame::Request(Request {
+            body:
+                Body::Replica {
+                    shard: ShardId(12),
+                    ask: read_back,
+                },
+            ..
+        }) = read
+        else {
             panic!("{read:?}")
         };
-        assert!(matches!(read_back, ReplicaAsk::Holds { stream: Stream::Receipts, tail } if tail.offset == Offset(5)));
+        assert!(
+            matches!(read_back, ReplicaAsk::Holds { stream: Stream::Receipts, tail } if tail.offset == Offset(5))
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The owning end of links: the peer port. Takes connections, has them prove the cluster key, serves their requests in
-//! order, and carries answers and pushes back.
+//! The owning end of links: the peer port. Takes connections, has them prove the cluster key,
+//! serves their requests in order, and carries answers and pushes back.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -90,9 +90,18 @@ impl PeerServer {
     pub fn spawn(listener: TcpListener, setup: Setup) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let address = listener.local_addr().ok();
-        let port = Port { setup, stop: stop.clone(), tasks: tasks.clone(), links: Mutex::default() };
+        let port = Port {
+            setup,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            links: Mutex::default(),
+        };
         tasks.spawn(accept(listener, Arc::new(port)));
-        Self { address, stop, tasks }
+        Self {
+            address,
+            stop,
+            tasks,
+        }
     }
 
     /// Where it listens.
@@ -101,7 +110,8 @@ impl PeerServer {
         self.address
     }
 
-    /// Takes no more links, ends those there are, and waits until their tasks are gone. Answers not written are lost.
+    /// Takes no more links, ends those there are, and waits until their tasks are gone. Answers not
+    /// written are lost.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.tasks.close();
@@ -114,10 +124,13 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
     let unproven = Arc::new(Semaphore::new(port.setup.config.unproven_max));
     let accepting = async {
         loop {
-            let Ok(permit) = Arc::clone(&unproven).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&unproven).acquire_owned().await else {
+                return;
+            };
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    port.tasks.spawn(connection(Arc::clone(&port), stream, from, permit));
+                    port.tasks
+                        .spawn(connection(Arc::clone(&port), stream, from, permit));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "peer port cannot accept");
@@ -133,10 +146,24 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
 }
 
 /// One connection: proof first, then the link. The permit is held until the peer has proven itself.
-async fn connection(port: Arc<Port>, stream: TcpStream, from: SocketAddr, permit: OwnedSemaphorePermit) {
-    let Setup { credentials, config, .. } = &port.setup;
-    let proving = timeout(config.handshake_timeout, accept_link(credentials, config, stream));
-    let Some(proven) = port.stop.run_until_cancelled(proving).await else { return };
+async fn connection(
+    port: Arc<Port>,
+    stream: TcpStream,
+    from: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let Setup {
+        credentials,
+        config,
+        ..
+    } = &port.setup;
+    let proving = timeout(
+        config.handshake_timeout,
+        accept_link(credentials, config, stream),
+    );
+    let Some(proven) = port.stop.run_until_cancelled(proving).await else {
+        return;
+    };
     drop(permit);
     match proven.unwrap_or(Err(LinkError::Timeout("the handshake"))) {
         Ok((peer, socket)) => serve_link(&port, peer, socket).await,
@@ -149,7 +176,11 @@ async fn connection(port: Arc<Port>, stream: TcpStream, from: SocketAddr, permit
 
 /// Serves a link in the place of an older one of that node or router, if there is one.
 async fn serve_link(port: &Arc<Port>, proven: Proven, socket: Socket) {
-    let Proven { id: peer, role, version } = proven;
+    let Proven {
+        id: peer,
+        role,
+        version,
+    } = proven;
     let ours = port.stop.child_token();
     let older = port.links().insert(peer.clone(), ours.clone());
     if let Some(older) = older {
@@ -163,7 +194,10 @@ async fn serve_link(port: &Arc<Port>, proven: Proven, socket: Socket) {
     ours.cancel();
     // The entry is a newer link's if that has taken our place.
     let mut links = port.links();
-    if links.get(&peer).is_some_and(CancellationToken::is_cancelled) {
+    if links
+        .get(&peer)
+        .is_some_and(CancellationToken::is_cancelled)
+    {
         links.remove(&peer);
     }
     drop(links);
@@ -172,7 +206,9 @@ async fn serve_link(port: &Arc<Port>, proven: Proven, socket: Socket) {
 
 /// Serves the link of a router.
 async fn front(port: &Port, router: NodeId, socket: Socket, end: &CancellationToken) -> LinkError {
-    let Some(front) = &port.setup.front else { return LinkError::Stopped };
+    let Some(front) = &port.setup.front else {
+        return LinkError::Stopped;
+    };
     tokio::select! {
         error = front.serve(router, socket) => error,
         () = end.cancelled() => LinkError::Stopped,
@@ -200,25 +236,45 @@ impl Drop for Forget<'_> {
 }
 
 /// Serves a link until it ends.
-async fn carry(port: &Arc<Port>, peer: NodeId, socket: Socket, end: &CancellationToken) -> LinkError {
-    let Socket { mut reader, mut writer, pulse } = socket;
+async fn carry(
+    port: &Arc<Port>,
+    peer: NodeId,
+    socket: Socket,
+    end: &CancellationToken,
+) -> LinkError {
+    let Socket {
+        mut reader,
+        mut writer,
+        pulse,
+    } = socket;
     let config = &port.setup.config;
     let (push_sender, pushes) = mpsc::channel(config.pushes_max.max(1));
     let (answers, answered) = mpsc::channel(config.in_flight_max.max(1));
-    let bytes = Arc::new(Semaphore::new(config.queued_bytes_max.min(Semaphore::MAX_PERMITS)));
+    let bytes = Arc::new(Semaphore::new(
+        config.queued_bytes_max.min(Semaphore::MAX_PERMITS),
+    ));
     let subscriber = Subscriber::new(push_sender);
     let _forget = Forget(&*port.setup.service, subscriber.id());
-    let asker = Asker { node: peer, subscriber };
-    let serving = Serving { port: Arc::clone(port), answers, bytes };
+    let asker = Asker {
+        node: peer,
+        subscriber,
+    };
+    let serving = Serving {
+        port: Arc::clone(port),
+        answers,
+        bytes,
+    };
     let in_flight = Arc::new(Semaphore::new(config.in_flight_max));
     let reading = async {
         loop {
-            if let Err(error) = serve_next(&serving, &mut reader, &pulse, &asker, &in_flight).await {
+            if let Err(error) = serve_next(&serving, &mut reader, &pulse, &asker, &in_flight).await
+            {
                 return error;
             }
         }
     };
-    // Whichever ends first ends the link, so that no read or write is ever taken up again after it was dropped.
+    // Whichever ends first ends the link, so that no read or write is ever taken up again after it
+    // was dropped.
     let error = tokio::select! {
         error = reading => error,
         error = write(&mut writer, answered, pushes, config) => error,
@@ -231,7 +287,8 @@ async fn carry(port: &Arc<Port>, peer: NodeId, socket: Socket, end: &Cancellatio
     error
 }
 
-/// Takes the next request and starts serving it, so that requests are enqueued in the order in which they came.
+/// Takes the next request and starts serving it, so that requests are enqueued in the order in
+/// which they came.
 async fn serve_next(
     serving: &Serving,
     reader: &mut Reader,
@@ -242,21 +299,41 @@ async fn serve_next(
     let bytes = reader.read().await?;
     let request = match decode::<Frame>(&bytes) {
         Ok(Frame::Request(request)) => request,
-        Ok(_) => return Err(LinkError::Protocol("only requests are taken at the owner's end".to_owned())),
+        Ok(_) => {
+            return Err(LinkError::Protocol(
+                "only requests are taken at the owner's end".to_owned(),
+            ));
+        }
         Err(error) => return Err(LinkError::Protocol(error.to_string())),
     };
-    let Request { id, deadline_ms, table_version, table_age_ms, body } = request;
-    let told = Told { version: table_version, age_ms: table_age_ms };
+    let Request {
+        id,
+        deadline_ms,
+        table_version,
+        table_age_ms,
+        body,
+    } = request;
+    let told = Told {
+        version: table_version,
+        age_ms: table_age_ms,
+    };
     serving.port.setup.reach.hear(told, Instant::now());
     let Ok(permit) = Arc::clone(in_flight).try_acquire_owned() else {
-        let full = Problem::unavailable("too many requests of one node are being served; try again");
-        pulse.while_busy(serving.answer((id, Vec::new()), Err(full.into()))).await;
+        let full =
+            Problem::unavailable("too many requests of one node are being served; try again");
+        pulse
+            .while_busy(serving.answer((id, Vec::new()), Err(full.into())))
+            .await;
         return Ok(());
     };
     let deadline = Instant::now() + Duration::from_millis(deadline_ms).min(DEADLINE_MAX);
     let service = &serving.port.setup.service;
     // Mostly nothing has moved, and then nobody need know what is asked.
-    let shards = if service.knows_of_moves() { body.shards() } else { Vec::new() };
+    let shards = if service.knows_of_moves() {
+        body.shards()
+    } else {
+        Vec::new()
+    };
     let mut served = service.serve(body, deadline, asker);
     // The first poll enqueues whatever `serve` did not, before the next request is looked at.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx))).await {
@@ -279,16 +356,35 @@ impl Serving {
         let table_version = self.port.setup.table.borrow().version;
         let table_age_ms = self.port.setup.reach.told(Instant::now()).age_ms;
         let service = &self.port.setup.service;
-        let moved = if service.knows_of_moves() { service.moved(&shards) } else { Vec::new() };
-        let frame_of =
-            |told| Frame::<()>::Answer(Answer { id, table_version, table_age_ms, result: told, moved: moved.clone() });
+        let moved = if service.knows_of_moves() {
+            service.moved(&shards)
+        } else {
+            Vec::new()
+        };
+        let frame_of = |told| {
+            Frame::<()>::Answer(Answer {
+                id,
+                table_version,
+                table_age_ms,
+                result: told,
+                moved: moved.clone(),
+            })
+        };
         let encoded = encode(&frame_of(result)).or_else(|error| {
             tracing::error!(%error, "an answer cannot be sent over a link");
-            let problem = Problem::new(Code::TooLarge, "the answer is too large; ask for a smaller page");
+            let problem = Problem::new(
+                Code::TooLarge,
+                "the answer is too large; ask for a smaller page",
+            );
             encode(&frame_of(Err(problem.into())))
         });
         let Ok(frame) = encoded else { return };
-        let most = self.port.setup.config.queued_bytes_max.min(Semaphore::MAX_PERMITS);
+        let most = self
+            .port
+            .setup
+            .config
+            .queued_bytes_max
+            .min(Semaphore::MAX_PERMITS);
         let share = u32::try_from(frame.len().min(most)).unwrap_or(u32::MAX);
         if let Ok(permit) = Arc::clone(&self.bytes).acquire_many_owned(share).await {
             // Fails when the link is gone: then nobody waits for the answer.

@@ -1,6 +1,7 @@
-//! Delivers a shard's outbox: changes of users' indexes go to the shards of the users, at least once. A change that arrives
-//! twice, or after a newer one, does nothing there (its seq tells). Each shard has its own window of rows (`window`), so
-//! one that cannot be reached holds up the rows of its own users alone. See `docs/adr/0016-outbox.md`.
+//! Delivers a shard's outbox: changes of users' indexes go to the shards of the users, at least
+//! once. A change that arrives twice, or after a newer one, does nothing there (its seq tells).
+//! Each shard has its own window of rows (`window`), so one that cannot be reached holds up the
+//! rows of its own users alone. See `docs/adr/0016-outbox.md`.
 
 use std::time::{Duration, Instant};
 
@@ -76,8 +77,8 @@ impl Outbox for ShardHandle {
     }
 }
 
-/// Delivers the outbox of an owned shard until the shard is closed or `stop` fires. May be dropped at any moment: what was
-/// not told as delivered is delivered again by whoever owns the shard next.
+/// Delivers the outbox of an owned shard until the shard is closed or `stop` fires. May be dropped
+/// at any moment: what was not told as delivered is delivered again by whoever owns the shard next.
 pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken) {
     let ended = async {
         shard.closed().await;
@@ -88,7 +89,8 @@ pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken
     };
     tokio::select! {
         () = run(&shard, &owners) => {}
-        // What is on its way to a shard that does not answer holds up nobody who waits for this one to end.
+        // What is on its way to a shard that does not answer holds up nobody who waits for this one
+        // to end.
         () = ended => {}
         () = stop.cancelled() => {}
     }
@@ -131,15 +133,24 @@ fn arrived(outbox: &impl Outbox, window: &mut Window, shard: ShardId) {
     outbox.delivered(window.reached(), progress);
 }
 
-/// Delivers changes to one shard, however long it takes; whoever awaits it looks whether the outbox is still open.
-async fn deliver_to(outbox: &impl Outbox, owners: &Owners, to: ShardId, changes: Vec<IndexChange>) -> ShardId {
+/// Delivers changes to one shard, however long it takes; whoever awaits it looks whether the outbox
+/// is still open.
+async fn deliver_to(
+    outbox: &impl Outbox,
+    owners: &Owners,
+    to: ShardId,
+    changes: Vec<IndexChange>,
+) -> ShardId {
     let from = outbox.shard();
     let mut hurried = outbox.hurried();
     let mut failures = 0_u32;
     let mut pauses = BACKOFF.pauses();
     loop {
         let deadline = Instant::now() + DELIVERY_BUDGET;
-        match owners.execute(to, Command::Index(changes.clone()), deadline).await {
+        match owners
+            .execute(to, Command::Index(changes.clone()), deadline)
+            .await
+        {
             Ok(_) => return to,
             Err(problem) => log_failure(from, to, failures, &problem),
         }

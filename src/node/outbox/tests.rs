@@ -14,8 +14,8 @@ use crate::log::embedded::EmbeddedLog;
 use crate::log::lane::Lane;
 use crate::log::record::{Fingerprint, Tail};
 use crate::log::{
-    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry, ShardLog, Stream,
-    Token,
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry,
+    ShardLog, Stream, Token,
 };
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::testing::{Fake, SHARDS, credentials, eventually, lone_node, soon, table};
@@ -66,10 +66,17 @@ impl Outbox for FakeOutbox {
             }
             let rows: Vec<_> = {
                 let rows = self.rows.lock().expect("not poisoned");
-                rows.iter().filter(|row| row.position > after).take(limit as usize).cloned().collect()
+                rows.iter()
+                    .filter(|row| row.position > after)
+                    .take(limit as usize)
+                    .cloned()
+                    .collect()
             };
             if let Some(last) = rows.last() {
-                return Some(OutboxPage { upto: last.position, rows });
+                return Some(OutboxPage {
+                    upto: last.position,
+                    rows,
+                });
             }
             self.wake.notified().await;
         }
@@ -77,7 +84,10 @@ impl Outbox for FakeOutbox {
 
     fn delivered(&self, delivered: Reached, progress: Option<OutboxPosition>) {
         if let Some(upto) = progress {
-            self.rows.lock().expect("not poisoned").retain(|row| row.position > upto);
+            self.rows
+                .lock()
+                .expect("not poisoned")
+                .retain(|row| row.position > upto);
             self.told.try_send(upto).expect("room");
         }
         self.delivered.send_replace(delivered);
@@ -97,12 +107,21 @@ fn row(number: u32) -> OutboxRow {
         at: 1,
         create_key: None,
     };
-    OutboxRow { position: OutboxPosition { offset: Offset(1), index: number }, change }
+    OutboxRow {
+        position: OutboxPosition {
+            offset: Offset(1),
+            index: number,
+        },
+        change,
+    }
 }
 
 fn changes(body: &Body) -> Vec<IndexChange> {
     match body {
-        Body::Execute { command: Command::Index(changes), .. } => changes.clone(),
+        Body::Execute {
+            command: Command::Index(changes),
+            ..
+        } => changes.clone(),
         other => panic!("not an index command: {other:?}"),
     }
 }
@@ -112,14 +131,19 @@ async fn every_row_reaches_its_users_shard_and_progress_reaches_the_last() {
     let fake = Fake::new(|_| Ok(Outcome::Done(Done::Indexed)));
     let (owners, _pushes) = lone_node(&fake);
     let (outbox, mut progress) = FakeOutbox::of((0..2_500).map(row));
-    let last = OutboxPosition { offset: Offset(1), index: 2_499 };
+    let last = OutboxPosition {
+        offset: Offset(1),
+        index: 2_499,
+    };
     tokio::select! {
         () = run(&outbox, &owners) => panic!("ended"),
         () = async { while progress.recv().await.expect("progress") != last {} } => {}
     }
     let mut users = Vec::new();
     for (shard, change) in fake.bodies().iter().flat_map(|body| {
-        let Body::Execute { shard, .. } = body else { panic!("{body:?}") };
+        let Body::Execute { shard, .. } = body else {
+            panic!("{body:?}")
+        };
         changes(body).into_iter().map(|change| (*shard, change))
     }) {
         assert_eq!(shard, owners.map().shard_of(change.user.slot()));
@@ -145,10 +169,13 @@ async fn progress_stays_before_the_first_row_that_could_not_be_delivered() {
     let (owners, _pushes) = lone_node(&fake);
     let (outbox, mut progress) = FakeOutbox::of((0..100).map(row));
     let shard_of = |number: u32| owners.map().shard_of(row(number).change.user.slot());
-    let first_held = (0..100).find(|n| shard_of(*n) == shard_of(3)).expect("there is one");
+    let first_held = (0..100)
+        .find(|n| shard_of(*n) == shard_of(3))
+        .expect("there is one");
     let shards: std::collections::BTreeSet<_> = (0..100).map(shard_of).collect();
     let check = async {
-        // Every other shard has been served, and the one that refuses has been asked more than once.
+        // Every other shard has been served, and the one that refuses has been asked more than
+        // once.
         eventually(|| fake.bodies().len() > shards.len() + 1).await;
         while let Ok(upto) = progress.try_recv() {
             assert!(upto.index < first_held);
@@ -183,22 +210,42 @@ async fn rows_of_healthy_shards_pass_one_for_a_dead_shard_also_those_that_come_l
     let (outbox, mut progress) = FakeOutbox::of([row(0)]);
     let mut delivered = outbox.delivered.subscribe();
     let check = async {
-        // Its batch is under way, and refused; what comes afterwards goes to the others, one by one.
+        // Its batch is under way, and refused; what comes afterwards goes to the others, one by
+        // one.
         eventually(|| fake.bodies().len() > 1).await;
         let mut others = (1..1_000).filter(|number| shard_of(*number) != shard_of(0));
         for number in others.by_ref().take(20) {
-            outbox.rows.lock().expect("not poisoned").push_back(row(number));
+            outbox
+                .rows
+                .lock()
+                .expect("not poisoned")
+                .push_back(row(number));
             outbox.wake.notify_one();
             let to = shard_of(number);
-            let covered = delivered.wait_for(|delivered| delivered.covers(to, row(number).position));
-            timeout(Duration::from_secs(20), covered).await.expect("not held up").expect("lives");
-            assert!(!outbox.delivered.borrow().covers(shard_of(0), row(0).position));
+            let covered =
+                delivered.wait_for(|delivered| delivered.covers(to, row(number).position));
+            timeout(Duration::from_secs(20), covered)
+                .await
+                .expect("not held up")
+                .expect("lives");
+            assert!(
+                !outbox
+                    .delivered
+                    .borrow()
+                    .covers(shard_of(0), row(0).position)
+            );
         }
         assert!(progress.try_recv().is_err(), "the log knows prefixes only");
 
         open.store(true, Ordering::SeqCst);
         outbox.hurry.send_replace(());
-        let last = outbox.rows.lock().expect("not poisoned").back().expect("some").position;
+        let last = outbox
+            .rows
+            .lock()
+            .expect("not poisoned")
+            .back()
+            .expect("some")
+            .position;
         while progress.recv().await.expect("progress") != last {}
     };
     tokio::select! {
@@ -219,7 +266,9 @@ async fn what_is_on_its_way_when_the_outbox_ends_is_still_told_to_have_arrived()
         outbox.wake.notify_one();
     };
     let both = async { tokio::join!(run(&outbox, &owners), ending) };
-    timeout(Duration::from_secs(20), both).await.expect("it ends");
+    timeout(Duration::from_secs(20), both)
+        .await
+        .expect("it ends");
     assert_eq!(progress.try_recv().ok(), Some(row(0).position));
 }
 
@@ -242,7 +291,8 @@ impl ShardLog for Holding {
     }
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
         let mut held = self.held.subscribe();
-        self.waiting.fetch_add(usize::from(*held.borrow()), Ordering::SeqCst);
+        self.waiting
+            .fetch_add(usize::from(*held.borrow()), Ordering::SeqCst);
         held.wait_for(|held| !held).await.expect("the log lives");
         self.inner.append(cycle).await
     }
@@ -258,7 +308,13 @@ impl ShardLog for Holding {
     ) -> Result<Vec<RawEntry>, LogError> {
         self.inner.read(shard, stream, after, bytes_max).await
     }
-    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+    async fn trim(
+        &self,
+        shard: ShardId,
+        token: Token,
+        stream: Stream,
+        upto: Offset,
+    ) -> Result<(), LogError> {
         self.inner.trim(shard, token, stream, upto).await
     }
 }
@@ -267,8 +323,14 @@ impl ShardLog for Holding {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     let folder = tempfile::tempdir().expect("a folder");
-    let inner: Arc<dyn ShardLog> = EmbeddedLog::open(&folder.path().join("log.db")).await.expect("opens");
-    let log = Arc::new(Holding { inner, held: watch::Sender::new(false), waiting: AtomicUsize::new(0) });
+    let inner: Arc<dyn ShardLog> = EmbeddedLog::open(&folder.path().join("log.db"))
+        .await
+        .expect("opens");
+    let log = Arc::new(Holding {
+        inner,
+        held: watch::Sender::new(false),
+        waiting: AtomicUsize::new(0),
+    });
     let map = ShardMap::new(SHARDS).expect("a power of two");
     let shard = map.shard_of(user("alice").slot());
     let name = (0..1000)
@@ -290,11 +352,23 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     let handle = crate::shard::open(opening).await.expect("opens");
     let (pushes, _pushed) = mpsc::channel(64);
     // By the table another node owns everything now.
-    let (_keep, table) = watch::channel(table(2, &[("b", "127.0.0.1:1".to_owned()), ("a", String::new())]));
+    let (_keep, table) = watch::channel(table(
+        2,
+        &[("b", "127.0.0.1:1".to_owned()), ("a", String::new())],
+    ));
     let snapshots = folder.path().join("snapshots");
     let (reach, link) = (Arc::default(), Config::default());
     let beside = Beside::default();
-    let setup = Setup { credentials: credentials("a"), map, table, pushes, reach, link, snapshots, beside };
+    let setup = Setup {
+        credentials: credentials("a"),
+        map,
+        table,
+        pushes,
+        reach,
+        link,
+        snapshots,
+        beside,
+    };
     let owners = Owners::new(setup);
     owners.insert_local(handle.clone());
     let create = Create {
@@ -308,11 +382,20 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     let _creating = handle.execute(Command::Create(create), soon());
     eventually(|| handle.status().applied.messages >= Offset(2)).await;
     log.held.send_replace(true);
-    let delivering = tokio::spawn(deliver(handle.clone(), owners.clone(), CancellationToken::new()));
+    let delivering = tokio::spawn(deliver(
+        handle.clone(),
+        owners.clone(),
+        CancellationToken::new(),
+    ));
     // The row is on its way to its own shard.
     eventually(|| log.waiting.load(Ordering::SeqCst) > 0).await;
     // The shard is taken by another node.
-    let control = log.inner.control(shard).await.expect("reads").expect("claimed");
+    let control = log
+        .inner
+        .control(shard)
+        .await
+        .expect("reads")
+        .expect("claimed");
     let claim = Claim {
         shard,
         expected: Some((control.token, control.beat)),
@@ -322,9 +405,14 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
         begin_at: PerStream::both(Tail::EMPTY),
         ends_at: None,
     };
-    assert!(matches!(log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+    assert!(matches!(
+        log.inner.claim(claim).await,
+        Ok(ClaimOutcome::Claimed(_))
+    ));
     handle.renewed(Duration::from_millis(1), false);
-    timeout(Duration::from_secs(5), handle.closed()).await.expect("it ends");
+    timeout(Duration::from_secs(5), handle.closed())
+        .await
+        .expect("it ends");
     log.held.send_replace(false);
     let let_go = timeout(Duration::from_secs(25), delivering).await;
     assert!(let_go.is_ok(), "the keeper serves a closed shard for ever");

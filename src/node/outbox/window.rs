@@ -1,9 +1,10 @@
-//! Which rows of an outbox are on their way to which shard: a bounded window for each shard, so that one that does not
-//! answer holds up none of the others. Pure.
+//! Which rows of an outbox are on their way to which shard: a bounded window for each shard, so
+//! that one that does not answer holds up none of the others. Pure.
 //!
-//! Rows are taken in the order of the outbox and leave it, shard by shard, in that order. One for which there is no room
-//! is left where it is, in the file, and so is everything behind it for the same shard; once there is room, the outbox is
-//! read again from there, and what other shards have taken already is passed over.
+//! Rows are taken in the order of the outbox and leave it, shard by shard, in that order. One for
+//! which there is no room is left where it is, in the file, and so is everything behind it for the
+//! same shard; once there is room, the outbox is read again from there, and what other shards have
+//! taken already is passed over.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -43,7 +44,9 @@ impl Target {
     /// The first row that the shard lacks.
     fn first(&self) -> Option<OutboxPosition> {
         let flying = self.flying.map(|(first, _)| first);
-        flying.or_else(|| self.waiting.front().map(|row| row.position)).or(self.left)
+        flying
+            .or_else(|| self.waiting.front().map(|row| row.position))
+            .or(self.left)
     }
 }
 
@@ -73,7 +76,8 @@ impl Window {
     pub(super) fn take(&mut self, page: OutboxPage, shard_of: impl Fn(&OutboxRow) -> ShardId) {
         for row in page.rows {
             let target = self.targets.entry(shard_of(&row)).or_default();
-            let passed = row.position <= target.taken || target.left.is_some_and(|left| row.position > left);
+            let passed =
+                row.position <= target.taken || target.left.is_some_and(|left| row.position > left);
             if passed {
                 continue;
             }
@@ -93,14 +97,18 @@ impl Window {
         self.seen = self.seen.max(page.upto);
     }
 
-    /// What is to be sent now: everything that waits, for each shard to which nothing is on its way.
+    /// What is to be sent now: everything that waits, for each shard to which nothing is on its
+    /// way.
     pub(super) fn depart(&mut self) -> Vec<(ShardId, Vec<IndexChange>)> {
         let mut departing = Vec::new();
         for (shard, target) in &mut self.targets {
             let first = target.waiting.front().map(|row| row.position);
             if let (None, Some(first)) = (target.flying, first) {
                 target.flying = Some((first, target.waiting.len()));
-                departing.push((*shard, target.waiting.drain(..).map(|row| row.change).collect()));
+                departing.push((
+                    *shard,
+                    target.waiting.drain(..).map(|row| row.change).collect(),
+                ));
             }
         }
         departing
@@ -108,7 +116,9 @@ impl Window {
 
     /// What was on its way to a shard has arrived; how many rows.
     pub(super) fn arrived(&mut self, shard: ShardId) -> usize {
-        let Some(target) = self.targets.get_mut(&shard) else { return 0 };
+        let Some(target) = self.targets.get_mut(&shard) else {
+            return 0;
+        };
         let count = target.flying.take().map_or(0, |(_, count)| count);
         self.held = self.held.saturating_sub(count);
         if let Some(left) = target.left.filter(|_| target.waiting.is_empty()) {
@@ -119,11 +129,18 @@ impl Window {
 
     /// How far the outbox is delivered.
     pub(super) fn reached(&self) -> Reached {
-        let open = self.targets.iter().filter_map(|(shard, target)| Some((*shard, target.first()?)));
-        Reached { seen: self.seen, open: open.collect() }
+        let open = self
+            .targets
+            .iter()
+            .filter_map(|(shard, target)| Some((*shard, target.first()?)));
+        Reached {
+            seen: self.seen,
+            open: open.collect(),
+        }
     }
 
-    /// What is to be told to the log, if that has grown: never beyond the last row, never twice the same.
+    /// What is to be told to the log, if that has grown: never beyond the last row, never twice the
+    /// same.
     pub(super) fn progress(&mut self) -> Option<OutboxPosition> {
         let upto = self.reached().prefix().min(self.last);
         let grown = self.told.filter(|told| upto > *told).map(|_| upto);
@@ -137,10 +154,16 @@ mod tests {
     use super::*;
     use crate::ids::{ConversationName, Offset, Seq, UserId};
 
-    const ALL: OutboxPosition = OutboxPosition { offset: Offset(1_000_000), index: u32::MAX };
+    const ALL: OutboxPosition = OutboxPosition {
+        offset: Offset(1_000_000),
+        index: u32::MAX,
+    };
 
     fn at(offset: u64) -> OutboxPosition {
-        OutboxPosition { offset: Offset(offset), index: 0 }
+        OutboxPosition {
+            offset: Offset(offset),
+            index: 0,
+        }
     }
 
     /// A row at an offset, for the user of a shard's number.
@@ -153,7 +176,10 @@ mod tests {
             at: 1,
             create_key: None,
         };
-        OutboxRow { position: at(offset), change }
+        OutboxRow {
+            position: at(offset),
+            change,
+        }
     }
 
     fn shard_of(row: &OutboxRow) -> ShardId {
@@ -162,8 +188,17 @@ mod tests {
 
     /// The page behind a place, of everything there is.
     fn page(all: &[OutboxRow], from: OutboxPosition) -> OutboxPage {
-        let rows: Vec<_> = all.iter().filter(|row| row.position > from).take(1_000).cloned().collect();
-        let upto = if rows.len() < 1_000 { ALL } else { rows.last().map_or(ALL, |row| row.position) };
+        let rows: Vec<_> = all
+            .iter()
+            .filter(|row| row.position > from)
+            .take(1_000)
+            .cloned()
+            .collect();
+        let upto = if rows.len() < 1_000 {
+            ALL
+        } else {
+            rows.last().map_or(ALL, |row| row.position)
+        };
         OutboxPage { rows, upto }
     }
 
@@ -175,8 +210,15 @@ mod tests {
 
     #[test]
     fn rows_of_other_shards_pass_one_that_does_not_answer_however_many_it_has() {
-        // Far more for the shard that is dead than there is room for, and one for each other among them.
-        let number = |n: u64| if n.is_multiple_of(1_000) { u16::try_from(n / 1_000).expect("small") } else { 0 };
+        // Far more for the shard that is dead than there is room for, and one for each other among
+        // them.
+        let number = |n: u64| {
+            if n.is_multiple_of(1_000) {
+                u16::try_from(n / 1_000).expect("small")
+            } else {
+                0
+            }
+        };
         let all: Vec<_> = (1..=20_000).map(|n| row(n, number(n))).collect();
         let mut window = Window::default();
         read_all(&mut window, &all);
@@ -189,7 +231,11 @@ mod tests {
         assert!((1..=20).all(|other| delivered.covers(ShardId(other), ALL)));
         assert!(!delivered.covers(ShardId(0), at(1)));
         assert!(window.held <= ROWS_MAX, "{}", window.held);
-        assert_eq!(window.progress(), None, "the first row of all is not delivered");
+        assert_eq!(
+            window.progress(),
+            None,
+            "the first row of all is not delivered"
+        );
     }
 
     #[test]
@@ -205,13 +251,17 @@ mod tests {
                 break;
             }
             for (shard, changes) in departing {
-                told.entry(shard).or_default().extend(changes.iter().map(|change| change.seq.0));
+                told.entry(shard)
+                    .or_default()
+                    .extend(changes.iter().map(|change| change.seq.0));
                 window.arrived(shard);
                 progress.extend(window.progress());
             }
         }
         for (shard, seqs) in told {
-            let expected: Vec<_> = (1..=5_000).filter(|n| n % 2 == u64::from(shard.0)).collect();
+            let expected: Vec<_> = (1..=5_000)
+                .filter(|n| n % 2 == u64::from(shard.0))
+                .collect();
             assert_eq!(seqs, expected, "{shard}");
         }
         assert!(progress.is_sorted());
@@ -226,7 +276,12 @@ mod tests {
         let mut window = Window::default();
         read_all(&mut window, &all);
         assert!(window.held <= ROWS_MAX_ALL + SHARE * 11, "{}", window.held);
-        assert!(window.depart().iter().any(|(shard, _)| *shard == ShardId(77)));
+        assert!(
+            window
+                .depart()
+                .iter()
+                .any(|(shard, _)| *shard == ShardId(77))
+        );
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::shard::command::{Command, ShardError};
 use crate::telemetry;
 
 /// Pauses before another attempt.
-pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(250));
+pub(super) const BACKOFF: Backoff =
+    Backoff::new(Duration::from_millis(10), Duration::from_millis(250));
 
 /// A local shard answers at its deadline; one that does not is given up this much later.
 const GRACE: Duration = Duration::from_millis(100);
@@ -63,10 +64,13 @@ impl From<Failure> for Missed {
         match failure {
             Failure::NotSent(_) => Self::NotServed,
             Failure::Lost => Self::Lost,
-            Failure::Full => Self::Refused(Problem::unavailable("too much waits for the owner; try again")),
-            Failure::TooLarge => {
-                Self::Refused(Problem::new(Code::TooLarge, "the request is too large for the link to the owner"))
-            }
+            Failure::Full => Self::Refused(Problem::unavailable(
+                "too much waits for the owner; try again",
+            )),
+            Failure::TooLarge => Self::Refused(Problem::new(
+                Code::TooLarge,
+                "the request is too large for the link to the owner",
+            )),
         }
     }
 }
@@ -87,7 +91,12 @@ impl Owners {
     #[must_use]
     pub fn owner_of(&self, shard: ShardId) -> Option<NodeId> {
         let table = self.inner.setup.table.borrow();
-        let hint = self.inner.local.hints.of(shard, &table).filter(|node| table.addresses(node).is_some());
+        let hint = self
+            .inner
+            .local
+            .hints
+            .of(shard, &table)
+            .filter(|node| table.addresses(node).is_some());
         hint.or_else(|| table.owner(shard).cloned())
     }
 
@@ -104,7 +113,11 @@ impl Owners {
         }
         match route {
             Route::Node(node) => {
-                let links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+                let links = self
+                    .inner
+                    .links
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 if let Some((link, _)) = links.get(node) {
                     link.tell(&body, deadline);
                 }
@@ -124,7 +137,11 @@ impl Owners {
 
     /// The link to a node, made when it is first needed.
     fn link(&self, node: &NodeId) -> Link {
-        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self
+            .inner
+            .links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let made = links.entry(node.clone()).or_insert_with(|| {
             let places = Arc::clone(&self.inner.places);
             let stop = self.inner.stop.child_token();
@@ -143,7 +160,8 @@ impl Owners {
         made.0.clone()
     }
 
-    /// One attempt. The request is enqueued before this returns; where it subscribes, that stands in the books first.
+    /// One attempt. The request is enqueued before this returns; where it subscribes, that stands
+    /// in the books first.
     pub(super) fn send(
         &self,
         route: &Route,
@@ -154,20 +172,29 @@ impl Owners {
         if let Some(service) = self.in_process(route) {
             let served = service.serve(body.clone(), deadline, &self.inner.asker);
             let within = timeout_at((deadline + GRACE).into(), served);
-            return within.map(|result| result.map_err(|_elapsed| Missed::Lost)?.map_err(Missed::from)).boxed();
+            return within
+                .map(|result| {
+                    result
+                        .map_err(|_elapsed| Missed::Lost)?
+                        .map_err(Missed::from)
+                })
+                .boxed();
         }
         match route {
             Route::Node(node) => {
                 let owners = self.clone();
-                self.link(node).call(body, deadline).map(move |answer| owners.answered(answer)).boxed()
+                self.link(node)
+                    .call(body, deadline)
+                    .map(move |answer| owners.answered(answer))
+                    .boxed()
             }
             Route::Here | Route::Nowhere => std::future::ready(Err(Missed::NotServed)).boxed(),
         }
     }
 
-    /// One attempt of a line; see [`Link::call_over`](crate::node::link::client::Link::call_over). By which connection it
-    /// goes, which among those of one route tells whether two requests keep their order. `None`: not sent, since that
-    /// connection has ended.
+    /// One attempt of a line; see [`Link::call_over`](crate::node::link::client::Link::call_over).
+    /// By which connection it goes, which among those of one route tells whether two requests keep
+    /// their order. `None`: not sent, since that connection has ended.
     pub(super) fn send_over(
         &self,
         route: &Route,
@@ -179,13 +206,19 @@ impl Owners {
             Route::Node(node) if self.in_process(route).is_none() => {
                 let (connection, answer) = self.link(node).call_over(connection, body, deadline)?;
                 let owners = self.clone();
-                Some((connection, answer.map(move |answer| owners.answered(answer)).boxed()))
+                Some((
+                    connection,
+                    answer.map(move |answer| owners.answered(answer)).boxed(),
+                ))
             }
-            Route::Here | Route::Node(_) | Route::Nowhere => Some((0, self.send(route, body, deadline))),
+            Route::Here | Route::Node(_) | Route::Nowhere => {
+                Some((0, self.send(route, body, deadline)))
+            }
         }
     }
 
-    /// Asks the owner of a shard until it answers or the budget ends. The first attempt is enqueued before this returns.
+    /// Asks the owner of a shard until it answers or the budget ends. The first attempt is enqueued
+    /// before this returns.
     pub(super) fn ask(
         &self,
         shard: ShardId,
@@ -221,11 +254,13 @@ impl Owners {
         asked.boxed()
     }
 
-    /// Waits before another attempt: until the table is another than that of `version`, or for a moment. False when no time
-    /// is left or this node ends.
+    /// Waits before another attempt: until the table is another than that of `version`, or for a
+    /// moment. False when no time is left or this node ends.
     pub(super) async fn pause(&self, pauses: &mut Pauses, version: u64, deadline: Instant) -> bool {
         let mut table = self.inner.setup.table.clone();
-        let wait = pauses.next_jittered().min(deadline.saturating_duration_since(Instant::now()));
+        let wait = pauses
+            .next_jittered()
+            .min(deadline.saturating_duration_since(Instant::now()));
         let stop = &self.inner.stop;
         // Another, or not in time, or never: each way it is time to try again.
         tokio::select! {
@@ -240,7 +275,10 @@ impl Owners {
     /// Takes in what another node answered, and where it says that shards are now.
     fn answered(&self, answer: Result<Answer, Failure>) -> Result<Outcome, Missed> {
         let result = match &answer {
-            Ok(Answer { result: Err(ShardError::NotOwner), .. }) => "redirected",
+            Ok(Answer {
+                result: Err(ShardError::NotOwner),
+                ..
+            }) => "redirected",
             Ok(_) => "answered",
             Err(Failure::Lost) => "lost",
             Err(_) => "unsent",
@@ -257,16 +295,27 @@ impl Owners {
 /// True when serving the request twice does no more than serving it once.
 pub(super) fn repeatable(body: &Body) -> bool {
     match body {
-        Body::Execute { command: Command::Send(send), .. } => send.key.is_some(),
-        Body::Execute { command: Command::Create(create), .. } => create.key.is_some(),
+        Body::Execute {
+            command: Command::Send(send),
+            ..
+        } => send.key.is_some(),
+        Body::Execute {
+            command: Command::Create(create),
+            ..
+        } => create.key.is_some(),
         _ => true,
     }
 }
 
-/// What the caller is told. When an earlier attempt may have been served: no refusal that leaves that open.
+/// What the caller is told. When an earlier attempt may have been served: no refusal that leaves
+/// that open.
 pub(super) fn judge(body: &Body, problem: Problem, in_doubt: bool) -> Problem {
     let is_write = matches!(body, Body::Execute { .. });
-    if in_doubt && is_write && !settles_earlier_attempts(problem.code.status()) { outcome_unknown() } else { problem }
+    if in_doubt && is_write && !settles_earlier_attempts(problem.code.status()) {
+        outcome_unknown()
+    } else {
+        problem
+    }
 }
 
 /// The budget ended, and surely nothing was written.
@@ -276,7 +325,10 @@ pub(super) fn unavailable() -> Problem {
 
 /// The budget ended, and something may have been written.
 pub(super) fn outcome_unknown() -> Problem {
-    Problem::new(Code::OutcomeUnknown, "the owner did not answer in time; repeat the request with the same key")
+    Problem::new(
+        Code::OutcomeUnknown,
+        "the owner did not answer in time; repeat the request with the same key",
+    )
 }
 
 #[cfg(test)]
@@ -303,8 +355,15 @@ mod tests {
             key,
             unless: Vec::new(),
         };
-        let leave = Remove { conversation: conversation(), by: bob(), user: bob() };
-        [Command::Send(send), Command::Remove(leave)].map(|command| Body::Execute { shard: ShardId(1), command })
+        let leave = Remove {
+            conversation: conversation(),
+            by: bob(),
+            user: bob(),
+        };
+        [Command::Send(send), Command::Remove(leave)].map(|command| Body::Execute {
+            shard: ShardId(1),
+            command,
+        })
     }
 
     #[test]
@@ -322,14 +381,36 @@ mod tests {
             Code::UpgradeRequired,
             Code::HeadTooLarge,
         ];
-        for (write, code) in writes().iter().flat_map(|write| Code::ALL.map(|code| (write, code))) {
+        for (write, code) in writes()
+            .iter()
+            .flat_map(|write| Code::ALL.map(|code| (write, code)))
+        {
             assert_eq!(judge(write, refusal(code), false).code, code);
             let told = judge(write, refusal(code), true).code;
-            assert_eq!(told, if settled.contains(&code) { code } else { Code::OutcomeUnknown });
+            assert_eq!(
+                told,
+                if settled.contains(&code) {
+                    code
+                } else {
+                    Code::OutcomeUnknown
+                }
+            );
         }
-        let query = Query::Conversation { name: conversation(), reader: bob() };
-        let read = Body::Query { shard: ShardId(1), query };
-        assert_eq!(judge(&read, refusal(Code::Unavailable), true).code, Code::Unavailable);
-        assert_eq!(judge(&read, refusal(Code::NotParticipant), true).code, Code::NotParticipant);
+        let query = Query::Conversation {
+            name: conversation(),
+            reader: bob(),
+        };
+        let read = Body::Query {
+            shard: ShardId(1),
+            query,
+        };
+        assert_eq!(
+            judge(&read, refusal(Code::Unavailable), true).code,
+            Code::Unavailable
+        );
+        assert_eq!(
+            judge(&read, refusal(Code::NotParticipant), true).code,
+            Code::NotParticipant
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! Copies for backups: what the owner of a shard does when one is asked for, and the way from any node to that owner.
+//! Copies for backups: what the owner of a shard does when one is asked for, and the way from any
+//! node to that owner.
 //!
-//! **Invariant.** A copy has everything that was acknowledged before it was asked for: where the streams are committed is
-//! noted first, then the lease is looked at, then the file is waited for (ADR 21).
+//! **Invariant.** A copy has everything that was acknowledged before it was asked for: where the
+//! streams are committed is noted first, then the lease is looked at, then the file is waited for
+//! (ADR 21).
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,10 @@ pub(super) async fn begin(
         return begun;
     }
 
-    match handle.whole(deadline.min(Instant::now() + WHOLE_WITHIN)).await {
+    match handle
+        .whole(deadline.min(Instant::now() + WHOLE_WITHIN))
+        .await
+    {
         Ok(applied) if known == Some(applied) => ReplicaAnswer::Unchanged,
         Ok(applied) => offers.begin_backup(&handle, &to, applied),
         Err(why) => ReplicaAnswer::Failed(why),
@@ -51,8 +56,11 @@ impl Owners {
         ask: ReplicaAsk,
         deadline: Instant,
     ) -> Result<ReplicaAnswer, String> {
-        let owner = self.owner_of(shard).ok_or_else(|| format!("the table has no shard {shard}"))?;
+        let owner = self
+            .owner_of(shard)
+            .ok_or_else(|| format!("the table has no shard {shard}"))?;
         let answer = self.ask_replica(&owner, shard, ask, deadline).await;
-        answer.ok_or_else(|| format!("{owner} should own shard {shard}, and does not answer for it"))
+        answer
+            .ok_or_else(|| format!("{owner} should own shard {shard}, and does not answer for it"))
     }
 }

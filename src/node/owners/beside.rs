@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::ids::NodeId;
 use crate::node::link::Serve;
 
-/// What the nodes of one process serve, by their names. A node of a process of its own has nobody beside it.
+/// What the nodes of one process serve, by their names. A node of a process of its own has nobody
+/// beside it.
 #[derive(Debug, Clone, Default)]
 pub struct Beside(Arc<RwLock<HashMap<NodeId, Arc<dyn Serve>>>>);
 
@@ -19,11 +20,18 @@ impl Beside {
 
     /// From now on nobody does.
     pub(super) fn leave(&self, node: &NodeId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(node);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(node);
     }
 
     /// What that node serves, if it runs here.
     pub(super) fn of(&self, node: &NodeId) -> Option<Arc<dyn Serve>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(node)
+            .cloned()
     }
 }

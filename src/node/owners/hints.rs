@@ -1,4 +1,5 @@
-//! Where shards are that have just changed hands (ADR 19): known before the table says so, from the node that gave them away.
+//! Where shards are that have just changed hands (ADR 19): known before the table says so, from the
+//! node that gave them away.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use arc_swap::ArcSwap;
 use crate::cluster::table::Table;
 use crate::ids::{NodeId, ShardId};
 
-/// A hint is of use for so long at most: the new owner tells the table within some tens of milliseconds.
+/// A hint is of use for so long at most: the new owner tells the table within some tens of
+/// milliseconds.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// What is known of shards beyond the table. At most one for each shard.
@@ -34,7 +36,11 @@ impl Hints {
     /// A shard is at that node, whatever this table says.
     pub(super) fn note(&self, shard: ShardId, at: NodeId, table: &Table) {
         let now = Instant::now();
-        let hint = Hint { at, instead_of: table.owner(shard).cloned(), until: now + KEPT_FOR };
+        let hint = Hint {
+            at,
+            instead_of: table.owner(shard).cloned(),
+            until: now + KEPT_FOR,
+        };
         self.0.rcu(|hints| {
             let mut hints = HashMap::clone(hints);
             hints.retain(|of, known| known.holds(*of, table, now));
@@ -47,7 +53,8 @@ impl Hints {
     pub(super) fn of(&self, shard: ShardId, table: &Table) -> Option<NodeId> {
         let hints = self.0.load();
         let hint = hints.get(&shard)?;
-        hint.holds(shard, table, Instant::now()).then(|| hint.at.clone())
+        hint.holds(shard, table, Instant::now())
+            .then(|| hint.at.clone())
     }
 
     /// Nothing is known beyond the table, as far as a glance tells.
@@ -68,11 +75,22 @@ mod tests {
         assert!(hints.is_empty());
         hints.note(one, NodeId::from("b"), &named(1, "a"));
         assert_eq!(hints.of(one, &named(1, "a")), Some(NodeId::from("b")));
-        assert_eq!(hints.of(one, &named(7, "a")), Some(NodeId::from("b")), "the table moved for another reason");
+        assert_eq!(
+            hints.of(one, &named(7, "a")),
+            Some(NodeId::from("b")),
+            "the table moved for another reason"
+        );
         assert_eq!(hints.of(two, &named(1, "a")), None);
-        assert_eq!(hints.of(one, &named(8, "c")), None, "the table knows better");
+        assert_eq!(
+            hints.of(one, &named(8, "c")),
+            None,
+            "the table knows better"
+        );
         // One that is of no use any more goes when the next comes.
         hints.note(two, NodeId::from("c"), &named(8, "b"));
-        assert_eq!((hints.0.load().len(), hints.of(two, &named(8, "b"))), (1, Some(NodeId::from("c"))));
+        assert_eq!(
+            (hints.0.load().len(), hints.of(two, &named(8, "b"))),
+            (1, Some(NodeId::from("c")))
+        );
     }
 }

@@ -1,14 +1,17 @@
-//! Requests that must be appended in the order in which they were made: the sends and reactions of one user in one slot,
-//! and so of one conversation. Each such pair has a *line* while any of its requests is under way.
+//! Requests that must be appended in the order in which they were made: the sends and reactions of
+//! one user in one slot, and so of one conversation. Each such pair has a *line* while any of its
+//! requests is under way.
 //!
-//! As long as all goes well a request is sent at once, behind those before it, over one connection; nothing waits. When an
-//! attempt brings nothing the line closes up: what is missed is sent again in its order, and each one only when every
-//! earlier one is settled or went before it over the connection that it takes itself. What is behind it and still out is
-//! awaited first: had that been served, the earlier one would come after it. It then is not sent again at all, and its
-//! caller is told what is known: that it was surely not written, or that nobody can say.
+//! As long as all goes well a request is sent at once, behind those before it, over one connection;
+//! nothing waits. When an attempt brings nothing the line closes up: what is missed is sent again
+//! in its order, and each one only when every earlier one is settled or went before it over the
+//! connection that it takes itself. What is behind it and still out is awaited first: had that been
+//! served, the earlier one would come after it. It then is not sent again at all, and its caller is
+//! told what is known: that it was surely not written, or that nobody can say.
 //!
-//! **Bounds.** A line holds up nobody but itself. Each request waits for its turn until its own deadline at most, and no
-//! more than [`WAITING_MAX`] wait in a line; further ones are refused at once.
+//! **Bounds.** A line holds up nobody but itself. Each request waits for its turn until its own
+//! deadline at most, and no more than [`WAITING_MAX`] wait in a line; further ones are refused at
+//! once.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -22,16 +25,19 @@ use tokio::time::timeout_at;
 
 use crate::ids::{ShardId, Slot, UserId};
 use crate::node::link::frame::{Body, Outcome};
-use crate::node::owners::attempt::{BACKOFF, Missed, Route, judge, outcome_unknown, repeatable, unavailable};
+use crate::node::owners::attempt::{
+    BACKOFF, Missed, Route, judge, outcome_unknown, repeatable, unavailable,
+};
 use crate::node::owners::{Inner, Owners};
 use crate::problem::Problem;
 use crate::shard::command::Command;
 
-/// Requests of one line that wait to be sent again; more are refused. A session has 256 commands under way at most, and a
-/// few conversations whose owner is gone must not take them all.
+/// Requests of one line that wait to be sent again; more are refused. A session has 256 commands
+/// under way at most, and a few conversations whose owner is gone must not take them all.
 const WAITING_MAX: usize = 32;
 
-/// Whose line: a user's, in a slot. Conversations that share the slot share the shard, and so its owner.
+/// Whose line: a user's, in a slot. Conversations that share the slot share the shard, and so its
+/// owner.
 type Key = (UserId, Slot);
 
 /// An attempt that is out.
@@ -64,7 +70,8 @@ struct State {
 impl State {
     /// Nothing earlier waits, and nothing later is out.
     fn is_turn_of(&self, number: u64) -> bool {
-        self.waiting.first().is_none_or(|first| *first >= number) && self.out.last().is_none_or(|last| *last < number)
+        self.waiting.first().is_none_or(|first| *first >= number)
+            && self.out.last().is_none_or(|last| *last < number)
     }
 
     fn was_overtaken(&self, number: u64) -> bool {
@@ -142,7 +149,12 @@ impl Place {
         state.next += 1;
         state.waiting.insert(number);
         drop(state);
-        let place = Self { inner: Arc::clone(inner), key, line, number };
+        let place = Self {
+            inner: Arc::clone(inner),
+            key,
+            line,
+            number,
+        };
         (!is_full).then_some(place)
     }
 
@@ -172,10 +184,12 @@ impl Drop for Place {
 }
 
 impl Owners {
-    /// Asks the owner of a shard until it answers or the budget ends, in the order of the line. Unless something before it
-    /// in the line was missed, the first attempt is enqueued before this returns.
+    /// Asks the owner of a shard until it answers or the budget ends, in the order of the line.
+    /// Unless something before it in the line was missed, the first attempt is enqueued before this
+    /// returns.
     ///
-    /// To be polled: what is out and is never asked for holds up the repeats of what went before it, until their deadlines.
+    /// To be polled: what is out and is never asked for holds up the repeats of what went before
+    /// it, until their deadlines.
     pub(super) fn ask_in_line(
         &self,
         key: Key,
@@ -197,7 +211,9 @@ impl Owners {
                     Turn::Later => owners.await_turn(&place, (shard, &body), deadline).await,
                     Turn::Overtaken => None,
                 };
-                let Some(attempt) = attempt else { return Err(judge(&body, unavailable(), in_doubt)) };
+                let Some(attempt) = attempt else {
+                    return Err(judge(&body, unavailable(), in_doubt));
+                };
                 match attempt.await {
                     Ok(outcome) => {
                         place.settle(true);
@@ -230,7 +246,11 @@ impl Owners {
             return Turn::Later;
         }
         let route = self.route(shard);
-        let behind = if state.out.is_empty() { None } else { state.way.clone() };
+        let behind = if state.out.is_empty() {
+            None
+        } else {
+            state.way.clone()
+        };
         let connection = match behind {
             // Two ways keep no order between them.
             Some((before, _)) if before != route => return Turn::Later,
@@ -251,7 +271,12 @@ impl Owners {
     }
 
     /// `None` when it can or may not be sent before its deadline.
-    async fn await_turn(&self, place: &Place, asked: (ShardId, &Body), deadline: Instant) -> Option<Attempt> {
+    async fn await_turn(
+        &self,
+        place: &Place,
+        asked: (ShardId, &Body),
+        deadline: Instant,
+    ) -> Option<Attempt> {
         loop {
             // Made before the look, so that no change between the two is missed.
             let changed = place.line.changed.notified();

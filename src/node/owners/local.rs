@@ -1,5 +1,5 @@
-//! The shards that this node owns, by number, and how they serve requests, be they this node's own or those of peers. Beside
-//! them its standbys.
+//! The shards that this node owns, by number, and how they serve requests, be they this node's own
+//! or those of peers. Beside them its standbys.
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -57,14 +57,21 @@ impl LocalShards {
         }
     }
 
-    /// The shard, if it is served here. It is not when it has ended; nor when its lease has ended and somebody else owns
-    /// it as far as can be known: the table names another node, or this one is cut off while others are not.
+    /// The shard, if it is served here. It is not when it has ended; nor when its lease has ended
+    /// and somebody else owns it as far as can be known: the table names another node, or this one
+    /// is cut off while others are not.
     pub(super) fn here(&self, shard: ShardId) -> Option<ShardHandle> {
-        self.get(shard).filter(|handle| !handle.is_closed() && (handle.is_proven() || !self.is_others(shard)))
+        self.get(shard)
+            .filter(|handle| !handle.is_closed() && (handle.is_proven() || !self.is_others(shard)))
     }
 
     fn is_others(&self, shard: ShardId) -> bool {
-        self.reach.is_cut_off() || self.table.borrow().owner(shard).is_some_and(|owner| *owner != self.node)
+        self.reach.is_cut_off()
+            || self
+                .table
+                .borrow()
+                .owner(shard)
+                .is_some_and(|owner| *owner != self.node)
     }
 
     pub(super) fn insert_standby(&self, standby: Standby) {
@@ -129,10 +136,12 @@ impl LocalShards {
         F: Future<Output = Result<R, ShardError>> + Send + 'static,
         R: Send + 'static,
     {
-        let works = parts.into_iter().map(|(shard, part)| match self.here(shard) {
-            Some(handle) => work(handle, part).left_future(),
-            None => ready(Err(ShardError::NotOwner)).right_future(),
-        });
+        let works = parts
+            .into_iter()
+            .map(|(shard, part)| match self.here(shard) {
+                Some(handle) => work(handle, part).left_future(),
+                None => ready(Err(ShardError::NotOwner)).right_future(),
+            });
         join_all(works.collect::<Vec<_>>()).boxed()
     }
 
@@ -143,10 +152,18 @@ impl LocalShards {
 
     fn serve_hand_over(&self, (shard, ask): (ShardId, HandOverAsk), asker: &NodeId) -> Serving {
         let Some(custody) = self.custody() else {
-            return ready(Ok(Outcome::HandOver(Err("this node has not begun yet, or ends".to_owned())))).boxed();
+            return ready(Ok(Outcome::HandOver(Err(
+                "this node has not begun yet, or ends".to_owned(),
+            ))))
+            .boxed();
         };
         let asker = asker.clone();
-        async move { Ok(Outcome::HandOver(custody.hand_over(shard, ask, asker).await)) }.boxed()
+        async move {
+            Ok(Outcome::HandOver(
+                custody.hand_over(shard, ask, asker).await,
+            ))
+        }
+        .boxed()
     }
 
     fn serve_parts(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
@@ -154,11 +171,16 @@ impl LocalShards {
         match body {
             Body::Summaries { reader, parts } => {
                 let answers = self.each(parts, move |handle, names| {
-                    let query = Query::Summaries { names, reader: reader.clone() };
+                    let query = Query::Summaries {
+                        names,
+                        reader: reader.clone(),
+                    };
                     async move {
                         match handle.query(query, deadline).await? {
                             (Found::Summaries(items), freshness) => Ok((items, freshness)),
-                            _ => Err(ShardError::Problem(Problem::unavailable("the shard answered something else"))),
+                            _ => Err(ShardError::Problem(Problem::unavailable(
+                                "the shard answered something else",
+                            ))),
                         }
                     }
                 });
@@ -192,7 +214,10 @@ impl LocalShards {
                 });
                 async move { Ok(Outcome::Outboxes(answers.await)) }.boxed()
             }
-            Body::Reports(statuses) => ready(Ok(Outcome::Reported(self.take_reports(statuses, &asker.node)))).boxed(),
+            Body::Reports(statuses) => ready(Ok(Outcome::Reported(
+                self.take_reports(statuses, &asker.node),
+            )))
+            .boxed(),
             _ => ready(Err(ShardError::NotOwner)).boxed(),
         }
     }
@@ -203,8 +228,15 @@ type Summarized = (Vec<Option<ConversationItem>>, Freshness);
 
 /// As stale as the stalest part.
 fn summaries(answers: Vec<Result<Summarized, ShardError>>) -> Outcome {
-    let stalest = answers.iter().flatten().map(|(_, freshness)| *freshness).fold(Freshness::Strict, Freshness::stalest);
-    let parts = answers.into_iter().map(|answer| answer.map(|(items, _)| items)).collect();
+    let stalest = answers
+        .iter()
+        .flatten()
+        .map(|(_, freshness)| *freshness)
+        .fold(Freshness::Strict, Freshness::stalest);
+    let parts = answers
+        .into_iter()
+        .map(|answer| answer.map(|(items, _)| items))
+        .collect();
     match stalest {
         Freshness::Strict => Outcome::Summaries(parts),
         Freshness::Stale { ms } => Outcome::StaleSummaries { parts, ms },
@@ -219,14 +251,22 @@ impl Serve for LocalShards {
     fn serve(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
         let subscriber = &asker.subscriber;
         let body = match body {
-            Body::Replica { shard, ask } => return self.serve_replica((shard, ask), deadline, &asker.node),
-            Body::HandOver { shard, ask } => return self.serve_hand_over((shard, ask), &asker.node),
+            Body::Replica { shard, ask } => {
+                return self.serve_replica((shard, ask), deadline, &asker.node);
+            }
+            Body::HandOver { shard, ask } => {
+                return self.serve_hand_over((shard, ask), &asker.node);
+            }
             Body::Standing => {
-                let standing = self.custody().map(|custody| Outcome::Standing(Box::new(custody.standing())));
+                let standing = self
+                    .custody()
+                    .map(|custody| Outcome::Standing(Box::new(custody.standing())));
                 return ready(standing.ok_or(ShardError::NotOwner)).boxed();
             }
             Body::Balance { asked_by } => {
-                let plan = self.custody().map(|custody| custody.balance(asked_by.as_deref()).map(Box::new));
+                let plan = self
+                    .custody()
+                    .map(|custody| custody.balance(asked_by.as_deref()).map(Box::new));
                 return ready(plan.map(Outcome::Balance).ok_or(ShardError::NotOwner)).boxed();
             }
             other => other,
@@ -248,20 +288,27 @@ impl Serve for LocalShards {
                 return self.serve_parts(body, deadline, asker);
             }
         };
-        let Some(handle) = self.here(one) else { return ready(Err(ShardError::NotOwner)).boxed() };
+        let Some(handle) = self.here(one) else {
+            return ready(Err(ShardError::NotOwner)).boxed();
+        };
         match body {
-            Body::Execute { command, .. } => {
-                handle.execute(command, deadline).map(|done| done.map(Outcome::Done)).boxed()
-            }
+            Body::Execute { command, .. } => handle
+                .execute(command, deadline)
+                .map(|done| done.map(Outcome::Done))
+                .boxed(),
             Body::Query { query, .. } => async move {
                 let (found, freshness) = handle.query(query, deadline).await?;
                 Ok(Outcome::Found(found, freshness))
             }
             .boxed(),
-            Body::SubscribeIndex { user, after, limit, .. } => {
+            Body::SubscribeIndex {
+                user, after, limit, ..
+            } => {
                 let subscriber = subscriber.clone();
                 async move {
-                    let page = handle.subscribe_index(&subscriber, user, after, limit, deadline).await?;
+                    let page = handle
+                        .subscribe_index(&subscriber, user, after, limit, deadline)
+                        .await?;
                     Ok(Outcome::IndexPage(page))
                 }
                 .boxed()
@@ -281,7 +328,9 @@ impl Serve for LocalShards {
     fn moved(&self, shards: &[ShardId]) -> Vec<(ShardId, NodeId)> {
         let table = self.table.borrow();
         let elsewhere = shards.iter().filter(|shard| !self.owns(**shard));
-        elsewhere.filter_map(|shard| Some((*shard, self.hints.of(*shard, &table)?))).collect()
+        elsewhere
+            .filter_map(|shard| Some((*shard, self.hints.of(*shard, &table)?)))
+            .collect()
     }
 
     fn forget(&self, subscriber: SubscriberId) {

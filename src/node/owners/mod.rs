@@ -1,9 +1,9 @@
-//! The way from this node to the owner of any shard: the local shard if it is ours, else a link to the node that the
-//! table names, with hints followed and one budget for all attempts.
+//! The way from this node to the owner of any shard: the local shard if it is ours, else a link to
+//! the node that the table names, with hints followed and one budget for all attempts.
 //!
-//! **Invariants.** A request that may have been served is repeated only when that does no harm; else, and when the budget
-//! ends in doubt, the answer is `outcome_unknown`, never `unavailable`. Whoever subscribed is told when what he subscribed
-//! to may have been missed.
+//! **Invariants.** A request that may have been served is repeated only when that does no harm;
+//! else, and when the budget ends in doubt, the answer is `outcome_unknown`, never `unavailable`.
+//! Whoever subscribed is told when what he subscribed to may have been missed.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -90,9 +90,10 @@ pub struct Setup {
 
 /// Reaches owners. Cheap to clone.
 ///
-/// Pushes of everything subscribed through it, local or remote, arrive in the one channel given at its construction. A
-/// broken link, a dropped push and a moved shard all arrive there as `Push::Resubscribe` for the shards concerned. An
-/// answer and a push come by different ways, so either may be seen first.
+/// Pushes of everything subscribed through it, local or remote, arrive in the one channel given at
+/// its construction. A broken link, a dropped push and a moved shard all arrive there as
+/// `Push::Resubscribe` for the shards concerned. An answer and a push come by different ways, so
+/// either may be seen first.
 #[derive(Debug, Clone)]
 pub struct Owners {
     inner: Arc<Inner>,
@@ -115,7 +116,8 @@ struct Inner {
 }
 
 impl Owners {
-    /// Starts to follow the table. Must be called within a tokio runtime; its tasks run until [`Owners::shutdown`].
+    /// Starts to follow the table. Must be called within a tokio runtime; its tasks run until
+    /// [`Owners::shutdown`].
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let local = Arc::new(LocalShards::of(&setup));
@@ -125,7 +127,10 @@ impl Owners {
 
     fn assemble(setup: Setup, local: Arc<LocalShards>, service: Arc<dyn Serve>) -> Self {
         let subscriber = Subscriber::new(setup.pushes.clone());
-        let asker = Asker { node: setup.credentials.id.clone(), subscriber };
+        let asker = Asker {
+            node: setup.credentials.id.clone(),
+            subscriber,
+        };
         setup.beside.enter(&asker.node, &service);
         let inner = Inner {
             setup,
@@ -138,16 +143,26 @@ impl Owners {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let owners = Self { inner: Arc::new(inner) };
+        let owners = Self {
+            inner: Arc::new(inner),
+        };
         owners.inner.tasks.spawn(places::follow(owners.clone()));
         let (shards, stop) = (Arc::clone(&owners.inner.local), owners.inner.stop.clone());
-        owners.inner.tasks.spawn(async move { stop.run_until_cancelled(shards.tidy_snapshots()).await });
+        owners
+            .inner
+            .tasks
+            .spawn(async move { stop.run_until_cancelled(shards.tidy_snapshots()).await });
         owners
     }
 
-    /// Serves the shards of this node to other nodes, on the peer port, and there `front` to routers.
+    /// Serves the shards of this node to other nodes, on the peer port, and there `front` to
+    /// routers.
     #[must_use]
-    pub fn serve_peers(&self, listener: TcpListener, front: Option<Arc<FrontServer>>) -> PeerServer {
+    pub fn serve_peers(
+        &self,
+        listener: TcpListener,
+        front: Option<Arc<FrontServer>>,
+    ) -> PeerServer {
         let setup = server::Setup {
             credentials: self.inner.setup.credentials.clone(),
             service: Arc::clone(&self.inner.service),
@@ -164,8 +179,9 @@ impl Owners {
         self.inner.local.insert(shard);
     }
 
-    /// From now on the shard is not served here; to be called before it is closed. Sessions of this node are told to
-    /// subscribe again; those of other nodes are by the shard itself or by their own view of the table.
+    /// From now on the shard is not served here; to be called before it is closed. Sessions of this
+    /// node are told to subscribe again; those of other nodes are by the shard itself or by their
+    /// own view of the table.
     pub fn remove_local(&self, shard: ShardId) -> Option<ShardHandle> {
         let removed = self.inner.local.remove(shard);
         if removed.is_some() {
@@ -201,8 +217,8 @@ impl Owners {
         Arc::new(replicas::LinkedReplicas::of(self))
     }
 
-    /// Asks a node, be it this one, something of its replica of a shard. `None` when it has none, or does not answer in
-    /// time.
+    /// Asks a node, be it this one, something of its replica of a shard. `None` when it has none,
+    /// or does not answer in time.
     pub async fn ask_replica(
         &self,
         node: &NodeId,
@@ -210,15 +226,27 @@ impl Owners {
         ask: ReplicaAsk,
         deadline: Instant,
     ) -> Option<ReplicaAnswer> {
-        match self.ask_node(node, Body::Replica { shard, ask }, deadline).await? {
+        match self
+            .ask_node(node, Body::Replica { shard, ask }, deadline)
+            .await?
+        {
             Outcome::Replica(answer) => Some(answer),
             _ => None,
         }
     }
 
     /// Asks a named node once, whatever it owns.
-    pub(in crate::node) async fn ask_node(&self, node: &NodeId, body: Body, deadline: Instant) -> Option<Outcome> {
-        let route = if node == self.node() { Route::Here } else { Route::Node(node.clone()) };
+    pub(in crate::node) async fn ask_node(
+        &self,
+        node: &NodeId,
+        body: Body,
+        deadline: Instant,
+    ) -> Option<Outcome> {
+        let route = if node == self.node() {
+            Route::Here
+        } else {
+            Route::Node(node.clone())
+        };
         match self.send(&route, &body, deadline).await {
             Ok(outcome) => Some(outcome),
             Err(missed) => {
@@ -270,10 +298,11 @@ impl Owners {
         self.inner.local.here(shard)
     }
 
-    /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns, so two calls in a row
-    /// for one conversation are decided in that order; the returned future waits for the answer. Sends (and reactions) of
-    /// one user to one conversation keep that order also when they have to be repeated, or the shard moves between them:
-    /// see [`line`]. Therefore their futures are to be polled, all of them.
+    /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns,
+    /// so two calls in a row for one conversation are decided in that order; the returned future
+    /// waits for the answer. Sends (and reactions) of one user to one conversation keep that order
+    /// also when they have to be repeated, or the shard moves between them: see [`line`]. Therefore
+    /// their futures are to be polled, all of them.
     ///
     /// Dropping the future does not undo the command.
     ///
@@ -305,19 +334,39 @@ impl Owners {
     ///
     /// # Errors
     /// As the client sees it.
-    pub async fn query(&self, shard: ShardId, query: Query, deadline: Instant) -> Result<(Found, Freshness), Problem> {
-        match self.ask(shard, Body::Query { shard, query }, deadline).await? {
+    pub async fn query(
+        &self,
+        shard: ShardId,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<(Found, Freshness), Problem> {
+        match self
+            .ask(shard, Body::Query { shard, query }, deadline)
+            .await?
+        {
             Outcome::Found(found, freshness) => Ok((found, freshness)),
             _ => Err(attempt::unavailable()),
         }
     }
 
-    /// Summaries for a list, with one request per owning *node*, side by side. In the order of `names`; `Err` where the
-    /// owner did not answer in time. All of them together are as fresh as the stalest.
-    pub async fn summaries(&self, reader: &UserId, names: &[ConversationName], deadline: Instant) -> Summaries {
+    /// Summaries for a list, with one request per owning *node*, side by side. In the order of
+    /// `names`; `Err` where the owner did not answer in time. All of them together are as fresh as
+    /// the stalest.
+    pub async fn summaries(
+        &self,
+        reader: &UserId,
+        names: &[ConversationName],
+        deadline: Instant,
+    ) -> Summaries {
         let stale_ms = AtomicU64::new(0);
-        let items = names.iter().map(|name| (self.shard_of(name), name.clone())).collect();
-        let build = |parts| Body::Summaries { reader: reader.clone(), parts };
+        let items = names
+            .iter()
+            .map(|name| (self.shard_of(name), name.clone()))
+            .collect();
+        let build = |parts| Body::Summaries {
+            reader: reader.clone(),
+            parts,
+        };
         let unpack = |outcome| match outcome {
             Outcome::Summaries(parts) => Some(parts),
             Outcome::StaleSummaries { parts, ms } => {
@@ -334,28 +383,46 @@ impl Owners {
         (items, freshness)
     }
 
-    /// Subscribes to conversations of any shards, with one request per owning node, side by side. In the order given;
-    /// what could not be asked is [`Subscribed::Failed`]. Answers when the last owner has, or at the deadline.
+    /// Subscribes to conversations of any shards, with one request per owning node, side by side.
+    /// In the order given; what could not be asked is [`Subscribed::Failed`]. Answers when the last
+    /// owner has, or at the deadline.
     pub async fn subscribe(&self, interests: Vec<Interest>, deadline: Instant) -> Vec<Subscribed> {
-        let items = interests.into_iter().map(|interest| (self.shard_of(&interest.conversation), interest)).collect();
+        let items = interests
+            .into_iter()
+            .map(|interest| (self.shard_of(&interest.conversation), interest))
+            .collect();
         let build = |parts| Body::Subscribe { parts };
         let unpack = |outcome| match outcome {
             Outcome::Subscribed(parts) => Some(parts),
             _ => None,
         };
         let answers = self.in_rounds(items, deadline, build, unpack).await;
-        answers.into_iter().map(|answer| answer.unwrap_or_else(Subscribed::Failed)).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(Subscribed::Failed))
+            .collect()
     }
 
-    /// Ends interests. What cannot be told to the owner now is not: the owner forgets this node when the link ends.
+    /// Ends interests. What cannot be told to the owner now is not: the owner forgets this node
+    /// when the link ends.
     pub fn unsubscribe(&self, interests: Vec<(ConversationName, UserId)>) {
         let mut by_route: HashMap<Route, HashMap<ShardId, Vec<_>>> = HashMap::new();
         for interest in interests {
             let shard = self.shard_of(&interest.0);
-            by_route.entry(self.route(shard)).or_default().entry(shard).or_default().push(interest);
+            by_route
+                .entry(self.route(shard))
+                .or_default()
+                .entry(shard)
+                .or_default()
+                .push(interest);
         }
         for (route, parts) in by_route {
-            self.tell(&route, Body::Unsubscribe { parts: parts.into_iter().collect() });
+            self.tell(
+                &route,
+                Body::Unsubscribe {
+                    parts: parts.into_iter().collect(),
+                },
+            );
         }
     }
 
@@ -371,7 +438,19 @@ impl Owners {
         deadline: Instant,
     ) -> Result<IndexPage, Problem> {
         let shard = self.inner.setup.map.shard_of(user.slot());
-        match self.ask(shard, Body::SubscribeIndex { shard, user, after, limit }, deadline).await? {
+        match self
+            .ask(
+                shard,
+                Body::SubscribeIndex {
+                    shard,
+                    user,
+                    after,
+                    limit,
+                },
+                deadline,
+            )
+            .await?
+        {
             Outcome::IndexPage(page) => Ok(page),
             _ => Err(attempt::unavailable()),
         }

@@ -1,6 +1,7 @@
-//! The giving end of a snapshot: written by the owner into a folder of the node, read piece by piece by the node that asked
-//! for it, and dropped when nobody reads on. One that was read to its end is spare for a while: who asks for the shard again
-//! gets it, as long as the log has what follows it.
+//! The giving end of a snapshot: written by the owner into a folder of the node, read piece by
+//! piece by the node that asked for it, and dropped when nobody reads on. One that was read to its
+//! end is spare for a while: who asks for the shard again gets it, as long as the log has what
+//! follows it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -29,8 +30,8 @@ const OFFERS_MAX: usize = 2;
 /// A snapshot that nobody asked for during this time is dropped.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
 
-/// And after this time already when another one has to wait for it: who reads on asks every few seconds, even when a low
-/// rate or a slow link makes it wait.
+/// And after this time already when another one has to wait for it: who reads on asks every few
+/// seconds, even when a low rate or a slow link makes it wait.
 const UNREAD_IN_WAY: Duration = Duration::from_secs(15);
 
 /// Spare ones that are kept, and for how long.
@@ -111,7 +112,15 @@ impl Offers {
         }
         let permits = Arc::new(Semaphore::new(OFFERS_MAX));
         let (offers, spares, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { folder, offers, spares, failed, permits }) }
+        Self {
+            inner: Arc::new(Inner {
+                folder,
+                offers,
+                spares,
+                failed,
+                permits,
+            }),
+        }
     }
 
     /// Begins a snapshot for a node, or tells how the one that was begun for it stands.
@@ -126,8 +135,8 @@ impl Offers {
         answer
     }
 
-    /// Begins a copy for a backup. To be asked first whether it was begun: [`Offers::begun`]. One that another was given
-    /// will do when it has `floor`.
+    /// Begins a copy for a backup. To be asked first whether it was begun: [`Offers::begun`]. One
+    /// that another was given will do when it has `floor`.
     pub(in crate::node) fn begin_backup(
         &self,
         handle: &ShardHandle,
@@ -135,18 +144,29 @@ impl Offers {
         floor: PerStream<Tail>,
     ) -> ReplicaAnswer {
         let writing = handle.clone();
-        let has_all = |said: &Snapshot| floor.zip(said.applied).all(|(floor, has)| has.offset >= floor.offset);
-        self.begin_with((handle.id(), to), has_all, |path| async move { writing.copy(&path).await }.boxed())
+        let has_all = |said: &Snapshot| {
+            floor
+                .zip(said.applied)
+                .all(|(floor, has)| has.offset >= floor.offset)
+        };
+        self.begin_with((handle.id(), to), has_all, |path| {
+            async move { writing.copy(&path).await }.boxed()
+        })
     }
 
     /// How the copy of a shard stands that was begun for `to`, if one was.
     pub(in crate::node) fn begun(&self, shard: ShardId, to: &NodeId) -> Option<ReplicaAnswer> {
         let mut offers = self.inner.offers();
-        let (&id, offer) = offers.iter_mut().find(|(_, offer)| (offer.shard, &offer.to) == (shard, to))?;
+        let (&id, offer) = offers
+            .iter_mut()
+            .find(|(_, offer)| (offer.shard, &offer.to) == (shard, to))?;
         offer.asked = Instant::now();
         Some(match &offer.state {
             State::Writing => ReplicaAnswer::Preparing,
-            State::Written(said) => ReplicaAnswer::Ready { id, said: said.clone() },
+            State::Written(said) => ReplicaAnswer::Ready {
+                id,
+                said: said.clone(),
+            },
         })
     }
 
@@ -157,12 +177,19 @@ impl Offers {
         write: impl FnOnce(PathBuf) -> BoxFuture<'static, Result<Snapshot, StoreError>>,
     ) -> ReplicaAnswer {
         let mut offers = self.inner.offers();
-        let begun = offers.iter_mut().find(|(_, offer)| (offer.shard, &offer.to) == (shard, to));
+        let begun = offers
+            .iter_mut()
+            .find(|(_, offer)| (offer.shard, &offer.to) == (shard, to));
         if let Some((&id, offer)) = begun {
             offer.asked = Instant::now();
             match &offer.state {
                 State::Writing => return ReplicaAnswer::Preparing,
-                State::Written(said) if is_fresh(said) => return ReplicaAnswer::Ready { id, said: said.clone() },
+                State::Written(said) if is_fresh(said) => {
+                    return ReplicaAnswer::Ready {
+                        id,
+                        said: said.clone(),
+                    };
+                }
                 // The log went on without it.
                 State::Written(_) => drop(offers.remove(&id)),
             }
@@ -174,16 +201,33 @@ impl Offers {
         let Some(permit) = permit.ok().or_else(|| take_abandoned(&mut offers)) else {
             return ReplicaAnswer::Failed(ENOUGH.to_owned());
         };
-        if let Some(Spare { said, file, .. }) = self.inner.take_spare(shard).filter(|spare| is_fresh(&spare.said)) {
+        if let Some(Spare { said, file, .. }) = self
+            .inner
+            .take_spare(shard)
+            .filter(|spare| is_fresh(&spare.said))
+        {
             let (id, state) = (rand::random(), State::Written(said.clone()));
-            offers.insert(id, Offer { shard, to: to.clone(), asked: Instant::now(), state, file, permit });
+            offers.insert(
+                id,
+                Offer {
+                    shard,
+                    to: to.clone(),
+                    asked: Instant::now(),
+                    state,
+                    file,
+                    permit,
+                },
+            );
             return ReplicaAnswer::Ready { id, said };
         }
         if let Err(error) = std::fs::create_dir_all(&self.inner.folder) {
             return ReplicaAnswer::Failed(format!("{}: {error}", self.inner.folder.display()));
         }
         let id = rand::random();
-        let path = self.inner.folder.join(format!("{:04}-{id:016x}.given", shard.0));
+        let path = self
+            .inner
+            .folder
+            .join(format!("{:04}-{id:016x}.given", shard.0));
         let offer = Offer {
             shard,
             to: to.clone(),
@@ -195,11 +239,14 @@ impl Offers {
         offers.insert(id, offer);
         drop(offers);
         let (writing, inner) = (write(path), Arc::clone(&self.inner));
-        drop(tokio::spawn(async move { inner.written(id, writing.await) }));
+        drop(tokio::spawn(
+            async move { inner.written(id, writing.await) },
+        ));
         ReplicaAnswer::Preparing
     }
 
-    /// Some bytes of a snapshot that was begun for this node. Asked for from its end on, it is dropped.
+    /// Some bytes of a snapshot that was begun for this node. Asked for from its end on, it is
+    /// dropped.
     pub(in crate::node) fn read(
         &self,
         id: u64,
@@ -208,8 +255,16 @@ impl Offers {
         from: u64,
     ) -> BoxFuture<'static, ReplicaAnswer> {
         let mut offers = self.inner.offers();
-        let answer = match offers.get_mut(&id).filter(|offer| (offer.shard, &offer.to) == (shard, by)) {
-            Some(Offer { state: State::Written(said), file, asked, .. }) => {
+        let answer = match offers
+            .get_mut(&id)
+            .filter(|offer| (offer.shard, &offer.to) == (shard, by))
+        {
+            Some(Offer {
+                state: State::Written(said),
+                file,
+                asked,
+                ..
+            }) => {
                 *asked = Instant::now();
                 if from < said.length {
                     let path = file.0.clone();
@@ -220,7 +275,11 @@ impl Offers {
                 }
                 ReplicaAnswer::Piece(Vec::new())
             }
-            Some(Offer { state: State::Writing, .. }) | None => ReplicaAnswer::Gone,
+            Some(Offer {
+                state: State::Writing,
+                ..
+            })
+            | None => ReplicaAnswer::Gone,
         };
         std::future::ready(answer).boxed()
     }
@@ -229,7 +288,9 @@ impl Offers {
     pub(in crate::node) async fn tidy(&self) {
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
-            self.inner.spares().retain(|spare| spare.since.elapsed() < SPARE_FOR);
+            self.inner
+                .spares()
+                .retain(|spare| spare.since.elapsed() < SPARE_FOR);
             self.inner.offers().retain(|_, offer| {
                 let kept = matches!(offer.state, State::Writing) || offer.asked.elapsed() < UNREAD_MAX;
                 if !kept {
@@ -263,9 +324,19 @@ impl Inner {
     }
 
     /// Keeps a snapshot for who asks for it again; the oldest spare one gives way.
-    fn spare(&self, Offer { shard, state, file, .. }: Offer) {
+    fn spare(
+        &self,
+        Offer {
+            shard, state, file, ..
+        }: Offer,
+    ) {
         let State::Written(said) = state else { return };
-        let spare = Spare { shard, since: Instant::now(), said, file };
+        let spare = Spare {
+            shard,
+            since: Instant::now(),
+            said,
+            file,
+        };
         let mut spares = self.spares();
         spares.retain(|older| older.shard != shard);
         spares.push(spare);
@@ -281,7 +352,9 @@ impl Inner {
 
     fn written(&self, id: u64, result: Result<Snapshot, StoreError>) {
         let mut offers = self.offers();
-        let Some(offer) = offers.get_mut(&id) else { return };
+        let Some(offer) = offers.get_mut(&id) else {
+            return;
+        };
         // From now on it has to be asked for.
         offer.asked = Instant::now();
         match result {
@@ -295,21 +368,27 @@ impl Inner {
                 SNAPSHOTS.add(1, &[("result", "failed")]);
                 // What is spare takes room that the next attempt may need.
                 self.spares().clear();
-                self.failed().insert(offer.shard, (Instant::now(), error.to_string()));
+                self.failed()
+                    .insert(offer.shard, (Instant::now(), error.to_string()));
                 drop(offers.remove(&id));
             }
         }
     }
 }
 
-/// The permit of the one that nobody has asked for for the longest time, if that is long: its reader may have died.
+/// The permit of the one that nobody has asked for for the longest time, if that is long: its
+/// reader may have died.
 fn take_abandoned(offers: &mut HashMap<u64, Offer>) -> Option<OwnedSemaphorePermit> {
-    let unread = offers.iter().filter(|(_, offer)| !matches!(offer.state, State::Writing));
+    let unread = offers
+        .iter()
+        .filter(|(_, offer)| !matches!(offer.state, State::Writing));
     let (&id, offer) = unread.min_by_key(|(_, offer)| offer.asked)?;
     if offer.asked.elapsed() < UNREAD_IN_WAY {
         return None;
     }
-    let Offer { shard, to, permit, .. } = offers.remove(&id)?;
+    let Offer {
+        shard, to, permit, ..
+    } = offers.remove(&id)?;
     tracing::info!(%shard, %to, "a snapshot is not read on, and another one waits; dropped");
     SNAPSHOTS.add(1, &[("result", "unread")]);
     Some(permit)
@@ -328,7 +407,12 @@ async fn piece(path: PathBuf, from: u64) -> ReplicaAnswer {
 fn read_at(path: &Path, from: u64) -> std::io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let left = file.metadata()?.len().saturating_sub(from);
-    let mut bytes = vec![0; usize::try_from(left).unwrap_or(PIECE_BYTES_MAX).min(PIECE_BYTES_MAX)];
+    let mut bytes = vec![
+        0;
+        usize::try_from(left)
+            .unwrap_or(PIECE_BYTES_MAX)
+            .min(PIECE_BYTES_MAX)
+    ];
     file.read_exact_at(&mut bytes, from)?;
     Ok(bytes)
 }

@@ -1,5 +1,5 @@
-//! Whether the indexes of a shard's users lack nothing: all other shards' owners, asked whether everything they
-//! acknowledged has arrived there.
+//! Whether the indexes of a shard's users lack nothing: all other shards' owners, asked whether
+//! everything they acknowledged has arrived there.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -12,9 +12,10 @@ use crate::problem::Problem;
 use crate::telemetry;
 
 impl Owners {
-    /// Whether `to` has every change of its users' indexes that was acknowledged before the call: each shard's owner says
-    /// so, and proves that it is the owner. One request to each owning node, side by side, and again for shards that move
-    /// meanwhile. False when one of them cannot say so by the deadline.
+    /// Whether `to` has every change of its users' indexes that was acknowledged before the call:
+    /// each shard's owner says so, and proves that it is the owner. One request to each owning
+    /// node, side by side, and again for shards that move meanwhile. False when one of them cannot
+    /// say so by the deadline.
     pub async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool {
         if planted::is_dropped(Protection::ListProves) {
             return true;
@@ -42,7 +43,9 @@ const PROVEN: &str = "proven";
 
 fn result_of(answers: &[Result<bool, Problem>]) -> &'static str {
     let any = |which: &Result<bool, ()>| {
-        answers.iter().any(|answer| answer.as_ref().copied().map_err(|_problem| ()) == *which)
+        answers
+            .iter()
+            .any(|answer| answer.as_ref().copied().map_err(|_problem| ()) == *which)
     };
     match (any(&Ok(false)), any(&Err(()))) {
         (true, _) => "pending",
@@ -64,10 +67,16 @@ mod tests {
     use super::*;
 
     /// Answers for each shard by a function of it.
-    fn saying(clear: impl Fn(ShardId) -> Result<bool, ShardError> + Send + Sync + 'static) -> Arc<Fake> {
+    fn saying(
+        clear: impl Fn(ShardId) -> Result<bool, ShardError> + Send + Sync + 'static,
+    ) -> Arc<Fake> {
         Fake::new(move |body| {
-            let Body::Outboxes { parts } = body else { return Err(ShardError::NotOwner) };
-            let one = |(from, to): &(ShardId, Vec<ShardId>)| clear(*from).map(|clear| vec![clear; to.len()]);
+            let Body::Outboxes { parts } = body else {
+                return Err(ShardError::NotOwner);
+            };
+            let one = |(from, to): &(ShardId, Vec<ShardId>)| {
+                clear(*from).map(|clear| vec![clear; to.len()])
+            };
             Ok(Outcome::Outboxes(parts.iter().map(one).collect()))
         })
     }
@@ -78,7 +87,9 @@ mod tests {
         let pair = Pair::new(&fake, Config::default()).await;
         assert!(pair.owners.outboxes_clear(ShardId(5), soon()).await);
         let asked = fake.bodies();
-        let [Body::Outboxes { parts }] = asked.as_slice() else { panic!("{asked:?}") };
+        let [Body::Outboxes { parts }] = asked.as_slice() else {
+            panic!("{asked:?}")
+        };
         let mut from: Vec<_> = parts.iter().map(|(from, _)| u32::from(from.0)).collect();
         from.sort_unstable();
         assert_eq!(from, (0..SHARDS).collect::<Vec<_>>());
@@ -90,14 +101,29 @@ mod tests {
         let fake = saying(|from| Ok(from != ShardId(9)));
         let pair = Pair::new(&fake, Config::default()).await;
         assert!(!pair.owners.outboxes_clear(ShardId(5), soon()).await);
-        assert_eq!(fake.bodies().len(), 1, "that is an answer: nobody is asked again");
+        assert_eq!(
+            fake.bodies().len(),
+            1,
+            "that is an answer: nobody is asked again"
+        );
     }
 
     #[tokio::test]
     async fn a_shard_without_an_owner_is_a_no_at_the_deadline() {
-        let fake = saying(|from| if from == ShardId(9) { Err(ShardError::NotOwner) } else { Ok(true) });
+        let fake = saying(|from| {
+            if from == ShardId(9) {
+                Err(ShardError::NotOwner)
+            } else {
+                Ok(true)
+            }
+        });
         let pair = Pair::new(&fake, Config::default()).await;
-        assert!(!pair.owners.outboxes_clear(ShardId(5), Instant::now() + Duration::from_millis(300)).await);
+        assert!(
+            !pair
+                .owners
+                .outboxes_clear(ShardId(5), Instant::now() + Duration::from_millis(300))
+                .await
+        );
     }
 
     #[test]
@@ -114,21 +140,35 @@ mod tests {
         let moved = AtomicBool::new(false);
         let fake = saying(move |from| {
             let moves = from == ShardId(9) && !moved.swap(true, Ordering::SeqCst);
-            if moves { Err(ShardError::NotOwner) } else { Ok(true) }
+            if moves {
+                Err(ShardError::NotOwner)
+            } else {
+                Ok(true)
+            }
         });
         let pair = Pair::new(&fake, Config::default()).await;
         assert!(pair.owners.outboxes_clear(ShardId(5), soon()).await);
         let asked = fake.bodies();
-        let [_, Body::Outboxes { parts }] = asked.as_slice() else { panic!("{asked:?}") };
+        let [_, Body::Outboxes { parts }] = asked.as_slice() else {
+            panic!("{asked:?}")
+        };
         assert_eq!(*parts, [(ShardId(9), vec![ShardId(5)])]);
     }
 
     #[tokio::test]
     async fn a_node_that_does_not_know_the_question_yet_proves_nothing() {
         let fake = saying(|_| Ok(true));
-        let old = Config { newest: 2, ..Config::default() };
+        let old = Config {
+            newest: 2,
+            ..Config::default()
+        };
         let pair = Pair::of(&fake, (Config::default(), old)).await;
-        assert!(!pair.owners.outboxes_clear(ShardId(5), Instant::now() + Duration::from_millis(500)).await);
+        assert!(
+            !pair
+                .owners
+                .outboxes_clear(ShardId(5), Instant::now() + Duration::from_millis(500))
+                .await
+        );
         assert!(fake.bodies().is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! What this node tells other nodes of its own replicas, owned or standing by. A replica that does not follow tells how it
-//! stands and nothing else.
+//! What this node tells other nodes of its own replicas, owned or standing by. A replica that does
+//! not follow tells how it stands and nothing else.
 
 use std::future::ready;
 use std::time::Instant;
@@ -55,7 +55,11 @@ impl Own {
     async fn entries(&self, stream: Stream, after: Tail) -> Result<Vec<RawEntry>, StoreError> {
         match self {
             Self::Owner(handle) => handle.entries_after(stream, after, ENTRIES_BYTES_MAX).await,
-            Self::Standby(standby) => standby.entries_after(stream, after, ENTRIES_BYTES_MAX).await,
+            Self::Standby(standby) => {
+                standby
+                    .entries_after(stream, after, ENTRIES_BYTES_MAX)
+                    .await
+            }
         }
     }
 
@@ -63,10 +67,14 @@ impl Own {
         let follows = self.status().following == Following::Live;
         match (ask, self) {
             (ReplicaAsk::Standing, own) => ReplicaAnswer::Standing(own.status()),
-            (ReplicaAsk::EntriesAfter { stream, after }, own) if follows => match own.entries(stream, after).await {
-                Ok(entries) => ReplicaAnswer::Entries(entries.into_iter().map(Into::into).collect()),
-                Err(error) => ReplicaAnswer::Failed(error.to_string()),
-            },
+            (ReplicaAsk::EntriesAfter { stream, after }, own) if follows => {
+                match own.entries(stream, after).await {
+                    Ok(entries) => {
+                        ReplicaAnswer::Entries(entries.into_iter().map(Into::into).collect())
+                    }
+                    Err(error) => ReplicaAnswer::Failed(error.to_string()),
+                }
+            }
             (ReplicaAsk::EntriesAfter { .. }, _) => ReplicaAnswer::Entries(Vec::new()),
             (ReplicaAsk::Holds { stream, tail }, Self::Standby(standby)) if follows => {
                 ReplicaAnswer::Holds(standby.holds(stream, tail, deadline).await)
@@ -92,7 +100,9 @@ impl LocalShards {
     /// This node's replica of a shard, whatever it is.
     pub(super) fn own(&self, shard: ShardId) -> Option<Own> {
         let owned = self.get(shard).filter(is_open);
-        owned.map(Own::Owner).or_else(|| self.standby(shard).map(Own::Standby))
+        owned
+            .map(Own::Owner)
+            .or_else(|| self.standby(shard).map(Own::Standby))
     }
 
     /// Answers what another node asks of a replica.
@@ -102,7 +112,9 @@ impl LocalShards {
         deadline: Instant,
         asker: &NodeId,
     ) -> Serving {
-        let Some(own) = self.own(shard) else { return ready(Err(ShardError::NotOwner)).boxed() };
+        let Some(own) = self.own(shard) else {
+            return ready(Err(ShardError::NotOwner)).boxed();
+        };
         match (ask, own) {
             // Only of an owner: it alone has nothing that may be taken back.
             (ReplicaAsk::SnapshotBegin, Own::Owner(handle)) => {
@@ -122,12 +134,19 @@ impl LocalShards {
                 let read = self.offers.read(id, shard, &backups::reader(run), from);
                 async move { Ok(Outcome::Replica(read.await)) }.boxed()
             }
-            (ask, own) => async move { Ok(Outcome::Replica(own.answer(ask, deadline).await)) }.boxed(),
+            (ask, own) => {
+                async move { Ok(Outcome::Replica(own.answer(ask, deadline).await)) }.boxed()
+            }
         }
     }
 
-    /// Takes in how replicas of `asker` stand, those of shards that are owned here. A node tells of no other's.
-    pub(super) fn take_reports(&self, statuses: Vec<ReplicaStatus>, asker: &NodeId) -> Vec<Option<Epoch>> {
+    /// Takes in how replicas of `asker` stand, those of shards that are owned here. A node tells of
+    /// no other's.
+    pub(super) fn take_reports(
+        &self,
+        statuses: Vec<ReplicaStatus>,
+        asker: &NodeId,
+    ) -> Vec<Option<Epoch>> {
         let take = |status: ReplicaStatus| {
             let handle = self.get(status.shard).filter(is_open)?;
             if status.node == *asker {

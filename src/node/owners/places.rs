@@ -1,5 +1,5 @@
-//! Where this node's subscriptions are, so that those who hold them are told when pushes may have been missed: the link
-//! broke, or the shard is served elsewhere now.
+//! Where this node's subscriptions are, so that those who hold them are told when pushes may have
+//! been missed: the link broke, or the shard is served elsewhere now.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,11 @@ use crate::node::owners::Owners;
 use crate::node::owners::attempt::Route;
 use crate::shard::command::Push;
 
-/// By shard, the place where this node subscribed last. When that is another than before, what was subscribed there is due:
-/// the one who subscribes next may know of a new owner before [`follow`] does, and must not hide from it that the others
-/// are still where they were. A shard stays marked after its last interest ended: then one needless `Resubscribe` may
-/// follow, and does nothing. Bounded by the number of shards.
+/// By shard, the place where this node subscribed last. When that is another than before, what was
+/// subscribed there is due: the one who subscribes next may know of a new owner before [`follow`]
+/// does, and must not hide from it that the others are still where they were. A shard stays marked
+/// after its last interest ended: then one needless `Resubscribe` may follow, and does nothing.
+/// Bounded by the number of shards.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     state: Mutex<State>,
@@ -43,8 +44,8 @@ impl Places {
         }
     }
 
-    /// What was subscribed at this node may have been missed, and so may what was asked for when nobody was known to serve
-    /// it: it may have been this node that answered.
+    /// What was subscribed at this node may have been missed, and so may what was asked for when
+    /// nobody was known to serve it: it may have been this node that answered.
     pub(super) fn lost_node(&self, node: &NodeId) {
         self.lost(|_, route| match route {
             Route::Node(at) => at == node,
@@ -60,7 +61,11 @@ impl Places {
 
     fn lost(&self, is_lost: impl Fn(ShardId, &Route) -> bool) {
         let mut state = self.state();
-        let lost: Vec<_> = state.at.extract_if(|shard, route| is_lost(*shard, route)).map(|(shard, _)| shard).collect();
+        let lost: Vec<_> = state
+            .at
+            .extract_if(|shard, route| is_lost(*shard, route))
+            .map(|(shard, _)| shard)
+            .collect();
         state.due.extend(lost);
         drop(state);
         self.wake.notify_one();
@@ -72,18 +77,21 @@ impl Places {
 }
 
 impl Owners {
-    /// A request is about to go there, and may subscribe. Also where nobody is known to serve the shard: by the time of the
-    /// answer somebody does, and a subscription that stands nowhere in the books would never be renewed.
+    /// A request is about to go there, and may subscribe. Also where nobody is known to serve the
+    /// shard: by the time of the answer somebody does, and a subscription that stands nowhere in
+    /// the books would never be renewed.
     pub(super) fn note_asked(&self, body: &Body, route: &Route) {
         match body {
             Body::SubscribeIndex { shard, .. } => self.inner.places.note(*shard, route),
-            Body::Subscribe { parts } => parts.iter().for_each(|(shard, _)| self.inner.places.note(*shard, route)),
+            Body::Subscribe { parts } => parts
+                .iter()
+                .for_each(|(shard, _)| self.inner.places.note(*shard, route)),
             _ => {}
         }
     }
 
-    /// A request was served there for these shards. If it subscribed, and a shard has moved meanwhile, that is not worth
-    /// much.
+    /// A request was served there for these shards. If it subscribed, and a shard has moved
+    /// meanwhile, that is not worth much.
     pub(super) fn note_answered(&self, body: &Body, served: &[ShardId], route: &Route) {
         if !matches!(body, Body::Subscribe { .. } | Body::SubscribeIndex { .. }) {
             return;
@@ -96,15 +104,22 @@ impl Owners {
         }
     }
 
-    /// Looks again where the shards are served at which this node subscribed: a lease may have ended.
+    /// Looks again where the shards are served at which this node subscribed: a lease may have
+    /// ended.
     pub(in crate::node) fn look_at_routes(&self) {
-        self.inner.places.lost(|shard, route| self.route(shard) != *route);
+        self.inner
+            .places
+            .lost(|shard, route| self.route(shard) != *route);
     }
 
     fn table_moved(&self) {
         self.look_at_routes();
         let table = self.table();
-        let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self
+            .inner
+            .links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         links.retain(|node, (_, stop)| {
             let known = table.addresses(node).is_some();
             if !known {
@@ -130,7 +145,13 @@ pub(super) async fn follow(owners: Owners) {
                 },
             }
             for shard in inner.places.take_due() {
-                if inner.setup.pushes.send(Push::Resubscribe { shard }).await.is_err() {
+                if inner
+                    .setup
+                    .pushes
+                    .send(Push::Resubscribe { shard })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

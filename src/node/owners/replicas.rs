@@ -27,14 +27,22 @@ impl fmt::Debug for LinkedReplicas {
 
 impl LinkedReplicas {
     pub(super) fn of(owners: &Owners) -> Self {
-        Self { owners: Arc::downgrade(&owners.inner) }
+        Self {
+            owners: Arc::downgrade(&owners.inner),
+        }
     }
 
     fn owners(&self) -> Option<Owners> {
         self.owners.upgrade().map(|inner| Owners { inner })
     }
 
-    async fn ask(&self, node: &NodeId, shard: ShardId, ask: ReplicaAsk, deadline: Instant) -> Option<ReplicaAnswer> {
+    async fn ask(
+        &self,
+        node: &NodeId,
+        shard: ShardId,
+        ask: ReplicaAsk,
+        deadline: Instant,
+    ) -> Option<ReplicaAnswer> {
         self.owners()?.ask_replica(node, shard, ask, deadline).await
     }
 }
@@ -42,17 +50,22 @@ impl LinkedReplicas {
 #[async_trait]
 impl Replicas for LinkedReplicas {
     fn others(&self, shard: ShardId) -> Vec<NodeId> {
-        let Some(owners) = self.owners() else { return Vec::new() };
+        let Some(owners) = self.owners() else {
+            return Vec::new();
+        };
         let table = owners.table();
         let row = table.rows.get(usize::from(shard.0)).into_iter().flatten();
         row.filter(|node| *node != owners.node()).cloned().collect()
     }
 
     async fn standing(&self, shard: ShardId, deadline: Instant) -> Vec<ReplicaStatus> {
-        let Some(owners) = self.owners() else { return Vec::new() };
+        let Some(owners) = self.owners() else {
+            return Vec::new();
+        };
         let table = owners.table();
-        // The owner so far has been silent to the log for the whole watch: most likely it is dead, and each takeover would
-        // wait for nothing. What it knows and cannot tell in time is what a dead one could not tell either.
+        // The owner so far has been silent to the log for the whole watch: most likely it is dead,
+        // and each takeover would wait for nothing. What it knows and cannot tell in time is what a
+        // dead one could not tell either.
         let now = Instant::now();
         let soon = now + deadline.saturating_duration_since(now) / 3;
         let silent = table.owner(shard);
@@ -62,7 +75,10 @@ impl Replicas for LinkedReplicas {
             match self.ask(node, shard, ReplicaAsk::Standing, until).await {
                 // Of itself, whatever it says.
                 Some(ReplicaAnswer::Standing(status)) if status.shard == shard => {
-                    Some(ReplicaStatus { node: node.clone(), ..status })
+                    Some(ReplicaStatus {
+                        node: node.clone(),
+                        ..status
+                    })
                 }
                 _ => None,
             }
@@ -78,7 +94,15 @@ impl Replicas for LinkedReplicas {
         after: Tail,
         deadline: Instant,
     ) -> Vec<RawEntry> {
-        match self.ask(node, shard, ReplicaAsk::EntriesAfter { stream, after }, deadline).await {
+        match self
+            .ask(
+                node,
+                shard,
+                ReplicaAsk::EntriesAfter { stream, after },
+                deadline,
+            )
+            .await
+        {
             Some(ReplicaAnswer::Entries(entries)) => entries.into_iter().map(Into::into).collect(),
             Some(ReplicaAnswer::Failed(why)) => {
                 tracing::warn!(%shard, %node, why, "another replica cannot read its entries");
@@ -88,9 +112,18 @@ impl Replicas for LinkedReplicas {
         }
     }
 
-    async fn hold(&self, shard: ShardId, standbys: &[NodeId], stream: Stream, tail: Tail, deadline: Instant) -> bool {
+    async fn hold(
+        &self,
+        shard: ShardId,
+        standbys: &[NodeId],
+        stream: Stream,
+        tail: Tail,
+        deadline: Instant,
+    ) -> bool {
         let asked = standbys.iter().map(|node| async move {
-            let answer = self.ask(node, shard, ReplicaAsk::Holds { stream, tail }, deadline).await;
+            let answer = self
+                .ask(node, shard, ReplicaAsk::Holds { stream, tail }, deadline)
+                .await;
             answer == Some(ReplicaAnswer::Holds(true))
         });
         let held = join_all(asked).await;

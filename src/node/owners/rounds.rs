@@ -1,4 +1,5 @@
-//! Requests that concern many shards: one to each owning node, side by side, and again for what is left, within one budget.
+//! Requests that concern many shards: one to each owning node, side by side, and again for what is
+//! left, within one budget.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -12,7 +13,8 @@ use crate::node::owners::attempt::{BACKOFF, Missed, Route, unavailable};
 use crate::problem::Problem;
 use crate::shard::command::ShardError;
 
-/// Items in one request, so that its answer fits a frame. More go in further requests, side by side.
+/// Items in one request, so that its answer fits a frame. More go in further requests, side by
+/// side.
 const ITEMS_PER_REQUEST: usize = 256;
 
 /// Places of items in the caller's list, by shard.
@@ -22,8 +24,8 @@ type Places = Vec<(ShardId, Vec<usize>)>;
 type Parts<R> = Vec<Result<Vec<R>, ShardError>>;
 
 impl Owners {
-    /// Asks for every item at the owner of its shard. In the order of `items`; an item whose owner did not answer by the
-    /// deadline is an error. Only for requests that may be repeated.
+    /// Asks for every item at the owner of its shard. In the order of `items`; an item whose owner
+    /// did not answer by the deadline is an error. Only for requests that may be repeated.
     pub(super) async fn in_rounds<T: Clone, R>(
         &self,
         items: Vec<(ShardId, T)>,
@@ -35,11 +37,18 @@ impl Owners {
         let mut pauses = BACKOFF.pauses();
         loop {
             let version = self.table().version;
-            let open = items.iter().zip(&results).enumerate().filter(|(_, (_, result))| result.is_none());
+            let open = items
+                .iter()
+                .zip(&results)
+                .enumerate()
+                .filter(|(_, (_, result))| result.is_none());
             let requests = self.requests(open.map(|(place, ((shard, _), _))| (*shard, place)));
             let sent = requests.into_iter().map(|(route, places)| {
                 let parts = places.iter().map(|(shard, of)| {
-                    let wanted = of.iter().filter_map(|&place| items.get(place)).map(|(_, item)| item.clone());
+                    let wanted = of
+                        .iter()
+                        .filter_map(|&place| items.get(place))
+                        .map(|(_, item)| item.clone());
                     (*shard, wanted.collect())
                 });
                 let body = build(parts.collect());
@@ -57,11 +66,16 @@ impl Owners {
                     Err(Missed::NotServed | Missed::Lost) => {}
                 }
             }
-            if results.iter().all(Option::is_some) || !self.pause(&mut pauses, version, deadline).await {
+            if results.iter().all(Option::is_some)
+                || !self.pause(&mut pauses, version, deadline).await
+            {
                 break;
             }
         }
-        results.into_iter().map(|result| result.unwrap_or_else(|| Err(unavailable()))).collect()
+        results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(|| Err(unavailable())))
+            .collect()
     }
 
     /// Groups items by owning node, then by shard, in requests of bounded size.
@@ -84,13 +98,22 @@ impl Owners {
                 parts.push((shard, some.to_vec()));
             }
         }
-        requests.extend(filling.into_iter().map(|(route, (_, parts))| (route, parts)));
+        requests.extend(
+            filling
+                .into_iter()
+                .map(|(route, (_, parts))| (route, parts)),
+        );
         requests
     }
 }
 
-/// Puts the answers of a request in their places; returns the shards that served it. What a node does not own is left open.
-fn fill<R>(results: &mut [Option<Result<R, Problem>>], places: &Places, parts: Parts<R>) -> Vec<ShardId> {
+/// Puts the answers of a request in their places; returns the shards that served it. What a node
+/// does not own is left open.
+fn fill<R>(
+    results: &mut [Option<Result<R, Problem>>],
+    places: &Places,
+    parts: Parts<R>,
+) -> Vec<ShardId> {
     let mut served = Vec::new();
     for ((shard, of), part) in places.iter().zip(parts) {
         match part {
@@ -100,7 +123,9 @@ fn fill<R>(results: &mut [Option<Result<R, Problem>>], places: &Places, parts: P
                     put(results, *place, Ok(item));
                 }
             }
-            Err(ShardError::Problem(problem)) => of.iter().for_each(|place| put(results, *place, Err(problem.clone()))),
+            Err(ShardError::Problem(problem)) => of
+                .iter()
+                .for_each(|place| put(results, *place, Err(problem.clone()))),
             Err(ShardError::NotOwner) => {}
         }
     }

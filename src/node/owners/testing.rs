@@ -1,4 +1,5 @@
-//! Nodes for tests: real links over loopback, with a service that answers what the test tells it to.
+//! Nodes for tests: real links over loopback, with a service that answers what the test tells it
+//! to.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -86,8 +87,14 @@ impl Serve for Fake {
         let delay = (self.delay.lock().expect("not poisoned"))(&body);
         let until = self.at_deadline.load(Ordering::SeqCst).then_some(deadline);
         self.bodies.lock().expect("not poisoned").push(body);
-        self.subscribers.lock().expect("not poisoned").push(asker.subscriber.clone());
-        self.askers.lock().expect("not poisoned").push(asker.node.clone());
+        self.subscribers
+            .lock()
+            .expect("not poisoned")
+            .push(asker.subscriber.clone());
+        self.askers
+            .lock()
+            .expect("not poisoned")
+            .push(asker.node.clone());
         async move {
             if !delay.is_zero() {
                 sleep(delay).await;
@@ -101,7 +108,10 @@ impl Serve for Fake {
     }
 
     fn forget(&self, subscriber: SubscriberId) {
-        self.forgotten.lock().expect("not poisoned").push(subscriber);
+        self.forgotten
+            .lock()
+            .expect("not poisoned")
+            .push(subscriber);
     }
 }
 
@@ -112,7 +122,9 @@ pub(in crate::node) async fn eventually(condition: impl Fn() -> bool) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(20), waiting).await.expect("the condition holds in the end");
+    timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("the condition holds in the end");
 }
 
 pub(in crate::node) fn soon() -> Instant {
@@ -130,13 +142,27 @@ pub(in crate::node) fn credentials(node: &str) -> Credentials {
 
 /// A table in which all shards belong to the first node.
 pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Table> {
-    let addresses = |peer: &String| NodeAddresses { http: String::new(), peer: peer.clone(), zone: String::new() };
-    let named: BTreeMap<_, _> = nodes.iter().map(|(node, peer)| (NodeId::from(*node), addresses(peer))).collect();
-    let owner: Vec<_> = nodes.first().map(|(node, _)| NodeId::from(*node)).into_iter().collect();
+    let addresses = |peer: &String| NodeAddresses {
+        http: String::new(),
+        peer: peer.clone(),
+        zone: String::new(),
+    };
+    let named: BTreeMap<_, _> = nodes
+        .iter()
+        .map(|(node, peer)| (NodeId::from(*node), addresses(peer)))
+        .collect();
+    let owner: Vec<_> = nodes
+        .first()
+        .map(|(node, _)| NodeId::from(*node))
+        .into_iter()
+        .collect();
     let rows = (0..SHARDS).map(|_| owner.clone()).collect();
     Arc::new(Table {
         version,
-        identity: Identity { cluster: ClusterId(Uuid::nil()), shards: SHARDS },
+        identity: Identity {
+            cluster: ClusterId(Uuid::nil()),
+            shards: SHARDS,
+        },
         nodes: named,
         rows,
         claimed: BTreeSet::new(),
@@ -169,14 +195,29 @@ pub(in crate::node) fn node_beside(
     let (pushes, pushed) = mpsc::channel(64);
     let map = ShardMap::new(SHARDS).expect("a power of two");
     let (reach, snapshots) = (Arc::default(), no_folder());
-    let setup = Setup { credentials: credentials(name), map, table, pushes, reach, link, snapshots, beside };
+    let setup = Setup {
+        credentials: credentials(name),
+        map,
+        table,
+        pushes,
+        reach,
+        link,
+        snapshots,
+        beside,
+    };
     let local = Arc::new(LocalShards::of(&setup));
-    (Owners::assemble(setup, local, Arc::<Fake>::clone(fake)), pushed)
+    (
+        Owners::assemble(setup, local, Arc::<Fake>::clone(fake)),
+        pushed,
+    )
 }
 
 /// A node that owns every shard.
 pub(in crate::node) fn lone_node(fake: &Arc<Fake>) -> (Owners, mpsc::Receiver<Push>) {
-    fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
+    fake.owned
+        .lock()
+        .expect("not poisoned")
+        .extend((0..16).map(ShardId));
     let (_, table) = watch::channel(table(1, &[("a", String::new())]));
     node("a", fake, table, Config::default())
 }
@@ -197,7 +238,12 @@ impl Pair {
     }
 
     /// The requester reaches the owner by `address`, be it the listener's or one in between.
-    pub(in crate::node) fn through(fake: &Arc<Fake>, config: Config, listener: TcpListener, address: String) -> Self {
+    pub(in crate::node) fn through(
+        fake: &Arc<Fake>,
+        config: Config,
+        listener: TcpListener,
+        address: String,
+    ) -> Self {
         Self::with(fake, (config.clone(), config), listener, address)
     }
 
@@ -208,13 +254,26 @@ impl Pair {
         Self::with(fake, configs, listener, address)
     }
 
-    fn with(fake: &Arc<Fake>, (requesters, serving): (Config, Config), listener: TcpListener, address: String) -> Self {
+    fn with(
+        fake: &Arc<Fake>,
+        (requesters, serving): (Config, Config),
+        listener: TcpListener,
+        address: String,
+    ) -> Self {
         let (sender, receiver) = watch::channel(table(1, &[("b", address), ("a", String::new())]));
-        fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
+        fake.owned
+            .lock()
+            .expect("not poisoned")
+            .extend((0..16).map(ShardId));
         let (owner, _) = node("b", fake, receiver.clone(), serving);
         let server = owner.serve_peers(listener, None);
         let nothing = Fake::new(|_| Err(ShardError::NotOwner));
         let (owners, pushed) = node("a", &nothing, receiver, requesters);
-        Self { owners, pushed, server, table: sender }
+        Self {
+            owners,
+            pushed,
+            server,
+            table: sender,
+        }
     }
 }

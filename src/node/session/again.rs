@@ -1,6 +1,7 @@
-//! What a client says again after its node was lost: gathered until all of it is there, so that each message is known with those
-//! that follow it. A later one may have been written by the lost node though an earlier one was not: then the earlier one is
-//! not written any more, as it would come after the later (ADR 7, interleaving 30).
+//! What a client says again after its node was lost: gathered until all of it is there, so that
+//! each message is known with those that follow it. A later one may have been written by the lost
+//! node though an earlier one was not: then the earlier one is not written any more, as it would
+//! come after the later (ADR 7, interleaving 30).
 //!
 //! **Bound.** As many bytes as a router keeps of unanswered messages.
 
@@ -41,7 +42,10 @@ pub(super) enum Gathered {
 impl Again {
     /// So many messages are to come again.
     pub(super) fn expect(&self, count: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).expected = count;
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .expected = count;
     }
 
     /// Takes a message in.
@@ -71,7 +75,15 @@ impl Again {
 fn with_later(mut messages: Vec<Message>) -> Vec<Message> {
     let mut behind: HashMap<String, Vec<IdempotencyKey>> = HashMap::new();
     for message in messages.iter_mut().rev() {
-        let (_, Ok(ClientFrame::Send { conversation, client_id, .. })) = ClientFrame::parse(&message.text) else {
+        let (
+            _,
+            Ok(ClientFrame::Send {
+                conversation,
+                client_id,
+                ..
+            }),
+        ) = ClientFrame::parse(&message.text)
+        else {
             continue;
         };
         let keys = behind.entry(conversation).or_default();
@@ -89,25 +101,52 @@ mod tests {
     use super::*;
 
     fn said(number: u64, conversation: &str, client_id: Option<&str>) -> Message {
-        let text = json!({"t": "send", "conversation": conversation, "text": "x", "client_id": client_id});
-        let (text, key) = (Bytes::from(text.to_string()), Some(format!("router's {number}")));
-        Message { text, number, key, repeat: Repeat::Again, later: Vec::new() }
+        let text =
+            json!({"t": "send", "conversation": conversation, "text": "x", "client_id": client_id});
+        let (text, key) = (
+            Bytes::from(text.to_string()),
+            Some(format!("router's {number}")),
+        );
+        Message {
+            text,
+            number,
+            key,
+            repeat: Repeat::Again,
+            later: Vec::new(),
+        }
     }
 
     #[test]
     fn what_is_said_again_is_known_with_what_follows_it_in_its_conversation() {
         let again = Again::default();
         again.expect(4);
-        for (number, conversation, client_id) in [(1, "c", None), (2, "d", None), (3, "c", Some("mine"))] {
-            assert!(matches!(again.gather(said(number, conversation, client_id), 10_000), Gathered::Later));
+        for (number, conversation, client_id) in
+            [(1, "c", None), (2, "d", None), (3, "c", Some("mine"))]
+        {
+            assert!(matches!(
+                again.gather(said(number, conversation, client_id), 10_000),
+                Gathered::Later
+            ));
         }
-        let Gathered::All(all) = again.gather(said(4, "c", None), 10_000) else { panic!("all are there") };
-        let later: Vec<Vec<_>> =
-            all.iter().map(|one| one.later.iter().map(|key| (&*key.key, key.stamped)).collect()).collect();
+        let Gathered::All(all) = again.gather(said(4, "c", None), 10_000) else {
+            panic!("all are there")
+        };
+        let later: Vec<Vec<_>> = all
+            .iter()
+            .map(|one| {
+                one.later
+                    .iter()
+                    .map(|key| (&*key.key, key.stamped))
+                    .collect()
+            })
+            .collect();
         assert_eq!(later[0], [("router's 4", true), ("mine", false)]);
         assert!(later[1].is_empty() && later[3].is_empty());
         assert_eq!(later[2], [("router's 4", true)]);
-        assert!(matches!(again.gather(said(5, "c", None), 10_000), Gathered::Now(_)), "nothing more is awaited");
+        assert!(
+            matches!(again.gather(said(5, "c", None), 10_000), Gathered::Now(_)),
+            "nothing more is awaited"
+        );
     }
 
     #[test]

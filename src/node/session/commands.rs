@@ -1,4 +1,5 @@
-//! What clients send: each frame is checked, sent to its owner in the order it came, and answered with `ok` or `error`.
+//! What clients send: each frame is checked, sent to its owner in the order it came, and answered
+//! with `ok` or `error`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,34 +20,49 @@ use crate::node::session::sweep;
 use crate::node::session::underway::{PROMPT, Place};
 use crate::node::session::window::{Owed, Session};
 use crate::problem::{Code, Problem, settles_earlier_attempts};
-use crate::protocol::{ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX};
+use crate::protocol::{
+    ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX,
+};
 use crate::shard::command::{Command, Done, MarkRead, React, Send};
 
 /// What a command may take in all.
 const COMMAND_MAX: Duration = Duration::from_secs(5);
-/// How long after that the answer of an owner is still awaited: it knows better what became of the command.
+/// How long after that the answer of an owner is still awaited: it knows better what became of the
+/// command.
 const ANSWER_GRACE: Duration = Duration::from_millis(250);
 /// Largest position: what every client's numbers can hold.
 const POSITION_MAX: u64 = (1 << 53) - 1;
 
-/// Takes one frame. Waits while the session has too many commands under way that are still expected to be answered promptly,
-/// or too many answers that it does not read, so that nothing more of it is worked on meanwhile.
+/// Takes one frame. Waits while the session has too many commands under way that are still expected
+/// to be answered promptly, or too many answers that it does not read, so that nothing more of it
+/// is worked on meanwhile.
 ///
 /// Before it is enqueued nothing is done: dropped while it waits, it may be begun anew.
 pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: &Message) {
-    let Some(owed) = session.owe(message.text.len()).await else { return };
+    let Some(owed) = session.owe(message.text.len()).await else {
+        return;
+    };
     let (reference, parsed) = ClientFrame::parse(&message.text);
-    let asked = Asked { reference, number: message.number() };
+    let asked = Asked {
+        reference,
+        number: message.number(),
+    };
     let frame = match parsed {
         Ok(frame) => frame,
         Err(error) => {
-            let problem = Problem::new(Code::Invalid, format!("this is no frame that is known here: {error}"));
+            let problem = Problem::new(
+                Code::Invalid,
+                format!("this is no frame that is known here: {error}"),
+            );
             return answer(session, asked, Err(problem), owed);
         }
     };
     let decided = match frame {
         ClientFrame::Ping {} => {
-            let pong = ServerFrame::Pong { reference: asked.reference.as_ref(), now: inner.clock.now_ms() };
+            let pong = ServerFrame::Pong {
+                reference: asked.reference.as_ref(),
+                now: inner.clock.now_ms(),
+            };
             return session.answer_frame(&pong, owed, asked.number);
         }
         ClientFrame::Auth { token } => {
@@ -55,7 +71,10 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: 
         }
         ClientFrame::Resume { positions, more } => {
             let (resumed, of) = resume(inner, session, positions, more);
-            let asked = Asked { number: Number { of, ..asked.number }, ..asked };
+            let asked = Asked {
+                number: Number { of, ..asked.number },
+                ..asked
+            };
             // Its answer is `ready`; one that is asked for is given.
             if asked.reference.is_some() || resumed.is_err() {
                 answer(session, asked, resumed, owed);
@@ -64,13 +83,21 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: 
             }
             return;
         }
-        ClientFrame::Send { conversation, text, reply_to, client_id } => {
+        ClientFrame::Send {
+            conversation,
+            text,
+            reply_to,
+            client_id,
+        } => {
             // The name of the conversation is judged first.
             let key = key_of(message, client_id.as_deref()).map(|key| (key, message.later.clone()));
             send(session, &conversation, text, reply_to.as_deref(), key)
         }
         ClientFrame::Read { message_id } => read(session, &message_id),
-        ClientFrame::React { message_id, reaction } => react(session, &message_id, reaction),
+        ClientFrame::React {
+            message_id,
+            reaction,
+        } => react(session, &message_id, reaction),
     };
     let (slot, command) = match decided {
         Ok(decided) => decided,
@@ -89,7 +116,9 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: 
     let done = inner.upstream.execute(shard, command, deadline);
     let waiting = finish(Arc::clone(session), asked, done, deadline, (place, owed));
     let stop = inner.stop.clone();
-    inner.tracker.spawn(async move { stop.run_until_cancelled(waiting).await });
+    inner
+        .tracker
+        .spawn(async move { stop.run_until_cancelled(waiting).await });
 }
 
 /// What an answer repeats of its message.
@@ -113,24 +142,32 @@ async fn finish(
         answered = tokio::time::timeout_at((deadline + ANSWER_GRACE).into(), done).await;
     }
     let result = match answered {
-        Ok(Ok(Done::Sent { message, .. })) => serde_json::to_value(message)
-            .map_err(|_unencodable| Problem::new(Code::OutcomeUnknown, "the message was written but cannot be shown")),
+        Ok(Ok(Done::Sent { message, .. })) => {
+            serde_json::to_value(message).map_err(|_unencodable| {
+                Problem::new(
+                    Code::OutcomeUnknown,
+                    "the message was written but cannot be shown",
+                )
+            })
+        }
         Ok(Ok(_)) => Ok(Value::Null),
         Ok(Err(problem)) => Err(unsettled(problem, asked.number)),
-        Err(_) => Err(Problem::new(Code::OutcomeUnknown, "the owner did not answer in time: retry with the same key")),
+        Err(_) => Err(Problem::new(
+            Code::OutcomeUnknown,
+            "the owner did not answer in time: retry with the same key",
+        )),
     };
     answer(&session, asked, result, owed);
     drop(place);
 }
 
-/// What is said of a refusal: one that does not tell what became of the message when it was said to another node leaves
-/// that open (ADR 7).
+/// What is said of a refusal: one that does not tell what became of the message when it was said to
+/// another node leaves that open (ADR 7).
 fn unsettled(problem: Problem, number: Number) -> Problem {
     if number.repeat == Repeat::First || settles_earlier_attempts(problem.code.status()) {
         return problem;
     }
-    let detail =
-        "the node that had this is gone, and whether it was written is not known: retry with the same client_id";
+    let detail = "the node that had this is gone, and whether it was written is not known: retry with the same client_id";
     Problem::new(Code::OutcomeUnknown, detail)
 }
 
@@ -142,13 +179,27 @@ fn answer(session: &Session, asked: Asked, result: Result<Value, Problem>, owed:
     match result {
         Ok(result) => {
             let reference = reference.unwrap_or_default();
-            session.answer_frame(&ServerFrame::Ok { reference: &reference, result }, owed, number);
+            session.answer_frame(
+                &ServerFrame::Ok {
+                    reference: &reference,
+                    result,
+                },
+                owed,
+                number,
+            );
         }
         Err(problem) => {
             let (status, code) = (problem.code.status(), problem.code.as_str());
             tracing::debug!(id = %session.request_id, user = %session.user, status, code, "frame refused");
             let problem = problem.body(&session.request_id);
-            session.answer_frame(&ServerFrame::Error { reference: reference.as_ref(), problem }, owed, number);
+            session.answer_frame(
+                &ServerFrame::Error {
+                    reference: reference.as_ref(),
+                    problem,
+                },
+                owed,
+                number,
+            );
         }
     }
 }
@@ -156,7 +207,9 @@ fn answer(session: &Session, asked: Asked, result: Result<Value, Problem>, owed:
 fn authorize(inner: &Inner, session: &Session, token: String) -> Result<Value, Problem> {
     let refuse = |why: String| Err(Problem::new(Code::Unauthorized, why));
     match (inner.verify)(&token) {
-        Ok(identity) if identity.user != session.user => refuse("the token is for another user".to_owned()),
+        Ok(identity) if identity.user != session.user => {
+            refuse("the token is for another user".to_owned())
+        }
         Ok(identity) if identity.expires <= session.expires.load(Ordering::Relaxed) => {
             refuse("the token does not live longer than the one in use".to_owned())
         }
@@ -167,7 +220,10 @@ fn authorize(inner: &Inner, session: &Session, token: String) -> Result<Value, P
             deadlines.token(session.id, sweep::ends(identity.expires));
             drop(deadlines);
             if session.is_followed {
-                session.router.offer(Down::Token { session: session.number, token });
+                session.router.offer(Down::Token {
+                    session: session.number,
+                    token,
+                });
             }
             Ok(Value::Null)
         }
@@ -197,12 +253,18 @@ fn resume(
 
 fn positions_of(named: BTreeMap<String, u64>) -> Result<BTreeMap<ConversationName, Seq>, Problem> {
     if named.len() > RESUME_POSITIONS_MAX {
-        return Err(Problem::new(Code::Invalid, "at most 500 positions in one frame; send the rest in further ones"));
+        return Err(Problem::new(
+            Code::Invalid,
+            "at most 500 positions in one frame; send the rest in further ones",
+        ));
     }
     let mut checked = BTreeMap::new();
     for (name, position) in named {
         if position > POSITION_MAX {
-            return Err(Problem::new(Code::Invalid, "a position is the seq last seen in a conversation"));
+            return Err(Problem::new(
+                Code::Invalid,
+                "a position is the seq last seen in a conversation",
+            ));
         }
         checked.insert(conversation_name(&name)?, Seq(position));
     }
@@ -223,43 +285,90 @@ fn send(
         return Err(Problem::new(Code::Invalid, "a text has at least one byte"));
     }
     if text.len() > TEXT_BYTES_MAX {
-        return Err(Problem::new(Code::TextTooLong, "a text has at most 16384 bytes of UTF-8"));
+        return Err(Problem::new(
+            Code::TextTooLong,
+            "a text has at most 16384 bytes of UTF-8",
+        ));
     }
     let slot = conversation.slot();
     let (source, text, key) = (session.user.clone(), Arc::from(text), Some(key));
-    Ok((slot, Command::Send(Send { conversation, source, text, reply_to, key, unless })))
+    Ok((
+        slot,
+        Command::Send(Send {
+            conversation,
+            source,
+            text,
+            reply_to,
+            key,
+            unless,
+        }),
+    ))
 }
 
 fn key_of(message: &Message, client_id: Option<&str>) -> Result<IdempotencyKey, Problem> {
-    let invalid = || Problem::new(Code::Invalid, "a client_id has 1 to 128 bytes without control characters");
+    let invalid = || {
+        Problem::new(
+            Code::Invalid,
+            "a client_id has 1 to 128 bytes without control characters",
+        )
+    };
     let key = message.key_with(client_id);
-    if client_id.is_some() { key.ok_or_else(invalid) } else { Ok(key.unwrap_or_else(IdempotencyKey::stamp)) }
+    if client_id.is_some() {
+        key.ok_or_else(invalid)
+    } else {
+        Ok(key.unwrap_or_else(IdempotencyKey::stamp))
+    }
 }
 
 fn read(session: &Session, message_id: &str) -> Result<(Slot, Command), Problem> {
     let message_id = known_id(message_id)?;
-    let mark = MarkRead { message_id, user: session.user.clone(), origin: Some(session.id) };
+    let mark = MarkRead {
+        message_id,
+        user: session.user.clone(),
+        origin: Some(session.id),
+    };
     Ok((message_id.slot(), Command::MarkRead(mark)))
 }
 
-fn react(session: &Session, message_id: &str, reaction: Option<u32>) -> Result<(Slot, Command), Problem> {
+fn react(
+    session: &Session,
+    message_id: &str,
+    reaction: Option<u32>,
+) -> Result<(Slot, Command), Problem> {
     if reaction.is_some_and(|reaction| !(1..=REACTION_MAX).contains(&reaction)) {
-        return Err(Problem::new(Code::Invalid, "a reaction is a number from 1 to 1114111, or null"));
+        return Err(Problem::new(
+            Code::Invalid,
+            "a reaction is a number from 1 to 1114111, or null",
+        ));
     }
     let message_id = known_id(message_id)?;
-    Ok((message_id.slot(), Command::React(React { message_id, user: session.user.clone(), reaction })))
+    Ok((
+        message_id.slot(),
+        Command::React(React {
+            message_id,
+            user: session.user.clone(),
+            reaction,
+        }),
+    ))
 }
 
 fn conversation_name(name: &str) -> Result<ConversationName, Problem> {
-    ConversationName::parse(name).map_err(|invalid| Problem::new(Code::InvalidName, invalid.to_string()))
+    ConversationName::parse(name)
+        .map_err(|invalid| Problem::new(Code::InvalidName, invalid.to_string()))
 }
 
-/// Any UUID; one that is no id of ours goes on to the owner, which checks membership first and then knows no such message.
+/// Any UUID; one that is no id of ours goes on to the owner, which checks membership first and then
+/// knows no such message.
 fn message_reference(id: &str) -> Result<MessageId, Problem> {
-    let hyphenated = Some(id).filter(|id| id.len() == 36).and_then(|id| Uuid::try_parse(id).ok());
-    hyphenated.map(MessageId).ok_or_else(|| Problem::new(Code::Invalid, "reply_to is no UUID"))
+    let hyphenated = Some(id)
+        .filter(|id| id.len() == 36)
+        .and_then(|id| Uuid::try_parse(id).ok());
+    hyphenated
+        .map(MessageId)
+        .ok_or_else(|| Problem::new(Code::Invalid, "reply_to is no UUID"))
 }
 
 fn known_id(id: &str) -> Result<MessageId, Problem> {
-    MessageId::parse(id).ok_or_else(|| Problem::new(Code::MessageUnknown, "there is no message with this id"))
+    MessageId::parse(id)
+        .ok_or_else(|| Problem::new(Code::MessageUnknown, "there is no message with this id"))
 }

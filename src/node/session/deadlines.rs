@@ -16,7 +16,8 @@ pub(super) enum Due {
     Home,
 }
 
-/// See the head of this file. A few entries for each session; those of one that is gone mean nothing.
+/// See the head of this file. A few entries for each session; those of one that is gone mean
+/// nothing.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     /// Ends of tokens, in unix seconds.
@@ -43,7 +44,12 @@ impl Deadlines {
     /// Takes out the sessions whose tokens have ended by this second.
     pub(super) fn take_ended(&mut self, second: u64) -> Vec<SessionId> {
         let mut ended = Vec::new();
-        while let Some((_, session)) = self.tokens.first().filter(|(ends, _)| *ends <= second).copied() {
+        while let Some((_, session)) = self
+            .tokens
+            .first()
+            .filter(|(ends, _)| *ends <= second)
+            .copied()
+        {
             self.tokens.pop_first();
             ended.push(session);
         }
@@ -53,7 +59,9 @@ impl Deadlines {
     /// Takes out what is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<(SessionId, Due)> {
         let mut all = Vec::new();
-        while let Some((_, session, due)) = self.others.first().filter(|(at, _, _)| *at <= now).copied() {
+        while let Some((_, session, due)) =
+            self.others.first().filter(|(at, _, _)| *at <= now).copied()
+        {
             self.others.pop_first();
             all.push((session, due));
         }
@@ -74,9 +82,19 @@ mod tests {
         deadlines.at(start + Duration::from_secs(2), one, Due::Close);
         deadlines.at(start + Duration::from_secs(1), two, Due::Begin);
         assert!(deadlines.take_due(start).is_empty());
-        assert_eq!(deadlines.take_due(start + Duration::from_secs(1)), [(two, Due::Begin)]);
-        assert_eq!(deadlines.take_due(start + Duration::from_secs(9)), [(one, Due::Close)]);
-        assert!(deadlines.take_due(start + Duration::from_secs(9)).is_empty());
+        assert_eq!(
+            deadlines.take_due(start + Duration::from_secs(1)),
+            [(two, Due::Begin)]
+        );
+        assert_eq!(
+            deadlines.take_due(start + Duration::from_secs(9)),
+            [(one, Due::Close)]
+        );
+        assert!(
+            deadlines
+                .take_due(start + Duration::from_secs(9))
+                .is_empty()
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Does what the board asks for: subscriptions, spans and indexes from owners, with retries, and feeds it with pushes.
+//! Does what the board asks for: subscriptions, spans and indexes from owners, with retries, and
+//! feeds it with pushes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,9 +55,11 @@ fn kind(push: &Push) -> &'static str {
     }
 }
 
-/// Sends gathered delivered marks round by round until the hub ends. Each shard has rounds of its own.
+/// Sends gathered delivered marks round by round until the hub ends. Each shard has rounds of its
+/// own.
 pub(super) async fn send_marks(inner: Arc<Inner>) {
-    let mut tick = tokio::time::interval(inner.config.delivered_every.max(Duration::from_millis(10)));
+    let mut tick =
+        tokio::time::interval(inner.config.delivered_every.max(Duration::from_millis(10)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -73,8 +76,8 @@ pub(super) async fn send_marks(inner: Arc<Inner>) {
 impl Inner {
     /// One input to the board, and what follows from it.
     ///
-    /// Owners are told of ends before the lock is given back: the next beginning of the same interest follows from a
-    /// later input, so it is asked for after that.
+    /// Owners are told of ends before the lock is given back: the next beginning of the same
+    /// interest follows from a later input, so it is asked for after that.
     pub(super) fn on_board<T>(self: &Arc<Self>, input: impl FnOnce(&mut Board) -> T) -> T {
         let mut board = self.board();
         let result = input(&mut board);
@@ -89,7 +92,9 @@ impl Inner {
         }
         if !work.forgotten.is_empty() {
             for router in self.all_routers() {
-                work.forgotten.iter().for_each(|conversation| router.forget(conversation));
+                work.forgotten
+                    .iter()
+                    .for_each(|conversation| router.forget(conversation));
             }
         }
         drop(board);
@@ -103,7 +108,12 @@ impl Inner {
     }
 
     fn run(self: &Arc<Self>, work: Work) {
-        let Work { asks, fetches, loads, .. } = work;
+        let Work {
+            asks,
+            fetches,
+            loads,
+            ..
+        } = work;
         let map = self.upstream.map();
         let mut first: HashMap<ShardId, Vec<Ask>> = HashMap::new();
         // Retries apart, so that they hold up no first attempt.
@@ -136,10 +146,12 @@ impl Inner {
     /// A task of the hub, which ends with it.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.tracker.spawn(async move { stop.run_until_cancelled(work).await });
+        self.tracker
+            .spawn(async move { stop.run_until_cancelled(work).await });
     }
 
-    /// Adds to what is to be asked of a shard, and asks while there is something, if others do not already.
+    /// Adds to what is to be asked of a shard, and asks while there is something, if others do not
+    /// already.
     fn subscribe(self: &Arc<Self>, of: (ShardId, Kind), asks: Vec<Ask>) {
         if self.gathered.add(of, asks, |ask| self.board().wants(ask)) {
             self.spawn(Arc::clone(self).subscribe_gathered(of));
@@ -155,7 +167,11 @@ impl Inner {
             if asks.is_empty() {
                 continue;
             }
-            let Some(answers) = self.requests.run(of, || Some(self.ask(&asks, "subscribe")), || ()).await else {
+            let Some(answers) = self
+                .requests
+                .run(of, || Some(self.ask(&asks, "subscribe")), || ())
+                .await
+            else {
                 return;
             };
             for (ask, answer) in asks.iter().zip(answers) {
@@ -167,10 +183,19 @@ impl Inner {
 
     async fn fetch(self: Arc<Self>, fetch: Fetch) {
         wait(fetch.attempt).await;
-        let request = || self.board().sessions.contains_key(&fetch.session).then(|| self.ask(&fetch.asks, "span"));
+        let request = || {
+            self.board()
+                .sessions
+                .contains_key(&fetch.session)
+                .then(|| self.ask(&fetch.asks, "span"))
+        };
         let late = || self.on_board(|board| board.span_is_late(&fetch));
         // Without an answer the session is gone.
-        if let Some(answers) = self.requests.run((fetch.shard, Kind::Span), request, late).await {
+        if let Some(answers) = self
+            .requests
+            .run((fetch.shard, Kind::Span), request, late)
+            .await
+        {
             self.on_board(|board| board.fetched(&fetch, answers));
         }
     }
@@ -178,9 +203,17 @@ impl Inner {
     async fn load(self: Arc<Self>, load: Load) {
         wait(load.attempt).await;
         let shard = self.upstream.map().shard_of(load.user.slot());
-        let request = || self.board().wants_index(&load).then(|| self.ask_index(&load));
+        let request = || {
+            self.board()
+                .wants_index(&load)
+                .then(|| self.ask_index(&load))
+        };
         // Without an answer the user has no session any more.
-        match self.requests.run((shard, Kind::Index), request, || ()).await {
+        match self
+            .requests
+            .run((shard, Kind::Index), request, || ())
+            .await
+        {
             Some(Ok(page)) => self.on_board(|board| board.loaded(&load, &page)),
             Some(Err(problem)) => {
                 tracing::debug!(user = %load.user, attempt = load.attempt, %problem, "cannot read index");
@@ -192,7 +225,10 @@ impl Inner {
 
     async fn ask_index(&self, load: &Load) -> (Result<IndexPage, Problem>, bool) {
         let deadline = Instant::now() + ASK_MAX;
-        let page = self.upstream.subscribe_index(load.user.clone(), load.after, INDEX_PAGE, deadline).await;
+        let page = self
+            .upstream
+            .subscribe_index(load.user.clone(), load.after, INDEX_PAGE, deadline)
+            .await;
         let result = if page.is_ok() { "ok" } else { "failed" };
         telemetry::SESSION_ASKS.add(1, &[("kind", "index"), ("result", result)]);
         let answered = page.is_ok();
@@ -209,21 +245,52 @@ impl Inner {
     /// The answers, in order, and whether there was any.
     async fn ask(&self, asks: &[Ask], kind: &'static str) -> (Vec<Subscribed>, bool) {
         let interests: Vec<_> = asks.iter().map(interest).collect();
-        let answers = self.upstream.subscribe(interests, Instant::now() + ASK_MAX).await;
+        let answers = self
+            .upstream
+            .subscribe(interests, Instant::now() + ASK_MAX)
+            .await;
         let failed = asks.len().saturating_sub(answers.len())
-            + answers.iter().filter(|answer| matches!(answer, Subscribed::Failed(_))).count();
-        for (result, count) in [("ok", asks.len() - failed.min(asks.len())), ("failed", failed)] {
+            + answers
+                .iter()
+                .filter(|answer| matches!(answer, Subscribed::Failed(_)))
+                .count();
+        for (result, count) in [
+            ("ok", asks.len() - failed.min(asks.len())),
+            ("failed", failed),
+        ] {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             telemetry::SESSION_ASKS.add(count, &[("kind", kind), ("result", result)]);
         }
-        let missing = std::iter::repeat_with(|| Subscribed::Failed(Problem::unavailable("the owner did not answer")));
-        (answers.into_iter().chain(missing).take(asks.len()).collect(), failed < asks.len())
+        let missing = std::iter::repeat_with(|| {
+            Subscribed::Failed(Problem::unavailable("the owner did not answer"))
+        });
+        (
+            answers
+                .into_iter()
+                .chain(missing)
+                .take(asks.len())
+                .collect(),
+            failed < asks.len(),
+        )
     }
 }
 
 fn interest(ask: &Ask) -> Interest {
-    let Ask { conversation, user, after, limit, since, .. } = ask;
-    Interest { conversation: conversation.clone(), user: user.clone(), after: *after, limit: *limit, since: *since }
+    let Ask {
+        conversation,
+        user,
+        after,
+        limit,
+        since,
+        ..
+    } = ask;
+    Interest {
+        conversation: conversation.clone(),
+        user: user.clone(),
+        after: *after,
+        limit: *limit,
+        since: *since,
+    }
 }
 
 /// Waits before a repeated attempt.

@@ -51,12 +51,14 @@ pub(super) struct Place {
 pub(super) enum Origin {
     /// At the tail, or at a position: everything that follows is shown.
     Position,
-    /// With the user's latest `joined`. Nothing is known of them from `since` on: whole memberships may lie between.
+    /// With the user's latest `joined`. Nothing is known of them from `since` on: whole memberships
+    /// may lie between.
     Joined {
         /// Up to here their memberships are known.
         since: Seq,
     },
-    /// There are memberships before the latest `joined`: they are shown, and nothing that lies outside of them.
+    /// There are memberships before the latest `joined`: they are shown, and nothing that lies
+    /// outside of them.
     Memberships {
         /// The cursor stands within one.
         inside: bool,
@@ -130,7 +132,9 @@ pub(super) struct Spans {
 impl User {
     /// Seq of the latest change of his membership that is known.
     pub(super) fn membership_seq(&self, conversation: &ConversationName) -> Seq {
-        self.memberships.get(conversation).map_or(Seq(0), |membership| membership.seq)
+        self.memberships
+            .get(conversation)
+            .map_or(Seq(0), |membership| membership.seq)
     }
 }
 
@@ -152,9 +156,15 @@ impl Place {
 
     /// Whether an event that is fetched for this cursor is shown.
     pub(super) fn shows(&mut self, event: &Event, user: &UserId) -> bool {
-        let Origin::Memberships { inside } = &mut self.origin else { return true };
+        let Origin::Memberships { inside } = &mut self.origin else {
+            return true;
+        };
         match &event.kind {
-            EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => {
+            EventKind::Created {
+                participants: users,
+                ..
+            }
+            | EventKind::Joined { users, .. } => {
                 *inside |= users.contains(user);
                 *inside
             }
@@ -167,12 +177,19 @@ impl Place {
 impl Feed {
     /// The member, made if he is new here.
     pub(super) fn member(&mut self, user: &UserId) -> &mut Member {
-        let new = || Member { interest: Interest::None, places: Vec::new() };
+        let new = || Member {
+            interest: Interest::None,
+            places: Vec::new(),
+        };
         self.members.entry(user.clone()).or_insert_with(new)
     }
 
     /// The cursor of one session.
     pub(super) fn place(&mut self, user: &UserId, session: SessionId) -> Option<&mut Place> {
-        self.members.get_mut(user)?.places.iter_mut().find(|place| place.session.id == session)
+        self.members
+            .get_mut(user)?
+            .places
+            .iter_mut()
+            .find(|place| place.session.id == session)
     }
 }

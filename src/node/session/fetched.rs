@@ -1,4 +1,5 @@
-//! Spans that owners gave, taken to the sessions that fetched them: what is shown, what is a gap, and where a cursor ends.
+//! Spans that owners gave, taken to the sessions that fetched them: what is shown, what is a gap,
+//! and where a cursor ends.
 
 use std::sync::Arc;
 
@@ -38,14 +39,24 @@ impl Board {
     }
 
     fn span(&mut self, id: SessionId, ask: &Ask, answer: Subscribed) -> Fetched {
-        let Ask { conversation, user, .. } = ask;
-        if self.users.get(user).is_none_or(|known| known.generation != ask.generation) {
+        let Ask {
+            conversation, user, ..
+        } = ask;
+        if self
+            .users
+            .get(user)
+            .is_none_or(|known| known.generation != ask.generation)
+        {
             if matches!(answer, Subscribed::Live { .. }) && !self.users.contains_key(user) {
                 self.work.ended.push((conversation.clone(), user.clone()));
             }
             return Fetched::Progress;
         }
-        let Some(place) = self.feeds.get_mut(conversation).and_then(|feed| feed.place(user, id)) else {
+        let Some(place) = self
+            .feeds
+            .get_mut(conversation)
+            .and_then(|feed| feed.place(user, id))
+        else {
             return Fetched::Progress;
         };
         let (Cursor::Behind { .. }, true) = (place.cursor, place.cursor.seq() == ask.after) else {
@@ -57,7 +68,12 @@ impl Board {
         };
         let session = Arc::clone(&place.session);
         match answer {
-            Subscribed::Live { tail, joined, events, departed } => {
+            Subscribed::Live {
+                tail,
+                joined,
+                events,
+                departed,
+            } => {
                 let stale = self.note_member(user, conversation, joined, tail);
                 self.note_tail(ask, tail);
                 if !stale {
@@ -70,12 +86,18 @@ impl Board {
                 }
                 self.advance(id, ask, tail, &events)
             }
-            Subscribed::Ended { left, events, departed } => {
+            Subscribed::Ended {
+                left,
+                events,
+                departed,
+            } => {
                 self.note_left(user, conversation, Some(left));
                 self.tell_departed(id, ask, departed);
                 let fetched = self.advance(id, ask, left, &events);
                 let feed = self.feeds.get_mut(conversation);
-                let at = feed.and_then(|feed| feed.place(user, id)).and_then(|now| now.cursor.seq());
+                let at = feed
+                    .and_then(|feed| feed.place(user, id))
+                    .and_then(|now| now.cursor.seq());
                 if at.is_some_and(|at| at >= left) {
                     self.end_place(id, ask, left);
                     return Fetched::Progress;
@@ -102,43 +124,70 @@ impl Board {
         }
     }
 
-    /// A cursor that starts with a `joined` and had to be fetched at once: true when it goes back to the memberships
-    /// before that, of which nothing was known.
+    /// A cursor that starts with a `joined` and had to be fetched at once: true when it goes back
+    /// to the memberships before that, of which nothing was known.
     fn sets_back(&mut self, id: SessionId, ask: &Ask, departed: Option<Seq>) -> bool {
-        let Some((place, since)) = self.starts_with_joined(id, ask) else { return false };
+        let Some((place, since)) = self.starts_with_joined(id, ask) else {
+            return false;
+        };
         place.origin = Origin::Position;
-        let Some(_) = departed.filter(|left| *left > since) else { return false };
+        let Some(_) = departed.filter(|left| *left > since) else {
+            return false;
+        };
         let position = ask.after.unwrap_or_default();
         if position.0.saturating_sub(since.0) > RESUME_EVENTS_MAX {
-            let gap = Gap { from: since.next(), to: position, reason: GapReason::TooFar };
+            let gap = Gap {
+                from: since.next(),
+                to: position,
+                reason: GapReason::TooFar,
+            };
             Self::tell_gap(&place.session, &ask.conversation, Some(gap));
             return false;
         }
-        place.cursor = Cursor::Behind { seq: since, cut: Cut::Never };
+        place.cursor = Cursor::Behind {
+            seq: since,
+            cut: Cut::Never,
+        };
         place.origin = Origin::Memberships { inside: false };
         true
     }
 
-    /// Likewise, when that membership has ended too: what was before it is not given to who is out, and told as a gap.
+    /// Likewise, when that membership has ended too: what was before it is not given to who is out,
+    /// and told as a gap.
     fn tell_departed(&mut self, id: SessionId, ask: &Ask, departed: Option<Seq>) {
-        let Some((place, since)) = self.starts_with_joined(id, ask) else { return };
+        let Some((place, since)) = self.starts_with_joined(id, ask) else {
+            return;
+        };
         place.origin = Origin::Position;
         if departed.is_some_and(|left| left > since) {
-            Self::tell_gap(&place.session, &ask.conversation, Some(not_participant(since)));
+            Self::tell_gap(
+                &place.session,
+                &ask.conversation,
+                Some(not_participant(since)),
+            );
         }
     }
 
     fn starts_with_joined(&mut self, id: SessionId, ask: &Ask) -> Option<(&mut Place, Seq)> {
-        let place = self.feeds.get_mut(&ask.conversation)?.place(&ask.user, id)?;
+        let place = self
+            .feeds
+            .get_mut(&ask.conversation)?
+            .place(&ask.user, id)?;
         match place.origin {
-            Origin::Joined { since } if !planted::is_dropped(Protection::WholeStays) => Some((place, since)),
+            Origin::Joined { since } if !planted::is_dropped(Protection::WholeStays) => {
+                Some((place, since))
+            }
             Origin::Joined { .. } | Origin::Position | Origin::Memberships { .. } => None,
         }
     }
 
     /// A fetch registers the interest too.
     fn note_interest(&mut self, ask: &Ask) {
-        if let Some(feed) = self.feeds.get_mut(&ask.conversation).filter(|feed| feed.round == ask.round) {
+        if let Some(feed) = self
+            .feeds
+            .get_mut(&ask.conversation)
+            .filter(|feed| feed.round == ask.round)
+        {
             let member = feed.member(&ask.user);
             if member.interest == Interest::None {
                 member.interest = Interest::Live;
@@ -148,16 +197,26 @@ impl Board {
 
     /// Delivers a span up to `end` as far as there is room.
     fn advance(&mut self, id: SessionId, ask: &Ask, end: Seq, events: &[Arc<Event>]) -> Fetched {
-        let Ask { conversation, user, .. } = ask;
-        // After the user's own `left` that is known by now, only an answer that has it ends the catching up.
+        let Ask {
+            conversation, user, ..
+        } = ask;
+        // After the user's own `left` that is known by now, only an answer that has it ends the
+        // catching up.
         let ended = self
             .users
             .get(user)
             .and_then(|known| known.memberships.get(conversation))
             .and_then(|membership| (!membership.joined).then_some(membership.seq));
-        let Some(feed) = self.feeds.get_mut(conversation) else { return Fetched::Progress };
-        let (known, interest) = (feed.known.unwrap_or(end).max(ended.unwrap_or_default()), feed.member(user).interest);
-        let Some(place) = feed.place(user, id) else { return Fetched::Progress };
+        let Some(feed) = self.feeds.get_mut(conversation) else {
+            return Fetched::Progress;
+        };
+        let (known, interest) = (
+            feed.known.unwrap_or(end).max(ended.unwrap_or_default()),
+            feed.member(user).interest,
+        );
+        let Some(place) = feed.place(user, id) else {
+            return Fetched::Progress;
+        };
         let mut progress = false;
         let stood = place.origin;
         let gap = place.cursor.measure(end);
@@ -188,7 +247,8 @@ impl Board {
                 }
             }
         }
-        // Without the push of what follows, a live cursor would stand still: the subscription must hold.
+        // Without the push of what follows, a live cursor would stand still: the subscription must
+        // hold.
         let is_live = interest == Interest::Live && place.cursor.catch_up(known);
         if is_live {
             place.origin = Origin::Position;
@@ -201,41 +261,66 @@ impl Board {
             return Fetched::Progress;
         }
         self.requeue(id, conversation);
-        if progress { Fetched::Progress } else { Fetched::Nothing }
+        if progress {
+            Fetched::Progress
+        } else {
+            Fetched::Nothing
+        }
     }
 
     /// Back into the queue; fetched when the rest of this batch is done.
     fn requeue(&mut self, id: SessionId, conversation: &ConversationName) {
         if let Some(entry) = self.sessions.get_mut(&id) {
             let shard = self.map.shard_of(conversation.slot());
-            entry.spans.entry(shard).or_default().queue.push_back(conversation.clone());
+            entry
+                .spans
+                .entry(shard)
+                .or_default()
+                .queue
+                .push_back(conversation.clone());
         }
     }
 
-    /// The session has all that it may have of a conversation up to `left`. If the user is in again, it starts with their
-    /// `joined`; if another membership has ended since, it is looked at too.
+    /// The session has all that it may have of a conversation up to `left`. If the user is in
+    /// again, it starts with their `joined`; if another membership has ended since, it is looked at
+    /// too.
     fn end_place(&mut self, id: SessionId, ask: &Ask, left: Seq) {
-        let Ask { conversation, user, .. } = ask;
-        if let Some(member) = self.feeds.get_mut(conversation).and_then(|feed| feed.members.get_mut(user)) {
+        let Ask {
+            conversation, user, ..
+        } = ask;
+        if let Some(member) = self
+            .feeds
+            .get_mut(conversation)
+            .and_then(|feed| feed.members.get_mut(user))
+        {
             member.places.retain(|place| place.session.id != id);
         }
         self.note_out(id, conversation);
         self.settle(id, conversation, false);
-        let membership = self.users.get(user).and_then(|known| known.memberships.get(conversation)).copied();
+        let membership = self
+            .users
+            .get(user)
+            .and_then(|known| known.memberships.get(conversation))
+            .copied();
         match membership {
             Some(Membership { seq, joined: true }) if seq > left => {
                 self.start_joined(id, conversation, seq, left);
                 self.ask_anew(user, conversation);
             }
             Some(Membership { seq: Seq(0), .. }) => {
-                let feed = self.feeds.get(conversation).and_then(|feed| feed.members.get(user));
+                let feed = self
+                    .feeds
+                    .get(conversation)
+                    .and_then(|feed| feed.members.get(user));
                 let others = feed.is_some_and(|member| !member.places.is_empty());
                 if let Some(known) = self.users.get_mut(user).filter(|_| !others) {
                     known.memberships.remove(conversation);
                 }
                 self.drop_member_if_idle(user, conversation);
             }
-            Some(Membership { seq, joined: false }) if seq > left && !planted::is_dropped(Protection::WholeStays) => {
+            Some(Membership { seq, joined: false })
+                if seq > left && !planted::is_dropped(Protection::WholeStays) =>
+            {
                 self.start_ended(id, conversation, left);
             }
             _ => self.drop_member_if_idle(user, conversation),
@@ -245,5 +330,9 @@ impl Board {
 
 /// What follows a position is not given to who is out.
 fn not_participant(position: Seq) -> Gap {
-    Gap { from: position.next(), to: position.next(), reason: GapReason::NotParticipant }
+    Gap {
+        from: position.next(),
+        to: position.next(),
+        reason: GapReason::NotParticipant,
+    }
 }

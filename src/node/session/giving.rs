@@ -1,4 +1,5 @@
-//! What a session is given: each frame takes its place in the window, and goes over the link with what it says of the session.
+//! What a session is given: each frame takes its place in the window, and goes over the link with
+//! what it says of the session.
 
 use bytes::Bytes;
 
@@ -31,7 +32,10 @@ impl Session {
     pub(super) fn answered(&self, number: Number) {
         let tells = number.tells();
         if self.is_followed && !tells.is_nothing() && !self.window().has_ended {
-            self.router.offer(Down::Answered { session: self.number, tells });
+            self.router.offer(Down::Answered {
+                session: self.number,
+                tells,
+            });
         }
     }
 
@@ -59,22 +63,42 @@ impl Session {
     }
 
     /// Tells of a gap, after which the session stands at this seq in the conversation.
-    pub(super) fn offer_gap(&self, frame: &ServerFrame<'_>, conversation: &ConversationName, seq: Seq) {
+    pub(super) fn offer_gap(
+        &self,
+        frame: &ServerFrame<'_>,
+        conversation: &ConversationName,
+        seq: Seq,
+    ) {
         let text = Bytes::from(frame.encode());
         if !self.takes_place(front::cost(text.len())) {
             return;
         }
         let event = self.router.handle(conversation).map(|handle| (handle, seq));
-        let tells = if self.is_followed { Tells::Stand(Stand::at(seq)) } else { Tells::Nothing };
+        let tells = if self.is_followed {
+            Tells::Stand(Stand::at(seq))
+        } else {
+            Tells::Nothing
+        };
         let (to, quiet) = (Vec::new(), vec![self.number]);
-        if !self.router.offer(Down::Deliver { to, quiet, text, event, tells }) {
+        if !self.router.offer(Down::Deliver {
+            to,
+            quiet,
+            text,
+            event,
+            tells,
+        }) {
             self.router.lost(self.id);
         }
     }
 
-    /// Sends an event to this session alone, after which it stands as `stand` says, if that is not plain; false when the link
-    /// has no room for it.
-    pub(super) fn offer_event(&self, text: Bytes, mark: Option<Mark<'_>>, stand: Option<Stand>) -> bool {
+    /// Sends an event to this session alone, after which it stands as `stand` says, if that is not
+    /// plain; false when the link has no room for it.
+    pub(super) fn offer_event(
+        &self,
+        text: Bytes,
+        mark: Option<Mark<'_>>,
+        stand: Option<Stand>,
+    ) -> bool {
         let cost = front::cost(text.len());
         if !self.takes_place(cost) {
             return true;
@@ -89,14 +113,34 @@ impl Session {
     /// Sends a frame that has its place; false when the link has no room for it.
     pub(super) fn give(&self, text: Bytes, mark: Option<Mark<'_>>, tells: Tells) -> bool {
         let (event, is_quiet) = mark.map_or((None, false), |mark| {
-            (self.router.handle(mark.conversation).map(|handle| (handle, mark.seq)), !mark.counts_for(&self.user))
+            (
+                self.router
+                    .handle(mark.conversation)
+                    .map(|handle| (handle, mark.seq)),
+                !mark.counts_for(&self.user),
+            )
         });
-        let (to, quiet) = if is_quiet { (Vec::new(), vec![self.number]) } else { (vec![self.number], Vec::new()) };
-        let tells = if self.is_followed { tells } else { Tells::Nothing };
-        self.router.offer(Down::Deliver { to, quiet, text, event, tells })
+        let (to, quiet) = if is_quiet {
+            (Vec::new(), vec![self.number])
+        } else {
+            (vec![self.number], Vec::new())
+        };
+        let tells = if self.is_followed {
+            tells
+        } else {
+            Tells::Nothing
+        };
+        self.router.offer(Down::Deliver {
+            to,
+            quiet,
+            text,
+            event,
+            tells,
+        })
     }
 
-    /// Sends what may not be missing: a session whose link has no room even for that is ended as a slow one.
+    /// Sends what may not be missing: a session whose link has no room even for that is ended as a
+    /// slow one.
     fn give_surely(&self, text: Bytes, tells: Tells) {
         if !self.give(text, None, tells) {
             self.router.lost(self.id);

@@ -1,8 +1,9 @@
-//! Sessions go with the shard of their user: when it gets another owner, they are handed on to that node, a few at a time. So
-//! a node that comes back, or joins, gets sessions as it gets shards (ADR 20), and a user's list is not brought over a link
-//! for longer than it must.
+//! Sessions go with the shard of their user: when it gets another owner, they are handed on to that
+//! node, a few at a time. So a node that comes back, or joins, gets sessions as it gets shards (ADR
+//! 20), and a user's list is not brought over a link for longer than it must.
 //!
-//! Only a change of the owner moves a session: one that was taken in elsewhere, because the owner did not take it, stays.
+//! Only a change of the owner moves a session: one that was taken in elsewhere, because the owner
+//! did not take it, stays.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +21,11 @@ use crate::node::session::window::Session;
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
 /// Follows the table until the hub ends.
-pub(super) async fn follow(inner: Arc<Inner>, mut table: watch::Receiver<Arc<Table>>, window: Duration) {
+pub(super) async fn follow(
+    inner: Arc<Inner>,
+    mut table: watch::Receiver<Arc<Table>>,
+    window: Duration,
+) {
     let mut before = Arc::clone(&table.borrow_and_update());
     loop {
         tokio::select! {
@@ -40,29 +45,54 @@ pub(super) async fn follow(inner: Arc<Inner>, mut table: watch::Receiver<Arc<Tab
 fn moved(before: &Table, now: &Table) -> BTreeSet<ShardId> {
     let first = |row: &[NodeId]| row.first().cloned();
     let both = before.rows.iter().zip(&now.rows).zip(0..=u16::MAX);
-    both.filter(|((was, is), _)| first(was) != first(is)).map(|(_, shard)| ShardId(shard)).collect()
+    both.filter(|((was, is), _)| first(was) != first(is))
+        .map(|(_, shard)| ShardId(shard))
+        .collect()
 }
 
 impl Inner {
     /// Hands on the sessions of users of these shards, as far as they are owned elsewhere.
     fn send_after(&self, shards: &BTreeSet<ShardId>, window: Duration) {
-        let sessions: Vec<_> = self.board().sessions.values().map(|entry| Arc::clone(&entry.session)).collect();
-        let leaving: Vec<_> = sessions.into_iter().filter(|session| self.leaves_after(session, Some(shards))).collect();
+        let sessions: Vec<_> = self
+            .board()
+            .sessions
+            .values()
+            .map(|entry| Arc::clone(&entry.session))
+            .collect();
+        let leaving: Vec<_> = sessions
+            .into_iter()
+            .filter(|session| self.leaves_after(session, Some(shards)))
+            .collect();
         if leaving.is_empty() {
             return;
         }
-        tracing::info!(sessions = leaving.len(), shards = shards.len(), "sessions go with the shards of their users");
+        tracing::info!(
+            sessions = leaving.len(),
+            shards = shards.len(),
+            "sessions go with the shards of their users"
+        );
         let (now, mut deadlines) = (Instant::now(), self.deadlines());
         for session in leaving {
-            deadlines.at(now + window.mul_f64(rand::random_range(0.0..=1.0)), session.id, Due::Home);
+            deadlines.at(
+                now + window.mul_f64(rand::random_range(0.0..=1.0)),
+                session.id,
+                Due::Home,
+            );
         }
     }
 
-    /// Whether a session is to be handed on: its user's shard is one of these, if any are named, and is owned elsewhere.
-    pub(super) fn leaves_after(&self, session: &Session, shards: Option<&BTreeSet<ShardId>>) -> bool {
+    /// Whether a session is to be handed on: its user's shard is one of these, if any are named,
+    /// and is owned elsewhere.
+    pub(super) fn leaves_after(
+        &self,
+        session: &Session,
+        shards: Option<&BTreeSet<ShardId>>,
+    ) -> bool {
         let shard = self.upstream.map().shard_of(session.user.slot());
         // Where its router does not see to that, its client would notice.
-        session.is_followed && shards.is_none_or(|shards| shards.contains(&shard)) && self.upstream.is_elsewhere(shard)
+        session.is_followed
+            && shards.is_none_or(|shards| shards.contains(&shard))
+            && self.upstream.is_elsewhere(shard)
     }
 }
 
@@ -106,7 +136,12 @@ mod tests {
             map()
         }
 
-        fn execute(&self, _: ShardId, _: Command, _: Instant) -> BoxFuture<'static, Result<Done, Problem>> {
+        fn execute(
+            &self,
+            _: ShardId,
+            _: Command,
+            _: Instant,
+        ) -> BoxFuture<'static, Result<Done, Problem>> {
             Box::pin(std::future::pending())
         }
 
@@ -116,14 +151,23 @@ mod tests {
 
         fn unsubscribe(&self, _: Vec<(ConversationName, UserId)>) {}
 
-        async fn subscribe_index(&self, _: UserId, _: Offset, _: u32, _: Instant) -> Result<IndexPage, Problem> {
+        async fn subscribe_index(
+            &self,
+            _: UserId,
+            _: Offset,
+            _: u32,
+            _: Instant,
+        ) -> Result<IndexPage, Problem> {
             std::future::pending().await
         }
 
         fn unsubscribe_index(&self, _: UserId) {}
 
         fn is_elsewhere(&self, shard: ShardId) -> bool {
-            self.0.borrow().owner(shard).is_some_and(|owner| *owner != NodeId::from("a"))
+            self.0
+                .borrow()
+                .owner(shard)
+                .is_some_and(|owner| *owner != NodeId::from("a"))
         }
     }
 
@@ -133,7 +177,10 @@ mod tests {
         for (shard, owner) in others {
             rows[usize::from(shard.0)] = vec![NodeId::from(*owner), NodeId::from("a")];
         }
-        let identity = log::Identity { cluster: ClusterId(uuid::Uuid::nil()), shards: SHARDS };
+        let identity = log::Identity {
+            cluster: ClusterId(uuid::Uuid::nil()),
+            shards: SHARDS,
+        };
         Arc::new(Table {
             version,
             identity,
@@ -152,7 +199,13 @@ mod tests {
         let (tables, followed) = watch::channel(table(1, &[(his, "b")]));
         let (_pushes, pushed) = mpsc::channel(8);
         let verify = Box::new(|_: &str| Err(Refused("nobody".to_owned())));
-        let hub = Hub::start(Arc::new(Looks(followed.clone())), verify, Clock::system(), Config::small(), pushed);
+        let hub = Hub::start(
+            Arc::new(Looks(followed.clone())),
+            verify,
+            Clock::system(),
+            Config::small(),
+            pushed,
+        );
         let inner = &hub.inner;
         for session in [&alice, &bob] {
             assert!(inner.admit(session, Begin::Anew).is_ok());
@@ -160,7 +213,8 @@ mod tests {
         let following = tokio::spawn(follow(Arc::clone(inner), followed, Duration::ZERO));
         tokio::task::yield_now().await;
 
-        // His shard was owned elsewhere when he came: he stays. Hers moves away, and back before it is her turn, and away.
+        // His shard was owned elsewhere when he came: he stays. Hers moves away, and back before it
+        // is her turn, and away.
         for (version, others) in [(2, vec![(his, "b"), (hers, "b")]), (3, vec![(his, "b")])] {
             tables.send_replace(table(version, &others));
             tokio::task::yield_now().await;
@@ -173,7 +227,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), gone).await.expect("she goes");
+        tokio::time::timeout(Duration::from_secs(20), gone)
+            .await
+            .expect("she goes");
         let is_move = |down: &Down| matches!(down, Down::Move(_));
         assert!(router_of(&alice).others().iter().any(is_move));
         assert!(!router_of(&bob).others().iter().any(is_move));
@@ -182,26 +238,49 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_drains_sends_new_sessions_to_whoever_has_the_shard_of_their_user() {
-        let [hers, his] = ["alice", "bob"].map(|user| map().shard_of(UserId::parse(user).expect("a name").slot()));
+        let [hers, his] = ["alice", "bob"]
+            .map(|user| map().shard_of(UserId::parse(user).expect("a name").slot()));
         assert_ne!(hers, his, "or the test shows nothing");
         let (_tables, followed) = watch::channel(table(1, &[(hers, "b")]));
         let (_pushes, pushed) = mpsc::channel(8);
         let verify = Box::new(|token: &str| {
             let user = UserId::parse(token).map_err(|_no_name| Refused("nobody".to_owned()))?;
-            Ok(Identity { user, expires: u64::MAX })
+            Ok(Identity {
+                user,
+                expires: u64::MAX,
+            })
         });
-        let hub = Hub::start(Arc::new(Looks(followed)), verify, Clock::system(), Config::small(), pushed);
+        let hub = Hub::start(
+            Arc::new(Looks(followed)),
+            verify,
+            Clock::system(),
+            Config::small(),
+            pushed,
+        );
         hub.drain(Duration::ZERO, "a test").await;
         for (number, user) in [(1, "alice"), (2, "bob")] {
             let open = json!({
                 "session": number, "deadline_ms": 5_000, "request_id": "r", "authorization": {"Bearer": user}, "follows": true,
             });
             let router = testing::router();
-            hub.inner.hear(&router, Up::Open(serde_json::from_value(open).expect("a frame")));
+            hub.inner.hear(
+                &router,
+                Up::Open(serde_json::from_value(open).expect("a frame")),
+            );
             let told = testing::noted(&router);
-            let is_sent = matches!(told[..], [Down::Refused { why: Refusal::Elsewhere { .. }, .. }]);
+            let is_sent = matches!(
+                told[..],
+                [Down::Refused {
+                    why: Refusal::Elsewhere { .. },
+                    ..
+                }]
+            );
             let is_closed = matches!(told[..], [Down::Opened { .. }, .., Down::Close { .. }]);
-            assert_eq!((is_sent, is_closed), (user == "alice", user == "bob"), "{user}: {told:?}");
+            assert_eq!(
+                (is_sent, is_closed),
+                (user == "alice", user == "bob"),
+                "{user}: {told:?}"
+            );
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Sessions: what users are given live. Their sockets are the routers'; here a session is a number on the link to one. The
-//! path of an event: `drive` takes the push, `board` finds the cursors that it continues (`state`, pure), each has a place in
-//! its session's `window`, and the frame encoded once goes over each link once (`post`). A session that is behind fetches
-//! spans at the pace of its socket instead (`spans`, `answers`).
+//! Sessions: what users are given live. Their sockets are the routers'; here a session is a number
+//! on the link to one. The path of an event: `drive` takes the push, `board` finds the cursors that
+//! it continues (`state`, pure), each has a place in its session's `window`, and the frame encoded
+//! once goes over each link once (`post`). A session that is behind fetches spans at the pace of
+//! its socket instead (`spans`, `answers`).
 //!
-//! Promises: seq in order, each once, a hole only as an explicit `gap` (I9); nothing after the user's own `left` (I10);
-//! every queue bounded: a session whose window is full falls behind.
+//! Promises: seq in order, each once, a hole only as an explicit `gap` (I9); nothing after the
+//! user's own `left` (I10); every queue bounded: a session whose window is full falls behind.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -77,8 +78,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 /// Settings of sessions.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes of events on their way to one session, beyond which it falls behind and is served by spans. Answers to the
-    /// client's own frames may take half as much again.
+    /// Bytes of events on their way to one session, beyond which it falls behind and is served by
+    /// spans. Answers to the client's own frames may take half as much again.
     pub outbox_bytes_max: usize,
     /// A ping at least this often; two unanswered end the session.
     pub heartbeat: Duration,
@@ -88,7 +89,8 @@ pub struct Config {
     pub sessions_per_user_max: usize,
     /// Sessions on this node; more are closed with 1013.
     pub sessions_max: usize,
-    /// Client frames per second of one session, sustained; a burst of four times that is taken, more closes with 4429.
+    /// Client frames per second of one session, sustained; a burst of four times that is taken,
+    /// more closes with 4429.
     pub frames_per_second_max: u32,
     /// How often delivered marks are gathered, and at most how often a session is pinged for them.
     pub delivered_every: Duration,
@@ -133,13 +135,15 @@ struct Inner {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Inner")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl Hub {
-    /// A hub without sessions. `pushes` is the channel that was given to `owners`; the hub's tasks run until it closes or
-    /// [`Hub::drain`] ends.
+    /// A hub without sessions. `pushes` is the channel that was given to `owners`; the hub's tasks
+    /// run until it closes or [`Hub::drain`] ends.
     #[must_use]
     pub fn spawn(
         owners: Owners,
@@ -177,11 +181,15 @@ impl Hub {
             away: AtomicBool::new(false),
             live: telemetry::SESSIONS.bind(&[]),
         });
-        inner.tracker.spawn(drive::follow(Arc::clone(&inner), pushes));
+        inner
+            .tracker
+            .spawn(drive::follow(Arc::clone(&inner), pushes));
         inner.tracker.spawn(drive::send_marks(Arc::clone(&inner)));
         inner.tracker.spawn(sweep::run(Arc::clone(&inner)));
         if let Some(table) = inner.upstream.follow_table() {
-            inner.tracker.spawn(homing::follow(Arc::clone(&inner), table, homing::WINDOW));
+            inner
+                .tracker
+                .spawn(homing::follow(Arc::clone(&inner), table, homing::WINDOW));
         }
         Arc::new(Self { inner })
     }
@@ -192,12 +200,13 @@ impl Hub {
         self.inner.board().sessions.len()
     }
 
-    /// Has every session go on at another node, or, where its router does not see to that, tells it to `reconnect`, after
-    /// a delay spread over `window`, and then closes it with 1012; done when all are gone, at most at the end of the window
-    /// plus 2 s. New ones are refused from the start.
+    /// Has every session go on at another node, or, where its router does not see to that, tells it
+    /// to `reconnect`, after a delay spread over `window`, and then closes it with 1012; done when
+    /// all are gone, at most at the end of the window plus 2 s. New ones are refused from the
+    /// start.
     ///
-    /// A session lives on until its own delay is over, so that the time without one is short. Dropping the future leaves
-    /// the sessions closing by themselves.
+    /// A session lives on until its own delay is over, so that the time without one is short.
+    /// Dropping the future leaves the sessions closing by themselves.
     pub async fn drain(&self, window: Duration, reason: &'static str) {
         self.inner.draining.store(true, Ordering::SeqCst);
         self.spread(window, reason);
@@ -206,8 +215,14 @@ impl Hub {
                 self.inner.left.notified().await;
             }
         };
-        if tokio::time::timeout(window + DRAIN_GRACE, all_have_left).await.is_err() {
-            tracing::warn!(sessions = self.sessions(), "sessions did not end in time and are dropped");
+        if tokio::time::timeout(window + DRAIN_GRACE, all_have_left)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                sessions = self.sessions(),
+                "sessions did not end in time and are dropped"
+            );
         }
         self.inner.stop.cancel();
         self.inner.tracker.close();
@@ -215,8 +230,8 @@ impl Hub {
 }
 
 impl Hub {
-    /// Sends every session elsewhere as [`Hub::drain`] does, and takes none in until [`Hub::welcome`]. Does not wait for
-    /// them to go.
+    /// Sends every session elsewhere as [`Hub::drain`] does, and takes none in until
+    /// [`Hub::welcome`]. Does not wait for them to go.
     pub fn send_away(&self, window: Duration, reason: &'static str) {
         self.inner.away.store(true, Ordering::SeqCst);
         self.spread(window, reason);
@@ -235,15 +250,31 @@ impl Hub {
 
     /// Each session has a delay of its own, at the end of which it is closed.
     fn spread(&self, window: Duration, reason: &'static str) {
-        let sessions: Vec<_> = self.inner.board().sessions.values().map(|entry| Arc::clone(&entry.session)).collect();
-        tracing::info!(sessions = sessions.len(), window_ms = millis(window), reason, "draining sessions");
+        let sessions: Vec<_> = self
+            .inner
+            .board()
+            .sessions
+            .values()
+            .map(|entry| Arc::clone(&entry.session))
+            .collect();
+        tracing::info!(
+            sessions = sessions.len(),
+            window_ms = millis(window),
+            reason,
+            "draining sessions"
+        );
         let now = Instant::now();
         for session in sessions {
             let delay = window.mul_f64(rand::random_range(0.0..=1.0));
             if !session.is_followed {
-                session.offer_frame(&ServerFrame::Reconnect { after_ms: millis(delay), reason });
+                session.offer_frame(&ServerFrame::Reconnect {
+                    after_ms: millis(delay),
+                    reason,
+                });
             }
-            self.inner.deadlines().at(now + delay, session.id, Due::Close);
+            self.inner
+                .deadlines()
+                .at(now + delay, session.id, Due::Close);
         }
     }
 }
@@ -260,7 +291,9 @@ impl Inner {
     }
 
     fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
-        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.deadlines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn routers(&self) -> MutexGuard<'_, HashMap<u64, Arc<Router>>> {
@@ -271,7 +304,8 @@ impl Inner {
         self.routers().values().map(Arc::clone).collect()
     }
 
-    /// Takes a session in, if there is room for it; the first frame of one that does not go on is `hello`.
+    /// Takes a session in, if there is room for it; the first frame of one that does not go on is
+    /// `hello`.
     fn admit(self: &Arc<Self>, session: &Arc<Session>, begin: Begin) -> Result<(), CloseCode> {
         self.on_board(|board| {
             let refusal = if self.draining.load(Ordering::SeqCst) {
@@ -281,8 +315,12 @@ impl Inner {
             } else if board.sessions.len() >= self.config.sessions_max {
                 Some((CloseCode::TryAgainLater, "node_limit"))
             } else {
-                let of_user = board.users.get(&session.user).map_or(0, |user| user.sessions.len());
-                (of_user >= self.config.sessions_per_user_max).then_some((CloseCode::TooMany, "user_limit"))
+                let of_user = board
+                    .users
+                    .get(&session.user)
+                    .map_or(0, |user| user.sessions.len());
+                (of_user >= self.config.sessions_per_user_max)
+                    .then_some((CloseCode::TooMany, "user_limit"))
             };
             if let Some((code, reason)) = refusal {
                 telemetry::SESSION_REFUSED.add(1, &[("reason", reason)]);
@@ -295,7 +333,10 @@ impl Inner {
                     board.open(session, matches!(begin, Begin::Waits));
                 }
             }
-            self.deadlines().token(session.id, sweep::ends(session.expires.load(Ordering::Relaxed)));
+            self.deadlines().token(
+                session.id,
+                sweep::ends(session.expires.load(Ordering::Relaxed)),
+            );
             self.live.increment(1.0);
             Ok(())
         })
@@ -317,9 +358,16 @@ impl Inner {
     fn leave(self: &Arc<Self>, session: &Session) {
         session.router.leave(session.number);
         self.on_board(|board| {
-            if board.sessions.get(&session.id).is_some_and(|entry| std::ptr::eq(&*entry.session, session)) {
+            if board
+                .sessions
+                .get(&session.id)
+                .is_some_and(|entry| std::ptr::eq(&*entry.session, session))
+            {
                 board.close(session.id);
-                self.deadlines().forget_token(session.id, sweep::ends(session.expires.load(Ordering::Relaxed)));
+                self.deadlines().forget_token(
+                    session.id,
+                    sweep::ends(session.expires.load(Ordering::Relaxed)),
+                );
                 self.live.decrement(1.0);
             }
         });

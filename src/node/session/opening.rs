@@ -1,4 +1,5 @@
-//! What comes from routers: sessions that begin, what their clients say, take and read, and their ends.
+//! What comes from routers: sessions that begin, what their clients say, take and read, and their
+//! ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,7 +40,14 @@ pub(super) enum Begin {
 impl Begin {
     /// It waits for its resume.
     fn is_held(&self) -> bool {
-        matches!(self, Self::Waits | Self::GoesOn(Attach { stage: Stage::Waits, .. }))
+        matches!(
+            self,
+            Self::Waits
+                | Self::GoesOn(Attach {
+                    stage: Stage::Waits,
+                    ..
+                })
+        )
     }
 }
 
@@ -56,7 +64,12 @@ struct Checked {
 impl Sessions for Hub {
     fn take(&self, router: &RouterEnd, frame: Up) {
         let new = || Router::new(Box::new(router.clone()));
-        let router = Arc::clone(self.inner.routers().entry(router.connection()).or_insert_with(new));
+        let router = Arc::clone(
+            self.inner
+                .routers()
+                .entry(router.connection())
+                .or_insert_with(new),
+        );
         self.inner.hear(&router, frame);
     }
 
@@ -73,16 +86,37 @@ impl Inner {
     pub(super) fn hear(self: &Arc<Self>, router: &Arc<Router>, frame: Up) {
         match frame {
             Up::Open(open) => self.open(router, open),
-            Up::Said { session, text, number, key, repeat } => {
+            Up::Said {
+                session,
+                text,
+                number,
+                key,
+                repeat,
+            } => {
                 if let Some(session) = router.session(session) {
-                    self.said(&session, Message { text, number, key, repeat, later: Vec::new() });
+                    self.said(
+                        &session,
+                        Message {
+                            text,
+                            number,
+                            key,
+                            repeat,
+                            later: Vec::new(),
+                        },
+                    );
                 }
             }
-            Up::Taken(all) => all.into_iter().for_each(|(session, bytes)| self.taken(router, session, bytes)),
+            Up::Taken(all) => all
+                .into_iter()
+                .for_each(|(session, bytes)| self.taken(router, session, bytes)),
             Up::Read(all) => {
                 for (session, read) in all {
-                    let Some(session) = router.session(session) else { continue };
-                    let named = read.into_iter().filter_map(|(handle, seq)| Some((router.conversation(handle)?, seq)));
+                    let Some(session) = router.session(session) else {
+                        continue;
+                    };
+                    let named = read
+                        .into_iter()
+                        .filter_map(|(handle, seq)| Some((router.conversation(handle)?, seq)));
                     self.gather.add(&session.user, named.collect::<Marks>());
                 }
             }
@@ -106,7 +140,9 @@ impl Inner {
     }
 
     fn taken(self: &Arc<Self>, router: &Arc<Router>, number: SessionNumber, bytes: u32) {
-        let Some(session) = router.session(number) else { return };
+        let Some(session) = router.session(number) else {
+            return;
+        };
         session.taken(bytes);
         self.pump_if_hungry(&session);
     }
@@ -122,7 +158,11 @@ impl Inner {
             Ok(checked) => checked,
             Err(problem) => return self.refuse(router, &open, problem, user.as_ref()),
         };
-        if checked.identity.as_ref().is_some_and(|identity| self.leaves_to_others(identity)) {
+        if checked
+            .identity
+            .as_ref()
+            .is_some_and(|identity| self.leaves_to_others(identity))
+        {
             return self.refuse_elsewhere(router, &open);
         }
         let (window, terms) = (self.config.outbox_bytes_max, self.terms());
@@ -132,19 +172,40 @@ impl Inner {
             None if checked.held => Some(Stage::Waits),
             None => Some(Stage::Begun),
         };
-        let opened = |id| Down::Opened { session: open.session, id, protocol: checked.protocol, terms, stage };
-        let Some(Identity { user: name, expires }) = checked.identity else {
+        let opened = |id| Down::Opened {
+            session: open.session,
+            id,
+            protocol: checked.protocol,
+            terms,
+            stage,
+        };
+        let Some(Identity {
+            user: name,
+            expires,
+        }) = checked.identity
+        else {
             telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
             router.offer(opened(crate::ids::SessionId::random()));
-            router.offer(Down::Close { session: open.session, code: CloseCode::Unauthorized });
+            router.offer(Down::Close {
+                session: open.session,
+                code: CloseCode::Unauthorized,
+            });
             return;
         };
         let on = (Arc::clone(router), open.session);
-        let mut session = Session::new(on, name, Arc::from(open.request_id.as_str()), expires, window);
+        let mut session = Session::new(
+            on,
+            name,
+            Arc::from(open.request_id.as_str()),
+            expires,
+            window,
+        );
         if open.follows {
             session = session.followed(attach.as_ref().map(|attach| attach.id));
         }
-        session.again.expect(attach.as_ref().map_or(0, |attach| attach.again));
+        session
+            .again
+            .expect(attach.as_ref().map_or(0, |attach| attach.again));
         let session = Arc::new(session);
         self.replace(&session);
         router.offer(opened(session.id));
@@ -157,7 +218,11 @@ impl Inner {
         let is_held = begin.is_held();
         match self.admit(&session, begin) {
             Ok(()) if is_held => {
-                self.deadlines().at(Instant::now() + self.config.resume_wait_max, session.id, Due::Begin);
+                self.deadlines().at(
+                    Instant::now() + self.config.resume_wait_max,
+                    session.id,
+                    Due::Begin,
+                );
             }
             Ok(()) => {}
             Err(code) => self.end(&session, code),
@@ -166,7 +231,8 @@ impl Inner {
 
     /// What is allowed to each session.
     fn terms(&self) -> Terms {
-        let millis = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let millis =
+            |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         let config = &self.config;
         Terms {
             window: u32::try_from(config.outbox_bytes_max).unwrap_or(u32::MAX),
@@ -179,8 +245,14 @@ impl Inner {
 
     /// Another node of the row may take the session.
     fn refuse_elsewhere(&self, router: &Router, open: &Open) {
-        let why = Refusal::Elsewhere { owner: None, version: self.upstream.table_version() };
-        router.offer(Down::Refused { session: open.session, why });
+        let why = Refusal::Elsewhere {
+            owner: None,
+            version: self.upstream.table_version(),
+        };
+        router.offer(Down::Refused {
+            session: open.session,
+            why,
+        });
     }
 
     /// This node drains, and another one owns the shard of the user: that one takes a new session.
@@ -189,13 +261,14 @@ impl Inner {
         self.draining.load(Ordering::SeqCst) && self.upstream.is_elsewhere(shard)
     }
 
-    /// No session is taken in now, and another node may take it. While this node drains, and nobody else has the shard of its
-    /// user, a new one is told so by its end.
+    /// No session is taken in now, and another node may take it. While this node drains, and nobody
+    /// else has the shard of its user, a new one is told so by its end.
     fn is_closed(&self, goes_on: bool) -> bool {
         self.away.load(Ordering::SeqCst) || goes_on && self.draining.load(Ordering::SeqCst)
     }
 
-    /// A session that goes on here may be here already, by a link of which this node does not know yet that it has ended.
+    /// A session that goes on here may be here already, by a link of which this node does not know
+    /// yet that it has ended.
     fn replace(self: &Arc<Self>, session: &Session) {
         let earlier = self.session(session.id);
         if let Some(earlier) = earlier {
@@ -208,10 +281,20 @@ impl Inner {
         if problem.code == Code::Unauthorized {
             telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
         }
-        let (status, code, id) = (problem.code.status(), problem.code.as_str(), &open.request_id);
-        let (route, user) = (Endpoint::WebSocket.template(), user.map(tracing::field::display));
+        let (status, code, id) = (
+            problem.code.status(),
+            problem.code.as_str(),
+            &open.request_id,
+        );
+        let (route, user) = (
+            Endpoint::WebSocket.template(),
+            user.map(tracing::field::display),
+        );
         tracing::debug!(id, route, status, code, user, "session refused");
-        router.offer(Down::Refused { session: open.session, why: Refusal::Problem(problem) });
+        router.offer(Down::Refused {
+            session: open.session,
+            why: Refusal::Problem(problem),
+        });
     }
 
     /// Puts down who asks as soon as that is known.
@@ -222,12 +305,21 @@ impl Inner {
         let mut held = false;
         for part in open.query.split('&').filter(|part| !part.is_empty()) {
             if part != "resume=wait" {
-                let detail = format!("the query parameter {part:?} is not known here; the only one is resume=wait");
+                let detail = format!(
+                    "the query parameter {part:?} is not known here; the only one is resume=wait"
+                );
                 return Err(Problem::new(Code::Invalid, detail));
             }
             held = true;
         }
-        open.handshake.clone().map_or(Ok(Checked { identity, protocol, held }), Err)
+        open.handshake.clone().map_or(
+            Ok(Checked {
+                identity,
+                protocol,
+                held,
+            }),
+            Err,
+        )
     }
 
     /// The token of the header decides; without one, that of the subprotocol.
@@ -239,12 +331,19 @@ impl Inner {
                 Ok(identity) => Ok((Some(identity), protocol)),
                 Err(refused) => Err(Problem::new(Code::Unauthorized, refused.0)),
             },
-            Authorization::Malformed => Err(Problem::new(Code::Unauthorized, "send Authorization: Bearer <JWT>")),
-            Authorization::None => match offered.iter().find_map(|offer| offer.strip_prefix(BEARER_PROTOCOL)) {
+            Authorization::Malformed => Err(Problem::new(
+                Code::Unauthorized,
+                "send Authorization: Bearer <JWT>",
+            )),
+            Authorization::None => match offered
+                .iter()
+                .find_map(|offer| offer.strip_prefix(BEARER_PROTOCOL))
+            {
                 Some(token) => Ok(((self.verify)(token).ok(), protocol)),
                 None => Err(Problem::new(
                     Code::Unauthorized,
-                    "send Authorization: Bearer <JWT>, or the subprotocols rookery.v1, rookery.bearer.<JWT>",
+                    "send Authorization: Bearer <JWT>, or the subprotocols rookery.v1, \
+                     rookery.bearer.<JWT>",
                 )),
             },
         }

@@ -1,4 +1,5 @@
-//! One frame for many sessions: it goes over each link once, with the numbers of all who get it there.
+//! One frame for many sessions: it goes over each link once, with the numbers of all who get it
+//! there.
 
 use std::sync::Arc;
 
@@ -29,7 +30,11 @@ impl<'a> Mark<'a> {
             EventKind::Message { source, .. } => Some(source),
             EventKind::Created { .. } | EventKind::Joined { .. } | EventKind::Left { .. } => None,
         };
-        Self { conversation: &event.conversation, seq: event.seq, source }
+        Self {
+            conversation: &event.conversation,
+            seq: event.seq,
+            source,
+        }
     }
 
     /// The event is marked as delivered once this user has read it: it is another one's message.
@@ -67,7 +72,11 @@ impl Group {
 impl<'a> Post<'a> {
     /// A frame for nobody yet.
     pub(super) fn new(text: Vec<u8>, mark: Option<Mark<'a>>) -> Self {
-        Self { text: Bytes::from(text), mark, groups: Vec::new() }
+        Self {
+            text: Bytes::from(text),
+            mark,
+            groups: Vec::new(),
+        }
     }
 
     /// What the frame counts for in a window.
@@ -77,13 +86,23 @@ impl<'a> Post<'a> {
 
     /// Also for this session, which has a place for it. False when its link has no room.
     pub(super) fn add(&mut self, session: &Session) -> bool {
-        let known = self.groups.iter().position(|group| Arc::ptr_eq(&group.router, &session.router));
+        let known = self
+            .groups
+            .iter()
+            .position(|group| Arc::ptr_eq(&group.router, &session.router));
         let at = known.unwrap_or_else(|| {
             let (router, has_room) = (Arc::clone(&session.router), session.router.has_room());
-            self.groups.push(Group { router, has_room, to: Vec::new(), quiet: Vec::new() });
+            self.groups.push(Group {
+                router,
+                has_room,
+                to: Vec::new(),
+                quiet: Vec::new(),
+            });
             self.groups.len() - 1
         });
-        let Some(group) = self.groups.get_mut(at).filter(|group| group.has_room) else { return false };
+        let Some(group) = self.groups.get_mut(at).filter(|group| group.has_room) else {
+            return false;
+        };
         let counts = self.mark.is_none_or(|mark| mark.counts_for(&session.user));
         if counts {
             group.to.push(session.number)
@@ -101,7 +120,8 @@ impl<'a> Post<'a> {
             if group.to.is_empty() && group.quiet.is_empty() {
                 continue;
             }
-            let event = mark.and_then(|mark| Some((group.router.handle(mark.conversation)?, mark.seq)));
+            let event =
+                mark.and_then(|mark| Some((group.router.handle(mark.conversation)?, mark.seq)));
             let frame = Down::Deliver {
                 to: std::mem::take(&mut group.to),
                 quiet: std::mem::take(&mut group.quiet),

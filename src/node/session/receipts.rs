@@ -1,7 +1,9 @@
-//! Delivered marks: when the pong to a ping shows how far a client has read, the highest seq per conversation is gathered
-//! here for the whole node, and goes to the owners at most every [`Config::delivered_every`].
+//! Delivered marks: when the pong to a ping shows how far a client has read, the highest seq per
+//! conversation is gathered here for the whole node, and goes to the owners at most every
+//! [`Config::delivered_every`].
 //!
-//! Marks are automatic and the next one covers the last, so under load they are shed and counted, never queued.
+//! Marks are automatic and the next one covers the last, so under load they are shed and counted,
+//! never queued.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -68,27 +70,43 @@ impl Gather {
         }
     }
 
-    /// What is gathered for the shards that have no round under way; each is now begun, and ends with [`Gather::send`].
+    /// What is gathered for the shards that have no round under way; each is now begun, and ends
+    /// with [`Gather::send`].
     pub(super) fn take(&self, map: ShardMap) -> HashMap<ShardId, Vec<Delivered>> {
         let mut by_shard: HashMap<ShardId, Vec<Delivered>> = HashMap::new();
         let mut state = self.state();
         let State { marks, busy } = &mut *state;
-        for ((user, conversation), up_to) in marks.extract_if(|(_, of), _| !busy.contains(&map.shard_of(of.slot()))) {
+        for ((user, conversation), up_to) in
+            marks.extract_if(|(_, of), _| !busy.contains(&map.shard_of(of.slot())))
+        {
             let shard = map.shard_of(conversation.slot());
-            by_shard.entry(shard).or_default().push(Delivered { conversation, user, up_to });
+            by_shard.entry(shard).or_default().push(Delivered {
+                conversation,
+                user,
+                up_to,
+            });
         }
         busy.extend(by_shard.keys());
         by_shard
     }
 
-    /// Brings the marks of one round to their owner. The next round of this shard may begin when this is done.
-    pub(super) async fn send(&self, upstream: &dyn Upstream, shard: ShardId, marks: Vec<Delivered>) {
+    /// Brings the marks of one round to their owner. The next round of this shard may begin when
+    /// this is done.
+    pub(super) async fn send(
+        &self,
+        upstream: &dyn Upstream,
+        shard: ShardId,
+        marks: Vec<Delivered>,
+    ) {
         let deadline = Instant::now() + ROUND_MAX;
         let rounds = marks.chunks(BATCH_MAX).map(|batch| {
             let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             let answer = upstream.execute(shard, Command::Delivered(batch.to_vec()), deadline);
             async move {
-                let taken = matches!(tokio::time::timeout_at(deadline.into(), answer).await, Ok(Ok(_)));
+                let taken = matches!(
+                    tokio::time::timeout_at(deadline.into(), answer).await,
+                    Ok(Ok(_))
+                );
                 let result = if taken { "sent" } else { "shed" };
                 telemetry::SESSION_DELIVERED.add(count, &[("result", result)]);
             }

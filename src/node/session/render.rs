@@ -1,5 +1,5 @@
-//! Committed events as clients see them: one text for the frames of sessions and for the items of `/events`, so that
-//! both can never differ.
+//! Committed events as clients see them: one text for the frames of sessions and for the items of
+//! `/events`, so that both can never differ.
 
 use crate::ids::Seq;
 use crate::log::record::{Event, EventKind};
@@ -32,13 +32,28 @@ enum Shown {
 }
 
 fn change<'a>(event: &'a Event, kind: &'a ShownKind) -> ServerFrame<'a> {
-    let Event { conversation, seq, created, .. } = event;
-    ServerFrame::Event { conversation, seq: Seq(seq.0), created: *created, kind }
+    let Event {
+        conversation,
+        seq,
+        created,
+        ..
+    } = event;
+    ServerFrame::Event {
+        conversation,
+        seq: Seq(seq.0),
+        created: *created,
+        kind,
+    }
 }
 
 fn shown(event: &Event) -> Shown {
     let kind = match &event.kind {
-        EventKind::Message { id, source, text, reply_to } => {
+        EventKind::Message {
+            id,
+            source,
+            text,
+            reply_to,
+        } => {
             return Shown::Message(MessageCore {
                 id: *id,
                 conversation: event.conversation.clone(),
@@ -51,16 +66,29 @@ fn shown(event: &Event) -> Shown {
                 deleted: false,
             });
         }
-        EventKind::Created { by, title, participants } => ShownKind::Created {
+        EventKind::Created {
+            by,
+            title,
+            participants,
+        } => ShownKind::Created {
             by: by.clone(),
             title: title.as_ref().map(|title| title.as_ref().to_owned()),
-            participants: participants.iter().take(PARTICIPANTS_SHOWN_MAX).cloned().collect(),
+            participants: participants
+                .iter()
+                .take(PARTICIPANTS_SHOWN_MAX)
+                .cloned()
+                .collect(),
             participants_count: u64::try_from(participants.len()).unwrap_or(u64::MAX),
         },
-        EventKind::Joined { by, users } => ShownKind::Joined { by: by.clone(), users: users.clone() },
-        EventKind::Left { by, user, admin } => {
-            ShownKind::Left { by: by.clone(), user: user.clone(), admin: admin.clone() }
-        }
+        EventKind::Joined { by, users } => ShownKind::Joined {
+            by: by.clone(),
+            users: users.clone(),
+        },
+        EventKind::Left { by, user, admin } => ShownKind::Left {
+            by: by.clone(),
+            user: user.clone(),
+            admin: admin.clone(),
+        },
     };
     Shown::Change(kind)
 }
@@ -74,33 +102,55 @@ mod tests {
 
     fn event(kind: EventKind) -> Event {
         let conversation = ConversationName::parse("c").expect("a name");
-        Event { conversation, seq: Seq(2), created: 7, key: None, kind }
+        Event {
+            conversation,
+            seq: Seq(2),
+            created: 7,
+            key: None,
+            kind,
+        }
     }
 
     #[test]
     fn a_message_is_shown_without_reactions_and_alike_in_both_forms() {
         let source = UserId::parse("alice").expect("a name");
         let id = MessageId::new(1, Slot(2), 3);
-        let event = event(EventKind::Message { id, source, text: Arc::from("hi \"you\""), reply_to: None });
+        let event = event(EventKind::Message {
+            id,
+            source,
+            text: Arc::from("hi \"you\""),
+            reply_to: None,
+        });
         let expected = serde_json::json!({
             "t": "message", "id": id, "conversation": "c", "seq": 2, "source": "alice", "text": "hi \"you\"",
             "reply_to": null, "created": 7, "edited": null, "deleted": false,
         });
         assert_eq!(event_value(&event), expected);
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&event_json(&event)).expect("json"), expected);
+        assert_eq!(
+            serde_json::from_slice::<serde_json::Value>(&event_json(&event)).expect("json"),
+            expected
+        );
     }
 
     #[test]
     fn a_created_event_shows_a_hundred_participants_and_counts_them_all() {
-        let participants: Vec<_> =
-            (0..150).map(|number| UserId::parse(&format!("u{number}")).expect("a name")).collect();
+        let participants: Vec<_> = (0..150)
+            .map(|number| UserId::parse(&format!("u{number}")).expect("a name"))
+            .collect();
         let by = participants[0].clone();
-        let event = event(EventKind::Created { by, title: None, participants });
+        let event = event(EventKind::Created {
+            by,
+            title: None,
+            participants,
+        });
         let value = event_value(&event);
         assert_eq!(value["t"], "event");
         assert_eq!(value["kind"], "created");
         assert_eq!(value["participants_count"], 150);
         assert_eq!(value["participants"].as_array().expect("a list").len(), 100);
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&event_json(&event)).expect("json"), value);
+        assert_eq!(
+            serde_json::from_slice::<serde_json::Value>(&event_json(&event)).expect("json"),
+            value
+        );
     }
 }

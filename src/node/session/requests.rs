@@ -1,6 +1,7 @@
-//! What bounds the questions to owners. A shard has few places of its own, so that one that does not answer costs only
-//! those who ask it; what is asked of it meanwhile gathers and goes together. All shards share a number of places for
-//! *work*: a question that was not answered promptly only waits, and gives that place back.
+//! What bounds the questions to owners. A shard has few places of its own, so that one that does
+//! not answer costs only those who ask it; what is asked of it meanwhile gathers and goes together.
+//! All shards share a number of places for *work*: a question that was not answered promptly only
+//! waits, and gives that place back.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -55,17 +56,25 @@ struct Lane {
 impl Requests {
     /// All places are free.
     pub(super) fn new() -> Self {
-        Self { prompt: Semaphore::new(PROMPT_MAX), lanes: Mutex::default() }
+        Self {
+            prompt: Semaphore::new(PROMPT_MAX),
+            lanes: Mutex::default(),
+        }
     }
 
     fn lane(&self, shard: ShardId, kind: Kind) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Lane { places: Semaphore::new(PER_SHARD), failing: AtomicBool::new(false) });
+        let new = || {
+            Arc::new(Lane {
+                places: Semaphore::new(PER_SHARD),
+                failing: AtomicBool::new(false),
+            })
+        };
         Arc::clone(lanes.entry((shard, kind)).or_insert_with(new))
     }
 
-    /// Asks when there is a place, if `request` then still finds something to ask. `late` is called once if the answer
-    /// does not come promptly. The answer says whether it is one.
+    /// Asks when there is a place, if `request` then still finds something to ask. `late` is called
+    /// once if the answer does not come promptly. The answer says whether it is one.
     pub(super) async fn run<T, F>(
         &self,
         (shard, kind): (ShardId, Kind),
@@ -96,8 +105,8 @@ impl Requests {
     }
 }
 
-/// Subscriptions that wait for a place, by shard and kind. Each stands for one user in one conversation, so there are
-/// no more of them than of those, beside some that mean nobody any more.
+/// Subscriptions that wait for a place, by shard and kind. Each stands for one user in one
+/// conversation, so there are no more of them than of those, beside some that mean nobody any more.
 #[derive(Debug, Default)]
 pub(super) struct Gathered(Mutex<HashMap<(ShardId, Kind), Gathering>>);
 
@@ -113,11 +122,20 @@ impl Gathered {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds questions; true when the caller has to see to it that somebody takes them. `wanted` tells which still mean
-    /// someone.
-    pub(super) fn add(&self, of: (ShardId, Kind), asks: Vec<Ask>, wanted: impl Fn(&Ask) -> bool) -> bool {
+    /// Adds questions; true when the caller has to see to it that somebody takes them. `wanted`
+    /// tells which still mean someone.
+    pub(super) fn add(
+        &self,
+        of: (ShardId, Kind),
+        asks: Vec<Ask>,
+        wanted: impl Fn(&Ask) -> bool,
+    ) -> bool {
         let mut all = self.all();
-        let new = || Gathering { asks: Vec::new(), tidy_at: TIDY_AT, takers: 0 };
+        let new = || Gathering {
+            asks: Vec::new(),
+            tidy_at: TIDY_AT,
+            takers: 0,
+        };
         let gathering = all.entry(of).or_insert_with(new);
         gathering.asks.extend(asks);
         if gathering.asks.len() > gathering.tidy_at {

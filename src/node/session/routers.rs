@@ -1,8 +1,8 @@
-//! The connections from routers, as sessions see them: who is on which, what conversations are called there, and whether
-//! there is room.
+//! The connections from routers, as sessions see them: who is on which, what conversations are
+//! called there, and whether there is room.
 //!
-//! **Invariants.** A handle stands for one conversation and is never used again on its connection. There are no more handles than
-//! conversations that are live on this node.
+//! **Invariants.** A handle stands for one conversation and is never used again on its connection.
+//! There are no more handles than conversations that are live on this node.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -18,7 +18,10 @@ use crate::node::session::window::Session;
 /// What goes to a router, in order.
 pub(super) trait Downward: Any + fmt::Debug + Send + Sync {
     /// Takes a frame, or gives it back when there is no room for it, or the connection has ended.
-    #[expect(clippy::result_large_err, reason = "it is moved on or handed back, and seldom the latter")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is moved on or handed back, and seldom the latter"
+    )]
     fn offer(&self, down: Down) -> Result<(), Down>;
 
     /// True while deliveries find room.
@@ -106,9 +109,14 @@ impl Router {
     }
 
     /// Queues a frame, or gives it back.
-    #[expect(clippy::result_large_err, reason = "it is moved on or handed back, and seldom the latter")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is moved on or handed back, and seldom the latter"
+    )]
     pub(super) fn try_offer(&self, down: Down) -> Result<(), Down> {
-        self.end.offer(down).inspect_err(|_down| self.is_short.store(true, Ordering::SeqCst))
+        self.end
+            .offer(down)
+            .inspect_err(|_down| self.is_short.store(true, Ordering::SeqCst))
     }
 
     /// True while deliveries find room.
@@ -123,7 +131,9 @@ impl Router {
 
     /// True once when there is room again after there was none.
     pub(super) fn has_room_again(&self) -> bool {
-        self.is_short.load(Ordering::SeqCst) && self.end.has_room() && self.is_short.swap(false, Ordering::SeqCst)
+        self.is_short.load(Ordering::SeqCst)
+            && self.end.has_room()
+            && self.is_short.swap(false, Ordering::SeqCst)
     }
 
     /// What the conversation is called here. None when the router cannot be told.
@@ -133,7 +143,10 @@ impl Router {
             return Some(*handle);
         }
         let handle = handles.last.checked_add(1)?;
-        if !self.offer(Down::Known { handle, conversation: conversation.clone() }) {
+        if !self.offer(Down::Known {
+            handle,
+            conversation: conversation.clone(),
+        }) {
             return None;
         }
         handles.last = handle;
@@ -158,7 +171,10 @@ impl Router {
 
     /// A session misses a frame that it may not miss.
     pub(super) fn lost(&self, session: SessionId) {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        self.lost
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(session);
     }
 
     /// The sessions that are to be ended.
@@ -188,7 +204,11 @@ mod tests {
         router.forget(&c);
         router.forget(&d);
         assert!(matches!(noted.others()[..], [Down::Forgotten(handle)] if handle == first));
-        assert_eq!(router.conversation(first), None, "a mark that still names it is shed");
+        assert_eq!(
+            router.conversation(first),
+            None,
+            "a mark that still names it is shed"
+        );
         assert!(router.handle(&d) != Some(first) && router.handle(&c) != Some(first));
     }
 }

@@ -1,8 +1,9 @@
-//! What clients say: worked on in the order in which it comes, at once as long as nothing has to wait, and else by a task of
-//! the session, so that nobody waits for another.
+//! What clients say: worked on in the order in which it comes, at once as long as nothing has to
+//! wait, and else by a task of the session, so that nobody waits for another.
 //!
-//! **Invariants.** The messages of a session are worked on one after the other, in their order. What waits is bounded by what the
-//! router may send before it is told of room; a router that sends more is broken, and costs the session.
+//! **Invariants.** The messages of a session are worked on one after the other, in their order.
+//! What waits is bounded by what the router may send before it is told of room; a router that sends
+//! more is broken, and costs the session.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,19 +40,29 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Its key: the client's, else the router's, so that it stays the same when it is said again. None when the client's is
-    /// none, or nobody has one for it.
+    /// Its key: the client's, else the router's, so that it stays the same when it is said again.
+    /// None when the client's is none, or nobody has one for it.
     pub(super) fn key_with(&self, client_id: Option<&str>) -> Option<IdempotencyKey> {
         if let Some(key) = client_id {
             return IdempotencyKey::from_client(key);
         }
-        let key = self.key.as_deref().filter(|_| !planted::is_dropped(Protection::StampedKey))?;
-        Some(IdempotencyKey { key: Arc::from(key), stamped: true })
+        let key = self
+            .key
+            .as_deref()
+            .filter(|_| !planted::is_dropped(Protection::StampedKey))?;
+        Some(IdempotencyKey {
+            key: Arc::from(key),
+            stamped: true,
+        })
     }
 
     /// What its answer says of it.
     pub(super) fn number(&self) -> Number {
-        Number { number: self.number, of: Of::Itself, repeat: self.repeat }
+        Number {
+            number: self.number,
+            of: Of::Itself,
+            repeat: self.repeat,
+        }
     }
 }
 
@@ -83,9 +94,21 @@ impl Number {
     pub(super) fn tells(self) -> Tells {
         match self {
             Self { number: 0, .. } => Tells::Nothing,
-            Self { number, of: Of::Itself, .. } => Tells::Answer(number),
-            Self { number, of: Of::Resume, .. } => Tells::Part(number),
-            Self { number, of: Of::GivenUp, .. } => Tells::GivenUp(number),
+            Self {
+                number,
+                of: Of::Itself,
+                ..
+            } => Tells::Answer(number),
+            Self {
+                number,
+                of: Of::Resume,
+                ..
+            } => Tells::Part(number),
+            Self {
+                number,
+                of: Of::GivenUp,
+                ..
+            } => Tells::GivenUp(number),
         }
     }
 }
@@ -117,8 +140,16 @@ impl Backlog {
             return Queued::Now(message);
         }
         // What is said again after a node was lost comes at once, and takes as much again.
-        let more = if message.repeat == Repeat::First { 0 } else { bytes_max };
-        if state.bytes >= bytes_max.saturating_add(FRAME_BYTES_MAX).saturating_add(more) {
+        let more = if message.repeat == Repeat::First {
+            0
+        } else {
+            bytes_max
+        };
+        if state.bytes
+            >= bytes_max
+                .saturating_add(FRAME_BYTES_MAX)
+                .saturating_add(more)
+        {
             return Queued::TooMuch;
         }
         state.bytes += cost(&message);
@@ -140,7 +171,12 @@ impl Backlog {
         let next = state.waiting.pop_front();
         match &next {
             Some(message) => state.bytes = state.bytes.saturating_sub(cost(message)),
-            None => *state = State { untold: state.untold, ..State::default() },
+            None => {
+                *state = State {
+                    untold: state.untold,
+                    ..State::default()
+                }
+            }
         }
         next
     }
@@ -151,7 +187,11 @@ impl Backlog {
         state.untold += bytes;
         // What is never told must not be what the router waits for.
         let is_due = state.untold >= TOLD_AT_ONCE.min(bytes_max / 8);
-        if is_due { std::mem::take(&mut state.untold) } else { 0 }
+        if is_due {
+            std::mem::take(&mut state.untold)
+        } else {
+            0
+        }
     }
 }
 
@@ -170,7 +210,9 @@ impl Inner {
     pub(super) fn said(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
         match session.again.gather(message, session.said_max()) {
             Gathered::Now(message) => self.work_on(session, message),
-            Gathered::All(messages) => messages.into_iter().for_each(|each| self.work_on(session, each)),
+            Gathered::All(messages) => messages
+                .into_iter()
+                .for_each(|each| self.work_on(session, each)),
             Gathered::Later => {}
             Gathered::TooMuch => self.broken_by_router(session),
         }
@@ -188,7 +230,10 @@ impl Inner {
             Queued::TooMuch => return self.broken_by_router(session),
         };
         // What has to wait has done nothing yet, and begins anew.
-        if commands::handle(self, session, &message).now_or_never().is_some() {
+        if commands::handle(self, session, &message)
+            .now_or_never()
+            .is_some()
+        {
             return self.worked_off(session, &message);
         }
         session.said.begin(message);
@@ -205,7 +250,9 @@ impl Inner {
     fn worked_off(&self, session: &Session, message: &Message) {
         let room = session.said.done(cost(message), session.said_max());
         if let Some(room) = u32::try_from(room).ok().filter(|room| *room > 0) {
-            session.router.offer(Down::Room(vec![(session.number, room)]));
+            session
+                .router
+                .offer(Down::Room(vec![(session.number, room)]));
         }
     }
 }

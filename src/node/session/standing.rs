@@ -1,5 +1,5 @@
-//! Pure: what is kept of sessions that are handed from node to node, here: what their routers are to be told, and what another
-//! node left of one.
+//! Pure: what is kept of sessions that are handed from node to node, here: what their routers are
+//! to be told, and what another node left of one.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,8 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// A resume that came since sets these anew; the others stay as they are, and `ready` is told again.
+    /// A resume that came since sets these anew; the others stay as they are, and `ready` is told
+    /// again.
     pub(super) fn resumed(&mut self, positions: impl IntoIterator<Item = (ConversationName, Seq)>) {
         self.was_ready = false;
         let named = |(name, seq)| (name, Standing::At { seq, named: true }.into());

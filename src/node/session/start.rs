@@ -1,5 +1,5 @@
-//! How a session starts on the board, resumes, and ends: it gets a cursor in each conversation of its user; `live` and
-//! `ready` tell when those have caught up.
+//! How a session starts on the board, resumes, and ends: it gets a cursor in each conversation of
+//! its user; `live` and `ready` tell when those have caught up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -56,23 +56,36 @@ impl Board {
             };
             self.users.insert(session.user.clone(), first);
             let (user, generation) = (session.user.clone(), self.generations);
-            self.work.loads.push(Load { user, generation, after: Offset(0), attempt: 0 });
+            self.work.loads.push(Load {
+                user,
+                generation,
+                after: Offset(0),
+                attempt: 0,
+            });
         }
         self.attach_if_possible(session.id);
     }
 
     /// A session is gone; with the last one of a user go his subscriptions.
     pub(super) fn close(&mut self, id: SessionId) {
-        let Some(entry) = self.sessions.remove(&id) else { return };
+        let Some(entry) = self.sessions.remove(&id) else {
+            return;
+        };
         let user = &entry.session.user;
-        let Some(known) = self.users.get_mut(user) else { return };
+        let Some(known) = self.users.get_mut(user) else {
+            return;
+        };
         known.sessions.retain(|other| *other != id);
         let last = known.sessions.is_empty();
         for conversation in known.memberships.keys() {
-            let Some(feed) = self.feeds.get_mut(conversation) else { continue };
+            let Some(feed) = self.feeds.get_mut(conversation) else {
+                continue;
+            };
             if last {
                 let was = feed.members.remove(user);
-                if was.is_some_and(|member| member.interest != Interest::None || !member.places.is_empty()) {
+                if was.is_some_and(|member| {
+                    member.interest != Interest::None || !member.places.is_empty()
+                }) {
                     self.work.ended.push((conversation.clone(), user.clone()));
                 }
             } else if let Some(member) = feed.members.get_mut(user) {
@@ -105,17 +118,29 @@ impl Board {
         for item in &page.items {
             if first {
                 // Nobody has a cursor yet: all start together, at the end of the last page.
-                let Some(starting) = self.users.get_mut(&load.user) else { break };
-                let membership = starting.memberships.entry(item.conversation.clone()).or_default();
+                let Some(starting) = self.users.get_mut(&load.user) else {
+                    break;
+                };
+                let membership = starting
+                    .memberships
+                    .entry(item.conversation.clone())
+                    .or_default();
                 if membership.seq < item.seq {
-                    *membership = Membership { seq: item.seq, joined: item.joined };
+                    *membership = Membership {
+                        seq: item.seq,
+                        joined: item.joined,
+                    };
                 }
             } else {
                 self.index_item(&load.user, item);
             }
         }
         if page.more {
-            self.work.loads.push(Load { after: last, attempt: 0, ..load.clone() });
+            self.work.loads.push(Load {
+                after: last,
+                attempt: 0,
+                ..load.clone()
+            });
             return;
         }
         self.index_complete(&load.user, first);
@@ -130,15 +155,21 @@ impl Board {
     }
 
     fn index_complete(&mut self, user: &UserId, first: bool) {
-        let Some(known) = self.users.get_mut(user) else { return };
+        let Some(known) = self.users.get_mut(user) else {
+            return;
+        };
         known.loaded = true;
         known.loading = false;
         known.confirmed = known.newest;
         if !first {
             return;
         }
-        let joined: Vec<_> =
-            known.memberships.iter().filter(|(_, at)| at.joined).map(|(name, _)| name.clone()).collect();
+        let joined: Vec<_> = known
+            .memberships
+            .iter()
+            .filter(|(_, at)| at.joined)
+            .map(|(name, _)| name.clone())
+            .collect();
         let sessions = known.sessions.clone();
         for conversation in joined {
             self.ensure_interest(user, &conversation);
@@ -149,8 +180,15 @@ impl Board {
     }
 
     /// A `resume` frame: sets cursors when it is the last of its row.
-    pub(super) fn resume(&mut self, id: SessionId, positions: BTreeMap<ConversationName, Seq>, more: bool) -> Resumed {
-        let Some(entry) = self.sessions.get_mut(&id) else { return Resumed::Placed };
+    pub(super) fn resume(
+        &mut self,
+        id: SessionId,
+        positions: BTreeMap<ConversationName, Seq>,
+        more: bool,
+    ) -> Resumed {
+        let Some(entry) = self.sessions.get_mut(&id) else {
+            return Resumed::Placed;
+        };
         entry.positions.extend(positions);
         if entry.positions.len() > RESUME_TOTAL_MAX {
             entry.positions.clear();
@@ -166,20 +204,32 @@ impl Board {
             self.attach_if_possible(id);
         }
         let phase = self.sessions.get(&id).map(|resumed| resumed.phase);
-        if phase.is_none_or(|phase| phase == Phase::Attached) { Resumed::Placed } else { Resumed::Later }
+        if phase.is_none_or(|phase| phase == Phase::Attached) {
+            Resumed::Placed
+        } else {
+            Resumed::Later
+        }
     }
 
     /// The resume of a held session did not come in time: it starts without.
     pub(super) fn stop_waiting(&mut self, id: SessionId) {
-        if let Some(entry) = self.sessions.get_mut(&id).filter(|entry| entry.phase == Phase::Held) {
+        if let Some(entry) = self
+            .sessions
+            .get_mut(&id)
+            .filter(|entry| entry.phase == Phase::Held)
+        {
             entry.phase = Phase::Starting;
             self.attach_if_possible(id);
         }
     }
 
     fn attach_if_possible(&mut self, id: SessionId) {
-        let Some(entry) = self.sessions.get_mut(&id) else { return };
-        let Some(known) = self.users.get(&entry.session.user) else { return };
+        let Some(entry) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(known) = self.users.get(&entry.session.user) else {
+            return;
+        };
         if entry.phase != Phase::Starting || !known.loaded {
             return;
         }
@@ -207,19 +257,28 @@ impl Board {
 
     /// A resume within a running session. What is not named and live stays live: it is at its tail.
     fn set_anew(&mut self, id: SessionId) {
-        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let Some(entry) = self.sessions.get_mut(&id) else {
+            return;
+        };
         let mut positions = std::mem::take(&mut entry.positions);
         entry.due.clear();
         entry.announce.clear();
         entry.ready_due = false;
         let user = entry.session.user.clone();
-        let Some(joined) = self.users.get(&user).map(User::joined) else { return };
+        let Some(joined) = self.users.get(&user).map(User::joined) else {
+            return;
+        };
         for conversation in joined {
             if let Some(position) = positions.remove(&conversation) {
                 self.start_due(id, &conversation, Some(position));
             } else {
-                // What is on its way from an earlier position goes on: to jump to the tail would be a silent hole.
-                match self.feed(&conversation).place(&user, id).map(|place| place.cursor.seq()) {
+                // What is on its way from an earlier position goes on: to jump to the tail would be
+                // a silent hole.
+                match self
+                    .feed(&conversation)
+                    .place(&user, id)
+                    .map(|place| place.cursor.seq())
+                {
                     None => self.start_due(id, &conversation, None),
                     Some(None) => self.await_live(id, &conversation, false),
                     Some(Some(_)) => {}
@@ -234,19 +293,39 @@ impl Board {
 
     /// Positions in conversations that the index does not have: the owner decides.
     fn start_foreign(&mut self, id: SessionId, positions: BTreeMap<ConversationName, Seq>) {
-        let Some(user) = self.sessions.get(&id).map(|entry| entry.session.user.clone()) else { return };
+        let Some(user) = self
+            .sessions
+            .get(&id)
+            .map(|entry| entry.session.user.clone())
+        else {
+            return;
+        };
         for (conversation, seq) in positions {
             if let Some(known) = self.users.get_mut(&user) {
                 known.memberships.entry(conversation.clone()).or_default();
             }
             self.await_live(id, &conversation, true);
-            self.set_place(id, &conversation, Cursor::Behind { seq, cut: Cut::Once }, Origin::Position);
+            self.set_place(
+                id,
+                &conversation,
+                Cursor::Behind {
+                    seq,
+                    cut: Cut::Once,
+                },
+                Origin::Position,
+            );
             self.enqueue(id, &conversation);
         }
     }
 
-    /// `ready` waits until the conversation is live, or ended; one that was `named` is told to be `live`.
-    pub(super) fn await_live(&mut self, id: SessionId, conversation: &ConversationName, named: bool) {
+    /// `ready` waits until the conversation is live, or ended; one that was `named` is told to be
+    /// `live`.
+    pub(super) fn await_live(
+        &mut self,
+        id: SessionId,
+        conversation: &ConversationName,
+        named: bool,
+    ) {
         if let Some(entry) = self.sessions.get_mut(&id) {
             entry.due.insert(conversation.clone(), named);
         }
@@ -258,8 +337,20 @@ impl Board {
     }
 
     /// Sets the session's cursor in a conversation anew.
-    pub(super) fn start(&mut self, id: SessionId, conversation: &ConversationName, position: Option<Seq>, cut: Cut) {
-        let Some(user) = self.sessions.get(&id).map(|entry| entry.session.user.clone()) else { return };
+    pub(super) fn start(
+        &mut self,
+        id: SessionId,
+        conversation: &ConversationName,
+        position: Option<Seq>,
+        cut: Cut,
+    ) {
+        let Some(user) = self
+            .sessions
+            .get(&id)
+            .map(|entry| entry.session.user.clone())
+        else {
+            return;
+        };
         let feed = self.feed(conversation);
         let subscribed = feed.member(&user).interest == Interest::Live;
         let tail = feed.known.filter(|_| subscribed);
@@ -272,25 +363,59 @@ impl Board {
         }
     }
 
-    /// Sets the session's cursor right before the latest `joined` of its user, of whom nothing is known from `since` on:
-    /// what the owner answers may set it back.
-    pub(super) fn start_joined(&mut self, id: SessionId, conversation: &ConversationName, joined: Seq, since: Seq) {
+    /// Sets the session's cursor right before the latest `joined` of its user, of whom nothing is
+    /// known from `since` on: what the owner answers may set it back.
+    pub(super) fn start_joined(
+        &mut self,
+        id: SessionId,
+        conversation: &ConversationName,
+        joined: Seq,
+        since: Seq,
+    ) {
         let position = Some(Seq(joined.0.saturating_sub(1)));
-        let cursor = Cursor::Waiting { position, cut: Cut::Once };
+        let cursor = Cursor::Waiting {
+            position,
+            cut: Cut::Once,
+        };
         self.set_place(id, conversation, cursor, Origin::Joined { since });
     }
 
-    /// Fetches what the session may still get after `since` of memberships that have ended since, or hears that it may
-    /// not.
-    pub(super) fn start_ended(&mut self, id: SessionId, conversation: &ConversationName, since: Seq) {
-        let cursor = Cursor::Behind { seq: since, cut: Cut::Never };
-        self.set_place(id, conversation, cursor, Origin::Memberships { inside: false });
+    /// Fetches what the session may still get after `since` of memberships that have ended since,
+    /// or hears that it may not.
+    pub(super) fn start_ended(
+        &mut self,
+        id: SessionId,
+        conversation: &ConversationName,
+        since: Seq,
+    ) {
+        let cursor = Cursor::Behind {
+            seq: since,
+            cut: Cut::Never,
+        };
+        self.set_place(
+            id,
+            conversation,
+            cursor,
+            Origin::Memberships { inside: false },
+        );
         self.enqueue(id, conversation);
     }
 
     /// Gives the session this cursor in a conversation, in the place of one that it may have.
-    pub(super) fn set_place(&mut self, id: SessionId, conversation: &ConversationName, cursor: Cursor, origin: Origin) {
-        let Some(session) = self.sessions.get(&id).map(|entry| Arc::clone(&entry.session)) else { return };
+    pub(super) fn set_place(
+        &mut self,
+        id: SessionId,
+        conversation: &ConversationName,
+        cursor: Cursor,
+        origin: Origin,
+    ) {
+        let Some(session) = self
+            .sessions
+            .get(&id)
+            .map(|entry| Arc::clone(&entry.session))
+        else {
+            return;
+        };
         self.note_place(id, conversation);
         let feed = self.feed(conversation);
         if let Some(place) = feed.place(&session.user, id) {
@@ -298,13 +423,19 @@ impl Board {
         } else {
             let member = feed.member(&session.user);
             member.places.reserve_exact(1);
-            member.places.push(Place { session, cursor, origin });
+            member.places.push(Place {
+                session,
+                cursor,
+                origin,
+            });
         }
     }
 
     /// The conversation is no longer awaited: it is live, or ended.
     pub(super) fn settle(&mut self, id: SessionId, conversation: &ConversationName, live: bool) {
-        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let Some(entry) = self.sessions.get_mut(&id) else {
+            return;
+        };
         let named = entry.due.remove(conversation) == Some(true);
         if named && live {
             entry.announce.push(conversation.clone());
@@ -328,9 +459,12 @@ impl Board {
         self.pump(id);
     }
 
-    /// Tells what has caught up since, as far as there is room, and `ready` when nothing is awaited any more.
+    /// Tells what has caught up since, as far as there is room, and `ready` when nothing is awaited
+    /// any more.
     pub(super) fn tell_progress(&mut self, id: SessionId) {
-        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let Some(entry) = self.sessions.get_mut(&id) else {
+            return;
+        };
         let session = Arc::clone(&entry.session);
         while !entry.announce.is_empty() {
             // Set before looking, so that a writer that makes room meanwhile is not missed.
@@ -343,12 +477,20 @@ impl Board {
                 .announce
                 .drain(..count)
                 .filter_map(|name| {
-                    let seq = self.feeds.get_mut(&name)?.place(&session.user, id)?.cursor.seq()?;
+                    let seq = self
+                        .feeds
+                        .get_mut(&name)?
+                        .place(&session.user, id)?
+                        .cursor
+                        .seq()?;
                     Some((name, seq))
                 })
                 .collect();
             if !positions.is_empty() {
-                let handles = positions.keys().filter_map(|name| session.router.handle(name)).collect();
+                let handles = positions
+                    .keys()
+                    .filter_map(|name| session.router.handle(name))
+                    .collect();
                 session.offer_telling(&ServerFrame::Live { positions }, Tells::Live(handles));
             }
         }
@@ -364,11 +506,19 @@ impl Board {
 impl User {
     /// The conversations he is in, as far as known.
     fn joined(&self) -> Vec<ConversationName> {
-        self.memberships.iter().filter(|(_, at)| at.joined).map(|(name, _)| name.clone()).collect()
+        self.memberships
+            .iter()
+            .filter(|(_, at)| at.joined)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The conversations they are in no more.
     fn out(&self) -> Vec<ConversationName> {
-        self.memberships.iter().filter(|(_, at)| !at.joined && at.seq > Seq(0)).map(|(name, _)| name.clone()).collect()
+        self.memberships
+            .iter()
+            .filter(|(_, at)| !at.joined && at.seq > Seq(0))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }

@@ -1,8 +1,10 @@
-//! Pure: where one session stands in one conversation. Inputs are the tail, pushed seqs, spans and ends; the outcome says
-//! what to deliver and which gap to tell. A cursor moves only by one, or over an explicit gap (I9).
+//! Pure: where one session stands in one conversation. Inputs are the tail, pushed seqs, spans and
+//! ends; the outcome says what to deliver and which gap to tell. A cursor moves only by one, or
+//! over an explicit gap (I9).
 //!
-//! A cursor is `Waiting` until the tail is known; `Live` when all that is known is delivered, so the next push continues
-//! it; else `Behind`: pushes pass it by, and spans are fetched at the pace of the socket until it has caught up.
+//! A cursor is `Waiting` until the tail is known; `Live` when all that is known is delivered, so
+//! the next push continues it; else `Behind`: pushes pass it by, and spans are fetched at the pace
+//! of the socket until it has caught up.
 
 use crate::ids::Seq;
 use crate::planted::{self, Protection};
@@ -35,7 +37,8 @@ pub(super) enum Pushed {
 pub(super) enum Cut {
     /// All of it is fetched.
     Never,
-    /// At the next answer: the cursor was set from a position that was not yet measured against the tail.
+    /// At the next answer: the cursor was set from a position that was not yet measured against the
+    /// tail.
     Once,
     /// At each answer: the socket is slower than what is sent to it.
     Always,
@@ -77,10 +80,10 @@ pub(super) enum Resumed {
 }
 
 impl Cursor {
-    /// A cursor that starts after `position`, or at the tail without one; `cut` tells whether only the newest of what was
-    /// missed are kept. One that is not at the tail is measured when its
-    /// first span comes: only the owner can tell whether a seq past the tail that we know exists, and the gaps of many
-    /// conversations come at the pace of the socket.
+    /// A cursor that starts after `position`, or at the tail without one; `cut` tells whether only
+    /// the newest of what was missed are kept. One that is not at the tail is measured when its
+    /// first span comes: only the owner can tell whether a seq past the tail that we know exists,
+    /// and the gaps of many conversations come at the pace of the socket.
     pub(super) fn begin(position: Option<Seq>, tail: Option<Seq>, cut: Cut) -> Self {
         match (position, tail) {
             (position, None) => Self::Waiting { position, cut },
@@ -106,15 +109,19 @@ impl Cursor {
                 Pushed::Deliver
             }
             Self::Live { seq } if pushed > *seq => {
-                *self = Self::Behind { seq: *seq, cut: Cut::Never };
+                *self = Self::Behind {
+                    seq: *seq,
+                    cut: Cut::Never,
+                };
                 Pushed::FellBehind
             }
             _ => Pushed::Passed,
         }
     }
 
-    /// The owner answered a subscription: its tail is `tail`; `known` is that or what was pushed since. With `lost` the
-    /// tail went back behind what had been known when it was asked: a suffix of the history was replaced.
+    /// The owner answered a subscription: its tail is `tail`; `known` is that or what was pushed
+    /// since. With `lost` the tail went back behind what had been known when it was asked: a suffix
+    /// of the history was replaced.
     pub(super) fn subscribed(&mut self, tail: Seq, known: Seq, lost: bool) -> Option<Gap> {
         match *self {
             Self::Waiting { position, cut } => {
@@ -122,14 +129,20 @@ impl Cursor {
                 None
             }
             Self::Live { seq } if lost && seq > tail => {
-                *self = Self::Behind { seq, cut: Cut::Never };
+                *self = Self::Behind {
+                    seq,
+                    cut: Cut::Never,
+                };
                 self.measure(tail)
             }
             Self::Live { seq } if seq < tail => {
                 *self = if planted::is_dropped(Protection::ResubscribeCursor) {
                     Self::Live { seq: tail }
                 } else {
-                    Self::Behind { seq, cut: Cut::Never }
+                    Self::Behind {
+                        seq,
+                        cut: Cut::Never,
+                    }
                 };
                 None
             }
@@ -140,35 +153,57 @@ impl Cursor {
     /// The event that was delivered last found no room: it is fetched when there is.
     pub(super) fn take_back(&mut self) {
         if let Self::Live { seq } = *self {
-            *self = Self::Behind { seq: Seq(seq.0.saturating_sub(1)), cut: Cut::Always };
+            *self = Self::Behind {
+                seq: Seq(seq.0.saturating_sub(1)),
+                cut: Cut::Always,
+            };
         }
     }
 
     /// The next events must be fetched, whatever was pushed: used when the participant is gone.
     pub(super) fn fall_behind(&mut self) {
         match *self {
-            Self::Waiting { position: Some(seq), cut } => *self = Self::Behind { seq, cut },
-            Self::Live { seq } => *self = Self::Behind { seq, cut: Cut::Never },
+            Self::Waiting {
+                position: Some(seq),
+                cut,
+            } => *self = Self::Behind { seq, cut },
+            Self::Live { seq } => {
+                *self = Self::Behind {
+                    seq,
+                    cut: Cut::Never,
+                }
+            }
             Self::Waiting { position: None, .. } | Self::Behind { .. } => {}
         }
     }
 
-    /// Measures a cursor that is behind against the `end` of the answer to a fetch from exactly this cursor: beyond the
-    /// end it falls back to it, and of a resume, or for a slow socket, only the newest events are kept.
+    /// Measures a cursor that is behind against the `end` of the answer to a fetch from exactly
+    /// this cursor: beyond the end it falls back to it, and of a resume, or for a slow socket, only
+    /// the newest events are kept.
     pub(super) fn measure(&mut self, end: Seq) -> Option<Gap> {
-        let Self::Behind { seq, cut } = self else { return None };
+        let Self::Behind { seq, cut } = self else {
+            return None;
+        };
         let cuts = *cut != Cut::Never;
         if *cut == Cut::Once {
             *cut = Cut::Never;
         }
         if *seq > end {
-            let gap = Gap { from: end.next(), to: *seq, reason: GapReason::Replaced };
+            let gap = Gap {
+                from: end.next(),
+                to: *seq,
+                reason: GapReason::Replaced,
+            };
             *seq = end;
             return Some(gap);
         }
         if cuts && end.0 - seq.0 > RESUME_EVENTS_MAX {
             let to = Seq(end.0 - RESUME_EVENTS_MAX);
-            let gap = Gap { from: seq.next(), to, reason: GapReason::TooFar };
+            let gap = Gap {
+                from: seq.next(),
+                to,
+                reason: GapReason::TooFar,
+            };
             *seq = to;
             return Some(gap);
         }
@@ -209,7 +244,11 @@ mod tests {
         assert_eq!(cursor.pushed(Seq(5)), Pushed::Passed);
         assert_eq!(cursor.pushed(Seq(6)), Pushed::Deliver);
         assert_eq!(cursor.pushed(Seq(8)), Pushed::FellBehind);
-        assert_eq!(cursor.pushed(Seq(7)), Pushed::Passed, "behind, only spans count");
+        assert_eq!(
+            cursor.pushed(Seq(7)),
+            Pushed::Passed,
+            "behind, only spans count"
+        );
         assert!(cursor.fetched(Seq(7)));
         assert!(!cursor.catch_up(Seq(8)));
         assert!(cursor.fetched(Seq(8)));
@@ -219,9 +258,20 @@ mod tests {
     #[test]
     fn a_resume_too_far_back_keeps_the_newest_thousand() {
         let mut cursor = Cursor::begin(Some(Seq(5)), Some(Seq(1_006)), Cut::Once);
-        let too_far = Some(Gap { from: Seq(6), to: Seq(6), reason: GapReason::TooFar });
-        assert_eq!((cursor.measure(Seq(1_006)), cursor.seq()), (too_far, Some(Seq(6))));
-        assert_eq!(cursor.measure(Seq(3_000)), None, "once: what comes meanwhile is fetched too");
+        let too_far = Some(Gap {
+            from: Seq(6),
+            to: Seq(6),
+            reason: GapReason::TooFar,
+        });
+        assert_eq!(
+            (cursor.measure(Seq(1_006)), cursor.seq()),
+            (too_far, Some(Seq(6)))
+        );
+        assert_eq!(
+            cursor.measure(Seq(3_000)),
+            None,
+            "once: what comes meanwhile is fetched too"
+        );
         let mut near = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)), Cut::Once);
         assert_eq!((near.measure(Seq(1_005)), near.seq()), (None, Some(Seq(5))));
     }
@@ -230,7 +280,10 @@ mod tests {
     fn what_a_session_missed_between_two_nodes_is_never_cut() {
         let mut cursor = Cursor::begin(Some(Seq(5)), None, Cut::Never);
         assert_eq!(cursor.subscribed(Seq(9_000), Seq(9_000), false), None);
-        assert_eq!((cursor.measure(Seq(9_000)), cursor.seq()), (None, Some(Seq(5))));
+        assert_eq!(
+            (cursor.measure(Seq(9_000)), cursor.seq()),
+            (None, Some(Seq(5)))
+        );
     }
 
     #[test]
@@ -238,10 +291,20 @@ mod tests {
         let mut cursor = Cursor::Live { seq: Seq(5) };
         assert_eq!(cursor.pushed(Seq(6)), Pushed::Deliver);
         cursor.take_back();
-        assert_eq!(cursor, Cursor::Behind { seq: Seq(5), cut: Cut::Always });
+        assert_eq!(
+            cursor,
+            Cursor::Behind {
+                seq: Seq(5),
+                cut: Cut::Always
+            }
+        );
         assert_eq!(cursor.measure(Seq(1_005)), None);
         for (from, to) in [(6, 1_000), (1_001, 2_000)] {
-            let gap = Gap { from: Seq(from), to: Seq(to), reason: GapReason::TooFar };
+            let gap = Gap {
+                from: Seq(from),
+                to: Seq(to),
+                reason: GapReason::TooFar,
+            };
             assert_eq!(cursor.measure(Seq(to + 1_000)), Some(gap));
         }
     }
@@ -249,7 +312,14 @@ mod tests {
     #[test]
     fn a_position_past_the_tail_is_judged_by_the_owner_and_falls_back() {
         let mut cursor = Cursor::begin(Some(Seq(9)), Some(Seq(4)), Cut::Once);
-        assert_eq!(cursor.measure(Seq(6)), Some(Gap { from: Seq(7), to: Seq(9), reason: GapReason::Replaced }));
+        assert_eq!(
+            cursor.measure(Seq(6)),
+            Some(Gap {
+                from: Seq(7),
+                to: Seq(9),
+                reason: GapReason::Replaced
+            })
+        );
         assert!(cursor.catch_up(Seq(6)));
         assert_eq!(cursor.pushed(Seq(7)), Pushed::Deliver);
     }
@@ -259,14 +329,27 @@ mod tests {
         let mut cursor = Cursor::begin(Some(Seq(3)), None, Cut::Once);
         assert_eq!(cursor.pushed(Seq(4)), Pushed::Passed);
         assert_eq!(cursor.subscribed(Seq(3), Seq(4), false), None);
-        assert_eq!(cursor, Cursor::Behind { seq: Seq(3), cut: Cut::Once });
+        assert_eq!(
+            cursor,
+            Cursor::Behind {
+                seq: Seq(3),
+                cut: Cut::Once
+            }
+        );
     }
 
     #[test]
     fn a_lost_suffix_is_told_as_replaced() {
         let mut cursor = Cursor::Live { seq: Seq(8) };
         let gap = cursor.subscribed(Seq(6), Seq(6), true);
-        assert_eq!(gap, Some(Gap { from: Seq(7), to: Seq(8), reason: GapReason::Replaced }));
+        assert_eq!(
+            gap,
+            Some(Gap {
+                from: Seq(7),
+                to: Seq(8),
+                reason: GapReason::Replaced
+            })
+        );
         assert_eq!(cursor.seq(), Some(Seq(6)));
     }
 }

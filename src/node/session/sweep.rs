@@ -1,4 +1,5 @@
-//! What ends or begins by the clock, for all sessions of a node by one task, and who waits for room on a link.
+//! What ends or begins by the clock, for all sessions of a node by one task, and who waits for room
+//! on a link.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,7 +38,10 @@ impl Inner {
         let second = self.clock.now_ms() / 1_000;
         let (ended, due) = {
             let mut deadlines = self.deadlines();
-            (deadlines.take_ended(second), deadlines.take_due(Instant::now()))
+            (
+                deadlines.take_ended(second),
+                deadlines.take_due(Instant::now()),
+            )
         };
         for session in ended.into_iter().filter_map(|id| self.session(id)) {
             self.end(&session, CloseCode::Unauthorized);
@@ -52,7 +56,10 @@ impl Inner {
                 }
                 Due::Home => {
                     // The shard may have come back meanwhile.
-                    if let Some(session) = self.session(id).filter(|session| self.leaves_after(session, None)) {
+                    if let Some(session) = self
+                        .session(id)
+                        .filter(|session| self.leaves_after(session, None))
+                    {
                         self.send_elsewhere(&session);
                     }
                 }
@@ -64,7 +71,10 @@ impl Inner {
     }
 
     fn look_after(self: &Arc<Self>, router: &Arc<Router>) {
-        let lost = router.take_lost().into_iter().filter_map(|id| self.session(id));
+        let lost = router
+            .take_lost()
+            .into_iter()
+            .filter_map(|id| self.session(id));
         for session in lost.filter(|session| Arc::ptr_eq(&session.router, router)) {
             self.end(&session, CloseCode::SlowConsumer);
         }
@@ -78,7 +88,10 @@ impl Inner {
 
     /// Has the session fetch what it missed, if it waits for room and there is some.
     pub(super) fn pump_if_hungry(self: &Arc<Self>, session: &Session) {
-        if session.hungry.load(Ordering::SeqCst) && session.has_room() && session.hungry.swap(false, Ordering::SeqCst) {
+        if session.hungry.load(Ordering::SeqCst)
+            && session.has_room()
+            && session.hungry.swap(false, Ordering::SeqCst)
+        {
             self.pump(session.id);
         }
     }
@@ -101,6 +114,9 @@ impl Inner {
 
     /// The session of this id.
     pub(super) fn session(&self, id: SessionId) -> Option<Arc<Session>> {
-        self.board().sessions.get(&id).map(|entry| Arc::clone(&entry.session))
+        self.board()
+            .sessions
+            .get(&id)
+            .map(|entry| Arc::clone(&entry.session))
     }
 }

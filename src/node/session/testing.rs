@@ -60,34 +60,72 @@ struct KeptSession {
 impl Kept {
     fn take_in(&mut self, down: &Down) {
         match down {
-            Down::Known { handle, conversation } => drop(self.names.insert(*handle, conversation.clone())),
+            Down::Known {
+                handle,
+                conversation,
+            } => drop(self.names.insert(*handle, conversation.clone())),
             Down::Forgotten(handle) => drop(self.names.remove(handle)),
-            Down::Deliver { to, quiet, event, tells, .. } => {
-                let event = event.and_then(|(handle, seq)| Some((self.names.get(&handle)?.clone(), seq)));
+            Down::Deliver {
+                to,
+                quiet,
+                event,
+                tells,
+                ..
+            } => {
+                let event =
+                    event.and_then(|(handle, seq)| Some((self.names.get(&handle)?.clone(), seq)));
                 for number in to.iter().chain(quiet) {
-                    let KeptSession { stage, stands, .. } = self.sessions.entry(*number).or_default();
+                    let KeptSession { stage, stands, .. } =
+                        self.sessions.entry(*number).or_default();
                     if let Some((name, seq)) = &event {
-                        let shown = stands.get(name).map_or_else(|| Stand::at(*seq), |stand| stand.shown(*seq));
-                        stands.insert(name.clone(), if let Tells::Stand(stand) = tells { *stand } else { shown });
+                        let shown = stands
+                            .get(name)
+                            .map_or_else(|| Stand::at(*seq), |stand| stand.shown(*seq));
+                        stands.insert(
+                            name.clone(),
+                            if let Tells::Stand(stand) = tells {
+                                *stand
+                            } else {
+                                shown
+                            },
+                        );
                     }
                     match tells {
-                        Tells::Ready if *stage == Some(Stage::Placed) => *stage = Some(Stage::Ready),
+                        Tells::Ready if *stage == Some(Stage::Placed) => {
+                            *stage = Some(Stage::Ready)
+                        }
                         Tells::Live(handles) => {
                             for name in handles.iter().filter_map(|handle| self.names.get(handle)) {
-                                stands.entry(name.clone()).and_modify(|stand| *stand = stand.announced());
+                                stands
+                                    .entry(name.clone())
+                                    .and_modify(|stand| *stand = stand.announced());
                             }
                         }
                         _ => {}
                     }
                 }
             }
-            Down::Stands { session, stage, at, out } => {
-                let KeptSession { stage: kept, stands, is_placed } = self.sessions.entry(*session).or_default();
+            Down::Stands {
+                session,
+                stage,
+                at,
+                out,
+            } => {
+                let KeptSession {
+                    stage: kept,
+                    stands,
+                    is_placed,
+                } = self.sessions.entry(*session).or_default();
                 *kept = stage.or(*kept);
                 *is_placed |= matches!(stage, Some(Stage::Placed | Stage::Ready));
-                let known = at.iter().filter_map(|(handle, stand)| Some((self.names.get(handle)?.clone(), *stand)));
+                let known = at
+                    .iter()
+                    .filter_map(|(handle, stand)| Some((self.names.get(handle)?.clone(), *stand)));
                 stands.extend(known);
-                stands.extend(out.iter().map(|(name, seq)| (name.clone(), Standing::Out { seq: *seq }.into())));
+                stands.extend(
+                    out.iter()
+                        .map(|(name, seq)| (name.clone(), Standing::Out { seq: *seq }.into())),
+                );
             }
             _ => {}
         }
@@ -123,7 +161,9 @@ impl Downward for Noting {
         }
         self.kept.lock().expect("lock").take_in(&down);
         match down {
-            Down::Deliver { to, quiet, text, .. } => {
+            Down::Deliver {
+                to, quiet, text, ..
+            } => {
                 self.delivers.fetch_add(1, Ordering::SeqCst);
                 let mut texts = self.texts.lock().expect("lock");
                 for number in to.into_iter().chain(quiet) {
@@ -148,7 +188,9 @@ pub(super) fn router() -> Arc<Router> {
 /// What was given to a connection of a test, beside frames for clients.
 pub(super) fn noted(router: &Router) -> Vec<Down> {
     let end: &dyn Any = router.end();
-    end.downcast_ref::<Noting>().expect("a connection of a test").others()
+    end.downcast_ref::<Noting>()
+        .expect("a connection of a test")
+        .others()
 }
 
 /// What was noted of the session's connection.
@@ -167,10 +209,16 @@ pub(super) fn session_on(router: &Arc<Router>, user: UserId, bytes_max: usize) -
     session_of(router, user, bytes_max, None)
 }
 
-fn session_of(router: &Arc<Router>, user: UserId, bytes_max: usize, id: Option<SessionId>) -> Arc<Session> {
+fn session_of(
+    router: &Arc<Router>,
+    user: UserId,
+    bytes_max: usize,
+    id: Option<SessionId>,
+) -> Arc<Session> {
     static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let on = (Arc::clone(router), NUMBERS.fetch_add(1, Ordering::SeqCst));
-    let session = Arc::new(Session::new(on, user, Arc::from("r"), u64::MAX, bytes_max).followed(id));
+    let session =
+        Arc::new(Session::new(on, user, Arc::from("r"), u64::MAX, bytes_max).followed(id));
     router.enter(&session);
     session
 }
@@ -178,25 +226,51 @@ fn session_of(router: &Arc<Router>, user: UserId, bytes_max: usize, id: Option<S
 /// The node told that the session's cursors are set.
 pub(super) fn is_placed(session: &Session) -> bool {
     let kept = router_of(session).kept.lock().expect("lock");
-    kept.sessions.get(&session.number).is_some_and(|session| session.is_placed)
+    kept.sessions
+        .get(&session.number)
+        .is_some_and(|session| session.is_placed)
 }
 
-/// The same session on this connection, at another node, and what that is told of it; `first` is how far a session is of
-/// which nothing was told. Also whether the node that had it had set its cursors.
+/// The same session on this connection, at another node, and what that is told of it; `first` is
+/// how far a session is of which nothing was told. Also whether the node that had it had set its
+/// cursors.
 pub(super) fn moved(
     session: &Session,
     router: &Arc<Router>,
     bytes_max: usize,
     first: Stage,
 ) -> (Arc<Session>, Attach, bool) {
-    let kept = router_of(session).kept.lock().expect("lock").sessions.remove(&session.number);
-    let KeptSession { stage, stands, is_placed } = kept.unwrap_or_default();
+    let kept = router_of(session)
+        .kept
+        .lock()
+        .expect("lock")
+        .sessions
+        .remove(&session.number);
+    let KeptSession {
+        stage,
+        stands,
+        is_placed,
+    } = kept.unwrap_or_default();
     let new = session_of(router, session.user.clone(), bytes_max, Some(session.id));
     // The router keeps it, until the new node tells more.
-    let goes_on = KeptSession { stage, stands: stands.clone(), is_placed: false };
-    router_of(&new).kept.lock().expect("lock").sessions.insert(new.number, goes_on);
+    let goes_on = KeptSession {
+        stage,
+        stands: stands.clone(),
+        is_placed: false,
+    };
+    router_of(&new)
+        .kept
+        .lock()
+        .expect("lock")
+        .sessions
+        .insert(new.number, goes_on);
     let (id, stage) = (session.id, stage.unwrap_or(first));
-    let attach = Attach { id, stage, stands: stands.into_iter().collect(), again: 0 };
+    let attach = Attach {
+        id,
+        stage,
+        stands: stands.into_iter().collect(),
+        again: 0,
+    };
     (new, attach, is_placed)
 }
 
@@ -204,11 +278,20 @@ pub(super) fn moved(
 pub(super) fn frames(session: &Session) -> Vec<Value> {
     let mut found = Vec::new();
     loop {
-        let texts = router_of(session).texts.lock().expect("lock").remove(&session.number).unwrap_or_default();
+        let texts = router_of(session)
+            .texts
+            .lock()
+            .expect("lock")
+            .remove(&session.number)
+            .unwrap_or_default();
         if texts.is_empty() {
             return found;
         }
-        found.extend(texts.iter().map(|text| serde_json::from_slice::<Value>(text).expect("json")));
+        found.extend(
+            texts
+                .iter()
+                .map(|text| serde_json::from_slice::<Value>(text).expect("json")),
+        );
         session.taken(texts.iter().map(|text| front::cost(text.len())).sum());
     }
 }

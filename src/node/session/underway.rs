@@ -1,12 +1,14 @@
 //! The commands of one session that are under way, and how much of the session each shard may take.
 //!
-//! A session has places for commands that are expected to be answered promptly. One that was not answered within [`PROMPT`]
-//! waits for its owner, and gives its place back, so that what is read behind it goes on. A shard takes a part of the
-//! places at most: what is beyond it waits while the shard answers promptly, and is refused at once when the shard does not.
+//! A session has places for commands that are expected to be answered promptly. One that was not
+//! answered within [`PROMPT`] waits for its owner, and gives its place back, so that what is read
+//! behind it goes on. A shard takes a part of the places at most: what is beyond it waits while the
+//! shard answers promptly, and is refused at once when the shard does not.
 //!
-//! **Invariants.** Commands are enqueued in the order in which they came; a refused one was not written, and changes nothing of
-//! the order of the others. At most [`PROMPT_MAX`] and [`LATE_MAX`] commands of a session are under way; the room for their
-//! answers is bounded by the session. A command waits here for [`PROMPT`] at most because of one shard.
+//! **Invariants.** Commands are enqueued in the order in which they came; a refused one was not
+//! written, and changes nothing of the order of the others. At most [`PROMPT_MAX`] and [`LATE_MAX`]
+//! commands of a session are under way; the room for their answers is bounded by the session. A
+//! command waits here for [`PROMPT`] at most because of one shard.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,9 +23,11 @@ use crate::telemetry;
 
 /// A command that is not answered by then waits for its owner.
 pub(super) const PROMPT: Duration = Duration::from_millis(250);
-/// Commands of one session that are expected to be answered promptly; beyond it nothing more is read from the socket.
+/// Commands of one session that are expected to be answered promptly; beyond it nothing more is
+/// read from the socket.
 const PROMPT_MAX: usize = 256;
-/// Commands of one session that wait for their owners and have given their places back; further ones keep theirs.
+/// Commands of one session that wait for their owners and have given their places back; further
+/// ones keep theirs.
 const LATE_MAX: usize = 512;
 /// Commands of one session under way at one shard.
 pub(super) const PER_SHARD: usize = 128;
@@ -73,12 +77,16 @@ impl UnderWay {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a command to a shard, whose answer has room of so many bytes; waits for one. To be called for one command
-    /// after the other.
+    /// A place for a command to a shard, whose answer has room of so many bytes; waits for one. To
+    /// be called for one command after the other.
     ///
     /// # Errors
     /// `unavailable`: the shard has its share of the session, and does not answer.
-    pub(super) async fn enter(self: &Arc<Self>, shard: ShardId, bytes: usize) -> Result<Place, Problem> {
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        shard: ShardId,
+        bytes: usize,
+    ) -> Result<Place, Problem> {
         loop {
             match self.take(shard, bytes) {
                 Standing::Taken => break,
@@ -91,7 +99,13 @@ impl UnderWay {
                 }
             }
         }
-        let mut place = Place { under_way: Arc::clone(self), shard, bytes, is_late: false, permit: None };
+        let mut place = Place {
+            under_way: Arc::clone(self),
+            shard,
+            bytes,
+            is_late: false,
+            permit: None,
+        };
         place.permit = match Arc::clone(&self.prompt).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_none) => Arc::clone(&self.prompt).acquire_owned().await.ok(),
@@ -102,9 +116,14 @@ impl UnderWay {
     fn take(&self, shard: ShardId, bytes: usize) -> Standing {
         let mut shards = self.shards();
         let share = shards.entry(shard).or_default();
-        let is_full = share.commands >= PER_SHARD || share.commands > 0 && share.bytes + bytes > self.bytes_max;
+        let is_full = share.commands >= PER_SHARD
+            || share.commands > 0 && share.bytes + bytes > self.bytes_max;
         if is_full {
-            return if share.late > 0 { Standing::Late } else { Standing::Full };
+            return if share.late > 0 {
+                Standing::Late
+            } else {
+                Standing::Full
+            };
         }
         share.commands += 1;
         share.bytes += bytes;

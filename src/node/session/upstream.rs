@@ -1,4 +1,5 @@
-//! What sessions need of the rest of the node: the way to owners. A trait, so that the hub is tested without shards.
+//! What sessions need of the rest of the node: the way to owners. A trait, so that the hub is
+//! tested without shards.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,8 +24,12 @@ pub(crate) trait Upstream: Send + Sync + 'static {
     fn map(&self) -> ShardMap;
 
     /// Enqueues before it returns.
-    fn execute(&self, shard: ShardId, command: Command, deadline: Instant)
-    -> BoxFuture<'static, Result<Done, Problem>>;
+    fn execute(
+        &self,
+        shard: ShardId,
+        command: Command,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<Done, Problem>>;
 
     /// Answers in the order asked.
     async fn subscribe(&self, interests: Vec<Interest>, deadline: Instant) -> Vec<Subscribed>;
@@ -113,6 +118,7 @@ impl Upstream for Owners {
     }
 
     fn is_elsewhere(&self, shard: ShardId) -> bool {
-        self.owner_of(shard).is_some_and(|owner| owner != *self.node())
+        self.owner_of(shard)
+            .is_some_and(|owner| owner != *self.node())
     }
 }

@@ -1,12 +1,15 @@
-//! What may be on its way to one session: a number of bytes, and what each frame of it counts for. Each kind of frame has a
-//! bound of its own, and none ends the session:
-//! - an event that does not fit is not sent: the session falls behind, and is served by spans when there is room;
-//! - an answer takes its room before its question is worked on: while there is none, nothing more is worked on;
+//! What may be on its way to one session: a number of bytes, and what each frame of it counts for.
+//! Each kind of frame has a bound of its own, and none ends the session:
+//! - an event that does not fit is not sent: the session falls behind, and is served by spans when
+//!   there is room;
+//! - an answer takes its room before its question is worked on: while there is none, nothing more
+//!   is worked on;
 //! - of receipts that do not fit the latest of each is kept, and sent when the rest is taken;
-//! - the others (`hello`, `gap`, `live`, `ready`) are few for each conversation, and most of them come with spans.
+//! - the others (`hello`, `gap`, `live`, `ready`) are few for each conversation, and most of them
+//!   come with spans.
 //!
-//! **Invariant.** A session keeps its window: what its router was given and the client's socket has not taken is never more
-//! than that, beside the last kind.
+//! **Invariant.** A session keeps its window: what its router was given and the client's socket has
+//! not taken is never more than that, beside the last kind.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -95,14 +98,18 @@ impl Window {
 
     /// Takes what was added last out again.
     fn take_back(&mut self, cost: u32) {
-        self.bytes = self.bytes.saturating_sub(usize::try_from(cost).unwrap_or(usize::MAX));
+        self.bytes = self
+            .bytes
+            .saturating_sub(usize::try_from(cost).unwrap_or(usize::MAX));
         if let Some((last, _)) = self.sent.back_mut() {
             *last = last.saturating_sub(cost);
         }
     }
 
     fn taken(&mut self, mut bytes: u32) {
-        self.bytes = self.bytes.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.bytes = self
+            .bytes
+            .saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
         while let Some((first, _)) = self.sent.front_mut() {
             if *first > bytes {
                 *first -= bytes;
@@ -118,7 +125,9 @@ impl Window {
     }
 
     fn fits(&self, cost: u32, bytes_max: usize) -> bool {
-        self.bytes.saturating_add(usize::try_from(cost).unwrap_or(usize::MAX)) <= bytes_max
+        self.bytes
+            .saturating_add(usize::try_from(cost).unwrap_or(usize::MAX))
+            <= bytes_max
     }
 }
 
@@ -183,10 +192,14 @@ impl Session {
         }
     }
 
-    /// The same, of which its router keeps what another node would need; with the id that it had at another node, if it
-    /// was there.
+    /// The same, of which its router keeps what another node would need; with the id that it had at
+    /// another node, if it was there.
     pub(super) fn followed(self, id: Option<SessionId>) -> Self {
-        Self { id: id.unwrap_or(self.id), is_followed: true, ..self }
+        Self {
+            id: id.unwrap_or(self.id),
+            is_followed: true,
+            ..self
+        }
     }
 
     pub(super) fn window(&self) -> MutexGuard<'_, Window> {
@@ -211,8 +224,8 @@ impl Session {
         self.window().take_back(cost);
     }
 
-    /// Takes a place for a receipt, which the caller then sends; or keeps it in the place of an earlier one until there is
-    /// room.
+    /// Takes a place for a receipt, which the caller then sends; or keeps it in the place of an
+    /// earlier one until there is room.
     pub(super) fn reserve_receipt(&self, key: &ReceiptKey, text: &Bytes) -> Place {
         let cost = front::cost(text.len());
         let mut window = self.window();
@@ -261,22 +274,30 @@ impl Session {
         }
     }
 
-    /// Waits for room for the answer to a frame of that many bytes. None when the session has ended.
+    /// Waits for room for the answer to a frame of that many bytes. None when the session has
+    /// ended.
     pub(super) async fn owe(&self, asked: usize) -> Option<Owed> {
-        // Less than a quarter of the room is taken by what the router has not told of yet: that holds up no answer.
+        // Less than a quarter of the room is taken by what the router has not told of yet: that
+        // holds up no answer.
         let most = (answer_bytes(self.bytes_max) / 4 * 3).max(1);
         let cost = (asked + ANSWER_COST).min(most);
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         if let Ok(owed) = Arc::clone(&self.answers).try_acquire_many_owned(cost) {
             return Some(owed);
         }
-        Arc::clone(&self.answers).acquire_many_owned(cost).await.ok()
+        Arc::clone(&self.answers)
+            .acquire_many_owned(cost)
+            .await
+            .ok()
     }
 
-    /// The room for an answer that is late: of another kind, as long as there is some, so that those behind it go on.
+    /// The room for an answer that is late: of another kind, as long as there is some, so that
+    /// those behind it go on.
     pub(super) fn owe_late(&self, owed: Owed) -> Owed {
         let cost = u32::try_from(owed.num_permits()).unwrap_or(u32::MAX);
-        Arc::clone(&self.late_answers).try_acquire_many_owned(cost).unwrap_or(owed)
+        Arc::clone(&self.late_answers)
+            .try_acquire_many_owned(cost)
+            .unwrap_or(owed)
     }
 
     /// True while spans may be sent: less than half of the window is taken, and the link has room.
@@ -297,7 +318,10 @@ impl Session {
     /// The client is gone: nothing is sent any more, and answers need no room.
     pub(super) fn gone(&self) {
         let mut window = self.window();
-        *window = Window { has_ended: true, ..Window::default() };
+        *window = Window {
+            has_ended: true,
+            ..Window::default()
+        };
     }
 
     /// Ends the session after what was sent; what its client said and is not worked off is dropped.
@@ -307,11 +331,17 @@ impl Session {
             if window.has_ended {
                 return;
             }
-            *window = Window { has_ended: true, ..Window::default() };
+            *window = Window {
+                has_ended: true,
+                ..Window::default()
+            };
         }
         self.answers.close();
         self.late_answers.close();
-        self.router.offer(Down::Close { session: self.number, code });
+        self.router.offer(Down::Close {
+            session: self.number,
+            code,
+        });
     }
 
     /// The session is over here, and its router is to have another node go on with it.
@@ -363,9 +393,17 @@ mod tests {
         assert_eq!(session.reserve(front::cost(200)), Place::Full);
         assert!(!session.has_ended());
         session.taken(front::cost(200));
-        assert_eq!(session.reserve(front::cost(200)), Place::Taken, "there is room again");
+        assert_eq!(
+            session.reserve(front::cost(200)),
+            Place::Taken,
+            "there is room again"
+        );
         session.end(CloseCode::ServiceRestart);
-        assert_eq!(session.reserve(front::cost(2_000)), Place::Ended, "a session that ends falls behind no more");
+        assert_eq!(
+            session.reserve(front::cost(2_000)),
+            Place::Ended,
+            "a session that ends falls behind no more"
+        );
     }
 
     #[test]
@@ -385,11 +423,18 @@ mod tests {
         let session = session(400);
         let conversation = ConversationName::parse("c").expect("a name");
         let user = UserId::parse("bob").expect("a name");
-        let key = |of| ReceiptKey { conversation: conversation.clone(), user: user.clone(), of };
+        let key = |of| ReceiptKey {
+            conversation: conversation.clone(),
+            user: user.clone(),
+            of,
+        };
         let word = |word: &str| Bytes::from(serde_json::to_vec(word).expect("json"));
         assert_eq!(session.reserve(front::cost(300)), Place::Taken);
         for round in ["early", "later"] {
-            for of in [ReceiptOf::Watermark { read: true }, ReceiptOf::Reaction(message(1))] {
+            for of in [
+                ReceiptOf::Watermark { read: true },
+                ReceiptOf::Reaction(message(1)),
+            ] {
                 assert_eq!(session.reserve_receipt(&key(of), &word(round)), Place::Full);
             }
         }
@@ -401,7 +446,11 @@ mod tests {
         let sent = frames(&session);
         assert!(sent.len() <= 1_000, "they are bounded too");
         let count = |text: &str| sent.iter().filter(|frame| *frame == text).count();
-        assert_eq!((count("early"), count("later")), (0, 1), "the other is newer");
+        assert_eq!(
+            (count("early"), count("later")),
+            (0, 1),
+            "the other is newer"
+        );
         assert!(frames(&session).is_empty());
     }
 
@@ -409,15 +458,31 @@ mod tests {
     async fn an_answer_takes_room_until_it_is_taken() {
         let session = session(8_000);
         let first = session.owe(100_000).await.expect("room");
-        assert!(session.owe(1).now_or_never().is_none(), "most of the room is promised");
+        assert!(
+            session.owe(1).now_or_never().is_none(),
+            "most of the room is promised"
+        );
         session.answer_frame(&ServerFrame::Ready {}, first, Number::default());
-        assert!(session.owe(100_000).now_or_never().is_some(), "it took less than was thought");
+        assert!(
+            session.owe(100_000).now_or_never().is_some(),
+            "it took less than was thought"
+        );
         let (mut answered, reference) = (1, Value::from("x".repeat(500)));
         while let Some(Some(owed)) = session.owe(500).now_or_never() {
-            session.answer_frame(&ServerFrame::Pong { reference: Some(&reference), now: 0 }, owed, Number::default());
+            session.answer_frame(
+                &ServerFrame::Pong {
+                    reference: Some(&reference),
+                    now: 0,
+                },
+                owed,
+                Number::default(),
+            );
             answered += 1;
         }
-        assert!((2..10).contains(&answered), "{answered} answers are not taken yet");
+        assert!(
+            (2..10).contains(&answered),
+            "{answered} answers are not taken yet"
+        );
         assert_eq!(frames(&session).len(), answered);
         assert!(session.owe(100_000).now_or_never().is_some());
     }
@@ -429,7 +494,10 @@ mod tests {
             let reference = Value::from("x".repeat(500));
             while let Some(Some(owed)) = session.owe(500).now_or_never() {
                 session.answer_frame(
-                    &ServerFrame::Pong { reference: Some(&reference), now: 0 },
+                    &ServerFrame::Pong {
+                        reference: Some(&reference),
+                        now: 0,
+                    },
                     owed,
                     Number::default(),
                 );
@@ -445,7 +513,10 @@ mod tests {
     fn what_may_not_be_missing_and_finds_no_room_on_the_link_costs_the_session() {
         let session = session(8_000);
         testing::router_of(&session).fill();
-        assert!(!session.offer_event(text(1), None, None), "an event is fetched later");
+        assert!(
+            !session.offer_event(text(1), None, None),
+            "an event is fetched later"
+        );
         assert_eq!(session.window().bytes, 0);
         session.offer_frame(&ServerFrame::Ready {});
         assert_eq!(session.router.take_lost(), [session.id]);

@@ -1,4 +1,5 @@
-//! Seeding: a standby without a file of use gets one from the owner of its shard, as a snapshot over the link.
+//! Seeding: a standby without a file of use gets one from the owner of its shard, as a snapshot
+//! over the link.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -28,7 +29,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { snapshot_rate: RATE, verify_every: Some(VERIFY_EVERY) }
+        Self {
+            snapshot_rate: RATE,
+            verify_every: Some(VERIFY_EVERY),
+        }
     }
 }
 

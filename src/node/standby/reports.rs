@@ -1,5 +1,6 @@
-//! How the standbys of this node tell the owners of their shards where they stand: every second, and at once when one has
-//! begun, or follows no more or again. One request per owning node, whatever the number of shards.
+//! How the standbys of this node tell the owners of their shards where they stand: every second,
+//! and at once when one has begun, or follows no more or again. One request per owning node,
+//! whatever the number of shards.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -30,7 +31,11 @@ pub(in crate::node) async fn run(owners: Owners) {
     let mut reported = Reported::default();
     loop {
         look.tick().await;
-        let statuses = owners.standbys().iter().map(|standby| standby.status()).collect();
+        let statuses = owners
+            .standbys()
+            .iter()
+            .map(|standby| standby.status())
+            .collect();
         let due = reported.due(statuses, Instant::now());
         if !due.is_empty() {
             report(&owners, due).await;
@@ -46,7 +51,8 @@ struct Reported {
 }
 
 impl Reported {
-    /// Which of these are to be reported now: all of them when it is time, else those that are new or changed.
+    /// Which of these are to be reported now: all of them when it is time, else those that are new
+    /// or changed.
     fn due(&mut self, statuses: Vec<ReplicaStatus>, now: Instant) -> Vec<ReplicaStatus> {
         let all = self.at.is_none_or(|at| now.duration_since(at) >= EVERY);
         if all {
@@ -54,7 +60,8 @@ impl Reported {
             self.last.clear();
         }
         let news = |status: &ReplicaStatus| {
-            let begun = [status.applied, status.durable].map(|tails| !tails.all(|tail| tail.offset == Offset(0)));
+            let begun = [status.applied, status.durable]
+                .map(|tails| !tails.all(|tail| tail.offset == Offset(0)));
             let said = (status.following.clone(), begun);
             let before = self.last.insert(status.shard, said.clone());
             all || before != Some(said)
@@ -69,14 +76,21 @@ async fn report(owners: &Owners, statuses: Vec<ReplicaStatus>) {
     let mut by_owner = BTreeMap::<NodeId, Vec<ReplicaStatus>>::new();
     for status in statuses {
         // Where the row is behind and names this node first, there is nobody to tell.
-        if let Some(owner) = table.owner(status.shard).filter(|owner| *owner != owners.node()) {
+        if let Some(owner) = table
+            .owner(status.shard)
+            .filter(|owner| *owner != owners.node())
+        {
             by_owner.entry(owner.clone()).or_default().push(status);
         }
     }
     let deadline = Instant::now() + ANSWER_MAX;
-    let told = by_owner.iter().flat_map(|(owner, all)| all.chunks(STATUSES_MAX).map(move |some| (owner, some)));
+    let told = by_owner
+        .iter()
+        .flat_map(|(owner, all)| all.chunks(STATUSES_MAX).map(move |some| (owner, some)));
     let telling = told.map(|(owner, some)| async move {
-        let answer = owners.ask_node(owner, Body::Reports(some.to_vec()), deadline).await;
+        let answer = owners
+            .ask_node(owner, Body::Reports(some.to_vec()), deadline)
+            .await;
         if let Some(Outcome::Reported(epochs)) = answer {
             note_stale(owner, some, &epochs);
         }
@@ -84,7 +98,8 @@ async fn report(owners: &Owners, statuses: Vec<ReplicaStatus>) {
     join_all(telling).await;
 }
 
-/// An owner whose epoch is lower than one that a standby has applied does not know yet that the shard was taken from it.
+/// An owner whose epoch is lower than one that a standby has applied does not know yet that the
+/// shard was taken from it.
 fn note_stale(owner: &NodeId, statuses: &[ReplicaStatus], epochs: &[Option<Epoch>]) {
     for (status, epoch) in statuses.iter().zip(epochs) {
         if let Some(epoch) = epoch.filter(|epoch| *epoch < status.max_epoch) {
@@ -107,7 +122,10 @@ mod tests {
         ReplicaStatus {
             shard: ShardId(shard),
             node: NodeId::from("a"),
-            applied: PerStream::both(Tail { offset: Offset(5), ..Tail::EMPTY }),
+            applied: PerStream::both(Tail {
+                offset: Offset(5),
+                ..Tail::EMPTY
+            }),
             durable: PerStream::both(Tail::EMPTY),
             max_epoch: Epoch(4),
             following,
@@ -119,14 +137,25 @@ mod tests {
         let (mut reported, begun) = (Reported::default(), Instant::now());
         let at = |ms| begun + Duration::from_millis(ms);
         let mut due = |ms, statuses: &[ReplicaStatus]| {
-            reported.due(statuses.to_vec(), at(ms)).iter().map(|status| status.shard.0).collect::<Vec<_>>()
+            reported
+                .due(statuses.to_vec(), at(ms))
+                .iter()
+                .map(|status| status.shard.0)
+                .collect::<Vec<_>>()
         };
         let live = |shard| status(shard, Following::Live);
         assert_eq!(due(0, &[live(1), live(2)]), [1, 2]);
         assert_eq!(due(100, &[live(1), live(2)]), [0; 0]);
         assert_eq!(due(200, &[live(1), live(2), live(3)]), [3], "it is new");
-        assert_eq!(due(300, &[live(1), status(2, Following::Behind), live(3)]), [2], "it changed");
-        assert_eq!(due(400, &[live(1), status(2, Following::Behind), live(3)]), [0; 0]);
+        assert_eq!(
+            due(300, &[live(1), status(2, Following::Behind), live(3)]),
+            [2],
+            "it changed"
+        );
+        assert_eq!(
+            due(400, &[live(1), status(2, Following::Behind), live(3)]),
+            [0; 0]
+        );
         assert_eq!(due(1_000, &[live(1), live(3)]), [1, 3], "it is time");
         assert_eq!(due(1_100, &[live(1), live(2), live(3)]), [2], "it is back");
     }
@@ -134,16 +163,25 @@ mod tests {
     #[tokio::test]
     async fn an_owner_is_told_in_one_request_however_many_shards_it_has() {
         let fake = Fake::new(|body| match body {
-            Body::Reports(statuses) => Ok(Outcome::Reported(statuses.iter().map(|_| Some(Epoch(4))).collect())),
+            Body::Reports(statuses) => Ok(Outcome::Reported(
+                statuses.iter().map(|_| Some(Epoch(4))).collect(),
+            )),
             _ => Err(crate::shard::command::ShardError::NotOwner),
         });
         let pair = Pair::new(&fake, Config::default()).await;
-        let statuses: Vec<_> = (0..16).map(|shard| status(shard, Following::Live)).collect();
+        let statuses: Vec<_> = (0..16)
+            .map(|shard| status(shard, Following::Live))
+            .collect();
         report(&pair.owners, statuses.clone()).await;
         let told = fake.bodies();
-        let [Body::Reports(told)] = told.as_slice() else { panic!("{told:?}") };
+        let [Body::Reports(told)] = told.as_slice() else {
+            panic!("{told:?}")
+        };
         assert_eq!(told, &statuses);
-        assert_eq!(*fake.askers.lock().expect("not poisoned"), [NodeId::from("a")]);
+        assert_eq!(
+            *fake.askers.lock().expect("not poisoned"),
+            [NodeId::from("a")]
+        );
     }
 
     #[tokio::test]
@@ -156,7 +194,11 @@ mod tests {
         table.rows[2] = Vec::new();
         pair.table.send_replace(Arc::new(table));
         eventually(|| pair.owners.table().version == 2).await;
-        report(&pair.owners, vec![status(1, Following::Live), status(2, Following::Live)]).await;
+        report(
+            &pair.owners,
+            vec![status(1, Following::Live), status(2, Following::Live)],
+        )
+        .await;
         assert!(fake.bodies().is_empty());
         report(&pair.owners, vec![status(3, Following::Live)]).await;
         assert_eq!(fake.bodies().len(), 1);

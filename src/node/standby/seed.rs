@@ -1,5 +1,6 @@
-//! The receiving end of a snapshot: asks the owner of the shard for one, reads it piece by piece no faster than it may, goes
-//! on where it was after a broken link, begins anew when the owner has it no more, and checks it before use.
+//! The receiving end of a snapshot: asks the owner of the shard for one, reads it piece by piece no
+//! faster than it may, goes on where it was after a broken link, begins anew when the owner has it
+//! no more, and checks it before use.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -30,7 +31,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Pause before an owner that is still writing, or did not answer, is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// An owner that does not answer for so long has to be asked for another snapshot: it has dropped this one.
+/// An owner that does not answer for so long has to be asked for another snapshot: it has dropped
+/// this one.
 const UNANSWERED_MAX: Duration = Duration::from_secs(60);
 
 /// How often a disk without room is looked at again.
@@ -82,11 +84,25 @@ pub(super) enum Ended {
 impl Seeding {
     /// All its snapshots together come in at so many bytes a second at most.
     #[must_use]
-    pub(in crate::node) fn new(owners: Owners, identity: Identity, bytes_per_second: NonZeroU32) -> Self {
-        let piece = u32::try_from(PIECE_BYTES_MAX).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+    pub(in crate::node) fn new(
+        owners: Owners,
+        identity: Identity,
+        bytes_per_second: NonZeroU32,
+    ) -> Self {
+        let piece = u32::try_from(PIECE_BYTES_MAX)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .unwrap_or(NonZeroU32::MAX);
         let rate = RateLimiter::direct(Quota::per_second(bytes_per_second).allow_burst(piece));
         let room: FreeBytes = Arc::new(|path| async move { snapshot::room(&path).await }.boxed());
-        Self { owners, identity, rate, piece_bytes: piece, room, promised: Arc::default() }
+        Self {
+            owners,
+            identity,
+            rate,
+            piece_bytes: piece,
+            room,
+            promised: Arc::default(),
+        }
     }
 
     /// With a disk that says so.
@@ -95,13 +111,18 @@ impl Seeding {
         Self { room, ..self }
     }
 
-    /// Promises room for a copy, if the disk has it beside what is promised already. A disk that does not say is tried.
+    /// Promises room for a copy, if the disk has it beside what is promised already. A disk that
+    /// does not say is tried.
     async fn promise(&self, part: &Path, length: u64) -> Option<Promise> {
         let bytes = snapshot::needs(length);
         let room = (self.room)(part.to_owned()).await;
         let before = self.promised.fetch_add(bytes, Ordering::SeqCst);
-        let promise = Promise { promised: Arc::clone(&self.promised), bytes };
-        room.is_none_or(|room| before.saturating_add(bytes) <= room).then_some(promise)
+        let promise = Promise {
+            promised: Arc::clone(&self.promised),
+            bytes,
+        };
+        room.is_none_or(|room| before.saturating_add(bytes) <= room)
+            .then_some(promise)
     }
 
     /// Waits until there is room for a copy, which it tells once that there is not.
@@ -115,8 +136,8 @@ impl Seeding {
         tracing::info!(%shard, "the disk has room for a replica again");
     }
 
-    /// Brings a snapshot of the shard from its owner to `to`, which is replaced. Goes on until there is one; dropped, it
-    /// leaves a part of it beside `to`.
+    /// Brings a snapshot of the shard from its owner to `to`, which is replaced. Goes on until
+    /// there is one; dropped, it leaves a part of it beside `to`.
     ///
     /// # Errors
     /// One sentence: what came is not as the owner said, or this node cannot write it.
@@ -140,7 +161,11 @@ impl Seeding {
                 }
             }
             let installed = snapshot::install(&part, &said, (self.identity, shard), to).await;
-            let result = if installed.is_ok() { "installed" } else { "refused" };
+            let result = if installed.is_ok() {
+                "installed"
+            } else {
+                "refused"
+            };
             SNAPSHOTS.add(1, &[("result", result)]);
             return installed.map_err(|error| error.to_string());
         }
@@ -152,7 +177,10 @@ impl Seeding {
         loop {
             let mut pause = PAUSE;
             let table = self.owners.table();
-            if let Some(owner) = table.owner(shard).filter(|owner| *owner != self.owners.node()) {
+            if let Some(owner) = table
+                .owner(shard)
+                .filter(|owner| *owner != self.owners.node())
+            {
                 match self.ask(shard, owner, ReplicaAsk::SnapshotBegin).await {
                     Some(ReplicaAnswer::Ready { id, said }) => return (owner.clone(), id, said),
                     Some(ReplicaAnswer::Failed(why)) => {
@@ -183,8 +211,13 @@ impl Seeding {
         while from <= said.length {
             // A piece is no larger than a burst: there is always room for it in the end.
             self.rate.until_n_ready(self.piece_bytes).await.ok();
-            match self.ask(shard, owner, ReplicaAsk::SnapshotRead { id, from }).await {
-                Some(ReplicaAnswer::Piece(bytes)) if bytes.is_empty() && from == said.length => break,
+            match self
+                .ask(shard, owner, ReplicaAsk::SnapshotRead { id, from })
+                .await
+            {
+                Some(ReplicaAnswer::Piece(bytes)) if bytes.is_empty() && from == said.length => {
+                    break;
+                }
                 Some(ReplicaAnswer::Piece(bytes)) if !bytes.is_empty() => {
                     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                     SNAPSHOT_BYTES.add(length, &[]);
@@ -198,7 +231,9 @@ impl Seeding {
                     return Err(Ended::Gone);
                 }
                 Some(_) => return Err(Ended::Gone),
-                None if heard.elapsed() > UNANSWERED_MAX || self.owners.table().owner(shard) != Some(owner) => {
+                None if heard.elapsed() > UNANSWERED_MAX
+                    || self.owners.table().owner(shard) != Some(owner) =>
+                {
                     return Err(Ended::Gone);
                 }
                 None => tokio::time::sleep(PAUSE).await,
@@ -208,7 +243,9 @@ impl Seeding {
     }
 
     async fn ask(&self, shard: ShardId, owner: &NodeId, ask: ReplicaAsk) -> Option<ReplicaAnswer> {
-        self.owners.ask_replica(owner, shard, ask, Instant::now() + ANSWER_MAX).await
+        self.owners
+            .ask_replica(owner, shard, ask, Instant::now() + ANSWER_MAX)
+            .await
     }
 }
 

@@ -1,6 +1,6 @@
-//! A slow check of every standby of this node against the owner of its shard: files that stand at the same tails have the same
-//! digest, or one of them is damaged. Of the two it is the standby that is put aside: the owner's is what clients see, and
-//! an operator compares it with a third.
+//! A slow check of every standby of this node against the owner of its shard: files that stand at
+//! the same tails have the same digest, or one of them is damaged. Of the two it is the standby
+//! that is put aside: the owner's is what clients see, and an operator compares it with a third.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use crate::telemetry::REPLICAS_VERIFIED;
 /// Longest wait for the owner's digest, which reads a whole file.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
-/// Attempts to find both at the same tails; under load they seldom are, and then it is for the next round.
+/// Attempts to find both at the same tails; under load they seldom are, and then it is for the next
+/// round.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// Pause between them.
@@ -63,7 +64,9 @@ async fn verify(owners: &Owners, standby: &Standby) {
         if standby.status().following != Following::Live {
             return;
         }
-        let Some((own, theirs)) = digests(owners, (shard, standby)).await else { return };
+        let Some((own, theirs)) = digests(owners, (shard, standby)).await else {
+            return;
+        };
         last = compare(&own, &theirs);
         if last != Verdict::Apart {
             break;
@@ -84,11 +87,26 @@ async fn verify(owners: &Owners, standby: &Standby) {
 }
 
 /// The standby's digest and the owner's, made one right after the other.
-async fn digests(owners: &Owners, (shard, standby): (ShardId, &Standby)) -> Option<(ReplicaDigest, ReplicaDigest)> {
+async fn digests(
+    owners: &Owners,
+    (shard, standby): (ShardId, &Standby),
+) -> Option<(ReplicaDigest, ReplicaDigest)> {
     let table = owners.table();
     let owner = table.owner(shard).filter(|owner| *owner != owners.node())?;
-    let own = standby.digest().await.map_err(|error| tracing::warn!(%shard, %error, "no digest of a standby")).ok()?;
-    match owners.ask_replica(owner, shard, ReplicaAsk::Digest, Instant::now() + ANSWER_MAX).await? {
+    let own = standby
+        .digest()
+        .await
+        .map_err(|error| tracing::warn!(%shard, %error, "no digest of a standby"))
+        .ok()?;
+    match owners
+        .ask_replica(
+            owner,
+            shard,
+            ReplicaAsk::Digest,
+            Instant::now() + ANSWER_MAX,
+        )
+        .await?
+    {
         ReplicaAnswer::Digest(theirs) => Some((own, theirs)),
         _ => None,
     }
@@ -104,11 +122,20 @@ mod tests {
     #[test]
     fn only_digests_at_the_same_tails_say_anything() {
         let digest = |offset, chain: u8, byte| {
-            let tail = Tail { offset: Offset(offset), chain: crate::log::record::Chain([chain; 16]) };
-            ReplicaDigest { applied: PerStream::both(tail), sha256: [byte; 32] }
+            let tail = Tail {
+                offset: Offset(offset),
+                chain: crate::log::record::Chain([chain; 16]),
+            };
+            ReplicaDigest {
+                applied: PerStream::both(tail),
+                sha256: [byte; 32],
+            }
         };
         assert_eq!(compare(&digest(5, 1, 7), &digest(5, 1, 7)), Verdict::Equal);
-        assert_eq!(compare(&digest(5, 1, 7), &digest(5, 1, 8)), Verdict::Differs);
+        assert_eq!(
+            compare(&digest(5, 1, 7), &digest(5, 1, 8)),
+            Verdict::Differs
+        );
         assert_eq!(compare(&digest(5, 1, 7), &digest(6, 1, 8)), Verdict::Apart);
         assert_eq!(
             compare(&digest(5, 1, 7), &digest(5, 2, 8)),

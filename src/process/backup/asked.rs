@@ -32,7 +32,11 @@ pub(super) struct Ports {
 impl Ports {
     /// At least one place.
     pub(super) fn new(places: Vec<Place>, key: ClusterKey) -> Self {
-        Self { places, turn: AtomicUsize::new(0), key }
+        Self {
+            places,
+            turn: AtomicUsize::new(0),
+            key,
+        }
     }
 
     /// Asks the port that answered last, or the next one that can be reached.
@@ -40,7 +44,9 @@ impl Ports {
         let mut unreached = Vec::new();
         for _ in &self.places {
             let turn = self.turn.load(Ordering::Relaxed);
-            let Some(place) = self.places.get(turn % self.places.len()) else { break };
+            let Some(place) = self.places.get(turn % self.places.len()) else {
+                break;
+            };
             let proof = proof_of(&self.key, &method, path, Clock::system().now_ms());
             match call(place, &method, path, Some(&proof)).await {
                 Ok((status, said)) => return self.judge(place, status, said),
@@ -50,7 +56,10 @@ impl Ports {
                 }
             }
         }
-        Err(Missed::Again(format!("no operations port answers; {}", unreached.join("; "))))
+        Err(Missed::Again(format!(
+            "no operations port answers; {}",
+            unreached.join("; ")
+        )))
     }
 
     /// What an answer is worth.
@@ -67,7 +76,9 @@ impl Ports {
                 self.turn.fetch_add(1, Ordering::Relaxed);
                 Missed::Again(why)
             }
-            StatusCode::NOT_FOUND => Missed::Never(format!("{why}; is it a version before backups?")),
+            StatusCode::NOT_FOUND => {
+                Missed::Never(format!("{why}; is it a version before backups?"))
+            }
             _ => Missed::Never(why),
         })
     }

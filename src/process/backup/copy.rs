@@ -60,11 +60,15 @@ pub(super) fn limiter(bytes_per_second: NonZeroU32) -> DefaultDirectRateLimiter 
 
 /// The most that a piece has.
 fn piece() -> NonZeroU32 {
-    u32::try_from(PIECE_BYTES_MAX).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
+    u32::try_from(PIECE_BYTES_MAX)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .unwrap_or(NonZeroU32::MAX)
 }
 
 impl Copying<'_> {
-    /// Tries to copy a shard, unless the copy that is known has all of it. `heard` moves whenever something comes.
+    /// Tries to copy a shard, unless the copy that is known has all of it. `heard` moves whenever
+    /// something comes.
     pub(super) async fn attempt(
         &mut self,
         shard: ShardId,
@@ -73,26 +77,44 @@ impl Copying<'_> {
     ) -> Result<Copied, Missed> {
         let Stage::Ready { id, said } = self.begin(shard, known, heard).await? else {
             // Only what is known can be unchanged.
-            let known = known.ok_or_else(|| Missed::Again("the owner compared with nothing".to_owned()))?;
+            let known =
+                known.ok_or_else(|| Missed::Again("the owner compared with nothing".to_owned()))?;
             return Ok(Copied::Unchanged(known.clone()));
         };
 
         let incoming = self.read(shard, (id, &said), heard).await?;
         let file = incoming.finish(shard, &said).map_err(Missed::Never)?;
-        let file = file.ok_or_else(|| Missed::Again("what came has not the hash that its owner said".to_owned()))?;
-        let [messages, receipts] = [said.applied.messages, said.applied.receipts].map(|tail| AppliedTail::of(&tail));
+        let file = file.ok_or_else(|| {
+            Missed::Again("what came has not the hash that its owner said".to_owned())
+        })?;
+        let [messages, receipts] =
+            [said.applied.messages, said.applied.receipts].map(|tail| AppliedTail::of(&tail));
         let (bytes, sha256, copied_ms) = (said.length, hex(&said.sha256), Clock::system().now_ms());
-        Ok(Copied::Anew(ShardCopy { shard: shard.0, file, bytes, sha256, messages, receipts, copied_ms }))
+        Ok(Copied::Anew(ShardCopy {
+            shard: shard.0,
+            file,
+            bytes,
+            sha256,
+            messages,
+            receipts,
+            copied_ms,
+        }))
     }
 
     /// Has the owner write a copy, and waits for it.
-    async fn begin(&mut self, shard: ShardId, known: Option<&ShardCopy>, heard: &mut Instant) -> Result<Stage, Missed> {
+    async fn begin(
+        &mut self,
+        shard: ShardId,
+        known: Option<&ShardCopy>,
+        heard: &mut Instant,
+    ) -> Result<Stage, Missed> {
         let path = begin_path(shard, self.run, known.and_then(ShardCopy::tails));
         let until = Instant::now() + WRITTEN_WITHIN;
         loop {
             let said = self.ports.ask(Method::POST, &path).await?;
-            let begun: Begun = serde_json::from_slice(&said)
-                .map_err(|error| Missed::Never(format!("the answer is none of an operations port: {error}")))?;
+            let begun: Begun = serde_json::from_slice(&said).map_err(|error| {
+                Missed::Never(format!("the answer is none of an operations port: {error}"))
+            })?;
             let of = *self.identity.get_or_insert(begun.identity);
             if of != begun.identity {
                 let found = begun.identity.cluster;
@@ -106,7 +128,9 @@ impl Copying<'_> {
                 return Ok(begun.stage);
             }
             if Instant::now() > until {
-                return Err(Missed::Again("its owner does not get done with writing the copy".to_owned()));
+                return Err(Missed::Again(
+                    "its owner does not get done with writing the copy".to_owned(),
+                ));
             }
             *heard = Instant::now();
             tokio::time::sleep(WRITES).await;
@@ -135,9 +159,15 @@ impl Copying<'_> {
         // The last question, at the end, tells the owner that it may drop it.
         while incoming.length() <= said.length {
             let from = incoming.length();
-            match self.ports.ask(Method::GET, &read_path(shard, (self.run, id), from)).await {
+            match self
+                .ports
+                .ask(Method::GET, &read_path(shard, (self.run, id), from))
+                .await
+            {
                 Ok(bytes) if bytes.is_empty() && from == said.length => break,
-                Ok(bytes) if bytes.is_empty() => return Err(Missed::Again("the copy ends too early".to_owned())),
+                Ok(bytes) if bytes.is_empty() => {
+                    return Err(Missed::Again("the copy ends too early".to_owned()));
+                }
                 Ok(bytes) => {
                     incoming.take(&bytes).map_err(Missed::Never)?;
                     self.pace(bytes.len()).await;

@@ -36,7 +36,12 @@ impl Incoming {
     pub(super) fn begin(folder: &Path, shard: ShardId) -> Result<Self, String> {
         let path = folder.join(format!("{:04}{PART}", shard.0));
         let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Self { file, path, hash: Sha256::new(), length: 0 })
+        Ok(Self {
+            file,
+            path,
+            hash: Sha256::new(),
+            length: 0,
+        })
     }
 
     /// Bytes so far.
@@ -49,24 +54,34 @@ impl Incoming {
     /// # Errors
     /// One clear line: it cannot be written.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.file.write_all(bytes).map_err(|error| format!("{}: {error}", self.path.display()))?;
+        self.file
+            .write_all(bytes)
+            .map_err(|error| format!("{}: {error}", self.path.display()))?;
         self.hash.update(bytes);
         self.length = self.length.saturating_add(bytes.len() as u64);
         Ok(())
     }
 
-    /// All of it came: compares it with what was said, brings it to the disk, and gives it its name. `None` when it is not
-    /// as was said.
+    /// All of it came: compares it with what was said, brings it to the disk, and gives it its
+    /// name. `None` when it is not as was said.
     ///
     /// # Errors
     /// One clear line: it cannot be written.
     pub(super) fn finish(self, shard: ShardId, said: &Snapshot) -> Result<Option<String>, String> {
-        let Self { file, path, hash, length } = self;
+        let Self {
+            file,
+            path,
+            hash,
+            length,
+        } = self;
         let sha256: [u8; 32] = hash.finalize().into();
         if (length, sha256) != (said.length, said.sha256) {
             return Ok(None);
         }
-        let (messages, receipts) = (said.applied.messages.offset.0, said.applied.receipts.offset.0);
+        let (messages, receipts) = (
+            said.applied.messages.offset.0,
+            said.applied.receipts.offset.0,
+        );
         let digits = hex(sha256.get(..8).unwrap_or(&sha256));
         let name = format!("{:04}-{messages}-{receipts}-{digits}{COPY}", shard.0);
         let put = || {
@@ -78,16 +93,21 @@ impl Incoming {
     }
 }
 
-/// Writes the manifest, with all files that it names on the disk before it, and removes what no manifest names any more.
+/// Writes the manifest, with all files that it names on the disk before it, and removes what no
+/// manifest names any more.
 ///
 /// # Errors
-/// One clear line: the manifest cannot be written; the one of before stands. That something old cannot be removed is no
-/// failure.
+/// One clear line: the manifest cannot be written; the one of before stands. That something old
+/// cannot be removed is no failure.
 pub(super) fn seal(folder: &Path, manifest: &Manifest) -> Result<(), String> {
     sync_folder(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     manifest.write(folder)?;
 
-    let named: BTreeSet<&str> = manifest.files.iter().map(|copy| copy.file.as_str()).collect();
+    let named: BTreeSet<&str> = manifest
+        .files
+        .iter()
+        .map(|copy| copy.file.as_str())
+        .collect();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
@@ -130,17 +150,29 @@ mod tests {
         whole.take(&bytes[..4]).expect("taken");
         whole.take(&bytes[4..]).expect("taken");
         assert_eq!(whole.length(), 9);
-        let name = whole.finish(ShardId(3), &said).expect("written").expect("as was said");
+        let name = whole
+            .finish(ShardId(3), &said)
+            .expect("written")
+            .expect("as was said");
         assert!(name.starts_with("0003-0-0-") && is_copy(&name), "{name}");
-        assert_eq!(std::fs::read(folder.path().join(&name)).expect("read"), bytes);
+        assert_eq!(
+            std::fs::read(folder.path().join(&name)).expect("read"),
+            bytes
+        );
 
         for other in ["notes.sqlite", "mine.txt", "0001.part"] {
             std::fs::write(folder.path().join(other), "x").expect("written");
         }
-        let identity = Identity { cluster: ClusterId::random(), shards: 1 };
+        let identity = Identity {
+            cluster: ClusterId::random(),
+            shards: 1,
+        };
         seal(folder.path(), &Manifest::new(identity, (1, 2), Vec::new())).expect("written");
-        let mut left: Vec<_> =
-            std::fs::read_dir(folder.path()).expect("read").flatten().map(|of| of.file_name()).collect();
+        let mut left: Vec<_> = std::fs::read_dir(folder.path())
+            .expect("read")
+            .flatten()
+            .map(|of| of.file_name())
+            .collect();
         left.sort();
         assert_eq!(left, ["manifest.json", "mine.txt", "notes.sqlite"]);
     }

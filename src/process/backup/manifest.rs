@@ -1,5 +1,6 @@
-//! The manifest of a backup: which files it has, what is in each, and a hash over all that. Written last, in one step: a
-//! backup without one is none, and one of before stands until then with all its files.
+//! The manifest of a backup: which files it has, what is in each, and a hash over all that. Written
+//! last, in one step: a backup without one is none, and one of before stands until then with all
+//! its files.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -32,7 +33,8 @@ pub(in crate::process) struct Manifest {
     pub(in crate::process) cluster: ClusterId,
     /// Its number of shards.
     pub(in crate::process) shards: u32,
-    /// Unix milliseconds before the first question: everything that was acknowledged before is in the backup.
+    /// Unix milliseconds before the first question: everything that was acknowledged before is in
+    /// the backup.
     pub(in crate::process) begun_ms: u64,
     /// Unix milliseconds after the last one.
     pub(in crate::process) ended_ms: u64,
@@ -62,21 +64,39 @@ pub(in crate::process) struct ShardCopy {
 impl ShardCopy {
     /// Where both streams stand in it; `None` when what is written there is no tail.
     pub(in crate::process) fn tails(&self) -> Option<PerStream<Tail>> {
-        Some(PerStream { messages: self.messages.tail()?, receipts: self.receipts.tail()? })
+        Some(PerStream {
+            messages: self.messages.tail()?,
+            receipts: self.receipts.tail()?,
+        })
     }
 }
 
 impl Manifest {
     /// Of a finished backup.
-    pub(super) fn new(identity: Identity, (begun_ms, ended_ms): (u64, u64), files: Vec<ShardCopy>) -> Self {
+    pub(super) fn new(
+        identity: Identity,
+        (begun_ms, ended_ms): (u64, u64),
+        files: Vec<ShardCopy>,
+    ) -> Self {
         let (cluster, shards) = (identity.cluster, identity.shards);
         let program = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, program, cluster, shards, begun_ms, ended_ms, files }
+        Self {
+            format: FORMAT,
+            program,
+            cluster,
+            shards,
+            begun_ms,
+            ended_ms,
+            files,
+        }
     }
 
     /// The cluster that was copied.
     pub(in crate::process) fn identity(&self) -> Identity {
-        Identity { cluster: self.cluster, shards: self.shards }
+        Identity {
+            cluster: self.cluster,
+            shards: self.shards,
+        }
     }
 
     /// The copy of a shard.
@@ -87,7 +107,8 @@ impl Manifest {
     /// Reads the manifest of a folder; `None` when there is none.
     ///
     /// # Errors
-    /// One clear line: it cannot be read, is not as it was written, or was written by a newer version.
+    /// One clear line: it cannot be read, is not as it was written, or was written by a newer
+    /// version.
     pub(in crate::process) fn read(folder: &Path) -> Result<Option<Self>, String> {
         let path = folder.join(FILE);
         let failed = |why: &str| format!("{}: {why}", path.display());
@@ -96,15 +117,25 @@ impl Manifest {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&error.to_string())),
         };
-        let sealed: Value = serde_json::from_slice(&text).map_err(|error| failed(&format!("is damaged: {error}")))?;
-        let manifest = sealed.get("manifest").ok_or_else(|| failed("is no manifest of a backup"))?;
-        if manifest.get("format").and_then(Value::as_u64).is_some_and(|format| format > u64::from(FORMAT)) {
-            return Err(failed("was written by a newer version of rookery; use that one"));
+        let sealed: Value = serde_json::from_slice(&text)
+            .map_err(|error| failed(&format!("is damaged: {error}")))?;
+        let manifest = sealed
+            .get("manifest")
+            .ok_or_else(|| failed("is no manifest of a backup"))?;
+        if manifest
+            .get("format")
+            .and_then(Value::as_u64)
+            .is_some_and(|format| format > u64::from(FORMAT))
+        {
+            return Err(failed(
+                "was written by a newer version of rookery; use that one",
+            ));
         }
         if sealed.get("sha256").and_then(Value::as_str) != Some(hash_of(manifest).as_str()) {
             return Err(failed("is damaged: it has not the hash that stands in it"));
         }
-        let read: Self = serde_json::from_value(manifest.clone()).map_err(|error| failed(&error.to_string()))?;
+        let read: Self =
+            serde_json::from_value(manifest.clone()).map_err(|error| failed(&error.to_string()))?;
         read.check().map_err(|why| failed(&why))?;
         Ok(Some(read))
     }
@@ -118,22 +149,40 @@ impl Manifest {
         let failed = |error: serde_json::Error| format!("{}: {error}", path.display());
         let manifest = serde_json::to_value(self).map_err(failed)?;
         let sealed = serde_json::json!({ "sha256": hash_of(&manifest), "manifest": manifest });
-        write_whole(&path, serde_json::to_string_pretty(&sealed).map_err(failed)?.as_bytes())
+        write_whole(
+            &path,
+            serde_json::to_string_pretty(&sealed)
+                .map_err(failed)?
+                .as_bytes(),
+        )
     }
 
     /// Whether it names each shard once, by a file beside it.
     fn check(&self) -> Result<(), String> {
-        let shards: BTreeSet<u32> = self.files.iter().map(|copy| u32::from(copy.shard)).collect();
+        let shards: BTreeSet<u32> = self
+            .files
+            .iter()
+            .map(|copy| u32::from(copy.shard))
+            .collect();
         if shards.len() != self.files.len() || !shards.iter().copied().eq(0..self.shards) {
-            return Err(format!("does not name each of the {} shards once", self.shards));
+            return Err(format!(
+                "does not name each of the {} shards once",
+                self.shards
+            ));
         }
         for copy in &self.files {
             let mut parts = Path::new(&copy.file).components();
-            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            if !matches!(
+                (parts.next(), parts.next()),
+                (Some(Component::Normal(_)), None)
+            ) {
                 return Err(format!("names a file that is not beside it: {}", copy.file));
             }
             if copy.tails().is_none() {
-                return Err(format!("does not tell where the streams of shard {} stand", copy.shard));
+                return Err(format!(
+                    "does not tell where the streams of shard {} stand",
+                    copy.shard
+                ));
             }
         }
         Ok(())
@@ -160,7 +209,10 @@ mod tests {
             receipts: tail(),
             copied_ms: 3,
         };
-        let identity = Identity { cluster: ClusterId::random(), shards: 2 };
+        let identity = Identity {
+            cluster: ClusterId::random(),
+            shards: 2,
+        };
         Manifest::new(identity, (1, 5), vec![copy(0), copy(1)])
     }
 
@@ -173,9 +225,12 @@ mod tests {
         assert_eq!(Manifest::read(folder.path()), Ok(Some(written)));
         let path = folder.path().join(FILE);
         let text = std::fs::read_to_string(&path).expect("read");
-        for (from, to) in
-            [("4096", "4097"), ("\"manifest\"", "\"manifold\""), ("{", ""), ("\"format\": 1", "\"format\": 2")]
-        {
+        for (from, to) in [
+            ("4096", "4097"),
+            ("\"manifest\"", "\"manifold\""),
+            ("{", ""),
+            ("\"format\": 1", "\"format\": 2"),
+        ] {
             std::fs::write(&path, text.replacen(from, to, 1)).expect("written");
             let line = Manifest::read(folder.path()).expect_err("another one");
             assert!(line.contains(FILE) && !line.contains('\n'), "{line}");
@@ -194,8 +249,15 @@ mod tests {
         assert!(refused(&|wrong| drop(wrong.files.pop())).contains("each of the 2 shards once"));
         assert!(refused(&|wrong| wrong.files[1].shard = 0).contains("each of the 2 shards once"));
         for outside in ["../0001.sqlite", "/etc/passwd", "a/b", ""] {
-            assert!(refused(&|wrong| wrong.files[0].file = outside.to_owned()).contains("not beside it"), "{outside}");
+            assert!(
+                refused(&|wrong| wrong.files[0].file = outside.to_owned())
+                    .contains("not beside it"),
+                "{outside}"
+            );
         }
-        assert!(refused(&|wrong| wrong.files[0].messages.chain = "ab".to_owned()).contains("where the streams"));
+        assert!(
+            refused(&|wrong| wrong.files[0].messages.chain = "ab".to_owned())
+                .contains("where the streams")
+        );
     }
 }

@@ -24,7 +24,8 @@ use crate::process::cluster::call::{Place, key_in};
 use crate::process::cluster::whole;
 use crate::process::{cluster_key, files, on_this_thread};
 
-/// Copies of one shard that are begun at most, when each comes to nothing though some of it was read.
+/// Copies of one shard that are begun at most, when each comes to nothing though some of it was
+/// read.
 const BEGUN_MAX: u32 = 20;
 
 /// Copies, or looks at a copy.
@@ -35,7 +36,9 @@ pub fn run(settings: &BackupSettings, secrets: &Secrets) -> Result<(), String> {
     if let Some(BackupAsk::Verify { folder }) = &settings.ask {
         return on_this_thread(verify::run(folder))?;
     }
-    let Some(to) = &settings.to else { return Err("give the folder of the backup with --to".to_owned()) };
+    let Some(to) = &settings.to else {
+        return Err("give the folder of the backup with --to".to_owned());
+    };
     on_this_thread(take(settings, secrets, to))?
 }
 
@@ -56,9 +59,18 @@ impl Line<'_> {
     fn print(&self, json: bool) {
         let text = match (json, self.bytes, self.of) {
             (true, ..) => serde_json::to_string(self).unwrap_or_default(),
-            (false, Some(bytes), Some(of)) => format!("shard {}: {bytes} of {of} bytes", self.shard),
-            (false, Some(bytes), None) => format!("shard {}: {}, {bytes} bytes", self.shard, self.state),
-            (false, ..) => format!("shard {}: {}: {}", self.shard, self.state, self.why.unwrap_or_default()),
+            (false, Some(bytes), Some(of)) => {
+                format!("shard {}: {bytes} of {of} bytes", self.shard)
+            }
+            (false, Some(bytes), None) => {
+                format!("shard {}: {}, {bytes} bytes", self.shard, self.state)
+            }
+            (false, ..) => format!(
+                "shard {}: {}: {}",
+                self.shard,
+                self.state,
+                self.why.unwrap_or_default()
+            ),
         };
         output::print(&format!("{text}\n"));
     }
@@ -67,11 +79,13 @@ impl Line<'_> {
 async fn take(settings: &BackupSettings, secrets: &Secrets, to: &Path) -> Result<(), String> {
     let places = Place::all(settings.cluster.as_deref(), &settings.operations)?;
     let key = key(settings, secrets)?;
-    let lock = FolderLock::take(to).map_err(|why| why.replacen("data folder", "backup folder", 1))?;
+    let lock =
+        FolderLock::take(to).map_err(|why| why.replacen("data folder", "backup folder", 1))?;
     let former = Manifest::read(to).map_err(|why| format!("{why}; give another --to"))?;
     let begun_ms = Clock::system().now_ms();
     let shards = u32::try_from(whole(&places).await?.shards.len()).unwrap_or_default();
-    let map = ShardMap::new(shards).ok_or("there is no table yet: nothing is served, and nothing to be copied")?;
+    let map = ShardMap::new(shards)
+        .ok_or("there is no table yet: nothing is served, and nothing to be copied")?;
     if let Some(former) = former.as_ref().filter(|former| former.shards != shards) {
         return Err(format!(
             "{} has a backup of {} shards, not {shards}: give another --to",
@@ -82,7 +96,14 @@ async fn take(settings: &BackupSettings, secrets: &Secrets, to: &Path) -> Result
 
     let json = settings.json;
     let tell = move |ShardId(shard): ShardId, bytes: u64, of: u64| {
-        Line { shard, state: "copying", bytes: Some(bytes), of: Some(of), why: None }.print(json);
+        Line {
+            shard,
+            state: "copying",
+            bytes: Some(bytes),
+            of: Some(of),
+            why: None,
+        }
+        .print(json);
     };
     let ports = Ports::new(places, key);
     let mut copying = Copying {
@@ -95,20 +116,31 @@ async fn take(settings: &BackupSettings, secrets: &Secrets, to: &Path) -> Result
     };
     let (copies, missing) = all(&mut copying, map, former.as_ref(), settings).await?;
     if !missing.is_empty() {
-        let named: Vec<String> = missing.iter().map(|(shard, why)| format!("shard {} ({why})", shard.0)).collect();
-        return Err(format!("the backup lacks {}; what {} had before stands", named.join(", "), to.display()));
+        let named: Vec<String> = missing
+            .iter()
+            .map(|(shard, why)| format!("shard {} ({why})", shard.0))
+            .collect();
+        return Err(format!(
+            "the backup lacks {}; what {} had before stands",
+            named.join(", "),
+            to.display()
+        ));
     }
 
     let cluster = copying.identity.ok_or("no shard was copied")?.cluster;
     let identity = Identity { cluster, shards };
     let files: Vec<ShardCopy> = copies.iter().map(|(copy, _)| copy.clone()).collect();
-    seal(to, &Manifest::new(identity, (begun_ms, Clock::system().now_ms()), files))?;
+    seal(
+        to,
+        &Manifest::new(identity, (begun_ms, Clock::system().now_ms()), files),
+    )?;
     lock.release();
     tell_end(identity, &copies, json);
     Ok(())
 }
 
-/// The shards that are in the backup, with whether each was copied now, and those that are not, with the reason.
+/// The shards that are in the backup, with whether each was copied now, and those that are not,
+/// with the reason.
 type Taken = (Vec<(ShardCopy, bool)>, BTreeMap<ShardId, String>);
 
 /// A shard that is still to be copied.
@@ -121,8 +153,9 @@ struct Turn {
     begun: u32,
 }
 
-/// Copies each shard. One that cannot be copied now has its next turn after all others, until nothing has come of it for
-/// long: a node that is dead costs its own shards, and no time for each of them.
+/// Copies each shard. One that cannot be copied now has its next turn after all others, until
+/// nothing has come of it for long: a node that is dead costs its own shards, and no time for each
+/// of them.
 async fn all(
     copying: &mut Copying<'_>,
     map: ShardMap,
@@ -132,7 +165,14 @@ async fn all(
     let json = settings.json;
     let (mut copies, mut missing) = (Vec::new(), BTreeMap::new());
     let now = Instant::now();
-    let mut turns: VecDeque<_> = map.all().map(|shard| Turn { shard, heard: now, begun: 0 }).collect();
+    let mut turns: VecDeque<_> = map
+        .all()
+        .map(|shard| Turn {
+            shard,
+            heard: now,
+            begun: 0,
+        })
+        .collect();
     while let Some(mut turn) = turns.pop_front() {
         let shard = turn.shard;
         if turn.begun == 0 {
@@ -140,9 +180,12 @@ async fn all(
         }
         // Damage of it is for `verify` to find; that it is there at all costs nothing to see.
         let is_there = |copy: &&ShardCopy| {
-            std::fs::metadata(copying.folder.join(&copy.file)).is_ok_and(|file| file.len() == copy.bytes)
+            std::fs::metadata(copying.folder.join(&copy.file))
+                .is_ok_and(|file| file.len() == copy.bytes)
         };
-        let known = former.and_then(|former| former.copy_of(shard)).filter(is_there);
+        let known = former
+            .and_then(|former| former.copy_of(shard))
+            .filter(is_there);
         let before = turn.heard;
         let (copy, anew) = match copying.attempt(shard, known, &mut turn.heard).await {
             Ok(Copied::Anew(copy)) => (copy, true),
@@ -151,20 +194,38 @@ async fn all(
             Err(Missed::Again(why) | Missed::Gone(why))
                 if turn.heard.elapsed() > settings.give_up || turn.begun >= BEGUN_MAX =>
             {
-                Line { shard: shard.0, state: "missing", bytes: None, of: None, why: Some(&why) }.print(json);
+                Line {
+                    shard: shard.0,
+                    state: "missing",
+                    bytes: None,
+                    of: None,
+                    why: Some(&why),
+                }
+                .print(json);
                 missing.insert(shard, why);
                 continue;
             }
             Err(Missed::Again(_) | Missed::Gone(_)) => {
                 // One that comes to nothing again and again though it is read is counted.
-                turn.begun += if turn.begun == 0 || turn.heard > before { 1 } else { 0 };
+                turn.begun += if turn.begun == 0 || turn.heard > before {
+                    1
+                } else {
+                    0
+                };
                 turns.push_back(turn);
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
         let state = if anew { "copied" } else { "unchanged" };
-        Line { shard: shard.0, state, bytes: Some(copy.bytes), of: None, why: None }.print(json);
+        Line {
+            shard: shard.0,
+            state,
+            bytes: Some(copy.bytes),
+            of: None,
+            why: None,
+        }
+        .print(json);
         copies.push((copy, anew));
     }
     copies.sort_by_key(|(copy, _)| copy.shard);
@@ -172,7 +233,13 @@ async fn all(
 }
 
 fn tell_end(identity: Identity, copies: &[(ShardCopy, bool)], json: bool) {
-    let bytes = |anew: bool| copies.iter().filter(|(_, is)| *is == anew).map(|(copy, _)| copy.bytes).sum::<u64>();
+    let bytes = |anew: bool| {
+        copies
+            .iter()
+            .filter(|(_, is)| *is == anew)
+            .map(|(copy, _)| copy.bytes)
+            .sum::<u64>()
+    };
     let copied = copies.iter().filter(|(_, anew)| *anew).count();
     let unchanged = copies.len() - copied;
     let (new, old, cluster) = (bytes(true), bytes(false), identity.cluster);

@@ -39,7 +39,11 @@ pub(super) async fn run(folder: &Path) -> Result<(), String> {
         ));
     }
 
-    let Checked { conversations, messages, ahead } = sum;
+    let Checked {
+        conversations,
+        messages,
+        ahead,
+    } = sum;
     output::print(&format!(
         "The backup of cluster {} is well: {} shards, {conversations} conversations, {messages} messages. {ahead} receipts are \
          of messages that came later; a restore cuts them at the last one.\n",
@@ -53,26 +57,42 @@ pub(super) async fn run(folder: &Path) -> Result<(), String> {
 /// # Errors
 /// One clear line: there is none, or it is not as it was written.
 pub(in crate::process) fn read(folder: &Path) -> Result<Manifest, String> {
-    Manifest::read(folder)?.ok_or_else(|| format!("{}: there is no backup here (no manifest.json)", folder.display()))
+    Manifest::read(folder)?.ok_or_else(|| {
+        format!(
+            "{}: there is no backup here (no manifest.json)",
+            folder.display()
+        )
+    })
 }
 
 /// Reads a file of a backup and compares it with the manifest.
 ///
 /// # Errors
 /// One sentence: what is not as it should be.
-pub(in crate::process) async fn file(folder: &Path, manifest: &Manifest, copy: &ShardCopy) -> Result<Checked, String> {
+pub(in crate::process) async fn file(
+    folder: &Path,
+    manifest: &Manifest,
+    copy: &ShardCopy,
+) -> Result<Checked, String> {
     let path = folder.join(&copy.file);
     let (bytes, sha256) = hashed(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "the file is missing".to_owned(),
         _ => format!("the file cannot be read: {error}"),
     })?;
     if bytes != copy.bytes {
-        return Err(format!("has {bytes} bytes, not the {} of the manifest: it was cut or written over", copy.bytes));
+        return Err(format!(
+            "has {bytes} bytes, not the {} of the manifest: it was cut or written over",
+            copy.bytes
+        ));
     }
     if sha256 != copy.sha256 {
-        return Err("has not the hash of the manifest: it was damaged or is another file".to_owned());
+        return Err(
+            "has not the hash of the manifest: it was damaged or is another file".to_owned(),
+        );
     }
-    let tails = copy.tails().ok_or("the manifest does not tell where it stands")?;
+    let tails = copy
+        .tails()
+        .ok_or("the manifest does not tell where it stands")?;
     check(&path, (manifest.identity(), ShardId(copy.shard)), tails).await
 }
 

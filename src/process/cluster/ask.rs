@@ -36,13 +36,23 @@ async fn ask(settings: &AskSettings, secrets: &Secrets) -> Result<bool, String> 
             let path = format!("/shards/{shard}/owner?node={}", node.0);
             asker.changed(&Method::POST, &path).await.map(said)
         }
-        Ask::Undrain { node } => asker.changed(&Method::DELETE, &format!("/nodes/{}/drain", node.0)).await.map(said),
+        Ask::Undrain { node } => asker
+            .changed(&Method::DELETE, &format!("/nodes/{}/drain", node.0))
+            .await
+            .map(said),
         Ask::Drain { node, no_wait } => drain::drain(&asker, node, (!no_wait, settings.json)).await,
         Ask::Rebalance { dry_run } => {
-            let told =
-                if *dry_run { asker.told("/balance").await } else { asker.changed(&Method::POST, "/balance").await };
+            let told = if *dry_run {
+                asker.told("/balance").await
+            } else {
+                asker.changed(&Method::POST, "/balance").await
+            };
             let plan: BalancePlan = understood(&told?)?;
-            output::print(&if settings.json { in_json(&plan)? } else { show::plan(&plan, *dry_run) });
+            output::print(&if settings.json {
+                in_json(&plan)?
+            } else {
+                show::plan(&plan, *dry_run)
+            });
             Ok(true)
         }
         Ask::Watch => loop {
@@ -72,7 +82,11 @@ fn tell(cluster: &Cluster, asked: &Ask, json: bool) -> Result<(), String> {
     let text = match asked {
         Ask::Shards { node, not_in_sync } => {
             let chosen = chosen(cluster, node.as_ref(), *not_in_sync);
-            if json { in_json(&chosen.shards)? } else { show::shards(&chosen) }
+            if json {
+                in_json(&chosen.shards)?
+            } else {
+                show::shards(&chosen)
+            }
         }
         Ask::Nodes if json => in_json(&cluster.nodes)?,
         Ask::Nodes => show::nodes(cluster),
@@ -84,15 +98,24 @@ fn tell(cluster: &Cluster, asked: &Ask, json: bool) -> Result<(), String> {
 }
 
 fn in_json(told: &impl serde::Serialize) -> Result<String, String> {
-    serde_json::to_string_pretty(told).map(|text| format!("{text}\n")).map_err(|error| error.to_string())
+    serde_json::to_string_pretty(told)
+        .map(|text| format!("{text}\n"))
+        .map_err(|error| error.to_string())
 }
 
 /// The cluster with those of its shards alone that were asked for.
 fn chosen(cluster: &Cluster, node: Option<&NodeId>, not_in_sync: bool) -> Cluster {
     let mut chosen = cluster.clone();
     chosen.shards.retain(|shard| {
-        let is_of = |wanted: &NodeId| shard.owner.as_ref() == Some(wanted) || shard.standby.contains(wanted);
-        let is_whole = shard.epoch.is_some() && shard.standbys.iter().flatten().all(|standby| standby.in_sync);
+        let is_of = |wanted: &NodeId| {
+            shard.owner.as_ref() == Some(wanted) || shard.standby.contains(wanted)
+        };
+        let is_whole = shard.epoch.is_some()
+            && shard
+                .standbys
+                .iter()
+                .flatten()
+                .all(|standby| standby.in_sync);
         node.is_none_or(is_of) && !(not_in_sync && is_whole)
     });
     chosen

@@ -1,4 +1,5 @@
-//! Asks the cluster: whichever of its operations ports answers, with the proof of the cluster key where something is changed.
+//! Asks the cluster: whichever of its operations ports answers, with the proof of the cluster key
+//! where something is changed.
 
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -17,7 +18,8 @@ use crate::process::cluster_key;
 /// # Errors
 /// One clear line: it is something else.
 pub(in crate::process) fn understood<T: DeserializeOwned>(said: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(said).map_err(|error| format!("the answer is none of an operations port: {error}"))
+    serde_json::from_slice(said)
+        .map_err(|error| format!("the answer is none of an operations port: {error}"))
 }
 
 /// Knows whom to ask, and by what right.
@@ -34,7 +36,10 @@ impl<'a> Asker<'a> {
         Ok(Self {
             settings,
             secrets,
-            places: Place::all(settings.cluster.as_deref(), std::slice::from_ref(&settings.operations))?,
+            places: Place::all(
+                settings.cluster.as_deref(),
+                std::slice::from_ref(&settings.operations),
+            )?,
         })
     }
 
@@ -72,7 +77,8 @@ pub(in crate::process) async fn whole(places: &[Place]) -> Result<Cluster, Strin
     understood(&first(places, (&Method::GET, "/cluster?whole"), None).await?)
 }
 
-/// What the first place says that can be reached; where something is changed, with a proof of the key.
+/// What the first place says that can be reached; where something is changed, with a proof of the
+/// key.
 ///
 /// # Errors
 /// One clear line: none answers, or one refuses.
@@ -93,5 +99,8 @@ pub(in crate::process) async fn first(
             Err(why) => unreached.push(format!("{place}: {why}")),
         }
     }
-    Err(format!("no operations port answers; {}", unreached.join("; ")))
+    Err(format!(
+        "no operations port answers; {}",
+        unreached.join("; ")
+    ))
 }

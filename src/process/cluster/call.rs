@@ -37,14 +37,29 @@ impl Place {
     ///
     /// # Errors
     /// One clear line: the folder is none of `scripts/cluster`.
-    pub(in crate::process) fn all(folder: Option<&Path>, operations: &[String]) -> Result<Vec<Self>, String> {
-        let Some(folder) = folder else { return Ok(operations.iter().cloned().map(Self).collect()) };
+    pub(in crate::process) fn all(
+        folder: Option<&Path>,
+        operations: &[String],
+    ) -> Result<Vec<Self>, String> {
+        let Some(folder) = folder else {
+            return Ok(operations.iter().cloned().map(Self).collect());
+        };
         let path = folder.join("ports");
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            format!("{}: {error}; give the folder that scripts/cluster was given by --folder", path.display())
+            format!(
+                "{}: {error}; give the folder that scripts/cluster was given by --folder",
+                path.display()
+            )
         })?;
         let places = places_in(&text);
-        if places.is_empty() { Err(format!("{}: no node has an operations port", path.display())) } else { Ok(places) }
+        if places.is_empty() {
+            Err(format!(
+                "{}: no node has an operations port",
+                path.display()
+            ))
+        } else {
+            Ok(places)
+        }
     }
 }
 
@@ -53,7 +68,8 @@ fn places_in(text: &str) -> Vec<Place> {
     let of_node = |line: &str| {
         let (name, port) = line.split_once(' ')?;
         let port: u16 = port.trim().parse().ok()?;
-        (name.starts_with("node-") && name.ends_with(".operations")).then(|| Place(format!("127.0.0.1:{port}")))
+        (name.starts_with("node-") && name.ends_with(".operations"))
+            .then(|| Place(format!("127.0.0.1:{port}")))
     };
     text.lines().filter_map(of_node).collect()
 }
@@ -64,7 +80,8 @@ fn places_in(text: &str) -> Vec<Place> {
 /// One clear line.
 pub(in crate::process) fn key_in(folder: &Path) -> Result<ClusterKey, String> {
     let path = folder.join(files::CLUSTER_KEY);
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     ClusterKey::new(text.trim().as_bytes()).map_err(|why| format!("{}: {why}", path.display()))
 }
 
@@ -79,7 +96,9 @@ pub(in crate::process) async fn call(
     proof: Option<&str>,
 ) -> Result<(StatusCode, Vec<u8>), String> {
     let connected = timeout(CONNECTED_WITHIN, TcpStream::connect(&place.0)).await;
-    let socket = connected.map_err(|_late| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
+    let socket = connected
+        .map_err(|_late| "no connection in time".to_owned())?
+        .map_err(|error| error.to_string())?;
     let answered = timeout(ANSWERED_WITHIN, asked(place, method, path, (proof, socket))).await;
     answered.map_err(|_late| "no answer in time; whether it was done is not known".to_owned())?
 }
@@ -91,18 +110,30 @@ async fn asked(
     (proof, socket): (Option<&str>, TcpStream),
 ) -> Result<(StatusCode, Vec<u8>), String> {
     let words = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(words)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+        .await
+        .map_err(words)?;
     // Ends with the answer, for nothing else is asked over it.
     drop(tokio::spawn(connection));
-    let mut request = Request::builder().method(method).uri(path).header(header::HOST, &place.0);
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, &place.0);
     if let Some(proof) = proof {
         request = request.header(PROOF_HEADER, proof);
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
     let answer = sender.send_request(request).await.map_err(words)?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    Ok((status, body.map_err(|error| error.to_string())?.to_bytes().to_vec()))
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+        .collect()
+        .await;
+    Ok((
+        status,
+        body.map_err(|error| error.to_string())?.to_bytes().to_vec(),
+    ))
 }
 
 #[cfg(test)]
@@ -112,6 +143,12 @@ mod tests {
     #[test]
     fn nodes_of_a_folder_are_asked_in_order_and_nobody_else() {
         let text = "redis-1 7001\nnode-1.peer 7081\nnode-1.operations 7082\nrouter-1.operations 9082\nnode-2.operations 7084\n";
-        assert_eq!(places_in(text), [Place("127.0.0.1:7082".to_owned()), Place("127.0.0.1:7084".to_owned())]);
+        assert_eq!(
+            places_in(text),
+            [
+                Place("127.0.0.1:7082".to_owned()),
+                Place("127.0.0.1:7084".to_owned())
+            ]
+        );
     }
 }

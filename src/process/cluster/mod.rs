@@ -1,5 +1,5 @@
-//! `rookery cluster`: asks the operations port of a running cluster how it stands, or to change, and prints the answer for
-//! people or for programs.
+//! `rookery cluster`: asks the operations port of a running cluster how it stands, or to change,
+//! and prints the answer for people or for programs.
 
 pub use ask::run;
 

@@ -6,7 +6,9 @@ use crate::process::advertise::host_name;
 
 /// The user and the host, as `anna@desk`; of a user whom this machine knows by number only, that.
 pub(super) fn who() -> String {
-    let user = std::fs::metadata("/proc/self").map(|own| own.uid()).map_or_else(|_| "somebody".to_owned(), user_of);
+    let user = std::fs::metadata("/proc/self")
+        .map(|own| own.uid())
+        .map_or_else(|_| "somebody".to_owned(), user_of);
     let host = host_name().unwrap_or_else(|| "somewhere".to_owned());
     format!("{user}@{host}")
 }
@@ -32,7 +34,8 @@ mod tests {
 
     #[test]
     fn a_user_is_known_by_name_where_the_machine_has_one() {
-        let known = "root:x:0:0:root:/root:/bin/bash\nbroken\nanna:x:1000:1000::/home/anna:/bin/sh\n";
+        let known =
+            "root:x:0:0:root:/root:/bin/bash\nbroken\nanna:x:1000:1000::/home/anna:/bin/sh\n";
         assert_eq!(named(known, 1000), Some("anna".to_owned()));
         assert_eq!(named(known, 7), None);
         assert!(who().contains('@'));

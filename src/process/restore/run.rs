@@ -34,7 +34,10 @@ async fn restore(settings: &RestoreSettings) -> Result<(), String> {
     // What does not fit together is told before anything is written.
     Target::of(settings, manifest.shards, manifest.cluster)?;
     if settings.cluster_id == Some(manifest.cluster) {
-        return Err("a restored cluster is another one: give another --cluster-id than that of the backup".to_owned());
+        return Err(
+            "a restored cluster is another one: give another --cluster-id than that of the backup"
+                .to_owned(),
+        );
     }
     let begun = Begun::begin(&settings.data, settings.cluster_id)?;
     let target = Target::of(settings, manifest.shards, begun.cluster)?;
@@ -44,7 +47,13 @@ async fn restore(settings: &RestoreSettings) -> Result<(), String> {
         built.push((
             shard,
             owner.clone(),
-            make(&settings.from, &manifest, (&target, &gathered), (shard, &owner)).await?,
+            make(
+                &settings.from,
+                &manifest,
+                (&target, &gathered),
+                (shard, &owner),
+            )
+            .await?,
         ));
         output::print(&format!("shard {} is restored\n", shard.0));
     }
@@ -62,11 +71,20 @@ async fn restore(settings: &RestoreSettings) -> Result<(), String> {
 /// Verifies every file of the backup, and takes in what has to be known of all.
 async fn gather(from: &Path, manifest: &Manifest, target: &Target) -> Result<PathBuf, String> {
     let before = ShardMap::new(manifest.shards).ok_or("the backup has no number of shards")?;
-    let mut gathered = Gathered::begin(&target.gathered(), (before, target.map), manifest.begun_ms).await?;
+    let mut gathered =
+        Gathered::begin(&target.gathered(), (before, target.map), manifest.begun_ms).await?;
     for copy in &manifest.files {
-        let wrong = |why: String| format!("{}: {why}; nothing was restored", from.join(&copy.file).display());
+        let wrong = |why: String| {
+            format!(
+                "{}: {why}; nothing was restored",
+                from.join(&copy.file).display()
+            )
+        };
         verify::file(from, manifest, copy).await.map_err(wrong)?;
-        gathered.take(ShardId(copy.shard), &from.join(&copy.file)).await.map_err(wrong)?;
+        gathered
+            .take(ShardId(copy.shard), &from.join(&copy.file))
+            .await
+            .map_err(wrong)?;
     }
     gathered.finish().await
 }
@@ -80,11 +98,14 @@ async fn make(
 ) -> Result<Built, String> {
     let path = target.file_of(shard, owner);
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let mut sources = Vec::new();
     for (source, is_first) in target.sources(manifest.shards, shard) {
-        let copy = manifest.copy_of(source).ok_or_else(|| format!("the backup lacks shard {}", source.0))?;
+        let copy = manifest
+            .copy_of(source)
+            .ok_or_else(|| format!("the backup lacks shard {}", source.0))?;
         sources.push((from.join(&copy.file), is_first));
     }
     let built = build((target.identity, shard), &sources, gathered, &path).await?;
@@ -95,11 +116,16 @@ async fn make(
     Ok(built)
 }
 
-/// What a node's folder says of itself: which cluster, and who is to own what. The nodes tell where they are by themselves.
+/// What a node's folder says of itself: which cluster, and who is to own what. The nodes tell where
+/// they are by themselves.
 fn mark(target: &Target, node: &NodeId) -> Result<(), String> {
     let mut folder = Folder::open(&target.folder, node)?;
     folder.mark(target.identity)?;
-    folder.remember(&Table { version: 0, nodes: std::collections::BTreeMap::new(), ..target.table.clone() })
+    folder.remember(&Table {
+        version: 0,
+        nodes: std::collections::BTreeMap::new(),
+        ..target.table.clone()
+    })
 }
 
 /// The log of one process, which begins where the files end.
@@ -107,8 +133,14 @@ async fn write_log(target: &Target, built: &[(ShardId, NodeId, Built)]) -> Resul
     let log = EmbeddedLog::open(&target.folder.join(files::LOG)).await?;
     let table = EmbeddedTable::new(std::sync::Arc::clone(&log));
     let failed = |error: &dyn std::fmt::Display| format!("the log cannot be written: {error}");
-    table.create(target.identity).await.map_err(|error| failed(&error))?;
-    table.swap(0, target.table.clone()).await.map_err(|error| failed(&error))?;
+    table
+        .create(target.identity)
+        .await
+        .map_err(|error| failed(&error))?;
+    table
+        .swap(0, target.table.clone())
+        .await
+        .map_err(|error| failed(&error))?;
     for (shard, owner, made) in built {
         let claim = Claim {
             shard: *shard,
@@ -122,7 +154,9 @@ async fn write_log(target: &Target, built: &[(ShardId, NodeId, Built)]) -> Resul
         match log.claim(claim).await.map_err(|error| failed(&error))? {
             ClaimOutcome::Claimed(_) => {}
             ClaimOutcome::Refused(found) => {
-                return Err(failed(&format!("shard {shard} is claimed already: {found:?}")));
+                return Err(failed(&format!(
+                    "shard {shard} is claimed already: {found:?}"
+                )));
             }
         }
     }
@@ -131,7 +165,11 @@ async fn write_log(target: &Target, built: &[(ShardId, NodeId, Built)]) -> Resul
 }
 
 fn tell(settings: &RestoreSettings, target: &Target, count: usize) {
-    let (data, cluster, shards) = (target.folder.display(), target.identity.cluster, target.identity.shards);
+    let (data, cluster, shards) = (
+        target.folder.display(),
+        target.identity.cluster,
+        target.identity.shards,
+    );
     let next = match &target.node {
         None => format!("Start `rookery dev --data {data} --shards {shards}`."),
         Some(node) => format!(

@@ -1,13 +1,14 @@
-//! The examples of the document: one small story, written with the contract's own types, so that they change with them.
-//! `tests/it/api/openapi.rs` plays it against a server and compares every answer.
+//! The examples of the document: one small story, written with the contract's own types, so that
+//! they change with them. `tests/it/api/openapi.rs` plays it against a server and compares every
+//! answer.
 
 use serde_json::{Value, json};
 
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol::routes::Operation;
 use crate::protocol::{
-    Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message, MessageCore, Page,
-    Participant, Receipt, Role, ServerFrame, Watermark,
+    Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
+    MessageCore, Page, Participant, Receipt, Role, ServerFrame, Watermark,
 };
 
 /// A request id.
@@ -34,7 +35,9 @@ pub(super) fn path(parameter: &str) -> Value {
 /// The example of a request's body.
 pub(super) fn body(operation: Operation) -> Value {
     match operation {
-        Operation::CreateConversation => json!({"participants": ["bob"], "title": TITLE, "name": CONVERSATION}),
+        Operation::CreateConversation => {
+            json!({"participants": ["bob"], "title": TITLE, "name": CONVERSATION})
+        }
         Operation::AddParticipants => json!({"participants": ["bob", "carol"]}),
         Operation::SendMessage => json!({"text": TEXT}),
         Operation::React => json!({"reaction": THUMB_UP}),
@@ -44,7 +47,11 @@ pub(super) fn body(operation: Operation) -> Value {
 
 /// The example of an answer's body.
 pub(super) fn answer(operation: Operation) -> Option<Value> {
-    let one = |items| Page { items: vec![items], next: None, partial: false };
+    let one = |items| Page {
+        items: vec![items],
+        next: None,
+        partial: false,
+    };
     Some(match operation {
         Operation::CreateConversation => json!(conversation(&["alice", "bob"], 1)),
         Operation::AddParticipants => json!(conversation(&["alice", "bob", "carol"], 3)),
@@ -52,33 +59,75 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
         Operation::ShowConversation => json!(conversation(&["alice", "bob", "carol"], 3)),
         Operation::ShowMessage => json!(message(true)),
         Operation::ListConversations => {
-            let conversation = Conversation { participants: None, ..conversation(&["alice", "bob", "carol"], 3)? };
-            let item = ConversationItem { conversation, unread: Some(0), last_message: message(true) };
+            let conversation = Conversation {
+                participants: None,
+                ..conversation(&["alice", "bob", "carol"], 3)?
+            };
+            let item = ConversationItem {
+                conversation,
+                unread: Some(0),
+                last_message: message(true),
+            };
             json!(one(ListItem::Whole(Box::new(item))))
         }
         Operation::ListParticipants => {
             let items = participants(&["alice", "bob", "carol"]);
-            json!(Page { items, next: None, partial: false })
+            json!(Page {
+                items,
+                next: None,
+                partial: false
+            })
         }
-        Operation::ShowHistory => json!(HistoryPage { items: vec![message(true)?], before: None, after: None }),
+        Operation::ShowHistory => json!(HistoryPage {
+            items: vec![message(true)?],
+            before: None,
+            after: None
+        }),
         Operation::ShowEvents => {
             let participants = vec![user("alice")?, user("bob")?];
             let (by, title) = (user("alice")?, Some(TITLE.to_owned()));
-            let created = EventKind::Created { by, title, participants, participants_count: 2 };
-            let joined = EventKind::Joined { by: user("alice")?, users: vec![user("carol")?] };
+            let created = EventKind::Created {
+                by,
+                title,
+                participants,
+                participants_count: 2,
+            };
+            let joined = EventKind::Joined {
+                by: user("alice")?,
+                users: vec![user("carol")?],
+            };
             let name = name()?;
-            let event =
-                |seq, kind| json!(ServerFrame::Event { conversation: &name, seq: Seq(seq), created: NOW_MS, kind });
-            let items = vec![event(1, &created), json!(ServerFrame::Message(&core()?)), event(3, &joined)];
+            let event = |seq, kind| {
+                json!(ServerFrame::Event {
+                    conversation: &name,
+                    seq: Seq(seq),
+                    created: NOW_MS,
+                    kind
+                })
+            };
+            let items = vec![
+                event(1, &created),
+                json!(ServerFrame::Message(&core()?)),
+                event(3, &joined),
+            ];
             json!(EventsPage { items, next: None })
         }
         Operation::ShowWatermarks => {
-            // Only bob was given anything; everyone has read up to their own join, and so has got it.
+            // Only bob was given anything; everyone has read up to their own join, and so has got
+            // it.
             let of = |name, delivered, read| {
-                Some(Watermark { user: user(name)?, delivered_up_to: Seq(delivered), read_up_to: Seq(read) })
+                Some(Watermark {
+                    user: user(name)?,
+                    delivered_up_to: Seq(delivered),
+                    read_up_to: Seq(read),
+                })
             };
             let items = vec![of("alice", 1, 1)?, of("bob", 2, 2)?, of("carol", 3, 3)?];
-            json!(Page { items, next: None, partial: false })
+            json!(Page {
+                items,
+                next: None,
+                partial: false
+            })
         }
         Operation::ShowReceipts => {
             let bob = Receipt {
@@ -91,7 +140,11 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
                 read_at: Some(NOW_MS),
                 ts: Some(NOW_MS),
             };
-            json!(Page { items: vec![bob], next: None, partial: false })
+            json!(Page {
+                items: vec![bob],
+                next: None,
+                partial: false
+            })
         }
         _ => return None,
     })
@@ -111,7 +164,12 @@ fn id() -> Option<MessageId> {
 
 fn participants(names: &[&str]) -> Vec<Participant> {
     let role = |at| if at == 0 { Role::Admin } else { Role::Member };
-    let participant = |(at, name): (usize, &&str)| Some(Participant { name: user(name)?, role: role(at) });
+    let participant = |(at, name): (usize, &&str)| {
+        Some(Participant {
+            name: user(name)?,
+            role: role(at),
+        })
+    };
     names.iter().enumerate().filter_map(participant).collect()
 }
 
@@ -145,5 +203,9 @@ fn core() -> Option<MessageCore> {
 /// The message, before or after bob's reaction.
 fn message(reacted: bool) -> Option<Message> {
     let reactions = reacted.then_some((THUMB_UP, 1)).into_iter().collect();
-    Some(Message { core: core()?, reactions, my_reaction: None })
+    Some(Message {
+        core: core()?,
+        reactions,
+        my_reaction: None,
+    })
 }

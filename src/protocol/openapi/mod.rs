@@ -1,7 +1,9 @@
-//! The client contract as an OpenAPI 3.1 document, made of the same tables and types that requests are checked by:
-//! `rookery openapi` prints it, a router serves it, `docs/openapi.json` is a copy that a test keeps fresh.
+//! The client contract as an OpenAPI 3.1 document, made of the same tables and types that requests
+//! are checked by: `rookery openapi` prints it, a router serves it, `docs/openapi.json` is a copy
+//! that a test keeps fresh.
 //!
-//! What OpenAPI cannot say stands in `docs/api.md`: the order of checks, what the frames of a WebSocket mean.
+//! What OpenAPI cannot say stands in `docs/api.md`: the order of checks, what the frames of a
+//! WebSocket mean.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -33,7 +35,10 @@ what the frames mean and how to generate a client are described in docs/api.md o
 
 /// Tags, and what is under them.
 const TAGS: [(&str, &str); 4] = [
-    ("conversations", "Conversations, who takes part in them, and what is said there."),
+    (
+        "conversations",
+        "Conversations, who takes part in them, and what is said there.",
+    ),
     ("messages", "Single messages, and what became of them."),
     ("sessions", "Live delivery."),
     ("document", "This document."),
@@ -55,7 +60,8 @@ struct Document {
 #[must_use]
 pub fn json() -> Bytes {
     // Maps with string keys have no failing case.
-    static JSON: LazyLock<Bytes> = LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
+    static JSON: LazyLock<Bytes> =
+        LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
     JSON.clone()
 }
 
@@ -81,7 +87,10 @@ fn document() -> Document {
     for operation in Operation::ALL {
         let (endpoint, method) = operation.place();
         let described = describe(operation, &mut schemas);
-        paths.entry(path_of(endpoint)).or_default().insert(method.as_str().to_lowercase(), described);
+        paths
+            .entry(path_of(endpoint))
+            .or_default()
+            .insert(method.as_str().to_lowercase(), described);
     }
     Document {
         openapi: "3.1.0",
@@ -92,7 +101,9 @@ fn document() -> Document {
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         }),
         servers: json!([{"url": "/", "description": "The router that serves this document."}]),
-        tags: TAGS.map(|(name, about)| json!({"name": name, "description": about})).to_vec(),
+        tags: TAGS
+            .map(|(name, about)| json!({"name": name, "description": about}))
+            .to_vec(),
         security: json!([{"token": []}]),
         paths,
         components: components(schemas),
@@ -103,7 +114,11 @@ fn document() -> Document {
 fn id_of(operation: Operation) -> String {
     let name = format!("{operation:?}");
     let mut rest = name.chars();
-    rest.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(rest).collect()
+    rest.next()
+        .map(|first| first.to_ascii_lowercase())
+        .into_iter()
+        .chain(rest)
+        .collect()
 }
 
 fn tag_of(operation: Operation) -> &'static str {
@@ -126,8 +141,13 @@ fn describe(operation: Operation, schemas: &mut Schemas) -> Value {
         "responses": responses(operation, schemas),
     });
     if let Some(shape) = facts.body {
-        let content = json!({"schema": schemas.of_body(shape), "example": examples::body(operation)});
-        put(&mut described, "requestBody", json!({"required": true, "content": {"application/json": content}}));
+        let content =
+            json!({"schema": schemas.of_body(shape), "example": examples::body(operation)});
+        put(
+            &mut described,
+            "requestBody",
+            json!({"required": true, "content": {"application/json": content}}),
+        );
     }
     match operation {
         Operation::OpenSession => put(&mut described, "x-websocket", websocket(schemas)),
@@ -177,22 +197,37 @@ fn parameters(operation: Operation, schemas: &mut Schemas) -> Vec<Value> {
     if operation.writes() {
         headers.push(IDEMPOTENCY_KEY);
     }
-    if operation.facts().successes.iter().any(|success| success.may_be_stale) {
+    if operation
+        .facts()
+        .successes
+        .iter()
+        .any(|success| success.may_be_stale)
+    {
         headers.push(CONSISTENCY);
     }
-    all.extend(headers.into_iter().map(|name| json!({"$ref": format!("#/components/parameters/{}", shown(name))})));
+    all.extend(
+        headers
+            .into_iter()
+            .map(|name| json!({"$ref": format!("#/components/parameters/{}", shown(name))})),
+    );
     all
 }
 
 /// The parameters in an endpoint's path.
 fn path_parameters(endpoint: Endpoint) -> impl Iterator<Item = &'static str> {
-    endpoint.template().split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    endpoint
+        .template()
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }
 
 fn responses(operation: Operation, schemas: &mut Schemas) -> Map<String, Value> {
     let mut responses = Map::new();
     for success in operation.facts().successes {
-        responses.insert(success.status.to_string(), answer(operation, success, schemas));
+        responses.insert(
+            success.status.to_string(),
+            answer(operation, success, schemas),
+        );
     }
     for group in by_status(operation) {
         if let Some(first) = group.first() {
@@ -214,16 +249,26 @@ fn answer(operation: Operation, success: &Success, schemas: &mut Schemas) -> Val
         if let Some(example) = examples::answer(operation) {
             put(&mut content, "example", example);
         }
-        put(&mut described, "content", json!({"application/json": content}));
+        put(
+            &mut described,
+            "content",
+            json!({"application/json": content}),
+        );
     }
     if let Some((member, parameter)) = success.leads {
-        let leads = |to: &Operation| path_parameters(to.place().0).next() == Some(parameter) && !needs_more(*to);
+        let leads = |to: &Operation| {
+            path_parameters(to.place().0).next() == Some(parameter) && !needs_more(*to)
+        };
         let link = |to: Operation| {
             let id = id_of(to);
             let link = json!({"operationId": id, "parameters": {parameter: format!("$response.body#/{member}")}});
             (id, link)
         };
-        let links = Operation::ALL.into_iter().filter(leads).map(link).collect::<Map<_, _>>();
+        let links = Operation::ALL
+            .into_iter()
+            .filter(leads)
+            .map(link)
+            .collect::<Map<_, _>>();
         put(&mut described, "links", links.into());
     }
     described
@@ -235,15 +280,31 @@ fn needs_more(operation: Operation) -> bool {
 }
 
 fn headers_of(given: &[(bool, &str)]) -> Map<String, Value> {
-    let given = given.iter().filter(|(is_given, _)| *is_given).map(|(_, name)| shown(name));
-    given.map(|name| (name.clone(), json!({"$ref": format!("#/components/headers/{name}")}))).collect()
+    let given = given
+        .iter()
+        .filter(|(is_given, _)| *is_given)
+        .map(|(_, name)| shown(name));
+    given
+        .map(|name| {
+            (
+                name.clone(),
+                json!({"$ref": format!("#/components/headers/{name}")}),
+            )
+        })
+        .collect()
 }
 
 /// A header's name as people write it.
 fn shown(header: &str) -> String {
-    let word = |word: &str| word.get(..1).unwrap_or_default().to_ascii_uppercase() + word.get(1..).unwrap_or_default();
+    let word = |word: &str| {
+        word.get(..1).unwrap_or_default().to_ascii_uppercase() + word.get(1..).unwrap_or_default()
+    };
     let name = header.split('-').map(word).collect::<Vec<_>>().join("-");
-    if name == "Www-Authenticate" { "WWW-Authenticate".to_owned() } else { name }
+    if name == "Www-Authenticate" {
+        "WWW-Authenticate".to_owned()
+    } else {
+        name
+    }
 }
 
 /// The codes of an operation, those of one status together.
@@ -257,13 +318,19 @@ fn by_status(operation: Operation) -> Vec<Vec<Code>> {
 
 /// The name under which answers with these codes stand in the document.
 fn name_of(codes: &[Code]) -> String {
-    codes.iter().map(|code| format!("{code:?}")).collect::<Vec<_>>().join("Or")
+    codes
+        .iter()
+        .map(|code| format!("{code:?}"))
+        .collect::<Vec<_>>()
+        .join("Or")
 }
 
 fn components(mut schemas: Schemas) -> Value {
     let mut responses = Map::new();
     for codes in Operation::ALL.into_iter().flat_map(by_status) {
-        responses.entry(name_of(&codes)).or_insert_with(|| schemas.of_refusal(&codes));
+        responses
+            .entry(name_of(&codes))
+            .or_insert_with(|| schemas.of_refusal(&codes));
     }
     json!({
         "securitySchemes": {"token": {

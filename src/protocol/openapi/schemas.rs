@@ -28,7 +28,10 @@ impl Default for Schemas {
         settings.definitions_path = PLACE.into();
         settings.meta_schema = None;
         let bodies = settings.clone().for_deserialize().into_generator();
-        Self { answers: settings.for_serialize().into_generator(), bodies }
+        Self {
+            answers: settings.for_serialize().into_generator(),
+            bodies,
+        }
     }
 }
 
@@ -67,7 +70,9 @@ impl Schemas {
             Kind::Seq => self.of_body(SchemaGenerator::subschema_for::<Seq>),
             Kind::User => self.of_body(SchemaGenerator::subschema_for::<UserId>),
             Kind::Message => json!({"type": "string", "format": "uuid"}),
-            Kind::Cursor => json!({"type": "string", "description": "Opaque: what a page gave as `next`."}),
+            Kind::Cursor => {
+                json!({"type": "string", "description": "Opaque: what a page gave as `next`."})
+            }
             Kind::Word([only]) => json!({"type": "string", "enum": [only]}),
             Kind::Word(words) => json!({"type": "string", "enum": words, "default": words.first()}),
         }
@@ -75,7 +80,10 @@ impl Schemas {
 
     /// The answer with one of these codes, all of one status.
     pub(super) fn of_refusal(&mut self, codes: &[Code]) -> Value {
-        let lines: Vec<String> = codes.iter().map(|code| format!("`{}`: {}.", code.as_str(), code.title())).collect();
+        let lines: Vec<String> = codes
+            .iter()
+            .map(|code| format!("`{}`: {}.", code.as_str(), code.title()))
+            .collect();
         let words: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
         let problem = self.of_answer(SchemaGenerator::subschema_for::<ProblemBody<'static>>);
         let examples: Map<String, Value> = codes
@@ -96,7 +104,8 @@ impl Schemas {
         json!({
             "description": lines.join("\n"),
             "headers": super::headers_of(&headers),
-            // Beside the schema, so that programs made from the document have one type of problem for all operations.
+            // Beside the schema, so that programs made from the document have one type of problem
+            // for all operations.
             "x-codes": words,
             "content": {"application/problem+json": {"schema": problem, "examples": examples}},
         })
@@ -105,8 +114,12 @@ impl Schemas {
     /// Names under which the two kinds differ; there must be none.
     #[cfg(test)]
     pub(super) fn clashes(mut self) -> Vec<String> {
-        let (bodies, answers) = (self.bodies.take_definitions(true), self.answers.take_definitions(true));
-        let differs = |(name, schema): (String, Value)| (answers.get(&name)? != &schema).then_some(name);
+        let (bodies, answers) = (
+            self.bodies.take_definitions(true),
+            self.answers.take_definitions(true),
+        );
+        let differs =
+            |(name, schema): (String, Value)| (answers.get(&name)? != &schema).then_some(name);
         bodies.into_iter().filter_map(differs).collect()
     }
 
@@ -132,7 +145,8 @@ pub(super) fn header_parameters(shown: fn(&str) -> String) -> Map<String, Value>
         ),
         (
             IDEMPOTENCY_KEY,
-            "The key under which this write may be repeated without a second effect, for at least 24 hours.",
+            "The key under which this write may be repeated without a second effect, for at least \
+             24 hours.",
             json!({
                 "type": "string",
                 "minLength": 1,
@@ -143,15 +157,15 @@ pub(super) fn header_parameters(shown: fn(&str) -> String) -> Map<String, Value>
         ),
         (
             CONSISTENCY,
-            "`strict`: rather 503 `stale` than an answer that may be stale. Anything else means nothing.",
+            "`strict`: rather 503 `stale` than an answer that may be stale. Anything else means \
+             nothing.",
             json!({"type": "string"}),
             "strict",
         ),
     ];
     let parameter = |(name, about, schema, example): (&str, &str, Value, &str)| {
         let name = shown(name);
-        let parameter =
-            json!({"name": name, "in": "header", "description": about, "schema": schema, "example": example});
+        let parameter = json!({"name": name, "in": "header", "description": about, "schema": schema, "example": example});
         (name, parameter)
     };
     all.into_iter().map(parameter).collect()
@@ -162,14 +176,37 @@ pub(super) fn answer_headers(shown: fn(&str) -> String) -> Map<String, Value> {
     let whole = json!({"type": "integer", "format": "int64", "minimum": 0});
     let text = json!({"type": "string"});
     let all = [
-        (REQUEST_ID, true, "The client's if it can be repeated, else a new one; also in the server's log.", &text),
-        (STALE, false, "Milliseconds by which the answer may be stale; absent: it is not.", &whole),
-        (header::LOCATION.as_str(), true, "The path of what was made.", &text),
-        (header::RETRY_AFTER.as_str(), true, "Seconds after which to try again.", &whole),
+        (
+            REQUEST_ID,
+            true,
+            "The client's if it can be repeated, else a new one; also in the server's log.",
+            &text,
+        ),
+        (
+            STALE,
+            false,
+            "Milliseconds by which the answer may be stale; absent: it is not.",
+            &whole,
+        ),
+        (
+            header::LOCATION.as_str(),
+            true,
+            "The path of what was made.",
+            &text,
+        ),
+        (
+            header::RETRY_AFTER.as_str(),
+            true,
+            "Seconds after which to try again.",
+            &whole,
+        ),
         (header::WWW_AUTHENTICATE.as_str(), true, "`Bearer`.", &text),
     ];
     let described = |(name, required, about, schema): (&str, bool, &str, &Value)| {
-        (shown(name), json!({"description": about, "required": required, "schema": schema}))
+        (
+            shown(name),
+            json!({"description": about, "required": required, "schema": schema}),
+        )
     };
     all.into_iter().map(described).collect()
 }

@@ -29,8 +29,14 @@ fn every_route_is_documented() {
     let document = value();
     let documented = documented(&document);
     for endpoint in Endpoint::ALL {
-        for method in endpoint.allow().split(", ").filter(|method| *method != "HEAD") {
-            let found = documented.iter().any(|(path, of, _)| *path == path_of(endpoint) && of == method);
+        for method in endpoint
+            .allow()
+            .split(", ")
+            .filter(|method| *method != "HEAD")
+        {
+            let found = documented
+                .iter()
+                .any(|(path, of, _)| *path == path_of(endpoint) && of == method);
             assert!(found, "{method} {}", path_of(endpoint));
         }
     }
@@ -44,7 +50,10 @@ fn every_documented_operation_is_routed_and_its_answers_and_parameters_are_decla
         let shown = format!("{method} {path}");
         let concrete = path.replace(['{', '}'], "");
         let matched = match_path(&concrete).unwrap_or_else(|| panic!("{shown} is not routed"));
-        let routed = matched.endpoint.operation(&method).unwrap_or_else(|| panic!("{shown} is not routed"));
+        let routed = matched
+            .endpoint
+            .operation(&method)
+            .unwrap_or_else(|| panic!("{shown} is not routed"));
         assert_eq!(operation["operationId"], id_of(routed), "{shown}");
         assert!(ids.insert(id_of(routed)), "{shown} has an id twice");
         let parameters = operation["parameters"].as_array().expect("parameters");
@@ -53,10 +62,23 @@ fn every_documented_operation_is_routed_and_its_answers_and_parameters_are_decla
             .filter(|parameter| parameter["in"] == "path")
             .filter_map(|parameter| parameter["name"].as_str())
             .collect();
-        assert_eq!(in_path, path_parameters(routed.place().0).collect::<Vec<_>>(), "{shown}");
-        assert_eq!(operation.get("requestBody").is_some(), routed.takes_body(), "{shown}");
+        assert_eq!(
+            in_path,
+            path_parameters(routed.place().0).collect::<Vec<_>>(),
+            "{shown}"
+        );
+        assert_eq!(
+            operation.get("requestBody").is_some(),
+            routed.takes_body(),
+            "{shown}"
+        );
         for code in routed.refusals() {
-            assert!(operation["responses"].get(code.status().to_string()).is_some(), "{shown} {code:?}");
+            assert!(
+                operation["responses"]
+                    .get(code.status().to_string())
+                    .is_some(),
+                "{shown} {code:?}"
+            );
         }
     }
     assert_eq!(ids.len(), Operation::ALL.len());
@@ -74,14 +96,23 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
             _ => {}
         }
         if let Some(reference) = next.get("$ref").and_then(Value::as_str) {
-            let pointer = reference.strip_prefix('#').expect("a reference into the document");
+            let pointer = reference
+                .strip_prefix('#')
+                .expect("a reference into the document");
             assert!(document.pointer(pointer).is_some(), "{reference}");
             used.insert(pointer.to_owned());
         }
     }
     for kind in ["schemas", "responses", "parameters", "headers"] {
-        for name in document["components"][kind].as_object().expect("components").keys() {
-            assert!(used.contains(&format!("/components/{kind}/{name}")), "{kind} {name} is not used");
+        for name in document["components"][kind]
+            .as_object()
+            .expect("components")
+            .keys()
+        {
+            assert!(
+                used.contains(&format!("/components/{kind}/{name}")),
+                "{kind} {name} is not used"
+            );
         }
     }
 }
@@ -89,11 +120,15 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
 #[test]
 fn every_code_and_every_close_code_is_in_the_document_with_its_number() {
     let document = value();
-    let words = document["components"]["schemas"]["Code"]["enum"].as_array().expect("words");
+    let words = document["components"]["schemas"]["Code"]["enum"]
+        .as_array()
+        .expect("words");
     assert_eq!(words.len(), Code::ALL.len());
     for (_, _, operation) in documented(&document) {
         for (status, response) in operation["responses"].as_object().expect("responses") {
-            let Some(reference) = response.get("$ref").and_then(Value::as_str) else { continue };
+            let Some(reference) = response.get("$ref").and_then(Value::as_str) else {
+                continue;
+            };
             let described = document.pointer(&reference[1..]).expect("a response");
             let problem = &described["content"]["application/problem+json"]["schema"];
             assert_eq!(*problem, json!({"$ref": "#/components/schemas/Problem"}));
@@ -122,7 +157,12 @@ fn what_is_read_and_what_is_written_have_one_schema_under_one_name() {
 fn limits_are_those_of_validation() {
     let document = value();
     let schemas = &document["components"]["schemas"];
-    let of = |pointer: &str| schemas.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{pointer}"));
+    let of = |pointer: &str| {
+        schemas
+            .pointer(pointer)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("{pointer}"))
+    };
     assert_eq!(of("/UserId/maxLength"), 128);
     assert_eq!(of("/SendBody/properties/text/maxLength"), 16_384);
     assert_eq!(of("/CreateBody/properties/title/maxLength"), 256);
@@ -131,14 +171,20 @@ fn limits_are_those_of_validation() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "only this test: whether to rewrite the document")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only this test: whether to rewrite the document"
+)]
 fn the_document_of_the_contract_is_not_stale() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
     if std::env::var("UPDATE_DOCS").is_ok() {
         std::fs::write(&path, pretty()).expect("docs can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == pretty(), "docs/openapi.json is stale: run UPDATE_DOCS=1 cargo test --lib openapi");
+    assert!(
+        found == pretty(),
+        "docs/openapi.json is stale: run UPDATE_DOCS=1 cargo test --lib openapi"
+    );
 }
 
 /// Every schema of the document, with where it stands.
@@ -159,7 +205,9 @@ fn schemas_of(document: &Value) -> Vec<(String, Value)> {
             left.extend(choices.map(|choice| (format!("{place} {keyword}"), choice.clone())));
         }
         for keyword in ["items", "additionalProperties"] {
-            let within = schema.get(keyword).filter(|within| **within != Value::Bool(false));
+            let within = schema
+                .get(keyword)
+                .filter(|within| **within != Value::Bool(false));
             left.extend(within.map(|within| (format!("{place} {keyword}"), within.clone())));
         }
         found.push((place, schema));
@@ -171,16 +219,26 @@ fn schemas_of(document: &Value) -> Vec<(String, Value)> {
 #[test]
 fn schemas_keep_to_the_words_that_generators_know() {
     for (place, schema) in schemas_of(&value()) {
-        let members = schema.as_object().unwrap_or_else(|| panic!("{place} is no object: {schema}"));
+        let members = schema
+            .as_object()
+            .unwrap_or_else(|| panic!("{place} is no object: {schema}"));
         for unknown in ["const", "patternProperties", "default"] {
             assert!(!members.contains_key(unknown), "{place} has {unknown}");
         }
         let is_reference = members.contains_key("$ref");
-        let beside = members.keys().find(|member| !matches!(member.as_str(), "$ref" | "description"));
-        assert!(!is_reference || beside.is_none(), "{place} has {beside:?} beside $ref");
+        let beside = members
+            .keys()
+            .find(|member| !matches!(member.as_str(), "$ref" | "description"));
+        assert!(
+            !is_reference || beside.is_none(),
+            "{place} has {beside:?} beside $ref"
+        );
         let kinds = [&schema["type"], &schema["type"][0]];
         if kinds.contains(&&json!("integer")) {
-            assert!(matches!(schema["format"].as_str(), Some("int32" | "int64")), "{place} is of no known size");
+            assert!(
+                matches!(schema["format"].as_str(), Some("int32" | "int64")),
+                "{place} is of no known size"
+            );
         }
     }
 }
@@ -188,9 +246,15 @@ fn schemas_keep_to_the_words_that_generators_know() {
 #[test]
 fn every_schema_and_every_property_is_described() {
     let is_named = |place: &str| !place.contains(' ');
-    for (place, schema) in schemas_of(&value()).into_iter().filter(|(place, _)| is_named(place)) {
+    for (place, schema) in schemas_of(&value())
+        .into_iter()
+        .filter(|(place, _)| is_named(place))
+    {
         let is_tag = place.ends_with("Frame.t");
-        assert!(is_tag || schema["description"].is_string(), "{place} is not described");
+        assert!(
+            is_tag || schema["description"].is_string(),
+            "{place} is not described"
+        );
     }
 }
 
@@ -198,23 +262,56 @@ fn every_schema_and_every_property_is_described() {
 fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
     let document = value();
     let schemas = &document["components"]["schemas"];
-    for (union, count) in [("ClientFrame", 6), ("ServerFrame", 11), ("CommittedFrame", 2)] {
+    for (union, count) in [
+        ("ClientFrame", 6),
+        ("ServerFrame", 11),
+        ("CommittedFrame", 2),
+    ] {
         let choice = &schemas[union];
         assert_eq!(choice["discriminator"]["propertyName"], "t", "{union}");
-        assert_eq!(choice["oneOf"].as_array().map(Vec::len), Some(count), "{union}");
-        let mapping = choice["discriminator"]["mapping"].as_object().expect("a mapping");
+        assert_eq!(
+            choice["oneOf"].as_array().map(Vec::len),
+            Some(count),
+            "{union}"
+        );
+        let mapping = choice["discriminator"]["mapping"]
+            .as_object()
+            .expect("a mapping");
         assert_eq!(mapping.len(), count, "{union}");
         for (word, place) in mapping {
-            assert!(choice["oneOf"].as_array().expect("choices").contains(&json!({"$ref": place})), "{union} {word}");
-            let frame = document.pointer(&place.as_str().expect("a place")[1..]).expect("a frame");
+            assert!(
+                choice["oneOf"]
+                    .as_array()
+                    .expect("choices")
+                    .contains(&json!({"$ref": place})),
+                "{union} {word}"
+            );
+            let frame = document
+                .pointer(&place.as_str().expect("a place")[1..])
+                .expect("a frame");
             assert_eq!(frame["properties"]["t"]["enum"], json!([word]), "{union}");
-            assert!(frame["required"].as_array().expect("required").contains(&json!("t")), "{union} {word}");
+            assert!(
+                frame["required"]
+                    .as_array()
+                    .expect("required")
+                    .contains(&json!("t")),
+                "{union} {word}"
+            );
         }
     }
     let left = &schemas["EventFrame"];
-    assert_eq!(left["properties"]["kind"]["enum"], json!(["created", "joined", "left"]));
-    assert_eq!(left["required"], json!(["t", "conversation", "seq", "created", "kind", "by"]));
-    assert_eq!(schemas["ReceiptFrame"]["required"], json!(["t", "conversation", "user", "kind", "ts"]));
+    assert_eq!(
+        left["properties"]["kind"]["enum"],
+        json!(["created", "joined", "left"])
+    );
+    assert_eq!(
+        left["required"],
+        json!(["t", "conversation", "seq", "created", "kind", "by"])
+    );
+    assert_eq!(
+        schemas["ReceiptFrame"]["required"],
+        json!(["t", "conversation", "user", "kind", "ts"])
+    );
 }
 
 #[test]
@@ -222,9 +319,14 @@ fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
     let document = value();
     let schemas = &document["components"]["schemas"];
     let allows_null = |pointer: &str| {
-        let schema = schemas.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
+        let schema = schemas
+            .pointer(pointer)
+            .unwrap_or_else(|| panic!("{pointer}"));
         let null = json!({"type": "null"});
-        schema["type"][1] == "null" || schema["anyOf"].as_array().is_some_and(|choices| choices.contains(&null))
+        schema["type"][1] == "null"
+            || schema["anyOf"]
+                .as_array()
+                .is_some_and(|choices| choices.contains(&null))
     };
     for pointer in [
         "/Conversation/properties/title",
@@ -236,10 +338,20 @@ fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
     ] {
         assert!(allows_null(pointer), "{pointer}");
     }
-    for pointer in ["/Conversation/properties/participants", "/EventFrame/properties/admin", "/Message/properties/id"] {
+    for pointer in [
+        "/Conversation/properties/participants",
+        "/EventFrame/properties/admin",
+        "/Message/properties/id",
+    ] {
         assert!(!allows_null(pointer), "{pointer}");
     }
     assert_eq!(schemas["CreateBody"]["required"], json!(["participants"]));
-    assert_eq!(schemas["SendFrame"]["required"], json!(["t", "conversation", "text"]));
-    assert_eq!(schemas["ConversationItem"]["properties"].get("participants"), None);
+    assert_eq!(
+        schemas["SendFrame"]["required"],
+        json!(["t", "conversation", "text"])
+    );
+    assert_eq!(
+        schemas["ConversationItem"]["properties"].get("participants"),
+        None
+    );
 }

@@ -17,7 +17,11 @@ impl Allowance {
     /// A full bucket.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
         let per_second = f64::from(per_second.max(1));
-        Self { per_second, left: per_second * BURST_SECONDS, at: now }
+        Self {
+            per_second,
+            left: per_second * BURST_SECONDS,
+            at: now,
+        }
     }
 
     /// Takes one frame in; false when it is one too many.
@@ -41,7 +45,9 @@ mod tests {
         let mut allowance = Allowance::new(10, start);
         assert_eq!((0..100).filter(|_| allowance.take(start)).count(), 40);
         let mut steady = Allowance::new(10, start);
-        let taken = (0..1_000).filter(|tenth| steady.take(start + Duration::from_millis(100) * *tenth)).count();
+        let taken = (0..1_000)
+            .filter(|tenth| steady.take(start + Duration::from_millis(100) * *tenth))
+            .count();
         assert_eq!(taken, 1_000, "the rate itself is always taken");
     }
 }

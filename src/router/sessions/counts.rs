@@ -1,4 +1,5 @@
-//! Counts frames of all sessions of a router, and the writes to their sockets: metrics that are bound once.
+//! Counts frames of all sessions of a router, and the writes to their sockets: metrics that are
+//! bound once.
 
 use crate::telemetry;
 

@@ -18,7 +18,8 @@ pub(in crate::router) struct Who {
     pub(in crate::router) token: Arc<str>,
 }
 
-/// See the head of this file. At most [`STANDS_MAX`] conversations: a session of more is not attached any more.
+/// See the head of this file. At most [`STANDS_MAX`] conversations: a session of more is not
+/// attached any more.
 #[derive(Debug)]
 pub(super) struct Followed {
     id: SessionId,
@@ -31,7 +32,12 @@ pub(super) struct Followed {
 impl Followed {
     /// A session that has just been opened.
     pub(super) fn new(id: SessionId, who: Who, stage: Stage) -> Self {
-        Self { id, who, stage, stands: Vec::new() }
+        Self {
+            id,
+            who,
+            stage,
+            stands: Vec::new(),
+        }
     }
 
     /// The session stands so.
@@ -119,11 +125,19 @@ impl Followed {
     /// What the other node is given, beside so many messages that are said again.
     pub(super) fn attach(&self, again: usize) -> Attach {
         let tail = planted::is_dropped(Protection::AttachCursor);
-        let stands = self.stands.iter().map(|(name, stand)| match stand.standing() {
-            Standing::At { .. } if tail => (name.text().clone(), Standing::Tail.into()),
-            _ => (name.text().clone(), *stand),
-        });
-        Attach { id: self.id, stage: self.stage, stands: stands.collect(), again }
+        let stands = self
+            .stands
+            .iter()
+            .map(|(name, stand)| match stand.standing() {
+                Standing::At { .. } if tail => (name.text().clone(), Standing::Tail.into()),
+                _ => (name.text().clone(), *stand),
+            });
+        Attach {
+            id: self.id,
+            stage: self.stage,
+            stands: stands.collect(),
+            again,
+        }
     }
 }
 
@@ -134,7 +148,11 @@ mod tests {
     use crate::router::sessions::names::Names;
 
     fn session(stage: Stage) -> Followed {
-        let who = Who { slot: Slot(1), request_id: Arc::from("r"), token: Arc::from("t") };
+        let who = Who {
+            slot: Slot(1),
+            request_id: Arc::from("r"),
+            token: Arc::from("t"),
+        };
         Followed::new(SessionId::random(), who, stage)
     }
 
@@ -146,7 +164,14 @@ mod tests {
     fn what_was_told_and_shown_is_what_another_node_is_given() {
         let (names, mut session) = (Names::default(), session(Stage::Begun));
         let all: Vec<_> = ["c", "d", "e", "f"].map(|text| name(&names, text)).into();
-        session.stands(&all[0], Standing::At { seq: Seq(3), named: true }.into());
+        session.stands(
+            &all[0],
+            Standing::At {
+                seq: Seq(3),
+                named: true,
+            }
+            .into(),
+        );
         session.stands(&all[1], Standing::Tail.into());
         session.stands(&all[2], Standing::Out { seq: Seq(7) }.into());
         session.is_at(Stage::Placed);
@@ -156,11 +181,27 @@ mod tests {
         session.is_ready();
         session.token("newer");
 
-        let Attach { stage, mut stands, .. } = session.attach(0);
+        let Attach {
+            stage, mut stands, ..
+        } = session.attach(0);
         stands.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
-        let stands: Vec<_> = stands.iter().map(|(name, stand)| (name.as_str(), stand.standing())).collect();
-        let at = |seq| Standing::At { seq: Seq(seq), named: false };
-        assert_eq!(stands, [("c", at(4)), ("d", Standing::Tail), ("e", Standing::Out { seq: Seq(7) }), ("f", at(1))]);
+        let stands: Vec<_> = stands
+            .iter()
+            .map(|(name, stand)| (name.as_str(), stand.standing()))
+            .collect();
+        let at = |seq| Standing::At {
+            seq: Seq(seq),
+            named: false,
+        };
+        assert_eq!(
+            stands,
+            [
+                ("c", at(4)),
+                ("d", Standing::Tail),
+                ("e", Standing::Out { seq: Seq(7) }),
+                ("f", at(1))
+            ]
+        );
         assert_eq!((stage, &*session.who().token), (Stage::Ready, "newer"));
     }
 
@@ -168,7 +209,11 @@ mod tests {
     fn ready_counts_only_once_the_cursors_are_known() {
         let mut session = session(Stage::Begun);
         session.is_ready();
-        assert_eq!(session.attach(0).stage, Stage::Begun, "else another node would take all conversations for new");
+        assert_eq!(
+            session.attach(0).stage,
+            Stage::Begun,
+            "else another node would take all conversations for new"
+        );
     }
 
     #[test]

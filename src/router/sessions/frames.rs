@@ -1,7 +1,7 @@
 //! Pure: frames of RFC 6455 as a server writes and reads them.
 //!
-//! **Invariant.** A reader holds memory only for a frame or message that has begun, and never more than came of it; what is
-//! longer than [`FRAME_BYTES_MAX`] is refused by its head.
+//! **Invariant.** A reader holds memory only for a frame or message that has begun, and never more
+//! than came of it; what is longer than [`FRAME_BYTES_MAX`] is refused by its head.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fastwebsockets::unmask;
@@ -67,7 +67,12 @@ pub(super) fn close(code: CloseCode) -> Bytes {
 
 /// A Close frame that answers the client's, with their code if they gave one.
 pub(super) fn close_answer(code: Option<u16>) -> Bytes {
-    encode(CLOSE, code.map(u16::to_be_bytes).as_ref().map_or(&[], |code| code.as_slice()))
+    encode(
+        CLOSE,
+        code.map(u16::to_be_bytes)
+            .as_ref()
+            .map_or(&[], |code| code.as_slice()),
+    )
 }
 
 /// What a client sent.
@@ -104,8 +109,8 @@ struct Head {
 }
 
 impl Reader {
-    /// The next frame of what was read, which is cut off from `input`; none when the rest of it has not come yet, and was
-    /// taken over.
+    /// The next frame of what was read, which is cut off from `input`; none when the rest of it has
+    /// not come yet, and was taken over.
     ///
     /// # Errors
     /// The code with which the socket is to be closed. Nothing may be read after that.
@@ -115,12 +120,15 @@ impl Reader {
             if let Some(head) = head.filter(|head| input.len() >= head.at + head.payload) {
                 let (frame, rest) = input.split_at(head.at + head.payload);
                 *input = rest;
-                return self.heard(head, frame.get(head.at..).unwrap_or_default().to_vec()).map(Some);
+                return self
+                    .heard(head, frame.get(head.at..).unwrap_or_default().to_vec())
+                    .map(Some);
             }
         }
         loop {
             let head = self.head(&self.frame)?;
-            let wanted = head.map_or_else(|| head_bytes(&self.frame), |head| head.at + head.payload);
+            let wanted =
+                head.map_or_else(|| head_bytes(&self.frame), |head| head.at + head.payload);
             let missing = wanted.saturating_sub(self.frame.len());
             if let (Some(head), 0) = (head, missing) {
                 let mut payload = std::mem::take(&mut self.frame);
@@ -138,31 +146,57 @@ impl Reader {
 
     /// The head of a frame, when it is whole and the frame is one that may come now.
     fn head(&self, bytes: &[u8]) -> Result<Option<Head>, CloseCode> {
-        let (Some(&first), Some(&second)) = (bytes.first(), bytes.get(1)) else { return Ok(None) };
+        let (Some(&first), Some(&second)) = (bytes.first(), bytes.get(1)) else {
+            return Ok(None);
+        };
         let (is_last, opcode) = (first & 0x80 != 0, first & 0x0F);
         let is_control = opcode & 0x8 != 0;
         let is_known = matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG);
-        let is_bad_control = is_control && (!is_last || usize::from(second & 0x7F) > CONTROL_BYTES_MAX);
+        let is_bad_control =
+            is_control && (!is_last || usize::from(second & 0x7F) > CONTROL_BYTES_MAX);
         if first & 0x70 != 0 || !is_known || is_bad_control {
             return Err(CloseCode::ProtocolError);
         }
         let at = head_bytes(bytes);
-        let Some(head) = bytes.get(..at) else { return Ok(None) };
-        let length = head.get(2..at.saturating_sub(if second & 0x80 == 0 { 0 } else { KEY_BYTES })).unwrap_or_default();
+        let Some(head) = bytes.get(..at) else {
+            return Ok(None);
+        };
+        let length = head
+            .get(2..at.saturating_sub(if second & 0x80 == 0 { 0 } else { KEY_BYTES }))
+            .unwrap_or_default();
         let payload = match second & 0x7F {
             short @ 0..=125 => u64::from(short),
-            _ => length.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+            _ => length
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
         };
-        let begun = self.message.as_ref().filter(|_| !is_control).map_or(0, Vec::len);
-        let payload = usize::try_from(payload).ok().filter(|payload| *payload <= FRAME_BYTES_MAX.saturating_sub(begun));
-        let Some(payload) = payload else { return Err(CloseCode::TooBig) };
-        let Some(key) = (second & 0x80 != 0).then(|| head.last_chunk().copied()).flatten() else {
+        let begun = self
+            .message
+            .as_ref()
+            .filter(|_| !is_control)
+            .map_or(0, Vec::len);
+        let payload = usize::try_from(payload)
+            .ok()
+            .filter(|payload| *payload <= FRAME_BYTES_MAX.saturating_sub(begun));
+        let Some(payload) = payload else {
+            return Err(CloseCode::TooBig);
+        };
+        let Some(key) = (second & 0x80 != 0)
+            .then(|| head.last_chunk().copied())
+            .flatten()
+        else {
             return Err(CloseCode::ProtocolError);
         };
         match (opcode, &self.message) {
             (BINARY, _) => Err(CloseCode::UnsupportedData),
             (TEXT, Some(_)) | (CONTINUATION, None) => Err(CloseCode::ProtocolError),
-            _ => Ok(Some(Head { is_last, opcode, key, at, payload })),
+            _ => Ok(Some(Head {
+                is_last,
+                opcode,
+                key,
+                at,
+                payload,
+            })),
         }
     }
 
@@ -211,7 +245,9 @@ fn closed_by(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
             let code = u16::from_be_bytes([*high, *low]);
             let is_allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
             let is_good = is_allowed && std::str::from_utf8(reason).is_ok();
-            is_good.then_some(Some(code)).ok_or(CloseCode::ProtocolError)
+            is_good
+                .then_some(Some(code))
+                .ok_or(CloseCode::ProtocolError)
         }
         [_] => Err(CloseCode::ProtocolError),
     }
@@ -256,8 +292,13 @@ mod tests {
     }
 
     fn refused(bytes: &[u8]) -> Option<CloseCode> {
-        let codes: Vec<_> = [1, 3, bytes.len()].map(|at_once| read(bytes, at_once).1).to_vec();
-        assert!(codes.iter().all(|code| *code == codes[0]), "however it comes: {codes:?}");
+        let codes: Vec<_> = [1, 3, bytes.len()]
+            .map(|at_once| read(bytes, at_once).1)
+            .to_vec();
+        assert!(
+            codes.iter().all(|code| *code == codes[0]),
+            "however it comes: {codes:?}"
+        );
         codes[0]
     }
 
@@ -279,7 +320,13 @@ mod tests {
         bytes.extend(masked(0x80 | CONTINUATION, b"\"ping\"}"));
         bytes.extend(masked(0x80 | CLOSE, b"\x0f\xa0bye"));
         let whole = Heard::Text(Bytes::from_static(b"{\"t\":\"ping\"}"));
-        let expected = [Heard::Part, Heard::Ping(b"between".to_vec()), Heard::Part, whole, Heard::Close(Some(4000))];
+        let expected = [
+            Heard::Part,
+            Heard::Ping(b"between".to_vec()),
+            Heard::Part,
+            whole,
+            Heard::Close(Some(4000)),
+        ];
         assert_eq!(read(&bytes, bytes.len()), (expected.to_vec(), None));
     }
 
@@ -288,17 +335,59 @@ mod tests {
         let broken = Some(CloseCode::ProtocolError);
         assert_eq!(refused(b"\x81\x02{}"), broken, "unmasked");
         assert_eq!(refused(&masked(0x80 | TEXT, b"\xff")), broken, "not UTF-8");
-        assert_eq!(refused(&masked(0xC0 | TEXT, b"x")), broken, "a reserved bit");
-        assert_eq!(refused(&masked(0x80 | 0x3, b"x")), broken, "an opcode that is none");
-        assert_eq!(refused(&masked(0x80 | 0xB, b"x")), broken, "a control opcode that is none");
-        assert_eq!(refused(&masked(PING, b"x")), broken, "a control frame in parts");
-        assert_eq!(refused(&masked(0x80 | PING, &[0; 126])), broken, "a control frame that is too long");
-        assert_eq!(refused(&masked(0x80 | CONTINUATION, b"x")), broken, "the end of what never began");
-        assert_eq!(refused(&[masked(TEXT, b"x"), masked(0x80 | TEXT, b"y")].concat()), broken, "two at once");
-        for close in [&b"\x03"[..], b"\x03\xec", b"\x03\xee", b"\0\0", b"\x03\xe8\xff", b"\xff\xff"] {
-            assert_eq!(refused(&masked(0x80 | CLOSE, close)), broken, "a close that may not be sent: {close:?}");
+        assert_eq!(
+            refused(&masked(0xC0 | TEXT, b"x")),
+            broken,
+            "a reserved bit"
+        );
+        assert_eq!(
+            refused(&masked(0x80 | 0x3, b"x")),
+            broken,
+            "an opcode that is none"
+        );
+        assert_eq!(
+            refused(&masked(0x80 | 0xB, b"x")),
+            broken,
+            "a control opcode that is none"
+        );
+        assert_eq!(
+            refused(&masked(PING, b"x")),
+            broken,
+            "a control frame in parts"
+        );
+        assert_eq!(
+            refused(&masked(0x80 | PING, &[0; 126])),
+            broken,
+            "a control frame that is too long"
+        );
+        assert_eq!(
+            refused(&masked(0x80 | CONTINUATION, b"x")),
+            broken,
+            "the end of what never began"
+        );
+        assert_eq!(
+            refused(&[masked(TEXT, b"x"), masked(0x80 | TEXT, b"y")].concat()),
+            broken,
+            "two at once"
+        );
+        for close in [
+            &b"\x03"[..],
+            b"\x03\xec",
+            b"\x03\xee",
+            b"\0\0",
+            b"\x03\xe8\xff",
+            b"\xff\xff",
+        ] {
+            assert_eq!(
+                refused(&masked(0x80 | CLOSE, close)),
+                broken,
+                "a close that may not be sent: {close:?}"
+            );
         }
-        assert_eq!(refused(&masked(0x80 | BINARY, b"x")), Some(CloseCode::UnsupportedData));
+        assert_eq!(
+            refused(&masked(0x80 | BINARY, b"x")),
+            Some(CloseCode::UnsupportedData)
+        );
     }
 
     #[test]
@@ -309,9 +398,17 @@ mod tests {
         assert_eq!(refused(&too_long[..14]), Some(CloseCode::TooBig));
         let huge = [&[0x81, 0xFF][..], &[0xFF; 8], &KEY].concat();
         assert_eq!(refused(&huge), Some(CloseCode::TooBig));
-        let parts = [masked(TEXT, &vec![b'x'; 60_000]), masked(CONTINUATION, &vec![b'x'; 60_000])].concat();
+        let parts = [
+            masked(TEXT, &vec![b'x'; 60_000]),
+            masked(CONTINUATION, &vec![b'x'; 60_000]),
+        ]
+        .concat();
         let third = masked(CONTINUATION, &vec![b'x'; 60_000]);
-        assert_eq!(refused(&[&parts[..], &third[..14]].concat()), Some(CloseCode::TooBig), "parts count together");
+        assert_eq!(
+            refused(&[&parts[..], &third[..14]].concat()),
+            Some(CloseCode::TooBig),
+            "parts count together"
+        );
     }
 
     #[test]
@@ -321,7 +418,9 @@ mod tests {
         let (mut first, mut second) = frame.split_at(2_000);
         assert_eq!(reader.next(&mut first), Ok(None));
         assert!(!reader.frame.is_empty());
-        assert!(matches!(reader.next(&mut second), Ok(Some(Heard::Text(text))) if text.len() == 5_000));
+        assert!(
+            matches!(reader.next(&mut second), Ok(Some(Heard::Text(text))) if text.len() == 5_000)
+        );
         assert!(reader.message.is_none() && reader.frame.capacity() == 0);
     }
 

@@ -1,4 +1,5 @@
-//! What sockets have to tell their node and what is told for all of them together: what they took, and what clients have read.
+//! What sockets have to tell their node and what is told for all of them together: what they took,
+//! and what clients have read.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,14 +30,17 @@ impl Streams {
         self.gathered().reads.remove(&number).unwrap_or_default()
     }
 
-    /// Tells what clients have read. What finds no space is shed, and so is what the node has no handle for.
+    /// Tells what clients have read. What finds no space is shed, and so is what the node has no
+    /// handle for.
     pub(super) fn tell_reads(&self, reads: impl IntoIterator<Item = (SessionNumber, Marks)>) {
         let (mut all, mut shed, mut told) = (Vec::new(), 0, 0);
         {
             let table = self.table();
             for (number, marks) in reads {
                 let count = marks.len();
-                let known = marks.into_iter().filter_map(|(name, seq)| Some((*table.handles.get(&name)?, seq)));
+                let known = marks
+                    .into_iter()
+                    .filter_map(|(name, seq)| Some((*table.handles.get(&name)?, seq)));
                 let known: Vec<_> = known.collect();
                 (told, shed) = (told + known.len(), shed + count - known.len());
                 all.extend((!known.is_empty()).then_some((number, known)));
@@ -46,7 +50,10 @@ impl Streams {
             shed += told;
         }
         if shed > 0 {
-            telemetry::SESSION_DELIVERED.add(u64::try_from(shed).unwrap_or(u64::MAX), &[("result", "shed")]);
+            telemetry::SESSION_DELIVERED.add(
+                u64::try_from(shed).unwrap_or(u64::MAX),
+                &[("result", "shed")],
+            );
         }
     }
 
@@ -67,8 +74,8 @@ impl Streams {
         self.gathers.notify_one();
     }
 
-    /// Tells the node what is gathered: the first of it at once, and then at most once in the time that the terms say. Runs
-    /// until the connection ends.
+    /// Tells the node what is gathered: the first of it at once, and then at most once in the time
+    /// that the terms say. Runs until the connection ends.
     pub(super) async fn tell(&self) {
         self.over.run_until_cancelled(self.tell_on()).await;
     }
@@ -90,14 +97,23 @@ impl Streams {
         let Gathered { reads, taken, .. } = {
             let mut gathered = self.gathered();
             let every = gathered.every;
-            std::mem::replace(&mut *gathered, Gathered { every, ..Gathered::default() })
+            std::mem::replace(
+                &mut *gathered,
+                Gathered {
+                    every,
+                    ..Gathered::default()
+                },
+            )
         };
         let taken: Vec<_> = {
             let table = self.table();
-            let sockets = taken.into_iter().filter_map(|number| match table.sessions.get(&number) {
-                Some(Entry::Live(socket)) => Some((number, socket.untold())),
-                Some(Entry::Opening(..)) | None => None,
-            });
+            let sockets =
+                taken
+                    .into_iter()
+                    .filter_map(|number| match table.sessions.get(&number) {
+                        Some(Entry::Live(socket)) => Some((number, socket.untold())),
+                        Some(Entry::Opening(..)) | None => None,
+                    });
             sockets.filter(|(_, bytes)| *bytes > 0).collect()
         };
         if !taken.is_empty() {

@@ -1,7 +1,8 @@
-//! What has been heard of one client, and how much more may be: what is read is taken in frame by frame, and no further while
-//! too much of it waits.
+//! What has been heard of one client, and how much more may be: what is read is taken in frame by
+//! frame, and no further while too much of it waits.
 //!
-//! **Invariant.** What was read is taken in once and in order; what may not be taken in yet is kept, and nothing more is read.
+//! **Invariant.** What was read is taken in once and in order; what may not be taken in yet is
+//! kept, and nothing more is read.
 
 use std::time::Instant;
 
@@ -31,7 +32,13 @@ impl Hearing {
     /// Nothing was heard but what was read beyond the request.
     pub(super) fn new(terms: &Terms, first: Bytes) -> Self {
         let allowance = Allowance::new(terms.frames_per_second, Instant::now());
-        Self { reader: Reader::default(), allowance, rest: first, is_closed: false, is_broken: false }
+        Self {
+            reader: Reader::default(),
+            allowance,
+            rest: first,
+            is_closed: false,
+            is_broken: false,
+        }
     }
 
     /// Takes in what was left, as far as it may.

@@ -1,12 +1,13 @@
-//! Client sessions at the router: it ends their WebSockets, and carries what is said over the link to the node that holds
-//! the session (ADR 7). The path of an event: [`streams`] takes it from the link, queues it for each socket that it is for, and
-//! writes to each what it takes at once ([`socket`]); what it does not take, its own task writes.
+//! Client sessions at the router: it ends their WebSockets, and carries what is said over the link
+//! to the node that holds the session (ADR 7). The path of an event: [`streams`] takes it from the
+//! link, queues it for each socket that it is for, and writes to each what it takes at once
+//! ([`socket`]); what it does not take, its own task writes.
 //!
 //! A session that loses its node goes on at another one ([`moving`], [`rehousing`]).
 //!
-//! **Invariants.** There are as many sockets as there may be, at most. Every socket ends: with its client, with its session,
-//! when no node goes on with it, or at a drain within the window and a linger time. A client whose session ends without its
-//! doing is told when to come back.
+//! **Invariants.** There are as many sockets as there may be, at most. Every socket ends: with its
+//! client, with its session, when no node goes on with it, or at a drain within the window and a
+//! linger time. A client whose session ends without its doing is told when to come back.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,7 +90,9 @@ struct Connection<L> {
 
 impl<L: Link> Upward for Connection<L> {
     fn send(&self, up: Up) -> Sent {
-        self.link.send(Some(self.number), up).map_or_else(|sent| sent, |_connection| Sent::Yes)
+        self.link
+            .send(Some(self.number), up)
+            .map_or_else(|sent| sent, |_connection| Sent::Yes)
     }
 }
 
@@ -134,7 +137,9 @@ impl Sockets {
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Streams>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for one more socket.
@@ -147,24 +152,42 @@ impl Sockets {
             .map_err(|_none| Problem::unavailable("this router has as many sockets as it may have"))
     }
 
-    /// Asks the node at the other end of a link to open a session, whose number is chosen here. Dropping the future gives it
-    /// up.
+    /// Asks the node at the other end of a link to open a session, whose number is chosen here.
+    /// Dropping the future gives it up.
     ///
     /// # Errors
     /// [`Unopened`].
-    pub(super) async fn ask(&self, link: &impl Link, open: Open, who: Who) -> Result<Opened, Unopened> {
-        self.asked(link, open, Asking::New(who)).await?.ok_or(Unopened::Broken)
+    pub(super) async fn ask(
+        &self,
+        link: &impl Link,
+        open: Open,
+        who: Who,
+    ) -> Result<Opened, Unopened> {
+        self.asked(link, open, Asking::New(who))
+            .await?
+            .ok_or(Unopened::Broken)
     }
 
-    async fn asked(&self, link: &impl Link, mut open: Open, asking: Asking) -> Result<Option<Opened>, Unopened> {
+    async fn asked(
+        &self,
+        link: &impl Link,
+        mut open: Open,
+        asking: Asking,
+    ) -> Result<Option<Opened>, Unopened> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         open.session = number;
         let opening = {
-            // Held while it is sent: neither an answer nor the end of the connection comes before the session is known.
+            // Held while it is sent: neither an answer nor the end of the connection comes before
+            // the session is known.
             let mut connections = self.connections();
-            let connection = link.send(None, Up::Open(open)).map_err(|_sent| Unopened::NotAsked)?;
+            let connection = link
+                .send(None, Up::Open(open))
+                .map_err(|_sent| Unopened::NotAsked)?;
             let streams = connections.entry(connection).or_insert_with(|| {
-                let up = Box::new(Connection { link: link.clone(), number: connection });
+                let up = Box::new(Connection {
+                    link: link.clone(),
+                    number: connection,
+                });
                 let streams = Streams::new(up, Arc::clone(&self.names), Arc::clone(&self.counts));
                 self.tell_for(&streams);
                 streams
@@ -193,10 +216,15 @@ impl Sockets {
 
     /// A connection has ended: other nodes go on with its sessions.
     pub(super) fn ended(self: &Arc<Self>, node: &NodeId, connection: u64) {
-        let Some(streams) = self.connections().remove(&connection) else { return };
+        let Some(streams) = self.connections().remove(&connection) else {
+            return;
+        };
         let (sockets, node) = (Arc::clone(self), node.clone());
         tokio::spawn(async move {
-            let Some((homeless, cut)) = sockets.cut.run_until_cancelled(streams.ended()).await else { return };
+            let Some((homeless, cut)) = sockets.cut.run_until_cancelled(streams.ended()).await
+            else {
+                return;
+            };
             if homeless.len() + cut > 0 {
                 tracing::warn!(%node, sessions = homeless.len() + cut, "a link ended that carried sessions");
             }
@@ -205,7 +233,8 @@ impl Sockets {
         });
     }
 
-    /// Serves an opened session as soon as the client's connection has handed itself over, until it ends.
+    /// Serves an opened session as soon as the client's connection has handed itself over, until it
+    /// ends.
     pub(super) fn serve(self: &Arc<Self>, opened: Opened, client: OnUpgrade, place: Place) {
         let sockets = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -227,11 +256,15 @@ impl Sockets {
 
     /// Tells a client to come back within the window of the drain, and closes its socket then.
     fn drain_one(&self, socket: &Socket) {
-        socket.send_away(self.window.mul_f64(rand::random_range(0.0..=1.0)), DRAINS, false);
+        socket.send_away(
+            self.window.mul_f64(rand::random_range(0.0..=1.0)),
+            DRAINS,
+            false,
+        );
     }
 
-    /// Tells every client to come back after a delay spread over the window, and closes its socket then. Done when all
-    /// sockets are gone; those that linger are cut.
+    /// Tells every client to come back after a delay spread over the window, and closes its socket
+    /// then. Done when all sockets are gone; those that linger are cut.
     pub(super) async fn drain(&self) {
         self.tasks.close();
         self.draining.cancel();

@@ -1,8 +1,8 @@
-//! Where a socket's session is: what its node tells of it, what the client says to it, and how it goes on at another node when
-//! it loses the one that it has (ADR 7).
+//! Where a socket's session is: what its node tells of it, what the client says to it, and how it
+//! goes on at another node when it loses the one that it has (ADR 7).
 //!
-//! **Invariants.** A session is at one node at most. What moves it on is taken in together with the frame that says so.
-//! Nothing of a node that is lost reaches the socket any more.
+//! **Invariants.** A session is at one node at most. What moves it on is taken in together with the
+//! frame that says so. Nothing of a node that is lost reaches the socket any more.
 
 use std::sync::Arc;
 
@@ -56,7 +56,13 @@ pub(super) enum Says<'a> {
 impl Socket {
     /// Queues a frame of the node; true when nothing was queued before since the last flush.
     pub(super) fn deliver(&self, delivery: Delivery<'_>) -> bool {
-        let Delivery { frame, cost, event, is_marked, says } = delivery;
+        let Delivery {
+            frame,
+            cost,
+            event,
+            is_marked,
+            says,
+        } = delivery;
         let mut state = self.state();
         state.out.deliver(frame.clone(), cost);
         if let Some((name, seq)) = event {
@@ -77,11 +83,15 @@ impl Socket {
     /// The node says how the session stands, and how far it is.
     pub(super) fn stands(&self, stage: Option<Stage>, stands: &[(Name, Stand)]) {
         let mut state = self.state();
-        let Some(followed) = &mut state.followed else { return };
+        let Some(followed) = &mut state.followed else {
+            return;
+        };
         if stage.is_some() {
             followed.reserve(stands.len());
         }
-        stands.iter().for_each(|(name, stand)| followed.stands(name, *stand));
+        stands
+            .iter()
+            .for_each(|(name, stand)| followed.stands(name, *stand));
         if let Some(stage) = stage {
             followed.is_at(stage);
             if matches!(stage, Stage::Placed | Stage::Ready) {
@@ -117,17 +127,26 @@ impl Socket {
         Self::speak(&mut state);
     }
 
-    /// Gives the node what it was not given yet, as far as there may be on the way. What finds no space on the link is tried
-    /// again by the socket's task.
+    /// Gives the node what it was not given yet, as far as there may be on the way. What finds no
+    /// space on the link is tried again by the socket's task.
     pub(super) fn speak(state: &mut State) {
-        let Some(On { streams, number }) = state.on.clone().filter(|_| state.unanswered.has_unsent()) else { return };
+        let Some(On { streams, number }) =
+            state.on.clone().filter(|_| state.unanswered.has_unsent())
+        else {
+            return;
+        };
         while let Some((said, cost)) = state.unanswered.next() {
             // What is said again comes at once: the node works on none of it before it has all.
             if state.unroomed >= state.terms.half() && said.repeat == Repeat::First {
                 return;
             }
-            let up =
-                Up::Said { session: number, text: said.text, number: said.number, key: said.key, repeat: said.repeat };
+            let up = Up::Said {
+                session: number,
+                text: said.text,
+                number: said.number,
+                key: said.key,
+                repeat: said.repeat,
+            };
             match streams.send(up) {
                 Sent::Yes => {
                     state.unroomed += cost;
@@ -152,14 +171,21 @@ impl Socket {
         }
     }
 
-    /// The node of this connection holds the session no more. True when another one is to go on with it; false when it was
-    /// not there, ends anyway, or cannot go on elsewhere.
+    /// The node of this connection holds the session no more. True when another one is to go on
+    /// with it; false when it was not there, ends anyway, or cannot go on elsewhere.
     pub(super) fn detach(&self, streams: &Arc<Streams>, number: SessionNumber) -> bool {
         let mut state = self.state();
-        if !state.on.as_ref().is_some_and(|on| on.number == number && Arc::ptr_eq(&on.streams, streams)) {
+        if !state
+            .on
+            .as_ref()
+            .is_some_and(|on| on.number == number && Arc::ptr_eq(&on.streams, streams))
+        {
             return false;
         }
-        let can_move = state.followed.as_ref().is_some_and(|followed| followed.can_move());
+        let can_move = state
+            .followed
+            .as_ref()
+            .is_some_and(|followed| followed.can_move());
         if state.out.ends().is_some() || !can_move {
             return false;
         }
@@ -192,11 +218,18 @@ impl Socket {
         true
     }
 
-    /// What another node is given of the session, as long as that is at none. None once it has ended.
+    /// What another node is given of the session, as long as that is at none. None once it has
+    /// ended.
     pub(super) fn leaves(&self) -> Option<(Who, Attach)> {
         let state = self.state();
-        let followed = state.followed.as_ref().filter(|_| state.on.is_none() && state.out.ends().is_none())?;
-        Some((followed.who().clone(), followed.attach(state.unanswered.again())))
+        let followed = state
+            .followed
+            .as_ref()
+            .filter(|_| state.on.is_none() && state.out.ends().is_none())?;
+        Some((
+            followed.who().clone(),
+            followed.attach(state.unanswered.again()),
+        ))
     }
 }
 
@@ -207,7 +240,8 @@ impl State {
             Says::Answer(number) => self.unanswered.answered(*number),
             Says::Part(number) => {
                 self.unanswered.part_answered(*number);
-                let too_much = self.unanswered.kept_bytes() > usize::try_from(self.terms.window).unwrap_or(usize::MAX);
+                let too_much = self.unanswered.kept_bytes()
+                    > usize::try_from(self.terms.window).unwrap_or(usize::MAX);
                 if let Some(followed) = self.followed.as_mut().filter(|_| too_much) {
                     followed.is_at(Stage::TooMany);
                 }
@@ -216,10 +250,14 @@ impl State {
                 self.unanswered.answered(*number);
                 self.unanswered.placed();
             }
-            Says::Ready => self.followed.iter_mut().for_each(|followed| followed.is_ready()),
+            Says::Ready => self
+                .followed
+                .iter_mut()
+                .for_each(|followed| followed.is_ready()),
             Says::Live(names) => {
                 let followed = self.followed.iter_mut();
-                followed.for_each(|followed| names.iter().for_each(|name| followed.announced(name)));
+                followed
+                    .for_each(|followed| names.iter().for_each(|name| followed.announced(name)));
             }
         }
     }

@@ -1,7 +1,8 @@
-//! The names of conversations, each once for all sessions of a router, so that a session keeps a pointer and not a name.
+//! The names of conversations, each once for all sessions of a router, so that a session keeps a
+//! pointer and not a name.
 //!
-//! **Invariant.** As long as a name is kept anywhere, whoever asks for it gets the same one: two are equal only if they are
-//! the same.
+//! **Invariant.** As long as a name is kept anywhere, whoever asks for it gets the same one: two
+//! are equal only if they are the same.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::ids::ConversationName;
 
-/// The table is looked through for names that nobody keeps when it has grown to twice what was left the last time, and to
-/// this many at least.
+/// The table is looked through for names that nobody keeps when it has grown to twice what was left
+/// the last time, and to this many at least.
 const TIDY_AT: usize = 1_024;
 
 /// The name of a conversation. Cheap to clone and to compare; its order means nothing.
@@ -83,7 +84,11 @@ impl Names {
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).names.len()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .names
+            .len()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Sessions that a node is asked for, and what becomes of them: a new one, or an earlier one that goes on.
+//! Sessions that a node is asked for, and what becomes of them: a new one, or an earlier one that
+//! goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,15 +58,27 @@ impl Streams {
         self: &Arc<Self>,
         table: &mut Table,
         number: SessionNumber,
-        Begun { id, stage, protocol, terms }: Begun,
+        Begun {
+            id,
+            stage,
+            protocol,
+            terms,
+        }: Begun,
     ) -> Option<Answered> {
-        let Some(Entry::Opening(asking, answer)) = table.sessions.remove(&number) else { return None };
-        let on = On { streams: Arc::clone(self), number };
+        let Some(Entry::Opening(asking, answer)) = table.sessions.remove(&number) else {
+            return None;
+        };
+        let on = On {
+            streams: Arc::clone(self),
+            number,
+        };
         match asking {
             Asking::New(who) => {
                 let followed = stage.map(|stage| Followed::new(id, who, stage));
                 let socket = Arc::new(Socket::new(on, terms, followed));
-                table.sessions.insert(number, Entry::Live(Arc::clone(&socket)));
+                table
+                    .sessions
+                    .insert(number, Entry::Live(Arc::clone(&socket)));
                 answer.send(Ok(Some(Opened { socket, protocol }))).err()
             }
             // A node that does not tell how far it is has begun another one.

@@ -1,8 +1,9 @@
-//! What waits to be written to one socket. Pure but for the writing itself, which takes what the socket takes and never
-//! waits.
+//! What waits to be written to one socket. Pure but for the writing itself, which takes what the
+//! socket takes and never waits.
 //!
-//! **Invariants.** What is queued first is written first, each once. The node keeps within the session's window, so no
-//! more than that waits here, beside pongs, which are bounded by not reading on. Nothing follows the end.
+//! **Invariants.** What is queued first is written first, each once. The node keeps within the
+//! session's window, so no more than that waits here, beside pongs, which are bounded by not
+//! reading on. Nothing follows the end.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -129,18 +130,24 @@ impl Outbox {
 
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
-        self.frames.iter().map(|queued| queued.frame.len()).sum::<usize>().saturating_sub(self.written)
+        self.frames
+            .iter()
+            .map(|queued| queued.frame.len())
+            .sum::<usize>()
+            .saturating_sub(self.written)
     }
 
-    /// Ends the socket after what is queued; the first end stands. Of what goes to a slow consumer only a frame that was
-    /// begun is still written, and nothing to one that is gone.
+    /// Ends the socket after what is queued; the first end stands. Of what goes to a slow consumer
+    /// only a frame that was begun is still written, and nothing to one that is gone.
     pub(super) fn end(&mut self, end: End) {
         if self.end.is_some() {
             return;
         }
         match end {
             End::Drop => self.frames.clear(),
-            End::Close(CloseCode::SlowConsumer) => self.frames.truncate(usize::from(self.written > 0)),
+            End::Close(CloseCode::SlowConsumer) => {
+                self.frames.truncate(usize::from(self.written > 0))
+            }
             End::Close(_) | End::Answer(_) => {}
         }
         match end {
@@ -168,7 +175,12 @@ impl Outbox {
 
     /// Writes what the socket takes now.
     pub(super) fn write(&mut self, to: &impl Sink) -> Written {
-        let mut done = Written { wrote: Wrote::All, taken: 0, frames: 0, writes: 0 };
+        let mut done = Written {
+            wrote: Wrote::All,
+            taken: 0,
+            frames: 0,
+            writes: 0,
+        };
         while !self.frames.is_empty() {
             match self.write_once(to) {
                 Ok(0) => {
@@ -215,7 +227,11 @@ impl Outbox {
 
     fn advance(&mut self, count: usize, done: &mut Written) {
         self.written += count;
-        while let Some(first) = self.frames.front().filter(|first| first.frame.len() <= self.written) {
+        while let Some(first) = self
+            .frames
+            .front()
+            .filter(|first| first.frame.len() <= self.written)
+        {
             self.written -= first.frame.len();
             done.frames += 1;
             match first.kind {
@@ -244,7 +260,10 @@ mod tests {
 
     impl Sink for Pipe {
         fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let bytes: Vec<u8> = slices
+                .iter()
+                .flat_map(|slice| slice.iter().copied())
+                .collect();
             let count = bytes.len().min(self.at_once).min(self.left.get());
             if count == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -256,7 +275,11 @@ mod tests {
     }
 
     fn pipe(at_once: usize, left: usize) -> Pipe {
-        Pipe { taken: RefCell::default(), at_once, left: Cell::new(left) }
+        Pipe {
+            taken: RefCell::default(),
+            at_once,
+            left: Cell::new(left),
+        }
     }
 
     #[test]
@@ -265,7 +288,12 @@ mod tests {
         for word in ["a", "b", "c"] {
             outbox.deliver(frames::text(word.as_bytes()), 65);
         }
-        let expected = Written { wrote: Wrote::All, taken: 3 * 65, frames: 3, writes: 1 };
+        let expected = Written {
+            wrote: Wrote::All,
+            taken: 3 * 65,
+            frames: 3,
+            writes: 1,
+        };
         assert_eq!(outbox.write(&pipe), expected);
         assert_eq!(&pipe.taken.borrow()[..], b"\x81\x01a\x81\x01b\x81\x01c");
     }
@@ -280,9 +308,15 @@ mod tests {
             outbox.deliver(frame, 1);
         }
         let done = outbox.write(&pipe);
-        assert_eq!((done.wrote, done.taken, done.frames), (Wrote::All, 200, 200));
+        assert_eq!(
+            (done.wrote, done.taken, done.frames),
+            (Wrote::All, 200, 200)
+        );
         assert_eq!(*pipe.taken.borrow(), expected);
-        assert!(outbox.frames.capacity() == 0, "an idle session keeps no room");
+        assert!(
+            outbox.frames.capacity() == 0,
+            "an idle session keeps no room"
+        );
     }
 
     #[test]
@@ -290,11 +324,27 @@ mod tests {
         let (mut outbox, pipe) = (Outbox::default(), pipe(usize::MAX, 5));
         outbox.deliver(frames::text(b"one"), 67);
         outbox.deliver(frames::text(b"two"), 67);
-        assert_eq!(outbox.write(&pipe), Written { wrote: Wrote::Part, taken: 67, frames: 1, writes: 1 });
+        assert_eq!(
+            outbox.write(&pipe),
+            Written {
+                wrote: Wrote::Part,
+                taken: 67,
+                frames: 1,
+                writes: 1
+            }
+        );
         pipe.left.set(3);
         assert_eq!(outbox.write(&pipe).taken, 0);
         pipe.left.set(100);
-        assert_eq!(outbox.write(&pipe), Written { wrote: Wrote::All, taken: 67, frames: 1, writes: 1 });
+        assert_eq!(
+            outbox.write(&pipe),
+            Written {
+                wrote: Wrote::All,
+                taken: 67,
+                frames: 1,
+                writes: 1
+            }
+        );
         assert_eq!(&pipe.taken.borrow()[..], b"\x81\x03one\x81\x03two");
     }
 
@@ -307,7 +357,11 @@ mod tests {
         outbox.deliver(frames::text(b"late"), 68);
         outbox.write(&pipe);
         assert_eq!(&pipe.taken.borrow()[..], b"\x81\x04last\x88\0");
-        assert_eq!(outbox.ends(), Some(End::Answer(None)), "the first end stands");
+        assert_eq!(
+            outbox.ends(),
+            Some(End::Answer(None)),
+            "the first end stands"
+        );
     }
 
     #[test]

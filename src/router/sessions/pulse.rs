@@ -1,5 +1,5 @@
-//! Pure: when a session is pinged, and what a pong proves. One ping serves the heartbeat and the delivered marks: the
-//! frames written before it have been read when its pong comes back.
+//! Pure: when a session is pinged, and what a pong proves. One ping serves the heartbeat and the
+//! delivered marks: the frames written before it have been read when its pong comes back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ const UNANSWERED_MAX: usize = 2;
 /// Conversations with marks that wait for a ping; marks of more are shed.
 const MARKS_MAX: usize = 10_000;
 
-/// A session's heartbeats come up to this part of the period early, by chance: sessions that began together, or got the same
-/// message, are not pinged together.
+/// A session's heartbeats come up to this part of the period early, by chance: sessions that began
+/// together, or got the same message, are not pinged together.
 const EARLY_MAX: f64 = 0.2;
 
 /// What is due.
@@ -42,10 +42,23 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// A pulse whose first heartbeat is due about one period from `now`. `chance`, from 0 to 1, decides how much earlier.
-    pub(super) fn new(heartbeat: Duration, marks_every: Duration, chance: f64, now: Instant) -> Self {
+    /// A pulse whose first heartbeat is due about one period from `now`. `chance`, from 0 to 1,
+    /// decides how much earlier.
+    pub(super) fn new(
+        heartbeat: Duration,
+        marks_every: Duration,
+        chance: f64,
+        now: Instant,
+    ) -> Self {
         let heartbeat = heartbeat.mul_f64(1.0 - EARLY_MAX * chance);
-        Self { heartbeat, marks_every, last: now, count: 0, written: Marks::new(), in_flight: VecDeque::new() }
+        Self {
+            heartbeat,
+            marks_every,
+            last: now,
+            count: 0,
+            written: Marks::new(),
+            in_flight: VecDeque::new(),
+        }
     }
 
     /// A frame with this event is written before whatever is written from now on.
@@ -63,23 +76,32 @@ impl Pulse {
         if now >= beat && self.in_flight.len() >= UNANSWERED_MAX {
             return Due::Dead;
         }
-        // While a ping is out, marks wait for its pong: a client that reads slowly is not pinged more for it.
-        let marks = (!self.written.is_empty() && self.in_flight.is_empty()).then(|| self.last + self.marks_every);
+        // While a ping is out, marks wait for its pong: a client that reads slowly is not pinged
+        // more for it.
+        let marks = (!self.written.is_empty() && self.in_flight.is_empty())
+            .then(|| self.last + self.marks_every);
         let next = marks.map_or(beat, |marks| marks.min(beat));
         if now < next {
             return Due::Nothing(next);
         }
         self.last = now;
         self.count += 1;
-        self.in_flight.push_back((self.count, std::mem::take(&mut self.written)));
+        self.in_flight
+            .push_back((self.count, std::mem::take(&mut self.written)));
         Due::Ping(self.count.to_be_bytes())
     }
 
-    /// A pong came; returns what it proves to have been read. A pong that answers no ping of ours proves nothing.
+    /// A pong came; returns what it proves to have been read. A pong that answers no ping of ours
+    /// proves nothing.
     pub(super) fn pong(&mut self, payload: &[u8]) -> Marks {
-        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return Marks::new() };
+        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else {
+            return Marks::new();
+        };
         let mut proven = Marks::new();
-        while let Some((_, marks)) = self.in_flight.pop_front_if(|(ping, _)| *ping <= number && number <= self.count) {
+        while let Some((_, marks)) = self
+            .in_flight
+            .pop_front_if(|(ping, _)| *ping <= number && number <= self.count)
+        {
             gather(&mut proven, marks);
         }
         proven
@@ -111,16 +133,30 @@ mod tests {
     fn a_pong_proves_what_was_written_before_its_ping_and_no_more() {
         let start = Instant::now();
         let (mut pulse, name) = (Pulse::new(BEAT, MARKS, 0.5, start), name());
-        assert_eq!(pulse.due(start + MARKS), Due::Nothing(start + BEAT * 9 / 10), "nothing to prove");
+        assert_eq!(
+            pulse.due(start + MARKS),
+            Due::Nothing(start + BEAT * 9 / 10),
+            "nothing to prove"
+        );
         pulse.wrote(&name, Seq(4));
         pulse.wrote(&name, Seq(5));
-        let Due::Ping(payload) = pulse.due(start + MARKS) else { panic!("a ping is due") };
+        let Due::Ping(payload) = pulse.due(start + MARKS) else {
+            panic!("a ping is due")
+        };
         pulse.wrote(&name, Seq(6));
-        assert!(matches!(pulse.due(start + MARKS * 8), Due::Nothing(_)), "one ping at a time");
+        assert!(
+            matches!(pulse.due(start + MARKS * 8), Due::Nothing(_)),
+            "one ping at a time"
+        );
         assert!(pulse.pong(b"nonsense").is_empty());
-        assert!(pulse.pong(&9_u64.to_be_bytes()).is_empty(), "a pong to a ping never sent");
+        assert!(
+            pulse.pong(&9_u64.to_be_bytes()).is_empty(),
+            "a pong to a ping never sent"
+        );
         assert_eq!(pulse.pong(&payload).get(&name), Some(&Seq(5)));
-        let Due::Ping(next) = pulse.due(start + MARKS * 9) else { panic!("the rest is due") };
+        let Due::Ping(next) = pulse.due(start + MARKS * 9) else {
+            panic!("the rest is due")
+        };
         assert_eq!(pulse.pong(&next).get(&name), Some(&Seq(6)));
         assert!(pulse.pong(&next).is_empty(), "once");
     }
@@ -141,9 +177,13 @@ mod tests {
         let due: Vec<f64> = (0..1_000)
             .map(|thousandth| {
                 let mut pulse = Pulse::new(BEAT, MARKS, f64::from(thousandth) / 1_000.0, start);
-                let Due::Nothing(first) = pulse.due(start) else { panic!("nothing is due at once") };
+                let Due::Nothing(first) = pulse.due(start) else {
+                    panic!("nothing is due at once")
+                };
                 assert!(matches!(pulse.due(first), Due::Ping(_)));
-                let Due::Nothing(second) = pulse.due(first) else { panic!("one ping at a time") };
+                let Due::Nothing(second) = pulse.due(first) else {
+                    panic!("one ping at a time")
+                };
                 assert!(second <= first + BEAT && second >= first + BEAT * 4 / 5);
                 (first - start).as_secs_f64() / BEAT.as_secs_f64()
             })
@@ -151,8 +191,14 @@ mod tests {
         assert!(due.iter().all(|part| (0.8..=1.0).contains(part)));
         for tenth in 0..10 {
             let from = 0.8 + 0.02 * f64::from(tenth);
-            let within = due.iter().filter(|part| (from..from + 0.02).contains(*part)).count();
-            assert!((60..=140).contains(&within), "{within} of 1,000 in a tenth of the time");
+            let within = due
+                .iter()
+                .filter(|part| (from..from + 0.02).contains(*part))
+                .count();
+            assert!(
+                (60..=140).contains(&within),
+                "{within} of 1,000 in a tenth of the time"
+            );
         }
     }
 
@@ -161,7 +207,9 @@ mod tests {
         let start = Instant::now();
         let mut pulse = Pulse::new(BEAT, MARKS, 0.5, start);
         for beat in 1..10 {
-            let Due::Ping(payload) = pulse.due(start + BEAT * beat) else { panic!("a heartbeat is due") };
+            let Due::Ping(payload) = pulse.due(start + BEAT * beat) else {
+                panic!("a heartbeat is due")
+            };
             pulse.pong(&payload);
         }
     }

@@ -1,7 +1,8 @@
 //! Sessions that have lost their node, and how another one goes on with each (ADR 7).
 //!
-//! **Invariants.** A socket waits for another node for [`PATIENCE`] at most; then its client is told to come back. Few are
-//! attached at once, so that a node that takes over is not overrun. While the router drains, none is.
+//! **Invariants.** A socket waits for another node for [`PATIENCE`] at most; then its client is
+//! told to come back. Few are attached at once, so that a node that takes over is not overrun.
+//! While the router drains, none is.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -54,7 +55,8 @@ impl Homeless {
 }
 
 impl Sockets {
-    /// Sessions of which nobody finds another node are ended with their links, until this was called.
+    /// Sessions of which nobody finds another node are ended with their links, until this was
+    /// called.
     pub(in crate::router) fn rehoused_by(&self, rehouses: Weak<dyn Rehouses>) {
         if self.rehouses.set(rehouses).is_err() {
             tracing::error!("a second one that finds nodes for sessions is left out");
@@ -79,7 +81,9 @@ impl Sockets {
             self.tasks.spawn(async move {
                 let moving = async {
                     let _one = sockets.rehoused_at_once.acquire().await;
-                    rehouses.rehouse(Homeless(Arc::clone(&socket)), lost, deadline).await
+                    rehouses
+                        .rehouse(Homeless(Arc::clone(&socket)), lost, deadline)
+                        .await
                 };
                 let moving = timeout_at(deadline, moving);
                 if let Some(moved) = sockets.draining.run_until_cancelled(moving).await {
@@ -103,7 +107,9 @@ impl Sockets {
         open: Open,
         homeless: &Homeless,
     ) -> Result<(), Unopened> {
-        self.asked(link, open, Asking::GoesOn(Arc::clone(&homeless.0))).await.map(drop)
+        self.asked(link, open, Asking::GoesOn(Arc::clone(&homeless.0)))
+            .await
+            .map(drop)
     }
 }
 
@@ -173,9 +179,16 @@ mod tests {
         sockets.rehoused_by(rehouses);
         let streams = Streams::new(Box::new(Nowhere), Arc::default(), Arc::default());
         let homeless = |number| {
-            let who = Who { slot: Slot(1), request_id: Arc::from("r"), token: Arc::from("t") };
+            let who = Who {
+                slot: Slot(1),
+                request_id: Arc::from("r"),
+                token: Arc::from("t"),
+            };
             let followed = Followed::new(SessionId::random(), who, Stage::Ready);
-            let on = On { streams: Arc::clone(&streams), number };
+            let on = On {
+                streams: Arc::clone(&streams),
+                number,
+            };
             let socket = Arc::new(Socket::new(on, Arc::new(Terms::default()), Some(followed)));
             assert!(socket.detach(&streams, number));
             socket
@@ -188,6 +201,9 @@ mod tests {
         assert_eq!(never.0.load(Ordering::SeqCst), AT_ONCE, "the others wait");
 
         sleep(Duration::from_millis(2)).await;
-        assert!(all.iter().all(|socket| socket.is_ending()), "each is told to come back");
+        assert!(
+            all.iter().all(|socket| socket.is_ending()),
+            "each is told to come back"
+        );
     }
 }

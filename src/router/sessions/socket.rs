@@ -1,11 +1,13 @@
-//! One client's socket. Whoever has something for it queues it and [flushes](Socket::flush): what the socket takes at once
-//! is written there and then. Its one task reads, keeps the deadlines, and writes what had to wait.
+//! One client's socket. Whoever has something for it queues it and [flushes](Socket::flush): what
+//! the socket takes at once is written there and then. Its one task reads, keeps the deadlines, and
+//! writes what had to wait.
 //!
 //! Where its session is, and what another node would need of it, is in [`moving`](super::moving).
 //!
-//! **Invariants.** Only the holder of the lock writes, so frames are whole and in order. A socket that waits for nothing holds
-//! no buffer. What a client sends is read no further while too much of it waits for the node, or too many pongs wait for the
-//! client. A socket ends: with its peer, by the node, by a deadline, or with the router.
+//! **Invariants.** Only the holder of the lock writes, so frames are whole and in order. A socket
+//! that waits for nothing holds no buffer. What a client sends is read no further while too much of
+//! it waits for the node, or too many pongs wait for the client. A socket ends: with its peer, by
+//! the node, by a deadline, or with the router.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,7 +90,10 @@ impl Socket {
     /// A socket whose connection is still to be handed over.
     pub(super) fn new(on: On, terms: Arc<Terms>, followed: Option<Followed>) -> Self {
         let (now, counts) = (Instant::now(), on.streams.counts());
-        let (heartbeat, marks) = (milliseconds(terms.heartbeat_ms), milliseconds(terms.marks_ms));
+        let (heartbeat, marks) = (
+            milliseconds(terms.heartbeat_ms),
+            milliseconds(terms.marks_ms),
+        );
         let state = State {
             to: None,
             out: Outbox::default(),
@@ -106,19 +111,27 @@ impl Socket {
             unanswered: Unanswered::default(),
             read: Marks::new(),
         };
-        Self { state: Mutex::new(state), is_paused: AtomicBool::new(false), wake: Notify::new(), counts }
+        Self {
+            state: Mutex::new(state),
+            is_paused: AtomicBool::new(false),
+            wake: Notify::new(),
+            counts,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what the socket takes now. What is to be told to the node at once as taken, if anything.
+    /// Writes what the socket takes now. What is to be told to the node at once as taken, if
+    /// anything.
     pub(super) fn flush(&self) -> u32 {
         let mut state = self.state();
         let (was_blocked, now) = (state.blocked.is_some(), Instant::now());
         let (next, told) = self.write(&mut state, now);
-        let needs_task = next < state.armed || !was_blocked && state.blocked.is_some() || state.out.ends().is_some();
+        let needs_task = next < state.armed
+            || !was_blocked && state.blocked.is_some()
+            || state.out.ends().is_some();
         drop(state);
         if needs_task {
             self.wake.notify_one();
@@ -126,11 +139,14 @@ impl Socket {
         told
     }
 
-    /// Writes, and pings if that is due. When to look again, and what is to be told at once as taken.
+    /// Writes, and pings if that is due. When to look again, and what is to be told at once as
+    /// taken.
     pub(super) fn write(&self, state: &mut State, now: Instant) -> (Instant, u32) {
         state.is_touched = false;
         let mut next = now + SLEEP_MAX;
-        let Some(to) = &state.to else { return (next, 0) };
+        let Some(to) = &state.to else {
+            return (next, 0);
+        };
         if state.blocked.is_none() && state.out.ends().is_none() {
             next = next.min(self.beat(&mut state.pulse, &mut state.out, now));
         }
@@ -144,7 +160,9 @@ impl Socket {
             Wrote::Gone => state.out.end(End::Drop),
         }
         state.untold = state.untold.saturating_add(done.taken);
-        let Some(on) = state.on.as_ref().filter(|_| state.untold > 0) else { return (next, 0) };
+        let Some(on) = state.on.as_ref().filter(|_| state.untold > 0) else {
+            return (next, 0);
+        };
         if waited || state.untold >= TOLD_AT_ONCE.min(state.terms.window / 8) {
             return (next, std::mem::take(&mut state.untold));
         }
@@ -160,7 +178,8 @@ impl Socket {
             match pulse.due(now) {
                 Due::Nothing(at) => return at,
                 Due::Ping(payload) => out.own(frames::ping(&payload)),
-                // Their pongs are not read now; a socket that takes nothing is found by its write timeout.
+                // Their pongs are not read now; a socket that takes nothing is found by its write
+                // timeout.
                 Due::Dead if self.is_paused.load(Ordering::Relaxed) => return now + HELD_LOOK,
                 Due::Dead => {
                     out.end(End::Drop);
@@ -180,7 +199,9 @@ impl Socket {
     /// The node has worked off so much of what the client said.
     pub(super) fn room(&self, bytes: u32) {
         let mut state = self.state();
-        state.unroomed = state.unroomed.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        state.unroomed = state
+            .unroomed
+            .saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
         Self::speak(&mut state);
         drop(state);
         if self.is_paused.load(Ordering::Relaxed) {
@@ -273,8 +294,8 @@ impl Socket {
 }
 
 impl State {
-    /// Nothing more is to be read of the client now: too much of it waits for the node, or is not answered, or too many
-    /// pongs wait for it.
+    /// Nothing more is to be read of the client now: too much of it waits for the node, or is not
+    /// answered, or too many pongs wait for it.
     pub(super) fn is_full(&self) -> bool {
         let window = usize::try_from(self.terms.window).unwrap_or(usize::MAX);
         let is_full = self.unroomed.max(self.out.pong_bytes()) >= self.terms.half()

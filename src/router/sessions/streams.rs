@@ -1,9 +1,9 @@
-//! The sessions of one connection of a link: what comes from the node goes to their sockets, and what sockets have to tell
-//! the node is gathered for all of them.
+//! The sessions of one connection of a link: what comes from the node goes to their sockets, and
+//! what sockets have to tell the node is gathered for all of them.
 //!
-//! **Invariants.** A number is chosen once and never again. What comes for a number that nobody has any more is dropped.
-//! When the connection ends, every session of it goes on at another node or ends, and what waits to be opened is asked of
-//! another node.
+//! **Invariants.** A number is chosen once and never again. What comes for a number that nobody has
+//! any more is dropped. When the connection ends, every session of it goes on at another node or
+//! ends, and what waits to be opened is asked of another node.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,8 @@ pub(super) struct Streams {
 pub(super) struct Table {
     /// Those that are asked for or live.
     pub(super) sessions: HashMap<SessionNumber, Entry>,
-    /// What handles stand for. No more than the node has conversations that are live on this connection.
+    /// What handles stand for. No more than the node has conversations that are live on this
+    /// connection.
     names: HashMap<Handle, Name>,
     /// The same, the other way.
     pub(super) handles: HashMap<Name, Handle>,
@@ -129,9 +130,17 @@ impl Streams {
         let (answer, answered) = oneshot::channel();
         let mut table = self.table();
         if !table.has_ended {
-            table.sessions.insert(number, Entry::Opening(asking.clone(), answer));
+            table
+                .sessions
+                .insert(number, Entry::Opening(asking.clone(), answer));
         }
-        Opening { streams: Arc::clone(self), number, asking, answered, is_answered: false }
+        Opening {
+            streams: Arc::clone(self),
+            number,
+            asking,
+            answered,
+            is_answered: false,
+        }
     }
 
     /// What came from the node, in order. The sockets with which another node is to go on.
@@ -159,9 +168,24 @@ impl Streams {
 
     fn take_in(self: &Arc<Self>, table: &mut Table, down: Down, later: &mut Later) {
         match down {
-            Down::Opened { session, id, protocol, terms, stage } => {
+            Down::Opened {
+                session,
+                id,
+                protocol,
+                terms,
+                stage,
+            } => {
                 let terms = self.same_terms(table, terms);
-                later.unclaimed.extend(self.opened(table, session, Begun { id, stage, protocol, terms }));
+                later.unclaimed.extend(self.opened(
+                    table,
+                    session,
+                    Begun {
+                        id,
+                        stage,
+                        protocol,
+                        terms,
+                    },
+                ));
             }
             Down::Refused { session, why } => {
                 if let Some(Entry::Opening(_, answer)) = table.sessions.remove(&session) {
@@ -169,16 +193,36 @@ impl Streams {
                     answer.send(Err(why)).ok();
                 }
             }
-            Down::Deliver { to, quiet, text, event, tells } => {
+            Down::Deliver {
+                to,
+                quiet,
+                text,
+                event,
+                tells,
+            } => {
                 let (frame, cost) = (frames::text(&text), front::cost(text.len()));
                 let event = event.and_then(|(handle, seq)| Some((table.names.get(&handle)?, seq)));
                 let says = table.says(tells);
-                let delivery = Delivery { frame: &frame, cost, event, is_marked: true, says: &says };
+                let delivery = Delivery {
+                    frame: &frame,
+                    cost,
+                    event,
+                    is_marked: true,
+                    says: &says,
+                };
                 for number in to {
                     deliver(table, number, delivery, &mut later.touched);
                 }
                 for number in quiet {
-                    deliver(table, number, Delivery { is_marked: false, ..delivery }, &mut later.touched);
+                    deliver(
+                        table,
+                        number,
+                        Delivery {
+                            is_marked: false,
+                            ..delivery
+                        },
+                        &mut later.touched,
+                    );
                 }
             }
             Down::Room(rooms) => {
@@ -193,7 +237,10 @@ impl Streams {
                     socket.end(End::Close(code));
                 }
             }
-            Down::Known { handle, conversation } => {
+            Down::Known {
+                handle,
+                conversation,
+            } => {
                 let name = self.names.of(&conversation);
                 table.names.insert(handle, name.clone());
                 table.handles.insert(name, handle);
@@ -203,11 +250,21 @@ impl Streams {
                     table.handles.remove(&name);
                 }
             }
-            Down::Stands { session, stage, at, out } => {
-                let Some(Entry::Live(socket)) = table.sessions.get(&session) else { return };
-                let known =
-                    at.into_iter().filter_map(|(handle, stand)| Some((table.names.get(&handle)?.clone(), stand)));
-                let out = out.into_iter().map(|(name, seq)| (self.names.of(&name), Standing::Out { seq }.into()));
+            Down::Stands {
+                session,
+                stage,
+                at,
+                out,
+            } => {
+                let Some(Entry::Live(socket)) = table.sessions.get(&session) else {
+                    return;
+                };
+                let known = at
+                    .into_iter()
+                    .filter_map(|(handle, stand)| Some((table.names.get(&handle)?.clone(), stand)));
+                let out = out
+                    .into_iter()
+                    .map(|(name, seq)| (self.names.of(&name), Standing::Out { seq }.into()));
                 socket.stands(stage, &known.chain(out).collect::<Vec<(Name, Stand)>>());
             }
             Down::Answered { session, tells } => {
@@ -223,7 +280,12 @@ impl Streams {
             Down::Move(session) => {
                 if let Some(Entry::Live(socket)) = table.sessions.remove(&session) {
                     let moves = socket.detach(self, session);
-                    if moves { &mut later.homeless } else { &mut later.lost }.push(socket);
+                    if moves {
+                        &mut later.homeless
+                    } else {
+                        &mut later.lost
+                    }
+                    .push(socket);
                 }
             }
             // Told to who asked before it comes here.
@@ -264,8 +326,8 @@ impl Streams {
         self.table().sessions.values().filter_map(live).collect()
     }
 
-    /// The connection has ended. The sockets with which another node is to go on, and how many clients had to be told to come
-    /// back.
+    /// The connection has ended. The sockets with which another node is to go on, and how many
+    /// clients had to be told to come back.
     pub(super) async fn ended(self: &Arc<Self>) -> (Vec<Arc<Socket>>, usize) {
         self.over.cancel();
         let sessions = {
@@ -299,7 +361,12 @@ impl Table {
             Tells::Part(number) => Says::Part(number),
             Tells::GivenUp(number) => Says::GivenUp(number),
             Tells::Ready => Says::Ready,
-            Tells::Live(handles) => Says::Live(handles.iter().filter_map(|handle| self.names.get(handle)).collect()),
+            Tells::Live(handles) => Says::Live(
+                handles
+                    .iter()
+                    .filter_map(|handle| self.names.get(handle))
+                    .collect(),
+            ),
             Tells::Stand(stand) => Says::Stand(stand),
         }
     }

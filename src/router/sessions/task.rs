@@ -1,4 +1,5 @@
-//! The one task of a socket: it reads what the client says, keeps the deadlines, and writes what had to wait.
+//! The one task of a socket: it reads what the client says, keeps the deadlines, and writes what
+//! had to wait.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -88,7 +89,10 @@ impl Socket {
         if let Some(since) = state.blocked {
             next = next.min(since + state.patience(end));
         }
-        next = state.close_at.filter(|_| end.is_none()).map_or(next, |at| next.min(at));
+        next = state
+            .close_at
+            .filter(|_| end.is_none())
+            .map_or(next, |at| next.min(at));
         Self::speak(&mut state);
         if state.on.is_some() && state.unanswered.has_unsent() {
             next = next.min(now + UNSENT_LOOK);
@@ -106,13 +110,22 @@ impl Socket {
                 streams.leave(number);
             }
         }
-        Look { at: next, is_blocked, reads: !is_paused && !hearing.is_closed, is_over }
+        Look {
+            at: next,
+            is_blocked,
+            reads: !is_paused && !hearing.is_closed,
+            is_over,
+        }
     }
 
-    /// Ends a socket that has taken nothing for too long; true when it does not even take its Close.
+    /// Ends a socket that has taken nothing for too long; true when it does not even take its
+    /// Close.
     fn gives_up(&self, state: &mut State, now: Instant) -> bool {
         let end = state.out.ends();
-        if state.blocked.is_none_or(|since| now < since + state.patience(end)) {
+        if state
+            .blocked
+            .is_none_or(|since| now < since + state.patience(end))
+        {
             return false;
         }
         if end.is_some() {
@@ -125,7 +138,13 @@ impl Socket {
     }
 
     /// Waits until the socket takes more or gives something, and takes that in.
-    fn poll(&self, cx: &mut Context<'_>, from: &mut OwnedReadHalf, hearing: &mut Hearing, look: Look) -> Poll<()> {
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        from: &mut OwnedReadHalf,
+        hearing: &mut Hearing,
+        look: Look,
+    ) -> Poll<()> {
         if look.is_blocked && from.as_ref().poll_write_ready(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -133,10 +152,13 @@ impl Socket {
             return Poll::Pending;
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch.get_or_insert_with(|| vec![0; READ_BYTES].into_boxed_slice()));
+            let mut buffer =
+                ReadBuf::new(scratch.get_or_insert_with(|| vec![0; READ_BYTES].into_boxed_slice()));
             match Pin::new(from).poll_read(cx, &mut buffer) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => hearing.hear(self, buffer.filled()),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    hearing.hear(self, buffer.filled())
+                }
                 Poll::Ready(_ended) => {
                     hearing.is_closed = true;
                     self.state().out.end(End::Drop);
@@ -158,6 +180,7 @@ impl State {
 }
 
 thread_local! {
-    /// Where what is read stands until it is understood: sockets need a buffer only while they have something.
+    /// Where what is read stands until it is understood: sockets need a buffer only while they have
+    /// something.
     static SCRATCH: std::cell::RefCell<Option<Box<[u8]>>> = const { std::cell::RefCell::new(None) };
 }

@@ -1,8 +1,9 @@
-//! What a client said and its node has not answered: kept in its order, so that another node can be told it again. Pure.
+//! What a client said and its node has not answered: kept in its order, so that another node can be
+//! told it again. Pure.
 //!
-//! **Invariants.** A message goes to a node once, and again to another one after the first is lost; never behind one that came
-//! later. It is kept until it is answered. A session whose node does not tell of answers keeps what is not sent yet, and
-//! nothing else.
+//! **Invariants.** A message goes to a node once, and again to another one after the first is lost;
+//! never behind one that came later. It is kept until it is answered. A session whose node does not
+//! tell of answers keeps what is not sent yet, and nothing else.
 
 use std::collections::VecDeque;
 
@@ -55,14 +56,31 @@ impl Unanswered {
         self.last += 1;
         self.bytes += cost(&text);
         let key = is_followed.then(|| IdempotencyKey::stamp().key.to_string());
-        let message = Message { number: self.last, text, key, repeat: Repeat::First, is_answered: false };
+        let message = Message {
+            number: self.last,
+            text,
+            key,
+            repeat: Repeat::First,
+            is_answered: false,
+        };
         self.messages.push_back(message);
     }
 
     /// What the node is given next, and what it counts for.
     pub(super) fn next(&self) -> Option<(Said, usize)> {
-        let Message { number, text, key, repeat, .. } = self.messages.get(self.sent)?;
-        let said = Said { text: text.clone(), number: *number, key: key.clone(), repeat: *repeat };
+        let Message {
+            number,
+            text,
+            key,
+            repeat,
+            ..
+        } = self.messages.get(self.sent)?;
+        let said = Said {
+            text: text.clone(),
+            number: *number,
+            key: key.clone(),
+            repeat: *repeat,
+        };
         Some((said, cost(text)))
     }
 
@@ -85,7 +103,10 @@ impl Unanswered {
     /// A part of a resume was answered: it is needed again, until the cursors are set.
     pub(super) fn part_answered(&mut self, number: u64) {
         let place = self.place(number);
-        if let Some(message) = place.and_then(|place| self.messages.get_mut(place)).filter(|part| !part.is_answered) {
+        if let Some(message) = place
+            .and_then(|place| self.messages.get_mut(place))
+            .filter(|part| !part.is_answered)
+        {
             message.is_answered = true;
             self.bytes = self.bytes.saturating_sub(cost(&message.text));
             self.kept += cost(&message.text);
@@ -98,17 +119,29 @@ impl Unanswered {
         while self.kept > 0
             && let Some(message) = self.messages.get(place)
         {
-            if message.is_answered { self.remove(place) } else { place += 1 }
+            if message.is_answered {
+                self.remove(place)
+            } else {
+                place += 1
+            }
         }
     }
 
     fn place(&self, number: u64) -> Option<usize> {
-        self.messages.binary_search_by(|message| message.number.cmp(&number)).ok()
+        self.messages
+            .binary_search_by(|message| message.number.cmp(&number))
+            .ok()
     }
 
     fn remove(&mut self, place: usize) {
-        let Some(message) = self.messages.remove(place) else { return };
-        let of = if message.is_answered { &mut self.kept } else { &mut self.bytes };
+        let Some(message) = self.messages.remove(place) else {
+            return;
+        };
+        let of = if message.is_answered {
+            &mut self.kept
+        } else {
+            &mut self.bytes
+        };
         *of = of.saturating_sub(cost(&message.text));
         self.sent -= usize::from(place < self.sent);
         if self.messages.is_empty() {
@@ -120,14 +153,21 @@ impl Unanswered {
     /// The node is lost: all that it was given is to be said again.
     pub(super) fn lost(&mut self) {
         for message in self.messages.iter_mut().take(self.sent) {
-            message.repeat = if message.is_answered { Repeat::Silent } else { Repeat::Again };
+            message.repeat = if message.is_answered {
+                Repeat::Silent
+            } else {
+                Repeat::Again
+            };
         }
         self.sent = 0;
     }
 
     /// How many the next node is told again.
     pub(super) fn again(&self) -> usize {
-        self.messages.iter().filter(|message| message.repeat != Repeat::First).count()
+        self.messages
+            .iter()
+            .filter(|message| message.repeat != Repeat::First)
+            .count()
     }
 
     /// Something is to be given to the node.
@@ -177,8 +217,17 @@ mod tests {
         unanswered.answered(2);
         unanswered.lost();
         unanswered.add(Bytes::from_static(b"{}"), true);
-        assert_eq!(unanswered.next().expect("a message").0.key, first.key, "another key would be another message");
-        let again = [(1, Repeat::Again), (3, Repeat::Again), (4, Repeat::Again), (5, Repeat::First)];
+        assert_eq!(
+            unanswered.next().expect("a message").0.key,
+            first.key,
+            "another key would be another message"
+        );
+        let again = [
+            (1, Repeat::Again),
+            (3, Repeat::Again),
+            (4, Repeat::Again),
+            (5, Repeat::First),
+        ];
         assert_eq!(said(&mut unanswered), again);
         (1..=5).for_each(|number| unanswered.answered(number));
         assert_eq!((unanswered.bytes(), unanswered.has_unsent()), (0, false));
@@ -189,7 +238,10 @@ mod tests {
         let mut unanswered = with(2);
         unanswered.sent(true);
         unanswered.lost();
-        assert_eq!(said(&mut unanswered), [(1, Repeat::Again), (2, Repeat::First)]);
+        assert_eq!(
+            said(&mut unanswered),
+            [(1, Repeat::Again), (2, Repeat::First)]
+        );
     }
 
     #[test]
@@ -201,7 +253,10 @@ mod tests {
         unanswered.answered(3);
         assert!(unanswered.bytes() > 0 && unanswered.kept_bytes() > 0);
         unanswered.lost();
-        assert_eq!(said(&mut unanswered), [(1, Repeat::Silent), (2, Repeat::Silent), (4, Repeat::Again)]);
+        assert_eq!(
+            said(&mut unanswered),
+            [(1, Repeat::Silent), (2, Repeat::Silent), (4, Repeat::Again)]
+        );
         unanswered.part_answered(1);
         unanswered.answered(4);
         unanswered.placed();

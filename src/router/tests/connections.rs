@@ -5,7 +5,10 @@ use super::*;
 const GET: &str = "GET /v1/conversations/general/messages";
 
 fn few(connections_max: usize) -> Config {
-    Config { connections_max, ..config() }
+    Config {
+        connections_max,
+        ..config()
+    }
 }
 
 /// Asks on fresh connections until one is served.
@@ -21,7 +24,9 @@ async fn served_at_last(stand: &Stand) {
             assert_eq!(newcomer.rest().await, b"", "refused, and closed");
         }
     };
-    timeout(PATIENCE, asking).await.expect("an idle connection gives way");
+    timeout(PATIENCE, asking)
+        .await
+        .expect("an idle connection gives way");
 }
 
 #[tokio::test]
@@ -51,18 +56,38 @@ async fn while_every_connection_has_a_request_a_new_client_is_refused_at_once_an
     };
     timeout(PATIENCE, asked).await.expect("the node is asked");
 
-    let got = stand.ask(&format!("{GET}\norigin: http://localhost:3000\nx-request-id: mine"), "").await;
+    let got = stand
+        .ask(
+            &format!("{GET}\norigin: http://localhost:3000\nx-request-id: mine"),
+            "",
+        )
+        .await;
     assert_eq!((got.status(), got.code().as_str()), (503, "unavailable"));
-    assert_eq!((got.header("x-request-id"), got.header("connection")), (Some("mine"), Some("close")));
-    assert_eq!(got.header("access-control-allow-origin"), Some("http://localhost:3000"), "a page may read why");
+    assert_eq!(
+        (got.header("x-request-id"), got.header("connection")),
+        (Some("mine"), Some("close"))
+    );
+    assert_eq!(
+        got.header("access-control-allow-origin"),
+        Some("http://localhost:3000"),
+        "a page may read why"
+    );
     assert_eq!(node.seen().len(), 1, "no node hears of it");
-    assert_eq!(busy.answer().await.expect("an answer of its own").status(), 503);
+    assert_eq!(
+        busy.answer().await.expect("an answer of its own").status(),
+        503
+    );
 }
 
 #[tokio::test]
 async fn an_open_socket_takes_no_place_and_never_gives_way() {
-    let node =
-        Node::scripted(|_, seen| if seen.line.contains("/ws") { Reply::Echo } else { answer("200 OK", &[], "{}") });
+    let node = Node::scripted(|_, seen| {
+        if seen.line.contains("/ws") {
+            Reply::Echo
+        } else {
+            answer("200 OK", &[], "{}")
+        }
+    });
     let node = node.await;
     let stand = Stand::with(few(1), table(1, &[node.address])).await;
     let mut socket = sockets::open(&stand).await;

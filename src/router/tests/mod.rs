@@ -1,4 +1,5 @@
-//! The router over real sockets and links, against nodes that are scripted: what a node sees, what a client gets.
+//! The router over real sockets and links, against nodes that are scripted: what a node sees, what
+//! a client gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -111,7 +112,10 @@ fn table(version: u64, row: &[SocketAddr]) -> Option<Table> {
         zone: String::new(),
     });
     let nodes = ids.iter().cloned().zip(addresses);
-    let identity = Identity { cluster: CLUSTER, shards: 1 };
+    let identity = Identity {
+        cluster: CLUSTER,
+        shards: 1,
+    };
     Some(Table {
         version,
         identity,
@@ -136,14 +140,28 @@ impl Seen {
         let (endpoint, method) = call.operation.place();
         let method = if call.head { "HEAD" } else { method.as_str() };
         let first = call.first.clone().unwrap_or_default();
-        let path = endpoint.template().replace("{name}", &first).replace("{id}", &first);
+        let path = endpoint
+            .template()
+            .replace("{name}", &first)
+            .replace("{id}", &first);
         let path = path.replace("{user}", call.second.as_deref().unwrap_or_default());
-        let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
+        let query = if call.query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", call.query)
+        };
         let mut headers = vec![
             ("x-request-id".to_owned(), call.request_id.clone()),
-            ("rookery-deadline-ms".to_owned(), call.deadline_ms.to_string()),
+            (
+                "rookery-deadline-ms".to_owned(),
+                call.deadline_ms.to_string(),
+            ),
         ];
-        headers.extend(call.token.iter().map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
+        headers.extend(
+            call.token
+                .iter()
+                .map(|token| ("authorization".to_owned(), format!("Bearer {token}"))),
+        );
         headers.extend(match &call.key {
             Key::Client(key) => Some(("idempotency-key".to_owned(), key.clone())),
             Key::Stamped(key) => Some(("rookery-stamped-key".to_owned(), key.clone())),
@@ -156,25 +174,46 @@ impl Seen {
         ];
         let set = flags.into_iter().filter(|(set, ..)| *set);
         headers.extend(set.map(|(_, name, value)| (name.to_owned(), value.to_owned())));
-        Self { line: format!("{method} /v1{path}{query} HTTP/1.1"), headers, body: call.body.to_vec() }
+        Self {
+            line: format!("{method} /v1{path}{query} HTTP/1.1"),
+            headers,
+            body: call.body.to_vec(),
+        }
     }
 
     /// Likewise what asks for a session.
     fn opened(open: &Open) -> Self {
-        let query = if open.query.is_empty() { String::new() } else { format!("?{}", open.query) };
+        let query = if open.query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", open.query)
+        };
         let mut headers = vec![
             ("x-request-id".to_owned(), open.request_id.clone()),
-            ("rookery-deadline-ms".to_owned(), open.deadline_ms.to_string()),
-            ("sec-websocket-protocol".to_owned(), open.protocols.join(", ")),
+            (
+                "rookery-deadline-ms".to_owned(),
+                open.deadline_ms.to_string(),
+            ),
+            (
+                "sec-websocket-protocol".to_owned(),
+                open.protocols.join(", "),
+            ),
         ];
         if let Authorization::Bearer(token) = &open.authorization {
             headers.push(("authorization".to_owned(), format!("Bearer {token}")));
         }
-        Self { line: format!("GET /v1/ws{query} HTTP/1.1"), headers, body: Vec::new() }
+        Self {
+            line: format!("GET /v1/ws{query} HTTP/1.1"),
+            headers,
+            body: Vec::new(),
+        }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(seen, _)| seen == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(seen, _)| seen == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -202,10 +241,15 @@ fn answer(status: &str, headers: &[&str], body: &str) -> Reply {
 }
 
 fn declined() -> Reply {
-    answer("503 Service Unavailable", &["content-type: application/problem+json"], r#"{"code":"unavailable"}"#)
+    answer(
+        "503 Service Unavailable",
+        &["content-type: application/problem+json"],
+        r#"{"code":"unavailable"}"#,
+    )
 }
 
-/// A node that follows a script: the number of the request (from 0) and the request, to what it does.
+/// A node that follows a script: the number of the request (from 0) and the request, to what it
+/// does.
 struct Node {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -220,10 +264,19 @@ impl Node {
         let (script, all): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&seen));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(follow(node_at(&address), stream, Arc::clone(&script), Arc::clone(&all)));
+                tokio::spawn(follow(
+                    node_at(&address),
+                    stream,
+                    Arc::clone(&script),
+                    Arc::clone(&all),
+                ));
             }
         });
-        Self { address, seen, task }
+        Self {
+            address,
+            seen,
+            task,
+        }
     }
 
     async fn ok() -> Self {
@@ -255,14 +308,28 @@ type Script = dyn Fn(usize, &Seen) -> Reply + Send + Sync;
 
 /// Takes what a router opens.
 async fn follow(node: NodeId, stream: TcpStream, script: Arc<Script>, all: Arc<Mutex<Vec<Seen>>>) {
-    let us = Credentials { id: node, role: Role::Node, cluster: CLUSTER, key: key() };
+    let us = Credentials {
+        id: node,
+        role: Role::Node,
+        cluster: CLUSTER,
+        key: key(),
+    };
     let config = link::Config::front();
-    let (proven, socket) = accept_link(&us, &config, stream).await.expect("a router with the key");
+    let (proven, socket) = accept_link(&us, &config, stream)
+        .await
+        .expect("a router with the key");
     assert_eq!(proven.role, Role::Router);
     let cut = CancellationToken::new();
-    let scripted = Arc::new(Scripted { script, all, cut: cut.clone() });
+    let scripted = Arc::new(Scripted {
+        script,
+        all,
+        cut: cut.clone(),
+    });
     let server = FrontServer::new(Arc::<Scripted>::clone(&scripted), scripted, config);
-    drop(cut.run_until_cancelled(server.serve(proven.id, socket)).await);
+    drop(
+        cut.run_until_cancelled(server.serve(proven.id, socket))
+            .await,
+    );
 }
 
 /// A node's end of a link that follows the script.
@@ -306,10 +373,19 @@ impl Sessions for Scripted {
                         stage: None,
                     },
                     Reply::Send(bytes) => match told(&bytes) {
-                        Answer::Elsewhere { owner, version } => refused(Refusal::Elsewhere { owner, version }),
+                        Answer::Elsewhere { owner, version } => {
+                            refused(Refusal::Elsewhere { owner, version })
+                        }
                         Answer::Told(told) => {
-                            let code = Code::ALL.into_iter().find(|code| code.status() == told.status).unwrap();
-                            let code = if told.status == 503 { Code::Unavailable } else { code };
+                            let code = Code::ALL
+                                .into_iter()
+                                .find(|code| code.status() == told.status)
+                                .unwrap();
+                            let code = if told.status == 503 {
+                                Code::Unavailable
+                            } else {
+                                code
+                            };
                             refused(Refusal::Problem(Problem::new(code, "the script says so")))
                         }
                     },
@@ -366,27 +442,52 @@ impl Answers for Scripted {
 fn told(bytes: &str) -> Answer {
     let (head, body) = bytes.split_once("\r\n\r\n").expect("a head");
     let (line, rest) = head.split_once("\r\n").unwrap_or((head, ""));
-    let pairs = rest.split("\r\n").filter_map(|header| header.split_once(": "));
-    let headers: Vec<(String, String)> = pairs.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    let of = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let pairs = rest
+        .split("\r\n")
+        .filter_map(|header| header.split_once(": "));
+    let headers: Vec<(String, String)> = pairs
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let of = |name: &str| {
+        headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    };
     let status = line.split(' ').nth(1).unwrap().parse().unwrap();
     if status == 421 {
         let version = of("rookery-table-version").map_or(0, |version| version.parse().unwrap());
-        return Answer::Elsewhere { owner: of("rookery-owner").map(NodeId::from), version };
+        return Answer::Elsewhere {
+            owner: of("rookery-owner").map(NodeId::from),
+            version,
+        };
     }
-    Answer::Told(Told { status, headers, body: vec![Bytes::copy_from_slice(body.as_bytes())] })
+    Answer::Told(Told {
+        status,
+        headers,
+        body: vec![Bytes::copy_from_slice(body.as_bytes())],
+    })
 }
 
-/// Reads one message: its first line, headers and body by `content-length`. `None` at the end of the stream.
+/// Reads one message: its first line, headers and body by `content-length`. `None` at the end of
+/// the stream.
 async fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
             let (line, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
-            let pairs = rest.split("\r\n").filter_map(|header| header.split_once(": "));
+            let pairs = rest
+                .split("\r\n")
+                .filter_map(|header| header.split_once(": "));
             let pairs = pairs.map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-            let mut seen = Seen { line: line.to_owned(), headers: pairs.collect(), body: Vec::new() };
-            let length: usize = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
+            let mut seen = Seen {
+                line: line.to_owned(),
+                headers: pairs.collect(),
+                body: Vec::new(),
+            };
+            let length: usize = seen
+                .header("content-length")
+                .map_or(0, |length| length.parse().unwrap());
             buffer.drain(..end + 4);
             while buffer.len() < length {
                 if stream.read_buf(buffer).await.ok()? == 0 {
@@ -414,7 +515,11 @@ struct Stand {
 }
 
 fn config() -> Config {
-    Config { origins: Origins::Localhost, drain_window: Duration::from_millis(50), ..Config::default() }
+    Config {
+        origins: Origins::Localhost,
+        drain_window: Duration::from_millis(50),
+        ..Config::default()
+    }
 }
 
 impl Stand {
@@ -435,23 +540,41 @@ impl Stand {
         let store = Arc::clone(&shelf);
         let directory = Directory::follow(store, Duration::from_secs(3600), drain.clone());
         let stop = CancellationToken::new();
-        let links = Links::new(Ways::Sockets(key()), directory.clone(), link::Config::front(), stop.clone());
+        let links = Links::new(
+            Ways::Sockets(key()),
+            directory.clone(),
+            link::Config::front(),
+            stop.clone(),
+        );
         let router = Router::new(config, directory.clone(), links, verifier);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (serving, draining) = (router.clone(), drain.clone());
         let served = tokio::spawn(async move { serving.serve(listener, draining).await });
         while expected && directory.table().is_none() {
-            timeout(Duration::from_millis(5), directory.changed()).await.unwrap_or_default();
+            timeout(Duration::from_millis(5), directory.changed())
+                .await
+                .unwrap_or_default();
         }
-        Self { address, router, shelf, drain, stop, served }
+        Self {
+            address,
+            router,
+            shelf,
+            drain,
+            stop,
+            served,
+        }
     }
 
     async fn client(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
+        Client {
+            stream: TcpStream::connect(self.address).await.unwrap(),
+            buffer: Vec::new(),
+        }
     }
 
-    /// One request on a connection of its own. `head` is the first line without version, then headers, a line each.
+    /// One request on a connection of its own. `head` is the first line without version, then
+    /// headers, a line each.
     async fn ask(&self, head: &str, body: &str) -> Seen {
         self.client().await.ask(head, body).await
     }
@@ -473,29 +596,43 @@ struct Client {
 impl Client {
     async fn ask(&mut self, head: &str, body: &str) -> Seen {
         self.send(head, body).await;
-        self.answer().await.expect("an answer, not a dropped connection")
+        self.answer()
+            .await
+            .expect("an answer, not a dropped connection")
     }
 
     async fn send(&mut self, head: &str, body: &str) {
         let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
         let mut all = format!("{line} HTTP/1.1\r\nhost: rookery\r\n");
-        for header in headers.lines().map(str::trim).filter(|header| !header.is_empty()) {
+        for header in headers
+            .lines()
+            .map(str::trim)
+            .filter(|header| !header.is_empty())
+        {
             all.push_str(&format!("{header}\r\n"));
         }
         if !body.is_empty() {
             all.push_str(&format!("content-length: {}\r\n", body.len()));
         }
-        self.stream.write_all(format!("{all}\r\n{body}").as_bytes()).await.unwrap();
+        self.stream
+            .write_all(format!("{all}\r\n{body}").as_bytes())
+            .await
+            .unwrap();
     }
 
     async fn answer(&mut self) -> Option<Seen> {
-        timeout(PATIENCE, read_message(&mut self.stream, &mut self.buffer)).await.expect("in time")
+        timeout(PATIENCE, read_message(&mut self.stream, &mut self.buffer))
+            .await
+            .expect("in time")
     }
 
     /// Everything up to the end of the connection.
     async fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.buffer);
-        timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("an end").unwrap_or_default();
+        timeout(PATIENCE, self.stream.read_to_end(&mut rest))
+            .await
+            .expect("an end")
+            .unwrap_or_default();
         rest
     }
 }
@@ -507,9 +644,20 @@ impl Seen {
 
     fn code(&self) -> String {
         let problem: serde_json::Value = serde_json::from_slice(&self.body).expect("a problem");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
-        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "the ids are one");
-        assert_eq!(self.header("retry-after").is_some(), matches!(self.status(), 429 | 503), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(
+            problem["request_id"].as_str(),
+            self.header("x-request-id"),
+            "the ids are one"
+        );
+        assert_eq!(
+            self.header("retry-after").is_some(),
+            matches!(self.status(), 429 | 503),
+            "{self:?}"
+        );
         problem["code"].as_str().unwrap().to_owned()
     }
 }
@@ -517,12 +665,20 @@ impl Seen {
 /// An unsigned token: good enough to choose a node.
 fn token(subject: &str) -> String {
     let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
-    format!("{}.{}.c2ln", part(r#"{"alg":"HS256"}"#), part(&format!(r#"{{"sub":"{subject}","exp":4102444800}}"#)))
+    format!(
+        "{}.{}.c2ln",
+        part(r#"{"alg":"HS256"}"#),
+        part(&format!(r#"{{"sub":"{subject}","exp":4102444800}}"#))
+    )
 }
 
 /// An address that nothing listens on.
 async fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -531,7 +687,11 @@ async fn a_lower_version_is_followed_when_it_stands_and_another_clusters_table_n
     let (one, two) = (nowhere().await, nowhere().await);
     shelf.put(table(5, &[one]));
     let stop = CancellationToken::new();
-    let directory = Directory::follow(Arc::<Shelf>::clone(&shelf), Duration::from_millis(1), stop.clone());
+    let directory = Directory::follow(
+        Arc::<Shelf>::clone(&shelf),
+        Duration::from_millis(1),
+        stop.clone(),
+    );
     let next_load = async || {
         let before = shelf.loads.load(Ordering::SeqCst);
         // Two more: the first may have read what was there before.
@@ -543,7 +703,10 @@ async fn a_lower_version_is_followed_when_it_stands_and_another_clusters_table_n
         .await
         .expect("polls go on");
         let nodes = directory.candidates(Slot(0));
-        nodes.into_iter().map(|node| node.0.to_string()).collect::<Vec<_>>()
+        nodes
+            .into_iter()
+            .map(|node| node.0.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(next_load().await, [one.to_string()]);
     shelf.put(table(4, &[two]));
@@ -560,6 +723,10 @@ async fn a_lower_version_is_followed_when_it_stands_and_another_clusters_table_n
     shelf.put(table(4, &[one]));
     assert_eq!(next_load().await, [two.to_string(), one.to_string()]);
     tokio::time::sleep(FALLEN_AFTER).await;
-    assert_eq!(next_load().await, [one.to_string()], "it fell back, and stands");
+    assert_eq!(
+        next_load().await,
+        [one.to_string()],
+        "it fell back, and stands"
+    );
     stop.cancel();
 }

@@ -1,4 +1,5 @@
-//! WebSockets: who is asked for a session, and what the client is told. What is said on them: `router/sessions/tests.rs`.
+//! WebSockets: who is asked for a session, and what the client is told. What is said on them:
+//! `router/sessions/tests.rs`.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
@@ -20,11 +21,18 @@ pub(super) fn authorized() -> String {
 
 /// A client's open socket.
 pub(super) async fn open(stand: &Stand) -> WebSocketStream<TcpStream> {
-    let mut request = format!("ws://{}/v1/ws", stand.address).into_client_request().unwrap();
+    let mut request = format!("ws://{}/v1/ws", stand.address)
+        .into_client_request()
+        .unwrap();
     let offer = format!("rookery.v1, rookery.bearer.{}", token("alice"));
-    request.headers_mut().insert("sec-websocket-protocol", offer.parse().unwrap());
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", offer.parse().unwrap());
     let stream = TcpStream::connect(stand.address).await.unwrap();
-    let (socket, response) = timeout(PATIENCE, client_async(request, stream)).await.unwrap().unwrap();
+    let (socket, response) = timeout(PATIENCE, client_async(request, stream))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], "rookery.v1");
     assert!(response.headers().contains_key("x-request-id"));
     socket
@@ -41,7 +49,10 @@ pub(super) async fn echoes(socket: &mut WebSocketStream<TcpStream>, text: &str) 
             }
         }
     };
-    assert_eq!(timeout(PATIENCE, heard).await.expect("in time").as_str(), text);
+    assert_eq!(
+        timeout(PATIENCE, heard).await.expect("in time").as_str(),
+        text
+    );
 }
 
 #[tokio::test]
@@ -53,7 +64,9 @@ async fn what_is_said_reaches_the_node_and_what_it_says_the_client() {
         echoes(&mut socket, &text).await;
     }
     socket.close(None).await.unwrap();
-    timeout(PATIENCE, async { while socket.next().await.is_some() {} }).await.expect("the close comes back");
+    timeout(PATIENCE, async { while socket.next().await.is_some() {} })
+        .await
+        .expect("the close comes back");
 }
 
 #[tokio::test]
@@ -63,7 +76,10 @@ async fn a_refused_upgrade_is_told_and_the_connection_goes_on() {
     let mut client = stand.client().await;
     for _ in 0..2 {
         let got = client.ask(&authorized(), "").await;
-        assert_eq!((got.status(), got.header("www-authenticate")), (401, Some("Bearer")));
+        assert_eq!(
+            (got.status(), got.header("www-authenticate")),
+            (401, Some("Bearer"))
+        );
         assert_eq!(got.code(), "unauthorized");
     }
     assert_eq!(node.seen()[0].line, "GET /v1/ws?resume=wait HTTP/1.1");
@@ -73,15 +89,26 @@ async fn a_refused_upgrade_is_told_and_the_connection_goes_on() {
 async fn a_bad_token_in_the_subprotocols_reaches_a_node_and_one_in_the_header_does_not() {
     let node = Node::scripted(|_, _| Reply::Echo).await;
     let stand = Stand::new(&[node.address]).await;
-    let header = upgrade("authorization: Bearer rubbish\nsec-websocket-protocol: rookery.v1, rookery.bearer.x");
+    let header = upgrade(
+        "authorization: Bearer rubbish\nsec-websocket-protocol: rookery.v1, rookery.bearer.x",
+    );
     assert_eq!(stand.ask(&header, "").await.code(), "unauthorized");
     assert!(node.seen().is_empty());
     let offered = upgrade("sec-websocket-protocol: rookery.v1, rookery.bearer.rubbish");
     let got = stand.ask(&offered, "").await;
-    assert_eq!((got.status(), got.header("sec-websocket-protocol")), (101, Some("rookery.v1")));
-    assert_eq!(got.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(
+        (got.status(), got.header("sec-websocket-protocol")),
+        (101, Some("rookery.v1"))
+    );
+    assert_eq!(
+        got.header("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
     let seen = node.seen().remove(0);
-    assert_eq!(seen.header("sec-websocket-protocol"), Some("rookery.v1, rookery.bearer.rubbish"));
+    assert_eq!(
+        seen.header("sec-websocket-protocol"),
+        Some("rookery.v1, rookery.bearer.rubbish")
+    );
 }
 
 #[tokio::test]
@@ -97,7 +124,10 @@ async fn an_upgrade_follows_hints_and_waits_for_its_node() {
 
 #[tokio::test]
 async fn an_upgrade_without_a_node_is_a_503() {
-    let quick = Config { budget: Duration::from_millis(100), ..config() };
+    let quick = Config {
+        budget: Duration::from_millis(100),
+        ..config()
+    };
     let stand = Stand::with(quick, table(1, &[nowhere().await])).await;
     assert_eq!(stand.ask(&authorized(), "").await.code(), "unavailable");
 }
@@ -105,14 +135,25 @@ async fn an_upgrade_without_a_node_is_a_503() {
 #[tokio::test]
 async fn one_socket_too_many_is_refused_until_one_ends() {
     let node = Node::scripted(|_, _| Reply::Echo).await;
-    let stand = Stand::with(Config { sockets_max: 1, ..config() }, table(1, &[node.address])).await;
+    let stand = Stand::with(
+        Config {
+            sockets_max: 1,
+            ..config()
+        },
+        table(1, &[node.address]),
+    )
+    .await;
     let mut first = open(&stand).await;
     echoes(&mut first, "there").await;
     assert_eq!(stand.ask(&authorized(), "").await.code(), "unavailable");
     first.close(None).await.unwrap();
-    timeout(PATIENCE, async { while first.next().await.is_some() {} }).await.expect("an end");
-    drop(first);
-    timeout(PATIENCE, async { while stand.ask(&authorized(), "").await.status() != 101 {} })
+    timeout(PATIENCE, async { while first.next().await.is_some() {} })
         .await
-        .expect("the place is free again");
+        .expect("an end");
+    drop(first);
+    timeout(PATIENCE, async {
+        while stand.ask(&authorized(), "").await.status() != 101 {}
+    })
+    .await
+    .expect("the place is free again");
 }

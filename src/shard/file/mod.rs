@@ -1,4 +1,5 @@
-//! The shard's SQLite file, a view of its log: what an entry changes, who writes it, and copies of the file as a whole.
+//! The shard's SQLite file, a view of its log: what an entry changes, who writes it, and copies of
+//! the file as a whole.
 
 pub mod worker;
 

@@ -18,6 +18,10 @@ impl From<store::OpenError> for OpenError {
 
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
-        if error.is_damage() { Self::Damaged(error.to_string()) } else { Self::Failed(error.to_string()) }
+        if error.is_damage() {
+            Self::Damaged(error.to_string())
+        } else {
+            Self::Failed(error.to_string())
+        }
     }
 }

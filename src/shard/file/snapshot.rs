@@ -1,5 +1,6 @@
-//! A copy of a shard's file for a replica that has none, or none of use: written by the owner while it goes on, checked by
-//! the receiver before use. And what becomes of a file that is of no use: it is put aside, not dropped.
+//! A copy of a shard's file for a replica that has none, or none of use: written by the owner while
+//! it goes on, checked by the receiver before use. And what becomes of a file that is of no use: it
+//! is put aside, not dropped.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -29,7 +30,8 @@ const ASIDE: &str = ".quarantined-";
 const ORPHANS: &str = ".orphans";
 /// What SQLite keeps beside a file.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
-/// Room that a copy leaves on the disk, beside an eighth of its length: what is written meanwhile needs some, too.
+/// Room that a copy leaves on the disk, beside an eighth of its length: what is written meanwhile
+/// needs some, too.
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 /// Why a copy is not written.
 const NO_ROOM: &str = "the disk has no room for a copy of the file";
@@ -63,9 +65,14 @@ pub enum Orphans {
 pub(in crate::shard) async fn write(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
     // SQLite would write into an empty one, too.
     if tokio::fs::try_exists(path).await.unwrap_or(true) {
-        return Err(StoreError::Failed(format!("{}: a snapshot is not written over a file", path.display())));
+        return Err(StoreError::Failed(format!(
+            "{}: a snapshot is not written over a file",
+            path.display()
+        )));
     }
-    let needed = tokio::fs::metadata(store.path()).await.map_or(0, |file| file.len());
+    let needed = tokio::fs::metadata(store.path())
+        .await
+        .map_or(0, |file| file.len());
     if !has_room(path, needed).await {
         return Err(StoreError::Full(NO_ROOM.to_owned()));
     }
@@ -82,18 +89,26 @@ async fn copy(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
     let applied = applied_in(&mut copy).await;
     copy.close().await?;
     let applied = applied?;
-    let (length, sha256) =
-        hashed(path).await.map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
-    Ok(Snapshot { length, sha256, applied })
+    let (length, sha256) = hashed(path)
+        .await
+        .map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
+    Ok(Snapshot {
+        length,
+        sha256,
+        applied,
+    })
 }
 
 /// Bytes that have to be free on a disk before a copy of that length is begun.
 #[must_use]
 pub fn needs(length: u64) -> u64 {
-    length.saturating_add(length / 8).saturating_add(SPARE_BYTES)
+    length
+        .saturating_add(length / 8)
+        .saturating_add(SPARE_BYTES)
 }
 
-/// Bytes that are left, to whoever is not root, on the disk where a file is or will be. `None`: the disk does not say.
+/// Bytes that are left, to whoever is not root, on the disk where a file is or will be. `None`: the
+/// disk does not say.
 pub async fn room(path: &Path) -> Option<u64> {
     let folder = folder_of(path).to_owned();
     off_runtime(move || room_in(&folder)).await.ok()
@@ -104,13 +119,20 @@ async fn has_room(path: &Path, length: u64) -> bool {
     room(path).await.is_none_or(|room| room >= needs(length))
 }
 
-/// Checks a received file (length, hash, `quick_check`, whose it is, applied tails) and moves it to `to`, where no file may
-/// be open. What stands there is dropped; to keep it, [`quarantine`] it before.
+/// Checks a received file (length, hash, `quick_check`, whose it is, applied tails) and moves it to
+/// `to`, where no file may be open. What stands there is dropped; to keep it, [`quarantine`] it
+/// before.
 ///
 /// # Errors
-/// One sentence what is not as said; the received file is removed. Damaged: it was so before it was sent. Refused: it is
-/// another shard's. Failed: it came otherwise than it was sent, or the disk refused.
-pub async fn install(received: &Path, said: &Snapshot, of: (Identity, ShardId), to: &Path) -> Result<(), OpenError> {
+/// One sentence what is not as said; the received file is removed. Damaged: it was so before it was
+/// sent. Refused: it is another shard's. Failed: it came otherwise than it was sent, or the disk
+/// refused.
+pub async fn install(
+    received: &Path,
+    said: &Snapshot,
+    of: (Identity, ShardId),
+    to: &Path,
+) -> Result<(), OpenError> {
     let installed = match check(received, said, of).await {
         Ok(()) => {
             let (from, to) = (received.to_owned(), to.to_owned());
@@ -125,11 +147,21 @@ pub async fn install(received: &Path, said: &Snapshot, of: (Identity, ShardId), 
     installed
 }
 
-async fn check(received: &Path, said: &Snapshot, (identity, shard): (Identity, ShardId)) -> Result<(), OpenError> {
-    let failed = |what: &str| OpenError::Failed(format!("shard {shard}: the received snapshot {what}"));
-    let (length, sha256) = hashed(received).await.map_err(|error| failed(&format!("cannot be read: {error}")))?;
+async fn check(
+    received: &Path,
+    said: &Snapshot,
+    (identity, shard): (Identity, ShardId),
+) -> Result<(), OpenError> {
+    let failed =
+        |what: &str| OpenError::Failed(format!("shard {shard}: the received snapshot {what}"));
+    let (length, sha256) = hashed(received)
+        .await
+        .map_err(|error| failed(&format!("cannot be read: {error}")))?;
     if length != said.length {
-        return Err(failed(&format!("has {length} bytes, not the {} that were said", said.length)));
+        return Err(failed(&format!(
+            "has {length} bytes, not the {} that were said",
+            said.length
+        )));
     }
     if sha256 != said.sha256 {
         return Err(failed("has not the hash that was said"));
@@ -150,19 +182,24 @@ async fn check_content(
     let found = owner_of(file).await?;
     if found.as_deref() != Some(wanted) {
         let found = found.as_deref().unwrap_or("nobody");
-        return Err(OpenError::Refused(format!("the received snapshot belongs to {found}, not to {wanted}")));
+        return Err(OpenError::Refused(format!(
+            "the received snapshot belongs to {found}, not to {wanted}"
+        )));
     }
     let applied = applied_in(file).await?;
     if applied != said.applied {
-        let line =
-            format!("the received snapshot of {wanted} stands at {applied:?}, not at {:?} as was said", said.applied);
+        let line = format!(
+            "the received snapshot of {wanted} stands at {applied:?}, not at {:?} as was said",
+            said.applied
+        );
         return Err(OpenError::Failed(line));
     }
     Ok(())
 }
 
-/// Renames a file, with what SQLite keeps beside it, to `….quarantined-<unix milliseconds>`, and drops the oldest such
-/// files of the same name beyond the last three. It must not be open. Answers its new name.
+/// Renames a file, with what SQLite keeps beside it, to `….quarantined-<unix milliseconds>`, and
+/// drops the oldest such files of the same name beyond the last three. It must not be open. Answers
+/// its new name.
 ///
 /// # Errors
 /// The disk refused, or there is no such file.
@@ -171,7 +208,8 @@ pub async fn quarantine(path: &Path, clock: &Clock, orphans: Orphans) -> io::Res
     off_runtime(move || put_aside(&path, at, orphans)).await
 }
 
-/// The files of a folder that were put aside with [`Orphans::Perhaps`], the oldest of each name first.
+/// The files of a folder that were put aside with [`Orphans::Perhaps`], the oldest of each name
+/// first.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -179,8 +217,15 @@ pub fn unsent(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let aside = name.to_str().and_then(|name| name.strip_suffix(ORPHANS)).filter(|name| name.contains(ASIDE));
-        found.extend(aside.map(|aside| folder.join(aside)).filter(|aside| aside.exists()));
+        let aside = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(ORPHANS))
+            .filter(|name| name.contains(ASIDE));
+        found.extend(
+            aside
+                .map(|aside| folder.join(aside))
+                .filter(|aside| aside.exists()),
+        );
     }
     // Milliseconds of this century have as many digits.
     found.sort_unstable();
@@ -198,17 +243,26 @@ pub async fn sent(aside: &Path) -> io::Result<()> {
 
 fn put_aside(path: &Path, at: u64, orphans: Orphans) -> io::Result<PathBuf> {
     // After all others, also when the time of day was set back.
-    let newest = put_aside_before(path)?.last().map(|(newest, _)| newest.saturating_add(1));
-    let aside = beside(path, &format!("{ASIDE}{}", newest.unwrap_or_default().max(at)));
+    let newest = put_aside_before(path)?
+        .last()
+        .map(|(newest, _)| newest.saturating_add(1));
+    let aside = beside(
+        path,
+        &format!("{ASIDE}{}", newest.unwrap_or_default().max(at)),
+    );
     if orphans == Orphans::Perhaps && path.exists() {
         // Before it can be forgotten.
         File::create(beside(&aside, ORPHANS))?.sync_all()?;
         sync_folder(folder_of(path))?;
     }
-    // The file first: a WAL without a file is dropped by SQLite, a file without its WAL would be opened.
+    // The file first: a WAL without a file is dropped by SQLite, a file without its WAL would be
+    // opened.
     std::fs::rename(path, &aside)?;
     for suffix in BESIDE {
-        absent_is_fine(std::fs::rename(beside(path, suffix), beside(&aside, suffix)))?;
+        absent_is_fine(std::fs::rename(
+            beside(path, suffix),
+            beside(&aside, suffix),
+        ))?;
     }
     for (_, old) in put_aside_before(path)?.into_iter().rev().skip(ASIDE_MAX) {
         let mark = beside(&old, ORPHANS);
@@ -230,7 +284,10 @@ fn put_aside_before(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder_of(path))? {
         let entry = entry?;
-        let at = entry.file_name().to_str().and_then(|other| other.strip_prefix(&name)?.parse::<u64>().ok());
+        let at = entry
+            .file_name()
+            .to_str()
+            .and_then(|other| other.strip_prefix(&name)?.parse::<u64>().ok());
         found.extend(at.map(|at| (at, entry.path())));
     }
     found.sort_unstable();
@@ -258,11 +315,20 @@ pub fn drop_file(path: &Path) -> io::Result<()> {
 }
 
 fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
-    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    done.or_else(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
 }
 
 async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).foreign_keys(false);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .foreign_keys(false);
     Ok(options.connect().await?)
 }
 
@@ -284,8 +350,12 @@ async fn hashed(path: &Path) -> io::Result<(u64, [u8; 32])> {
     .await
 }
 
-async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 async fn remove(path: &Path) {

@@ -1,5 +1,6 @@
-//! One read under way: how it asks the loop, how long it waits for the worker, and what it does when the log is silent
-//! and the lease has ended. Then it waits no more: it goes on with what SQLite and memory have, and its answer is marked.
+//! One read under way: how it asks the loop, how long it waits for the worker, and what it does
+//! when the log is silent and the lease has ended. Then it waits no more: it goes on with what
+//! SQLite and memory have, and its answer is marked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ use crate::shard::write::owner::{Input, Ticket, Want, page_of};
 /// How often a wait looks at the lease, at least.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What the loop needs, at most, to answer what hangs on no commit: so long it is waited for after the lease has ended.
+/// What the loop needs, at most, to answer what hangs on no commit: so long it is waited for after
+/// the lease has ended.
 const LOOP_WAIT: Duration = Duration::from_millis(100);
 
 /// A read's budget, and whether it went on without what it waited for.
@@ -33,16 +35,25 @@ pub(in crate::shard) struct Reading {
 impl Reading {
     /// For an answer that can be marked stale.
     pub(in crate::shard) fn marked(deadline: Instant) -> Self {
-        Self { deadline, may_lag: true, lagged_ms: AtomicU64::new(0) }
+        Self {
+            deadline,
+            may_lag: true,
+            lagged_ms: AtomicU64::new(0),
+        }
     }
 
     /// For an answer that cannot: it waits, and fails when the wait is too long.
     pub(in crate::shard) fn whole(deadline: Instant) -> Self {
-        Self { deadline, may_lag: false, lagged_ms: AtomicU64::new(0) }
+        Self {
+            deadline,
+            may_lag: false,
+            lagged_ms: AtomicU64::new(0),
+        }
     }
 
-    /// How sure an answer is that is gathered by now. The lease is looked at only here, *after* the gathering: a process
-    /// may be stopped between any two instructions, and the shard taken meanwhile.
+    /// How sure an answer is that is gathered by now. The lease is looked at only here, *after* the
+    /// gathering: a process may be stopped between any two instructions, and the shard taken
+    /// meanwhile.
     pub(in crate::shard) fn freshness(&self, shard: &Inner) -> Freshness {
         let by_lease = shard.lease.freshness(shard.clock.since_boot());
         match self.lagged_ms.load(Ordering::Relaxed) {
@@ -63,15 +74,22 @@ impl Inner {
         let (answer, answered) = oneshot::channel();
         let wait = async {
             // Either way the loop is gone.
-            self.inputs.send(input(answer)).await.ok().ok_or(ShardError::NotOwner)?;
+            self.inputs
+                .send(input(answer))
+                .await
+                .ok()
+                .ok_or(ShardError::NotOwner)?;
             answered.await.ok().ok_or(ShardError::NotOwner)
         };
         tokio::time::timeout_at(deadline.into(), wait)
             .await
-            .unwrap_or_else(|_| Err(Problem::unavailable("the shard did not answer in time; retry").into()))
+            .unwrap_or_else(|_| {
+                Err(Problem::unavailable("the shard did not answer in time; retry").into())
+            })
     }
 
-    /// A ticket for a reader who participates. May wait for the commit of what changes the participants.
+    /// A ticket for a reader who participates. May wait for the commit of what changes the
+    /// participants.
     pub(in crate::shard) async fn begin(
         &self,
         conversation: &ConversationName,
@@ -80,7 +98,12 @@ impl Inner {
         reading: &Reading,
     ) -> Result<Ticket, ShardError> {
         let (name, of, wanted) = (conversation.clone(), reader.clone(), want.clone());
-        let asked = self.ask(reading.deadline, |answer| Input::Begin { conversation: name, reader: of, want, answer });
+        let asked = self.ask(reading.deadline, |answer| Input::Begin {
+            conversation: name,
+            reader: of,
+            want,
+            answer,
+        });
         tokio::select! {
             biased;
             ticket = asked => Ok(ticket??),
@@ -96,7 +119,9 @@ impl Inner {
         touched: PerStream<Offset>,
         reading: &Reading,
     ) -> Result<(), ShardError> {
-        let deadline = reading.deadline.min(Instant::now() + self.config.barrier_max);
+        let deadline = reading
+            .deadline
+            .min(Instant::now() + self.config.barrier_max);
         for (stream, offset) in touched {
             let mut applied = self.applied(stream);
             if applied.borrow_and_update().offset >= offset {
@@ -117,10 +142,14 @@ impl Inner {
     }
 
     fn lags(&self, reading: &Reading) {
-        reading.lagged_ms.fetch_max(self.lease.age_ms(self.clock.since_boot()), Ordering::Relaxed);
+        reading.lagged_ms.fetch_max(
+            self.lease.age_ms(self.clock.since_boot()),
+            Ordering::Relaxed,
+        );
     }
 
-    /// Waits until the lease has ended, and `longer` at least; for ever when the reading may not go on then.
+    /// Waits until the lease has ended, and `longer` at least; for ever when the reading may not go
+    /// on then.
     async fn lease_ended(&self, reading: &Reading, longer: Duration) {
         if !reading.may_lag || self.lease.never_ends() {
             return std::future::pending().await;
@@ -138,8 +167,8 @@ impl Inner {
         }
     }
 
-    /// A ticket of what is committed, while the loop's own waits for the silent log: the file's head with the committed
-    /// tail in memory folded over it.
+    /// A ticket of what is committed, while the loop's own waits for the silent log: the file's
+    /// head with the committed tail in memory folded over it.
     async fn begin_behind(
         &self,
         name: &ConversationName,
@@ -150,7 +179,12 @@ impl Inner {
         self.lags(reading);
         let conversation = name.clone();
         // The tail first: what the file gains meanwhile is passed over.
-        let mut ticket: Ticket = self.ask(reading.deadline, |answer| Input::Tail { conversation, answer }).await?;
+        let mut ticket: Ticket = self
+            .ask(reading.deadline, |answer| Input::Tail {
+                conversation,
+                answer,
+            })
+            .await?;
         let mut head = self.store.head(name).await?.map(Head::filled);
         for event in &ticket.tail {
             match &mut head {
@@ -159,7 +193,9 @@ impl Inner {
                 Some(_) => {}
             }
         }
-        let head = head.filter(|head| head.has(reader)).ok_or_else(not_participant)?;
+        let head = head
+            .filter(|head| head.has(reader))
+            .ok_or_else(not_participant)?;
         ticket.last_seq = head.last_seq;
         match want {
             Want::Tail => {}
@@ -179,11 +215,21 @@ impl Inner {
         ticket: Ticket,
         reading: &Reading,
     ) -> Result<Ticket, ShardError> {
-        self.barrier(PerStream { receipts: Offset(0), ..ticket.touched }, reading).await?;
+        self.barrier(
+            PerStream {
+                receipts: Offset(0),
+                ..ticket.touched
+            },
+            reading,
+        )
+        .await?;
         let head = self.store.head(conversation).await?.map(Head::filled);
         let standing = head.as_ref().and_then(|head| head.participants.get(user));
         // Meanwhile the removal was committed, and applied.
         let gone = || Problem::unavailable("the participants change; ask again");
-        Ok(Ticket { joined: standing.ok_or_else(gone)?.joined, ..ticket })
+        Ok(Ticket {
+            joined: standing.ok_or_else(gone)?.joined,
+            ..ticket
+        })
     }
 }

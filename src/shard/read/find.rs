@@ -1,9 +1,11 @@
-//! Reads: the message list merges the committed tail in memory with SQLite; everything else waits until the worker has
-//! reached what touched it (the read barrier). Either way a read sees every write acknowledged before it began.
+//! Reads: the message list merges the committed tail in memory with SQLite; everything else waits
+//! until the worker has reached what touched it (the read barrier). Either way a read sees every
+//! write acknowledged before it began.
 //!
-//! And none sees what came after the removal of its reader. The ticket says that they participate, and how far the
-//! conversation reached at that moment: whatever the file has gained since is cut off there. What has no seq to cut at
-//! (watermarks, receipts, reactions) is given only when they still participate after it was gathered.
+//! And none sees what came after the removal of its reader. The ticket says that they participate,
+//! and how far the conversation reached at that moment: whatever the file has gained since is cut
+//! off there. What has no seq to cut at (watermarks, receipts, reactions) is given only when they
+//! still participate after it was gathered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,28 +28,56 @@ use crate::shard::write::subscriptions::Subscriber;
 impl From<StoreError> for ShardError {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "read of the shard's file failed");
-        Self::Problem(Problem::unavailable("the shard's file cannot be read now; retry later"))
+        Self::Problem(Problem::unavailable(
+            "the shard's file cannot be read now; retry later",
+        ))
     }
 }
 
 impl Inner {
     #[expect(clippy::cognitive_complexity, reason = "one arm for each query")]
-    pub(in crate::shard) async fn find(&self, query: Query, reading: &Reading) -> Result<Found, ShardError> {
+    pub(in crate::shard) async fn find(
+        &self,
+        query: Query,
+        reading: &Reading,
+    ) -> Result<Found, ShardError> {
         match query {
             Query::Conversation { name, reader } => {
                 let ticket = self.begin(&name, &reader, Want::View, reading).await?;
-                let view = ticket.view.ok_or_else(|| Problem::unavailable("the conversation is not known yet; retry"));
+                let view = ticket.view.ok_or_else(|| {
+                    Problem::unavailable("the conversation is not known yet; retry")
+                });
                 Ok(Found::Conversation(view?))
             }
-            Query::Participants { name, reader, after, limit } => {
-                let ticket = self.begin(&name, &reader, Want::Participants { after, limit }, reading).await?;
-                let page = ticket.participants.unwrap_or(Page { items: Vec::new(), next: None, partial: false });
+            Query::Participants {
+                name,
+                reader,
+                after,
+                limit,
+            } => {
+                let ticket = self
+                    .begin(&name, &reader, Want::Participants { after, limit }, reading)
+                    .await?;
+                let page = ticket.participants.unwrap_or(Page {
+                    items: Vec::new(),
+                    next: None,
+                    partial: false,
+                });
                 Ok(Found::Participants(page))
             }
-            Query::History(query) => Ok(Found::History(Box::pin(self.history(&query, reading)).await?)),
-            Query::Events { name, reader, after, limit } => {
+            Query::History(query) => Ok(Found::History(
+                Box::pin(self.history(&query, reading)).await?,
+            )),
+            Query::Events {
+                name,
+                reader,
+                after,
+                limit,
+            } => {
                 let ticket = self.begin(&name, &reader, Want::Tail, reading).await?;
-                let mut items = self.events(&name, after, limit.saturating_add(1), &ticket).await?;
+                let mut items = self
+                    .events(&name, after, limit.saturating_add(1), &ticket)
+                    .await?;
                 // Its reader may have been removed since.
                 items.retain(|event| event.seq <= ticket.last_seq);
                 let more = items.len() > limit as usize;
@@ -55,40 +85,76 @@ impl Inner {
                 let next = items.last().map(|event| event.seq).filter(|_| more);
                 Ok(Found::Events { items, next })
             }
-            Query::Watermarks { name, reader, after, limit } => {
+            Query::Watermarks {
+                name,
+                reader,
+                after,
+                limit,
+            } => {
                 let ticket = self.begin(&name, &reader, Want::Tail, reading).await?;
                 self.barrier(ticket.touched, reading).await?;
-                let items = self.store.watermarks(&name, after.as_ref(), limit.saturating_add(1)).await?;
+                let items = self
+                    .store
+                    .watermarks(&name, after.as_ref(), limit.saturating_add(1))
+                    .await?;
                 self.still_in(&name, &reader, reading).await?;
-                Ok(Found::Watermarks(cut(items, limit, |mark| mark.user.to_string())))
+                Ok(Found::Watermarks(cut(items, limit, |mark| {
+                    mark.user.to_string()
+                })))
             }
             Query::Message { id, reader } => {
                 let (at, ticket) = self.find_message(id, &reader, reading).await?;
-                let message = Box::pin(self.message(&at.conversation, at.seq, &reader, &ticket, reading)).await;
+                let message =
+                    Box::pin(self.message(&at.conversation, at.seq, &reader, &ticket, reading))
+                        .await;
                 Ok(Found::Message(message.map_err(hidden)?))
             }
-            Query::Receipts { id, reader, after, limit } => {
+            Query::Receipts {
+                id,
+                reader,
+                after,
+                limit,
+            } => {
                 let (at, ticket) = self.find_message(id, &reader, reading).await?;
                 if at.source != reader {
-                    return Err(
-                        Problem::new(Code::NotSender, "only the sender of a message may see its receipts").into()
-                    );
+                    return Err(Problem::new(
+                        Code::NotSender,
+                        "only the sender of a message may see its receipts",
+                    )
+                    .into());
                 }
                 self.barrier(ticket.touched, reading).await?;
-                let items = self.store.receipts(id, &at, after.as_ref(), limit.saturating_add(1)).await?;
-                self.still_in(&at.conversation, &reader, reading).await.map_err(hidden)?;
-                Ok(Found::Receipts(cut(items, limit, |receipt| receipt.user_id.to_string())))
+                let items = self
+                    .store
+                    .receipts(id, &at, after.as_ref(), limit.saturating_add(1))
+                    .await?;
+                self.still_in(&at.conversation, &reader, reading)
+                    .await
+                    .map_err(hidden)?;
+                Ok(Found::Receipts(cut(items, limit, |receipt| {
+                    receipt.user_id.to_string()
+                })))
             }
             Query::Summaries { names, reader } => {
                 let conversations = names.clone();
-                let touched =
-                    self.ask(reading.deadline, |answer| Input::Touched { conversations, user: None, answer }).await?;
+                let touched = self
+                    .ask(reading.deadline, |answer| Input::Touched {
+                        conversations,
+                        user: None,
+                        answer,
+                    })
+                    .await?;
                 self.barrier(touched, reading).await?;
-                Ok(Found::Summaries(self.store.summaries(&names, &reader).await?))
+                Ok(Found::Summaries(
+                    self.store.summaries(&names, &reader).await?,
+                ))
             }
             Query::Index { user, after, limit } => {
                 self.index_barrier(&user, reading).await?;
-                let mut items = self.store.index_page(&user, after, limit.saturating_add(1)).await?;
+                let mut items = self
+                    .store
+                    .index_page(&user, after, limit.saturating_add(1))
+                    .await?;
                 let more = items.len() > limit as usize;
                 items.truncate(limit as usize);
                 let next = items.last().map(|item| item.version).filter(|_| more);
@@ -103,22 +169,36 @@ impl Inner {
 
     async fn index_barrier(&self, user: &UserId, reading: &Reading) -> Result<(), ShardError> {
         let user = Some(user.clone());
-        let touched =
-            self.ask(reading.deadline, |answer| Input::Touched { conversations: Vec::new(), user, answer }).await?;
+        let touched = self
+            .ask(reading.deadline, |answer| Input::Touched {
+                conversations: Vec::new(),
+                user,
+                answer,
+            })
+            .await?;
         self.barrier(touched, reading).await
     }
 
-    async fn history(&self, query: &HistoryQuery, reading: &Reading) -> Result<HistoryPage, ShardError> {
-        let ticket = self.begin(&query.conversation, &query.reader, Want::Tail, reading).await?;
+    async fn history(
+        &self,
+        query: &HistoryQuery,
+        reading: &Reading,
+    ) -> Result<HistoryPage, ShardError> {
+        let ticket = self
+            .begin(&query.conversation, &query.reader, Want::Tail, reading)
+            .await?;
         let last = ticket.last_seq;
-        // The file may have gone on since, and its reader may have been removed: nothing beyond the ticket is looked at.
+        // The file may have gone on since, and its reader may have been removed: nothing beyond the
+        // ticket is looked at.
         let within = |around| match around {
             Around::Newest => Around::Before(last.next()),
             Around::Before(seq) => Around::Before(seq.min(last.next())),
             Around::Around(seq) => Around::Around(seq.min(last.next())),
             around => around,
         };
-        let mut rows = self.history_rows(query, within(query.around), query.limit).await?;
+        let mut rows = self
+            .history_rows(query, within(query.around), query.limit)
+            .await?;
         // One match on the side that was not asked for tells whether the page goes on there.
         let other = match query.around {
             Around::Before(seq) => Some(Around::After(Seq(seq.0.saturating_sub(1)))),
@@ -130,19 +210,41 @@ impl Inner {
         }
         rows.retain(|message| message.seq <= last);
         let matching = |message: &MessageCore| {
-            query.source.as_ref().is_none_or(|source| message.source == *source)
+            query
+                .source
+                .as_ref()
+                .is_none_or(|source| message.source == *source)
                 && query.reply_to.is_none_or(|id| message.reply_to == Some(id))
         };
-        let tail = ticket.tail.iter().filter_map(|event| core_of(event)).filter(matching).collect();
+        let tail = ticket
+            .tail
+            .iter()
+            .filter_map(|event| core_of(event))
+            .filter(matching)
+            .collect();
         let picked = pick(merge(rows, tail), query.around, query.limit as usize);
-        let before = picked.items.first().map(|message| message.seq).filter(|_| picked.older);
-        let after = picked.items.last().map(|message| message.seq).filter(|_| picked.newer);
+        let before = picked
+            .items
+            .first()
+            .map(|message| message.seq)
+            .filter(|_| picked.older);
+        let after = picked
+            .items
+            .last()
+            .map(|message| message.seq)
+            .filter(|_| picked.newer);
         let name = &query.conversation;
-        let mut items = self.with_reactions(name, picked.items, &query.reader, &ticket, reading).await?;
+        let mut items = self
+            .with_reactions(name, picked.items, &query.reader, &ticket, reading)
+            .await?;
         if !query.ascending {
             items.reverse();
         }
-        Ok(HistoryPage { items, before, after })
+        Ok(HistoryPage {
+            items,
+            before,
+            after,
+        })
     }
 
     async fn history_rows(
@@ -151,11 +253,23 @@ impl Inner {
         around: Around,
         limit: u32,
     ) -> Result<Vec<MessageCore>, StoreError> {
-        let (conversation, source, reply_to) = (&query.conversation, query.source.as_ref(), query.reply_to);
-        self.store.history(HistoryRead { conversation, around, limit, source, reply_to }).await
+        let (conversation, source, reply_to) =
+            (&query.conversation, query.source.as_ref(), query.reply_to);
+        self.store
+            .history(HistoryRead {
+                conversation,
+                around,
+                limit,
+                source,
+                reply_to,
+            })
+            .await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "where, of which, for whom, with what is known, until when")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "where, of which, for whom, with what is known, until when"
+    )]
     async fn with_reactions(
         &self,
         name: &ConversationName,
@@ -164,7 +278,14 @@ impl Inner {
         ticket: &Ticket,
         reading: &Reading,
     ) -> Result<Vec<Message>, ShardError> {
-        self.barrier(PerStream { messages: Offset(0), receipts: ticket.reaction }, reading).await?;
+        self.barrier(
+            PerStream {
+                messages: Offset(0),
+                receipts: ticket.reaction,
+            },
+            reading,
+        )
+        .await?;
         let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
         let mut counts: BTreeMap<MessageId, (BTreeMap<u32, u64>, Option<u32>)> = BTreeMap::new();
         if !ids.is_empty() {
@@ -182,14 +303,25 @@ impl Inner {
         }
         let with = |core: MessageCore| {
             let (reactions, my_reaction) = counts.remove(&core.id).unwrap_or_default();
-            Message { core, reactions, my_reaction }
+            Message {
+                core,
+                reactions,
+                my_reaction,
+            }
         };
         Ok(messages.into_iter().map(with).collect())
     }
 
     /// What was gathered may be given to its reader: they participate still.
-    async fn still_in(&self, name: &ConversationName, reader: &UserId, reading: &Reading) -> Result<(), ShardError> {
-        Box::pin(self.begin(name, reader, Want::Tail, reading)).await.map(drop)
+    async fn still_in(
+        &self,
+        name: &ConversationName,
+        reader: &UserId,
+        reading: &Reading,
+    ) -> Result<(), ShardError> {
+        Box::pin(self.begin(name, reader, Want::Tail, reading))
+            .await
+            .map(drop)
     }
 
     /// Events after `after`, dense: first from SQLite, then from the tail in memory.
@@ -219,8 +351,14 @@ impl Inner {
     }
 
     /// Where a message is: in memory until it is applied, then in SQLite.
-    pub(in crate::shard) async fn locate(&self, id: MessageId, deadline: Instant) -> Result<Located, ShardError> {
-        let found = self.ask(deadline, |answer| Input::Locate { id, answer }).await?;
+    pub(in crate::shard) async fn locate(
+        &self,
+        id: MessageId,
+        deadline: Instant,
+    ) -> Result<Located, ShardError> {
+        let found = self
+            .ask(deadline, |answer| Input::Locate { id, answer })
+            .await?;
         let found = match found {
             Some(at) => Some(at),
             None => self.store.locate(id).await?,
@@ -235,7 +373,10 @@ impl Inner {
         reading: &Reading,
     ) -> Result<(Located, Ticket), ShardError> {
         let at = self.locate(id, reading.deadline).await?;
-        match self.begin(&at.conversation, reader, Want::Tail, reading).await {
+        match self
+            .begin(&at.conversation, reader, Want::Tail, reading)
+            .await
+        {
             // Decided but not committed: no one may know of it yet.
             Ok(ticket) if ticket.last_seq < at.seq => Err(message_unknown().into()),
             Ok(ticket) => Ok((at, ticket)),
@@ -243,7 +384,10 @@ impl Inner {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "where, for whom, with what is known, until when")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "where, for whom, with what is known, until when"
+    )]
     async fn message(
         &self,
         name: &ConversationName,
@@ -256,12 +400,24 @@ impl Inner {
             Some(event) => core_of(event),
             None => {
                 let around = Around::After(Seq(seq.0.saturating_sub(1)));
-                let read = HistoryRead { conversation: name, around, limit: 1, source: None, reply_to: None };
-                self.store.history(read).await?.into_iter().find(|message| message.seq == seq)
+                let read = HistoryRead {
+                    conversation: name,
+                    around,
+                    limit: 1,
+                    source: None,
+                    reply_to: None,
+                };
+                self.store
+                    .history(read)
+                    .await?
+                    .into_iter()
+                    .find(|message| message.seq == seq)
             }
         };
         let core = core.ok_or_else(message_unknown)?;
-        let mut messages = self.with_reactions(name, vec![core], reader, ticket, reading).await?;
+        let mut messages = self
+            .with_reactions(name, vec![core], reader, ticket, reading)
+            .await?;
         Ok(messages.pop().ok_or_else(message_unknown)?)
     }
 
@@ -295,10 +451,15 @@ impl Inner {
         interest: Interest,
         deadline: Instant,
     ) -> Subscribed {
-        match self.try_admit(subscriber, interest, &Reading::whole(deadline)).await {
+        match self
+            .try_admit(subscriber, interest, &Reading::whole(deadline))
+            .await
+        {
             Ok(subscribed) => subscribed,
             Err(ShardError::Problem(problem)) => Subscribed::Failed(problem),
-            Err(ShardError::NotOwner) => Subscribed::Failed(Problem::unavailable("the shard moves; ask again")),
+            Err(ShardError::NotOwner) => {
+                Subscribed::Failed(Problem::unavailable("the shard moves; ask again"))
+            }
         }
     }
 
@@ -308,21 +469,34 @@ impl Inner {
         interest: Interest,
         reading: &Reading,
     ) -> Result<Subscribed, ShardError> {
-        let Interest { conversation, user, after, limit, since } = interest;
+        let Interest {
+            conversation,
+            user,
+            after,
+            limit,
+            since,
+        } = interest;
         let (name, of, subscriber) = (conversation.clone(), user.clone(), subscriber.clone());
-        let asked =
-            self.ask(reading.deadline, |answer| Input::Subscribe { subscriber, conversation: name, user: of, answer });
+        let asked = self.ask(reading.deadline, |answer| Input::Subscribe {
+            subscriber,
+            conversation: name,
+            user: of,
+            answer,
+        });
         let admission = match asked.await?? {
-            Admission::Leaving(ticket) => {
-                Admission::Participant(self.with_joined(&conversation, &user, ticket, reading).await?)
-            }
+            Admission::Leaving(ticket) => Admission::Participant(
+                self.with_joined(&conversation, &user, ticket, reading)
+                    .await?,
+            ),
             admission => admission,
         };
         match admission {
             Admission::Participant(ticket) | Admission::Leaving(ticket) => {
                 let (tail, joined) = (ticket.last_seq, ticket.joined);
                 let mut events = match after {
-                    Some(after) if after < tail => self.events(&conversation, after, limit, &ticket).await?,
+                    Some(after) if after < tail => {
+                        self.events(&conversation, after, limit, &ticket).await?
+                    }
                     _ => Vec::new(),
                 };
                 // SQLite may have gone on meanwhile; what is after the tail comes as a push.
@@ -330,18 +504,39 @@ impl Inner {
                 let departed = match since {
                     Some(since) => {
                         // His last `left` may be in memory only.
-                        self.barrier(PerStream { receipts: Offset(0), ..ticket.touched }, reading).await?;
+                        self.barrier(
+                            PerStream {
+                                receipts: Offset(0),
+                                ..ticket.touched
+                            },
+                            reading,
+                        )
+                        .await?;
                         let left = self.store.last_left(&conversation, &user).await?;
                         left.filter(|left| *left > since && *left < joined)
                     }
                     None => None,
                 };
-                Ok(Subscribed::Live { tail, joined, events, departed })
+                Ok(Subscribed::Live {
+                    tail,
+                    joined,
+                    events,
+                    departed,
+                })
             }
             Admission::Stranger(ticket) => {
-                let Some(after) = after else { return Ok(Subscribed::NotParticipant) };
+                let Some(after) = after else {
+                    return Ok(Subscribed::NotParticipant);
+                };
                 // His `left` may be in memory only, with the join before it.
-                self.barrier(PerStream { receipts: Offset(0), ..ticket.touched }, reading).await?;
+                self.barrier(
+                    PerStream {
+                        receipts: Offset(0),
+                        ..ticket.touched
+                    },
+                    reading,
+                )
+                .await?;
                 let Some((joined, left)) = self.store.departure(&conversation, &user).await? else {
                     return Ok(Subscribed::NotParticipant);
                 };
@@ -351,15 +546,26 @@ impl Inner {
                 let mut events = self.events(&conversation, after, limit, &ticket).await?;
                 events.retain(|event| event.seq <= left);
                 let departed = match since {
-                    Some(since) => self.store.left_within(&conversation, &user, (since, joined)).await?,
+                    Some(since) => {
+                        self.store
+                            .left_within(&conversation, &user, (since, joined))
+                            .await?
+                    }
                     None => None,
                 };
-                Ok(Subscribed::Ended { left, events, departed })
+                Ok(Subscribed::Ended {
+                    left,
+                    events,
+                    departed,
+                })
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "who, whose, what is missing, until when")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "who, whose, what is missing, until when"
+    )]
     pub(in crate::shard) async fn index_page(
         &self,
         subscriber: &Subscriber,
@@ -370,9 +576,25 @@ impl Inner {
     ) -> Result<IndexPage, ShardError> {
         let reading = Reading::whole(deadline);
         let (subscriber, of) = (subscriber.clone(), user.clone());
-        let touched = self.ask(deadline, |answer| Input::SubscribeIndex { subscriber, user: of, answer }).await?;
-        self.barrier(PerStream { messages: touched, receipts: Offset(0) }, &reading).await?;
-        let mut items = self.store.index_since(&user, after, limit.saturating_add(1)).await?;
+        let touched = self
+            .ask(deadline, |answer| Input::SubscribeIndex {
+                subscriber,
+                user: of,
+                answer,
+            })
+            .await?;
+        self.barrier(
+            PerStream {
+                messages: touched,
+                receipts: Offset(0),
+            },
+            &reading,
+        )
+        .await?;
+        let mut items = self
+            .store
+            .index_since(&user, after, limit.saturating_add(1))
+            .await?;
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);
         Ok(IndexPage { items, more })
@@ -382,7 +604,9 @@ impl Inner {
 /// Whoever does not participate is not told whether a message exists.
 fn hidden(error: ShardError) -> ShardError {
     match error {
-        ShardError::Problem(problem) if problem.code == Code::NotParticipant => message_unknown().into(),
+        ShardError::Problem(problem) if problem.code == Code::NotParticipant => {
+            message_unknown().into()
+        }
         error => error,
     }
 }
@@ -392,5 +616,9 @@ fn cut<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Page<
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next = items.last().map(cursor).filter(|_| more);
-    Page { items, next, partial: false }
+    Page {
+        items,
+        next,
+        partial: false,
+    }
 }

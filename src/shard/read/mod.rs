@@ -1,4 +1,5 @@
-//! The way of a read: wait until the file has what was acknowledged, find, and say how sure the answer is.
+//! The way of a read: wait until the file has what was acknowledged, find, and say how sure the
+//! answer is.
 
 pub(super) mod barrier;
 

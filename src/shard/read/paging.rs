@@ -1,4 +1,5 @@
-//! Which messages make a page: pure, so that the merge of SQLite's rows with the tail in memory is provable.
+//! Which messages make a page: pure, so that the merge of SQLite's rows with the tail in memory is
+//! provable.
 
 use crate::ids::Seq;
 use crate::protocol::MessageCore;
@@ -25,8 +26,8 @@ pub(in crate::shard) fn merge(rows: Vec<MessageCore>, tail: Vec<MessageCore>) ->
     all
 }
 
-/// Picks the page nearest to `around` out of `matches` (ascending), which hold at least `limit + 1` matches on each side
-/// that `around` asks for and one on the other, where there are so many.
+/// Picks the page nearest to `around` out of `matches` (ascending), which hold at least `limit + 1`
+/// matches on each side that `around` asks for and one on the other, where there are so many.
 #[must_use]
 pub(in crate::shard) fn pick(matches: Vec<MessageCore>, around: Around, limit: usize) -> Picked {
     let below = |seq: Seq| matches.partition_point(|message| message.seq < seq);
@@ -47,7 +48,11 @@ pub(in crate::shard) fn pick(matches: Vec<MessageCore>, around: Around, limit: u
     };
     let (older, newer) = (from > 0, to < matches.len());
     let items = matches.into_iter().skip(from).take(to - from).collect();
-    Picked { items, older, newer }
+    Picked {
+        items,
+        older,
+        newer,
+    }
 }
 
 #[cfg(test)]
@@ -87,11 +92,22 @@ mod tests {
         let first = picked.items.first().map(|message| message.seq);
         let last = picked.items.last().map(|message| message.seq);
         let keep = |seq: Seq| {
-            let below = all.iter().filter(|m| first.is_some_and(|f| m.seq < f)).map(|m| m.seq).max();
-            let above = all.iter().filter(|m| last.is_some_and(|l| m.seq > l)).map(|m| m.seq).min();
+            let below = all
+                .iter()
+                .filter(|m| first.is_some_and(|f| m.seq < f))
+                .map(|m| m.seq)
+                .max();
+            let above = all
+                .iter()
+                .filter(|m| last.is_some_and(|l| m.seq > l))
+                .map(|m| m.seq)
+                .min();
             Some(seq) == below || Some(seq) == above || picked.items.iter().any(|m| m.seq == seq)
         };
-        all.iter().filter(|message| keep(message.seq)).cloned().collect()
+        all.iter()
+            .filter(|message| keep(message.seq))
+            .cloned()
+            .collect()
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! What ends an owner whose file will not mend, where another replica can go on with the shard. Alone it stays: what it has
-//! in memory and on disk is the best there is.
+//! What ends an owner whose file will not mend, where another replica can go on with the shard.
+//! Alone it stays: what it has in memory and on disk is the best there is.
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,30 +27,47 @@ impl Ends {
     /// `fault` is set before the shard is told to end.
     pub(in crate::shard) fn of(
         workers: &Workers,
-        (standbys, committed, clock): (&watch::Sender<InSync>, &PerStream<Arc<watch::Sender<Tail>>>, &Clock),
+        (standbys, committed, clock): (
+            &watch::Sender<InSync>,
+            &PerStream<Arc<watch::Sender<Tail>>>,
+            &Clock,
+        ),
         fault: Arc<OnceLock<Following>>,
     ) -> Self {
         let (following, standbys) = (workers.following(), standbys.subscribe());
-        Self { following, standbys, committed: committed.clone(), clock: clock.clone(), fault }
+        Self {
+            following,
+            standbys,
+            committed: committed.clone(),
+            clock: clock.clone(),
+            fault,
+        }
     }
 
     /// Tells the shard to end, once.
     pub(in crate::shard) async fn watch(mut self, inputs: mpsc::WeakSender<Input>) {
-        let Ok(why) = self.following.wait_for(|following| *following != Following::Live).await.map(|why| why.clone())
+        let Ok(why) = self
+            .following
+            .wait_for(|following| *following != Following::Live)
+            .await
+            .map(|why| why.clone())
         else {
             return;
         };
         if !self.can_be_left(&why).await {
             return;
         }
-        let Some(inputs) = inputs.upgrade() else { return };
+        let Some(inputs) = inputs.upgrade() else {
+            return;
+        };
         if self.fault.set(why.clone()).is_ok() {
             drop(inputs.send(Input::Unfit(why)).await);
         }
     }
 
-    /// Waits until another can go on; false when the shard ended before. Of a damaged file most can be read, and a standby
-    /// may still need it: one in sync has to live. With another history than the log's nothing may be served in any case.
+    /// Waits until another can go on; false when the shard ended before. Of a damaged file most can
+    /// be read, and a standby may still need it: one in sync has to live. With another history than
+    /// the log's nothing may be served in any case.
     async fn can_be_left(&mut self, why: &Following) -> bool {
         let is_damaged = matches!(why, Following::Damaged(_));
         let (committed, clock) = (&self.committed, &self.clock);

@@ -1,4 +1,5 @@
-//! The life of one replica: opened as the owner or following as a standby, what it shares with the others, and how it ends.
+//! The life of one replica: opened as the owner or following as a standby, what it shares with the
+//! others, and how it ends.
 
 pub(super) mod open;
 

@@ -1,9 +1,9 @@
-//! How a shard comes to be owned: compare log and file, claim, give back what the log lost, catch up, start; the first thing
-//! that the owner appends is its epoch, in both streams. One way for the owner that starts again on its own folder and for
-//! the standby that takes over.
+//! How a shard comes to be owned: compare log and file, claim, give back what the log lost, catch
+//! up, start; the first thing that the owner appends is its epoch, in both streams. One way for the
+//! owner that starts again on its own folder and for the standby that takes over.
 //!
-//! What the log makes no second copy of does not keep a shard closed: it is open for reads and gives snapshots, and takes
-//! no write until its epoch is committed (ADR 17).
+//! What the log makes no second copy of does not keep a shard closed: it is open for reads and
+//! gives snapshots, and takes no write until its epoch is committed (ADR 17).
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -34,7 +34,8 @@ use crate::shard::write::{owner, used_keys};
 
 /// How long the other replicas are waited for when they are asked how they stand.
 const STANDING_MAX: Duration = Duration::from_millis(300);
-/// How long an opening waits for the commit of its epoch: mostly milliseconds. It is open without, for reads.
+/// How long an opening waits for the commit of its epoch: mostly milliseconds. It is open without,
+/// for reads.
 const ANNOUNCED_MAX: Duration = Duration::from_millis(500);
 /// Claims in a row while only the beat moves.
 const CLAIMS_MAX: u32 = 8;
@@ -78,12 +79,22 @@ pub async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
 /// Opens the file, and with it the shard.
 async fn open_file(opening: Opening) -> Result<ShardHandle, OpenError> {
     let shard = opening.shard;
-    let store = Store::open(&opening.path, opening.identity, shard, opening.config.store.clone()).await?;
+    let store = Store::open(
+        &opening.path,
+        opening.identity,
+        shard,
+        opening.config.store.clone(),
+    )
+    .await?;
     with(opening, store, None).await
 }
 
 /// Opens the shard with the file that a standby has open.
-pub(in crate::shard) async fn take_over(opening: Opening, store: Store, way: Way) -> Result<ShardHandle, OpenError> {
+pub(in crate::shard) async fn take_over(
+    opening: Opening,
+    store: Store,
+    way: Way,
+) -> Result<ShardHandle, OpenError> {
     with(opening, store, Some(way)).await
 }
 
@@ -108,54 +119,111 @@ async fn with(opening: Opening, store: Store, way: Option<Way>) -> Result<ShardH
     owned
 }
 
-/// Everything up to the first append of the new epoch: the token, the tails that it follows, and the lease.
-async fn own(opening: &Opening, store: &Store, taking: Option<&Taking>) -> Result<Owned, OpenError> {
+/// Everything up to the first append of the new epoch: the token, the tails that it follows, and
+/// the lease.
+async fn own(
+    opening: &Opening,
+    store: &Store,
+    taking: Option<&Taking>,
+) -> Result<Owned, OpenError> {
     let shard = opening.shard;
     let control = opening.log.control(shard).await?;
     if let Some(taking) = taking {
         stands_still(opening, control.as_ref(), taking)?;
     }
-    let others = opening.replicas.standing(shard, Instant::now() + STANDING_MAX).await;
-    check(opening, control.as_ref(), (&store.progress(), &others), taking)?;
+    let others = opening
+        .replicas
+        .standing(shard, Instant::now() + STANDING_MAX)
+        .await;
+    check(
+        opening,
+        control.as_ref(),
+        (&store.progress(), &others),
+        taking,
+    )?;
     if let (Some(control), Some(_)) = (&control, taking) {
         restore::look(opening, store, control).await?;
     }
     let epoch = next_epoch(shard, control.as_ref(), store.progress().max_epoch, &others);
-    let begin_at = if control.is_none() { restore::begin_at(store).await? } else { PerStream::both(Tail::EMPTY) };
+    let begin_at = if control.is_none() {
+        restore::begin_at(store).await?
+    } else {
+        PerStream::both(Tail::EMPTY)
+    };
     // Appends and renewals prove the ownership as well as the claim does, and later.
     let sent = opening.clock.since_boot();
     let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
-    let following = others.iter().filter(|other| other.following == Following::Live);
+    let following = others
+        .iter()
+        .filter(|other| other.following == Following::Live);
     let answered: Vec<NodeId> = following.map(|other| other.node.clone()).collect();
     // Every other token is fenced: the log is final now.
     let control = restore::from_file(opening, store, control).await?;
     let control = restore::from_others(opening, &others, control).await?;
-    catch_up(shard, opening.log.as_ref(), store, control.tails, &opening.config.worker).await?;
+    catch_up(
+        shard,
+        opening.log.as_ref(),
+        store,
+        control.tails,
+        &opening.config.worker,
+    )
+    .await?;
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
-    Ok(Owned { token: control.token, tails: control.tails, lease, answered })
+    Ok(Owned {
+        token: control.token,
+        tails: control.tails,
+        lease,
+        answered,
+    })
 }
 
-/// The same for a shard that was given to this node: its token is in the log, and nobody else has a claim to it.
+/// The same for a shard that was given to this node: its token is in the log, and nobody else has a
+/// claim to it.
 async fn receive(opening: &Opening, store: &Store, gift: &Gift) -> Result<Owned, OpenError> {
     let shard = opening.shard;
     if gift.token.epoch <= store.progress().max_epoch {
-        let line = format!("shard {shard}: given by {} under an epoch that this file has seen", gift.from);
+        let line = format!(
+            "shard {shard}: given by {} under an epoch that this file has seen",
+            gift.from
+        );
         return Err(OpenError::Failed(line));
     }
-    // A renewal, and not a mere look: what moves nothing could be old when others have watched the beat for long.
+    // A renewal, and not a mere look: what moves nothing could be old when others have watched the
+    // beat for long.
     let sent = opening.clock.since_boot();
     let renewed = opening.log.renew(&[(shard, gift.token)]).await;
     let is_current = renewed.into_iter().next().transpose()?;
     if is_current != Some(true) {
-        let line = format!("shard {shard}: given by {}, but the token is not current any more", gift.from);
+        let line = format!(
+            "shard {shard}: given by {}, but the token is not current any more",
+            gift.from
+        );
         return Err(OpenError::Elsewhere(line));
     }
     let (identity, token, owner) = (opening.identity, gift.token, opening.node.clone());
-    let control = Control { identity, token, owner, beat: 0, tails: gift.tails };
+    let control = Control {
+        identity,
+        token,
+        owner,
+        beat: 0,
+        tails: gift.tails,
+    };
     let control = restore::from_file(opening, store, control).await?;
-    catch_up(shard, opening.log.as_ref(), store, control.tails, &opening.config.worker).await?;
+    catch_up(
+        shard,
+        opening.log.as_ref(),
+        store,
+        control.tails,
+        &opening.config.worker,
+    )
+    .await?;
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
-    Ok(Owned { token, tails: control.tails, lease, answered: vec![gift.from.clone()] })
+    Ok(Owned {
+        token,
+        tails: control.tails,
+        lease,
+        answered: vec![gift.from.clone()],
+    })
 }
 
 /// What a shard is owned by.
@@ -168,19 +236,26 @@ struct Owned {
 }
 
 /// The control record is as it was when the watch ended: its owner shows no sign of life.
-fn stands_still(opening: &Opening, control: Option<&Control>, taking: &Taking) -> Result<(), OpenError> {
+fn stands_still(
+    opening: &Opening,
+    control: Option<&Control>,
+    taking: &Taking,
+) -> Result<(), OpenError> {
     let (shard, node) = (opening.shard, &opening.node);
     match control {
         Some(control) if (control.token, control.beat) == taking.expected => Ok(()),
         Some(control) => Err(moved(shard, control, node)),
-        None => {
-            Err(OpenError::Failed(format!("shard {shard}: its control record is gone; {node} does not take it over")))
-        }
+        None => Err(OpenError::Failed(format!(
+            "shard {shard}: its control record is gone; {node} does not take it over"
+        ))),
     }
 }
 
 fn moved(shard: ShardId, control: &Control, node: &NodeId) -> OpenError {
-    OpenError::Elsewhere(format!("shard {shard}: {} shows signs of life; {node} does not take it over", control.owner))
+    OpenError::Elsewhere(format!(
+        "shard {shard}: {} shows signs of life; {node} does not take it over",
+        control.owner
+    ))
 }
 
 /// Never an empty history served as if it were the truth, and never a shard that another node owns.
@@ -202,7 +277,9 @@ fn check(
         }
         // With records of its own it is adopted, and gets what another one has beyond them.
         None if progress.applied == PerStream::both(Tail::EMPTY)
-            && let Some(other) = others.iter().find(|other| other.applied != PerStream::both(Tail::EMPTY)) =>
+            && let Some(other) = others
+                .iter()
+                .find(|other| other.applied != PerStream::both(Tail::EMPTY)) =>
         {
             Err(OpenError::Refused(format!(
                 "shard {shard}: the log and {path} know nothing of this shard, but {} has records up to {}: the log was \
@@ -218,20 +295,36 @@ fn check(
         }
         Some(control) if control.identity != opening.identity => Err(OpenError::Foreign(format!(
             "shard {shard}: the log belongs to cluster {} with {} shards, this node to {} with {}",
-            control.identity.cluster, control.identity.shards, opening.identity.cluster, opening.identity.shards,
+            control.identity.cluster,
+            control.identity.shards,
+            opening.identity.cluster,
+            opening.identity.shards,
         ))),
-        // Our own earlier claim, also one whose answer was lost, is ours: our folder's lock says that nobody else uses it.
-        Some(control) if control.owner != opening.node && taking.is_none() => Err(OpenError::Elsewhere(format!(
-            "shard {shard}: owned by {}, and this is {}; it is served there, or nowhere until that node is back",
-            control.owner, opening.node,
-        ))),
+        // Our own earlier claim, also one whose answer was lost, is ours: our folder's lock says
+        // that nobody else uses it.
+        Some(control) if control.owner != opening.node && taking.is_none() => {
+            Err(OpenError::Elsewhere(format!(
+                "shard {shard}: owned by {}, and this is {}; it is served there, or nowhere until \
+                 that node is back",
+                control.owner, opening.node,
+            )))
+        }
         _ => Ok(()),
     }
 }
 
 /// Above every epoch that the log or the file knows: a log that fell back may have forgotten some.
-fn next_epoch(shard: ShardId, control: Option<&Control>, of_file: Epoch, others: &[ReplicaStatus]) -> Epoch {
-    let of_others = others.iter().map(|other| other.max_epoch).max().unwrap_or_default();
+fn next_epoch(
+    shard: ShardId,
+    control: Option<&Control>,
+    of_file: Epoch,
+    others: &[ReplicaStatus],
+) -> Epoch {
+    let of_others = others
+        .iter()
+        .map(|other| other.max_epoch)
+        .max()
+        .unwrap_or_default();
     let of_file = of_file.max(of_others);
     let of_log = control.map_or(Epoch(0), |control| control.token.epoch);
     if control.is_some() && of_log < of_file {
@@ -263,12 +356,16 @@ async fn claim(
             ClaimOutcome::Refused(Some(found))
                 if !takes_over
                     && found.owner == opening.node
-                    && claim.expected.is_some_and(|(token, _)| token == found.token) =>
+                    && claim
+                        .expected
+                        .is_some_and(|(token, _)| token == found.token) =>
             {
                 claim.expected = Some((found.token, found.beat));
             }
             // Its owner lives, or another standby was faster.
-            ClaimOutcome::Refused(Some(found)) if takes_over => return Err(moved(shard, &found, &opening.node)),
+            ClaimOutcome::Refused(Some(found)) if takes_over => {
+                return Err(moved(shard, &found, &opening.node));
+            }
             ClaimOutcome::Refused(found) => return Err(refused(shard, found.as_ref())),
         }
     }
@@ -276,14 +373,23 @@ async fn claim(
 }
 
 fn refused(shard: ShardId, found: Option<&Control>) -> OpenError {
-    let owner = found.map_or_else(|| "no one, or it changes".to_owned(), |found| found.owner.to_string());
-    OpenError::Failed(format!("shard {shard}: the claim was refused; its owner is {owner}"))
+    let owner = found.map_or_else(
+        || "no one, or it changes".to_owned(),
+        |found| found.owner.to_string(),
+    );
+    OpenError::Failed(format!(
+        "shard {shard}: the claim was refused; its owner is {owner}"
+    ))
 }
 
-/// Has the standbys stand in for the second copies that the log does not make, until what is returned is dropped.
+/// Has the standbys stand in for the second copies that the log does not make, until what is
+/// returned is dropped.
 fn witnessed(
     opening: &Opening,
-    (standbys, committed): (&Arc<watch::Sender<InSync>>, &PerStream<Arc<watch::Sender<Tail>>>),
+    (standbys, committed): (
+        &Arc<watch::Sender<InSync>>,
+        &PerStream<Arc<watch::Sender<Tail>>>,
+    ),
     begun: PerStream<Tail>,
     answered: Vec<NodeId>,
 ) -> Witnessed {
@@ -296,17 +402,27 @@ fn witnessed(
         answered,
         clock: opening.clock.clone(),
     };
-    opening.lane.witnessed_by(opening.shard, Arc::new(witnesses))
+    opening
+        .lane
+        .witnessed_by(opening.shard, Arc::new(witnesses))
 }
 
 /// The standbys, of which none was heard yet.
 fn unheard(opening: &Opening) -> Arc<watch::Sender<InSync>> {
     let shared = opening.config.takeover_watch.is_some();
-    Arc::new(watch::Sender::new(InSync::new(shared, opening.clock.since_boot())))
+    Arc::new(watch::Sender::new(InSync::new(
+        shared,
+        opening.clock.since_boot(),
+    )))
 }
 
 async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHandle, OpenError> {
-    let Owned { token, tails, lease, answered } = owned;
+    let Owned {
+        token,
+        tails,
+        lease,
+        answered,
+    } = owned;
     let outbox = Waits::of(&opening)?;
     let stamped = used_keys::stamped(&store).await?;
     let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
@@ -329,7 +445,9 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         node: opening.node.clone(),
         tails,
         store: store.clone(),
-        lane: opening.lane.proven_by(Arc::clone(&lease), opening.clock.clone()),
+        lane: opening
+            .lane
+            .proven_by(Arc::clone(&lease), opening.clock.clone()),
         clock: opening.clock.clone(),
         lease: Arc::clone(&lease),
         filter: KeyFilter::new(opening.clock.since_boot()),
@@ -348,9 +466,17 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         closed: closing,
     });
     let fault = Arc::new(OnceLock::new());
-    let ends = Ends::of(&workers, (&standbys, &committed, &opening.clock), Arc::clone(&fault));
+    let ends = Ends::of(
+        &workers,
+        (&standbys, &committed, &opening.clock),
+        Arc::clone(&fault),
+    );
     drop(tokio::spawn(ends.watch(inputs.downgrade())));
-    drop(tokio::spawn(used_keys::read(store.clone(), opening.shard, inputs.downgrade())));
+    drop(tokio::spawn(used_keys::read(
+        store.clone(),
+        opening.shard,
+        inputs.downgrade(),
+    )));
     Ok(ShardHandle(Arc::new(Inner {
         shard: opening.shard,
         node: opening.node,

@@ -1,7 +1,9 @@
-//! A replica of a shard that another node owns: its file is kept up to date from the same streams by the same workers.
+//! A replica of a shard that another node owns: its file is kept up to date from the same streams
+//! by the same workers.
 //!
-//! What it follows up to is told by whoever looks at the control record ([`Standby::saw`]). A log that falls back does not
-//! pull the file back: the file is ahead of it then, and that is an asset as long as the log's tail is in the file's past.
+//! What it follows up to is told by whoever looks at the control record ([`Standby::saw`]). A log
+//! that falls back does not pull the file back: the file is ahead of it then, and that is an asset
+//! as long as the log's tail is in the file's past.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,16 +47,25 @@ impl Standby {
     /// Opens or creates the file and follows the log from there. Claims nothing.
     ///
     /// # Errors
-    /// Refused: the file is another cluster's or shard's. Failed: may pass. A damaged or unclean file that fails its
-    /// check is no error but [`Following::Damaged`].
+    /// Refused: the file is another cluster's or shard's. Failed: may pass. A damaged or unclean
+    /// file that fails its check is no error but [`Following::Damaged`].
     pub async fn open(opening: Opening) -> Result<Self, OpenError> {
-        let store = Store::open(&opening.path, opening.identity, opening.shard, opening.config.store.clone()).await;
+        let store = Store::open(
+            &opening.path,
+            opening.identity,
+            opening.shard,
+            opening.config.store.clone(),
+        )
+        .await;
         let (store, following) = match store.map_err(OpenError::from) {
             Ok(store) => (Some(store), Following::Live),
             Err(OpenError::Damaged(line)) => (None, Following::Damaged(line)),
             Err(error) => return Err(error),
         };
-        let (following, over) = (Arc::new(watch::Sender::new(following)), CancellationToken::new());
+        let (following, over) = (
+            Arc::new(watch::Sender::new(following)),
+            CancellationToken::new(),
+        );
         let (seen, sees) = watch::channel(None);
         let workers = store.clone().map(|store| {
             let targets = store.progress().applied.map(watch::Sender::new);
@@ -69,12 +80,27 @@ impl Standby {
             let shard = opening.shard;
             let ends = workers.following();
             let following = Arc::clone(&following);
-            let watcher =
-                Watcher { shard, store, targets, sees, ends, following, over: over.clone(), another_since: None };
+            let watcher = Watcher {
+                shard,
+                store,
+                targets,
+                sees,
+                ends,
+                following,
+                over: over.clone(),
+                another_since: None,
+            };
             drop(tokio::spawn(watcher.run()));
             workers
         });
-        Ok(Self(Arc::new(Inner { opening, store, seen, following, workers: Mutex::new(workers), over })))
+        Ok(Self(Arc::new(Inner {
+            opening,
+            store,
+            seen,
+            following,
+            workers: Mutex::new(workers),
+            over,
+        })))
     }
 
     /// The log's tails, as they stand now: followed up to there.
@@ -85,17 +111,40 @@ impl Standby {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
-        let progress = self.0.store.as_ref().map(Store::progress).unwrap_or_default();
-        let Progress { applied, durable, max_epoch } = progress;
-        let durable = if planted::is_dropped(Protection::TrimOnApplied) { applied } else { durable };
+        let progress = self
+            .0
+            .store
+            .as_ref()
+            .map(Store::progress)
+            .unwrap_or_default();
+        let Progress {
+            applied,
+            durable,
+            max_epoch,
+        } = progress;
+        let durable = if planted::is_dropped(Protection::TrimOnApplied) {
+            applied
+        } else {
+            durable
+        };
         let (shard, node) = (self.0.opening.shard, self.0.opening.node.clone());
-        ReplicaStatus { shard, node, applied, durable, max_epoch, following: self.following() }
+        ReplicaStatus {
+            shard,
+            node,
+            applied,
+            durable,
+            max_epoch,
+            following: self.following(),
+        }
     }
 
     /// Waits until it no longer follows, and says why. Cancel-safe.
     pub async fn ended(&self) -> Following {
         let mut following = self.0.following.subscribe();
-        let ended = following.wait_for(|following| *following != Following::Live).await.map(|ended| ended.clone());
+        let ended = following
+            .wait_for(|following| *following != Following::Live)
+            .await
+            .map(|ended| ended.clone());
         match ended {
             Ok(ended) => ended,
             // Not so: the sender is ours.
@@ -103,11 +152,14 @@ impl Standby {
         }
     }
 
-    /// Waits until the file holds a stream up to exactly this tail; false when that is not so by `deadline`, or never will.
+    /// Waits until the file holds a stream up to exactly this tail; false when that is not so by
+    /// `deadline`, or never will.
     ///
     /// Whoever asks says that the log has it: the file is followed up to there.
     pub async fn holds(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
-        let Some(store) = self.0.store.as_ref().filter(|_| self.follows()) else { return false };
+        let Some(store) = self.0.store.as_ref().filter(|_| self.follows()) else {
+            return false;
+        };
         self.0.seen.send_if_modified(|seen| {
             let mut tails = seen.unwrap_or_else(|| store.progress().applied);
             if tails[stream].offset >= tail.offset {
@@ -129,8 +181,8 @@ impl Standby {
         reached && matches!(store.past(stream, tail).await, Ok(Past::Ours)) && self.follows()
     }
 
-    /// Raw entries after `after`, in order, about `bytes_max` of them; none when the file has another history there, or
-    /// does not follow.
+    /// Raw entries after `after`, in order, about `bytes_max` of them; none when the file has
+    /// another history there, or does not follow.
     ///
     /// # Errors
     /// SQLite refused.
@@ -157,12 +209,14 @@ impl Standby {
         }
     }
 
-    /// Its file is not what it ought to be, as somebody found who compared it: it ends as [`Following::Damaged`].
+    /// Its file is not what it ought to be, as somebody found who compared it: it ends as
+    /// [`Following::Damaged`].
     pub fn condemn(&self, why: &str) {
         tell(&self.0.following, Following::Damaged(why.to_owned()));
     }
 
-    /// Takes the shard over: ends following, claims, restores what the log lost, opens. After an error it is closed.
+    /// Takes the shard over: ends following, claims, restores what the log lost, opens. After an
+    /// error it is closed.
     ///
     /// # Errors
     /// As [`crate::shard::open`]. `Elsewhere`: the owner lives, or another was faster.
@@ -170,8 +224,8 @@ impl Standby {
         self.own(Way::Silence(taking)).await
     }
 
-    /// Opens the shard that its owner gave to this node. After an error it is closed, and the shard is this node's by its
-    /// control record all the same, unless somebody has taken it since.
+    /// Opens the shard that its owner gave to this node. After an error it is closed, and the shard
+    /// is this node's by its control record all the same, unless somebody has taken it since.
     ///
     /// # Errors
     /// As [`crate::shard::open`]. `Elsewhere`: the token is not current.
@@ -181,7 +235,12 @@ impl Standby {
 
     async fn own(self, way: Way) -> Result<ShardHandle, OpenError> {
         let store = self.stop().await;
-        let line = |why: &str| format!("shard {}: this standby no longer follows: {why}", self.0.opening.shard);
+        let line = |why: &str| {
+            format!(
+                "shard {}: this standby no longer follows: {why}",
+                self.0.opening.shard
+            )
+        };
         let refused = match (self.following(), store) {
             (Following::Live, Some(store)) => {
                 let opened: Boxed<Result<ShardHandle, OpenError>> =
@@ -189,7 +248,9 @@ impl Standby {
                 return opened.await;
             }
             (Following::Live, None) => OpenError::Failed(line("its file cannot be opened")),
-            (Following::Behind, _) => OpenError::Behind(line("the log was trimmed beyond its file")),
+            (Following::Behind, _) => {
+                OpenError::Behind(line("the log was trimmed beyond its file"))
+            }
             (Following::Diverged(why), _) => OpenError::Diverged(line(&why)),
             (Following::Damaged(why), _) => OpenError::Damaged(line(&why)),
         };
@@ -206,7 +267,10 @@ impl Standby {
                 store.close().await;
             }
         };
-        if tokio::time::timeout_at(deadline.into(), closing).await.is_err() {
+        if tokio::time::timeout_at(deadline.into(), closing)
+            .await
+            .is_err()
+        {
             tracing::warn!(shard = %self.0.opening.shard, "the file of a standby was not closed in time");
         }
     }
@@ -227,7 +291,10 @@ impl Standby {
     }
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Option<Workers>> {
-        self.0.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the workers; afterwards nothing of theirs is on its way to the file.
@@ -286,7 +353,11 @@ impl Watcher {
             match looks {
                 Ok(()) => self.another_since = None,
                 Err(Following::Diverged(_))
-                    if self.another_since.get_or_insert_with(Instant::now).elapsed() < PERSISTS => {}
+                    if self
+                        .another_since
+                        .get_or_insert_with(Instant::now)
+                        .elapsed()
+                        < PERSISTS => {}
                 Err(why) => {
                     // What becomes of its file is told by who puts it aside or has it seeded.
                     tracing::info!(shard = %self.shard, ?why, "this standby no longer follows the log");
@@ -302,7 +373,8 @@ impl Watcher {
         let target = &self.targets[stream];
         match self.store.past(stream, tail).await {
             Ok(Past::Beyond) => target.send_modify(|target| *target = tail),
-            // At the file, or fallen back behind it: there is nothing to read. The target may lie where the log no longer is.
+            // At the file, or fallen back behind it: there is nothing to read. The target may lie
+            // where the log no longer is.
             Ok(Past::Ours | Past::Unknown) => {
                 let applied = self.store.progress().applied[stream];
                 target.send_modify(|target| *target = applied);
@@ -316,7 +388,9 @@ impl Watcher {
                 return Err(Following::Diverged(line));
             }
             Err(error) if error.is_damage() => return Err(Following::Damaged(error.to_string())),
-            Err(error) => tracing::warn!(shard = %self.shard, %error, "the file of a standby cannot be read"),
+            Err(error) => {
+                tracing::warn!(shard = %self.shard, %error, "the file of a standby cannot be read")
+            }
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Who stands in for the second copy in the log while the log makes none: the standbys of a shard that are in sync. Each
-//! says whether its *file* holds an entry, which it has read from the log.
+//! Who stands in for the second copy in the log while the log makes none: the standbys of a shard
+//! that are in sync. Each says whether its *file* holds an entry, which it has read from the log.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +15,10 @@ use crate::log::{PerStream, Stream};
 use crate::shard::insync::InSync;
 use crate::shard::replicas::Replicas;
 
-/// The standbys of an owned shard that are in sync and were heard of just now, whichever these are at the moment. While
-/// none has reported to a new owner and its epoch is not committed, those that answered it when it opened; if none did, all
-/// of the row as it is then: one that comes back, or is new in the row, confirms as soon as it follows.
+/// The standbys of an owned shard that are in sync and were heard of just now, whichever these are
+/// at the moment. While none has reported to a new owner and its epoch is not committed, those that
+/// answered it when it opened; if none did, all of the row as it is then: one that comes back, or
+/// is new in the row, confirms as soon as it follows.
 #[derive(Debug)]
 pub(in crate::shard) struct StandbysInSync {
     /// Of which shard.
@@ -39,18 +40,29 @@ pub(in crate::shard) struct StandbysInSync {
 impl StandbysInSync {
     fn now(&self) -> Vec<NodeId> {
         let committed = self.committed.each_ref().map(|tail| tail.borrow().offset);
-        let in_sync = self.standbys.borrow().witnesses(committed, self.clock.since_boot());
+        let in_sync = self
+            .standbys
+            .borrow()
+            .witnesses(committed, self.clock.since_boot());
         if !in_sync.is_empty() || self.is_announced() {
             return in_sync;
         }
         let row = self.replicas.others(self.shard);
-        let answered: Vec<NodeId> = self.answered.iter().filter(|node| row.contains(node)).cloned().collect();
+        let answered: Vec<NodeId> = self
+            .answered
+            .iter()
+            .filter(|node| row.contains(node))
+            .cloned()
+            .collect();
         if answered.is_empty() { row } else { answered }
     }
 
     /// The epoch of this owner is committed in both streams.
     fn is_announced(&self) -> bool {
-        self.committed.each_ref().zip(self.begun).all(|(tail, begun)| tail.borrow().offset > begun)
+        self.committed
+            .each_ref()
+            .zip(self.begun)
+            .all(|(tail, begun)| tail.borrow().offset > begun)
     }
 }
 
@@ -67,6 +79,10 @@ impl Witnesses for StandbysInSync {
 
     async fn hold(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
         let standbys = self.now();
-        !standbys.is_empty() && self.replicas.hold(self.shard, &standbys, stream, tail, deadline).await
+        !standbys.is_empty()
+            && self
+                .replicas
+                .hold(self.shard, &standbys, stream, tail, deadline)
+                .await
     }
 }

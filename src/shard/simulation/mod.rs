@@ -1,10 +1,16 @@
-//! A seeded simulation of what is dangerous: takeover, a log that falls back, appends in doubt, hand-over. Nodes run the
-//! real append side, chain and lease (and a copy of the watch, which lives with the nodes) against a model of Redis whose replication lags, whose replica may take over
-//! without what it has not seen, and whose connections lose, delay and reorder. Thousands of runs, each from its number.
+//! A seeded simulation of what is dangerous: takeover, a log that falls back, appends in doubt,
+//! hand-over. Nodes run the real append side, chain and lease (and a copy of the watch, which lives
+//! with the nodes) against a model of Redis whose replication lags, whose replica may take over
+//! without what it has not seen, and whose connections lose, delay and reorder. Thousands of runs,
+//! each from its number.
 //!
-//! A failing run names its seed: `SIMULATION_SEED=… cargo test --lib shard::simulation` runs it alone.
+//! A failing run names its seed: `SIMULATION_SEED=… cargo test --lib shard::simulation` runs it
+//! alone.
 
-#![expect(clippy::shadow_unrelated, reason = "a borrow of the role is taken again after each request")]
+#![expect(
+    clippy::shadow_unrelated,
+    reason = "a borrow of the role is taken again after each request"
+)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -38,9 +44,14 @@ fn simulate(seed: u64, without: Without) -> World {
     world
 }
 
-#[expect(clippy::disallowed_methods, reason = "a switch for whoever looks into a failing run")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch for whoever looks into a failing run"
+)]
 fn seeds() -> std::ops::Range<u64> {
-    let alone = std::env::var("SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok());
+    let alone = std::env::var("SIMULATION_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     alone.map_or(0..RUNS, |seed: u64| seed..seed + 1)
 }
 
@@ -59,12 +70,27 @@ fn whatever_fails_everything_acknowledged_is_there_once_and_in_one_order() {
             Err(_) => failed.push(seed),
         }
     }
-    assert!(failed.is_empty(), "{} of {RUNS} runs fail; their seeds: {failed:?}", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {RUNS} runs fail; their seeds: {failed:?}",
+        failed.len()
+    );
     // A simulation in which nothing happens proves nothing.
-    let happened = [u64::from(seen.opened), u64::from(seen.strict_reads), seen.epochs, seen.acknowledged];
+    let happened = [
+        u64::from(seen.opened),
+        u64::from(seen.strict_reads),
+        seen.epochs,
+        seen.acknowledged,
+    ];
     let per_ten_runs = [15, 100, 50, 150];
-    let enough = happened.iter().zip(per_ten_runs).all(|(seen, least)| *seen >= least * RUNS / 10);
-    assert!(seeds().end - seeds().start == 1 || enough, "{seen:?} in {RUNS} runs");
+    let enough = happened
+        .iter()
+        .zip(per_ten_runs)
+        .all(|(seen, least)| *seen >= least * RUNS / 10);
+    assert!(
+        seeds().end - seeds().start == 1 || enough,
+        "{seen:?} in {RUNS} runs"
+    );
 }
 
 /// How many of some runs fail without a protection.
@@ -75,7 +101,15 @@ fn failures(without: Without) -> usize {
 
 #[test]
 fn without_any_one_protection_some_runs_fail() {
-    for without in [Without::Wait, Without::Lease, Without::Restore, Without::Fence] {
-        assert!(failures(without) > 0, "{without:?} is not needed, or not simulated");
+    for without in [
+        Without::Wait,
+        Without::Lease,
+        Without::Restore,
+        Without::Fence,
+    ] {
+        assert!(
+            failures(without) > 0,
+            "{without:?} is not needed, or not simulated"
+        );
     }
 }

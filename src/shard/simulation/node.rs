@@ -1,5 +1,5 @@
-//! One node of the simulation: what it would do with the shard, a step at a time. The append side, the chain, the lease
-//! are the real ones; the network and the servers are the model's.
+//! One node of the simulation: what it would do with the shard, a step at a time. The append side,
+//! the chain, the lease are the real ones; the network and the servers are the model's.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -92,7 +92,8 @@ enum Step {
     Reading {
         tail: Tail,
     },
-    /// Appends these one after the other; the last one is the epoch's start. `log` is what stands by then.
+    /// Appends these one after the other; the last one is the epoch's start. `log` is what stands
+    /// by then.
     Appending {
         log: Vec<(Tail, Bytes)>,
         rest: VecDeque<(Tail, Tail, Bytes)>,
@@ -165,7 +166,11 @@ impl Node {
     }
 
     pub(super) fn owner(&mut self) -> Option<&mut Owner> {
-        if let Role::Owner(owner) = &mut self.role { Some(owner) } else { None }
+        if let Role::Owner(owner) = &mut self.role {
+            Some(owner)
+        } else {
+            None
+        }
     }
 
     pub(super) fn file_tail(&self) -> Tail {
@@ -179,7 +184,11 @@ impl Node {
     }
 
     fn max_epoch(&self) -> Epoch {
-        let epochs = self.file.iter().filter_map(|(_, bytes)| Header::read(bytes).ok()).map(|header| header.epoch);
+        let epochs = self
+            .file
+            .iter()
+            .filter_map(|(_, bytes)| Header::read(bytes).ok())
+            .map(|header| header.epoch);
         epochs.max().unwrap_or(Epoch(0))
     }
 
@@ -202,32 +211,44 @@ impl Node {
         self.stand_by();
     }
 
-    /// A new operation arrives. Ignored unless it owns the shard, as far as it knows; one that is there already is
-    /// acknowledged by its commit, as if it were new.
+    /// A new operation arrives. Ignored unless it owns the shard, as far as it knows; one that is
+    /// there already is acknowledged by its commit, as if it were new.
     pub(super) fn submit(&mut self, operation: u64) {
         let Some(owner) = self.owner() else { return };
         if owner.giving.is_some() {
             return;
         }
         if owner.committed.contains(&operation) {
-            // Known already, but perhaps by a log that others have gone on without: said only with a commit behind it.
+            // Known already, but perhaps by a log that others have gone on without: said only with
+            // a commit behind it.
             if owner.confirming.insert(operation) {
-                let proof = Record::EpochStart { epoch: owner.token.epoch, node: NodeId::from("n"), ts: 1 };
+                let proof = Record::EpochStart {
+                    epoch: owner.token.epoch,
+                    node: NodeId::from("n"),
+                    ts: 1,
+                };
                 let offset = owner.appender.decide(proof, Vec::new());
                 owner.appender.wait(offset, operation);
             }
             return;
         }
         if owner.decided.insert(operation) {
-            let upto = OutboxPosition { offset: Offset(operation), index: 0 };
-            let offset = owner.appender.decide(Record::OutboxProgress { upto }, Vec::new());
+            let upto = OutboxPosition {
+                offset: Offset(operation),
+                index: 0,
+            };
+            let offset = owner
+                .appender
+                .decide(Record::OutboxProgress { upto }, Vec::new());
             owner.appender.wait(offset, operation);
         }
     }
 
     /// Applies a committed entry, as the owner's worker does.
     pub(super) fn apply_one(&mut self) {
-        let Some(entry) = self.owner().and_then(|owner| owner.unapplied.pop_front()) else { return };
+        let Some(entry) = self.owner().and_then(|owner| owner.unapplied.pop_front()) else {
+            return;
+        };
         self.file.push(entry);
     }
 
@@ -238,7 +259,12 @@ impl Node {
             return;
         }
         let (token, tail) = (owner.token, owner.appender.committed());
-        let call = Call::Give { token, tail, to, next: Token::new(token.epoch.next()) };
+        let call = Call::Give {
+            token,
+            tail,
+            to,
+            next: Token::new(token.epoch.next()),
+        };
         let asked = self.ask(now, call);
         if let Some(owner) = self.owner() {
             owner.giving = Some(asked);
@@ -250,12 +276,16 @@ impl Node {
         let has_expired = |asked: Asked| now.saturating_sub(asked.at) > TIMEOUT;
         match &mut self.role {
             Role::Standby(standby) => {
-                if standby.observing.is_some_and(has_expired) || standby.reading.is_some_and(has_expired) {
+                if standby.observing.is_some_and(has_expired)
+                    || standby.reading.is_some_and(has_expired)
+                {
                     (standby.observing, standby.reading) = (None, None);
                     self.life += 1;
                     return;
                 }
-                let due = standby.observed_at.is_none_or(|at| now.saturating_sub(at) >= POLL_EVERY);
+                let due = standby
+                    .observed_at
+                    .is_none_or(|at| now.saturating_sub(at) >= POLL_EVERY);
                 if standby.observing.is_none() && due {
                     standby.observed_at = Some(now);
                     let asked = self.ask(now, Call::Observe);
@@ -265,8 +295,14 @@ impl Node {
                     return;
                 }
                 let max_epoch = self.max_epoch();
-                let Role::Standby(standby) = &mut self.role else { return };
-                if let Some(expected) = standby.watch.due(now, WATCH, rank, max_epoch).filter(|_| !standby.needs_seed) {
+                let Role::Standby(standby) = &mut self.role else {
+                    return;
+                };
+                if let Some(expected) = standby
+                    .watch
+                    .due(now, WATCH, rank, max_epoch)
+                    .filter(|_| !standby.needs_seed)
+                {
                     self.claim(now, expected);
                 }
             }
@@ -283,7 +319,11 @@ impl Node {
                     self.life += 1;
                     return self.stand_by();
                 }
-                if owner.sending.as_ref().is_some_and(|sending| has_expired(sending.asked)) {
+                if owner
+                    .sending
+                    .as_ref()
+                    .is_some_and(|sending| has_expired(sending.asked))
+                {
                     self.life += 1;
                     self.send_again(now);
                 }
@@ -293,14 +333,31 @@ impl Node {
     }
 
     fn claim(&mut self, now: Duration, expected: Option<(Token, u64)>) {
-        let known = expected.map_or(Epoch(0), |(token, _)| token.epoch).max(self.max_epoch()).max(self.heard);
+        let known = expected
+            .map_or(Epoch(0), |(token, _)| token.epoch)
+            .max(self.max_epoch())
+            .max(self.heard);
         let token = Token::new(known.next());
-        let asked = self.ask(now, Call::Claim { expected, token, owner: self.index });
-        self.role = Role::Taking(Taking { token, step: Step::Claiming, asked });
+        let asked = self.ask(
+            now,
+            Call::Claim {
+                expected,
+                token,
+                owner: self.index,
+            },
+        );
+        self.role = Role::Taking(Taking {
+            token,
+            step: Step::Claiming,
+            asked,
+        });
     }
 
     fn send_again(&mut self, now: Duration) {
-        let Some(Sending { batch, .. }) = self.owner().and_then(|owner| owner.sending.as_mut()) else { return };
+        let Some(Sending { batch, .. }) = self.owner().and_then(|owner| owner.sending.as_mut())
+        else {
+            return;
+        };
         let call = append_of(batch);
         let asked = self.ask(now, call);
         if let Some(sending) = self.owner().and_then(|owner| owner.sending.as_mut()) {
@@ -316,12 +373,20 @@ impl Node {
                 let call = append_of(&batch);
                 let asked = self.ask(now, call);
                 if let Some(owner) = self.owner() {
-                    owner.sending = Some(Sending { batch, answer, asked, doubted: false });
+                    owner.sending = Some(Sending {
+                        batch,
+                        answer,
+                        asked,
+                        doubted: false,
+                    });
                 }
             }
         }
         let Some(owner) = self.owner() else { return };
-        if owner.renewing.is_some_and(|asked| now.saturating_sub(asked.at) > TIMEOUT) {
+        if owner
+            .renewing
+            .is_some_and(|asked| now.saturating_sub(asked.at) > TIMEOUT)
+        {
             owner.renewing = None;
         }
         if owner.renewing.is_none() && now.saturating_sub(owner.renewed_at) >= RENEW_EVERY {
@@ -333,7 +398,8 @@ impl Node {
         }
     }
 
-    /// A reply. `copied`: the write has a second copy. `others`: files of other replicas that answer.
+    /// A reply. `copied`: the write has a second copy. `others`: files of other replicas that
+    /// answer.
     pub(super) fn hear(
         &mut self,
         now: Duration,
@@ -343,7 +409,9 @@ impl Node {
     ) -> Vec<Told> {
         match &mut self.role {
             Role::Standby(_) => self.follow(now, id, reply),
-            Role::Taking(taking) if taking.asked.id == id => return self.take(now, reply, copied, others),
+            Role::Taking(taking) if taking.asked.id == id => {
+                return self.take(now, reply, copied, others);
+            }
             Role::Owner(_) => return self.owned(now, id, reply, copied),
             Role::Taking(_) => {}
         }
@@ -352,21 +420,37 @@ impl Node {
 
     fn follow(&mut self, now: Duration, id: u64, reply: Reply) {
         let (index, file_tail) = (self.index, self.file_tail());
-        let Role::Standby(standby) = &mut self.role else { return };
+        let Role::Standby(standby) = &mut self.role else {
+            return;
+        };
         match reply {
-            Reply::Observed { control, lineage } if standby.observing.is_some_and(|asked| asked.id == id) => {
+            Reply::Observed { control, lineage }
+                if standby.observing.is_some_and(|asked| asked.id == id) =>
+            {
                 let sent = standby.observing.take().map_or(now, |asked| asked.at);
                 standby.watch.saw(control.as_ref(), lineage, sent, now);
                 standby.tail = control.as_ref().map(|control| control.tail);
-                // It is ours already: a former self, or one who gave it to us, or a log that fell back.
-                if let Some(Control { owner, token, beat, .. }) = control
+                // It is ours already: a former self, or one who gave it to us, or a log that fell
+                // back.
+                if let Some(Control {
+                    owner, token, beat, ..
+                }) = control
                     && owner == index
                     && !standby.needs_seed
                 {
                     return self.claim(now, Some((token, beat)));
                 }
-                if standby.tail.is_some_and(|tail| tail.offset > file_tail.offset) && standby.reading.is_none() {
-                    let asked = self.ask(now, Call::Read { after: file_tail.offset.0 });
+                if standby
+                    .tail
+                    .is_some_and(|tail| tail.offset > file_tail.offset)
+                    && standby.reading.is_none()
+                {
+                    let asked = self.ask(
+                        now,
+                        Call::Read {
+                            after: file_tail.offset.0,
+                        },
+                    );
                     if let Role::Standby(standby) = &mut self.role {
                         standby.reading = Some(asked);
                     }
@@ -399,18 +483,34 @@ impl Node {
     }
 
     fn quarantine(&mut self) {
-        self.orphans.extend(self.file.iter().flat_map(|(_, bytes)| operations(bytes)));
+        self.orphans
+            .extend(self.file.iter().flat_map(|(_, bytes)| operations(bytes)));
         self.file.clear();
-        self.role = Role::Standby(Standby { needs_seed: true, ..Standby::default() });
+        self.role = Role::Standby(Standby {
+            needs_seed: true,
+            ..Standby::default()
+        });
     }
 
-    fn take(&mut self, now: Duration, reply: Reply, copied: bool, others: &[Vec<(Tail, Bytes)>]) -> Vec<Told> {
-        let Role::Taking(Taking { token, step, .. }) = &mut self.role else { return Vec::new() };
+    fn take(
+        &mut self,
+        now: Duration,
+        reply: Reply,
+        copied: bool,
+        others: &[Vec<(Tail, Bytes)>],
+    ) -> Vec<Told> {
+        let Role::Taking(Taking { token, step, .. }) = &mut self.role else {
+            return Vec::new();
+        };
         let token = *token;
         match (std::mem::replace(step, Step::Claiming), reply) {
             (Step::Claiming, Reply::Claimed(control)) if copied => {
                 let asked = self.ask(now, Call::Read { after: 0 });
-                self.role = Role::Taking(Taking { token, step: Step::Reading { tail: control.tail }, asked });
+                self.role = Role::Taking(Taking {
+                    token,
+                    step: Step::Reading { tail: control.tail },
+                    asked,
+                });
             }
             (Step::Reading { tail }, Reply::Entries(log)) => {
                 // Final: every other token is fenced.
@@ -419,7 +519,9 @@ impl Node {
                 }
                 self.stand_by();
             }
-            (Step::Appending { mut log, mut rest }, Reply::Appended | Reply::AlreadyDone) if copied => {
+            (Step::Appending { mut log, mut rest }, Reply::Appended | Reply::AlreadyDone)
+                if copied =>
+            {
                 if let Some((_, tail, bytes)) = rest.pop_front() {
                     log.push((tail, bytes));
                 }
@@ -431,7 +533,8 @@ impl Node {
         Vec::new()
     }
 
-    /// The log is final: what it lacks of our file, and then of the others', is appended again; then the epoch begins.
+    /// The log is final: what it lacks of our file, and then of the others', is appended again;
+    /// then the epoch begins.
     fn restore(
         &mut self,
         now: Duration,
@@ -440,28 +543,42 @@ impl Node {
         others: &[Vec<(Tail, Bytes)>],
     ) -> Vec<Told> {
         let log_tail = log.last().map_or(Tail::EMPTY, |(tail, _)| *tail);
-        let is_past = log_tail == Tail::EMPTY || self.file.iter().any(|(tail, _)| *tail == log_tail);
+        let is_past =
+            log_tail == Tail::EMPTY || self.file.iter().any(|(tail, _)| *tail == log_tail);
         if !is_past && !self.apply(log.clone()) {
             return Vec::new();
         }
         if is_past || self.file_tail() == log_tail {
             let (mut rest, mut at) = (VecDeque::new(), log_tail);
-            for source in std::iter::once(&self.file).chain(others).filter(|_| self.restores) {
-                for (tail, bytes) in source.iter().filter(|(tail, _)| tail.offset > log_tail.offset) {
+            for source in std::iter::once(&self.file)
+                .chain(others)
+                .filter(|_| self.restores)
+            {
+                for (tail, bytes) in source
+                    .iter()
+                    .filter(|(tail, _)| tail.offset > log_tail.offset)
+                {
                     if tail.offset > at.offset && Entry::decode_after(&at, bytes).is_ok() {
                         rest.push_back((at, *tail, bytes.clone()));
                         at = *tail;
                     }
                 }
             }
-            let above = rest.iter().filter_map(|(.., bytes)| Some(Header::read(bytes).ok()?.epoch)).max();
+            let above = rest
+                .iter()
+                .filter_map(|(.., bytes)| Some(Header::read(bytes).ok()?.epoch))
+                .max();
             if let Some(above) = above.filter(|above| *above > token.epoch) {
                 // Somebody began a later epoch that the log has forgotten: claimed again, above it.
                 self.heard = above;
                 self.stand_by();
                 return Vec::new();
             }
-            let start = Record::EpochStart { epoch: token.epoch, node: NodeId::from("n"), ts: 1 };
+            let start = Record::EpochStart {
+                epoch: token.epoch,
+                node: NodeId::from("n"),
+                ts: 1,
+            };
             let (bytes, tail) = seal(&at, token.epoch, &[start.encode()]);
             rest.push_back((at, tail, bytes));
             return self.append_next(now, token, log, rest);
@@ -478,17 +595,36 @@ impl Node {
         rest: VecDeque<(Tail, Tail, Bytes)>,
     ) -> Vec<Told> {
         if let Some((expected, tail, bytes)) = rest.front().cloned() {
-            let asked = self.ask(now, Call::Append { token, expected, tail, bytes });
-            self.role = Role::Taking(Taking { token, step: Step::Appending { log, rest }, asked });
+            let asked = self.ask(
+                now,
+                Call::Append {
+                    token,
+                    expected,
+                    tail,
+                    bytes,
+                },
+            );
+            self.role = Role::Taking(Taking {
+                token,
+                step: Step::Appending { log, rest },
+                asked,
+            });
             return Vec::new();
         }
         if !self.apply(log.clone()) {
             return Vec::new();
         }
         let tail = self.file_tail();
-        let committed = log.iter().flat_map(|(_, bytes)| operations(bytes)).collect();
+        let committed = log
+            .iter()
+            .flat_map(|(_, bytes)| operations(bytes))
+            .collect();
         let (lane, loose) = Lane::loose(Arc::new(NoLog));
-        let sent = if let Role::Taking(taking) = &self.role { taking.asked.at } else { now };
+        let sent = if let Role::Taking(taking) = &self.role {
+            taking.asked.at
+        } else {
+            now
+        };
         self.role = Role::Owner(Box::new(Owner {
             token,
             appender: Appender::new(ShardId(0), Stream::Messages, token, tail),
@@ -508,7 +644,9 @@ impl Node {
     }
 
     fn owned(&mut self, now: Duration, id: u64, reply: Reply, copied: bool) -> Vec<Told> {
-        let Some(owner) = self.owner() else { return Vec::new() };
+        let Some(owner) = self.owner() else {
+            return Vec::new();
+        };
         if owner.renewing.is_some_and(|asked| asked.id == id) {
             let sent = owner.renewing.take().map_or(now, |asked| asked.at);
             match reply {
@@ -522,7 +660,12 @@ impl Node {
             self.stand_by();
             return Vec::new();
         }
-        let Some(Sending { batch, answer, doubted, .. }) = owner.sending.take_if(|sending| sending.asked.id == id)
+        let Some(Sending {
+            batch,
+            answer,
+            doubted,
+            ..
+        }) = owner.sending.take_if(|sending| sending.asked.id == id)
         else {
             return Vec::new();
         };
@@ -532,7 +675,12 @@ impl Node {
             Reply::Mismatch(found) => Definite::TailMismatch { found },
             _ => {
                 let asked = Asked { id, at: now };
-                owner.sending = Some(Sending { batch, answer, asked, doubted: true });
+                owner.sending = Some(Sending {
+                    batch,
+                    answer,
+                    asked,
+                    doubted: true,
+                });
                 self.send_again(now);
                 return Vec::new();
             }
@@ -543,7 +691,11 @@ impl Node {
         let committed = matches!(end, Definite::Committed) && is_new;
         match owner.appender.ended(end) {
             Ended::Committed(records) => {
-                owner.committed.extend(records.iter().filter_map(|decided| operation(&decided.record)));
+                owner.committed.extend(
+                    records
+                        .iter()
+                        .filter_map(|decided| operation(&decided.record)),
+                );
                 if committed {
                     owner.unapplied.push_back((batch.tail, batch.bytes));
                 }
@@ -569,8 +721,19 @@ impl Node {
 }
 
 fn append_of(batch: &Batch) -> Call {
-    let Batch { token, expected, tail, bytes, .. } = batch.clone();
-    Call::Append { token, expected, tail, bytes }
+    let Batch {
+        token,
+        expected,
+        tail,
+        bytes,
+        ..
+    } = batch.clone();
+    Call::Append {
+        token,
+        expected,
+        tail,
+        bytes,
+    }
 }
 
 fn operation(record: &Record) -> Option<u64> {
@@ -582,5 +745,8 @@ fn operation(record: &Record) -> Option<u64> {
 
 /// The operations in an entry.
 pub(super) fn operations(bytes: &Bytes) -> Vec<u64> {
-    Entry::records_of(bytes).iter().filter_map(operation).collect()
+    Entry::records_of(bytes)
+        .iter()
+        .filter_map(operation)
+        .collect()
 }

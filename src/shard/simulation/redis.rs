@@ -1,5 +1,5 @@
-//! A model of one Redis master with one replica, for one stream of one shard: scripts run at once and whole, replication
-//! lags, a failover keeps only what the replica has.
+//! A model of one Redis master with one replica, for one stream of one shard: scripts run at once
+//! and whole, replication lags, a failover keeps only what the replica has.
 
 use std::collections::VecDeque;
 
@@ -44,7 +44,8 @@ pub(super) enum Call {
         tail: Tail,
         bytes: Bytes,
     },
-    /// The planned hand-over: the holder of a token gives the shard to another, at a tail that both know.
+    /// The planned hand-over: the holder of a token gives the shard to another, at a tail that both
+    /// know.
     Give {
         token: Token,
         tail: Tail,
@@ -59,7 +60,10 @@ pub(super) enum Call {
 /// What it answers.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
-    Observed { control: Option<Control>, lineage: u64 },
+    Observed {
+        control: Option<Control>,
+        lineage: u64,
+    },
     Renewed(bool),
     Claimed(Control),
     Refused,
@@ -83,7 +87,8 @@ struct Waits {
 #[derive(Debug, Default)]
 pub(super) struct Redis {
     master: Shelf,
-    /// Versions of the master that the replica has not seen yet, oldest first, each with its number.
+    /// Versions of the master that the replica has not seen yet, oldest first, each with its
+    /// number.
     stream: VecDeque<(u64, Shelf)>,
     replica: Shelf,
     written: u64,
@@ -98,14 +103,19 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) fn new(fences: bool) -> Self {
-        Self { linked: true, fences, ..Self::default() }
+        Self {
+            linked: true,
+            fences,
+            ..Self::default()
+        }
     }
 
     pub(super) fn master(&self) -> &Shelf {
         &self.master
     }
 
-    /// Runs a call. Writes are answered by [`Redis::answered`] once their WAIT ends; the others at once.
+    /// Runs a call. Writes are answered by [`Redis::answered`] once their WAIT ends; the others at
+    /// once.
     pub(super) fn run(&mut self, request: u64, call: &Call) -> Option<Reply> {
         let (reply, wrote) = self.execute(call);
         if !wrote {
@@ -116,39 +126,75 @@ impl Redis {
         if matches!(call, Call::Renew { .. }) {
             return Some(reply);
         }
-        self.waiting.push(Waits { request, written: self.written, reply });
+        self.waiting.push(Waits {
+            request,
+            written: self.written,
+            reply,
+        });
         None
     }
 
     fn execute(&mut self, call: &Call) -> (Reply, bool) {
         let control = &mut self.master.control;
         match call {
-            Call::Observe => (Reply::Observed { control: control.clone(), lineage: self.lineage }, false),
+            Call::Observe => (
+                Reply::Observed {
+                    control: control.clone(),
+                    lineage: self.lineage,
+                },
+                false,
+            ),
             Call::Read { after } => {
-                let later = self.master.entries.iter().filter(|(tail, _)| tail.offset.0 > *after);
+                let later = self
+                    .master
+                    .entries
+                    .iter()
+                    .filter(|(tail, _)| tail.offset.0 > *after);
                 (Reply::Entries(later.cloned().collect()), false)
             }
-            Call::Renew { token } => match control.as_mut().filter(|control| control.token == *token) {
-                Some(control) => {
-                    control.beat += 1;
-                    (Reply::Renewed(true), true)
+            Call::Renew { token } => {
+                match control.as_mut().filter(|control| control.token == *token) {
+                    Some(control) => {
+                        control.beat += 1;
+                        (Reply::Renewed(true), true)
+                    }
+                    None => (Reply::Renewed(false), false),
                 }
-                None => (Reply::Renewed(false), false),
-            },
-            Call::Claim { expected, token, owner } => {
-                let found = control.as_ref().map(|control| (control.token, control.beat));
-                if found != *expected || found.is_some_and(|(found, _)| token.epoch <= found.epoch) {
+            }
+            Call::Claim {
+                expected,
+                token,
+                owner,
+            } => {
+                let found = control
+                    .as_ref()
+                    .map(|control| (control.token, control.beat));
+                if found != *expected || found.is_some_and(|(found, _)| token.epoch <= found.epoch)
+                {
                     return (Reply::Refused, false);
                 }
                 let tail = control.as_ref().map_or(Tail::EMPTY, |control| control.tail);
                 let beat = found.map_or(0, |(_, beat)| beat) + 1;
-                let claimed = Control { token: *token, owner: *owner, beat, tail };
+                let claimed = Control {
+                    token: *token,
+                    owner: *owner,
+                    beat,
+                    tail,
+                };
                 *control = Some(claimed.clone());
                 (Reply::Claimed(claimed), true)
             }
-            Call::Append { token, expected, tail, bytes } => {
+            Call::Append {
+                token,
+                expected,
+                tail,
+                bytes,
+            } => {
                 let fences = self.fences;
-                let Some(control) = control.as_mut().filter(|control| control.token == *token || !fences) else {
+                let Some(control) = control
+                    .as_mut()
+                    .filter(|control| control.token == *token || !fences)
+                else {
                     let current = control.as_ref().expect("claimed before").token;
                     return (Reply::Fenced(current), false);
                 };
@@ -166,11 +212,18 @@ impl Redis {
                 self.master.entries.push((*tail, bytes.clone()));
                 (Reply::Appended, true)
             }
-            Call::Give { token, tail, to, next } => {
-                let holds = |control: &&mut Control| control.token == *token && control.tail == *tail;
+            Call::Give {
+                token,
+                tail,
+                to,
+                next,
+            } => {
+                let holds =
+                    |control: &&mut Control| control.token == *token && control.tail == *tail;
                 match control.as_mut().filter(holds) {
                     Some(control) => {
-                        (control.token, control.owner, control.beat) = (*next, *to, control.beat + 1);
+                        (control.token, control.owner, control.beat) =
+                            (*next, *to, control.beat + 1);
                         (Reply::Given, true)
                     }
                     None => (Reply::Refused, false),
@@ -179,8 +232,8 @@ impl Redis {
         }
     }
 
-    /// Requests whose WAIT has ended: answered with whether a second copy exists. `patience`: one that has no copy now is
-    /// answered all the same.
+    /// Requests whose WAIT has ended: answered with whether a second copy exists. `patience`: one
+    /// that has no copy now is answered all the same.
     pub(super) fn answered(&mut self, rng: &mut StdRng) -> Vec<(u64, Reply, bool)> {
         let (mut done, mut waiting) = (Vec::new(), Vec::new());
         for waits in self.waiting.drain(..) {
@@ -201,7 +254,9 @@ impl Redis {
             return;
         }
         for _ in 0..rng.random_range(1..=3) {
-            let Some((number, shelf)) = self.stream.pop_front() else { return };
+            let Some((number, shelf)) = self.stream.pop_front() else {
+                return;
+            };
             (self.replicated, self.replica) = (number, shelf);
         }
     }
@@ -213,8 +268,8 @@ impl Redis {
         (self.replica, self.replicated) = (self.master.clone(), self.written);
     }
 
-    /// The master dies and its replica takes its place; until it is linked again there is no replica. Every connection
-    /// breaks.
+    /// The master dies and its replica takes its place; until it is linked again there is no
+    /// replica. Every connection breaks.
     pub(super) fn fail_over(&mut self) {
         self.master = self.replica.clone();
         self.restart();

@@ -13,8 +13,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn saw(&mut self, control: Option<&Control>, lineage: u64, sent: Duration, received: Duration) {
-        let now = Some((control.map(|control| (control.token, control.beat)), lineage));
+    pub(super) fn saw(
+        &mut self,
+        control: Option<&Control>,
+        lineage: u64,
+        sent: Duration,
+        received: Duration,
+    ) {
+        let now = Some((
+            control.map(|control| (control.token, control.beat)),
+            lineage,
+        ));
         if self.seen != now || received.saturating_sub(sent) > Duration::from_millis(750) {
             self.seen = now;
             self.since = received;
@@ -30,7 +39,12 @@ impl Watch {
     ) -> Option<Option<(Token, u64)>> {
         let (expected, _) = self.seen?;
         let rolled_back = expected.is_some_and(|(token, _)| token.epoch < max_epoch);
-        let wait = if rolled_back || expected.is_none() { Duration::ZERO } else { watch + Duration::from_millis(250) };
-        (now.saturating_sub(self.since) >= wait + rank * Duration::from_millis(500)).then_some(expected)
+        let wait = if rolled_back || expected.is_none() {
+            Duration::ZERO
+        } else {
+            watch + Duration::from_millis(250)
+        };
+        (now.saturating_sub(self.since) >= wait + rank * Duration::from_millis(500))
+            .then_some(expected)
     }
 }

@@ -1,5 +1,5 @@
-//! The world of one run: nodes, servers, the network between them, clients, faults; one random step after the other, all
-//! from one seed.
+//! The world of one run: nodes, servers, the network between them, clients, faults; one random step
+//! after the other, all from one seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,8 +34,19 @@ pub(super) enum Without {
 /// A request or an answer on its way.
 #[derive(Debug)]
 enum Packet {
-    Request { node: usize, life: u64, id: u64, call: Call },
-    Reply { node: usize, life: u64, id: u64, reply: Reply, copied: bool },
+    Request {
+        node: usize,
+        life: u64,
+        id: u64,
+        call: Call,
+    },
+    Reply {
+        node: usize,
+        life: u64,
+        id: u64,
+        reply: Reply,
+        copied: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -76,7 +87,9 @@ impl World {
     pub(super) fn new(seed: u64, without: Without) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let restores = without != Without::Restore;
-        let nodes = (0..rng.random_range(2..=3)).map(|index| Node::new(index, restores)).collect();
+        let nodes = (0..rng.random_range(2..=3))
+            .map(|index| Node::new(index, restores))
+            .collect();
         Self {
             rng,
             without,
@@ -110,8 +123,8 @@ impl World {
         }
     }
 
-    /// Everything is whole again: runs until an operation that is sent now is acknowledged and every replica holds what
-    /// the log has. Panics when that does not come.
+    /// Everything is whole again: runs until an operation that is sent now is acknowledged and
+    /// every replica holds what the log has. Panics when that does not come.
     pub(super) fn settle(&mut self) {
         self.redis.link();
         for node in &mut self.nodes {
@@ -125,8 +138,16 @@ impl World {
             for _ in 0..8 {
                 self.step();
             }
-            let tail = self.redis.master().control.as_ref().map(|control| control.tail);
-            let all = self.nodes.iter().all(|node| Some(node.file_tail()) == tail && node.orphans.is_empty());
+            let tail = self
+                .redis
+                .master()
+                .control
+                .as_ref()
+                .map(|control| control.tail);
+            let all = self
+                .nodes
+                .iter()
+                .all(|node| Some(node.file_tail()) == tail && node.orphans.is_empty());
             if self.acknowledged.contains(&last) && self.open.is_empty() && all {
                 return;
             }
@@ -137,11 +158,14 @@ impl World {
             Role::Owner(owner) => format!("owner {:?}", owner.token),
         };
         let nodes: Vec<String> = self.nodes.iter().map(word).collect();
-        panic!("the shard does not come to rest: {nodes:#?} open {:?}", self.open);
+        panic!(
+            "the shard does not come to rest: {nodes:#?} open {:?}",
+            self.open
+        );
     }
 
-    /// I1, I3: one sequence that links, epochs that never fall, everything acknowledged in it exactly once, and every
-    /// file the same.
+    /// I1, I3: one sequence that links, epochs that never fall, everything acknowledged in it
+    /// exactly once, and every file the same.
     pub(super) fn check(&self) {
         let log = &self.redis.master().entries;
         let (mut at, mut epoch, mut seen) = (Tail::EMPTY, 0, BTreeSet::new());
@@ -150,12 +174,21 @@ impl World {
             assert!(entry.epoch.0 >= epoch, "epochs fall");
             (at, epoch) = (*tail, entry.epoch.0);
             for operation in operations(bytes) {
-                assert!(seen.insert(operation), "operation {operation} is there twice");
+                assert!(
+                    seen.insert(operation),
+                    "operation {operation} is there twice"
+                );
             }
         }
         let lost: Vec<_> = self.acknowledged.difference(&seen).collect();
-        assert!(lost.is_empty() || self.beyond_promise, "acknowledged and lost: {lost:?}");
-        assert!(self.nodes.iter().all(|node| node.file == *log), "a replica differs");
+        assert!(
+            lost.is_empty() || self.beyond_promise,
+            "acknowledged and lost: {lost:?}"
+        );
+        assert!(
+            self.nodes.iter().all(|node| node.file == *log),
+            "a replica differs"
+        );
     }
 
     fn step(&mut self) {
@@ -172,7 +205,8 @@ impl World {
     /// A worker applies, a replica that lost its file gets another's, orphans are sent again.
     fn work(&mut self) {
         let which = self.rng.random_range(0..self.nodes.len());
-        let needs_seed = matches!(&self.nodes[which].role, Role::Standby(standby) if standby.needs_seed);
+        let needs_seed =
+            matches!(&self.nodes[which].role, Role::Standby(standby) if standby.needs_seed);
         if needs_seed {
             let owns = |node: &&Node| node.lives() && matches!(node.role, Role::Owner(_));
             let owner = self.nodes.iter().find(owns);
@@ -201,11 +235,17 @@ impl World {
         let node = &mut self.nodes[which];
         let life = node.life;
         for (id, call) in node.out.drain(..) {
-            self.packets.push(Packet::Request { node: which, life, id, call });
+            self.packets.push(Packet::Request {
+                node: which,
+                life,
+                id,
+                call,
+            });
         }
     }
 
-    /// One packet arrives, or is lost when its connection is gone. Those of one connection stay in order.
+    /// One packet arrives, or is lost when its connection is gone. Those of one connection stay in
+    /// order.
     fn deliver(&mut self) {
         if self.packets.is_empty() {
             return;
@@ -216,32 +256,62 @@ impl World {
             Packet::Reply { node, life, .. } => (*node, *life, true),
         };
         let wanted = way(&self.packets[picked]);
-        let first = self.packets.iter().position(|packet| way(packet) == wanted).expect("it is there");
-        let is_paused = matches!(&self.packets[first], Packet::Reply { node, .. } if self.nodes[*node].paused);
+        let first = self
+            .packets
+            .iter()
+            .position(|packet| way(packet) == wanted)
+            .expect("it is there");
+        let is_paused =
+            matches!(&self.packets[first], Packet::Reply { node, .. } if self.nodes[*node].paused);
         if is_paused {
             return;
         }
         match self.packets.remove(first) {
-            Packet::Request { node, life, id, call } => {
+            Packet::Request {
+                node,
+                life,
+                id,
+                call,
+            } => {
                 // What lies in the socket of a closed connection may still run, or not.
                 if life != self.nodes[node].life && self.rng.random_bool(0.5) {
                     return;
                 }
                 self.numbered += 1;
                 match self.redis.run(self.numbered, &call) {
-                    Some(reply) => self.packets.push(Packet::Reply { node, life, id, reply, copied: true }),
+                    Some(reply) => self.packets.push(Packet::Reply {
+                        node,
+                        life,
+                        id,
+                        reply,
+                        copied: true,
+                    }),
                     None => self.waits.push((self.numbered, node, life, id)),
                 }
             }
-            Packet::Reply { node, life, id, reply, copied } => self.hear(node, (life, id), reply, copied),
+            Packet::Reply {
+                node,
+                life,
+                id,
+                reply,
+                copied,
+            } => self.hear(node, (life, id), reply, copied),
         }
     }
 
     fn end_waits(&mut self) {
         for (number, reply, copied) in self.redis.answered(&mut self.rng) {
-            let Some(place) = self.waits.iter().position(|(of, ..)| *of == number) else { continue };
+            let Some(place) = self.waits.iter().position(|(of, ..)| *of == number) else {
+                continue;
+            };
             let (_, node, life, id) = self.waits.remove(place);
-            self.packets.push(Packet::Reply { node, life, id, reply, copied });
+            self.packets.push(Packet::Reply {
+                node,
+                life,
+                id,
+                reply,
+                copied,
+            });
         }
     }
 
@@ -250,8 +320,15 @@ impl World {
             return;
         }
         let copied = copied || self.without == Without::Wait || self.has_witness(which, &reply);
-        let lives = |node: &&Node| node.index != which && node.lives() && matches!(node.role, Role::Standby(_));
-        let others: Vec<Vec<(Tail, Bytes)>> = self.nodes.iter().filter(lives).map(|node| node.file.clone()).collect();
+        let lives = |node: &&Node| {
+            node.index != which && node.lives() && matches!(node.role, Role::Standby(_))
+        };
+        let others: Vec<Vec<(Tail, Bytes)>> = self
+            .nodes
+            .iter()
+            .filter(lives)
+            .map(|node| node.file.clone())
+            .collect();
         let told = self.nodes[which].hear(self.now, (id, reply), copied, &others);
         self.send(which);
         for told in told {
@@ -259,17 +336,28 @@ impl World {
         }
     }
 
-    /// No replica of Redis is connected: a claim stands without one, a write when every other node that follows holds it.
+    /// No replica of Redis is connected: a claim stands without one, a write when every other node
+    /// that follows holds it.
     fn has_witness(&self, which: usize, reply: &Reply) -> bool {
         if self.redis.has_replica() {
             return false;
         }
         match reply {
-            // A shard's first claim needs a copy: without its control record nothing can be restored.
+            // A shard's first claim needs a copy: without its control record nothing can be
+            // restored.
             Reply::Claimed(control) => control.tail != Tail::EMPTY,
             Reply::Appended | Reply::AlreadyDone => {
-                let tail = self.redis.master().control.as_ref().map_or(Tail::EMPTY, |control| control.tail);
-                let mut standbys = self.nodes.iter().filter(|node| node.index != which && node.lives()).peekable();
+                let tail = self
+                    .redis
+                    .master()
+                    .control
+                    .as_ref()
+                    .map_or(Tail::EMPTY, |control| control.tail);
+                let mut standbys = self
+                    .nodes
+                    .iter()
+                    .filter(|node| node.index != which && node.lives())
+                    .peekable();
                 standbys.peek().is_some() && standbys.all(|node| node.holds(tail))
             }
             _ => false,
@@ -297,13 +385,16 @@ impl World {
 
     fn send_again(&mut self) {
         let which = self.rng.random_range(0..self.nodes.len());
-        let Some(&operation) = self.open.choose(&mut self.rng) else { return };
+        let Some(&operation) = self.open.choose(&mut self.rng) else {
+            return;
+        };
         if self.nodes[which].lives() {
             self.nodes[which].submit(operation);
         }
     }
 
-    /// Begins a read, or ends one: what it shows was gathered when it began, and the lease is looked at when it ends.
+    /// Begins a read, or ends one: what it shows was gathered when it began, and the lease is
+    /// looked at when it ends.
     fn read(&mut self) {
         if self.reads.len() < 3 {
             let node = self.rng.random_range(0..self.nodes.len());
@@ -311,7 +402,11 @@ impl World {
                 && let Some(owner) = self.nodes[node].owner()
             {
                 let shows = owner.committed.clone();
-                self.reads.push(Read { node, must: self.acknowledged.clone(), shows });
+                self.reads.push(Read {
+                    node,
+                    must: self.acknowledged.clone(),
+                    shows,
+                });
                 return;
             }
         }
@@ -324,20 +419,33 @@ impl World {
         }
         let Read { node, must, shows } = self.reads.swap_remove(picked);
         let now = self.now;
-        let Some(owner) = self.nodes[node].owner() else { return };
+        let Some(owner) = self.nodes[node].owner() else {
+            return;
+        };
         if owner.gives() || self.forgot_claim {
             return;
         }
         if self.without == Without::Lease || !owner.lease.has_ended(now) {
             self.strict_reads += 1;
-            let missing: Vec<_> = must.iter().filter(|operation| !shows.contains(operation)).collect();
-            assert!(missing.is_empty(), "I5: a read without a mark lacks {missing:?}");
+            let missing: Vec<_> = must
+                .iter()
+                .filter(|operation| !shows.contains(operation))
+                .collect();
+            assert!(
+                missing.is_empty(),
+                "I5: a read without a mark lacks {missing:?}"
+            );
         }
     }
 
     fn fault(&mut self) {
         let which = self.rng.random_range(0..self.nodes.len());
-        let others_live = self.nodes.iter().filter(|node| node.index != which && node.lives()).count() > 0;
+        let others_live = self
+            .nodes
+            .iter()
+            .filter(|node| node.index != which && node.lives())
+            .count()
+            > 0;
         match self.rng.random_range(0..10) {
             0 | 1 if others_live => {
                 self.nodes[which].paused = true;
@@ -368,13 +476,24 @@ impl World {
     fn break_redis(&mut self) {
         self.waits.clear();
         // Its connections break; what was on its way to it is lost.
-        self.packets.retain(|packet| matches!(packet, Packet::Reply { .. }));
+        self.packets
+            .retain(|packet| matches!(packet, Packet::Reply { .. }));
         if self.rng.random_bool(0.5) {
-            let claimed = self.redis.master().control.as_ref().map(|control| control.token);
+            let claimed = self
+                .redis
+                .master()
+                .control
+                .as_ref()
+                .map(|control| control.token);
             self.stale |= !self.redis.linked;
             self.beyond_promise |= self.stale && self.nodes.iter().any(|node| !node.lives());
             self.redis.fail_over();
-            let left = self.redis.master().control.as_ref().map(|control| control.token);
+            let left = self
+                .redis
+                .master()
+                .control
+                .as_ref()
+                .map(|control| control.token);
             self.forgot_claim |= claimed != left;
         } else {
             self.redis.restart();
@@ -384,6 +503,7 @@ impl World {
     /// Highest epoch that the log has seen.
     pub(super) fn epoch(&self) -> u64 {
         let last = self.redis.master().entries.last();
-        last.and_then(|(_, bytes)| Header::read(bytes).ok()).map_or(0, |header| header.epoch.0)
+        last.and_then(|(_, bytes)| Header::read(bytes).ok())
+            .map_or(0, |header| header.epoch.0)
     }
 }

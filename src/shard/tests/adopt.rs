@@ -11,20 +11,30 @@ impl Bench {
     async fn lose_log(&mut self, name: &str) {
         self.handle().close(soon()).await;
         self.pump.abort();
-        let empty = EmbeddedLog::open(&self.folder.path().join(name)).await.expect("opens");
+        let empty = EmbeddedLog::open(&self.folder.path().join(name))
+            .await
+            .expect("opens");
         self.log = FaultyLog::over(empty);
         self.lane = Lane::spawn(Arc::clone(&self.log) as Arc<dyn ShardLog>);
     }
 
     async fn refusal(&self) -> String {
-        match in_time(crate::shard::open(self.opening())).await.expect_err("not opened") {
+        match in_time(crate::shard::open(self.opening()))
+            .await
+            .expect_err("not opened")
+        {
             OpenError::Refused(line) => line,
             other => panic!("{other:?}"),
         }
     }
 
     async fn entries(&self, stream: Stream) -> Vec<bytes::Bytes> {
-        let entries = self.log.inner.read(SHARD, stream, Offset(0), usize::MAX).await.expect("reads");
+        let entries = self
+            .log
+            .inner
+            .read(SHARD, stream, Offset(0), usize::MAX)
+            .await
+            .expect("reads");
         entries.into_iter().map(|entry| entry.bytes).collect()
     }
 }
@@ -36,12 +46,24 @@ async fn filled(config: Config) -> (Bench, PerStream<Vec<bytes::Bytes>>) {
     for number in 0..5 {
         let message = bench.send("c", "alice", &format!("m{number}")).await;
         bench.at_rest().await;
-        let mark = MarkRead { message_id: message.core.id, user: user("bob"), origin: None };
-        in_time(bench.execute(Command::MarkRead(mark))).await.expect("marks");
+        let mark = MarkRead {
+            message_id: message.core.id,
+            user: user("bob"),
+            origin: None,
+        };
+        in_time(bench.execute(Command::MarkRead(mark)))
+            .await
+            .expect("marks");
         bench.applied().await;
     }
-    let had = PerStream { messages: bench.entries(M).await, receipts: bench.entries(R).await };
-    assert!(had.each_ref().all(|entries| entries.len() > 1), "several entries each");
+    let had = PerStream {
+        messages: bench.entries(M).await,
+        receipts: bench.entries(R).await,
+    };
+    assert!(
+        had.each_ref().all(|entries| entries.len() > 1),
+        "several entries each"
+    );
     (bench, had)
 }
 
@@ -50,17 +72,33 @@ async fn a_lost_log_is_refused_until_it_is_made_anew_from_the_file_entry_by_entr
     let (mut bench, had) = filled(config()).await;
     bench.lose_log("empty.db").await;
     let line = bench.refusal().await;
-    assert!(line.contains("knows nothing of this shard") && line.contains("--adopt-local"), "{line}");
-    assert_eq!(bench.log.inner.control(SHARD).await.expect("reads"), None, "nothing was written");
+    assert!(
+        line.contains("knows nothing of this shard") && line.contains("--adopt-local"),
+        "{line}"
+    );
+    assert_eq!(
+        bench.log.inner.control(SHARD).await.expect("reads"),
+        None,
+        "nothing was written"
+    );
     bench.config.adopt_local = true;
     bench.reopen().await;
     for (stream, had) in had.iter() {
         let has = bench.entries(stream).await;
         assert_eq!(&has[..had.len()], had.as_slice(), "byte for byte");
-        let epochs: Vec<Epoch> = has.iter().map(|entry| Header::read(entry).expect("an entry").epoch).collect();
-        assert!(epochs.is_sorted() && epochs[0] == Epoch(1) && epochs.last() == Some(&Epoch(2)), "{epochs:?}");
+        let epochs: Vec<Epoch> = has
+            .iter()
+            .map(|entry| Header::read(entry).expect("an entry").epoch)
+            .collect();
+        assert!(
+            epochs.is_sorted() && epochs[0] == Epoch(1) && epochs.last() == Some(&Epoch(2)),
+            "{epochs:?}"
+        );
     }
-    assert_eq!(bench.texts("c", "bob").await, ["m0", "m1", "m2", "m3", "m4"]);
+    assert_eq!(
+        bench.texts("c", "bob").await,
+        ["m0", "m1", "m2", "m3", "m4"]
+    );
     assert_eq!(bench.send("c", "alice", "m5").await.core.seq, Seq(7));
     bench.config.adopt_local = false;
     bench.restart().await;
@@ -76,8 +114,14 @@ async fn what_the_file_no_longer_has_as_entries_stays_before_the_beginning() {
         let mut bench = Bench::with(few).await;
         bench.create("c", &["alice"]).await;
         let store = bench.handle().0.store.clone();
-        let oldest =
-            || async { store.kept_entries(M, Offset(0), 1).await.expect("reads").first().map(|kept| kept.last) };
+        let oldest = || async {
+            store
+                .kept_entries(M, Offset(0), 1)
+                .await
+                .expect("reads")
+                .first()
+                .map(|kept| kept.last)
+        };
         in_time(async {
             while oldest().await.is_some_and(|last| last <= Offset(3)) {
                 bench.send("c", "alice", "one of many").await;
@@ -93,7 +137,12 @@ async fn what_the_file_no_longer_has_as_entries_stays_before_the_beginning() {
         let kept = bench.entries(M).await;
         let first = Header::read(&kept[0]).expect("an entry").first;
         // The first of all is the new epoch's, or one that was there before.
-        assert_eq!((first > Offset(3), kept.len() > 1), (true, bytes_max > 0), "from {first}, {} entries", kept.len());
+        assert_eq!(
+            (first > Offset(3), kept.len() > 1),
+            (true, bytes_max > 0),
+            "from {first}, {} entries",
+            kept.len()
+        );
         assert_eq!(bench.texts("c", "alice").await, before);
         bench.send("c", "alice", "after").await;
         bench.restart().await;
@@ -116,10 +165,20 @@ async fn an_adoption_that_was_broken_off_is_taken_up_again() {
         begin_at: PerStream::both(Tail::EMPTY),
         ends_at: None,
     };
-    assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+    assert!(matches!(
+        bench.log.inner.claim(claim).await,
+        Ok(ClaimOutcome::Claimed(_))
+    ));
     let bytes = had.messages[0].clone();
     let tail = Header::read(&bytes).expect("an entry").tail();
-    let batch = crate::log::Batch { shard: SHARD, stream: M, token, expected: Tail::EMPTY, tail, bytes };
+    let batch = crate::log::Batch {
+        shard: SHARD,
+        stream: M,
+        token,
+        expected: Tail::EMPTY,
+        tail,
+        bytes,
+    };
     assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
     // From then on it is like any log that fell back.
     bench.reopen().await;
@@ -146,17 +205,32 @@ async fn a_log_with_another_history_is_not_written_over() {
         begin_at: PerStream::both(Tail::EMPTY),
         ends_at: None,
     };
-    assert!(matches!(bench.log.inner.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+    assert!(matches!(
+        bench.log.inner.claim(claim).await,
+        Ok(ClaimOutcome::Claimed(_))
+    ));
     let mut expected = Tail::EMPTY;
     for bytes in others {
         let tail = Header::read(bytes).expect("an entry").tail();
         let bytes = bytes.clone();
-        let batch = crate::log::Batch { shard: SHARD, stream: M, token, expected, tail, bytes };
+        let batch = crate::log::Batch {
+            shard: SHARD,
+            stream: M,
+            token,
+            expected,
+            tail,
+            bytes,
+        };
         assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
         expected = tail;
     }
     bench.config.adopt_local = true;
-    let error = in_time(crate::shard::open(bench.opening())).await.expect_err("not opened");
-    assert!(matches!(error, OpenError::Diverged(_)) && error.to_string().contains("does not link"), "{error:?}");
+    let error = in_time(crate::shard::open(bench.opening()))
+        .await
+        .expect_err("not opened");
+    assert!(
+        matches!(error, OpenError::Diverged(_)) && error.to_string().contains("does not link"),
+        "{error:?}"
+    );
     assert_eq!(bench.entries(M).await, others);
 }

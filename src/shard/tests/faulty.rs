@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::ids::Offset;
-use crate::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry};
+use crate::log::{
+    AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry,
+};
 
 /// What happens to one attempt to append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,13 +96,19 @@ impl FaultyLog {
     }
 
     fn hears(&self) -> Result<(), LogError> {
-        if *self.silent.borrow() { Err(LogError::Unanswered("no answer".to_owned())) } else { Ok(()) }
+        if *self.silent.borrow() {
+            Err(LogError::Unanswered("no answer".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits until so many batches of the stream came here.
     pub(super) async fn attempted(&self, stream: Stream, count: u64) {
         let mut attempts = self.attempts.subscribe();
-        in_time(attempts.wait_for(|attempts| attempts[stream] >= count)).await.expect("the log lives");
+        in_time(attempts.wait_for(|attempts| attempts[stream] >= count))
+            .await
+            .expect("the log lives");
     }
 
     pub(super) fn attempts_of(&self, stream: Stream) -> u64 {
@@ -113,11 +121,21 @@ impl FaultyLog {
     }
 
     async fn append_one(&self, batch: &Batch) -> Result<AppendOutcome, AppendError> {
-        let concerned = self.only.lock().expect("whole").is_none_or(|only| only == batch.shard);
+        let concerned = self
+            .only
+            .lock()
+            .expect("whole")
+            .is_none_or(|only| only == batch.shard);
         match self.next(batch.stream).filter(|_| concerned) {
             Some(Fault::NotWritten) => Err(AppendError::NotWritten("scripted".to_owned())),
-            Some(Fault::Full) => Err(AppendError::Full { reason: "scripted".to_owned(), in_doubt: false }),
-            Some(Fault::DoubtFull) => Err(AppendError::Full { reason: "scripted".to_owned(), in_doubt: true }),
+            Some(Fault::Full) => Err(AppendError::Full {
+                reason: "scripted".to_owned(),
+                in_doubt: false,
+            }),
+            Some(Fault::DoubtFull) => Err(AppendError::Full {
+                reason: "scripted".to_owned(),
+                in_doubt: true,
+            }),
             Some(Fault::DoubtNotWritten) => Err(AppendError::InDoubt("scripted".to_owned())),
             Some(Fault::DoubtWritten) => {
                 let _outcome = self.inner.append(std::slice::from_ref(batch)).await;
@@ -127,7 +145,11 @@ impl FaultyLog {
                 let _outcome = self.inner.append(std::slice::from_ref(batch)).await;
                 Err(AppendError::NotReplicated("scripted".to_owned()))
             }
-            None => self.inner.append(std::slice::from_ref(batch)).await.remove(0),
+            None => self
+                .inner
+                .append(std::slice::from_ref(batch))
+                .await
+                .remove(0),
         }
     }
 }
@@ -146,7 +168,8 @@ impl ShardLog for FaultyLog {
 
     async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
         for batch in cycle {
-            self.attempts.send_modify(|attempts| attempts[batch.stream] += 1);
+            self.attempts
+                .send_modify(|attempts| attempts[batch.stream] += 1);
         }
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.expect("the log lives");
@@ -172,12 +195,21 @@ impl ShardLog for FaultyLog {
         bytes_max: usize,
     ) -> Result<Vec<RawEntry>, LogError> {
         let mut stalled = self.stalled.subscribe();
-        stalled.wait_for(|stalled| !stalled).await.expect("the log lives");
+        stalled
+            .wait_for(|stalled| !stalled)
+            .await
+            .expect("the log lives");
         self.hears()?;
         self.inner.read(shard, stream, after, bytes_max).await
     }
 
-    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+    async fn trim(
+        &self,
+        shard: ShardId,
+        token: Token,
+        stream: Stream,
+        upto: Offset,
+    ) -> Result<(), LogError> {
         self.hears()?;
         self.inner.trim(shard, token, stream, upto).await
     }

@@ -12,7 +12,9 @@ async fn settled() -> Bench {
 
 /// The refusal that tells of no space, if it is one.
 fn no_space(outcome: &Result<Done, ShardError>) -> bool {
-    let Err(ShardError::Problem(problem)) = outcome else { return false };
+    let Err(ShardError::Problem(problem)) = outcome else {
+        return false;
+    };
     let is_told = problem.code == Code::Unavailable && problem.retry_after_s() == Some(5);
     is_told && problem.detail.contains("no space")
 }
@@ -42,11 +44,16 @@ async fn writes_are_refused_without_asking_a_log_that_has_no_space_until_it_has_
         assert!(no_space(&outcome), "{outcome:?}");
     }
     // The first one, and one a second to look.
-    let (attempts, most) = (bench.log.attempts_of(M) - before, 2 + begun.elapsed().as_secs());
+    let (attempts, most) = (
+        bench.log.attempts_of(M) - before,
+        2 + begun.elapsed().as_secs(),
+    );
     assert!((1..=most).contains(&attempts), "{attempts} attempts");
     // What needs no space goes on.
     assert_eq!(bench.texts("c", "bob").await, ["first"]);
-    assert!(no_space(&in_time(bench.execute(create("d", &["dave"]))).await));
+    assert!(no_space(
+        &in_time(bench.execute(create("d", &["dave"]))).await
+    ));
 
     bench.log.always(None);
     taken_again(&bench).await;
@@ -75,7 +82,10 @@ async fn what_is_in_doubt_for_want_of_space_is_the_look_and_nothing_else_is_sent
     }
 
     bench.log.always(None);
-    assert_eq!(sent(in_time(doubted).await.expect("runs")).core.text, "doubted");
+    assert_eq!(
+        sent(in_time(doubted).await.expect("runs")).core.text,
+        "doubted"
+    );
     taken_again(&bench).await;
     assert_eq!(bench.texts("c", "bob").await, ["first", "doubted", "again"]);
 }
@@ -93,7 +103,10 @@ async fn a_file_without_space_refuses_nothing_that_the_log_can_take() {
     })
     .await;
     bench.send("c", "alice", "taken").await;
-    assert_eq!(bench.texts("c", "bob").await.last().map(String::as_str), Some("taken"));
+    assert_eq!(
+        bench.texts("c", "bob").await.last().map(String::as_str),
+        Some("taken")
+    );
     store.execute("PRAGMA max_page_count = 1000000").await;
     bench.applied().await;
     assert!(!store.is_full());

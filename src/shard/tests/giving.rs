@@ -1,4 +1,5 @@
-//! Hand-over: an owner gives its shard to a standby (ADR 19). Claims carry the numbers of its interleavings.
+//! Hand-over: an owner gives its shard to a standby (ADR 19). Claims carry the numbers of its
+//! interleavings.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,7 +15,8 @@ use crate::shard::{Gift, Given, OpenError, Still};
 
 const T: Duration = Duration::from_secs(3);
 
-/// The way of a claim to the log: what crosses it, what becomes of it, and whether its answer comes back.
+/// The way of a claim to the log: what crosses it, what becomes of it, and whether its answer comes
+/// back.
 #[derive(Debug)]
 struct Way {
     log: Arc<dyn ShardLog>,
@@ -37,7 +39,13 @@ impl Way {
     fn of(bench: &Bench, fate: Fate) -> Self {
         let log = Arc::clone(&bench.log) as Arc<dyn ShardLog>;
         let hold = bench.handle().hold();
-        Self { log, crossed: AtomicU32::new(0), hold, held: watch::Sender::new(false), fate }
+        Self {
+            log,
+            crossed: AtomicU32::new(0),
+            hold,
+            held: watch::Sender::new(false),
+            fate,
+        }
     }
 }
 
@@ -50,7 +58,11 @@ impl ShardLog for Way {
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.expect("the way lives");
-        let crosses = self.crossed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let crosses = self
+            .crossed
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
         if crosses.is_ok() {
             assert_eq!(self.log.renew(&[self.hold]).await, [Ok(true)]);
         }
@@ -58,7 +70,10 @@ impl ShardLog for Way {
             return self.log.claim(claim).await;
         }
         if self.fate == Fate::CarriedOutUnheard {
-            assert!(matches!(self.log.claim(claim).await, Ok(ClaimOutcome::Claimed(_))));
+            assert!(matches!(
+                self.log.claim(claim).await,
+                Ok(ClaimOutcome::Claimed(_))
+            ));
         }
         Err(LogError::Unanswered("no answer".to_owned()))
     }
@@ -71,18 +86,34 @@ impl ShardLog for Way {
         self.log.renew(holds).await
     }
 
-    async fn read(&self, shard: ShardId, of: Stream, after: Offset, max: usize) -> Result<Vec<RawEntry>, LogError> {
+    async fn read(
+        &self,
+        shard: ShardId,
+        of: Stream,
+        after: Offset,
+        max: usize,
+    ) -> Result<Vec<RawEntry>, LogError> {
         self.log.read(shard, of, after, max).await
     }
 
-    async fn trim(&self, shard: ShardId, token: Token, stream: Stream, upto: Offset) -> Result<(), LogError> {
+    async fn trim(
+        &self,
+        shard: ShardId,
+        token: Token,
+        stream: Stream,
+        upto: Offset,
+    ) -> Result<(), LogError> {
         self.log.trim(shard, token, stream, upto).await
     }
 }
 
 /// A shard that another node could take, with some of everything, and a standby of it.
 async fn pair() -> (Bench, Follower) {
-    let bench = Bench::with(Config { takeover_watch: Some(T), ..config() }).await;
+    let bench = Bench::with(Config {
+        takeover_watch: Some(T),
+        ..config()
+    })
+    .await;
     bench.create("c", &["alice", "bob"]).await;
     bench.fill(0, 5).await;
     let follower = bench.follower("node-b").await;
@@ -91,7 +122,9 @@ async fn pair() -> (Bench, Follower) {
 }
 
 async fn still(bench: &Bench) -> Still {
-    in_time(bench.handle().stand_still(soon())).await.expect("stands still")
+    in_time(bench.handle().stand_still(soon()))
+        .await
+        .expect("stands still")
 }
 
 fn node_b() -> NodeId {
@@ -113,9 +146,17 @@ async fn given_at_rest(bench: &Bench, way: &Way) -> (Token, PerStream<Tail>) {
     (given(still, way).await.0, tails)
 }
 
-async fn received(follower: &Follower, token: Token, tails: PerStream<Tail>) -> Result<ShardHandle, OpenError> {
+async fn received(
+    follower: &Follower,
+    token: Token,
+    tails: PerStream<Tail>,
+) -> Result<ShardHandle, OpenError> {
     follower.stop_looking();
-    let gift = Gift { from: NodeId::from("node-a"), token, tails };
+    let gift = Gift {
+        from: NodeId::from("node-a"),
+        token,
+        tails,
+    };
     in_time(follower.standby.clone().receive(gift)).await
 }
 
@@ -152,20 +193,38 @@ async fn a_shard_is_given_away_and_what_was_parked_is_written_once_at_the_other_
     assert_eq!(tails, bench.tails());
     let parked = tokio::spawn(bench.execute(send_key("c", "alice", "parked", "k1")));
     bench.parked(1).await;
-    assert!(in_time(follower.standby.holds(M, tails.messages, soon())).await, "it is warm");
+    assert!(
+        in_time(follower.standby.holds(M, tails.messages, soon())).await,
+        "it is warm"
+    );
 
     let (token, _) = given(still, &way).await;
     assert_eq!(token.epoch, Epoch(2));
     assert!(bench.handle().is_closed());
     assert_unwritten(in_time(parked).await.expect("answered"));
-    let control = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed");
-    assert_eq!((control.token, &control.owner, control.tails), (token, &node_b(), tails));
+    let control = bench
+        .log
+        .inner
+        .control(SHARD)
+        .await
+        .expect("reads")
+        .expect("claimed");
+    assert_eq!(
+        (control.token, &control.owner, control.tails),
+        (token, &node_b(), tails)
+    );
 
     let taken = received(&follower, token, tails).await.expect("opens");
     assert_eq!((taken.epoch(), taken.status().owner), (Epoch(2), node_b()));
     let again = send_key("c", "alice", "parked", "k1");
-    assert_eq!(seq_of(in_time(taken.execute(again.clone(), soon())).await), (Seq(7), false));
-    assert_eq!(seq_of(in_time(taken.execute(again, soon())).await), (Seq(7), true));
+    assert_eq!(
+        seq_of(in_time(taken.execute(again.clone(), soon())).await),
+        (Seq(7), false)
+    );
+    assert_eq!(
+        seq_of(in_time(taken.execute(again, soon())).await),
+        (Seq(7), true)
+    );
     // The log is one history.
     for stream in Stream::BOTH {
         let mut tail = Tail::EMPTY;
@@ -186,7 +245,10 @@ async fn a_shard_that_stands_still_reads_on_decides_nothing_and_goes_on_when_let
     let (_, freshness) = bench.read(last()).await.expect("reads");
     assert_eq!(freshness, Freshness::Strict);
     drop(still);
-    assert_eq!(seq_of(in_time(parked).await.expect("answered")), (Seq(7), false));
+    assert_eq!(
+        seq_of(in_time(parked).await.expect("answered")),
+        (Seq(7), false)
+    );
     assert_eq!(bench.send("c", "alice", "next").await.core.seq, Seq(8));
 }
 
@@ -204,8 +266,14 @@ async fn what_is_on_its_way_is_committed_and_answered_before_the_shard_stands_st
     bench.parked(1).await;
     assert!(!standing.is_finished());
     bench.log.release();
-    assert_eq!(seq_of(in_time(on_its_way).await.expect("answered")).0, Seq(7));
-    let still = in_time(standing).await.expect("ends").expect("stands still");
+    assert_eq!(
+        seq_of(in_time(on_its_way).await.expect("answered")).0,
+        Seq(7)
+    );
+    let still = in_time(standing)
+        .await
+        .expect("ends")
+        .expect("stands still");
     assert_eq!(still.tails(), bench.tails());
     drop(still);
     assert_eq!(seq_of(in_time(parked).await.expect("answered")).0, Seq(8));
@@ -220,7 +288,10 @@ async fn a_shard_that_does_not_come_to_a_stand_in_time_goes_on() {
     assert!(bench.handle().stand_still(shortly()).await.is_err());
     let later = tokio::spawn(bench.execute(send("c", "alice", "later")));
     bench.log.release();
-    assert_eq!(seq_of(in_time(on_its_way).await.expect("answered")).0, Seq(7));
+    assert_eq!(
+        seq_of(in_time(on_its_way).await.expect("answered")).0,
+        Seq(7)
+    );
     assert_eq!(seq_of(in_time(later).await.expect("answered")).0, Seq(8));
 }
 
@@ -230,7 +301,13 @@ async fn an_owner_that_hears_no_answer_is_silent_until_a_renewal_tells_whose_the
     for fate in [Fate::CarriedOutUnheard, Fate::LostOnItsWay] {
         let (bench, _follower) = pair().await;
         let way = Way::of(&bench, fate);
-        let seen = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed");
+        let seen = bench
+            .log
+            .inner
+            .control(SHARD)
+            .await
+            .expect("reads")
+            .expect("claimed");
         let still = still(&bench).await;
         let tails = still.tails();
         let outcome = in_time(still.give(&way, &node_b())).await;
@@ -238,7 +315,10 @@ async fn an_owner_that_hears_no_answer_is_silent_until_a_renewal_tells_whose_the
 
         // It answers no strict read, and decides nothing.
         let (_, freshness) = bench.read(last()).await.expect("reads");
-        assert!(matches!(freshness, Freshness::Stale { .. }), "{freshness:?}");
+        assert!(
+            matches!(freshness, Freshness::Stale { .. }),
+            "{freshness:?}"
+        );
         let parked = tokio::spawn(bench.execute(send("c", "alice", "parked")));
         bench.parked(1).await;
         // A renewal that was sent before says nothing of now.
@@ -253,7 +333,10 @@ async fn an_owner_that_hears_no_answer_is_silent_until_a_renewal_tells_whose_the
             continue;
         }
         assert_eq!(seq_of(in_time(parked).await.expect("answered")).0, Seq(7));
-        assert_eq!(bench.read(last()).await.expect("reads").1, Freshness::Strict);
+        assert_eq!(
+            bench.read(last()).await.expect("reads").1,
+            Freshness::Strict
+        );
         // The claim comes after all.
         let late = Claim {
             shard: SHARD,
@@ -264,7 +347,10 @@ async fn an_owner_that_hears_no_answer_is_silent_until_a_renewal_tells_whose_the
             begin_at: tails,
             ends_at: Some(tails),
         };
-        assert!(matches!(bench.log.inner.claim(late).await, Ok(ClaimOutcome::Refused(_))));
+        assert!(matches!(
+            bench.log.inner.claim(late).await,
+            Ok(ClaimOutcome::Refused(_))
+        ));
     }
 }
 
@@ -275,7 +361,11 @@ async fn a_renewal_that_crosses_the_claim_has_it_made_again() {
     let way = Way::of(&bench, Fate::Answered);
     way.crossed.store(3, Ordering::SeqCst);
     let (token, tails) = given_at_rest(&bench, &way).await;
-    received(&follower, token, tails).await.expect("opens").close(soon()).await;
+    received(&follower, token, tails)
+        .await
+        .expect("opens")
+        .close(soon())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -285,7 +375,10 @@ async fn a_beat_that_never_rests_keeps_the_shard_where_it_is() {
     way.crossed.store(u32::MAX, Ordering::SeqCst);
     let outcome = in_time(still(&bench).await.give(&way, &node_b())).await;
     assert!(matches!(outcome, Given::Kept(_)), "{outcome:?}");
-    assert_eq!(bench.read(last()).await.expect("reads").1, Freshness::Strict);
+    assert_eq!(
+        bench.read(last()).await.expect("reads").1,
+        Freshness::Strict
+    );
     assert_eq!(bench.send("c", "alice", "next").await.core.seq, Seq(7));
 }
 
@@ -306,17 +399,28 @@ async fn a_read_waits_for_the_end_of_the_attempt_and_is_never_strict_without_it(
         })
         .await;
         let handle = bench.handle().clone();
-        let reading = tokio::spawn(async move { handle.query(last(), soon()).await.map(|(_, freshness)| freshness) });
+        let reading = tokio::spawn(async move {
+            handle
+                .query(last(), soon())
+                .await
+                .map(|(_, freshness)| freshness)
+        });
         if settles {
             way.held.send_replace(false);
-            assert!(matches!(in_time(giving).await.expect("ends"), Given::Away { .. }));
+            assert!(matches!(
+                in_time(giving).await.expect("ends"),
+                Given::Away { .. }
+            ));
             let read = in_time(reading).await.expect("answered");
             assert!(matches!(read, Err(ShardError::NotOwner)), "{read:?}");
         } else {
             let read = in_time(reading).await.expect("answered");
             assert!(matches!(read, Ok(Freshness::Stale { .. })), "{read:?}");
             way.held.send_replace(false);
-            assert!(matches!(in_time(giving).await.expect("ends"), Given::Away { .. }));
+            assert!(matches!(
+                in_time(giving).await.expect("ends"),
+                Given::Away { .. }
+            ));
         }
     }
 }
@@ -341,11 +445,23 @@ async fn a_shard_whose_log_ends_elsewhere_is_not_given() {
     let still = still(&bench).await;
     // The log has something that its owner knows nothing of.
     let written = stranger(still.tails().messages, 1);
-    let tail = crate::log::record::Header::read(&written.bytes).expect("an entry").tail();
+    let tail = crate::log::record::Header::read(&written.bytes)
+        .expect("an entry")
+        .tail();
     let token = bench.handle().hold().1;
     let expected = still.tails().messages;
-    let batch = Batch { shard: SHARD, stream: M, token, expected, tail, bytes: written.bytes };
-    assert_eq!(bench.log.inner.append(&[batch]).await, [Ok(AppendOutcome::Appended)]);
+    let batch = Batch {
+        shard: SHARD,
+        stream: M,
+        token,
+        expected,
+        tail,
+        bytes: written.bytes,
+    };
+    assert_eq!(
+        bench.log.inner.append(&[batch]).await,
+        [Ok(AppendOutcome::Appended)]
+    );
     let outcome = in_time(still.give(&way, &node_b())).await;
     assert!(matches!(outcome, Given::Kept(_)), "{outcome:?}");
     assert!(bench.handle().is_proven());
@@ -358,7 +474,9 @@ async fn a_gift_that_is_not_current_any_more_is_not_opened() {
     let way = Way::of(&bench, Fate::Answered);
     let (token, tails) = given_at_rest(&bench, &way).await;
     bench.taken_by("node-c").await;
-    let refused = received(&follower, token, tails).await.expect_err("another has it");
+    let refused = received(&follower, token, tails)
+        .await
+        .expect_err("another has it");
     assert!(matches!(refused, OpenError::Elsewhere(_)), "{refused:?}");
 }
 
@@ -368,13 +486,33 @@ async fn whoever_is_given_a_shard_moves_its_beat_before_it_reads_strictly() {
     let (bench, follower) = pair().await;
     let way = Way::of(&bench, Fate::Answered);
     let (token, tails) = given_at_rest(&bench, &way).await;
-    let before = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed").beat;
+    let before = bench
+        .log
+        .inner
+        .control(SHARD)
+        .await
+        .expect("reads")
+        .expect("claimed")
+        .beat;
     // Long after it was given: a third node may have watched that beat for as long.
     bench.clock.pass(T);
     let taken = received(&follower, token, tails).await.expect("opens");
-    let after = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed").beat;
-    assert!(after > before + 2, "a renewal, and the first entry of each stream: {before} to {after}");
-    assert_eq!(in_time(taken.query(last(), soon())).await.expect("reads").1, Freshness::Strict);
+    let after = bench
+        .log
+        .inner
+        .control(SHARD)
+        .await
+        .expect("reads")
+        .expect("claimed")
+        .beat;
+    assert!(
+        after > before + 2,
+        "a renewal, and the first entry of each stream: {before} to {after}"
+    );
+    assert_eq!(
+        in_time(taken.query(last(), soon())).await.expect("reads").1,
+        Freshness::Strict
+    );
     taken.close(soon()).await;
 }
 
@@ -383,11 +521,24 @@ async fn delivered_marks_that_nobody_has_decided_go_with_the_shard() {
     let (bench, _follower) = pair().await;
     let way = Way::of(&bench, Fate::Answered);
     let still = still(&bench).await;
-    let mark = Delivered { conversation: conversation("c"), user: user("bob"), up_to: Seq(6) };
-    assert!(matches!(in_time(bench.execute(Command::Delivered(vec![mark.clone()]))).await, Ok(Done::Marked)));
+    let mark = Delivered {
+        conversation: conversation("c"),
+        user: user("bob"),
+        up_to: Seq(6),
+    };
+    assert!(matches!(
+        in_time(bench.execute(Command::Delivered(vec![mark.clone()]))).await,
+        Ok(Done::Marked)
+    ));
     bench.turn().await;
     let (_, marks) = given(still, &way).await;
-    assert_eq!(marks.iter().map(|mark| (mark.user.clone(), mark.up_to)).collect::<Vec<_>>(), [(mark.user, mark.up_to)]);
+    assert_eq!(
+        marks
+            .iter()
+            .map(|mark| (mark.user.clone(), mark.up_to))
+            .collect::<Vec<_>>(),
+        [(mark.user, mark.up_to)]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,9 @@ fn stamped() -> IdempotencyKey {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_one_key_used_many_times_at_once_there_is_one_message_and_all_get_it() {
     let bench = bench().await;
-    let sends: Vec<_> = (0..50).map(|_| bench.execute(send_key("c", "alice", "once", "key"))).collect();
+    let sends: Vec<_> = (0..50)
+        .map(|_| bench.execute(send_key("c", "alice", "once", "key")))
+        .collect();
     let mut fresh = 0;
     for outcome in in_time(futures_util::future::join_all(sends)).await {
         fresh += u32::from(!replayed(outcome.clone()));
@@ -31,7 +33,11 @@ async fn the_second_use_of_a_key_waits_for_the_commit_of_the_first() {
     bench.log.hold();
     let first = bench.execute(send_key("c", "alice", "once", "key"));
     let mut second = Box::pin(bench.execute(send_key("c", "alice", "once", "key")));
-    assert!(tokio::time::timeout(Duration::from_millis(30), &mut second).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(30), &mut second)
+            .await
+            .is_err()
+    );
     bench.log.release();
     assert_eq!(sent(in_time(first).await), sent(in_time(second).await));
 }
@@ -45,9 +51,15 @@ async fn a_key_is_known_after_it_was_applied_and_after_a_restart_and_a_crash() {
     assert!(replayed(again.clone()));
     assert_eq!(sent(again), first);
     bench.restart().await;
-    assert_eq!(sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await), first);
+    assert_eq!(
+        sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await),
+        first
+    );
     bench.crash().await;
-    assert_eq!(sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await), first);
+    assert_eq!(
+        sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await),
+        first
+    );
     let other = in_time(bench.execute(send_key("c", "alice", "else", "key"))).await;
     assert_eq!(code(other), Code::IdempotencyConflict);
     assert_eq!(bench.texts("c", "bob").await, ["once"]);
@@ -60,8 +72,17 @@ async fn another_body_or_reply_under_a_used_key_is_refused() {
     for _ in 0..2 {
         let text = in_time(bench.execute(send_key("c", "alice", "twice", "key"))).await;
         assert_eq!(code(text), Code::IdempotencyConflict);
-        let reply = send_with("c", "alice", "once", Some(client_key("key")), Some(first.core.id));
-        assert_eq!(code(in_time(bench.execute(reply)).await), Code::IdempotencyConflict);
+        let reply = send_with(
+            "c",
+            "alice",
+            "once",
+            Some(client_key("key")),
+            Some(first.core.id),
+        );
+        assert_eq!(
+            code(in_time(bench.execute(reply)).await),
+            Code::IdempotencyConflict
+        );
         // Now out of SQLite.
         bench.applied().await;
     }
@@ -82,11 +103,24 @@ async fn a_refused_request_does_not_consume_its_key() {
     let bench = bench().await;
     let early = in_time(bench.execute(send_key("c", "carol", "hello", "key"))).await;
     assert_eq!(code(early), Code::NotParticipant);
-    let nowhere = send_with("c", "alice", "a", Some(client_key("key")), Some(MessageId::new(START, Slot(9), 1)));
-    assert_eq!(code(in_time(bench.execute(nowhere)).await), Code::ReplyToUnknown);
+    let nowhere = send_with(
+        "c",
+        "alice",
+        "a",
+        Some(client_key("key")),
+        Some(MessageId::new(START, Slot(9), 1)),
+    );
+    assert_eq!(
+        code(in_time(bench.execute(nowhere)).await),
+        Code::ReplyToUnknown
+    );
     bench.add("c", "alice", &["carol"]).await.expect("added");
-    assert!(!replayed(in_time(bench.execute(send_key("c", "carol", "other", "key"))).await));
-    assert!(!replayed(in_time(bench.execute(send_key("c", "alice", "other", "key"))).await));
+    assert!(!replayed(
+        in_time(bench.execute(send_key("c", "carol", "other", "key"))).await
+    ));
+    assert!(!replayed(
+        in_time(bench.execute(send_key("c", "alice", "other", "key"))).await
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +128,10 @@ async fn membership_is_checked_before_the_key() {
     let bench = bench().await;
     sent(in_time(bench.execute(send_key("c", "bob", "once", "key"))).await);
     bench.remove("c", "alice", "bob").await.expect("removed");
-    assert_eq!(code(in_time(bench.execute(send_key("c", "bob", "once", "key"))).await), Code::NotParticipant);
+    assert_eq!(
+        code(in_time(bench.execute(send_key("c", "bob", "once", "key"))).await),
+        Code::NotParticipant
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,16 +153,29 @@ async fn a_stamped_key_is_known_for_a_minute_also_across_a_crash() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stamped_key_is_known_though_its_head_left_memory() {
-    let bench = Bench::with(Config { heads_max: 1, ..config() }).await;
+    let bench = Bench::with(Config {
+        heads_max: 1,
+        ..config()
+    })
+    .await;
     let keys: Vec<_> = (0..30).map(|_| stamped()).collect();
     for (number, key) in keys.iter().enumerate() {
         let name = format!("c-{number}");
         bench.create(&name, &["alice"]).await;
-        sent(in_time(bench.execute(send_with(&name, "alice", "once", Some(key.clone()), None))).await);
+        sent(
+            in_time(bench.execute(send_with(&name, "alice", "once", Some(key.clone()), None)))
+                .await,
+        );
     }
     bench.applied().await;
     for (number, key) in keys.iter().enumerate() {
-        let again = send_with(&format!("c-{number}"), "alice", "once", Some(key.clone()), None);
+        let again = send_with(
+            &format!("c-{number}"),
+            "alice",
+            "once",
+            Some(key.clone()),
+            None,
+        );
         assert!(replayed(in_time(bench.execute(again)).await));
     }
 }
@@ -134,21 +184,46 @@ async fn a_stamped_key_is_known_though_its_head_left_memory() {
 async fn creating_again_under_the_same_key_gives_the_same_and_under_another_is_refused() {
     let mut bench = Bench::new().await;
     let with = |key, fingerprint| create_with("made", &["alice", "bob"], key, fingerprint);
-    let at_once: Vec<_> = (0..10).map(|_| bench.execute(with(Some("key"), 1))).collect();
+    let at_once: Vec<_> = (0..10)
+        .map(|_| bench.execute(with(Some("key"), 1)))
+        .collect();
     let outcomes = in_time(futures_util::future::join_all(at_once)).await;
-    assert_eq!(outcomes.into_iter().filter(|outcome| !replayed(outcome.clone())).count(), 1);
+    assert_eq!(
+        outcomes
+            .into_iter()
+            .filter(|outcome| !replayed(outcome.clone()))
+            .count(),
+        1
+    );
     for _ in 0..2 {
         assert!(replayed(in_time(bench.execute(with(Some("key"), 1))).await));
-        assert_eq!(code(in_time(bench.execute(with(Some("key"), 2))).await), Code::IdempotencyConflict);
-        assert_eq!(code(in_time(bench.execute(with(Some("else"), 1))).await), Code::NameTaken);
-        assert_eq!(code(in_time(bench.execute(with(None, 1))).await), Code::NameTaken);
+        assert_eq!(
+            code(in_time(bench.execute(with(Some("key"), 2))).await),
+            Code::IdempotencyConflict
+        );
+        assert_eq!(
+            code(in_time(bench.execute(with(Some("else"), 1))).await),
+            Code::NameTaken
+        );
+        assert_eq!(
+            code(in_time(bench.execute(with(None, 1))).await),
+            Code::NameTaken
+        );
         let hers = create_with("made", &["bob", "alice"], Some("key"), 1);
         assert_eq!(code(in_time(bench.execute(hers)).await), Code::NameTaken);
         bench.crash().await;
     }
-    let query = Query::CreateKey { user: user("alice"), key: client_key("key") };
-    let Ok(Found::CreateKey(Some(found))) = bench.query(query).await else { panic!("unknown") };
-    assert_eq!((found.name, found.fingerprint), (conversation("made"), [1; 16]));
+    let query = Query::CreateKey {
+        user: user("alice"),
+        key: client_key("key"),
+    };
+    let Ok(Found::CreateKey(Some(found))) = bench.query(query).await else {
+        panic!("unknown")
+    };
+    assert_eq!(
+        (found.name, found.fingerprint),
+        (conversation("made"), [1; 16])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +251,13 @@ async fn a_clock_that_was_ahead_once_does_not_end_idempotency() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_are_known_after_a_failover_whatever_the_clock_of_the_next_owner_says() {
     const YEAR: u64 = 366 * 24 * 60 * 60 * 1000;
-    for next in [START + 61_000, START + 25 * 60 * 60 * 1000, START + YEAR, START - 61_000, START - YEAR] {
+    for next in [
+        START + 61_000,
+        START + 25 * 60 * 60 * 1000,
+        START + YEAR,
+        START - 61_000,
+        START - YEAR,
+    ] {
         let mut bench = bench().await;
         let key = stamped();
         let with = |key: &IdempotencyKey| send_with("c", "alice", "once", Some(key.clone()), None);
@@ -190,7 +271,10 @@ async fn keys_are_known_after_a_failover_whatever_the_clock_of_the_next_owner_sa
         bench.send("c", "alice", "on").await;
         bench.clock.set(START);
         bench.restart().await;
-        assert!(replayed(in_time(bench.execute(send_key("c", "bob", "twice", "key"))).await), "{next}");
+        assert!(
+            replayed(in_time(bench.execute(send_key("c", "bob", "twice", "key"))).await),
+            "{next}"
+        );
         // Times never fall.
         assert_eq!(bench.events("c", "bob").await.len(), 4);
     }
@@ -202,7 +286,12 @@ async fn a_key_is_forgotten_after_a_day_that_its_owners_measured_and_not_before(
     sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await);
     bench.at_rest().await;
     let store = bench.handle().0.store.clone();
-    let known = async || store.key(&conversation("c"), &user("alice"), &client_key("key")).await.expect("reads");
+    let known = async || {
+        store
+            .key(&conversation("c"), &user("alice"), &client_key("key"))
+            .await
+            .expect("reads")
+    };
     for hour in 1..=26 {
         let before = bench.handle().status().committed.messages;
         bench.clock.pass(Duration::from_secs(60 * 60));
@@ -229,8 +318,18 @@ async fn a_message_is_not_written_any_more_once_a_later_one_of_its_socket_was() 
         other => other,
     };
     let router = stamped();
-    in_time(bench.execute(send_key("c", "alice", "client's", "client"))).await.unwrap();
-    in_time(bench.execute(send_with("c", "alice", "router's", Some(router.clone()), None))).await.unwrap();
+    in_time(bench.execute(send_key("c", "alice", "client's", "client")))
+        .await
+        .unwrap();
+    in_time(bench.execute(send_with(
+        "c",
+        "alice",
+        "router's",
+        Some(router.clone()),
+        None,
+    )))
+    .await
+    .unwrap();
     for round in ["in memory", "in the file", "after a crash"] {
         for key in [client_key("client"), router.clone()] {
             let overtaken = in_time(bench.execute(late(vec![client_key("unused"), key]))).await;
@@ -244,6 +343,11 @@ async fn a_message_is_not_written_any_more_once_a_later_one_of_its_socket_was() 
     assert_eq!(bench.texts("c", "bob").await, ["client's", "router's"]);
     let written = sent(in_time(bench.execute(late(vec![client_key("unused"), stamped()]))).await);
     // What was written once is told, whatever came after it.
-    in_time(bench.execute(send_key("c", "alice", "later", "later"))).await.unwrap();
-    assert_eq!(sent(in_time(bench.execute(late(vec![client_key("later")]))).await), written);
+    in_time(bench.execute(send_key("c", "alice", "later", "later")))
+        .await
+        .unwrap();
+    assert_eq!(
+        sent(in_time(bench.execute(late(vec![client_key("later")]))).await),
+        written
+    );
 }

@@ -1,5 +1,9 @@
-//! The shard as a whole, through its handle, over the embedded log and over one that fails on demand.
-#![expect(clippy::shadow_unrelated, reason = "a test tells several steps of one story")]
+//! The shard as a whole, through its handle, over the embedded log and over one that fails on
+//! demand.
+#![expect(
+    clippy::shadow_unrelated,
+    reason = "a test tells several steps of one story"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,8 +23,8 @@ use crate::log::{Claim, ClaimOutcome, PerStream, ShardLog, Stream, Token};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, HistoryPage, Message};
 use crate::shard::command::{
-    Add, Around, Command, Create, Delivered, Done, Found, Freshness, HistoryQuery, Interest, MarkRead, Push, Query,
-    React, Remove, Send, ShardError, Subscribed,
+    Add, Around, Command, Create, Delivered, Done, Found, Freshness, HistoryQuery, Interest,
+    MarkRead, Push, Query, React, Remove, Send, ShardError, Subscribed,
 };
 use crate::shard::delivery::Reached;
 use crate::shard::file::store::OutboxRow;
@@ -89,12 +93,17 @@ fn shortly() -> Instant {
 
 /// What must happen, and does within a time that no slow machine needs.
 async fn in_time<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), what).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(30), what)
+        .await
+        .expect("in time")
 }
 
 pub(crate) fn config() -> Config {
     Config {
-        store: store::Config { checkpoint_every: Duration::from_millis(50), ..store::tests::config() },
+        store: store::Config {
+            checkpoint_every: Duration::from_millis(50),
+            ..store::tests::config()
+        },
         worker: worker::Config {
             tick: Duration::from_millis(2),
             records_max: 256,
@@ -134,7 +143,9 @@ impl Bench {
 
     async fn with(config: Config) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let inner = EmbeddedLog::open(&folder.path().join("log.db")).await.expect("opens");
+        let inner = EmbeddedLog::open(&folder.path().join("log.db"))
+            .await
+            .expect("opens");
         let log = FaultyLog::over(inner);
         let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
         let clock = Clock::manual(START);
@@ -142,10 +153,20 @@ impl Bench {
         let handle = crate::shard::open(opening).await.expect("opens");
         let delivered = Arc::default();
         let pump = pump(handle.clone(), Arc::clone(&delivered), 100);
-        Self { folder, log, lane, clock, config, open: Some(handle), pump, delivered }
+        Self {
+            folder,
+            log,
+            lane,
+            clock,
+            config,
+            open: Some(handle),
+            pump,
+            delivered,
+        }
     }
 
-    /// The shard is dropped as it stands, as if its process had died, and opened again over the same files.
+    /// The shard is dropped as it stands, as if its process had died, and opened again over the
+    /// same files.
     async fn crash(&mut self) {
         self.pump.abort();
         let mut file = self.handle().0.store.watch_progress();
@@ -163,7 +184,9 @@ impl Bench {
 
     async fn reopen(&mut self) {
         let opening = self.opening();
-        let handle = in_time(crate::shard::open(opening)).await.expect("opens again");
+        let handle = in_time(crate::shard::open(opening))
+            .await
+            .expect("opens again");
         self.pump = pump(handle.clone(), Arc::clone(&self.delivered), 100);
         self.open = Some(handle);
     }
@@ -173,10 +196,19 @@ impl Bench {
     }
 
     fn opening(&self) -> Opening {
-        opening(self.folder.path(), &self.log, &self.lane, &self.clock, &self.config)
+        opening(
+            self.folder.path(),
+            &self.log,
+            &self.lane,
+            &self.clock,
+            &self.config,
+        )
     }
 
-    fn execute(&self, command: Command) -> impl Future<Output = Result<Done, ShardError>> + 'static {
+    fn execute(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<Done, ShardError>> + 'static {
         self.handle().execute(command, soon())
     }
 
@@ -200,17 +232,31 @@ impl Bench {
     }
 
     async fn query(&self, query: Query) -> Result<Found, ShardError> {
-        in_time(self.handle().query(query, soon())).await.map(|(found, _)| found)
+        in_time(self.handle().query(query, soon()))
+            .await
+            .map(|(found, _)| found)
     }
 
     async fn view(&self, name: &str, reader: &str) -> Result<Conversation, ShardError> {
-        match self.query(Query::Conversation { name: conversation(name), reader: user(reader) }).await? {
+        match self
+            .query(Query::Conversation {
+                name: conversation(name),
+                reader: user(reader),
+            })
+            .await?
+        {
             Found::Conversation(conversation) => Ok(conversation),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn history(&self, name: &str, reader: &str, around: Around, limit: u32) -> Result<HistoryPage, ShardError> {
+    async fn history(
+        &self,
+        name: &str,
+        reader: &str,
+        around: Around,
+        limit: u32,
+    ) -> Result<HistoryPage, ShardError> {
         let query = HistoryQuery {
             conversation: conversation(name),
             reader: user(reader),
@@ -227,8 +273,14 @@ impl Bench {
     }
 
     async fn texts(&self, name: &str, reader: &str) -> Vec<String> {
-        let page = self.history(name, reader, Around::Newest, 200).await.expect("reads");
-        page.items.into_iter().map(|message| message.core.text).collect()
+        let page = self
+            .history(name, reader, Around::Newest, 200)
+            .await
+            .expect("reads");
+        page.items
+            .into_iter()
+            .map(|message| message.core.text)
+            .collect()
     }
 
     /// Every event from the first on.
@@ -236,8 +288,15 @@ impl Bench {
         let mut all: Vec<Arc<Event>> = Vec::new();
         loop {
             let after = all.last().map_or(Seq(0), |event| event.seq);
-            let query = Query::Events { name: conversation(name), reader: user(reader), after, limit: 7 };
-            let Ok(Found::Events { items, next }) = self.query(query).await else { panic!("no events") };
+            let query = Query::Events {
+                name: conversation(name),
+                reader: user(reader),
+                after,
+                limit: 7,
+            };
+            let Ok(Found::Events { items, next }) = self.query(query).await else {
+                panic!("no events")
+            };
             all.extend(items);
             if next.is_none() {
                 assert_dense(&all, Seq(1));
@@ -246,7 +305,13 @@ impl Bench {
         }
     }
 
-    async fn interest(&self, subscriber: &Subscriber, name: &str, who: &str, after: Option<u64>) -> Subscribed {
+    async fn interest(
+        &self,
+        subscriber: &Subscriber,
+        name: &str,
+        who: &str,
+        after: Option<u64>,
+    ) -> Subscribed {
         let interest = Interest {
             conversation: conversation(name),
             user: user(who),
@@ -254,7 +319,10 @@ impl Bench {
             limit: 1000,
             since: None,
         };
-        in_time(self.handle().subscribe(subscriber, vec![interest], soon())).await.expect("owned").remove(0)
+        in_time(self.handle().subscribe(subscriber, vec![interest], soon()))
+            .await
+            .expect("owned")
+            .remove(0)
     }
 
     /// Waits until the file has everything committed.
@@ -263,15 +331,23 @@ impl Bench {
         for stream in Stream::BOTH {
             let mut applied = self.handle().0.applied(stream);
             let upto = status.committed[stream];
-            in_time(applied.wait_for(|tail| tail.offset >= upto)).await.expect("the worker lives");
+            in_time(applied.wait_for(|tail| tail.offset >= upto))
+                .await
+                .expect("the worker lives");
         }
     }
 
-    /// Waits until the file has everything and the log comes to rest: the outbox is delivered and says so.
+    /// Waits until the file has everything and the log comes to rest: the outbox is delivered and
+    /// says so.
     async fn at_rest(&self) {
         let store = self.handle().0.store.clone();
         in_time(async {
-            while !store.outbox(OutboxPosition::default(), 1).await.expect("reads").is_empty() {
+            while !store
+                .outbox(OutboxPosition::default(), 1)
+                .await
+                .expect("reads")
+                .is_empty()
+            {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
@@ -321,7 +397,12 @@ impl Bench {
 
     async fn ask(&self, input: impl FnOnce(oneshot::Sender<usize>) -> Input) -> usize {
         let (answer, asked) = oneshot::channel();
-        self.handle().0.inputs.send(input(answer)).await.expect("runs");
+        self.handle()
+            .0
+            .inputs
+            .send(input(answer))
+            .await
+            .expect("runs");
         in_time(asked).await.expect("answers")
     }
 
@@ -335,7 +416,13 @@ impl Bench {
         // The beat goes on while a batch is sent again and again.
         in_time(async {
             loop {
-                let control = self.log.inner.control(SHARD).await.expect("reads").expect("claimed");
+                let control = self
+                    .log
+                    .inner
+                    .control(SHARD)
+                    .await
+                    .expect("reads")
+                    .expect("claimed");
                 let claim = Claim {
                     shard: SHARD,
                     expected: Some((control.token, control.beat)),
@@ -345,7 +432,9 @@ impl Bench {
                     begin_at: PerStream::both(Tail::EMPTY),
                     ends_at: None,
                 };
-                if let ClaimOutcome::Claimed(_) = self.log.inner.claim(claim).await.expect("answers") {
+                if let ClaimOutcome::Claimed(_) =
+                    self.log.inner.claim(claim).await.expect("answers")
+                {
                     return;
                 }
             }
@@ -360,7 +449,13 @@ impl Drop for Bench {
     }
 }
 
-fn opening(folder: &std::path::Path, log: &Arc<FaultyLog>, lane: &Lane, clock: &Clock, config: &Config) -> Opening {
+fn opening(
+    folder: &std::path::Path,
+    log: &Arc<FaultyLog>,
+    lane: &Lane,
+    clock: &Clock,
+    config: &Config,
+) -> Opening {
     Opening {
         shard: SHARD,
         identity: identity(),
@@ -391,17 +486,30 @@ impl ShardHandle {
 
     /// They are delivered up to there.
     fn outbox_delivered_upto(&self, upto: OutboxPosition) {
-        self.outbox_delivered(Reached::upto(upto.max(self.outbox_reached().prefix())), Some(upto));
+        self.outbox_delivered(
+            Reached::upto(upto.max(self.outbox_reached().prefix())),
+            Some(upto),
+        );
     }
 }
 
 /// Delivers the outbox into the same shard.
-fn pump(handle: ShardHandle, delivered: Arc<Mutex<Vec<IndexChange>>>, limit: u32) -> JoinHandle<()> {
+fn pump(
+    handle: ShardHandle,
+    delivered: Arc<Mutex<Vec<IndexChange>>>,
+    limit: u32,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(rows) = handle.outbox(limit).await {
-            let Some(last) = rows.last().map(|row| row.position) else { continue };
+            let Some(last) = rows.last().map(|row| row.position) else {
+                continue;
+            };
             let changes: Vec<_> = rows.into_iter().map(|row| row.change).collect();
-            if handle.execute(Command::Index(changes.clone()), soon()).await.is_ok() {
+            if handle
+                .execute(Command::Index(changes.clone()), soon())
+                .await
+                .is_ok()
+            {
                 delivered.lock().expect("whole").extend(changes);
                 handle.outbox_delivered_upto(last);
             } else {
@@ -442,7 +550,14 @@ fn send_with(
     reply_to: Option<MessageId>,
 ) -> Command {
     let (conversation, source) = (conversation(name), user(source));
-    Command::Send(Send { conversation, source, text: text.into(), reply_to, key, unless: Vec::new() })
+    Command::Send(Send {
+        conversation,
+        source,
+        text: text.into(),
+        reply_to,
+        key,
+        unless: Vec::new(),
+    })
 }
 
 fn send_key(name: &str, source: &str, text: &str, key: &str) -> Command {
@@ -454,23 +569,43 @@ fn client_key(key: &str) -> IdempotencyKey {
 }
 
 fn add(name: &str, by: &str, of: &[&str]) -> Command {
-    Command::Add(Add { conversation: conversation(name), by: user(by), users: users(of) })
+    Command::Add(Add {
+        conversation: conversation(name),
+        by: user(by),
+        users: users(of),
+    })
 }
 
 fn remove(name: &str, by: &str, whom: &str) -> Command {
-    Command::Remove(Remove { conversation: conversation(name), by: user(by), user: user(whom) })
+    Command::Remove(Remove {
+        conversation: conversation(name),
+        by: user(by),
+        user: user(whom),
+    })
 }
 
 fn mark_read(message: &Message, who: &str) -> Command {
-    Command::MarkRead(MarkRead { message_id: message.core.id, user: user(who), origin: None })
+    Command::MarkRead(MarkRead {
+        message_id: message.core.id,
+        user: user(who),
+        origin: None,
+    })
 }
 
 fn react(message: &Message, who: &str, reaction: Option<u32>) -> Command {
-    Command::React(React { message_id: message.core.id, user: user(who), reaction })
+    Command::React(React {
+        message_id: message.core.id,
+        user: user(who),
+        reaction,
+    })
 }
 
 fn delivered(name: &str, who: &str, up_to: u64) -> Command {
-    Command::Delivered(vec![Delivered { conversation: conversation(name), user: user(who), up_to: Seq(up_to) }])
+    Command::Delivered(vec![Delivered {
+        conversation: conversation(name),
+        user: user(who),
+        up_to: Seq(up_to),
+    }])
 }
 
 fn sent(done: Result<Done, ShardError>) -> Message {

@@ -36,11 +36,17 @@ impl Heard {
     /// The lines of a level.
     fn lines(&self, level: &str) -> Vec<String> {
         let text = String::from_utf8(self.lines.0.lock().expect("whole").clone()).expect("text");
-        text.lines().filter(|line| line.contains(level)).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| line.contains(level))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn stopped(&self) -> bool {
-        self.metrics.render().lines().any(|line| line.starts_with("rookery_shard_apply_stopped_total{"))
+        self.metrics
+            .render()
+            .lines()
+            .any(|line| line.starts_with("rookery_shard_apply_stopped_total{"))
     }
 }
 
@@ -54,7 +60,10 @@ async fn heard(story: impl AsyncFnOnce()) -> Heard {
         .with_writer(move || writer.clone())
         .finish();
     let recorder = PrometheusBuilder::new().build_recorder();
-    let heard = Heard { lines, metrics: recorder.handle() };
+    let heard = Heard {
+        lines,
+        metrics: recorder.handle(),
+    };
     let _logs = tracing::subscriber::set_default(told);
     let _metrics = metrics::set_default_local_recorder(&recorder);
     story().await;
@@ -67,16 +76,29 @@ async fn a_takeover_is_no_error() {
         let bench = talkative().await;
         let follower = bench.follower("node-b").await;
         follower.reaches(bench.tails()).await;
-        let control = bench.log.inner.control(SHARD).await.expect("reads").expect("claimed");
-        let taking = Taking { expected: (control.token, control.beat) };
+        let control = bench
+            .log
+            .inner
+            .control(SHARD)
+            .await
+            .expect("reads")
+            .expect("claimed");
+        let taking = Taking {
+            expected: (control.token, control.beat),
+        };
         follower.stop_looking();
-        let taken = in_time(follower.standby.clone().take_over(taking)).await.expect("takes over");
+        let taken = in_time(follower.standby.clone().take_over(taking))
+            .await
+            .expect("takes over");
         drop(in_time(bench.execute(send("c", "alice", "late"))).await);
         in_time(bench.handle().closed()).await;
         taken.close(soon()).await;
     })
     .await;
-    assert!(!heard.lines("WARN").is_empty(), "the old owner says that it ends");
+    assert!(
+        !heard.lines("WARN").is_empty(),
+        "the old owner says that it ends"
+    );
     assert_eq!(heard.lines("ERROR"), [""; 0]);
     assert!(!heard.stopped());
 }
@@ -86,7 +108,12 @@ async fn the_seeding_of_a_new_replica_is_no_error() {
     let heard = heard(async || {
         let bench = talkative().await;
         let (_, token) = bench.handle().hold();
-        bench.log.inner.trim(SHARD, token, M, bench.tails().messages.offset).await.expect("trims");
+        bench
+            .log
+            .inner
+            .trim(SHARD, token, M, bench.tails().messages.offset)
+            .await
+            .expect("trims");
         bench.fill(5, 2).await;
         // It has no file, and the log no longer begins at the beginning.
         let new = bench.follower("node-b").await;
@@ -94,10 +121,26 @@ async fn the_seeding_of_a_new_replica_is_no_error() {
         new.standby.close(soon()).await;
         let received = bench.folder.path().join("sent");
         let by = NodeId::from("node-b");
-        let said = in_time(bench.handle().snapshot(&by, &received)).await.expect("writes");
+        let said = in_time(bench.handle().snapshot(&by, &received))
+            .await
+            .expect("writes");
         let opening = bench.opening_of("node-b");
-        in_time(install(&received, &said, (identity(), SHARD), &opening.path)).await.expect("is as said");
-        assert_eq!(Standby::open(opening).await.expect("opens").status().applied, bench.tails());
+        in_time(install(
+            &received,
+            &said,
+            (identity(), SHARD),
+            &opening.path,
+        ))
+        .await
+        .expect("is as said");
+        assert_eq!(
+            Standby::open(opening)
+                .await
+                .expect("opens")
+                .status()
+                .applied,
+            bench.tails()
+        );
     })
     .await;
     assert!(!heard.lines("INFO").is_empty(), "the lines are heard");

@@ -1,5 +1,5 @@
-//! Random commands, faults and crashes against a model: dense seqs (I6), one key one message (I13), acknowledged means
-//! there exactly once (I3), indexes equal memberships (I11).
+//! Random commands, faults and crashes against a model: dense seqs (I6), one key one message (I13),
+//! acknowledged means there exactly once (I3), indexes equal memberships (I11).
 
 use std::collections::BTreeSet;
 
@@ -34,18 +34,31 @@ async fn storm(bench: &Bench, rng: &mut StdRng, sendings: &mut Vec<Sending>) {
                 // An earlier one again, whatever became of it.
                 let at = rng.random_range(0..sendings.len());
                 let again = &sendings[at];
-                flying.push((at, bench.execute(send_key(again.name, again.source, &again.key, &again.key))));
+                flying.push((
+                    at,
+                    bench.execute(send_key(again.name, again.source, &again.key, &again.key)),
+                ));
             }
             _ => {
                 let key = format!("key-{}", sendings.len());
-                flying.push((sendings.len(), bench.execute(send_key(name, by, &key, &key))));
-                sendings.push(Sending { name, source: by, key, acknowledged: None });
+                flying.push((
+                    sendings.len(),
+                    bench.execute(send_key(name, by, &key, &key)),
+                ));
+                sendings.push(Sending {
+                    name,
+                    source: by,
+                    key,
+                    acknowledged: None,
+                });
             }
         }
     }
     for (at, answer) in flying {
         if let Ok(done) = in_time(answer).await {
-            let Done::Sent { message, .. } = done else { panic!("{done:?}") };
+            let Done::Sent { message, .. } = done else {
+                panic!("{done:?}")
+            };
             let known = *sendings[at].acknowledged.get_or_insert(message.core.id);
             assert_eq!(known, message.core.id, "one key, one message");
         }
@@ -62,20 +75,38 @@ async fn check(bench: &Bench, sendings: &[Sending]) {
         let mut members: BTreeSet<&UserId> = BTreeSet::new();
         for event in &events {
             match &event.kind {
-                EventKind::Created { participants: joined, .. } => members.extend(joined),
+                EventKind::Created {
+                    participants: joined,
+                    ..
+                } => members.extend(joined),
                 EventKind::Joined { users, .. } => {
-                    assert!(users.iter().all(|user| members.insert(user)), "joined twice");
+                    assert!(
+                        users.iter().all(|user| members.insert(user)),
+                        "joined twice"
+                    );
                 }
                 EventKind::Left { user, .. } => assert!(members.remove(user), "left twice"),
-                EventKind::Message { id, source, text, .. } => {
-                    assert!(members.contains(source), "sent by one who was not in: {event:?}");
-                    assert!(keys.insert(text, *id).is_none(), "one key made two messages: {text}");
+                EventKind::Message {
+                    id, source, text, ..
+                } => {
+                    assert!(
+                        members.contains(source),
+                        "sent by one who was not in: {event:?}"
+                    );
+                    assert!(
+                        keys.insert(text, *id).is_none(),
+                        "one key made two messages: {text}"
+                    );
                 }
             }
         }
         for sending in sendings.iter().filter(|sending| sending.name == name) {
             if let Some(id) = sending.acknowledged {
-                assert_eq!(keys.get(sending.key.as_str()), Some(&id), "acknowledged and not there");
+                assert_eq!(
+                    keys.get(sending.key.as_str()),
+                    Some(&id),
+                    "acknowledged and not there"
+                );
             }
         }
         let view = bench.view(name, "alice").await.expect("in");
@@ -88,9 +119,19 @@ async fn check(bench: &Bench, sendings: &[Sending]) {
 
 async fn index_equals(bench: &Bench, name: &str, who: &UserId, is_in: bool) {
     loop {
-        let query = Query::Index { user: who.clone(), after: None, limit: 100 };
-        let Ok(Found::Index { items, .. }) = bench.query(query).await else { panic!("no index") };
-        if items.iter().any(|item| item.conversation == conversation(name)) == is_in {
+        let query = Query::Index {
+            user: who.clone(),
+            after: None,
+            limit: 100,
+        };
+        let Ok(Found::Index { items, .. }) = bench.query(query).await else {
+            panic!("no index")
+        };
+        if items
+            .iter()
+            .any(|item| item.conversation == conversation(name))
+            == is_in
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -100,7 +141,11 @@ async fn index_equals(bench: &Bench, name: &str, who: &UserId, is_in: bool) {
 async fn run(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let heads_max = [1, 2, 1000][rng.random_range(0..3)];
-    let mut bench = Bench::with(Config { heads_max, ..config() }).await;
+    let mut bench = Bench::with(Config {
+        heads_max,
+        ..config()
+    })
+    .await;
     for name in NAMES {
         bench.create(name, &USERS).await;
     }
@@ -108,8 +153,14 @@ async fn run(seed: u64) {
     for _ in 0..25 {
         for stream in Stream::BOTH {
             if rng.random_bool(0.3) {
-                let faults = [Fault::NotWritten, Fault::DoubtWritten, Fault::DoubtNotWritten];
-                bench.log.fault(stream, &[faults[rng.random_range(0..faults.len())]]);
+                let faults = [
+                    Fault::NotWritten,
+                    Fault::DoubtWritten,
+                    Fault::DoubtNotWritten,
+                ];
+                bench
+                    .log
+                    .fault(stream, &[faults[rng.random_range(0..faults.len())]]);
             }
         }
         storm(&bench, &mut rng, &mut sendings).await;
@@ -120,7 +171,12 @@ async fn run(seed: u64) {
                 for _ in 0..5 {
                     let key = format!("key-{}", sendings.len());
                     drop(bench.execute(send_key(name, source, &key, &key)));
-                    sendings.push(Sending { name, source, key, acknowledged: None });
+                    sendings.push(Sending {
+                        name,
+                        source,
+                        key,
+                        acknowledged: None,
+                    });
                 }
                 bench.log.no_faults();
                 bench.crash().await;
@@ -138,7 +194,13 @@ async fn run(seed: u64) {
     check(&bench, &sendings).await;
     // Every key again: none makes a second message.
     for sending in &sendings {
-        let outcome = in_time(bench.execute(send_key(sending.name, sending.source, &sending.key, &sending.key))).await;
+        let outcome = in_time(bench.execute(send_key(
+            sending.name,
+            sending.source,
+            &sending.key,
+            &sending.key,
+        )))
+        .await;
         if let (Some(id), Ok(Done::Sent { message, replayed })) = (sending.acknowledged, &outcome) {
             assert!(*replayed && message.core.id == id);
         }

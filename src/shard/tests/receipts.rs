@@ -10,8 +10,15 @@ async fn bench() -> Bench {
 
 /// (delivered, read) of someone.
 async fn marks(bench: &Bench, who: &str) -> (u64, u64) {
-    let query = Query::Watermarks { name: conversation("c"), reader: user("alice"), after: None, limit: 100 };
-    let Ok(Found::Watermarks(page)) = bench.query(query).await else { panic!("no watermarks") };
+    let query = Query::Watermarks {
+        name: conversation("c"),
+        reader: user("alice"),
+        after: None,
+        limit: 100,
+    };
+    let Ok(Found::Watermarks(page)) = bench.query(query).await else {
+        panic!("no watermarks")
+    };
     let mark = page.items.into_iter().find(|mark| mark.user == user(who));
     mark.map_or((0, 0), |mark| (mark.delivered_up_to.0, mark.read_up_to.0))
 }
@@ -27,7 +34,10 @@ async fn marks_become(bench: &Bench, who: &str, wanted: (u64, u64)) {
 }
 
 async fn done(bench: &Bench, command: Command) {
-    assert!(matches!(in_time(bench.execute(command)).await, Ok(Done::Marked)));
+    assert!(matches!(
+        in_time(bench.execute(command)).await,
+        Ok(Done::Marked)
+    ));
 }
 
 // what must not happen: 11 (reading does not mark as read, and erases reactions)
@@ -38,14 +48,32 @@ async fn reading_marks_as_read_and_delivered_and_keeps_reactions() {
     done(&bench, react(&message, "bob", Some(9))).await;
     done(&bench, mark_read(&message, "bob")).await;
     done(&bench, delivered("c", "bob", 2)).await;
-    bench.history("c", "bob", Around::Newest, 10).await.expect("reads");
+    bench
+        .history("c", "bob", Around::Newest, 10)
+        .await
+        .expect("reads");
     assert_eq!(marks(&bench, "bob").await, (2, 2));
-    let query = Query::Receipts { id: message.core.id, reader: user("alice"), after: None, limit: 10 };
-    let Ok(Found::Receipts(page)) = bench.query(query).await else { panic!("no receipts") };
-    let [receipt] = &page.items[..] else { panic!("{page:?}") };
-    assert_eq!((receipt.delivered, receipt.read, receipt.reaction), (true, true, Some(9)));
+    let query = Query::Receipts {
+        id: message.core.id,
+        reader: user("alice"),
+        after: None,
+        limit: 10,
+    };
+    let Ok(Found::Receipts(page)) = bench.query(query).await else {
+        panic!("no receipts")
+    };
+    let [receipt] = &page.items[..] else {
+        panic!("{page:?}")
+    };
+    assert_eq!(
+        (receipt.delivered, receipt.read, receipt.reaction),
+        (true, true, Some(9))
+    );
     done(&bench, react(&message, "bob", None)).await;
-    let page = bench.history("c", "alice", Around::Newest, 1).await.expect("reads");
+    let page = bench
+        .history("c", "alice", Around::Newest, 1)
+        .await
+        .expect("reads");
     assert!(page.items[0].reactions.is_empty());
 }
 
@@ -62,14 +90,21 @@ async fn strangers_and_unknown_messages_get_no_receipts() {
         react(&unknown, "bob", Some(1)),
         mark_read(&unknown, "bob"),
     ] {
-        assert_eq!(code(in_time(bench.execute(command)).await), Code::MessageUnknown);
+        assert_eq!(
+            code(in_time(bench.execute(command)).await),
+            Code::MessageUnknown
+        );
     }
     done(&bench, delivered("c", "stranger", 2)).await;
     done(&bench, delivered("nowhere", "bob", 2)).await;
     // What comes after them on the stream is there: they are not.
     done(&bench, mark_read(&message, "bob")).await;
     assert_eq!(marks(&bench, "stranger").await, (0, 0));
-    assert_eq!(bench.handle().status().committed.receipts, Offset(2), "the epoch start and one advance");
+    assert_eq!(
+        bench.handle().status().committed.receipts,
+        Offset(2),
+        "the epoch start and one advance"
+    );
 }
 
 // Invariant I12.
@@ -119,8 +154,15 @@ async fn reading_starts_at_the_own_join() {
     let before = bench.send("c", "alice", "before").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
     done(&bench, mark_read(&before, "carol")).await;
-    assert_eq!(marks(&bench, "carol").await.1, 3, "no change behind where she starts");
-    let list = Query::Summaries { names: vec![conversation("c")], reader: user("carol") };
+    assert_eq!(
+        marks(&bench, "carol").await.1,
+        3,
+        "no change behind where she starts"
+    );
+    let list = Query::Summaries {
+        names: vec![conversation("c")],
+        reader: user("carol"),
+    };
     let unread = |found| match found {
         Ok(Found::Summaries(items)) => items[0].as_ref().expect("hers").unread,
         other => panic!("{other:?}"),
@@ -141,7 +183,13 @@ async fn reading_starts_at_the_own_join() {
 
 fn watermark(push: Push) -> (UserId, bool, u64, Vec<UserId>) {
     match push {
-        Push::Watermark { user, read, up_to, mut targets, .. } => {
+        Push::Watermark {
+            user,
+            read,
+            up_to,
+            mut targets,
+            ..
+        } => {
             targets.sort();
             (user, read, up_to.0, targets)
         }
@@ -152,7 +200,10 @@ fn watermark(push: Push) -> (UserId, bool, u64, Vec<UserId>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_reader() {
     let bench = bench().await;
-    bench.add("c", "alice", &["carol", "dave"]).await.expect("added");
+    bench
+        .add("c", "alice", &["carol", "dave"])
+        .await
+        .expect("added");
     bench.send("c", "carol", "old").await;
     let old = bench.send("c", "bob", "his own").await;
     done(&bench, mark_read(&old, "bob")).await;
@@ -177,11 +228,21 @@ async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_re
     done(&bench, mark_read(&last, "bob")).await;
     let expected = (user("bob"), true, last.core.seq.0, users(&["alice"]));
     assert_eq!(watermark(pushed(&mut to_alice).await), expected);
-    assert_eq!(watermark(pushed(&mut to_bob).await), expected, "his other devices");
+    assert_eq!(
+        watermark(pushed(&mut to_bob).await),
+        expected,
+        "his other devices"
+    );
     // Reactions go to everyone; before hers came nothing.
     done(&bench, react(&last, "carol", Some(5))).await;
     for queue in [&mut to_alice, &mut to_bob, &mut to_dave] {
-        assert!(matches!(pushed(queue).await, Push::Reaction { reaction: Some(5), .. }));
+        assert!(matches!(
+            pushed(queue).await,
+            Push::Reaction {
+                reaction: Some(5),
+                ..
+            }
+        ));
     }
 }
 
@@ -190,7 +251,9 @@ async fn only_senders_among_the_last_200_messages_are_told() {
     let bench = bench().await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
     bench.send("c", "carol", "long ago").await;
-    let sends: Vec<_> = (0..200).map(|number| bench.execute(send("c", "alice", &format!("{number}")))).collect();
+    let sends: Vec<_> = (0..200)
+        .map(|number| bench.execute(send("c", "alice", &format!("{number}"))))
+        .collect();
     let answers = in_time(futures_util::future::join_all(sends)).await;
     let last = sent(answers.into_iter().next_back().expect("200"));
     let (node, mut queue) = subscriber(64);

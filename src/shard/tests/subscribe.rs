@@ -10,7 +10,12 @@ async fn bench() -> Bench {
 
 fn live(subscribed: Subscribed) -> (Seq, Seq, Vec<Arc<Event>>) {
     match subscribed {
-        Subscribed::Live { tail, joined, events, .. } => (tail, joined, events),
+        Subscribed::Live {
+            tail,
+            joined,
+            events,
+            ..
+        } => (tail, joined, events),
         other => panic!("{other:?}"),
     }
 }
@@ -56,7 +61,11 @@ async fn spans_and_pushes_give_each_seq_once_under_concurrent_sends() {
                 assert!(!more.is_empty());
                 all.extend(more.into_iter().filter(|event| event.seq <= tail));
             }
-            assert_eq!(all.last().map(|event| event.seq), Some(tail), "nothing after the tail in the span");
+            assert_eq!(
+                all.last().map(|event| event.seq),
+                Some(tail),
+                "nothing after the tail in the span"
+            );
             while all.len() < usize::try_from(SENDS + 1).expect("small") {
                 all.push(pushed_event(&mut queue).await);
             }
@@ -74,9 +83,15 @@ async fn the_span_ends_at_the_tail_though_the_file_went_on() {
     let bench = bench().await;
     let (node, mut queue) = subscriber(4096);
     for round in 0..100 {
-        let sends: Vec<_> = (0..3).map(|number| bench.execute(send("c", "alice", &format!("{number}")))).collect();
+        let sends: Vec<_> = (0..3)
+            .map(|number| bench.execute(send("c", "alice", &format!("{number}"))))
+            .collect();
         let (tail, _, events) = live(bench.interest(&node, "c", "bob", Some(0)).await);
-        assert_eq!(events.last().map(|event| event.seq), Some(tail), "round {round}");
+        assert_eq!(
+            events.last().map(|event| event.seq),
+            Some(tail),
+            "round {round}"
+        );
         assert_dense(&events, Seq(1));
         in_time(futures_util::future::join_all(sends)).await;
     }
@@ -92,11 +107,22 @@ async fn a_cursor_at_or_past_the_tail_gives_no_events_and_none_gives_the_tail() 
     let (node, _queue) = subscriber(8);
     for after in [Some(2), Some(99), Some(u64::MAX), None] {
         let (tail, joined, events) = live(bench.interest(&node, "c", "bob", after).await);
-        assert_eq!((tail, joined, events.len()), (Seq(2), Seq(1), 0), "{after:?}");
+        assert_eq!(
+            (tail, joined, events.len()),
+            (Seq(2), Seq(1), 0),
+            "{after:?}"
+        );
     }
-    let interest =
-        Interest { conversation: conversation("c"), user: user("bob"), after: Some(Seq(0)), limit: 1, since: None };
-    let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon())).await.expect("owned");
+    let interest = Interest {
+        conversation: conversation("c"),
+        user: user("bob"),
+        after: Some(Seq(0)),
+        limit: 1,
+        since: None,
+    };
+    let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon()))
+        .await
+        .expect("owned");
     let (tail, _, events) = live(answers.into_iter().next().expect("one"));
     assert_eq!((tail, events.len()), (Seq(2), 1), "cut by the limit");
 }
@@ -120,7 +146,9 @@ async fn who_was_removed_gets_up_to_his_own_left_and_nothing_after_it() {
         }
         // From the seq before her join on, up to the one before her `left`.
         for after in 2..5 {
-            let Subscribed::Ended { left, events, .. } = bench.interest(&node, "c", "carol", Some(after)).await else {
+            let Subscribed::Ended { left, events, .. } =
+                bench.interest(&node, "c", "carol", Some(after)).await
+            else {
                 panic!("after {after}")
             };
             assert_eq!(left, Seq(5));
@@ -129,14 +157,23 @@ async fn who_was_removed_gets_up_to_his_own_left_and_nothing_after_it() {
         }
         for after in [Some(0), Some(1), Some(5), Some(6), None] {
             let answer = bench.interest(&node, "c", "carol", after).await;
-            assert!(matches!(answer, Subscribed::NotParticipant), "{after:?} {answer:?}");
+            assert!(
+                matches!(answer, Subscribed::NotParticipant),
+                "{after:?} {answer:?}"
+            );
         }
     }
     for (name, who) in [("c", "stranger"), ("nowhere", "bob")] {
-        assert!(matches!(bench.interest(&node, name, who, Some(0)).await, Subscribed::NotParticipant));
+        assert!(matches!(
+            bench.interest(&node, name, who, Some(0)).await,
+            Subscribed::NotParticipant
+        ));
     }
     bench.send("c", "alice", "still without").await;
-    assert!(queue.try_recv().is_err(), "nothing is pushed to any of them");
+    assert!(
+        queue.try_recv().is_err(),
+        "nothing is pushed to any of them"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,10 +190,19 @@ async fn who_is_in_again_is_told_of_the_membership_before_if_that_was_asked_for(
         ("carol", Some(3), None),
         ("bob", Some(0), None),
     ] {
-        let interest =
-            Interest { conversation: conversation("c"), user: user(who), after: None, limit: 1, since: since.map(Seq) };
-        let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon())).await.expect("owned");
-        let Some(Subscribed::Live { departed, .. }) = answers.into_iter().next() else { panic!("refused") };
+        let interest = Interest {
+            conversation: conversation("c"),
+            user: user(who),
+            after: None,
+            limit: 1,
+            since: since.map(Seq),
+        };
+        let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon()))
+            .await
+            .expect("owned");
+        let Some(Subscribed::Live { departed, .. }) = answers.into_iter().next() else {
+            panic!("refused")
+        };
         assert_eq!(departed, expected, "{who} since {since:?}");
     }
 }
@@ -170,18 +216,37 @@ async fn who_is_out_again_is_told_of_the_membership_before_the_last_if_that_was_
     }
     bench.applied().await;
     let (node, _queue) = subscriber(64);
-    for (since, expected) in [(None, None), (Some(0), Some(Seq(3))), (Some(2), Some(Seq(3))), (Some(3), None)] {
+    for (since, expected) in [
+        (None, None),
+        (Some(0), Some(Seq(3))),
+        (Some(2), Some(Seq(3))),
+        (Some(3), None),
+    ] {
         let (conversation, user, since) = (conversation("c"), user("carol"), since.map(Seq));
-        let interest = Interest { conversation, user, after: Some(Seq(3)), limit: 10, since };
-        let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon())).await.expect("owned");
-        let Some(Subscribed::Ended { left, departed, .. }) = answers.into_iter().next() else { panic!("refused") };
+        let interest = Interest {
+            conversation,
+            user,
+            after: Some(Seq(3)),
+            limit: 10,
+            since,
+        };
+        let answers = in_time(bench.handle().subscribe(&node, vec![interest], soon()))
+            .await
+            .expect("owned");
+        let Some(Subscribed::Ended { left, departed, .. }) = answers.into_iter().next() else {
+            panic!("refused")
+        };
         assert_eq!((left, departed), (Seq(5), expected), "since {since:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_removed_cannot_reach_behind_his_join_while_his_left_is_unapplied() {
-    let bench = Bench::with(Config { barrier_max: Duration::from_millis(50), ..config() }).await;
+    let bench = Bench::with(Config {
+        barrier_max: Duration::from_millis(50),
+        ..config()
+    })
+    .await;
     bench.create("c", &["alice"]).await;
     bench.send("c", "alice", "before carol").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
@@ -190,11 +255,20 @@ async fn who_was_removed_cannot_reach_behind_his_join_while_his_left_is_unapplie
     bench.remove("c", "alice", "carol").await.expect("removed");
     let (node, _queue) = subscriber(8);
     // It is not known yet where her membership began: asked again later.
-    assert!(matches!(bench.interest(&node, "c", "carol", Some(0)).await, Subscribed::Failed(_)));
+    assert!(matches!(
+        bench.interest(&node, "c", "carol", Some(0)).await,
+        Subscribed::Failed(_)
+    ));
     bench.log.stall_reads(false);
     bench.applied().await;
-    assert!(matches!(bench.interest(&node, "c", "carol", Some(0)).await, Subscribed::NotParticipant));
-    assert!(matches!(bench.interest(&node, "c", "carol", Some(2)).await, Subscribed::Ended { .. }));
+    assert!(matches!(
+        bench.interest(&node, "c", "carol", Some(0)).await,
+        Subscribed::NotParticipant
+    ));
+    assert!(matches!(
+        bench.interest(&node, "c", "carol", Some(2)).await,
+        Subscribed::Ended { .. }
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,13 +283,20 @@ async fn who_is_being_added_is_subscribed_when_that_is_committed_or_not_at_all()
         let adding = bench.execute(add("c", "alice", &["carol"]));
         let (node, mut queue) = subscriber(8);
         let mut waiting = Box::pin(bench.interest(&node, "c", "carol", Some(0)));
-        assert!(tokio::time::timeout(Duration::from_millis(30), &mut waiting).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(30), &mut waiting)
+                .await
+                .is_err()
+        );
         bench.log.release();
         let outcome = in_time(adding).await;
         let subscribed = in_time(waiting).await;
         if refused {
             assert_eq!(code(outcome), Code::Unavailable);
-            assert!(matches!(subscribed, Subscribed::NotParticipant), "{subscribed:?}");
+            assert!(
+                matches!(subscribed, Subscribed::NotParticipant),
+                "{subscribed:?}"
+            );
             bench.send("c", "alice", "secret").await;
             bench.send("c", "alice", "more").await;
             assert!(queue.try_recv().is_err(), "she never came in");
@@ -232,7 +313,11 @@ async fn who_is_being_removed_is_subscribed_to_what_is_committed_however_long_th
     for (written, lagging) in [(true, false), (true, true), (false, false)] {
         let bench = bench().await;
         bench.log.stall_reads(lagging);
-        let last = bench.send("c", "alice", "the last that is theirs").await.core.seq;
+        let last = bench
+            .send("c", "alice", "the last that is theirs")
+            .await
+            .core
+            .seq;
         bench.log.hold();
         let removal = bench.execute(remove("c", "alice", "bob"));
         let after = bench.execute(send("c", "alice", "not theirs"));
@@ -243,17 +328,25 @@ async fn who_is_being_removed_is_subscribed_to_what_is_committed_however_long_th
         let asked = tokio::join!(asked, async { bench.log.stall_reads(false) }).0;
         let (tail, joined, events) = live(asked);
         assert_eq!((tail, joined), (last, Seq(1)));
-        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [last]);
+        assert_eq!(
+            events.iter().map(|event| event.seq).collect::<Vec<_>>(),
+            [last]
+        );
 
         if !written {
             bench.log.fault(M, &[Fault::NotWritten]);
         }
         bench.log.release();
-        assert_eq!((in_time(removal).await.is_ok(), in_time(after).await.is_ok()), (written, written));
+        assert_eq!(
+            (in_time(removal).await.is_ok(), in_time(after).await.is_ok()),
+            (written, written)
+        );
         if !written {
             bench.send("c", "alice", "theirs after all").await;
         }
-        let Some(Push::Event { event, .. }) = in_time(pushed.recv()).await else { panic!("nothing pushed") };
+        let Some(Push::Event { event, .. }) = in_time(pushed.recv()).await else {
+            panic!("nothing pushed")
+        };
         assert_eq!(matches!(event.kind, EventKind::Left { .. }), written);
         bench.turn().await;
         assert!(pushed.try_recv().is_err(), "nothing after their removal");
@@ -298,7 +391,10 @@ async fn a_closing_shard_tells_every_subscriber_also_one_whose_queue_is_full() {
     in_time(bench.handle().close(soon())).await;
     assert_eq!(pushed_event(&mut queue).await.seq, Seq(2));
     for queue in [&mut queue, &mut idle_queue] {
-        assert!(matches!(pushed(queue).await, Push::Resubscribe { shard: SHARD }));
+        assert!(matches!(
+            pushed(queue).await,
+            Push::Resubscribe { shard: SHARD }
+        ));
     }
 }
 
@@ -306,16 +402,24 @@ async fn a_closing_shard_tells_every_subscriber_also_one_whose_queue_is_full() {
 async fn a_change_of_an_index_is_in_the_page_or_pushed() {
     let bench = bench().await;
     let (node, mut queue) = subscriber(64);
-    let page = bench.handle().subscribe_index(&node, user("bob"), Offset(0), 10, soon());
+    let page = bench
+        .handle()
+        .subscribe_index(&node, user("bob"), Offset(0), 10, soon());
     let page = in_time(page).await.expect("owned");
-    let mut known: BTreeMap<_, _> = page.items.into_iter().map(|item| (item.conversation, item.joined)).collect();
+    let mut known: BTreeMap<_, _> = page
+        .items
+        .into_iter()
+        .map(|item| (item.conversation, item.joined))
+        .collect();
     bench.create("d", &["alice", "bob"]).await;
     bench.remove("c", "alice", "bob").await.expect("removed");
     in_time(async {
         let wanted = BTreeMap::from([(conversation("c"), false), (conversation("d"), true)]);
         while known != wanted {
             match pushed(&mut queue).await {
-                Push::Index { user: of, item } if of == user("bob") => known.insert(item.conversation, item.joined),
+                Push::Index { user: of, item } if of == user("bob") => {
+                    known.insert(item.conversation, item.joined)
+                }
                 other => panic!("{other:?}"),
             };
         }
@@ -333,7 +437,9 @@ async fn ending_interest_ends_the_pushes_of_that_user_only() {
     for who in ["alice", "bob"] {
         bench.interest(&node, "c", who, None).await;
     }
-    bench.handle().unsubscribe(node.id(), vec![(conversation("c"), user("alice"))]);
+    bench
+        .handle()
+        .unsubscribe(node.id(), vec![(conversation("c"), user("alice"))]);
     bench.send("c", "alice", "for bob").await;
     assert_eq!(pushed_event(&mut queue).await.seq, Seq(2));
     bench.handle().forget(node.id());

@@ -1,5 +1,6 @@
-//! Whether a write was decided or given up: one atomic step that only one of the two sides can take, the loop that
-//! decides it or the caller whose budget ends. So a caller can say truthfully that nothing was written, and never will be.
+//! Whether a write was decided or given up: one atomic step that only one of the two sides can
+//! take, the loop that decides it or the caller whose budget ends. So a caller can say truthfully
+//! that nothing was written, and never will be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,7 +14,8 @@ const ABANDONED: u8 = 2;
 pub(in crate::shard) struct Fate(Arc<AtomicU8>);
 
 impl Fate {
-    /// The loop's step, before the write has any effect. False when the caller has given it up: it must have none.
+    /// The loop's step, before the write has any effect. False when the caller has given it up: it
+    /// must have none.
     pub(in crate::shard) fn decide(&self) -> bool {
         self.step(DECIDED)
     }
@@ -23,9 +25,12 @@ impl Fate {
         self.step(ABANDONED)
     }
 
-    /// The loop's step back: it decided, but wrote nothing, and the answer has to wait. Whoever gives up now may say so.
+    /// The loop's step back: it decided, but wrote nothing, and the answer has to wait. Whoever
+    /// gives up now may say so.
     pub(in crate::shard) fn reopen(&self) {
-        let _was_given_up = self.0.compare_exchange(DECIDED, OPEN, Ordering::SeqCst, Ordering::SeqCst);
+        let _was_given_up =
+            self.0
+                .compare_exchange(DECIDED, OPEN, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Nobody has decided or given it up yet.
@@ -34,7 +39,9 @@ impl Fate {
     }
 
     fn step(&self, to: u8) -> bool {
-        self.0.compare_exchange(OPEN, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.0
+            .compare_exchange(OPEN, to, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     }
 }
 
@@ -50,9 +57,16 @@ mod tests {
             let decided = std::thread::spawn(move || other.decide());
             let abandoned = fate.abandon();
             assert_ne!(decided.join().expect("ends"), abandoned);
-            assert!(!fate.is_open() && !fate.decide() && !fate.abandon(), "and nobody takes another");
+            assert!(
+                !fate.is_open() && !fate.decide() && !fate.abandon(),
+                "and nobody takes another"
+            );
             fate.reopen();
-            assert_ne!(fate.abandon(), abandoned, "what was given up stays so, what was decided may be given up now");
+            assert_ne!(
+                fate.abandon(),
+                abandoned,
+                "what was given up stays so, what was decided may be given up now"
+            );
         }
     }
 }

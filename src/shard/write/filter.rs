@@ -1,5 +1,5 @@
-//! A filter over the idempotency keys that clients used in the last 24 hours: "surely never used" is answered from
-//! memory, only "perhaps" costs a look-up in SQLite.
+//! A filter over the idempotency keys that clients used in the last 24 hours: "surely never used"
+//! is answered from memory, only "perhaps" costs a look-up in SQLite.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use fastbloom::BloomFilter;
 
 use crate::ids::{ConversationName, UserId};
 
-/// Keys per generation for which the filter is sized; with more of them it answers "perhaps" more often, never wrongly.
+/// Keys per generation for which the filter is sized; with more of them it answers "perhaps" more
+/// often, never wrongly.
 const KEYS_EXPECTED: usize = 32_768;
 const FALSE_POSITIVES: f64 = 0.01;
 /// A generation lives this long, and one is kept behind it: a key is remembered for 24 to 48 h.
@@ -25,10 +26,16 @@ pub(in crate::shard) struct KeyFilter {
 }
 
 impl KeyFilter {
-    /// A filter that knows nothing yet: "perhaps" of every key until it is [`filled`](Self::filled).
+    /// A filter that knows nothing yet: "perhaps" of every key until it is
+    /// [`filled`](Self::filled).
     #[must_use]
     pub(in crate::shard) fn new(since_boot: Duration) -> Self {
-        Self { current: generation(), previous: generation(), since: since_boot, filled: false }
+        Self {
+            current: generation(),
+            previous: generation(),
+            since: since_boot,
+            filled: false,
+        }
     }
 
     /// Everything that was used before it was made has been inserted.
@@ -48,12 +55,18 @@ impl KeyFilter {
             self.previous = std::mem::replace(&mut self.current, generation());
             self.since = since_boot;
         }
-        self.current.insert(&(conversation.as_str(), sender.as_str(), key));
+        self.current
+            .insert(&(conversation.as_str(), sender.as_str(), key));
     }
 
     /// False when the key was surely not used in the last 24 h.
     #[must_use]
-    pub(in crate::shard) fn perhaps_used(&self, conversation: &ConversationName, sender: &UserId, key: &str) -> bool {
+    pub(in crate::shard) fn perhaps_used(
+        &self,
+        conversation: &ConversationName,
+        sender: &UserId,
+        key: &str,
+    ) -> bool {
         let use_of = (conversation.as_str(), sender.as_str(), key);
         !self.filled || self.current.contains(&use_of) || self.previous.contains(&use_of)
     }
@@ -69,9 +82,15 @@ mod tests {
 
     #[test]
     fn a_used_key_is_remembered_for_a_day_and_forgotten_after_two() {
-        let (conversation, sender) = (ConversationName::parse("c").expect("name"), UserId::parse("u").expect("name"));
+        let (conversation, sender) = (
+            ConversationName::parse("c").expect("name"),
+            UserId::parse("u").expect("name"),
+        );
         let mut filter = KeyFilter::new(Duration::ZERO);
-        assert!(filter.perhaps_used(&conversation, &sender, "never"), "nobody knows yet");
+        assert!(
+            filter.perhaps_used(&conversation, &sender, "never"),
+            "nobody knows yet"
+        );
         filter.filled();
         assert!(!filter.perhaps_used(&conversation, &sender, "never"));
         filter.insert(&conversation, &sender, "first", Duration::ZERO);

@@ -1,6 +1,6 @@
-//! The head of a conversation: the fold of the log up to the end of the batch being built. Every command is decided
-//! against it and advances it at once, before the append answers, so that a removal holds for the next request. Pure:
-//! time and randomness come in, events come out.
+//! The head of a conversation: the fold of the log up to the end of the batch being built. Every
+//! command is decided against it and advances it at once, before the append answers, so that a
+//! removal holds for the next request. Pure: time and randomness come in, events come out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -64,13 +64,20 @@ pub(in crate::shard) fn send_fingerprint(text: &str, reply_to: Option<MessageId>
 }
 
 fn key_use(key: Option<&IdempotencyKey>, fingerprint: Fingerprint) -> Option<KeyUse> {
-    key.map(|key| KeyUse { key: Arc::clone(&key.key), stamped: key.stamped, fingerprint })
+    key.map(|key| KeyUse {
+        key: Arc::clone(&key.key),
+        stamped: key.stamped,
+        fingerprint,
+    })
 }
 
 /// The refusal of whoever is no participant, the same whether or not the conversation exists.
 #[must_use]
 pub(in crate::shard) fn not_participant() -> Problem {
-    Problem::new(Code::NotParticipant, "you are no participant of this conversation, or it does not exist")
+    Problem::new(
+        Code::NotParticipant,
+        "you are no participant of this conversation, or it does not exist",
+    )
 }
 
 impl Head {
@@ -87,7 +94,11 @@ impl Head {
             created_offset: row.created_offset,
             last_seq: row.last_seq,
             last_created: row.last_created,
-            participants: row.members.into_iter().map(|m| (m.user, standing(m.joined, m.position))).collect(),
+            participants: row
+                .members
+                .into_iter()
+                .map(|m| (m.user, standing(m.joined, m.position)))
+                .collect(),
             recent: row.recent.into(),
         }
     }
@@ -95,7 +106,14 @@ impl Head {
     /// The head that a `created` event begins.
     #[must_use]
     pub(in crate::shard) fn begun(event: &Event, offset: Offset) -> Option<Self> {
-        let EventKind::Created { by, title, participants } = &event.kind else { return None };
+        let EventKind::Created {
+            by,
+            title,
+            participants,
+        } = &event.kind
+        else {
+            return None;
+        };
         let mut head = Self {
             title: title.clone(),
             admin: by.clone(),
@@ -114,7 +132,10 @@ impl Head {
 
     fn join(&mut self, users: &[UserId], seq: Seq) {
         for (position, user) in (0_u32..).zip(users) {
-            self.participants.entry(user.clone()).or_insert(Standing { joined: seq, position });
+            self.participants.entry(user.clone()).or_insert(Standing {
+                joined: seq,
+                position,
+            });
         }
     }
 
@@ -152,7 +173,13 @@ impl Head {
         self.has(user) || planted::is_dropped(Protection::Membership)
     }
 
-    fn event(&self, conversation: &ConversationName, now_ms: u64, key: Option<KeyUse>, kind: EventKind) -> Event {
+    fn event(
+        &self,
+        conversation: &ConversationName,
+        now_ms: u64,
+        key: Option<KeyUse>,
+        kind: EventKind,
+    ) -> Event {
         Event {
             conversation: conversation.clone(),
             seq: self.last_seq.next(),
@@ -162,34 +189,56 @@ impl Head {
         }
     }
 
-    /// The `message` event of a send by a participant; idempotency and `reply_to` were checked before.
+    /// The `message` event of a send by a participant; idempotency and `reply_to` were checked
+    /// before.
     ///
     /// # Errors
     /// `not_participant`.
-    pub(in crate::shard) fn decide_send(&self, send: &Send, now_ms: u64, random: u64) -> Result<Event, Problem> {
+    pub(in crate::shard) fn decide_send(
+        &self,
+        send: &Send,
+        now_ms: u64,
+        random: u64,
+    ) -> Result<Event, Problem> {
         if !self.may_send(&send.source) {
             return Err(not_participant());
         }
         let fingerprint = send_fingerprint(&send.text, send.reply_to);
         let kind = EventKind::Message {
-            id: MessageId::new(now_ms.max(self.last_created), send.conversation.slot(), random),
+            id: MessageId::new(
+                now_ms.max(self.last_created),
+                send.conversation.slot(),
+                random,
+            ),
             source: send.source.clone(),
             text: Arc::clone(&send.text),
             reply_to: send.reply_to,
         };
-        Ok(self.event(&send.conversation, now_ms, key_use(send.key.as_ref(), fingerprint), kind))
+        Ok(self.event(
+            &send.conversation,
+            now_ms,
+            key_use(send.key.as_ref(), fingerprint),
+            kind,
+        ))
     }
 
     /// The `joined` event for those who are not in yet; `None` when all are.
     ///
     /// # Errors
     /// `not_participant`, `forbidden`, `invalid` beyond the most participants.
-    pub(in crate::shard) fn decide_add(&self, add: &Add, now_ms: u64) -> Result<Option<Event>, Problem> {
+    pub(in crate::shard) fn decide_add(
+        &self,
+        add: &Add,
+        now_ms: u64,
+    ) -> Result<Option<Event>, Problem> {
         if !self.has(&add.by) {
             return Err(not_participant());
         }
         if self.admin != add.by {
-            return Err(Problem::new(Code::Forbidden, "only the admin may add participants"));
+            return Err(Problem::new(
+                Code::Forbidden,
+                "only the admin may add participants",
+            ));
         }
         let mut users: Vec<UserId> = Vec::new();
         let mut seen = std::collections::HashSet::new();
@@ -205,48 +254,82 @@ impl Head {
             let detail = format!("a conversation has at most {PARTICIPANTS_MAX} participants");
             return Err(Problem::new(Code::Invalid, detail));
         }
-        Ok(Some(self.event(&add.conversation, now_ms, None, EventKind::Joined { by: add.by.clone(), users })))
+        Ok(Some(self.event(
+            &add.conversation,
+            now_ms,
+            None,
+            EventKind::Joined {
+                by: add.by.clone(),
+                users,
+            },
+        )))
     }
 
     /// The `left` event; `None` when the user is no participant anyway.
     ///
     /// # Errors
     /// `not_participant`, `forbidden`.
-    pub(in crate::shard) fn decide_remove(&self, remove: &Remove, now_ms: u64) -> Result<Option<Event>, Problem> {
+    pub(in crate::shard) fn decide_remove(
+        &self,
+        remove: &Remove,
+        now_ms: u64,
+    ) -> Result<Option<Event>, Problem> {
         let leaves = remove.by == remove.user;
         if !leaves {
             if !self.has(&remove.by) {
                 return Err(not_participant());
             }
             if self.admin != remove.by {
-                return Err(Problem::new(Code::Forbidden, "only the admin may remove others"));
+                return Err(Problem::new(
+                    Code::Forbidden,
+                    "only the admin may remove others",
+                ));
             }
         }
         if !self.has(&remove.user) {
             return Ok(None);
         }
-        let admin = if self.admin == remove.user { self.successor(&remove.user) } else { None };
-        let kind = EventKind::Left { by: remove.by.clone(), user: remove.user.clone(), admin };
+        let admin = if self.admin == remove.user {
+            self.successor(&remove.user)
+        } else {
+            None
+        };
+        let kind = EventKind::Left {
+            by: remove.by.clone(),
+            user: remove.user.clone(),
+            admin,
+        };
         Ok(Some(self.event(&remove.conversation, now_ms, None, kind)))
     }
 
     /// The longest-standing participant but `gone`.
     fn successor(&self, gone: &UserId) -> Option<UserId> {
         let others = self.participants.iter().filter(|(user, _)| *user != gone);
-        others.min_by_key(|(_, standing)| **standing).map(|(user, _)| user.clone())
+        others
+            .min_by_key(|(_, standing)| **standing)
+            .map(|(user, _)| user.clone())
     }
 
     /// Role of a participant.
     #[must_use]
     pub(in crate::shard) fn role(&self, user: &UserId) -> Role {
-        if self.admin == *user { Role::Admin } else { Role::Member }
+        if self.admin == *user {
+            Role::Admin
+        } else {
+            Role::Member
+        }
     }
 
     /// As clients see it.
     #[must_use]
     pub(in crate::shard) fn view(&self, name: &ConversationName) -> Conversation {
         let shown = self.participants.keys().take(PARTICIPANTS_SHOWN_MAX);
-        let participants = shown.map(|user| Participant { name: user.clone(), role: self.role(user) }).collect();
+        let participants = shown
+            .map(|user| Participant {
+                name: user.clone(),
+                role: self.role(user),
+            })
+            .collect();
         Conversation {
             name: name.clone(),
             title: self.title.as_deref().map(str::to_owned),
@@ -297,7 +380,10 @@ pub(in crate::shard) fn decide_create_again(head: &Head, create: &Create) -> Res
 /// The refusal of another request under a used key.
 #[must_use]
 pub(in crate::shard) fn idempotency_conflict() -> Problem {
-    Problem::new(Code::IdempotencyConflict, "this Idempotency-Key was used for another request; use a new key")
+    Problem::new(
+        Code::IdempotencyConflict,
+        "this Idempotency-Key was used for another request; use a new key",
+    )
 }
 
 #[cfg(test)]
@@ -319,21 +405,40 @@ mod tests {
 
     fn add(head: &mut Head, by: &str, users: &[&str]) -> Result<bool, Code> {
         let users = users.iter().map(|name| user(name)).collect();
-        let add = Add { conversation: conversation("c"), by: user(by), users };
+        let add = Add {
+            conversation: conversation("c"),
+            by: user(by),
+            users,
+        };
         let event = head.decide_add(&add, 200).map_err(|problem| problem.code)?;
         Ok(event.map(|event| head.advance(&event)).is_some())
     }
 
     fn remove(head: &mut Head, by: &str, whom: &str) -> Result<bool, Code> {
-        let remove = Remove { conversation: conversation("c"), by: user(by), user: user(whom) };
-        let event = head.decide_remove(&remove, 200).map_err(|problem| problem.code)?;
+        let remove = Remove {
+            conversation: conversation("c"),
+            by: user(by),
+            user: user(whom),
+        };
+        let event = head
+            .decide_remove(&remove, 200)
+            .map_err(|problem| problem.code)?;
         Ok(event.map(|event| head.advance(&event)).is_some())
     }
 
     fn send(head: &mut Head, source: &str, now_ms: u64) -> Result<Event, Code> {
         let (conversation, source) = (conversation("c"), user(source));
-        let send = Send { conversation, source, text: "hello".into(), reply_to: None, key: None, unless: Vec::new() };
-        let event = head.decide_send(&send, now_ms, now_ms).map_err(|problem| problem.code)?;
+        let send = Send {
+            conversation,
+            source,
+            text: "hello".into(),
+            reply_to: None,
+            key: None,
+            unless: Vec::new(),
+        };
+        let event = head
+            .decide_send(&send, now_ms, now_ms)
+            .map_err(|problem| problem.code)?;
         head.advance(&event);
         Ok(event)
     }
@@ -355,20 +460,37 @@ mod tests {
     fn the_time_of_an_event_is_never_before_the_one_of_the_event_before() {
         let mut head = begun(&["alice"]);
         let times = [500, 400, 0, 501].map(|now_ms| send(&mut head, "alice", now_ms).expect("in"));
-        assert_eq!(times.each_ref().map(|event| event.created), [500, 500, 500, 501]);
+        assert_eq!(
+            times.each_ref().map(|event| event.created),
+            [500, 500, 500, 501]
+        );
     }
 
     #[test]
     fn only_the_admin_adds_and_removes_others_and_anyone_leaves() {
         let mut head = begun(&["alice", "bob", "carol"]);
         assert_eq!(add(&mut head, "bob", &["dave"]), Err(Code::Forbidden));
-        assert_eq!(add(&mut head, "stranger", &["dave"]), Err(Code::NotParticipant));
+        assert_eq!(
+            add(&mut head, "stranger", &["dave"]),
+            Err(Code::NotParticipant)
+        );
         assert_eq!(remove(&mut head, "bob", "carol"), Err(Code::Forbidden));
-        assert_eq!(remove(&mut head, "stranger", "carol"), Err(Code::NotParticipant));
-        assert_eq!(remove(&mut head, "stranger", "stranger"), Ok(false), "he is out already");
+        assert_eq!(
+            remove(&mut head, "stranger", "carol"),
+            Err(Code::NotParticipant)
+        );
+        assert_eq!(
+            remove(&mut head, "stranger", "stranger"),
+            Ok(false),
+            "he is out already"
+        );
         assert_eq!(remove(&mut head, "alice", "dave"), Ok(false));
         assert_eq!(remove(&mut head, "bob", "bob"), Ok(true));
-        assert_eq!(add(&mut head, "alice", &["alice", "carol"]), Ok(false), "all are in");
+        assert_eq!(
+            add(&mut head, "alice", &["alice", "carol"]),
+            Ok(false),
+            "all are in"
+        );
         assert_eq!(head.last_seq, Seq(2));
     }
 
@@ -380,15 +502,28 @@ mod tests {
         add(&mut head, "alice", &["zoe"]).expect("added");
         let succession = [("alice", "bob"), ("bob", "aaron"), ("aaron", "zoe")];
         for (gone, next) in succession {
-            let remove = Remove { conversation: conversation("c"), by: user(gone), user: user(gone) };
-            let event = head.decide_remove(&remove, 1).expect("may leave").expect("was in");
-            assert!(matches!(&event.kind, EventKind::Left { admin: Some(admin), .. } if *admin == user(next)));
+            let remove = Remove {
+                conversation: conversation("c"),
+                by: user(gone),
+                user: user(gone),
+            };
+            let event = head
+                .decide_remove(&remove, 1)
+                .expect("may leave")
+                .expect("was in");
+            assert!(
+                matches!(&event.kind, EventKind::Left { admin: Some(admin), .. } if *admin == user(next))
+            );
             head.advance(&event);
             assert_eq!(head.role(&user(next)), Role::Admin);
         }
         remove(&mut head, "zoe", "zoe").expect("left");
         assert_eq!((head.participants.len(), &head.admin), (0, &user("zoe")));
-        assert_eq!(add(&mut head, "zoe", &["zoe"]), Err(Code::NotParticipant), "no one lets her in again");
+        assert_eq!(
+            add(&mut head, "zoe", &["zoe"]),
+            Err(Code::NotParticipant),
+            "no one lets her in again"
+        );
     }
 
     #[test]
@@ -401,16 +536,32 @@ mod tests {
     #[test]
     fn a_conversation_has_at_most_ten_thousand_participants() {
         let mut head = begun(&["admin"]);
-        let names: Vec<String> = (1..PARTICIPANTS_MAX).map(|number| format!("u-{number}")).collect();
+        let names: Vec<String> = (1..PARTICIPANTS_MAX)
+            .map(|number| format!("u-{number}"))
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (most, last) = names.split_at(names.len() - 1);
         assert_eq!(add(&mut head, "admin", most), Ok(true));
-        assert_eq!(add(&mut head, "admin", &[last[0], "one-too-many"]), Err(Code::Invalid));
+        assert_eq!(
+            add(&mut head, "admin", &[last[0], "one-too-many"]),
+            Err(Code::Invalid)
+        );
         // Duplicates and those who are in do not count.
-        assert_eq!(add(&mut head, "admin", &[last[0], last[0], "u-1"]), Ok(true));
+        assert_eq!(
+            add(&mut head, "admin", &[last[0], last[0], "u-1"]),
+            Ok(true)
+        );
         assert_eq!(head.participants.len(), PARTICIPANTS_MAX);
-        assert_eq!(add(&mut head, "admin", &["one-too-many"]), Err(Code::Invalid));
-        assert_eq!(head.view(&conversation("c")).participants.map(|shown| shown.len()), Some(PARTICIPANTS_SHOWN_MAX));
+        assert_eq!(
+            add(&mut head, "admin", &["one-too-many"]),
+            Err(Code::Invalid)
+        );
+        assert_eq!(
+            head.view(&conversation("c"))
+                .participants
+                .map(|shown| shown.len()),
+            Some(PARTICIPANTS_SHOWN_MAX)
+        );
     }
 
     #[test]
@@ -429,11 +580,21 @@ mod tests {
         let again = |by: &str, key: Option<&str>, fingerprint| {
             let (name, key) = (conversation("c"), key.and_then(IdempotencyKey::from_client));
             let participants = vec![user(by)];
-            let create = Create { name, by: user(by), title: None, participants, key, fingerprint };
+            let create = Create {
+                name,
+                by: user(by),
+                title: None,
+                participants,
+                key,
+                fingerprint,
+            };
             decide_create_again(&head, &create).map_err(|problem| problem.code)
         };
         assert_eq!(again("alice", Some("key"), [1; 16]), Ok(()));
-        assert_eq!(again("alice", Some("key"), [2; 16]), Err(Code::IdempotencyConflict));
+        assert_eq!(
+            again("alice", Some("key"), [2; 16]),
+            Err(Code::IdempotencyConflict)
+        );
         assert_eq!(again("alice", Some("other"), [1; 16]), Err(Code::NameTaken));
         assert_eq!(again("alice", None, [1; 16]), Err(Code::NameTaken));
         assert_eq!(again("bob", Some("key"), [1; 16]), Err(Code::NameTaken));
@@ -442,7 +603,11 @@ mod tests {
     #[test]
     fn a_fingerprint_tells_texts_and_replies_apart() {
         let id = MessageId::new(1, conversation("c").slot(), 2);
-        let all = [send_fingerprint("a", None), send_fingerprint("b", None), send_fingerprint("a", Some(id))];
+        let all = [
+            send_fingerprint("a", None),
+            send_fingerprint("b", None),
+            send_fingerprint("a", Some(id)),
+        ];
         assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2]);
         assert_eq!(send_fingerprint("a", Some(id)), all[2]);
     }

@@ -1,5 +1,5 @@
-//! The way of a write: from the queue to the decision of the single writer, into a batch of the log, back as its commit,
-//! and from there to those who subscribed.
+//! The way of a write: from the queue to the decision of the single writer, into a batch of the
+//! log, back as its commit, and from there to those who subscribed.
 
 pub(super) mod fate;
 

@@ -1,4 +1,5 @@
-//! Who is told of what: the bounded sinks of subscribed nodes, and per conversation and user index the set of them.
+//! Who is told of what: the bounded sinks of subscribed nodes, and per conversation and user index
+//! the set of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,8 +19,8 @@ pub struct SubscriberId(u64);
 
 /// The bounded sink of one subscribed node: this node's own hub, or a link to another node.
 ///
-/// When the queue is full the push is dropped, and all of that shard that follow, until there is room again for a
-/// [`Push::Resubscribe`], by which the node knows to ask for what it missed.
+/// When the queue is full the push is dropped, and all of that shard that follow, until there is
+/// room again for a [`Push::Resubscribe`], by which the node knows to ask for what it missed.
 #[derive(Debug, Clone)]
 pub struct Subscriber {
     id: SubscriberId,
@@ -42,7 +43,10 @@ impl Subscriber {
     #[must_use]
     pub fn new(sender: mpsc::Sender<Push>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { id: SubscriberId(NEXT.fetch_add(1, Ordering::Relaxed)), sender }
+        Self {
+            id: SubscriberId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            sender,
+        }
     }
 
     /// Its id.
@@ -68,7 +72,8 @@ struct Interests {
     users: HashSet<UserId>,
 }
 
-/// All subscriptions of one shard. One push goes to each subscribed node, however many users it is for.
+/// All subscriptions of one shard. One push goes to each subscribed node, however many users it is
+/// for.
 #[derive(Debug)]
 pub struct Subscriptions {
     shard: ShardId,
@@ -94,18 +99,28 @@ impl Subscriptions {
 
     /// Adds an interest; without effect when it is there.
     pub fn add(&mut self, subscriber: &Subscriber, conversation: &ConversationName, user: &UserId) {
-        self.subscribers.entry(subscriber.id).or_insert_with(|| subscriber.clone());
+        self.subscribers
+            .entry(subscriber.id)
+            .or_insert_with(|| subscriber.clone());
         let all = self.conversations.entry(conversation.clone()).or_default();
         match all.iter_mut().find(|of| of.subscriber == subscriber.id) {
             Some(interests) => {
                 interests.users.insert(user.clone());
             }
-            None => all.push(Interests { subscriber: subscriber.id, users: HashSet::from([user.clone()]) }),
+            None => all.push(Interests {
+                subscriber: subscriber.id,
+                users: HashSet::from([user.clone()]),
+            }),
         }
     }
 
     /// Ends an interest.
-    pub fn remove(&mut self, subscriber: SubscriberId, conversation: &ConversationName, user: &UserId) {
+    pub fn remove(
+        &mut self,
+        subscriber: SubscriberId,
+        conversation: &ConversationName,
+        user: &UserId,
+    ) {
         if let Some(all) = self.conversations.get_mut(conversation) {
             for interests in all.iter_mut().filter(|of| of.subscriber == subscriber) {
                 interests.users.remove(user);
@@ -116,7 +131,9 @@ impl Subscriptions {
 
     /// Adds interest in a user's index.
     pub fn add_index(&mut self, subscriber: &Subscriber, user: &UserId) {
-        self.subscribers.entry(subscriber.id).or_insert_with(|| subscriber.clone());
+        self.subscribers
+            .entry(subscriber.id)
+            .or_insert_with(|| subscriber.clone());
         let all = self.indexes.entry(user.clone()).or_default();
         if !all.contains(&subscriber.id) {
             all.push(subscriber.id);
@@ -176,29 +193,53 @@ impl Subscriptions {
     }
 
     /// Pushes to the nodes of a conversation that have one of these users (`None`: to all of them).
-    pub fn push_to(&mut self, conversation: &ConversationName, push: &Push, users: Option<&[UserId]>) {
+    pub fn push_to(
+        &mut self,
+        conversation: &ConversationName,
+        push: &Push,
+        users: Option<&[UserId]>,
+    ) {
         self.push_where(conversation, push, |interests| {
             users.is_none_or(|wanted| wanted.iter().any(|user| interests.users.contains(user)))
         });
     }
 
-    fn push_where(&mut self, conversation: &ConversationName, push: &Push, wanted: impl Fn(&Interests) -> bool) {
-        let Some(all) = self.conversations.get(conversation) else { return };
-        let to: Vec<SubscriberId> = all.iter().filter(|of| wanted(of)).map(|of| of.subscriber).collect();
+    fn push_where(
+        &mut self,
+        conversation: &ConversationName,
+        push: &Push,
+        wanted: impl Fn(&Interests) -> bool,
+    ) {
+        let Some(all) = self.conversations.get(conversation) else {
+            return;
+        };
+        let to: Vec<SubscriberId> = all
+            .iter()
+            .filter(|of| wanted(of))
+            .map(|of| of.subscriber)
+            .collect();
         self.deliver(&to, push);
     }
 
     /// Pushes a change of a user's index.
     pub fn push_index(&mut self, user: &UserId, push: &Push) {
-        let Some(to) = self.indexes.get(user).cloned() else { return };
+        let Some(to) = self.indexes.get(user).cloned() else {
+            return;
+        };
         self.deliver(&to, push);
     }
 
     fn deliver(&mut self, to: &[SubscriberId], push: &Push) {
         for id in to {
-            let Some(subscriber) = self.subscribers.get(id) else { continue };
+            let Some(subscriber) = self.subscribers.get(id) else {
+                continue;
+            };
             // What a lagged subscriber gets before it subscribes again would only be holes.
-            let pushed = if self.lagged.contains(id) { Pushed::Dropped } else { subscriber.push(push.clone()) };
+            let pushed = if self.lagged.contains(id) {
+                Pushed::Dropped
+            } else {
+                subscriber.push(push.clone())
+            };
             match pushed {
                 Pushed::Queued => telemetry::PUSHES.add(1, &[("result", "queued")]),
                 Pushed::Dropped => {
@@ -210,7 +251,8 @@ impl Subscriptions {
         }
     }
 
-    /// Tells lagged subscribers, where there is room now, to subscribe again. To be called now and then.
+    /// Tells lagged subscribers, where there is room now, to subscribe again. To be called now and
+    /// then.
     pub fn tell_lagged(&mut self) {
         let shard = self.shard;
         let subscribers = &self.subscribers;
@@ -220,21 +262,26 @@ impl Subscriptions {
         });
     }
 
-    /// Tells every subscriber to subscribe again, elsewhere: the shard ends here. Whoever has no room is told when it has,
-    /// by a task of its own that ends with the subscriber.
+    /// Tells every subscriber to subscribe again, elsewhere: the shard ends here. Whoever has no
+    /// room is told when it has, by a task of its own that ends with the subscriber.
     pub fn tell_all(&mut self) {
         let shard = self.shard;
         for subscriber in self.subscribers.values() {
             if subscriber.push(Push::Resubscribe { shard }) == Pushed::Dropped {
                 let sender = subscriber.sender.clone();
-                drop(tokio::spawn(async move { sender.send(Push::Resubscribe { shard }).await.ok() }));
+                drop(tokio::spawn(async move {
+                    sender.send(Push::Resubscribe { shard }).await.ok()
+                }));
             }
         }
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::shadow_unrelated, reason = "a test tells several steps of one story")]
+#[expect(
+    clippy::shadow_unrelated,
+    reason = "a test tells several steps of one story"
+)]
 mod tests {
     use super::*;
     use crate::ids::{Epoch, Seq};
@@ -248,9 +295,25 @@ mod tests {
     }
 
     fn left(who: &str, seq: u64) -> (Arc<Event>, Push) {
-        let kind = EventKind::Left { by: user(who), user: user(who), admin: None };
-        let event = Arc::new(Event { conversation: name("c"), seq: Seq(seq), created: 1, key: None, kind });
-        (Arc::clone(&event), Push::Event { epoch: Epoch(1), event })
+        let kind = EventKind::Left {
+            by: user(who),
+            user: user(who),
+            admin: None,
+        };
+        let event = Arc::new(Event {
+            conversation: name("c"),
+            seq: Seq(seq),
+            created: 1,
+            key: None,
+            kind,
+        });
+        (
+            Arc::clone(&event),
+            Push::Event {
+                epoch: Epoch(1),
+                event,
+            },
+        )
     }
 
     #[test]
@@ -294,9 +357,15 @@ mod tests {
         assert!(matches!(queue.try_recv(), Ok(Push::Event { event, .. }) if event.seq == Seq(2)));
         let (event, push) = left("x", 5);
         subscriptions.push_event(&event, &push);
-        assert!(queue.try_recv().is_err(), "nothing comes before the node was told");
+        assert!(
+            queue.try_recv().is_err(),
+            "nothing comes before the node was told"
+        );
         subscriptions.tell_lagged();
-        assert!(matches!(queue.try_recv(), Ok(Push::Resubscribe { shard: ShardId(1) })));
+        assert!(matches!(
+            queue.try_recv(),
+            Ok(Push::Resubscribe { shard: ShardId(1) })
+        ));
         let (event, push) = left("x", 6);
         subscriptions.push_event(&event, &push);
         assert!(matches!(queue.try_recv(), Ok(Push::Event { event, .. }) if event.seq == Seq(6)));

@@ -1,5 +1,5 @@
-//! Which idempotency keys were used before a shard was opened, out of its file: those of routers before it serves, those of
-//! clients while it does.
+//! Which idempotency keys were used before a shard was opened, out of its file: those of routers
+//! before it serves, those of clients while it does.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,13 +19,16 @@ const USED_KEYS_MAX: u32 = 1_000;
 /// After SQLite refused to read them.
 const USED_KEYS_AGAIN: Duration = Duration::from_secs(1);
 
-/// Reads the keys that clients have used, as far as the file remembers them, for the filter. There may be very many: the shard serves meanwhile,
-/// and looks up every key that it is given. Ends with the shard.
+/// Reads the keys that clients have used, as far as the file remembers them, for the filter. There
+/// may be very many: the shard serves meanwhile, and looks up every key that it is given. Ends with
+/// the shard.
 pub(in crate::shard) async fn read(store: Store, shard: ShardId, inputs: mpsc::WeakSender<Input>) {
     let mut after = None;
     loop {
         let page = store.recent_keys(after.as_ref(), USED_KEYS_MAX).await;
-        let Some(inputs) = inputs.upgrade() else { return };
+        let Some(inputs) = inputs.upgrade() else {
+            return;
+        };
         match page {
             Ok(keys) => {
                 let last = keys.len() < USED_KEYS_MAX as usize;
@@ -43,28 +46,42 @@ pub(in crate::shard) async fn read(store: Store, shard: ShardId, inputs: mpsc::W
     }
 }
 
-/// Keys that routers stamped, out of the raw entries, which reach back a minute at least: a router may still retry with
-/// them. All of them, for their times are those of another clock.
+/// Keys that routers stamped, out of the raw entries, which reach back a minute at least: a router
+/// may still retry with them. All of them, for their times are those of another clock.
 pub(in crate::shard) async fn stamped(store: &Store) -> Result<Vec<StampedKey>, StoreError> {
     let begun = Instant::now();
     let mut found = Vec::new();
     let mut after = Offset(0);
     loop {
-        let kept = store.kept_entries(Stream::Messages, after, KEPT_BYTES_MAX).await?;
+        let kept = store
+            .kept_entries(Stream::Messages, after, KEPT_BYTES_MAX)
+            .await?;
         let Some(last) = kept.last() else { break };
         after = last.last;
         for entry in &kept {
-            found.extend(Entry::records_of(&entry.bytes).iter().filter_map(stamped_key));
+            found.extend(
+                Entry::records_of(&entry.bytes)
+                    .iter()
+                    .filter_map(stamped_key),
+            );
         }
     }
-    tracing::debug!(keys = found.len(), seconds = begun.elapsed().as_secs_f64(), "stamped keys read back");
+    tracing::debug!(
+        keys = found.len(),
+        seconds = begun.elapsed().as_secs_f64(),
+        "stamped keys read back"
+    );
     Ok(found)
 }
 
 fn stamped_key(record: &Record) -> Option<StampedKey> {
-    let Record::Event(event) = record else { return None };
+    let Record::Event(event) = record else {
+        return None;
+    };
     // A creation is recognised by the conversation itself.
-    let EventKind::Message { source, .. } = &event.kind else { return None };
+    let EventKind::Message { source, .. } = &event.kind else {
+        return None;
+    };
     let key = event.key.as_ref().filter(|key| key.stamped)?;
     Some(StampedKey {
         conversation: event.conversation.clone(),

@@ -19,21 +19,35 @@ async fn creating_answers_with_the_conversation_and_where_it_is() {
     assert_eq!(made.text("admin"), alice.user());
     assert_eq!(made.number("last_seq"), 1);
     assert_eq!(made.number("participants_count"), 2);
-    assert!(made.number("created") > 1_600_000_000_000, "unix milliseconds: {made}");
+    assert!(
+        made.number("created") > 1_600_000_000_000,
+        "unix milliseconds: {made}"
+    );
     let mut participants = made.list("participants").clone();
     participants.sort_by_key(|participant| participant.text("name").to_owned());
-    let expected = json!([{"name": alice.user(), "role": "admin"}, {"name": bob, "role": "member"}]);
+    let expected =
+        json!([{"name": alice.user(), "role": "admin"}, {"name": bob, "role": "member"}]);
     assert_eq!(json!(participants), expected);
     let shown = alice.get(answer.header("location")).await.expect(200);
     assert_eq!(shown, made, "Location leads to it");
-    assert_eq!(server.client(&bob).get(&format!("/v1/conversations/{name}")).await.expect(200), made);
+    assert_eq!(
+        server
+            .client(&bob)
+            .get(&format!("/v1/conversations/{name}"))
+            .await
+            .expect(200),
+        made
+    );
 }
 
 #[tokio::test]
 async fn without_a_name_the_server_makes_one_and_title_is_null() {
     let server = shared();
     let alice = server.client(&unique("alice"));
-    let (one, two) = (alice.create(&[&unique("bob")]).await, alice.create(&[&unique("bob")]).await);
+    let (one, two) = (
+        alice.create(&[&unique("bob")]).await,
+        alice.create(&[&unique("bob")]).await,
+    );
     assert_ne!(one.text("name"), two.text("name"));
     assert!(one["title"].is_null(), "{one}");
     let explicit = json!({"participants": ["bob"], "title": null, "name": null});
@@ -45,9 +59,17 @@ async fn creating_with_the_same_key_gives_the_same_conversation() {
     let server = shared();
     let alice = server.client(&unique("alice"));
     let body = json!({"participants": [unique("bob")], "title": "once"});
-    let attempts = join_all((0..8).map(|_| alice.post_with_key("/v1/conversations", &body, "key-1"))).await;
-    let made: Vec<_> = attempts.iter().filter(|answer| answer.status == 201).collect();
-    assert_eq!(made.len(), 1, "of several at once, one creates: {attempts:?}");
+    let attempts =
+        join_all((0..8).map(|_| alice.post_with_key("/v1/conversations", &body, "key-1"))).await;
+    let made: Vec<_> = attempts
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .collect();
+    assert_eq!(
+        made.len(),
+        1,
+        "of several at once, one creates: {attempts:?}"
+    );
     for answer in &attempts {
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
         assert_eq!(answer.json(), made[0].json());
@@ -55,27 +77,55 @@ async fn creating_with_the_same_key_gives_the_same_conversation() {
     // How it is written does not count: null is the same as nothing. What is known does.
     let mut same = body.clone();
     same["name"] = json!(null);
-    alice.post_with_key("/v1/conversations", &same, "key-1").await.expect(200);
+    alice
+        .post_with_key("/v1/conversations", &same, "key-1")
+        .await
+        .expect(200);
     let mut other = body.clone();
     other["title"] = json!("twice");
-    alice.post_with_key("/v1/conversations", &other, "key-1").await.refused(422, "idempotency_conflict");
+    alice
+        .post_with_key("/v1/conversations", &other, "key-1")
+        .await
+        .refused(422, "idempotency_conflict");
     // Another sender's key is another key.
-    server.client(&unique("carol")).post_with_key("/v1/conversations", &body, "key-1").await.expect(201);
+    server
+        .client(&unique("carol"))
+        .post_with_key("/v1/conversations", &body, "key-1")
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
 async fn a_name_in_use_is_409_also_for_its_creator() {
     let server = shared();
-    let (alice, mallory) = (server.client(&unique("alice")), server.client(&unique("mallory")));
+    let (alice, mallory) = (
+        server.client(&unique("alice")),
+        server.client(&unique("mallory")),
+    );
     let body = json!({"participants": ["bob"], "name": unique("taken")});
-    alice.post_with_key("/v1/conversations", &body, "first").await.expect(201);
-    alice.post_with_key("/v1/conversations", &body, "second").await.refused(409, "name_taken");
-    mallory.post("/v1/conversations", &body).await.refused(409, "name_taken");
+    alice
+        .post_with_key("/v1/conversations", &body, "first")
+        .await
+        .expect(201);
+    alice
+        .post_with_key("/v1/conversations", &body, "second")
+        .await
+        .refused(409, "name_taken");
+    mallory
+        .post("/v1/conversations", &body)
+        .await
+        .refused(409, "name_taken");
     // A refused request does not consume its key.
     let mut free = body.clone();
     free["name"] = json!(unique("free"));
-    alice.post_with_key("/v1/conversations", &free, "second").await.expect(201);
-    alice.post_with_key("/v1/conversations", &body, "first").await.expect(200);
+    alice
+        .post_with_key("/v1/conversations", &free, "second")
+        .await
+        .expect(201);
+    alice
+        .post_with_key("/v1/conversations", &body, "first")
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -98,19 +148,39 @@ async fn what_is_no_conversation_is_400() {
         json!({"participants": ["bob"], "name": 7}),
     ];
     for body in &invalid {
-        alice.post("/v1/conversations", body).await.refused(400, "invalid");
+        alice
+            .post("/v1/conversations", body)
+            .await
+            .refused(400, "invalid");
     }
-    for name in ["", ".", "..", "a b", "ä", "a/b", "a\u{0}", "{x}", &"x".repeat(129)] {
+    for name in [
+        "",
+        ".",
+        "..",
+        "a b",
+        "ä",
+        "a/b",
+        "a\u{0}",
+        "{x}",
+        &"x".repeat(129),
+    ] {
         let as_name = json!({"participants": ["bob"], "name": name});
-        alice.post("/v1/conversations", &as_name).await.refused(400, "invalid_name");
+        alice
+            .post("/v1/conversations", &as_name)
+            .await
+            .refused(400, "invalid_name");
         let as_participant = json!({"participants": ["bob", name]});
-        alice.post("/v1/conversations", &as_participant).await.refused(400, "invalid_name");
+        alice
+            .post("/v1/conversations", &as_participant)
+            .await
+            .refused(400, "invalid_name");
     }
     let longest = json!({"participants": ["bob"], "title": "é".repeat(128), "name": format!("{:x<128}", unique("n"))});
     alice.post("/v1/conversations", &longest).await.expect(201);
 }
 
-// what must not happen: 9 — the names of streams, tables and keys are names like any other, and harm nothing.
+// what must not happen: 9 — the names of streams, tables and keys are names like any other, and
+// harm nothing.
 #[tokio::test]
 async fn names_of_the_servers_own_things_are_ordinary_names() {
     let server = shared();
@@ -131,29 +201,58 @@ async fn names_of_the_servers_own_things_are_ordinary_names() {
         "a@b.example:8080",
     ];
     for name in names {
-        alice.post("/v1/conversations", &json!({"participants": ["bob"], "name": name})).await.expect(201);
+        alice
+            .post(
+                "/v1/conversations",
+                &json!({"participants": ["bob"], "name": name}),
+            )
+            .await
+            .expect(201);
         let sent = alice.say(name, "hello").await;
         assert_eq!(sent.text("conversation"), name);
         assert_eq!(alice.history(name, "").await.seqs(), [2]);
         let escaped = format!("/v1/conversations/{}/messages", percent(name));
-        assert_eq!(alice.get(&escaped).await.expect(200).seqs(), [2], "percent-encoded: {escaped}");
+        assert_eq!(
+            alice.get(&escaped).await.expect(200).seqs(),
+            [2],
+            "percent-encoded: {escaped}"
+        );
         witness.admin.say(&witness.name, name).await;
     }
-    assert_eq!(witness.members[0].history(&witness.name, "").await.list("items").len(), names.len());
+    assert_eq!(
+        witness.members[0]
+            .history(&witness.name, "")
+            .await
+            .list("items")
+            .len(),
+        names.len()
+    );
 }
 
 // what must not happen: 10 — asking for a name that does not exist yet leaves nothing behind.
 #[tokio::test]
 async fn a_name_asked_for_too_early_works_once_it_exists() {
     let server = shared();
-    let (alice, bob) = (server.client(&unique("alice")), server.client(&unique("bob")));
+    let (alice, bob) = (
+        server.client(&unique("alice")),
+        server.client(&unique("bob")),
+    );
     let name = unique("later");
     let messages = format!("/v1/conversations/{name}/messages");
     for client in [&alice, &bob] {
-        client.post(&messages, &json!({"text": "too early"})).await.refused(403, "not_participant");
+        client
+            .post(&messages, &json!({"text": "too early"}))
+            .await
+            .refused(403, "not_participant");
         client.get(&messages).await.refused(403, "not_participant");
     }
-    alice.post("/v1/conversations", &json!({"participants": [bob.user()], "name": name})).await.expect(201);
+    alice
+        .post(
+            "/v1/conversations",
+            &json!({"participants": [bob.user()], "name": name}),
+        )
+        .await
+        .expect(201);
     alice.say(&name, "now").await;
     bob.say(&name, "me too").await;
     assert_eq!(bob.history(&name, "order=asc").await.seqs(), [2, 3]);
@@ -166,10 +265,20 @@ async fn a_stranger_cannot_tell_whether_a_conversation_exists() {
     let mallory = server.client(&unique("mallory"));
     let absent = unique("absent");
     for rest in ["", "/participants", "/messages", "/events", "/watermarks"] {
-        let known = mallory.get(&group.path(rest)).await.refused(403, "not_participant");
-        let unknown = mallory.get(&format!("/v1/conversations/{absent}{rest}")).await.refused(403, "not_participant");
+        let known = mallory
+            .get(&group.path(rest))
+            .await
+            .refused(403, "not_participant");
+        let unknown = mallory
+            .get(&format!("/v1/conversations/{absent}{rest}"))
+            .await
+            .refused(403, "not_participant");
         for field in ["type", "title", "detail", "code", "status"] {
-            let hide = |text: &Value| text.to_string().replace(&group.name, "?").replace(&absent, "?");
+            let hide = |text: &Value| {
+                text.to_string()
+                    .replace(&group.name, "?")
+                    .replace(&absent, "?")
+            };
             assert_eq!(hide(&known[field]), hide(&unknown[field]), "{rest} {field}");
         }
     }
@@ -179,18 +288,27 @@ async fn a_stranger_cannot_tell_whether_a_conversation_exists() {
 #[tokio::test]
 async fn the_list_has_the_newest_joined_first_in_pages_without_overlap() {
     let server = shared();
-    let (alice, bob) = (server.client(&unique("alice")), server.client(&unique("bob")));
+    let (alice, bob) = (
+        server.client(&unique("alice")),
+        server.client(&unique("bob")),
+    );
     let mut expected = Vec::new();
     for _ in 0..7 {
         expected.insert(0, alice.create(&[bob.user()]).await.text("name").to_owned());
     }
     // Joined later than made: on top.
-    let carols = server.client(&unique("carol")).create(&[&unique("dora")]).await;
+    let carols = server
+        .client(&unique("carol"))
+        .create(&[&unique("dora")])
+        .await;
     let admin = server.client(carols.text("admin"));
     for name in &expected {
         assert!(bob.get(&format!("/v1/conversations/{name}")).await.status == 200);
     }
-    admin.add(carols.text("name"), &[bob.user()]).await.expect(200);
+    admin
+        .add(carols.text("name"), &[bob.user()])
+        .await
+        .expect(200);
     expected.insert(0, carols.text("name").to_owned());
     let listed = eventually("all of bob's conversations are listed", || async {
         let mut names = Vec::new();
@@ -198,9 +316,18 @@ async fn the_list_has_the_newest_joined_first_in_pages_without_overlap() {
         loop {
             let page = bob.get(&path).await.expect(200);
             assert!(page.list("items").len() <= 3, "{page}");
-            assert!(names.len() <= expected.len(), "the cursor does not move on: {names:?}");
-            names.extend(page.list("items").iter().map(|item| item.text("name").to_owned()));
-            let Some(next) = page["next"].as_str() else { break };
+            assert!(
+                names.len() <= expected.len(),
+                "the cursor does not move on: {names:?}"
+            );
+            names.extend(
+                page.list("items")
+                    .iter()
+                    .map(|item| item.text("name").to_owned()),
+            );
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
             path = format!("/v1/conversations?limit=3&after={}", percent(next));
         }
         (names.len() >= expected.len()).then_some(names)
@@ -227,7 +354,15 @@ async fn the_list_counts_what_others_wrote_after_the_read_watermark() {
     let (alice, bob) = (&group.admin, &group.members[0]);
     let item = |client: &crate::support::client::Client| {
         let client = client.clone();
-        async move { client.get("/v1/conversations").await.expect(200).list("items").first().cloned() }
+        async move {
+            client
+                .get("/v1/conversations")
+                .await
+                .expect(200)
+                .list("items")
+                .first()
+                .cloned()
+        }
     };
     eventually("bob has it in his list", || item(bob)).await;
     assert!(item(bob).await.unwrap()["last_message"].is_null());
@@ -240,13 +375,21 @@ async fn the_list_counts_what_others_wrote_after_the_read_watermark() {
     assert_eq!(bobs["last_message"]["id"], last["id"]);
     assert_eq!(bobs["last_message"]["text"], "three");
     let alices = item(alice).await.unwrap();
-    assert_eq!(alices.number("unread"), 0, "one's own messages are not unread");
+    assert_eq!(
+        alices.number("unread"),
+        0,
+        "one's own messages are not unread"
+    );
     let second = alice.history(&group.name, "order=asc").await.list("items")[1].clone();
-    bob.post_nothing(&format!("/v1/messages/{}/read", second.text("id"))).await.expect(204);
+    bob.post_nothing(&format!("/v1/messages/{}/read", second.text("id")))
+        .await
+        .expect(204);
     assert_eq!(item(bob).await.unwrap().number("unread"), 1);
     let answer = bob.say(&group.name, "four").await;
     assert_eq!(item(bob).await.unwrap().number("unread"), 1);
-    bob.post_nothing(&format!("/v1/messages/{}/read", answer.text("id"))).await.expect(204);
+    bob.post_nothing(&format!("/v1/messages/{}/read", answer.text("id")))
+        .await
+        .expect(204);
     assert_eq!(item(bob).await.unwrap().number("unread"), 0);
     assert_eq!(item(alice).await.unwrap().number("unread"), 1);
 }
@@ -255,9 +398,24 @@ async fn the_list_counts_what_others_wrote_after_the_read_watermark() {
 async fn the_list_refuses_limits_and_cursors_that_are_none() {
     let server = shared();
     let alice = server.client(&unique("alice"));
-    for query in ["limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "after=nonsense", "offset=3", "page=1"] {
-        alice.get(&format!("/v1/conversations?{query}")).await.refused(400, "invalid");
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "after=nonsense",
+        "offset=3",
+        "page=1",
+    ] {
+        alice
+            .get(&format!("/v1/conversations?{query}"))
+            .await
+            .refused(400, "invalid");
     }
     let empty = alice.get("/v1/conversations?limit=200").await.expect(200);
-    assert_eq!((empty.list("items").len(), empty["next"].is_null()), (0, true));
+    assert_eq!(
+        (empty.list("items").len(), empty["next"].is_null()),
+        (0, true)
+    );
 }

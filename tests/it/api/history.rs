@@ -10,10 +10,21 @@ use crate::support::{Fields, Group};
 async fn filled(group: &Group, last: u64) -> Vec<Value> {
     let mut sent: Vec<Value> = Vec::new();
     for seq in 2..=last {
-        let sender = if seq % 3 == 0 { &group.members[0] } else { &group.admin };
-        let reply_to = if seq % 4 == 0 { sent[0]["id"].clone() } else { Value::Null };
+        let sender = if seq % 3 == 0 {
+            &group.members[0]
+        } else {
+            &group.admin
+        };
+        let reply_to = if seq % 4 == 0 {
+            sent[0]["id"].clone()
+        } else {
+            Value::Null
+        };
         let body = json!({"text": format!("m{seq}"), "reply_to": reply_to});
-        let message = sender.post(&group.path("/messages"), &body).await.expect(201);
+        let message = sender
+            .post(&group.path("/messages"), &body)
+            .await
+            .expect(201);
         assert_eq!(message.number("seq"), seq);
         sent.push(message);
     }
@@ -21,16 +32,38 @@ async fn filled(group: &Group, last: u64) -> Vec<Value> {
 }
 
 /// What the contract says a page is: the seqs, and `before` and `after`.
-fn expected(all: &[u64], cursor: Option<(&str, u64)>, limit: usize, asc: bool) -> (Vec<u64>, Option<u64>, Option<u64>) {
+fn expected(
+    all: &[u64],
+    cursor: Option<(&str, u64)>,
+    limit: usize,
+    asc: bool,
+) -> (Vec<u64>, Option<u64>, Option<u64>) {
     let mut page: Vec<u64> = match cursor {
-        Some(("before", at)) => all.iter().rev().filter(|&&seq| seq < at).take(limit).copied().collect(),
-        Some(("after", at)) => all.iter().filter(|&&seq| seq > at).take(limit).copied().collect(),
+        Some(("before", at)) => all
+            .iter()
+            .rev()
+            .filter(|&&seq| seq < at)
+            .take(limit)
+            .copied()
+            .collect(),
+        Some(("after", at)) => all
+            .iter()
+            .filter(|&&seq| seq > at)
+            .take(limit)
+            .copied()
+            .collect(),
         _ if asc => all.iter().take(limit).copied().collect(),
         _ => all.iter().rev().take(limit).copied().collect(),
     };
     page.sort_unstable();
-    let before = page.first().filter(|&&low| all.iter().any(|&seq| seq < low)).copied();
-    let after = page.last().filter(|&&high| all.iter().any(|&seq| seq > high)).copied();
+    let before = page
+        .first()
+        .filter(|&&low| all.iter().any(|&seq| seq < low))
+        .copied();
+    let after = page
+        .last()
+        .filter(|&&high| all.iter().any(|&seq| seq > high))
+        .copied();
     if !asc {
         page.reverse();
     }
@@ -70,12 +103,35 @@ async fn filters_keep_paging_exact() {
     let group = Group::create(&server, 1).await;
     let sent = filled(&group, 22).await;
     let of_bob: Vec<u64> = (2..=22).filter(|seq| seq % 3 == 0).collect();
-    check(&group.admin, &group, &of_bob, &format!("&source={}", group.members[0].user())).await;
+    check(
+        &group.admin,
+        &group,
+        &of_bob,
+        &format!("&source={}", group.members[0].user()),
+    )
+    .await;
     let replies: Vec<u64> = (2..=22).filter(|seq| seq % 4 == 0).collect();
-    check(&group.admin, &group, &replies, &format!("&reply_to={}", sent[0].text("id"))).await;
-    let both = format!("source={}&reply_to={}&order=asc", group.members[0].user(), sent[0].text("id"));
+    check(
+        &group.admin,
+        &group,
+        &replies,
+        &format!("&reply_to={}", sent[0].text("id")),
+    )
+    .await;
+    let both = format!(
+        "source={}&reply_to={}&order=asc",
+        group.members[0].user(),
+        sent[0].text("id")
+    );
     assert_eq!(group.admin.history(&group.name, &both).await.seqs(), [12]);
-    assert!(group.admin.history(&group.name, "source=nobody").await.seqs().is_empty());
+    assert!(
+        group
+            .admin
+            .history(&group.name, "source=nobody")
+            .await
+            .seqs()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -85,17 +141,33 @@ async fn around_gives_the_message_with_its_neighbours() {
     filled(&group, 22).await;
     for at in 2..=22_u64 {
         for limit in [1_u64, 2, 5, 8, 21, 50] {
-            let page = group.admin.history(&group.name, &format!("around={at}&limit={limit}&order=asc")).await;
+            let page = group
+                .admin
+                .history(&group.name, &format!("around={at}&limit={limit}&order=asc"))
+                .await;
             let seqs = page.seqs();
-            assert_eq!(seqs.len() as u64, limit.min(21), "around={at} limit={limit}: {seqs:?}");
+            assert_eq!(
+                seqs.len() as u64,
+                limit.min(21),
+                "around={at} limit={limit}: {seqs:?}"
+            );
             assert!(seqs.contains(&at), "around={at} limit={limit}: {seqs:?}");
-            assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+            assert!(
+                seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
+                "{seqs:?}"
+            );
             let (low, high) = (seqs[0], seqs[seqs.len() - 1]);
             let (below, above) = (at - low, high - at);
-            assert!(below.abs_diff(above) <= 1 || low == 2 || high == 22, "not the nearest: {at} in {seqs:?}");
+            assert!(
+                below.abs_diff(above) <= 1 || low == 2 || high == 22,
+                "not the nearest: {at} in {seqs:?}"
+            );
             assert_eq!(page["before"].as_u64(), (low > 2).then_some(low));
             assert_eq!(page["after"].as_u64(), (high < 22).then_some(high));
-            let down = group.admin.history(&group.name, &format!("around={at}&limit={limit}")).await;
+            let down = group
+                .admin
+                .history(&group.name, &format!("around={at}&limit={limit}"))
+                .await;
             assert!(down.seqs().iter().rev().eq(seqs.iter()), "order only sorts");
         }
     }
@@ -110,10 +182,18 @@ async fn following_the_answer_visits_every_message_once_in_both_directions() {
         let mut visited = Vec::new();
         let mut at = String::new();
         loop {
-            let page = group.admin.history(&group.name, &format!("limit=4&order={order}{at}")).await;
+            let page = group
+                .admin
+                .history(&group.name, &format!("limit=4&order={order}{at}"))
+                .await;
             visited.extend(page.seqs());
-            assert!(visited.len() <= 29, "the cursor does not move on: {visited:?}");
-            let Some(next) = page[cursor].as_u64() else { break };
+            assert!(
+                visited.len() <= 29,
+                "the cursor does not move on: {visited:?}"
+            );
+            let Some(next) = page[cursor].as_u64() else {
+                break;
+            };
             at = format!("&{cursor}={next}");
         }
         visited.sort_unstable();
@@ -140,9 +220,21 @@ async fn a_page_is_bounded_and_never_cut_silently() {
         "limit=99999999999999999999",
         "limit=+5",
     ] {
-        group.admin.get(&format!("{path}?{query}")).await.refused(400, "invalid");
+        group
+            .admin
+            .get(&format!("{path}?{query}"))
+            .await
+            .refused(400, "invalid");
     }
-    assert_eq!(group.admin.history(&group.name, "limit=200").await.list("items").len(), 61);
+    assert_eq!(
+        group
+            .admin
+            .history(&group.name, "limit=200")
+            .await
+            .list("items")
+            .len(),
+        61
+    );
 }
 
 #[tokio::test]
@@ -163,6 +255,10 @@ async fn queries_that_make_no_sense_are_400() {
         "reply_to=7",
         "limit=5&limit=6&limit=x",
     ] {
-        group.admin.get(&format!("{path}?{query}")).await.refused(400, "invalid");
+        group
+            .admin
+            .get(&format!("{path}?{query}"))
+            .await
+            .refused(400, "invalid");
     }
 }

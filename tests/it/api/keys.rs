@@ -19,12 +19,26 @@ struct Pair {
     kid: &'static str,
 }
 
-const RSA: Pair = Pair { algorithm: Algorithm::RS256, pem: include_str!("../../fixtures/keys/rsa-1.pem"), kid: "rsa" };
-const EC: Pair = Pair { algorithm: Algorithm::ES256, pem: include_str!("../../fixtures/keys/ec-1.pem"), kid: "ec" };
-const ED_OLD: Pair =
-    Pair { algorithm: Algorithm::EdDSA, pem: include_str!("../../fixtures/keys/ed-1.pem"), kid: "ed-old" };
-const ED_NEW: Pair =
-    Pair { algorithm: Algorithm::EdDSA, pem: include_str!("../../fixtures/keys/ed-2.pem"), kid: "ed-new" };
+const RSA: Pair = Pair {
+    algorithm: Algorithm::RS256,
+    pem: include_str!("../../fixtures/keys/rsa-1.pem"),
+    kid: "rsa",
+};
+const EC: Pair = Pair {
+    algorithm: Algorithm::ES256,
+    pem: include_str!("../../fixtures/keys/ec-1.pem"),
+    kid: "ec",
+};
+const ED_OLD: Pair = Pair {
+    algorithm: Algorithm::EdDSA,
+    pem: include_str!("../../fixtures/keys/ed-1.pem"),
+    kid: "ed-old",
+};
+const ED_NEW: Pair = Pair {
+    algorithm: Algorithm::EdDSA,
+    pem: include_str!("../../fixtures/keys/ed-2.pem"),
+    kid: "ed-new",
+};
 
 impl Pair {
     fn key(self) -> EncodingKey {
@@ -46,7 +60,12 @@ impl Pair {
     fn token(self, user: &str) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(self.kid.to_owned());
-        jsonwebtoken::encode(&header, &json!({"sub": user, "exp": now_s() + 600}), &self.key()).unwrap()
+        jsonwebtoken::encode(
+            &header,
+            &json!({"sub": user, "exp": now_s() + 600}),
+            &self.key(),
+        )
+        .unwrap()
     }
 }
 
@@ -87,24 +106,38 @@ async fn tokens_of_each_kind_of_key_are_taken_over_rest_and_sockets() {
     let mut users = Vec::new();
     for pair in [RSA, EC, ED_OLD] {
         let user = unique(pair.kid);
-        client(&server, pair, &user).get("/v1/conversations").await.expect(200);
+        client(&server, pair, &user)
+            .get("/v1/conversations")
+            .await
+            .expect(200);
         users.push((pair, user));
     }
     let names: Vec<&str> = users.iter().map(|(_, user)| user.as_str()).collect();
     let made = client(&server, RSA, names[0]).create(&names).await;
     let mut sockets = Vec::new();
     for (pair, user) in &users {
-        let opening = Opening { header_token: Some(pair.token(user)), ..Opening::default() };
+        let opening = Opening {
+            header_token: Some(pair.token(user)),
+            ..Opening::default()
+        };
         let mut socket = Socket::try_open(&server, opening).await.unwrap();
         socket.until_t("ready").await;
         sockets.push(socket);
     }
-    let said = client(&server, EC, names[1]).say(made.text("name"), "signed").await;
+    let said = client(&server, EC, names[1])
+        .say(made.text("name"), "signed")
+        .await;
     for socket in &mut sockets {
-        socket.until("the message", |frame| frame["id"] == said["id"]).await;
+        socket
+            .until("the message", |frame| frame["id"] == said["id"])
+            .await;
     }
     // The shared secret still serves beside them.
-    server.client(names[0]).get("/v1/conversations").await.expect(200);
+    server
+        .client(names[0])
+        .get("/v1/conversations")
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -124,9 +157,16 @@ async fn a_token_of_an_unknown_key_or_with_the_wrong_algorithm_is_401() {
         signed(&json!({"alg": "RS256", "kid": RSA.kid}), &claims, &public),
     ];
     for token in bad {
-        let answer = server.client(&user).with_token(Some(token.clone())).get("/v1/conversations").await;
+        let answer = server
+            .client(&user)
+            .with_token(Some(token.clone()))
+            .get("/v1/conversations")
+            .await;
         answer.refused(401, "unauthorized");
-        let opening = Opening { header_token: Some(token), ..Opening::default() };
+        let opening = Opening {
+            header_token: Some(token),
+            ..Opening::default()
+        };
         assert_eq!(Socket::try_open(&server, opening).await.err(), Some(401));
     }
 }
@@ -136,12 +176,27 @@ async fn keys_rotate_without_a_restart() {
     let jwks = Jwks::of(&[ED_OLD]);
     let server = jwks.server();
     let user = unique("alice");
-    let status = async |pair: Pair| client(&server, pair, &user).get("/v1/conversations").await.status;
+    let status = async |pair: Pair| {
+        client(&server, pair, &user)
+            .get("/v1/conversations")
+            .await
+            .status
+    };
     assert_eq!((status(ED_OLD).await, status(ED_NEW).await), (200, 401));
     jwks.publish(&[ED_OLD, ED_NEW]);
-    eventually("the new key is taken", || async { (status(ED_NEW).await == 200).then_some(()) }).await;
-    assert_eq!(status(ED_OLD).await, 200, "both, for as long as both are published");
+    eventually("the new key is taken", || async {
+        (status(ED_NEW).await == 200).then_some(())
+    })
+    .await;
+    assert_eq!(
+        status(ED_OLD).await,
+        200,
+        "both, for as long as both are published"
+    );
     jwks.publish(&[ED_NEW]);
-    eventually("the old key is refused", || async { (status(ED_OLD).await == 401).then_some(()) }).await;
+    eventually("the old key is refused", || async {
+        (status(ED_OLD).await == 401).then_some(())
+    })
+    .await;
     assert_eq!(status(ED_NEW).await, 200);
 }

@@ -40,11 +40,20 @@ async fn the_document_is_served_to_everyone_as_it_is_printed() {
         let refused = nobody.post(path, &json!({})).await;
         refused.refused(405, "method_not_allowed");
         assert_eq!(refused.header("allow"), "GET, HEAD");
-        nobody.get(&format!("{path}?format=yaml")).await.refused(400, "invalid");
+        nobody
+            .get(&format!("{path}?format=yaml"))
+            .await
+            .refused(400, "invalid");
     }
     nobody.get("/openapi.json/").await.refused(404, "not_found");
-    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_rookery")).arg("openapi").output().unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), *DOCUMENT);
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_rookery"))
+        .arg("openapi")
+        .output()
+        .unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&printed.stdout).unwrap(),
+        *DOCUMENT
+    );
 }
 
 #[tokio::test]
@@ -69,9 +78,17 @@ async fn every_example_of_the_document_is_true() {
             told["id"].as_str().expect("an id").clone_into(&mut id);
         }
     }
-    let described: usize =
-        DOCUMENT["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len()).sum();
-    assert_eq!(STORY.len() + ["openSession", "showDocument"].len(), described, "every operation has its place");
+    let described: usize = DOCUMENT["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|item| item.as_object().unwrap().len())
+        .sum();
+    assert_eq!(
+        STORY.len() + ["openSession", "showDocument"].len(),
+        described,
+        "every operation has its place"
+    );
 }
 
 /// One operation with its example.
@@ -99,7 +116,8 @@ impl Example {
     fn read(path: &str, method: &str, operation: &Value) -> Self {
         let mut path = path.to_owned();
         for parameter in operation["parameters"].as_array().unwrap() {
-            if let (Some(name), Some(example)) = (parameter["name"].as_str(), parameter["example"].as_str())
+            if let (Some(name), Some(example)) =
+                (parameter["name"].as_str(), parameter["example"].as_str())
                 && name != "id"
             {
                 path = path.replace(&format!("{{{name}}}"), example);
@@ -107,8 +125,15 @@ impl Example {
         }
         let responses = operation["responses"].as_object().unwrap();
         // What is made is answered 201; the same request again 200.
-        let (status, response) = responses.iter().rfind(|(status, _)| status.starts_with('2')).unwrap();
-        let json = |content: &Value| content["content"]["application/json"].get("example").cloned();
+        let (status, response) = responses
+            .iter()
+            .rfind(|(status, _)| status.starts_with('2'))
+            .unwrap();
+        let json = |content: &Value| {
+            content["content"]["application/json"]
+                .get("example")
+                .cloned()
+        };
         Self {
             method: method.to_uppercase().parse().unwrap(),
             path,
@@ -119,9 +144,16 @@ impl Example {
     }
 
     async fn ask(&self, server: &Server, user: &str, path: &str) -> Value {
-        let headers: &[(&str, &str)] = if self.body.is_some() { &[("content-type", "application/json")] } else { &[] };
+        let headers: &[(&str, &str)] = if self.body.is_some() {
+            &[("content-type", "application/json")]
+        } else {
+            &[]
+        };
         let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
-        let answer = server.client(user).call(self.method.clone(), path, headers, body.into()).await;
+        let answer = server
+            .client(user)
+            .call(self.method.clone(), path, headers, body.into())
+            .await;
         answer.expect(self.status)
     }
 }
@@ -133,7 +165,10 @@ fn normal(value: &Value) -> Value {
         Value::String(text) if text.len() == 36 && text.matches('-').count() == 4 => "<id>".into(),
         Value::Number(number) if number.as_u64() > Some(THE_YEAR_2000_MS) => "<time>".into(),
         Value::Array(items) => items.iter().map(normal).collect(),
-        Value::Object(members) => members.iter().map(|(name, member)| (name.clone(), normal(member))).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| (name.clone(), normal(member)))
+            .collect(),
         _ => value.clone(),
     }
 }

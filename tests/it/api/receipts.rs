@@ -13,36 +13,66 @@ fn reaction_path(message: &Value) -> String {
 }
 
 async fn read(client: &Client, message: &Value) {
-    client.post_nothing(&format!("/v1/messages/{}/read", message.text("id"))).await.expect(204);
+    client
+        .post_nothing(&format!("/v1/messages/{}/read", message.text("id")))
+        .await
+        .expect(204);
 }
 
-// what must not happen: 11 — reading reads, and neither reading nor a history request touches a reaction.
+// what must not happen: 11 — reading reads, and neither reading nor a history request touches a
+// reaction.
 #[tokio::test]
 async fn reading_marks_as_read_and_leaves_the_reaction() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     let (alice, bob) = (&group.admin, &group.members[0]);
     let sent = alice.say(&group.name, "hello").await;
-    let fresh = alice.receipt_of(&sent, bob.user()).await.expect("a receipt for each participant at once");
-    assert_eq!((&fresh["read"], &fresh["reaction"], &fresh["read_at"]), (&json!(false), &json!(null), &json!(null)));
+    let fresh = alice
+        .receipt_of(&sent, bob.user())
+        .await
+        .expect("a receipt for each participant at once");
+    assert_eq!(
+        (&fresh["read"], &fresh["reaction"], &fresh["read_at"]),
+        (&json!(false), &json!(null), &json!(null))
+    );
     assert_eq!(fresh["message_id"], sent["id"]);
-    bob.put(&reaction_path(&sent), &json!({"reaction": 128_077})).await.expect(204);
+    bob.put(&reaction_path(&sent), &json!({"reaction": 128_077}))
+        .await
+        .expect(204);
     read(bob, &sent).await;
     let receipt = alice.receipt_of(&sent, bob.user()).await.unwrap();
-    assert_eq!((&receipt["read"], &receipt["reaction"]), (&json!(true), &json!(128_077)));
-    assert!(receipt.number("read_at") >= sent.number("created"), "{receipt}");
+    assert_eq!(
+        (&receipt["read"], &receipt["reaction"]),
+        (&json!(true), &json!(128_077))
+    );
+    assert!(
+        receipt.number("read_at") >= sent.number("created"),
+        "{receipt}"
+    );
     assert!(receipt["ts"].is_u64(), "{receipt}");
     for _ in 0..2 {
         let shown = bob.history(&group.name, "").await.list("items")[0].clone();
-        assert_eq!((&shown["reactions"], &shown["my_reaction"]), (&json!({"128077": 1}), &json!(128_077)));
+        assert_eq!(
+            (&shown["reactions"], &shown["my_reaction"]),
+            (&json!({"128077": 1}), &json!(128_077))
+        );
         let after = alice.receipt_of(&sent, bob.user()).await.unwrap();
-        assert_eq!((&after["read"], &after["reaction"]), (&json!(true), &json!(128_077)));
+        assert_eq!(
+            (&after["read"], &after["reaction"]),
+            (&json!(true), &json!(128_077))
+        );
         read(bob, &sent).await;
     }
-    bob.put(&reaction_path(&sent), &json!({"reaction": 10_084})).await.expect(204);
+    bob.put(&reaction_path(&sent), &json!({"reaction": 10_084}))
+        .await
+        .expect(204);
     bob.delete(&reaction_path(&sent)).await.expect(204);
     let receipt = alice.receipt_of(&sent, bob.user()).await.unwrap();
-    assert_eq!((&receipt["read"], &receipt["reaction"]), (&json!(true), &json!(null)), "reacting leaves the reading");
+    assert_eq!(
+        (&receipt["read"], &receipt["reaction"]),
+        (&json!(true), &json!(null)),
+        "reacting leaves the reading"
+    );
 }
 
 #[tokio::test]
@@ -52,25 +82,54 @@ async fn reactions_are_one_per_user_and_counted() {
     let sent = group.admin.say(&group.name, "vote").await;
     let path = reaction_path(&sent);
     for (client, code) in group.members.iter().zip([1, 1, 1_114_111]) {
-        client.put(&path, &json!({"reaction": code})).await.expect(204);
+        client
+            .put(&path, &json!({"reaction": code}))
+            .await
+            .expect(204);
     }
-    group.admin.put(&path, &json!({"reaction": 1})).await.expect(204);
+    group
+        .admin
+        .put(&path, &json!({"reaction": 1}))
+        .await
+        .expect(204);
     let message_path = format!("/v1/messages/{}", sent.text("id"));
     let shown = group.members[2].get(&message_path).await.expect(200);
-    assert_eq!((&shown["reactions"], &shown["my_reaction"]), (&json!({"1": 3, "1114111": 1}), &json!(1_114_111)));
-    group.members[2].put(&path, &json!({"reaction": 1})).await.expect(204);
+    assert_eq!(
+        (&shown["reactions"], &shown["my_reaction"]),
+        (&json!({"1": 3, "1114111": 1}), &json!(1_114_111))
+    );
+    group.members[2]
+        .put(&path, &json!({"reaction": 1}))
+        .await
+        .expect(204);
     group.members[0].delete(&path).await.expect(204);
     group.members[0].delete(&path).await.expect(204);
     let shown = group.members[0].get(&message_path).await.expect(200);
-    assert_eq!((&shown["reactions"], &shown["my_reaction"]), (&json!({"1": 3}), &json!(null)));
-    let bodies = [json!({"reaction": 0}), json!({"reaction": 1_114_112}), json!({"reaction": -1}), json!({})];
-    for body in bodies.iter().chain(&[json!({"reaction": "x"}), json!({"reaction": null}), json!({"reaction": 1.5})]) {
+    assert_eq!(
+        (&shown["reactions"], &shown["my_reaction"]),
+        (&json!({"1": 3}), &json!(null))
+    );
+    let bodies = [
+        json!({"reaction": 0}),
+        json!({"reaction": 1_114_112}),
+        json!({"reaction": -1}),
+        json!({}),
+    ];
+    for body in bodies.iter().chain(&[
+        json!({"reaction": "x"}),
+        json!({"reaction": null}),
+        json!({"reaction": 1.5}),
+    ]) {
         group.admin.put(&path, body).await.refused(400, "invalid");
     }
-    assert_eq!(group.admin.get(&message_path).await.expect(200)["reactions"], json!({"1": 3}));
+    assert_eq!(
+        group.admin.get(&message_path).await.expect(200)["reactions"],
+        json!({"1": 3})
+    );
 }
 
-// what must not happen: 12 — strangers cannot react or read, unknown messages get no rows, and GET changes nothing.
+// what must not happen: 12 — strangers cannot react or read, unknown messages get no rows, and GET
+// changes nothing.
 #[tokio::test]
 async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
     let server = shared();
@@ -79,17 +138,47 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
     let mallory = server.client(&unique("mallory"));
     for id in [sent.text("id"), "123e4567-e89b-42d3-a456-426614174000", "7"] {
         let path = format!("/v1/messages/{id}/reaction");
-        mallory.put(&path, &json!({"reaction": 1})).await.refused(404, "message_unknown");
+        mallory
+            .put(&path, &json!({"reaction": 1}))
+            .await
+            .refused(404, "message_unknown");
         mallory.delete(&path).await.refused(404, "message_unknown");
-        mallory.post_nothing(&format!("/v1/messages/{id}/read")).await.refused(404, "message_unknown");
+        mallory
+            .post_nothing(&format!("/v1/messages/{id}/read"))
+            .await
+            .refused(404, "message_unknown");
     }
-    let receipts = group.admin.get(&format!("/v1/messages/{}/receipts", sent.text("id"))).await.expect(200);
+    let receipts = group
+        .admin
+        .get(&format!("/v1/messages/{}/receipts", sent.text("id")))
+        .await
+        .expect(200);
     assert_eq!(receipts.list("items").len(), 1, "{receipts}");
-    assert_eq!(group.admin.get(&format!("/v1/messages/{}", sent.text("id"))).await.expect(200)["reactions"], json!({}));
-    for path in [reaction_path(&sent), format!("/v1/messages/{}/read", sent.text("id"))] {
-        group.members[0].get(&path).await.refused(405, "method_not_allowed");
+    assert_eq!(
+        group
+            .admin
+            .get(&format!("/v1/messages/{}", sent.text("id")))
+            .await
+            .expect(200)["reactions"],
+        json!({})
+    );
+    for path in [
+        reaction_path(&sent),
+        format!("/v1/messages/{}/read", sent.text("id")),
+    ] {
+        group.members[0]
+            .get(&path)
+            .await
+            .refused(405, "method_not_allowed");
     }
-    assert_eq!(group.admin.receipt_of(&sent, group.members[0].user()).await.unwrap()["read"], json!(false));
+    assert_eq!(
+        group
+            .admin
+            .receipt_of(&sent, group.members[0].user())
+            .await
+            .unwrap()["read"],
+        json!(false)
+    );
     // The same over a socket.
     let mut socket = Socket::ready(&server, mallory.user()).await;
     for frame in [
@@ -98,7 +187,10 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
         json!({"t": "react", "message_id": sent["id"], "reaction": null}),
     ] {
         let answer = socket.request(frame).await;
-        assert_eq!((answer.text("t"), answer["problem"].text("code")), ("error", "message_unknown"));
+        assert_eq!(
+            (answer.text("t"), answer["problem"].text("code")),
+            ("error", "message_unknown")
+        );
     }
 }
 
@@ -111,9 +203,15 @@ async fn receipts_are_for_the_sender_about_those_who_were_there() {
     let path = format!("/v1/messages/{}/receipts", sent.text("id"));
     alice.get(&path).await.refused(403, "not_sender");
     alice.add(&group.name, &[&unique("late")]).await.expect(200);
-    alice.remove(&group.name, group.members[2].user()).await.expect(204);
+    alice
+        .remove(&group.name, group.members[2].user())
+        .await
+        .expect(204);
     let users = |page: &Value| -> Vec<String> {
-        page.list("items").iter().map(|receipt| receipt.text("user_id").to_owned()).collect()
+        page.list("items")
+            .iter()
+            .map(|receipt| receipt.text("user_id").to_owned())
+            .collect()
     };
     let mut expected = vec![alice.user().to_owned(), group.members[1].user().to_owned()];
     expected.sort();
@@ -122,12 +220,23 @@ async fn receipts_are_for_the_sender_about_those_who_were_there() {
     assert!(page["next"].is_null());
     let first = bob.get(&format!("{path}?limit=1")).await.expect(200);
     assert_eq!(users(&first), listed[..1]);
-    let second = bob.get(&format!("{path}?limit=1&after={}", listed[0])).await.expect(200);
-    assert_eq!((users(&second), second["next"].is_null()), (listed[1..].to_vec(), true));
+    let second = bob
+        .get(&format!("{path}?limit=1&after={}", listed[0]))
+        .await
+        .expect(200);
+    assert_eq!(
+        (users(&second), second["next"].is_null()),
+        (listed[1..].to_vec(), true)
+    );
     listed.sort();
-    assert_eq!(listed, expected, "neither the sender, nor who came later, nor who is gone");
+    assert_eq!(
+        listed, expected,
+        "neither the sender, nor who came later, nor who is gone"
+    );
     for query in ["limit=0", "limit=1001", "limit=-1", "offset=1"] {
-        bob.get(&format!("{path}?{query}")).await.refused(400, "invalid");
+        bob.get(&format!("{path}?{query}"))
+            .await
+            .refused(400, "invalid");
     }
 }
 
@@ -141,21 +250,40 @@ async fn a_read_covers_everything_before_it_and_never_goes_back() {
         sent.push(alice.say(&group.name, &format!("m{i}")).await);
     }
     read(bob, &sent[3]).await;
-    let at = alice.receipt_of(&sent[3], bob.user()).await.unwrap().number("read_at");
+    let at = alice
+        .receipt_of(&sent[3], bob.user())
+        .await
+        .unwrap()
+        .number("read_at");
     read(bob, &sent[1]).await;
     for (i, message) in sent.iter().enumerate() {
         let receipt = alice.receipt_of(message, bob.user()).await.unwrap();
         assert_eq!(receipt["read"], json!(i <= 3), "message {i}: {receipt}");
         if i <= 3 {
-            assert_eq!(receipt.number("read_at"), at, "the first advance that covers it");
+            assert_eq!(
+                receipt.number("read_at"),
+                at,
+                "the first advance that covers it"
+            );
         }
     }
     let marks = alice.get(&group.path("/watermarks")).await.expect(200);
-    let bobs = marks.list("items").iter().find(|mark| mark.text("user") == bob.user()).unwrap();
+    let bobs = marks
+        .list("items")
+        .iter()
+        .find(|mark| mark.text("user") == bob.user())
+        .unwrap();
     assert_eq!(bobs.number("read_up_to"), sent[3].number("seq"));
     join_all([5, 2, 4, 0].map(|i: usize| read(bob, &sent[i]))).await;
-    let marks = bob.get(&group.path("/watermarks?limit=1000")).await.expect(200);
-    let bobs = marks.list("items").iter().find(|mark| mark.text("user") == bob.user()).unwrap();
+    let marks = bob
+        .get(&group.path("/watermarks?limit=1000"))
+        .await
+        .expect(200);
+    let bobs = marks
+        .list("items")
+        .iter()
+        .find(|mark| mark.text("user") == bob.user())
+        .unwrap();
     assert_eq!(bobs.number("read_up_to"), sent[5].number("seq"));
 }
 
@@ -165,22 +293,41 @@ async fn watermarks_page_by_name() {
     let group = Group::create(&server, 3).await;
     let path = group.path("/watermarks");
     let whole = group.admin.get(&path).await.expect(200);
-    let names: Vec<String> = whole.list("items").iter().map(|mark| mark.text("user").to_owned()).collect();
+    let names: Vec<String> = whole
+        .list("items")
+        .iter()
+        .map(|mark| mark.text("user").to_owned())
+        .collect();
     assert_eq!(names.len(), 4);
     let mut paged = Vec::new();
     let mut at = String::new();
     loop {
-        let page = group.admin.get(&format!("{path}?limit=3{at}")).await.expect(200);
-        paged.extend(page.list("items").iter().map(|mark| mark.text("user").to_owned()));
+        let page = group
+            .admin
+            .get(&format!("{path}?limit=3{at}"))
+            .await
+            .expect(200);
+        paged.extend(
+            page.list("items")
+                .iter()
+                .map(|mark| mark.text("user").to_owned()),
+        );
         if page["next"].is_null() {
             break;
         }
-        assert!(paged.len() < names.len(), "the cursor does not move on: {paged:?}");
+        assert!(
+            paged.len() < names.len(),
+            "the cursor does not move on: {paged:?}"
+        );
         at = format!("&after={}", paged[paged.len() - 1]);
     }
     assert_eq!(paged, names);
     for query in ["limit=0", "limit=-1", "limit=x", "before=a"] {
-        group.admin.get(&format!("{path}?{query}")).await.refused(400, "invalid");
+        group
+            .admin
+            .get(&format!("{path}?{query}"))
+            .await
+            .refused(400, "invalid");
     }
 }
 
@@ -192,13 +339,22 @@ async fn a_history_answer_delivers() {
     let sent = alice.say(&group.name, "hello").await;
     bob.history(&group.name, "").await;
     let receipt = eventually("bob has it delivered", || async {
-        alice.receipt_of(&sent, bob.user()).await.filter(|receipt| receipt["delivered"] == true)
+        alice
+            .receipt_of(&sent, bob.user())
+            .await
+            .filter(|receipt| receipt["delivered"] == true)
     })
     .await;
     assert!(receipt.number("delivered_at") >= sent.number("created"));
     assert_eq!(receipt["read"], false);
-    let other = alice.receipt_of(&sent, group.members[1].user()).await.unwrap();
-    assert_eq!((&other["delivered"], &other["delivered_at"]), (&json!(false), &json!(null)));
+    let other = alice
+        .receipt_of(&sent, group.members[1].user())
+        .await
+        .unwrap();
+    assert_eq!(
+        (&other["delivered"], &other["delivered_at"]),
+        (&json!(false), &json!(null))
+    );
 }
 
 // what must not happen: 20 — nothing is called delivered before a device has it.
@@ -213,9 +369,15 @@ async fn delivered_waits_for_the_pong_of_a_device() {
     let mut sent = Value::Null;
     for i in 0..20 {
         sent = alice.say(&group.name, &format!("m{i}")).await;
-        alices.until("my own message", |frame| frame["id"] == sent["id"]).await;
+        alices
+            .until("my own message", |frame| frame["id"] == sent["id"])
+            .await;
         let receipt = alice.receipt_of(&sent, bob.user()).await.unwrap();
-        assert_eq!(receipt["delivered"], json!(false), "delivered before the device read it: {receipt}");
+        assert_eq!(
+            receipt["delivered"],
+            json!(false),
+            "delivered before the device read it: {receipt}"
+        );
     }
     let last = sent.number("seq");
     let name = group.name.clone();
@@ -225,10 +387,18 @@ async fn delivered_waits_for_the_pong_of_a_device() {
         bobs.until("an end that does not come", |_| false).await;
     });
     let receipt = alices
-        .until("the delivered mark", |frame| frame["t"] == "receipt" && frame["up_to"].as_u64() >= Some(last))
+        .until("the delivered mark", |frame| {
+            frame["t"] == "receipt" && frame["up_to"].as_u64() >= Some(last)
+        })
         .await;
-    assert_eq!((receipt.text("kind"), receipt.text("user")), ("delivered", bob.user()));
-    assert_eq!(alice.receipt_of(&sent, bob.user()).await.unwrap()["delivered"], json!(true));
+    assert_eq!(
+        (receipt.text("kind"), receipt.text("user")),
+        ("delivered", bob.user())
+    );
+    assert_eq!(
+        alice.receipt_of(&sent, bob.user()).await.unwrap()["delivered"],
+        json!(true)
+    );
     reader.abort();
 }
 
@@ -242,11 +412,16 @@ async fn a_read_is_shown_to_the_sender_and_to_the_readers_other_devices() {
     let mut one = Socket::ready(&server, bob.user()).await;
     let mut two = Socket::ready(&server, bob.user()).await;
     let is_read = |frame: &Value| frame["t"] == "receipt" && frame["kind"] == "read";
-    let answer = one.request(json!({"t": "read", "message_id": sent["id"]})).await;
+    let answer = one
+        .request(json!({"t": "read", "message_id": sent["id"]}))
+        .await;
     assert_eq!(answer.text("t"), "ok");
     for socket in [&mut alices, &mut two] {
         let receipt = socket.find("the read mark", is_read).await;
-        assert_eq!((receipt.text("conversation"), receipt.text("user")), (group.name.as_str(), bob.user()));
+        assert_eq!(
+            (receipt.text("conversation"), receipt.text("user")),
+            (group.name.as_str(), bob.user())
+        );
         assert_eq!(receipt.number("up_to"), sent.number("seq"));
         assert!(receipt["ts"].is_u64());
     }
@@ -255,10 +430,20 @@ async fn a_read_is_shown_to_the_sender_and_to_the_readers_other_devices() {
     read(bob, &next).await;
     for socket in [&mut alices, &mut one, &mut two] {
         let seq = next.number("seq");
-        socket.find("the second mark", |frame| is_read(frame) && frame["up_to"] == seq).await;
+        socket
+            .find("the second mark", |frame| {
+                is_read(frame) && frame["up_to"] == seq
+            })
+            .await;
     }
     let first_seq = sent.number("seq");
-    assert!(!one.frames.iter().any(|frame| is_read(frame) && frame["up_to"] == first_seq), "{:?}", one.frames);
+    assert!(
+        !one.frames
+            .iter()
+            .any(|frame| is_read(frame) && frame["up_to"] == first_seq),
+        "{:?}",
+        one.frames
+    );
 }
 
 #[tokio::test]
@@ -271,17 +456,26 @@ async fn a_reaction_is_shown_to_all_participants() {
         sockets.push(Socket::ready(&server, client.user()).await);
     }
     let bob = &group.members[0];
-    bob.put(&reaction_path(&sent), &json!({"reaction": 128_077})).await.expect(204);
+    bob.put(&reaction_path(&sent), &json!({"reaction": 128_077}))
+        .await
+        .expect(204);
     for code in [json!(128_077), json!(null)] {
         if code.is_null() {
             let frame = json!({"t": "react", "message_id": sent["id"], "reaction": null});
             assert_eq!(sockets[1].request(frame).await.text("t"), "ok");
         }
         for socket in &mut sockets {
-            let fits = |frame: &Value| frame["kind"] == "reaction" && frame.get("reaction") == Some(&code);
+            let fits =
+                |frame: &Value| frame["kind"] == "reaction" && frame.get("reaction") == Some(&code);
             let receipt = socket.find("the reaction", fits).await;
-            assert_eq!((receipt.text("t"), receipt.text("user")), ("receipt", bob.user()));
-            assert_eq!((&receipt["message_id"], receipt.text("conversation")), (&sent["id"], group.name.as_str()));
+            assert_eq!(
+                (receipt.text("t"), receipt.text("user")),
+                ("receipt", bob.user())
+            );
+            assert_eq!(
+                (&receipt["message_id"], receipt.text("conversation")),
+                (&sent["id"], group.name.as_str())
+            );
         }
     }
 }

@@ -29,13 +29,19 @@ async fn one_two_and_ten_devices_each_get_everything() {
         }
         if count > 2 {
             let mut polite = sockets.remove(0);
-            polite.try_send_raw(tokio_tungstenite::tungstenite::Message::Close(None)).await;
+            polite
+                .try_send_raw(tokio_tungstenite::tungstenite::Message::Close(None))
+                .await;
             polite.closed().await;
         }
         alice.say(&group.name, "after").await;
         for socket in &mut sockets {
             socket.until_seq(&group.name, 7).await;
-            assert_eq!(socket.seqs(&group.name), [2, 3, 4, 5, 6, 7], "{count} devices");
+            assert_eq!(
+                socket.seqs(&group.name),
+                [2, 3, 4, 5, 6, 7],
+                "{count} devices"
+            );
         }
     }
 }
@@ -48,7 +54,11 @@ async fn a_device_sees_what_another_device_of_the_user_sent() {
     let frame = json!({"t": "send", "conversation": group.name, "text": "from the first"});
     let id = sockets[0].request(frame).await["result"]["id"].clone();
     for socket in &mut sockets {
-        socket.find("the message", |frame| frame["t"] == "message" && frame["id"] == id).await;
+        socket
+            .find("the message", |frame| {
+                frame["t"] == "message" && frame["id"] == id
+            })
+            .await;
     }
 }
 
@@ -68,11 +78,20 @@ async fn users_on_all_nodes_reach_each_other() {
         sockets.push(Socket::ready(&server, user).await);
     }
     for (i, member) in group.members.iter().enumerate() {
-        member.say(&others[i % others.len()], &format!("from {i}")).await;
+        member
+            .say(&others[i % others.len()], &format!("from {i}"))
+            .await;
     }
     for name in &others {
-        let readers: Vec<_> = sockets.into_iter().map(|socket| reading(socket, name, 4)).collect();
-        sockets = join_all(readers).await.into_iter().map(Result::unwrap).collect();
+        let readers: Vec<_> = sockets
+            .into_iter()
+            .map(|socket| reading(socket, name, 4))
+            .collect();
+        sockets = join_all(readers)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
     }
     for socket in &sockets {
         for name in &others {

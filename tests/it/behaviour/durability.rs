@@ -24,7 +24,13 @@ struct Sent {
 }
 
 /// Sends until told to stop; the text is the key.
-async fn send_until(client: Client, name: String, round: usize, acks: Arc<AtomicUsize>, stop: Arc<AtomicBool>) -> Sent {
+async fn send_until(
+    client: Client,
+    name: String,
+    round: usize,
+    acks: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+) -> Sent {
     let mut sent = Sent::default();
     let path = format!("/v1/conversations/{name}/messages");
     for i in 0_usize.. {
@@ -32,9 +38,15 @@ async fn send_until(client: Client, name: String, round: usize, acks: Arc<Atomic
             break;
         }
         let key = format!("{}-{round}-{i}", client.user());
-        let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", key.as_str()),
+        ];
         let body = json!({"text": key}).to_string();
-        match client.try_call(Method::POST, &path, &headers, body.into()).await {
+        match client
+            .try_call(Method::POST, &path, &headers, body.into())
+            .await
+        {
             Ok(answer) if answer.status == 201 => {
                 acks.fetch_add(1, Ordering::Relaxed);
                 sent.acknowledged.insert(key, answer.json());
@@ -51,7 +63,8 @@ async fn send_until(client: Client, name: String, round: usize, acks: Arc<Atomic
     sent
 }
 
-/// Every acknowledged message is in the history once, where it was said to be; nothing came in that nobody sent.
+/// Every acknowledged message is in the history once, where it was said to be; nothing came in that
+/// nobody sent.
 fn check(events: &[Value], sent: &[Sent]) {
     let mut found: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for event in events.iter().filter(|event| event["t"] == "message") {
@@ -62,14 +75,25 @@ fn check(events: &[Value], sent: &[Sent]) {
     }
     for sent in sent {
         for (key, message) in &sent.acknowledged {
-            let event = found.get(key.as_str()).unwrap_or_else(|| panic!("{key} was acknowledged and is lost"))[0];
-            assert_eq!((&event["id"], &event["seq"]), (&message["id"], &message["seq"]), "{key}");
+            let event = found
+                .get(key.as_str())
+                .unwrap_or_else(|| panic!("{key} was acknowledged and is lost"))[0];
+            assert_eq!(
+                (&event["id"], &event["seq"]),
+                (&message["id"], &message["seq"]),
+                "{key}"
+            );
         }
     }
     let known = |text: &str| {
-        sent.iter().any(|sent| sent.acknowledged.contains_key(text) || sent.in_doubt.iter().any(|key| key == text))
+        sent.iter().any(|sent| {
+            sent.acknowledged.contains_key(text) || sent.in_doubt.iter().any(|key| key == text)
+        })
     };
-    assert!(found.keys().all(|text| known(text)), "a message that nobody sent");
+    assert!(
+        found.keys().all(|text| known(text)),
+        "a message that nobody sent"
+    );
 }
 
 /// A client of the same user at the server's present address.
@@ -81,13 +105,16 @@ fn again(server: &Server, client: &Client) -> Client {
 async fn settle(client: &Client, name: &str, sent: &mut Sent) {
     let path = format!("/v1/conversations/{name}/messages");
     for key in std::mem::take(&mut sent.in_doubt) {
-        let answer = client.post_with_key(&path, &json!({"text": key}), &key).await;
+        let answer = client
+            .post_with_key(&path, &json!({"text": key}), &key)
+            .await;
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
         sent.acknowledged.insert(key, answer.json());
     }
 }
 
-// what must not happen: 2 — records that come again after a crash neither block the worker nor appear twice.
+// what must not happen: 2 — records that come again after a crash neither block the worker nor
+// appear twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_acknowledged_survives_kill_9_under_load_three_times() {
     let mut server = Server::start();
@@ -100,20 +127,35 @@ async fn everything_acknowledged_survives_kill_9_under_load_three_times() {
         .members
         .iter()
         .map(|member| (member.clone(), shared.name.clone()))
-        .chain(own.iter().map(|group| (group.admin.clone(), group.name.clone())))
+        .chain(
+            own.iter()
+                .map(|group| (group.admin.clone(), group.name.clone())),
+        )
         .collect();
     let mut all: Vec<Sent> = senders.iter().map(|_| Sent::default()).collect();
     for round in 0..3 {
-        let (acks, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (acks, stop) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let running: Vec<_> = senders
             .iter()
             .map(|(client, name)| {
                 let client = again(&server, client);
-                tokio::spawn(send_until(client, name.clone(), round, Arc::clone(&acks), Arc::clone(&stop)))
+                tokio::spawn(send_until(
+                    client,
+                    name.clone(),
+                    round,
+                    Arc::clone(&acks),
+                    Arc::clone(&stop),
+                ))
             })
             .collect();
         let enough = 150 + 100 * round;
-        eventually("enough is acknowledged", || async { (acks.load(Ordering::Relaxed) >= enough).then_some(()) }).await;
+        eventually("enough is acknowledged", || async {
+            (acks.load(Ordering::Relaxed) >= enough).then_some(())
+        })
+        .await;
         server.kill9();
         stop.store(true, Ordering::Relaxed);
         for (sent, new) in all.iter_mut().zip(join_all(running).await) {
@@ -122,13 +164,22 @@ async fn everything_acknowledged_survives_kill_9_under_load_three_times() {
             sent.in_doubt.extend(new.in_doubt);
         }
         server.restart();
-        check(&again(&server, &shared.admin).all_events(&shared.name).await, &all[..8]);
+        check(
+            &again(&server, &shared.admin).all_events(&shared.name).await,
+            &all[..8],
+        );
         for ((client, name), sent) in senders.iter().zip(&mut all) {
             settle(&again(&server, client), name, sent).await;
         }
-        check(&again(&server, &shared.admin).all_events(&shared.name).await, &all[..8]);
+        check(
+            &again(&server, &shared.admin).all_events(&shared.name).await,
+            &all[..8],
+        );
         for (group, sent) in own.iter().zip(&all[8..]) {
-            check(&again(&server, &group.admin).all_events(&group.name).await, std::slice::from_ref(sent));
+            check(
+                &again(&server, &group.admin).all_events(&group.name).await,
+                std::slice::from_ref(sent),
+            );
         }
         // The worker goes on where it was: everything reaches the database.
         drained(&server).await;
@@ -144,20 +195,42 @@ async fn reads_reactions_and_members_survive_kill_9() {
     let sent = alice.say(&group.name, "hello").await;
     let path = format!("/v1/messages/{}", sent.text("id"));
     for i in 1..=50 {
-        bob.put(&format!("{path}/reaction"), &json!({"reaction": i})).await.expect(204);
+        bob.put(&format!("{path}/reaction"), &json!({"reaction": i}))
+            .await
+            .expect(204);
     }
     bob.post_nothing(&format!("{path}/read")).await.expect(204);
-    alice.remove(&group.name, group.members[1].user()).await.expect(204);
+    alice
+        .remove(&group.name, group.members[1].user())
+        .await
+        .expect(204);
     server.kill9();
     server.restart();
     let (alice, bob) = (again(&server, alice), again(&server, bob));
-    let receipt = alice.receipt_of(&sent, bob.user()).await.expect("bob's receipt");
-    assert_eq!((&receipt["read"], &receipt["reaction"]), (&json!(true), &json!(50)));
-    assert_eq!(bob.get(&path).await.expect(200)["reactions"], json!({"50": 1}));
+    let receipt = alice
+        .receipt_of(&sent, bob.user())
+        .await
+        .expect("bob's receipt");
+    assert_eq!(
+        (&receipt["read"], &receipt["reaction"]),
+        (&json!(true), &json!(50))
+    );
+    assert_eq!(
+        bob.get(&path).await.expect(200)["reactions"],
+        json!({"50": 1})
+    );
     let list = bob.get("/v1/conversations").await.expect(200);
-    assert_eq!((list.list("items")[0].text("name"), list.list("items")[0].number("unread")), (group.name.as_str(), 0));
+    assert_eq!(
+        (
+            list.list("items")[0].text("name"),
+            list.list("items")[0].number("unread")
+        ),
+        (group.name.as_str(), 0)
+    );
     let gone = again(&server, &group.members[1]);
-    gone.get(&group.path("")).await.refused(403, "not_participant");
+    gone.get(&group.path(""))
+        .await
+        .refused(403, "not_participant");
     eventually("it is gone from the list too", || async {
         let list = gone.get("/v1/conversations").await.expect(200);
         list.list("items").is_empty().then_some(())
@@ -185,7 +258,9 @@ async fn a_device_resumes_after_kill_9() {
         alice.say(&group.name, &format!("missed {i}")).await;
     }
     let mut socket = Socket::open_at(&server, group.members[0].user(), "/v1/ws?resume=wait").await;
-    socket.send(&json!({"t": "resume", "positions": {&group.name: 11}})).await;
+    socket
+        .send(&json!({"t": "resume", "positions": {&group.name: 11}}))
+        .await;
     socket.until_t("ready").await;
     assert_eq!(socket.seqs(&group.name), (12..=21).collect::<Vec<u64>>());
 }
@@ -195,19 +270,40 @@ async fn keys_and_names_survive_a_restart() {
     let mut server = Server::start();
     let alice = server.client("alice");
     let body = json!({"participants": ["bob"], "name": "kept"});
-    alice.post_with_key("/v1/conversations", &body, "create").await.expect(201);
+    alice
+        .post_with_key("/v1/conversations", &body, "create")
+        .await
+        .expect(201);
     let path = "/v1/conversations/kept/messages";
-    let first = alice.post_with_key(path, &json!({"text": "x"}), "send").await.expect(201);
+    let first = alice
+        .post_with_key(path, &json!({"text": "x"}), "send")
+        .await
+        .expect(201);
     for graceful in [true, false] {
         if graceful {
             assert!(server.terminate().await.success());
         }
         server.restart();
         let alice = server.client("alice").with_token(Some(token("alice")));
-        alice.post_with_key("/v1/conversations", &body, "create").await.expect(200);
-        alice.post("/v1/conversations", &body).await.refused(409, "name_taken");
-        assert_eq!(alice.post_with_key(path, &json!({"text": "x"}), "send").await.expect(200)["id"], first["id"]);
-        alice.post_with_key(path, &json!({"text": "y"}), "send").await.refused(422, "idempotency_conflict");
+        alice
+            .post_with_key("/v1/conversations", &body, "create")
+            .await
+            .expect(200);
+        alice
+            .post("/v1/conversations", &body)
+            .await
+            .refused(409, "name_taken");
+        assert_eq!(
+            alice
+                .post_with_key(path, &json!({"text": "x"}), "send")
+                .await
+                .expect(200)["id"],
+            first["id"]
+        );
+        alice
+            .post_with_key(path, &json!({"text": "y"}), "send")
+            .await
+            .refused(422, "idempotency_conflict");
         assert_eq!(alice.history("kept", "").await.list("items").len(), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! What happens at the limits that protect the server from one client, and the clients from each other.
+//! What happens at the limits that protect the server from one client, and the clients from each
+//! other.
 
 use std::time::Duration;
 
@@ -24,13 +25,21 @@ async fn a_client_that_answers_no_pings_is_dropped_and_one_that_does_stays() {
     let mut alive = Socket::ready(&server, group.admin.user()).await;
     assert_eq!(alive.frames[0].number("heartbeat_ms"), 400);
     let mut silent = Socket::ready(&server, group.members[0].user()).await;
-    eventually("both are counted", || async { (sessions(&server).await == 2).then_some(()) }).await;
+    eventually("both are counted", || async {
+        (sessions(&server).await == 2).then_some(())
+    })
+    .await;
     // `silent` is not read, so it answers nothing; `alive` answers while it is read.
     let reading = tokio::spawn(async move {
-        let marker = alive.until("the marker", |frame| frame["text"] == "the marker").await;
+        let marker = alive
+            .until("the marker", |frame| frame["text"] == "the marker")
+            .await;
         (alive, marker)
     });
-    eventually("the silent one is dropped", || async { (sessions(&server).await == 1).then_some(()) }).await;
+    eventually("the silent one is dropped", || async {
+        (sessions(&server).await == 1).then_some(())
+    })
+    .await;
     assert_eq!(silent.closed().await, None, "dropped, not closed");
     // The other one was pinged as often, and is still there after a good number of beats more.
     tokio::time::sleep(Duration::from_millis(2_000)).await;
@@ -42,18 +51,30 @@ async fn a_client_that_answers_no_pings_is_dropped_and_one_that_does_stays() {
 #[tokio::test]
 async fn one_user_too_fast_is_429_with_a_time_to_wait_and_others_are_served() {
     let server = Server::start_with(&["--requests-per-second", "1", "--request-burst", "5"]);
-    let (fast, other) = (server.client(&unique("fast")), server.client(&unique("other")));
+    let (fast, other) = (
+        server.client(&unique("fast")),
+        server.client(&unique("other")),
+    );
     let answers = join_all((0..12).map(|_| fast.get("/v1/conversations"))).await;
-    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
-    assert!((5..12).contains(&(answers.len() - refused.len())), "{}", refused.len());
+    let refused: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status != 200)
+        .collect();
+    assert!(
+        (5..12).contains(&(answers.len() - refused.len())),
+        "{}",
+        refused.len()
+    );
     for answer in &refused {
         answer.refused(429, "rate_limited");
         let wait: u64 = answer.header("retry-after").parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
     }
     other.get("/v1/conversations").await.expect(200);
-    eventually("it is served again", || async { (fast.get("/v1/conversations").await.status == 200).then_some(()) })
-        .await;
+    eventually("it is served again", || async {
+        (fast.get("/v1/conversations").await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -62,7 +83,11 @@ async fn a_session_that_sends_too_many_frames_is_closed_with_4429() {
     let user = unique("alice");
     let mut socket = Socket::ready(&server, &user).await;
     for _ in 0..10 {
-        assert_eq!(socket.request(json!({"t": "ping"})).await["t"], "pong", "a burst is taken");
+        assert_eq!(
+            socket.request(json!({"t": "ping"})).await["t"],
+            "pong",
+            "a burst is taken"
+        );
     }
     for _ in 0..100 {
         socket.try_send_raw(Message::text(r#"{"t":"ping"}"#)).await;
@@ -89,7 +114,8 @@ async fn one_session_too_many_of_a_user_is_closed_with_4429_and_the_others_stay(
     })
     .await;
     let said = group.members[0].say(&group.name, "hello").await;
-    kept.until("the message", |frame| frame["id"] == said["id"]).await;
+    kept.until("the message", |frame| frame["id"] == said["id"])
+        .await;
 }
 
 #[tokio::test]
@@ -116,20 +142,40 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
     let group = Group::create(&server, 1).await;
     let stranger = server.client(&unique("stranger"));
     let anonymous = stranger.clone().with_token(None);
-    let forged = stranger.clone().with_token(Some(format!("{}x", token(stranger.user()))));
+    let forged = stranger
+        .clone()
+        .with_token(Some(format!("{}x", token(stranger.user()))));
     let secret_text = "a text that belongs in no log";
     let messages = group.path("/messages");
     let json_type = ("content-type", "application/json");
     let long = json!({"text": "x".repeat(200_000)}).to_string();
     let text = json!({"text": secret_text}).to_string();
     let requests = [
-        (&stranger, Method::POST, messages.as_str(), text.as_str(), 403),
+        (
+            &stranger,
+            Method::POST,
+            messages.as_str(),
+            text.as_str(),
+            403,
+        ),
         (&group.admin, Method::POST, messages.as_str(), "{", 400),
-        (&group.admin, Method::POST, messages.as_str(), long.as_str(), 413),
+        (
+            &group.admin,
+            Method::POST,
+            messages.as_str(),
+            long.as_str(),
+            413,
+        ),
         (&group.admin, Method::PATCH, messages.as_str(), "", 405),
         (&group.admin, Method::GET, "/v1/nothing", "", 404),
         (&group.admin, Method::GET, "/v1/messages/7", "", 404),
-        (&group.admin, Method::GET, "/v1/conversations?limit=0", "", 400),
+        (
+            &group.admin,
+            Method::GET,
+            "/v1/conversations?limit=0",
+            "",
+            400,
+        ),
         (&anonymous, Method::GET, "/v1/conversations", "", 401),
         (&anonymous, Method::GET, messages.as_str(), "", 401),
         (&anonymous, Method::GET, "/v1/ws", "", 401),
@@ -140,30 +186,54 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
     for (i, (client, method, path, body, status)) in requests.into_iter().enumerate() {
         let id = format!("refused-{i}.{status}");
         let headers = [("x-request-id", id.as_str()), json_type];
-        let answer = client.call(method, path, &headers, body.to_owned().into()).await;
-        assert_eq!((answer.status, answer.header("x-request-id")), (status, id.as_str()), "{answer:?}");
-        eventually(&format!("{id} ({path}) is in the log"), || async { server.log().contains(&id).then_some(()) })
+        let answer = client
+            .call(method, path, &headers, body.to_owned().into())
             .await;
+        assert_eq!(
+            (answer.status, answer.header("x-request-id")),
+            (status, id.as_str()),
+            "{answer:?}"
+        );
+        eventually(&format!("{id} ({path}) is in the log"), || async {
+            server.log().contains(&id).then_some(())
+        })
+        .await;
     }
     let log = server.log();
-    let line_of = |id: &str| log.lines().find(|line| line.contains(id)).unwrap_or_default();
+    let line_of = |id: &str| {
+        log.lines()
+            .find(|line| line.contains(id))
+            .unwrap_or_default()
+    };
     for (id, code, user) in [
         ("refused-0.403", "not_participant", stranger.user()),
         ("refused-1.400", "invalid", group.admin.user()),
         ("refused-5.404", "message_unknown", group.admin.user()),
     ] {
         let line = line_of(id);
-        assert!([code, user, "route=\"/"].iter().all(|word| line.contains(word)), "{id}: {line}");
+        assert!(
+            [code, user, "route=\"/"]
+                .iter()
+                .all(|word| line.contains(word)),
+            "{id}: {line}"
+        );
     }
     group.admin.say(&group.name, secret_text).await;
     let log = server.log();
     assert!(!log.contains(secret_text));
-    assert!(!log.contains(&token(group.admin.user())), "no token in the log");
+    assert!(
+        !log.contains(&token(group.admin.user())),
+        "no token in the log"
+    );
     assert!(!log.contains(SECRET));
 }
 
 /// Sends without waiting for answers until the socket ends; what was answered, and all frames.
-async fn send_until_closed(mut socket: Socket, conversation: String, who: usize) -> (Option<u16>, Vec<Value>) {
+async fn send_until_closed(
+    mut socket: Socket,
+    conversation: String,
+    who: usize,
+) -> (Option<u16>, Vec<Value>) {
     let mut sent = 0_u64;
     let ended = async {
         loop {
@@ -179,19 +249,25 @@ async fn send_until_closed(mut socket: Socket, conversation: String, who: usize)
                 if let Next::Closed(code) = socket.next().await {
                     return code;
                 }
-                let answered =
-                    socket.frames.iter().filter(|frame| matches!(frame["t"].as_str(), Some("ok" | "error"))).count();
+                let answered = socket
+                    .frames
+                    .iter()
+                    .filter(|frame| matches!(frame["t"].as_str(), Some("ok" | "error")))
+                    .count();
                 if answered as u64 + 8 > sent {
                     break;
                 }
             }
         }
     };
-    let code = tokio::time::timeout(DEADLINE, ended).await.expect("the socket ends");
+    let code = tokio::time::timeout(DEADLINE, ended)
+        .await
+        .expect("the socket ends");
     (code, socket.frames)
 }
 
-// what must not happen: 8 — what was acknowledged over a socket until the very end is there after a restart.
+// what must not happen: 8 — what was acknowledged over a socket until the very end is there after a
+// restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_live_sends_loses_nothing_and_tells_every_socket() {
     // They send as fast as they are answered, which is not what is limited here.
@@ -200,24 +276,44 @@ async fn sigterm_under_live_sends_loses_nothing_and_tells_every_socket() {
     let mut senders = Vec::new();
     for (i, member) in group.members.iter().enumerate() {
         let socket = Socket::ready(&server, member.user()).await;
-        senders.push(tokio::spawn(send_until_closed(socket, group.name.clone(), i)));
+        senders.push(tokio::spawn(send_until_closed(
+            socket,
+            group.name.clone(),
+            i,
+        )));
     }
     eventually("sends flow", || async {
-        (group.admin.get(&group.path("")).await.expect(200).number("last_seq") > 200).then_some(())
+        (group
+            .admin
+            .get(&group.path(""))
+            .await
+            .expect(200)
+            .number("last_seq")
+            > 200)
+            .then_some(())
     })
     .await;
     assert!(server.terminate().await.success());
     let ended = join_all(senders).await;
     server.restart();
-    let events = server.client(group.admin.user()).all_events(&group.name).await;
+    let events = server
+        .client(group.admin.user())
+        .all_events(&group.name)
+        .await;
     for ended in ended {
         let (code, frames) = ended.unwrap();
         assert_eq!(code, Some(1012));
-        assert!(frames.iter().any(|frame| frame["t"] == "reconnect"), "told to connect again");
+        assert!(
+            frames.iter().any(|frame| frame["t"] == "reconnect"),
+            "told to connect again"
+        );
         let mut count = 0;
         for ok in frames.iter().filter(|frame| frame["t"] == "ok") {
             let at = usize::try_from(ok["result"].number("seq")).unwrap() - 1;
-            assert_eq!(events[at]["id"], ok["result"]["id"], "acknowledged before the end");
+            assert_eq!(
+                events[at]["id"], ok["result"]["id"],
+                "acknowledged before the end"
+            );
             count += 1;
         }
         assert!(count > 0, "it sent nothing");
@@ -226,7 +322,14 @@ async fn sigterm_under_live_sends_loses_nothing_and_tells_every_socket() {
             assert!(matches!(code, "unavailable" | "outcome_unknown"), "{error}");
         }
         // Live, too, was dense to the end.
-        let seqs: Vec<u64> = frames.iter().filter(|frame| frame["t"] == "message").map(|f| f.number("seq")).collect();
-        assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+        let seqs: Vec<u64> = frames
+            .iter()
+            .filter(|frame| frame["t"] == "message")
+            .map(|f| f.number("seq"))
+            .collect();
+        assert!(
+            seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
+            "{seqs:?}"
+        );
     }
 }

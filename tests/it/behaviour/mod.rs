@@ -1,4 +1,5 @@
-//! What holds over time: between many devices, under load, after a crash, at the end of the process.
+//! What holds over time: between many devices, under load, after a crash, at the end of the
+//! process.
 
 mod devices;
 mod durability;

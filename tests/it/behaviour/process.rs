@@ -8,7 +8,8 @@ use crate::support::server::{Server, shared};
 use crate::support::socket::Socket;
 use crate::support::{Fields, Group, eventually};
 
-// what must not happen: 8 — the end of the process is an orderly one, and nothing waits only in memory.
+// what must not happen: 8 — the end of the process is an orderly one, and nothing waits only in
+// memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_finishes_what_is_begun_tells_the_sockets_and_exits_with_0() {
     let mut server = Server::start();
@@ -27,7 +28,10 @@ async fn sigterm_finishes_what_is_begun_tells_the_sockets_and_exits_with_0() {
                 for i in 0.. {
                     let body = json!({"text": format!("{i}")}).to_string();
                     let headers = [("content-type", "application/json")];
-                    match member.try_call(Method::POST, &path, &headers, body.into()).await {
+                    match member
+                        .try_call(Method::POST, &path, &headers, body.into())
+                        .await
+                    {
                         Ok(answer) if answer.status == 201 => acknowledged.push(answer.json()),
                         Ok(answer) => {
                             assert_eq!(answer.status, 503, "{answer:?}");
@@ -52,16 +56,25 @@ async fn sigterm_finishes_what_is_begun_tells_the_sockets_and_exits_with_0() {
         let (code, frames) = closed.unwrap();
         let reconnect = frames.iter().find(|frame| frame["t"] == "reconnect");
         let reconnect = reconnect.expect("a reconnect frame before the close");
-        assert!(reconnect["after_ms"].is_u64() && !reconnect.text("reason").is_empty(), "{reconnect}");
+        assert!(
+            reconnect["after_ms"].is_u64() && !reconnect.text("reason").is_empty(),
+            "{reconnect}"
+        );
         assert_eq!(code, Some(1012));
     }
     assert!(server.exited().await.success());
     server.restart();
-    let events = server.client(group.admin.user()).all_events(&group.name).await;
+    let events = server
+        .client(group.admin.user())
+        .all_events(&group.name)
+        .await;
     for acknowledged in join_all(senders).await {
         for message in acknowledged.unwrap() {
             let at = usize::try_from(message.number("seq")).unwrap() - 1;
-            assert_eq!(events[at]["id"], message["id"], "acknowledged before the end");
+            assert_eq!(
+                events[at]["id"], message["id"],
+                "acknowledged before the end"
+            );
         }
     }
 }
@@ -86,7 +99,10 @@ async fn the_operations_port_tells_how_the_process_is() {
         .await;
         assert!(metrics.contains("# TYPE"), "{metrics}");
         for private in [group.name.as_str(), group.admin.user()] {
-            assert!(!metrics.contains(private), "no label names a conversation or a user: {private}");
+            assert!(
+                !metrics.contains(private),
+                "no label names a conversation or a user: {private}"
+            );
         }
     }
 }

@@ -36,17 +36,33 @@ async fn listed(client: &Client) -> Vec<String> {
     let mut names = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = client.get(&format!("/v1/conversations?limit=200{cursor}")).await.expect(200);
-        assert!(page.get("partial").is_none_or(|partial| partial == false), "{page}");
-        names.extend(page.list("items").iter().map(|item| item.text("name").to_owned()));
-        let Some(next) = page["next"].as_str() else { return names };
+        let page = client
+            .get(&format!("/v1/conversations?limit=200{cursor}"))
+            .await
+            .expect(200);
+        assert!(
+            page.get("partial").is_none_or(|partial| partial == false),
+            "{page}"
+        );
+        names.extend(
+            page.list("items")
+                .iter()
+                .map(|item| item.text("name").to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            return names;
+        };
         cursor = format!("&after={next}");
     }
 }
 
 /// How many frames with these names and this text a socket has.
 fn texts(socket: &Socket, text: &str) -> usize {
-    socket.frames.iter().filter(|frame| frame["t"] == "message" && frame["text"] == text).count()
+    socket
+        .frames
+        .iter()
+        .filter(|frame| frame["t"] == "message" && frame["text"] == text)
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +96,10 @@ async fn one_user_in_five_thousand_conversations_connects_reads_and_resumes() {
         let names = listed(&server.client(&zoe)).await;
         eprintln!("{round}: listed after {:?}", begun.elapsed());
         let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
-        assert_eq!((names.len(), distinct.len()), (CONVERSATIONS, CONVERSATIONS));
+        assert_eq!(
+            (names.len(), distinct.len()),
+            (CONVERSATIONS, CONVERSATIONS)
+        );
         resumes(&server, &zoe, &all, round).await;
     }
 }
@@ -91,14 +110,19 @@ async fn resumes(server: &Server, zoe: &str, all: &[(Client, String)], round: &s
     let zoe_client = server.client(zoe);
     let missed = format!("missed {round}");
     let quiet = all[1].1.clone();
-    let before = zoe_client.get(&format!("/v1/conversations/{quiet}")).await.expect(200).number("last_seq");
+    let before = zoe_client
+        .get(&format!("/v1/conversations/{quiet}"))
+        .await
+        .expect(200)
+        .number("last_seq");
     for i in (0..all.len()).step_by(100) {
         server.client(all[i].0.user()).say(&all[i].1, &missed).await;
     }
     let mut socket = Socket::open_at(server, zoe, "/v1/ws?resume=wait").await;
     let mut positions: Vec<(String, u64)> = Vec::new();
     for (i, (_, name)) in all.iter().enumerate() {
-        // Created at 1; each round wrote once into every fiftieth and misses one in every hundredth.
+        // Created at 1; each round wrote once into every fiftieth and misses one in every
+        // hundredth.
         let rounds = if round == "cold" { 2 } else { 1 };
         let said = if i % 50 == 0 { rounds } else { 0 };
         let missed_before = if i % 100 == 0 { rounds - 1 } else { 0 };
@@ -107,15 +131,28 @@ async fn resumes(server: &Server, zoe: &str, all: &[(Client, String)], round: &s
     assert_eq!(positions[1].1, before);
     let frames = positions.len().div_ceil(500);
     for (i, part) in positions.chunks(500).enumerate() {
-        let part: serde_json::Map<String, Value> = part.iter().map(|(name, seq)| (name.clone(), json!(seq))).collect();
-        socket.send(&json!({"t": "resume", "positions": part, "more": i + 1 < frames})).await;
+        let part: serde_json::Map<String, Value> = part
+            .iter()
+            .map(|(name, seq)| (name.clone(), json!(seq)))
+            .collect();
+        socket
+            .send(&json!({"t": "resume", "positions": part, "more": i + 1 < frames}))
+            .await;
     }
     socket.until_t("ready").await;
     eprintln!("{round}: resumed after {:?}", begun.elapsed());
     assert_eq!(texts(&socket, &missed), all.len() / 100);
-    assert!(!socket.frames.iter().any(|frame| frame["t"] == "gap"), "{:?}", socket.frames.last());
-    let live: usize =
-        socket.frames.iter().filter(|f| f["t"] == "live").map(|f| f["positions"].as_object().unwrap().len()).sum();
+    assert!(
+        !socket.frames.iter().any(|frame| frame["t"] == "gap"),
+        "{:?}",
+        socket.frames.last()
+    );
+    let live: usize = socket
+        .frames
+        .iter()
+        .filter(|f| f["t"] == "live")
+        .map(|f| f["positions"].as_object().unwrap().len())
+        .sum();
     assert_eq!(live, all.len(), "every conversation named is told live");
 }
 
@@ -125,7 +162,11 @@ async fn ten_thousand_members_of_one_conversation() {
     let group = Group::create(&server, 0).await;
     let (name, admin) = (group.name.clone(), &group.admin);
     let members: Vec<String> = (0..MEMBERS - 1).map(|i| format!("member-{i:05}")).collect();
-    let online: Vec<&String> = members.iter().step_by(MEMBERS / ONLINE).take(ONLINE).collect();
+    let online: Vec<&String> = members
+        .iter()
+        .step_by(MEMBERS / ONLINE)
+        .take(ONLINE)
+        .collect();
     // Some are connected before they are added: they hear of it by their own `joined`.
     let mut sockets = Vec::new();
     for user in &online[..ONLINE / 2] {
@@ -137,14 +178,20 @@ async fn ten_thousand_members_of_one_conversation() {
         admin.add(&name, &batch).await.expect(200);
     }
     eprintln!("added {MEMBERS} in {:?}", begun.elapsed());
-    admin.add(&name, &["one-too-many"]).await.refused(400, "invalid");
+    admin
+        .add(&name, &["one-too-many"])
+        .await
+        .refused(400, "invalid");
     for user in &online[ONLINE / 2..] {
         sockets.push(Socket::ready(&server, user).await);
     }
     let first = 1 + MEMBERS.div_ceil(1_000) as u64 + 1;
     let count = 100;
     let last = first + count - 1;
-    let readers: Vec<_> = sockets.into_iter().map(|socket| reading(socket, &name, last)).collect();
+    let readers: Vec<_> = sockets
+        .into_iter()
+        .map(|socket| reading(socket, &name, last))
+        .collect();
     let mut slowest = Duration::ZERO;
     for i in 0..count {
         let begun = Instant::now();
@@ -153,9 +200,14 @@ async fn ten_thousand_members_of_one_conversation() {
         assert_eq!(sent.number("seq"), first + i);
     }
     eprintln!("slowest of {count} sends: {slowest:?}");
-    // Not a measurement: with work for each member in the way of a send, it would be far beyond this.
+    // Not a measurement: with work for each member in the way of a send, it would be far beyond
+    // this.
     assert!(slowest < DEADLINE / 10, "a send took {slowest:?}");
-    let mut sockets: Vec<Socket> = join_all(readers).await.into_iter().map(Result::unwrap).collect();
+    let mut sockets: Vec<Socket> = join_all(readers)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
     for (i, (socket, user)) in sockets.iter().zip(&online).enumerate() {
         let seqs = socket.seqs(&name);
         let from = *seqs.first().unwrap();
@@ -163,7 +215,11 @@ async fn ten_thousand_members_of_one_conversation() {
         if i < ONLINE / 2 {
             let joined = socket.changes(&name)[0];
             assert!(
-                joined["users"].as_array().unwrap().iter().any(|u| u == user.as_str()),
+                joined["users"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|u| u == user.as_str()),
                 "{user}: {}",
                 joined["kind"]
             );
@@ -174,37 +230,73 @@ async fn ten_thousand_members_of_one_conversation() {
     }
     let sent = admin.history(&name, "limit=1").await.list("items")[0].clone();
     removing(admin, &name, &online, &mut sockets, last).await;
-    // Too many for delivered marks by themselves; a mark that was made later, in a small conversation, is there.
+    // Too many for delivered marks by themselves; a mark that was made later, in a small
+    // conversation, is there.
     let small = admin.create(&[online[1].as_str()]).await;
     let control = admin.say(small.text("name"), "marked").await;
     let end = Instant::now() + DEADLINE;
-    while admin.receipt_of(&control, online[1]).await.is_none_or(|receipt| receipt["delivered"] == false) {
+    while admin
+        .receipt_of(&control, online[1])
+        .await
+        .is_none_or(|receipt| receipt["delivered"] == false)
+    {
         assert!(Instant::now() < end, "no mark in the small conversation");
         sockets[1].request(json!({"t": "ping"})).await;
     }
-    let receipt = admin.receipt_of(&sent, online[1]).await.expect("his receipt");
+    let receipt = admin
+        .receipt_of(&sent, online[1])
+        .await
+        .expect("his receipt");
     assert_eq!(receipt["delivered"], false, "marks over 1,000 members");
 }
 
 /// Removes one who is online and reads the whole list of the others.
-async fn removing(admin: &Client, name: &str, online: &[&String], sockets: &mut [Socket], last: u64) {
+async fn removing(
+    admin: &Client,
+    name: &str,
+    online: &[&String],
+    sockets: &mut [Socket],
+    last: u64,
+) {
     admin.remove(name, online[0]).await.expect(204);
     admin.say(name, "after").await;
-    let left = sockets[0].until("his own left", |frame| frame["kind"] == "left").await;
-    assert_eq!((left.text("user"), left.number("seq")), (online[0].as_str(), last + 1));
+    let left = sockets[0]
+        .until("his own left", |frame| frame["kind"] == "left")
+        .await;
+    assert_eq!(
+        (left.text("user"), left.number("seq")),
+        (online[0].as_str(), last + 1)
+    );
     sockets[1].until_seq(name, last + 2).await;
     // Whatever came to him would have come before this answer.
     sockets[0].request(json!({"t": "ping"})).await;
-    assert_eq!(sockets[0].seqs(name).last(), Some(&(last + 1)), "nothing after his own left");
-    let answer = sockets[0].request(json!({"t": "send", "conversation": name, "text": "still here?"})).await;
+    assert_eq!(
+        sockets[0].seqs(name).last(),
+        Some(&(last + 1)),
+        "nothing after his own left"
+    );
+    let answer = sockets[0]
+        .request(json!({"t": "send", "conversation": name, "text": "still here?"}))
+        .await;
     assert_eq!(answer["problem"]["code"], "not_participant");
     let mut after = String::new();
     let mut seen = 0;
     loop {
-        let page = admin.get(&format!("/v1/conversations/{name}/participants?limit=1000{after}")).await.expect(200);
+        let page = admin
+            .get(&format!(
+                "/v1/conversations/{name}/participants?limit=1000{after}"
+            ))
+            .await
+            .expect(200);
         seen += page.list("items").len();
-        assert!(page.list("items").iter().all(|item| item.text("name") != online[0].as_str()));
-        let Some(next) = page["next"].as_str() else { break };
+        assert!(
+            page.list("items")
+                .iter()
+                .all(|item| item.text("name") != online[0].as_str())
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         after = format!("&after={next}");
     }
     assert_eq!(seen, MEMBERS - 1);

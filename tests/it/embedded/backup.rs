@@ -13,7 +13,9 @@ use crate::support::{Fields, Group, eventually, unique};
 
 /// A process of a backup.
 fn of(backup: &Backup) -> Server {
-    Server::One(Process::start_on(&[], |data| drop(backup.restored(data, &[]))))
+    Server::One(Process::start_on(&[], |data| {
+        drop(backup.restored(data, &[]))
+    }))
 }
 
 /// What a command says when it fails, in its last line.
@@ -41,7 +43,10 @@ async fn a_backup_under_load_has_everything_that_was_acknowledged_before_it_bega
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_backup_copies_only_what_changed() {
     let server = Server::start_with(&[]);
-    let (first, second) = (Group::create(&server, 1).await, Group::create(&server, 1).await);
+    let (first, second) = (
+        Group::create(&server, 1).await,
+        Group::create(&server, 1).await,
+    );
     first.admin.say(&first.name, "one").await;
     let backup = Backup::new();
     assert_eq!(backup.whole(&server).await.count("copied"), 16);
@@ -55,16 +60,26 @@ async fn a_second_backup_copies_only_what_changed() {
     second.admin.say(&second.name, "two").await;
     let told = backup.whole(&server).await;
     // A shard that was written to gets a mark of its time within a minute, which is a change, too.
-    assert!(told.count("copied") >= 1 && told.count("unchanged") >= 8, "{told:?}");
+    assert!(
+        told.count("copied") >= 1 && told.count("unchanged") >= 8,
+        "{told:?}"
+    );
     let after = backup.manifest();
     for (shard, state) in told.states.iter().enumerate() {
-        assert_eq!(before["files"][shard] == after["files"][shard], state == "unchanged", "shard {shard}: {told:?}");
+        assert_eq!(
+            before["files"][shard] == after["files"][shard],
+            state == "unchanged",
+            "shard {shard}: {told:?}"
+        );
     }
     assert_eq!(copies(&backup), (16, 0), "what no manifest names is gone");
     assert!(backup.verify().status.success());
     let restored = of(&backup);
     for (group, text) in [(&first, "one"), (&second, "two")] {
-        let history = restored.client(group.admin.user()).history(&group.name, "").await;
+        let history = restored
+            .client(group.admin.user())
+            .history(&group.name, "")
+            .await;
         assert_eq!(history["items"][0]["text"], text);
     }
 }
@@ -96,10 +111,16 @@ async fn a_backup_that_was_tampered_with_is_not_taken_for_good() {
         let line = refusal(&output);
         assert!(line.contains("1 of 2 files"), "{line}");
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(told.starts_with("shard 0: ") && told.contains(says), "{told}");
+        assert!(
+            told.starts_with("shard 0: ") && told.contains(says),
+            "{told}"
+        );
         let data = folder.path().join(says);
         let line = refusal(&backup.restore(&data, &[]));
-        assert!(line.contains(one.to_str().unwrap()) && line.contains("nothing was restored"), "{line}");
+        assert!(
+            line.contains(one.to_str().unwrap()) && line.contains("nothing was restored"),
+            "{line}"
+        );
         std::fs::write(&one, &bytes).unwrap();
     }
     assert!(backup.verify().status.success(), "as it was");
@@ -108,7 +129,14 @@ async fn a_backup_that_was_tampered_with_is_not_taken_for_good() {
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, text.replacen("\"offset\": ", "\"offset\": 1", 1)).unwrap();
     assert!(refusal(&backup.verify()).contains("manifest.json: is damaged"));
-    assert!(backup.take(&server, &[]).await.error.contains("give another --to"), "nor is it written over");
+    assert!(
+        backup
+            .take(&server, &[])
+            .await
+            .error
+            .contains("give another --to"),
+        "nor is it written over"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,17 +162,28 @@ async fn a_restore_that_was_broken_off_is_begun_anew_and_nothing_starts_before()
         backup.restored(data, &[]);
         assert!(!data.join("restoring.json").exists());
         let line = refusal(&backup.restore(data, &[]));
-        assert!(line.contains("is not empty") && line.contains("--data"), "{line}");
+        assert!(
+            line.contains("is not empty") && line.contains("--data"),
+            "{line}"
+        );
     });
     let restored = Server::One(restored);
-    let history = restored.client(group.admin.user()).history(&group.name, "").await;
+    let history = restored
+        .client(group.admin.user())
+        .history(&group.name, "")
+        .await;
     assert_eq!(history["items"][0]["text"], "hello");
 }
 
 /// Files of copies, whole and half.
 fn copies(backup: &Backup) -> (usize, usize) {
-    let names = std::fs::read_dir(backup.path()).unwrap().flatten().map(|of| of.file_name());
-    let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let names = std::fs::read_dir(backup.path())
+        .unwrap()
+        .flatten()
+        .map(|of| of.file_name());
+    let names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
     let count = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
     (count(".sqlite"), count(".part"))
 }
@@ -160,8 +199,15 @@ async fn a_backup_that_is_killed_leaves_the_one_of_before_and_the_next_one_is_wh
     // Each shard is owned anew, which is a change.
     server.restart();
     let mut command = backup.command(&server, &["--rate-limit", "64KiB"]);
-    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    eventually("it is in the middle", || async { (copies(&backup).0 > 16).then_some(()) }).await;
+    let mut running = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it is in the middle", || async {
+        (copies(&backup).0 > 16).then_some(())
+    })
+    .await;
     running.kill().unwrap();
     running.wait().unwrap();
     let left = copies(&backup).0;
@@ -172,12 +218,19 @@ async fn a_backup_that_is_killed_leaves_the_one_of_before_and_the_next_one_is_wh
     assert_eq!(backup.whole(&server).await.count("copied"), 16);
     assert_eq!(copies(&backup), (16, 0), "what was left is gone");
     assert!(backup.verify().status.success());
-    let history = of(&backup).client(group.admin.user()).history(&group.name, "").await;
+    let history = of(&backup)
+        .client(group.admin.user())
+        .history(&group.name, "")
+        .await;
     assert_eq!(history["items"][0]["text"], "hello");
 }
 
 /// Puts people into groups and out of them, until it is over. How often.
-async fn come_and_go(groups: Arc<Vec<Group>>, people: Arc<Vec<String>>, over: Arc<AtomicBool>) -> usize {
+async fn come_and_go(
+    groups: Arc<Vec<Group>>,
+    people: Arc<Vec<String>>,
+    over: Arc<AtomicBool>,
+) -> usize {
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
         let group = &groups[number % groups.len()];
@@ -201,7 +254,11 @@ async fn lists_are_what_the_memberships_say_though_people_come_and_go_during_the
     }
     let (groups, over) = (Arc::new(groups), Arc::<AtomicBool>::default());
     let people: Arc<Vec<String>> = Arc::new((0..40).map(|_| unique("guest")).collect());
-    let coming = tokio::spawn(come_and_go(Arc::clone(&groups), Arc::clone(&people), Arc::clone(&over)));
+    let coming = tokio::spawn(come_and_go(
+        Arc::clone(&groups),
+        Arc::clone(&people),
+        Arc::clone(&over),
+    ));
     // Not all shards within one moment.
     let backup = Backup::new();
     let told = backup.take(&server, &["--rate-limit", "1MiB"]).await;
@@ -213,14 +270,32 @@ async fn lists_are_what_the_memberships_say_though_people_come_and_go_during_the
     let mut members: BTreeSet<(String, String)> = BTreeSet::new();
     for group in groups.iter() {
         let admin = restored.client(group.admin.user());
-        let page = admin.get(&group.path("/participants?limit=200")).await.expect(200);
-        members.extend(page.list("items").iter().map(|one| (one.text("name").to_owned(), group.name.clone())));
+        let page = admin
+            .get(&group.path("/participants?limit=200"))
+            .await
+            .expect(200);
+        members.extend(
+            page.list("items")
+                .iter()
+                .map(|one| (one.text("name").to_owned(), group.name.clone())),
+        );
     }
     for who in people.iter() {
-        let list = restored.client(who).get("/v1/conversations").await.expect(200);
-        let listed: Vec<(String, String)> =
-            list.list("items").iter().map(|item| (who.clone(), item.text("name").to_owned())).collect();
-        let expected: Vec<_> = members.iter().filter(|(member, _)| member == who).cloned().collect();
+        let list = restored
+            .client(who)
+            .get("/v1/conversations")
+            .await
+            .expect(200);
+        let listed: Vec<(String, String)> = list
+            .list("items")
+            .iter()
+            .map(|item| (who.clone(), item.text("name").to_owned()))
+            .collect();
+        let expected: Vec<_> = members
+            .iter()
+            .filter(|(member, _)| member == who)
+            .cloned()
+            .collect();
         assert_eq!(
             listed.iter().cloned().collect::<BTreeSet<_>>(),
             expected.into_iter().collect(),
@@ -231,27 +306,60 @@ async fn lists_are_what_the_memberships_say_though_people_come_and_go_during_the
 
 /// A process on a folder that it refuses.
 fn start_on(data: &Path) -> std::process::Output {
-    let ports = ["--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0"];
-    command(&std::env::temp_dir()).arg("dev").args(ports).arg("--data").arg(data).output().unwrap()
+    let ports = [
+        "--listen",
+        "127.0.0.1:0",
+        "--operations-listen",
+        "127.0.0.1:0",
+    ];
+    command(&std::env::temp_dir())
+        .arg("dev")
+        .args(ports)
+        .arg("--data")
+        .arg(data)
+        .output()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_is_for_who_holds_the_key_and_a_folder_for_one_cluster() {
-    let (server, other) = (Server::start_with(&["--shards", "2"]), Server::start_with(&["--shards", "2"]));
+    let (server, other) = (
+        Server::start_with(&["--shards", "2"]),
+        Server::start_with(&["--shards", "2"]),
+    );
     let backup = Backup::new();
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("cluster-key"), "another key, which is long enough for one 0123456789").unwrap();
+    std::fs::write(
+        folder.path().join("cluster-key"),
+        "another key, which is long enough for one 0123456789",
+    )
+    .unwrap();
     backup.whole(&server).await;
-    let Server::One(process) = &server else { panic!("one process") };
+    let Server::One(process) = &server else {
+        panic!("one process")
+    };
     let operations = format!("http://{}", process.operations());
-    let mut command = crate::support::backup::rookery(&["backup", "--operations", &operations, "--to"]);
-    let refused = command.arg(folder.path().join("to")).arg("--data").arg(folder.path()).output().unwrap();
-    assert!(refusal(&refused).contains("must prove the cluster key"), "{}", said(&refused));
+    let mut command =
+        crate::support::backup::rookery(&["backup", "--operations", &operations, "--to"]);
+    let refused = command
+        .arg(folder.path().join("to"))
+        .arg("--data")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        refusal(&refused).contains("must prove the cluster key"),
+        "{}",
+        said(&refused)
+    );
     assert!(!folder.path().join("to/manifest.json").exists());
 
     let before = backup.manifest();
     let told = backup.take(&other, &[]).await;
-    assert!(told.code == Some(1) && told.error.contains("give another --to"), "{told:?}");
+    assert!(
+        told.code == Some(1) && told.error.contains("give another --to"),
+        "{told:?}"
+    );
     assert_eq!(backup.manifest(), before);
     assert!(backup.verify().status.success());
 }

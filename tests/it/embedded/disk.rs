@@ -1,4 +1,5 @@
-//! A disk that is really full: the process has one of its own, of a few megabytes, in a namespace of its own.
+//! A disk that is really full: the process has one of its own, of a few megabytes, in a namespace
+//! of its own.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -22,7 +23,10 @@ impl Small {
     /// `None` where this user may not mount.
     fn start() -> Option<Self> {
         const APART: [&str; 3] = ["--user", "--map-root-user", "--mount"];
-        let may = Command::new("unshare").args(APART).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+        let may = Command::new("unshare")
+            .args(APART)
+            .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+            .output();
         if !may.is_ok_and(|may| may.status.success()) {
             return None;
         }
@@ -35,24 +39,48 @@ impl Small {
         let mut apart = Command::new("unshare");
         apart
             .args(APART)
-            .args(["sh", "-c", r#"mount -t tmpfs -o size=32m tmpfs data && exec "$0" "$@""#])
+            .args([
+                "sh",
+                "-c",
+                r#"mount -t tmpfs -o size=32m tmpfs data && exec "$0" "$@""#,
+            ])
             .arg(plain.get_program())
-            .args(["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--shards", "2"])
+            .args([
+                "dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--operations-listen",
+                "127.0.0.1:0",
+                "--shards",
+                "2",
+            ])
             .args(["--data", "data", "--ready-file", "ready.json"])
-            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs(
+                plain
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .current_dir(path)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let child = apart.spawn().unwrap();
         let watchdog = watchdog(child.id(), path);
-        Some(Self { folder, child, watchdog })
+        Some(Self {
+            folder,
+            child,
+            watchdog,
+        })
     }
 
     /// A client, once it is ready.
     async fn client(&self) -> Client {
         let ready = self.folder.path().join("ready.json");
-        let read = async || std::fs::read(&ready).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let read = async || {
+            std::fs::read(&ready)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
+        };
         let addresses = eventually("it is ready", read).await;
         Client::new(addresses.text("client").parse().unwrap(), &unique("alice"))
     }
@@ -63,18 +91,28 @@ impl Small {
 
     /// How many lines a person would look at.
     fn alarms(&self) -> usize {
-        self.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).count()
+        self.log()
+            .lines()
+            .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+            .count()
     }
 
     /// The file that fills its disk, as it is seen from here.
     fn filler(&self) -> PathBuf {
-        let root = Path::new("/proc").join(self.child.id().to_string()).join("root");
-        root.join(self.folder.path().strip_prefix("/").unwrap()).join("data/filler")
+        let root = Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join("root");
+        root.join(self.folder.path().strip_prefix("/").unwrap())
+            .join("data/filler")
     }
 
     /// Takes what space there is.
     fn fill(&self) {
-        let mut filler = File::options().create(true).append(true).open(self.filler()).unwrap();
+        let mut filler = File::options()
+            .create(true)
+            .append(true)
+            .open(self.filler())
+            .unwrap();
         while filler.write_all(&[0; 4096]).is_ok() {}
     }
 }
@@ -90,21 +128,33 @@ impl Drop for Small {
 
 /// Whether an answer is the refusal that tells of no space.
 fn is_refused(answer: &Answer) -> bool {
-    let after = answer.headers.get("retry-after").and_then(|after| after.to_str().ok());
+    let after = answer
+        .headers
+        .get("retry-after")
+        .and_then(|after| after.to_str().ok());
     let body = String::from_utf8_lossy(&answer.body);
-    answer.status == 503 && after == Some("5") && body.contains("\"unavailable\"") && body.contains("no space")
+    answer.status == 503
+        && after == Some("5")
+        && body.contains("\"unavailable\"")
+        && body.contains("no space")
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_writes_at_once_in_few_lines_and_takes_them_again_when_there_is_space() {
+async fn a_full_disk_refuses_writes_at_once_in_few_lines_and_takes_them_again_when_there_is_space()
+{
     // Nothing to see where this user may not mount a disk.
     let Some(small) = Small::start() else { return };
     let client = small.client().await;
-    let name = client.create(&[client.user()]).await.text("name").to_owned();
+    let name = client
+        .create(&[client.user()])
+        .await
+        .text("name")
+        .to_owned();
     let path = format!("/v1/conversations/{name}/messages");
     let body = json!({"text": "x".repeat(4_000)});
     let mut acknowledged = Vec::new();
-    // What the files have already, and what they give back when they are opened again, is used up first.
+    // What the files have already, and what they give back when they are opened again, is used up
+    // first.
     let (mut in_a_row, mut before) = (0, small.alarms());
     let end = std::time::Instant::now() + crate::support::DEADLINE * 4;
     while in_a_row < 50 {
@@ -122,9 +172,24 @@ async fn a_full_disk_refuses_writes_at_once_in_few_lines_and_takes_them_again_wh
         }
     }
     let alarms = small.alarms() - before;
-    assert!(alarms < 10, "{alarms} lines for 50 refusals:\n{}", small.log());
-    let of_log = |words: &str| small.log().lines().filter(|line| line.contains(words)).count();
-    assert_eq!(of_log("the log has no space left"), of_log("the log has space again") + 1, "{}", small.log());
+    assert!(
+        alarms < 10,
+        "{alarms} lines for 50 refusals:\n{}",
+        small.log()
+    );
+    let of_log = |words: &str| {
+        small
+            .log()
+            .lines()
+            .filter(|line| line.contains(words))
+            .count()
+    };
+    assert_eq!(
+        of_log("the log has no space left"),
+        of_log("the log has space again") + 1,
+        "{}",
+        small.log()
+    );
     client.get(&path).await.expect(200);
 
     std::fs::remove_file(small.filler()).unwrap();
@@ -132,6 +197,14 @@ async fn a_full_disk_refuses_writes_at_once_in_few_lines_and_takes_them_again_wh
     eventually("there is space again", sent).await;
     let events = client.all_events(&name).await;
     let seqs: Vec<u64> = events.iter().map(|event| event.number("seq")).collect();
-    assert!(acknowledged.iter().all(|seq| seqs.contains(seq)), "what was acknowledged is there");
-    assert_eq!(of_log("the log has no space left"), of_log("the log has space again"), "{}", small.log());
+    assert!(
+        acknowledged.iter().all(|seq| seqs.contains(seq)),
+        "what was acknowledged is there"
+    );
+    assert_eq!(
+        of_log("the log has no space left"),
+        of_log("the log has space again"),
+        "{}",
+        small.log()
+    );
 }

@@ -1,4 +1,5 @@
-//! What only makes sense when everything is one process: `rookery dev`, its folder, its command line.
+//! What only makes sense when everything is one process: `rookery dev`, its folder, its command
+//! line.
 
 mod backup;
 mod disk;

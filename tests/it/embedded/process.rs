@@ -1,5 +1,6 @@
-//! The command line, and what the one process refuses. Embedded only: `rookery dev` is what is started here, and its
-//! refusals (a folder in use, a port in use, another number of shards) are those of its own start.
+//! The command line, and what the one process refuses. Embedded only: `rookery dev` is what is
+//! started here, and its refusals (a folder in use, a port in use, another number of shards) are
+//! those of its own start.
 
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,9 +13,18 @@ use crate::support::{DEADLINE, Fields, Group};
 fn refusal(output: &Output, why: &str) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "it ended well: {said}");
-    assert!(output.status.code().is_some(), "it was ended by a signal: {said}");
-    assert!(!said.contains("panicked") && !said.contains("stack backtrace"), "{said}");
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    assert!(
+        output.status.code().is_some(),
+        "it was ended by a signal: {said}"
+    );
+    assert!(
+        !said.contains("panicked") && !said.contains("stack backtrace"),
+        "{said}"
+    );
+    let last = said
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     assert!(last.contains(why), "the last line names {why:?}: {said}");
 }
 
@@ -30,13 +40,19 @@ fn process(server: &Server) -> &Process {
 async fn run_to_end(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path());
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let end = Instant::now() + DEADLINE;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > end {
             child.kill().unwrap();
-            panic!("the process goes on instead of refusing: {:?}", child.wait_with_output());
+            panic!(
+                "the process goes on instead of refusing: {:?}",
+                child.wait_with_output()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -48,8 +64,16 @@ async fn a_second_process_on_the_same_folder_is_refused() {
     let server = shared();
     let data = process(&server).data();
     let folder = data.to_str().unwrap();
-    let output =
-        run_to_end(&["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--data", folder]).await;
+    let output = run_to_end(&[
+        "dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--operations-listen",
+        "127.0.0.1:0",
+        "--data",
+        folder,
+    ])
+    .await;
     refusal(&output, folder);
     // The first one is unharmed.
     Group::create(&server, 1).await;
@@ -59,12 +83,28 @@ async fn a_second_process_on_the_same_folder_is_refused() {
 async fn a_port_in_use_is_refused() {
     let server = shared();
     let address = server.address().to_string();
-    let output =
-        run_to_end(&["dev", "--listen", &address, "--operations-listen", "127.0.0.1:0", "--data", "data"]).await;
+    let output = run_to_end(&[
+        "dev",
+        "--listen",
+        &address,
+        "--operations-listen",
+        "127.0.0.1:0",
+        "--data",
+        "data",
+    ])
+    .await;
     refusal(&output, &address);
     let operations = process(&server).operations().to_string();
-    let output =
-        run_to_end(&["dev", "--listen", "127.0.0.1:0", "--operations-listen", &operations, "--data", "data"]).await;
+    let output = run_to_end(&[
+        "dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--operations-listen",
+        &operations,
+        "--data",
+        "data",
+    ])
+    .await;
     refusal(&output, &operations);
 }
 
@@ -108,10 +148,20 @@ async fn another_number_of_shards_on_the_same_data_is_refused() {
 
 #[tokio::test]
 async fn a_mistaken_command_line_is_refused() {
-    for arguments in [&["dev", "--listen", "nonsense"][..], &["dev", "--colour", "blue"], &["nonsense"]] {
+    for arguments in [
+        &["dev", "--listen", "nonsense"][..],
+        &["dev", "--colour", "blue"],
+        &["nonsense"],
+    ] {
         let output = run_to_end(arguments).await;
-        assert!(!output.status.success() && output.status.code().is_some(), "{arguments:?}: {output:?}");
-        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+        assert!(
+            !output.status.success() && output.status.code().is_some(),
+            "{arguments:?}: {output:?}"
+        );
+        assert!(
+            !String::from_utf8_lossy(&output.stderr).contains("panicked"),
+            "{output:?}"
+        );
     }
 }
 
@@ -142,7 +192,9 @@ fn modes(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, u32)>) {
     use std::os::unix::fs::PermissionsExt;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
         found.push((path.clone(), metadata.permissions().mode() & 0o777));
         if metadata.is_dir() {
             modes(&path, found);
@@ -156,7 +208,12 @@ async fn what_is_stored_is_for_its_owners_eyes_only() {
     Group::create(&server, 1).await;
     let mut found = Vec::new();
     modes(&process(&server).data(), &mut found);
-    assert!(found.iter().any(|(path, _)| path.extension().is_some_and(|kind| kind == "sqlite")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|(path, _)| path.extension().is_some_and(|kind| kind == "sqlite")),
+        "{found:?}"
+    );
     for (path, mode) in found {
         assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
     }

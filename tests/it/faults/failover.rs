@@ -11,13 +11,21 @@ use crate::support::{Fields as _, Group, eventually, unique};
 /// What a node says of the cluster.
 async fn told_by(deployment: &Breakable, node: &str) -> Value {
     let port = deployment.cluster().port(&format!("{node}.operations"));
-    Client::new(port, "operator").with_token(None).get("/cluster").await.json()
+    Client::new(port, "operator")
+        .with_token(None)
+        .get("/cluster")
+        .await
+        .json()
 }
 
 /// How many shards this node is the first of.
 async fn owned(deployment: &Breakable, by: &str, node: &str) -> usize {
     let cluster = told_by(deployment, by).await;
-    cluster.list("shards").iter().filter(|shard| shard["owner"] == node).count()
+    cluster
+        .list("shards")
+        .iter()
+        .filter(|shard| shard["owner"] == node)
+        .count()
 }
 
 /// Waits until each row of the table has two nodes, and each node follows what it stands by for.
@@ -26,15 +34,24 @@ async fn whole(deployment: &Breakable) {
         let mut following = 0.0;
         for node in ["node-1", "node-2", "node-3"] {
             let port = deployment.cluster().port(&format!("{node}.operations"));
-            let answer = Client::new(port, "operator").with_token(None).get("/metrics").await;
+            let answer = Client::new(port, "operator")
+                .with_token(None)
+                .get("/metrics")
+                .await;
             let text = String::from_utf8_lossy(&answer.body).into_owned();
-            let line = text.lines().find(|line| line.starts_with("rookery_node_standbys{"))?;
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("rookery_node_standbys{"))?;
             following += line.rsplit(' ').next()?.parse::<f64>().ok()?;
         }
         let cluster = told_by(deployment, "node-1").await;
         let shards = cluster.list("shards");
-        let paired = shards.iter().filter(|shard| shard.list("standby").len() == 1).count();
-        (paired == shards.len() && following >= f64::from(u32::try_from(paired).unwrap())).then_some(())
+        let paired = shards
+            .iter()
+            .filter(|shard| shard.list("standby").len() == 1)
+            .count();
+        (paired == shards.len() && following >= f64::from(u32::try_from(paired).unwrap()))
+            .then_some(())
     })
     .await;
 }
@@ -63,8 +80,8 @@ async fn a_node_is_killed_and_its_standbys_take_over_and_later_it_takes_over_in_
     load.finish().await;
 }
 
-/// Adds somebody new, and reads their list until it has the conversation. What an acknowledged addition is missing from must
-/// say how old it is. False when the addition was not acknowledged.
+/// Adds somebody new, and reads their list until it has the conversation. What an acknowledged
+/// addition is missing from must say how old it is. False when the addition was not acknowledged.
 async fn added_and_listed(deployment: &Breakable, group: &Group) -> bool {
     let user = unique("late");
     if group.admin.add(&group.name, &[&user]).await.status != 200 {
@@ -76,8 +93,16 @@ async fn added_and_listed(deployment: &Breakable, group: &Group) -> bool {
         if list.status != 200 {
             return None;
         }
-        let has = list.json().list("items").iter().any(|item| item["name"] == group.name.as_str());
-        assert!(has || !list.header("rookery-stale").is_empty(), "an unmarked list lacks {} of {user}", group.name);
+        let has = list
+            .json()
+            .list("items")
+            .iter()
+            .any(|item| item["name"] == group.name.as_str());
+        assert!(
+            has || !list.header("rookery-stale").is_empty(),
+            "an unmarked list lacks {} of {user}",
+            group.name
+        );
         has.then_some(())
     })
     .await;
@@ -93,13 +118,23 @@ async fn a_list_has_every_acknowledged_addition_or_says_how_old_it_is_when_a_nod
         groups.push(Group::create(deployment.server(), 1).await);
     }
     for node in ["node-1", "node-2"] {
-        let before = join_all(groups.iter().map(|group| added_and_listed(&deployment, group))).await;
+        let before = join_all(
+            groups
+                .iter()
+                .map(|group| added_and_listed(&deployment, group)),
+        )
+        .await;
         assert!(before.iter().all(|acknowledged| *acknowledged));
         deployment.cluster().command(&["kill", node]).await;
         // From the moment of its death until its shards are served elsewhere and longer.
         let mut acknowledged = 0;
         for _ in 0..4 {
-            let added = join_all(groups.iter().map(|group| added_and_listed(&deployment, group))).await;
+            let added = join_all(
+                groups
+                    .iter()
+                    .map(|group| added_and_listed(&deployment, group)),
+            )
+            .await;
             acknowledged += added.iter().filter(|added| **added).count();
         }
         assert!(acknowledged > 0);
@@ -134,7 +169,10 @@ async fn a_node_and_a_server_of_redis_are_killed_at_once_and_nothing_acknowledge
     let deployment = breakable().await;
     whole(&deployment).await;
     let load = Load::start(deployment.server()).await;
-    deployment.cluster().command(&["kill", "node-2", "redis-1"]).await;
+    deployment
+        .cluster()
+        .command(&["kill", "node-2", "redis-1"])
+        .await;
     // Of Redis Cluster its replica may have become the master meanwhile.
     deployment.cluster().command(&["start", "redis"]).await;
     load.flows("while node-2 is gone").await;

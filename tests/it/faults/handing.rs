@@ -18,7 +18,10 @@ pub(crate) const SHARDS: usize = 16;
 /// What the operations port of a node answers.
 async fn told(deployment: &Cluster, node: &str, path: &str) -> Option<Vec<u8>> {
     let port = deployment.port(&format!("{node}.operations"));
-    let answer = Client::new(port, "operator").with_token(None).get(path).await;
+    let answer = Client::new(port, "operator")
+        .with_token(None)
+        .get(path)
+        .await;
     (answer.status == 200).then(|| answer.body.to_vec())
 }
 
@@ -34,7 +37,8 @@ pub(crate) async fn in_sync(deployment: &Cluster, nodes: &[&str]) {
             let cluster = cluster(deployment, node).await;
             let is_whole = |shard: &&Value| {
                 let standbys = shard["standbys"].as_array();
-                shard["epoch"].is_u64() && standbys.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true))
+                shard["epoch"].is_u64()
+                    && standbys.is_some_and(|all| all.iter().any(|one| one["in_sync"] == true))
             };
             count += cluster.list("shards").iter().filter(is_whole).count();
         }
@@ -45,7 +49,12 @@ pub(crate) async fn in_sync(deployment: &Cluster, nodes: &[&str]) {
 
 /// How many shards the table gives to this node, as that one follows it.
 pub(crate) async fn owned(deployment: &Cluster, by: &str, node: &str) -> usize {
-    cluster(deployment, by).await.list("shards").iter().filter(|shard| shard["owner"] == node).count()
+    cluster(deployment, by)
+        .await
+        .list("shards")
+        .iter()
+        .filter(|shard| shard["owner"] == node)
+        .count()
 }
 
 /// A counter of a node, over all its labels but those given.
@@ -53,7 +62,10 @@ async fn counted(deployment: &Cluster, node: &str, name: &str, label: &str) -> f
     let text = told(deployment, node, "/metrics").await.expect("answers");
     let text = String::from_utf8_lossy(&text).into_owned();
     let of = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(label);
-    text.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    text.lines()
+        .filter(of)
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,8 +73,18 @@ async fn each_node_in_turn_is_asked_to_stop_and_no_request_fails_and_no_takeover
     let deployment = breakable().await;
     in_sync(deployment.cluster(), &NODES).await;
     let load = Load::start(deployment.server()).await;
-    for (node, other) in [("node-1", "node-2"), ("node-2", "node-3"), ("node-3", "node-1")] {
-        let before = counted(deployment.cluster(), other, "rookery_node_takeovers_total", "result=\"taken\"").await;
+    for (node, other) in [
+        ("node-1", "node-2"),
+        ("node-2", "node-3"),
+        ("node-3", "node-1"),
+    ] {
+        let before = counted(
+            deployment.cluster(),
+            other,
+            "rookery_node_takeovers_total",
+            "result=\"taken\"",
+        )
+        .await;
         deployment.cluster().command(&["stop", node]).await;
         assert_eq!(deployment.cluster().exit_of(node), Some(0));
         eventually("it is first nowhere", || async {
@@ -70,15 +92,31 @@ async fn each_node_in_turn_is_asked_to_stop_and_no_request_fails_and_no_takeover
         })
         .await;
         load.flows("while a node is stopped").await;
-        let after = counted(deployment.cluster(), other, "rookery_node_takeovers_total", "result=\"taken\"").await;
-        assert_eq!(before.to_string(), after.to_string(), "nothing was taken over when {node} stopped");
+        let after = counted(
+            deployment.cluster(),
+            other,
+            "rookery_node_takeovers_total",
+            "result=\"taken\"",
+        )
+        .await;
+        assert_eq!(
+            before.to_string(),
+            after.to_string(),
+            "nothing was taken over when {node} stopped"
+        );
         deployment.cluster().command(&["start", node]).await;
         in_sync(deployment.cluster(), &NODES).await;
     }
     let report = load.finish().await;
-    assert!(report.not_written.is_empty() && report.unknown.is_empty(), "{report:?}");
+    assert!(
+        report.not_written.is_empty() && report.unknown.is_empty(),
+        "{report:?}"
+    );
     assert_eq!(report.reads.1, 0, "no read was stale: {report:?}");
-    assert_eq!(report.connections, report.readers, "no reader lost its connection: {report:?}");
+    assert_eq!(
+        report.connections, report.readers,
+        "no reader lost its connection: {report:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,20 +134,30 @@ async fn all_nodes_are_asked_to_stop_at_once_and_everything_is_there_when_they_a
     in_sync(deployment.cluster(), &NODES).await;
 }
 
-/// Waits until the nodes own about equally many, and no row has more nodes than it should; how many the last one owns then.
+/// Waits until the nodes own about equally many, and no row has more nodes than it should; how many
+/// the last one owns then.
 pub(crate) async fn evened_out(deployment: &Cluster, nodes: &[&str]) -> usize {
     let least = SHARDS / nodes.len();
     let last = nodes[nodes.len() - 1];
     // It has to be there for a while, and a new one is seeded first.
-    eventually("it gets something", || async { (owned(deployment, last, last).await > 0).then_some(()) }).await;
+    eventually("it gets something", || async {
+        (owned(deployment, last, last).await > 0).then_some(())
+    })
+    .await;
     eventually("the shards are evened out", || async {
         let mut owned_by = Vec::new();
         for node in nodes {
             owned_by.push(owned(deployment, last, node).await);
         }
         let told = cluster(deployment, last).await;
-        let paired = told.list("shards").iter().filter(|shard| shard.list("standby").len() == 1).count();
-        let is_even = owned_by.iter().all(|count| (least..=least + 1).contains(count));
+        let paired = told
+            .list("shards")
+            .iter()
+            .filter(|shard| shard.list("standby").len() == 1)
+            .count();
+        let is_even = owned_by
+            .iter()
+            .all(|count| (least..=least + 1).contains(count));
         (is_even && paired == SHARDS).then(|| owned_by[nodes.len() - 1])
     })
     .await
@@ -118,7 +166,9 @@ pub(crate) async fn evened_out(deployment: &Cluster, nodes: &[&str]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_comes_back_owns_its_share_again_and_nobody_notices() {
     let server = Server::Many(Cluster::start_alone(BACKEND, &["--balance", "on"]));
-    let Server::Many(deployment) = &server else { unreachable!("made above") };
+    let Server::Many(deployment) = &server else {
+        unreachable!("made above")
+    };
     in_sync(deployment, &NODES).await;
     deployment.command(&["stop", "node-3"]).await;
     deployment.command(&["start", "node-3"]).await;
@@ -126,15 +176,28 @@ async fn a_node_that_comes_back_owns_its_share_again_and_nobody_notices() {
     evened_out(deployment, &NODES).await;
     load.flows("when all is even").await;
     let report = load.finish().await;
-    assert!(report.not_written.is_empty() && report.unknown.is_empty(), "{report:?}");
-    assert_eq!(report.connections, report.readers, "no reader lost its connection: {report:?}");
+    assert!(
+        report.not_written.is_empty() && report.unknown.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(
+        report.connections, report.readers,
+        "no reader lost its connection: {report:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fourth_node_joins_and_gets_its_share_and_nobody_notices() {
-    let server = Server::Many(Cluster::prepared(BACKEND, &["--nodes", "4", "--expect-nodes", "3", "--balance", "on"]));
-    let Server::Many(deployment) = &server else { unreachable!("made above") };
-    deployment.command(&["start", "redis", "node-1", "node-2", "node-3", "routers"]).await;
+    let server = Server::Many(Cluster::prepared(
+        BACKEND,
+        &["--nodes", "4", "--expect-nodes", "3", "--balance", "on"],
+    ));
+    let Server::Many(deployment) = &server else {
+        unreachable!("made above")
+    };
+    deployment
+        .command(&["start", "redis", "node-1", "node-2", "node-3", "routers"])
+        .await;
     in_sync(deployment, &NODES).await;
     let load = Load::start(&server).await;
     deployment.command(&["start", "node-4"]).await;
@@ -143,13 +206,20 @@ async fn a_fourth_node_joins_and_gets_its_share_and_nobody_notices() {
     in_sync(deployment, &all).await;
     load.flows("with four nodes").await;
     let report = load.finish().await;
-    assert!(report.not_written.is_empty() && report.unknown.is_empty(), "{report:?}");
-    assert_eq!(report.connections, report.readers, "no reader lost its connection: {report:?}");
+    assert!(
+        report.not_written.is_empty() && report.unknown.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(
+        report.connections, report.readers,
+        "no reader lost its connection: {report:?}"
+    );
 }
 
 /// What a command printed, which ended with this code.
 pub(crate) fn printed(output: &std::process::Output, code: i32) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     assert_eq!(output.status.code(), Some(code), "{out}{err}");
     out + &err
 }
@@ -160,9 +230,14 @@ async fn an_operator_is_told_how_the_cluster_stands_and_moves_a_shard_with_its_k
     let cluster = deployment.cluster();
     in_sync(cluster, &NODES).await;
     let status = printed(&cluster.ask(&["status"]), 0);
-    assert!(status.starts_with("All is well.\n16 shards on 3 nodes"), "{status}");
+    assert!(
+        status.starts_with("All is well.\n16 shards on 3 nodes"),
+        "{status}"
+    );
     // Its exit code is 1 as long as the former owner does not follow again.
-    let shards = || -> Value { serde_json::from_slice(&cluster.ask(&["--json", "shards"]).stdout).expect("JSON") };
+    let shards = || -> Value {
+        serde_json::from_slice(&cluster.ask(&["--json", "shards"]).stdout).expect("JSON")
+    };
     let row = |shards: &Value| {
         let name = |value: &Value| value.as_str().expect("a name").to_owned();
         (name(&shards[3]["owner"]), name(&shards[3]["standby"][0]))
@@ -172,20 +247,33 @@ async fn an_operator_is_told_how_the_cluster_stands_and_moves_a_shard_with_its_k
     let load = Load::start(deployment.server()).await;
     let moved = printed(&cluster.ask(&["move", "3", &standby]), 0);
     assert_eq!(moved, format!("{standby} owns shard s3\n"));
-    eventually("the table says so", || async { (row(&shards()) == (standby.clone(), owner.clone())).then_some(()) })
-        .await;
+    eventually("the table says so", || async {
+        (row(&shards()) == (standby.clone(), owner.clone())).then_some(())
+    })
+    .await;
     let again = printed(&cluster.ask(&["move", "3", &standby]), 2);
     assert!(again.contains("owns shard s3 already"), "{again}");
     let nowhere = printed(&cluster.ask(&["move", "3", "node-9"]), 2);
-    assert!(nowhere.contains("node-9 is no standby of shard s3 that is in sync"), "{nowhere}");
+    assert!(
+        nowhere.contains("node-9 is no standby of shard s3 that is in sync"),
+        "{nowhere}"
+    );
     load.flows("when a shard was moved").await;
     let report = load.finish().await;
-    assert!(report.not_written.is_empty() && report.unknown.is_empty(), "{report:?}");
+    assert!(
+        report.not_written.is_empty() && report.unknown.is_empty(),
+        "{report:?}"
+    );
 
     // Whoever has no key changes nothing.
     let port = cluster.port("node-1.operations");
     let stranger = Client::new(port, "operator").with_token(None);
-    let refused = stranger.post(&format!("/shards/3/owner?node={owner}"), &serde_json::json!({})).await;
+    let refused = stranger
+        .post(
+            &format!("/shards/3/owner?node={owner}"),
+            &serde_json::json!({}),
+        )
+        .await;
     assert_eq!(refused.status, 401);
     assert_eq!(row(&shards()).0, standby);
 

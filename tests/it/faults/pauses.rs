@@ -19,7 +19,10 @@ async fn pause_masters(length: Duration) {
     let deployment = breakable().await;
     let cluster = deployment.cluster();
     let load = Load::start(deployment.server()).await;
-    for master in servers::with_role(cluster, SERVERS, true).into_iter().take(2) {
+    for master in servers::with_role(cluster, SERVERS, true)
+        .into_iter()
+        .take(2)
+    {
         cluster.command(&["pause", &master.0]).await;
         tokio::time::sleep(length).await;
         cluster.command(&["resume", &master.0]).await;
@@ -51,5 +54,8 @@ async fn redis_forgets_all_scripts_under_load_and_nobody_notices() {
         load.flows("after the flush").await;
     }
     let report = load.finish().await;
-    assert!(report.not_written.is_empty() && report.unknown.is_empty(), "{report:?}");
+    assert!(
+        report.not_written.is_empty() && report.unknown.is_empty(),
+        "{report:?}"
+    );
 }

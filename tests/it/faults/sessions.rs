@@ -1,4 +1,5 @@
-//! The node that holds a session dies, hangs, or is asked to stop: its client keeps the socket, and notices nothing else either.
+//! The node that holds a session dies, hangs, or is asked to stop: its client keeps the socket, and
+//! notices nothing else either.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -14,22 +15,42 @@ const MEMBERS: usize = 12;
 async fn said(group: &Group, text: &str) -> u64 {
     let key = crate::support::unique("key");
     eventually("a message is acknowledged", || async {
-        let answer = group.admin.post_with_key(&group.path("/messages"), &json!({"text": text}), &key).await;
-        (answer.status == 201 || answer.status == 200).then(|| answer.json()["seq"].as_u64()).flatten()
+        let answer = group
+            .admin
+            .post_with_key(&group.path("/messages"), &json!({"text": text}), &key)
+            .await;
+        (answer.status == 201 || answer.status == 200)
+            .then(|| answer.json()["seq"].as_u64())
+            .flatten()
     })
     .await
 }
 
-/// Each socket gets everything up to this seq, once and in order, by no other way than it came so far.
+/// Each socket gets everything up to this seq, once and in order, by no other way than it came so
+/// far.
 async fn all_get(sockets: &mut [Socket], group: &Group, seq: u64) {
-    join_all(sockets.iter_mut().map(|socket| socket.until_seq(&group.name, seq))).await;
+    join_all(
+        sockets
+            .iter_mut()
+            .map(|socket| socket.until_seq(&group.name, seq)),
+    )
+    .await;
     for socket in sockets {
         let seqs = socket.seqs(&group.name);
         let first = seqs.first().copied().unwrap_or_default();
-        assert_eq!(seqs, (first..=seq).collect::<Vec<_>>(), "each once, in order");
+        assert_eq!(
+            seqs,
+            (first..=seq).collect::<Vec<_>>(),
+            "each once, in order"
+        );
         let count = |t: &str| socket.frames.iter().filter(|frame| frame["t"] == t).count();
         let told = ["hello", "ready", "gap", "reconnect"].map(count);
-        assert_eq!(told, [1, 1, 0, 0], "hello, ready, gap, reconnect: {:?}", socket.frames);
+        assert_eq!(
+            told,
+            [1, 1, 0, 0],
+            "hello, ready, gap, reconnect: {:?}",
+            socket.frames
+        );
     }
 }
 
@@ -50,7 +71,10 @@ async fn go_on(deployment: &Breakable, breaks: &str, mends: &str) {
         for socket in &mut sockets {
             let send = json!({"t": "send", "conversation": group.name, "text": "x"});
             let answer = socket.request(send).await;
-            assert!(answer["t"] == "ok" || answer["problem"]["code"] == "unavailable", "{answer}");
+            assert!(
+                answer["t"] == "ok" || answer["problem"]["code"] == "unavailable",
+                "{answer}"
+            );
         }
         deployment.cluster().command(&[mends, node]).await;
         let seq = said(&group, "after").await;

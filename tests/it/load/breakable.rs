@@ -1,4 +1,5 @@
-//! A deployment with a Redis of its own, for tests that break things: one after the other, each leaves it whole.
+//! A deployment with a Redis of its own, for tests that break things: one after the other, each
+//! leaves it whole.
 
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -17,8 +18,13 @@ pub(crate) struct Breakable {
 /// Waits for the turn of this test.
 pub(crate) async fn breakable() -> Breakable {
     let mut kept = KEPT.lock().await;
-    let server = kept.take().unwrap_or_else(|| Server::Many(Cluster::start_alone(BACKEND, &[])));
-    Breakable { server: Some(server), kept }
+    let server = kept
+        .take()
+        .unwrap_or_else(|| Server::Many(Cluster::start_alone(BACKEND, &[])));
+    Breakable {
+        server: Some(server),
+        kept,
+    }
 }
 
 impl Breakable {

@@ -61,18 +61,27 @@ pub(super) async fn line(
 ) -> Report {
     let mut report = Report::default();
     for sender in &senders {
-        report.reads = (report.reads.0 + sender.reads.0, report.reads.1 + sender.reads.1);
+        report.reads = (
+            report.reads.0 + sender.reads.0,
+            report.reads.1 + sender.reads.1,
+        );
         for (_, outcome) in &sender.sent {
             match outcome {
                 Outcome::Acknowledged { .. } => report.acknowledged += 1,
-                Outcome::NotWritten(code) => *report.not_written.entry(code.clone()).or_default() += 1,
+                Outcome::NotWritten(code) => {
+                    *report.not_written.entry(code.clone()).or_default() += 1
+                }
                 Outcome::Unknown(code) => *report.unknown.entry(code.clone()).or_default() += 1,
             }
         }
     }
     let events = group.admin.all_events(&group.name).await;
     compare(&events, &senders, others);
-    let texts: Vec<&str> = events.iter().filter(|e| e["t"] == "message").map(|e| e.text("text")).collect();
+    let texts: Vec<&str> = events
+        .iter()
+        .filter(|e| e["t"] == "message")
+        .map(|e| e.text("text"))
+        .collect();
     for (i, sender) in senders.iter_mut().enumerate() {
         let member = &group.members[i];
         for (key, outcome) in &mut sender.sent {
@@ -96,7 +105,9 @@ pub(super) async fn line(
     compare(&events, &senders, others);
     last.store(events.len() as u64, Ordering::Relaxed);
     let reader = tokio::time::timeout(2 * DEADLINE, reader).await;
-    let reader = reader.unwrap_or_else(|_| panic!("the reader of {} does not get to its end", group.name)).unwrap();
+    let reader = reader
+        .unwrap_or_else(|_| panic!("the reader of {} does not get to its end", group.name))
+        .unwrap();
     report.connections += reader.connections;
     report.readers += 1;
     for (seen, event) in reader.seen.iter().zip(&events[1..]) {
@@ -129,16 +140,32 @@ fn compare(events: &[Value], senders: &[Sender], others: &[&str]) {
             assert!(there.len() <= 1, "{key} is there {} times", there.len());
             match outcome {
                 Outcome::Acknowledged { id, seq } => {
-                    let event = there.first().unwrap_or_else(|| panic!("{key} was acknowledged as {seq} and is lost"));
-                    assert_eq!((event.text("id"), event.number("seq")), (id.as_str(), *seq), "{key}");
-                    assert!(*seq > before, "{key} at {seq} was acknowledged after what is at {before}");
+                    let event = there
+                        .first()
+                        .unwrap_or_else(|| panic!("{key} was acknowledged as {seq} and is lost"));
+                    assert_eq!(
+                        (event.text("id"), event.number("seq")),
+                        (id.as_str(), *seq),
+                        "{key}"
+                    );
+                    assert!(
+                        *seq > before,
+                        "{key} at {seq} was acknowledged after what is at {before}"
+                    );
                     before = *seq;
                 }
-                Outcome::NotWritten(code) => assert!(there.is_empty(), "{key} was refused as {code}, and is there"),
+                Outcome::NotWritten(code) => assert!(
+                    there.is_empty(),
+                    "{key} was refused as {code}, and is there"
+                ),
                 Outcome::Unknown(_) => {}
             }
         }
         assert!(!sender.sent.is_empty(), "{} sent nothing", sender.user);
     }
-    assert_eq!(known, found.values().map(Vec::len).sum::<usize>(), "a message that nobody sent");
+    assert_eq!(
+        known,
+        found.values().map(Vec::len).sum::<usize>(),
+        "a message that nobody sent"
+    );
 }

@@ -1,5 +1,6 @@
-//! Load that goes on while something breaks: senders over REST and over sockets, each through both routers in turn, and
-//! readers that come back by resume. Everybody remembers what he was told, and it is all compared at the end.
+//! Load that goes on while something breaks: senders over REST and over sockets, each through both
+//! routers in turn, and readers that come back by resume. Everybody remembers what he was told, and
+//! it is all compared at the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,21 +69,43 @@ pub(crate) struct Load {
 impl Load {
     /// Starts, and waits until it flows.
     pub(crate) async fn start(server: &Server) -> Self {
-        let target = Target { routers: routers(server), over: Arc::default(), turn: Arc::default() };
+        let target = Target {
+            routers: routers(server),
+            over: Arc::default(),
+            turn: Arc::default(),
+        };
         let mut lines = Vec::new();
         for _ in 0..CONVERSATIONS {
             let group = Group::create(server, 3).await;
             let last: Arc<AtomicU64> = Arc::default();
             let senders = group.members[..2].iter().enumerate().map(|(i, member)| {
                 let count: Arc<AtomicUsize> = Arc::default();
-                let sender = Sender::new(target.clone(), member.user(), &group.name, Arc::clone(&count));
-                let running =
-                    if i == 0 { tokio::spawn(sender.over_rest()) } else { tokio::spawn(sender.over_sockets()) };
+                let sender = Sender::new(
+                    target.clone(),
+                    member.user(),
+                    &group.name,
+                    Arc::clone(&count),
+                );
+                let running = if i == 0 {
+                    tokio::spawn(sender.over_rest())
+                } else {
+                    tokio::spawn(sender.over_sockets())
+                };
                 (running, count)
             });
             let senders = senders.collect();
-            let reader = Reader::new(target.clone(), group.members[2].user(), &group.name, Arc::clone(&last));
-            lines.push(Line { group, senders, reader: tokio::spawn(reader.run()), last });
+            let reader = Reader::new(
+                target.clone(),
+                group.members[2].user(),
+                &group.name,
+                Arc::clone(&last),
+            );
+            lines.push(Line {
+                group,
+                senders,
+                reader: tokio::spawn(reader.run()),
+                last,
+            });
         }
         let load = Self { target, lines };
         load.flows("at the start").await;
@@ -91,28 +114,52 @@ impl Load {
 
     /// Waits until every sender has had some more acknowledged: all shards with load are served.
     pub(crate) async fn flows(&self, when: &str) {
-        let counts: Vec<&AtomicUsize> =
-            self.lines.iter().flat_map(|line| line.senders.iter().map(|(_, count)| count.as_ref())).collect();
-        let before: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let counts: Vec<&AtomicUsize> = self
+            .lines
+            .iter()
+            .flat_map(|line| line.senders.iter().map(|(_, count)| count.as_ref()))
+            .collect();
+        let before: Vec<usize> = counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .collect();
         let end = Instant::now() + 2 * DEADLINE;
         loop {
-            for (line, (running, _)) in self.lines.iter().flat_map(|line| line.senders.iter().map(move |s| (line, s))) {
-                assert!(!running.is_finished(), "a sender of {} gave up {when}", line.group.name);
+            for (line, (running, _)) in self
+                .lines
+                .iter()
+                .flat_map(|line| line.senders.iter().map(move |s| (line, s)))
+            {
+                assert!(
+                    !running.is_finished(),
+                    "a sender of {} gave up {when}",
+                    line.group.name
+                );
             }
-            let stuck =
-                counts.iter().zip(&before).filter(|(count, before)| count.load(Ordering::Relaxed) < **before + FLOWING);
+            let stuck = counts
+                .iter()
+                .zip(&before)
+                .filter(|(count, before)| count.load(Ordering::Relaxed) < **before + FLOWING);
             let stuck = stuck.count();
             if stuck == 0 {
                 return;
             }
-            assert!(Instant::now() < end, "{when}: {stuck} of {} senders get nothing acknowledged", counts.len());
+            assert!(
+                Instant::now() < end,
+                "{when}: {stuck} of {} senders get nothing acknowledged",
+                counts.len()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Acknowledged so far, by all.
     pub(crate) fn acknowledged(&self) -> usize {
-        self.lines.iter().flat_map(|line| &line.senders).map(|(_, count)| count.load(Ordering::Relaxed)).sum()
+        self.lines
+            .iter()
+            .flat_map(|line| &line.senders)
+            .map(|(_, count)| count.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// The conversations.
@@ -121,8 +168,9 @@ impl Load {
         self.lines.iter().map(|line| &line.group).collect()
     }
 
-    /// Stops the senders and checks everything: nothing acknowledged is lost, there twice, or out of order; what was
-    /// surely not written never appeared; seqs are dense; every reader saw each change once, in order, over all breaks.
+    /// Stops the senders and checks everything: nothing acknowledged is lost, there twice, or out
+    /// of order; what was surely not written never appeared; seqs are dense; every reader saw each
+    /// change once, in order, over all breaks.
     pub(crate) async fn finish(self) -> Report {
         self.finish_but(&[]).await
     }

@@ -26,10 +26,23 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// A reader that has seen the beginning of the conversation, and nothing more. It ends when it has read up to `last`.
-    pub(super) fn new(target: Target, user: &str, conversation: &str, last: Arc<AtomicU64>) -> Self {
+    /// A reader that has seen the beginning of the conversation, and nothing more. It ends when it
+    /// has read up to `last`.
+    pub(super) fn new(
+        target: Target,
+        user: &str,
+        conversation: &str,
+        last: Arc<AtomicU64>,
+    ) -> Self {
         let (user, conversation) = (user.to_owned(), conversation.to_owned());
-        Self { target, user, conversation, last, seen: Vec::new(), connections: 0 }
+        Self {
+            target,
+            user,
+            conversation,
+            last,
+            seen: Vec::new(),
+            connections: 0,
+        }
     }
 
     fn position(&self) -> u64 {
@@ -58,7 +71,11 @@ impl Reader {
     /// Until the socket ends, or everything is read.
     async fn read(&mut self, mut socket: Socket) {
         let positions = json!({"t": "resume", "positions": {&self.conversation: self.position()}});
-        socket.try_send_raw(tokio_tungstenite::tungstenite::Message::text(positions.to_string())).await;
+        socket
+            .try_send_raw(tokio_tungstenite::tungstenite::Message::text(
+                positions.to_string(),
+            ))
+            .await;
         while !self.is_done() {
             match socket.next_within(TICK).await {
                 Some(Next::Frame(frame)) => self.take(frame),
@@ -75,7 +92,11 @@ impl Reader {
         }
         match frame.text("t") {
             "message" | "event" => {
-                assert_eq!(frame.number("seq"), self.position() + 1, "a hole or a change seen twice: {frame}");
+                assert_eq!(
+                    frame.number("seq"),
+                    self.position() + 1,
+                    "a hole or a change seen twice: {frame}"
+                );
                 self.seen.push(frame);
             }
             "gap" => panic!("it did not miss so much: {frame}"),

@@ -53,14 +53,31 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// A sender that has sent nothing.
-    pub(super) fn new(target: Target, user: &str, conversation: &str, acknowledged: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(
+        target: Target,
+        user: &str,
+        conversation: &str,
+        acknowledged: Arc<AtomicUsize>,
+    ) -> Self {
         let (user, conversation) = (user.to_owned(), conversation.to_owned());
-        Self { target, conversation, acknowledged, user, sent: Vec::new(), reads: (0, 0) }
+        Self {
+            target,
+            conversation,
+            acknowledged,
+            user,
+            sent: Vec::new(),
+            reads: (0, 0),
+        }
     }
 
     /// Sends by requests until the load is over.
     pub(super) async fn over_rest(mut self) -> Self {
-        let clients: Vec<Client> = self.target.routers.iter().map(|&router| Client::new(router, &self.user)).collect();
+        let clients: Vec<Client> = self
+            .target
+            .routers
+            .iter()
+            .map(|&router| Client::new(router, &self.user))
+            .collect();
         for i in 0.. {
             if self.target.is_over() {
                 break;
@@ -69,14 +86,19 @@ impl Sender {
             let client = &clients[i % clients.len()];
             let begun = Instant::now();
             let outcome = send(client, &self.conversation, &key).await;
-            assert!(begun.elapsed() < ANSWERED_WITHIN, "{key} was answered after {:?}: {outcome:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < ANSWERED_WITHIN,
+                "{key} was answered after {:?}: {outcome:?}",
+                begun.elapsed()
+            );
             let written = outcome.clone();
             self.note(key, outcome);
             if let Outcome::Acknowledged { id, seq } = written
                 && i % READ_EVERY == 0
             {
                 // By the other router: what one acknowledged, all have to show.
-                self.read_back(&clients[(i + 1) % clients.len()], &id, seq).await;
+                self.read_back(&clients[(i + 1) % clients.len()], &id, seq)
+                    .await;
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -120,12 +142,21 @@ impl Sender {
 
     /// A read without a mark has what was acknowledged before it began.
     async fn read_back(&mut self, client: &Client, id: &str, seq: u64) {
-        let path = format!("/v1/conversations/{}/events?limit=1&after={}", self.conversation, seq - 1);
-        let Ok(answer) = client.try_call(Method::GET, &path, &[], Bytes::new()).await else { return };
+        let path = format!(
+            "/v1/conversations/{}/events?limit=1&after={}",
+            self.conversation,
+            seq - 1
+        );
+        let Ok(answer) = client.try_call(Method::GET, &path, &[], Bytes::new()).await else {
+            return;
+        };
         match (answer.status, answer.header("rookery-stale")) {
             (200, "") => {
                 let page = answer.json();
-                let found = page.list("items").first().map(|item| (item.number("seq"), item["id"].clone()));
+                let found = page
+                    .list("items")
+                    .first()
+                    .map(|item| (item.number("seq"), item["id"].clone()));
                 assert_eq!(
                     found,
                     Some((seq, json!(id))),
@@ -143,9 +174,15 @@ impl Sender {
 /// Sends once.
 pub(crate) async fn send(client: &Client, conversation: &str, key: &str) -> Outcome {
     let path = format!("/v1/conversations/{conversation}/messages");
-    let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", key),
+    ];
     let body = json!({"text": key}).to_string();
-    match client.try_call(Method::POST, &path, &headers, body.into()).await {
+    match client
+        .try_call(Method::POST, &path, &headers, body.into())
+        .await
+    {
         Ok(answer) if matches!(answer.status, 200 | 201) => acknowledged(&answer.json()),
         Ok(answer) if answer.status == 503 => {
             let code = answer.json().text("code").to_owned();
@@ -160,7 +197,11 @@ pub(crate) async fn send(client: &Client, conversation: &str, key: &str) -> Outc
 /// Sends once; also tells whether the socket lives.
 async fn send_frame(socket: &mut Socket, conversation: &str, key: &str) -> (Outcome, bool) {
     let frame = json!({"t": "send", "ref": key, "conversation": conversation, "text": key, "client_id": key});
-    socket.try_send_raw(tokio_tungstenite::tungstenite::Message::text(frame.to_string())).await;
+    socket
+        .try_send_raw(tokio_tungstenite::tungstenite::Message::text(
+            frame.to_string(),
+        ))
+        .await;
     let end = Instant::now() + ANSWERED_WITHIN;
     loop {
         let Some(left) = end.checked_duration_since(Instant::now()) else {
@@ -175,13 +216,18 @@ async fn send_frame(socket: &mut Socket, conversation: &str, key: &str) -> (Outc
                 };
             }
             Some(Next::Frame(_)) | None => {}
-            Some(Next::Closed(code)) => return (Outcome::Unknown(format!("closed with {code:?}")), false),
+            Some(Next::Closed(code)) => {
+                return (Outcome::Unknown(format!("closed with {code:?}")), false);
+            }
         }
     }
 }
 
 fn acknowledged(message: &Value) -> Outcome {
-    Outcome::Acknowledged { id: message.text("id").to_owned(), seq: message.number("seq") }
+    Outcome::Acknowledged {
+        id: message.text("id").to_owned(),
+        seq: message.number("seq"),
+    }
 }
 
 fn refused(code: String) -> Outcome {

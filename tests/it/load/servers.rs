@@ -26,12 +26,21 @@ pub(crate) fn told<T: FromRedisValue>(server: SocketAddr, words: &[&str]) -> T {
 
 /// Names and addresses of the servers of a deployment.
 pub(crate) fn servers(cluster: &Cluster, count: usize) -> Vec<(String, SocketAddr)> {
-    (1..=count).map(|i| format!("redis-{i}")).map(|name| (name.clone(), cluster.port(&name))).collect()
+    (1..=count)
+        .map(|i| format!("redis-{i}"))
+        .map(|name| (name.clone(), cluster.port(&name)))
+        .collect()
 }
 
 /// Those that are masters now, or else those that are replicas.
-pub(crate) fn with_role(cluster: &Cluster, count: usize, master: bool) -> Vec<(String, SocketAddr)> {
+pub(crate) fn with_role(
+    cluster: &Cluster,
+    count: usize,
+    master: bool,
+) -> Vec<(String, SocketAddr)> {
     let role = if master { "role:master" } else { "role:slave" };
-    let fits = |server: &(String, SocketAddr)| told::<String>(server.1, &["INFO", "replication"]).contains(role);
+    let fits = |server: &(String, SocketAddr)| {
+        told::<String>(server.1, &["INFO", "replication"]).contains(role)
+    };
     servers(cluster, count).into_iter().filter(fits).collect()
 }

@@ -1,6 +1,9 @@
-//! Nodes and routers as processes of their own, over Redis: what `scripts/cluster` starts, on free ports, many of them
-//! side by side.
-#![allow(dead_code, reason = "compiled for every test target; the embedded one uses little of it")]
+//! Nodes and routers as processes of their own, over Redis: what `scripts/cluster` starts, on free
+//! ports, many of them side by side.
+#![allow(
+    dead_code,
+    reason = "compiled for every test target; the embedded one uses little of it"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,9 +25,15 @@ use crate::support::{SECRET, UNTHROTTLED, unique};
 /// Shards of a deployment; as many as `rookery dev` has.
 const SHARDS: &str = "16";
 
-/// Flags of `rookery dev` that only a router knows, and those that both know; all others belong to nodes.
-const OF_ROUTERS: [&str; 5] =
-    ["--cors-origins", "--connections-max", "--hold-bytes", "--request-budget", "--sockets-max"];
+/// Flags of `rookery dev` that only a router knows, and those that both know; all others belong to
+/// nodes.
+const OF_ROUTERS: [&str; 5] = [
+    "--cors-origins",
+    "--connections-max",
+    "--hold-bytes",
+    "--request-budget",
+    "--sockets-max",
+];
 const OF_BOTH: [&str; 9] = [
     "--threads",
     "--jwks",
@@ -40,7 +49,8 @@ const OF_BOTH: [&str; 9] = [
 /// What `scripts/cluster` is asked for at most this long; its own deadlines are shorter.
 const SCRIPT_WITHIN: Duration = Duration::from_secs(240);
 
-/// A folder of `scripts/cluster`. Dropping it, or the end of the test process however it comes, ends everything in it.
+/// A folder of `scripts/cluster`. Dropping it, or the end of the test process however it comes,
+/// ends everything in it.
 struct Folder {
     path: TempDir,
     watchdog: Child,
@@ -48,11 +58,25 @@ struct Folder {
 
 impl Folder {
     fn new() -> Self {
-        let path = tempfile::Builder::new().prefix("rookery-it-").tempdir().unwrap();
+        let path = tempfile::Builder::new()
+            .prefix("rookery-it-")
+            .tempdir()
+            .unwrap();
         let mut command = Command::new("sh");
-        command.args(["-c", r#"cat >/dev/null; exec "$1" --folder "$2" wipe"#, "watchdog"]).arg(script());
-        command.arg(path.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        // A group of its own: what ends the test process from the terminal must not end its watchdog.
+        command
+            .args([
+                "-c",
+                r#"cat >/dev/null; exec "$1" --folder "$2" wipe"#,
+                "watchdog",
+            ])
+            .arg(script());
+        command
+            .arg(path.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // A group of its own: what ends the test process from the terminal must not end its
+        // watchdog.
         let watchdog = command.process_group(0).spawn().unwrap();
         Self { path, watchdog }
     }
@@ -64,8 +88,15 @@ impl Folder {
     /// A call of the script, away from the environment of whoever runs the tests.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(script());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("ROOKERY_JWT_SECRET", SECRET);
-        command.arg("--folder").arg(self.path()).args(arguments).stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("ROOKERY_JWT_SECRET", SECRET);
+        command
+            .arg("--folder")
+            .arg(self.path())
+            .args(arguments)
+            .stdin(Stdio::null());
         command
     }
 
@@ -74,7 +105,10 @@ impl Folder {
         let output = self.command(arguments).output().unwrap();
         if !output.status.success() {
             self.show_logs();
-            panic!("scripts/cluster {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            panic!(
+                "scripts/cluster {arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         output
     }
@@ -83,10 +117,15 @@ impl Folder {
     async fn call_async(&self, arguments: &[&str]) {
         let mut command = tokio::process::Command::from(self.command(arguments));
         let output = tokio::time::timeout(SCRIPT_WITHIN, command.kill_on_drop(true).output()).await;
-        let output = output.unwrap_or_else(|_| panic!("scripts/cluster {arguments:?} hangs")).unwrap();
+        let output = output
+            .unwrap_or_else(|_| panic!("scripts/cluster {arguments:?} hangs"))
+            .unwrap();
         if !output.status.success() {
             self.show_logs();
-            panic!("scripts/cluster {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            panic!(
+                "scripts/cluster {arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
     }
 
@@ -94,7 +133,14 @@ impl Folder {
     fn ports(&self) -> BTreeMap<String, SocketAddr> {
         let text = fs::read_to_string(self.path().join("ports")).unwrap();
         let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        pairs.map(|(name, port)| (name.to_owned(), (Ipv4Addr::LOCALHOST, port.parse().unwrap()).into())).collect()
+        pairs
+            .map(|(name, port)| {
+                (
+                    name.to_owned(),
+                    (Ipv4Addr::LOCALHOST, port.parse().unwrap()).into(),
+                )
+            })
+            .collect()
     }
 
     /// A file of a process.
@@ -103,8 +149,12 @@ impl Folder {
     }
 
     fn show_logs(&self) {
-        let Ok(entries) = fs::read_dir(self.path()) else { return };
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let Ok(entries) = fs::read_dir(self.path()) else {
+            return;
+        };
+        let mut names: Vec<String> = entries
+            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         for name in names {
             if let Ok(code) = fs::read_to_string(self.file(&name, "exit")) {
@@ -132,16 +182,25 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster")
 }
 
-/// The Redis that all deployments of this test process share, each with a key prefix of its own. Tests that break Redis
-/// have one for themselves.
+/// The Redis that all deployments of this test process share, each with a key prefix of its own.
+/// Tests that break Redis have one for themselves.
 fn shared_redis() -> &'static str {
     static SHARED: OnceLock<(Folder, String)> = OnceLock::new();
     let (_, urls) = SHARED.get_or_init(|| {
         let folder = Folder::new();
-        folder.call(&["--ports", "free", "--redis", kind(BACKEND), "start", "redis"]);
+        folder.call(&[
+            "--ports",
+            "free",
+            "--redis",
+            kind(BACKEND),
+            "start",
+            "redis",
+        ]);
         let ports = folder.ports();
         let count = if BACKEND == Backend::Redis { 1 } else { 6 };
-        let urls: Vec<String> = (1..=count).map(|i| format!("redis://{}", ports[&format!("redis-{i}")])).collect();
+        let urls: Vec<String> = (1..=count)
+            .map(|i| format!("redis://{}", ports[&format!("redis-{i}")]))
+            .collect();
         (folder, urls.join(","))
     });
     urls
@@ -189,7 +248,16 @@ impl Cluster {
         let (all, id) = (names.join(","), uuid::Uuid::new_v4().to_string());
         for name in &names {
             let data = cluster.folder.file(name, "data");
-            let of_node = ["--node-id", name, "--node-ids", &all, "--cluster-id", &id, "--shards", shards_of(flags)];
+            let of_node = [
+                "--node-id",
+                name,
+                "--node-ids",
+                &all,
+                "--cluster-id",
+                &id,
+                "--shards",
+                shards_of(flags),
+            ];
             backup.restored(&data, &of_node);
             cluster.write(name, "flags", "--adopt-local");
         }
@@ -204,24 +272,59 @@ impl Cluster {
 
     fn start_over(backend: Backend, redis: Option<&str>, flags: &[&str], run: bool) -> Self {
         let folder = Folder::new();
-        let Sorted { nodes, routers, of_nodes: node_flags, of_routers: router_flags } = sorted(flags);
-        // Where a test counts on where shards are, nothing is to move them; the last of two flags counts.
+        let Sorted {
+            nodes,
+            routers,
+            of_nodes: node_flags,
+            of_routers: router_flags,
+        } = sorted(flags);
+        // Where a test counts on where shards are, nothing is to move them; the last of two flags
+        // counts.
         let node_flags = [&["--balance", "off"], &UNTHROTTLED[..], &node_flags[..]].concat();
         let (node_flags, router_flags) = (node_flags.join(" "), router_flags.join(" "));
         let (count, routers_count) = (nodes.to_string(), routers.to_string());
         let prefix = unique("it");
-        let mut options =
-            vec!["--ports", "free", "--binary", env!("CARGO_BIN_EXE_rookery"), "--shards", shards_of(flags)];
-        options.extend(["--redis", kind(backend), "--prefix", &prefix, "--nodes", &count, "--routers", &routers_count]);
+        let mut options = vec![
+            "--ports",
+            "free",
+            "--binary",
+            env!("CARGO_BIN_EXE_rookery"),
+            "--shards",
+            shards_of(flags),
+        ];
+        options.extend([
+            "--redis",
+            kind(backend),
+            "--prefix",
+            &prefix,
+            "--nodes",
+            &count,
+            "--routers",
+            &routers_count,
+        ]);
         options.extend(["--node-flags", &node_flags, "--router-flags", &router_flags]);
         if let Some(urls) = redis {
             options.extend(["--redis-urls", urls]);
         }
-        options.extend(if run { &["start", "redis", "nodes", "routers"][..] } else { &["prepare"] });
+        options.extend(if run {
+            &["start", "redis", "nodes", "routers"][..]
+        } else {
+            &["prepare"]
+        });
         folder.call(&options);
         let ports = folder.ports();
-        let routers = (1..=routers).map(|i| ports[&format!("router-{i}.client")]).collect();
-        Self { folder, nodes, routers, ports, turn: AtomicUsize::new(0), ending: None, prefix }
+        let routers = (1..=routers)
+            .map(|i| ports[&format!("router-{i}.client")])
+            .collect();
+        Self {
+            folder,
+            nodes,
+            routers,
+            ports,
+            turn: AtomicUsize::new(0),
+            ending: None,
+            prefix,
+        }
     }
 
     /// The routers' addresses in turn.
@@ -236,7 +339,11 @@ impl Cluster {
 
     /// The key of its links.
     pub(crate) fn cluster_key(&self) -> Vec<u8> {
-        fs::read_to_string(self.folder.path().join("cluster-key")).unwrap().trim().as_bytes().to_vec()
+        fs::read_to_string(self.folder.path().join("cluster-key"))
+            .unwrap()
+            .trim()
+            .as_bytes()
+            .to_vec()
     }
 
     /// The address of one port, such as `redis-1` or `node-2.operations`.
@@ -246,13 +353,18 @@ impl Cluster {
 
     /// The operations port of each process, nodes first.
     pub(crate) fn operations(&self) -> Vec<SocketAddr> {
-        self.names().iter().map(|name| self.ports[&format!("{name}.operations")]).collect()
+        self.names()
+            .iter()
+            .map(|name| self.ports[&format!("{name}.operations")])
+            .collect()
     }
 
     /// Nodes and routers.
     pub(crate) fn names(&self) -> Vec<String> {
         let nodes = (1..=self.nodes).map(|i| format!("node-{i}"));
-        nodes.chain((1..=self.routers.len()).map(|i| format!("router-{i}"))).collect()
+        nodes
+            .chain((1..=self.routers.len()).map(|i| format!("router-{i}")))
+            .collect()
     }
 
     /// The processes of Rookery.
@@ -280,7 +392,13 @@ impl Cluster {
     /// See [`crate::support::server::Server::ask_to_end`].
     pub(crate) fn ask_to_end(&mut self) {
         let mut command = self.folder.command(&["stop", "nodes", "routers"]);
-        self.ending = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        self.ending = Some(
+            command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
     }
 
     /// See [`crate::support::server::Server::exited`].
@@ -295,7 +413,11 @@ impl Cluster {
 
     /// The exit code of a process that has ended; `None` when a signal ended it.
     pub(crate) fn exit_of(&self, name: &str) -> Option<i32> {
-        let code: i32 = fs::read_to_string(self.folder.file(name, "exit")).ok()?.trim().parse().ok()?;
+        let code: i32 = fs::read_to_string(self.folder.file(name, "exit"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         // As a shell counts: 128 and the signal.
         (code < 128).then_some(code)
     }
@@ -314,17 +436,32 @@ impl Cluster {
     /// `rookery cluster` with these arguments, for this deployment.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
-        command.env_clear().arg("cluster").arg("--cluster").arg(self.folder.path()).args(arguments);
+        command
+            .env_clear()
+            .arg("cluster")
+            .arg("--cluster")
+            .arg(self.folder.path())
+            .args(arguments);
         command.stdin(Stdio::null()).output().unwrap()
     }
 
     /// The same of what may take long, while the test goes on.
     pub(crate) async fn ask_while(&self, arguments: &[&str]) -> Output {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_rookery"));
-        command.env_clear().arg("cluster").arg("--cluster").arg(self.folder.path()).args(arguments);
-        let output =
-            tokio::time::timeout(SCRIPT_WITHIN, command.stdin(Stdio::null()).kill_on_drop(true).output()).await;
-        output.unwrap_or_else(|_| panic!("rookery cluster {arguments:?} does not end")).unwrap()
+        command
+            .env_clear()
+            .arg("cluster")
+            .arg("--cluster")
+            .arg(self.folder.path())
+            .args(arguments);
+        let output = tokio::time::timeout(
+            SCRIPT_WITHIN,
+            command.stdin(Stdio::null()).kill_on_drop(true).output(),
+        )
+        .await;
+        output
+            .unwrap_or_else(|_| panic!("rookery cluster {arguments:?} does not end"))
+            .unwrap()
     }
 
     /// Where everything of a process is.
@@ -355,7 +492,9 @@ impl Cluster {
         let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
         let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
         let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-        lines.filter(|line| line.contains(folder) && !line.contains("watchdog")).collect()
+        lines
+            .filter(|line| line.contains(folder) && !line.contains("watchdog"))
+            .collect()
     }
 
     /// Prints the ends of all logs.
@@ -366,7 +505,10 @@ impl Cluster {
 
 /// The number of shards, which is the deployment's.
 fn shards_of<'a>(flags: &[&'a str]) -> &'a str {
-    flags.chunks(2).find(|pair| pair[0] == "--shards").map_or(SHARDS, |pair| pair[1])
+    flags
+        .chunks(2)
+        .find(|pair| pair[0] == "--shards")
+        .map_or(SHARDS, |pair| pair[1])
 }
 
 /// Flags by whom they are for.
@@ -378,9 +520,16 @@ struct Sorted<'a> {
 }
 
 fn sorted<'a>(flags: &[&'a str]) -> Sorted<'a> {
-    let mut sorted = Sorted { nodes: 3, routers: 2, of_nodes: Vec::new(), of_routers: Vec::new() };
+    let mut sorted = Sorted {
+        nodes: 3,
+        routers: 2,
+        of_nodes: Vec::new(),
+        of_routers: Vec::new(),
+    };
     for pair in flags.chunks(2) {
-        let &[flag, value] = pair else { panic!("a flag without a value: {pair:?}") };
+        let &[flag, value] = pair else {
+            panic!("a flag without a value: {pair:?}")
+        };
         match flag {
             "--nodes" => sorted.nodes = value.parse().unwrap(),
             "--routers" => sorted.routers = value.parse().unwrap(),

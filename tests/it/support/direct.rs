@@ -1,5 +1,6 @@
-//! A way to one node alone: a router within the test whose table gives it every shard, and that waits for it however long it
-//! is silent. What the node would tell a router that had missed everything, it tells this one.
+//! A way to one node alone: a router within the test whose table gives it every shard, and that
+//! waits for it however long it is silent. What the node would tell a router that had missed
+//! everything, it tells this one.
 
 #![allow(dead_code, reason = "compiled for every test target; one uses it")]
 
@@ -65,7 +66,12 @@ impl TableStore for Fixed {
 }
 
 /// Where the node, and nobody else, is asked for everything; each request waits for it for so long.
-pub(crate) async fn direct(cluster: &Cluster, urls: Vec<String>, node: &str, budget: Duration) -> SocketAddr {
+pub(crate) async fn direct(
+    cluster: &Cluster,
+    urls: Vec<String>,
+    node: &str,
+    budget: Duration,
+) -> SocketAddr {
     let redis = RedisConfig {
         urls,
         cluster: true,
@@ -74,19 +80,42 @@ pub(crate) async fn direct(cluster: &Cluster, urls: Vec<String>, node: &str, bud
         replica_wait: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
     };
-    let table = RedisTable::new(Servers::new(redis).unwrap()).load().await.unwrap().expect("a table");
+    let table = RedisTable::new(Servers::new(redis).unwrap())
+        .load()
+        .await
+        .unwrap()
+        .expect("a table");
     let node = NodeId::from(node);
     let only = Table {
-        nodes: table.nodes.into_iter().filter(|(id, _)| *id == node).collect(),
+        nodes: table
+            .nodes
+            .into_iter()
+            .filter(|(id, _)| *id == node)
+            .collect(),
         rows: table.rows.iter().map(|_| vec![node.clone()]).collect(),
         ..table
     };
     let stop = CancellationToken::new();
-    let directory = Directory::follow(Arc::new(Fixed(only)), Duration::from_secs(3_600), stop.clone());
-    let patient = link::Config { heartbeats_missed_max: u32::MAX, ..link::Config::front() };
+    let directory = Directory::follow(
+        Arc::new(Fixed(only)),
+        Duration::from_secs(3_600),
+        stop.clone(),
+    );
+    let patient = link::Config {
+        heartbeats_missed_max: u32::MAX,
+        ..link::Config::front()
+    };
     let ways = Ways::Sockets(ClusterKey::new(&cluster.cluster_key()).unwrap());
     let links = Links::new(ways, directory.clone(), patient, stop.clone());
-    let router = Router::new(Config { budget, ..Config::default() }, directory, links, None);
+    let router = Router::new(
+        Config {
+            budget,
+            ..Config::default()
+        },
+        directory,
+        links,
+        None,
+    );
     while router.readiness().is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

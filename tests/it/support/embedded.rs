@@ -36,8 +36,16 @@ impl Process {
 
     /// The same on a data folder that is filled before.
     pub(crate) fn start_on(flags: &[&str], fill: impl FnOnce(&Path)) -> Self {
-        let flags = UNTHROTTLED.iter().chain(flags).map(|&flag| flag.to_owned()).collect();
-        let mut process = Self { folder: tempfile::tempdir().unwrap(), flags, running: None };
+        let flags = UNTHROTTLED
+            .iter()
+            .chain(flags)
+            .map(|&flag| flag.to_owned())
+            .collect();
+        let mut process = Self {
+            folder: tempfile::tempdir().unwrap(),
+            flags,
+            running: None,
+        };
         fill(&process.data());
         process.run();
         process
@@ -65,7 +73,9 @@ impl Process {
 
     /// See [`crate::support::server::Server::kill9`].
     pub(crate) fn kill9(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
         running.dismiss_watchdog();
         running.child.kill().unwrap();
         running.child.wait().unwrap();
@@ -73,7 +83,11 @@ impl Process {
 
     /// See [`crate::support::server::Server::ask_to_end`].
     pub(crate) fn ask_to_end(&self) {
-        kill(Pid::from_raw(i32::try_from(self.pid()).unwrap()), Signal::SIGTERM).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(self.pid()).unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
     }
 
     /// See [`crate::support::server::Server::exited`].
@@ -86,7 +100,10 @@ impl Process {
                 self.running = None;
                 return Ended::with(vec![status.code()]);
             }
-            assert!(Instant::now() < end, "the server did not end within {DEADLINE:?}");
+            assert!(
+                Instant::now() < end,
+                "the server did not end within {DEADLINE:?}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -117,9 +134,20 @@ impl Process {
         if ready.exists() {
             std::fs::remove_file(&ready).unwrap();
         }
-        let log = OpenOptions::new().create(true).append(true).open(folder.join("server.log")).unwrap();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join("server.log"))
+            .unwrap();
         let mut child = command(folder)
-            .args(["dev", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0", "--data"])
+            .args([
+                "dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--operations-listen",
+                "127.0.0.1:0",
+                "--data",
+            ])
             .arg(self.data())
             .arg("--ready-file")
             .arg(&ready)
@@ -135,7 +163,12 @@ impl Process {
             panic!("the server did not become ready");
         };
         let address = |name: &str| addresses.text(name).parse().unwrap();
-        self.running = Some(Running { child, watchdog, client: address("client"), operations: address("operations") });
+        self.running = Some(Running {
+            child,
+            watchdog,
+            client: address("client"),
+            operations: address("operations"),
+        });
     }
 }
 
@@ -152,18 +185,28 @@ impl Running {
     }
 }
 
-/// The binary with the test secret, away from the environment and the folder of whoever runs the tests.
+/// The binary with the test secret, away from the environment and the folder of whoever runs the
+/// tests.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
-    command.env_clear().env("ROOKERY_JWT_SECRET", SECRET).current_dir(folder).stdin(Stdio::null());
+    command
+        .env_clear()
+        .env("ROOKERY_JWT_SECRET", SECRET)
+        .current_dir(folder)
+        .stdin(Stdio::null());
     command
 }
 
-/// Ends the server and removes its folder when this test process is gone, however it ended: its end of the pipe closes.
-/// (The shared server is never dropped.)
+/// Ends the server and removes its folder when this test process is gone, however it ended: its end
+/// of the pipe closes. (The shared server is never dropped.)
 pub(crate) fn watchdog(pid: u32, folder: &Path) -> Child {
     Command::new("sh")
-        .args(["-c", r#"cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2""#, "watchdog", &pid.to_string()])
+        .args([
+            "-c",
+            r#"cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2""#,
+            "watchdog",
+            &pid.to_string(),
+        ])
         .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -176,7 +219,9 @@ fn wait_for(ready: &Path, child: &mut Child) -> Option<Value> {
     let end = Instant::now() + DEADLINE;
     while Instant::now() < end {
         // A file half written does not parse: look again.
-        let read = std::fs::read(ready).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let read = std::fs::read(ready)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if read.is_some() {
             return read;
         }

@@ -22,12 +22,19 @@ use sha2::Sha256;
 use crate::support::client::Client;
 use crate::support::server::Server;
 
-/// How long a test waits for a condition before it fails. Generous: it bounds a failure, it measures nothing.
+/// How long a test waits for a condition before it fails. Generous: it bounds a failure, it
+/// measures nothing.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Flags that each server under test begins with; a test that has its own value gives it after, and the last counts. Tests
-/// send as fast as the machine lets them, often as one user: what such a user may ask is for the tests of limits alone.
-pub(crate) const UNTHROTTLED: [&str; 4] = ["--requests-per-second", "1000000", "--request-burst", "1000000"];
+/// Flags that each server under test begins with; a test that has its own value gives it after, and
+/// the last counts. Tests send as fast as the machine lets them, often as one user: what such a
+/// user may ask is for the tests of limits alone.
+pub(crate) const UNTHROTTLED: [&str; 4] = [
+    "--requests-per-second",
+    "1000000",
+    "--request-burst",
+    "1000000",
+];
 
 /// The secret with which the server under test verifies tokens.
 pub(crate) const SECRET: &str = "integration-tests-only-0123456789-0123456789-abc";
@@ -55,7 +62,10 @@ pub(crate) fn unique(prefix: &str) -> String {
 
 /// Unix seconds.
 pub(crate) fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 /// A good token of this user for the next hour.
@@ -65,16 +75,27 @@ pub(crate) fn token(user: &str) -> String {
 
 /// A well-signed token with this `exp`.
 pub(crate) fn token_until(user: &str, exp: u64) -> String {
-    signed(&json!({"alg": "HS256", "typ": "JWT"}), &json!({"sub": user, "exp": exp}), SECRET)
+    signed(
+        &json!({"alg": "HS256", "typ": "JWT"}),
+        &json!({"sub": user, "exp": exp}),
+        SECRET,
+    )
 }
 
-/// A token with any header and claims, signed with HMAC-SHA256. Made here and not by the server's own code, so that both
-/// sides cannot be wrong in the same way.
+/// A token with any header and claims, signed with HMAC-SHA256. Made here and not by the server's
+/// own code, so that both sides cannot be wrong in the same way.
 pub(crate) fn signed(header: &Value, claims: &Value, secret: &str) -> String {
-    let body = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let body = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header.to_string()),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    );
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body.as_bytes());
-    format!("{body}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    format!(
+        "{body}.{}",
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    )
 }
 
 /// Percent-encodes everything but letters and digits, as a careful client does.
@@ -103,19 +124,28 @@ pub(crate) trait Fields {
 
 impl Fields for Value {
     fn text(&self, name: &str) -> &str {
-        self[name].as_str().unwrap_or_else(|| panic!("no text `{name}` in {self}"))
+        self[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text `{name}` in {self}"))
     }
 
     fn number(&self, name: &str) -> u64 {
-        self[name].as_u64().unwrap_or_else(|| panic!("no number `{name}` in {self}"))
+        self[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no number `{name}` in {self}"))
     }
 
     fn list(&self, name: &str) -> &Vec<Value> {
-        self[name].as_array().unwrap_or_else(|| panic!("no list `{name}` in {self}"))
+        self[name]
+            .as_array()
+            .unwrap_or_else(|| panic!("no list `{name}` in {self}"))
     }
 
     fn seqs(&self) -> Vec<u64> {
-        self.list("items").iter().map(|item| item.number("seq")).collect()
+        self.list("items")
+            .iter()
+            .map(|item| item.number("seq"))
+            .collect()
     }
 }
 
@@ -133,11 +163,20 @@ impl Group {
     /// Creates a conversation of an admin and `members` others.
     pub(crate) async fn create(server: &Server, members: usize) -> Self {
         let admin = server.client(&unique("admin"));
-        let members: Vec<Client> = (0..members).map(|_| server.client(&unique("member"))).collect();
-        let names: Vec<&str> =
-            if members.is_empty() { vec![admin.user()] } else { members.iter().map(Client::user).collect() };
+        let members: Vec<Client> = (0..members)
+            .map(|_| server.client(&unique("member")))
+            .collect();
+        let names: Vec<&str> = if members.is_empty() {
+            vec![admin.user()]
+        } else {
+            members.iter().map(Client::user).collect()
+        };
         let name = admin.create(&names).await.text("name").to_owned();
-        Self { name, admin, members }
+        Self {
+            name,
+            admin,
+            members,
+        }
     }
 
     /// The path of its conversation, with `rest` behind it.
@@ -150,7 +189,10 @@ impl Group {
 pub(crate) fn resident_kib(server: &Server) -> u64 {
     let of = |pid: u32| -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
     server.pids().into_iter().map(of).sum()

@@ -1,5 +1,5 @@
-//! What clients talk to: one process with everything in it, or nodes and routers over Redis. Which of them is the one
-//! thing in which the test targets differ; the tests themselves are the same.
+//! What clients talk to: one process with everything in it, or nodes and routers over Redis. Which
+//! of them is the one thing in which the test targets differ; the tests themselves are the same.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -45,7 +45,8 @@ impl Ended {
     }
 }
 
-/// The server that tests share which neither stop nor fill it. Shows the end of its log when the test fails.
+/// The server that tests share which neither stop nor fill it. Shows the end of its log when the
+/// test fails.
 pub(crate) struct Shared(&'static Server);
 
 /// The shared server, started by the first test that asks.
@@ -76,8 +77,8 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// Starts on a fresh folder with further flags, those of `rookery dev`. Over Redis each goes to the processes that
-    /// know it.
+    /// Starts on a fresh folder with further flags, those of `rookery dev`. Over Redis each goes to
+    /// the processes that know it.
     pub(crate) fn start_with(flags: &[&str]) -> Self {
         match BACKEND {
             Backend::Embedded => Self::One(Process::start(flags)),
@@ -85,8 +86,8 @@ impl Server {
         }
     }
 
-    /// A client of this user, with a good token. Of several routers each client gets the next one, so that users talk to
-    /// each other through different ones.
+    /// A client of this user, with a good token. Of several routers each client gets the next one,
+    /// so that users talk to each other through different ones.
     pub(crate) fn client(&self, user: &str) -> Client {
         Client::new(self.address(), user)
     }
@@ -105,7 +106,10 @@ impl Server {
             Self::One(process) => vec![process.operations()],
             Self::Many(cluster) => cluster.operations(),
         };
-        ports.into_iter().map(|port| Client::new(port, "operator").with_token(None)).collect()
+        ports
+            .into_iter()
+            .map(|port| Client::new(port, "operator").with_token(None))
+            .collect()
     }
 
     /// The sum of a metric over all processes and labels.
@@ -116,7 +120,9 @@ impl Server {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             let lines = text.lines().filter_map(|line| line.strip_prefix(name));
             let lines = lines.filter(|rest| rest.starts_with([' ', '{']));
-            sum += lines.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+            sum += lines
+                .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+                .sum::<f64>();
         }
         sum
     }

@@ -28,7 +28,12 @@ pub(crate) struct Opening {
 
 impl Default for Opening {
     fn default() -> Self {
-        Self { path: "/v1/ws".to_owned(), header_token: None, subprotocol_token: None, receive_buffer: None }
+        Self {
+            path: "/v1/ws".to_owned(),
+            header_token: None,
+            subprotocol_token: None,
+            receive_buffer: None,
+        }
     }
 }
 
@@ -57,8 +62,14 @@ impl Socket {
 
     /// The same with a path and query of one's own.
     pub(crate) async fn open_at(server: &Server, user: &str, path: &str) -> Self {
-        let opening = Opening { path: path.to_owned(), header_token: Some(token(user)), ..Opening::default() };
-        Self::try_open(server, opening).await.unwrap_or_else(|status| panic!("the upgrade was refused: {status}"))
+        let opening = Opening {
+            path: path.to_owned(),
+            header_token: Some(token(user)),
+            ..Opening::default()
+        };
+        Self::try_open(server, opening)
+            .await
+            .unwrap_or_else(|status| panic!("the upgrade was refused: {status}"))
     }
 
     /// Opens a socket and waits until it is subscribed to everything.
@@ -71,38 +82,71 @@ impl Socket {
     /// Opens a socket, or tells the status with which the upgrade was refused.
     pub(crate) async fn try_open(server: &Server, opening: Opening) -> Result<Self, u16> {
         let address = server.address();
-        let mut request = format!("ws://{address}{}", opening.path).into_client_request().unwrap();
+        let mut request = format!("ws://{address}{}", opening.path)
+            .into_client_request()
+            .unwrap();
         if let Some(token) = opening.header_token {
-            request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+            request
+                .headers_mut()
+                .insert("authorization", format!("Bearer {token}").parse().unwrap());
         }
         if let Some(token) = opening.subprotocol_token {
             let list = format!("rookery.v1, rookery.bearer.{token}");
-            request.headers_mut().insert("sec-websocket-protocol", list.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("sec-websocket-protocol", list.parse().unwrap());
         }
         let tcp = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = opening.receive_buffer {
             tcp.set_recv_buffer_size(bytes).unwrap();
         }
-        let tcp = timeout(DEADLINE, tcp.connect(address)).await.expect("a connection in time").unwrap();
+        let tcp = timeout(DEADLINE, tcp.connect(address))
+            .await
+            .expect("a connection in time")
+            .unwrap();
         let upgrade = timeout(DEADLINE, tokio_tungstenite::client_async(request, tcp)).await;
         match upgrade.expect("an answer to the upgrade in time") {
-            Ok((stream, _)) => Ok(Self { stream, next_ref: 0, frames: Vec::new() }),
+            Ok((stream, _)) => Ok(Self {
+                stream,
+                next_ref: 0,
+                frames: Vec::new(),
+            }),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("the upgrade broke: {error:?}"),
         }
     }
 
-    /// Opens a socket of this user at one address, or tells why not: for tests in which things break.
+    /// Opens a socket of this user at one address, or tells why not: for tests in which things
+    /// break.
     #[allow(dead_code, reason = "of those tests only")]
-    pub(crate) async fn attempt(address: SocketAddr, user: &str, path: &str) -> Result<Self, String> {
-        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
-        request.headers_mut().insert("authorization", format!("Bearer {}", token(user)).parse().unwrap());
+    pub(crate) async fn attempt(
+        address: SocketAddr,
+        user: &str,
+        path: &str,
+    ) -> Result<Self, String> {
+        let mut request = format!("ws://{address}{path}")
+            .into_client_request()
+            .unwrap();
+        request.headers_mut().insert(
+            "authorization",
+            format!("Bearer {}", token(user)).parse().unwrap(),
+        );
         let whole = async {
-            let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-            tokio_tungstenite::client_async(request, tcp).await.map_err(|error| error.to_string())
+            let tcp = TcpStream::connect(address)
+                .await
+                .map_err(|error| error.to_string())?;
+            tokio_tungstenite::client_async(request, tcp)
+                .await
+                .map_err(|error| error.to_string())
         };
-        let (stream, _) = timeout(DEADLINE, whole).await.map_err(|elapsed| elapsed.to_string())??;
-        Ok(Self { stream, next_ref: 0, frames: Vec::new() })
+        let (stream, _) = timeout(DEADLINE, whole)
+            .await
+            .map_err(|elapsed| elapsed.to_string())??;
+        Ok(Self {
+            stream,
+            next_ref: 0,
+            frames: Vec::new(),
+        })
     }
 
     /// The next frame or the end, if there is one soon enough.
@@ -114,13 +158,20 @@ impl Socket {
     /// The next frame or the end.
     pub(crate) async fn next(&mut self) -> Next {
         let Ok(next) = timeout(DEADLINE, self.next_forever()).await else {
-            panic!("nothing more within {DEADLINE:?}; so far: {:?}", self.last_frames())
+            panic!(
+                "nothing more within {DEADLINE:?}; so far: {:?}",
+                self.last_frames()
+            )
         };
         next
     }
 
     /// Reads on until a frame fits, and returns it.
-    pub(crate) async fn until(&mut self, what: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        mut fits: impl FnMut(&Value) -> bool,
+    ) -> Value {
         let search = async {
             loop {
                 match self.next_forever().await {
@@ -132,8 +183,14 @@ impl Socket {
         };
         match timeout(DEADLINE, search).await {
             Ok(Ok(frame)) => frame,
-            Ok(Err(code)) => panic!("closed with {code:?} while waiting for {what}: {:?}", self.last_frames()),
-            Err(_) => panic!("not within {DEADLINE:?}: {what}; so far: {:?}", self.last_frames()),
+            Ok(Err(code)) => panic!(
+                "closed with {code:?} while waiting for {what}: {:?}",
+                self.last_frames()
+            ),
+            Err(_) => panic!(
+                "not within {DEADLINE:?}: {what}; so far: {:?}",
+                self.last_frames()
+            ),
         }
     }
 
@@ -152,7 +209,11 @@ impl Socket {
 
     /// Reads until every change of this conversation up to `seq` is here.
     pub(crate) async fn until_seq(&mut self, conversation: &str, seq: u64) {
-        if self.changes(conversation).last().is_some_and(|frame| frame.number("seq") >= seq) {
+        if self
+            .changes(conversation)
+            .last()
+            .is_some_and(|frame| frame.number("seq") >= seq)
+        {
             return;
         }
         self.until(&format!("seq {seq} of {conversation}"), |frame| {
@@ -170,7 +231,9 @@ impl Socket {
                 }
             }
         };
-        timeout(DEADLINE, end).await.expect("the socket is closed in time")
+        timeout(DEADLINE, end)
+            .await
+            .expect("the socket is closed in time")
     }
 
     /// Sends a frame.
@@ -180,7 +243,10 @@ impl Socket {
 
     /// Sends anything.
     pub(crate) async fn send_raw(&mut self, message: Message) {
-        timeout(DEADLINE, self.stream.send(message)).await.expect("sent in time").expect("sent");
+        timeout(DEADLINE, self.stream.send(message))
+            .await
+            .expect("sent in time")
+            .expect("sent");
     }
 
     /// Sends anything, not caring whether the other side still listens.
@@ -206,33 +272,51 @@ impl Socket {
             reference = format!("r{}", self.next_ref);
             frame["ref"] = json!(reference);
             let fed = self.stream.feed(Message::text(frame.to_string()));
-            timeout(DEADLINE, fed).await.expect("taken in time").expect("taken");
+            timeout(DEADLINE, fed)
+                .await
+                .expect("taken in time")
+                .expect("taken");
         }
-        timeout(DEADLINE, self.stream.flush()).await.expect("sent in time").expect("sent");
+        timeout(DEADLINE, self.stream.flush())
+            .await
+            .expect("sent in time")
+            .expect("sent");
         reference
     }
 
     /// Sends a frame and returns its `ok`, `error` or `pong`.
     pub(crate) async fn request(&mut self, frame: Value) -> Value {
         let reference = self.post(frame).await;
-        self.find("the answer", |answer| answer["ref"] == reference.as_str()).await
+        self.find("the answer", |answer| answer["ref"] == reference.as_str())
+            .await
     }
 
     /// The durable changes of a conversation seen so far, in the order they came.
     pub(crate) fn changes(&self, conversation: &str) -> Vec<&Value> {
         let change = |frame: &&Value| matches!(frame["t"].as_str(), Some("message" | "event"));
-        self.frames.iter().filter(change).filter(|frame| frame["conversation"] == conversation).collect()
+        self.frames
+            .iter()
+            .filter(change)
+            .filter(|frame| frame["conversation"] == conversation)
+            .collect()
     }
 
     /// Their seqs.
     pub(crate) fn seqs(&self, conversation: &str) -> Vec<u64> {
-        self.changes(conversation).iter().map(|frame| frame.number("seq")).collect()
+        self.changes(conversation)
+            .iter()
+            .map(|frame| frame.number("seq"))
+            .collect()
     }
 
     /// The spans of a conversation that it was told it does not get, in the order they came.
     pub(crate) fn gaps(&self, conversation: &str) -> Vec<(u64, u64)> {
-        let gaps = self.frames.iter().filter(|frame| frame["t"] == "gap" && frame["conversation"] == conversation);
-        gaps.map(|frame| (frame.number("from"), frame.number("to"))).collect()
+        let gaps = self
+            .frames
+            .iter()
+            .filter(|frame| frame["t"] == "gap" && frame["conversation"] == conversation);
+        gaps.map(|frame| (frame.number("from"), frame.number("to")))
+            .collect()
     }
 
     /// Goes away without a word, as a lost network does.
@@ -241,7 +325,9 @@ impl Socket {
     }
 
     fn last_frames(&self) -> &[Value] {
-        self.frames.get(self.frames.len().saturating_sub(10)..).unwrap_or_default()
+        self.frames
+            .get(self.frames.len().saturating_sub(10)..)
+            .unwrap_or_default()
     }
 
     async fn next_forever(&mut self) -> Next {
@@ -253,8 +339,12 @@ impl Socket {
                     self.frames.push(frame.clone());
                     return Next::Frame(frame);
                 }
-                Some(Ok(Message::Close(close))) => return Next::Closed(close.map(|close| close.code.into())),
-                Some(Ok(Message::Binary(bytes))) => panic!("a binary frame of {} bytes", bytes.len()),
+                Some(Ok(Message::Close(close))) => {
+                    return Next::Closed(close.map(|close| close.code.into()));
+                }
+                Some(Ok(Message::Binary(bytes))) => {
+                    panic!("a binary frame of {} bytes", bytes.len())
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(_)) | None => return Next::Closed(None),
             }
@@ -272,7 +362,11 @@ pub(crate) async fn devices(server: &Server, user: &str, count: usize) -> Vec<So
 }
 
 /// Reads a socket in the background until this change of the conversation is here.
-pub(crate) fn reading(mut socket: Socket, conversation: &str, seq: u64) -> tokio::task::JoinHandle<Socket> {
+pub(crate) fn reading(
+    mut socket: Socket,
+    conversation: &str,
+    seq: u64,
+) -> tokio::task::JoinHandle<Socket> {
     let conversation = conversation.to_owned();
     tokio::spawn(async move {
         socket.until_seq(&conversation, seq).await;

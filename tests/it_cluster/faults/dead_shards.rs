@@ -1,4 +1,5 @@
-//! A node is gone, and with it the only replica of its shards: whoever has nothing there does not notice.
+//! A node is gone, and with it the only replica of its shards: whoever has nothing there does not
+//! notice.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -32,7 +33,9 @@ fn chosen(rows: &[Vec<String>]) -> (String, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn creating_among_healthy_users_goes_on_after_one_create_named_a_user_of_a_dead_shard() {
     let server = single();
-    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let Server::Many(cluster) = &server else {
+        panic!("several processes")
+    };
     let rows = rows(&server).await;
     let (victim, healthy) = chosen(&rows);
     let users = names_at(&rows, "healthy", &healthy, 3);
@@ -41,7 +44,11 @@ async fn creating_among_healthy_users_goes_on_after_one_create_named_a_user_of_a
     let mut names = names_at(&rows, "made", &healthy, 1);
     let shard = shard_of(&names[0], rows.len());
     let others = names_at(&rows, "made", &healthy, 100 * rows.len()).into_iter();
-    names.extend(others.filter(|name| shard_of(name, rows.len()) == shard).take(CREATES));
+    names.extend(
+        others
+            .filter(|name| shard_of(name, rows.len()) == shard)
+            .take(CREATES),
+    );
     assert_eq!(names.len(), 1 + CREATES);
     let client = server.client(&users[0]);
     cluster.command(&["kill", &victim]).await;
@@ -57,15 +64,24 @@ async fn creating_among_healthy_users_goes_on_after_one_create_named_a_user_of_a
     let returned = server.client(&gone);
     eventually("the list of who was named has the conversation", || async {
         let list = returned.get("/v1/conversations").await;
-        (list.status == 200 && list.json().list("items").iter().any(|item| item["name"] == names[0])).then_some(())
+        (list.status == 200
+            && list
+                .json()
+                .list("items")
+                .iter()
+                .any(|item| item["name"] == names[0]))
+        .then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_without_anything_in_dead_shards_are_live_though_very_many_others_wait_for_those() {
+async fn sessions_without_anything_in_dead_shards_are_live_though_very_many_others_wait_for_those()
+{
     let server = single();
-    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let Server::Many(cluster) = &server else {
+        panic!("several processes")
+    };
     let rows = rows(&server).await;
     let (victim, healthy) = chosen(&rows);
     let crowd = names_at(&rows, "crowd", &healthy, CROWD);
@@ -74,14 +90,29 @@ async fn sessions_without_anything_in_dead_shards_are_live_though_very_many_othe
     let mut dead = names_at(&rows, "dead", &victim, 40 * rows.len());
     dead.sort_by_key(|name| shard_of(name, rows.len()));
     dead.dedup_by_key(|name| shard_of(name, rows.len()));
-    assert_eq!(dead.len(), rows.iter().filter(|row| row[0] == victim).count());
+    assert_eq!(
+        dead.len(),
+        rows.iter().filter(|row| row[0] == victim).count()
+    );
     let client = server.client(&crowd[0]);
     for name in &dead {
-        client.post("/v1/conversations", &json!({"name": name, "participants": crowd})).await.expect(201);
+        client
+            .post(
+                "/v1/conversations",
+                &json!({"name": name, "participants": crowd}),
+            )
+            .await
+            .expect(201);
     }
     let alive = names_at(&rows, "alive", &healthy, 1).remove(0);
     let speaker = server.client(&well[0]);
-    speaker.post("/v1/conversations", &json!({"name": alive, "participants": well})).await.expect(201);
+    speaker
+        .post(
+            "/v1/conversations",
+            &json!({"name": alive, "participants": well}),
+        )
+        .await
+        .expect(201);
     cluster.command(&["kill", &victim]).await;
 
     let waiting = join_all(crowd.iter().map(|user| Socket::open(&server, user))).await;
@@ -93,5 +124,10 @@ async fn sessions_without_anything_in_dead_shards_are_live_though_very_many_othe
 
     // They get theirs as soon as their shards are served again.
     cluster.command(&["start", &victim]).await;
-    join_all(waiting.into_iter().map(|mut socket| async move { socket.until_t("ready").await })).await;
+    join_all(
+        waiting
+            .into_iter()
+            .map(|mut socket| async move { socket.until_t("ready").await }),
+    )
+    .await;
 }

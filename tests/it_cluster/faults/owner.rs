@@ -52,9 +52,17 @@ struct Hand {
 
 impl Hand {
     fn new(cluster: &Cluster) -> Self {
-        let seeds: Vec<String> = (1..=6).map(|i| format!("redis://{}", cluster.port(&format!("redis-{i}")))).collect();
-        let redis = redis::cluster::ClusterClient::new(seeds).unwrap().get_connection().unwrap();
-        Self { redis, prefix: cluster.prefix.clone() }
+        let seeds: Vec<String> = (1..=6)
+            .map(|i| format!("redis://{}", cluster.port(&format!("redis-{i}"))))
+            .collect();
+        let redis = redis::cluster::ClusterClient::new(seeds)
+            .unwrap()
+            .get_connection()
+            .unwrap();
+        Self {
+            redis,
+            prefix: cluster.prefix.clone(),
+        }
     }
 
     fn key(&self, shard: usize, last: &str) -> String {
@@ -69,7 +77,10 @@ impl Hand {
         let control = self.control(shard);
         let keys = ["messages", "receipts"].map(|stream| self.key(shard, stream));
         let lengths = keys.each_ref().map(|key| self.redis.xlen(key).unwrap());
-        Streams { lengths, tails: ["messages", "receipts"].map(|stream| control[stream].clone()) }
+        Streams {
+            lengths,
+            tails: ["messages", "receipts"].map(|stream| control[stream].clone()),
+        }
     }
 
     /// Renews these shards from now on, as their owner would.
@@ -93,13 +104,18 @@ impl Hand {
         let epoch: u64 = control["token"].split(':').next().unwrap().parse().unwrap();
         let token = format!("{}:{:016x}", epoch + 1, 0xfeed_u64);
         let fields = [("token", token.as_str()), ("owner", TAKER)];
-        let _: () = self.redis.hset_multiple(self.key(shard, "ctl"), &fields).unwrap();
+        let _: () = self
+            .redis
+            .hset_multiple(self.key(shard, "ctl"), &fields)
+            .unwrap();
     }
 }
 
 /// True when the answer is a read that says nothing of its age.
 async fn is_unmarked(client: &Client, path: &str) -> bool {
-    let Ok(answer) = client.try_call(Method::GET, path, &[], Bytes::new()).await else { return false };
+    let Ok(answer) = client.try_call(Method::GET, path, &[], Bytes::new()).await else {
+        return false;
+    };
     answer.status == 200 && answer.header("rookery-stale").is_empty()
 }
 
@@ -108,15 +124,28 @@ async fn post(client: &Client, conversation: &str, text: &str) -> Option<u16> {
     let path = format!("/v1/conversations/{conversation}/messages");
     let body = Bytes::from(json!({"text": text}).to_string());
     let json_type = [("content-type", "application/json")];
-    client.try_call(Method::POST, &path, &json_type, body).await.ok().map(|answer| answer.status)
+    client
+        .try_call(Method::POST, &path, &json_type, body)
+        .await
+        .ok()
+        .map(|answer| answer.status)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_does_not_know_yet_that_its_shard_was_taken_appends_nothing() {
     // No renewal tells it: its own append does.
-    let flags = ["--takeover-watch", "10m", "--renew-every", "2m", "--request-budget", "2s"];
+    let flags = [
+        "--takeover-watch",
+        "10m",
+        "--renew-every",
+        "2m",
+        "--request-budget",
+        "2s",
+    ];
     let server = Server::Many(Cluster::start_alone(BACKEND, &flags));
-    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let Server::Many(cluster) = &server else {
+        panic!("several processes")
+    };
     let mut hand = Hand::new(cluster);
     // All of them before the first is taken: what is taken stays so, and creates nothing any more.
     let mut groups = BTreeMap::new();
@@ -134,15 +163,28 @@ async fn an_owner_that_does_not_know_yet_that_its_shard_was_taken_appends_nothin
             assert_eq!(sent, Some(503), "{text}");
         }
         assert_eq!(hand.streams(shard), before, "it appended to shard {shard}");
-        assert_eq!(hand.control(shard)["owner"], TAKER, "it took shard {shard} back");
+        assert_eq!(
+            hand.control(shard)["owner"],
+            TAKER,
+            "it took shard {shard} back"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_unmarked_read() {
-    let flags = ["--takeover-watch", WATCH, "--renew-every", "500ms", "--replicas", "1"];
+    let flags = [
+        "--takeover-watch",
+        WATCH,
+        "--renew-every",
+        "500ms",
+        "--replicas",
+        "1",
+    ];
     let server = Server::Many(Cluster::start_alone(BACKEND, &flags));
-    let Server::Many(cluster) = &server else { panic!("several processes") };
+    let Server::Many(cluster) = &server else {
+        panic!("several processes")
+    };
     let mut hand = Hand::new(cluster);
     // So many that node-1 owns some of them.
     let mut groups = Vec::new();
@@ -151,11 +193,17 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
         group.admin.say(&group.name, "before").await;
         groups.push(group);
     }
-    let owned: Vec<usize> = (0..SHARDS).filter(|&shard| hand.control(shard)["owner"] == "node-1").collect();
+    let owned: Vec<usize> = (0..SHARDS)
+        .filter(|&shard| hand.control(shard)["owner"] == "node-1")
+        .collect();
     assert!(!owned.is_empty(), "node-1 owns nothing");
     let of_node = |group: &Group| owned.contains(&shard_of(&group.name, SHARDS));
     // Requests that are on their way when it is paused: they lie in its sockets until it goes on.
-    let seeds = || (1..=6).map(|i| format!("redis://{}", cluster.port(&format!("redis-{i}")))).collect();
+    let seeds = || {
+        (1..=6)
+            .map(|i| format!("redis://{}", cluster.port(&format!("redis-{i}"))))
+            .collect()
+    };
     let patient = direct::direct(cluster, seeds(), "node-1", Duration::from_secs(30)).await;
     let direct: Vec<_> = groups
         .iter()
@@ -169,7 +217,8 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
             "while it owns them it reads"
         );
     }
-    // And appends that it is in the middle of. What is acknowledged of them was written before it lost its shards.
+    // And appends that it is in the middle of. What is acknowledged of them was written before it
+    // lost its shards.
     let busy = keep_busy(&direct);
     tokio::time::sleep(Duration::from_millis(500)).await;
     cluster.command(&["pause", "node-1"]).await;
@@ -181,8 +230,10 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
                 let path = format!("/v1/conversations/{name}/messages");
                 let body = Bytes::from(json!({"text": "late"}).to_string());
                 let json_type = [("content-type", "application/json")];
-                let (read, sent) =
-                    tokio::join!(is_unmarked(&client, &path), client.try_call(Method::POST, &path, &json_type, body),);
+                let (read, sent) = tokio::join!(
+                    is_unmarked(&client, &path),
+                    client.try_call(Method::POST, &path, &json_type, body),
+                );
                 (read, sent.map(|answer| answer.status).ok())
             })
         })
@@ -205,26 +256,39 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
     reads_nothing_unmarked(quick, groups.iter().filter(|group| of_node(group))).await;
     for (&shard, before) in owned.iter().zip(&before) {
         assert_eq!(&hand.streams(shard), before, "it appended to shard {shard}");
-        assert_eq!(hand.control(shard)["owner"], TAKER, "it took shard {shard} back");
+        assert_eq!(
+            hand.control(shard)["owner"],
+            TAKER,
+            "it took shard {shard} back"
+        );
     }
     busy.iter().for_each(tokio::task::JoinHandle::abort);
     goes_on(&groups).await;
 }
 
-/// Whoever is asked there has had the time for many renewals, and reads no conversation without a mark.
+/// Whoever is asked there has had the time for many renewals, and reads no conversation without a
+/// mark.
 async fn reads_nothing_unmarked(at: SocketAddr, groups: impl Iterator<Item = &Group> + Clone) {
     let end = Instant::now() + TAKEN_AFTER;
     while Instant::now() < end {
         for group in groups.clone() {
             let client = Client::new(at, group.admin.user());
-            assert!(!is_unmarked(&client, &format!("/v1/conversations/{}/messages", group.name)).await);
+            assert!(
+                !is_unmarked(
+                    &client,
+                    &format!("/v1/conversations/{}/messages", group.name)
+                )
+                .await
+            );
         }
     }
 }
 
 /// Sends to all of them, again and again, until it is aborted.
 fn keep_busy(direct: &[(Client, String)]) -> Vec<tokio::task::JoinHandle<()>> {
-    let each_four_times = direct.iter().flat_map(|pair| std::iter::repeat_n(pair.clone(), 4));
+    let each_four_times = direct
+        .iter()
+        .flat_map(|pair| std::iter::repeat_n(pair.clone(), 4));
     let send = |(client, name): (Client, String)| {
         tokio::spawn(async move {
             loop {

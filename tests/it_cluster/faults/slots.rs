@@ -40,9 +40,15 @@ async fn migrate(cluster: &Cluster, slot: &str) {
         // Long enough for appends that find only some of the keys on either side.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
-    for (_, server) in [(String::new(), to), (String::new(), from)].into_iter().chain(servers(cluster, SERVERS)) {
+    for (_, server) in [(String::new(), to), (String::new(), from)]
+        .into_iter()
+        .chain(servers(cluster, SERVERS))
+    {
         // Replicas refuse; they hear of it from the masters.
-        drop(ask::<()>(server, &["CLUSTER", "SETSLOT", slot, "NODE", &to_id]));
+        drop(ask::<()>(
+            server,
+            &["CLUSTER", "SETSLOT", slot, "NODE", &to_id],
+        ));
     }
 }
 

@@ -1,5 +1,6 @@
-//! The way of one node to Redis, which can be held as a firewall would that drops packets: connections stay open, nothing
-//! passes, and nobody is told. Or the answers alone are held: Redis does what it is asked, and the node hears nothing.
+//! The way of one node to Redis, which can be held as a firewall would that drops packets:
+//! connections stay open, nothing passes, and nobody is told. Or the answers alone are held: Redis
+//! does what it is asked, and the node hears nothing.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,13 +29,18 @@ pub(super) struct Wires {
 }
 
 impl Wires {
-    /// Puts a proxy before each server of a deployment that is prepared, for this node alone. Clients of Redis Cluster go
-    /// where its servers say; these say a port only, and so each client stays with the host that it was given.
+    /// Puts a proxy before each server of a deployment that is prepared, for this node alone.
+    /// Clients of Redis Cluster go where its servers say; these say a port only, and so each client
+    /// stays with the host that it was given.
     pub(super) async fn of(cluster: &Cluster, node: &str) -> Self {
         let held = watch::Sender::new(Held::Nothing);
         for name in (1..=SERVERS).map(|number| format!("redis-{number}")) {
             proxy(cluster.port(&name).port(), &held).await;
-            cluster.write(&name, "flags", "--cluster-preferred-endpoint-type unknown-endpoint");
+            cluster.write(
+                &name,
+                "flags",
+                "--cluster-preferred-endpoint-type unknown-endpoint",
+            );
         }
         let detour = format!(r#"exec "${{@//redis:\/\/127.0.0.1:/redis:\/\/{DETOUR}:}}""#);
         let script = cluster.write(node, "detour", &detour);
@@ -69,11 +75,16 @@ async fn proxy(port: u16, held: &watch::Sender<Held>) {
 }
 
 async fn link(client: TcpStream, port: u16, held: watch::Receiver<Held>) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
+        return;
+    };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let requests = pump(from_client, to_server, held.clone(), |held| held != Held::Everything);
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
+    let requests = pump(from_client, to_server, held.clone(), |held| {
+        held != Held::Everything
+    });
     let answers = pump(from_server, to_client, held, |held| held == Held::Nothing);
     tokio::join!(requests, answers);
 }

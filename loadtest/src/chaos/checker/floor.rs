@@ -14,8 +14,8 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// From this moment on it is known to be at least so high. A step that is told late counts from the last one told, so
-    /// that nothing is held against a read that could not know.
+    /// From this moment on it is known to be at least so high. A step that is told late counts from
+    /// the last one told, so that nothing is held against a read that could not know.
     pub(crate) fn raise(&mut self, at: Micros, height: u64) {
         let (last, highest) = self.steps.back().copied().unwrap_or((0, 0));
         if height <= highest {
@@ -23,7 +23,11 @@ impl Floor {
         }
         let at = at.max(last);
         self.steps.push_back((at, height));
-        while self.steps.get(1).is_some_and(|(second, _)| second + KEPT < at) {
+        while self
+            .steps
+            .get(1)
+            .is_some_and(|(second, _)| second + KEPT < at)
+        {
             self.steps.pop_front();
         }
     }
@@ -31,7 +35,10 @@ impl Floor {
     /// What was known strictly before that moment.
     pub(crate) fn before(&self, begun: Micros) -> u64 {
         let count = self.steps.partition_point(|(at, _)| *at < begun);
-        count.checked_sub(1).and_then(|i| self.steps.get(i)).map_or(0, |(_, height)| *height)
+        count
+            .checked_sub(1)
+            .and_then(|i| self.steps.get(i))
+            .map_or(0, |(_, height)| *height)
     }
 }
 
@@ -46,6 +53,9 @@ mod tests {
         floor.raise(20, 5);
         floor.raise(15, 4);
         floor.raise(15, 7);
-        assert_eq!([5, 10, 11, 20, 21].map(|at| floor.before(at)), [0, 0, 3, 3, 7]);
+        assert_eq!(
+            [5, 10, 11, 20, 21].map(|at| floor.before(at)),
+            [0, 0, 3, 3, 7]
+        );
     }
 }

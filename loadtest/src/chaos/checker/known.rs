@@ -1,4 +1,5 @@
-//! What becomes of a breach of a rule: it is kept, or told only when the rule is known not to hold yet.
+//! What becomes of a breach of a rule: it is kept, or told only when the rule is known not to hold
+//! yet.
 
 use std::sync::OnceLock;
 
@@ -16,9 +17,13 @@ pub(crate) fn tell_only(rules: &[String]) {
 
 /// Whether a breach of this rule is only to be told; tells it then.
 fn is_told_only(rule: &str, said: &str) -> bool {
-    let known = KNOWN.get().is_some_and(|known| known.iter().any(|of| of == rule));
+    let known = KNOWN
+        .get()
+        .is_some_and(|known| known.iter().any(|of| of == rule));
     if known {
-        say(&format!("KNOWN, and not held against this run: {rule}: {said}"));
+        say(&format!(
+            "KNOWN, and not held against this run: {rule}: {said}"
+        ));
     }
     known
 }
@@ -31,7 +36,12 @@ impl Checker {
         }
         self.counts.violations += 1;
         if self.violations.len() < KEPT_MAX {
-            self.violations.push(Violation { at, rule: rule.to_owned(), said, span });
+            self.violations.push(Violation {
+                at,
+                rule: rule.to_owned(),
+                said,
+                span,
+            });
         }
     }
 }

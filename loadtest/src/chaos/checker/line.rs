@@ -1,4 +1,5 @@
-//! One conversation: its one order, pieced together from everything that anybody saw, and the memberships that follow.
+//! One conversation: its one order, pieced together from everything that anybody saw, and the
+//! memberships that follow.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -59,7 +60,8 @@ pub(crate) struct Line {
     pub(crate) sure: HashMap<u32, Sure>,
     /// Delivered and read, of each user.
     pub(crate) marks: HashMap<u32, [Floor; 2]>,
-    /// The last reaction that was answered: user, then message and value; `None` while that is open.
+    /// The last reaction that was answered: user, then message and value; `None` while that is
+    /// open.
     pub(crate) reactions: HashMap<u32, Reaction>,
 }
 
@@ -77,13 +79,24 @@ pub(crate) enum Sight {
 impl Line {
     /// Somebody saw an item, which was asked for at some time, 0 if that is not known.
     pub(crate) fn see(&mut self, item: &Item, seen: Micros, begun: Micros) -> Sight {
-        let Some(at) = item.seq.checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return Sight::Other };
+        let Some(at) = item
+            .seq
+            .checked_sub(1)
+            .and_then(|at| usize::try_from(at).ok())
+        else {
+            return Sight::Other;
+        };
         if at >= self.entries.len() {
             self.entries.resize_with(at + 1, || None);
         }
         match self.entries.get_mut(at) {
             Some(slot @ None) => {
-                *slot = Some(Entry { digest: item.digest, what: item.what.clone(), seen, begun });
+                *slot = Some(Entry {
+                    digest: item.digest,
+                    what: item.what.clone(),
+                    seen,
+                    begun,
+                });
                 Sight::New
             }
             Some(Some(entry)) if entry.digest == item.digest => Sight::Same,
@@ -119,14 +132,21 @@ impl Line {
     /// Goes on over what is whole by now: messages by somebody who was not in, and their seqs.
     pub(crate) fn fold(&mut self) -> Vec<(u32, u64)> {
         let mut strangers = Vec::new();
-        while let Some((what, begun)) = self.entry(self.folded + 1).map(|entry| (entry.what.clone(), entry.begun)) {
+        while let Some((what, begun)) = self
+            .entry(self.folded + 1)
+            .map(|entry| (entry.what.clone(), entry.begun))
+        {
             self.folded += 1;
             let seq = self.folded;
             self.reached = self.reached.max(begun);
             match what {
-                What::Message { source, .. } if !self.is_in(source, seq) => strangers.push((source, seq)),
+                What::Message { source, .. } if !self.is_in(source, seq) => {
+                    strangers.push((source, seq))
+                }
                 What::Message { source, .. } => {
-                    let since = self.stay_at(source, seq).and_then(|stay| self.seen(stay.from));
+                    let since = self
+                        .stay_at(source, seq)
+                        .and_then(|stay| self.seen(stay.from));
                     self.refused.served(source, seq, since, begun);
                 }
                 What::Created { users } | What::Joined { users } => {
@@ -146,7 +166,11 @@ impl Line {
     fn enter(&mut self, user: u32, seq: u64) {
         let stays = self.stays.entry(user).or_default();
         if stays.last().is_none_or(|stay| stay.to.is_some()) {
-            stays.push(Stay { from: seq, to: None, not_before: self.reached });
+            stays.push(Stay {
+                from: seq,
+                to: None,
+                not_before: self.reached,
+            });
             let seen = self.seen(seq).unwrap_or(0);
             self.refused.enters(user, seen);
         }
@@ -165,7 +189,9 @@ impl Line {
 
     fn stay_at(&self, user: u32, seq: u64) -> Option<&Stay> {
         let stays = self.stays.get(&user).map_or(&[][..], Vec::as_slice);
-        stays.iter().find(|stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to))
+        stays
+            .iter()
+            .find(|stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to))
     }
 
     /// A stay of a user that begins where nothing of his should: from where to where.
@@ -175,26 +201,38 @@ impl Line {
                 && stay.from < jump.until
                 && (jump.began_after == 0 || stay.not_before > jump.began_after)
         };
-        self.stays.get(&user)?.iter().find(fits).map(|stay| (stay.from, stay.to))
+        self.stays
+            .get(&user)?
+            .iter()
+            .find(fits)
+            .map(|stay| (stay.from, stay.to))
     }
 
     /// Where the stay of the user begins in which this seq is.
     pub(crate) fn stay_of(&self, user: u32, seq: u64) -> Option<u64> {
         let is_within = |stay: &&Stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to);
-        self.stays.get(&user)?.iter().find(is_within).map(|stay| stay.from)
+        self.stays
+            .get(&user)?
+            .iter()
+            .find(is_within)
+            .map(|stay| stay.from)
     }
 
-    /// The first stay of a session's user that began while it was there, and that it was told nothing of: where it begins,
-    /// and since when that is known.
+    /// The first stay of a session's user that began while it was there, and that it was told
+    /// nothing of: where it begins, and since when that is known.
     pub(crate) fn untold(&self, session: &Session, conversation: u32) -> Option<(u64, Micros)> {
         let stays = self.stays.get(&session.user)?;
-        let since = session.ready?.max(session.refused(conversation).unwrap_or(0));
+        let since = session
+            .ready?
+            .max(session.refused(conversation).unwrap_or(0));
         let told = match session.position(conversation) {
             Some((_, false)) => return None,
             Some((seq, true)) => seq,
             None => 0,
         };
-        let stay = stays.iter().find(|stay| stay.from > told && stay.not_before > since)?;
+        let stay = stays
+            .iter()
+            .find(|stay| stay.from > told && stay.not_before > since)?;
         Some((stay.from, self.seen(stay.from)?))
     }
 
@@ -207,10 +245,14 @@ impl Line {
         }
     }
 
-    /// Frames to those who were out, and never came in again: who and which seq. Only sure when all is known.
+    /// Frames to those who were out, and never came in again: who and which seq. Only sure when all
+    /// is known.
     pub(crate) fn sent_to_strangers(&self) -> Vec<(u32, u64)> {
-        let came_back =
-            |user: &u32, seq: u64| self.stays.get(user).is_some_and(|stays| stays.iter().any(|stay| stay.from > seq));
+        let came_back = |user: &u32, seq: u64| {
+            self.stays
+                .get(user)
+                .is_some_and(|stays| stays.iter().any(|stay| stay.from > seq))
+        };
         self.doubtful
             .iter()
             .filter(|(user, seq, _)| !came_back(user, *seq))
@@ -221,6 +263,10 @@ impl Line {
     /// Who participates after the last change.
     pub(crate) fn members(&self) -> Vec<u32> {
         let is_there = |stays: &Vec<Stay>| stays.last().is_some_and(|stay| stay.to.is_none());
-        self.stays.iter().filter(|(_, stays)| is_there(stays)).map(|(user, _)| *user).collect()
+        self.stays
+            .iter()
+            .filter(|(_, stays)| is_there(stays))
+            .map(|(user, _)| *user)
+            .collect()
     }
 }

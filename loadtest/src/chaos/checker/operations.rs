@@ -51,7 +51,9 @@ pub(crate) struct Operations {
 impl Operations {
     /// A new one.
     pub(crate) fn begin(&mut self, number: u64, operation: Operation) {
-        let Ok(at) = usize::try_from(number) else { return };
+        let Ok(at) = usize::try_from(number) else {
+            return;
+        };
         if at >= self.all.len() {
             self.all.resize_with(at + 1, || None);
         }

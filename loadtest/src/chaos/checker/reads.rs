@@ -1,4 +1,5 @@
-//! What a read must show: nothing else than others, no hole, and nothing older than what was known before it began.
+//! What a read must show: nothing else than others, no hole, and nothing older than what was known
+//! before it began.
 
 use crate::chaos::checker::Checker;
 use crate::chaos::history::span::Span;
@@ -17,7 +18,12 @@ impl Checker {
         for item in items {
             if item.seq != expected {
                 let said = format!("c{conversation}: seq {} follows {}", item.seq, expected - 1);
-                self.wrong(read.at, "seqs are dense", said, Span::at(conversation, expected));
+                self.wrong(
+                    read.at,
+                    "seqs are dense",
+                    said,
+                    Span::at(conversation, expected),
+                );
             }
             expected = item.seq + 1;
             self.see(read.at, conversation, item);
@@ -25,7 +31,10 @@ impl Checker {
         // A page after a seq that does not exist tells nothing.
         let last = expected - 1;
         if end && !read.stale && last < floor {
-            let said = format!("u{} read c{conversation} up to seq {last}; seq {floor} was known before", read.user);
+            let said = format!(
+                "u{} read c{conversation} up to seq {last}; seq {floor} was known before",
+                read.user
+            );
             self.wrong(read.at, NOT_OLDER, said, Span::at(conversation, last + 1));
         }
     }
@@ -46,7 +55,8 @@ impl Checker {
         let last = items.last().map_or(0, |item| item.seq);
         if !read.stale && last < floor {
             let said = format!(
-                "u{} read messages of c{conversation} up to seq {last}; seq {floor} was known before",
+                "u{} read messages of c{conversation} up to seq {last}; seq {floor} was known \
+                 before",
                 read.user
             );
             self.wrong(read.at, NOT_OLDER, said, Span::at(conversation, floor));
@@ -56,13 +66,26 @@ impl Checker {
     /// Between two neighbours in a list of messages there is no message.
     fn only_changes(&mut self, at: Micros, conversation: u32, (before, after): (u64, u64)) {
         if after <= before {
-            let said = format!("c{conversation}: seq {after} follows {before} in a list of messages");
-            self.wrong(at, "one order, the same for everybody", said, Span::at(conversation, after));
+            let said =
+                format!("c{conversation}: seq {after} follows {before} in a list of messages");
+            self.wrong(
+                at,
+                "one order, the same for everybody",
+                said,
+                Span::at(conversation, after),
+            );
         }
         for seq in before + 1..after {
             if let Some(What::Message { op, .. }) = self.line(conversation).at(seq).cloned() {
-                let said = format!("c{conversation}: seq {seq}, op-{op}, is missing in a list of messages");
-                self.wrong(at, "one order, the same for everybody", said, Span::at(conversation, seq).and_op(op));
+                let said = format!(
+                    "c{conversation}: seq {seq}, op-{op}, is missing in a list of messages"
+                );
+                self.wrong(
+                    at,
+                    "one order, the same for everybody",
+                    said,
+                    Span::at(conversation, seq).and_op(op),
+                );
             }
         }
     }
@@ -75,7 +98,13 @@ impl Checker {
         let sure: Vec<(u32, bool)> = line
             .sure
             .iter()
-            .map(|(user, sure)| (*user, sure.in_before(read.begun), sure.out_before(read.begun)))
+            .map(|(user, sure)| {
+                (
+                    *user,
+                    sure.in_before(read.begun),
+                    sure.out_before(read.begun),
+                )
+            })
             .filter(|(_, is_in, out)| *is_in || *out)
             .map(|(user, is_in, _)| (user, is_in))
             .collect();
@@ -84,13 +113,18 @@ impl Checker {
             return;
         }
         if last < floor {
-            let said = format!("u{} saw c{conversation} end at seq {last}; seq {floor} was known before", read.user);
+            let said = format!(
+                "u{} saw c{conversation} end at seq {last}; seq {floor} was known before",
+                read.user
+            );
             self.wrong(read.at, NOT_OLDER, said, Span::at(conversation, floor));
         }
         for (user, is_in) in sure {
             if users.contains(&user) != is_in {
-                let said =
-                    format!("c{conversation} is shown with {users:?}; u{user}: in is {is_in}, acknowledged before");
+                let said = format!(
+                    "c{conversation} is shown with {users:?}; u{user}: in is {is_in}, acknowledged \
+                     before"
+                );
                 self.wrong(read.at, NOT_OLDER, said, Span::of(conversation));
             }
         }
@@ -103,13 +137,22 @@ impl Checker {
         for &(user, delivered, seen) in marks {
             for (i, height) in [delivered, seen].into_iter().enumerate() {
                 let floors = self.line(conversation).marks.entry(user).or_default();
-                let Some(floor) = floors.get_mut(i) else { continue };
+                let Some(floor) = floors.get_mut(i) else {
+                    continue;
+                };
                 let known = floor.before(read.begun);
                 floor.raise(read.at, height);
                 if !read.stale && height < known {
                     let what = if i == 0 { "delivered" } else { "read" };
-                    let said = format!("{what} of u{user} in c{conversation} is {height}, and was {known} before");
-                    self.wrong(read.at, "watermarks never go back", said, Span::of(conversation));
+                    let said = format!(
+                        "{what} of u{user} in c{conversation} is {height}, and was {known} before"
+                    );
+                    self.wrong(
+                        read.at,
+                        "watermarks never go back",
+                        said,
+                        Span::of(conversation),
+                    );
                 }
             }
         }
@@ -117,11 +160,18 @@ impl Checker {
 
     /// One's own reaction.
     pub(super) fn reaction(&mut self, read: Read, seq: u64, value: Option<u32>) {
-        let known = self.line(read.conversation).reactions.get(&read.user).copied();
-        let Some((of, Some((since, expected)))) = known else { return };
+        let known = self
+            .line(read.conversation)
+            .reactions
+            .get(&read.user)
+            .copied();
+        let Some((of, Some((since, expected)))) = known else {
+            return;
+        };
         if of == seq && since < read.begun && !read.stale && value != expected {
             let said = format!(
-                "u{} sees his reaction to seq {seq} of c{} as {value:?}; {expected:?} was acknowledged before",
+                "u{} sees his reaction to seq {seq} of c{} as {value:?}; {expected:?} was \
+                 acknowledged before",
                 read.user, read.conversation
             );
             self.wrong(read.at, NOT_OLDER, said, Span::of(read.conversation));
@@ -129,7 +179,12 @@ impl Checker {
     }
 
     /// All conversations of a user, without a mark.
-    pub(super) fn listed(&mut self, (begun, at): (Micros, Micros), user: u32, conversations: &[u32]) {
+    pub(super) fn listed(
+        &mut self,
+        (begun, at): (Micros, Micros),
+        user: u32,
+        conversations: &[u32],
+    ) {
         self.counts.reads += 1;
         let mut wrong = Vec::new();
         for (conversation, line) in &self.lines {
@@ -144,7 +199,12 @@ impl Checker {
         for (conversation, how) in wrong {
             let said = format!("the list of u{user} {how} c{conversation}, and carries no mark");
             let span = Span::default().and_lists_of(user);
-            self.wrong(at, "a list without a mark is what was acknowledged", said, span);
+            self.wrong(
+                at,
+                "a list without a mark is what was acknowledged",
+                said,
+                span,
+            );
         }
     }
 
@@ -155,10 +215,23 @@ impl Checker {
             return;
         }
         self.counts.reads += 1;
-        let sure = self.line(read.conversation).sure.get(&read.user).copied().unwrap_or_default();
+        let sure = self
+            .line(read.conversation)
+            .sure
+            .get(&read.user)
+            .copied()
+            .unwrap_or_default();
         if sure.out_before(read.begun) {
-            let said = format!("u{} is out of c{}, and may read it", read.user, read.conversation);
-            self.wrong(read.at, "nothing to a removed participant", said, Span::of(read.conversation));
+            let said = format!(
+                "u{} is out of c{}, and may read it",
+                read.user, read.conversation
+            );
+            self.wrong(
+                read.at,
+                "nothing to a removed participant",
+                said,
+                Span::of(read.conversation),
+            );
         }
     }
 }

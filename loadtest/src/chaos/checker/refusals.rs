@@ -1,5 +1,5 @@
-//! Refusals that rest on a change which was asked for and not yet answered: that change has to be in the history, for what
-//! is taken back again is no reason to refuse anybody anything.
+//! Refusals that rest on a change which was asked for and not yet answered: that change has to be
+//! in the history, for what is taken back again is no reason to refuse anybody anything.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -42,14 +42,20 @@ impl Refusals {
     /// A removal is about to be asked for.
     fn begin(&mut self, op: u64, user: u32, sure: Sure) {
         if let Sure::In(since) = sure {
-            self.doubts.insert(user, Doubt { since, removals: BTreeSet::from([op]) });
+            self.doubts.insert(
+                user,
+                Doubt {
+                    since,
+                    removals: BTreeSet::from([op]),
+                },
+            );
         } else if let Some(doubt) = self.doubts.get_mut(&user) {
             doubt.removals.insert(op);
         }
     }
 
-    /// It was surely not done: since when the user is in, if nothing else puts that in doubt; and when those were refused
-    /// who had no other reason.
+    /// It was surely not done: since when the user is in, if nothing else puts that in doubt; and
+    /// when those were refused who had no other reason.
     fn failed(&mut self, op: u64, user: u32) -> (Option<Micros>, Vec<(u32, Micros)>) {
         let mut wrong = Vec::new();
         self.held.retain_mut(|held| {
@@ -57,7 +63,9 @@ impl Refusals {
             wrong.extend(groundless.then_some((held.user, held.at)));
             !groundless
         });
-        let Some(doubt) = self.doubts.get_mut(&user) else { return (None, wrong) };
+        let Some(doubt) = self.doubts.get_mut(&user) else {
+            return (None, wrong);
+        };
         doubt.removals.remove(&op);
         let since = doubt.removals.is_empty().then_some(doubt.since);
         if since.is_some() {
@@ -74,7 +82,8 @@ impl Refusals {
 
     /// His `left` was seen for the first time.
     pub(crate) fn left(&mut self, user: u32, at: Micros) {
-        self.held.retain(|held| held.user != user || held.since >= at);
+        self.held
+            .retain(|held| held.user != user || held.since >= at);
         if self.doubts.get(&user).is_some_and(|doubt| doubt.since < at) {
             self.doubts.remove(&user);
         }
@@ -83,7 +92,12 @@ impl Refusals {
     /// A request that began then was refused: its reason is still to be seen.
     fn hold(&mut self, user: u32, begun: Micros, at: Micros) {
         if let Some(doubt) = self.doubts.get(&user).filter(|doubt| doubt.since < begun) {
-            self.held.push(Held { user, since: doubt.since, at, removals: doubt.removals.clone() });
+            self.held.push(Held {
+                user,
+                since: doubt.since,
+                at,
+                removals: doubt.removals.clone(),
+            });
         }
     }
 
@@ -119,16 +133,28 @@ impl Checker {
                 self.groundless(at, conversation, &wrong);
             }
             Outcome::Ok { clean: true, .. } => line.refusals.done(op, user),
-            // It may be done at any time, or was done by whichever attempt: its `left` will show it.
+            // It may be done at any time, or was done by whichever attempt: its `left` will show
+            // it.
             Outcome::Ok { .. } | Outcome::Unknown { .. } => {}
         }
     }
 
     /// A user was told that he does not participate.
-    pub(super) fn refused_as_stranger(&mut self, at: Micros, (user, conversation): (u32, u32), begun: Micros) {
+    pub(super) fn refused_as_stranger(
+        &mut self,
+        at: Micros,
+        (user, conversation): (u32, u32),
+        begun: Micros,
+    ) {
         let line = self.line(conversation);
         line.refused.refused(user, begun, at);
-        if line.sure.get(&user).copied().unwrap_or_default().in_before(begun) {
+        if line
+            .sure
+            .get(&user)
+            .copied()
+            .unwrap_or_default()
+            .in_before(begun)
+        {
             let said = format!("u{user} was in c{conversation}, and was refused as no participant");
             let rule = "a refusal is not older than what was acknowledged";
             self.wrong(at, rule, said, Span::of(conversation));
@@ -148,7 +174,8 @@ impl Checker {
             #[expect(clippy::cast_precision_loss, reason = "for people")]
             let when = *refused as f64 / 1e6;
             let said = format!(
-                "u{user} was in c{conversation}, and was refused as no participant at {when:.3} s: he was not put out"
+                "u{user} was in c{conversation}, and was refused as no participant at {when:.3} s: \
+                 he was not put out"
             );
             self.wrong(at, IN_THE_HISTORY, said, Span::of(conversation));
         }
@@ -162,28 +189,52 @@ impl Checker {
 
     /// One of a pair has ended.
     pub(super) fn rival_ended(&mut self, at: Micros, op: u64, result: &Outcome) {
-        let Some(other) = self.rivals.get(&op).copied() else { return };
+        let Some(other) = self.rivals.get(&op).copied() else {
+            return;
+        };
         if let Outcome::Failed { code } = result
             && CONFLICTS.contains(&code.as_str())
         {
             self.conflicts.insert(op);
         }
-        let mut state = |number| self.operations.get(number).map_or(State::Unknown, |operation| operation.state);
+        let mut state = |number| {
+            self.operations
+                .get(number)
+                .map_or(State::Unknown, |operation| operation.state)
+        };
         let (own, of_other) = (state(op), state(other));
         if matches!(of_other, State::Open) {
             return;
         }
-        let Some((conversation, act)) = self.operations.get(op).map(|one| (one.conversation, one.act.clone())) else {
+        let Some((conversation, act)) = self
+            .operations
+            .get(op)
+            .map(|one| (one.conversation, one.act.clone()))
+        else {
             return;
         };
         let span = Span::of(conversation).and_op(op);
         if (own, of_other) == (State::Ok, State::Ok) {
-            let rule = if act == Act::Send { "one key, one message" } else { "one name, one conversation" };
-            self.wrong(at, rule, format!("op-{op} and op-{other} of c{conversation} were both acknowledged"), span);
+            let rule = if act == Act::Send {
+                "one key, one message"
+            } else {
+                "one name, one conversation"
+            };
+            self.wrong(
+                at,
+                rule,
+                format!("op-{op} and op-{other} of c{conversation} were both acknowledged"),
+                span,
+            );
         } else if (own, of_other) == (State::Failed, State::Failed)
-            && let Some(refused) = [op, other].into_iter().find(|one| self.conflicts.contains(one))
+            && let Some(refused) = [op, other]
+                .into_iter()
+                .find(|one| self.conflicts.contains(one))
         {
-            let said = format!("op-{refused} of c{conversation} was refused because of one that was surely not done");
+            let said = format!(
+                "op-{refused} of c{conversation} was refused because of one that was surely not \
+                 done"
+            );
             self.wrong(at, IN_THE_HISTORY, said, span);
         }
     }

@@ -1,5 +1,6 @@
-//! One session: each conversation's changes in order, each once, from its position on, and no hole that is not told; each
-//! stay as a whole; its sends in the order sent; and how long it waits for what others know.
+//! One session: each conversation's changes in order, each once, from its position on, and no hole
+//! that is not told; each stay as a whole; its sends in the order sent; and how long it waits for
+//! what others know.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,7 +31,8 @@ struct Position {
     left: bool,
 }
 
-/// A session went on in a conversation after it had been out, or for the first time: no stay may be in between.
+/// A session went on in a conversation after it had been out, or for the first time: no stay may be
+/// in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Jump {
     /// From after this seq,
@@ -56,20 +58,41 @@ impl Session {
         }
     }
 
-    /// One more change: what was passed over, if anything may have been; an error says what is wrong with it.
-    pub(crate) fn take(&mut self, conversation: u32, item: &Item) -> (Option<Jump>, Result<(), String>) {
+    /// One more change: what was passed over, if anything may have been; an error says what is
+    /// wrong with it.
+    pub(crate) fn take(
+        &mut self,
+        conversation: u32,
+        item: &Item,
+    ) -> (Option<Jump>, Result<(), String>) {
         let left = matches!(item.what, What::Left { user } if user == self.user);
         let enters = matches!(&item.what, What::Joined { users } if users.contains(&self.user));
-        let before = self.positions.insert(conversation, Position { seq: item.seq, left });
-        let Some(before) = before else { return (self.jump(conversation, None, item.seq), Ok(())) };
+        let before = self.positions.insert(
+            conversation,
+            Position {
+                seq: item.seq,
+                left,
+            },
+        );
+        let Some(before) = before else {
+            return (self.jump(conversation, None, item.seq), Ok(()));
+        };
         match item.seq {
             seq if seq == before.seq + 1 => (None, Ok(())),
             // What happened while he was out is not his; live starts with his own joined.
             seq if enters && before.left && seq > before.seq => {
                 (self.jump(conversation, Some(before.seq), seq), Ok(()))
             }
-            seq if seq <= before.seq => (None, Err(format!("seq {seq} again, after {}", before.seq))),
-            seq => (None, Err(format!("seq {seq} after {}: a hole without a gap", before.seq))),
+            seq if seq <= before.seq => {
+                (None, Err(format!("seq {seq} again, after {}", before.seq)))
+            }
+            seq => (
+                None,
+                Err(format!(
+                    "seq {seq} after {}: a hole without a gap",
+                    before.seq
+                )),
+            ),
         }
     }
 
@@ -77,9 +100,18 @@ impl Session {
         let refused = self.refused.get(&conversation).copied();
         match (left, self.ready) {
             // A refusal takes the position away: what it was told since then, it was told.
-            (Some(after), _) => Some(Jump { after, until, began_after: 0 }),
-            // Where it began is not known, but since when: what was there before is none of its own.
-            (None, Some(ready)) => Some(Jump { after: 0, until, began_after: ready.max(refused.unwrap_or(0)) }),
+            (Some(after), _) => Some(Jump {
+                after,
+                until,
+                began_after: 0,
+            }),
+            // Where it began is not known, but since when: what was there before is none of its
+            // own.
+            (None, Some(ready)) => Some(Jump {
+                after: 0,
+                until,
+                began_after: ready.max(refused.unwrap_or(0)),
+            }),
             (None, None) => None,
         }
     }
@@ -99,12 +131,22 @@ impl Session {
         }
         let Some(position) = self.positions.get_mut(&conversation) else {
             // Up to there it was told that something is missing.
-            self.positions.insert(conversation, Position { seq: to, left: false });
+            self.positions.insert(
+                conversation,
+                Position {
+                    seq: to,
+                    left: false,
+                },
+            );
             return Ok(());
         };
         let expected = position.seq + 1;
         // What it saw does not hold: it goes on from where that begins.
-        position.seq = if reason == "replaced" { from.saturating_sub(1) } else { to };
+        position.seq = if reason == "replaced" {
+            from.saturating_sub(1)
+        } else {
+            to
+        };
         if reason != "replaced" && from != expected {
             Err(format!("a gap from {from}, and the next is {expected}"))
         } else {
@@ -113,9 +155,14 @@ impl Session {
     }
 
     /// Caught up to there: what was passed over, if anything may have been.
-    pub(crate) fn live(&mut self, conversation: u32, seq: u64) -> (Option<Jump>, Result<(), String>) {
+    pub(crate) fn live(
+        &mut self,
+        conversation: u32,
+        seq: u64,
+    ) -> (Option<Jump>, Result<(), String>) {
         let Some(position) = self.positions.get(&conversation).copied() else {
-            self.positions.insert(conversation, Position { seq, left: false });
+            self.positions
+                .insert(conversation, Position { seq, left: false });
             return (self.jump(conversation, None, seq + 1), Ok(()));
         };
         if position.seq == seq {
@@ -123,15 +170,24 @@ impl Session {
         }
         // He is out, or in again: he is told where it goes on.
         if position.left && seq > position.seq {
-            self.positions.insert(conversation, Position { seq, left: false });
+            self.positions
+                .insert(conversation, Position { seq, left: false });
             return (self.jump(conversation, Some(position.seq), seq + 1), Ok(()));
         }
-        (None, Err(format!("live at {seq}, and the last sent is {}", position.seq)))
+        (
+            None,
+            Err(format!(
+                "live at {seq}, and the last sent is {}",
+                position.seq
+            )),
+        )
     }
 
     /// Where it stands in a conversation, and whether it was told that he is out.
     pub(crate) fn position(&self, conversation: u32) -> Option<(u64, bool)> {
-        self.positions.get(&conversation).map(|position| (position.seq, position.left))
+        self.positions
+            .get(&conversation)
+            .map(|position| (position.seq, position.left))
     }
 
     /// When it was last told that a conversation is not his.
@@ -148,16 +204,19 @@ impl Session {
     /// One of its sends was acknowledged; an error names the one that it changed places with.
     pub(crate) fn appended(&mut self, conversation: u32, op: u64, seq: u64) -> Result<(), String> {
         let sends = self.appended.entry(conversation).or_default();
-        let earlier = sends.range(..op).next_back().map(|(before, at)| (*before, *at));
+        let earlier = sends
+            .range(..op)
+            .next_back()
+            .map(|(before, at)| (*before, *at));
         let later = sends.range(op..).next().map(|(after, at)| (*after, *at));
         sends.insert(op, seq);
         match (earlier, later) {
-            (Some((before, at)), _) if at >= seq => {
-                Err(format!("op-{op} is at seq {seq}, and op-{before}, sent before it, at {at}"))
-            }
-            (_, Some((after, at))) if at <= seq => {
-                Err(format!("op-{op} is at seq {seq}, and op-{after}, sent after it, at {at}"))
-            }
+            (Some((before, at)), _) if at >= seq => Err(format!(
+                "op-{op} is at seq {seq}, and op-{before}, sent before it, at {at}"
+            )),
+            (_, Some((after, at))) if at <= seq => Err(format!(
+                "op-{op} is at seq {seq}, and op-{after}, sent after it, at {at}"
+            )),
             _ => Ok(()),
         }
     }

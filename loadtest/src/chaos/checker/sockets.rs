@@ -1,4 +1,5 @@
-//! Whether sockets stay open where they are to: a client notices nothing of a node that dies, hangs, or is cut off.
+//! Whether sockets stay open where they are to: a client notices nothing of a node that dies,
+//! hangs, or is cut off.
 
 use crate::chaos::checker::Checker;
 use crate::chaos::faults::named;
@@ -11,7 +12,12 @@ const MAY_CLOSE: [&str; 4] = ["kill-router", "drop-sockets", "drop-flood", "slow
 const BEFORE: Micros = 5_000_000;
 const AFTER: Micros = 20_000_000;
 /// What a device says that turns from its socket by its own choice.
-const BY_CHOICE: [&str; 4] = ["dropped", "the load is over", "resume was not taken", "a frame was not taken"];
+const BY_CHOICE: [&str; 4] = [
+    "dropped",
+    "the load is over",
+    "resume was not taken",
+    "a frame was not taken",
+];
 /// The close code of a token that has ended: a node whose clock is ahead says so.
 const TOKEN_ENDED: &str = "4401";
 
@@ -34,11 +40,18 @@ impl Checker {
             _ => return,
         };
         if said == "ends" {
-            for (_, until, _) in self.sockets.excused.iter_mut().filter(|(_, until, _)| *until == Micros::MAX) {
+            for (_, until, _) in self
+                .sockets
+                .excused
+                .iter_mut()
+                .filter(|(_, until, _)| *until == Micros::MAX)
+            {
                 *until = at + AFTER;
             }
         } else {
-            self.sockets.excused.push((at.saturating_sub(BEFORE), Micros::MAX, code));
+            self.sockets
+                .excused
+                .push((at.saturating_sub(BEFORE), Micros::MAX, code));
         }
     }
 
@@ -52,16 +65,26 @@ impl Checker {
     /// Judges sockets that closed so long ago that it is known what was going on then.
     pub(super) fn judge_sockets(&mut self, at: Micros) {
         let until = at.saturating_sub(BEFORE);
-        let due: Vec<_> = self.sockets.closed.extract_if(.., |(closed, _, _)| *closed <= until).collect();
+        let due: Vec<_> = self
+            .sockets
+            .closed
+            .extract_if(.., |(closed, _, _)| *closed <= until)
+            .collect();
         for (closed, session, why) in due {
-            let is_excused = self
-                .sockets
-                .excused
-                .iter()
-                .any(|(from, to, code)| (*from..=*to).contains(&closed) && code.is_none_or(|code| code == why));
+            let is_excused = self.sockets.excused.iter().any(|(from, to, code)| {
+                (*from..=*to).contains(&closed) && code.is_none_or(|code| code == why)
+            });
             if !is_excused {
-                let said = format!("session {session} lost its socket ({why}) though no router and no client failed");
-                self.wrong(closed, "a socket stays open while nodes fail", said, Span::default().and_session(session));
+                let said = format!(
+                    "session {session} lost its socket ({why}) though no router and no client \
+                     failed"
+                );
+                self.wrong(
+                    closed,
+                    "a socket stays open while nodes fail",
+                    said,
+                    Span::default().and_session(session),
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What is surely known of one user's membership: only what was answered, and only while nothing else is under way.
+//! What is surely known of one user's membership: only what was answered, and only while nothing
+//! else is under way.
 
 use crate::chaos::history::Micros;
 
@@ -19,12 +20,16 @@ pub(crate) enum Sure {
 impl Sure {
     /// An operation on him is about to be asked for: unless it changes nothing, nobody can be sure.
     pub(crate) fn begin(&mut self, adds: bool) {
-        if !matches!((*self, adds), (Self::Never, _) | (Self::In(_), true) | (Self::Out(_), false)) {
+        if !matches!(
+            (*self, adds),
+            (Self::Never, _) | (Self::In(_), true) | (Self::Out(_), false)
+        ) {
             *self = Self::No;
         }
     }
 
-    /// It was done. After an attempt of unknown outcome nothing is sure any more: that may be done later.
+    /// It was done. After an attempt of unknown outcome nothing is sure any more: that may be done
+    /// later.
     pub(crate) fn done(&mut self, adds: bool, at: Micros, clean: bool) {
         match (*self, adds) {
             (Self::Never, _) | (Self::In(_), true) | (Self::Out(_), false) if clean => {}

@@ -19,7 +19,8 @@ const MEMBERS: [u32; 3] = [0, 1, 2];
 /// One who comes and goes.
 const GUEST: u32 = 9;
 
-/// A cluster that does nothing wrong: one conversation, each operation done at one moment between its begin and its end.
+/// A cluster that does nothing wrong: one conversation, each operation done at one moment between
+/// its begin and its end.
 struct Model {
     random: Random,
     now: u64,
@@ -50,9 +51,20 @@ impl Model {
             read_up_to: 0,
         };
         let users = MEMBERS.to_vec();
-        let op = model.begin(0, Act::Create { users: users.clone() });
+        let op = model.begin(
+            0,
+            Act::Create {
+                users: users.clone(),
+            },
+        );
         model.append(What::Created { users });
-        model.end(op, Outcome::Ok { item: None, clean: true });
+        model.end(
+            op,
+            Outcome::Ok {
+                item: None,
+                clean: true,
+            },
+        );
         model
     }
 
@@ -64,7 +76,13 @@ impl Model {
     fn begin(&mut self, user: u32, act: Act) -> u64 {
         self.op += 1;
         let (at, op) = (self.tick(), self.op);
-        self.records.push(Record::Begun { at, op, user, conversation: C, act });
+        self.records.push(Record::Begun {
+            at,
+            op,
+            user,
+            conversation: C,
+            act,
+        });
         op
     }
 
@@ -75,14 +93,24 @@ impl Model {
 
     fn append(&mut self, what: What) -> Item {
         let seq = self.line.len() as u64 + 1;
-        let item = Item { seq, digest: self.random.next(), what };
+        let item = Item {
+            seq,
+            digest: self.random.next(),
+            what,
+        };
         self.line.push(item.clone());
         item
     }
 
     fn read(&mut self, user: u32) -> Read {
         let begun = self.tick();
-        Read { begun, at: self.tick(), user, conversation: C, stale: false }
+        Read {
+            begun,
+            at: self.tick(),
+            user,
+            conversation: C,
+            stale: false,
+        }
     }
 
     fn member(&mut self) -> u32 {
@@ -106,12 +134,22 @@ impl Model {
         let user = self.member();
         let op = self.begin(user, Act::Send);
         match self.random.below(10) {
-            0 => self.end(op, Outcome::Failed { code: "unavailable".to_owned() }),
+            0 => self.end(
+                op,
+                Outcome::Failed {
+                    code: "unavailable".to_owned(),
+                },
+            ),
             1 => {
                 if self.random.percent(50) {
                     self.late.push((op, user));
                 }
-                self.end(op, Outcome::Unknown { code: "timeout".to_owned() });
+                self.end(
+                    op,
+                    Outcome::Unknown {
+                        code: "timeout".to_owned(),
+                    },
+                );
             }
             _ => self.acknowledged(op, user),
         }
@@ -127,7 +165,13 @@ impl Model {
     fn send_unseen(&mut self) {
         let op = self.begin(0, Act::Send);
         let item = self.append(What::Message { source: 0, op });
-        self.end(op, Outcome::Ok { item: Some(item), clean: true });
+        self.end(
+            op,
+            Outcome::Ok {
+                item: Some(item),
+                clean: true,
+            },
+        );
     }
 
     fn acknowledged(&mut self, op: u64, user: u32) {
@@ -139,7 +183,13 @@ impl Model {
         if self.random.percent(30) {
             self.deliver();
         }
-        self.end(op, Outcome::Ok { item: Some(item.clone()), clean: true });
+        self.end(
+            op,
+            Outcome::Ok {
+                item: Some(item.clone()),
+                clean: true,
+            },
+        );
         if self.random.percent(20) {
             let at = self.tick();
             self.records.push(Record::Again { at, op, item });
@@ -150,19 +200,39 @@ impl Model {
         let (act, what) = if self.guest {
             (Act::Remove { user: GUEST }, What::Left { user: GUEST })
         } else {
-            (Act::Add { user: GUEST }, What::Joined { users: vec![GUEST] })
+            (
+                Act::Add { user: GUEST },
+                What::Joined { users: vec![GUEST] },
+            )
         };
         let op = self.begin(0, act);
         self.append(what);
         self.guest = !self.guest;
-        self.end(op, Outcome::Ok { item: None, clean: true });
+        self.end(
+            op,
+            Outcome::Ok {
+                item: None,
+                clean: true,
+            },
+        );
         if self.guest {
             let op = self.begin(GUEST, Act::Send);
             let item = self.append(What::Message { source: GUEST, op });
-            self.end(op, Outcome::Ok { item: Some(item), clean: true });
+            self.end(
+                op,
+                Outcome::Ok {
+                    item: Some(item),
+                    clean: true,
+                },
+            );
         } else {
             let op = self.begin(GUEST, Act::Send);
-            self.end(op, Outcome::Failed { code: "not_participant".to_owned() });
+            self.end(
+                op,
+                Outcome::Failed {
+                    code: "not_participant".to_owned(),
+                },
+            );
             let read = self.read(GUEST);
             self.records.push(Record::Refused { read });
         }
@@ -172,15 +242,28 @@ impl Model {
         let user = self.member();
         let read = self.read(user);
         let after = self.random.below(self.line.len() as u64 + 1);
-        let items: Vec<Item> = self.line[after as usize..].iter().take(7).cloned().collect();
+        let items: Vec<Item> = self.line[after as usize..]
+            .iter()
+            .take(7)
+            .cloned()
+            .collect();
         let end = after as usize + items.len() == self.line.len();
-        self.records.push(Record::Page { read, after, items, end });
+        self.records.push(Record::Page {
+            read,
+            after,
+            items,
+            end,
+        });
     }
 
     fn newest(&mut self) {
         let user = self.member();
         let read = self.read(user);
-        let messages = self.line.iter().rev().filter(|item| matches!(item.what, What::Message { .. }));
+        let messages = self
+            .line
+            .iter()
+            .rev()
+            .filter(|item| matches!(item.what, What::Message { .. }));
         let mut items: Vec<Item> = messages.take(5).cloned().collect();
         items.reverse();
         self.records.push(Record::Newest { read, items });
@@ -191,23 +274,41 @@ impl Model {
         let read = self.read(user);
         let mut users = MEMBERS.to_vec();
         users.extend(self.guest.then_some(GUEST));
-        self.records.push(Record::Shown { read, last: self.line.len() as u64, users });
+        self.records.push(Record::Shown {
+            read,
+            last: self.line.len() as u64,
+            users,
+        });
     }
 
     fn marks(&mut self) {
         self.read_up_to = self.random.between(self.read_up_to, self.line.len() as u64);
         let seq = self.read_up_to;
         let op = self.begin(1, Act::Read { seq });
-        self.end(op, Outcome::Ok { item: None, clean: true });
+        self.end(
+            op,
+            Outcome::Ok {
+                item: None,
+                clean: true,
+            },
+        );
         let read = self.read(0);
-        self.records.push(Record::Marks { read, marks: vec![(1, seq, seq)] });
+        self.records.push(Record::Marks {
+            read,
+            marks: vec![(1, seq, seq)],
+        });
     }
 
     fn open(&mut self) {
         self.session += 1;
         let (at, user) = (self.tick(), self.member());
         let position = self.random.below(self.line.len() as u64 + 1);
-        self.records.push(Record::Opened { at, session: self.session, user, positions: vec![(C, position)] });
+        self.records.push(Record::Opened {
+            at,
+            session: self.session,
+            user,
+            positions: vec![(C, position)],
+        });
         self.sessions.push((self.session, user, position));
     }
 
@@ -216,8 +317,17 @@ impl Model {
         for (session, _, position) in &mut self.sessions {
             let items = self.line[*position as usize..].to_vec();
             *position = self.line.len() as u64;
-            self.records.push(Record::Frames { at, session: *session, conversation: C, items });
-            self.records.push(Record::Live { at, session: *session, positions: vec![(C, *position)] });
+            self.records.push(Record::Frames {
+                at,
+                session: *session,
+                conversation: C,
+                items,
+            });
+            self.records.push(Record::Live {
+                at,
+                session: *session,
+                positions: vec![(C, *position)],
+            });
         }
     }
 
@@ -225,9 +335,18 @@ impl Model {
     fn finish(mut self) -> Vec<Record> {
         self.deliver();
         let read = self.read(0);
-        self.records.push(Record::Page { read, after: 0, items: self.line.clone(), end: true });
+        self.records.push(Record::Page {
+            read,
+            after: 0,
+            items: self.line.clone(),
+            end: true,
+        });
         let at = self.tick();
-        self.records.push(Record::Final { at, conversation: C, last: self.line.len() as u64 });
+        self.records.push(Record::Final {
+            at,
+            conversation: C,
+            last: self.line.len() as u64,
+        });
         self.records
     }
 }
@@ -248,7 +367,11 @@ fn history(seed: u64, steps: usize) -> Vec<Record> {
 fn rules(records: &[Record]) -> Vec<String> {
     let mut checker = Checker::default();
     records.iter().for_each(|record| checker.take(record));
-    checker.violations.into_iter().map(|violation| violation.rule).collect()
+    checker
+        .violations
+        .into_iter()
+        .map(|violation| violation.rule)
+        .collect()
 }
 
 /// Positions of records that fit.
@@ -266,7 +389,13 @@ fn last_page(records: &mut [Record]) -> &mut Vec<Item> {
 }
 
 fn is_acknowledged(record: &Record) -> bool {
-    matches!(record, Record::Ended { result: Outcome::Ok { item: Some(_), .. }, .. })
+    matches!(
+        record,
+        Record::Ended {
+            result: Outcome::Ok { item: Some(_), .. },
+            ..
+        }
+    )
 }
 
 proptest! {
@@ -487,13 +616,29 @@ proptest! {
 fn after_an_attempt_of_unknown_outcome_nothing_is_sure_of_a_membership() {
     let mut model = Model::new(5);
     let op = model.begin(0, Act::Add { user: GUEST });
-    model.end(op, Outcome::Unknown { code: "timeout".to_owned() });
+    model.end(
+        op,
+        Outcome::Unknown {
+            code: "timeout".to_owned(),
+        },
+    );
     let op = model.begin(0, Act::Remove { user: GUEST });
-    model.end(op, Outcome::Ok { item: None, clean: true });
+    model.end(
+        op,
+        Outcome::Ok {
+            item: None,
+            clean: true,
+        },
+    );
     // The first is done after all.
     model.append(What::Joined { users: vec![GUEST] });
     let read = model.read(GUEST);
-    model.records.push(Record::Page { read, after: 0, items: model.line.clone(), end: true });
+    model.records.push(Record::Page {
+        read,
+        after: 0,
+        items: model.line.clone(),
+        end: true,
+    });
     assert_eq!(rules(&model.finish()), Vec::<String>::new());
 }
 
@@ -506,7 +651,14 @@ fn a_gap_is_no_hole_but_a_needless_one_is_wrong() {
         let (session, _, position) = model.sessions[0];
         let (at, last) = (model.tick(), model.line.len() as u64);
         let from = position + 1;
-        model.records.push(Record::Gap { at, session, conversation: C, from, to: last, reason: reason.to_owned() });
+        model.records.push(Record::Gap {
+            at,
+            session,
+            conversation: C,
+            from,
+            to: last,
+            reason: reason.to_owned(),
+        });
         model.sessions[0].2 = if reason == "replaced" { position } else { last };
         assert_eq!(rules(&model.finish()).is_empty(), !wrong, "{reason}");
     }
@@ -517,10 +669,20 @@ fn watched() -> Model {
     let mut model = Model::new(8);
     model.send_surely();
     let read = model.read(0);
-    model.records.push(Record::Page { read, after: 0, items: model.line.clone(), end: true });
+    model.records.push(Record::Page {
+        read,
+        after: 0,
+        items: model.line.clone(),
+        end: true,
+    });
     model.session += 1;
     let (at, session, position) = (model.tick(), model.session, model.line.len() as u64);
-    model.records.push(Record::Opened { at, session, user: 1, positions: vec![(C, position)] });
+    model.records.push(Record::Opened {
+        at,
+        session,
+        user: 1,
+        positions: vec![(C, position)],
+    });
     model.records.push(Record::Ready { at, session });
     model.sessions.push((session, 1, position));
     model
@@ -537,12 +699,23 @@ fn sends_of_one_socket_that_change_places_are_found() {
             model.records.push(Record::Framed { at, op, session });
             op
         });
-        let order = if swapped { [second, first] } else { [first, second] };
+        let order = if swapped {
+            [second, first]
+        } else {
+            [first, second]
+        };
         let items = order.map(|op| (op, model.append(What::Message { source: 1, op })));
         for (op, item) in items {
-            model.end(op, Outcome::Ok { item: Some(item), clean: true });
+            model.end(
+                op,
+                Outcome::Ok {
+                    item: Some(item),
+                    clean: true,
+                },
+            );
         }
-        let found = rules(&model.finish()).contains(&"sends of one socket appear in the order sent".to_owned());
+        let found = rules(&model.finish())
+            .contains(&"sends of one socket appear in the order sent".to_owned());
         assert_eq!(found, swapped);
     }
 }
@@ -558,7 +731,11 @@ fn a_session_that_hears_too_late_or_never_is_found_and_one_that_reads_nothing_is
             model.records.push(Record::Deafened { at, session });
         }
         model.send_unseen();
-        model.now += if late { DEAF_MAX + 1_000_000 } else { 1_000_000 };
+        model.now += if late {
+            DEAF_MAX + 1_000_000
+        } else {
+            1_000_000
+        };
         assert_eq!(rules(&model.finish()).contains(&deaf), late && !excused);
     }
     let mut model = watched();
@@ -573,9 +750,17 @@ fn a_socket_that_closes_while_only_nodes_fail_is_found() {
     let open = "a socket stays open while nodes fail".to_owned();
     for (name, why, is_found) in [
         ("kill-node", "1012", true),
-        ("kill-master", "Connection reset without closing handshake", true),
+        (
+            "kill-master",
+            "Connection reset without closing handshake",
+            true,
+        ),
         ("kill-node", "dropped", false),
-        ("kill-router", "Connection reset without closing handshake", false),
+        (
+            "kill-router",
+            "Connection reset without closing handshake",
+            false,
+        ),
         ("clock-days-ahead", "4401", false),
         ("clock-days-ahead", "1012", true),
         ("a stage of a scenario", "1012", false),
@@ -583,13 +768,25 @@ fn a_socket_that_closes_while_only_nodes_fail_is_found() {
         let mut model = watched();
         let session = model.session;
         let at = model.tick();
-        model.records.push(Record::Fault { at, name: name.to_owned(), said: "begins: all".to_owned() });
+        model.records.push(Record::Fault {
+            at,
+            name: name.to_owned(),
+            said: "begins: all".to_owned(),
+        });
         let at = model.tick();
-        model.records.push(Record::Closed { at, session, why: why.to_owned() });
+        model.records.push(Record::Closed {
+            at,
+            session,
+            why: why.to_owned(),
+        });
         model.sessions.clear();
         model.now += 10_000_000;
         model.send_surely();
-        assert_eq!(rules(&model.finish()).contains(&open), is_found, "{name}, {why}");
+        assert_eq!(
+            rules(&model.finish()).contains(&open),
+            is_found,
+            "{name}, {why}"
+        );
     }
 }
 
@@ -598,7 +795,12 @@ fn with_guest() -> Model {
     let mut model = Model::new(9);
     model.session += 1;
     let (at, session) = (model.tick(), model.session);
-    model.records.push(Record::Opened { at, session, user: GUEST, positions: Vec::new() });
+    model.records.push(Record::Opened {
+        at,
+        session,
+        user: GUEST,
+        positions: Vec::new(),
+    });
     model.records.push(Record::Ready { at, session });
     model
 }
@@ -617,14 +819,32 @@ fn while_a_machine_is_gone_for_good_a_new_stay_may_be_told_late_and_nothing_else
         let told = model.line.len();
         model.visit();
         let read = model.read(0);
-        model.records.push(Record::Page { read, after: 0, items: model.line.clone(), end: true });
+        model.records.push(Record::Page {
+            read,
+            after: 0,
+            items: model.line.clone(),
+            end: true,
+        });
         model.now += DEAF_MAX + 1_000_000;
         model.records.push(Record::Back { at: model.now });
-        model.now += if back_in_time { 1_000_000 } else { DEAF_MAX + 1_000_000 };
+        model.now += if back_in_time {
+            1_000_000
+        } else {
+            DEAF_MAX + 1_000_000
+        };
         let (at, items) = (model.tick(), model.line[told..].to_vec());
-        model.records.push(Record::Frames { at, session, conversation: C, items });
+        model.records.push(Record::Frames {
+            at,
+            session,
+            conversation: C,
+            items,
+        });
         let found = rules(&model.finish()).contains(&deaf);
-        assert_eq!(found, !gone || !back_in_time, "gone {gone}, back in time {back_in_time}");
+        assert_eq!(
+            found,
+            !gone || !back_in_time,
+            "gone {gone}, back in time {back_in_time}"
+        );
     }
 }
 
@@ -635,7 +855,8 @@ fn a_stay_that_a_session_is_not_told_of_is_found() {
         let mut model = with_guest();
         let session = model.session;
         model.send_surely();
-        // In and out, and in again; with a message that was asked for after the session was ready before each.
+        // In and out, and in again; with a message that was asked for after the session was ready
+        // before each.
         (0..2).for_each(|_| model.visit());
         model.send_surely();
         let again = model.line.len();
@@ -645,9 +866,19 @@ fn a_stay_that_a_session_is_not_told_of_is_found() {
         let first: Vec<Item> = model.line[2..again - 1].to_vec();
         let second: Vec<Item> = model.line[again..last].to_vec();
         if !passed_over {
-            model.records.push(Record::Frames { at, session, conversation: C, items: first });
+            model.records.push(Record::Frames {
+                at,
+                session,
+                conversation: C,
+                items: first,
+            });
         }
-        model.records.push(Record::Frames { at, session, conversation: C, items: second });
+        model.records.push(Record::Frames {
+            at,
+            session,
+            conversation: C,
+            items: second,
+        });
         assert_eq!(rules(&model.finish()).contains(&whole), passed_over);
     }
 }
@@ -659,10 +890,22 @@ fn a_stay_that_was_told_after_a_refusal_is_not_looked_for_again() {
         let mut model = Model::new(13);
         model.session += 1;
         let (at, session) = (model.tick(), model.session);
-        model.records.push(Record::Opened { at, session, user: GUEST, positions: vec![(C, 1)] });
+        model.records.push(Record::Opened {
+            at,
+            session,
+            user: GUEST,
+            positions: vec![(C, 1)],
+        });
         model.records.push(Record::Ready { at, session });
         let (at, reason) = (model.tick(), "not_participant".to_owned());
-        model.records.push(Record::Gap { at, session, conversation: C, from: 2, to: 2, reason });
+        model.records.push(Record::Gap {
+            at,
+            session,
+            conversation: C,
+            from: 2,
+            to: 2,
+            reason,
+        });
         model.send_surely();
 
         let mut stays = Vec::new();
@@ -674,7 +917,12 @@ fn a_stay_that_was_told_after_a_refusal_is_not_looked_for_again() {
         }
         for items in stays.into_iter().skip(usize::from(passed_over)) {
             let at = model.tick();
-            model.records.push(Record::Frames { at, session, conversation: C, items });
+            model.records.push(Record::Frames {
+                at,
+                session,
+                conversation: C,
+                items,
+            });
         }
         assert_eq!(rules(&model.finish()).contains(&whole), passed_over);
     }
@@ -683,33 +931,64 @@ fn a_stay_that_was_told_after_a_refusal_is_not_looked_for_again() {
 #[test]
 fn a_list_that_lacks_what_was_acknowledged_is_found_unless_it_carries_a_mark() {
     let rule = "a list without a mark is what was acknowledged".to_owned();
-    for (conversations, stale, wrong) in [(vec![C], false, false), (Vec::new(), false, true), (Vec::new(), true, false)]
-    {
+    for (conversations, stale, wrong) in [
+        (vec![C], false, false),
+        (Vec::new(), false, true),
+        (Vec::new(), true, false),
+    ] {
         let mut model = Model::new(10);
         model.visit();
         let (begun, at) = (model.tick(), model.tick());
-        model.records.push(Record::Listed { begun, at, user: GUEST, stale, conversations });
+        model.records.push(Record::Listed {
+            begun,
+            at,
+            user: GUEST,
+            stale,
+            conversations,
+        });
         assert_eq!(rules(&model.finish()).contains(&rule), wrong);
     }
     let mut model = Model::new(10);
     (0..2).for_each(|_| model.visit());
     let (begun, at) = (model.tick(), model.tick());
-    model.records.push(Record::Listed { begun, at, user: GUEST, stale: false, conversations: vec![C] });
+    model.records.push(Record::Listed {
+        begun,
+        at,
+        user: GUEST,
+        stale: false,
+        conversations: vec![C],
+    });
     assert!(rules(&model.finish()).contains(&rule), "he was put out");
 }
 
 #[test]
 fn a_refusal_for_a_removal_that_never_happens_is_found() {
     let rule = "a refusal rests on a change that is in the history".to_owned();
-    for (code, happens, wrong) in [("unavailable", false, true), ("timeout", false, true), ("timeout", true, false)] {
+    for (code, happens, wrong) in [
+        ("unavailable", false, true),
+        ("timeout", false, true),
+        ("timeout", true, false),
+    ] {
         let mut model = Model::new(11);
         model.visit();
         let removal = model.begin(0, Act::Remove { user: GUEST });
         let send = model.begin(GUEST, Act::Send);
-        model.end(send, Outcome::Failed { code: "not_participant".to_owned() });
+        model.end(
+            send,
+            Outcome::Failed {
+                code: "not_participant".to_owned(),
+            },
+        );
         let surely = code == "unavailable";
         let code = code.to_owned();
-        model.end(removal, if surely { Outcome::Failed { code } } else { Outcome::Unknown { code } });
+        model.end(
+            removal,
+            if surely {
+                Outcome::Failed { code }
+            } else {
+                Outcome::Unknown { code }
+            },
+        );
         if happens {
             model.append(What::Left { user: GUEST });
         }
@@ -720,16 +999,31 @@ fn a_refusal_for_a_removal_that_never_happens_is_found() {
 #[test]
 fn whoever_was_refused_is_not_served_before_the_next_stay() {
     let rule = "a refusal stands until the next stay".to_owned();
-    // Whether the send after the refusal is before the removal; and whether it was asked for before the refusal was answered.
-    for (same_stay, asked_before, wrong) in [(true, false, true), (true, true, false), (false, false, false)] {
+    // Whether the send after the refusal is before the removal; and whether it was asked for before
+    // the refusal was answered.
+    for (same_stay, asked_before, wrong) in [
+        (true, false, true),
+        (true, true, false),
+        (false, false, false),
+    ] {
         let mut model = Model::new(14);
         model.visit();
         let read = model.read(0);
-        model.records.push(Record::Page { read, after: 0, items: model.line.clone(), end: true });
+        model.records.push(Record::Page {
+            read,
+            after: 0,
+            items: model.line.clone(),
+            end: true,
+        });
         let removal = model.begin(0, Act::Remove { user: GUEST });
         let early = asked_before.then(|| model.begin(GUEST, Act::Send));
         let refused = model.begin(GUEST, Act::Send);
-        model.end(refused, Outcome::Failed { code: "not_participant".to_owned() });
+        model.end(
+            refused,
+            Outcome::Failed {
+                code: "not_participant".to_owned(),
+            },
+        );
         if !same_stay {
             model.append(What::Left { user: GUEST });
             model.append(What::Joined { users: vec![GUEST] });
@@ -738,9 +1032,22 @@ fn whoever_was_refused_is_not_served_before_the_next_stay() {
         model.acknowledged(op, GUEST);
         // A retry of the removal is done after all.
         model.append(What::Left { user: GUEST });
-        model.end(removal, Outcome::Ok { item: None, clean: false });
+        model.end(
+            removal,
+            Outcome::Ok {
+                item: None,
+                clean: false,
+            },
+        );
         model.guest = false;
-        assert_eq!(rules(&model.finish()), if wrong { vec![rule.clone()] } else { Vec::new() });
+        assert_eq!(
+            rules(&model.finish()),
+            if wrong {
+                vec![rule.clone()]
+            } else {
+                Vec::new()
+            }
+        );
     }
 }
 
@@ -749,27 +1056,50 @@ fn after_a_removal_that_was_surely_not_done_he_is_in_as_before() {
     let mut model = Model::new(12);
     model.visit();
     let removal = model.begin(0, Act::Remove { user: GUEST });
-    model.end(removal, Outcome::Failed { code: "unavailable".to_owned() });
+    model.end(
+        removal,
+        Outcome::Failed {
+            code: "unavailable".to_owned(),
+        },
+    );
     let read = model.read(GUEST);
     model.records.push(Record::Refused { read });
-    assert!(rules(&model.finish()).iter().any(|rule| rule.contains("refusal is not older")));
+    assert!(
+        rules(&model.finish())
+            .iter()
+            .any(|rule| rule.contains("refusal is not older"))
+    );
 }
 
 #[test]
 fn of_two_under_one_key_one_is_done_and_no_other_is_refused_for_nothing() {
     for (of_first, of_second, rule) in [
         (None, "idempotency_conflict", None),
-        (Some("unavailable"), "idempotency_conflict", Some("a refusal rests on a change that is in the history")),
+        (
+            Some("unavailable"),
+            "idempotency_conflict",
+            Some("a refusal rests on a change that is in the history"),
+        ),
         (Some("unavailable"), "unavailable", None),
     ] {
         let mut model = Model::new(13);
         let (op, other) = (model.begin(1, Act::Send), model.begin(1, Act::Send));
         let at = model.tick();
         model.records.push(Record::Rivals { at, op, other });
-        model.end(other, Outcome::Failed { code: of_second.to_owned() });
+        model.end(
+            other,
+            Outcome::Failed {
+                code: of_second.to_owned(),
+            },
+        );
         match of_first {
             None => model.acknowledged(op, 1),
-            Some(code) => model.end(op, Outcome::Failed { code: code.to_owned() }),
+            Some(code) => model.end(
+                op,
+                Outcome::Failed {
+                    code: code.to_owned(),
+                },
+            ),
         }
         let found = rules(&model.finish());
         assert_eq!(found.first().map(String::as_str), rule);

@@ -1,5 +1,5 @@
-//! When all is quiet: every conversation is read to its end by several, and every list of conversations is compared with
-//! the memberships.
+//! When all is quiet: every conversation is read to its end by several, and every list of
+//! conversations is compared with the memberships.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,17 +29,30 @@ pub(crate) async fn read_all(world: &Arc<World>) -> BTreeMap<u32, u64> {
     let groups = world.groups();
     let mut lasts = BTreeMap::new();
     for some in groups.chunks(AT_ONCE) {
-        let reading = some.iter().map(|group| read_one(world, group.conversation, &group.members, end));
-        for (group, last) in some.iter().zip(futures_util::future::join_all(reading).await) {
+        let reading = some
+            .iter()
+            .map(|group| read_one(world, group.conversation, &group.members, end));
+        for (group, last) in some
+            .iter()
+            .zip(futures_util::future::join_all(reading).await)
+        {
             let conversation = group.conversation;
             match last {
                 Some(last) => {
-                    world.log.note(&Record::Final { at: world.log.now(), conversation, last });
+                    world.log.note(&Record::Final {
+                        at: world.log.now(),
+                        conversation,
+                        last,
+                    });
                     lasts.insert(conversation, last);
                 }
                 None => {
-                    let said = format!("c{conversation} could not be read strictly within {READABLE_WITHIN:?}");
-                    world.log.wrong("everything is served again", Some(conversation), said);
+                    let said = format!(
+                        "c{conversation} could not be read strictly within {READABLE_WITHIN:?}"
+                    );
+                    world
+                        .log
+                        .wrong("everything is served again", Some(conversation), said);
                 }
             }
         }
@@ -62,8 +75,12 @@ async fn read_one(world: &World, conversation: u32, members: &[u32], end: Instan
         lasts.insert(after);
     }
     if lasts.len() > 1 {
-        let said = format!("c{conversation} ends at {lasts:?}, by who reads it, though nothing is written any more");
-        world.log.wrong("all readers end at the same", Some(conversation), said);
+        let said = format!(
+            "c{conversation} ends at {lasts:?}, by who reads it, though nothing is written any more"
+        );
+        world
+            .log
+            .wrong("all readers end at the same", Some(conversation), said);
     }
     lasts.last().copied()
 }
@@ -88,7 +105,11 @@ pub(crate) async fn lists(world: &Arc<World>) {
             }
             if Instant::now() > end {
                 let said = difference(user, &expected, listed.as_ref());
-                world.log.wrong("the list of conversations equals the memberships", None, said);
+                world.log.wrong(
+                    "the list of conversations equals the memberships",
+                    None,
+                    said,
+                );
                 break;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -98,7 +119,9 @@ pub(crate) async fn lists(world: &Arc<World>) {
 
 fn difference(user: u32, expected: &BTreeSet<u32>, listed: Option<&BTreeSet<u32>>) -> String {
     match listed {
-        None => format!("the conversations of u{user} could not be listed within {LISTED_WITHIN:?}"),
+        None => {
+            format!("the conversations of u{user} could not be listed within {LISTED_WITHIN:?}")
+        }
         Some(listed) => {
             let missing: Vec<&u32> = expected.difference(listed).collect();
             let extra: Vec<&u32> = listed.difference(expected).collect();
@@ -113,11 +136,21 @@ pub(crate) async fn list(person: &mut Person) -> Option<BTreeSet<u32>> {
 }
 
 /// The same, held against what was acknowledged before; not strictly, they may carry a mark.
-pub(crate) async fn list_noted(world: &World, person: &mut Person, strict: bool) -> Option<BTreeSet<u32>> {
+pub(crate) async fn list_noted(
+    world: &World,
+    person: &mut Person,
+    strict: bool,
+) -> Option<BTreeSet<u32>> {
     let begun = world.log.now();
     let (all, stale) = listed(person, strict).await?;
     let (at, user, conversations) = (world.log.now(), person.user, all.iter().copied().collect());
-    world.log.note(&Record::Listed { begun, at, user, stale, conversations });
+    world.log.note(&Record::Listed {
+        begun,
+        at,
+        user,
+        stale,
+        conversations,
+    });
     Some(all)
 }
 
@@ -126,13 +159,23 @@ async fn listed(person: &mut Person, strict: bool) -> Option<(BTreeSet<u32>, boo
     let mut after = String::new();
     loop {
         let path = format!("/v1/conversations?limit=200{after}");
-        let answer = person.call(Call { strict, ..Call::get(&path) }).await.ok()?;
+        let answer = person
+            .call(Call {
+                strict,
+                ..Call::get(&path)
+            })
+            .await
+            .ok()?;
         if answer.status != 200 {
             return None;
         }
         stale |= answer.stale;
         let items = answer.body.get("items").and_then(Value::as_array)?;
-        all.extend(items.iter().filter_map(|item| conversation_number(item.get("name")?.as_str()?)));
+        all.extend(
+            items
+                .iter()
+                .filter_map(|item| conversation_number(item.get("name")?.as_str()?)),
+        );
         match answer.body.get("next").and_then(Value::as_str) {
             Some(next) => after = format!("&after={next}"),
             None => return Some((all, stale)),

@@ -1,4 +1,5 @@
-//! Very many sockets that only listen, to be dropped all at once: each resumes, and sees each change once, in order.
+//! Very many sockets that only listen, to be dropped all at once: each resumes, and sees each
+//! change once, in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,8 +50,15 @@ impl Flood {
     pub(crate) async fn open(world: &Arc<World>, count: u64) -> Result<Self, String> {
         let names: Vec<String> = (FIRST..FIRST + USERS).map(user_name).collect();
         let mut person = Person::new(world, FIRST);
-        let write = Call::write(Method::POST, "/v1/conversations", Some(json!({"participants": names, "name": NAME})));
-        let made = person.call(write.key("flood")).await.map_err(|error| format!("{error:?}"))?;
+        let write = Call::write(
+            Method::POST,
+            "/v1/conversations",
+            Some(json!({"participants": names, "name": NAME})),
+        );
+        let made = person
+            .call(write.key("flood"))
+            .await
+            .map_err(|error| format!("{error:?}"))?;
         if !matches!(made.status, 200 | 201) {
             return Err(format!("the conversation of all sockets: {}", made.body));
         }
@@ -60,13 +68,24 @@ impl Flood {
         let mut sockets = JoinSet::new();
         for number in 0..count {
             let user = FIRST + u32::try_from(number).unwrap_or(0) % USERS;
-            sockets.spawn(listen(Arc::clone(world), (user, number), order.subscribe(), Arc::clone(&positions)));
+            sockets.spawn(listen(
+                Arc::clone(world),
+                (user, number),
+                order.subscribe(),
+                Arc::clone(&positions),
+            ));
             if number % 50 == 49 {
                 // A burst that a listen queue takes.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        let flood = Self { world: Arc::clone(world), count, order, positions, sockets };
+        let flood = Self {
+            world: Arc::clone(world),
+            count,
+            order,
+            positions,
+            sockets,
+        };
         flood.caught_up("opened").await;
         Ok(flood)
     }
@@ -85,17 +104,30 @@ impl Flood {
     async fn caught_up(&self, when: &str) {
         let end = Instant::now() + CAUGHT_UP_WITHIN;
         let Some(goal) = self.say(end).await else {
-            self.world.log.wrong("everything is served again", None, "nothing can be sent to all sockets".to_owned());
+            self.world.log.wrong(
+                "everything is served again",
+                None,
+                "nothing can be sent to all sockets".to_owned(),
+            );
             return;
         };
         loop {
-            let behind = self.positions.iter().filter(|at| at.load(Ordering::Relaxed) < goal).count();
+            let behind = self
+                .positions
+                .iter()
+                .filter(|at| at.load(Ordering::Relaxed) < goal)
+                .count();
             if behind == 0 {
                 return;
             }
             if Instant::now() > end {
-                let said = format!("{behind} of {} sockets, {when}, do not get to seq {goal}", self.count);
-                self.world.log.wrong("every session gets to the end", None, said);
+                let said = format!(
+                    "{behind} of {} sockets, {when}, do not get to seq {goal}",
+                    self.count
+                );
+                self.world
+                    .log
+                    .wrong("every session gets to the end", None, said);
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -130,12 +162,22 @@ async fn listen(
     mut order: watch::Receiver<Order>,
     positions: Arc<Vec<AtomicU64>>,
 ) {
-    let Some(position) = usize::try_from(number).ok().and_then(|number| positions.get(number)) else { return };
+    let Some(position) = usize::try_from(number)
+        .ok()
+        .and_then(|number| positions.get(number))
+    else {
+        return;
+    };
     let token = token(&world.secret, &user_name(user)).unwrap_or_default();
     let mut random = world.random.split("flood", number);
     while *order.borrow_and_update() != Order::End {
         let at = random.pick(&world.routers).cloned().unwrap_or_default();
-        if let Ok(Ok(socket)) = timeout(Duration::from_secs(10), open(&at, &token, "/v1/ws?resume=wait")).await {
+        if let Ok(Ok(socket)) = timeout(
+            Duration::from_secs(10),
+            open(&at, &token, "/v1/ws?resume=wait"),
+        )
+        .await
+        {
             tokio::select! {
                 said = follow(socket, position) => if let Err(said) = said {
                     world.log.wrong("sessions see each change once, in order", None, format!("socket {number}: {said}"));
@@ -151,13 +193,22 @@ async fn listen(
 /// Until the socket ends; an error is a change that is not the next.
 async fn follow(mut socket: Socket, position: &AtomicU64) -> Result<(), String> {
     let resume = json!({"t": "resume", "positions": {NAME: position.load(Ordering::Relaxed)}});
-    if socket.send(Message::text(resume.to_string())).await.is_err() {
+    if socket
+        .send(Message::text(resume.to_string()))
+        .await
+        .is_err()
+    {
         return Ok(());
     }
     while let Some(Ok(taken)) = socket.next().await {
         let Ok(text) = taken.to_text() else { continue };
-        let Ok(frame) = serde_json::from_str::<Value>(text) else { continue };
-        let change = matches!(frame.get("t").and_then(Value::as_str), Some("message" | "event"));
+        let Ok(frame) = serde_json::from_str::<Value>(text) else {
+            continue;
+        };
+        let change = matches!(
+            frame.get("t").and_then(Value::as_str),
+            Some("message" | "event")
+        );
         if !change || frame.get("conversation").and_then(Value::as_str) != Some(NAME) {
             continue;
         }

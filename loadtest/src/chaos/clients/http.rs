@@ -31,7 +31,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// The code of a problem.
     pub(crate) fn code(&self) -> String {
-        self.body.get("code").and_then(Value::as_str).map_or_else(|| self.status.to_string(), str::to_owned)
+        self.body
+            .get("code")
+            .and_then(Value::as_str)
+            .map_or_else(|| self.status.to_string(), str::to_owned)
     }
 }
 
@@ -64,17 +67,31 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     /// Reads a path.
     pub(crate) fn get(path: &'a str) -> Self {
-        Self { method: Method::GET, path, key: None, strict: false, body: None, within: ANSWERED_WITHIN }
+        Self {
+            method: Method::GET,
+            path,
+            key: None,
+            strict: false,
+            body: None,
+            within: ANSWERED_WITHIN,
+        }
     }
 
     /// Writes.
     pub(crate) fn write(method: Method, path: &'a str, body: Option<Value>) -> Self {
-        Self { method, body, ..Self::get(path) }
+        Self {
+            method,
+            body,
+            ..Self::get(path)
+        }
     }
 
     /// With a key.
     pub(crate) fn key(self, key: &'a str) -> Self {
-        Self { key: Some(key), ..self }
+        Self {
+            key: Some(key),
+            ..self
+        }
     }
 }
 
@@ -89,7 +106,11 @@ pub(crate) struct Client {
 impl Client {
     /// Connects when it is needed.
     pub(crate) fn new(address: &str, token: &str) -> Self {
-        Self { address: address.to_owned(), authorization: format!("Bearer {token}"), sender: None }
+        Self {
+            address: address.to_owned(),
+            authorization: format!("Bearer {token}"),
+            sender: None,
+        }
     }
 
     /// One request, one attempt.
@@ -110,8 +131,11 @@ impl Client {
         {
             return Ok(sender);
         }
-        let connecting = tokio::time::timeout(CONNECTED_WITHIN, TcpStream::connect(&self.address)).await;
-        let stream = connecting.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let connecting =
+            tokio::time::timeout(CONNECTED_WITHIN, TcpStream::connect(&self.address)).await;
+        let stream = connecting
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
         stream.set_nodelay(true).ok();
         let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = shaken.map_err(|error| error.to_string())?;
@@ -135,15 +159,37 @@ impl Client {
         if call.body.is_some() {
             request = request.header("content-type", "application/json");
         }
-        let body = call.body.as_ref().map(ToString::to_string).unwrap_or_default();
-        request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())
+        let body = call
+            .body
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| error.to_string())
     }
 }
 
-async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, String> {
-    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+async fn exchange(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, String> {
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
     let stale = response.headers().contains_key("rookery-stale");
-    let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-    Ok(Answer { status, stale, body: serde_json::from_slice(&body).unwrap_or(Value::Null), raw: body })
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|error| error.to_string())?
+        .to_bytes();
+    Ok(Answer {
+        status,
+        stale,
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        raw: body,
+    })
 }

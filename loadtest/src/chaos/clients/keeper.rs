@@ -27,16 +27,27 @@ const BETWEEN_RACES: Duration = Duration::from_millis(20);
 const FRESH_GUESTS: u32 = 100_000;
 
 /// Makes a conversation by number.
-pub(crate) async fn create(world: &World, conversation: u32, members: &[u32]) -> Result<(), String> {
+pub(crate) async fn create(
+    world: &World,
+    conversation: u32,
+    members: &[u32],
+) -> Result<(), String> {
     let admin = *members.first().ok_or("a conversation of nobody")?;
     let mut person = Person::new(world, admin);
     let write = creation(conversation, members, format!("create-{conversation}"));
     for _ in 0..ATTEMPTS {
-        let act = Act::Create { users: members.to_vec() };
+        let act = Act::Create {
+            users: members.to_vec(),
+        };
         match operate(world, &mut person, conversation, act, &write).await {
             Outcome::Ok { .. } => {
-                world.add_group(Group { conversation, admin, members: members.to_vec() });
-                // Who is in is known from the first event on: whatever others see, that one has been seen.
+                world.add_group(Group {
+                    conversation,
+                    admin,
+                    members: members.to_vec(),
+                });
+                // Who is in is known from the first event on: whatever others see, that one has
+                // been seen.
                 let until = tokio::time::Instant::now() + FIRST_SEEN_WITHIN;
                 person.page_surely(world, conversation, 0, until).await;
                 return Ok(());
@@ -45,10 +56,14 @@ pub(crate) async fn create(world: &World, conversation: u32, members: &[u32]) ->
                 return Err(format!("c{conversation} cannot be made: {code}"));
             }
             Outcome::Failed { .. } | Outcome::Unknown { .. } if world.is_over() => break,
-            Outcome::Failed { .. } | Outcome::Unknown { .. } => tokio::time::sleep(Duration::from_millis(200)).await,
+            Outcome::Failed { .. } | Outcome::Unknown { .. } => {
+                tokio::time::sleep(Duration::from_millis(200)).await
+            }
         }
     }
-    Err(format!("c{conversation} was not made in {ATTEMPTS} attempts"))
+    Err(format!(
+        "c{conversation} was not made in {ATTEMPTS} attempts"
+    ))
 }
 
 /// Making a conversation with these, as it is asked for.
@@ -72,7 +87,9 @@ pub(crate) async fn make_more(world: Arc<World>, most: u32) {
         if world.is_over() {
             return;
         }
-        let mut members: Vec<u32> = (0..4).map(|_| u32::try_from(random.below(48)).unwrap_or(0)).collect();
+        let mut members: Vec<u32> = (0..4)
+            .map(|_| u32::try_from(random.below(48)).unwrap_or(0))
+            .collect();
         members.sort_unstable();
         members.dedup();
         if create(&world, conversation, &members).await.is_err() {
@@ -84,7 +101,8 @@ pub(crate) async fn make_more(world: Arc<World>, most: u32) {
     }
 }
 
-/// Lets guests in and puts them out until the load is over; each tries what he may, and then what he may not.
+/// Lets guests in and puts them out until the load is over; each tries what he may, and then what
+/// he may not.
 pub(crate) async fn run(world: Arc<World>, group: Group) {
     let conversation = group.conversation;
     let mut random = world.random.split("keeper", u64::from(conversation));
@@ -97,13 +115,15 @@ pub(crate) async fn run(world: Arc<World>, group: Group) {
         let guest = random.pick(&guests).copied().unwrap_or(fresh);
         fresh += 1;
         if !visit(&world, conversation, (&mut admin, guest), &mut random).await {
-            // An attempt of unknown outcome may be done later: nothing is sure of him here any more.
+            // An attempt of unknown outcome may be done later: nothing is sure of him here any
+            // more.
             guests.retain(|other| *other != guest);
         }
     }
 }
 
-/// Lets one and the same guest in and puts him out until the load is over, whatever becomes of each attempt.
+/// Lets one and the same guest in and puts him out until the load is over, whatever becomes of each
+/// attempt.
 pub(crate) async fn run_regular(world: Arc<World>, group: Group) {
     let conversation = group.conversation;
     let mut random = world.random.split("regular", u64::from(conversation));
@@ -111,7 +131,10 @@ pub(crate) async fn run_regular(world: Arc<World>, group: Group) {
     let guest = FIRST_GUEST + conversation % GUESTS;
     let (add, remove) = (adding(conversation, guest), removing(conversation, guest));
     while !world.is_over() {
-        for (act, write) in [(Act::Add { user: guest }, &add), (Act::Remove { user: guest }, &remove)] {
+        for (act, write) in [
+            (Act::Add { user: guest }, &add),
+            (Act::Remove { user: guest }, &remove),
+        ] {
             let pause = random.between(world.shape.churn_ms / 2, world.shape.churn_ms * 3 / 2);
             tokio::time::sleep(Duration::from_millis(pause)).await;
             operate(&world, &mut admin, conversation, act, write).await;
@@ -122,7 +145,10 @@ pub(crate) async fn run_regular(world: Arc<World>, group: Group) {
 fn adding(conversation: u32, guest: u32) -> Write {
     Write {
         method: Method::POST,
-        path: format!("/v1/conversations/{}/participants", conversation_name(conversation)),
+        path: format!(
+            "/v1/conversations/{}/participants",
+            conversation_name(conversation)
+        ),
         key: None,
         body: Some(json!({"participants": [user_name(guest)]})),
         rival: false,
@@ -130,15 +156,42 @@ fn adding(conversation: u32, guest: u32) -> Write {
 }
 
 fn removing(conversation: u32, guest: u32) -> Write {
-    let path = format!("/v1/conversations/{}/participants/{}", conversation_name(conversation), user_name(guest));
-    Write { method: Method::DELETE, path, key: None, body: None, rival: false }
+    let path = format!(
+        "/v1/conversations/{}/participants/{}",
+        conversation_name(conversation),
+        user_name(guest)
+    );
+    Write {
+        method: Method::DELETE,
+        path,
+        key: None,
+        body: None,
+        rival: false,
+    }
 }
 
 /// One guest comes and goes; false when not all of it was answered at the first attempt.
-async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u32), random: &mut Random) -> bool {
+async fn visit(
+    world: &World,
+    conversation: u32,
+    (admin, guest): (&mut Person, u32),
+    random: &mut Random,
+) -> bool {
     let mut visitor = Person::new(world, guest);
-    let clean = |outcome: &Outcome| matches!(outcome, Outcome::Ok { clean: true, .. } | Outcome::Failed { .. });
-    let added = operate(world, admin, conversation, Act::Add { user: guest }, &adding(conversation, guest)).await;
+    let clean = |outcome: &Outcome| {
+        matches!(
+            outcome,
+            Outcome::Ok { clean: true, .. } | Outcome::Failed { .. }
+        )
+    };
+    let added = operate(
+        world,
+        admin,
+        conversation,
+        Act::Add { user: guest },
+        &adding(conversation, guest),
+    )
+    .await;
     if !matches!(added, Outcome::Ok { .. }) {
         return clean(&added);
     }
@@ -148,7 +201,9 @@ async fn visit(world: &World, conversation: u32, (admin, guest): (&mut Person, u
     }
     visitor.send(world, conversation).await;
     let last = world.log.ask(|checker| checker.last(conversation));
-    visitor.page(world, conversation, (last.saturating_sub(5), 50), false).await;
+    visitor
+        .page(world, conversation, (last.saturating_sub(5), 50), false)
+        .await;
     let pause = random.below(world.shape.churn_ms);
     tokio::time::sleep(Duration::from_millis(pause)).await;
     let remove = removing(conversation, guest);

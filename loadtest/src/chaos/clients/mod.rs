@@ -39,8 +39,9 @@ const GUESTS: u32 = 12;
 const FIRST_GUEST: u32 = 500;
 /// For what is under way at the end; then nothing is tried again, and it has half of that to end.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
-/// Operations in doubt that are settled at once, each over a connection of its own; more wait. While a machine is lost for
-/// good there are ten thousand of them, and routers and this process have bounds too.
+/// Operations in doubt that are settled at once, each over a connection of its own; more wait.
+/// While a machine is lost for good there are ten thousand of them, and routers and this process
+/// have bounds too.
 const SETTLING_MAX: usize = 1_000;
 /// Most conversations that are made while the load runs.
 const MADE_MAX: u32 = 150;
@@ -56,20 +57,24 @@ pub(crate) struct Shape {
     pub(crate) readers: u32,
     /// Bytes of a text.
     pub(crate) text_bytes: usize,
-    /// Whether participants come and go, and how often, in milliseconds between two of one conversation.
+    /// Whether participants come and go, and how often, in milliseconds between two of one
+    /// conversation.
     pub(crate) churn_ms: u64,
-    /// Whether each conversation has one guest, who comes again and again. Then nobody else has devices, for what those of
-    /// others are told of a conversation tells their nodes of the guest too.
+    /// Whether each conversation has one guest, who comes again and again. Then nobody else has
+    /// devices, for what those of others are told of a conversation tells their nodes of the guest
+    /// too.
     pub(crate) regulars: bool,
 }
 
 impl Shape {
-    /// Between two bursts of a device: two of three messages are sent by frame, so many at once in the mean.
+    /// Between two bursts of a device: two of three messages are sent by frame, so many at once in
+    /// the mean.
     pub(crate) fn burst_pause(&self, burst: u64) -> Duration {
         Duration::from_micros(1_000_000 * u64::from(USERS) * burst * 3 / (self.rate.max(1) * 2))
     }
 
-    /// Between two messages of a sender; each conversation has two, who write one of three messages by request.
+    /// Between two messages of a sender; each conversation has two, who write one of three messages
+    /// by request.
     pub(crate) fn sender_pause(&self) -> Duration {
         Duration::from_micros(1_000_000 * u64::from(self.conversations) * 2 * 3 / self.rate.max(1))
     }
@@ -121,7 +126,13 @@ pub(crate) struct World {
 
 impl World {
     /// Nothing is there yet.
-    pub(crate) fn new(log: Log, routers: Vec<String>, secret: String, random: Random, shape: Shape) -> Self {
+    pub(crate) fn new(
+        log: Log,
+        routers: Vec<String>,
+        secret: String,
+        random: Random,
+        shape: Shape,
+    ) -> Self {
         Self {
             log,
             routers,
@@ -148,17 +159,25 @@ impl World {
 
     /// All conversations so far.
     pub(crate) fn groups(&self) -> Vec<Group> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.groups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// One more.
     pub(crate) fn add_group(&self, group: Group) {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).push(group);
+        self.groups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(group);
     }
 
     /// One of them by chance.
     pub(crate) fn any_group(&self, random: &mut Random) -> Option<Group> {
-        random.pick(&self.groups.lock().unwrap_or_else(PoisonError::into_inner)).cloned()
+        random
+            .pick(&self.groups.lock().unwrap_or_else(PoisonError::into_inner))
+            .cloned()
     }
 }
 
@@ -183,19 +202,29 @@ impl Load {
             made.map_err(|error| error.to_string())??;
         }
         world.log.expect(world.shape.conversations);
-        let mut load = Self { world, working: JoinSet::new(), devices: JoinSet::new() };
+        let mut load = Self {
+            world,
+            working: JoinSet::new(),
+            devices: JoinSet::new(),
+        };
         load.start_devices();
         load.start_workers();
         Ok(load)
     }
 
     fn start_devices(&mut self) {
-        let mut members: BTreeSet<u32> = self.world.groups().into_iter().flat_map(|group| group.members).collect();
+        let mut members: BTreeSet<u32> = self
+            .world
+            .groups()
+            .into_iter()
+            .flat_map(|group| group.members)
+            .collect();
         if self.world.shape.regulars {
             members.clear();
         }
         for user in members.into_iter().chain(FIRST_GUEST..FIRST_GUEST + GUESTS) {
-            self.devices.spawn(device::Device::new(Arc::clone(&self.world), user).run());
+            self.devices
+                .spawn(device::Device::new(Arc::clone(&self.world), user).run());
         }
     }
 
@@ -205,34 +234,44 @@ impl Load {
         for group in groups {
             let world = &self.world;
             for member in group.members.iter().take(2) {
-                self.working.spawn(sender::run(Arc::clone(world), *member, group.conversation, pause));
+                self.working.spawn(sender::run(
+                    Arc::clone(world),
+                    *member,
+                    group.conversation,
+                    pause,
+                ));
             }
-            self.working.spawn(receipts::run(Arc::clone(world), group.clone()));
+            self.working
+                .spawn(receipts::run(Arc::clone(world), group.clone()));
             if world.shape.regulars {
-                self.working.spawn(keeper::run_regular(Arc::clone(world), group));
+                self.working
+                    .spawn(keeper::run_regular(Arc::clone(world), group));
             } else if world.shape.churn_ms > 0 {
                 self.working.spawn(keeper::run(Arc::clone(world), group));
             }
         }
         for number in 0..self.world.shape.readers {
-            self.working.spawn(reader::run(Arc::clone(&self.world), number));
+            self.working
+                .spawn(reader::run(Arc::clone(&self.world), number));
         }
         if self.world.shape.churn_ms > 0 {
-            self.working.spawn(keeper::make_more(Arc::clone(&self.world), MADE_MAX));
+            self.working
+                .spawn(keeper::make_more(Arc::clone(&self.world), MADE_MAX));
             self.working.spawn(rivals::names(Arc::clone(&self.world)));
             self.working.spawn(rivals::keys(Arc::clone(&self.world)));
         }
     }
 
-    /// Waits until every conversation of the beginning has a message acknowledged that was not before; those that have not
-    /// when the time is up.
+    /// Waits until every conversation of the beginning has a message acknowledged that was not
+    /// before; those that have not when the time is up.
     pub(crate) async fn flows(&self, within: Duration) -> Vec<u32> {
         let before = self.world.log.flow();
         let end = std::time::Instant::now() + within;
         loop {
             let now = self.world.log.flow();
-            let stuck = (0..self.world.shape.conversations)
-                .filter(|number| now.get(number).copied().unwrap_or(0) <= before.get(number).copied().unwrap_or(0));
+            let stuck = (0..self.world.shape.conversations).filter(|number| {
+                now.get(number).copied().unwrap_or(0) <= before.get(number).copied().unwrap_or(0)
+            });
             let stuck: Vec<u32> = stuck.collect();
             if stuck.is_empty() || std::time::Instant::now() > end || self.world.log.is_wrong() {
                 return stuck;
@@ -241,14 +280,17 @@ impl Load {
         }
     }
 
-    /// Lets all end what they began; then everything is read, by several and to its end, and devices get there too.
+    /// Lets all end what they began; then everything is read, by several and to its end, and
+    /// devices get there too.
     pub(crate) async fn finish(mut self) {
         self.end_workers().await;
         self.nothing_under_way().await;
         let world = Arc::clone(&self.world);
         let goals = Arc::new(finale::read_all(&world).await);
         finale::lists(&world).await;
-        world.mood.send_modify(|mood| (mood.slow, mood.goals) = (false, Some(goals)));
+        world
+            .mood
+            .send_modify(|mood| (mood.slow, mood.goals) = (false, Some(goals)));
         while self.devices.join_next().await.is_some() {}
     }
 
@@ -266,8 +308,9 @@ impl Load {
         while self.working.join_next().await.is_some() {}
     }
 
-    /// Waits until all that was begun has ended, also what devices sent by frame: what is written while everything is read
-    /// for the last time would look as if it were lost. What has not ended in time is not waited for.
+    /// Waits until all that was begun has ended, also what devices sent by frame: what is written
+    /// while everything is read for the last time would look as if it were lost. What has not ended
+    /// in time is not waited for.
     async fn nothing_under_way(&self) {
         for patience in [SETTLED_WITHIN, SETTLED_WITHIN / 2] {
             let end = std::time::Instant::now() + patience;
@@ -292,5 +335,9 @@ impl Load {
 
 /// Who stays in a conversation of the beginning: six, and each of them in several conversations.
 fn members_of(number: u32) -> Vec<u32> {
-    (0..6).map(|member| (number * 4 + member * 7) % USERS).collect::<BTreeSet<u32>>().into_iter().collect()
+    (0..6)
+        .map(|member| (number * 4 + member * 7) % USERS)
+        .collect::<BTreeSet<u32>>()
+        .into_iter()
+        .collect()
 }

@@ -45,7 +45,8 @@ pub(crate) struct Write {
     pub(crate) key: Option<String>,
     /// Its body.
     pub(crate) body: Option<Value>,
-    /// Another asks for something else under the same key or name: a conflict says that this one is surely not done.
+    /// Another asks for something else under the same key or name: a conflict says that this one is
+    /// surely not done.
     pub(crate) rival: bool,
 }
 
@@ -59,8 +60,15 @@ impl Person {
     pub(crate) fn at(world: &World, user: u32, addresses: &[String]) -> Self {
         // A secret of any length makes a token.
         let token = token(&world.secret, &user_name(user)).unwrap_or_default();
-        let clients = addresses.iter().map(|address| Client::new(address, &token)).collect();
-        Self { user, clients, turn: usize::try_from(user).unwrap_or(0) }
+        let clients = addresses
+            .iter()
+            .map(|address| Client::new(address, &token))
+            .collect();
+        Self {
+            user,
+            clients,
+            turn: usize::try_from(user).unwrap_or(0),
+        }
     }
 
     /// One attempt, at the next router.
@@ -76,39 +84,68 @@ impl Person {
     /// A message with its own key, until its outcome is sure; where it is.
     pub(crate) async fn send(&mut self, world: &World, conversation: u32) -> (u64, Outcome) {
         let op = world.log.begin(self.user, conversation, Act::Send);
-        let outcome = self.settle(world, op, &message(world, conversation, op), true).await;
+        let outcome = self
+            .settle(world, op, &message(world, conversation, op), true)
+            .await;
         world.log.end(op, outcome.clone());
         (op, outcome)
     }
 
-    /// A message with its own key, at this address once; then over the routers until its outcome is sure.
+    /// A message with its own key, at this address once; then over the routers until its outcome is
+    /// sure.
     pub(crate) async fn send_once(&mut self, world: &World, conversation: u32) {
         let op = world.log.begin(self.user, conversation, Act::Send);
         let write = message(world, conversation, op);
-        let call = Call { key: write.key.as_deref(), ..Call::write(Method::POST, &write.path, write.body.clone()) };
+        let call = Call {
+            key: write.key.as_deref(),
+            ..Call::write(Method::POST, &write.path, write.body.clone())
+        };
         let outcome = match told(self.call(call).await) {
-            Told::Done(answer) => Outcome::Ok { item: self.item_of(world, &answer), clean: true },
+            Told::Done(answer) => Outcome::Ok {
+                item: self.item_of(world, &answer),
+                clean: true,
+            },
             Told::Refused { code, .. } => Outcome::Failed { code },
-            Told::Unknown(_) => Self::new(world, self.user).settle(world, op, &write, false).await,
+            Told::Unknown(_) => {
+                Self::new(world, self.user)
+                    .settle(world, op, &write, false)
+                    .await
+            }
         };
         world.log.end(op, outcome);
     }
 
-    /// An operation that has begun, until its outcome is sure or nobody waits any more. Clean: nothing was tried yet.
-    pub(crate) async fn settle(&mut self, world: &World, op: u64, write: &Write, mut clean: bool) -> Outcome {
+    /// An operation that has begun, until its outcome is sure or nobody waits any more. Clean:
+    /// nothing was tried yet.
+    pub(crate) async fn settle(
+        &mut self,
+        world: &World,
+        op: u64,
+        write: &Write,
+        mut clean: bool,
+    ) -> Outcome {
         loop {
             let call = Call {
                 key: write.key.as_deref(),
                 ..Call::write(write.method.clone(), &write.path, write.body.clone())
             };
             let code = match told(self.call(call).await) {
-                Told::Done(answer) => return Outcome::Ok { item: self.item_of(world, &answer), clean },
+                Told::Done(answer) => {
+                    return Outcome::Ok {
+                        item: self.item_of(world, &answer),
+                        clean,
+                    };
+                }
                 Told::Refused { code, .. } if clean || write.rival && is_conflict(&code) => {
                     return Outcome::Failed { code };
                 }
                 Told::Refused { code, again: false } => {
                     if code == "idempotency_conflict" {
-                        world.log.wrong("one key, one message", None, format!("op-{op} was refused as {code}"));
+                        world.log.wrong(
+                            "one key, one message",
+                            None,
+                            format!("op-{op} was refused as {code}"),
+                        );
                     }
                     return Outcome::Unknown { code };
                 }
@@ -130,7 +167,11 @@ impl Person {
         match item(&answer.body) {
             Ok(item) => Some(item),
             Err(error) => {
-                world.log.wrong("answers are as promised", None, format!("u{}: {error}", self.user));
+                world.log.wrong(
+                    "answers are as promised",
+                    None,
+                    format!("u{}: {error}", self.user),
+                );
                 None
             }
         }
@@ -139,19 +180,33 @@ impl Person {
     /// The same message with the same key once more, after it was acknowledged.
     pub(crate) async fn send_again(&mut self, world: &World, conversation: u32, op: u64) {
         let write = message(world, conversation, op);
-        let call = Call { key: write.key.as_deref(), ..Call::write(write.method, &write.path, write.body) };
-        let Ok(answer) = self.call(call).await else { return };
+        let call = Call {
+            key: write.key.as_deref(),
+            ..Call::write(write.method, &write.path, write.body)
+        };
+        let Ok(answer) = self.call(call).await else {
+            return;
+        };
         if answer.status == 422 {
-            world.log.wrong("one key, one message", Some(conversation), format!("op-{op}: {}", answer.body));
+            world.log.wrong(
+                "one key, one message",
+                Some(conversation),
+                format!("op-{op}: {}", answer.body),
+            );
         }
         if matches!(answer.status, 200 | 201)
             && let Some(item) = self.item_of(world, &answer)
         {
-            world.log.note(&Record::Again { at: world.log.now(), op, item });
+            world.log.note(&Record::Again {
+                at: world.log.now(),
+                op,
+                item,
+            });
         }
     }
 
-    /// A page of changes after a seq, so many at most. What it says goes to the history; `None` when there was no answer that says anything.
+    /// A page of changes after a seq, so many at most. What it says goes to the history; `None`
+    /// when there was no answer that says anything.
     pub(crate) async fn page(
         &mut self,
         world: &World,
@@ -159,12 +214,20 @@ impl Person {
         (after, limit): (u64, u64),
         strict: bool,
     ) -> Option<(u64, bool)> {
-        let path = format!("/v1/conversations/{}/events?after={after}&limit={limit}", conversation_name(conversation));
+        let path = format!(
+            "/v1/conversations/{}/events?after={after}&limit={limit}",
+            conversation_name(conversation)
+        );
         let (answer, read) = self.read(world, conversation, &path, strict).await?;
         let items = self.items(world, &answer, "items")?;
         let end = answer.body.get("next").is_none_or(Value::is_null);
         let last = items.last().map_or(after, |item| item.seq);
-        world.log.note(&Record::Page { read, after, items, end });
+        world.log.note(&Record::Page {
+            read,
+            after,
+            items,
+            end,
+        });
         Some((last, end))
     }
 
@@ -177,7 +240,13 @@ impl Person {
         strict: bool,
     ) -> Option<(Answer, crate::chaos::history::Read)> {
         let begun = world.log.now();
-        let answer = self.call(Call { strict, ..Call::get(path) }).await.ok()?;
+        let answer = self
+            .call(Call {
+                strict,
+                ..Call::get(path)
+            })
+            .await
+            .ok()?;
         let read = world.log.read(begun, self.user, conversation, answer.stale);
         match answer.status {
             200 => Some((answer, read)),
@@ -188,8 +257,13 @@ impl Person {
             // A node that was asked directly, and does not own it, says so.
             421 | 429 | 503 => None,
             _ => {
-                let said = format!("{path} of u{}: {} {}", self.user, answer.status, answer.body);
-                world.log.wrong("answers are as promised", Some(conversation), said);
+                let said = format!(
+                    "{path} of u{}: {} {}",
+                    self.user, answer.status, answer.body
+                );
+                world
+                    .log
+                    .wrong("answers are as promised", Some(conversation), said);
                 None
             }
         }
@@ -201,7 +275,11 @@ impl Person {
         match list.iter().map(item).collect::<Result<Vec<_>, _>>() {
             Ok(items) => Some(items),
             Err(error) => {
-                world.log.wrong("answers are as promised", None, format!("u{}: {error}", self.user));
+                world.log.wrong(
+                    "answers are as promised",
+                    None,
+                    format!("u{}: {error}", self.user),
+                );
                 None
             }
         }
@@ -231,7 +309,10 @@ impl Person {
 pub(crate) fn message(world: &World, conversation: u32, op: u64) -> Write {
     Write {
         method: Method::POST,
-        path: format!("/v1/conversations/{}/messages", conversation_name(conversation)),
+        path: format!(
+            "/v1/conversations/{}/messages",
+            conversation_name(conversation)
+        ),
         key: Some(format!("k-{op}")),
         body: Some(json!({"text": text_of(op, world.shape.text_bytes)})),
         rival: false,
@@ -241,7 +322,10 @@ pub(crate) fn message(world: &World, conversation: u32, op: u64) -> Write {
 /// Names of participants, as numbers.
 pub(crate) fn users_of(body: &Value) -> Vec<u32> {
     let list = body.get("participants").and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|one| user_number(one.get("name")?.as_str()?)).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(|one| user_number(one.get("name")?.as_str()?))
+        .collect()
 }
 
 /// What an attempt of unknown or known outcome tells.
@@ -249,15 +333,24 @@ fn told(answered: Result<Answer, Broken>) -> Told {
     match answered {
         Ok(answer) if (200..300).contains(&answer.status) => Told::Done(answer),
         Ok(answer) if answer.status >= 500 => refusal(&answer.code(), answer.status == 503),
-        Ok(answer) => Told::Refused { code: answer.code(), again: answer.status == 429 },
-        Err(Broken::NotSent(_)) => Told::Refused { code: "not sent".to_owned(), again: true },
+        Ok(answer) => Told::Refused {
+            code: answer.code(),
+            again: answer.status == 429,
+        },
+        Err(Broken::NotSent(_)) => Told::Refused {
+            code: "not sent".to_owned(),
+            again: true,
+        },
         Err(Broken::Unknown(error)) => Told::Unknown(error),
     }
 }
 
 fn refusal(code: &str, surely: bool) -> Told {
     if surely && !is_open(code) {
-        Told::Refused { code: code.to_owned(), again: true }
+        Told::Refused {
+            code: code.to_owned(),
+            again: true,
+        }
     } else {
         Told::Unknown(code.to_owned())
     }

@@ -52,33 +52,66 @@ async fn one(world: &World, person: &mut Person, group: &Group, random: &mut Ran
 }
 
 /// The newest messages; the last of them, with its id.
-pub(crate) async fn newest(world: &World, person: &mut Person, conversation: u32, limit: u64) -> Option<(u64, String)> {
-    let path = format!("/v1/conversations/{}/messages?limit={limit}", conversation_name(conversation));
+pub(crate) async fn newest(
+    world: &World,
+    person: &mut Person,
+    conversation: u32,
+    limit: u64,
+) -> Option<(u64, String)> {
+    let path = format!(
+        "/v1/conversations/{}/messages?limit={limit}",
+        conversation_name(conversation)
+    );
     let (answer, read) = person.read(world, conversation, &path, false).await?;
     let mut items = person.items(world, &answer, "items")?;
     items.reverse();
     let last = items.last().map(|item| item.seq);
     world.log.note(&Record::Newest { read, items });
-    let id = answer.body.get("items")?.get(0)?.get("id")?.as_str()?.to_owned();
+    let id = answer
+        .body
+        .get("items")?
+        .get(0)?
+        .get("id")?
+        .as_str()?
+        .to_owned();
     Some((last?, id))
 }
 
 async fn shown(world: &World, person: &mut Person, conversation: u32) {
     let path = format!("/v1/conversations/{}", conversation_name(conversation));
-    let Some((answer, read)) = person.read(world, conversation, &path, false).await else { return };
-    let last = answer.body.get("last_seq").and_then(Value::as_u64).unwrap_or(0);
-    world.log.note(&Record::Shown { read, last, users: users_of(&answer.body) });
+    let Some((answer, read)) = person.read(world, conversation, &path, false).await else {
+        return;
+    };
+    let last = answer
+        .body
+        .get("last_seq")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    world.log.note(&Record::Shown {
+        read,
+        last,
+        users: users_of(&answer.body),
+    });
 }
 
 /// The watermarks of all participants.
 pub(crate) async fn marks(world: &World, person: &mut Person, conversation: u32) {
-    let path = format!("/v1/conversations/{}/watermarks?limit=1000", conversation_name(conversation));
-    let Some((answer, read)) = person.read(world, conversation, &path, false).await else { return };
+    let path = format!(
+        "/v1/conversations/{}/watermarks?limit=1000",
+        conversation_name(conversation)
+    );
+    let Some((answer, read)) = person.read(world, conversation, &path, false).await else {
+        return;
+    };
     let list = answer.body.get("items").and_then(Value::as_array);
     let number = |mark: &Value, field: &str| mark.get(field).and_then(Value::as_u64);
     let mark = |mark: &Value| {
         let user = user_number(mark.get("user")?.as_str()?)?;
-        Some((user, number(mark, "delivered_up_to")?, number(mark, "read_up_to")?))
+        Some((
+            user,
+            number(mark, "delivered_up_to")?,
+            number(mark, "read_up_to")?,
+        ))
     };
     let marks = list.into_iter().flatten().filter_map(mark).collect();
     world.log.note(&Record::Marks { read, marks });

@@ -1,5 +1,6 @@
-//! Pairs of requests of which one at most may be done: two messages under one key, two conversations of one name. Whoever
-//! is refused for the other is refused rightly only if that other is done.
+//! Pairs of requests of which one at most may be done: two messages under one key, two
+//! conversations of one name. Whoever is refused for the other is refused rightly only if that
+//! other is done.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,10 @@ const NAMES_MAX: u32 = 200;
 const PAUSE_MS: (u64, u64) = (200, 800);
 
 async fn pause(random: &mut Random) {
-    tokio::time::sleep(Duration::from_millis(random.between(PAUSE_MS.0, PAUSE_MS.1))).await;
+    tokio::time::sleep(Duration::from_millis(
+        random.between(PAUSE_MS.0, PAUSE_MS.1),
+    ))
+    .await;
 }
 
 /// Two want to make a conversation of the same name, again and again.
@@ -43,10 +47,23 @@ pub(crate) async fn names(world: Arc<World>) {
 async fn race_for_name(world: &World, conversation: u32, (first, second): (u32, u32), both: u32) {
     let begin = |admin: u32| {
         let members = vec![admin, both];
-        (world.log.begin(admin, conversation, Act::Create { users: members.clone() }), members)
+        (
+            world.log.begin(
+                admin,
+                conversation,
+                Act::Create {
+                    users: members.clone(),
+                },
+            ),
+            members,
+        )
     };
     let ((op, members), (other, of_other)) = (begin(first), begin(second));
-    world.log.note(&Record::Rivals { at: world.log.now(), op, other });
+    world.log.note(&Record::Rivals {
+        at: world.log.now(),
+        op,
+        other,
+    });
     tokio::join!(
         make(world, conversation, (op, first), members), //
         make(world, conversation, (other, second), of_other),
@@ -54,9 +71,16 @@ async fn race_for_name(world: &World, conversation: u32, (first, second): (u32, 
 }
 
 async fn make(world: &World, conversation: u32, (op, admin): (u64, u32), members: Vec<u32>) {
-    let write = Write { rival: true, ..keeper::creation(conversation, &members, format!("rival-{op}")) };
+    let write = Write {
+        rival: true,
+        ..keeper::creation(conversation, &members, format!("rival-{op}"))
+    };
     if settled(world, &mut Person::new(world, admin), op, &write).await {
-        world.add_group(Group { conversation, admin, members });
+        world.add_group(Group {
+            conversation,
+            admin,
+            members,
+        });
     }
 }
 
@@ -66,16 +90,30 @@ pub(crate) async fn keys(world: Arc<World>) {
     while !world.is_over() {
         pause(&mut random).await;
         let groups = world.groups();
-        let busy = groups.iter().filter(|group| group.conversation < world.shape.conversations).collect::<Vec<_>>();
-        let Some(group) = random.pick(&busy) else { continue };
+        let busy = groups
+            .iter()
+            .filter(|group| group.conversation < world.shape.conversations)
+            .collect::<Vec<_>>();
+        let Some(group) = random.pick(&busy) else {
+            continue;
+        };
         let (conversation, user) = (group.conversation, group.admin);
         let (mut first, mut second) = (Person::new(&world, user), Person::new(&world, user));
-        let (op, other) =
-            (world.log.begin(user, conversation, Act::Send), world.log.begin(user, conversation, Act::Send));
-        world.log.note(&Record::Rivals { at: world.log.now(), op, other });
+        let (op, other) = (
+            world.log.begin(user, conversation, Act::Send),
+            world.log.begin(user, conversation, Act::Send),
+        );
+        world.log.note(&Record::Rivals {
+            at: world.log.now(),
+            op,
+            other,
+        });
         let write = |of: u64| Write {
             method: Method::POST,
-            path: format!("/v1/conversations/{}/messages", conversation_name(conversation)),
+            path: format!(
+                "/v1/conversations/{}/messages",
+                conversation_name(conversation)
+            ),
             key: Some(format!("rivals-{op}")),
             body: Some(json!({"text": text_of(of, world.shape.text_bytes)})),
             rival: true,

@@ -16,7 +16,9 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Writes until the load is over.
 pub(crate) async fn run(world: Arc<World>, user: u32, conversation: u32, pause: Duration) {
-    let mut random = world.random.split("sender", u64::from(conversation) << 16 | u64::from(user));
+    let mut random = world
+        .random
+        .split("sender", u64::from(conversation) << 16 | u64::from(user));
     let mut person = Person::new(&world, user);
     let usual = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
     while !world.is_over() {
@@ -29,11 +31,18 @@ pub(crate) async fn run(world: Arc<World>, user: u32, conversation: u32, pause: 
                 if let Some(item) = item
                     && random.percent(READ_BACK_PERCENT)
                 {
-                    person.page(&world, conversation, (item.seq - 1, 20), false).await;
+                    person
+                        .page(&world, conversation, (item.seq - 1, 20), false)
+                        .await;
                 }
             }
-            Outcome::Failed { .. } | Outcome::Unknown { .. } => tokio::time::sleep(REFUSED_PAUSE).await,
+            Outcome::Failed { .. } | Outcome::Unknown { .. } => {
+                tokio::time::sleep(REFUSED_PAUSE).await
+            }
         }
-        tokio::time::sleep(Duration::from_micros(random.between(usual / 2, usual * 3 / 2))).await;
+        tokio::time::sleep(Duration::from_micros(
+            random.between(usual / 2, usual * 3 / 2),
+        ))
+        .await;
     }
 }

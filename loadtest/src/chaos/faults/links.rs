@@ -15,19 +15,26 @@ const TAKEN_AFTER: Duration = Duration::from_millis(4_500);
 
 impl Field {
     fn wires(&self) -> Result<&Wires, String> {
-        self.site.wires.as_ref().ok_or_else(|| "there are no proxies".to_owned())
+        self.site
+            .wires
+            .as_ref()
+            .ok_or_else(|| "there are no proxies".to_owned())
     }
 
     /// A node and all servers of Redis.
     fn without_redis(node: &str) -> Vec<Pair> {
-        (1..=6).map(|number| (node.to_owned(), format!("redis-{number}"))).collect()
+        (1..=6)
+            .map(|number| (node.to_owned(), format!("redis-{number}")))
+            .collect()
     }
 
-    /// Two sides that are parted: a router and a node, two nodes, a node and all of Redis, a node and all others.
+    /// Two sides that are parted: a router and a node, two nodes, a node and all of Redis, a node
+    /// and all others.
     fn sides(&self, nodes: &[String], random: &mut Random) -> (String, Vec<Pair>) {
         let one = nodes.first().cloned().unwrap_or_default();
         let other = nodes.last().cloned().unwrap_or_default();
-        let both = |a: &str, b: &str| vec![(a.to_owned(), b.to_owned()), (b.to_owned(), a.to_owned())];
+        let both =
+            |a: &str, b: &str| vec![(a.to_owned(), b.to_owned()), (b.to_owned(), a.to_owned())];
         match random.below(4) {
             0 => {
                 let router = format!("router-{}", random.between(1, 2));
@@ -38,9 +45,14 @@ impl Field {
             _ => {
                 let pairs = Self::without_redis(&one);
                 let others = self.site.nodes().into_iter().filter(|node| *node != one);
-                let peers = others.flat_map(|node| both(&one, &node)).collect::<Vec<_>>();
+                let peers = others
+                    .flat_map(|node| both(&one, &node))
+                    .collect::<Vec<_>>();
                 let routers = (1..=2).map(|number| (format!("router-{number}"), one.clone()));
-                (format!("{one} and all others"), pairs.into_iter().chain(peers).chain(routers).collect())
+                (
+                    format!("{one} and all others"),
+                    pairs.into_iter().chain(peers).chain(routers).collect(),
+                )
             }
         }
     }
@@ -50,7 +62,9 @@ impl Field {
         let nodes = self.nodes(random, 2).await?;
         let had = self.had(&nodes).await;
         let (said, pairs) = match nodes.first() {
-            Some(one) if name == "node-without-redis" => (format!("{one} and Redis"), Self::without_redis(one)),
+            Some(one) if name == "node-without-redis" => {
+                (format!("{one} and Redis"), Self::without_redis(one))
+            }
             _ => self.sides(&nodes, random),
         };
         let wires = self.wires()?;
@@ -63,15 +77,30 @@ impl Field {
         };
         wires.set(&pairs, Some(rule));
         // What was held either comes late, or its connection had ended meanwhile.
-        let mend = if random.percent(50) { Mend::Pass(pairs) } else { Mend::Reset(pairs) };
-        Ok(Broken { said: format!("{said}: {rule:?}; {had}"), mends: vec![mend] })
+        let mend = if random.percent(50) {
+            Mend::Pass(pairs)
+        } else {
+            Mend::Reset(pairs)
+        };
+        Ok(Broken {
+            said: format!("{said}: {rule:?}; {had}"),
+            mends: vec![mend],
+        })
     }
 
-    /// Holds the replication of a master, lets the load go on, and kills the master: what was written since is lost with it,
-    /// and with a paused node also that another took its shards.
-    pub(super) async fn lose_suffix(&self, random: &mut Random, epoch: bool) -> Result<Broken, String> {
+    /// Holds the replication of a master, lets the load go on, and kills the master: what was
+    /// written since is lost with it, and with a paused node also that another took its shards.
+    pub(super) async fn lose_suffix(
+        &self,
+        random: &mut Random,
+        epoch: bool,
+    ) -> Result<Broken, String> {
         let master = self.server(random, true).await?;
-        let replica = self.site.replica_of(&master).await.ok_or_else(|| format!("{master} has no replica"))?;
+        let replica = self
+            .site
+            .replica_of(&master)
+            .await
+            .ok_or_else(|| format!("{master} has no replica"))?;
         let had = self.had(&[master.clone(), replica.clone()]).await;
         let pairs = vec![(replica.clone(), master.clone())];
         self.wires()?.set(&pairs, Some(Rule::HoldReplies));
@@ -84,7 +113,10 @@ impl Field {
             said = format!("{said}, {nodes:?} paused");
             mends.extend(nodes.into_iter().map(Mend::Resume));
         }
-        tokio::time::sleep(Duration::from_millis(random.between(ALONE_MS.0, ALONE_MS.1))).await;
+        tokio::time::sleep(Duration::from_millis(
+            random.between(ALONE_MS.0, ALONE_MS.1),
+        ))
+        .await;
         self.site.kill(std::slice::from_ref(&master)).await;
         // What is still in the proxy is lost as well.
         self.wires()?.reset(&pairs).await;

@@ -1,4 +1,5 @@
-//! Which faults follow each other, for how long, and with which pauses: nothing but the seed decides.
+//! Which faults follow each other, for how long, and with which pauses: nothing but the seed
+//! decides.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub(crate) struct Step {
 /// How often each fault is done in a row: what a first one leaves behind is hit by the next.
 pub(crate) const IN_A_ROW: usize = 2;
 
-/// Steps without end: all of the faults in an order by chance, each several times in a row, then all of them in another.
+/// Steps without end: all of the faults in an order by chance, each several times in a row, then
+/// all of them in another.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     random: Random,
@@ -37,7 +39,13 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// The schedule of a seed.
     pub(crate) fn new(random: &Random, faults: Vec<Fault>) -> Self {
-        Self { random: random.split("schedule", 0), faults, left: Vec::new(), again: None, number: 0 }
+        Self {
+            random: random.split("schedule", 0),
+            faults,
+            left: Vec::new(),
+            again: None,
+            number: 0,
+        }
     }
 }
 
@@ -47,7 +55,9 @@ impl Schedule {
             self.left.clone_from(&self.faults);
         }
         let at = self.random.below(u64::try_from(self.left.len()).ok()?);
-        let at = usize::try_from(at).ok().filter(|at| *at < self.left.len())?;
+        let at = usize::try_from(at)
+            .ok()
+            .filter(|at| *at < self.left.len())?;
         Some(self.left.swap_remove(at))
     }
 }
@@ -62,8 +72,14 @@ impl Iterator for Schedule {
         };
         self.again = (left > 1).then_some((fault, left - 1));
         self.number += 1;
-        let mut between = |(from, to): (u64, u64)| Duration::from_millis(self.random.between(from, to));
-        Some(Step { quiet: between(QUIET_MS), stays: between(fault.stays_ms), fault, number: self.number })
+        let mut between =
+            |(from, to): (u64, u64)| Duration::from_millis(self.random.between(from, to));
+        Some(Step {
+            quiet: between(QUIET_MS),
+            stays: between(fault.stays_ms),
+            fault,
+            number: self.number,
+        })
     }
 }
 
@@ -75,7 +91,9 @@ mod tests {
     use crate::chaos::faults::ALL;
 
     fn steps(seed: u64, count: usize) -> Vec<Step> {
-        Schedule::new(&Random::new(seed), ALL.to_vec()).take(count).collect()
+        Schedule::new(&Random::new(seed), ALL.to_vec())
+            .take(count)
+            .collect()
     }
 
     #[test]
@@ -87,7 +105,11 @@ mod tests {
     #[test]
     fn every_fault_comes_twice_in_a_row_before_any_comes_again() {
         for round in steps(3, ALL.len() * IN_A_ROW * 4).chunks(ALL.len() * IN_A_ROW) {
-            assert!(round.chunks(IN_A_ROW).all(|row| row.iter().all(|step| step.fault == row[0].fault)));
+            assert!(
+                round
+                    .chunks(IN_A_ROW)
+                    .all(|row| row.iter().all(|step| step.fault == row[0].fault))
+            );
             let names: BTreeSet<&str> = round.iter().map(|step| step.fault.name).collect();
             assert_eq!(names.len(), ALL.len());
         }

@@ -1,4 +1,5 @@
-//! Whom a fault hits: somebody who matters, and what that one had. A fault that hits nobody shows nothing.
+//! Whom a fault hits: somebody who matters, and what that one had. A fault that hits nobody shows
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,24 +19,40 @@ impl Field {
         told
     }
 
-    /// So many different nodes, the first of which owns a good part of the shards: nothing gives a node its shards back, so
-    /// that one that was killed may own none.
-    pub(super) async fn nodes(&self, random: &mut Random, count: usize) -> Result<Vec<String>, String> {
+    /// So many different nodes, the first of which owns a good part of the shards: nothing gives a
+    /// node its shards back, so that one that was killed may own none.
+    pub(super) async fn nodes(
+        &self,
+        random: &mut Random,
+        count: usize,
+    ) -> Result<Vec<String>, String> {
         chosen(&self.holdings().await, random, count)
     }
 
     /// An owner, and a node that stands by for some of its shards, in sync.
-    pub(super) async fn owner_and_standby(&self, random: &mut Random) -> Result<(String, String), String> {
+    pub(super) async fn owner_and_standby(
+        &self,
+        random: &mut Random,
+    ) -> Result<(String, String), String> {
         let holdings = self.holdings().await;
         let pairs: BTreeSet<(String, String)> = holdings
             .into_iter()
             .flat_map(|(owner, holding)| {
-                let standbys = holding.owned.into_values().flatten().filter(|(_, in_sync)| *in_sync);
-                standbys.map(move |(standby, _)| (owner.clone(), standby)).collect::<Vec<_>>()
+                let standbys = holding
+                    .owned
+                    .into_values()
+                    .flatten()
+                    .filter(|(_, in_sync)| *in_sync);
+                standbys
+                    .map(move |(standby, _)| (owner.clone(), standby))
+                    .collect::<Vec<_>>()
             })
             .collect();
         let pairs: Vec<_> = pairs.into_iter().collect();
-        random.pick(&pairs).cloned().ok_or_else(|| "no node stands by for another".to_owned())
+        random
+            .pick(&pairs)
+            .cloned()
+            .ok_or_else(|| "no node stands by for another".to_owned())
     }
 
     /// A master that has keys, or a replica that has.
@@ -47,7 +64,10 @@ impl Field {
             }
         }
         let kind = if master { "master" } else { "replica" };
-        random.pick(&with_keys).cloned().ok_or_else(|| format!("no {kind} of Redis has anything"))
+        random
+            .pick(&with_keys)
+            .cloned()
+            .ok_or_else(|| format!("no {kind} of Redis has anything"))
     }
 
     /// What these have, in words.
@@ -57,7 +77,10 @@ impl Field {
             let has = if name.starts_with("node") {
                 let Holding { owned, sessions } = self.site.holding(name).await.unwrap_or_default();
                 let standing = self.stood_by(name).await;
-                format!("{} shards owned, {standing} stood by for, {sessions} sessions", owned.len())
+                format!(
+                    "{} shards owned, {standing} stood by for, {sessions} sessions",
+                    owned.len()
+                )
             } else if name.starts_with("redis") {
                 let master = self.site.servers(true).await.contains(name);
                 let kind = if master { "master" } else { "replica" };
@@ -74,7 +97,9 @@ impl Field {
     async fn stood_by(&self, node: &str) -> usize {
         let holdings = self.holdings().await;
         let shards = holdings.values().flat_map(|holding| holding.owned.values());
-        shards.filter(|standbys| standbys.get(node).is_some_and(|in_sync| *in_sync)).count()
+        shards
+            .filter(|standbys| standbys.get(node).is_some_and(|in_sync| *in_sync))
+            .count()
     }
 
     /// The node that stands by for the most shards.
@@ -86,21 +111,33 @@ impl Field {
                 most = (standing, Some(node));
             }
         }
-        most.1.ok_or_else(|| "no node stands by for anything".to_owned())
+        most.1
+            .ok_or_else(|| "no node stands by for anything".to_owned())
     }
 }
 
-fn chosen(holdings: &BTreeMap<String, Holding>, random: &mut Random, count: usize) -> Result<Vec<String>, String> {
+fn chosen(
+    holdings: &BTreeMap<String, Holding>,
+    random: &mut Random,
+    count: usize,
+) -> Result<Vec<String>, String> {
     let owned = |holding: &Holding| holding.owned.len();
     let most = holdings.values().map(owned).max().unwrap_or(0);
     // A third of what the largest has is much.
-    let worthy = holdings.iter().filter(|(_, holding)| owned(holding) > 0 && owned(holding) * 3 >= most);
+    let worthy = holdings
+        .iter()
+        .filter(|(_, holding)| owned(holding) > 0 && owned(holding) * 3 >= most);
     let worthy: Vec<&String> = worthy.map(|(node, _)| node).collect();
-    let first = random.pick(&worthy).copied().ok_or("no node owns anything")?;
+    let first = random
+        .pick(&worthy)
+        .copied()
+        .ok_or("no node owns anything")?;
     let mut nodes = vec![first.clone()];
     let mut others: Vec<&String> = holdings.keys().filter(|node| *node != first).collect();
     while nodes.len() < count {
-        let Some(next) = random.pick(&others).copied() else { break };
+        let Some(next) = random.pick(&others).copied() else {
+            break;
+        };
         others.retain(|node| *node != next);
         nodes.push(next.clone());
     }
@@ -113,8 +150,10 @@ mod tests {
 
     #[test]
     fn a_node_that_owns_nothing_is_never_the_one_that_a_fault_is_for() {
-        let owns =
-            |count: u64| Holding { owned: (0..count).map(|shard| (shard, BTreeMap::new())).collect(), sessions: 1 };
+        let owns = |count: u64| Holding {
+            owned: (0..count).map(|shard| (shard, BTreeMap::new())).collect(),
+            sessions: 1,
+        };
         let holdings = BTreeMap::from([
             ("node-1".to_owned(), owns(0)),
             ("node-2".to_owned(), owns(10)),
@@ -127,6 +166,9 @@ mod tests {
             assert_ne!(nodes[0], nodes[1]);
         }
         let nothing = BTreeMap::from([("node-1".to_owned(), owns(0))]);
-        assert!(chosen(&nothing, &mut random, 1).is_err(), "a fault without effect");
+        assert!(
+            chosen(&nothing, &mut random, 1).is_err(),
+            "a fault without effect"
+        );
     }
 }

@@ -47,20 +47,38 @@ pub(crate) fn item(value: &Value) -> Result<Item, String> {
     let seq = value.get("seq").and_then(Value::as_u64).ok_or_else(lacks)?;
     let text = |field: &str| value.get(field).and_then(Value::as_str).ok_or_else(lacks);
     let users = |field: &str| {
-        let list = value.get(field).and_then(Value::as_array).ok_or_else(lacks)?;
-        list.iter().map(|name| name.as_str().and_then(user_number).ok_or_else(lacks)).collect::<Result<Vec<_>, _>>()
+        let list = value
+            .get(field)
+            .and_then(Value::as_array)
+            .ok_or_else(lacks)?;
+        list.iter()
+            .map(|name| name.as_str().and_then(user_number).ok_or_else(lacks))
+            .collect::<Result<Vec<_>, _>>()
     };
     let what = match value.get("kind").and_then(Value::as_str) {
         None => {
             let source = user_number(text("source")?).ok_or_else(lacks)?;
-            What::Message { source, op: op_of(text("text")?).ok_or_else(lacks)? }
+            What::Message {
+                source,
+                op: op_of(text("text")?).ok_or_else(lacks)?,
+            }
         }
-        Some("created") => What::Created { users: users("participants")? },
-        Some("joined") => What::Joined { users: users("users")? },
-        Some("left") => What::Left { user: user_number(text("user")?).ok_or_else(lacks)? },
+        Some("created") => What::Created {
+            users: users("participants")?,
+        },
+        Some("joined") => What::Joined {
+            users: users("users")?,
+        },
+        Some("left") => What::Left {
+            user: user_number(text("user")?).ok_or_else(lacks)?,
+        },
         Some(_) => return Err(lacks()),
     };
-    Ok(Item { seq, digest: digest(value), what })
+    Ok(Item {
+        seq,
+        digest: digest(value),
+        what,
+    })
 }
 
 /// FNV-1a over the fields in the order of their names.
@@ -71,7 +89,9 @@ fn digest(value: &Value) -> u64 {
         fields.sort_keys();
     }
     let text = own.to_string();
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -89,7 +109,10 @@ mod tests {
         answer["my_reaction"] = json!(null);
         answer.as_object_mut().unwrap().remove("t");
         assert_eq!(item(&frame).unwrap(), item(&answer).unwrap());
-        assert_eq!(item(&frame).unwrap().what, What::Message { source: 4, op: 7 });
+        assert_eq!(
+            item(&frame).unwrap().what,
+            What::Message { source: 4, op: 7 }
+        );
         answer["created"] = json!(8);
         assert_ne!(item(&frame).unwrap().digest, item(&answer).unwrap().digest);
     }

@@ -1,5 +1,5 @@
-//! Where all clients write: numbers operations and sessions, gives the time, and hands each record to the disk and to the
-//! checker in one order.
+//! Where all clients write: numbers operations and sessions, gives the time, and hands each record
+//! to the disk and to the checker in one order.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,7 +55,14 @@ impl Log {
             sending: BTreeMap::new(),
         };
         let (op, ended, session) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(1));
-        Ok(Self { begun: Instant::now(), inner: Mutex::new(inner), op, ended, session, wrong: AtomicBool::new(false) })
+        Ok(Self {
+            begun: Instant::now(),
+            inner: Mutex::new(inner),
+            op,
+            ended,
+            session,
+            wrong: AtomicBool::new(false),
+        })
     }
 
     /// The time.
@@ -75,19 +82,30 @@ impl Log {
         }
         inner.measure(record);
         inner.checker.take(record);
-        self.wrong.store(!inner.checker.violations.is_empty(), Ordering::Relaxed);
+        self.wrong
+            .store(!inner.checker.violations.is_empty(), Ordering::Relaxed);
     }
 
     /// Numbers an operation that is about to begin, and notes it.
     pub(crate) fn begin(&self, user: u32, conversation: u32, act: Act) -> u64 {
         let op = self.op.fetch_add(1, Ordering::Relaxed);
-        self.note(&Record::Begun { at: self.now(), op, user, conversation, act });
+        self.note(&Record::Begun {
+            at: self.now(),
+            op,
+            user,
+            conversation,
+            act,
+        });
         op
     }
 
     /// What became of it.
     pub(crate) fn end(&self, op: u64, result: Outcome) {
-        self.note(&Record::Ended { at: self.now(), op, result });
+        self.note(&Record::Ended {
+            at: self.now(),
+            op,
+            result,
+        });
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -100,28 +118,53 @@ impl Log {
     /// A session that begins.
     pub(crate) fn open(&self, user: u32, positions: Vec<(u32, u64)>) -> u64 {
         let session = self.session.fetch_add(1, Ordering::Relaxed);
-        self.note(&Record::Opened { at: self.now(), session, user, positions });
+        self.note(&Record::Opened {
+            at: self.now(),
+            session,
+            user,
+            positions,
+        });
         session
     }
 
     /// Changes that it was sent.
     pub(crate) fn frame(&self, session: u64, conversation: u32, item: Item) {
-        self.note(&Record::Frames { at: self.now(), session, conversation, items: vec![item] });
+        self.note(&Record::Frames {
+            at: self.now(),
+            session,
+            conversation,
+            items: vec![item],
+        });
     }
 
     /// A read that began then and is answered now.
     pub(crate) fn read(&self, begun: Micros, user: u32, conversation: u32, stale: bool) -> Read {
-        Read { begun, at: self.now(), user, conversation, stale }
+        Read {
+            begun,
+            at: self.now(),
+            user,
+            conversation,
+            stale,
+        }
     }
 
     /// Something is wrong.
     pub(crate) fn wrong(&self, rule: &str, conversation: Option<u32>, said: String) {
-        self.note(&Record::Wrong { at: self.now(), rule: rule.to_owned(), conversation, said });
+        self.note(&Record::Wrong {
+            at: self.now(),
+            rule: rule.to_owned(),
+            conversation,
+            said,
+        });
     }
 
     /// A fault, for those who read the history.
     pub(crate) fn fault(&self, name: &str, said: &str) {
-        self.note(&Record::Fault { at: self.now(), name: name.to_owned(), said: said.to_owned() });
+        self.note(&Record::Fault {
+            at: self.now(),
+            name: name.to_owned(),
+            said: said.to_owned(),
+        });
     }
 
     /// Whether anything is wrong.
@@ -144,7 +187,10 @@ impl Log {
         let mut inner = self.inner();
         let violations = inner.checker.violations.clone();
         let with_span = |violation: Violation| {
-            let span = inner.store.span(&violation.span, violation.at, SPAN_LINES).unwrap_or_else(|error| vec![error]);
+            let span = inner
+                .store
+                .span(&violation.span, violation.at, SPAN_LINES)
+                .unwrap_or_else(|error| vec![error]);
             (violation, span)
         };
         violations.into_iter().map(with_span).collect()
@@ -160,15 +206,22 @@ impl Log {
         self.inner().acknowledged.clear();
     }
 
-    /// The longest time that a conversation with senders was without an acknowledged message, since this was asked last.
+    /// The longest time that a conversation with senders was without an acknowledged message, since
+    /// this was asked last.
     pub(crate) fn longest(&self) -> Duration {
         let now = self.now();
         let mut inner = self.inner();
-        let open = inner.acknowledged.values().map(|at| now.saturating_sub(*at)).max().unwrap_or(0);
+        let open = inner
+            .acknowledged
+            .values()
+            .map(|at| now.saturating_sub(*at))
+            .max()
+            .unwrap_or(0);
         Duration::from_micros(std::mem::take(&mut inner.longest).max(open))
     }
 
-    /// The longest time that a session waited for a change which others had, since this was asked last.
+    /// The longest time that a session waited for a change which others had, since this was asked
+    /// last.
     pub(crate) fn deafest(&self) -> Duration {
         Duration::from_micros(self.inner().checker.deafest())
     }
@@ -187,11 +240,18 @@ impl Log {
 impl Inner {
     fn measure(&mut self, record: &Record) {
         match record {
-            Record::Begun { op, conversation, act: Act::Send, .. } if *conversation < self.busy => {
+            Record::Begun {
+                op,
+                conversation,
+                act: Act::Send,
+                ..
+            } if *conversation < self.busy => {
                 self.sending.insert(*op, *conversation);
             }
             Record::Ended { at, op, result } => {
-                let Some(conversation) = self.sending.remove(op) else { return };
+                let Some(conversation) = self.sending.remove(op) else {
+                    return;
+                };
                 if matches!(result, Outcome::Ok { .. }) {
                     let before = self.acknowledged.insert(conversation, *at).unwrap_or(*at);
                     self.longest = self.longest.max(at.saturating_sub(before));

@@ -1,5 +1,5 @@
-//! What clients did and what they saw, as records: the only thing that the checker knows. Times are microseconds since the
-//! run began, on one monotonic clock.
+//! What clients did and what they saw, as records: the only thing that the checker knows. Times are
+//! microseconds since the run began, on one monotonic clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -74,25 +74,52 @@ pub(crate) enum Outcome {
 #[serde(tag = "r", rename_all = "lowercase")]
 pub(crate) enum Record {
     /// An operation is about to be asked for.
-    Begun { at: Micros, op: u64, user: u32, conversation: u32, act: Act },
+    Begun {
+        at: Micros,
+        op: u64,
+        user: u32,
+        conversation: u32,
+        act: Act,
+    },
     /// What became of it.
-    Ended { at: Micros, op: u64, result: Outcome },
+    Ended {
+        at: Micros,
+        op: u64,
+        result: Outcome,
+    },
     /// It is sent by a frame of this session, after all that was sent there before.
     Framed { at: Micros, op: u64, session: u64 },
-    /// Another operation asks for something else under the same key, or under the same name: one of them at most is done.
+    /// Another operation asks for something else under the same key, or under the same name: one of
+    /// them at most is done.
     Rivals { at: Micros, op: u64, other: u64 },
     /// The same key once more was answered with this message.
     Again { at: Micros, op: u64, item: Item },
     /// A page of all changes after a seq; `end` when it says that there are no more.
-    Page { read: Read, after: u64, items: Vec<Item>, end: bool },
+    Page {
+        read: Read,
+        after: u64,
+        items: Vec<Item>,
+        end: bool,
+    },
     /// The newest messages, rising.
     Newest { read: Read, items: Vec<Item> },
     /// The conversation as such.
-    Shown { read: Read, last: u64, users: Vec<u32> },
+    Shown {
+        read: Read,
+        last: u64,
+        users: Vec<u32>,
+    },
     /// Watermarks: user, delivered, read.
-    Marks { read: Read, marks: Vec<(u32, u64, u64)> },
+    Marks {
+        read: Read,
+        marks: Vec<(u32, u64, u64)>,
+    },
     /// One's own reaction to the message there.
-    Reaction { read: Read, seq: u64, value: Option<u32> },
+    Reaction {
+        read: Read,
+        seq: u64,
+        value: Option<u32>,
+    },
     /// A read was refused: he does not participate.
     Refused { read: Read },
     /// All conversations of a user, as he was told.
@@ -105,30 +132,68 @@ pub(crate) enum Record {
         conversations: Vec<u32>,
     },
     /// A session began, with these positions.
-    Opened { at: Micros, session: u64, user: u32, positions: Vec<(u32, u64)> },
+    Opened {
+        at: Micros,
+        session: u64,
+        user: u32,
+        positions: Vec<(u32, u64)>,
+    },
     /// All its conversations are subscribed.
     Ready { at: Micros, session: u64 },
     /// It takes nothing from its socket from now on: what it gets late is its own doing.
     Deafened { at: Micros, session: u64 },
     /// It was sent these.
-    Frames { at: Micros, session: u64, conversation: u32, items: Vec<Item> },
+    Frames {
+        at: Micros,
+        session: u64,
+        conversation: u32,
+        items: Vec<Item>,
+    },
     /// It was told that this span is not sent.
-    Gap { at: Micros, session: u64, conversation: u32, from: u64, to: u64, reason: String },
+    Gap {
+        at: Micros,
+        session: u64,
+        conversation: u32,
+        from: u64,
+        to: u64,
+        reason: String,
+    },
     /// It is caught up to there.
-    Live { at: Micros, session: u64, positions: Vec<(u32, u64)> },
+    Live {
+        at: Micros,
+        session: u64,
+        positions: Vec<(u32, u64)>,
+    },
     /// It ended.
-    Closed { at: Micros, session: u64, why: String },
+    Closed {
+        at: Micros,
+        session: u64,
+        why: String,
+    },
     /// A fault began, ended, or did something in between.
-    Fault { at: Micros, name: String, said: String },
-    /// A machine is gone for good: nothing new can be written in shards that lack a second copy until another is made, so
-    /// users whose shard is one are not told of new stays.
+    Fault {
+        at: Micros,
+        name: String,
+        said: String,
+    },
+    /// A machine is gone for good: nothing new can be written in shards that lack a second copy
+    /// until another is made, so users whose shard is one are not told of new stays.
     Gone { at: Micros },
     /// It is back.
     Back { at: Micros },
     /// The conversation has this many changes, when all is quiet.
-    Final { at: Micros, conversation: u32, last: u64 },
+    Final {
+        at: Micros,
+        conversation: u32,
+        last: u64,
+    },
     /// Something is wrong that no other record shows.
-    Wrong { at: Micros, rule: String, conversation: Option<u32>, said: String },
+    Wrong {
+        at: Micros,
+        rule: String,
+        conversation: Option<u32>,
+        said: String,
+    },
 }
 
 /// A read, what it was of, and by whom.

@@ -20,27 +20,42 @@ pub(crate) struct Span {
 impl Span {
     /// A whole conversation.
     pub(crate) fn of(conversation: u32) -> Self {
-        Self { conversation: Some(conversation), ..Self::default() }
+        Self {
+            conversation: Some(conversation),
+            ..Self::default()
+        }
     }
 
     /// Around one seq of it.
     pub(crate) fn at(conversation: u32, seq: u64) -> Self {
-        Self { seqs: Some((seq.saturating_sub(1), seq + 1)), ..Self::of(conversation) }
+        Self {
+            seqs: Some((seq.saturating_sub(1), seq + 1)),
+            ..Self::of(conversation)
+        }
     }
 
     /// With this operation.
     pub(crate) fn and_op(self, op: u64) -> Self {
-        Self { op: Some(op), ..self }
+        Self {
+            op: Some(op),
+            ..self
+        }
     }
 
     /// With this session.
     pub(crate) fn and_session(self, session: u64) -> Self {
-        Self { session: Some(session), ..self }
+        Self {
+            session: Some(session),
+            ..self
+        }
     }
 
     /// With the lists of this user.
     pub(crate) fn and_lists_of(self, user: u32) -> Self {
-        Self { user: Some(user), ..self }
+        Self {
+            user: Some(user),
+            ..self
+        }
     }
 
     /// Whether a record has to do with it.
@@ -56,14 +71,21 @@ impl Span {
             | Record::Rivals { op, .. }
             | Record::Again { op, .. } => Some(*op) == self.op,
             Record::Listed { user, .. } => Some(*user) == self.user,
-            Record::Page { read, items: some, .. } | Record::Newest { read, items: some } => {
-                items(&read.conversation, some)
+            Record::Page {
+                read, items: some, ..
             }
-            Record::Frames { conversation, items: some, .. } => items(conversation, some),
+            | Record::Newest { read, items: some } => items(&read.conversation, some),
+            Record::Frames {
+                conversation,
+                items: some,
+                ..
+            } => items(conversation, some),
             Record::Shown { read, .. }
             | Record::Marks { read, .. }
             | Record::Reaction { read, .. }
-            | Record::Refused { read } => Some(read.conversation) == self.conversation && self.seqs.is_none(),
+            | Record::Refused { read } => {
+                Some(read.conversation) == self.conversation && self.seqs.is_none()
+            }
             Record::Gap { conversation, .. } | Record::Final { conversation, .. } => {
                 Some(*conversation) == self.conversation
             }
@@ -77,6 +99,7 @@ impl Span {
     }
 
     fn has(&self, seq: u64) -> bool {
-        self.seqs.is_none_or(|(first, last)| (first..=last).contains(&seq))
+        self.seqs
+            .is_none_or(|(first, last)| (first..=last).contains(&seq))
     }
 }

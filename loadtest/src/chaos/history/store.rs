@@ -1,5 +1,5 @@
-//! The history on disk: JSON lines in files of bounded size, the oldest dropped when there are too many. Memory holds none
-//! of it.
+//! The history on disk: JSON lines in files of bounded size, the oldest dropped when there are too
+//! many. Memory holds none of it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -27,15 +27,24 @@ pub(crate) struct Store {
 impl Store {
     /// In a folder, which is made.
     pub(crate) fn create(folder: &Path) -> Result<Self, String> {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         let file = create(folder, 0)?;
-        Ok(Self { folder: folder.to_owned(), file, number: 0, bytes: 0 })
+        Ok(Self {
+            folder: folder.to_owned(),
+            file,
+            number: 0,
+            bytes: 0,
+        })
     }
 
     /// Keeps a record.
     pub(crate) fn write(&mut self, record: &Record) -> Result<(), String> {
         let line = serde_json::to_vec(record).map_err(|error| error.to_string())?;
-        let written = self.file.write_all(&line).and_then(|()| self.file.write_all(b"\n"));
+        let written = self
+            .file
+            .write_all(&line)
+            .and_then(|()| self.file.write_all(b"\n"));
         written.map_err(|error| format!("{}: {error}", self.folder.display()))?;
         self.bytes += u64::try_from(line.len()).unwrap_or(0) + 1;
         if self.bytes > FILE_BYTES {
@@ -56,17 +65,28 @@ impl Store {
 
     /// To the disk with what is in memory.
     pub(crate) fn flush(&mut self) -> Result<(), String> {
-        self.file.flush().map_err(|error| format!("{}: {error}", self.folder.display()))
+        self.file
+            .flush()
+            .map_err(|error| format!("{}: {error}", self.folder.display()))
     }
 
     /// Lines of the span up to that moment, the last so many.
-    pub(crate) fn span(&mut self, span: &Span, until: Micros, lines_max: usize) -> Result<Vec<String>, String> {
+    pub(crate) fn span(
+        &mut self,
+        span: &Span,
+        until: Micros,
+        lines_max: usize,
+    ) -> Result<Vec<String>, String> {
         self.flush()?;
         let mut lines = std::collections::VecDeque::new();
         each_line(&self.folder, |line| {
-            let Ok(record) = serde_json::from_str::<Record>(line) else { return };
+            let Ok(record) = serde_json::from_str::<Record>(line) else {
+                return;
+            };
             let near = record.at() <= until && record.at() + BACK >= until;
-            if (near || matches!(record, Record::Begun { .. } | Record::Ended { .. })) && span.concerns(&record) {
+            if (near || matches!(record, Record::Begun { .. } | Record::Ended { .. }))
+                && span.concerns(&record)
+            {
                 if lines.len() == lines_max {
                     lines.pop_front();
                 }
@@ -80,8 +100,10 @@ impl Store {
 /// Calls with each record of a folder, oldest first.
 pub(crate) fn each_line(folder: &Path, mut with: impl FnMut(&str)) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).map_err(failed)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(failed)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
     paths.sort();
     for path in paths {
@@ -98,7 +120,9 @@ fn path(folder: &Path, number: u64) -> PathBuf {
 
 fn create(folder: &Path, number: u64) -> Result<BufWriter<File>, String> {
     let path = path(folder, number);
-    File::create(&path).map(BufWriter::new).map_err(|error| format!("{}: {error}", path.display()))
+    File::create(&path)
+        .map(BufWriter::new)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -111,9 +135,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::create(folder.path()).unwrap();
         for op in 0..100 {
-            store.write(&Record::Begun { at: op, op, user: 1, conversation: 2, act: Act::Send }).unwrap();
-            let result = Outcome::Failed { code: "unavailable".to_owned() };
-            store.write(&Record::Ended { at: op + 1, op, result }).unwrap();
+            store
+                .write(&Record::Begun {
+                    at: op,
+                    op,
+                    user: 1,
+                    conversation: 2,
+                    act: Act::Send,
+                })
+                .unwrap();
+            let result = Outcome::Failed {
+                code: "unavailable".to_owned(),
+            };
+            store
+                .write(&Record::Ended {
+                    at: op + 1,
+                    op,
+                    result,
+                })
+                .unwrap();
         }
         let lines = store.span(&Span::of(2).and_op(17), 1_000, 10).unwrap();
         assert_eq!(lines.len(), 2);

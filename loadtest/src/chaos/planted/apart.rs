@@ -1,5 +1,5 @@
-//! Two nodes cannot reach each other for a while, and the third reaches both: what it tells the one, where the lists of
-//! users are, the other hears of only when it subscribes again.
+//! Two nodes cannot reach each other for a while, and the third reaches both: what it tells the
+//! one, where the lists of users are, the other hears of only when it subscribes again.
 
 use std::time::Duration;
 

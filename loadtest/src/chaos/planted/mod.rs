@@ -1,5 +1,6 @@
-//! Planted bugs: a program built for it drops one protection when `ROOKERY_PLANTED` names it. For each there is a scenario
-//! that is most likely to show what that protection is for; a checker that misses one is not done.
+//! Planted bugs: a program built for it drops one protection when `ROOKERY_PLANTED` names it. For
+//! each there is a scenario that is most likely to show what that protection is for; a checker that
+//! misses one is not done.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -61,11 +62,16 @@ struct Catch {
 /// Runs them; false when one is missed, or when the control finds something.
 pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
     let seed = wanted.seed.unwrap_or_else(any_seed);
-    let chosen: Vec<&Scenario> =
-        SCENARIOS.iter().filter(|one| wanted.bugs.is_empty() || wanted.bugs.iter().any(|bug| bug == one.bug)).collect();
+    let chosen: Vec<&Scenario> = SCENARIOS
+        .iter()
+        .filter(|one| wanted.bugs.is_empty() || wanted.bugs.iter().any(|bug| bug == one.bug))
+        .collect();
     if chosen.is_empty() {
         let names: Vec<&str> = SCENARIOS.iter().map(|one| one.bug).collect();
-        return Err(format!("there is no such bug; there are {}", names.join(", ")));
+        return Err(format!(
+            "there is no such bug; there are {}",
+            names.join(", ")
+        ));
     }
     let mut catches = Vec::new();
     for one in chosen {
@@ -74,13 +80,20 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         for attempt in 0..if wanted.control { 1 } else { wanted.attempts } {
             say(&format!("{}: {}", one.bug, one.about));
             let verdict = Box::pin(attempt_of(wanted, one, seed + attempt)).await?;
-            rule = verdict.violations.first().map(|(violation, _)| violation.rule.clone());
+            rule = verdict
+                .violations
+                .first()
+                .map(|(violation, _)| violation.rule.clone());
             tell(&verdict, wanted.control);
             if rule.is_some() {
                 break;
             }
         }
-        catches.push(Catch { bug: one.bug, rule, took: begun.elapsed() });
+        catches.push(Catch {
+            bug: one.bug,
+            rule,
+            took: begun.elapsed(),
+        });
     }
     report(wanted, seed, &catches)
 }
@@ -91,11 +104,17 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
     let plan = Plan {
         binary: cluster.binary.clone(),
         shards: cluster.shards.min(one.shards),
-        node_flags: format!("{} {}", cluster.node_flags, one.node_flags).trim().to_owned(),
+        node_flags: format!("{} {}", cluster.node_flags, one.node_flags)
+            .trim()
+            .to_owned(),
         router_flags: cluster.router_flags.clone(),
         wired: one.wired,
         own_disk: None,
-        environment: if wanted.control { Vec::new() } else { vec![planted] },
+        environment: if wanted.control {
+            Vec::new()
+        } else {
+            vec![planted]
+        },
     };
     let shape = Shape {
         conversations: 24,
@@ -105,7 +124,14 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
         churn_ms: one.churn_ms,
         regulars: one.regulars,
     };
-    let setup = Setup { plan, shape, flood: 0, memory_max: cluster.memory_max, keep: false, seed };
+    let setup = Setup {
+        plan,
+        shape,
+        flood: 0,
+        memory_max: cluster.memory_max,
+        keep: false,
+        seed,
+    };
     let trial = Box::pin(Trial::start(setup)).await?;
     Box::pin(stages::play(&trial, one.stage)).await?;
     Ok(Box::pin(trial.finish()).await)
@@ -143,12 +169,26 @@ fn report(wanted: &Wanted, seed: u64, catches: &[Catch]) -> Result<bool, String>
     };
     say("");
     for one in catches {
-        say(&format!("{:<22} {:>6.0} s  {}", one.bug, one.took.as_secs_f64(), what(one)));
+        say(&format!(
+            "{:<22} {:>6.0} s  {}",
+            one.bug,
+            one.took.as_secs_f64(),
+            what(one)
+        ));
     }
-    let good = catches.iter().filter(|one| one.rule.is_some() != wanted.control).count();
-    say(&format!("seed {seed}: {good} of {} as they should be", catches.len()));
+    let good = catches
+        .iter()
+        .filter(|one| one.rule.is_some() != wanted.control)
+        .count();
+    say(&format!(
+        "seed {seed}: {good} of {} as they should be",
+        catches.len()
+    ));
     if let Some(file) = &wanted.json {
-        let list: Vec<_> = catches.iter().map(|one| json!({"bug": one.bug, "rule": one.rule})).collect();
+        let list: Vec<_> = catches
+            .iter()
+            .map(|one| json!({"bug": one.bug, "rule": one.rule}))
+            .collect();
         let text = json!({"seed": seed, "control": wanted.control, "bugs": list}).to_string();
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }

@@ -2,11 +2,12 @@
 
 /// A short watch, so that a paused owner is soon replaced.
 const SHORT_WATCH: &str = "--takeover-watch 1s --renew-every 250ms";
-/// Trims soon, checkpoints late. No small `--trim-floor-bytes`: files that keep more of the log than that are checkpointed.
+/// Trims soon, checkpoints late. No small `--trim-floor-bytes`: files that keep more of the log
+/// than that are checkpointed.
 const LATE_CHECKPOINTS: &str = "--trim-floor 1s --checkpoint-every 25s --checkpoint-pages 1000000";
 
-/// One shard, whose outbox leads to itself; shards where an owner and a master are to have several conversations together;
-/// and as many as the program makes by itself.
+/// One shard, whose outbox leads to itself; shards where an owner and a master are to have several
+/// conversations together; and as many as the program makes by itself.
 const ONE: u32 = 1;
 const FEW: u32 = 16;
 const USUAL: u32 = 256;
@@ -20,15 +21,18 @@ pub(super) enum Stage {
     AloneThenBoth,
     /// A log loses acknowledged entries, its owner goes on, and dies after.
     SuffixThenOwner,
-    /// Owners are paused until they are replaced; requests of a router that hears nothing of it wait in their sockets.
+    /// Owners are paused until they are replaced; requests of a router that hears nothing of it
+    /// wait in their sockets.
     Pauses,
     /// All nodes lose power at once, when much is applied and little is synced.
     PowerLoss,
-    /// Redis holds writes, and then has no memory for them: what was decided meanwhile is surely taken back.
+    /// Redis holds writes, and then has no memory for them: what was decided meanwhile is surely
+    /// taken back.
     NoSpace,
     /// Two nodes cannot reach each other, and the third reaches both.
     Apart,
-    /// An owner is paused with rows on their way, and replaced; who replaced it is dead when it goes on.
+    /// An owner is paused with rows on their way, and replaced; who replaced it is dead when it
+    /// goes on.
     Usurped,
     /// These faults, one after the other, all well again after each.
     Faults(&'static [&'static str]),
@@ -45,7 +49,8 @@ pub(super) struct Scenario {
     pub(super) stage: Stage,
     /// Further flags of nodes.
     pub(super) node_flags: &'static str,
-    /// Shards. Few, where a scenario is about what one node and one master have together, of each of few conversations.
+    /// Shards. Few, where a scenario is about what one node and one master have together, of each
+    /// of few conversations.
     pub(super) shards: u32,
     /// Whether links are broken.
     pub(super) wired: bool,
@@ -76,7 +81,13 @@ pub(super) const SCENARIOS: [Scenario; 17] = [
     Scenario {
         bug: "stamped_key",
         about: "a message is said to another node under another key: it is written twice",
-        stage: Stage::Faults(&["kill-node", "pause-node", "kill-node", "pause-node", "kill-node"]),
+        stage: Stage::Faults(&[
+            "kill-node",
+            "pause-node",
+            "kill-node",
+            "pause-node",
+            "kill-node",
+        ]),
         node_flags: "",
         shards: USUAL,
         wired: false,
@@ -220,7 +231,13 @@ pub(super) const SCENARIOS: [Scenario; 17] = [
     Scenario {
         bug: "repeats_in_order",
         about: "each request repeats alone: links between nodes break, and sends of one socket change places",
-        stage: Stage::Faults(&["pause-node-briefly", "cut", "kill-node-restart", "pause-node-briefly", "pause-node"]),
+        stage: Stage::Faults(&[
+            "pause-node-briefly",
+            "cut",
+            "kill-node-restart",
+            "pause-node-briefly",
+            "pause-node",
+        ]),
         node_flags: "",
         shards: USUAL,
         wired: true,

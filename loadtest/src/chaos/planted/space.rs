@@ -1,5 +1,5 @@
-//! Redis holds all writes for a moment, and has no memory for them when it goes on: whatever was decided meanwhile is
-//! surely taken back, and nobody may have been refused because of it.
+//! Redis holds all writes for a moment, and has no memory for them when it goes on: whatever was
+//! decided meanwhile is surely taken back, and nobody may have been refused because of it.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::chaos::trial::Trial;
 
 /// Rounds of one attempt.
 const ROUNDS: u64 = 8;
-/// Writes are held for so long, in milliseconds: less than a call to Redis may take, for else they are in doubt.
+/// Writes are held for so long, in milliseconds: less than a call to Redis may take, for else they
+/// are in doubt.
 const HELD_MS: u64 = 600;
 /// For all that was held to be refused.
 const REFUSED: Duration = Duration::from_millis(200);
@@ -26,7 +27,12 @@ pub(super) async fn play(trial: &Trial) -> Result<(), String> {
         }
         let masters = site.servers(true).await;
         begins(trial, "no-space", &masters.join(", "));
-        tell(trial, &masters, &["CLIENT", "PAUSE", &HELD_MS.to_string(), "WRITE"]).await?;
+        tell(
+            trial,
+            &masters,
+            &["CLIENT", "PAUSE", &HELD_MS.to_string(), "WRITE"],
+        )
+        .await?;
         tell(trial, &masters, &["CONFIG", "SET", "maxmemory", "1"]).await?;
         trial.pause(Duration::from_millis(HELD_MS) + REFUSED).await;
         tell(trial, &masters, &["CONFIG", "SET", "maxmemory", "0"]).await?;
@@ -38,5 +44,11 @@ pub(super) async fn play(trial: &Trial) -> Result<(), String> {
 
 /// Tells all of them the same at once.
 async fn tell(trial: &Trial, servers: &[String], words: &[&str]) -> Result<(), String> {
-    try_join_all(servers.iter().map(|name| trial.field.site.redis(name, words))).await.map(drop)
+    try_join_all(
+        servers
+            .iter()
+            .map(|name| trial.field.site.redis(name, words)),
+    )
+    .await
+    .map(drop)
 }

@@ -27,8 +27,8 @@ const PROMOTED_WITHIN: Duration = Duration::from_secs(20);
 /// Rounds of one attempt.
 const PAUSES: u64 = 12;
 const ROUNDS: u64 = 3;
-/// A node that was replaced while it was paused is read from for so long once it goes on, by one reader of each
-/// conversation, so often; and written to at the end of each third of it.
+/// A node that was replaced while it was paused is read from for so long once it goes on, by one
+/// reader of each conversation, so often; and written to at the end of each third of it.
 const AGAIN: Duration = Duration::from_millis(1_500);
 const READ_EVERY: Duration = Duration::from_millis(20);
 /// Beyond the last checkpoint.
@@ -58,7 +58,11 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
         }
         Stage::PowerLoss => {
             trial.pause(UNSYNCED).await;
-            let said = trial.field.site.lose_power(&trial.field.site.nodes()).await?;
+            let said = trial
+                .field
+                .site
+                .lose_power(&trial.field.site.nodes())
+                .await?;
             begins(trial, "power-loss", &said);
             trial.recover("power-loss", true).await;
         }
@@ -70,7 +74,14 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
                 let fault = named(name).ok_or_else(|| format!("there is no fault {name}"))?;
                 let stays = Duration::from_millis(fault.stays_ms.1);
                 if !trial.world().log.is_wrong() {
-                    trial.step(&Step { quiet: Duration::from_secs(2), fault, stays, number }).await?;
+                    trial
+                        .step(&Step {
+                            quiet: Duration::from_secs(2),
+                            fault,
+                            stays,
+                            number,
+                        })
+                        .await?;
                 }
             }
         }
@@ -90,7 +101,8 @@ async fn next(trial: &Trial, round: u64) {
     }
 }
 
-/// An owner, a master and its replica; and the links that are held: the replica's, and those of all other nodes.
+/// An owner, a master and its replica; and the links that are held: the replica's, and those of all
+/// other nodes.
 struct Targets {
     owner: String,
     master: String,
@@ -103,20 +115,42 @@ async fn targets(trial: &Trial, random: &mut Random) -> Result<Targets, String> 
     let owner = format!("node-{}", random.between(1, 3));
     let masters = site.servers(true).await;
     let master = random.pick(&masters).cloned().ok_or("there is no master")?;
-    let replica = site.replica_of(&master).await.ok_or_else(|| format!("{master} has no replica"))?;
+    let replica = site
+        .replica_of(&master)
+        .await
+        .ok_or_else(|| format!("{master} has no replica"))?;
     let others = site.nodes().into_iter().filter(|node| *node != owner);
-    let held = others.chain([replica.clone()]).map(|name| (name, master.clone())).collect();
-    Ok(Targets { owner, master, replica, held })
+    let held = others
+        .chain([replica.clone()])
+        .map(|name| (name, master.clone()))
+        .collect();
+    Ok(Targets {
+        owner,
+        master,
+        replica,
+        held,
+    })
 }
 
 /// One node has all of a master, whose replica stands still, from now on.
-async fn stand_alone<'a>(trial: &'a Trial, random: &mut Random) -> Result<(Targets, &'a Wires), String> {
+async fn stand_alone<'a>(
+    trial: &'a Trial,
+    random: &mut Random,
+) -> Result<(Targets, &'a Wires), String> {
     let targets = targets(trial, random).await?;
-    let wires = trial.field.site.wires.as_ref().ok_or("there are no proxies")?;
+    let wires = trial
+        .field
+        .site
+        .wires
+        .as_ref()
+        .ok_or("there are no proxies")?;
     begins(
         trial,
         "alone",
-        &format!("{} has all of {}; {} stands still", targets.owner, targets.master, targets.replica),
+        &format!(
+            "{} has all of {}; {} stands still",
+            targets.owner, targets.master, targets.replica
+        ),
     );
     wires.set(&targets.held, Some(Rule::HoldReplies));
     trial.pause(ALONE).await;
@@ -129,13 +163,19 @@ async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), Strin
     }
     let site = &trial.field.site;
     let (targets, wires) = stand_alone(trial, random).await?;
-    site.kill(&[targets.owner.clone(), targets.master.clone()]).await;
-    begins(trial, "both", &format!("{} and {} are killed", targets.owner, targets.master));
+    site.kill(&[targets.owner.clone(), targets.master.clone()])
+        .await;
+    begins(
+        trial,
+        "both",
+        &format!("{} and {} are killed", targets.owner, targets.master),
+    );
     wires.reset(&targets.held).await;
     promoted(trial, &targets).await;
-    // As a replica without what it had: with two replicas of each shard, what only the dead node and its master had is
-    // not served before there is a second copy of what is written.
-    site.start_again(std::slice::from_ref(&targets.master)).await?;
+    // As a replica without what it had: with two replicas of each shard, what only the dead node
+    // and its master had is not served before there is a second copy of what is written.
+    site.start_again(std::slice::from_ref(&targets.master))
+        .await?;
     trial.recover("both", false).await;
     Ok(())
 }
@@ -143,7 +183,14 @@ async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), Strin
 /// Until the replica is the master, or that takes too long.
 async fn promoted(trial: &Trial, targets: &Targets) {
     let end = tokio::time::Instant::now() + PROMOTED_WITHIN;
-    while !trial.field.site.servers(true).await.contains(&targets.replica) && tokio::time::Instant::now() < end {
+    while !trial
+        .field
+        .site
+        .servers(true)
+        .await
+        .contains(&targets.replica)
+        && tokio::time::Instant::now() < end
+    {
         trial.pause(Duration::from_millis(100)).await;
     }
 }
@@ -157,7 +204,11 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     site.kill(std::slice::from_ref(&targets.master)).await;
     wires.reset(&targets.held).await;
     promoted(trial, &targets).await;
-    begins(trial, "suffix", &format!("{} lost the end of {}", targets.replica, targets.master));
+    begins(
+        trial,
+        "suffix",
+        &format!("{} lost the end of {}", targets.replica, targets.master),
+    );
     trial.pause(GOING_ON).await;
     site.kill(std::slice::from_ref(&targets.owner)).await;
     begins(trial, "owner", &format!("{} is killed", targets.owner));
@@ -165,9 +216,10 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     Ok(())
 }
 
-/// A node is paused for about as long as it takes to replace it. Requests go to it over the link of one router, which does
-/// not hear of that, for it is cut off from Redis and keeps its last table: some before, some when the node was replaced, all
-/// lie in its socket when it goes on; and some come after.
+/// A node is paused for about as long as it takes to replace it. Requests go to it over the link of
+/// one router, which does not hear of that, for it is cut off from Redis and keeps its last table:
+/// some before, some when the node was replaced, all lie in its socket when it goes on; and some
+/// come after.
 async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), String> {
     if trial.world().log.is_wrong() {
         return Ok(());
@@ -177,20 +229,33 @@ async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), St
     let router = format!("router-{}", random.between(1, 2));
     let address = site.address(&format!("{router}.client"))?;
     let wires = site.wires.as_ref().ok_or("there are no proxies")?;
-    let to_redis: Vec<Pair> = (1..=6).map(|number| (router.clone(), format!("redis-{number}"))).collect();
-    // The watch is 1 s and 250 ms; around that, and well beyond, but not so long that a link is taken for dead.
-    let stays = if random.percent(50) { random.between(1_150, 1_700) } else { random.between(2_000, 2_600) };
-    begins(trial, "pause", &format!("{node} for {stays} ms, and {router} hears nothing of it"));
+    let to_redis: Vec<Pair> = (1..=6)
+        .map(|number| (router.clone(), format!("redis-{number}")))
+        .collect();
+    // The watch is 1 s and 250 ms; around that, and well beyond, but not so long that a link is
+    // taken for dead.
+    let stays = if random.percent(50) {
+        random.between(1_150, 1_700)
+    } else {
+        random.between(2_000, 2_600)
+    };
+    begins(
+        trial,
+        "pause",
+        &format!("{node} for {stays} ms, and {router} hears nothing of it"),
+    );
     wires.set(&to_redis, Some(Rule::Hold));
     let early = tokio::spawn(requests(trial, &address));
-    trial.pause(Duration::from_millis(random.between(0, 20))).await;
+    trial
+        .pause(Duration::from_millis(random.between(0, 20)))
+        .await;
     site.signal(std::slice::from_ref(&node), Signal::SIGSTOP);
     trial.pause(Duration::from_millis(stays)).await;
     let late = tokio::spawn(requests(trial, &address));
     trial.pause(Duration::from_millis(200)).await;
     site.signal(&[node], Signal::SIGCONT);
-    // Whoever still believes to own what was taken answers from before that: until its lease is not renewed, or it sees
-    // the table, whichever is first.
+    // Whoever still believes to own what was taken answers from before that: until its lease is not
+    // renewed, or it sees the table, whichever is first.
     let reading = reads(trial, &address);
     early.await.ok();
     late.await.ok();
@@ -224,7 +289,10 @@ fn reads(trial: &Trial, address: &str) -> Vec<tokio::task::JoinHandle<()>> {
 
 /// What anybody has seen last, and what follows it.
 async fn read_newest(reader: &mut Person, world: &World, conversation: u32) {
-    let after = world.log.ask(|checker| checker.last(conversation)).saturating_sub(3);
+    let after = world
+        .log
+        .ask(|checker| checker.last(conversation))
+        .saturating_sub(3);
     reader.page(world, conversation, (after, 100), false).await;
 }
 
@@ -235,11 +303,16 @@ fn requests(trial: &Trial, address: &str) -> impl Future<Output = ()> + Send + '
         let groups = world.groups();
         let asking = groups.iter().map(|group| {
             let addresses = [address.clone()];
-            let (mut reader, mut writer) =
-                (Person::at(&world, group.admin, &addresses), Person::at(&world, group.admin, &addresses));
+            let (mut reader, mut writer) = (
+                Person::at(&world, group.admin, &addresses),
+                Person::at(&world, group.admin, &addresses),
+            );
             let (world, conversation) = (&world, group.conversation);
             async move {
-                tokio::join!(read_newest(&mut reader, world, conversation), writer.send_once(world, conversation),);
+                tokio::join!(
+                    read_newest(&mut reader, world, conversation),
+                    writer.send_once(world, conversation),
+                );
             }
         });
         join_all(asking).await;

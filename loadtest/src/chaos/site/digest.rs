@@ -41,11 +41,15 @@ pub(crate) async fn compare(site: &Site, world: &World) -> String {
                 }
                 Look::Untold => return "replicas' digests: skipped, no node tells any".to_owned(),
                 Look::Different(said) => {
-                    world.log.wrong("replicas are equal at equal offsets", None, said);
+                    world
+                        .log
+                        .wrong("replicas are equal at equal offsets", None, said);
                     break;
                 }
                 Look::Behind(said) if Instant::now() > end => {
-                    world.log.wrong("replicas get to the same offsets", None, said);
+                    world
+                        .log
+                        .wrong("replicas get to the same offsets", None, said);
                     break;
                 }
                 Look::Behind(_) => tokio::time::sleep(AGAIN_AFTER).await,
@@ -53,7 +57,8 @@ pub(crate) async fn compare(site: &Site, world: &World) -> String {
         }
     }
     format!(
-        "replicas' digests: {replicas} replicas of {} shards compared, {alone} shards with one only",
+        "replicas' digests: {replicas} replicas of {} shards compared, {alone} shards with one \
+         only",
         site.plan.shards
     )
 }
@@ -61,13 +66,23 @@ pub(crate) async fn compare(site: &Site, world: &World) -> String {
 async fn look(site: &Site, shard: u64) -> Look {
     let mut told: BTreeMap<String, Value> = BTreeMap::new();
     // One that does not run has nothing to tell.
-    for node in site.nodes().into_iter().filter(|node| site.pid(node).is_some()) {
-        let Ok(address) = site.address(&format!("{node}.operations")) else { continue };
+    for node in site
+        .nodes()
+        .into_iter()
+        .filter(|node| site.pid(node).is_some())
+    {
+        let Ok(address) = site.address(&format!("{node}.operations")) else {
+            continue;
+        };
         let path = format!("/shards/{shard}/digest");
         match Client::new(&address, "").call(Call::get(&path)).await {
             Ok(answer) if answer.status == 200 => drop(told.insert(node, answer.body)),
             Ok(_) => {}
-            Err(error) => return Look::Behind(format!("{node} tells no digest of shard {shard}: {error:?}")),
+            Err(error) => {
+                return Look::Behind(format!(
+                    "{node} tells no digest of shard {shard}: {error:?}"
+                ));
+            }
         }
     }
     verdict(shard, &told)
@@ -75,7 +90,9 @@ async fn look(site: &Site, shard: u64) -> Look {
 
 fn verdict(shard: u64, told: &BTreeMap<String, Value>) -> Look {
     let mut all = told.iter();
-    let Some((first, one)) = all.next() else { return Look::Untold };
+    let Some((first, one)) = all.next() else {
+        return Look::Untold;
+    };
     for (node, other) in all {
         // Offsets, and the digest of rows; the chain is over the log and belongs to it.
         if offsets(one) != offsets(other) {
@@ -86,7 +103,9 @@ fn verdict(shard: u64, told: &BTreeMap<String, Value>) -> Look {
             ));
         }
         if (one.get("digest"), one.get("applied")) != (other.get("digest"), other.get("applied")) {
-            return Look::Different(format!("shard {shard}: {first} has {one}, {node} has {other}"));
+            return Look::Different(format!(
+                "shard {shard}: {first} has {one}, {node} has {other}"
+            ));
         }
     }
     Look::Equal(told.len())
@@ -94,7 +113,11 @@ fn verdict(shard: u64, told: &BTreeMap<String, Value>) -> Look {
 
 fn offsets(told: &Value) -> Vec<Option<u64>> {
     let applied = told.get("applied").and_then(Value::as_array);
-    applied.into_iter().flatten().map(|stream| stream.get("offset").and_then(Value::as_u64)).collect()
+    applied
+        .into_iter()
+        .flatten()
+        .map(|stream| stream.get("offset").and_then(Value::as_u64))
+        .collect()
 }
 
 #[cfg(test)]
@@ -106,8 +129,12 @@ mod tests {
     #[test]
     fn digests_are_compared_only_at_equal_offsets() {
         let told = |offset: u64, digest: &str| json!({"shard": 1, "applied": [{"offset": offset, "chain": "a"}, {"offset": 3, "chain": "b"}], "digest": digest});
-        let of =
-            |one: Value, other: Value| verdict(1, &BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), other)]));
+        let of = |one: Value, other: Value| {
+            verdict(
+                1,
+                &BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), other)]),
+            )
+        };
         assert!(matches!(of(told(1, "x"), told(1, "x")), Look::Equal(2)));
         assert!(matches!(of(told(1, "x"), told(2, "y")), Look::Behind(_)));
         assert!(matches!(of(told(1, "x"), told(1, "y")), Look::Different(_)));

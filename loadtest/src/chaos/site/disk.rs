@@ -1,4 +1,5 @@
-//! Disks, files and clocks of nodes: small, full, slow, failing, old, damaged, empty, ahead, behind.
+//! Disks, files and clocks of nodes: small, full, slow, failing, old, damaged, empty, ahead,
+//! behind.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,7 +22,8 @@ const LEFT: u64 = 1 << 20;
 const FILLER: &str = "filler";
 /// A main file that was not written for this long is in no checkpoint.
 const QUIET: Duration = Duration::from_millis(250);
-/// Attempts to find a node between two checkpoints: with many shards there is one nearly all the time.
+/// Attempts to find a node between two checkpoints: with many shards there is one nearly all the
+/// time.
 const ATTEMPTS: usize = 200;
 /// A page of SQLite.
 const PAGE: u64 = 4_096;
@@ -33,12 +35,18 @@ pub(crate) fn mount(folder: &Path) -> Result<(), String> {
 }
 
 fn mount_with(folder: &Path, options: &str) -> Result<(), String> {
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder).output();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+        .arg(folder)
+        .output();
     let mounted = mounted.map_err(|error| format!("mount: {error}"))?;
     if mounted.status.success() {
         Ok(())
     } else {
-        Err(format!("mount: {}", String::from_utf8_lossy(&mounted.stderr).trim()))
+        Err(format!(
+            "mount: {}",
+            String::from_utf8_lossy(&mounted.stderr).trim()
+        ))
     }
 }
 
@@ -71,16 +79,33 @@ impl Site {
 
     /// Makes each fsync of a process late, or fail: by a tracer, until that is ended.
     pub(crate) fn trace(&self, name: &str, inject: &str) -> Result<Child, String> {
-        let pid = self.pid(name).ok_or_else(|| format!("{name} does not run"))?.to_string();
+        let pid = self
+            .pid(name)
+            .ok_or_else(|| format!("{name} does not run"))?
+            .to_string();
         let inject = format!("inject=fdatasync,fsync:{inject}");
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", &inject, "-p", &pid]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fdatasync,fsync",
+            "-e",
+            &inject,
+            "-p",
+            &pid,
+        ]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.spawn().map_err(|error| format!("strace: {error}"))
     }
 
-    /// Kills nodes at a moment when none of their files is being checkpointed, and takes the logs of their files away: what
-    /// a loss of power may leave, for those logs were not synced.
+    /// Kills nodes at a moment when none of their files is being checkpointed, and takes the logs
+    /// of their files away: what a loss of power may leave, for those logs were not synced.
     pub(crate) async fn lose_power(&self, nodes: &[String]) -> Result<String, String> {
         for _ in 0..ATTEMPTS {
             self.signal(nodes, Signal::SIGSTOP);
@@ -88,7 +113,10 @@ impl Site {
                 self.kill(nodes).await;
                 let mut taken = 0;
                 for path in nodes.iter().flat_map(|node| self.shards_of(node)) {
-                    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+                    let ending = path
+                        .extension()
+                        .and_then(|ending| ending.to_str())
+                        .unwrap_or_default();
                     if matches!(ending, "sqlite-wal" | "sqlite-shm") {
                         taken += u64::from(std::fs::remove_file(&path).is_ok());
                     }
@@ -103,9 +131,14 @@ impl Site {
 
     /// Overwrites some pages of the largest file of a shard; the node must not run.
     pub(crate) fn damage(&self, node: &str, random: &mut Random) -> Result<String, String> {
-        let files = self.shards_of(node).into_iter().filter(|path| path.extension().is_some_and(|e| e == "sqlite"));
+        let files = self
+            .shards_of(node)
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "sqlite"));
         let length = |path: &PathBuf| path.metadata().map_or(0, |known| known.len());
-        let path = files.max_by_key(length).ok_or_else(|| format!("{node} has no file"))?;
+        let path = files
+            .max_by_key(length)
+            .ok_or_else(|| format!("{node} has no file"))?;
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         let file = File::options().write(true).open(&path).map_err(failed)?;
         let pages = length(&path) / PAGE;
@@ -125,7 +158,11 @@ impl Site {
         // What is in it, not itself: it may be a disk of its own.
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
             removed.map_err(failed)?;
         }
         Ok(())
@@ -133,27 +170,38 @@ impl Site {
 
     fn shards_of(&self, node: &str) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.home(node).join("data/shards"));
-        entries.map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+        entries
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default()
     }
 }
 
-/// What runs a program with its wall clock ahead by so many seconds, or behind; the other clocks are as they are. Not
-/// `faketime` itself: that stays its parent, and would be killed in its place.
+/// What runs a program with its wall clock ahead by so many seconds, or behind; the other clocks
+/// are as they are. Not `faketime` itself: that stays its parent, and would be killed in its place.
 pub(crate) fn clock_shifted(seconds: i64) -> Result<String, String> {
     let folders = std::fs::read_dir("/usr/lib").map_err(|error| format!("/usr/lib: {error}"))?;
-    let libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
-    let library =
-        libraries.into_iter().find(|path| path.exists()).ok_or("there is no libfaketimeMT.so.1 in /usr/lib")?;
+    let libraries = folders
+        .flatten()
+        .map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    let library = libraries
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or("there is no libfaketimeMT.so.1 in /usr/lib")?;
     Ok(format!(
-        "env LD_PRELOAD={} FAKETIME={seconds:+}s FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1",
+        "env LD_PRELOAD={} FAKETIME={seconds:+}s FAKETIME_DONT_FAKE_MONOTONIC=1 \
+         DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1",
         library.display()
     ))
 }
 
 /// No main file was written a moment ago.
 fn is_quiet(paths: &[PathBuf]) -> bool {
-    let mains = paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "sqlite"));
-    let written = mains.filter_map(|path| path.metadata().ok()?.modified().ok()).max();
+    let mains = paths
+        .iter()
+        .filter(|path| path.extension().is_some_and(|ending| ending == "sqlite"));
+    let written = mains
+        .filter_map(|path| path.metadata().ok()?.modified().ok())
+        .max();
     written.is_none_or(|at: SystemTime| at.elapsed().is_ok_and(|since| since > QUIET))
 }
 

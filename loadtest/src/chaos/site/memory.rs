@@ -29,11 +29,15 @@ impl Memory {
         let watching = tokio::spawn(async move {
             while let Some(site) = site.upgrade() {
                 for name in site.names() {
-                    let Some(mebibytes) = site.pid(&name).and_then(resident) else { continue };
+                    let Some(mebibytes) = site.pid(&name).and_then(resident) else {
+                        continue;
+                    };
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     let before = found.insert(name.clone(), mebibytes).unwrap_or(0);
                     if mebibytes > mebibytes_max && before <= mebibytes_max {
-                        let said = format!("{name} has {mebibytes} MiB resident, and the limit is {mebibytes_max}");
+                        let said = format!(
+                            "{name} has {mebibytes} MiB resident, and the limit is {mebibytes_max}"
+                        );
                         world.log.wrong("memory is bounded", None, said);
                     }
                     found.insert(name, before.max(mebibytes));
@@ -48,7 +52,12 @@ impl Memory {
     /// The most of each kind of process, in MiB.
     pub(crate) fn highest(&self) -> BTreeMap<String, u64> {
         let mut kinds = BTreeMap::new();
-        for (name, mebibytes) in self.highest.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (name, mebibytes) in self
+            .highest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             let kind = name.split('-').next().unwrap_or(name).to_owned();
             let most: &mut u64 = kinds.entry(kind).or_default();
             *most = (*most).max(*mebibytes);
@@ -65,6 +74,15 @@ impl Drop for Memory {
 
 fn resident(pid: i32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? / 1_024)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(
+        line.trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<u64>()
+            .ok()?
+            / 1_024,
+    )
 }

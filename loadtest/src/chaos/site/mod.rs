@@ -1,4 +1,5 @@
-//! The cluster that is broken: real processes in a folder of its own, started by `scripts/cluster`, ended by signals.
+//! The cluster that is broken: real processes in a folder of its own, started by `scripts/cluster`,
+//! ended by signals.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,8 @@ pub(crate) struct Plan {
     pub(crate) environment: Vec<(String, String)>,
 }
 
-/// The running cluster. Dropping it, or the end of this program however it comes, ends everything in it.
+/// The running cluster. Dropping it, or the end of this program however it comes, ends everything
+/// in it.
 #[derive(Debug)]
 pub(crate) struct Site {
     folder: PathBuf,
@@ -62,12 +64,20 @@ pub(crate) struct Site {
 impl Site {
     /// Starts all of it in a folder that does not exist yet.
     pub(crate) async fn start(folder: &Path, plan: Plan) -> Result<Self, String> {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         let watchdog = Mutex::new(Some(watchdog(folder)?));
-        let mut site = Self { folder: folder.to_owned(), plan, ports: BTreeMap::new(), wires: None, watchdog };
+        let mut site = Self {
+            folder: folder.to_owned(),
+            plan,
+            ports: BTreeMap::new(),
+            wires: None,
+            watchdog,
+        };
         let binary = site.plan.binary.display().to_string();
         let shards = site.plan.shards.to_string();
-        let (node_flags, router_flags) = (site.plan.node_flags.clone(), site.plan.router_flags.clone());
+        let (node_flags, router_flags) =
+            (site.plan.node_flags.clone(), site.plan.router_flags.clone());
         let mut options = vec!["--ports", "free", "--binary", &binary, "--shards", &shards];
         options.extend(["--node-flags", &node_flags, "--router-flags", &router_flags]);
         site.script(&[&options[..], &["prepare"]].concat()).await?;
@@ -93,7 +103,8 @@ impl Site {
                 let proxy = wires.before(&name, port).await?;
                 seeds.push(format!("redis://127.0.0.1:{proxy}"));
                 format!(
-                    "--cluster-announce-ip 127.0.0.1 --cluster-announce-port {proxy} --cluster-announce-bus-port {bus}"
+                    "--cluster-announce-ip 127.0.0.1 --cluster-announce-port {proxy} \
+                     --cluster-announce-bus-port {bus}"
                 )
             } else if name.starts_with("node") {
                 let peer = wires.before(&name, port(".peer")?).await?;
@@ -123,16 +134,30 @@ impl Site {
     /// Calls the script.
     pub(crate) async fn script(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(script());
-        command.arg("--folder").arg(&self.folder).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        command.envs(self.plan.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        command
+            .arg("--folder")
+            .arg(&self.folder)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command.envs(
+            self.plan
+                .environment
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         let output = tokio::time::timeout(SCRIPT_WITHIN, command.output()).await;
-        let output =
-            output.map_err(|late| format!("scripts/cluster {arguments:?} hangs: {late}"))?.map_err(cannot_run)?;
+        let output = output
+            .map_err(|late| format!("scripts/cluster {arguments:?} hangs: {late}"))?
+            .map_err(cannot_run)?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = [output.stdout, output.stderr].concat();
-        Err(format!("scripts/cluster {arguments:?}: {}", String::from_utf8_lossy(&said).trim()))
+        Err(format!(
+            "scripts/cluster {arguments:?}: {}",
+            String::from_utf8_lossy(&said).trim()
+        ))
     }
 
     /// The folder of a process.
@@ -142,8 +167,13 @@ impl Site {
 
     /// All processes: servers of Redis, nodes, routers.
     pub(crate) fn names(&self) -> Vec<String> {
-        let named = |kind: &'static str, count: usize| (1..=count).map(move |number| format!("{kind}-{number}"));
-        named("redis", 6).chain(self.nodes()).chain(named("router", 2)).collect()
+        let named = |kind: &'static str, count: usize| {
+            (1..=count).map(move |number| format!("{kind}-{number}"))
+        };
+        named("redis", 6)
+            .chain(self.nodes())
+            .chain(named("router", 2))
+            .collect()
     }
 
     /// How many shards there are.
@@ -158,7 +188,10 @@ impl Site {
 
     /// The nodes that run.
     pub(crate) fn running_nodes(&self) -> Vec<String> {
-        self.nodes().into_iter().filter(|node| self.pid(node).is_some()).collect()
+        self.nodes()
+            .into_iter()
+            .filter(|node| self.pid(node).is_some())
+            .collect()
     }
 
     /// The nodes.
@@ -168,12 +201,17 @@ impl Site {
 
     /// Where the routers serve clients.
     pub(crate) fn routers(&self) -> Result<Vec<String>, String> {
-        (1..=2).map(|number| self.address(&format!("router-{number}.client"))).collect()
+        (1..=2)
+            .map(|number| self.address(&format!("router-{number}.client")))
+            .collect()
     }
 
     /// A port such as `redis-1` or `node-2.operations`.
     pub(crate) fn port(&self, name: &str) -> Result<u16, String> {
-        self.ports.get(name).copied().ok_or_else(|| format!("there is no port {name}"))
+        self.ports
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("there is no port {name}"))
     }
 
     /// A port with the address of this machine.
@@ -184,7 +222,8 @@ impl Site {
     /// What tokens are signed with.
     pub(crate) fn secret(&self) -> Result<String, String> {
         let path = self.folder.join("jwt-secret");
-        let secret = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let secret = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(secret.trim().to_owned())
     }
 
@@ -216,7 +255,9 @@ impl Site {
         let end = Instant::now() + within;
         while self.pid(name).is_some() {
             if Instant::now() > end {
-                return Err(format!("{name} was asked to stop, and runs on for {within:?}"));
+                return Err(format!(
+                    "{name} was asked to stop, and runs on for {within:?}"
+                ));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -226,7 +267,9 @@ impl Site {
     /// Starts what does not run of these, and waits until it serves.
     pub(crate) async fn start_again(&self, names: &[String]) -> Result<(), String> {
         let words: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.script(&[&["start"], &words[..]].concat()).await.map(drop)
+        self.script(&[&["start"], &words[..]].concat())
+            .await
+            .map(drop)
     }
 
     /// Waits until all runs and is in step; else what is not.
@@ -243,7 +286,11 @@ impl Site {
 
     /// Ends everything, while its folder is still there.
     pub(crate) fn end(&self) {
-        let watchdog = self.watchdog.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watchdog = self
+            .watchdog
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(mut watchdog) = watchdog {
             // Its input ends, and it does the rest; it is done when all is gone.
             drop(watchdog.stdin.take());
@@ -254,7 +301,11 @@ impl Site {
     /// Copies what all processes logged.
     pub(crate) fn keep_logs(&self, into: &Path) {
         for name in self.names() {
-            std::fs::copy(self.home(&name).join("log"), into.join(format!("{name}.log"))).ok();
+            std::fs::copy(
+                self.home(&name).join("log"),
+                into.join(format!("{name}.log")),
+            )
+            .ok();
         }
     }
 }
@@ -271,16 +322,28 @@ fn watchdog(folder: &Path) -> Result<std::process::Child, String> {
 
     let end = r#"cat >/dev/null; umount -l "$2"/*/data 2>/dev/null; exec "$1" --folder "$2" wipe"#;
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", end, "watchdog"]).arg(script()).arg(folder);
+    command
+        .args(["-c", end, "watchdog"])
+        .arg(script())
+        .arg(folder);
     // A group of its own: what ends this program from the terminal must not end it.
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    command.spawn().map_err(|error| format!("no watchdog: {error}"))
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    command
+        .spawn()
+        .map_err(|error| format!("no watchdog: {error}"))
 }
 
 /// What to do when the script itself cannot be started.
 fn cannot_run(error: std::io::Error) -> String {
     let script = script();
-    format!("cannot run {}: {error}; chaos needs the sources that loadtest was built of", script.display())
+    format!(
+        "cannot run {}: {error}; chaos needs the sources that loadtest was built of",
+        script.display()
+    )
 }
 
 fn script() -> PathBuf {
@@ -289,7 +352,8 @@ fn script() -> PathBuf {
 
 fn read_ports(folder: &Path) -> Result<BTreeMap<String, u16>, String> {
     let ports = folder.join("ports");
-    let text = std::fs::read_to_string(&ports).map_err(|error| format!("{}: {error}", ports.display()))?;
+    let text =
+        std::fs::read_to_string(&ports).map_err(|error| format!("{}: {error}", ports.display()))?;
     let pair = |line: &str| {
         let (name, port) = line.split_once(' ')?;
         Some((name.to_owned(), port.trim().parse().ok()?))

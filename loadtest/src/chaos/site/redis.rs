@@ -21,16 +21,25 @@ impl Site {
     pub(crate) async fn redis(&self, name: &str, words: &[&str]) -> Result<String, String> {
         let port = self.port(name)?.to_string();
         let mut command = Command::new("redis-cli");
-        command.args(["-p", &port]).args(words).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(["-p", &port])
+            .args(words)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let output = tokio::time::timeout(ANSWERED_WITHIN, command.output()).await;
         let output = output
             .map_err(|late| format!("{name} does not answer {words:?}: {late}"))?
             .map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let failed = !output.status.success()
-            || ["ERR", "MOVED", "ASK", "READONLY", "LOADING"].iter().any(|word| said.starts_with(word));
+            || ["ERR", "MOVED", "ASK", "READONLY", "LOADING"]
+                .iter()
+                .any(|word| said.starts_with(word));
         if failed {
-            Err(format!("{name} {words:?}: {said} {}", String::from_utf8_lossy(&output.stderr)))
+            Err(format!(
+                "{name} {words:?}: {said} {}",
+                String::from_utf8_lossy(&output.stderr)
+            ))
         } else {
             Ok(said)
         }
@@ -42,7 +51,10 @@ impl Site {
         let mut found = Vec::new();
         for name in (1..=6).map(|number| format!("redis-{number}")) {
             if self.pid(&name).is_some()
-                && self.redis(&name, &["INFO", "replication"]).await.is_ok_and(|said| said.contains(role))
+                && self
+                    .redis(&name, &["INFO", "replication"])
+                    .await
+                    .is_ok_and(|said| said.contains(role))
             {
                 found.push(name);
             }
@@ -52,10 +64,15 @@ impl Site {
 
     /// How many keys a server has; none when it does not answer.
     pub(crate) async fn keys(&self, name: &str) -> u64 {
-        self.redis(name, &["DBSIZE"]).await.ok().and_then(|said| said.parse().ok()).unwrap_or(0)
+        self.redis(name, &["DBSIZE"])
+            .await
+            .ok()
+            .and_then(|said| said.parse().ok())
+            .unwrap_or(0)
     }
 
-    /// Makes a replica take over from its master, as an operator does; returns when it is the master.
+    /// Makes a replica take over from its master, as an operator does; returns when it is the
+    /// master.
     pub(crate) async fn fail_over(&self, replica: &str) -> Result<(), String> {
         let end = Instant::now() + PROMOTED_WITHIN;
         self.redis(replica, &["CLUSTER", "FAILOVER"]).await?;
@@ -65,7 +82,10 @@ impl Site {
     /// Waits until a server is a master.
     pub(crate) async fn promoted(&self, replica: &str, end: Instant) -> Result<(), String> {
         while Instant::now() < end {
-            let said = self.redis(replica, &["INFO", "replication"]).await.unwrap_or_default();
+            let said = self
+                .redis(replica, &["INFO", "replication"])
+                .await
+                .unwrap_or_default();
             if said.contains("role:master") {
                 return Ok(());
             }
@@ -76,15 +96,22 @@ impl Site {
 
     /// Ends all connections of clients to a server, of replicas none; how many there were.
     pub(crate) async fn end_clients(&self, name: &str) -> Result<u64, String> {
-        let said = self.redis(name, &["CLIENT", "KILL", "TYPE", "normal"]).await?;
-        said.trim_start_matches("(integer) ").parse().map_err(|error| format!("{name}: {said}: {error}"))
+        let said = self
+            .redis(name, &["CLIENT", "KILL", "TYPE", "normal"])
+            .await?;
+        said.trim_start_matches("(integer) ")
+            .parse()
+            .map_err(|error| format!("{name}: {said}: {error}"))
     }
 
     /// The replica of a master.
     pub(crate) async fn replica_of(&self, master: &str) -> Option<String> {
         let id = self.redis(master, &["CLUSTER", "MYID"]).await.ok()?;
         for replica in self.servers(false).await {
-            let nodes = self.redis(&replica, &["CLUSTER", "NODES"]).await.unwrap_or_default();
+            let nodes = self
+                .redis(&replica, &["CLUSTER", "NODES"])
+                .await
+                .unwrap_or_default();
             let own = nodes.lines().find(|line| line.contains("myself"));
             if own.is_some_and(|line| line.contains(&id)) {
                 return Some(replica);
@@ -100,7 +127,9 @@ impl Site {
         let any = masters.first().ok_or("there is no master")?;
         let slot = self.redis(any, &["CLUSTER", "KEYSLOT", &key]).await?;
         for master in masters {
-            let count = self.redis(&master, &["CLUSTER", "COUNTKEYSINSLOT", &slot]).await;
+            let count = self
+                .redis(&master, &["CLUSTER", "COUNTKEYSINSLOT", &slot])
+                .await;
             if count.is_ok_and(|count| count != "0") {
                 return Ok((master, slot));
             }
@@ -112,20 +141,32 @@ impl Site {
     pub(crate) async fn migrate(&self, shard: u64) -> Result<String, String> {
         let (from, slot) = self.master_of(shard).await?;
         let masters = self.servers(true).await;
-        let to = masters.iter().find(|name| **name != from).ok_or("there is no other master")?;
-        let (from_id, to_id) =
-            (self.redis(&from, &["CLUSTER", "MYID"]).await?, self.redis(to, &["CLUSTER", "MYID"]).await?);
-        self.redis(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await?;
-        self.redis(&from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await?;
+        let to = masters
+            .iter()
+            .find(|name| **name != from)
+            .ok_or("there is no other master")?;
+        let (from_id, to_id) = (
+            self.redis(&from, &["CLUSTER", "MYID"]).await?,
+            self.redis(to, &["CLUSTER", "MYID"]).await?,
+        );
+        self.redis(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])
+            .await?;
+        self.redis(&from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])
+            .await?;
         let port = self.port(to)?.to_string();
-        let keys = self.redis(&from, &["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await?;
+        let keys = self
+            .redis(&from, &["CLUSTER", "GETKEYSINSLOT", &slot, "100"])
+            .await?;
         for key in keys.lines().filter(|key| !key.is_empty()) {
-            self.redis(&from, &["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).await?;
+            self.redis(&from, &["MIGRATE", "127.0.0.1", &port, key, "0", "5000"])
+                .await?;
             tokio::time::sleep(BETWEEN_KEYS).await;
         }
         // Replicas refuse; they hear of it from the masters.
         for name in [to, &from].into_iter().chain(masters.iter()) {
-            self.redis(name, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await.ok();
+            self.redis(name, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])
+                .await
+                .ok();
         }
         Ok(format!("slot {slot} of shard {shard} from {from} to {to}"))
     }

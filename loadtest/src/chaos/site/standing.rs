@@ -1,5 +1,5 @@
-//! What nodes tell of themselves on their operations ports: which shards they own, whether they renew them, and whether
-//! each has all its replicas.
+//! What nodes tell of themselves on their operations ports: which shards they own, whether they
+//! renew them, and whether each has all its replicas.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use crate::chaos::site::Site;
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A node renews when all its shards were renewed within this time and nothing failed: two rounds at the default of 750 ms.
+/// A node renews when all its shards were renewed within this time and nothing failed: two rounds
+/// at the default of 750 ms.
 const ROUNDS: Duration = Duration::from_millis(1_600);
 /// Replicas of each shard beside its owner, by default.
 const STANDBYS: usize = 1;
@@ -45,10 +46,17 @@ impl Site {
     /// Asks the operations port of a node.
     async fn operations(&self, node: &str, path: &str) -> Result<Answer, String> {
         let address = self.address(&format!("{node}.operations"))?;
-        let call = Call { within: TOLD_WITHIN, ..Call::get(path) };
+        let call = Call {
+            within: TOLD_WITHIN,
+            ..Call::get(path)
+        };
         let answer = Client::new(&address, "").call(call).await;
         let answer = answer.map_err(|error| format!("{node} does not answer {path}: {error:?}"))?;
-        if answer.status == 200 { Ok(answer) } else { Err(format!("{node} answers {path} with {}", answer.status)) }
+        if answer.status == 200 {
+            Ok(answer)
+        } else {
+            Err(format!("{node} answers {path} with {}", answer.status))
+        }
     }
 
     /// What a node has.
@@ -62,7 +70,8 @@ impl Site {
         Ok(leases(&String::from_utf8_lossy(&answer.raw)))
     }
 
-    /// Waits until each of these nodes renews all it owns; how long each took, or which do not and what they tell.
+    /// Waits until each of these nodes renews all it owns; how long each took, or which do not and
+    /// what they tell.
     pub(crate) async fn renewing(
         &self,
         nodes: &[String],
@@ -80,7 +89,10 @@ impl Site {
                     Ok(now) => {
                         let before = looks.entry(node).or_default();
                         before.push(now);
-                        if before.iter().any(|earlier| now.at >= earlier.at + ROUNDS && renews(earlier, &now)) {
+                        if before
+                            .iter()
+                            .any(|earlier| now.at >= earlier.at + ROUNDS && renews(earlier, &now))
+                        {
                             done.insert(node.clone(), begun.elapsed());
                         }
                         last.insert(node, format!("{now:?}"));
@@ -92,16 +104,27 @@ impl Site {
                 return Ok(done);
             }
             if begun.elapsed() > within {
-                let late = last.into_iter().filter(|(node, _)| !done.contains_key(*node));
-                let late: Vec<String> = late.map(|(node, said)| format!("{node}: {said}")).collect();
-                return Err(format!("within {within:?} not renewed by {}", late.join("; ")));
+                let late = last
+                    .into_iter()
+                    .filter(|(node, _)| !done.contains_key(*node));
+                let late: Vec<String> =
+                    late.map(|(node, said)| format!("{node}: {said}")).collect();
+                return Err(format!(
+                    "within {within:?} not renewed by {}",
+                    late.join("; ")
+                ));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Waits until each shard has one owner, and all its replicas in sync; how long it took, or what is missing.
-    pub(crate) async fn in_sync(&self, nodes: &[String], within: Duration) -> Result<Duration, String> {
+    /// Waits until each shard has one owner, and all its replicas in sync; how long it took, or
+    /// what is missing.
+    pub(crate) async fn in_sync(
+        &self,
+        nodes: &[String],
+        within: Duration,
+    ) -> Result<Duration, String> {
         let begun = Instant::now();
         loop {
             let mut told = BTreeMap::new();
@@ -119,7 +142,10 @@ impl Site {
             if begun.elapsed() > within {
                 let count = silent.len();
                 silent.truncate(NAMED_MAX);
-                return Err(format!("{count} lack something after {within:?}: {}", silent.join("; ")));
+                return Err(format!(
+                    "{count} lack something after {within:?}: {}",
+                    silent.join("; ")
+                ));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -129,25 +155,45 @@ impl Site {
 /// Reads `/cluster` of a node. What owners tell is null where they are not.
 fn holding(node: &str, cluster: &Value) -> Holding {
     let number = |value: &Value, field: &str| value.get(field).and_then(Value::as_u64);
-    let sessions = cluster.get("nodes").and_then(|nodes| nodes.get(node)).and_then(|own| number(own, "sessions"));
+    let sessions = cluster
+        .get("nodes")
+        .and_then(|nodes| nodes.get(node))
+        .and_then(|own| number(own, "sessions"));
     let shards = cluster.get("shards").and_then(Value::as_array);
-    let standby = |one: &Value| Some((one.get("node")?.as_str()?.to_owned(), one.get("in_sync")?.as_bool()?));
+    let standby = |one: &Value| {
+        Some((
+            one.get("node")?.as_str()?.to_owned(),
+            one.get("in_sync")?.as_bool()?,
+        ))
+    };
     let owned = |shard: &Value| {
         number(shard, "epoch")?;
         let standbys = shard.get("standbys").and_then(Value::as_array);
-        Some((number(shard, "shard")?, standbys.into_iter().flatten().filter_map(standby).collect()))
+        Some((
+            number(shard, "shard")?,
+            standbys.into_iter().flatten().filter_map(standby).collect(),
+        ))
     };
-    Holding { owned: shards.into_iter().flatten().filter_map(owned).collect(), sessions: sessions.unwrap_or(0) }
+    Holding {
+        owned: shards.into_iter().flatten().filter_map(owned).collect(),
+        sessions: sessions.unwrap_or(0),
+    }
 }
 
 /// Which shards lack something.
 fn lacking(shards: u64, told: &BTreeMap<String, Holding>) -> Vec<String> {
     let lack = |shard: u64| {
-        let owners: Vec<(&String, &BTreeMap<String, bool>)> =
-            told.iter().filter_map(|(node, holding)| Some((node, holding.owned.get(&shard)?))).collect();
+        let owners: Vec<(&String, &BTreeMap<String, bool>)> = told
+            .iter()
+            .filter_map(|(node, holding)| Some((node, holding.owned.get(&shard)?)))
+            .collect();
         match owners.as_slice() {
             [] => Some(format!("nobody owns shard {shard}")),
-            [(_, standbys)] if standbys.values().filter(|in_sync| **in_sync).count() >= STANDBYS => None,
+            [(_, standbys)]
+                if standbys.values().filter(|in_sync| **in_sync).count() >= STANDBYS =>
+            {
+                None
+            }
             [(owner, standbys)] => Some(format!("shard {shard} of {owner} has {standbys:?}")),
             several => Some(format!(
                 "shard {shard} has the owners {:?}",
@@ -167,16 +213,32 @@ fn renews(earlier: &Leases, now: &Leases) -> bool {
 
 /// Reads the metrics of a node.
 fn leases(text: &str) -> Leases {
-    let mut told = Leases { at: Instant::now(), renewed: 0.0, failed: 0.0, owned: 0, ended: 0 };
+    let mut told = Leases {
+        at: Instant::now(),
+        renewed: 0.0,
+        failed: 0.0,
+        owned: 0,
+        ended: 0,
+    };
     let mut epochs: BTreeMap<&str, f64> = BTreeMap::new();
     let mut left: BTreeMap<&str, f64> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let Some((name, value)) = line.rsplit_once(' ') else { continue };
-        let Ok(value) = value.parse::<f64>() else { continue };
-        let Some((metric, labels)) = name.split_once('{') else { continue };
+        let Some((name, value)) = line.rsplit_once(' ') else {
+            continue;
+        };
+        let Ok(value) = value.parse::<f64>() else {
+            continue;
+        };
+        let Some((metric, labels)) = name.split_once('{') else {
+            continue;
+        };
         match metric {
-            "rookery_node_lease_renewals_total" if labels.contains("result=\"renewed\"") => told.renewed += value,
-            "rookery_node_lease_renewals_total" if labels.contains("result=\"failed\"") => told.failed += value,
+            "rookery_node_lease_renewals_total" if labels.contains("result=\"renewed\"") => {
+                told.renewed += value
+            }
+            "rookery_node_lease_renewals_total" if labels.contains("result=\"failed\"") => {
+                told.failed += value
+            }
             "rookery_shard_epoch" => drop(epochs.insert(labels, value)),
             "rookery_shard_lease_seconds" => drop(left.insert(labels, value)),
             _ => {}
@@ -202,15 +264,31 @@ mod tests {
     #[test]
     fn a_shard_lacks_something_unless_one_node_owns_it_with_a_standby_in_sync() {
         let shard = |number: u64, in_sync: bool| json!({"shard": number, "epoch": 3, "standbys": [{"node": "node-2", "in_sync": in_sync}]});
-        let first = holding("node-1", &cluster(&[shard(0, true), shard(1, false), json!({"shard": 2, "epoch": null})]));
+        let first = holding(
+            "node-1",
+            &cluster(&[
+                shard(0, true),
+                shard(1, false),
+                json!({"shard": 2, "epoch": null}),
+            ]),
+        );
         assert_eq!(first.sessions, 7);
         assert_eq!(first.owned.len(), 2);
         let told = BTreeMap::from([("node-1".to_owned(), first.clone())]);
         assert_eq!(lacking(1, &told), Vec::<String>::new());
         let lack = lacking(3, &told);
-        assert!(lack[0].starts_with("shard 1 of node-1") && lack[1] == "nobody owns shard 2", "{lack:?}");
-        let both = BTreeMap::from([("node-1".to_owned(), first.clone()), ("node-2".to_owned(), first)]);
-        assert!(lacking(1, &both)[0].contains("owners"), "one that was taken is kept");
+        assert!(
+            lack[0].starts_with("shard 1 of node-1") && lack[1] == "nobody owns shard 2",
+            "{lack:?}"
+        );
+        let both = BTreeMap::from([
+            ("node-1".to_owned(), first.clone()),
+            ("node-2".to_owned(), first),
+        ]);
+        assert!(
+            lacking(1, &both)[0].contains("owners"),
+            "one that was taken is kept"
+        );
     }
 
     #[test]
@@ -226,8 +304,17 @@ mod tests {
         let before = leases(&text(10, 1, "2.5"));
         assert_eq!((before.owned, before.ended), (1, 0));
         assert!(renews(&before, &leases(&text(11, 1, "2.5"))));
-        assert!(!renews(&before, &leases(&text(10, 1, "2.5"))), "nothing was renewed");
-        assert!(!renews(&before, &leases(&text(11, 2, "2.5"))), "some failed");
-        assert!(!renews(&before, &leases(&text(11, 1, "0"))), "a lease has ended");
+        assert!(
+            !renews(&before, &leases(&text(10, 1, "2.5"))),
+            "nothing was renewed"
+        );
+        assert!(
+            !renews(&before, &leases(&text(11, 2, "2.5"))),
+            "some failed"
+        );
+        assert!(
+            !renews(&before, &leases(&text(11, 1, "0"))),
+            "a lease has ended"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! The links: a proxy before each port, which knows who connects and obeys a rule for each pair. The one who connects is
-//! found by his end of the connection, as the kernel tells it: all of this is one machine.
+//! The links: a proxy before each port, which knows who connects and obeys a rule for each pair.
+//! The one who connects is found by his end of the connection, as the kernel tells it: all of this
+//! is one machine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use crate::chaos::site::pid_of;
 /// Bytes that are passed at once.
 const CHUNK: usize = 65_536;
 
-/// While there is no rule nobody needs to know who connects: so long those are gathered who are looked for together.
+/// While there is no rule nobody needs to know who connects: so long those are gathered who are
+/// looked for together.
 const GATHER: Duration = Duration::from_millis(200);
 
 /// What happens to what one sends to another and back.
@@ -51,7 +53,11 @@ impl Wires {
     pub(crate) fn new(folder: PathBuf, names: Vec<String>) -> Self {
         Self {
             rules: watch::Sender::new(Rules::default()),
-            diallers: Arc::new(Diallers { folder, names, seen: Mutex::new(None) }),
+            diallers: Arc::new(Diallers {
+                folder,
+                names,
+                seen: Mutex::new(None),
+            }),
         }
     }
 
@@ -60,15 +66,23 @@ impl Wires {
         let failed = |error: std::io::Error| format!("no proxy before {name}: {error}");
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let own = listener.local_addr().map_err(failed)?.port();
-        let (to, diallers, rules) = (name.to_owned(), Arc::clone(&self.diallers), self.rules.subscribe());
+        let (to, diallers, rules) = (
+            name.to_owned(),
+            Arc::clone(&self.diallers),
+            self.rules.subscribe(),
+        );
         drop(tokio::spawn(async move {
             loop {
                 let Ok((client, from)) = listener.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                let (accepted, diallers, rules) = (Instant::now(), Arc::clone(&diallers), rules.clone());
-                let ends = Ends { to: to.clone(), from: Arc::default() };
+                let (accepted, diallers, rules) =
+                    (Instant::now(), Arc::clone(&diallers), rules.clone());
+                let ends = Ends {
+                    to: to.clone(),
+                    from: Arc::default(),
+                };
                 drop(tokio::spawn(async move {
                     let unruled = rules.borrow().is_empty();
                     let known = diallers.find(ends.clone(), from.port(), accepted, unruled);
@@ -99,7 +113,8 @@ impl Wires {
         });
     }
 
-    /// Ends the connections of these pairs with all that is still in them; then they may connect again.
+    /// Ends the connections of these pairs with all that is still in them; then they may connect
+    /// again.
     pub(crate) async fn reset(&self, pairs: &[Pair]) {
         self.set(pairs, Some(Rule::Cut));
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -120,12 +135,14 @@ impl Ends {
         if rules.is_empty() {
             return None;
         }
-        rules.get(&(self.from.get()?.clone(), self.to.clone())).copied()
+        rules
+            .get(&(self.from.get()?.clone(), self.to.clone()))
+            .copied()
     }
 }
 
-/// Finds who connected. Reading the kernel's tables costs tens of milliseconds where it has room for many connections, so
-/// one look serves all that were accepted before it.
+/// Finds who connected. Reading the kernel's tables costs tens of milliseconds where it has room
+/// for many connections, so one look serves all that were accepted before it.
 #[derive(Debug)]
 struct Diallers {
     folder: PathBuf,
@@ -135,7 +152,8 @@ struct Diallers {
 }
 
 impl Diallers {
-    /// Names the process that connected from a port of this machine, `?` for one that is none of the cluster.
+    /// Names the process that connected from a port of this machine, `?` for one that is none of
+    /// the cluster.
     async fn find(self: Arc<Self>, ends: Ends, port: u16, accepted: Instant, patient: bool) {
         let mut seen = self.seen.lock().await;
         if seen.as_ref().is_none_or(|(begun, _)| *begun < accepted) {
@@ -146,7 +164,10 @@ impl Diallers {
             let looked = tokio::task::spawn_blocking(move || looking.look()).await;
             *seen = looked.ok().map(|ports| (begun, ports));
         }
-        let found = seen.as_ref().and_then(|(_, ports)| ports.get(&port)).cloned();
+        let found = seen
+            .as_ref()
+            .and_then(|(_, ports)| ports.get(&port))
+            .cloned();
         ends.from.set(found.unwrap_or_else(|| "?".to_owned())).ok();
     }
 
@@ -155,10 +176,19 @@ impl Diallers {
         let ports: HashMap<&str, u16> = text.lines().filter_map(inode_and_port).collect();
         let mut found = HashMap::new();
         for name in &self.names {
-            let Some(pid) = pid_of(&self.folder, name) else { continue };
-            let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-            for link in files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok()) {
-                let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+            let Some(pid) = pid_of(&self.folder, name) else {
+                continue;
+            };
+            let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+                continue;
+            };
+            for link in files
+                .flatten()
+                .filter_map(|file| std::fs::read_link(file.path()).ok())
+            {
+                let inode = link
+                    .to_str()
+                    .and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
                 if let Some(port) = inode.and_then(|inode| ports.get(inode)) {
                     found.insert(*port, name.clone());
                 }
@@ -183,10 +213,13 @@ async fn link(client: TcpStream, port: u16, pair: Ends, mut rules: watch::Receiv
     if !passes(&mut rules, &pair, true).await {
         return;
     }
-    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
+        return;
+    };
     client.set_nodelay(true).ok();
     server.set_nodelay(true).ok();
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
     tokio::join!(
         pump(from_client, to_server, (pair.clone(), true), rules.clone()),
         pump(from_server, to_client, (pair, false), rules),
@@ -199,12 +232,16 @@ async fn passes(rules: &mut watch::Receiver<Rules>, pair: &Ends, request: bool) 
         let rule = pair.rule(&rules.borrow_and_update());
         match (rule, request) {
             (Some(Rule::Cut), _) => return false,
-            (Some(Rule::Hold), _) | (Some(Rule::HoldRequests), true) | (Some(Rule::HoldReplies), false) => {
+            (Some(Rule::Hold), _)
+            | (Some(Rule::HoldRequests), true)
+            | (Some(Rule::HoldReplies), false) => {
                 if rules.changed().await.is_err() {
                     return false;
                 }
             }
-            (None | Some(Rule::Trickle | Rule::HoldRequests | Rule::HoldReplies), _) => return true,
+            (None | Some(Rule::Trickle | Rule::HoldRequests | Rule::HoldReplies), _) => {
+                return true;
+            }
         }
     }
 }
@@ -222,7 +259,9 @@ async fn pump(
         }
         let slow = pair.rule(&rules.borrow()) == Some(Rule::Trickle);
         let most = if slow { 1 } else { CHUNK };
-        let Some(room) = buffer.get_mut(..most) else { return };
+        let Some(room) = buffer.get_mut(..most) else {
+            return;
+        };
         let count = tokio::select! {
             read = from.read(room) => match read {
                 Ok(0) | Err(_) => break,
@@ -234,7 +273,9 @@ async fn pump(
         if !passes(&mut rules, &pair, request).await {
             return;
         }
-        let Some(read) = buffer.get(..count) else { return };
+        let Some(read) = buffer.get(..count) else {
+            return;
+        };
         if to.write_all(read).await.is_err() {
             return;
         }
@@ -259,9 +300,20 @@ mod tests {
     fn a_line_of_the_kernels_table_tells_inode_and_local_port() {
         let line = "   7: 0100007F:1F92 0100007F:C35A 01 00000000:00000000 00:00000000 00000000     0        0 48213 1 0000000000000000 20 4 30 10 -1";
         assert_eq!(inode_and_port(line), Some(("48213", 0x1f92)));
-        assert_eq!(inode_and_port(&line.replace("48213", "0")), None, "it is over");
-        assert_eq!(inode_and_port(&line.replace(": 0100007F", ": 0200007F")), None, "of another address");
-        assert_eq!(inode_and_port("  sl  local_address rem_address   st tx_queue rx_queue"), None);
+        assert_eq!(
+            inode_and_port(&line.replace("48213", "0")),
+            None,
+            "it is over"
+        );
+        assert_eq!(
+            inode_and_port(&line.replace(": 0100007F", ": 0200007F")),
+            None,
+            "of another address"
+        );
+        assert_eq!(
+            inode_and_port("  sl  local_address rem_address   st tx_queue rx_queue"),
+            None
+        );
     }
 
     #[tokio::test]
@@ -269,16 +321,37 @@ mod tests {
         // This process, under the name of a node.
         let folder = tempfile::tempdir().unwrap();
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let started = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
+        let started = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .nth(19)
+            .unwrap();
         std::fs::create_dir(folder.path().join("node-1")).unwrap();
-        std::fs::write(folder.path().join("node-1/pid"), format!("{} {started}", std::process::id())).unwrap();
+        std::fs::write(
+            folder.path().join("node-1/pid"),
+            format!("{} {started}", std::process::id()),
+        )
+        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let names = vec!["node-2".to_owned(), "node-1".to_owned()];
-        let diallers = Arc::new(Diallers { folder: folder.path().to_owned(), names, seen: Mutex::new(None) });
+        let diallers = Arc::new(Diallers {
+            folder: folder.path().to_owned(),
+            names,
+            seen: Mutex::new(None),
+        });
         for (port, who) in [(client.local_addr().unwrap().port(), "node-1"), (1, "?")] {
-            let ends = Ends { to: "redis-1".to_owned(), from: Arc::default() };
-            Arc::clone(&diallers).find(ends.clone(), port, Instant::now(), false).await;
+            let ends = Ends {
+                to: "redis-1".to_owned(),
+                from: Arc::default(),
+            };
+            Arc::clone(&diallers)
+                .find(ends.clone(), port, Instant::now(), false)
+                .await;
             assert_eq!(ends.from.get().map(String::as_str), Some(who));
         }
     }
@@ -316,7 +389,12 @@ mod tests {
         for rule in [Rule::Hold, Rule::HoldRequests, Rule::HoldReplies] {
             wires.set(&pairs, Some(rule));
             client.write_all(b"b").await.unwrap();
-            assert!(tokio::time::timeout(SOON, client.read_exact(&mut byte)).await.is_err(), "{rule:?}");
+            assert!(
+                tokio::time::timeout(SOON, client.read_exact(&mut byte))
+                    .await
+                    .is_err(),
+                "{rule:?}"
+            );
             wires.set(&pairs, None);
             client.read_exact(&mut byte).await.unwrap();
             assert_eq!(&byte, b"b");

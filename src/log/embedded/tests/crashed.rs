@@ -17,7 +17,9 @@ impl Closed {
     async fn with(count: usize) -> Self {
         let one = embedded().await;
         let token = claimed(&*one.log, SHARD).await;
-        let before = one.fill((SHARD, token), Tail::EMPTY, (count - 1, 300)).await;
+        let before = one
+            .fill((SHARD, token), Tail::EMPTY, (count - 1, 300))
+            .await;
         let tail = one.fill((SHARD, token), before, (1, 300)).await;
         one.log.close().await;
         Self { one, before, tail }
@@ -40,11 +42,17 @@ impl Closed {
     /// What the stream ends with when the log is opened now.
     async fn opened(&self) -> Result<Tail, String> {
         let log = match EmbeddedLog::open(&self.one.path()).await {
-            Err(why) if why.contains("another process has it open") => again(&self.one.path()).await,
+            Err(why) if why.contains("another process has it open") => {
+                again(&self.one.path()).await
+            }
             other => other?,
         };
         let tail = log.control(SHARD).await.unwrap().unwrap().tails[M];
-        assert_eq!(linked(&read_all(&*log, SHARD, M).await), tail, "the control record and the entries agree");
+        assert_eq!(
+            linked(&read_all(&*log, SHARD, M).await),
+            tail,
+            "the control record and the entries agree"
+        );
         log.close().await;
         Ok(tail)
     }
@@ -62,8 +70,15 @@ async fn of_a_record_that_was_cut_off_anywhere_nothing_counts_and_all_before_it_
             let mut left = whole[..cut].to_vec();
             left.resize(cut + zeros, 0);
             fs::write(&path, left).unwrap();
-            assert_eq!(closed.opened().await, Ok(closed.before), "cut at {cut} of {begin} to {end}");
-            for begun in segments(&closed.one.path()).into_iter().filter(|begun| *begun != path) {
+            assert_eq!(
+                closed.opened().await,
+                Ok(closed.before),
+                "cut at {cut} of {begin} to {end}"
+            );
+            for begun in segments(&closed.one.path())
+                .into_iter()
+                .filter(|begun| *begun != path)
+            {
                 fs::remove_file(begun).unwrap();
             }
         }
@@ -76,12 +91,20 @@ async fn of_a_record_that_was_cut_off_anywhere_nothing_counts_and_all_before_it_
 async fn a_record_that_is_not_whole_before_one_that_is_is_damage_and_the_start_says_where() {
     let closed = Closed::with(4).await;
     let (begin, _) = closed.last_record();
-    let file = File::options().read(true).write(true).open(closed.last()).unwrap();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(closed.last())
+        .unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, begin as u64 - 20).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], begin as u64 - 20).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], begin as u64 - 20)
+        .unwrap();
     let refused = closed.opened().await.unwrap_err();
-    assert!(refused.contains("is damaged at byte") && refused.contains(".segment"), "{refused}");
+    assert!(
+        refused.contains("is damaged at byte") && refused.contains(".segment"),
+        "{refused}"
+    );
     assert_eq!(refused.lines().count(), 1, "{refused}");
 }
 
@@ -106,7 +129,10 @@ async fn a_segment_that_is_missing_among_those_that_are_needed_is_noticed() {
         let bytes = fs::read(missing).unwrap();
         fs::remove_file(missing).unwrap();
         let refused = closed.opened().await.unwrap_err();
-        assert!(refused.contains("is missing") && refused.contains(missing.to_str().unwrap()), "{refused}");
+        assert!(
+            refused.contains("is missing") && refused.contains(missing.to_str().unwrap()),
+            "{refused}"
+        );
         fs::write(missing, bytes).unwrap();
     }
     assert_eq!(closed.opened().await, Ok(closed.tail));
@@ -116,9 +142,19 @@ async fn a_segment_that_is_missing_among_those_that_are_needed_is_noticed() {
 async fn a_segment_that_was_not_begun_when_the_process_ended_is_passed_over() {
     let closed = Closed::with(3).await;
     let next = closed.one.path().join("0000000002.segment");
-    for left in [Vec::new(), b"RKL1".to_vec(), vec![0; 8192], fs::read(closed.last()).unwrap()[..60].to_vec()] {
+    for left in [
+        Vec::new(),
+        b"RKL1".to_vec(),
+        vec![0; 8192],
+        fs::read(closed.last()).unwrap()[..60].to_vec(),
+    ] {
         File::create(&next).unwrap().write_all(&left).unwrap();
-        assert_eq!(closed.opened().await, Ok(closed.tail), "{} bytes", left.len());
+        assert_eq!(
+            closed.opened().await,
+            Ok(closed.tail),
+            "{} bytes",
+            left.len()
+        );
         for begun in segments(&closed.one.path()).into_iter().skip(1) {
             fs::remove_file(begun).unwrap();
         }
@@ -145,7 +181,12 @@ async fn a_segment_that_was_removed_and_is_back_after_a_crash_is_removed_again()
     let bytes = fs::read(&first).unwrap();
     closed.one.log = again(&closed.one.path()).await;
     let token = closed.one.log.control(SHARD).await.unwrap().unwrap().token;
-    closed.one.log.trim(SHARD, token, M, closed.tail.offset).await.unwrap();
+    closed
+        .one
+        .log
+        .trim(SHARD, token, M, closed.tail.offset)
+        .await
+        .unwrap();
     // The record after the trim is the first that names a later segment as the oldest.
     let tail = closed.one.fill((SHARD, token), closed.tail, (2, 100)).await;
     assert!(!first.exists());
@@ -164,13 +205,20 @@ async fn the_segments_of_this_version_are_read_by_every_later_one() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     fs::create_dir(&log).unwrap();
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/embedded-log/0000000001.segment");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/embedded-log/0000000001.segment");
     fs::copy(&kept, log.join("0000000001.segment")).unwrap();
     let log = EmbeddedLog::open(&log).await.unwrap();
     let control = log.control(SHARD).await.unwrap().unwrap();
     let entries = read_all(&*log, SHARD, M).await;
     assert_eq!(linked(&entries), control.tails[M]);
-    assert_eq!((entries.len(), control.owner.to_string().as_str()), (2, "node-a"));
+    assert_eq!(
+        (entries.len(), control.owner.to_string().as_str()),
+        (2, "node-a")
+    );
     let cell = log.cell("kept").unwrap().unwrap();
-    assert_eq!((cell.version, cell.body.as_ref()), (1, b"a cell".as_slice()));
+    assert_eq!(
+        (cell.version, cell.body.as_ref()),
+        (1, b"a cell".as_slice())
+    );
 }

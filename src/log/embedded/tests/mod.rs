@@ -1,4 +1,5 @@
-//! The embedded log passes the suite, and what it promises beyond it: one process, one sync for many, honest failures.
+//! The embedded log passes the suite, and what it promises beyond it: one process, one sync for
+//! many, honest failures.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +53,9 @@ impl Embedded {
 
 pub(super) async fn embedded() -> Embedded {
     let folder = tempfile::tempdir().expect("a folder");
-    let log = EmbeddedLog::open(&folder.path().join("log")).await.expect("opens");
+    let log = EmbeddedLog::open(&folder.path().join("log"))
+        .await
+        .expect("opens");
     Embedded { folder, log }
 }
 
@@ -68,8 +71,8 @@ impl Setup for Embedded {
     }
 }
 
-/// Opens a log again that was closed here. A process that another test begins at that very moment has the lock for the
-/// blink of an eye, until it runs another program.
+/// Opens a log again that was closed here. A process that another test begins at that very moment
+/// has the lock for the blink of an eye, until it runs another program.
 pub(super) async fn again(path: &Path) -> Arc<EmbeddedLog> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -85,13 +88,19 @@ pub(super) async fn again(path: &Path) -> Arc<EmbeddedLog> {
 
 /// The segments in a folder, in order.
 pub(super) fn segments(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     paths
 }
 
 fn bytes_of(folder: &Path) -> u64 {
-    segments(folder).iter().map(|path| std::fs::metadata(path).unwrap().len()).sum()
+    segments(folder)
+        .iter()
+        .map(|path| std::fs::metadata(path).unwrap().len())
+        .sum()
 }
 
 /// How many records of cycles the segments hold.
@@ -114,7 +123,10 @@ log_conformance!(embedded);
 async fn a_second_opener_is_refused_with_one_line_and_may_open_after_the_close() {
     let one = embedded().await;
     let refused = EmbeddedLog::open(&one.path()).await.unwrap_err();
-    assert!(refused.contains("another process has it open") && refused.lines().count() == 1, "{refused}");
+    assert!(
+        refused.contains("another process has it open") && refused.lines().count() == 1,
+        "{refused}"
+    );
     one.log.close().await;
     again(&one.path()).await.close().await;
 }
@@ -122,7 +134,9 @@ async fn a_second_opener_is_refused_with_one_line_and_may_open_after_the_close()
 #[tokio::test]
 async fn what_is_no_log_is_refused_with_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = EmbeddedLog::open(&folder.path().join("nowhere/log")).await.unwrap_err();
+    let missing = EmbeddedLog::open(&folder.path().join("nowhere/log"))
+        .await
+        .unwrap_err();
     assert_eq!(missing.lines().count(), 1, "{missing}");
     let path = folder.path().join("log");
     std::fs::write(&path, [b'x'; 8192]).unwrap();
@@ -135,8 +149,13 @@ async fn a_closed_log_says_in_doubt_and_not_nothing() {
     let one = embedded().await;
     let token = claimed(&*one.log, SHARD).await;
     one.log.close().await;
-    let answer = one.append(&batch(SHARD, M, token, &Tail::EMPTY, (1, "x"))).await;
-    assert!(matches!(answer, Err(AppendError::Unanswered(_))), "{answer:?}");
+    let answer = one
+        .append(&batch(SHARD, M, token, &Tail::EMPTY, (1, "x")))
+        .await;
+    assert!(
+        matches!(answer, Err(AppendError::Unanswered(_))),
+        "{answer:?}"
+    );
     assert!(one.log.control(SHARD).await.is_err());
     one.log.close().await;
 }
@@ -181,10 +200,26 @@ async fn without_space_a_batch_is_surely_not_written_and_is_taken_when_there_is_
     let large = batch(SHARD, M, token, &Tail::EMPTY, (1, &"x".repeat(2_000_000)));
     for _ in 0..2 {
         let answer = one.append(&large).await;
-        assert!(matches!(answer, Err(AppendError::Full { in_doubt: false, .. })), "{answer:?}");
+        assert!(
+            matches!(
+                answer,
+                Err(AppendError::Full {
+                    in_doubt: false,
+                    ..
+                })
+            ),
+            "{answer:?}"
+        );
     }
-    assert_eq!(one.log.control(SHARD).await.unwrap().unwrap().tails[M], Tail::EMPTY);
-    assert_eq!(one.log.renew(&[(SHARD, token)]).await, [Ok(true)], "what needs no further space goes on");
+    assert_eq!(
+        one.log.control(SHARD).await.unwrap().unwrap().tails[M],
+        Tail::EMPTY
+    );
+    assert_eq!(
+        one.log.renew(&[(SHARD, token)]).await,
+        [Ok(true)],
+        "what needs no further space goes on"
+    );
 
     // The tail in memory did not move either: another batch goes to the same place.
     one.log.faults().set_no_space(false);
@@ -201,7 +236,16 @@ async fn without_space_for_another_segment_nothing_goes_to_the_former_one_any_mo
     let large = batch(SHARD, M, token, &tail, (1, &"x".repeat(1_900_000)));
     for next in [&large, &batch(SHARD, M, token, &tail, (1, "small"))] {
         let answer = one.append(next).await;
-        assert!(matches!(answer, Err(AppendError::Full { in_doubt: false, .. })), "{answer:?}");
+        assert!(
+            matches!(
+                answer,
+                Err(AppendError::Full {
+                    in_doubt: false,
+                    ..
+                })
+            ),
+            "{answer:?}"
+        );
     }
 
     one.log.faults().set_no_space(false);
@@ -218,18 +262,35 @@ async fn a_sync_that_fails_is_in_doubt_and_so_is_every_answer_until_the_log_is_m
     one.log.faults().set_no_sync(true);
     let doubtful = batch(SHARD, M, token, &before, (1, "x"));
     // A stale token is no exception: who knows what is current.
-    let fenced = Batch { token: Token { nonce: !token.nonce, ..token }, ..doubtful.clone() };
+    let fenced = Batch {
+        token: Token {
+            nonce: !token.nonce,
+            ..token
+        },
+        ..doubtful.clone()
+    };
     for sent in [&doubtful, &doubtful, &fenced] {
         let answer = one.append(sent).await;
-        assert!(matches!(answer, Err(AppendError::Unanswered(_))), "{answer:?}");
+        assert!(
+            matches!(answer, Err(AppendError::Unanswered(_))),
+            "{answer:?}"
+        );
     }
     assert!(one.log.renew(&[(SHARD, token)]).await[0].is_err());
     assert!(one.log.trim(SHARD, token, M, Offset(1)).await.is_err());
-    assert_eq!(one.log.control(SHARD).await.unwrap().unwrap().tails[M], before, "nobody sees what is in doubt");
+    assert_eq!(
+        one.log.control(SHARD).await.unwrap().unwrap().tails[M],
+        before,
+        "nobody sees what is in doubt"
+    );
 
     one.log.faults().set_no_sync(false);
     let other = batch(SHARD, M, token, &before, (1, "not what was in doubt"));
-    assert_eq!(one.append(&other).await, Ok(AppendOutcome::Appended), "what was in doubt was cut off");
+    assert_eq!(
+        one.append(&other).await,
+        Ok(AppendOutcome::Appended),
+        "what was in doubt was cut off"
+    );
     assert_eq!(one.append(&other).await, Ok(AppendOutcome::AlreadyDone));
     one.reopen().await;
     assert_eq!(linked(&read_all(&*one.log, SHARD, M).await), other.tail);
@@ -278,16 +339,33 @@ async fn what_was_trimmed_leaves_the_disk_though_nobody_writes_and_what_stands_b
     const SECRET: &[u8] = b"nobody may read this";
     const OTHER: ShardId = ShardId(1);
     let mut one = embedded().await;
-    let (token, other) = (claimed(&*one.log, SHARD).await, claimed(&*one.log, OTHER).await);
-    let secret = batch(SHARD, M, token, &Tail::EMPTY, (1, std::str::from_utf8(SECRET).unwrap()));
+    let (token, other) = (
+        claimed(&*one.log, SHARD).await,
+        claimed(&*one.log, OTHER).await,
+    );
+    let secret = batch(
+        SHARD,
+        M,
+        token,
+        &Tail::EMPTY,
+        (1, std::str::from_utf8(SECRET).unwrap()),
+    );
     assert_eq!(one.append(&secret).await, Ok(AppendOutcome::Appended));
     let tail = one.fill((OTHER, other), Tail::EMPTY, (3, 100)).await;
     let is_there = |folder: &Path| {
-        let holds = |path: &PathBuf| std::fs::read(path).unwrap().windows(SECRET.len()).any(|bytes| bytes == SECRET);
+        let holds = |path: &PathBuf| {
+            std::fs::read(path)
+                .unwrap()
+                .windows(SECRET.len())
+                .any(|bytes| bytes == SECRET)
+        };
         segments(folder).iter().any(holds)
     };
     assert!(is_there(&one.path()));
-    one.log.trim(SHARD, token, M, secret.tail.offset).await.unwrap();
+    one.log
+        .trim(SHARD, token, M, secret.tail.offset)
+        .await
+        .unwrap();
     let swept = async || {
         one.log.sweep().await;
         // The first may share the cycle of the sweep, and is answered before it.
@@ -296,14 +374,20 @@ async fn what_was_trimmed_leaves_the_disk_though_nobody_writes_and_what_stands_b
         }
     };
     swept().await;
-    assert!(is_there(&one.path()), "a segment is not written anew for each trim");
+    assert!(
+        is_there(&one.path()),
+        "a segment is not written anew for each trim"
+    );
 
     one.log.faults().set_hasty(true);
     swept().await;
     assert!(!is_there(&one.path()));
     one.reopen().await;
     assert_eq!(linked(&read_all(&*one.log, OTHER, M).await), tail);
-    assert_eq!(one.log.read(SHARD, M, Offset(0), 1).await.unwrap(), Vec::new());
+    assert_eq!(
+        one.log.read(SHARD, M, Offset(0), 1).await.unwrap(),
+        Vec::new()
+    );
 }
 
 #[tokio::test]

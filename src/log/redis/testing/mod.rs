@@ -52,9 +52,18 @@ impl Server {
 
     /// Starts another program of the kind.
     pub fn start_program(program: &str, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let arguments = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Self { port: 0, program: program.into(), arguments, folder, running: None };
+        let mut server = Self {
+            port: 0,
+            program: program.into(),
+            arguments,
+            folder,
+            running: None,
+        };
         // Another process may take the port between the look and the start.
         for _ in 0..20 {
             server.port = free_port();
@@ -81,7 +90,9 @@ impl Server {
 
     /// As a crash would.
     pub fn kill9(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
         running.child.kill().unwrap();
         running.child.wait().unwrap();
         running.watchdog.kill().unwrap();
@@ -91,7 +102,11 @@ impl Server {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let running = self.running.as_ref().expect("a running server");
-        kill(Pid::from_raw(i32::try_from(running.child.id()).unwrap()), signal).unwrap();
+        kill(
+            Pid::from_raw(i32::try_from(running.child.id()).unwrap()),
+            signal,
+        )
+        .unwrap();
     }
 
     /// Where it keeps its files.
@@ -110,18 +125,27 @@ impl Server {
         let config = redis::AsyncConnectionConfig::new()
             .set_response_timeout(Some(DEADLINE))
             .set_connection_timeout(Some(DEADLINE));
-        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .unwrap()
     }
 
     /// One command, words split at blanks, by way of a fresh connection.
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
-        words(command).query_async(&mut self.meddler().await).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+        words(command)
+            .query_async(&mut self.meddler().await)
+            .await
+            .unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
     /// Value of a field of INFO.
     pub async fn field(&self, section: &str, field: &str) -> String {
         let text: String = self.ask(&format!("INFO {section}")).await;
-        let line = text.lines().find_map(|line| line.strip_prefix(field).and_then(|rest| rest.strip_prefix(':')));
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix(field)
+                .and_then(|rest| rest.strip_prefix(':'))
+        });
         line.unwrap_or_default().trim().to_owned()
     }
 
@@ -129,10 +153,28 @@ impl Server {
     fn run(&mut self) -> bool {
         let log = std::fs::File::create(self.folder.path().join("server.log")).unwrap();
         let mut child = Command::new(&self.program)
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &self.port.to_string(),
+                "--dir",
+            ])
             .arg(self.folder.path())
-            .args(["--save", "", "--appendonly", "yes", "--shutdown-timeout", "0"])
-            .args(["--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes"])
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--shutdown-timeout",
+                "0",
+            ])
+            .args([
+                "--repl-diskless-sync-delay",
+                "0",
+                "--enable-debug-command",
+                "yes",
+            ])
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log)
@@ -156,7 +198,8 @@ impl Server {
     pub fn log(&self) -> String {
         let mut text = String::new();
         let file = std::fs::File::open(self.folder.path().join("server.log"));
-        file.and_then(|mut file| file.read_to_string(&mut text)).unwrap();
+        file.and_then(|mut file| file.read_to_string(&mut text))
+            .unwrap();
         text
     }
 }
@@ -167,11 +210,16 @@ impl Drop for Server {
     }
 }
 
-/// Kills the server and removes its folder when this process is gone: its end of the pipe closes then. (What is shared
-/// between tests is never dropped.)
+/// Kills the server and removes its folder when this process is gone: its end of the pipe closes
+/// then. (What is shared between tests is never dropped.)
 fn watchdog(pid: u32, folder: &TempDir) -> Child {
     Command::new("sh")
-        .args(["-c", r#"cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2""#, "watchdog", &pid.to_string()])
+        .args([
+            "-c",
+            r#"cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2""#,
+            "watchdog",
+            &pid.to_string(),
+        ])
         .arg(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -180,7 +228,8 @@ fn watchdog(pid: u32, folder: &TempDir) -> Child {
         .unwrap()
 }
 
-/// A port that is free now, and whose bus port is too. Each call looks on from where the last one found.
+/// A port that is free now, and whose bus port is too. Each call looks on from where the last one
+/// found.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let width = PORT_MAX - PORT_MIN;

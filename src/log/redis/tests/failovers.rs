@@ -1,4 +1,5 @@
-//! Renewals, as a node makes them with its defaults, go on after whatever happens to servers and connections.
+//! Renewals, as a node makes them with its defaults, go on after whatever happens to servers and
+//! connections.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -50,7 +51,13 @@ impl Renewals {
             every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 every.tick().await;
-                join_all(holds.iter().enumerate().map(|(at, hold)| renew(&by, at, *hold, &told))).await;
+                join_all(
+                    holds
+                        .iter()
+                        .enumerate()
+                        .map(|(at, hold)| renew(&by, at, *hold, &told)),
+                )
+                .await;
             }
         });
         Self { proven, task }
@@ -59,9 +66,10 @@ impl Renewals {
     /// Waits until every shard was renewed by what was sent from now on.
     async fn go_on(&self, after: &str) {
         let from = Instant::now();
-        until(&format!("every shard is renewed after {after}"), async || {
-            self.proven.lock().unwrap().iter().all(|sent| *sent > from)
-        })
+        until(
+            &format!("every shard is renewed after {after}"),
+            async || self.proven.lock().unwrap().iter().all(|sent| *sent > from),
+        )
         .await;
     }
 }
@@ -74,16 +82,24 @@ async fn renew(by: &RedisLog, at: usize, hold: (ShardId, Token), told: &Mutex<Ve
     }
 }
 
-/// A master is killed, the next is failed over as planned, and all connections of all servers are cut; so many times.
+/// A master is killed, the next is failed over as planned, and all connections of all servers are
+/// cut; so many times.
 async fn renewed_after_each(faults: usize) {
     let mut cluster = Cluster::start().await;
-    let config = Config { timeout: TIMEOUT, ..cluster.config() };
+    let config = Config {
+        timeout: TIMEOUT,
+        ..cluster.config()
+    };
     let renewals = Renewals::start(&config).await;
     renewals.go_on("the start").await;
     for number in 0..faults {
         let at = slot(&config, u16::try_from(number).unwrap() % SHARDS);
         let master = cluster.master_of(at).await.port;
-        let place = cluster.servers.iter().position(|server| server.port == master).unwrap();
+        let place = cluster
+            .servers
+            .iter()
+            .position(|server| server.port == master)
+            .unwrap();
         match number % 3 {
             0 => {
                 cluster.servers[place].kill9();
@@ -95,7 +111,10 @@ async fn renewed_after_each(faults: usize) {
                 renewals.go_on("a planned failover").await;
             }
             _ => {
-                let kills = cluster.servers.iter().map(|server| server.ask::<u64>("CLIENT KILL TYPE normal"));
+                let kills = cluster
+                    .servers
+                    .iter()
+                    .map(|server| server.ask::<u64>("CLIENT KILL TYPE normal"));
                 join_all(kills).await;
                 renewals.go_on("all connections were cut").await;
             }
@@ -111,7 +130,10 @@ async fn every_shard_is_renewed_again_after_each_of_several_failovers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes many minutes: a hundred failovers, or as many as ROOKERY_FAILOVERS says"]
-#[expect(clippy::disallowed_methods, reason = "only this test: how long it is to go on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only this test: how long it is to go on"
+)]
 async fn every_shard_is_renewed_again_after_each_of_a_hundred_failovers() {
     let faults = std::env::var("ROOKERY_FAILOVERS").map_or(100, |faults| faults.parse().unwrap());
     renewed_after_each(faults).await;
@@ -122,8 +144,16 @@ async fn a_server_that_hangs_costs_its_own_shards_alone_and_hides_no_slot_from_w
     let cluster = Cluster::start().await;
     // The one that hangs is the first that is asked where things are.
     let hung: &Server = cluster.master_of(slot(&cluster.config(), 0)).await;
-    let other = cluster.servers.iter().find(|server| server.port != hung.port).unwrap();
-    let config = Config { timeout: TIMEOUT, urls: vec![hung.url(), other.url()], ..cluster.config() };
+    let other = cluster
+        .servers
+        .iter()
+        .find(|server| server.port != hung.port)
+        .unwrap();
+    let config = Config {
+        timeout: TIMEOUT,
+        urls: vec![hung.url(), other.url()],
+        ..cluster.config()
+    };
     let known = log(&config);
     let mut holds = Vec::new();
     for shard in (0..24).map(ShardId) {
@@ -133,10 +163,15 @@ async fn a_server_that_hangs_costs_its_own_shards_alone_and_hides_no_slot_from_w
     for (shard, _) in &holds {
         of_hung.push(cluster.master_of(slot(&config, shard.0)).await.port == hung.port);
     }
-    assert!(of_hung.contains(&true) && of_hung.contains(&false), "shards on both");
+    assert!(
+        of_hung.contains(&true) && of_hung.contains(&false),
+        "shards on both"
+    );
     // Nobody takes its place.
     for server in &cluster.servers {
-        server.ask::<()>("CONFIG SET cluster-replica-no-failover yes").await;
+        server
+            .ask::<()>("CONFIG SET cluster-replica-no-failover yes")
+            .await;
     }
     hung.signal(Signal::SIGSTOP);
     for log in [known, log(&config)] {
@@ -147,7 +182,14 @@ async fn a_server_that_hangs_costs_its_own_shards_alone_and_hides_no_slot_from_w
         }
     }
     hung.go_on();
-    until("all are renewed", async || log(&config).renew(&holds).await.iter().all(|one| *one == Ok(true))).await;
+    until("all are renewed", async || {
+        log(&config)
+            .renew(&holds)
+            .await
+            .iter()
+            .all(|one| *one == Ok(true))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -155,12 +197,23 @@ async fn a_connection_on_which_a_call_was_given_up_is_not_used_again() {
     let server = server().await;
     let proxy = Proxy::before(server.port).await;
     // A time-out of its own would come after the deadline of the test.
-    let config = Config { timeout: Duration::from_secs(600), ..config(&[proxy.url()]) };
+    let config = Config {
+        timeout: Duration::from_secs(600),
+        ..config(&[proxy.url()])
+    };
     let shard = ShardId(1);
-    let token = claimed(&*log(&Config { urls: vec![server.url()], ..config.clone() }), shard).await;
+    let token = claimed(
+        &*log(&Config {
+            urls: vec![server.url()],
+            ..config.clone()
+        }),
+        shard,
+    )
+    .await;
     let log = log(&config);
     proxy.set(Mode::Hold);
-    let given_up = tokio::time::timeout(Duration::from_millis(200), log.renew(&[(shard, token)])).await;
+    let given_up =
+        tokio::time::timeout(Duration::from_millis(200), log.renew(&[(shard, token)])).await;
     assert!(given_up.is_err(), "it is held back");
     proxy.set(Mode::Pass);
     until("the next call is answered", async || {

@@ -1,4 +1,5 @@
-//! The log on Redis passes the suite on real servers, and keeps its table of answers and its interleavings.
+//! The log on Redis passes the suite on real servers, and keeps its table of answers and its
+//! interleavings.
 
 use std::sync::Arc;
 
@@ -25,7 +26,10 @@ struct OnRedis {
 
 impl OnRedis {
     fn new(config: Config) -> Self {
-        Self { log: log(&config), config }
+        Self {
+            log: log(&config),
+            config,
+        }
     }
 }
 
@@ -38,15 +42,30 @@ struct Pair {
 impl Pair {
     async fn start(program: &str) -> Self {
         let master = Server::start_program(program, &[]);
-        let replica = Server::start_program(program, &["--replicaof", &format!("127.0.0.1 {}", master.port)]);
-        until("the replica is online", async || replica.field("replication", "master_link_status").await == "up").await;
-        until("the master knows", async || master.field("replication", "slave0").await.contains("online")).await;
+        let replica = Server::start_program(
+            program,
+            &["--replicaof", &format!("127.0.0.1 {}", master.port)],
+        );
+        until("the replica is online", async || {
+            replica.field("replication", "master_link_status").await == "up"
+        })
+        .await;
+        until("the master knows", async || {
+            master
+                .field("replication", "slave0")
+                .await
+                .contains("online")
+        })
+        .await;
         Self { master, replica }
     }
 
     /// Commits on both.
     fn config(&self) -> Config {
-        Config { commit: CommitLevel::Replicated, ..config(&[self.master.url()]) }
+        Config {
+            commit: CommitLevel::Replicated,
+            ..config(&[self.master.url()])
+        }
     }
 }
 
@@ -78,7 +97,9 @@ mod master_and_replica {
 
     async fn replicated() -> OnRedis {
         static PAIR: OnceCell<Pair> = OnceCell::const_new();
-        let pair = PAIR.get_or_init(async || Pair::start("redis-server").await).await;
+        let pair = PAIR
+            .get_or_init(async || Pair::start("redis-server").await)
+            .await;
         OnRedis::new(pair.config())
     }
 
@@ -91,9 +112,13 @@ mod valkey {
 
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "only these tests: which server they are to run on")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only these tests: which server they are to run on"
+    )]
     fn program() -> String {
-        std::env::var("ROOKERY_VALKEY_SERVER").expect("ROOKERY_VALKEY_SERVER, as scripts/fetch-valkey prints it")
+        std::env::var("ROOKERY_VALKEY_SERVER")
+            .expect("ROOKERY_VALKEY_SERVER, as scripts/fetch-valkey prints it")
     }
 
     mod one {
@@ -101,7 +126,10 @@ mod valkey {
 
         async fn on_valkey() -> OnRedis {
             static SERVER: OnceCell<Server> = OnceCell::const_new();
-            OnRedis::new(config(&[SERVER.get_or_init(async || Server::start_program(&program(), &[])).await.url()]))
+            OnRedis::new(config(&[SERVER
+                .get_or_init(async || Server::start_program(&program(), &[]))
+                .await
+                .url()]))
         }
 
         log_conformance!(
@@ -115,7 +143,11 @@ mod valkey {
 
         async fn on_valkey() -> OnRedis {
             static PAIR: OnceCell<Pair> = OnceCell::const_new();
-            OnRedis::new(PAIR.get_or_init(async || Pair::start(&program()).await).await.config())
+            OnRedis::new(
+                PAIR.get_or_init(async || Pair::start(&program()).await)
+                    .await
+                    .config(),
+            )
         }
 
         log_conformance!(

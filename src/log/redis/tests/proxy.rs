@@ -1,4 +1,5 @@
-//! A TCP proxy that tests put between the log and a server: it can hold bytes back and cut connections.
+//! A TCP proxy that tests put between the log and a server: it can hold bytes back and cut
+//! connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +9,17 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What the proxy does with connections that are made from now on; [`Mode::Deafen`] also with those that are there.
+/// What the proxy does with connections that are made from now on; [`Mode::Deafen`] also with those
+/// that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Lets everything pass.
     Pass,
-    /// Lets everything pass to the server; of its replies to scripts none, and closes at the first one.
+    /// Lets everything pass to the server; of its replies to scripts none, and closes at the first
+    /// one.
     CutAtReply,
-    /// Lets the greeting pass; what comes after it waits for [`Proxy::release`], also when the client has gone.
+    /// Lets the greeting pass; what comes after it waits for [`Proxy::release`], also when the
+    /// client has gone.
     Hold,
     /// Lets everything pass to the server; its replies wait until the mode is another one.
     Deafen,
@@ -48,7 +52,12 @@ impl Proxy {
                 tokio::spawn(replies(from_server, to_client, (now, its_mode.clone())));
             }
         });
-        Self { port, mode, released, accepted }
+        Self {
+            port,
+            mode,
+            released,
+            accepted,
+        }
     }
 
     pub(super) fn url(&self) -> String {
@@ -70,7 +79,8 @@ impl Proxy {
     }
 }
 
-/// True for bytes that belong to the set-up of a connection: it has to answer once before it is used.
+/// True for bytes that belong to the set-up of a connection: it has to answer once before it is
+/// used.
 fn greeting(bytes: &[u8]) -> bool {
     bytes == b"*1\r\n$4\r\nTIME\r\n"
 }
@@ -80,7 +90,11 @@ fn greeted(bytes: &[u8]) -> bool {
     bytes.starts_with(b"*2\r\n$10\r\n")
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (mode, mut release): (Mode, watch::Receiver<bool>)) {
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    (mode, mut release): (Mode, watch::Receiver<bool>),
+) {
     let mut buffer = vec![0; 65_536];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if mode == Mode::Hold && !greeting(&buffer[..count]) {
@@ -94,7 +108,11 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (mode, mut re
     to.shutdown().await.ok();
 }
 
-async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (mode, mut now): (Mode, watch::Receiver<Mode>)) {
+async fn replies(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    (mode, mut now): (Mode, watch::Receiver<Mode>),
+) {
     let mut buffer = vec![0; 65_536];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if now.wait_for(|now| *now != Mode::Deafen).await.is_err() {

@@ -26,7 +26,15 @@ async fn of_a_connection_without_answers_what_was_under_way_is_done_once_and_not
     let proxy = Proxy::before(server.port).await;
     let direct = config(&[server.url()]);
     let heard = log(&direct);
-    let mut owned = Owned::new(Config { urls: vec![proxy.url()], timeout: SHORT, ..direct }, 1).await;
+    let mut owned = Owned::new(
+        Config {
+            urls: vec![proxy.url()],
+            timeout: SHORT,
+            ..direct
+        },
+        1,
+    )
+    .await;
     owned.append().await;
     let (shard, hold, next) = (owned.shard, [(owned.shard, owned.token)], owned.next());
     assert_eq!(owned.log.renew(&hold).await, [Ok(true)]);
@@ -42,7 +50,10 @@ async fn of_a_connection_without_answers_what_was_under_way_is_done_once_and_not
     let new = log(&owned.config);
     assert!(new.renew(&hold).await[0].is_err());
     assert_doubt(&new.append(std::slice::from_ref(&next)).await.remove(0), "");
-    until("one renewal and one append were carried out", async || beat().await == before + 2).await;
+    until("one renewal and one append were carried out", async || {
+        beat().await == before + 2
+    })
+    .await;
 
     proxy.set(Mode::Pass);
     assert_eq!(owned.settle(&next).await.0, AppendOutcome::AlreadyDone);
@@ -56,8 +67,15 @@ async fn of_a_connection_without_answers_what_was_under_way_is_done_once_and_not
 async fn of_commands_without_an_answer_one_is_carried_out() {
     let server = server().await;
     let proxy = Proxy::before(server.port).await;
-    let config = Config { urls: vec![proxy.url()], timeout: SHORT, ..config(&[]) };
-    let (key, servers) = (format!("{{{}:table}}:count", config.prefix), Servers::new(config).unwrap());
+    let config = Config {
+        urls: vec![proxy.url()],
+        timeout: SHORT,
+        ..config(&[])
+    };
+    let (key, servers) = (
+        format!("{{{}:table}}:count", config.prefix),
+        Servers::new(config).unwrap(),
+    );
     let count = || {
         let mut count = redis::cmd("INCR");
         count.arg(&key);
@@ -69,21 +87,35 @@ async fn of_commands_without_an_answer_one_is_carried_out() {
     for _ in 0..TRIES {
         assert!(servers.command(&key, count()).await.is_err());
     }
-    until("one was carried out", async || server.ask::<u64>(&format!("GET {key}")).await == 2).await;
+    until("one was carried out", async || {
+        server.ask::<u64>(&format!("GET {key}")).await == 2
+    })
+    .await;
 
     proxy.set(Mode::Pass);
     servers.command(&key, count()).await.expect("answered");
-    assert_eq!(server.ask::<u64>(&format!("GET {key}")).await, 3, "nothing was held on the way");
+    assert_eq!(
+        server.ask::<u64>(&format!("GET {key}")).await,
+        3,
+        "nothing was held on the way"
+    );
 }
 
 #[tokio::test]
 async fn a_look_that_is_given_up_leaves_the_connection_it_began_to_the_next_one() {
     let server = server().await;
     let proxy = Proxy::before(server.port).await;
-    let config = Config { urls: vec![proxy.url()], timeout: LONG, ..config(&[server.url()]) };
+    let config = Config {
+        urls: vec![proxy.url()],
+        timeout: LONG,
+        ..config(&[server.url()])
+    };
     let log = log(&config);
     let shard = ShardId(3);
-    assert!(log.control(shard).await.is_ok(), "makes the other connection that a look needs");
+    assert!(
+        log.control(shard).await.is_ok(),
+        "makes the other connection that a look needs"
+    );
 
     let before = proxy.accepted();
     proxy.set(Mode::Deafen);
@@ -91,5 +123,9 @@ async fn a_look_that_is_given_up_leaves_the_connection_it_began_to_the_next_one(
     assert!(given_up.is_err(), "a first answer takes longer than that");
     proxy.set(Mode::Pass);
     assert!(log.observe(&[shard]).await.remove(0).is_ok());
-    assert_eq!(proxy.accepted(), before + 1, "the second look used what the first had begun");
+    assert_eq!(
+        proxy.accepted(),
+        before + 1,
+        "the second look used what the first had begun"
+    );
 }

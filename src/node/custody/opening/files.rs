@@ -14,14 +14,38 @@ pub(super) fn path_of(folder: &Path, shard: ShardId) -> PathBuf {
 
 /// Shards that have a file here.
 pub(super) fn shards_in(folder: &Path) -> BTreeSet<ShardId> {
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| name.to_str()?.strip_suffix(".sqlite")?.parse().ok().map(ShardId)).collect()
+    let names = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    names
+        .filter_map(|name| {
+            name.to_str()?
+                .strip_suffix(".sqlite")?
+                .parse()
+                .ok()
+                .map(ShardId)
+        })
+        .collect()
 }
 
 /// Files that were put aside with messages that may have to be sent again, each with its shard.
 pub(super) fn unsent_in(folder: &Path) -> std::io::Result<Vec<(ShardId, PathBuf)>> {
-    let shard_of = |aside: &Path| aside.file_name()?.to_str()?.split_once(".sqlite")?.0.parse().ok().map(ShardId);
-    Ok(unsent(folder)?.into_iter().filter_map(|aside| Some((shard_of(&aside)?, aside))).collect())
+    let shard_of = |aside: &Path| {
+        aside
+            .file_name()?
+            .to_str()?
+            .split_once(".sqlite")?
+            .0
+            .parse()
+            .ok()
+            .map(ShardId)
+    };
+    Ok(unsent(folder)?
+        .into_iter()
+        .filter_map(|aside| Some((shard_of(&aside)?, aside)))
+        .collect())
 }
 
 #[cfg(test)]
@@ -46,10 +70,21 @@ mod tests {
         drop_file(&path).expect("removed already");
         assert_eq!(shards_in(folder.path()), BTreeSet::new());
         assert_eq!(std::fs::read_dir(folder.path()).expect("reads").count(), 1);
-        assert_eq!(unsent_in(folder.path()).expect("reads"), [], "nothing was to be sent again");
-        for name in [".quarantined-17.orphans", ".quarantined-19.orphans", ".orphans"] {
+        assert_eq!(
+            unsent_in(folder.path()).expect("reads"),
+            [],
+            "nothing was to be sent again"
+        );
+        for name in [
+            ".quarantined-17.orphans",
+            ".quarantined-19.orphans",
+            ".orphans",
+        ] {
             std::fs::write(beside(&path, name), "").expect("written");
         }
-        assert_eq!(unsent_in(folder.path()).expect("reads"), [(ShardId(12), beside(&path, ".quarantined-17"))]);
+        assert_eq!(
+            unsent_in(folder.path()).expect("reads"),
+            [(ShardId(12), beside(&path, ".quarantined-17"))]
+        );
     }
 }

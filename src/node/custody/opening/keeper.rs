@@ -1,5 +1,5 @@
-//! The task of one shard: looks what the shard's row and control record make of this node, does that until it changes, and
-//! begins anew.
+//! The task of one shard: looks what the shard's row and control record make of this node, does
+//! that until it changes, and begins anew.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,14 +27,18 @@ const SURPLUS_KEPT: Duration = Duration::from_secs(3_600);
 /// How often a node that is draining looks whether others have what a file of its own has.
 const PROVEN_EVERY: Duration = Duration::from_secs(2);
 
-/// Pause before a shard that was left is looked at again, so that what ended it can be seen in the log.
+/// Pause before a shard that was left is looked at again, so that what ended it can be seen in the
+/// log.
 const PAUSE_AFTER: Duration = Duration::from_millis(200);
 
 /// What is wrong with the file that could not be opened, if it is the file.
 pub(super) fn fault_of(why: &OpenError) -> Option<Following> {
     match why.disposition() {
         Disposition::Reseed(following) => Some(following),
-        Disposition::Wait | Disposition::Refuse | Disposition::RefuseNode | Disposition::Elsewhere => None,
+        Disposition::Wait
+        | Disposition::Refuse
+        | Disposition::RefuseNode
+        | Disposition::Elsewhere => None,
     }
 }
 
@@ -47,14 +51,22 @@ pub(super) struct Keeper {
     tries: Tries,
     /// Whoever gave the shard to this node waits until it is served.
     pub(super) given: Option<oneshot::Sender<Result<(), String>>>,
-    /// Its file is of no use, though the control record names this node: another replica is to take the shard over.
+    /// Its file is of no use, though the control record names this node: another replica is to take
+    /// the shard over.
     unfit: bool,
 }
 
 /// Keeps a shard until the node takes no more.
 pub(super) async fn keep(inner: Arc<Inner>, shard: ShardId, first: Told) {
     let stop = inner.life.opening.clone();
-    let mut keeper = Keeper { inner, shard, first: Some(first), tries: Tries::default(), given: None, unfit: false };
+    let mut keeper = Keeper {
+        inner,
+        shard,
+        first: Some(first),
+        tries: Tries::default(),
+        given: None,
+        unfit: false,
+    };
     loop {
         let pause = match keeper.step().await {
             Ok(()) => PAUSE_AFTER,
@@ -104,11 +116,14 @@ impl Keeper {
             return Ok(());
         }
         let (shard, node) = (self.shard, &self.inner.node);
-        Err(OpenError::Elsewhere(format!("shard {shard}: owned by {owner}, and this is {node}")))
+        Err(OpenError::Elsewhere(format!(
+            "shard {shard}: owned by {owner}, and this is {node}"
+        )))
     }
 
-    /// Opens the shard and serves it until it ends. With a file that is of no use it is left to the other replicas, if there
-    /// are any: this node stands by once one of them has taken it over. One that `begins` has no control record so far.
+    /// Opens the shard and serves it until it ends. With a file that is of no use it is left to the
+    /// other replicas, if there are any: this node stands by once one of them has taken it over.
+    /// One that `begins` has no control record so far.
     async fn own(&mut self, others: bool, begins: bool) -> Result<(), OpenError> {
         let opened = {
             // Never closed: the error cannot be.
@@ -134,13 +149,20 @@ impl Keeper {
         Ok(())
     }
 
-    /// Waits until the table says that this shard, which has just begun, was claimed: nothing is acknowledged of it before,
-    /// so that what is acknowledged is never taken for a shard without a history. False when it ends first.
+    /// Waits until the table says that this shard, which has just begun, was claimed: nothing is
+    /// acknowledged of it before, so that what is acknowledged is never taken for a shard without a
+    /// history. False when it ends first.
     async fn recorded(&self, handle: &ShardHandle) -> bool {
-        let Inner { ways, life, claimed, .. } = &*self.inner;
+        let Inner {
+            ways,
+            life,
+            claimed,
+            ..
+        } = &*self.inner;
         let shard = self.shard;
         claimed.add([shard]);
-        // Whoever looks after the rows tells the table; whoever renews keeps the ownership meanwhile.
+        // Whoever looks after the rows tells the table; whoever renews keeps the ownership
+        // meanwhile.
         ways.shards.insert(shard, handle.clone());
         let mut table = ways.table.clone();
         let recorded = tokio::select! {
@@ -154,9 +176,12 @@ impl Keeper {
         recorded
     }
 
-    /// Serves an open shard until it ends, and closes its file. Why it is no longer fit to own the shard, if it is not.
+    /// Serves an open shard until it ends, and closes its file. Why it is no longer fit to own the
+    /// shard, if it is not.
     pub(super) async fn serve(&mut self, handle: ShardHandle) -> Option<Following> {
-        let Inner { node, ways, life, .. } = &*self.inner;
+        let Inner {
+            node, ways, life, ..
+        } = &*self.inner;
         let shard = self.shard;
         if life.opening.is_cancelled() {
             handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;
@@ -184,10 +209,17 @@ impl Keeper {
         handle.fault()
     }
 
-    /// Waits until the row names this node again; a file that has been of no use for long, or that of a node that is
-    /// draining, is removed meanwhile, when it is proven that others have what it has.
+    /// Waits until the row names this node again; a file that has been of no use for long, or that
+    /// of a node that is draining, is removed meanwhile, when it is proven that others have what it
+    /// has.
     async fn be_nothing(&self) -> Result<(), OpenError> {
-        let Inner { node, ways, life, replicas, .. } = &*self.inner;
+        let Inner {
+            node,
+            ways,
+            life,
+            replicas,
+            ..
+        } = &*self.inner;
         let (mut followed, place) = (ways.table.clone(), usize::from(self.shard.0));
         let is_named = |table: &Table| table.rows.get(place).is_some_and(|row| row.contains(node));
         let until = Instant::now() + SURPLUS_KEPT;
@@ -197,7 +229,8 @@ impl Keeper {
             let surplus = self.surplus().await?;
             linked |= surplus.is_some_and(|surplus| surplus.links);
             let (drains, is_late) = (self.inner.is_draining(), Instant::now() >= until);
-            let may_go = (drains || is_late) && surplus.is_some_and(|surplus| surplus.may_go(linked, *replicas));
+            let may_go = (drains || is_late)
+                && surplus.is_some_and(|surplus| surplus.may_go(linked, *replicas));
             if may_go {
                 self.drop_surplus();
             }
@@ -206,9 +239,15 @@ impl Keeper {
             }
 
             let looks_again = drains && surplus.is_some() && !may_go;
-            let pause = if looks_again { PROVEN_EVERY } else { until.saturating_duration_since(Instant::now()) };
+            let pause = if looks_again {
+                PROVEN_EVERY
+            } else {
+                until.saturating_duration_since(Instant::now())
+            };
             let changed = async {
-                let told = followed.wait_for(|table| is_named(table) || (table.is_draining(node) && !drains)).await;
+                let told = followed
+                    .wait_for(|table| is_named(table) || (table.is_draining(node) && !drains))
+                    .await;
                 told.map(|table| is_named(&table))
             };
             tokio::select! {
@@ -231,13 +270,19 @@ impl Keeper {
         }
     }
 
-    /// How the file of this shard, of which this node is no replica, compares with those of its replicas; `None` without one.
+    /// How the file of this shard, of which this node is no replica, compares with those of its
+    /// replicas; `None` without one.
     async fn surplus(&self) -> Result<Option<Surplus>, OpenError> {
         let opening = self.inner.opening(self.shard);
         if !opening.path.exists() {
             return Ok(None);
         }
-        let owner = self.inner.log.control(self.shard).await?.map(|control| control.owner);
+        let owner = self
+            .inner
+            .log
+            .control(self.shard)
+            .await?
+            .map(|control| control.owner);
         surplus::compare(&opening, owner.as_ref()).await.map(Some)
     }
 
@@ -260,8 +305,12 @@ impl Keeper {
             Disposition::Wait => None,
             Disposition::Elsewhere => self.inner.refused().remove(&self.shard),
         };
-        if let Some(told) = first_outcome(why, self.tries.failed, self.inner.first_attempts_max, others)
-            && let Some(first) = self.first.take()
+        if let Some(told) = first_outcome(
+            why,
+            self.tries.failed,
+            self.inner.first_attempts_max,
+            others,
+        ) && let Some(first) = self.first.take()
         {
             drop(first.send(told));
         }

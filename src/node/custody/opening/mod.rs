@@ -1,8 +1,9 @@
-//! Keeps every shard of which the table names this node as it should be: one task a shard ([`keeper`]) that owns it or
-//! stands by for it, as its row and its control record say, for as long as the node lives.
+//! Keeps every shard of which the table names this node as it should be: one task a shard
+//! ([`keeper`]) that owns it or stands by for it, as its row and its control record say, for as
+//! long as the node lives.
 //!
-//! At most [`OPENING_MAX`] shards are being opened at once; takeovers have permits of their own and wait for none of
-//! those.
+//! At most [`OPENING_MAX`] shards are being opened at once; takeovers have permits of their own and
+//! wait for none of those.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -138,31 +139,40 @@ impl Opener {
         Self { inner }
     }
 
-    /// Gives away the shards that are owned here, to standbys in sync, at most until `deadline`; see ADR 19. Takes none from
-    /// now on, but by what a failover or a start makes its own.
+    /// Gives away the shards that are owned here, to standbys in sync, at most until `deadline`;
+    /// see ADR 19. Takes none from now on, but by what a failover or a start makes its own.
     pub(in crate::node) async fn leave(&self, deadline: Instant) {
         self.inner.leave(deadline).await;
     }
 
-    /// Begins to keep all shards that the table names this node for, or that it has a file of, side by side. Done when
-    /// those that it owns are open and the others are followed; one that has to wait for something that only another node
-    /// can give (its file, its end) is not waited for when attempts are without limit, nor is one that is refused: that
-    /// costs itself only.
+    /// Begins to keep all shards that the table names this node for, or that it has a file of, side
+    /// by side. Done when those that it owns are open and the others are followed; one that has to
+    /// wait for something that only another node can give (its file, its end) is not waited for
+    /// when attempts are without limit, nor is one that is refused: that costs itself only.
     ///
     /// # Errors
-    /// The line of the first shard that belongs to another cluster; where attempts have a limit, of the first refused.
+    /// The line of the first shard that belongs to another cluster; where attempts have a limit, of
+    /// the first refused.
     pub(in crate::node) async fn open_first(&self) -> Result<(), String> {
         let folder = &self.inner.folder;
-        let of_folder = |error: std::io::Error| format!("data folder {}: {error}", folder.display());
+        let of_folder =
+            |error: std::io::Error| format!("data folder {}: {error}", folder.display());
         std::fs::create_dir_all(folder).map_err(of_folder)?;
         self.inner.send_unsent(folder).map_err(of_folder)?;
         let mut shards = self.named();
         shards.extend(
-            files::shards_in(folder).into_iter().filter(|shard| u32::from(shard.0) < self.inner.identity.shards),
+            files::shards_in(folder)
+                .into_iter()
+                .filter(|shard| u32::from(shard.0) < self.inner.identity.shards),
         );
-        let opening: Vec<_> = shards.into_iter().filter_map(|shard| self.hold(shard)).collect();
+        let opening: Vec<_> = shards
+            .into_iter()
+            .filter_map(|shard| self.hold(shard))
+            .collect();
         for opened in opening {
-            opened.await.unwrap_or_else(|_ended| Err("the node ended while it started".to_owned()))?;
+            opened
+                .await
+                .unwrap_or_else(|_ended| Err("the node ended while it started".to_owned()))?;
         }
         Ok(())
     }
@@ -173,7 +183,9 @@ impl Opener {
         let mut table = self.inner.ways.table.clone();
         loop {
             // For good, also if a later table leaves it out.
-            self.inner.claimed.add(table.borrow_and_update().claimed.iter().copied());
+            self.inner
+                .claimed
+                .add(table.borrow_and_update().claimed.iter().copied());
             for shard in self.named() {
                 // How its first attempt ends concerns nobody: it is tried until it succeeds.
                 drop(self.hold(shard));
@@ -200,16 +212,28 @@ impl Opener {
     fn named(&self) -> BTreeSet<ShardId> {
         let table = self.inner.ways.table.borrow();
         let rows = (0..=u16::MAX).map(ShardId).zip(&table.rows);
-        rows.filter(|(_, row)| row.contains(&self.inner.node)).map(|(shard, _)| shard).collect()
+        rows.filter(|(_, row)| row.contains(&self.inner.node))
+            .map(|(shard, _)| shard)
+            .collect()
     }
 
-    /// Starts the task of a shard, unless it has one. The receiver is told how the first attempts ended.
+    /// Starts the task of a shard, unless it has one. The receiver is told how the first attempts
+    /// ended.
     fn hold(&self, shard: ShardId) -> Option<oneshot::Receiver<Result<(), String>>> {
-        if !self.inner.held.lock().unwrap_or_else(PoisonError::into_inner).insert(shard) {
+        if !self
+            .inner
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(shard)
+        {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        self.inner.life.tasks.spawn(keeper::keep(Arc::clone(&self.inner), shard, sender));
+        self.inner
+            .life
+            .tasks
+            .spawn(keeper::keep(Arc::clone(&self.inner), shard, sender));
         Some(receiver)
     }
 }
@@ -223,11 +247,13 @@ impl Inner {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Files of shards in this node's folder, and files that were put aside and have messages that are still to be sent
-    /// again. Whatever the table that is followed here says: it may be a moment old.
+    /// Files of shards in this node's folder, and files that were put aside and have messages that
+    /// are still to be sent again. Whatever the table that is followed here says: it may be a
+    /// moment old.
     fn files(&self) -> usize {
         // What cannot be read is not known to be of no use.
-        files::shards_in(&self.folder).len() + files::unsent_in(&self.folder).map_or(1, |unsent| unsent.len())
+        files::shards_in(&self.folder).len()
+            + files::unsent_in(&self.folder).map_or(1, |unsent| unsent.len())
     }
 
     /// Goes on with what a former process was to send again.
@@ -243,7 +269,8 @@ impl Inner {
     /// Sends the orphans of a file that was put aside, beside everything else.
     fn send_orphans(&self, shard: ShardId, aside: PathBuf) {
         let (owners, log) = (self.ways.owners.clone(), Arc::clone(&self.log));
-        self.life.spawn(async move { orphans::resubmit(&owners, log.as_ref(), shard, &aside).await });
+        self.life
+            .spawn(async move { orphans::resubmit(&owners, log.as_ref(), shard, &aside).await });
     }
 
     fn opening(&self, shard: ShardId) -> Opening {
@@ -269,7 +296,12 @@ impl Inner {
     /// Waits until the row of a shard does not name this node.
     async fn dropped(&self, shard: ShardId) {
         let (mut table, place) = (self.ways.table.clone(), usize::from(shard.0));
-        let dropped = table.wait_for(|table| table.rows.get(place).is_none_or(|row| !row.contains(&self.node)));
+        let dropped = table.wait_for(|table| {
+            table
+                .rows
+                .get(place)
+                .is_none_or(|row| !row.contains(&self.node))
+        });
         if dropped.await.is_err() {
             // Nobody follows the table any more.
             std::future::pending::<()>().await;
@@ -286,6 +318,12 @@ impl Inner {
 
     /// The row of a shard as followed now.
     fn row(&self, shard: ShardId) -> Vec<NodeId> {
-        self.ways.table.borrow().rows.get(usize::from(shard.0)).cloned().unwrap_or_default()
+        self.ways
+            .table
+            .borrow()
+            .rows
+            .get(usize::from(shard.0))
+            .cloned()
+            .unwrap_or_default()
     }
 }

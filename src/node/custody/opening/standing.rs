@@ -1,5 +1,6 @@
-//! Standing by for a shard: its file follows the log until the owner is silent (then it is taken over), the row names this
-//! node no more, or the file is of no use (then it is put aside and seeded anew from the owner).
+//! Standing by for a shard: its file follows the log until the owner is silent (then it is taken
+//! over), the row names this node no more, or the file is of no use (then it is put aside and
+//! seeded anew from the owner).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use crate::telemetry;
 /// Time for closing a standby.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
-/// A shard that was given to this node is told to it within this time, mostly: else the control record tells.
+/// A shard that was given to this node is told to it within this time, mostly: else the control
+/// record tells.
 const GIFT_WITHIN: Duration = Duration::from_millis(300);
 
 /// Why a standby stops following.
@@ -68,7 +70,8 @@ impl Keeper {
         }
     }
 
-    /// Follows until there is a reason not to. A takeover that is due has its permit when this returns.
+    /// Follows until there is a reason not to. A takeover that is due has its permit when this
+    /// returns.
     async fn follow(&self, standby: &Standby) -> Left {
         let Inner { ways, life, .. } = &*self.inner;
         let mut observation = ways.observer.follow(self.shard, standby.clone());
@@ -103,15 +106,24 @@ impl Keeper {
     }
 
     /// Takes the shard over, and serves it. Why the file is of no use, if it is not.
-    async fn succeed(&mut self, standby: Standby, expected: (Token, u64)) -> Result<Option<Following>, OpenError> {
+    async fn succeed(
+        &mut self,
+        standby: Standby,
+        expected: (Token, u64),
+    ) -> Result<Option<Following>, OpenError> {
         match self.take_over(standby, expected).await {
             Ok(handle) => Ok(self.serve(handle).await),
             Err(why) => Ok(Some(fault_of(&why).ok_or(why)?)),
         }
     }
 
-    /// Opens the shard that its owner gave to this node, and serves it. Why the file is of no use, if it is not.
-    async fn receive(&mut self, standby: Standby, arriving: Arriving) -> Result<Option<Following>, OpenError> {
+    /// Opens the shard that its owner gave to this node, and serves it. Why the file is of no use,
+    /// if it is not.
+    async fn receive(
+        &mut self,
+        standby: Standby,
+        arriving: Arriving,
+    ) -> Result<Option<Following>, OpenError> {
         let Arriving { gift, served } = arriving;
         let from = gift.from.clone();
         match standby.receive(gift).await {
@@ -127,7 +139,11 @@ impl Keeper {
         }
     }
 
-    async fn take_over(&self, standby: Standby, expected: (Token, u64)) -> Result<ShardHandle, OpenError> {
+    async fn take_over(
+        &self,
+        standby: Standby,
+        expected: (Token, u64),
+    ) -> Result<ShardHandle, OpenError> {
         let (node, shard) = (&self.inner.node, self.shard);
         let begun = Instant::now();
         let taken = standby.take_over(Taking { expected }).await;
@@ -145,7 +161,8 @@ impl Keeper {
         taken
     }
 
-    /// Gets a file that can follow: from the owner. One that has another history, or is damaged, is put aside first.
+    /// Gets a file that can follow: from the owner. One that has another history, or is damaged, is
+    /// put aside first.
     async fn mend(&self, following: &Following) -> Result<(), OpenError> {
         self.put_aside(following).await?;
         self.seed().await
@@ -153,7 +170,9 @@ impl Keeper {
 
     /// Gets a file from the owner, in place of the one that is there, if there is one.
     pub(super) async fn seed(&self) -> Result<(), OpenError> {
-        let Inner { node, ways, life, .. } = &*self.inner;
+        let Inner {
+            node, ways, life, ..
+        } = &*self.inner;
         let shard = self.shard;
         let path = self.inner.path(shard);
         let seeding = ways.seeding.seed(shard, &path);
@@ -182,8 +201,16 @@ impl Keeper {
             return Ok(());
         };
         let diverged = matches!(failed, Following::Diverged(_));
-        let orphans = if diverged { Orphans::Perhaps } else { Orphans::None };
-        let to = quarantined(shard, &path, snapshot::quarantine(&path, clock, orphans).await)?;
+        let orphans = if diverged {
+            Orphans::Perhaps
+        } else {
+            Orphans::None
+        };
+        let to = quarantined(
+            shard,
+            &path,
+            snapshot::quarantine(&path, clock, orphans).await,
+        )?;
         let Some(to) = to else { return Ok(()) };
         if diverged {
             tracing::warn!(%node, %shard, because, to = %to.display(), "the file of a replica with another history is put aside");
@@ -201,10 +228,17 @@ fn tell_damaged(node: &NodeId, shard: ShardId, because: &str, to: &Path) {
 }
 
 /// Where the file now is; `None` when there was none.
-fn quarantined(shard: ShardId, path: &Path, moved: io::Result<PathBuf>) -> Result<Option<PathBuf>, OpenError> {
+fn quarantined(
+    shard: ShardId,
+    path: &Path,
+    moved: io::Result<PathBuf>,
+) -> Result<Option<PathBuf>, OpenError> {
     match moved {
         Ok(to) => Ok(Some(to)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(OpenError::Failed(format!("shard {shard}: {}: {error}", path.display()))),
+        Err(error) => Err(OpenError::Failed(format!(
+            "shard {shard}: {}: {error}",
+            path.display()
+        ))),
     }
 }

@@ -1,4 +1,5 @@
-//! Failed attempts at a shard: what they mean for the start of the node, what is told of them, how long the next one waits.
+//! Failed attempts at a shard: what they mean for the start of the node, what is told of them, how
+//! long the next one waits.
 
 use std::time::Duration;
 
@@ -10,21 +11,21 @@ use crate::telemetry;
 /// Pause after the first failed attempt; doubled after each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 
-/// Longest pause between attempts. A failover of Redis takes about as many seconds as a standby waits before it takes the
-/// shard over: its owner has to be there right after it.
+/// Longest pause between attempts. A failover of Redis takes about as many seconds as a standby
+/// waits before it takes the shard over: its owner has to be there right after it.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Pause before a shard that is refused is looked at again, when no other node could take it.
 const PAUSE_SLOW: Duration = Duration::from_secs(15);
 
-/// What may pass is told as an error when it has failed so often in a row, which takes some seven seconds: longer than a
-/// failover of Redis.
+/// What may pass is told as an error when it has failed so often in a row, which takes some seven
+/// seconds: longer than a failover of Redis.
 const PERSISTENT: u32 = 10;
 
 /// What a failure means for the start of the node: `None` while it waits for the next attempt.
 ///
-/// `failed` is how many there were, `max` how many there may be. `others`: there are other replicas, so that what this
-/// one cannot do is done by another.
+/// `failed` is how many there were, `max` how many there may be. `others`: there are other
+/// replicas, so that what this one cannot do is done by another.
 pub(super) fn first_outcome(
     why: &OpenError,
     failed: u32,
@@ -37,10 +38,13 @@ pub(super) fn first_outcome(
         Disposition::Reseed(_) if others => Some(Ok(())),
         // It costs itself only: the others are served, and who looks is told.
         Disposition::Refuse | Disposition::Reseed(_) if max.is_none() => Some(Ok(())),
-        Disposition::Refuse | Disposition::RefuseNode | Disposition::Reseed(_) | Disposition::Elsewhere => {
-            Some(Err(why.to_string()))
-        }
-        Disposition::Wait => max.is_some_and(|max| failed >= max).then(|| Err(why.to_string())),
+        Disposition::Refuse
+        | Disposition::RefuseNode
+        | Disposition::Reseed(_)
+        | Disposition::Elsewhere => Some(Err(why.to_string())),
+        Disposition::Wait => max
+            .is_some_and(|max| failed >= max)
+            .then(|| Err(why.to_string())),
     }
 }
 
@@ -52,7 +56,8 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Counts a failure; logs it unless it is the same as the one before, and once more when it persists.
+    /// Counts a failure; logs it unless it is the same as the one before, and once more when it
+    /// persists.
     pub(super) fn failed(&mut self, node: &NodeId, shard: ShardId, why: &OpenError) {
         // Another node's shard is no failure of this one: nobody need look.
         let disposition = why.disposition();
@@ -99,17 +104,33 @@ mod tests {
         let mut tries = Tries::default();
         let mut pauses = Vec::new();
         for _ in 0..40 {
-            tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Failed("disk full".to_owned()));
+            tries.failed(
+                &NodeId::from("node-1"),
+                ShardId(3),
+                &OpenError::Failed("disk full".to_owned()),
+            );
             pauses.push(tries.pause(false));
         }
         assert_eq!(pauses[0], PAUSE_MIN);
         assert_eq!(pauses[1], PAUSE_MIN * 2);
         assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
         assert_eq!(pauses.last(), Some(&PAUSE_MAX));
-        tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Elsewhere("owned by node-2".to_owned()));
+        tries.failed(
+            &NodeId::from("node-1"),
+            ShardId(3),
+            &OpenError::Elsewhere("owned by node-2".to_owned()),
+        );
         assert_eq!(tries.pause(false), PAUSE_MIN, "it stands by from now on");
-        tries.failed(&NodeId::from("node-1"), ShardId(3), &OpenError::Behind("a hole".to_owned()));
-        assert_eq!((tries.pause(false), tries.pause(true)), (PAUSE_SLOW, PAUSE_MIN), "the first in a row");
+        tries.failed(
+            &NodeId::from("node-1"),
+            ShardId(3),
+            &OpenError::Behind("a hole".to_owned()),
+        );
+        assert_eq!(
+            (tries.pause(false), tries.pause(true)),
+            (PAUSE_SLOW, PAUSE_MIN),
+            "the first in a row"
+        );
     }
 
     #[test]
@@ -118,7 +139,11 @@ mod tests {
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             let mut tries = Tries::default();
-            for why in [OpenError::Elsewhere, OpenError::Failed, OpenError::Elsewhere] {
+            for why in [
+                OpenError::Elsewhere,
+                OpenError::Failed,
+                OpenError::Elsewhere,
+            ] {
                 tries.failed(&NodeId::from("node-1"), ShardId(3), &why("why".to_owned()));
             }
         });
@@ -128,23 +153,49 @@ mod tests {
     }
 
     #[test]
-    fn a_start_ends_at_what_is_foreign_and_waits_for_what_may_pass_and_a_refused_shard_costs_itself_only() {
+    fn a_start_ends_at_what_is_foreign_and_waits_for_what_may_pass_and_a_refused_shard_costs_itself_only()
+     {
         let line = || "why".to_owned();
-        let outcome = |why: fn(String) -> OpenError, failed, max| first_outcome(&why(line()), failed, max, false);
+        let outcome = |why: fn(String) -> OpenError, failed, max| {
+            first_outcome(&why(line()), failed, max, false)
+        };
         for max in [None, Some(3)] {
             assert_eq!(outcome(OpenError::Foreign, 1, max), Some(Err(line())));
         }
         assert_eq!(outcome(OpenError::Failed, 1_000, None), None);
-        assert_eq!([2, 3].map(|failed| outcome(OpenError::Failed, failed, Some(3))), [None, Some(Err(line()))]);
-        assert_eq!(outcome(OpenError::Elsewhere, 1, None), Some(Ok(())), "the others are served meanwhile");
+        assert_eq!(
+            [2, 3].map(|failed| outcome(OpenError::Failed, failed, Some(3))),
+            [None, Some(Err(line()))]
+        );
+        assert_eq!(
+            outcome(OpenError::Elsewhere, 1, None),
+            Some(Ok(())),
+            "the others are served meanwhile"
+        );
         assert_eq!(outcome(OpenError::Elsewhere, 1, Some(3)), Some(Err(line())));
         for unfit in [OpenError::Behind, OpenError::Diverged, OpenError::Damaged] {
-            assert_eq!(first_outcome(&unfit(line()), 1, Some(3), true), Some(Ok(())), "another replica has it");
+            assert_eq!(
+                first_outcome(&unfit(line()), 1, Some(3), true),
+                Some(Ok(())),
+                "another replica has it"
+            );
         }
         // In one process a person looks on, and a part of the folder is no folder.
-        for lasting in [OpenError::Refused, OpenError::Behind, OpenError::Diverged, OpenError::Damaged] {
-            assert_eq!(first_outcome(&lasting(line()), 1, None, false), Some(Ok(())), "the others are served");
-            assert_eq!(first_outcome(&lasting(line()), 1, Some(3), false), Some(Err(line())));
+        for lasting in [
+            OpenError::Refused,
+            OpenError::Behind,
+            OpenError::Diverged,
+            OpenError::Damaged,
+        ] {
+            assert_eq!(
+                first_outcome(&lasting(line()), 1, None, false),
+                Some(Ok(())),
+                "the others are served"
+            );
+            assert_eq!(
+                first_outcome(&lasting(line()), 1, Some(3), false),
+                Some(Err(line()))
+            );
         }
     }
 }

@@ -10,8 +10,12 @@ async fn commands_are_served_in_the_order_in_which_they_were_made() {
         Box::new(|body| Duration::from_millis(20 * (text(body).parse::<u64>().unwrap_or(0) % 2)));
     let pair = Pair::new(&fake, config()).await;
     // The first are made before the link is open.
-    let answers: Vec<_> =
-        (0..500).map(|n| pair.owners.execute(ShardId(1), send(&n.to_string(), false), soon())).collect();
+    let answers: Vec<_> = (0..500)
+        .map(|n| {
+            pair.owners
+                .execute(ShardId(1), send(&n.to_string(), false), soon())
+        })
+        .collect();
     for answer in answers {
         assert!(matches!(answer.await, Ok(Done::Marked)));
     }
@@ -23,16 +27,22 @@ async fn commands_are_served_in_the_order_in_which_they_were_made() {
 async fn answers_in_another_order_find_their_requests() {
     let fake = Fake::new(echo);
     *fake.delay.lock().expect("not poisoned") = Box::new(|body| match body {
-        Body::Query { query: Query::Participants { reader, .. }, .. } if reader.as_str() == "slow" => {
-            Duration::from_millis(200)
-        }
+        Body::Query {
+            query: Query::Participants { reader, .. },
+            ..
+        } if reader.as_str() == "slow" => Duration::from_millis(200),
         _ => Duration::ZERO,
     });
     let pair = Pair::new(&fake, config()).await;
     let ask = |reader: &'static str| {
         let owners = pair.owners.clone();
         async move {
-            match owners.query(ShardId(1), participants(reader), soon()).await.expect("an answer").0 {
+            match owners
+                .query(ShardId(1), participants(reader), soon())
+                .await
+                .expect("an answer")
+                .0
+            {
                 Found::Participants(page) => assert_eq!(page.next.as_deref(), Some(reader)),
                 other => panic!("{other:?}"),
             }
@@ -67,7 +77,11 @@ async fn nothing_was_written_when_the_owner_could_not_be_reached() {
     let pair = Pair::new(&fake, config()).await;
     pair.server.shutdown().await;
     let deadline = Instant::now() + Duration::from_millis(300);
-    let refused = pair.owners.execute(ShardId(1), send("x", false), deadline).await.expect_err("nobody there");
+    let refused = pair
+        .owners
+        .execute(ShardId(1), send("x", false), deadline)
+        .await
+        .expect_err("nobody there");
     assert_eq!(refused.code, Code::Unavailable);
     assert!(fake.bodies().is_empty());
 }
@@ -77,15 +91,26 @@ async fn a_broken_link_repeats_what_may_be_repeated_and_admits_doubt_about_the_r
     let fake = Fake::new(marked);
     let slow = Arc::new(AtomicBool::new(true));
     let is_slow = Arc::clone(&slow);
-    *fake.delay.lock().expect("not poisoned") =
-        Box::new(move |_| if is_slow.load(Ordering::SeqCst) { PATIENCE } else { Duration::ZERO });
+    *fake.delay.lock().expect("not poisoned") = Box::new(move |_| {
+        if is_slow.load(Ordering::SeqCst) {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        }
+    });
     let (pair, between) = pair_through(&fake, config()).await;
-    let plain = tokio::spawn(pair.owners.execute(ShardId(1), send("plain", false), soon()));
+    let plain = tokio::spawn(
+        pair.owners
+            .execute(ShardId(1), send("plain", false), soon()),
+    );
     let keyed = tokio::spawn(pair.owners.execute(ShardId(1), send("keyed", true), soon()));
     eventually(|| fake.bodies().len() == 2).await;
     slow.store(false, Ordering::SeqCst);
     between.cut.notify_waiters();
-    assert_eq!(plain.await.expect("no panic").expect_err("in doubt").code, Code::OutcomeUnknown);
+    assert_eq!(
+        plain.await.expect("no panic").expect_err("in doubt").code,
+        Code::OutcomeUnknown
+    );
     assert!(matches!(keyed.await.expect("no panic"), Ok(Done::Marked)));
     let served: Vec<_> = fake.bodies().iter().map(text).collect();
     assert_eq!(served, ["plain", "keyed", "keyed"]);
@@ -112,12 +137,20 @@ async fn a_node_that_does_not_own_the_shard_sends_us_to_the_one_that_does() {
 async fn one_failing_shard_spoils_nothing_but_its_own_summaries() {
     let bad = conversation(0);
     let fake = Fake::new(move |body| {
-        let Body::Summaries { parts, .. } = body else { return marked(body) };
+        let Body::Summaries { parts, .. } = body else {
+            return marked(body);
+        };
         let problem = || ShardError::Problem(Problem::new(Code::Lagging, "behind"));
         let answer = |names: &Vec<ConversationName>| {
-            if names.contains(&bad) { Err(problem()) } else { Ok(names.iter().map(|_| None).collect()) }
+            if names.contains(&bad) {
+                Err(problem())
+            } else {
+                Ok(names.iter().map(|_| None).collect())
+            }
         };
-        Ok(Outcome::Summaries(parts.iter().map(|(_, names)| answer(names)).collect()))
+        Ok(Outcome::Summaries(
+            parts.iter().map(|(_, names)| answer(names)).collect(),
+        ))
     });
     let pair = Pair::new(&fake, config()).await;
     let names: Vec<_> = (0..600).map(conversation).collect();
@@ -127,9 +160,16 @@ async fn one_failing_shard_spoils_nothing_but_its_own_summaries() {
     let shard = |name: &ConversationName| pair.owners.map().shard_of(name.slot());
     assert!(answers[0].is_err());
     for (name, answer) in names.iter().zip(&answers) {
-        assert!(answer.is_ok() || shard(name) == shard(&names[0]), "{name}: {answer:?}");
+        assert!(
+            answer.is_ok() || shard(name) == shard(&names[0]),
+            "{name}: {answer:?}"
+        );
     }
-    assert_eq!(fake.bodies().len(), 3, "600 names of one node are three requests");
+    assert_eq!(
+        fake.bodies().len(),
+        3,
+        "600 names of one node are three requests"
+    );
 }
 
 #[tokio::test]
@@ -141,8 +181,16 @@ async fn what_an_owner_says_at_its_deadline_still_arrives() {
     for key in [true, false] {
         let deadline = Instant::now() + Duration::from_secs(1);
         let shard = pair.owners.map().shard_of(conversation(1).slot());
-        let refused = pair.owners.execute(shard, send("x", key), deadline).await.expect_err("refused");
-        assert_eq!(refused.code, Code::NotReplicated, "not an outcome that is unknown: {refused}");
+        let refused = pair
+            .owners
+            .execute(shard, send("x", key), deadline)
+            .await
+            .expect_err("refused");
+        assert_eq!(
+            refused.code,
+            Code::NotReplicated,
+            "not an outcome that is unknown: {refused}"
+        );
     }
 }
 
@@ -156,16 +204,31 @@ async fn how_stale_an_answer_is_travels_over_a_link() {
             other => Ok(other),
         },
         Body::Summaries { parts, .. } => {
-            let has_stale = parts.iter().any(|(shard, _)| Some(*shard) == *stale.lock().expect("whole"));
-            let parts = parts.iter().map(|(_, names)| Ok(names.iter().map(|_| None).collect())).collect();
-            Ok(if has_stale { Outcome::StaleSummaries { parts, ms: 3_100 } } else { Outcome::Summaries(parts) })
+            let has_stale = parts
+                .iter()
+                .any(|(shard, _)| Some(*shard) == *stale.lock().expect("whole"));
+            let parts = parts
+                .iter()
+                .map(|(_, names)| Ok(names.iter().map(|_| None).collect()))
+                .collect();
+            Ok(if has_stale {
+                Outcome::StaleSummaries { parts, ms: 3_100 }
+            } else {
+                Outcome::Summaries(parts)
+            })
         }
         _ => marked(body),
     });
     let pair = Pair::new(&fake, config()).await;
     let shard = |name: &ConversationName| pair.owners.map().shard_of(name.slot());
-    let read = pair.owners.query(shard(&conversation(1)), participants("bob"), soon()).await;
-    assert!(matches!(read, Ok((_, Freshness::Stale { ms: 2_800 }))), "{read:?}");
+    let read = pair
+        .owners
+        .query(shard(&conversation(1)), participants("bob"), soon())
+        .await;
+    assert!(
+        matches!(read, Ok((_, Freshness::Stale { ms: 2_800 }))),
+        "{read:?}"
+    );
     let names: Vec<_> = (0..4).map(conversation).collect();
     let (_, of_strict) = pair.owners.summaries(&user("a"), &names, soon()).await;
     assert_eq!(of_strict, Freshness::Strict);
@@ -178,12 +241,19 @@ async fn how_stale_an_answer_is_travels_over_a_link() {
 #[tokio::test]
 async fn local_and_remote_shards_are_reached_the_same_way() {
     let fake = Fake::new(live);
-    fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
+    fake.owned
+        .lock()
+        .expect("not poisoned")
+        .extend((0..16).map(ShardId));
     let (_table, table) = watch::channel(table(1, &[("a", String::new())]));
     let (owners, _pushed) = node("a", &fake, table, config());
     assert!(fake.owns(ShardId(3)));
     let answers = owners.subscribe(interests(40), soon()).await;
-    assert!(answers.iter().all(|answer| matches!(answer, Subscribed::Live { .. })));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Subscribed::Live { .. }))
+    );
     owners.unsubscribe(vec![(conversation(1), user("a"))]);
     assert!(matches!(fake.bodies().last(), Some(Body::Unsubscribe { parts }) if parts.len() == 1));
     assert_eq!(owners.map().shards(), SHARDS);
@@ -200,32 +270,59 @@ async fn what_waited_past_its_deadline_is_never_sent() {
     let short = Instant::now() + Duration::from_millis(200);
     let (late, patient) = (
         pair.owners.execute(ShardId(1), send("late", true), short),
-        tokio::spawn(pair.owners.execute(ShardId(1), send("patient", true), soon())),
+        tokio::spawn(
+            pair.owners
+                .execute(ShardId(1), send("patient", true), soon()),
+        ),
     );
-    assert_eq!(late.await.expect_err("nobody there").code, Code::Unavailable);
+    assert_eq!(
+        late.await.expect_err("nobody there").code,
+        Code::Unavailable
+    );
     pair.table.send_replace(table(3, &[("b", address)]));
-    patient.await.expect("no panic").expect("it is reached in time");
-    assert_eq!(fake.bodies().iter().map(text).collect::<Vec<_>>(), ["patient"]);
+    patient
+        .await
+        .expect("no panic")
+        .expect("it is reached in time");
+    assert_eq!(
+        fake.bodies().iter().map(text).collect::<Vec<_>>(),
+        ["patient"]
+    );
 }
 
 #[tokio::test]
 async fn nodes_of_one_process_ask_each_other_without_a_link_until_one_ends() {
     let fake = Fake::new(echo);
-    fake.owned.lock().expect("not poisoned").extend((0..16).map(ShardId));
+    fake.owned
+        .lock()
+        .expect("not poisoned")
+        .extend((0..16).map(ShardId));
     // There is nobody at the owner's address.
-    let (_told, table) = watch::channel(table(1, &[("b", "127.0.0.1:1".to_owned()), ("a", String::new())]));
+    let (_told, table) = watch::channel(table(
+        1,
+        &[("b", "127.0.0.1:1".to_owned()), ("a", String::new())],
+    ));
     let beside = Beside::default();
     let (owner, _) = node_beside(beside.clone(), ("b", &fake), table.clone(), config());
     let nothing = Fake::new(|_| Err(ShardError::NotOwner));
     let (asker, _pushed) = node_beside(beside, ("a", &nothing), table, config());
 
-    let found = asker.query(ShardId(3), participants("alice"), soon()).await.expect("answered");
+    let found = asker
+        .query(ShardId(3), participants("alice"), soon())
+        .await
+        .expect("answered");
     assert!(matches!(found.0, Found::Participants(page) if page.next.as_deref() == Some("alice")));
-    assert_eq!(*fake.askers.lock().expect("not poisoned"), [NodeId::from("a")]);
+    assert_eq!(
+        *fake.askers.lock().expect("not poisoned"),
+        [NodeId::from("a")]
+    );
 
     owner.shutdown().await;
     let late = Instant::now() + Duration::from_millis(200);
-    let refused = asker.query(ShardId(3), participants("alice"), late).await.expect_err("nobody answers");
+    let refused = asker
+        .query(ShardId(3), participants("alice"), late)
+        .await
+        .expect_err("nobody answers");
     assert_eq!(refused.code, Code::Unavailable);
     assert_eq!(fake.bodies().len(), 1, "what has ended is not asked");
 }

@@ -19,10 +19,14 @@ use crate::node::link::Serve;
 use crate::node::link::client::{Link, Setup};
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Beside;
-use crate::node::owners::testing::{Fake, Pair, SHARDS, credentials, eventually, node, node_beside, soon, table};
+use crate::node::owners::testing::{
+    Fake, Pair, SHARDS, credentials, eventually, node, node_beside, soon, table,
+};
 use crate::problem::{Code, Problem};
 use crate::shard::IndexPage;
-use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Send, ShardError, Subscribed};
+use crate::shard::command::{
+    Command, Done, Found, Freshness, Interest, Push, Query, Send, ShardError, Subscribed,
+};
 
 mod attempts;
 mod links;
@@ -32,7 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Short waits, but heartbeats slow enough for a busy machine.
 fn config() -> Config {
-    Config { backoff_max: Duration::from_millis(100), ..Config::default() }
+    Config {
+        backoff_max: Duration::from_millis(100),
+        ..Config::default()
+    }
 }
 
 fn conversation(number: u64) -> ConversationName {
@@ -56,7 +63,10 @@ fn send(text: &str, key: bool) -> Command {
 
 pub(super) fn text(body: &Body) -> String {
     match body {
-        Body::Execute { command: Command::Send(send), .. } => send.text.to_string(),
+        Body::Execute {
+            command: Command::Send(send),
+            ..
+        } => send.text.to_string(),
         _ => String::new(),
     }
 }
@@ -66,26 +76,58 @@ pub(super) fn marked(_: &Body) -> Result<Outcome, ShardError> {
 }
 
 fn participants(reader: &str) -> Query {
-    Query::Participants { name: conversation(1), reader: user(reader), after: None, limit: 10 }
+    Query::Participants {
+        name: conversation(1),
+        reader: user(reader),
+        after: None,
+        limit: 10,
+    }
 }
 
 /// Tells who asked, so that each can check that the answer is his.
 fn echo(body: &Body) -> Result<Outcome, ShardError> {
-    let Body::Query { query: Query::Participants { reader, .. }, .. } = body else { return marked(body) };
-    let page = crate::protocol::Page { items: Vec::new(), next: Some(reader.to_string()), partial: false };
+    let Body::Query {
+        query: Query::Participants { reader, .. },
+        ..
+    } = body
+    else {
+        return marked(body);
+    };
+    let page = crate::protocol::Page {
+        items: Vec::new(),
+        next: Some(reader.to_string()),
+        partial: false,
+    };
     Ok(Outcome::Found(Found::Participants(page), Freshness::Strict))
 }
 
 fn interests(count: u64) -> Vec<Interest> {
-    let interest =
-        |number| Interest { conversation: conversation(number), user: user("a"), after: None, limit: 1, since: None };
+    let interest = |number| Interest {
+        conversation: conversation(number),
+        user: user("a"),
+        after: None,
+        limit: 1,
+        since: None,
+    };
     (0..count).map(interest).collect()
 }
 
 fn live(body: &Body) -> Result<Outcome, ShardError> {
-    let Body::Subscribe { parts } = body else { return marked(body) };
-    let live = || Subscribed::Live { tail: Seq(1), joined: Seq(1), events: Vec::new(), departed: None };
-    Ok(Outcome::Subscribed(parts.iter().map(|(_, of)| Ok(of.iter().map(|_| live()).collect())).collect()))
+    let Body::Subscribe { parts } = body else {
+        return marked(body);
+    };
+    let live = || Subscribed::Live {
+        tail: Seq(1),
+        joined: Seq(1),
+        events: Vec::new(),
+        departed: None,
+    };
+    Ok(Outcome::Subscribed(
+        parts
+            .iter()
+            .map(|(_, of)| Ok(of.iter().map(|_| live()).collect()))
+            .collect(),
+    ))
 }
 
 /// Lies between two nodes.
@@ -106,7 +148,9 @@ impl Between {
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let ours = Arc::clone(&ours);
-                let Ok(far) = TcpStream::connect(&target).await else { continue };
+                let Ok(far) = TcpStream::connect(&target).await else {
+                    continue;
+                };
                 tokio::spawn(async move { ours.carry(near, far).await });
             }
         });
@@ -115,7 +159,8 @@ impl Between {
 
     async fn carry(&self, near: TcpStream, far: TcpStream) {
         self.connections.fetch_add(1, Ordering::SeqCst);
-        let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
+        let ((near_read, near_write), (far_read, far_write)) =
+            (near.into_split(), far.into_split());
         tokio::select! {
             () = self.pump(near_read, far_write, true) => {}
             () = self.pump(far_read, near_write, false) => {}
@@ -123,14 +168,22 @@ impl Between {
         }
     }
 
-    async fn pump(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, record: bool) {
+    async fn pump(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        record: bool,
+    ) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
             if self.frozen.load(Ordering::SeqCst) {
                 pending::<()>().await;
             }
             if record {
-                self.taken.lock().expect("not poisoned").extend_from_slice(&buffer[..count]);
+                self.taken
+                    .lock()
+                    .expect("not poisoned")
+                    .extend_from_slice(&buffer[..count]);
             }
             if to.write_all(&buffer[..count]).await.is_err() {
                 return;
@@ -141,6 +194,7 @@ impl Between {
 
 pub(super) async fn pair_through(fake: &Arc<Fake>, config: Config) -> (Pair, Arc<Between>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let (between, address) = Between::spawn(listener.local_addr().expect("an address").to_string()).await;
+    let (between, address) =
+        Between::spawn(listener.local_addr().expect("an address").to_string()).await;
     (Pair::through(fake, config, listener, address), between)
 }

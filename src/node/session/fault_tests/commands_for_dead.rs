@@ -22,13 +22,24 @@ impl Pipelining {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
-        Self { hub, _pushes: pushes, bob, told }
+        Self {
+            hub,
+            _pushes: pushes,
+            bob,
+            told,
+        }
     }
 
     async fn send(&self, of: &str, text: &str) {
         let frame = json!({"t": "send", "ref": of, "conversation": of, "text": text});
         let said = bytes::Bytes::from(frame.to_string());
-        let message = Message { text: said, number: 0, key: None, repeat: Repeat::First, later: Vec::new() };
+        let message = Message {
+            text: said,
+            number: 0,
+            key: None,
+            repeat: Repeat::First,
+            later: Vec::new(),
+        };
         commands::handle(&self.hub.inner, &self.bob, &message).await;
     }
 
@@ -36,7 +47,9 @@ impl Pipelining {
     fn told(&self, of: &str, code: &str) -> usize {
         let told = self.told.lock().expect("lock");
         told.iter()
-            .filter(|frame| frame["ref"] == of && (frame["t"] == code || frame["problem"]["code"] == code))
+            .filter(|frame| {
+                frame["ref"] == of && (frame["t"] == code || frame["problem"]["code"] == code)
+            })
             .count()
     }
 
@@ -59,15 +72,31 @@ async fn pass_dead_shards(text: &str) {
         }
     }
     client.send("healthy", "well").await;
-    client.until("the healthy one answers", |client| client.told("healthy", "ok") == 1).await;
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    client
+        .until("the healthy one answers", |client| {
+            client.told("healthy", "ok") == 1
+        })
+        .await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
     for of in dead.iter().take(4) {
         let refused = client.told(of, "unavailable");
-        assert!(refused >= PER_SHARD, "{refused} were surely not written, and are told so at once");
-        let all = |of_all: &Pipelining| of_all.told(of, "outcome_unknown") + refused == 2 * PER_SHARD;
+        assert!(
+            refused >= PER_SHARD,
+            "{refused} were surely not written, and are told so at once"
+        );
+        let all =
+            |of_all: &Pipelining| of_all.told(of, "outcome_unknown") + refused == 2 * PER_SHARD;
         client.until("those under way have their time", all).await;
     }
-    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +117,11 @@ async fn a_shard_that_answers_promptly_is_sent_as_much_as_the_client_likes() {
     for _ in 0..5 * PER_SHARD {
         client.send("healthy", "well").await;
     }
-    client.until("all are answered", |client| client.told("healthy", "ok") == 5 * PER_SHARD).await;
+    client
+        .until("all are answered", |client| {
+            client.told("healthy", "ok") == 5 * PER_SHARD
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,12 +133,20 @@ async fn a_shard_that_answers_again_is_sent_commands_again() {
         client.send("healthy", "late").await;
     }
     let refused = |of: &Pipelining| of.told("healthy", "unavailable");
-    client.until("one is refused", |client| refused(client) > 0).await;
     client
-        .until("the others are answered", |client| client.told("healthy", "ok") + refused(client) == PER_SHARD + 1)
+        .until("one is refused", |client| refused(client) > 0)
+        .await;
+    client
+        .until("the others are answered", |client| {
+            client.told("healthy", "ok") + refused(client) == PER_SHARD + 1
+        })
         .await;
     let answered = client.told("healthy", "ok");
     *owners.takes.lock().expect("lock") = Duration::ZERO;
     client.send("healthy", "again").await;
-    client.until("it is answered", |client| client.told("healthy", "ok") == answered + 1).await;
+    client
+        .until("it is answered", |client| {
+            client.told("healthy", "ok") == answered + 1
+        })
+        .await;
 }

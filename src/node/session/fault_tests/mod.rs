@@ -35,7 +35,10 @@ mod commands_for_dead;
 mod stays;
 
 fn config() -> Config {
-    Config { sessions_max: 10_000, ..Config::small() }
+    Config {
+        sessions_max: 10_000,
+        ..Config::small()
+    }
 }
 
 fn name(text: &str) -> ConversationName {
@@ -51,13 +54,29 @@ fn map() -> ShardMap {
 }
 
 fn event(seq: u64) -> Arc<Event> {
-    let (id, source, text) = (MessageId::new(1, Slot(0), seq), user("alice"), Arc::from(format!("text-{seq}")));
-    let kind = EventKind::Message { id, source, text, reply_to: None };
-    Arc::new(Event { conversation: name("healthy"), seq: Seq(seq), created: seq, key: None, kind })
+    let (id, source, text) = (
+        MessageId::new(1, Slot(0), seq),
+        user("alice"),
+        Arc::from(format!("text-{seq}")),
+    );
+    let kind = EventKind::Message {
+        id,
+        source,
+        text,
+        reply_to: None,
+    };
+    Arc::new(Event {
+        conversation: name("healthy"),
+        seq: Seq(seq),
+        created: seq,
+        key: None,
+        kind,
+    })
 }
 
-/// The conversation `healthy`, and others whose names begin with `dead`, of shards that nobody owns. Everybody is in all of
-/// them, but users whose names begin with `fresh`: these are in `healthy` alone.
+/// The conversation `healthy`, and others whose names begin with `dead`, of shards that nobody
+/// owns. Everybody is in all of them, but users whose names begin with `fresh`: these are in
+/// `healthy` alone.
 #[derive(Default)]
 struct Owners {
     calls: Mutex<Vec<&'static str>>,
@@ -77,12 +96,20 @@ impl Upstream for Owners {
         map()
     }
 
-    fn execute(&self, shard: ShardId, command: Command, _: Instant) -> BoxFuture<'static, Result<Done, Problem>> {
+    fn execute(
+        &self,
+        shard: ShardId,
+        command: Command,
+        _: Instant,
+    ) -> BoxFuture<'static, Result<Done, Problem>> {
         if shard != map().shard_of(name("healthy").slot()) {
             return Box::pin(std::future::pending());
         }
         if let Command::Delivered(marks) = command {
-            self.marks.lock().expect("lock").extend(marks.iter().map(|mark| mark.up_to));
+            self.marks
+                .lock()
+                .expect("lock")
+                .extend(marks.iter().map(|mark| mark.up_to));
         }
         let takes = *self.takes.lock().expect("lock");
         Box::pin(async move {
@@ -101,8 +128,15 @@ impl Upstream for Owners {
             if is_dead(interest) {
                 return Subscribed::Failed(Problem::unavailable("nobody owns it"));
             }
-            let events = interest.after.map_or(Vec::new(), |after| (after.0 + 1..4).map(event).collect());
-            Subscribed::Live { tail: Seq(3), joined: Seq(1), events, departed: None }
+            let events = interest
+                .after
+                .map_or(Vec::new(), |after| (after.0 + 1..4).map(event).collect());
+            Subscribed::Live {
+                tail: Seq(3),
+                joined: Seq(1),
+                events,
+                departed: None,
+            }
         };
         interests.iter().map(answer).collect()
     }
@@ -114,13 +148,24 @@ impl Upstream for Owners {
         self.calls.lock().expect("lock").push("unsubscribe");
     }
 
-    async fn subscribe_index(&self, who: UserId, _: Offset, _: u32, _: Instant) -> Result<IndexPage, Problem> {
+    async fn subscribe_index(
+        &self,
+        who: UserId,
+        _: Offset,
+        _: u32,
+        _: Instant,
+    ) -> Result<IndexPage, Problem> {
         self.calls.lock().expect("lock").push("subscribe_index");
         if who.as_str().starts_with("lost") {
             tokio::time::sleep(Duration::from_secs(5)).await;
             return Err(Problem::unavailable("nobody owns it"));
         }
-        let item = |of: &str| IndexItem { conversation: name(of), seq: Seq(1), joined: true, version: Offset(1) };
+        let item = |of: &str| IndexItem {
+            conversation: name(of),
+            seq: Seq(1),
+            joined: true,
+            version: Offset(1),
+        };
         let mut items = vec![item("healthy")];
         if !who.as_str().starts_with("fresh") {
             items.extend(dead().iter().map(|of| item(of)));
@@ -154,14 +199,25 @@ fn dead() -> Vec<String> {
 fn user_in(prefix: &str, other: &str, same: bool) -> String {
     let of = |text: &str| map().shard_of(user(text).slot());
     let mut names = (0..).map(|number| format!("{prefix}{number}"));
-    names.find(|candidate| (of(candidate) == of(other)) == same).expect("there are shards enough")
+    names
+        .find(|candidate| (of(candidate) == of(other)) == same)
+        .expect("there are shards enough")
 }
 
 fn hub(owners: &Arc<Owners>) -> (Arc<Hub>, mpsc::Sender<Push>) {
     let (pushes, receiver) = mpsc::channel(64);
     let verify = Box::new(|_: &str| Err(Refused("no".to_owned())));
     let upstream: Arc<dyn Upstream> = Arc::<Owners>::clone(owners);
-    (Hub::start(upstream, verify, Clock::manual(1_000_000), config(), receiver), pushes)
+    (
+        Hub::start(
+            upstream,
+            verify,
+            Clock::manual(1_000_000),
+            config(),
+            receiver,
+        ),
+        pushes,
+    )
 }
 
 fn session(who: &str) -> Arc<Session> {
@@ -175,11 +231,15 @@ fn texts(session: &Session) -> String {
 
 fn is_live(hub: &Hub, who: &str) -> bool {
     let board = hub.inner.board();
-    let member = board.feeds.get(&name("healthy")).and_then(|feed| feed.members.get(&user(who)));
+    let member = board
+        .feeds
+        .get(&name("healthy"))
+        .and_then(|feed| feed.members.get(&user(who)));
     member.is_some_and(|member| member.interest == entries::Interest::Live)
 }
 
-/// How long it takes until a new session of this user is live in `healthy`; the clock of tokio is paused.
+/// How long it takes until a new session of this user is live in `healthy`; the clock of tokio is
+/// paused.
 async fn until_live(hub: &Hub, who: &str) -> Duration {
     hub.inner.admit(&session(who), Begin::Anew).expect("room");
     let begun = tokio::time::Instant::now();
@@ -197,7 +257,13 @@ async fn the_end_of_an_interest_never_overtakes_the_beginning_of_the_next() {
     let calls = || owners.calls.lock().expect("lock").clone();
     let until = async |count: usize| {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while calls().iter().filter(|call| call.ends_with("_index")).count() < count && Instant::now() < deadline {
+        while calls()
+            .iter()
+            .filter(|call| call.ends_with("_index"))
+            .count()
+            < count
+            && Instant::now() < deadline
+        {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -213,9 +279,15 @@ async fn the_end_of_an_interest_never_overtakes_the_beginning_of_the_next() {
     hub.inner.admit(&second, Begin::Anew).expect("room");
     leaving.await.expect("ends");
     until(3).await;
-    let indexes: Vec<_> = calls().into_iter().filter(|call| call.ends_with("_index")).collect();
+    let indexes: Vec<_> = calls()
+        .into_iter()
+        .filter(|call| call.ends_with("_index"))
+        .collect();
     let expected = ["subscribe_index", "unsubscribe_index", "subscribe_index"];
-    assert_eq!(indexes, expected, "the owner would push no change of their index to the second session");
+    assert_eq!(
+        indexes, expected,
+        "the owner would push no change of their index to the second session"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,11 +296,16 @@ async fn a_dead_shard_does_not_hold_up_sessions_that_have_nothing_there() {
     let (hub, _pushes) = hub(&owners);
     for count in [0, 60, 300, 1_000] {
         for number in hub.sessions()..count {
-            hub.inner.admit(&session(&format!("user{number}")), Begin::Anew).expect("room");
+            hub.inner
+                .admit(&session(&format!("user{number}")), Begin::Anew)
+                .expect("room");
         }
         tokio::time::sleep(Duration::from_secs(120)).await;
         let waited = until_live(&hub, &format!("fresh{count}")).await;
-        assert!(waited < Duration::from_secs(1), "{count} sessions with dead shards: {waited:?}");
+        assert!(
+            waited < Duration::from_secs(1),
+            "{count} sessions with dead shards: {waited:?}"
+        );
     }
 }
 
@@ -237,10 +314,15 @@ async fn who_is_in_dead_shards_too_is_live_at_once_where_the_owner_answers() {
     let owners = Arc::new(Owners::default());
     let (hub, _pushes) = hub(&owners);
     for number in 0..300 {
-        hub.inner.admit(&session(&format!("user{number}")), Begin::Anew).expect("room");
+        hub.inner
+            .admit(&session(&format!("user{number}")), Begin::Anew)
+            .expect("room");
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!((0..300).all(|number| is_live(&hub, &format!("user{number}"))), "before the first dead owner was given up");
+    assert!(
+        (0..300).all(|number| is_live(&hub, &format!("user{number}"))),
+        "before the first dead owner was given up"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,10 +350,12 @@ async fn spans_of_a_dead_shard_hold_up_no_span_of_another() {
     hub.inner.on_board(|board| {
         for of in dead().iter().map(String::as_str).chain(["healthy"]) {
             for member in board.feed(&name(of)).members.values_mut() {
-                member
-                    .places
-                    .iter_mut()
-                    .for_each(|place| place.cursor = Cursor::Behind { seq: Seq(1), cut: Cut::Never });
+                member.places.iter_mut().for_each(|place| {
+                    place.cursor = Cursor::Behind {
+                        seq: Seq(1),
+                        cut: Cut::Never,
+                    }
+                });
             }
             board.enqueue(bob.id, &name(of));
         }
@@ -282,7 +366,11 @@ async fn spans_of_a_dead_shard_hold_up_no_span_of_another() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         written.push_str(&texts(&bob));
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,11 +380,23 @@ async fn marks_for_a_dead_shard_hold_up_no_marks_of_another() {
     let begun = tokio::time::Instant::now();
     for seq in 1..=4 {
         let of = |text: &str| (name(text), Seq(seq));
-        hub.inner.gather.add(&user("bob"), dead().iter().map(|text| of(text)).chain([of("healthy")]).collect());
-        while owners.marks.lock().expect("lock").last() != Some(&Seq(seq)) && begun.elapsed() < Duration::from_secs(60)
+        hub.inner.gather.add(
+            &user("bob"),
+            dead()
+                .iter()
+                .map(|text| of(text))
+                .chain([of("healthy")])
+                .collect(),
+        );
+        while owners.marks.lock().expect("lock").last() != Some(&Seq(seq))
+            && begun.elapsed() < Duration::from_secs(60)
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "four rounds took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "four rounds took {:?}",
+        begun.elapsed()
+    );
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
-use crate::log::record::{Entry, Event, EventKind, Fingerprint, IndexChange, KeyUse, OutboxPosition, Record};
+use crate::log::record::{
+    Entry, Event, EventKind, Fingerprint, IndexChange, KeyUse, OutboxPosition, Record,
+};
 use crate::shard::file::apply::{Clockwork, Quarantined, key_horizon};
 
 /// What the file must be asked before a batch is folded.
@@ -108,13 +110,15 @@ pub(crate) struct Changes {
     pub(crate) keys: BTreeMap<(ConversationName, UserId, Arc<str>), MessageKeyRow>,
     /// Keys of creations.
     pub(crate) create_keys: BTreeMap<(UserId, Arc<str>), CreateKeyRow>,
-    /// Users' indexes: the newest change of each, with the offset of its record. Written only over an older seq.
+    /// Users' indexes: the newest change of each, with the offset of its record. Written only over
+    /// an older seq.
     pub(crate) index: BTreeMap<(UserId, ConversationName), (IndexChange, Offset)>,
     /// The outbox was delivered up to here: to be dropped before the new rows are written.
     pub(crate) outbox_upto: Option<OutboxPosition>,
     /// New rows of the outbox.
     pub(crate) outbox: Vec<(OutboxPosition, IndexChange)>,
-    /// Keys older than this are dropped, after the new ones are written; `None` when the horizon did not move.
+    /// Keys older than this are dropped, after the new ones are written; `None` when the horizon
+    /// did not move.
     pub(crate) keys_before: Option<u64>,
     /// Records put aside.
     pub(crate) quarantined: Vec<Quarantined>,
@@ -127,10 +131,14 @@ pub(crate) struct Changes {
 pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
     let mut asked = Asked::default();
     for record in entries.into_iter().flat_map(|entry| &entry.records) {
-        let Record::Event(event) = record else { continue };
+        let Record::Event(event) = record else {
+            continue;
+        };
         asked.conversations.insert(event.conversation.clone());
         if let EventKind::Left { user, .. } = &event.kind {
-            asked.leaving.insert((event.conversation.clone(), user.clone()));
+            asked
+                .leaving
+                .insert((event.conversation.clone(), user.clone()));
         }
     }
     asked
@@ -141,12 +149,20 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
 pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry>) -> Changes {
     let horizon = key_horizon(known.clockwork.time);
     let clockwork = known.clockwork;
-    let mut fold = Fold { known, changes: Changes { clockwork, ..Changes::default() } };
+    let mut fold = Fold {
+        known,
+        changes: Changes {
+            clockwork,
+            ..Changes::default()
+        },
+    };
     for entry in entries {
         for (offset, record) in entry.numbered() {
             fold.changes.clockwork.see(entry, record);
             if let Err(reason) = fold.record(offset, record) {
-                fold.changes.quarantined.push(Quarantined::new(offset, record, reason));
+                fold.changes
+                    .quarantined
+                    .push(Quarantined::new(offset, record, reason));
             }
         }
     }
@@ -177,7 +193,9 @@ impl Fold {
                 Ok(())
             }
             Record::EpochStart { .. } => Ok(()),
-            Record::Advances { .. } | Record::Reaction { .. } => Err("belongs to the receipts stream".to_owned()),
+            Record::Advances { .. } | Record::Reaction { .. } => {
+                Err("belongs to the receipts stream".to_owned())
+            }
             Record::Unreadable { reason, .. } => Err(reason.clone()),
         }
     }
@@ -186,17 +204,28 @@ impl Fold {
         let name = &event.conversation;
         match (self.last_seq(name), &event.kind) {
             (None, EventKind::Created { .. }) if event.seq == Seq(1) => {}
-            (None, EventKind::Created { .. }) => return Err(format!("creates {name} with seq {}", event.seq)),
+            (None, EventKind::Created { .. }) => {
+                return Err(format!("creates {name} with seq {}", event.seq));
+            }
             (None, _) => return Err(format!("{name} does not exist")),
             (Some(_), EventKind::Created { .. }) => return Err(format!("{name} exists already")),
             (Some(last), _) if event.seq <= last => {
-                return Err(format!("seq {} of {name} is taken, its last is {last}", event.seq));
+                return Err(format!(
+                    "seq {} of {name} is taken, its last is {last}",
+                    event.seq
+                ));
             }
             (Some(_), _) => {}
         }
-        self.changes.stands.insert(name.clone(), (event.seq, event.created));
+        self.changes
+            .stands
+            .insert(name.clone(), (event.seq, event.created));
         match &event.kind {
-            EventKind::Created { by, title, participants } => {
+            EventKind::Created {
+                by,
+                title,
+                participants,
+            } => {
                 self.created(offset, event, by, title.clone());
                 self.join(offset, event, participants);
             }
@@ -221,12 +250,22 @@ impl Fold {
             created_offset: offset,
             create_key: event.key.clone(),
         });
-        self.changes.admins.insert(event.conversation.clone(), by.clone());
+        self.changes
+            .admins
+            .insert(event.conversation.clone(), by.clone());
         self.changes.events.push(event_row(event, "created"));
     }
 
     fn message(&mut self, event: &Event) {
-        let EventKind::Message { id, source, text, reply_to } = &event.kind else { return };
+        let EventKind::Message {
+            id,
+            source,
+            text,
+            reply_to,
+        } = &event.kind
+        else {
+            return;
+        };
         self.changes.messages.push(MessageRow {
             id: *id,
             conversation: event.conversation.clone(),
@@ -236,9 +275,17 @@ impl Fold {
             reply_to: *reply_to,
             created: event.created,
         });
-        let Some(key) = of_client(event.key.as_ref()) else { return };
-        let row = MessageKeyRow { seq: event.seq, fingerprint: key.fingerprint, ts: self.changes.clockwork.time };
-        self.changes.keys.insert((event.conversation.clone(), source.clone(), key.key), row);
+        let Some(key) = of_client(event.key.as_ref()) else {
+            return;
+        };
+        let row = MessageKeyRow {
+            seq: event.seq,
+            fingerprint: key.fingerprint,
+            ts: self.changes.clockwork.time,
+        };
+        self.changes
+            .keys
+            .insert((event.conversation.clone(), source.clone(), key.key), row);
     }
 
     fn join(&mut self, offset: Offset, event: &Event, users: &[UserId]) {
@@ -247,10 +294,24 @@ impl Fold {
             self.changes.events.push(event_row(event, "joined"));
         }
         for (position, user) in (0_u32..).zip(users) {
-            let joined = Joined { seq: event.seq, position };
-            self.changes.members.insert((event.conversation.clone(), user.clone()), Some(joined));
-            let key = event.key.as_ref().filter(|key| creator == Some(user) && !key.stamped);
-            self.outbox(OutboxPosition { offset, index: position }, index_change(event, user, true, key.cloned()));
+            let joined = Joined {
+                seq: event.seq,
+                position,
+            };
+            self.changes
+                .members
+                .insert((event.conversation.clone(), user.clone()), Some(joined));
+            let key = event
+                .key
+                .as_ref()
+                .filter(|key| creator == Some(user) && !key.stamped);
+            self.outbox(
+                OutboxPosition {
+                    offset,
+                    index: position,
+                },
+                index_change(event, user, true, key.cloned()),
+            );
         }
     }
 
@@ -262,13 +323,20 @@ impl Fold {
             None => self.known.joined.get(&member).copied(),
         };
         if let Some(joined) = joined {
-            self.changes.departures.insert(member.clone(), (joined, event.seq));
+            self.changes
+                .departures
+                .insert(member.clone(), (joined, event.seq));
         }
         self.changes.members.insert(member, None);
         if let Some(admin) = admin {
-            self.changes.admins.insert(event.conversation.clone(), admin.clone());
+            self.changes
+                .admins
+                .insert(event.conversation.clone(), admin.clone());
         }
-        self.outbox(OutboxPosition { offset, index: 0 }, index_change(event, user, false, None));
+        self.outbox(
+            OutboxPosition { offset, index: 0 },
+            index_change(event, user, false, None),
+        );
     }
 
     fn outbox(&mut self, position: OutboxPosition, change: IndexChange) {
@@ -278,13 +346,32 @@ impl Fold {
     fn index(&mut self, offset: Offset, change: &IndexChange) {
         if let Some(key) = of_client(change.create_key.as_ref()) {
             let ts = self.changes.clockwork.time;
-            let row = CreateKeyRow { name: change.conversation.clone(), fingerprint: key.fingerprint, ts };
-            self.changes.create_keys.insert((change.user.clone(), key.key), row);
+            let row = CreateKeyRow {
+                name: change.conversation.clone(),
+                fingerprint: key.fingerprint,
+                ts,
+            };
+            self.changes
+                .create_keys
+                .insert((change.user.clone(), key.key), row);
         }
         let place = (change.user.clone(), change.conversation.clone());
-        let newer = self.changes.index.get(&place).is_none_or(|(held, _)| change.seq > held.seq);
+        let newer = self
+            .changes
+            .index
+            .get(&place)
+            .is_none_or(|(held, _)| change.seq > held.seq);
         if newer {
-            self.changes.index.insert(place, (IndexChange { create_key: None, ..change.clone() }, offset));
+            self.changes.index.insert(
+                place,
+                (
+                    IndexChange {
+                        create_key: None,
+                        ..change.clone()
+                    },
+                    offset,
+                ),
+            );
         }
     }
 }
@@ -295,11 +382,26 @@ fn of_client(key: Option<&KeyUse>) -> Option<KeyUse> {
 }
 
 fn event_row(event: &Event, kind: &'static str) -> EventRow {
-    let body = Record::Event(Arc::new(Event { key: None, ..event.clone() })).encode();
-    EventRow { conversation: event.conversation.clone(), seq: event.seq, kind, created: event.created, body }
+    let body = Record::Event(Arc::new(Event {
+        key: None,
+        ..event.clone()
+    }))
+    .encode();
+    EventRow {
+        conversation: event.conversation.clone(),
+        seq: event.seq,
+        kind,
+        created: event.created,
+        body,
+    }
 }
 
-fn index_change(event: &Event, user: &UserId, joined: bool, create_key: Option<KeyUse>) -> IndexChange {
+fn index_change(
+    event: &Event,
+    user: &UserId,
+    joined: bool,
+    create_key: Option<KeyUse>,
+) -> IndexChange {
     IndexChange {
         user: user.clone(),
         conversation: event.conversation.clone(),

@@ -1,6 +1,7 @@
-//! From entries of the log to changes of rows. Pure and deterministic: what comes out depends only on the entries and on
-//! what the file held before, never on a clock, on the other stream, or on how the entries were cut into batches: the
-//! same log gives the same file. Changes are folded, so that each row is written once per batch.
+//! From entries of the log to changes of rows. Pure and deterministic: what comes out depends only
+//! on the entries and on what the file held before, never on a clock, on the other stream, or on
+//! how the entries were cut into batches: the same log gives the same file. Changes are folded, so
+//! that each row is written once per batch.
 //!
 //! A record that cannot be applied never stops the rest: it comes out as [`Quarantined`].
 
@@ -16,18 +17,19 @@ pub(crate) mod receipts;
 /// The most that the time of a shard moves at once.
 const STEP_MS: u64 = 60 * 60 * 1000;
 
-/// How long an idempotency key of a client is kept, in milliseconds of the time of its shard: a day, and a step more,
-/// because that time stands still between two marks.
+/// How long an idempotency key of a client is kept, in milliseconds of the time of its shard: a
+/// day, and a step more, because that time stands still between two marks.
 pub(crate) const KEY_MS: u64 = 24 * 60 * 60 * 1000 + STEP_MS;
 
 /// What both streams keep count of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Clockwork {
-    /// The time of the shard, by which keys are forgotten. It is told by the epoch-start records alone: an owner appends
-    /// one when it opens and then one each minute in which it writes (marks), and only what passed between two of one
-    /// epoch counts, which is what one process measured on one clock that nobody sets. So it runs only as fast as true
-    /// time, however wrong the time of day of any node is, and stands still while nobody owns the shard. It began as the
-    /// time of the first record.
+    /// The time of the shard, by which keys are forgotten. It is told by the epoch-start records
+    /// alone: an owner appends one when it opens and then one each minute in which it writes
+    /// (marks), and only what passed between two of one epoch counts, which is what one process
+    /// measured on one clock that nobody sets. So it runs only as fast as true time, however wrong
+    /// the time of day of any node is, and stands still while nobody owns the shard. It began as
+    /// the time of the first record.
     pub(crate) time: u64,
     /// Time of the last epoch-start record, on the clock of its node.
     pub(crate) mark_ts: u64,
@@ -64,7 +66,11 @@ pub(crate) struct Quarantined {
 
 impl Quarantined {
     fn new(offset: Offset, record: &Record, reason: impl Into<String>) -> Self {
-        Self { offset, bytes: record.encode(), reason: reason.into() }
+        Self {
+            offset,
+            bytes: record.encode(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -74,7 +80,9 @@ pub(crate) fn time_of(record: &Record) -> Option<u64> {
     match record {
         Record::Event(event) => Some(event.created),
         Record::Index(change) => Some(change.at),
-        Record::Advances { ts, .. } | Record::Reaction { ts, .. } | Record::EpochStart { ts, .. } => Some(*ts),
+        Record::Advances { ts, .. }
+        | Record::Reaction { ts, .. }
+        | Record::EpochStart { ts, .. } => Some(*ts),
         Record::OutboxProgress { .. } | Record::Unreadable { .. } => None,
     }
 }
@@ -82,10 +90,16 @@ pub(crate) fn time_of(record: &Record) -> Option<u64> {
 /// The newest time in an entry, unix milliseconds; 0 when no record says one.
 #[must_use]
 pub(crate) fn time_of_entry(entry: &Entry) -> u64 {
-    entry.records.iter().filter_map(time_of).max().unwrap_or_default()
+    entry
+        .records
+        .iter()
+        .filter_map(time_of)
+        .max()
+        .unwrap_or_default()
 }
 
-/// Before which time keys are forgotten: whole minutes, so that a batch seldom has to look for them.
+/// Before which time keys are forgotten: whole minutes, so that a batch seldom has to look for
+/// them.
 #[must_use]
 pub(crate) fn key_horizon(time: u64) -> u64 {
     (time - time % 60_000).saturating_sub(KEY_MS)
@@ -104,9 +118,17 @@ mod tests {
     fn seen(marks: &[(u64, u64)]) -> Clockwork {
         let mut clockwork = Clockwork::default();
         for &(epoch, ts) in marks {
-            let record = Record::EpochStart { epoch: Epoch(epoch), node: NodeId::from("n"), ts };
-            let entry =
-                Entry { epoch: Epoch(epoch), first: Offset(1), records: vec![record.clone()], tail: Tail::EMPTY };
+            let record = Record::EpochStart {
+                epoch: Epoch(epoch),
+                node: NodeId::from("n"),
+                ts,
+            };
+            let entry = Entry {
+                epoch: Epoch(epoch),
+                first: Offset(1),
+                records: vec![record.clone()],
+                tail: Tail::EMPTY,
+            };
             clockwork.see(&entry, &record);
         }
         clockwork
@@ -116,11 +138,23 @@ mod tests {
     fn the_time_of_a_shard_is_what_passed_within_its_epochs_whatever_their_clocks_said() {
         let minutes = |wrong: [u64; 3]| {
             let [first, second, third] = wrong.map(|wrong| START + wrong);
-            let marks = [(1, first), (1, first + MINUTE), (2, second), (2, second + 2 * MINUTE), (4, third)];
+            let marks = [
+                (1, first),
+                (1, first + MINUTE),
+                (2, second),
+                (2, second + 2 * MINUTE),
+                (4, third),
+            ];
             seen(&marks).time - first
         };
         for wrong in [MINUTE, DAY, 365 * DAY] {
-            for clocks in [[0, 0, 0], [0, wrong, 0], [wrong, 0, wrong], [wrong, 0, 0], [0, 0, wrong]] {
+            for clocks in [
+                [0, 0, 0],
+                [0, wrong, 0],
+                [wrong, 0, wrong],
+                [wrong, 0, 0],
+                [0, 0, wrong],
+            ] {
                 assert_eq!(minutes(clocks), 3 * MINUTE, "{clocks:?}");
             }
         }
@@ -128,7 +162,13 @@ mod tests {
 
     #[test]
     fn no_single_mark_moves_the_time_of_a_shard_by_more_than_a_step_or_back() {
-        assert_eq!(seen(&[(1, START), (1, START + 400 * DAY)]).time, START + STEP_MS);
-        assert_eq!(seen(&[(1, START), (1, START - DAY), (1, START - DAY + MINUTE)]).time, START + MINUTE);
+        assert_eq!(
+            seen(&[(1, START), (1, START + 400 * DAY)]).time,
+            START + STEP_MS
+        );
+        assert_eq!(
+            seen(&[(1, START), (1, START - DAY), (1, START - DAY + MINUTE)]).time,
+            START + MINUTE
+        );
     }
 }

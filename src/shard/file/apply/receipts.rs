@@ -1,15 +1,17 @@
 //! The receipts stream: watermarks, their advances, reactions.
 //!
-//! **How long a "when" is exact.** Each move of a watermark is kept as an advance. At the first advance of a new day
-//! (by record time, UTC) those older than 30 days before that day are folded into the highest of them. So a time is
-//! exact for 30 days, and afterwards not earlier than true. The times of one watermark never fall: a record that says
-//! an earlier time than the advance before it gets that one's.
+//! **How long a "when" is exact.** Each move of a watermark is kept as an advance. At the first
+//! advance of a new day (by record time, UTC) those older than 30 days before that day are folded
+//! into the highest of them. So a time is exact for 30 days, and afterwards not earlier than true.
+//! The times of one watermark never fall: a record that says an earlier time than the advance
+//! before it gets that one's.
 //!
-//! **What a wrong clock does to it** (ADR 18). A watermark itself moves by seqs alone: it neither goes back nor stands
-//! still, whatever the time of day says. A clock that was ahead once folds nothing early, for it is folded up to 30
-//! days before the time of the shard at most, which runs as fast as true time or slower. While later moves say the time
-//! that it said, each takes the place of the one before: nothing is lost by that, and they do not pile up until the
-//! clocks have caught up.
+//! **What a wrong clock does to it** (ADR 18). A watermark itself moves by seqs alone: it neither
+//! goes back nor stands still, whatever the time of day says. A clock that was ahead once folds
+//! nothing early, for it is folded up to 30 days before the time of the shard at most, which runs
+//! as fast as true time or slower. While later moves say the time that it said, each takes the
+//! place of the one before: nothing is lost by that, and they do not pile up until the clocks have
+//! caught up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +75,8 @@ pub(crate) struct Changes {
     pub(crate) advances: BTreeMap<Move, u64>,
     /// Moves in the file whose place is taken by a later one of the same time.
     pub(crate) replaced: BTreeSet<Move>,
-    /// Advances to fold, after the new ones are written: those before this time, into the highest of them.
+    /// Advances to fold, after the new ones are written: those before this time, into the highest
+    /// of them.
     pub(crate) folds: BTreeMap<(Participant, Kind), u64>,
     /// Reactions: set with their time, or taken back.
     pub(crate) reactions: BTreeMap<(MessageId, UserId), (ConversationName, Option<u32>, u64)>,
@@ -88,8 +91,17 @@ pub(crate) struct Changes {
 pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<Participant> {
     let mut asked = BTreeSet::new();
     for record in entries.into_iter().flat_map(|entry| &entry.records) {
-        if let Record::Advances { conversation, advances, .. } = record {
-            asked.extend(advances.iter().map(|advance| (conversation.clone(), advance.user.clone())));
+        if let Record::Advances {
+            conversation,
+            advances,
+            ..
+        } = record
+        {
+            asked.extend(
+                advances
+                    .iter()
+                    .map(|advance| (conversation.clone(), advance.user.clone())),
+            );
         }
     }
     asked
@@ -98,12 +110,17 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSe
 /// Folds entries, in order, over what is known.
 #[must_use]
 pub(crate) fn fold<'a>(mut known: Known, entries: impl IntoIterator<Item = &'a Entry>) -> Changes {
-    let mut changes = Changes { clockwork: known.clockwork, ..Changes::default() };
+    let mut changes = Changes {
+        clockwork: known.clockwork,
+        ..Changes::default()
+    };
     for entry in entries {
         for (offset, record) in entry.numbered() {
             changes.clockwork.see(entry, record);
             if let Err(reason) = fold_record(&mut known, &mut changes, record) {
-                changes.quarantined.push(Quarantined::new(offset, record, reason));
+                changes
+                    .quarantined
+                    .push(Quarantined::new(offset, record, reason));
             }
         }
     }
@@ -112,13 +129,23 @@ pub(crate) fn fold<'a>(mut known: Known, entries: impl IntoIterator<Item = &'a E
 
 fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Result<(), String> {
     match record {
-        Record::Advances { conversation, ts, advances } => {
+        Record::Advances {
+            conversation,
+            ts,
+            advances,
+        } => {
             for advance in advances {
                 fold_advance(known, changes, conversation, advance, *ts);
             }
             Ok(())
         }
-        Record::Reaction { conversation, message_id, user, reaction, ts } => {
+        Record::Reaction {
+            conversation,
+            message_id,
+            user,
+            reaction,
+            ts,
+        } => {
             let row = (conversation.clone(), *reaction, *ts);
             changes.reactions.insert((*message_id, user.clone()), row);
             Ok(())
@@ -131,15 +158,31 @@ fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Res
     }
 }
 
-fn fold_advance(known: &mut Known, changes: &mut Changes, name: &ConversationName, advance: &Advance, ts: u64) {
+fn fold_advance(
+    known: &mut Known,
+    changes: &mut Changes,
+    name: &ConversationName,
+    advance: &Advance,
+    ts: u64,
+) {
     let whose = (name.clone(), advance.user.clone());
     let marks = known.watermarks.entry(whose.clone()).or_default();
     let before = *marks;
     // What is read was delivered, whatever the record says.
     let delivered = advance.delivered.max(advance.read);
     let moves = [
-        (Kind::Delivered, delivered, &mut marks.delivered, &mut marks.delivered_at),
-        (Kind::Read, advance.read, &mut marks.read, &mut marks.read_at),
+        (
+            Kind::Delivered,
+            delivered,
+            &mut marks.delivered,
+            &mut marks.delivered_at,
+        ),
+        (
+            Kind::Read,
+            advance.read,
+            &mut marks.read,
+            &mut marks.read_at,
+        ),
     ];
     for (kind, to, mark, at) in moves {
         if to <= *mark {
@@ -147,7 +190,10 @@ fn fold_advance(known: &mut Known, changes: &mut Changes, name: &ConversationNam
         }
         let now = ts.max(*at);
         if *mark > Seq(0) && exact_since(now) > exact_since(*at) {
-            changes.folds.insert((whose.clone(), kind), exact_since(now.min(changes.clockwork.time)));
+            changes.folds.insert(
+                (whose.clone(), kind),
+                exact_since(now.min(changes.clockwork.time)),
+            );
         }
         // Whatever the move before tells, this one tells as well.
         let same = (whose.clone(), kind, *mark);

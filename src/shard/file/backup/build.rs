@@ -9,7 +9,9 @@ use sqlx::{ConnectOptions, Connection, Row};
 use crate::ids::{Epoch, ShardId};
 use crate::log::record::Tail;
 use crate::log::{Identity, PerStream};
-use crate::shard::file::backup::moved::{OF_CONVERSATIONS, OF_USERS, attach, columns, detach, execute};
+use crate::shard::file::backup::moved::{
+    OF_CONVERSATIONS, OF_USERS, attach, columns, detach, execute,
+};
 use crate::shard::file::snapshot::drop_file;
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::open::{claim, migrate};
@@ -24,8 +26,8 @@ pub struct Built {
     pub max_epoch: Epoch,
 }
 
-/// Where the streams stand: the highest of what goes into the file. The time of the shard is the lowest, so that no key is
-/// forgotten early. A file that never had a record has none.
+/// Where the streams stand: the highest of what goes into the file. The time of the shard is the
+/// lowest, so that no key is forgotten early. A file that never had a record has none.
 const PROGRESS: &str = "UPDATE main.progress SET \
     chain = CASE WHEN s.applied > main.progress.applied THEN s.chain ELSE main.progress.chain END, \
     applied = max(main.progress.applied, s.applied), max_epoch = max(main.progress.max_epoch, s.max_epoch), \
@@ -33,7 +35,8 @@ const PROGRESS: &str = "UPDATE main.progress SET \
         ELSE min(main.progress.newest_ts, s.newest_ts) END \
     FROM source.progress AS s WHERE s.stream = main.progress.stream";
 
-/// Records put aside are for a person to read: with the first of the files that their shard becomes, numbered anew.
+/// Records put aside are for a person to read: with the first of the files that their shard
+/// becomes, numbered anew.
 const QUARANTINE: &str = "INSERT INTO main.quarantine SELECT q.stream, \
     ifnull((SELECT max(k.\"offset\") FROM main.quarantine AS k WHERE k.stream = q.stream), 0) \
         + row_number() OVER (PARTITION BY q.stream ORDER BY q.\"offset\"), \
@@ -43,15 +46,18 @@ const QUARANTINE: &str = "INSERT INTO main.quarantine SELECT q.stream, \
 const RECEIPTS: [&str; 5] = [
     "INSERT OR IGNORE INTO advances SELECT a.conversation, a.participant, a.kind, c.last_seq, a.ts FROM advances AS a \
         JOIN conversations AS c ON c.name = a.conversation WHERE a.upto_seq > c.last_seq ORDER BY a.upto_seq",
-    "DELETE FROM advances WHERE upto_seq > (SELECT c.last_seq FROM conversations AS c WHERE c.name = conversation)",
+    "DELETE FROM advances WHERE upto_seq > (SELECT c.last_seq FROM conversations AS c WHERE c.name \
+     = conversation)",
     "UPDATE watermarks SET delivered = min(delivered, c.last_seq), read = min(read, c.last_seq) FROM conversations AS c \
         WHERE c.name = watermarks.conversation AND (delivered > c.last_seq OR read > c.last_seq)",
-    "DELETE FROM reactions WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = reactions.message_id)",
+    "DELETE FROM reactions WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = \
+     reactions.message_id)",
     // A mark that a new epoch is not measured from.
     "UPDATE progress SET mark_ts = 0",
 ];
 
-/// A list has what its user's memberships say, and nothing else. Each version stands once in it, above all of before.
+/// A list has what its user's memberships say, and nothing else. Each version stands once in it,
+/// above all of before.
 const DROP_FROM_LISTS: &str = "DELETE FROM user_index WHERE NOT EXISTS (SELECT 1 FROM gathered.members AS m \
     WHERE m.shard = ?1 AND m.user = user_index.user AND m.conversation = user_index.conversation)";
 const MEND_LISTS: &str = "INSERT INTO user_index (user, conversation, seq, joined, version, at) \
@@ -64,15 +70,14 @@ const MEND_LISTS: &str = "INSERT INTO user_index (user, conversation, seq, joine
 const PAST_LISTS: &str = "UPDATE progress SET applied = max(applied, (SELECT ifnull(max(version), 0) FROM user_index)) \
     WHERE stream = 'messages'";
 
-const DROP_KEYS: &str =
-    "DELETE FROM create_keys WHERE NOT EXISTS (SELECT 1 FROM gathered.names AS n WHERE n.name = create_keys.name)";
+const DROP_KEYS: &str = "DELETE FROM create_keys WHERE NOT EXISTS (SELECT 1 FROM gathered.names AS n WHERE n.name = create_keys.name)";
 const ADD_KEYS: &str = "INSERT OR IGNORE INTO create_keys (user, key, name, fingerprint, ts) \
     SELECT c.user, c.key, c.name, c.fingerprint, p.newest_ts FROM gathered.creations AS c \
     JOIN progress AS p ON p.stream = 'messages' WHERE c.shard = ?1";
 
-/// Makes the file of a shard at `to`, on the disk when this returns: what stands there is dropped. `sources` are the files of
-/// the backup that have its slots, with whether it is the first of the shards that each becomes; `gathered` is what
-/// [`super::gathered::Gathered`] has of all.
+/// Makes the file of a shard at `to`, on the disk when this returns: what stands there is dropped.
+/// `sources` are the files of the backup that have its slots, with whether it is the first of the
+/// shards that each becomes; `gathered` is what [`super::gathered::Gathered`] has of all.
 ///
 /// # Errors
 /// One sentence: it cannot be read or written.
@@ -92,11 +97,17 @@ pub async fn build(
         .foreign_keys(false);
     let connected = options.connect().await.map_err(StoreError::from);
     let mut file = connected.map_err(|error| failed(&error))?;
-    migrate(to, &mut file).await.map_err(|error| error.to_string())?;
+    migrate(to, &mut file)
+        .await
+        .map_err(|error| error.to_string())?;
 
-    let built = fill(&mut file, (identity, shard), sources, gathered).await.map_err(|error| failed(&error))?;
+    let built = fill(&mut file, (identity, shard), sources, gathered)
+        .await
+        .map_err(|error| failed(&error))?;
     file.close().await.map_err(|error| failed(&error))?;
-    File::open(to).and_then(|written| written.sync_all()).map_err(|error| failed(&error))?;
+    File::open(to)
+        .and_then(|written| written.sync_all())
+        .map_err(|error| failed(&error))?;
     Ok(built)
 }
 
@@ -131,12 +142,22 @@ async fn fill(
     detach(file, "gathered").await?;
 
     let tails = applied_in(file).await?;
-    let epoch: i64 = sqlx::query("SELECT max(max_epoch) FROM progress").fetch_one(file).await?.try_get(0)?;
-    Ok(Built { tails, max_epoch: Epoch(u64::try_from(epoch).unwrap_or_default()) })
+    let epoch: i64 = sqlx::query("SELECT max(max_epoch) FROM progress")
+        .fetch_one(file)
+        .await?
+        .try_get(0)?;
+    Ok(Built {
+        tails,
+        max_epoch: Epoch(u64::try_from(epoch).unwrap_or_default()),
+    })
 }
 
 /// The rows of one file of the backup that belong into this one.
-async fn copy(file: &mut SqliteConnection, shard: ShardId, is_first: bool) -> Result<(), StoreError> {
+async fn copy(
+    file: &mut SqliteConnection,
+    shard: ShardId,
+    is_first: bool,
+) -> Result<(), StoreError> {
     for (tables, places) in [(&OF_CONVERSATIONS[..], "names"), (&OF_USERS[..], "users")] {
         for (table, by) in tables {
             let columns = columns(file, table).await?;

@@ -17,7 +17,8 @@ const AHEAD: &str = "SELECT (SELECT count(*) FROM watermarks AS w JOIN conversat
         WHERE w.delivered > c.last_seq OR w.read > c.last_seq) \
     + (SELECT count(*) FROM reactions AS r WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = r.message_id))";
 
-/// Conversations whose changes have a hole, unless records were put aside, which may be what is missing.
+/// Conversations whose changes have a hole, unless records were put aside, which may be what is
+/// missing.
 const BROKEN: &str = "SELECT name FROM conversations AS c WHERE last_seq <> \
     (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name) \
     + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name) AND NOT EXISTS (SELECT 1 FROM quarantine) LIMIT 1";
@@ -42,12 +43,19 @@ impl Checked {
     }
 }
 
-/// Reads the whole file: SQLite's own check, whose it is, where it stands, and whether each conversation has all its changes.
+/// Reads the whole file: SQLite's own check, whose it is, where it stands, and whether each
+/// conversation has all its changes.
 ///
 /// # Errors
 /// One sentence: what is not as it should be.
-pub async fn check(path: &Path, of: (Identity, ShardId), tails: PerStream<Tail>) -> Result<Checked, String> {
-    let mut file = open(path).await.map_err(|error| format!("cannot be opened: {error}"))?;
+pub async fn check(
+    path: &Path,
+    of: (Identity, ShardId),
+    tails: PerStream<Tail>,
+) -> Result<Checked, String> {
+    let mut file = open(path)
+        .await
+        .map_err(|error| format!("cannot be opened: {error}"))?;
     let checked = look(&mut file, of, tails).await;
     drop(file.close().await);
     checked.unwrap_or_else(|error| Err(format!("cannot be read: {error}")))
@@ -55,7 +63,11 @@ pub async fn check(path: &Path, of: (Identity, ShardId), tails: PerStream<Tail>)
 
 /// For reading alone: nothing appears beside the file, which may be where nothing can be written.
 pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true).foreign_keys(false);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .immutable(true)
+        .foreign_keys(false);
     Ok(options.connect().await?)
 }
 
@@ -65,29 +77,50 @@ async fn look(
     (identity, shard): (Identity, ShardId),
     tails: PerStream<Tail>,
 ) -> Result<Result<Checked, String>, StoreError> {
-    let verdict: String = sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut *file).await?.try_get(0)?;
+    let verdict: String = sqlx::query("PRAGMA integrity_check(1)")
+        .fetch_one(&mut *file)
+        .await?
+        .try_get(0)?;
     if verdict != "ok" {
-        return Ok(Err(format!("is damaged: {}", verdict.lines().collect::<Vec<_>>().join(" "))));
+        return Ok(Err(format!(
+            "is damaged: {}",
+            verdict.lines().collect::<Vec<_>>().join(" ")
+        )));
     }
     let (found, wanted) = (owner_of(file).await?, name_of(identity, shard));
     if found.as_deref() != Some(wanted.as_str()) {
-        return Ok(Err(format!("belongs to {}, not to {wanted}", found.as_deref().unwrap_or("nobody"))));
+        return Ok(Err(format!(
+            "belongs to {}, not to {wanted}",
+            found.as_deref().unwrap_or("nobody")
+        )));
     }
     let applied = applied_in(file).await?;
     if applied != tails {
-        return Ok(Err(format!("stands at {applied:?}, not at {tails:?} as the manifest says")));
+        return Ok(Err(format!(
+            "stands at {applied:?}, not at {tails:?} as the manifest says"
+        )));
     }
-    let broken: Option<String> =
-        sqlx::query(BROKEN).fetch_optional(&mut *file).await?.map(|row| row.try_get(0)).transpose()?;
+    let broken: Option<String> = sqlx::query(BROKEN)
+        .fetch_optional(&mut *file)
+        .await?
+        .map(|row| row.try_get(0))
+        .transpose()?;
     if let Some(broken) = broken {
         return Ok(Err(format!("has not all changes of conversation {broken}")));
     }
 
     let mut count = async |statement: &'static str| -> Result<u64, StoreError> {
-        let counted: i64 = sqlx::query(statement).fetch_one(&mut *file).await?.try_get(0)?;
+        let counted: i64 = sqlx::query(statement)
+            .fetch_one(&mut *file)
+            .await?
+            .try_get(0)?;
         Ok(u64::try_from(counted).unwrap_or_default())
     };
     let conversations = count("SELECT count(*) FROM conversations").await?;
     let messages = count("SELECT count(*) FROM messages").await?;
-    Ok(Ok(Checked { conversations, messages, ahead: count(AHEAD).await? }))
+    Ok(Ok(Checked {
+        conversations,
+        messages,
+        ahead: count(AHEAD).await?,
+    }))
 }

@@ -1,5 +1,6 @@
-//! What must be known of a whole backup before the first file is made of it: where each conversation and user goes, who is in
-//! which conversation, and which creations may be repeated. Kept in a file, for it may be large; dropped with the restore.
+//! What must be known of a whole backup before the first file is made of it: where each
+//! conversation and user goes, who is in which conversation, and which creations may be repeated.
+//! Kept in a file, for it may be large; dropped with the restore.
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +66,11 @@ impl Gathered {
     ///
     /// # Errors
     /// One sentence: it cannot be written.
-    pub async fn begin(path: &Path, maps: (ShardMap, ShardMap), begun_ms: u64) -> Result<Self, String> {
+    pub async fn begin(
+        path: &Path,
+        maps: (ShardMap, ShardMap),
+        begun_ms: u64,
+    ) -> Result<Self, String> {
         drop_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -73,11 +78,21 @@ impl Gathered {
             .journal_mode(SqliteJournalMode::Off)
             .synchronous(SqliteSynchronous::Off)
             .foreign_keys(false);
-        let connection = options.connect().await.map_err(|error| told(error.into()))?;
+        let connection = options
+            .connect()
+            .await
+            .map_err(|error| told(error.into()))?;
         let keys_since = begun_ms.saturating_sub(KEY_MS);
-        let mut gathered = Self { connection, path: path.to_owned(), maps, keys_since };
+        let mut gathered = Self {
+            connection,
+            path: path.to_owned(),
+            maps,
+            keys_since,
+        };
         for table in TABLES {
-            execute(&mut gathered.connection, table.to_owned()).await.map_err(told)?;
+            execute(&mut gathered.connection, table.to_owned())
+                .await
+                .map_err(told)?;
         }
         Ok(gathered)
     }
@@ -87,7 +102,9 @@ impl Gathered {
     /// # Errors
     /// One sentence: it cannot be read, or has what does not belong into it.
     pub async fn take(&mut self, shard: ShardId, file: &Path) -> Result<(), String> {
-        attach(&mut self.connection, file, "source").await.map_err(told)?;
+        attach(&mut self.connection, file, "source")
+            .await
+            .map_err(told)?;
         let taken = self.take_attached(shard).await;
         let detached = detach(&mut self.connection, "source").await.map_err(told);
         taken?;
@@ -95,37 +112,61 @@ impl Gathered {
     }
 
     async fn take_attached(&mut self, shard: ShardId) -> Result<(), String> {
-        execute(&mut self.connection, "BEGIN".to_owned()).await.map_err(told)?;
+        execute(&mut self.connection, "BEGIN".to_owned())
+            .await
+            .map_err(told)?;
         let names = self.texts("SELECT name FROM source.conversations").await?;
-        if let Some(stray) = names.iter().find(|name| self.maps.0.shard_of(Slot::of(name.as_bytes())) != shard) {
-            return Err(format!("has conversation {stray}, which belongs to another shard"));
+        if let Some(stray) = names
+            .iter()
+            .find(|name| self.maps.0.shard_of(Slot::of(name.as_bytes())) != shard)
+        {
+            return Err(format!(
+                "has conversation {stray}, which belongs to another shard"
+            ));
         }
         self.place("names", &names).await?;
         let users = self.texts(ALL_USERS).await?;
         self.place("users", &users).await?;
 
         for statement in [JOINED, LEFT] {
-            execute(&mut self.connection, statement.to_owned()).await.map_err(told)?;
+            execute(&mut self.connection, statement.to_owned())
+                .await
+                .map_err(told)?;
         }
         let since = i64::try_from(self.keys_since).unwrap_or_default();
-        let created = sqlx::query(CREATED).bind(since).execute(&mut self.connection).await;
+        let created = sqlx::query(CREATED)
+            .bind(since)
+            .execute(&mut self.connection)
+            .await;
         created.map_err(|error| told(error.into()))?;
         // What has no conversation would be left behind without a word.
         for table in ["messages", "events", "participants", "message_keys"] {
             let count = format!(
-                "SELECT count(*) FROM source.{table} AS t WHERE NOT EXISTS (SELECT 1 FROM names WHERE name = t.conversation)"
+                "SELECT count(*) FROM source.{table} AS t WHERE NOT EXISTS (SELECT 1 FROM names \
+                 WHERE name = t.conversation)"
             );
             let lost = number(&mut self.connection, count).await.map_err(told)?;
             if lost > 0 {
-                return Err(format!("has {lost} rows in {table} of conversations that are not there"));
+                return Err(format!(
+                    "has {lost} rows in {table} of conversations that are not there"
+                ));
             }
         }
-        execute(&mut self.connection, "COMMIT".to_owned()).await.map_err(told).map(drop)
+        execute(&mut self.connection, "COMMIT".to_owned())
+            .await
+            .map_err(told)
+            .map(drop)
     }
 
     async fn texts(&mut self, statement: &'static str) -> Result<Vec<String>, String> {
-        let rows = sqlx::query(statement).fetch_all(&mut self.connection).await.map_err(|error| told(error.into()))?;
-        let texts = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<_, _>>();
+        let rows = sqlx::query(statement)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| told(error.into()))?;
+        let texts = rows
+            .iter()
+            .map(|row| row.try_get::<String, _>(0))
+            .collect::<Result<_, _>>();
         texts.map_err(|error| told(error.into()))
     }
 
@@ -136,9 +177,14 @@ impl Gathered {
             let statement = format!("INSERT OR IGNORE INTO {table} (name, shard) VALUES {rows}");
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for name in chunk {
-                query = query.bind(name.as_str()).bind(self.maps.1.shard_of(Slot::of(name.as_bytes())).0);
+                query = query
+                    .bind(name.as_str())
+                    .bind(self.maps.1.shard_of(Slot::of(name.as_bytes())).0);
             }
-            query.execute(&mut self.connection).await.map_err(|error| told(error.into()))?;
+            query
+                .execute(&mut self.connection)
+                .await
+                .map_err(|error| told(error.into()))?;
         }
         Ok(())
     }
@@ -148,7 +194,10 @@ impl Gathered {
     /// # Errors
     /// One sentence: it cannot be written.
     pub async fn finish(self) -> Result<PathBuf, String> {
-        self.connection.close().await.map_err(|error| told(error.into()))?;
+        self.connection
+            .close()
+            .await
+            .map_err(|error| told(error.into()))?;
         Ok(self.path)
     }
 }

@@ -1,4 +1,5 @@
-//! The rows that go from files of a backup into new files, and how they are told apart there: by conversation, or by user.
+//! The rows that go from files of a backup into new files, and how they are told apart there: by
+//! conversation, or by user.
 
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
@@ -20,7 +21,8 @@ pub(super) const OF_CONVERSATIONS: [(&str, &str); 9] = [
 /// Tables of which a row goes with its user.
 pub(super) const OF_USERS: [(&str, &str); 2] = [("user_index", "user"), ("create_keys", "user")];
 
-/// Tables that are not taken: what is delivered by other means, and what belongs to a log that is gone.
+/// Tables that are not taken: what is delivered by other means, and what belongs to a log that is
+/// gone.
 #[cfg(test)]
 pub(super) const LEFT: [&str; 2] = ["outbox", "entries"];
 
@@ -29,13 +31,25 @@ pub(super) const LEFT: [&str; 2] = ["outbox", "entries"];
 pub(super) const MADE: [&str; 3] = ["identity", "progress", "quarantine"];
 
 /// Runs a statement made of names of tables and columns alone. How many rows it changed.
-pub(super) async fn execute(connection: &mut SqliteConnection, statement: String) -> Result<u64, StoreError> {
-    Ok(sqlx::query(AssertSqlSafe(statement)).execute(connection).await?.rows_affected())
+pub(super) async fn execute(
+    connection: &mut SqliteConnection,
+    statement: String,
+) -> Result<u64, StoreError> {
+    Ok(sqlx::query(AssertSqlSafe(statement))
+        .execute(connection)
+        .await?
+        .rows_affected())
 }
 
 /// One number.
-pub(super) async fn number(connection: &mut SqliteConnection, statement: String) -> Result<i64, StoreError> {
-    Ok(sqlx::query(AssertSqlSafe(statement)).fetch_one(connection).await?.try_get(0)?)
+pub(super) async fn number(
+    connection: &mut SqliteConnection,
+    statement: String,
+) -> Result<i64, StoreError> {
+    Ok(sqlx::query(AssertSqlSafe(statement))
+        .fetch_one(connection)
+        .await?
+        .try_get(0)?)
 }
 
 /// Attaches a file under a name.
@@ -44,20 +58,39 @@ pub(super) async fn attach(
     path: &std::path::Path,
     name: &str,
 ) -> Result<(), StoreError> {
-    let path = path.to_str().ok_or_else(|| StoreError::Failed(format!("{}: no text", path.display())))?;
-    sqlx::query(AssertSqlSafe(format!("ATTACH ? AS {name}"))).bind(path).execute(connection).await?;
+    let path = path
+        .to_str()
+        .ok_or_else(|| StoreError::Failed(format!("{}: no text", path.display())))?;
+    sqlx::query(AssertSqlSafe(format!("ATTACH ? AS {name}")))
+        .bind(path)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// Detaches it.
-pub(super) async fn detach(connection: &mut SqliteConnection, name: &str) -> Result<(), StoreError> {
-    execute(connection, format!("DETACH {name}")).await.map(drop)
+pub(super) async fn detach(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<(), StoreError> {
+    execute(connection, format!("DETACH {name}"))
+        .await
+        .map(drop)
 }
 
-/// The columns that a table of an attached file has: an older one lacks some, which then have what migrations give them.
-pub(super) async fn columns(connection: &mut SqliteConnection, table: &str) -> Result<String, StoreError> {
-    let rows = sqlx::query(AssertSqlSafe(format!("PRAGMA source.table_info({table})"))).fetch_all(connection).await?;
-    let names = rows.iter().map(|row| row.try_get::<String, _>(1)).collect::<Result<Vec<_>, _>>()?;
+/// The columns that a table of an attached file has: an older one lacks some, which then have what
+/// migrations give them.
+pub(super) async fn columns(
+    connection: &mut SqliteConnection,
+    table: &str,
+) -> Result<String, StoreError> {
+    let rows = sqlx::query(AssertSqlSafe(format!("PRAGMA source.table_info({table})")))
+        .fetch_all(connection)
+        .await?;
+    let names = rows
+        .iter()
+        .map(|row| row.try_get::<String, _>(1))
+        .collect::<Result<Vec<_>, _>>()?;
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     Ok(quoted.join(", "))
 }

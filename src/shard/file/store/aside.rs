@@ -15,8 +15,15 @@ const RAW: &str = "SELECT bytes FROM entries WHERE stream = 'messages' ORDER BY 
 /// # Errors
 /// SQLite refused.
 pub(in crate::shard) async fn raw_messages(path: &Path) -> Result<Vec<Bytes>, StoreError> {
-    let mut file = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
+    let mut file = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .connect()
+        .await?;
     let rows = sqlx::query(RAW).fetch_all(&mut file).await;
     file.close().await?;
-    rows?.iter().map(|row| Ok(Bytes::from(row.try_get::<Vec<u8>, _>(0)?))).collect()
+    rows?
+        .iter()
+        .map(|row| Ok(Bytes::from(row.try_get::<Vec<u8>, _>(0)?)))
+        .collect()
 }

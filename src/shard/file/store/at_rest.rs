@@ -1,5 +1,6 @@
-//! The connection that writes, closed while its file is quiet. A connection is a thread, a page cache and prepared
-//! statements: a node with hundreds of quiet replicas shall not hold them for all.
+//! The connection that writes, closed while its file is quiet. A connection is a thread, a page
+//! cache and prepared statements: a node with hundreds of quiet replicas shall not hold them for
+//! all.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,10 +23,19 @@ pub(super) struct OnDemand {
 
 impl OnDemand {
     /// Takes over an open connection, and how it was opened.
-    pub(super) fn new(connection: SqliteConnection, options: SqliteConnectOptions, rest_after: Duration) -> Self {
+    pub(super) fn new(
+        connection: SqliteConnection,
+        options: SqliteConnectOptions,
+        rest_after: Duration,
+    ) -> Self {
         // A file that was taken away meanwhile must not become an empty one.
         let options = options.create_if_missing(false);
-        Self { options, open: Some(connection), used: Instant::now(), rest_after }
+        Self {
+            options,
+            open: Some(connection),
+            used: Instant::now(),
+            rest_after,
+        }
     }
 
     /// Returns the connection, which it opens if that is needed.
@@ -52,12 +62,17 @@ impl OnDemand {
 
     /// When the connection is to be closed, if nobody uses it before; `None` when it is closed.
     pub(super) fn rests_at(&self) -> Option<Instant> {
-        self.open.as_ref().map(|_connection| self.used + self.rest_after)
+        self.open
+            .as_ref()
+            .map(|_connection| self.used + self.rest_after)
     }
 
-    /// Closes the connection. SQLite checkpoints what the WAL still has when it was the last one of the file.
+    /// Closes the connection. SQLite checkpoints what the WAL still has when it was the last one of
+    /// the file.
     pub(super) async fn close(&mut self, shard: ShardId) {
-        let Some(connection) = self.open.take() else { return };
+        let Some(connection) = self.open.take() else {
+            return;
+        };
         if let Err(error) = connection.close().await {
             tracing::warn!(%shard, %error, "closing the file failed");
         }

@@ -1,4 +1,5 @@
-//! The checkpoint: from when on what is applied survives a loss of power, and how the raw entries go after it.
+//! The checkpoint: from when on what is applied survives a loss of power, and how the raw entries
+//! go after it.
 
 use std::fs::File;
 
@@ -12,7 +13,8 @@ use crate::telemetry::CHECKPOINTS;
 
 const DROP_KEPT: &str = "DELETE FROM entries WHERE stream = ? AND last_offset <= ?";
 
-/// Bytes of applied entries after which the length of the WAL is looked at again, and how many transactions.
+/// Bytes of applied entries after which the length of the WAL is looked at again, and how many
+/// transactions.
 const LOOK_BYTES: u64 = 64 * 1024;
 const LOOK_APPLIES: u32 = 16;
 /// A WAL of so many pages (64 MiB) is worth a line in the log: a reader holds it back.
@@ -25,9 +27,16 @@ impl Writer {
         }
         self.looked = Looked::default();
         let durable = self.progress.borrow().durable;
-        let kept: u64 = self.kept.iter().map(|(stream, kept)| kept.bytes_above(durable[stream].offset)).sum();
+        let kept: u64 = self
+            .kept
+            .iter()
+            .map(|(stream, kept)| kept.bytes_above(durable[stream].offset))
+            .sum();
         // Does no work, tells how long the WAL is.
-        let pages = self.wal("NOOP").await.map_or(0, |wal| wal.pages - wal.checkpointed);
+        let pages = self
+            .wal("NOOP")
+            .await
+            .map_or(0, |wal| wal.pages - wal.checkpointed);
         kept > self.config.raw_bytes_max || pages >= i64::from(self.config.checkpoint_pages)
     }
 
@@ -63,18 +72,21 @@ impl Writer {
     pub(super) async fn checkpoint_now(&mut self, mode: &'static str) -> Result<(), StoreError> {
         let wal = self.wal(mode).await?;
         if wal.is_complete() {
-            self.progress.send_modify(|progress| progress.durable = progress.applied);
+            self.progress
+                .send_modify(|progress| progress.durable = progress.applied);
             self.dirty_since = None;
             CHECKPOINTS.add(1, &[("result", "complete")]);
             return Ok(());
         }
-        // A reader holds the WAL back; as much as could be was moved. Tried again after the usual while.
+        // A reader holds the WAL back; as much as could be was moved. Tried again after the usual
+        // while.
         self.dirty_since = Some(Instant::now());
         CHECKPOINTS.add(1, &[("result", "held_back")]);
-        // What stays in the WAL is found there after a loss of power, once the WAL itself is on the disk: a long read, such as
-        // that of a snapshot, keeps the file's WAL, but not the log.
+        // What stays in the WAL is found there after a loss of power, once the WAL itself is on the
+        // disk: a long read, such as that of a snapshot, keeps the file's WAL, but not the log.
         self.sync_wal().await?;
-        self.progress.send_modify(|progress| progress.durable = progress.applied);
+        self.progress
+            .send_modify(|progress| progress.durable = progress.applied);
         if wal.pages > WAL_PAGES_ALARM {
             tracing::warn!(shard = %self.shard, pages = wal.pages, "a long read keeps the WAL from being checkpointed");
         }
@@ -86,7 +98,9 @@ impl Writer {
         let mut path = self.connection.path().as_os_str().to_owned();
         path.push("-wal");
         let sync = move || File::open(path)?.sync_data();
-        let synced = tokio::task::spawn_blocking(sync).await.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
+        let synced = tokio::task::spawn_blocking(sync)
+            .await
+            .unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
         synced.map_err(|error| StoreError::Failed(format!("the WAL is not synced: {error}")))
     }
 
@@ -95,11 +109,20 @@ impl Writer {
         let durable = self.progress.borrow().durable;
         for (stream, kept) in self.kept.iter_mut() {
             let (floor, most) = (self.config.raw_floor, self.config.raw_bytes_max);
-            let Some(upto) = kept.releasable(durable[stream].offset, (Instant::now(), floor), most, usize::MAX) else {
+            let Some(upto) = kept.releasable(
+                durable[stream].offset,
+                (Instant::now(), floor),
+                most,
+                usize::MAX,
+            ) else {
                 continue;
             };
             let connection = self.connection.get().await?;
-            sqlx::query(DROP_KEPT).bind(stream.as_str()).bind(int(upto.0)).execute(connection).await?;
+            sqlx::query(DROP_KEPT)
+                .bind(stream.as_str())
+                .bind(int(upto.0))
+                .execute(connection)
+                .await?;
             kept.release(upto);
         }
         Ok(())
@@ -111,8 +134,14 @@ impl Writer {
             "TRUNCATE" => "PRAGMA wal_checkpoint(TRUNCATE)",
             _ => "PRAGMA wal_checkpoint(PASSIVE)",
         };
-        let row = sqlx::query(statement).fetch_one(self.connection.get().await?).await?;
-        Ok(Wal { busy: row.try_get::<i64, _>(0)? != 0, pages: row.try_get(1)?, checkpointed: row.try_get(2)? })
+        let row = sqlx::query(statement)
+            .fetch_one(self.connection.get().await?)
+            .await?;
+        Ok(Wal {
+            busy: row.try_get::<i64, _>(0)? != 0,
+            pages: row.try_get(1)?,
+            checkpointed: row.try_get(2)?,
+        })
     }
 }
 

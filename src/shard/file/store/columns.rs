@@ -1,5 +1,5 @@
-//! Between columns and the domain's types. SQLite's integers are signed: numbers of ours that do not fit are cut at its
-//! largest, which no counter reaches.
+//! Between columns and the domain's types. SQLite's integers are signed: numbers of ours that do
+//! not fit are cut at its largest, which no counter reaches.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -21,7 +21,9 @@ pub(super) fn number(row: &SqliteRow, column: usize) -> Result<u64, StoreError> 
 
 /// A number that may be absent.
 pub(super) fn optional(row: &SqliteRow, column: usize) -> Result<Option<u64>, StoreError> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map(|found| u64::try_from(found).unwrap_or_default()))
+    Ok(row
+        .try_get::<Option<i64>, _>(column)?
+        .map(|found| u64::try_from(found).unwrap_or_default()))
 }
 
 /// A small number.
@@ -42,7 +44,8 @@ pub(super) fn user(row: &SqliteRow, column: usize) -> Result<UserId, StoreError>
 }
 
 pub(super) fn conversation(row: &SqliteRow, column: usize) -> Result<ConversationName, StoreError> {
-    ConversationName::parse(row.try_get(column)?).map_err(|error| malformed("a conversation", &error.to_string()))
+    ConversationName::parse(row.try_get(column)?)
+        .map_err(|error| malformed("a conversation", &error.to_string()))
 }
 
 pub(super) fn message_id(row: &SqliteRow, column: usize) -> Result<MessageId, StoreError> {
@@ -50,29 +53,50 @@ pub(super) fn message_id(row: &SqliteRow, column: usize) -> Result<MessageId, St
 }
 
 pub(super) fn optional_id(row: &SqliteRow, column: usize) -> Result<Option<MessageId>, StoreError> {
-    let Some(bytes) = row.try_get::<Option<&[u8]>, _>(column)? else { return Ok(None) };
-    let id = uuid::Uuid::from_slice(bytes).ok().and_then(MessageId::from_uuid);
-    id.map(Some).ok_or_else(|| malformed("a message id", "it is none of ours"))
+    let Some(bytes) = row.try_get::<Option<&[u8]>, _>(column)? else {
+        return Ok(None);
+    };
+    let id = uuid::Uuid::from_slice(bytes)
+        .ok()
+        .and_then(MessageId::from_uuid);
+    id.map(Some)
+        .ok_or_else(|| malformed("a message id", "it is none of ours"))
 }
 
 pub(super) fn fingerprint(row: &SqliteRow, column: usize) -> Result<Fingerprint, StoreError> {
     let bytes: &[u8] = row.try_get(column)?;
-    bytes.try_into().ok().ok_or_else(|| malformed("a fingerprint", "it is not 16 bytes"))
+    bytes
+        .try_into()
+        .ok()
+        .ok_or_else(|| malformed("a fingerprint", "it is not 16 bytes"))
 }
 
-pub(super) fn tail(row: &SqliteRow, offset_column: usize, chain_column: usize) -> Result<Tail, StoreError> {
+pub(super) fn tail(
+    row: &SqliteRow,
+    offset_column: usize,
+    chain_column: usize,
+) -> Result<Tail, StoreError> {
     let chain: &[u8] = row.try_get(chain_column)?;
-    let chain = chain.try_into().ok().ok_or_else(|| malformed("a chain", "it is not 16 bytes"))?;
-    Ok(Tail { offset: offset(row, offset_column)?, chain: Chain(chain) })
+    let chain = chain
+        .try_into()
+        .ok()
+        .ok_or_else(|| malformed("a chain", "it is not 16 bytes"))?;
+    Ok(Tail {
+        offset: offset(row, offset_column)?,
+        chain: Chain(chain),
+    })
 }
 
 pub(super) fn stream(row: &SqliteRow, column: usize) -> Result<Stream, StoreError> {
     let name: &str = row.try_get(column)?;
-    let known = Stream::BOTH.into_iter().find(|stream| stream.as_str() == name);
+    let known = Stream::BOTH
+        .into_iter()
+        .find(|stream| stream.as_str() == name);
     known.ok_or_else(|| malformed("a stream", name))
 }
 
-/// A value in the file that this program never wrote. Not taken for damage of the file: a newer version may have written it.
+/// A value in the file that this program never wrote. Not taken for damage of the file: a newer
+/// version may have written it.
 pub(super) fn malformed(what: &str, why: &str) -> StoreError {
     StoreError::Failed(format!("{what} in the file is malformed: {why}"))
 }

@@ -1,4 +1,5 @@
-//! The file's own past, as far as its raw entries tell: what a log that fell back, or another replica, is compared with.
+//! The file's own past, as far as its raw entries tell: what a log that fell back, or another
+//! replica, is compared with.
 
 use crate::ids::Offset;
 use crate::log::record::{Entry, Header, Tail};
@@ -34,10 +35,17 @@ impl Store {
         if tail.offset == applied.offset || tail.offset == Tail::EMPTY.offset {
             return Ok(Past::Another);
         }
-        // The entry that ends there or, when that is not kept any more, the next one, which must link to it.
-        let kept = self.kept_entries(stream, Offset(tail.offset.0 - 1), 1).await?;
-        let Some(entry) = kept.first() else { return Ok(Past::Unknown) };
-        let Ok(header) = Header::read(&entry.bytes) else { return Ok(Past::Another) };
+        // The entry that ends there or, when that is not kept any more, the next one, which must
+        // link to it.
+        let kept = self
+            .kept_entries(stream, Offset(tail.offset.0 - 1), 1)
+            .await?;
+        let Some(entry) = kept.first() else {
+            return Ok(Past::Unknown);
+        };
+        let Ok(header) = Header::read(&entry.bytes) else {
+            return Ok(Past::Another);
+        };
         let ours = if header.first > tail.offset {
             if header.first != tail.offset.next() {
                 return Ok(Past::Unknown);
@@ -49,8 +57,8 @@ impl Store {
         Ok(if ours { Past::Ours } else { Past::Another })
     }
 
-    /// Raw entries that follow `after` in the file, in order, about `bytes_max` of them; none when there are none, or
-    /// when the file has another history there.
+    /// Raw entries that follow `after` in the file, in order, about `bytes_max` of them; none when
+    /// there are none, or when the file has another history there.
     ///
     /// # Errors
     /// SQLite refused.
@@ -61,8 +69,13 @@ impl Store {
         bytes_max: usize,
     ) -> Result<Vec<RawEntry>, StoreError> {
         let kept = self.kept_entries(stream, after.offset, bytes_max).await?;
-        let links = kept.first().is_some_and(|first| Entry::decode_after(&after, &first.bytes).is_ok());
-        let raw = kept.into_iter().map(|entry| RawEntry { last: entry.last, bytes: entry.bytes });
+        let links = kept
+            .first()
+            .is_some_and(|first| Entry::decode_after(&after, &first.bytes).is_ok());
+        let raw = kept.into_iter().map(|entry| RawEntry {
+            last: entry.last,
+            bytes: entry.bytes,
+        });
         Ok(if links { raw.collect() } else { Vec::new() })
     }
 }

@@ -1,4 +1,5 @@
-//! Reads of users' indexes, of the outbox that feeds those of other shards, and of what a list of conversations shows.
+//! Reads of users' indexes, of the outbox that feeds those of other shards, and of what a list of
+//! conversations shows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use crate::ids::{ConversationName, MessageId, Offset, UserId};
 use crate::log::record::{IndexChange, KeyUse, OutboxPosition};
 use crate::protocol;
 use crate::shard::command::IndexItem;
-use crate::shard::file::store::columns::{conversation, fingerprint, int, json, number, offset, seq, small, user};
+use crate::shard::file::store::columns::{
+    conversation, fingerprint, int, json, number, offset, seq, small, user,
+};
 use crate::shard::file::store::messages::message;
 use crate::shard::file::store::{OutboxRow, Store, StoreError};
 
@@ -20,8 +23,8 @@ const SINCE: &str = "SELECT conversation, seq, joined, version FROM user_index \
     WHERE user = ? AND version > ? ORDER BY version LIMIT ?";
 const OUTBOX: &str = "SELECT \"offset\", idx, user, conversation, seq, joined, at, create_key, create_fingerprint \
     FROM outbox WHERE (\"offset\", idx) > (?, ?) ORDER BY \"offset\", idx LIMIT ?";
-// Unread by arithmetic over dense numbers, not by visiting messages: all events since the watermark, less those that
-// are no messages, less one's own. Each count walks an index only.
+// Unread by arithmetic over dense numbers, not by visiting messages: all events since the
+// watermark, less those that are no messages, less one's own. Each count walks an index only.
 const SUMMARIES: &str = "SELECT asked.key, c.name, c.title, c.admin, c.created, c.last_seq, c.participants_count, \
     c.last_seq - max(ifnull(w.read, 0), p.joined_seq) \
     - (SELECT count(*) FROM events AS e WHERE e.conversation = c.name \
@@ -41,8 +44,8 @@ const SUMMARIES: &str = "SELECT asked.key, c.name, c.title, c.admin, c.created, 
 pub(super) const READS: [&str; 4] = [PAGE, SINCE, OUTBOX, SUMMARIES];
 
 impl Store {
-    /// For each name: the conversation (without participants), unread of the reader and last message; `None` where the
-    /// reader is no participant.
+    /// For each name: the conversation (without participants), unread of the reader and last
+    /// message; `None` where the reader is no participant.
     ///
     /// # Errors
     /// SQLite refused.
@@ -51,7 +54,9 @@ impl Store {
         names: &[ConversationName],
         reader: &UserId,
     ) -> Result<Vec<Option<protocol::ConversationItem>>, StoreError> {
-        let query = sqlx::query(SUMMARIES).bind(json(names)?).bind(reader.as_str());
+        let query = sqlx::query(SUMMARIES)
+            .bind(json(names)?)
+            .bind(reader.as_str());
         // One moment of the file: nothing of a conversation after the reader was removed from it.
         let mut moment = self.read(self.readers().begin()).await?;
         let rows = self.read(query.fetch_all(&mut *moment)).await?;
@@ -69,7 +74,11 @@ impl Store {
         for (id, who, code) in self.reactions_in(&mut moment, &ids).await? {
             reactions.entry(id).or_default().push((who, code));
         }
-        for last in items.iter_mut().flatten().filter_map(|item| item.last_message.as_mut()) {
+        for last in items
+            .iter_mut()
+            .flatten()
+            .filter_map(|item| item.last_message.as_mut())
+        {
             for (who, code) in reactions.get(&last.core.id).into_iter().flatten() {
                 *last.reactions.entry(*code).or_default() += 1;
                 if who == reader {
@@ -91,26 +100,56 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<IndexItem>, StoreError> {
         let below = after.map_or(i64::MAX, |Offset(after)| int(after));
-        let query = sqlx::query(PAGE).bind(user.as_str()).bind(below).bind(limit);
-        self.read(query.fetch_all(self.readers())).await?.iter().map(item).collect()
+        let query = sqlx::query(PAGE)
+            .bind(user.as_str())
+            .bind(below)
+            .bind(limit);
+        self.read(query.fetch_all(self.readers()))
+            .await?
+            .iter()
+            .map(item)
+            .collect()
     }
 
     /// Rows of a user's index (left ones too) changed after a version, ascending by version.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn index_since(&self, user: &UserId, after: Offset, limit: u32) -> Result<Vec<IndexItem>, StoreError> {
-        let query = sqlx::query(SINCE).bind(user.as_str()).bind(int(after.0)).bind(limit);
-        self.read(query.fetch_all(self.readers())).await?.iter().map(item).collect()
+    pub async fn index_since(
+        &self,
+        user: &UserId,
+        after: Offset,
+        limit: u32,
+    ) -> Result<Vec<IndexItem>, StoreError> {
+        let query = sqlx::query(SINCE)
+            .bind(user.as_str())
+            .bind(int(after.0))
+            .bind(limit);
+        self.read(query.fetch_all(self.readers()))
+            .await?
+            .iter()
+            .map(item)
+            .collect()
     }
 
     /// Undelivered rows of the outbox after a place, in order.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn outbox(&self, after: OutboxPosition, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        let query = sqlx::query(OUTBOX).bind(int(after.offset.0)).bind(after.index).bind(limit);
-        self.read(query.fetch_all(self.readers())).await?.iter().map(outbox_row).collect()
+    pub async fn outbox(
+        &self,
+        after: OutboxPosition,
+        limit: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        let query = sqlx::query(OUTBOX)
+            .bind(int(after.offset.0))
+            .bind(after.index)
+            .bind(limit);
+        self.read(query.fetch_all(self.readers()))
+            .await?
+            .iter()
+            .map(outbox_row)
+            .collect()
     }
 }
 
@@ -134,7 +173,11 @@ fn summary(row: &SqliteRow) -> Result<protocol::ConversationItem, StoreError> {
         None => None,
     };
     let unread = Some(small(row, 7)?.min(protocol::UNREAD_MAX));
-    Ok(protocol::ConversationItem { conversation, unread, last_message })
+    Ok(protocol::ConversationItem {
+        conversation,
+        unread,
+        last_message,
+    })
 }
 
 fn item(row: &SqliteRow) -> Result<IndexItem, StoreError> {
@@ -148,11 +191,18 @@ fn item(row: &SqliteRow) -> Result<IndexItem, StoreError> {
 
 fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, StoreError> {
     let create_key = match row.try_get::<Option<&str>, _>(7)? {
-        Some(key) => Some(KeyUse { key: Arc::from(key), stamped: false, fingerprint: fingerprint(row, 8)? }),
+        Some(key) => Some(KeyUse {
+            key: Arc::from(key),
+            stamped: false,
+            fingerprint: fingerprint(row, 8)?,
+        }),
         None => None,
     };
     Ok(OutboxRow {
-        position: OutboxPosition { offset: offset(row, 0)?, index: small(row, 1)? },
+        position: OutboxPosition {
+            offset: offset(row, 0)?,
+            index: small(row, 1)?,
+        },
         change: IndexChange {
             user: user(row, 2)?,
             conversation: conversation(row, 3)?,

@@ -11,15 +11,21 @@ use crate::log::record::{Event, EventKind, KeyUse, Record};
 use crate::protocol;
 use crate::shard::command::{Around, CreateKeyUse};
 use crate::shard::file::store::columns::{
-    conversation, fingerprint, int, malformed, message_id, number, offset, optional_id, seq, small, user,
+    conversation, fingerprint, int, malformed, message_id, number, offset, optional_id, seq, small,
+    user,
 };
-use crate::shard::file::store::{HeadRow, HistoryRead, KeyRow, Located, Member, Store, StoreError, UsedKey};
+use crate::shard::file::store::{
+    HeadRow, HistoryRead, KeyRow, Located, Member, Store, StoreError, UsedKey,
+};
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
     create_fingerprint, last_seq, last_created FROM conversations WHERE name = ?";
-const MEMBERS: &str = "SELECT participant, joined_seq, position FROM participants WHERE conversation = ?";
-const RECENT: &str = "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
-const KEY: &str = "SELECT seq, fingerprint FROM message_keys WHERE conversation = ? AND sender = ? AND key = ?";
+const MEMBERS: &str =
+    "SELECT participant, joined_seq, position FROM participants WHERE conversation = ?";
+const RECENT: &str =
+    "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
+const KEY: &str =
+    "SELECT seq, fingerprint FROM message_keys WHERE conversation = ? AND sender = ? AND key = ?";
 const RECENT_KEYS: &str = "SELECT conversation, sender, key FROM message_keys \
     WHERE (conversation, sender, key) > (?, ?, ?) ORDER BY conversation, sender, key LIMIT ?";
 const CREATE_KEY: &str = "SELECT name, fingerprint FROM create_keys WHERE user = ? AND key = ?";
@@ -28,12 +34,12 @@ const EVENTS: &str = "SELECT seq, created, NULL AS body, id, source, text, reply
     WHERE conversation = ?1 AND seq > ?2 \
     UNION ALL SELECT seq, created, body, NULL, NULL, NULL, NULL FROM events WHERE conversation = ?1 AND seq > ?2 \
     ORDER BY seq LIMIT ?3";
-const PARTICIPANTS: &str =
-    "SELECT participant FROM participants WHERE conversation = ? AND participant > ? ORDER BY participant LIMIT ?";
+const PARTICIPANTS: &str = "SELECT participant FROM participants WHERE conversation = ? AND participant > ? ORDER BY participant LIMIT ?";
 const DEPARTURE: &str = "SELECT joined_seq, left_seq FROM departures WHERE conversation = ?1 AND participant = ?2 \
     AND NOT EXISTS (SELECT 1 FROM participants WHERE conversation = ?1 AND participant = ?2)";
 
-const LAST_LEFT: &str = "SELECT left_seq FROM departures WHERE conversation = ? AND participant = ?";
+const LAST_LEFT: &str =
+    "SELECT left_seq FROM departures WHERE conversation = ? AND participant = ?";
 
 const LEFT_WITHIN: &str = "SELECT seq, created, body FROM events \
     WHERE conversation = ? AND kind = 'left' AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?";
@@ -41,17 +47,20 @@ const LEFT_WITHIN: &str = "SELECT seq, created, body FROM events \
 /// Departures of anybody that are looked through for those of one user.
 const LEFT_WITHIN_MAX: u32 = 1_000;
 
-/// Statements of a page of history: the filter, then newest first below a seq and oldest first above it.
+/// Statements of a page of history: the filter, then newest first below a seq and oldest first
+/// above it.
 macro_rules! history {
     ($filter:literal) => {
         [
             concat!(
-                "SELECT id, conversation, seq, source, text, reply_to, created FROM messages WHERE ",
+                "SELECT id, conversation, seq, source, text, reply_to, created FROM messages \
+                 WHERE ",
                 $filter,
                 " AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
             ),
             concat!(
-                "SELECT id, conversation, seq, source, text, reply_to, created FROM messages WHERE ",
+                "SELECT id, conversation, seq, source, text, reply_to, created FROM messages \
+                 WHERE ",
                 $filter,
                 " AND seq > ?2 ORDER BY seq LIMIT ?3"
             ),
@@ -61,14 +70,27 @@ macro_rules! history {
 
 const HISTORY: [&str; 2] = history!("conversation = ?1");
 const HISTORY_BY_SOURCE: [&str; 2] = history!("conversation = ?1 AND source = ?4");
-// The answers to one message are of its conversation and few: the other conditions are checked row by row.
+// The answers to one message are of its conversation and few: the other conditions are checked row
+// by row.
 const HISTORY_BY_REPLY: [&str; 2] = history!("reply_to = ?5 AND +conversation = ?1");
-const HISTORY_BY_BOTH: [&str; 2] = history!("reply_to = ?5 AND +conversation = ?1 AND +source = ?4");
+const HISTORY_BY_BOTH: [&str; 2] =
+    history!("reply_to = ?5 AND +conversation = ?1 AND +source = ?4");
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const READS: [&[&str]; 5] = [
-    &[HEAD, MEMBERS, RECENT, KEY, RECENT_KEYS, CREATE_KEY, LOCATE, EVENTS, PARTICIPANTS, DEPARTURE],
+    &[
+        HEAD,
+        MEMBERS,
+        RECENT,
+        KEY,
+        RECENT_KEYS,
+        CREATE_KEY,
+        LOCATE,
+        EVENTS,
+        PARTICIPANTS,
+        DEPARTURE,
+    ],
     &HISTORY,
     &HISTORY_BY_SOURCE,
     &HISTORY_BY_REPLY,
@@ -76,24 +98,36 @@ pub(super) const READS: [&[&str]; 5] = [
 ];
 
 impl Store {
-    /// What a head is filled from; `None` when there is no such conversation. One moment of the file.
+    /// What a head is filled from; `None` when there is no such conversation. One moment of the
+    /// file.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn head(&self, conversation: &ConversationName) -> Result<Option<HeadRow>, StoreError> {
+    pub async fn head(
+        &self,
+        conversation: &ConversationName,
+    ) -> Result<Option<HeadRow>, StoreError> {
         let name = conversation.as_str();
         let mut moment = self.read(self.readers().begin()).await?;
-        let row = self.read(sqlx::query(HEAD).bind(name).fetch_optional(&mut *moment)).await?;
+        let row = self
+            .read(sqlx::query(HEAD).bind(name).fetch_optional(&mut *moment))
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let mut head = head_row(&row)?;
-        for member in self.read(sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment)).await? {
+        for member in self
+            .read(sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment))
+            .await?
+        {
             head.members.push(Member {
                 user: user(&member, 0)?,
                 joined: seq(&member, 1)?,
                 position: small(&member, 2)?,
             });
         }
-        for message in self.read(sqlx::query(RECENT).bind(name).fetch_all(&mut *moment)).await? {
+        for message in self
+            .read(sqlx::query(RECENT).bind(name).fetch_all(&mut *moment))
+            .await?
+        {
             head.recent.push((seq(&message, 0)?, user(&message, 1)?));
         }
         head.recent.reverse();
@@ -110,31 +144,66 @@ impl Store {
         sender: &UserId,
         key: &IdempotencyKey,
     ) -> Result<Option<KeyRow>, StoreError> {
-        let query = sqlx::query(KEY).bind(conversation.as_str()).bind(sender.as_str()).bind(key.key.as_ref());
+        let query = sqlx::query(KEY)
+            .bind(conversation.as_str())
+            .bind(sender.as_str())
+            .bind(key.key.as_ref());
         let row = self.read(query.fetch_optional(self.readers())).await?;
-        row.map(|row| Ok(KeyRow { seq: seq(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
+        row.map(|row| {
+            Ok(KeyRow {
+                seq: seq(&row, 0)?,
+                fingerprint: fingerprint(&row, 1)?,
+            })
+        })
+        .transpose()
     }
 
-    /// Client keys that the file remembers, for the filter: the first `limit` after `after`, ordered.
+    /// Client keys that the file remembers, for the filter: the first `limit` after `after`,
+    /// ordered.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn recent_keys(&self, after: Option<&UsedKey>, limit: u32) -> Result<Vec<UsedKey>, StoreError> {
+    pub async fn recent_keys(
+        &self,
+        after: Option<&UsedKey>,
+        limit: u32,
+    ) -> Result<Vec<UsedKey>, StoreError> {
         let (conversation_after, sender, key) = after
-            .map_or(("", "", ""), |(conversation, sender, key)| (conversation.as_str(), sender.as_str(), key.as_str()));
-        let query = sqlx::query(RECENT_KEYS).bind(conversation_after).bind(sender).bind(key);
-        let rows = self.read(query.bind(limit).fetch_all(self.readers())).await?;
-        rows.iter().map(|row| Ok((conversation(row, 0)?, user(row, 1)?, row.try_get(2)?))).collect()
+            .map_or(("", "", ""), |(conversation, sender, key)| {
+                (conversation.as_str(), sender.as_str(), key.as_str())
+            });
+        let query = sqlx::query(RECENT_KEYS)
+            .bind(conversation_after)
+            .bind(sender)
+            .bind(key);
+        let rows = self
+            .read(query.bind(limit).fetch_all(self.readers()))
+            .await?;
+        rows.iter()
+            .map(|row| Ok((conversation(row, 0)?, user(row, 1)?, row.try_get(2)?)))
+            .collect()
     }
 
     /// What a user created under a client's key, while the file remembers it: for 24 h at least.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn create_key(&self, user: &UserId, key: &IdempotencyKey) -> Result<Option<CreateKeyUse>, StoreError> {
-        let query = sqlx::query(CREATE_KEY).bind(user.as_str()).bind(key.key.as_ref());
+    pub async fn create_key(
+        &self,
+        user: &UserId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<CreateKeyUse>, StoreError> {
+        let query = sqlx::query(CREATE_KEY)
+            .bind(user.as_str())
+            .bind(key.key.as_ref());
         let row = self.read(query.fetch_optional(self.readers())).await?;
-        row.map(|row| Ok(CreateKeyUse { name: conversation(&row, 0)?, fingerprint: fingerprint(&row, 1)? })).transpose()
+        row.map(|row| {
+            Ok(CreateKeyUse {
+                name: conversation(&row, 0)?,
+                fingerprint: fingerprint(&row, 1)?,
+            })
+        })
+        .transpose()
     }
 
     /// Where a message is.
@@ -142,16 +211,31 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn locate(&self, id: MessageId) -> Result<Option<Located>, StoreError> {
-        let row = self.read(sqlx::query(LOCATE).bind(id.as_bytes().as_slice()).fetch_optional(self.readers())).await?;
-        row.map(|row| Ok(Located { conversation: conversation(&row, 0)?, seq: seq(&row, 1)?, source: user(&row, 2)? }))
-            .transpose()
+        let row = self
+            .read(
+                sqlx::query(LOCATE)
+                    .bind(id.as_bytes().as_slice())
+                    .fetch_optional(self.readers()),
+            )
+            .await?;
+        row.map(|row| {
+            Ok(Located {
+                conversation: conversation(&row, 0)?,
+                seq: seq(&row, 1)?,
+                source: user(&row, 2)?,
+            })
+        })
+        .transpose()
     }
 
     /// Messages of a page, ascending by seq, without reactions.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn history(&self, read: HistoryRead<'_>) -> Result<Vec<protocol::MessageCore>, StoreError> {
+    pub async fn history(
+        &self,
+        read: HistoryRead<'_>,
+    ) -> Result<Vec<protocol::MessageCore>, StoreError> {
         let (below, above) = match read.around {
             Around::Newest => (Some(Seq(u64::MAX)), None),
             Around::Oldest => (None, Some(Seq(0))),
@@ -165,7 +249,8 @@ impl Store {
             (None, Some(_)) => HISTORY_BY_REPLY,
             (Some(_), Some(_)) => HISTORY_BY_BOTH,
         };
-        // One moment of the file for both sides, or a message applied between them would leave a hole.
+        // One moment of the file for both sides, or a message applied between them would leave a
+        // hole.
         let mut moment = self.read(self.readers().begin()).await?;
         let mut found = Vec::new();
         for (statement, from) in [(newest_first, below), (oldest_first, above)] {
@@ -177,14 +262,18 @@ impl Store {
                 .bind(read.source.map(UserId::as_str))
                 .bind(read.reply_to.as_ref().map(|id| id.as_bytes().as_slice()));
             let rows = self.read(query.fetch_all(&mut *moment)).await?;
-            found.extend(rows.iter().map(|row| message(row, 0)).collect::<Result<Vec<_>, _>>()?);
+            found.extend(
+                rows.iter()
+                    .map(|row| message(row, 0))
+                    .collect::<Result<Vec<_>, _>>()?,
+            );
         }
         found.sort_unstable_by_key(|message| message.seq);
         Ok(found)
     }
 
-    /// Events after `after`, ascending and dense, messages among them (without their keys). A hole is a quarantined
-    /// record.
+    /// Events after `after`, ascending and dense, messages among them (without their keys). A hole
+    /// is a quarantined record.
     ///
     /// # Errors
     /// SQLite refused.
@@ -194,7 +283,10 @@ impl Store {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
-        let query = sqlx::query(EVENTS).bind(conversation.as_str()).bind(int(after.0)).bind(limit);
+        let query = sqlx::query(EVENTS)
+            .bind(conversation.as_str())
+            .bind(int(after.0))
+            .bind(limit);
         let rows = self.read(query.fetch_all(self.readers())).await?;
         rows.iter().map(|row| event(conversation, row)).collect()
     }
@@ -210,21 +302,37 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<UserId>, StoreError> {
         let after = after.map_or("", UserId::as_str);
-        let query = sqlx::query(PARTICIPANTS).bind(conversation.as_str()).bind(after).bind(limit);
-        self.read(query.fetch_all(self.readers())).await?.iter().map(|row| user(row, 0)).collect()
+        let query = sqlx::query(PARTICIPANTS)
+            .bind(conversation.as_str())
+            .bind(after)
+            .bind(limit);
+        self.read(query.fetch_all(self.readers()))
+            .await?
+            .iter()
+            .map(|row| user(row, 0))
+            .collect()
     }
 
     /// Seq of the user's last `left` there, whether or not they are in again.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn last_left(&self, name: &ConversationName, user: &UserId) -> Result<Option<Seq>, StoreError> {
-        let query = sqlx::query(LAST_LEFT).bind(name.as_str()).bind(user.as_str());
-        self.read(query.fetch_optional(self.readers())).await?.map(|row| seq(&row, 0)).transpose()
+    pub async fn last_left(
+        &self,
+        name: &ConversationName,
+        user: &UserId,
+    ) -> Result<Option<Seq>, StoreError> {
+        let query = sqlx::query(LAST_LEFT)
+            .bind(name.as_str())
+            .bind(user.as_str());
+        self.read(query.fetch_optional(self.readers()))
+            .await?
+            .map(|row| seq(&row, 0))
+            .transpose()
     }
 
-    /// Seq of the user's last `left` in between. Where so many others left that it is not found among the last
-    /// thousand, the oldest of those: it may have been theirs.
+    /// Seq of the user's last `left` in between. Where so many others left that it is not found
+    /// among the last thousand, the oldest of those: it may have been theirs.
     ///
     /// # Errors
     /// SQLite refused.
@@ -234,8 +342,13 @@ impl Store {
         user: &UserId,
         (after, before): (Seq, Seq),
     ) -> Result<Option<Seq>, StoreError> {
-        let query = sqlx::query(LEFT_WITHIN).bind(name.as_str()).bind(int(after.0)).bind(int(before.0));
-        let rows = self.read(query.bind(LEFT_WITHIN_MAX).fetch_all(self.readers())).await?;
+        let query = sqlx::query(LEFT_WITHIN)
+            .bind(name.as_str())
+            .bind(int(after.0))
+            .bind(int(before.0));
+        let rows = self
+            .read(query.bind(LEFT_WITHIN_MAX).fetch_all(self.readers()))
+            .await?;
 
         let mut oldest = None;
         for row in &rows {
@@ -257,15 +370,22 @@ impl Store {
         conversation: &ConversationName,
         user: &UserId,
     ) -> Result<Option<(Seq, Seq)>, StoreError> {
-        let query = sqlx::query(DEPARTURE).bind(conversation.as_str()).bind(user.as_str());
+        let query = sqlx::query(DEPARTURE)
+            .bind(conversation.as_str())
+            .bind(user.as_str());
         let row = self.read(query.fetch_optional(self.readers())).await?;
-        row.map(|row| Ok((seq(&row, 0)?, seq(&row, 1)?))).transpose()
+        row.map(|row| Ok((seq(&row, 0)?, seq(&row, 1)?)))
+            .transpose()
     }
 }
 
 fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
     let create_key = match row.try_get::<Option<&str>, _>(5)? {
-        Some(key) => Some(KeyUse { key: Arc::from(key), stamped: row.try_get(6)?, fingerprint: fingerprint(row, 7)? }),
+        Some(key) => Some(KeyUse {
+            key: Arc::from(key),
+            stamped: row.try_get(6)?,
+            fingerprint: fingerprint(row, 7)?,
+        }),
         None => None,
     };
     Ok(HeadRow {
@@ -282,7 +402,8 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
     })
 }
 
-/// A message from the columns id, conversation, seq, source, text, `reply_to`, created, the first of them at `at`.
+/// A message from the columns id, conversation, seq, source, text, `reply_to`, created, the first
+/// of them at `at`.
 pub(super) fn message(row: &SqliteRow, at: usize) -> Result<protocol::MessageCore, StoreError> {
     Ok(protocol::MessageCore {
         id: message_id(row, at)?,
@@ -312,5 +433,11 @@ fn event(conversation: &ConversationName, row: &SqliteRow) -> Result<Arc<Event>,
         reply_to: optional_id(row, 6)?,
     };
     let (seq, created) = (seq(row, 0)?, number(row, 1)?);
-    Ok(Arc::new(Event { conversation: conversation.clone(), seq, created, key: None, kind }))
+    Ok(Arc::new(Event {
+        conversation: conversation.clone(),
+        seq,
+        created,
+        key: None,
+        kind,
+    }))
 }

@@ -1,8 +1,10 @@
-//! The view of a shard in its SQLite file: one writer, lazy readers. Rows, applied offsets and the raw entries they came
-//! from are committed in one transaction, so the file always equals apply(log up to its applied offsets).
+//! The view of a shard in its SQLite file: one writer, lazy readers. Rows, applied offsets and the
+//! raw entries they came from are committed in one transaction, so the file always equals apply(log
+//! up to its applied offsets).
 //!
-//! Kept in parts: what is read lies by subject in `messages`, `receipts`, `index` and `progress`; what is written comes
-//! folded from `shard::file::apply` and goes through the one `writer` in statements of many rows.
+//! Kept in parts: what is read lies by subject in `messages`, `receipts`, `index` and `progress`;
+//! what is written comes folded from `shard::file::apply` and goes through the one `writer` in
+//! statements of many rows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -59,10 +61,13 @@ mod history;
 pub(crate) mod tests;
 
 pub use history::Past;
-pub use rows::{ApplyEntry, HeadRow, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member, OutboxRow, UsedKey};
+pub use rows::{
+    ApplyEntry, HeadRow, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member, OutboxRow, UsedKey,
+};
 pub(crate) use writer::mark;
 
-/// Asks waiting for the writer. More wait to be queued: the workers, of which there is one per stream.
+/// Asks waiting for the writer. More wait to be queued: the workers, of which there is one per
+/// stream.
 const ASKS_MAX: usize = 4;
 /// How long closing waits for reads that are under way.
 const READS_END: Duration = Duration::from_secs(2);
@@ -72,8 +77,8 @@ const READS_END: Duration = Duration::from_secs(2);
 pub struct Config {
     /// Readers at the same time, each a thread; opened on demand.
     pub readers_max: u32,
-    /// A reader is closed after this long without use, and so is the writer once all is checkpointed. The next use opens it
-    /// again.
+    /// A reader is closed after this long without use, and so is the writer once all is
+    /// checkpointed. The next use opens it again.
     pub rest_after: Duration,
     /// A checkpoint after this many pages of WAL …
     pub checkpoint_pages: u32,
@@ -89,7 +94,10 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Of another cluster, another number of shards, or another shard.
-    #[error("{path}: this file belongs to {found}, not to {wanted}; start with the data folder of this cluster")]
+    #[error(
+        "{path}: this file belongs to {found}, not to {wanted}; start with the data folder of this \
+         cluster"
+    )]
     Foreign {
         #[expect(missing_docs, reason = "said in the text")]
         path: String,
@@ -103,7 +111,8 @@ pub enum OpenError {
     OldSqlite(String),
     /// SQLite says that it is damaged, when it was opened or in the check after an unclean end.
     #[error(
-        "{path}: this file is damaged: {error}; restore it from a copy, or take it away where another replica has one"
+        "{path}: this file is damaged: {error}; restore it from a copy, or take it away where \
+         another replica has one"
     )]
     Damaged {
         #[expect(missing_docs, reason = "said in the text")]
@@ -112,7 +121,10 @@ pub enum OpenError {
         error: String,
     },
     /// Written by a newer version, or half made.
-    #[error("{path}: this file cannot be used: {error}; restore it from a copy, or start the version that wrote it")]
+    #[error(
+        "{path}: this file cannot be used: {error}; restore it from a copy, or start the version \
+         that wrote it"
+    )]
     Unusable {
         #[expect(missing_docs, reason = "said in the text")]
         path: String,
@@ -205,11 +217,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or creates the file, runs migrations, compares identity and shard. Blocking steps run on SQLite's threads.
+    /// Opens or creates the file, runs migrations, compares identity and shard. Blocking steps run
+    /// on SQLite's threads.
     ///
     /// # Errors
     /// [`OpenError`]: nothing was changed.
-    pub async fn open(path: &Path, identity: Identity, shard: ShardId, config: Config) -> Result<Self, OpenError> {
+    pub async fn open(
+        path: &Path,
+        identity: Identity,
+        shard: ShardId,
+        config: Config,
+    ) -> Result<Self, OpenError> {
         let connection = open::open_writer(path, identity, shard, &config).await?;
         let readers = open::open_readers(path, shard, &config);
         let full = Arc::new(AtomicBool::new(false));
@@ -218,7 +236,15 @@ impl Store {
         let (sender, asked) = mpsc::channel(ASKS_MAX);
         tokio::spawn(writer.run(asked));
         let (apart, digests) = (open::apart(path, shard), Arc::new(Semaphore::new(1)));
-        Ok(Self { writer: sender, progress, readers, apart, digests, damaged: Arc::default(), full })
+        Ok(Self {
+            writer: sender,
+            progress,
+            readers,
+            apart,
+            digests,
+            damaged: Arc::default(),
+            full,
+        })
     }
 
     /// Applied and durable positions, as last committed.
@@ -233,22 +259,27 @@ impl Store {
         self.progress.clone()
     }
 
-    /// Applies whole entries of one stream, in order, in one transaction: rows, offset, chain, raw bytes. They must
-    /// follow the applied tail; those that are in the file already are passed over. Returns how many records were
-    /// quarantined.
+    /// Applies whole entries of one stream, in order, in one transaction: rows, offset, chain, raw
+    /// bytes. They must follow the applied tail; those that are in the file already are passed
+    /// over. Returns how many records were quarantined.
     ///
     /// Not cancel-safe to *interpret*: dropped, the transaction may or may not commit.
     ///
     /// # Errors
-    /// Nothing of it is in the file, or all of it, when SQLite could not say: the same call again is right in both
-    /// cases.
-    pub async fn apply(&self, stream: Stream, entries: impl Into<Arc<[ApplyEntry]>>) -> Result<u32, StoreError> {
+    /// Nothing of it is in the file, or all of it, when SQLite could not say: the same call again
+    /// is right in both cases.
+    pub async fn apply(
+        &self,
+        stream: Stream,
+        entries: impl Into<Arc<[ApplyEntry]>>,
+    ) -> Result<u32, StoreError> {
         let entries = entries.into();
-        self.ask(|reply| writer::Ask::Apply(stream, entries, reply)).await?
+        self.ask(|reply| writer::Ask::Apply(stream, entries, reply))
+            .await?
     }
 
-    /// Checkpoints the WAL; afterwards `durable` is what was applied before: in the file, or, where a reader holds the WAL
-    /// back, in a WAL that is on the disk.
+    /// Checkpoints the WAL; afterwards `durable` is what was applied before: in the file, or, where
+    /// a reader holds the WAL back, in a WAL that is on the disk.
     ///
     /// # Errors
     /// SQLite refused.
@@ -261,15 +292,19 @@ impl Store {
         self.ask(|reply| writer::Ask::Kept(stream, reply)).await
     }
 
-    /// Copies the file as it stands at one moment, rows, progress and raw entries alike, to a new one. Writing and reading go
-    /// on meanwhile; only the WAL cannot be emptied.
+    /// Copies the file as it stands at one moment, rows, progress and raw entries alike, to a new
+    /// one. Writing and reading go on meanwhile; only the WAL cannot be emptied.
     ///
     /// # Errors
     /// SQLite refused.
     pub(in crate::shard) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
-        let path = path.to_str().ok_or_else(|| StoreError::Failed("the path of a copy is no text".to_owned()))?;
+        let path = path
+            .to_str()
+            .ok_or_else(|| StoreError::Failed("the path of a copy is no text".to_owned()))?;
         let mut apart = self.read(self.apart.connect()).await?;
-        let copied = self.read(sqlx::query("VACUUM INTO ?").bind(path).execute(&mut apart)).await;
+        let copied = self
+            .read(sqlx::query("VACUUM INTO ?").bind(path).execute(&mut apart))
+            .await;
         apart.close().await?;
         copied.map(drop)
     }
@@ -292,7 +327,9 @@ impl Store {
 
     /// Takes every reader, as a slow disk or a snapshot would.
     #[cfg(test)]
-    pub(in crate::shard) async fn hold_readers(&self) -> Vec<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
+    pub(in crate::shard) async fn hold_readers(
+        &self,
+    ) -> Vec<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         let mut held = Vec::new();
         for _ in 0..self.readers.options().get_max_connections() {
             held.push(self.readers.acquire().await.expect("a reader"));
@@ -305,7 +342,10 @@ impl Store {
     pub(in crate::shard) async fn endless_read(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
         let mut reader = self.readers.acquire().await.expect("a reader");
         for statement in ["BEGIN", "SELECT count(*) FROM messages"] {
-            sqlx::query(statement).fetch_all(&mut *reader).await.expect("reads");
+            sqlx::query(statement)
+                .fetch_all(&mut *reader)
+                .await
+                .expect("reads");
         }
         reader
     }
@@ -338,7 +378,10 @@ impl Store {
         })
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask) -> Result<T, StoreError> {
+    async fn ask<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> writer::Ask,
+    ) -> Result<T, StoreError> {
         let closed = || StoreError::Closed;
         let (reply, answer) = oneshot::channel();
         self.writer.send(ask(reply)).await.ok().ok_or_else(closed)?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Row};
 
@@ -44,7 +45,11 @@ pub(super) async fn open_writer(
         .pragma("cache_size", "-512")
         .pragma("temp_store", "MEMORY")
         .thread_name(move |_| format!("sqlite-{shard}"));
-    let mut connection = options.connect().await.map_err(StoreError::from).map_err(refused)?;
+    let mut connection = options
+        .connect()
+        .await
+        .map_err(StoreError::from)
+        .map_err(refused)?;
     let version = sqlite_version(&mut connection).await.map_err(refused)?;
     if !is_new_enough(&version) {
         return Err(OpenError::OldSqlite(version));
@@ -56,16 +61,23 @@ pub(super) async fn open_writer(
         belongs(path, &found, &name_of(identity, shard))?;
     }
     migrate(path, &mut connection).await?;
-    claim(&mut connection, identity, shard).await.map_err(refused)?;
+    claim(&mut connection, identity, shard)
+        .await
+        .map_err(refused)?;
     Ok(OnDemand::new(connection, options, config.rest_after))
 }
 
-/// Brings a file of this or an older version to the schema of this one; an empty one gets all of it.
+/// Brings a file of this or an older version to the schema of this one; an empty one gets all of
+/// it.
 ///
 /// # Errors
 /// Unusable: it is of a newer version, or half made. Else SQLite refused.
-pub(in crate::shard) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    // `run` is generic over how a connection is had; named here, the future around it is provably `Send`.
+pub(in crate::shard) async fn migrate(
+    path: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<(), OpenError> {
+    // `run` is generic over how a connection is had; named here, the future around it is provably
+    // `Send`.
     let migrated = MIGRATIONS.run_direct(None, connection, false).await;
     migrated.map_err(|error| unmigrated(path, error))
 }
@@ -112,7 +124,8 @@ pub(super) fn refused(path: &Path, error: StoreError) -> OpenError {
     }
 }
 
-/// A WAL that has something means that whoever wrote it did not close the file: when it was killed, or the power went.
+/// A WAL that has something means that whoever wrote it did not close the file: when it was killed,
+/// or the power went.
 fn was_not_closed(path: &Path) -> bool {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
@@ -123,36 +136,63 @@ fn was_not_closed(path: &Path) -> bool {
 ///
 /// # Errors
 /// [`OpenError::Damaged`] with the first thing that does not.
-pub(in crate::shard) async fn quick_check(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let checked = sqlx::query("PRAGMA quick_check(1)").fetch_one(connection).await.map_err(StoreError::from);
-    let found = checked.and_then(|row| Ok(row.try_get::<String, _>(0)?)).map_err(|error| refused(path, error))?;
+pub(in crate::shard) async fn quick_check(
+    path: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<(), OpenError> {
+    let checked = sqlx::query("PRAGMA quick_check(1)")
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::from);
+    let found = checked
+        .and_then(|row| Ok(row.try_get::<String, _>(0)?))
+        .map_err(|error| refused(path, error))?;
     if found == "ok" {
         return Ok(());
     }
     // It says where on a line of its own.
-    Err(OpenError::Damaged { path: shown(path), error: found.lines().collect::<Vec<_>>().join(" ") })
+    Err(OpenError::Damaged {
+        path: shown(path),
+        error: found.lines().collect::<Vec<_>>().join(" "),
+    })
 }
 
 fn unmigrated(path: &Path, error: MigrateError) -> OpenError {
     match error {
-        MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => {
-            OpenError::Unusable { path: shown(path), error: error.to_string() }
+        MigrateError::VersionMissing(_)
+        | MigrateError::VersionMismatch(_)
+        | MigrateError::Dirty(_) => OpenError::Unusable {
+            path: shown(path),
+            error: error.to_string(),
+        },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            refused(path, error.into())
         }
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => refused(path, error.into()),
         error => refused(path, StoreError::Failed(error.to_string())),
     }
 }
 
 /// Whose file this is; `None` for a new one. A file of something else has a name that is nobody's.
-pub(in crate::shard) async fn owner_of(connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
-    let tables = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'").fetch_all(&mut *connection).await?;
-    let names = tables.iter().map(|row| row.try_get::<&str, _>(0)).collect::<Result<Vec<_>, _>>()?;
+pub(in crate::shard) async fn owner_of(
+    connection: &mut SqliteConnection,
+) -> Result<Option<String>, StoreError> {
+    let tables = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'")
+        .fetch_all(&mut *connection)
+        .await?;
+    let names = tables
+        .iter()
+        .map(|row| row.try_get::<&str, _>(0))
+        .collect::<Result<Vec<_>, _>>()?;
     if !names.contains(&"identity") {
         // A first start may have ended after it had made the table of migrations.
-        let foreign = names.iter().any(|name| !name.starts_with("_sqlx") && !name.starts_with("sqlite_"));
+        let foreign = names
+            .iter()
+            .any(|name| !name.starts_with("_sqlx") && !name.starts_with("sqlite_"));
         return Ok(foreign.then(|| "another program".to_owned()));
     }
-    let row = sqlx::query("SELECT cluster, shards, shard FROM identity").fetch_optional(connection).await?;
+    let row = sqlx::query("SELECT cluster, shards, shard FROM identity")
+        .fetch_optional(connection)
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let (shards, shard): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
     Ok(Some(named(row.try_get(0)?, shards, shard)))
@@ -162,7 +202,11 @@ fn belongs(path: &Path, found: &str, wanted: &str) -> Result<(), OpenError> {
     if found == wanted {
         return Ok(());
     }
-    Err(OpenError::Foreign { path: shown(path), found: found.to_owned(), wanted: wanted.to_owned() })
+    Err(OpenError::Foreign {
+        path: shown(path),
+        found: found.to_owned(),
+        wanted: wanted.to_owned(),
+    })
 }
 
 pub(in crate::shard) async fn claim(
@@ -180,7 +224,11 @@ pub(in crate::shard) async fn claim(
 }
 
 pub(in crate::shard) fn name_of(identity: Identity, shard: ShardId) -> String {
-    named(&identity.cluster.to_string(), i64::from(identity.shards), i64::from(shard.0))
+    named(
+        &identity.cluster.to_string(),
+        i64::from(identity.shards),
+        i64::from(shard.0),
+    )
 }
 
 fn named(cluster: &str, shards: i64, shard: i64) -> String {
@@ -188,7 +236,9 @@ fn named(cluster: &str, shards: i64, shard: i64) -> String {
 }
 
 fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    let mut numbers = version
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or_default());
     let found = [(); 3].map(|()| numbers.next().unwrap_or_default());
     found >= SQLITE_MIN
 }

@@ -14,37 +14,44 @@ use crate::shard::file::store::{KeptEntry, Store, StoreError};
 use crate::shard::replicas::ReplicaDigest;
 
 const APPLIED: &str = "SELECT stream, applied, chain FROM progress";
-const KEPT_AFTER: &str =
-    "SELECT last_offset, bytes FROM entries WHERE stream = ? AND last_offset > ? ORDER BY last_offset";
+const KEPT_AFTER: &str = "SELECT last_offset, bytes FROM entries WHERE stream = ? AND last_offset > ? ORDER BY last_offset";
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const READS: [&str; 1] = [KEPT_AFTER];
 
-/// The logical content of the file: each table in the order of its key. Whoever adds a table adds it here.
+/// The logical content of the file: each table in the order of its key. Whoever adds a table adds
+/// it here.
 const CONTENT: [&str; 14] = [
     "SELECT stream, applied, chain, max_epoch, newest_ts, mark_ts FROM progress ORDER BY stream",
     "SELECT stream, \"offset\", reason, bytes FROM quarantine ORDER BY stream, \"offset\"",
     "SELECT name, title, admin, created, created_by, created_offset, create_key, create_key_stamped, \
         create_fingerprint, last_seq, last_created, participants_count FROM conversations ORDER BY name",
-    "SELECT conversation, participant, joined_seq, position FROM participants ORDER BY conversation, participant",
-    "SELECT conversation, participant, joined_seq, left_seq FROM departures ORDER BY conversation, participant",
-    "SELECT conversation, seq, id, source, text, reply_to, created FROM messages ORDER BY conversation, seq",
+    "SELECT conversation, participant, joined_seq, position FROM participants ORDER BY \
+     conversation, participant",
+    "SELECT conversation, participant, joined_seq, left_seq FROM departures ORDER BY conversation, \
+     participant",
+    "SELECT conversation, seq, id, source, text, reply_to, created FROM messages ORDER BY \
+     conversation, seq",
     "SELECT conversation, seq, kind, created, body FROM events ORDER BY conversation, seq",
-    "SELECT conversation, sender, key, seq, fingerprint, ts FROM message_keys ORDER BY conversation, sender, key",
+    "SELECT conversation, sender, key, seq, fingerprint, ts FROM message_keys ORDER BY \
+     conversation, sender, key",
     "SELECT user, key, name, fingerprint, ts FROM create_keys ORDER BY user, key",
-    "SELECT user, conversation, seq, joined, version, at FROM user_index ORDER BY user, conversation",
+    "SELECT user, conversation, seq, joined, version, at FROM user_index ORDER BY user, \
+     conversation",
     "SELECT \"offset\", idx, user, conversation, seq, joined, at, create_key, create_fingerprint FROM outbox \
         ORDER BY \"offset\", idx",
     "SELECT conversation, participant, delivered, read, delivered_at, read_at FROM watermarks \
         ORDER BY conversation, participant",
     "SELECT conversation, participant, kind, upto_seq, ts FROM advances \
         ORDER BY conversation, participant, kind, upto_seq",
-    "SELECT message_id, participant, reaction, ts, conversation FROM reactions ORDER BY message_id, participant",
+    "SELECT message_id, participant, reaction, ts, conversation FROM reactions ORDER BY \
+     message_id, participant",
 ];
 
 impl Store {
-    /// Raw entries of a stream whose last offset is above `after`, in order, up to about `bytes_max`.
+    /// Raw entries of a stream whose last offset is above `after`, in order, up to about
+    /// `bytes_max`.
     ///
     /// # Errors
     /// SQLite refused.
@@ -54,21 +61,27 @@ impl Store {
         after: Offset,
         bytes_max: usize,
     ) -> Result<Vec<KeptEntry>, StoreError> {
-        let mut rows = sqlx::query(KEPT_AFTER).bind(stream.as_str()).bind(int(after.0)).fetch(self.readers());
+        let mut rows = sqlx::query(KEPT_AFTER)
+            .bind(stream.as_str())
+            .bind(int(after.0))
+            .fetch(self.readers());
         let mut kept = Vec::new();
         let mut bytes = 0;
         while bytes < bytes_max
             && let Some(row) = self.read(rows.try_next()).await?
         {
-            let entry = KeptEntry { last: offset(&row, 0)?, bytes: Bytes::from(row.try_get::<Vec<u8>, _>(1)?) };
+            let entry = KeptEntry {
+                last: offset(&row, 0)?,
+                bytes: Bytes::from(row.try_get::<Vec<u8>, _>(1)?),
+            };
             bytes += entry.bytes.len();
             kept.push(entry);
         }
         Ok(kept)
     }
 
-    /// Hash over the logical content (every table but raw entries), for comparing replicas at equal offsets. One
-    /// moment of the file. Reads all of it.
+    /// Hash over the logical content (every table but raw entries), for comparing replicas at equal
+    /// offsets. One moment of the file. Reads all of it.
     ///
     /// # Errors
     /// SQLite refused.
@@ -81,21 +94,31 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn replica_digest(&self) -> Result<ReplicaDigest, StoreError> {
-        let _turn = self.digests.acquire().await.map_err(|_closed| StoreError::Closed)?;
+        let _turn = self
+            .digests
+            .acquire()
+            .await
+            .map_err(|_closed| StoreError::Closed)?;
         let mut apart = self.read(self.apart.connect()).await?;
         let mut moment = self.read(apart.begin()).await?;
         let applied = self.read(applied_in(&mut moment)).await?;
         let mut hash = Sha256::new();
         for (table, statement) in (0_u8..).zip(CONTENT) {
             hash.update([b'T', table]);
-            self.read(digest_rows(&mut moment, statement, &mut hash)).await?;
+            self.read(digest_rows(&mut moment, statement, &mut hash))
+                .await?;
         }
-        Ok(ReplicaDigest { applied, sha256: hash.finalize().into() })
+        Ok(ReplicaDigest {
+            applied,
+            sha256: hash.finalize().into(),
+        })
     }
 }
 
 /// Where a file stands, read now.
-pub(in crate::shard) async fn applied_in(connection: &mut SqliteConnection) -> Result<PerStream<Tail>, StoreError> {
+pub(in crate::shard) async fn applied_in(
+    connection: &mut SqliteConnection,
+) -> Result<PerStream<Tail>, StoreError> {
     let mut applied = PerStream::both(Tail::EMPTY);
     for row in sqlx::query(APPLIED).fetch_all(connection).await? {
         applied[stream_of(&row, 0)?] = tail_of(&row, 1, 2)?;

@@ -1,5 +1,6 @@
-//! Reads of watermarks, receipts and reactions: here, and only here, the two streams' tables meet. Where the read
-//! watermark starts (at the seq of one's own join) is known to the messages stream alone.
+//! Reads of watermarks, receipts and reactions: here, and only here, the two streams' tables meet.
+//! Where the read watermark starts (at the seq of one's own join) is known to the messages stream
+//! alone.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -36,8 +37,20 @@ impl Store {
     /// # Errors
     /// SQLite refused.
     pub async fn marks(&self, conversation: &ConversationName) -> Result<Vec<Marks>, StoreError> {
-        let rows = self.read(sqlx::query(MARKS).bind(conversation.as_str()).fetch_all(self.readers())).await?;
-        let marks = |row| Ok(Marks { user: user(row, 0)?, delivered: seq(row, 1)?, read: seq(row, 2)? });
+        let rows = self
+            .read(
+                sqlx::query(MARKS)
+                    .bind(conversation.as_str())
+                    .fetch_all(self.readers()),
+            )
+            .await?;
+        let marks = |row| {
+            Ok(Marks {
+                user: user(row, 0)?,
+                delivered: seq(row, 1)?,
+                read: seq(row, 2)?,
+            })
+        };
         rows.iter().map(marks).collect()
     }
 
@@ -45,11 +58,20 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn reactions(&self, ids: &[MessageId]) -> Result<Vec<(MessageId, UserId, u32)>, StoreError> {
+    pub async fn reactions(
+        &self,
+        ids: &[MessageId],
+    ) -> Result<Vec<(MessageId, UserId, u32)>, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = self.read(sqlx::query(REACTIONS).bind(json(&hex_of(ids))?).fetch_all(self.readers())).await?;
+        let rows = self
+            .read(
+                sqlx::query(REACTIONS)
+                    .bind(json(&hex_of(ids))?)
+                    .fetch_all(self.readers()),
+            )
+            .await?;
         rows.iter().map(reaction).collect()
     }
 
@@ -62,12 +84,18 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = self.read(sqlx::query(REACTIONS).bind(json(&hex_of(ids))?).fetch_all(moment)).await?;
+        let rows = self
+            .read(
+                sqlx::query(REACTIONS)
+                    .bind(json(&hex_of(ids))?)
+                    .fetch_all(moment),
+            )
+            .await?;
         rows.iter().map(reaction).collect()
     }
 
-    /// Watermarks of current participants by name after `after`; who never moved one has both at the seq
-    /// of his own join.
+    /// Watermarks of current participants by name after `after`; who never moved one has both at
+    /// the seq of his own join.
     ///
     /// # Errors
     /// SQLite refused.
@@ -78,19 +106,26 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<protocol::Watermark>, StoreError> {
         let after = after.map_or("", UserId::as_str);
-        let query = sqlx::query(PAGE).bind(conversation.as_str()).bind(after).bind(limit);
+        let query = sqlx::query(PAGE)
+            .bind(conversation.as_str())
+            .bind(after)
+            .bind(limit);
         let rows = self.read(query.fetch_all(self.readers())).await?;
         let watermark = |row| {
             let (delivered, read) = (seq(row, 1)?, seq(row, 2)?);
             // What was read was delivered, and what came before a join counts as read.
             let delivered_up_to = delivered.max(read);
-            Ok(protocol::Watermark { user: user(row, 0)?, delivered_up_to, read_up_to: read })
+            Ok(protocol::Watermark {
+                user: user(row, 0)?,
+                delivered_up_to,
+                read_up_to: read,
+            })
         };
         rows.iter().map(watermark).collect()
     }
 
-    /// Receipts of one message by name after `after`: of each current participant but its sender whose latest join
-    /// precedes it. `*_at`: of the first advance that covers it.
+    /// Receipts of one message by name after `after`: of each current participant but its sender
+    /// whose latest join precedes it. `*_at`: of the first advance that covers it.
     ///
     /// # Errors
     /// SQLite refused.
@@ -123,7 +158,8 @@ fn reaction(row: &SqliteRow) -> Result<(MessageId, UserId, u32), StoreError> {
 }
 
 fn receipt(message_id: MessageId, row: &SqliteRow) -> Result<protocol::Receipt, StoreError> {
-    let (reacted_at, delivered_at, read_at) = (optional(row, 2)?, optional(row, 3)?, optional(row, 4)?);
+    let (reacted_at, delivered_at, read_at) =
+        (optional(row, 2)?, optional(row, 3)?, optional(row, 4)?);
     Ok(protocol::Receipt {
         message_id,
         user_id: user(row, 0)?,

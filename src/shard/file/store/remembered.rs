@@ -1,10 +1,11 @@
-//! What the writer need not read back, since it wrote it itself: nobody else writes to the file. Only rows that are in
-//! the file are remembered; what is not here is asked for.
+//! What the writer need not read back, since it wrote it itself: nobody else writes to the file.
+//! Only rows that are in the file are remembered; what is not here is asked for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// Rows of each kind remembered; when it is reached all of them are forgotten, and asked for again as needed.
+/// Rows of each kind remembered; when it is reached all of them are forgotten, and asked for again
+/// as needed.
 const REMEMBERED_MAX: usize = 4096;
 
 /// Rows of one kind, by key.
@@ -28,7 +29,11 @@ impl<K: Clone + Eq + Hash, V: Copy> Remembered<K, V> {
         if self.0.len() + rows.len() > REMEMBERED_MAX {
             self.0.clear();
         }
-        self.0.extend(rows.iter().take(REMEMBERED_MAX).map(|(key, row)| (key.clone(), value(row))));
+        self.0.extend(
+            rows.iter()
+                .take(REMEMBERED_MAX)
+                .map(|(key, row)| (key.clone(), value(row))),
+        );
     }
 
     /// Forgets everything: no one knows what is in the file.
@@ -45,7 +50,9 @@ mod tests {
     fn it_never_holds_more_than_its_limit_and_the_newest_are_there() {
         let mut remembered = Remembered::default();
         for round in 0..10_usize {
-            let rows: BTreeMap<usize, usize> = (round * 1000..round * 1000 + 1000).map(|key| (key, key)).collect();
+            let rows: BTreeMap<usize, usize> = (round * 1000..round * 1000 + 1000)
+                .map(|key| (key, key))
+                .collect();
             remembered.learn(&rows, |row| *row + 1);
             assert!(remembered.0.len() <= REMEMBERED_MAX);
             assert_eq!(remembered.get(&(round * 1000)), Some(round * 1000 + 1));

@@ -78,8 +78,8 @@ pub struct Located {
     pub source: UserId,
 }
 
-/// A page of messages as the store holds them: up to `limit + 1` matches on each side asked for, so that the caller can
-/// tell whether more exist.
+/// A page of messages as the store holds them: up to `limit + 1` matches on each side asked for, so
+/// that the caller can tell whether more exist.
 #[derive(Debug, Clone)]
 pub struct HistoryRead<'a> {
     /// Which conversation.

@@ -1,8 +1,8 @@
-//! All statements of a transaction as one command to SQLite's thread: its hand-over costs several times the SQL, and a
-//! transaction of a few rows would otherwise meet it ten times.
+//! All statements of a transaction as one command to SQLite's thread: its hand-over costs several
+//! times the SQL, and a transaction of a few rows would otherwise meet it ten times.
 //!
-//! Statements for many rows have few sizes, so that the prepared ones stay cached: what is missing to the next size is
-//! filled with rows of NULL, which are inserted nowhere and match nothing.
+//! Statements for many rows have few sizes, so that the prepared ones stay cached: what is missing
+//! to the next size is filled with rows of NULL, which are inserted nowhere and match nothing.
 
 use std::mem;
 
@@ -48,20 +48,34 @@ pub(super) struct Multi {
 impl Multi {
     /// An insert: `head` up to the names of the columns, `tail` from the conflict on.
     pub(super) const fn insert(head: &'static str, row: &'static str) -> Self {
-        Self { head, row, tail: "" }
+        Self {
+            head,
+            row,
+            tail: "",
+        }
     }
 
     /// The text for that many rows.
     pub(super) fn text(&self, rows: usize) -> String {
         let inserts = self.head.starts_with("INSERT");
-        let mut text = String::with_capacity(self.head.len() + (self.row.len() + 2) * rows + self.tail.len() + 64);
+        let mut text = String::with_capacity(
+            self.head.len() + (self.row.len() + 2) * rows + self.tail.len() + 64,
+        );
         text.push_str(self.head);
-        text.push_str(if inserts { " SELECT * FROM (VALUES " } else { "" });
+        text.push_str(if inserts {
+            " SELECT * FROM (VALUES "
+        } else {
+            ""
+        });
         for index in 0..rows {
             text.push_str(if index == 0 { "" } else { ", " });
             text.push_str(self.row);
         }
-        text.push_str(if inserts { ") WHERE column1 IS NOT NULL" } else { "" });
+        text.push_str(if inserts {
+            ") WHERE column1 IS NOT NULL"
+        } else {
+            ""
+        });
         text.push_str(self.tail);
         text
     }
@@ -96,7 +110,11 @@ impl Changed {
 impl Script {
     /// Begins a transaction.
     pub(super) fn begin() -> Self {
-        Self { text: "BEGIN IMMEDIATE".to_owned(), bound: Bound::default(), statements: 1 }
+        Self {
+            text: "BEGIN IMMEDIATE".to_owned(),
+            bound: Bound::default(),
+            statements: 1,
+        }
     }
 
     /// Adds a statement.
@@ -108,12 +126,20 @@ impl Script {
     }
 
     /// Adds the statements for rows, in order.
-    pub(super) fn rows<T>(&mut self, multi: &Multi, rows: &[T], bind: impl Fn(Bound, &T) -> Bound) -> Which {
+    pub(super) fn rows<T>(
+        &mut self,
+        multi: &Multi,
+        rows: &[T],
+        bind: impl Fn(Bound, &T) -> Bound,
+    ) -> Which {
         let first = self.statements;
         let mut rest = rows;
         while !rest.is_empty() {
             let [.., most] = CHUNKS;
-            let size = CHUNKS.into_iter().find(|size| *size >= rest.len()).unwrap_or(most);
+            let size = CHUNKS
+                .into_iter()
+                .find(|size| *size >= rest.len())
+                .unwrap_or(most);
             let (chunk, after) = rest.split_at(size.min(rest.len()));
             let missing = (size - chunk.len()) * multi.columns();
             self.add(&multi.text(size), |bound| {
@@ -128,8 +154,12 @@ impl Script {
     /// Runs everything and commits.
     ///
     /// # Errors
-    /// The first statement that failed; none after it was run, so the transaction may still be open.
-    pub(super) async fn commit(mut self, connection: &mut SqliteConnection) -> Result<Changed, StoreError> {
+    /// The first statement that failed; none after it was run, so the transaction may still be
+    /// open.
+    pub(super) async fn commit(
+        mut self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Changed, StoreError> {
         self.text.push_str(";\nCOMMIT");
         if let Some(refused) = self.bound.refused {
             return Err(StoreError::Failed(refused.to_string()));
@@ -147,7 +177,8 @@ impl Script {
     }
 }
 
-/// Reads what a transaction goes by before it begins: rows for whatever `asked` names, which is JSON.
+/// Reads what a transaction goes by before it begins: rows for whatever `asked` names, which is
+/// JSON.
 pub(super) async fn look_up(
     connection: &mut SqliteConnection,
     sql: &'static str,

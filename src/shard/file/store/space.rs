@@ -11,7 +11,9 @@ impl Writer {
     /// An error with want of space found out, where the code alone does not say it.
     pub(super) async fn on_disk(&self, error: StoreError) -> StoreError {
         match error {
-            StoreError::Disk(words) if sqlite::is_full(self.connection.path()).await => StoreError::Full(words),
+            StoreError::Disk(words) if sqlite::is_full(self.connection.path()).await => {
+                StoreError::Full(words)
+            }
             error => error,
         }
     }
@@ -19,7 +21,10 @@ impl Writer {
     /// Takes note whether the disk has no space.
     pub(super) fn note_full(&self, full: bool) {
         if self.full.swap(full, Ordering::Relaxed) != full {
-            SHARD_FILE_FULL.set(f64::from(u8::from(full)), &[("shard", &self.shard.0.to_string())]);
+            SHARD_FILE_FULL.set(
+                f64::from(u8::from(full)),
+                &[("shard", &self.shard.0.to_string())],
+            );
         }
     }
 }

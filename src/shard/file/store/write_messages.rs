@@ -53,8 +53,11 @@ const JOIN: Multi = Multi {
     row: "(?, ?, ?, ?)",
     tail: "",
 };
-const LEAVE: Multi =
-    Multi { head: "DELETE FROM participants WHERE (conversation, participant) IN (VALUES ", row: "(?, ?)", tail: ")" };
+const LEAVE: Multi = Multi {
+    head: "DELETE FROM participants WHERE (conversation, participant) IN (VALUES ",
+    row: "(?, ?)",
+    tail: ")",
+};
 const DEPARTURE: Multi = Multi {
     head: "INSERT OR REPLACE INTO departures (conversation, participant, joined_seq, left_seq)",
     row: "(?, ?, ?, ?)",
@@ -102,7 +105,10 @@ pub(super) async fn known(
     clockwork: Clockwork,
     last_seqs: &LastSeqs,
 ) -> Result<Known, StoreError> {
-    let mut known = Known { clockwork, ..Known::default() };
+    let mut known = Known {
+        clockwork,
+        ..Known::default()
+    };
     let mut names = Vec::new();
     for name in asked.conversations {
         match last_seqs.get(&name) {
@@ -118,7 +124,9 @@ pub(super) async fn known(
     if !asked.leaving.is_empty() {
         let members: Vec<_> = asked.leaving.iter().collect();
         for row in look_up(connection, JOINED, json(&members)?).await? {
-            known.joined.insert((conversation(&row, 0)?, user(&row, 1)?), seq(&row, 2)?);
+            known
+                .joined
+                .insert((conversation(&row, 0)?, user(&row, 1)?), seq(&row, 2)?);
         }
     }
     Ok(known)
@@ -153,12 +161,25 @@ fn write_conversations(script: &mut Script, changes: &Changes) {
             .bind(int(last_created))
     });
     let is_new = |name: &_| changes.created.iter().any(|row| row.name == *name);
-    let stands: Vec<_> = changes.stands.iter().filter(|(name, _)| !is_new(name)).collect();
+    let stands: Vec<_> = changes
+        .stands
+        .iter()
+        .filter(|(name, _)| !is_new(name))
+        .collect();
     script.rows(&STAND, &stands, |query, (name, (last_seq, created))| {
-        query.bind(name.as_str()).bind(int(last_seq.0)).bind(int(*created))
+        query
+            .bind(name.as_str())
+            .bind(int(last_seq.0))
+            .bind(int(*created))
     });
-    let admins: Vec<_> = changes.admins.iter().filter(|(name, _)| !is_new(name)).collect();
-    script.rows(&ADMIN, &admins, |query, (name, admin)| query.bind(name.as_str()).bind(admin.as_str()));
+    let admins: Vec<_> = changes
+        .admins
+        .iter()
+        .filter(|(name, _)| !is_new(name))
+        .collect();
+    script.rows(&ADMIN, &admins, |query, (name, admin)| {
+        query.bind(name.as_str()).bind(admin.as_str())
+    });
 }
 
 fn write_events(script: &mut Script, changes: &Changes) -> Which {
@@ -187,16 +208,39 @@ fn write_members(script: &mut Script, changes: &Changes) {
     if changes.members.is_empty() {
         return;
     }
-    let joining: Vec<_> = changes.members.iter().filter_map(|(who, joined)| Some((who, (*joined)?))).collect();
+    let joining: Vec<_> = changes
+        .members
+        .iter()
+        .filter_map(|(who, joined)| Some((who, (*joined)?)))
+        .collect();
     script.rows(&JOIN, &joining, |query, ((name, who), joined)| {
-        query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.seq.0)).bind(joined.position)
+        query
+            .bind(name.as_str())
+            .bind(who.as_str())
+            .bind(int(joined.seq.0))
+            .bind(joined.position)
     });
-    let leaving: Vec<_> = changes.members.iter().filter(|(_, joined)| joined.is_none()).map(|(who, _)| who).collect();
-    script.rows(&LEAVE, &leaving, |query, (name, who)| query.bind(name.as_str()).bind(who.as_str()));
+    let leaving: Vec<_> = changes
+        .members
+        .iter()
+        .filter(|(_, joined)| joined.is_none())
+        .map(|(who, _)| who)
+        .collect();
+    script.rows(&LEAVE, &leaving, |query, (name, who)| {
+        query.bind(name.as_str()).bind(who.as_str())
+    });
     let departures: Vec<_> = changes.departures.iter().collect();
-    script.rows(&DEPARTURE, &departures, |query, ((name, who), (joined, left))| {
-        query.bind(name.as_str()).bind(who.as_str()).bind(int(joined.0)).bind(int(left.0))
-    });
+    script.rows(
+        &DEPARTURE,
+        &departures,
+        |query, ((name, who), (joined, left))| {
+            query
+                .bind(name.as_str())
+                .bind(who.as_str())
+                .bind(int(joined.0))
+                .bind(int(left.0))
+        },
+    );
     let mut touched: Vec<_> = changes.members.keys().map(|(name, _)| name).collect();
     touched.dedup();
     script.rows(&COUNT, &touched, |query, name| query.bind(name.as_str()));

@@ -30,8 +30,8 @@ const REPLACED: Multi = Multi {
     row: "(?, ?, ?, ?)",
     tail: ")",
 };
-// Times of one watermark never fall, so of the advances before a time all but the highest are followed by another one
-// before that time.
+// Times of one watermark never fall, so of the advances before a time all but the highest are
+// followed by another one before that time.
 const FOLD: Multi = Multi {
     head: "DELETE FROM advances WHERE (conversation, participant, kind, upto_seq) IN (\
         SELECT a.conversation, a.participant, a.kind, a.upto_seq FROM (VALUES ",
@@ -47,8 +47,11 @@ const REACT: Multi = Multi {
     row: "(?, ?, ?, ?, ?)",
     tail: "",
 };
-const TAKE_BACK: Multi =
-    Multi { head: "DELETE FROM reactions WHERE (message_id, participant) IN (VALUES ", row: "(?, ?)", tail: ")" };
+const TAKE_BACK: Multi = Multi {
+    head: "DELETE FROM reactions WHERE (message_id, participant) IN (VALUES ",
+    row: "(?, ?)",
+    tail: ")",
+};
 
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
@@ -64,7 +67,10 @@ pub(super) async fn known(
     clockwork: Clockwork,
     marks: &Marks,
 ) -> Result<Known, StoreError> {
-    let mut known = Known { clockwork, ..Known::default() };
+    let mut known = Known {
+        clockwork,
+        ..Known::default()
+    };
     let mut unknown = Vec::new();
     for participant in asked {
         match marks.get(&participant) {
@@ -82,7 +88,9 @@ pub(super) async fn known(
             delivered_at: number(&row, 4)?,
             read_at: number(&row, 5)?,
         };
-        known.watermarks.insert((conversation(&row, 0)?, user(&row, 1)?), found);
+        known
+            .watermarks
+            .insert((conversation(&row, 0)?, user(&row, 1)?), found);
     }
     Ok(known)
 }
@@ -101,25 +109,56 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
     });
     let replaced: Vec<_> = changes.replaced.iter().collect();
     script.rows(&REPLACED, &replaced, |query, ((name, who), kind, upto)| {
-        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0))
+        query
+            .bind(name.as_str())
+            .bind(who.as_str())
+            .bind(kind.code())
+            .bind(int(upto.0))
     });
     let advances: Vec<_> = changes.advances.iter().collect();
-    script.rows(&ADVANCE, &advances, |query, (((name, who), kind, upto), ts)| {
-        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(upto.0)).bind(int(**ts))
-    });
+    script.rows(
+        &ADVANCE,
+        &advances,
+        |query, (((name, who), kind, upto), ts)| {
+            query
+                .bind(name.as_str())
+                .bind(who.as_str())
+                .bind(kind.code())
+                .bind(int(upto.0))
+                .bind(int(**ts))
+        },
+    );
     let folds: Vec<_> = changes.folds.iter().collect();
     script.rows(&FOLD, &folds, |query, (((name, who), kind), before)| {
-        query.bind(name.as_str()).bind(who.as_str()).bind(kind.code()).bind(int(**before))
+        query
+            .bind(name.as_str())
+            .bind(who.as_str())
+            .bind(kind.code())
+            .bind(int(**before))
     });
     write_reactions(script, changes);
 }
 
 fn write_reactions(script: &mut Script, changes: &Changes) {
-    let set: Vec<_> =
-        changes.reactions.iter().filter_map(|(at, (name, code, ts))| Some((at, name, (*code)?, *ts))).collect();
+    let set: Vec<_> = changes
+        .reactions
+        .iter()
+        .filter_map(|(at, (name, code, ts))| Some((at, name, (*code)?, *ts)))
+        .collect();
     script.rows(&REACT, &set, |query, ((id, who), name, code, ts)| {
-        query.bind(id.as_bytes().as_slice()).bind(who.as_str()).bind(*code).bind(int(*ts)).bind(name.as_str())
+        query
+            .bind(id.as_bytes().as_slice())
+            .bind(who.as_str())
+            .bind(*code)
+            .bind(int(*ts))
+            .bind(name.as_str())
     });
-    let taken: Vec<_> = changes.reactions.iter().filter(|(_, (_, code, _))| code.is_none()).collect();
-    script.rows(&TAKE_BACK, &taken, |query, ((id, who), _)| query.bind(id.as_bytes().as_slice()).bind(who.as_str()));
+    let taken: Vec<_> = changes
+        .reactions
+        .iter()
+        .filter(|(_, (_, code, _))| code.is_none())
+        .collect();
+    script.rows(&TAKE_BACK, &taken, |query, ((id, who), _)| {
+        query.bind(id.as_bytes().as_slice()).bind(who.as_str())
+    });
 }

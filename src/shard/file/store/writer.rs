@@ -1,5 +1,5 @@
-//! The one task that owns the one connection that writes. Its futures are never cancelled: SQLite's thread would commit
-//! all the same, and nobody would know.
+//! The one task that owns the one connection that writes. Its futures are never cancelled: SQLite's
+//! thread would commit all the same, and nobody would know.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,27 +16,40 @@ use crate::log::record::{Entry, Tail};
 use crate::log::{PerStream, Stream};
 use crate::shard::file::apply::{Clockwork, Quarantined, messages, receipts, time_of_entry};
 use crate::shard::file::store::at_rest::OnDemand;
-use crate::shard::file::store::columns::{int, number, offset, stream as stream_of, tail as tail_of};
+use crate::shard::file::store::columns::{
+    int, number, offset, stream as stream_of, tail as tail_of,
+};
 use crate::shard::file::store::retained::{Mark, Retained};
 use crate::shard::file::store::script::{Multi, Script};
 use crate::shard::file::store::write_messages::LastSeqs;
 use crate::shard::file::store::write_receipts::Marks;
-use crate::shard::file::store::{ApplyEntry, Config, Progress, StoreError, write_messages, write_receipts};
+use crate::shard::file::store::{
+    ApplyEntry, Config, Progress, StoreError, write_messages, write_receipts,
+};
 use crate::telemetry::APPLY_QUARANTINED;
 
 const PROGRESS: &str = "SELECT stream, applied, chain, max_epoch, newest_ts, mark_ts FROM progress";
-const SET_PROGRESS: &str =
-    "UPDATE progress SET applied = ?, chain = ?, max_epoch = ?, newest_ts = ?, mark_ts = ? WHERE stream = ?";
-pub(super) const KEPT: &str = "SELECT last_offset, length(bytes) FROM entries WHERE stream = ? ORDER BY last_offset";
-const ENTRY: Multi = Multi::insert("INSERT INTO entries (stream, last_offset, ts, bytes)", "(?, ?, ?, ?)");
-const QUARANTINE: Multi =
-    Multi::insert("INSERT OR REPLACE INTO quarantine (stream, \"offset\", reason, bytes)", "(?, ?, ?, ?)");
+const SET_PROGRESS: &str = "UPDATE progress SET applied = ?, chain = ?, max_epoch = ?, newest_ts = ?, mark_ts = ? WHERE stream = ?";
+pub(super) const KEPT: &str =
+    "SELECT last_offset, length(bytes) FROM entries WHERE stream = ? ORDER BY last_offset";
+const ENTRY: Multi = Multi::insert(
+    "INSERT INTO entries (stream, last_offset, ts, bytes)",
+    "(?, ?, ?, ?)",
+);
+const QUARANTINE: Multi = Multi::insert(
+    "INSERT OR REPLACE INTO quarantine (stream, \"offset\", reason, bytes)",
+    "(?, ?, ?, ?)",
+);
 
 /// What the writer is asked to do. The answers may be dropped.
 #[derive(Debug)]
 pub(super) enum Ask {
     /// Apply entries of a stream; answers how many records were quarantined.
-    Apply(Stream, Arc<[ApplyEntry]>, oneshot::Sender<Result<u32, StoreError>>),
+    Apply(
+        Stream,
+        Arc<[ApplyEntry]>,
+        oneshot::Sender<Result<u32, StoreError>>,
+    ),
     /// Checkpoint.
     Checkpoint(oneshot::Sender<Result<Progress, StoreError>>),
     /// What raw entries are kept.
@@ -102,7 +115,8 @@ impl Writer {
             checkpoint_fails: false,
         };
         writer.look_up_progress().await?;
-        // What an earlier process left in the WAL may not be on disk yet: this makes it so, and `durable` true.
+        // What an earlier process left in the WAL may not be on disk yet: this makes it so, and
+        // `durable` true.
         writer.checkpoint_now("PASSIVE").await?;
         Ok((writer, receiver))
     }
@@ -110,9 +124,14 @@ impl Writer {
     /// Works until all senders are gone or it is told to close.
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
         loop {
-            let due = self.dirty_since.map(|since| since + self.config.checkpoint_every);
+            let due = self
+                .dirty_since
+                .map(|since| since + self.config.checkpoint_every);
             // What is not checkpointed yet will need the connection soon.
-            let rest = self.connection.rests_at().filter(|_| due.is_none() && !self.uncertain);
+            let rest = self
+                .connection
+                .rests_at()
+                .filter(|_| due.is_none() && !self.uncertain);
 
             let ask = tokio::select! {
                 ask = asked.recv() => ask,
@@ -175,11 +194,19 @@ impl Writer {
         self.be_certain().await?;
         let before = self.progress.borrow().applied[stream];
         // Entries that are in the file already come again after a write whose answer was lost.
-        let entries: Vec<&ApplyEntry> = entries.iter().filter(|new| new.entry.tail.offset > before.offset).collect();
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(0) };
+        let entries: Vec<&ApplyEntry> = entries
+            .iter()
+            .filter(|new| new.entry.tail.offset > before.offset)
+            .collect();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Ok(0);
+        };
         if first.entry.first != before.offset.next() {
             let found = first.entry.first;
-            return Err(StoreError::Failed(format!("entries from {found} do not follow {}", before.offset)));
+            return Err(StoreError::Failed(format!(
+                "entries from {found} do not follow {}",
+                before.offset
+            )));
         }
         let tail = last.entry.tail;
         let written = self.write(stream, &entries, tail).await;
@@ -209,30 +236,48 @@ impl Writer {
         let decoded = || entries.iter().map(|entry| &entry.entry);
         // Read before the transaction begins: nobody else writes to the file.
         let connection = self.connection.get().await?;
-        // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by itself, and sqlx would
-        // believe for ever that a transaction is open.
+        // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by
+        // itself, and sqlx would believe for ever that a transaction is open.
         let mut script = Script::begin();
         let (clockwork, quarantined, new) = match stream {
             Stream::Messages => {
-                let known =
-                    write_messages::known(connection, messages::asked(decoded()), known_clockwork, &self.last_seqs)
-                        .await?;
+                let known = write_messages::known(
+                    connection,
+                    messages::asked(decoded()),
+                    known_clockwork,
+                    &self.last_seqs,
+                )
+                .await?;
                 let changes = messages::fold(known, decoded());
-                let new = (write_messages::write(&mut script, &changes), changes.messages.len());
+                let new = (
+                    write_messages::write(&mut script, &changes),
+                    changes.messages.len(),
+                );
                 // Forgotten again when the transaction fails.
                 self.last_seqs.learn(&changes.stands, |(seq, _)| *seq);
                 (changes.clockwork, changes.quarantined, Some(new))
             }
             Stream::Receipts => {
-                let known =
-                    write_receipts::known(connection, receipts::asked(decoded()), known_clockwork, &self.marks).await?;
+                let known = write_receipts::known(
+                    connection,
+                    receipts::asked(decoded()),
+                    known_clockwork,
+                    &self.marks,
+                )
+                .await?;
                 let changes = receipts::fold(known, decoded());
                 write_receipts::write(&mut script, &changes);
                 self.marks.learn(&changes.watermarks, |marks| *marks);
                 (changes.clockwork, changes.quarantined, None)
             }
         };
-        add_progress(&mut script, stream, entries, (tail, clockwork), &quarantined);
+        add_progress(
+            &mut script,
+            stream,
+            entries,
+            (tail, clockwork),
+            &quarantined,
+        );
         match script.commit(connection).await {
             Ok(changed) => {
                 if let Some((which, messages)) = new {
@@ -241,8 +286,8 @@ impl Writer {
                 Ok((clockwork, quarantined))
             }
             Err(error) => {
-                // Fails when SQLite has rolled back already. Also after a BEGIN that failed: a transaction that could
-                // not be ended before would be in its way for ever.
+                // Fails when SQLite has rolled back already. Also after a BEGIN that failed: a
+                // transaction that could not be ended before would be in its way for ever.
                 let _rolled_back = sqlx::query("ROLLBACK").execute(&mut *connection).await;
                 Err(error)
             }
@@ -250,7 +295,13 @@ impl Writer {
     }
 
     /// Takes note of a transaction that is in the file.
-    fn written(&mut self, stream: Stream, entries: &[&ApplyEntry], tail: Tail, clockwork: Clockwork) {
+    fn written(
+        &mut self,
+        stream: Stream,
+        entries: &[&ApplyEntry],
+        tail: Tail,
+        clockwork: Clockwork,
+    ) {
         for entry in entries {
             let mark = mark(&entry.entry, &entry.bytes);
             self.looked.bytes += mark.bytes;
@@ -265,7 +316,8 @@ impl Writer {
         });
     }
 
-    /// After a write that failed, looks where the file stands; over a new connection when the old one is broken.
+    /// After a write that failed, looks where the file stands; over a new connection when the old
+    /// one is broken.
     pub(super) async fn be_certain(&mut self) -> Result<(), StoreError> {
         if !self.uncertain {
             return Ok(());
@@ -287,19 +339,35 @@ impl Writer {
         for row in sqlx::query(PROGRESS).fetch_all(&mut *connection).await? {
             let stream = stream_of(&row, 0)?;
             applied[stream] = tail_of(&row, 1, 2)?;
-            self.clockworks[stream] =
-                Clockwork { max_epoch: Epoch(number(&row, 3)?), time: number(&row, 4)?, mark_ts: number(&row, 5)? };
+            self.clockworks[stream] = Clockwork {
+                max_epoch: Epoch(number(&row, 3)?),
+                time: number(&row, 4)?,
+                mark_ts: number(&row, 5)?,
+            };
         }
         for stream in Stream::BOTH {
             let mut kept = Retained::default();
-            for row in sqlx::query(KEPT).bind(stream.as_str()).fetch_all(&mut *connection).await? {
+            for row in sqlx::query(KEPT)
+                .bind(stream.as_str())
+                .fetch_all(&mut *connection)
+                .await?
+            {
                 // How old they are nobody knows: they stay as long as if they had come now.
-                kept.push(Mark { last: offset(&row, 0)?, since: Instant::now(), bytes: number(&row, 1)? });
+                kept.push(Mark {
+                    last: offset(&row, 0)?,
+                    since: Instant::now(),
+                    bytes: number(&row, 1)?,
+                });
             }
             self.kept[stream] = kept;
         }
-        let max_epoch = self.clockworks.messages.max_epoch.max(self.clockworks.receipts.max_epoch);
-        self.progress.send_modify(|progress| (progress.applied, progress.max_epoch) = (applied, max_epoch));
+        let max_epoch = self
+            .clockworks
+            .messages
+            .max_epoch
+            .max(self.clockworks.receipts.max_epoch);
+        self.progress
+            .send_modify(|progress| (progress.applied, progress.max_epoch) = (applied, max_epoch));
         self.uncertain = false;
         Ok(())
     }
@@ -315,8 +383,12 @@ impl Writer {
 }
 
 /// Version of SQLite, as three numbers and as text.
-pub(super) async fn sqlite_version(connection: &mut SqliteConnection) -> Result<String, StoreError> {
-    let row = sqlx::query("SELECT sqlite_version()").fetch_one(connection).await?;
+pub(super) async fn sqlite_version(
+    connection: &mut SqliteConnection,
+) -> Result<String, StoreError> {
+    let row = sqlx::query("SELECT sqlite_version()")
+        .fetch_one(connection)
+        .await?;
     Ok(row.try_get(0)?)
 }
 
@@ -336,7 +408,11 @@ fn add_progress(
             .bind(kept.bytes.as_ref())
     });
     script.rows(&QUARANTINE, quarantined, |query, row| {
-        query.bind(stream.as_str()).bind(int(row.offset.0)).bind(row.reason.as_str()).bind(row.bytes.as_ref())
+        query
+            .bind(stream.as_str())
+            .bind(int(row.offset.0))
+            .bind(row.reason.as_str())
+            .bind(row.bytes.as_ref())
     });
     script.add(SET_PROGRESS, |query| {
         query
@@ -358,7 +434,11 @@ fn report_ignored(shard: ShardId, written: u64, messages: usize) {
 
 /// What keeping an entry goes by.
 pub(crate) fn mark(entry: &Entry, bytes: &Bytes) -> Mark {
-    Mark { last: entry.tail.offset, since: Instant::now(), bytes: bytes.len() as u64 }
+    Mark {
+        last: entry.tail.offset,
+        since: Instant::now(),
+        bytes: bytes.len() as u64,
+    }
 }
 
 fn report(shard: ShardId, stream: Stream, quarantined: &[Quarantined]) -> u32 {

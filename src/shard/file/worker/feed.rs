@@ -1,4 +1,5 @@
-//! From the log to the file, one transaction's worth at a time; and the catching up that comes before a shard opens.
+//! From the log to the file, one transaction's worth at a time; and the catching up that comes
+//! before a shard opens.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ pub(super) enum RoundError {
     /// Tried again; but a shard is not opened without it.
     #[error("log has nothing after {after} though {committed} is committed")]
     Missing { after: Offset, committed: Offset },
-    /// The log ends in another way than was said. On an owner, who said it, for good; on a standby a moment between the
-    /// two looks.
+    /// The log ends in another way than was said. On an owner, who said it, for good; on a standby
+    /// a moment between the two looks.
     #[error("log does not end at {0} as it was said to")]
     Otherwise(Offset),
     /// For good.
@@ -50,9 +51,13 @@ impl RoundError {
         match self {
             // An entry of a newer version is for a newer program to read.
             Self::Log(_) | Self::Missing { .. } | Self::Entry(EntryError::Version(_)) => None,
-            Self::Entry(EntryError::Hole { expected, found }) if found > expected => Some(Following::Behind),
+            Self::Entry(EntryError::Hole { expected, found }) if found > expected => {
+                Some(Following::Behind)
+            }
             Self::Otherwise(_) | Self::Entry(_) => Some(Following::Diverged(self.to_string())),
-            Self::Store(error) => error.is_damage().then(|| Following::Damaged(error.to_string())),
+            Self::Store(error) => error
+                .is_damage()
+                .then(|| Following::Damaged(error.to_string())),
         }
     }
 }
@@ -67,12 +72,20 @@ pub(super) struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// Applies one transaction's worth of entries after `from`, not past `upto`. Returns the tail and the entries.
-    pub(super) async fn round(&self, from: Tail, upto: Tail) -> Result<(Tail, Arc<[ApplyEntry]>), RoundError> {
+    /// Applies one transaction's worth of entries after `from`, not past `upto`. Returns the tail
+    /// and the entries.
+    pub(super) async fn round(
+        &self,
+        from: Tail,
+        upto: Tail,
+    ) -> Result<(Tail, Arc<[ApplyEntry]>), RoundError> {
         let entries: Arc<[ApplyEntry]> = self.gather(from, upto).await?.into();
         let records: usize = entries.iter().map(|entry| entry.entry.records.len()).sum();
         let Some(last) = entries.last() else {
-            return Err(RoundError::Missing { after: from.offset, committed: upto.offset });
+            return Err(RoundError::Missing {
+                after: from.offset,
+                committed: upto.offset,
+            });
         };
         let tail = last.entry.tail;
         if tail.offset == upto.offset && tail.chain != upto.chain {
@@ -89,10 +102,15 @@ impl Feed<'_> {
     async fn gather(&self, from: Tail, upto: Tail) -> Result<Vec<ApplyEntry>, RoundError> {
         let began = Instant::now();
         let (mut at, mut records, mut bytes, mut gathered) = (from, 0, 0, Vec::new());
-        while at.offset < upto.offset && bytes < PAGE_BYTES && began.elapsed() < self.config.gather_max
+        while at.offset < upto.offset
+            && bytes < PAGE_BYTES
+            && began.elapsed() < self.config.gather_max
             || gathered.is_empty()
         {
-            let page = self.log.read(self.shard, self.stream, at.offset, PAGE_BYTES).await?;
+            let page = self
+                .log
+                .read(self.shard, self.stream, at.offset, PAGE_BYTES)
+                .await?;
             let mut grew = false;
             for raw in page.into_iter().filter(|raw| raw.last <= upto.offset) {
                 let entry = Entry::decode_after(&at, &raw.bytes)?;
@@ -102,7 +120,10 @@ impl Feed<'_> {
                 }
                 (at, records, grew) = (entry.tail, more, true);
                 bytes += raw.bytes.len();
-                gathered.push(ApplyEntry { entry, bytes: raw.bytes });
+                gathered.push(ApplyEntry {
+                    entry,
+                    bytes: raw.bytes,
+                });
             }
             if !grew || records >= self.config.records_max {
                 break;
@@ -112,13 +133,13 @@ impl Feed<'_> {
     }
 }
 
-/// Reads both streams from the store's applied tails to the given tails and applies them: what must be done before a
-/// shard opens.
+/// Reads both streams from the store's applied tails to the given tails and applies them: what must
+/// be done before a shard opens.
 ///
 /// # Errors
-/// One clear sentence. Failed: the log or the file does not answer. Behind: the log was trimmed beyond what the file
-/// has. Diverged: it does not link to it. Damaged: SQLite says so of the file. Refused: it ends before what the file has,
-/// or cannot be read.
+/// One clear sentence. Failed: the log or the file does not answer. Behind: the log was trimmed
+/// beyond what the file has. Diverged: it does not link to it. Damaged: SQLite says so of the file.
+/// Refused: it ends before what the file has, or cannot be read.
 pub async fn catch_up(
     shard: ShardId,
     log: &dyn ShardLog,
@@ -127,7 +148,13 @@ pub async fn catch_up(
     config: &Config,
 ) -> Result<(), OpenError> {
     for (stream, upto) in tails {
-        let feed = Feed { shard, stream, log, store, config };
+        let feed = Feed {
+            shard,
+            stream,
+            log,
+            store,
+            config,
+        };
         let mut at = store.progress().applied[stream];
         let name = stream.as_str();
         if at.offset > upto.offset {

@@ -1,12 +1,14 @@
-//! The workers of a shard: one per stream, from the log to the shard's file, a few milliseconds behind on purpose; beside
-//! them the trim of the log.
+//! The workers of a shard: one per stream, from the log to the shard's file, a few milliseconds
+//! behind on purpose; beside them the trim of the log.
 //!
-//! A worker never reads past the committed tail, never skips an entry, and never gives up on one: what the file or the
-//! log refuses is tried again until it works. What cannot mend itself (a log that does not link to the file, or was trimmed
-//! beyond it; a damaged file) is told by [`Workers::following`]. A log that does not link stops the worker; where no other
-//! replica can take over, the shard's reads then answer `lagging`.
+//! A worker never reads past the committed tail, never skips an entry, and never gives up on one:
+//! what the file or the log refuses is tried again until it works. What cannot mend itself (a log
+//! that does not link to the file, or was trimmed beyond it; a damaged file) is told by
+//! [`Workers::following`]. A log that does not link stops the worker; where no other replica can
+//! take over, the shard's reads then answer `lagging`.
 //!
-//! The same workers keep a standby's file up to date; there nothing is trimmed, and the tails come from the log.
+//! The same workers keep a standby's file up to date; there nothing is trimmed, and the tails come
+//! from the log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,8 +36,8 @@ mod trim;
 pub use feed::catch_up;
 pub(in crate::shard) use feed::unlinked;
 
-/// What a standby reads of the log may for a moment be that of a server which is cut off: only what it reads for so long is
-/// taken to be so.
+/// What a standby reads of the log may for a moment be that of a server which is cut off: only what
+/// it reads for so long is taken to be so.
 pub(in crate::shard) const PERSISTS: Duration = Duration::from_secs(3);
 
 /// Settings of the workers.
@@ -79,7 +81,8 @@ pub(in crate::shard) struct Trimming {
     pub(in crate::shard) standbys: Arc<watch::Sender<InSync>>,
     /// Whether they are is a matter of time.
     pub(in crate::shard) clock: Clock,
-    /// Bytes of untrimmed log beyond which writes are refused: what is held back for others is a share of it.
+    /// Bytes of untrimmed log beyond which writes are refused: what is held back for others is a
+    /// share of it.
     pub(in crate::shard) bytes_max: u64,
 }
 
@@ -115,7 +118,10 @@ impl Workers {
         let (durable, durable_seen) = watch::channel(progress.durable.map(|tail| tail.offset));
         let (trimmed, trimmed_seen) = watch::channel(PerStream::both(Offset(0)));
         let stood = Arc::new(watch::Sender::new(Stood::default()));
-        let opened_at = setup.committed.each_ref().map(|committed| committed.borrow().offset);
+        let opened_at = setup
+            .committed
+            .each_ref()
+            .map(|committed| committed.borrow().offset);
         let retained = PerStream::from_fn(|_stream| Arc::new(Mutex::new(Retained::default())));
         let hurry = PerStream::from_fn(|_stream| Arc::new(Notify::new()));
         let following = Arc::new(watch::Sender::new(Following::Live));
@@ -142,7 +148,15 @@ impl Workers {
             seen
         });
         let stood_seen = stood.subscribe();
-        let trim = Trim { setup: setup.clone(), retained, durable, trimmed, stood, opened_at, stop: stop.clone() };
+        let trim = Trim {
+            setup: setup.clone(),
+            retained,
+            durable,
+            trimmed,
+            stood,
+            opened_at,
+            stop: stop.clone(),
+        };
         tokio::spawn(trim.run());
         let (damaged, told, over) = (setup.store.damaged(), Arc::clone(&following), stop.clone());
         tokio::spawn(async move { over.run_until_cancelled(tell_damage(damaged, &told)).await });
@@ -215,7 +229,10 @@ impl Workers {
                 tracing::warn!(%error, "last checkpoint failed, the log keeps what it would have made durable");
             }
         };
-        if tokio::time::timeout_at(deadline.into(), finish).await.is_err() {
+        if tokio::time::timeout_at(deadline.into(), finish)
+            .await
+            .is_err()
+        {
             tracing::warn!("workers did not finish in time, the rest is applied at the next start");
         }
     }
@@ -235,8 +252,15 @@ pub(in crate::shard) fn tell(following: &watch::Sender<Following>, why: Followin
 }
 
 /// Damage that any read of the file meets ends its workers, too.
-async fn tell_damage(mut damaged: watch::Receiver<Option<StoreError>>, following: &watch::Sender<Following>) {
-    let found = damaged.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+async fn tell_damage(
+    mut damaged: watch::Receiver<Option<StoreError>>,
+    following: &watch::Sender<Following>,
+) {
+    let found = damaged
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|found| found.clone());
     if let Some(error) = found {
         tell(following, Following::Damaged(error.to_string()));
     }
@@ -247,7 +271,10 @@ fn lock(retained: &Kept) -> std::sync::MutexGuard<'_, Retained> {
     retained.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; offsets beyond 2^53 are not reached")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a float; offsets beyond 2^53 are not reached"
+)]
 fn gauge(offset: Offset) -> f64 {
     offset.0 as f64
 }

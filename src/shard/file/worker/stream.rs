@@ -15,14 +15,17 @@ use crate::shard::file::store::{ApplyEntry, Store, StoreError, mark};
 use crate::shard::file::worker::feed::{Feed, RoundError};
 use crate::shard::file::worker::{Config, Kept, PERSISTS, Stood, gauge, lock, tell};
 use crate::shard::replicas::Following;
-use crate::telemetry::{APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET};
+use crate::telemetry::{
+    APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET,
+};
 
 /// Pauses before something that failed is tried again.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
 
 /// So many records are worth a transaction of their own; fewer wait for further ones …
 const RECORDS_ENOUGH: u64 = 64;
-/// … for at most so many ticks more, and no longer than this: an owner that applies nothing for 10 s is taken for stuck.
+/// … for at most so many ticks more, and no longer than this: an owner that applies nothing for 10
+/// s is taken for stuck.
 const TICKS_MORE: u32 = 9;
 const MORE_MAX: Duration = Duration::from_secs(1);
 
@@ -51,8 +54,8 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(self) {
-        // What happens here is never half done: a round is cut off between its waits only, and an apply that nobody
-        // waits for any more still commits whole or not at all.
+        // What happens here is never half done: a round is cut off between its waits only, and an
+        // apply that nobody waits for any more still commits whole or not at all.
         let stop = self.stop.clone();
         let _cut_off = stop.run_until_cancelled(self.work()).await;
     }
@@ -81,11 +84,14 @@ impl Worker {
         }
     }
 
-    /// Counts, as the owner, what stands in the log, of which the file keeps only the newest: it is trimmed from here on, and
-    /// counts towards the cap from the beginning. A log that does not answer is taken to have what the file keeps.
+    /// Counts, as the owner, what stands in the log, of which the file keeps only the newest: it is
+    /// trimmed from here on, and counts towards the cap from the beginning. A log that does not
+    /// answer is taken to have what the file keeps.
     async fn count(&self) {
         let kept = self.store.kept(self.stream).await;
-        let kept = kept.inspect_err(|error| tracing::warn!(shard = %self.shard, %error, "kept entries cannot be read"));
+        let kept = kept.inspect_err(
+            |error| tracing::warn!(shard = %self.shard, %error, "kept entries cannot be read"),
+        );
         let Ok(mut kept) = kept else { return };
         if !self.is_owner {
             *lock(&self.retained) = kept;
@@ -93,7 +99,10 @@ impl Worker {
         }
         let read = self.log.read(self.shard, self.stream, Offset(0), 1);
         let first = tokio::time::timeout(COUNT_MAX, read).await;
-        let first = first.ok().and_then(Result::ok).and_then(|entries| entries.into_iter().next());
+        let first = first
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|entries| entries.into_iter().next());
         let mut gone = Offset(0);
         if let Some(first) = first {
             let (applied, since) = (self.applied.borrow().offset, tokio::time::Instant::now());
@@ -130,9 +139,12 @@ impl Worker {
     /// Looks again: the log ends behind the file, and has nothing in between.
     async fn is_missing(&self) -> bool {
         let applied = self.applied.borrow().offset;
-        let Ok(Some(control)) = self.log.control(self.shard).await else { return false };
+        let Ok(Some(control)) = self.log.control(self.shard).await else {
+            return false;
+        };
         let entries = self.log.read(self.shard, self.stream, applied, 1).await;
-        control.tails[self.stream].offset > applied && entries.is_ok_and(|entries| entries.is_empty())
+        control.tails[self.stream].offset > applied
+            && entries.is_ok_and(|entries| entries.is_empty())
     }
 
     /// Up to where entries are applied.
@@ -171,8 +183,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits until there is something to apply, and then until it is enough for a transaction, unless someone hurries. False
-    /// when all is done.
+    /// Waits until there is something to apply, and then until it is enough for a transaction,
+    /// unless someone hurries. False when all is done.
     async fn wait(&mut self) -> bool {
         let applied = self.applied.borrow().offset;
         let is_ahead = |tail: &Tail| tail.offset > applied;
@@ -201,8 +213,8 @@ impl Worker {
         true
     }
 
-    /// A tick, and further ones as long as little has come: a transaction costs much the same for one record as for many,
-    /// and whoever needs a row hurries.
+    /// A tick, and further ones as long as little has come: a transaction costs much the same for
+    /// one record as for many, and whoever needs a row hurries.
     async fn gather(&mut self, applied: Offset) {
         let tick = self.config.tick;
         tokio::time::sleep(tick).await;
@@ -237,7 +249,10 @@ impl Worker {
     }
 
     async fn failed(&self, error: &RoundError, streak: &mut Streak) {
-        APPLY_FAILURES.add(1, &[("stream", self.stream.as_str()), ("cause", error.cause())]);
+        APPLY_FAILURES.add(
+            1,
+            &[("stream", self.stream.as_str()), ("cause", error.cause())],
+        );
         if streak.is_first() {
             self.tell_first(error);
         }
@@ -265,12 +280,16 @@ impl Worker {
         tracing::info!(shard = %self.shard, stream, %applied, %error, "this standby no longer follows the log");
     }
 
-    /// The log does not link to the file. Keeps the applied tail where it is, for those who wait for it. Where another replica
-    /// can go on, that ends this worker at once; else nothing will, and a person must look.
+    /// The log does not link to the file. Keeps the applied tail where it is, for those who wait
+    /// for it. Where another replica can go on, that ends this worker at once; else nothing will,
+    /// and a person must look.
     async fn stopped(&self, error: &RoundError) {
         let (stream, applied) = (self.stream.as_str(), self.applied.borrow().offset);
         tracing::warn!(shard = %self.shard, stream, %applied, %error, "the log does not link to the file");
-        if tokio::time::timeout(PERSISTS, self.finishing.cancelled()).await.is_ok() {
+        if tokio::time::timeout(PERSISTS, self.finishing.cancelled())
+            .await
+            .is_ok()
+        {
             return;
         }
         APPLY_STOPPED.add(1, &[("stream", stream)]);

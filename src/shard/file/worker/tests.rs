@@ -27,12 +27,17 @@ struct MemoryLog {
 
 impl MemoryLog {
     fn set(&self, stream: Stream, written: &Written) {
-        let raw = |entry: &ApplyEntry| RawEntry { last: entry.entry.tail.offset, bytes: entry.bytes.clone() };
+        let raw = |entry: &ApplyEntry| RawEntry {
+            last: entry.entry.tail.offset,
+            bytes: entry.bytes.clone(),
+        };
         self.entries.lock().expect("whole")[stream] = written.entries.iter().map(raw).collect();
     }
 
     fn first(&self, stream: Stream) -> Option<Offset> {
-        self.entries.lock().expect("whole")[stream].first().map(|raw| raw.last)
+        self.entries.lock().expect("whole")[stream]
+            .first()
+            .map(|raw| raw.last)
     }
 }
 
@@ -46,16 +51,25 @@ impl Double for MemoryLog {
         bytes_max: usize,
     ) -> Result<Vec<RawEntry>, LogError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        if self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+        if self
+            .failing
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
+        {
             return Err(LogError::Failed("not now".to_owned()));
         }
         let mut bytes = 0;
         let entries = self.entries.lock().expect("whole");
-        let page = entries[stream].iter().filter(|raw| raw.last > after).take_while(|raw| {
-            let fits = bytes < bytes_max;
-            bytes += raw.bytes.len();
-            fits
-        });
+        let page = entries[stream]
+            .iter()
+            .filter(|raw| raw.last > after)
+            .take_while(|raw| {
+                let fits = bytes < bytes_max;
+                bytes += raw.bytes.len();
+                fits
+            });
         Ok(page.cloned().collect())
     }
 
@@ -88,7 +102,14 @@ impl Bench {
             committed: committed.each_ref().map(watch::Sender::subscribe),
             config,
         });
-        Self { _folder: folder, log, store, written: Written::default(), committed, workers }
+        Self {
+            _folder: folder,
+            log,
+            store,
+            written: Written::default(),
+            committed,
+            workers,
+        }
     }
 
     /// Appends an entry to the messages stream, without committing it.
@@ -105,14 +126,22 @@ impl Bench {
     async fn applied(&self, offset: Offset) {
         let mut applied = self.workers.applied(Stream::Messages);
         let reached = applied.wait_for(|tail| tail.offset >= offset);
-        let _tail = tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time").expect("runs");
+        let _tail = tokio::time::timeout(Duration::from_secs(20), reached)
+            .await
+            .expect("in time")
+            .expect("runs");
     }
 }
 
 fn trimming() -> Trimming {
     let clock = Clock::manual(START);
     let standbys = Arc::new(watch::Sender::new(InSync::new(false, clock.since_boot())));
-    Trimming { token: Token::new(Epoch(1)), standbys, clock, bytes_max: 128 * 1024 * 1024 }
+    Trimming {
+        token: Token::new(Epoch(1)),
+        standbys,
+        clock,
+        bytes_max: 128 * 1024 * 1024,
+    }
 }
 
 fn config() -> Config {
@@ -126,7 +155,10 @@ fn config() -> Config {
 }
 
 fn never_ticking() -> Config {
-    Config { tick: Duration::from_secs(3_600), ..config() }
+    Config {
+        tick: Duration::from_secs(3_600),
+        ..config()
+    }
 }
 
 // what must not happen: 26 (a read lags behind what was acknowledged)
@@ -139,7 +171,11 @@ async fn committed_entries_are_applied_and_those_in_doubt_are_not() {
     bench.applied(first.offset).await;
     assert_eq!(bench.store.progress().applied.messages, first);
     // Had the second been applied, this would find two events.
-    let events = bench.store.events(&conversation("c"), Seq(0), 9).await.expect("reads");
+    let events = bench
+        .store
+        .events(&conversation("c"), Seq(0), 9)
+        .await
+        .expect("reads");
     assert_eq!(events.len(), 1);
     bench.commit(bench.written.tail);
     bench.applied(Offset(2)).await;
@@ -158,7 +194,11 @@ async fn whoever_hurries_a_worker_does_not_wait_for_its_tick() {
 // what must not happen: 24 (a backlog that grows without bound)
 #[tokio::test]
 async fn a_full_transaction_does_not_wait_for_the_tick_either() {
-    let mut bench = Bench::new(Config { records_max: 8, ..never_ticking() }).await;
+    let mut bench = Bench::new(Config {
+        records_max: 8,
+        ..never_ticking()
+    })
+    .await;
     bench.append(&[created("c", &["alice"], START)]);
     for seq in 2..=40 {
         bench.append(&[message("c", seq, "alice", seq, START)]);
@@ -169,7 +209,11 @@ async fn a_full_transaction_does_not_wait_for_the_tick_either() {
 
 #[tokio::test]
 async fn what_comes_little_by_little_is_gathered_into_one_transaction_over_several_ticks() {
-    let mut bench = Bench::new(Config { tick: Duration::from_millis(300), ..config() }).await;
+    let mut bench = Bench::new(Config {
+        tick: Duration::from_millis(300),
+        ..config()
+    })
+    .await;
     let first = bench.append(&[created("c", &["alice"], START)]);
     bench.commit(first);
     bench.workers.hurry(Stream::Messages);
@@ -181,7 +225,11 @@ async fn what_comes_little_by_little_is_gathered_into_one_transaction_over_sever
         tokio::task::yield_now().await;
     }
     bench.applied(Offset(40)).await;
-    assert_eq!(bench.log.reads.load(Ordering::SeqCst), reads + 1, "one round of the worker");
+    assert_eq!(
+        bench.log.reads.load(Ordering::SeqCst),
+        reads + 1,
+        "one round of the worker"
+    );
 }
 
 // what must not happen: 3 and 6 (persistence never resumes; a batch that fails is lost)
@@ -202,7 +250,12 @@ async fn what_the_log_or_the_file_refuses_is_tried_again_until_it_works() {
     assert_eq!(bench.store.progress().applied.messages, Tail::EMPTY);
     bench.store.execute("PRAGMA max_page_count = 1000000").await;
     bench.applied(Offset(250)).await;
-    let head = bench.store.head(&conversation("c")).await.expect("reads").expect("there");
+    let head = bench
+        .store
+        .head(&conversation("c"))
+        .await
+        .expect("reads")
+        .expect("there");
     assert_eq!(head.last_seq, Seq(250));
 }
 
@@ -210,7 +263,10 @@ async fn what_the_log_or_the_file_refuses_is_tried_again_until_it_works() {
 #[tokio::test]
 async fn a_malformed_record_neither_stops_the_worker_nor_makes_it_spin() {
     let mut bench = Bench::new(config()).await;
-    bench.append(&[created("c", &["alice"], START), Record::decode(bytes::Bytes::from_static(b"\xff"))]);
+    bench.append(&[
+        created("c", &["alice"], START),
+        Record::decode(bytes::Bytes::from_static(b"\xff")),
+    ]);
     bench.append(&[message("c", 2, "alice", 1, START)]);
     bench.commit(bench.written.tail);
     bench.applied(Offset(3)).await;
@@ -218,7 +274,10 @@ async fn a_malformed_record_neither_stops_the_worker_nor_makes_it_spin() {
     bench.append(&[message("c", 3, "alice", 2, START)]);
     bench.commit(bench.written.tail);
     bench.applied(Offset(4)).await;
-    assert!(bench.log.reads.load(Ordering::SeqCst) <= reads + 1, "one entry, one read");
+    assert!(
+        bench.log.reads.load(Ordering::SeqCst) <= reads + 1,
+        "one entry, one read"
+    );
 }
 
 #[tokio::test]
@@ -233,74 +292,169 @@ async fn a_log_that_does_not_link_stops_its_stream_and_not_the_other() {
     bench.log.set(Stream::Messages, &other);
     bench.commit(other.tail);
     let mut receipts = Written::default();
-    receipts.entry(&[Record::EpochStart { epoch: Epoch(1), node: "n".into(), ts: START }]);
+    receipts.entry(&[Record::EpochStart {
+        epoch: Epoch(1),
+        node: "n".into(),
+        ts: START,
+    }]);
     bench.log.set(Stream::Receipts, &receipts);
     bench.committed.receipts.send_replace(receipts.tail);
     let mut applied = bench.workers.applied(Stream::Receipts);
     let reached = applied.wait_for(|tail| *tail == receipts.tail);
-    assert!(tokio::time::timeout(Duration::from_secs(20), reached).await.is_ok_and(|seen| seen.is_ok()));
-    bench.workers.finish(Instant::now() + Duration::from_secs(20)).await;
-    assert_eq!(bench.store.progress().applied.messages, first, "nothing of the other history is in the file");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(20), reached)
+            .await
+            .is_ok_and(|seen| seen.is_ok())
+    );
+    bench
+        .workers
+        .finish(Instant::now() + Duration::from_secs(20))
+        .await;
+    assert_eq!(
+        bench.store.progress().applied.messages,
+        first,
+        "nothing of the other history is in the file"
+    );
 }
 
 // what must not happen: 27 (streams are never trimmed); I8: never beyond what is durable
 #[tokio::test]
 async fn the_log_is_trimmed_behind_what_is_durable_when_there_is_no_floor() {
-    let mut bench = Bench::new(Config { trim_floor: Duration::ZERO, ..config() }).await;
+    let mut bench = Bench::new(Config {
+        trim_floor: Duration::ZERO,
+        ..config()
+    })
+    .await;
     bench.append(&[created("c", &["alice"], START)]);
     bench.append(&[message("c", 2, "alice", 1, START)]);
     let tail = bench.append(&[message("c", 3, "alice", 2, START)]);
     bench.commit(tail);
     bench.applied(tail.offset).await;
-    assert_eq!(bench.log.first(Stream::Messages), Some(Offset(1)), "applied is not durable");
+    assert_eq!(
+        bench.log.first(Stream::Messages),
+        Some(Offset(1)),
+        "applied is not durable"
+    );
     let mut trimmed = bench.workers.trimmed();
     bench.store.checkpoint().await.expect("checkpoints");
     let reached = trimmed.wait_for(|offsets| offsets.messages > Offset(0));
-    let offsets = *tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time").expect("runs");
-    assert_eq!(offsets, PerStream { messages: Offset(3), receipts: Offset(0) });
+    let offsets = *tokio::time::timeout(Duration::from_secs(20), reached)
+        .await
+        .expect("in time")
+        .expect("runs");
+    assert_eq!(
+        offsets,
+        PerStream {
+            messages: Offset(3),
+            receipts: Offset(0)
+        }
+    );
     assert_eq!(bench.log.first(Stream::Messages), None);
-    assert_eq!(*bench.workers.durable().borrow(), PerStream { messages: Offset(3), receipts: Offset(0) });
+    assert_eq!(
+        *bench.workers.durable().borrow(),
+        PerStream {
+            messages: Offset(3),
+            receipts: Offset(0)
+        }
+    );
 }
 
-// I8: whatever the floor and its bytes say, nothing goes that a loss of power could take from the file
+// I8: whatever the floor and its bytes say, nothing goes that a loss of power could take from the
+// file
 #[tokio::test]
 async fn nothing_is_trimmed_that_is_not_durable() {
     let mut bench = Bench::new(config()).await;
     let kept = PerStream::from_fn(|_stream| Arc::new(Mutex::new(Retained::default())));
     for _ in 0..4 {
-        bench.append(&[Record::EpochStart { epoch: Epoch(1), node: "n".into(), ts: START }]);
+        bench.append(&[Record::EpochStart {
+            epoch: Epoch(1),
+            node: "n".into(),
+            ts: START,
+        }]);
     }
     let now = tokio::time::Instant::now();
     for (entry, ago) in bench.written.entries.iter().zip([300, 200, 100, 0]) {
-        let since = now.checked_sub(Duration::from_secs(ago)).expect("the machine runs for a while");
-        lock(&kept.messages).push(Mark { since, ..mark(&entry.entry, &entry.bytes) });
+        let since = now
+            .checked_sub(Duration::from_secs(ago))
+            .expect("the machine runs for a while");
+        lock(&kept.messages).push(Mark {
+            since,
+            ..mark(&entry.entry, &entry.bytes)
+        });
     }
-    let (committed, config) = (bench.committed.each_ref().map(watch::Sender::subscribe), config());
-    let (log, store) = (Arc::clone(&bench.log) as Arc<dyn ShardLog>, bench.store.clone());
-    let setup = Setup { shard: SHARD, log, store, trimming: Some(trimming()), committed, config };
-    let (durable, trimmed) =
-        (watch::Sender::new(PerStream::both(Offset(0))), watch::Sender::new(PerStream::both(Offset(0))));
-    let (stood, opened_at, stop) = (Arc::default(), PerStream::both(Offset(0)), CancellationToken::new());
-    let trim = Trim { setup, retained: kept, durable, trimmed, stood, opened_at, stop };
+    let (committed, config) = (
+        bench.committed.each_ref().map(watch::Sender::subscribe),
+        config(),
+    );
+    let (log, store) = (
+        Arc::clone(&bench.log) as Arc<dyn ShardLog>,
+        bench.store.clone(),
+    );
+    let setup = Setup {
+        shard: SHARD,
+        log,
+        store,
+        trimming: Some(trimming()),
+        committed,
+        config,
+    };
+    let (durable, trimmed) = (
+        watch::Sender::new(PerStream::both(Offset(0))),
+        watch::Sender::new(PerStream::both(Offset(0))),
+    );
+    let (stood, opened_at, stop) = (
+        Arc::default(),
+        PerStream::both(Offset(0)),
+        CancellationToken::new(),
+    );
+    let trim = Trim {
+        setup,
+        retained: kept,
+        durable,
+        trimmed,
+        stood,
+        opened_at,
+        stop,
+    };
     trim.trim(&trimming(), Stream::Messages, Offset(2)).await;
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(3)));
     trim.trim(&trimming(), Stream::Messages, Offset(4)).await;
-    assert_eq!(bench.log.first(Stream::Messages), Some(Offset(4)), "the newest is young");
+    assert_eq!(
+        bench.log.first(Stream::Messages),
+        Some(Offset(4)),
+        "the newest is young"
+    );
 }
 
 // what must not happen: 8 (no graceful shutdown of the workers)
 #[tokio::test]
 async fn finishing_applies_all_that_is_committed_and_makes_it_durable() {
     let mut bench = Bench::new(never_ticking()).await;
-    let tail = bench.append(&[created("c", &["alice"], START), message("c", 2, "alice", 1, START)]);
+    let tail = bench.append(&[
+        created("c", &["alice"], START),
+        message("c", 2, "alice", 1, START),
+    ]);
     bench.commit(tail);
-    bench.workers.finish(Instant::now() + Duration::from_secs(20)).await;
+    bench
+        .workers
+        .finish(Instant::now() + Duration::from_secs(20))
+        .await;
     assert_eq!(bench.store.progress().applied.messages, tail);
     assert_eq!(bench.store.progress().durable.messages, tail);
 }
 
 async fn catch_up_to(log: &MemoryLog, store: &Store, tail: Tail) -> Result<(), OpenError> {
-    catch_up(SHARD, log, store, PerStream { messages: tail, receipts: Tail::EMPTY }, &config()).await
+    catch_up(
+        SHARD,
+        log,
+        store,
+        PerStream {
+            messages: tail,
+            receipts: Tail::EMPTY,
+        },
+        &config(),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -311,13 +465,21 @@ async fn catching_up_applies_the_whole_log_and_is_done_when_done() {
     written.entry(&[created("c", &["alice"], START)]);
     for page in 0..4_u64 {
         let seqs = page * 200 + 2..page * 200 + 202;
-        written.entry(&seqs.map(|seq| message("c", seq, "alice", seq, START)).collect::<Vec<_>>());
+        written.entry(
+            &seqs
+                .map(|seq| message("c", seq, "alice", seq, START))
+                .collect::<Vec<_>>(),
+        );
     }
     log.set(Stream::Messages, &written);
-    catch_up_to(&log, &store, written.tail).await.expect("catches up");
+    catch_up_to(&log, &store, written.tail)
+        .await
+        .expect("catches up");
     assert_eq!(store.progress().applied.messages, written.tail);
     let reads = log.reads.load(Ordering::SeqCst);
-    catch_up_to(&log, &store, written.tail).await.expect("nothing to do");
+    catch_up_to(&log, &store, written.tail)
+        .await
+        .expect("nothing to do");
     assert_eq!(log.reads.load(Ordering::SeqCst), reads);
 }
 
@@ -327,7 +489,10 @@ async fn a_log_that_does_not_belong_to_the_file_is_refused_with_one_clear_senten
     let (log, store) = (MemoryLog::default(), open(folder.path(), "s3.db").await);
     let mut written = Written::default();
     written.entry(&[created("c", &["alice"], START)]);
-    store.apply(Stream::Messages, written.entries.clone()).await.expect("applies");
+    store
+        .apply(Stream::Messages, written.entries.clone())
+        .await
+        .expect("applies");
     let before = store.digest().await.expect("reads");
     written.entry(&[message("c", 2, "alice", 1, START)]);
     written.entry(&[message("c", 3, "alice", 2, START)]);
@@ -344,7 +509,11 @@ async fn a_log_that_does_not_belong_to_the_file_is_refused_with_one_clear_senten
         (&empty, empty.tail, "has nothing after o1"),
         (&foreign, foreign.tail, "does not link"),
         (&short, short.tail, "does not link"),
-        (&Written::default(), Tail::EMPTY, "the log was lost or replaced"),
+        (
+            &Written::default(),
+            Tail::EMPTY,
+            "the log was lost or replaced",
+        ),
     ];
     for (log_of, tail, expected) in cases {
         log.set(Stream::Messages, log_of);
@@ -357,7 +526,10 @@ async fn a_log_that_does_not_belong_to_the_file_is_refused_with_one_clear_senten
         };
         assert_eq!(kind, expected);
         let refused = refused.to_string();
-        assert!(refused.contains(expected) && refused.contains("s3") && !refused.contains('\n'), "{refused}");
+        assert!(
+            refused.contains(expected) && refused.contains("s3") && !refused.contains('\n'),
+            "{refused}"
+        );
         assert_eq!(store.digest().await.expect("reads"), before, "{expected}");
     }
 }

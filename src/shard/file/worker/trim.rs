@@ -1,4 +1,5 @@
-//! The trim of the log: behind what is durable here and at the standbys in sync, and not what is young.
+//! The trim of the log: behind what is durable here and at the standbys in sync, and not what is
+//! young.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use crate::telemetry::{SHARD_DURABLE_OFFSET, TRIMS};
 /// Entries of one trim.
 const TRIM_STEP: usize = 256;
 
-/// Of the cap of the log's bytes, in each of the two streams: what the floor may keep of durable ones at most, so that it
-/// never fills the log by itself.
+/// Of the cap of the log's bytes, in each of the two streams: what the floor may keep of durable
+/// ones at most, so that it never fills the log by itself.
 const FLOOR_PART: u64 = 4;
 
 /// How often it is looked whether a standby fell silent.
@@ -44,13 +45,22 @@ impl Trim {
 
     async fn work(self) {
         let mut progress = self.setup.store.watch_progress();
-        let mut standbys = self.setup.trimming.as_ref().map(|trimming| trimming.standbys.subscribe());
+        let mut standbys = self
+            .setup
+            .trimming
+            .as_ref()
+            .map(|trimming| trimming.standbys.subscribe());
         let mut trimmed_behind = None;
         loop {
             let at = *progress.borrow_and_update();
-            let behind = if planted::is_dropped(Protection::TrimOnApplied) { at.applied } else { at.durable };
+            let behind = if planted::is_dropped(Protection::TrimOnApplied) {
+                at.applied
+            } else {
+                at.durable
+            };
             let durable = behind.map(|tail| tail.offset);
-            self.durable.send_if_modified(|known| std::mem::replace(known, durable) != durable);
+            self.durable
+                .send_if_modified(|known| std::mem::replace(known, durable) != durable);
             if let Some(trimming) = &self.setup.trimming {
                 let point = self.point(trimming, durable);
                 if trimmed_behind.replace((durable, point)) != Some((durable, point)) {
@@ -70,7 +80,10 @@ impl Trim {
     fn point(&self, trimming: &Trimming, durable: PerStream<Offset>) -> PerStream<Offset> {
         for (stream, on_disk) in durable {
             let shard = self.setup.shard.0.to_string();
-            SHARD_DURABLE_OFFSET.set(gauge(on_disk), &[("shard", &shard), ("stream", stream.as_str())]);
+            SHARD_DURABLE_OFFSET.set(
+                gauge(on_disk),
+                &[("shard", &shard), ("stream", stream.as_str())],
+            );
         }
         let bounds = self.bounds(trimming);
         // Nobody is woken: this is asked whenever something changed, and once a second.
@@ -78,17 +91,34 @@ impl Trim {
             standbys.bound(bounds);
             false
         });
-        let committed = self.setup.committed.each_ref().map(|tail| tail.borrow().offset);
-        trimming.standbys.borrow().trim_point(durable, committed, trimming.clock.since_boot())
+        let committed = self
+            .setup
+            .committed
+            .each_ref()
+            .map(|tail| tail.borrow().offset);
+        trimming
+            .standbys
+            .borrow()
+            .trim_point(durable, committed, trimming.clock.since_boot())
     }
 
     /// From where on the log may be held back at most.
     fn bounds(&self, trimming: &Trimming) -> Bounds {
         let [standbys, seeds] = Bounds::shares(trimming.bytes_max);
-        let behind = |share: u64| self.retained.each_ref().map(|retained| lock(retained).bound(share));
+        let behind = |share: u64| {
+            self.retained
+                .each_ref()
+                .map(|retained| lock(retained).bound(share))
+        };
         let (trimmed, of_opening) = (*self.trimmed.borrow(), self.stood.borrow().gone);
-        let gone = trimmed.zip(of_opening).map(|(trimmed, gone)| trimmed.max(gone));
-        Bounds { gone, standbys: behind(standbys), seeds: behind(seeds) }
+        let gone = trimmed
+            .zip(of_opening)
+            .map(|(trimmed, gone)| trimmed.max(gone));
+        Bounds {
+            gone,
+            standbys: behind(standbys),
+            seeds: behind(seeds),
+        }
     }
 
     /// Trims one stream as far as what is durable and the floor allow.
@@ -99,7 +129,10 @@ impl Trim {
             let floor = (Instant::now(), config.trim_floor);
             let upto = { lock(retained).releasable(point, floor, floor_bytes, TRIM_STEP) };
             let Some(upto) = upto else { return };
-            let done = setup.log.trim(setup.shard, trimming.token, stream, upto).await;
+            let done = setup
+                .log
+                .trim(setup.shard, trimming.token, stream, upto)
+                .await;
             let result = if done.is_ok() { "done" } else { "failed" };
             TRIMS.add(1, &[("stream", stream.as_str()), ("result", result)]);
             if let Err(error) = done {
@@ -112,7 +145,8 @@ impl Trim {
                 retained.release(upto);
                 retained.bytes_upto(self.opened_at[stream])
             };
-            self.stood.send_modify(|stood| stood.bytes[stream] = left.min(stood.bytes[stream]));
+            self.stood
+                .send_modify(|stood| stood.bytes[stream] = left.min(stood.bytes[stream]));
             self.trimmed.send_modify(|trimmed| trimmed[stream] = upto);
         }
     }
@@ -120,8 +154,13 @@ impl Trim {
 
 /// Until a standby reported, or it is time to look whether one fell silent; for ever on a standby.
 async fn reported(standbys: &mut Option<watch::Receiver<InSync>>) {
-    let Some(standbys) = standbys else { return std::future::pending().await };
-    if tokio::time::timeout(LOOK_EVERY, standbys.changed()).await.is_ok_and(|changed| changed.is_err()) {
+    let Some(standbys) = standbys else {
+        return std::future::pending().await;
+    };
+    if tokio::time::timeout(LOOK_EVERY, standbys.changed())
+        .await
+        .is_ok_and(|changed| changed.is_err())
+    {
         std::future::pending::<()>().await;
     }
 }

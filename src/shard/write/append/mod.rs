@@ -1,5 +1,6 @@
-//! The append side of one stream of a shard: records get their offsets here, in the order of their decisions; they
-//! gather while a batch is away, are sealed into the next entry, and are committed in order. Pure but for the lane.
+//! The append side of one stream of a shard: records get their offsets here, in the order of their
+//! decisions; they gather while a batch is away, are sealed into the next entry, and are committed
+//! in order. Pure but for the lane.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,12 +18,13 @@ use crate::telemetry;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of records that may gather behind the batch in flight; a command that comes later is refused.
+/// Bytes of records that may gather behind the batch in flight; a command that comes later is
+/// refused.
 const PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long committed entries are kept in memory, and how many bytes of a stream, in case the log loses them: Redis
-/// replicates and syncs within about a second. What is older stays in the raw entries of the file, of which an operator
-/// can make use.
+/// How long committed entries are kept in memory, and how many bytes of a stream, in case the log
+/// loses them: Redis replicates and syncs within about a second. What is older stays in the raw
+/// entries of the file, of which an operator can make use.
 const RETAINED_FOR: Duration = Duration::from_secs(10);
 const RETAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -49,7 +51,8 @@ pub(in crate::shard) struct Decided {
 struct Sealed {
     batch: Batch,
     records: Vec<Decided>,
-    /// Not committed, but sent before the log fell back: somebody may have read it there, whatever the log says now.
+    /// Not committed, but sent before the log fell back: somebody may have read it there, whatever
+    /// the log says now.
     doubted: bool,
 }
 
@@ -89,8 +92,8 @@ pub(in crate::shard) struct Appender<W> {
 pub(in crate::shard) enum Ended {
     /// These records are committed, in order.
     Committed(Vec<Decided>),
-    /// The batch, and all that was decided after it on this stream, is surely not in the log. The stream goes on at
-    /// the committed tail.
+    /// The batch, and all that was decided after it on this stream, is surely not in the log. The
+    /// stream goes on at the committed tail.
     NotWritten(String),
     /// The shard must be given up. True when the batch may stand in the log nevertheless.
     Lost {
@@ -176,13 +179,20 @@ impl<W> Appender<W> {
         let encoded = record.encode();
         self.pending_bytes += encoded.len();
         let offset = self.last().next();
-        self.pending.push_back(Decided { offset, record, pushes, encoded });
+        self.pending.push_back(Decided {
+            offset,
+            record,
+            pushes,
+            encoded,
+        });
         offset
     }
 
     /// `waiter` is given back by [`Appender::ready`] when `offset` is committed.
     pub(in crate::shard) fn wait(&mut self, offset: Offset, waiter: W) {
-        let place = self.waiting.partition_point(|(earlier, _)| *earlier <= offset);
+        let place = self
+            .waiting
+            .partition_point(|(earlier, _)| *earlier <= offset);
         self.waiting.insert(place, (offset, waiter));
     }
 
@@ -220,7 +230,8 @@ impl<W> Appender<W> {
 
     /// Seals what gathered, if nothing is in flight, and hands it to the lane.
     pub(in crate::shard) fn pump(&mut self, lane: &Lane) {
-        if self.in_flight.is_some() || self.rests_until.is_some_and(|until| Instant::now() < until) {
+        if self.in_flight.is_some() || self.rests_until.is_some_and(|until| Instant::now() < until)
+        {
             return;
         }
         self.rests_until = None;
@@ -240,7 +251,10 @@ impl<W> Appender<W> {
             count += 1;
         }
         let records: Vec<Decided> = self.pending.drain(..count).collect();
-        let encoded: Vec<Bytes> = records.iter().map(|decided| decided.encoded.clone()).collect();
+        let encoded: Vec<Bytes> = records
+            .iter()
+            .map(|decided| decided.encoded.clone())
+            .collect();
         self.pending_bytes -= encoded.iter().map(Bytes::len).sum::<usize>();
         let (entry, tail) = seal(&self.sealed, self.token.epoch, &encoded);
         let batch = Batch {
@@ -253,11 +267,21 @@ impl<W> Appender<W> {
         };
         telemetry::APPEND_RECORDS.record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)), &[]);
         self.sealed = tail;
-        self.send(Sealed { batch, records, doubted: false }, lane);
+        self.send(
+            Sealed {
+                batch,
+                records,
+                doubted: false,
+            },
+            lane,
+        );
     }
 
     fn send(&mut self, sealed: Sealed, lane: &Lane) {
-        self.in_flight = Some(InFlight { end: lane.append(sealed.batch.clone()), sealed });
+        self.in_flight = Some(InFlight {
+            end: lane.append(sealed.batch.clone()),
+            sealed,
+        });
     }
 
     /// Waits for the end of the batch in flight; for ever when there is none. Cancel-safe.
@@ -274,7 +298,9 @@ impl<W> Appender<W> {
 
     /// Takes in the end of the batch in flight.
     pub(in crate::shard) fn ended(&mut self, end: Definite) -> Ended {
-        let Some(InFlight { sealed, .. }) = self.in_flight.take() else { return Ended::Committed(Vec::new()) };
+        let Some(InFlight { sealed, .. }) = self.in_flight.take() else {
+            return Ended::Committed(Vec::new());
+        };
         let is_new = sealed.batch.tail.offset > self.committed.offset;
         match end {
             Definite::Committed if is_new => {
@@ -289,7 +315,8 @@ impl<W> Appender<W> {
             // It was answered long ago.
             Definite::Committed => Ended::Committed(Vec::new()),
             Definite::NotWritten(_) if !is_new || sealed.doubted => {
-                // What is acknowledged, or may be told by whoever has read it, cannot be taken back.
+                // What is acknowledged, or may be told by whoever has read it, cannot be taken
+                // back.
                 self.again.push_front(sealed);
                 self.rests_until = Some(Instant::now() + RESTORE_REST);
                 Ended::Committed(Vec::new())
@@ -301,22 +328,35 @@ impl<W> Appender<W> {
                 Ended::NotWritten(reason)
             }
             Definite::Fenced { current, doubted } => {
-                let doubted = doubted || sealed.doubted || self.again.iter().any(|waiting| waiting.doubted);
-                Ended::Lost { reason: format!("another token is current: {current:?}"), doubted }
+                let doubted =
+                    doubted || sealed.doubted || self.again.iter().any(|waiting| waiting.doubted);
+                Ended::Lost {
+                    reason: format!("another token is current: {current:?}"),
+                    doubted,
+                }
             }
             Definite::TailMismatch { found } => self.fell_back(sealed, found),
         }
     }
 
-    /// The stream ends elsewhere under our own token. At an earlier tail of ours the log has lost what came after it:
-    /// that is appended again, the same bytes at the same offsets, and then what was in flight. Anywhere else it is not
-    /// the stream that we wrote.
+    /// The stream ends elsewhere under our own token. At an earlier tail of ours the log has lost
+    /// what came after it: that is appended again, the same bytes at the same offsets, and then
+    /// what was in flight. Anywhere else it is not the stream that we wrote.
     fn fell_back(&mut self, sealed: Sealed, found: Tail) -> Ended {
         let (shard, stream) = (self.shard, self.stream.as_str());
-        let lost = self.retained.after(&found).filter(|_| self.restored < RESTORES_MAX);
+        let lost = self
+            .retained
+            .after(&found)
+            .filter(|_| self.restored < RESTORES_MAX);
         let Some(lost) = lost else {
-            let reason = format!("the {stream} stream ends at {}, not where we left it", found.offset);
-            return Ended::Lost { reason, doubted: true };
+            let reason = format!(
+                "the {stream} stream ends at {}, not where we left it",
+                found.offset
+            );
+            return Ended::Lost {
+                reason,
+                doubted: true,
+            };
         };
         self.restored += 1;
         let (ends_at, committed, entries) = (found.offset, self.committed.offset, lost.len());
@@ -324,9 +364,20 @@ impl<W> Appender<W> {
         telemetry::APPEND_RESTORED.add(entries as u64, &[("stream", stream)]);
         // The last one of `again` is the one that is not committed yet, when it is not in flight.
         let is_new = |one: &Sealed| one.batch.tail.offset > committed;
-        let uncommitted = if is_new(&sealed) { Some(sealed) } else { self.again.pop_back().filter(is_new) };
-        let uncommitted = uncommitted.map(|one| Sealed { doubted: true, ..one });
-        let lost = lost.into_iter().map(|batch| Sealed { batch, records: Vec::new(), doubted: false });
+        let uncommitted = if is_new(&sealed) {
+            Some(sealed)
+        } else {
+            self.again.pop_back().filter(is_new)
+        };
+        let uncommitted = uncommitted.map(|one| Sealed {
+            doubted: true,
+            ..one
+        });
+        let lost = lost.into_iter().map(|batch| Sealed {
+            batch,
+            records: Vec::new(),
+            doubted: false,
+        });
         self.again = lost.chain(uncommitted).collect();
         Ended::Committed(Vec::new())
     }
@@ -359,7 +410,16 @@ impl Retained {
 
     /// Everything that followed a tail of ours, if it is kept.
     fn after(&self, tail: &Tail) -> Option<Vec<Batch>> {
-        let from = self.batches.iter().position(|(_, batch)| batch.expected == *tail)?;
-        Some(self.batches.iter().skip(from).map(|(_, batch)| batch.clone()).collect())
+        let from = self
+            .batches
+            .iter()
+            .position(|(_, batch)| batch.expected == *tail)?;
+        Some(
+            self.batches
+                .iter()
+                .skip(from)
+                .map(|(_, batch)| batch.clone())
+                .collect(),
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! After the append: what a committed batch sets free, what a lost one takes back, and the housekeeping around it.
+//! After the append: what a committed batch sets free, what a lost one takes back, and the
+//! housekeeping around it.
 
 use std::sync::Arc;
 
@@ -32,7 +33,8 @@ impl Owner {
                     tracing::warn!(shard = %self.setup.shard, stream = stream.as_str(), reason, "append refused by the log");
                 }
                 self.take_back(stream);
-                // What announces the epoch is decided once: whoever opens the shard again does so then.
+                // What announces the epoch is decided once: whoever opens the shard again does so
+                // then.
                 let unannounced = !self.is_announced();
                 self.closing |= unannounced;
                 unannounced
@@ -63,9 +65,15 @@ impl Owner {
             match waiter {
                 Waiter::Write(answer, accepted) => drop(answer.send(Ok(*accepted))),
                 // Not decided anew: what came after it was decided as if it had been answered.
-                Waiter::Rests(asked, outcome) => drop(asked.answer.send((*outcome).map_err(ShardError::from))),
-                Waiter::Ticket { answer, outcome, .. } => drop(answer.send(*outcome)),
-                waiter @ (Waiter::Later(_) | Waiter::Subscribe { .. }) => again.extend(undecided(waiter)),
+                Waiter::Rests(asked, outcome) => {
+                    drop(asked.answer.send((*outcome).map_err(ShardError::from)))
+                }
+                Waiter::Ticket {
+                    answer, outcome, ..
+                } => drop(answer.send(*outcome)),
+                waiter @ (Waiter::Later(_) | Waiter::Subscribe { .. }) => {
+                    again.extend(undecided(waiter))
+                }
             }
         }
         for decided in records {
@@ -89,14 +97,29 @@ impl Owner {
                 }
             }
             Record::Index(change) => {
-                let (conversation, seq, joined) = (change.conversation.clone(), change.seq, change.joined);
-                let item = IndexItem { conversation, seq, joined, version: decided.offset };
-                let push = Push::Index { user: change.user.clone(), item };
+                let (conversation, seq, joined) =
+                    (change.conversation.clone(), change.seq, change.joined);
+                let item = IndexItem {
+                    conversation,
+                    seq,
+                    joined,
+                    version: decided.offset,
+                };
+                let push = Push::Index {
+                    user: change.user.clone(),
+                    item,
+                };
                 self.subscriptions.push_index(&change.user, &push);
             }
             Record::Advances { conversation, .. } => {
                 for push in &decided.pushes {
-                    if let Push::Watermark { user, targets, read, .. } = push {
+                    if let Push::Watermark {
+                        user,
+                        targets,
+                        read,
+                        ..
+                    } = push
+                    {
                         let mut to = targets.clone();
                         to.extend(read.then(|| user.clone()));
                         self.subscriptions.push_to(conversation, push, Some(&to));
@@ -108,12 +131,15 @@ impl Owner {
                     self.subscriptions.push_to(conversation, push, None);
                 }
             }
-            Record::OutboxProgress { .. } | Record::EpochStart { .. } | Record::Unreadable { .. } => {}
+            Record::OutboxProgress { .. }
+            | Record::EpochStart { .. }
+            | Record::Unreadable { .. } => {}
         }
     }
 
-    /// A batch is surely not in the log: everything decided on that stream since the committed tail is void. What was
-    /// built on it in memory is dropped and filled again from SQLite, once that has what was committed.
+    /// A batch is surely not in the log: everything decided on that stream since the committed tail
+    /// is void. What was built on it in memory is dropped and filled again from SQLite, once that
+    /// has what was committed.
     fn take_back(&mut self, stream: Stream) {
         let committed = self.appenders[stream].committed().offset;
         let problem = if self.parking.is_full() {
@@ -144,7 +170,10 @@ impl Owner {
     }
 
     fn take_back_messages(&mut self, committed: Offset) {
-        while let Some((_, record)) = self.unapplied.pop_back_if(|(offset, _)| *offset > committed) {
+        while let Some((_, record)) = self
+            .unapplied
+            .pop_back_if(|(offset, _)| *offset > committed)
+        {
             // What was delivered stays delivered: it is told to the log again.
             if let Record::OutboxProgress { upto } = record {
                 self.outbox_progress = self.outbox_progress.max(Some(upto));
@@ -158,7 +187,8 @@ impl Owner {
             state.weigh(&mut self.heads_taken);
         }
         self.take_back_stamped(committed);
-        self.unapplied_ids.retain(|_, (offset, _)| *offset <= committed);
+        self.unapplied_ids
+            .retain(|_, (offset, _)| *offset <= committed);
         self.index_touched.clear();
         self.index_recent.clear();
         for (offset, record) in &self.unapplied {
@@ -173,17 +203,27 @@ impl Owner {
 
     /// SQLite has everything of the messages stream up to there: memory need not keep it.
     pub(super) fn applied(&mut self, upto: Offset) {
-        while self.unapplied.front().is_some_and(|(offset, _)| *offset <= upto) {
-            let Some((offset, record)) = self.unapplied.pop_front() else { return };
+        while self
+            .unapplied
+            .front()
+            .is_some_and(|(offset, _)| *offset <= upto)
+        {
+            let Some((offset, record)) = self.unapplied.pop_front() else {
+                return;
+            };
             match record {
                 Record::Event(event) => {
                     if let EventKind::Message { id, .. } = &event.kind {
                         self.unapplied_ids.remove(id);
                     }
-                    let Some(state) = self.conversations.get_mut(&event.conversation) else { continue };
+                    let Some(state) = self.conversations.get_mut(&event.conversation) else {
+                        continue;
+                    };
                     while state.tail.pop_front_if(|(at, _)| *at <= offset).is_some() {}
                     if let Some(key) = event.key.as_ref().filter(|key| !key.stamped) {
-                        state.keys.remove(&(event.actor().clone(), Arc::clone(&key.key)));
+                        state
+                            .keys
+                            .remove(&(event.actor().clone(), Arc::clone(&key.key)));
                     }
                 }
                 Record::Index(change) => {
@@ -191,7 +231,11 @@ impl Owner {
                         self.index_touched.remove(&change.user);
                     }
                     let of = (change.user.clone(), change.conversation.clone());
-                    if self.index_recent.get(&of).is_some_and(|(_, last)| *last == offset) {
+                    if self
+                        .index_recent
+                        .get(&of)
+                        .is_some_and(|(_, last)| *last == offset)
+                    {
                         self.index_recent.remove(&of);
                     }
                 }
@@ -201,15 +245,20 @@ impl Owner {
         self.evict();
     }
 
-    /// Drops heads that were not used for long, down to the limit; never one with anything unapplied.
+    /// Drops heads that were not used for long, down to the limit; never one with anything
+    /// unapplied.
     pub(super) fn evict(&mut self) {
         let receipts_applied = self.setup.applied.receipts.borrow().offset;
         for _ in 0..EVICT_STEPS {
             if !self.has_too_many_heads() {
                 return;
             }
-            let Some(name) = self.order.pop_front() else { return };
-            let Some(state) = self.conversations.get_mut(&name) else { continue };
+            let Some(name) = self.order.pop_front() else {
+                return;
+            };
+            let Some(state) = self.conversations.get_mut(&name) else {
+                continue;
+            };
             if !state.used && state.is_evictable(receipts_applied) {
                 self.heads_taken.change(state.bytes, 0);
                 self.conversations.remove(&name);
@@ -227,8 +276,12 @@ impl Owner {
         self.appenders.messages.expire_retained();
         self.appenders.receipts.expire_retained();
         self.subscriptions.tell_lagged();
-        self.appenders.messages.retain_waiting(|waiter| !waiter.is_abandoned());
-        self.appenders.receipts.retain_waiting(|waiter| !waiter.is_abandoned());
+        self.appenders
+            .messages
+            .retain_waiting(|waiter| !waiter.is_abandoned());
+        self.appenders
+            .receipts
+            .retain_waiting(|waiter| !waiter.is_abandoned());
         self.log_progress();
         self.mark_time();
         // Also when nothing else happens here: other shards may need the memory.
@@ -238,14 +291,21 @@ impl Owner {
 
     /// Has the log keep how far the outbox is delivered, if that is news.
     pub(super) fn log_progress(&mut self) {
-        if let Some(upto) = self.outbox_progress.take_if(|_| !self.closing && !self.parking.is_stalled()) {
+        if let Some(upto) = self
+            .outbox_progress
+            .take_if(|_| !self.closing && !self.parking.is_stalled())
+        {
             let record = Record::OutboxProgress { upto };
             let offset = self.appenders.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));
         }
     }
 
-    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a gauge is a float, and this one a ratio")]
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "a gauge is a float, and this one a ratio"
+    )]
     fn set_gauges(&self) {
         let shard = self.setup.shard.0.to_string();
         let heads = f64::from(u32::try_from(self.conversations.len()).unwrap_or(u32::MAX));
@@ -253,7 +313,10 @@ impl Owner {
         telemetry::HEADS_BYTES.set(self.heads_taken.bytes() as f64, &[("shard", &shard)]);
         let fill = self.untrimmed_bytes() as f64 / self.setup.stream_bytes_max.max(1) as f64;
         telemetry::STREAM_FILL.set(fill, &[("shard", &shard)]);
-        telemetry::SHARD_LOG_FULL.set(f64::from(u8::from(self.parking.is_full())), &[("shard", &shard)]);
+        telemetry::SHARD_LOG_FULL.set(
+            f64::from(u8::from(self.parking.is_full())),
+            &[("shard", &shard)],
+        );
     }
 }
 
@@ -266,16 +329,47 @@ fn undecided(waiter: Waiter) -> Option<Again> {
         Waiter::Write(..) => return None,
         Waiter::Rests(asked, _) | Waiter::Later(asked) => {
             asked.fate.reopen();
-            (asked.write.conversation()?.clone(), asked.turn, WorkKind::Write(*asked))
+            (
+                asked.write.conversation()?.clone(),
+                asked.turn,
+                WorkKind::Write(*asked),
+            )
         }
-        Waiter::Ticket { conversation, reader, want, answer, .. } => {
-            (conversation, u64::MAX, WorkKind::Begin { reader, want, answer })
-        }
-        Waiter::Subscribe { subscriber, conversation, user, answer } => {
-            (conversation, u64::MAX, WorkKind::Subscribe { subscriber, user, answer })
-        }
+        Waiter::Ticket {
+            conversation,
+            reader,
+            want,
+            answer,
+            ..
+        } => (
+            conversation,
+            u64::MAX,
+            WorkKind::Begin {
+                reader,
+                want,
+                answer,
+            },
+        ),
+        Waiter::Subscribe {
+            subscriber,
+            conversation,
+            user,
+            answer,
+        } => (
+            conversation,
+            u64::MAX,
+            WorkKind::Subscribe {
+                subscriber,
+                user,
+                answer,
+            },
+        ),
     };
-    Some(Again { conversation, turn, kind })
+    Some(Again {
+        conversation,
+        turn,
+        kind,
+    })
 }
 
 /// Answers a waiter whose record did not get its commit.
@@ -290,13 +384,21 @@ pub(super) fn fail(waiter: Waiter, doubted: bool) {
     match waiter {
         Waiter::Write(answer, _) => drop(answer.send(Err(unwritten()))),
         // What it asks for may have been written by an earlier one.
-        Waiter::Rests(asked, outcome) if outcome.is_ok() => drop(asked.answer.send(Err(unwritten()))),
-        Waiter::Rests(asked, _) | Waiter::Later(asked) => drop(asked.answer.send(Err(ShardError::NotOwner))),
+        Waiter::Rests(asked, outcome) if outcome.is_ok() => {
+            drop(asked.answer.send(Err(unwritten())))
+        }
+        Waiter::Rests(asked, _) | Waiter::Later(asked) => {
+            drop(asked.answer.send(Err(ShardError::NotOwner)))
+        }
         Waiter::Ticket { answer, .. } => {
-            answer.send(Err(Problem::unavailable("the shard moves; retry"))).ok();
+            answer
+                .send(Err(Problem::unavailable("the shard moves; retry")))
+                .ok();
         }
         Waiter::Subscribe { answer, .. } => {
-            answer.send(Err(Problem::unavailable("the shard moves; ask again"))).ok();
+            answer
+                .send(Err(Problem::unavailable("the shard moves; ask again")))
+                .ok();
         }
     }
 }

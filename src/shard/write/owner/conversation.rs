@@ -8,8 +8,8 @@ use crate::log::record::{Event, EventKind, Fingerprint};
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::input::Work;
 
-/// A key used in a conversation, as long as memory must know it: client keys until the worker has stored them, stamped
-/// ones for a minute.
+/// A key used in a conversation, as long as memory must know it: client keys until the worker has
+/// stored them, stamped ones for a minute.
 #[derive(Debug, Clone)]
 pub(super) struct UsedKey {
     pub(super) fingerprint: Fingerprint,
@@ -84,34 +84,54 @@ impl ConversationState {
 
     /// Offset of the last uncommitted record that changes whether `user` participates.
     pub(super) fn standing_changes(&self, user: &UserId, committed: Offset) -> Option<Offset> {
-        let uncommitted = self.tail.iter().rev().take_while(|(offset, _)| *offset > committed);
-        uncommitted.filter(|(_, event)| concerns(event, user)).map(|(offset, _)| *offset).next()
+        let uncommitted = self
+            .tail
+            .iter()
+            .rev()
+            .take_while(|(offset, _)| *offset > committed);
+        uncommitted
+            .filter(|(_, event)| concerns(event, user))
+            .map(|(offset, _)| *offset)
+            .next()
     }
 
-    /// Whether `user` participates as far as it is committed, and is put out by the next record that concerns them.
+    /// Whether `user` participates as far as it is committed, and is put out by the next record
+    /// that concerns them.
     pub(super) fn is_leaving(&self, user: &UserId, committed: Offset) -> bool {
         let uncommitted = self.tail.iter().filter(|(offset, _)| *offset > committed);
-        let next = uncommitted.map(|(_, event)| event).find(|event| concerns(event, user));
+        let next = uncommitted
+            .map(|(_, event)| event)
+            .find(|event| concerns(event, user));
         next.is_some_and(|event| matches!(event.kind, EventKind::Left { .. }))
     }
 
     /// Its committed events that may not be applied yet.
     pub(super) fn committed_tail(&self, committed: Offset) -> Vec<Arc<Event>> {
-        let known = self.tail.iter().take_while(|(offset, _)| *offset <= committed);
+        let known = self
+            .tail
+            .iter()
+            .take_while(|(offset, _)| *offset <= committed);
         known.map(|(_, event)| Arc::clone(event)).collect()
     }
 
-    /// Offset of its last committed record in the messages stream that may not be applied yet; 0 when all are.
+    /// Offset of its last committed record in the messages stream that may not be applied yet; 0
+    /// when all are.
     pub(super) fn messages_touched(&self, committed: Offset) -> Offset {
         let mut known = self.tail.iter().rev();
-        known.find(|(offset, _)| *offset <= committed).map_or(Offset(0), |(offset, _)| *offset)
+        known
+            .find(|(offset, _)| *offset <= committed)
+            .map_or(Offset(0), |(offset, _)| *offset)
     }
 }
 
 /// Whether an event changes that `user` participates.
 fn concerns(event: &Event, user: &UserId) -> bool {
     match &event.kind {
-        EventKind::Created { participants: users, .. } | EventKind::Joined { users, .. } => users.contains(user),
+        EventKind::Created {
+            participants: users,
+            ..
+        }
+        | EventKind::Joined { users, .. } => users.contains(user),
         EventKind::Left { user: gone, .. } => gone == user,
         EventKind::Message { .. } => false,
     }

@@ -1,4 +1,5 @@
-//! Deciding writes of the messages stream against a conversation's head, which they advance at once.
+//! Deciding writes of the messages stream against a conversation's head, which they advance at
+//! once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use crate::protocol::{Conversation, Message, MessageCore};
 use crate::shard::command::{Create, Done, Push, Send, ShardError};
 use crate::shard::file::store::Located;
 use crate::shard::write::head::decide_create as begin_conversation;
-use crate::shard::write::head::{Head, decide_create_again, idempotency_conflict, not_participant, send_fingerprint};
+use crate::shard::write::head::{
+    Head, decide_create_again, idempotency_conflict, not_participant, send_fingerprint,
+};
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::{ConversationState, Known, UsedKey};
 use crate::shard::write::owner::input::{Accepted, Asked, Facts, Waiter, Write};
@@ -25,22 +28,29 @@ type WriteAnswer = oneshot::Sender<Result<Accepted, ShardError>>;
 pub(super) enum Verdict {
     /// Its record has this offset.
     Written(Offset, Accepted),
-    /// It has no record of its own. What it is told holds when everything up to this offset, which others wrote, is
-    /// committed.
+    /// It has no record of its own. What it is told holds when everything up to this offset, which
+    /// others wrote, is committed.
     Rests(Offset, Result<Accepted, Problem>),
 }
 
 impl Owner {
     pub(super) fn head(&self, name: &ConversationName) -> Option<&Head> {
-        self.conversations.get(name).and_then(ConversationState::head)
+        self.conversations
+            .get(name)
+            .and_then(ConversationState::head)
     }
 
     /// Decides a write, and answers it when everything that the answer rests on is committed.
     pub(super) fn decide(&mut self, name: &ConversationName, asked: Asked, facts: &Facts) {
-        let stream = if asked.write.receipt_of().is_some() { Stream::Receipts } else { Stream::Messages };
+        let stream = if asked.write.receipt_of().is_some() {
+            Stream::Receipts
+        } else {
+            Stream::Messages
+        };
         match self.verdict(name, &asked.write, facts) {
             Verdict::Written(offset, accepted) => {
-                self.appenders[stream].wait(offset, Waiter::Write(asked.answer, Box::new(accepted)));
+                self.appenders[stream]
+                    .wait(offset, Waiter::Write(asked.answer, Box::new(accepted)));
             }
             Verdict::Rests(until, outcome) => self.rest(stream, until, asked, outcome),
         }
@@ -62,14 +72,24 @@ impl Owner {
                 let event = self.on_head(name, |head, now_ms| head.decide_remove(remove, now_ms));
                 self.changed(name, event, |_| Done::Removed)
             }
-            Write::Read { seq, user, origin, .. } => self.decide_read(name, *seq, user, *origin),
-            Write::React { id, user, reaction, .. } => self.decide_react(name, *id, user, *reaction),
+            Write::Read {
+                seq, user, origin, ..
+            } => self.decide_read(name, *seq, user, *origin),
+            Write::React {
+                id, user, reaction, ..
+            } => self.decide_react(name, *id, user, *reaction),
             Write::Index(_) => Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Indexed))),
         }
     }
 
     /// Answers what has no record of its own when `until` is committed; at once when it is.
-    fn rest(&mut self, stream: Stream, until: Offset, asked: Asked, outcome: Result<Accepted, Problem>) {
+    fn rest(
+        &mut self,
+        stream: Stream,
+        until: Offset,
+        asked: Asked,
+        outcome: Result<Accepted, Problem>,
+    ) {
         let unwaited = outcome.is_err() && planted::is_dropped(Protection::RefusalWaits);
         if until <= self.appenders[stream].committed().offset || unwaited {
             asked.answer.send(outcome.map_err(ShardError::from)).ok();
@@ -84,7 +104,8 @@ impl Owner {
             asked.answer.send(Err(problem.into())).ok();
             return;
         }
-        // Nothing was written, and whoever cannot wait may say so; but not of what an earlier request may have written.
+        // Nothing was written, and whoever cannot wait may say so; but not of what an earlier
+        // request may have written.
         if outcome.is_err() {
             asked.fate.reopen();
         }
@@ -96,17 +117,23 @@ impl Owner {
         name: &ConversationName,
         decide: impl FnOnce(&Head, u64) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        self.head(name).map_or_else(|| Err(not_participant()), |head| decide(head, self.now()))
+        self.head(name)
+            .map_or_else(|| Err(not_participant()), |head| decide(head, self.now()))
     }
 
     /// Offset of the last change of who participates; 0 when that is long applied.
     fn members_changed(&self, name: &ConversationName) -> Offset {
-        self.conversations.get(name).map_or(Offset(0), |state| state.members_changed)
+        self.conversations
+            .get(name)
+            .map_or(Offset(0), |state| state.members_changed)
     }
 
     /// Offset of the last record of a conversation, committed or not; 0 when it is applied.
     pub(super) fn last_touched(&self, name: &ConversationName) -> Offset {
-        let last = self.conversations.get(name).and_then(|state| state.tail.back());
+        let last = self
+            .conversations
+            .get(name)
+            .and_then(|state| state.tail.back());
         last.map_or(Offset(0), |(offset, _)| *offset)
     }
 
@@ -116,7 +143,12 @@ impl Owner {
             let offset = head.created_offset;
             return match decide_create_again(head, create) {
                 Ok(()) => {
-                    let again = Accepted::Created { view: head.view(name), replayed: true, offset, users };
+                    let again = Accepted::Created {
+                        view: head.view(name),
+                        replayed: true,
+                        offset,
+                        users,
+                    };
                     Verdict::Rests(self.last_touched(name), Ok(again))
                 }
                 Err(problem) => Verdict::Rests(offset, Err(problem)),
@@ -124,10 +156,21 @@ impl Owner {
         }
         let offset = self.append_event(begin_conversation(create, self.now()));
         match self.head(name) {
-            Some(head) => {
-                Verdict::Written(offset, Accepted::Created { view: head.view(name), replayed: false, offset, users })
-            }
-            None => Verdict::Rests(offset, Err(Problem::unavailable("the conversation was not begun; retry"))),
+            Some(head) => Verdict::Written(
+                offset,
+                Accepted::Created {
+                    view: head.view(name),
+                    replayed: false,
+                    offset,
+                    users,
+                },
+            ),
+            None => Verdict::Rests(
+                offset,
+                Err(Problem::unavailable(
+                    "the conversation was not begun; retry",
+                )),
+            ),
         }
     }
 
@@ -148,8 +191,15 @@ impl Owner {
         };
         let written = event.map(|event| self.append_event(event));
         let offset = written.unwrap_or_else(|| self.last_touched(name));
-        let done = self.head(name).map(|head| head.view(name)).map_or(Done::Removed, done);
-        let accepted = Accepted::Changed { done, offset, users };
+        let done = self
+            .head(name)
+            .map(|head| head.view(name))
+            .map_or(Done::Removed, done);
+        let accepted = Accepted::Changed {
+            done,
+            offset,
+            users,
+        };
         match written {
             Some(at) => Verdict::Written(at, accepted),
             None => Verdict::Rests(offset, Ok(accepted)),
@@ -159,12 +209,17 @@ impl Owner {
     fn decide_send(&mut self, name: &ConversationName, send: &Send, facts: &Facts) -> Verdict {
         let members_changed = self.members_changed(name);
         let refused = |problem| Verdict::Rests(members_changed, Err(problem));
-        let Some(state) = self.conversations.get(name) else { return refused(not_participant()) };
+        let Some(state) = self.conversations.get(name) else {
+            return refused(not_participant());
+        };
         let Some(head) = state.head().filter(|head| head.may_send(&send.source)) else {
             return refused(not_participant());
         };
         if let Some(id) = send.reply_to {
-            let known = self.unapplied_ids.get(&id).is_some_and(|(_, at)| at.conversation == *name);
+            let known = self
+                .unapplied_ids
+                .get(&id)
+                .is_some_and(|(_, at)| at.conversation == *name);
             if !known && facts.reply_to != Some(true) {
                 let detail = "the message of reply_to is not in this conversation";
                 return refused(Problem::new(Code::ReplyToUnknown, detail));
@@ -175,7 +230,13 @@ impl Owner {
             if used.fingerprint != send_fingerprint(&send.text, send.reply_to) {
                 return Verdict::Rests(until, Err(idempotency_conflict()));
             }
-            return Verdict::Rests(until, Ok(Accepted::SentAgain { conversation: name.clone(), seq: used.seq }));
+            return Verdict::Rests(
+                until,
+                Ok(Accepted::SentAgain {
+                    conversation: name.clone(),
+                    seq: used.seq,
+                }),
+            );
         }
         if self.was_overtaken(state, send, facts) {
             let detail = "a later message of the same socket was written before it, and it was not: send it again";
@@ -186,39 +247,73 @@ impl Owner {
             Err(problem) => return refused(problem),
         };
         let Some(message) = message_of(&event) else {
-            return refused(Problem::unavailable("the message could not be built; retry"));
+            return refused(Problem::unavailable(
+                "the message could not be built; retry",
+            ));
         };
-        Verdict::Written(self.append_event(event), Accepted::Done(Done::Sent { message, replayed: false }))
+        Verdict::Written(
+            self.append_event(event),
+            Accepted::Done(Done::Sent {
+                message,
+                replayed: false,
+            }),
+        )
     }
 
     /// A message after which this one may not be written any more was written.
     fn was_overtaken(&self, state: &ConversationState, send: &Send, facts: &Facts) -> bool {
         let is_in_memory = |key: &IdempotencyKey| {
             let of = (send.source.clone(), Arc::clone(&key.key));
-            state.keys.contains_key(&of) || self.stamped.contains_key(&(send.conversation.clone(), of.0, of.1))
+            state.keys.contains_key(&of)
+                || self
+                    .stamped
+                    .contains_key(&(send.conversation.clone(), of.0, of.1))
         };
         facts.later == Some(true) || send.unless.iter().any(is_in_memory)
     }
 
     /// What the key of a send made before, if anything: as memory knows it, else as the file told.
-    fn used_before(&self, state: &ConversationState, send: &Send, facts: &Facts) -> Option<UsedKey> {
-        let key = send.key.as_ref().filter(|_| !planted::is_dropped(Protection::Dedupe))?;
+    fn used_before(
+        &self,
+        state: &ConversationState,
+        send: &Send,
+        facts: &Facts,
+    ) -> Option<UsedKey> {
+        let key = send
+            .key
+            .as_ref()
+            .filter(|_| !planted::is_dropped(Protection::Dedupe))?;
         let of = (send.source.clone(), Arc::clone(&key.key));
-        let in_memory = state.keys.get(&of).or_else(|| self.stamped.get(&(send.conversation.clone(), of.0, of.1)));
+        let in_memory = state
+            .keys
+            .get(&of)
+            .or_else(|| self.stamped.get(&(send.conversation.clone(), of.0, of.1)));
         in_memory.cloned().or_else(|| {
             let row = facts.key.clone().flatten()?;
-            Some(UsedKey { fingerprint: row.fingerprint, seq: row.seq, offset: Offset(0) })
+            Some(UsedKey {
+                fingerprint: row.fingerprint,
+                seq: row.seq,
+                offset: Offset(0),
+            })
         })
     }
 
-    /// Puts an event into the batch and advances the head, the tail, the keys and the index of ids with it.
+    /// Puts an event into the batch and advances the head, the tail, the keys and the index of ids
+    /// with it.
     pub(super) fn append_event(&mut self, event: Event) -> Offset {
         let event = Arc::new(event);
         let name = event.conversation.clone();
         let epoch = self.setup.token.epoch;
-        let push = Push::Event { epoch, event: Arc::clone(&event) };
-        let offset = self.appenders.messages.decide(Record::Event(Arc::clone(&event)), vec![push]);
-        self.unapplied.push_back((offset, Record::Event(Arc::clone(&event))));
+        let push = Push::Event {
+            epoch,
+            event: Arc::clone(&event),
+        };
+        let offset = self
+            .appenders
+            .messages
+            .decide(Record::Event(Arc::clone(&event)), vec![push]);
+        self.unapplied
+            .push_back((offset, Record::Event(Arc::clone(&event))));
         let since_boot = self.setup.clock.since_boot();
         let state = self.conversations.entry(name.clone()).or_default();
         match &mut state.known {
@@ -233,24 +328,37 @@ impl Owner {
         state.tail.push_back((offset, Arc::clone(&event)));
         match &event.kind {
             EventKind::Message { id, source, .. } => {
-                let at = Located { conversation: name.clone(), seq: event.seq, source: source.clone() };
+                let at = Located {
+                    conversation: name.clone(),
+                    seq: event.seq,
+                    source: source.clone(),
+                };
                 self.unapplied_ids.insert(*id, (offset, at));
             }
             _ => state.members_changed = offset,
         }
         if let (Some(key), EventKind::Message { source, .. }) = (&event.key, &event.kind) {
-            let used = UsedKey { fingerprint: key.fingerprint, seq: event.seq, offset };
+            let used = UsedKey {
+                fingerprint: key.fingerprint,
+                seq: event.seq,
+                offset,
+            };
             if key.stamped {
                 self.remember_stamped_key((name, source.clone(), Arc::clone(&key.key)), used);
             } else {
-                state.keys.insert((source.clone(), Arc::clone(&key.key)), used);
-                self.setup.filter.insert(&name, source, &key.key, since_boot);
+                state
+                    .keys
+                    .insert((source.clone(), Arc::clone(&key.key)), used);
+                self.setup
+                    .filter
+                    .insert(&name, source, &key.key, since_boot);
             }
         }
         offset
     }
 
-    /// Index changes go into the batch as they come: which is newer is decided by seq when they are applied.
+    /// Index changes go into the batch as they come: which is newer is decided by seq when they are
+    /// applied.
     pub(super) fn decide_index(&mut self, changes: Vec<IndexChange>, answer: WriteAnswer) {
         let mut last = Offset(0);
         for change in changes {
@@ -273,7 +381,9 @@ impl Owner {
         if last <= self.appenders.messages.committed().offset {
             answer.send(Ok(accepted)).ok();
         } else {
-            self.appenders.messages.wait(last, Waiter::Write(answer, Box::new(accepted)));
+            self.appenders
+                .messages
+                .wait(last, Waiter::Write(answer, Box::new(accepted)));
         }
     }
 }
@@ -281,12 +391,24 @@ impl Owner {
 /// The message that a fresh `message` event is.
 pub(super) fn message_of(event: &Event) -> Option<Message> {
     let core = core_of(event)?;
-    Some(Message { core, reactions: std::collections::BTreeMap::new(), my_reaction: None })
+    Some(Message {
+        core,
+        reactions: std::collections::BTreeMap::new(),
+        my_reaction: None,
+    })
 }
 
 /// Its fields that are the same for every reader.
 pub(in crate::shard) fn core_of(event: &Event) -> Option<MessageCore> {
-    let EventKind::Message { id, source, text, reply_to } = &event.kind else { return None };
+    let EventKind::Message {
+        id,
+        source,
+        text,
+        reply_to,
+    } = &event.kind
+    else {
+        return None;
+    };
     Some(MessageCore {
         id: *id,
         conversation: event.conversation.clone(),
@@ -302,5 +424,8 @@ pub(in crate::shard) fn core_of(event: &Event) -> Option<MessageCore> {
 
 /// The refusal of whoever may not know whether a message exists.
 pub(in crate::shard) fn message_unknown() -> Problem {
-    Problem::new(Code::MessageUnknown, "there is no such message in your conversations")
+    Problem::new(
+        Code::MessageUnknown,
+        "there is no such message in your conversations",
+    )
 }

@@ -1,5 +1,6 @@
-//! Holding still, so that the shard can be given to another node (ADR 19): writes are parked, what is decided already is
-//! appended and answered, and when nothing is on its way any more the tails are final.
+//! Holding still, so that the shard can be given to another node (ADR 19): writes are parked, what
+//! is decided already is appended and answered, and when nothing is on its way any more the tails
+//! are final.
 
 use tokio::sync::oneshot;
 
@@ -19,9 +20,11 @@ pub(super) enum Holding {
 }
 
 impl Owner {
-    /// Decides nothing from now on, until [`Owner::release`]. `told` gets the tails once they are final.
+    /// Decides nothing from now on, until [`Owner::release`]. `told` gets the tails once they are
+    /// final.
     pub(super) fn hold(&mut self, told: oneshot::Sender<PerStream<Tail>>) {
-        // The last that is decided: whoever owns the shard next need not find out again what is delivered.
+        // The last that is decided: whoever owns the shard next need not find out again what is
+        // delivered.
         self.flush_delivered();
         self.log_progress();
         self.holding = Some(Holding::Ending(told));
@@ -34,9 +37,15 @@ impl Owner {
         if !is_idle || !self.is_announced() {
             return;
         }
-        if let Some(Holding::Ending(told)) = self.holding.take_if(|holding| matches!(holding, Holding::Ending(_))) {
+        if let Some(Holding::Ending(told)) = self
+            .holding
+            .take_if(|holding| matches!(holding, Holding::Ending(_)))
+        {
             self.holding = Some(Holding::Still);
-            if told.send(self.appenders.each_ref().map(Appender::committed)).is_err() {
+            if told
+                .send(self.appenders.each_ref().map(Appender::committed))
+                .is_err()
+            {
                 self.release();
             }
         }
@@ -50,7 +59,8 @@ impl Owner {
         }
     }
 
-    /// The shard is another node's: it ends here. Answers the marks that were gathered and not decided.
+    /// The shard is another node's: it ends here. Answers the marks that were gathered and not
+    /// decided.
     pub(super) fn give_up(&mut self) -> Vec<Delivered> {
         self.closing = true;
         self.parking.clear();
@@ -58,7 +68,11 @@ impl Owner {
         let gathered = std::mem::take(&mut self.delivered).into_iter();
         gathered
             .flat_map(|(conversation, marks)| {
-                let of = move |(user, up_to)| Delivered { conversation: conversation.clone(), user, up_to };
+                let of = move |(user, up_to)| Delivered {
+                    conversation: conversation.clone(),
+                    user,
+                    up_to,
+                };
                 marks.into_iter().map(of)
             })
             .collect()

@@ -1,4 +1,5 @@
-//! What comes into the loop and what goes out: commands, questions, look-ups brought back, waiters for a commit.
+//! What comes into the loop and what goes out: commands, questions, look-ups brought back, waiters
+//! for a commit.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,7 +60,9 @@ impl Write {
             Self::Send(send) => Some(&send.conversation),
             Self::Add(add) => Some(&add.conversation),
             Self::Remove(remove) => Some(&remove.conversation),
-            Self::Read { conversation, .. } | Self::React { conversation, .. } => Some(conversation),
+            Self::Read { conversation, .. } | Self::React { conversation, .. } => {
+                Some(conversation)
+            }
             Self::Resubmit(event) => Some(&event.conversation),
             Self::Index(_) => None,
         }
@@ -87,11 +90,23 @@ pub(in crate::shard) enum Accepted {
     /// As it stands.
     Done(Done),
     /// The key was used before: answer this message.
-    SentAgain { conversation: ConversationName, seq: Seq },
+    SentAgain {
+        conversation: ConversationName,
+        seq: Seq,
+    },
     /// The outbox has `users` rows of the record at `offset`, the caller's first.
-    Created { view: Conversation, replayed: bool, offset: Offset, users: u32 },
+    Created {
+        view: Conversation,
+        replayed: bool,
+        offset: Offset,
+        users: u32,
+    },
     /// Likewise, for added or removed participants.
-    Changed { done: Done, offset: Offset, users: u32 },
+    Changed {
+        done: Done,
+        offset: Offset,
+        users: u32,
+    },
 }
 
 /// What a reader wants beside the proof that he may read.
@@ -126,7 +141,8 @@ pub(in crate::shard) struct Ticket {
 #[derive(Debug)]
 pub(in crate::shard) enum Admission {
     Participant(Ticket),
-    /// A participant whose removal is not committed yet; since when they are in, the head has forgotten.
+    /// A participant whose removal is not committed yet; since when they are in, the head has
+    /// forgotten.
     Leaving(Ticket),
     /// No participant; his own `left` may be in the tail, else in SQLite.
     Stranger(Ticket),
@@ -177,8 +193,8 @@ pub(in crate::shard) enum Input {
         keys: Vec<UsedKey>,
         last: bool,
     },
-    /// Where the streams are committed, at least as far as anything was answered: an answer is given a moment before others
-    /// can see the tail.
+    /// Where the streams are committed, at least as far as anything was answered: an answer is
+    /// given a moment before others can see the tail.
     Committed(oneshot::Sender<PerStream<Tail>>),
     /// Decide nothing, and say where the streams end when nothing is on its way.
     Hold(oneshot::Sender<PerStream<Tail>>),
@@ -245,8 +261,16 @@ pub(in crate::shard) struct Facts {
 pub(in crate::shard) enum WorkKind {
     Write(Asked),
     Delivered(Vec<(UserId, Seq)>),
-    Begin { reader: UserId, want: Want, answer: oneshot::Sender<Result<Ticket, Problem>> },
-    Subscribe { subscriber: Subscriber, user: UserId, answer: oneshot::Sender<Result<Admission, Problem>> },
+    Begin {
+        reader: UserId,
+        want: Want,
+        answer: oneshot::Sender<Result<Ticket, Problem>>,
+    },
+    Subscribe {
+        subscriber: Subscriber,
+        user: UserId,
+        answer: oneshot::Sender<Result<Admission, Problem>>,
+    },
 }
 
 impl WorkKind {
@@ -266,10 +290,11 @@ impl WorkKind {
 pub(in crate::shard) enum Waiter {
     /// Has a record of its own.
     Write(oneshot::Sender<Result<Accepted, ShardError>>, Box<Accepted>),
-    /// Has none: a refusal, or the answer of an earlier write. It rests on what is not committed yet; when that is taken
-    /// back it is decided anew.
+    /// Has none: a refusal, or the answer of an earlier write. It rests on what is not committed
+    /// yet; when that is taken back it is decided anew.
     Rests(Box<Asked>, Box<Result<Accepted, Problem>>),
-    /// Not decided before: it would be in the other stream, and not be taken back with what it rests on.
+    /// Not decided before: it would be in the other stream, and not be taken back with what it
+    /// rests on.
     Later(Box<Asked>),
     Ticket {
         conversation: ConversationName,

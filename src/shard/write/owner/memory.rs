@@ -8,7 +8,8 @@ use crate::shard::write::owner::conversation::{ConversationState, Known};
 
 /// Of a conversation, whatever it has.
 const CONVERSATION_BYTES: usize = 1024;
-/// Of a participant, a watermark, a key, the author of a recent message: names of usual length, and what maps take.
+/// Of a participant, a watermark, a key, the author of a recent message: names of usual length, and
+/// what maps take.
 const PARTICIPANT_BYTES: usize = 192;
 const MARK_BYTES: usize = 160;
 const KEY_BYTES: usize = 256;
@@ -36,7 +37,11 @@ impl Taken {
     /// Of a process that may take `max` bytes.
     pub(super) fn new(of_all: Arc<HeadMemory>, max: u64) -> Self {
         of_all.shards.fetch_add(1, Ordering::Relaxed);
-        Self { of_all, bytes: 0, max }
+        Self {
+            of_all,
+            bytes: 0,
+            max,
+        }
     }
 
     /// A head that took `before` takes `now`.
@@ -46,11 +51,16 @@ impl Taken {
         self.of_all.bytes.fetch_sub(before, Ordering::Relaxed);
     }
 
-    /// Something is to go: this shard takes more than it may, or all do and this one more than its share. So those that
-    /// take much give way, also when they are idle, and not those that happen to work.
+    /// Something is to go: this shard takes more than it may, or all do and this one more than its
+    /// share. So those that take much give way, also when they are idle, and not those that happen
+    /// to work.
     pub(super) fn is_too_much(&self) -> bool {
-        let (all, shards) = (self.of_all.bytes.load(Ordering::Relaxed), self.of_all.shards.load(Ordering::Relaxed));
-        self.bytes > self.max / PART_OF_ONE || (all > self.max && self.bytes > self.max / shards.max(1))
+        let (all, shards) = (
+            self.of_all.bytes.load(Ordering::Relaxed),
+            self.of_all.shards.load(Ordering::Relaxed),
+        );
+        self.bytes > self.max / PART_OF_ONE
+            || (all > self.max && self.bytes > self.max / shards.max(1))
     }
 
     /// What it takes.
@@ -70,10 +80,15 @@ impl ConversationState {
     /// Bytes that it takes, roughly. What waits and what is not applied is bounded elsewhere.
     fn estimate(&self) -> u64 {
         let head = match &self.known {
-            Known::Head(head) => head.participants.len() * PARTICIPANT_BYTES + head.recent.len() * RECENT_BYTES,
+            Known::Head(head) => {
+                head.participants.len() * PARTICIPANT_BYTES + head.recent.len() * RECENT_BYTES
+            }
             Known::No | Known::Absent => 0,
         };
-        let marks = self.marks.as_ref().map_or(0, |marks| marks.len() * MARK_BYTES);
+        let marks = self
+            .marks
+            .as_ref()
+            .map_or(0, |marks| marks.len() * MARK_BYTES);
         (CONVERSATION_BYTES + head + marks + self.keys.len() * KEY_BYTES) as u64
     }
 
@@ -109,9 +124,18 @@ mod tests {
         }
         assert!(!shards[0].is_too_much(), "together no more than they may");
         shards[1].change(92, 100);
-        assert!(shards[0].is_too_much() && !shards[1].is_too_much(), "its share is 100");
+        assert!(
+            shards[0].is_too_much() && !shards[1].is_too_much(),
+            "its share is 100"
+        );
         drop(shards.remove(0));
         assert!(shards.iter().all(|shard| !shard.is_too_much()));
-        assert_eq!((all.bytes.load(Ordering::Relaxed), all.shards.load(Ordering::Relaxed)), (652, 7));
+        assert_eq!(
+            (
+                all.bytes.load(Ordering::Relaxed),
+                all.shards.load(Ordering::Relaxed)
+            ),
+            (652, 7)
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! The owner's loop of one shard: the single writer. It decides commands against heads, lets records gather in the two
-//! append sides, and when a batch is committed answers, pushes and wakes the workers, in that order of records.
+//! The owner's loop of one shard: the single writer. It decides commands against heads, lets
+//! records gather in the two append sides, and when a batch is committed answers, pushes and wakes
+//! the workers, in that order of records.
 //!
-//! Never awaits anything but its own inputs: look-ups in SQLite run beside it and come back as [`Completion`]s, while
-//! the commands of that conversation wait in their order.
+//! Never awaits anything but its own inputs: look-ups in SQLite run beside it and come back as
+//! [`Completion`]s, while the commands of that conversation wait in their order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -151,7 +152,9 @@ pub(in crate::shard) struct Owner {
 pub(in crate::shard) fn spawn(setup: Setup) {
     let (completions, completed) = mpsc::channel(LOOKUPS_MAX * 2);
     let mut owner = Owner {
-        appenders: PerStream::from_fn(|stream| Appender::new(setup.shard, stream, setup.token, setup.tails[stream])),
+        appenders: PerStream::from_fn(|stream| {
+            Appender::new(setup.shard, stream, setup.token, setup.tails[stream])
+        }),
         conversations: HashMap::new(),
         heads_taken: Taken::new(Arc::clone(&setup.head_memory), setup.heads_bytes_max),
         order: VecDeque::new(),
@@ -192,7 +195,10 @@ impl Owner {
     async fn run(mut self, mut completed: mpsc::Receiver<Completion>) {
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
         let mut tick = tokio::time::interval(TICK);
-        let PerStream { messages: mut messages_applied, receipts: mut receipts_applied } = self.setup.applied.clone();
+        let PerStream {
+            messages: mut messages_applied,
+            receipts: mut receipts_applied,
+        } = self.setup.applied.clone();
         let mut trimmed = self.setup.trimmed.clone();
         let stop = loop {
             tokio::select! {
@@ -241,7 +247,10 @@ impl Owner {
             self.unpark();
             self.pump();
             self.tell_tails();
-            if self.closing && self.appenders.messages.is_idle() && self.appenders.receipts.is_idle() {
+            if self.closing
+                && self.appenders.messages.is_idle()
+                && self.appenders.receipts.is_idle()
+            {
                 break Stop::Closed;
             }
         };
@@ -250,7 +259,11 @@ impl Owner {
 
     fn end(mut self, stop: &Stop) {
         self.subscriptions.tell_all();
-        let waiting = self.appenders.messages.take_waiting().chain(self.appenders.receipts.take_waiting());
+        let waiting = self
+            .appenders
+            .messages
+            .take_waiting()
+            .chain(self.appenders.receipts.take_waiting());
         for (_, waiter) in waiting {
             commit::fail(waiter, matches!(stop, Stop::Lost));
         }
@@ -264,35 +277,81 @@ impl Owner {
                 self.take_write(asked);
             }
             Input::Delivered(marks) => self.take_delivered(marks),
-            Input::Begin { conversation, reader, want, answer } => {
-                self.work(&conversation, WorkKind::Begin { reader, want, answer });
+            Input::Begin {
+                conversation,
+                reader,
+                want,
+                answer,
+            } => {
+                self.work(
+                    &conversation,
+                    WorkKind::Begin {
+                        reader,
+                        want,
+                        answer,
+                    },
+                );
             }
-            Input::Subscribe { subscriber, conversation, user, answer } => {
-                self.work(&conversation, WorkKind::Subscribe { subscriber, user, answer });
+            Input::Subscribe {
+                subscriber,
+                conversation,
+                user,
+                answer,
+            } => {
+                self.work(
+                    &conversation,
+                    WorkKind::Subscribe {
+                        subscriber,
+                        user,
+                        answer,
+                    },
+                );
             }
             Input::Locate { id, answer } => {
                 // What is not committed does not exist for anyone yet.
                 let committed = self.appenders.messages.committed().offset;
-                let found = self.unapplied_ids.get(&id).filter(|(offset, _)| *offset <= committed);
+                let found = self
+                    .unapplied_ids
+                    .get(&id)
+                    .filter(|(offset, _)| *offset <= committed);
                 answer.send(found.map(|(_, at)| at.clone())).ok();
             }
-            Input::Tail { conversation, answer } => drop(answer.send(self.committed_ticket(&conversation))),
-            Input::Touched { conversations, user, answer } => {
-                answer.send(self.touched(&conversations, user.as_ref())).ok();
+            Input::Tail {
+                conversation,
+                answer,
+            } => drop(answer.send(self.committed_ticket(&conversation))),
+            Input::Touched {
+                conversations,
+                user,
+                answer,
+            } => {
+                answer
+                    .send(self.touched(&conversations, user.as_ref()))
+                    .ok();
             }
             Input::Unsubscribe(subscriber, interests) => {
                 for (conversation, user) in interests {
                     self.subscriptions.remove(subscriber, &conversation, &user);
                 }
             }
-            Input::SubscribeIndex { subscriber, user, answer } => {
+            Input::SubscribeIndex {
+                subscriber,
+                user,
+                answer,
+            } => {
                 self.subscriptions.add_index(&subscriber, &user);
                 let touched = self.index_touched.get(&user).copied().unwrap_or_default();
-                answer.send(touched.min(self.appenders.messages.committed().offset)).ok();
+                answer
+                    .send(touched.min(self.appenders.messages.committed().offset))
+                    .ok();
             }
-            Input::UnsubscribeIndex(subscriber, user) => self.subscriptions.remove_index(subscriber, &user),
+            Input::UnsubscribeIndex(subscriber, user) => {
+                self.subscriptions.remove_index(subscriber, &user)
+            }
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
-            Input::OutboxDelivered(upto) => self.outbox_progress = self.outbox_progress.max(Some(upto)),
+            Input::OutboxDelivered(upto) => {
+                self.outbox_progress = self.outbox_progress.max(Some(upto))
+            }
             Input::UsedKeys { keys, last } => self.remember_used(&keys, last),
             Input::Committed(answer) => drop(answer.send(self.committed_tails())),
             Input::Hold(told) => self.hold(told),
@@ -304,8 +363,8 @@ impl Owner {
                 self.parking.clear();
             }
             Input::Taken => {
-                // What this means, whoever opens the shard next says: another node that it has taken it over, this one
-                // that the log has lost it.
+                // What this means, whoever opens the shard next says: another node that it has
+                // taken it over, this one that the log has lost it.
                 tracing::info!(shard = %self.setup.shard, "the shard is no longer owned here by the log; it ends here");
                 (self.closing, self.taken) = (true, true);
             }
@@ -315,7 +374,9 @@ impl Owner {
             }
             #[cfg(test)]
             Input::Waiting(answer) => {
-                answer.send(self.appenders.messages.waiting() + self.appenders.receipts.waiting()).ok();
+                answer
+                    .send(self.appenders.messages.waiting() + self.appenders.receipts.waiting())
+                    .ok();
             }
             #[cfg(test)]
             Input::Parked(answer) => {
@@ -332,7 +393,9 @@ impl Owner {
     fn remember_used(&mut self, keys: &[crate::shard::file::store::UsedKey], last: bool) {
         let since_boot = self.setup.clock.since_boot();
         for (conversation, sender, key) in keys {
-            self.setup.filter.insert(conversation, sender, key, since_boot);
+            self.setup
+                .filter
+                .insert(conversation, sender, key, since_boot);
         }
         if last {
             self.setup.filter.filled();
@@ -344,7 +407,9 @@ impl Owner {
             asked.answer.send(Err(ShardError::NotOwner)).ok();
             return;
         }
-        let Some(asked) = self.park(asked) else { return };
+        let Some(asked) = self.park(asked) else {
+            return;
+        };
         if let Some(problem) = self.no_room() {
             asked.answer.send(Err(problem.into())).ok();
             return;
@@ -352,7 +417,12 @@ impl Owner {
         if let Some(conversation) = asked.write.conversation().cloned() {
             return self.work(&conversation, WorkKind::Write(asked));
         }
-        if let Asked { write: Write::Index(changes), fate, answer, .. } = asked
+        if let Asked {
+            write: Write::Index(changes),
+            fate,
+            answer,
+            ..
+        } = asked
             && fate.decide()
         {
             self.decide_index(changes, answer);
@@ -362,10 +432,14 @@ impl Owner {
     /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.
     fn no_room(&self) -> Option<Problem> {
         if self.untrimmed_bytes() > self.setup.stream_bytes_max {
-            // While the file takes nothing its worker does not catch up soon, and nobody need wait for it.
+            // While the file takes nothing its worker does not catch up soon, and nobody need wait
+            // for it.
             let detail = "the log of this shard is full until its worker catches up; retry later";
             let retry_after = self.setup.store.is_full().then_some(parking::SPACE_AFTER);
-            return Some(Problem { retry_after, ..Problem::unavailable(detail) });
+            return Some(Problem {
+                retry_after,
+                ..Problem::unavailable(detail)
+            });
         }
         (self.appenders.messages.is_full() || self.appenders.receipts.is_full())
             .then(|| Problem::unavailable("the log does not keep up with this shard; retry later"))
@@ -374,7 +448,10 @@ impl Owner {
     /// Bytes of both streams that are not trimmed yet.
     fn untrimmed_bytes(&self) -> u64 {
         let stood = self.setup.stood.borrow().bytes;
-        Stream::BOTH.iter().map(|&stream| stood[stream] + self.appenders[stream].untrimmed_bytes()).sum()
+        Stream::BOTH
+            .iter()
+            .map(|&stream| stood[stream] + self.appenders[stream].untrimmed_bytes())
+            .sum()
     }
 
     fn pump(&mut self) {

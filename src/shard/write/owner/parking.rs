@@ -1,6 +1,6 @@
-//! What the loop does while the log does not answer: writes that are not decided yet are parked, in their order, and
-//! decided when it answers again. Nothing undecided is written, so a parked write whose budget ends is surely not there.
-//! Reads and subscriptions go on.
+//! What the loop does while the log does not answer: writes that are not decided yet are parked, in
+//! their order, and decided when it answers again. Nothing undecided is written, so a parked write
+//! whose budget ends is surely not there. Reads and subscriptions go on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::shard::write::owner::input::Asked;
 /// A lane that is not clear for so long is stalled. Shorter doubts pass without anyone noticing.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
-/// When a caller may try again who was refused because the log has no space: a person has to make some. As long as a whole
-/// budget, so that nobody on the way here tries again meanwhile.
+/// When a caller may try again who was refused because the log has no space: a person has to make
+/// some. As long as a whole budget, so that nobody on the way here tries again meanwhile.
 pub(super) const SPACE_AFTER: Duration = Duration::from_secs(5);
 
 /// The parked writes of a shard.
@@ -37,7 +37,15 @@ pub(super) struct Parking {
 
 impl Parking {
     pub(super) fn new(standing: Standings, max: usize) -> Self {
-        Self { standing, stalled: false, told: false, parked: BTreeMap::new(), next_turn: 0, looks: None, max }
+        Self {
+            standing,
+            stalled: false,
+            told: false,
+            parked: BTreeMap::new(),
+            next_turn: 0,
+            looks: None,
+            max,
+        }
     }
 
     /// The place of a write in the order of arrival.
@@ -56,8 +64,8 @@ impl Parking {
         self.standing.is_full()
     }
 
-    /// Whether a write is refused because the log has no space. One that is let through to look is not refused later on its
-    /// way.
+    /// Whether a write is refused because the log has no space. One that is let through to look is
+    /// not refused later on its way.
     fn refuses(&mut self, turn: u64) -> bool {
         if self.looks == Some(turn) {
             return false;
@@ -107,12 +115,14 @@ impl Owner {
     /// The epoch of this owner is committed in both streams.
     pub(super) fn is_announced(&self) -> bool {
         let committed = self.appenders.each_ref().map(Appender::committed);
-        committed.zip(self.setup.tails).all(|(committed, begun)| committed.offset > begun.offset)
+        committed
+            .zip(self.setup.tails)
+            .all(|(committed, begun)| committed.offset > begun.offset)
     }
 
-    /// Looks whether the log is stalled: the epoch of this owner is not committed yet, its lane has not been clear for a
-    /// while, or nothing proves that the shard is ours, so that even a refusal might be out of date. Likewise while it is
-    /// about to be given away.
+    /// Looks whether the log is stalled: the epoch of this owner is not committed yet, its lane has
+    /// not been clear for a while, or nothing proves that the shard is ours, so that even a refusal
+    /// might be out of date. Likewise while it is about to be given away.
     pub(super) fn look_at_log(&mut self) {
         let since = match self.parking.standing.now() {
             Standing::Clear => None,
@@ -138,20 +148,26 @@ impl Owner {
         }
     }
 
-    /// Parks a write when it cannot be decided now, or must not overtake those that are parked; refuses it when the log has no
-    /// space. Gives it back otherwise.
+    /// Parks a write when it cannot be decided now, or must not overtake those that are parked;
+    /// refuses it when the log has no space. Gives it back otherwise.
     pub(super) fn park(&mut self, asked: Asked) -> Option<Asked> {
         let parking = &mut self.parking;
         if parking.refuses(asked.turn) {
             asked.answer.send(Err(no_space().into())).ok();
             return None;
         }
-        let waits = parking.stalled || parking.parked.first_key_value().is_some_and(|(first, _)| *first < asked.turn);
+        let waits = parking.stalled
+            || parking
+                .parked
+                .first_key_value()
+                .is_some_and(|(first, _)| *first < asked.turn);
         if !waits {
             return Some(asked);
         }
         if parking.parked.len() >= parking.max {
-            let problem = Problem::unavailable("the log does not answer and too many writes wait for it; retry later");
+            let problem = Problem::unavailable(
+                "the log does not answer and too many writes wait for it; retry later",
+            );
             asked.answer.send(Err(problem.into())).ok();
         } else {
             parking.parked.insert(asked.turn, asked);
@@ -159,11 +175,16 @@ impl Owner {
         None
     }
 
-    /// Decides parked writes in their order, when the log answers and as long as there is space behind the batch in
-    /// flight. Those whose caller has left are dropped.
+    /// Decides parked writes in their order, when the log answers and as long as there is space
+    /// behind the batch in flight. Those whose caller has left are dropped.
     pub(super) fn unpark(&mut self) {
-        while !self.parking.stalled && !self.appenders.messages.is_full() && !self.appenders.receipts.is_full() {
-            let Some((_, asked)) = self.parking.parked.pop_first() else { return };
+        while !self.parking.stalled
+            && !self.appenders.messages.is_full()
+            && !self.appenders.receipts.is_full()
+        {
+            let Some((_, asked)) = self.parking.parked.pop_first() else {
+                return;
+            };
             if asked.has_caller() {
                 self.take_write(asked);
             }
@@ -178,6 +199,10 @@ impl Owner {
 
 /// What is told to those whose write the log has no space for. Surely not written.
 pub(super) fn no_space() -> Problem {
-    let detail = "the log has no space left until its operator makes some; nothing was written, retry later";
-    Problem { retry_after: Some(SPACE_AFTER), ..Problem::unavailable(detail) }
+    let detail =
+        "the log has no space left until its operator makes some; nothing was written, retry later";
+    Problem {
+        retry_after: Some(SPACE_AFTER),
+        ..Problem::unavailable(detail)
+    }
 }

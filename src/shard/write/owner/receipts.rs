@@ -26,10 +26,20 @@ impl Owner {
         let now_ms = self.now();
         // Whether the user participates is committed: see `receipt_waits`.
         let unknown = Verdict::Rests(Offset(0), Err(message_unknown()));
-        let Some(state) = self.conversations.get_mut(name) else { return unknown };
-        let Known::Head(head) = &state.known else { return unknown };
-        let Some(standing) = head.participants.get(user) else { return unknown };
-        let mark = state.marks.get_or_insert_default().entry(user.clone()).or_default();
+        let Some(state) = self.conversations.get_mut(name) else {
+            return unknown;
+        };
+        let Known::Head(head) = &state.known else {
+            return unknown;
+        };
+        let Some(standing) = head.participants.get(user) else {
+            return unknown;
+        };
+        let mark = state
+            .marks
+            .get_or_insert_default()
+            .entry(user.clone())
+            .or_default();
         let read = mark.1.max(standing.joined);
         if seq <= read {
             return Verdict::Rests(state.receipts_touched, Ok(Accepted::Done(Done::Marked)));
@@ -45,8 +55,16 @@ impl Owner {
             targets: senders_between(head, read, seq, user),
             origin,
         };
-        let advance = Advance { user: user.clone(), delivered, read: seq };
-        let record = Record::Advances { conversation: name.clone(), ts: now_ms, advances: vec![advance] };
+        let advance = Advance {
+            user: user.clone(),
+            delivered,
+            read: seq,
+        };
+        let record = Record::Advances {
+            conversation: name.clone(),
+            ts: now_ms,
+            advances: vec![advance],
+        };
         let offset = self.appenders.receipts.decide(record, vec![push]);
         state.receipts_touched = offset;
         Verdict::Written(offset, Accepted::Done(Done::Marked))
@@ -61,30 +79,55 @@ impl Owner {
     ) -> Verdict {
         let ts = self.now();
         let unknown = Verdict::Rests(Offset(0), Err(message_unknown()));
-        let Some(state) = self.conversations.get_mut(name) else { return unknown };
+        let Some(state) = self.conversations.get_mut(name) else {
+            return unknown;
+        };
         if !state.head().is_some_and(|head| head.has(user)) {
             return unknown;
         }
         let (conversation, user) = (name.clone(), user.clone());
-        let push = Push::Reaction { conversation: name.clone(), user: user.clone(), message_id, reaction, ts };
-        let record = Record::Reaction { conversation, message_id, user, reaction, ts };
+        let push = Push::Reaction {
+            conversation: name.clone(),
+            user: user.clone(),
+            message_id,
+            reaction,
+            ts,
+        };
+        let record = Record::Reaction {
+            conversation,
+            message_id,
+            user,
+            reaction,
+            ts,
+        };
         let offset = self.appenders.receipts.decide(record, vec![push]);
         state.receipts_touched = offset;
         state.reaction_touched = offset;
         Verdict::Written(offset, Accepted::Done(Done::Marked))
     }
 
-    /// Gathers automatic delivered marks: the highest of each user, until the receipts stream is free.
+    /// Gathers automatic delivered marks: the highest of each user, until the receipts stream is
+    /// free.
     pub(super) fn take_delivered(&mut self, marks: Vec<Delivered>) {
-        for Delivered { conversation, user, up_to } in marks {
+        for Delivered {
+            conversation,
+            user,
+            up_to,
+        } in marks
+        {
             if self.delivered_count >= DELIVERED_MAX || self.closing {
                 telemetry::RECEIPTS_SHED.add(1, &[]);
                 continue;
             }
-            let mark = self.delivered.entry(conversation).or_default().entry(user).or_insert_with(|| {
-                self.delivered_count += 1;
-                Seq(0)
-            });
+            let mark = self
+                .delivered
+                .entry(conversation)
+                .or_default()
+                .entry(user)
+                .or_insert_with(|| {
+                    self.delivered_count += 1;
+                    Seq(0)
+                });
             *mark = up_to.max(*mark);
         }
     }
@@ -99,10 +142,16 @@ impl Owner {
         }
     }
 
-    pub(super) fn decide_delivered(&mut self, name: &ConversationName, delivered: &[(UserId, Seq)]) {
+    pub(super) fn decide_delivered(
+        &mut self,
+        name: &ConversationName,
+        delivered: &[(UserId, Seq)],
+    ) {
         let now_ms = self.now();
         let committed = self.appenders.messages.committed().offset;
-        let Some(state) = self.conversations.get_mut(name) else { return };
+        let Some(state) = self.conversations.get_mut(name) else {
+            return;
+        };
         // No one was given what is not committed, and its seq may yet be another message's.
         let last = state.committed_seq(committed);
         let unsure: Vec<&UserId> = delivered
@@ -110,7 +159,9 @@ impl Owner {
             .map(|(user, _)| user)
             .filter(|user| state.standing_changes(user, committed).is_some())
             .collect();
-        let Known::Head(head) = &state.known else { return };
+        let Known::Head(head) = &state.known else {
+            return;
+        };
         if head.participants.len() > DELIVERED_PARTICIPANTS_MAX {
             return;
         }
@@ -129,21 +180,38 @@ impl Owner {
             }
             let targets = senders_between(head, mark.0, up_to, user);
             mark.0 = up_to;
-            advances.push(Advance { user: user.clone(), delivered: up_to, read: Seq(0) });
+            advances.push(Advance {
+                user: user.clone(),
+                delivered: up_to,
+                read: Seq(0),
+            });
             if !targets.is_empty() {
                 let (conversation, user) = (name.clone(), user.clone());
                 let (read, ts, origin) = (false, now_ms, None);
-                pushes.push(Push::Watermark { conversation, user, read, up_to, ts, targets, origin });
+                pushes.push(Push::Watermark {
+                    conversation,
+                    user,
+                    read,
+                    up_to,
+                    ts,
+                    targets,
+                    origin,
+                });
             }
         }
         if !advances.is_empty() {
-            let record = Record::Advances { conversation: name.clone(), ts: now_ms, advances };
+            let record = Record::Advances {
+                conversation: name.clone(),
+                ts: now_ms,
+                advances,
+            };
             state.receipts_touched = self.appenders.receipts.decide(record, pushes);
         }
     }
 }
 
-/// Authors among the newest messages that an advance from `from` (exclusive) to `to` covers, but `user` himself.
+/// Authors among the newest messages that an advance from `from` (exclusive) to `to` covers, but
+/// `user` himself.
 fn senders_between(head: &Head, from: Seq, to: Seq, user: &UserId) -> Vec<UserId> {
     let mut senders: Vec<UserId> = Vec::new();
     for (seq, source) in head.recent.iter().rev() {

@@ -1,5 +1,5 @@
-//! Keys that the router stamped: in memory for a minute, so that a router's own retry has no second effect. Kept beside the
-//! conversations, so that they hold no head in memory.
+//! Keys that the router stamped: in memory for a minute, so that a router's own retry has no second
+//! effect. Kept beside the conversations, so that they hold no head in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::log::record::Fingerprint;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::UsedKey;
 
-/// How long a stamped key is remembered, on a clock that nobody sets, and how many at most; the oldest are forgotten
-/// first.
+/// How long a stamped key is remembered, on a clock that nobody sets, and how many at most; the
+/// oldest are forgotten first.
 const STAMPED_FOR: Duration = Duration::from_secs(60);
 const STAMPED_MAX: usize = 65_536;
 
@@ -29,18 +29,23 @@ pub(in crate::shard) struct StampedKey {
 
 impl Owner {
     pub(super) fn remember_stamped_key(&mut self, of: StampedUse, used: UsedKey) {
-        self.stamped_order.push_back((self.setup.clock.since_boot() + STAMPED_FOR, of.clone()));
+        self.stamped_order
+            .push_back((self.setup.clock.since_boot() + STAMPED_FOR, of.clone()));
         self.stamped.insert(of, used);
         if self.stamped.len() > STAMPED_MAX {
             self.expire_stamped();
         }
     }
 
-    /// Remembers the stamped keys that were found in the raw entries at open: from now on, for nobody can say how old they
-    /// are.
+    /// Remembers the stamped keys that were found in the raw entries at open: from now on, for
+    /// nobody can say how old they are.
     pub(super) fn remember_stamped(&mut self) {
         for found in std::mem::take(&mut self.setup.stamped) {
-            let used = UsedKey { fingerprint: found.fingerprint, seq: found.seq, offset: Offset(0) };
+            let used = UsedKey {
+                fingerprint: found.fingerprint,
+                seq: found.seq,
+                offset: Offset(0),
+            };
             self.remember_stamped_key((found.conversation, found.sender, found.key), used);
         }
     }
@@ -51,7 +56,9 @@ impl Owner {
             if *expires > now && self.stamped.len() <= STAMPED_MAX {
                 return;
             }
-            let Some((_, of)) = self.stamped_order.pop_front() else { return };
+            let Some((_, of)) = self.stamped_order.pop_front() else {
+                return;
+            };
             self.stamped.remove(&of);
         }
     }
@@ -60,6 +67,7 @@ impl Owner {
     pub(super) fn take_back_stamped(&mut self, committed: Offset) {
         self.stamped.retain(|_, used| used.offset <= committed);
         let stamped = &self.stamped;
-        self.stamped_order.retain(|(_, of)| stamped.contains_key(of));
+        self.stamped_order
+            .retain(|(_, of)| stamped.contains_key(of));
     }
 }

@@ -21,7 +21,9 @@ impl Owner {
         want: &Want,
         answer: oneshot::Sender<Result<Ticket, Problem>>,
     ) {
-        let Some(state) = self.conversations.get(name) else { return };
+        let Some(state) = self.conversations.get(name) else {
+            return;
+        };
         let mut until = state.members_changed;
         let outcome = match state.head().filter(|head| head.has(reader)) {
             None => Err(not_participant()),
@@ -47,12 +49,22 @@ impl Owner {
         } else {
             let (conversation, reader, want) = (name.clone(), reader.clone(), want.clone());
             let outcome = Box::new(outcome);
-            self.appenders.messages.wait(until, Waiter::Ticket { conversation, reader, want, answer, outcome });
+            self.appenders.messages.wait(
+                until,
+                Waiter::Ticket {
+                    conversation,
+                    reader,
+                    want,
+                    answer,
+                    outcome,
+                },
+            );
         }
     }
 
-    /// Registers interest, at the committed tail: a user whose joining is on its way is asked for again when it is committed.
-    /// Of one whose leaving is on its way all that is committed is theirs until then, however long that takes.
+    /// Registers interest, at the committed tail: a user whose joining is on its way is asked for
+    /// again when it is committed. Of one whose leaving is on its way all that is committed is
+    /// theirs until then, however long that takes.
     pub(super) fn subscribe(
         &mut self,
         name: &ConversationName,
@@ -61,7 +73,9 @@ impl Owner {
         answer: oneshot::Sender<Result<Admission, Problem>>,
     ) {
         let committed = self.appenders.messages.committed().offset;
-        let Some(state) = self.conversations.get(name) else { return };
+        let Some(state) = self.conversations.get(name) else {
+            return;
+        };
         if state.is_leaving(&user, committed) {
             let ticket = self.committed_ticket(name);
             if !answer.is_closed() {
@@ -75,7 +89,15 @@ impl Owner {
                 return drop(answer.send(Err(problem)));
             }
             let conversation = name.clone();
-            return self.appenders.messages.wait(until, Waiter::Subscribe { subscriber, conversation, user, answer });
+            return self.appenders.messages.wait(
+                until,
+                Waiter::Subscribe {
+                    subscriber,
+                    conversation,
+                    user,
+                    answer,
+                },
+            );
         }
         let participates = state.head().is_some_and(|head| head.has(&user));
         let ticket = self.ticket(name, &user);
@@ -93,16 +115,25 @@ impl Owner {
 
     /// What the loop knows of a conversation that SQLite may not have yet.
     pub(super) fn ticket(&self, name: &ConversationName, reader: &UserId) -> Ticket {
-        let Some(state) = self.conversations.get(name) else { return Ticket::default() };
+        let Some(state) = self.conversations.get(name) else {
+            return Ticket::default();
+        };
         let standing = state.head().and_then(|head| head.participants.get(reader));
-        Ticket { joined: standing.map_or(Seq(0), |standing| standing.joined), ..self.committed_ticket(name) }
+        Ticket {
+            joined: standing.map_or(Seq(0), |standing| standing.joined),
+            ..self.committed_ticket(name)
+        }
     }
 
     /// Likewise, whoever reads.
     pub(super) fn committed_ticket(&self, name: &ConversationName) -> Ticket {
-        let Some(state) = self.conversations.get(name) else { return Ticket::default() };
-        let (committed, receipts) =
-            (self.appenders.messages.committed().offset, self.appenders.receipts.committed().offset);
+        let Some(state) = self.conversations.get(name) else {
+            return Ticket::default();
+        };
+        let (committed, receipts) = (
+            self.appenders.messages.committed().offset,
+            self.appenders.receipts.committed().offset,
+        );
         Ticket {
             tail: state.committed_tail(committed),
             last_seq: state.committed_seq(committed),
@@ -115,28 +146,66 @@ impl Owner {
         }
     }
 
-    /// Offsets to wait for before SQLite has everything committed of these conversations, and of a user's index.
-    pub(super) fn touched(&self, conversations: &[ConversationName], user: Option<&UserId>) -> PerStream<Offset> {
-        let committed = self.appenders.each_ref().map(|appender| appender.committed().offset);
-        let of_index = user.and_then(|user| self.index_touched.get(user)).copied().unwrap_or_default();
-        let mut touched = PerStream { messages: of_index.min(committed.messages), receipts: Offset(0) };
-        for state in conversations.iter().filter_map(|name| self.conversations.get(name)) {
-            touched.messages = touched.messages.max(state.messages_touched(committed.messages));
-            touched.receipts = touched.receipts.max(state.receipts_touched.min(committed.receipts));
+    /// Offsets to wait for before SQLite has everything committed of these conversations, and of a
+    /// user's index.
+    pub(super) fn touched(
+        &self,
+        conversations: &[ConversationName],
+        user: Option<&UserId>,
+    ) -> PerStream<Offset> {
+        let committed = self
+            .appenders
+            .each_ref()
+            .map(|appender| appender.committed().offset);
+        let of_index = user
+            .and_then(|user| self.index_touched.get(user))
+            .copied()
+            .unwrap_or_default();
+        let mut touched = PerStream {
+            messages: of_index.min(committed.messages),
+            receipts: Offset(0),
+        };
+        for state in conversations
+            .iter()
+            .filter_map(|name| self.conversations.get(name))
+        {
+            touched.messages = touched
+                .messages
+                .max(state.messages_touched(committed.messages));
+            touched.receipts = touched
+                .receipts
+                .max(state.receipts_touched.min(committed.receipts));
         }
         touched
     }
 }
 
 /// A page of the participants of a head, by name.
-pub(in crate::shard) fn page_of(head: &Head, after: Option<&UserId>, limit: u32) -> Page<Participant> {
+pub(in crate::shard) fn page_of(
+    head: &Head,
+    after: Option<&UserId>,
+    limit: u32,
+) -> Page<Participant> {
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut users = head.participants.range::<UserId, _>((from, Bound::Unbounded)).map(|(user, _)| user);
+    let mut users = head
+        .participants
+        .range::<UserId, _>((from, Bound::Unbounded))
+        .map(|(user, _)| user);
     let items: Vec<Participant> = users
         .by_ref()
         .take(limit as usize)
-        .map(|user| Participant { name: user.clone(), role: head.role(user) })
+        .map(|user| Participant {
+            name: user.clone(),
+            role: head.role(user),
+        })
         .collect();
-    let next = users.next().and_then(|_| items.last()).map(|last| last.name.to_string());
-    Page { items, next, partial: false }
+    let next = users
+        .next()
+        .and_then(|_| items.last())
+        .map(|last| last.name.to_string());
+    Page {
+        items,
+        next,
+        partial: false,
+    }
 }

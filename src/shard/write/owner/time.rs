@@ -1,5 +1,5 @@
-//! The time of a shard, as its owner tells it to the log: how long it has owned the shard, measured on a clock that nobody
-//! sets. Keys of clients are forgotten by it (`apply::Clockwork`).
+//! The time of a shard, as its owner tells it to the log: how long it has owned the shard, measured
+//! on a clock that nobody sets. Keys of clients are forgotten by it (`apply::Clockwork`).
 
 use std::time::Duration;
 
@@ -20,23 +20,33 @@ pub(super) struct Marks {
     began: (u64, Duration),
     /// When the last ones were due.
     last: Duration,
-    /// Where each stream ended with its last mark: without anything new in it there is nothing to forget either.
+    /// Where each stream ended with its last mark: without anything new in it there is nothing to
+    /// forget either.
     at: PerStream<Offset>,
 }
 
 impl Marks {
     pub(super) fn new(clock: &Clock, tails: PerStream<Tail>) -> Self {
         let now = clock.since_boot();
-        Self { began: (clock.now_ms(), now), last: now, at: tails.map(|tail| tail.offset) }
+        Self {
+            began: (clock.now_ms(), now),
+            last: now,
+            at: tails.map(|tail| tail.offset),
+        }
     }
 }
 
 impl Owner {
-    /// Decides the first record of both streams, that its epoch has begun. No write is decided before they are committed:
-    /// what the log holds may so far be all that there is of it, and an answer to a key that stands there acknowledges it.
+    /// Decides the first record of both streams, that its epoch has begun. No write is decided
+    /// before they are committed: what the log holds may so far be all that there is of it, and an
+    /// answer to a key that stands there acknowledges it.
     pub(super) fn announce(&mut self) {
         let (epoch, node) = (self.setup.token.epoch, self.setup.node.clone());
-        let record = Record::EpochStart { epoch, node, ts: self.marks.began.0 };
+        let record = Record::EpochStart {
+            epoch,
+            node,
+            ts: self.marks.began.0,
+        };
         self.appenders.messages.decide(record.clone(), Vec::new());
         self.appenders.receipts.decide(record, Vec::new());
         // They are the first marks.
@@ -44,11 +54,15 @@ impl Owner {
         self.look_at_log();
     }
 
-    /// Appends a mark to each stream that got something since its last one, once a minute. One that is not written is
-    /// covered by the next.
+    /// Appends a mark to each stream that got something since its last one, once a minute. One that
+    /// is not written is covered by the next.
     pub(super) fn mark_time(&mut self) {
         let now = self.setup.clock.since_boot();
-        if now < self.marks.last + MARK_EVERY || self.closing || self.parking.is_stalled() || self.no_room().is_some() {
+        if now < self.marks.last + MARK_EVERY
+            || self.closing
+            || self.parking.is_stalled()
+            || self.no_room().is_some()
+        {
             return;
         }
         self.marks.last = now;

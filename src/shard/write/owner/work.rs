@@ -1,5 +1,5 @@
-//! Work of one conversation: in its order, one piece after the other; what needs a look-up in SQLite stops those behind
-//! it until the look-up is back.
+//! Work of one conversation: in its order, one piece after the other; what needs a look-up in
+//! SQLite stops those behind it until the look-up is back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,9 @@ use crate::shard::file::store::{Located, StoreError};
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::{ConversationState, Known};
-use crate::shard::write::owner::input::{Asked, Completion, Facts, Looked, Waiter, Work, WorkKind, Write};
+use crate::shard::write::owner::input::{
+    Asked, Completion, Facts, Looked, Waiter, Work, WorkKind, Write,
+};
 use crate::shard::write::owner::resubmit::asked_of;
 use crate::telemetry;
 
@@ -23,7 +25,8 @@ use crate::telemetry;
 const WAITING_MAX: usize = 4096;
 const WAITING_OF_ALL_MAX: usize = 4 * WAITING_MAX;
 
-/// Answers that wait for the commit of what others wrote, beside the writes themselves; more are refused.
+/// Answers that wait for the commit of what others wrote, beside the writes themselves; more are
+/// refused.
 const RESTING_MAX: usize = 16_384;
 
 /// Work that was taken once, and is taken again before everything that has come since.
@@ -53,7 +56,11 @@ enum Step {
 impl Owner {
     /// Takes work for a conversation: at once, or behind what waits there.
     pub(super) fn work(&mut self, name: &ConversationName, kind: WorkKind) {
-        let work = Work { kind, facts: Facts::default(), lookup: 0 };
+        let work = Work {
+            kind,
+            facts: Facts::default(),
+            lookup: 0,
+        };
         if !self.conversations.contains_key(name) {
             self.order.push_back(name.clone());
         }
@@ -63,13 +70,19 @@ impl Owner {
             telemetry::HEAD_LOOKUPS.add(1, &[("result", "hit")]);
         }
         if state.waiting.len() >= WAITING_MAX {
-            // Those whose callers have left take nobody's place; the first one's look-up may be under way.
+            // Those whose callers have left take nobody's place; the first one's look-up may be
+            // under way.
             let before = state.waiting.len();
-            state.waiting.retain(|waiting| waiting.lookup != 0 || waiting.kind.has_caller());
+            state
+                .waiting
+                .retain(|waiting| waiting.lookup != 0 || waiting.kind.has_caller());
             self.waiting -= before - state.waiting.len();
         }
         if state.waiting.len() >= WAITING_MAX || self.waiting >= WAITING_OF_ALL_MAX {
-            refuse(work, &Problem::unavailable("too many requests wait for this conversation; retry later"));
+            refuse(
+                work,
+                &Problem::unavailable("too many requests wait for this conversation; retry later"),
+            );
             return self.evict();
         }
         state.waiting.push_back(work);
@@ -79,11 +92,15 @@ impl Owner {
         }
     }
 
-    /// Takes work again, in the order of its arrival. It was taken before everything that waits now, and stays before it.
+    /// Takes work again, in the order of its arrival. It was taken before everything that waits
+    /// now, and stays before it.
     pub(super) fn again(&mut self, mut works: Vec<Again>) {
         works.sort_by_key(|again| again.turn);
         let mut names: Vec<ConversationName> = Vec::new();
-        for Again { conversation, kind, .. } in works.into_iter().rev() {
+        for Again {
+            conversation, kind, ..
+        } in works.into_iter().rev()
+        {
             if !self.conversations.contains_key(&conversation) {
                 self.order.push_back(conversation.clone());
             }
@@ -92,14 +109,22 @@ impl Owner {
             for waiting in &mut state.waiting {
                 (waiting.facts, waiting.lookup) = (Facts::default(), 0);
             }
-            state.waiting.push_front(Work { kind, facts: Facts::default(), lookup: 0 });
+            state.waiting.push_front(Work {
+                kind,
+                facts: Facts::default(),
+                lookup: 0,
+            });
             self.waiting += 1;
             names.push(conversation);
         }
         names.sort_unstable();
         names.dedup();
         for name in names {
-            if self.conversations.get(&name).is_some_and(|state| !state.blocked) {
+            if self
+                .conversations
+                .get(&name)
+                .is_some_and(|state| !state.blocked)
+            {
                 self.drain_waiting(&name);
             }
         }
@@ -107,20 +132,35 @@ impl Owner {
 
     /// Whether so much waits for commits that nothing more may that has no record of its own.
     pub(super) fn too_many_rest(&self) -> Option<Problem> {
-        (self.appenders.messages.waiting().max(self.appenders.receipts.waiting()) >= RESTING_MAX)
-            .then(|| Problem::unavailable("too many requests wait for the log; nothing was written, retry later"))
+        (self
+            .appenders
+            .messages
+            .waiting()
+            .max(self.appenders.receipts.waiting())
+            >= RESTING_MAX)
+            .then(|| {
+                Problem::unavailable(
+                    "too many requests wait for the log; nothing was written, retry later",
+                )
+            })
     }
 
     fn drain_waiting(&mut self, name: &ConversationName) {
         loop {
-            let Some(state) = self.conversations.get_mut(name) else { return };
-            let Some(work) = state.waiting.pop_front() else { break };
+            let Some(state) = self.conversations.get_mut(name) else {
+                return;
+            };
+            let Some(work) = state.waiting.pop_front() else {
+                break;
+            };
             self.waiting -= 1;
             if let Step::Needs(lookup, mut work) = self.step(name, work) {
                 self.looked_up += 1;
                 work.lookup = self.looked_up;
                 self.spawn_lookup(name, &lookup, &work);
-                let Some(blocked) = self.conversations.get_mut(name) else { return };
+                let Some(blocked) = self.conversations.get_mut(name) else {
+                    return;
+                };
                 blocked.blocked = true;
                 blocked.waiting.push_front(*work);
                 self.waiting += 1;
@@ -139,8 +179,14 @@ impl Owner {
         let (applied, floor) = (self.setup.applied.clone(), self.fill_floor);
         let number = work.lookup;
         let send = match &work.kind {
-            WorkKind::Write(Asked { write: Write::Send(send), .. }) => Some(send.clone()),
-            WorkKind::Write(Asked { write: Write::Resubmit(event), .. }) => asked_of(event),
+            WorkKind::Write(Asked {
+                write: Write::Send(send),
+                ..
+            }) => Some(send.clone()),
+            WorkKind::Write(Asked {
+                write: Write::Resubmit(event),
+                ..
+            }) => asked_of(event),
             _ => None,
         };
         let wanted = match lookup {
@@ -162,21 +208,50 @@ impl Owner {
                 (Err(error), ..) => Err(error),
                 (Ok(()), 0, _) => store.head(&name).await.map(Looked::Head),
                 (Ok(()), 1, _) => store.marks(&name).await.map(Looked::Marks),
-                (Ok(()), 2, Some(Send { source, key: Some(key), .. })) => {
-                    store.key(&name, &source, &key).await.map(Looked::Key)
+                (
+                    Ok(()),
+                    2,
+                    Some(Send {
+                        source,
+                        key: Some(key),
+                        ..
+                    }),
+                ) => store.key(&name, &source, &key).await.map(Looked::Key),
+                (
+                    Ok(()),
+                    3,
+                    Some(Send {
+                        reply_to: Some(id), ..
+                    }),
+                ) => store.locate(id).await.map(Looked::ReplyTo),
+                (Ok(()), 4, Some(send)) => {
+                    any_is_used(&store, &name, &send).await.map(Looked::Later)
                 }
-                (Ok(()), 3, Some(Send { reply_to: Some(id), .. })) => store.locate(id).await.map(Looked::ReplyTo),
-                (Ok(()), 4, Some(send)) => any_is_used(&store, &name, &send).await.map(Looked::Later),
-                _ => Err(StoreError::Failed("a look-up without its question".to_owned())),
+                _ => Err(StoreError::Failed(
+                    "a look-up without its question".to_owned(),
+                )),
             };
-            completions.send(Completion { conversation: name, lookup: number, result }).await.ok();
+            completions
+                .send(Completion {
+                    conversation: name,
+                    lookup: number,
+                    result,
+                })
+                .await
+                .ok();
         }));
     }
 
     /// Takes in what a look-up brought, and goes on with what waited for it.
     pub(super) fn complete(&mut self, completion: Completion) {
-        let Completion { conversation: name, lookup, result } = completion;
-        let Some(state) = self.conversations.get_mut(&name) else { return };
+        let Completion {
+            conversation: name,
+            lookup,
+            result,
+        } = completion;
+        let Some(state) = self.conversations.get_mut(&name) else {
+            return;
+        };
         state.blocked = false;
         // Not there any more when other work was put before it.
         let mut asker = state.waiting.iter_mut().find(|work| work.lookup == lookup);
@@ -186,10 +261,14 @@ impl Owner {
         match result {
             Ok(Looked::Head(row)) => {
                 telemetry::HEAD_LOOKUPS.add(1, &[("result", "fill")]);
-                state.known = row.map_or(Known::Absent, |row| Known::Head(Box::new(Head::filled(row))));
+                state.known = row.map_or(Known::Absent, |row| {
+                    Known::Head(Box::new(Head::filled(row)))
+                });
             }
             Ok(Looked::Marks(rows)) => {
-                let marks = rows.into_iter().map(|row| (row.user, (row.delivered, row.read)));
+                let marks = rows
+                    .into_iter()
+                    .map(|row| (row.user, (row.delivered, row.read)));
                 state.marks = Some(marks.collect());
             }
             Ok(Looked::Key(row)) => {
@@ -199,7 +278,8 @@ impl Owner {
             }
             Ok(Looked::ReplyTo(found)) => {
                 if let Some(work) = asker {
-                    work.facts.reply_to = Some(found.is_some_and(|at: Located| at.conversation == name));
+                    work.facts.reply_to =
+                        Some(found.is_some_and(|at: Located| at.conversation == name));
                 }
             }
             Ok(Looked::Later(is_used)) => {
@@ -209,7 +289,8 @@ impl Owner {
             }
             Err(error) => {
                 tracing::warn!(shard = %self.setup.shard, %error, "look-up failed; refusing what waits for it");
-                let problem = Problem::unavailable("the shard's file cannot be read now; retry later");
+                let problem =
+                    Problem::unavailable("the shard's file cannot be read now; retry later");
                 let waiting = std::mem::take(&mut state.waiting);
                 self.waiting -= waiting.len();
                 for work in waiting {
@@ -221,7 +302,9 @@ impl Owner {
     }
 
     fn step(&mut self, name: &ConversationName, work: Work) -> Step {
-        let Some(state) = self.conversations.get(name) else { return Step::Finished };
+        let Some(state) = self.conversations.get(name) else {
+            return Step::Finished;
+        };
         if matches!(state.known, Known::No) {
             return Step::Needs(Lookup::Head, Box::new(work));
         }
@@ -229,16 +312,31 @@ impl Owner {
             WorkKind::Write(asked) => return self.step_write(name, asked, work.facts),
             // Gathered again until the log answers.
             WorkKind::Delivered(marks) if self.parking.is_stalled() => {
-                let back = |(user, up_to)| Delivered { conversation: name.clone(), user, up_to };
+                let back = |(user, up_to)| Delivered {
+                    conversation: name.clone(),
+                    user,
+                    up_to,
+                };
                 self.take_delivered(marks.into_iter().map(back).collect());
             }
             WorkKind::Delivered(marks) if state.marks.is_none() => {
-                let work = Work { kind: WorkKind::Delivered(marks), ..work };
+                let work = Work {
+                    kind: WorkKind::Delivered(marks),
+                    ..work
+                };
                 return Step::Needs(Lookup::Marks, Box::new(work));
             }
             WorkKind::Delivered(marks) => self.decide_delivered(name, &marks),
-            WorkKind::Begin { reader, want, answer } => self.begin(name, &reader, &want, answer),
-            WorkKind::Subscribe { subscriber, user, answer } => {
+            WorkKind::Begin {
+                reader,
+                want,
+                answer,
+            } => self.begin(name, &reader, &want, answer),
+            WorkKind::Subscribe {
+                subscriber,
+                user,
+                answer,
+            } => {
                 self.subscribe(name, subscriber, user, answer);
             }
         }
@@ -246,21 +344,34 @@ impl Owner {
     }
 
     fn step_write(&mut self, name: &ConversationName, asked: Asked, facts: Facts) -> Step {
-        let Some(asked) = self.park(asked) else { return Step::Finished };
+        let Some(asked) = self.park(asked) else {
+            return Step::Finished;
+        };
         if Instant::now() >= asked.deadline {
-            let problem = Problem::unavailable("the shard did not get to this request in time; retry");
+            let problem =
+                Problem::unavailable("the shard did not get to this request in time; retry");
             asked.answer.send(Err(problem.into())).ok();
             return Step::Finished;
         }
         if let Some(until) = self.receipt_waits(name, &asked.write) {
             match self.too_many_rest() {
                 Some(problem) => drop(asked.answer.send(Err(problem.into()))),
-                None => self.appenders.messages.wait(until, Waiter::Later(Box::new(asked))),
+                None => self
+                    .appenders
+                    .messages
+                    .wait(until, Waiter::Later(Box::new(asked))),
             }
             return Step::Finished;
         }
         if let Some(lookup) = self.missing(name, &asked.write, &facts) {
-            return Step::Needs(lookup, Box::new(Work { kind: WorkKind::Write(asked), facts, lookup: 0 }));
+            return Step::Needs(
+                lookup,
+                Box::new(Work {
+                    kind: WorkKind::Write(asked),
+                    facts,
+                    lookup: 0,
+                }),
+            );
         }
         // From here on it may appear; a caller who has left before was told that it will not.
         if asked.fate.decide() {
@@ -269,8 +380,8 @@ impl Owner {
         Step::Finished
     }
 
-    /// A receipt goes into the other stream, and would stay there when its author's joining is taken back: it is decided
-    /// when that is committed. The offset to wait for.
+    /// A receipt goes into the other stream, and would stay there when its author's joining is
+    /// taken back: it is decided when that is committed. The offset to wait for.
     fn receipt_waits(&self, name: &ConversationName, write: &Write) -> Option<Offset> {
         let (state, user) = (self.conversations.get(name)?, write.receipt_of()?);
         state.standing_changes(user, self.appenders.messages.committed().offset)
@@ -283,41 +394,63 @@ impl Owner {
             Write::Send(send) if state.head().is_some_and(|head| head.has(&send.source)) => {
                 if let Some(id) = send.reply_to
                     && facts.reply_to.is_none()
-                    && self.unapplied_ids.get(&id).is_none_or(|(_, at)| at.conversation != *name)
+                    && self
+                        .unapplied_ids
+                        .get(&id)
+                        .is_none_or(|(_, at)| at.conversation != *name)
                     && id.slot() == name.slot()
                 {
                     return Some(Lookup::ReplyTo);
                 }
-                let key = send.key.as_ref().filter(|_| facts.key.is_none() && asks_for_key(state, send));
-                if key.is_some_and(|key| self.setup.filter.perhaps_used(name, &send.source, &key.key)) {
+                let key = send
+                    .key
+                    .as_ref()
+                    .filter(|_| facts.key.is_none() && asks_for_key(state, send));
+                if key
+                    .is_some_and(|key| self.setup.filter.perhaps_used(name, &send.source, &key.key))
+                {
                     return Some(Lookup::Key);
                 }
                 let asks = facts.later.is_none() && send.unless.iter().any(|later| !later.stamped);
                 asks.then_some(Lookup::Later)
             }
             Write::Resubmit(event) => {
-                let question = asked_of(event).filter(|of| state.head().is_some_and(|head| head.has(&of.source)))?;
-                let is_known = question.reply_to.is_none_or(|id| self.unapplied_ids.contains_key(&id));
+                let question = asked_of(event)
+                    .filter(|of| state.head().is_some_and(|head| head.has(&of.source)))?;
+                let is_known = question
+                    .reply_to
+                    .is_none_or(|id| self.unapplied_ids.contains_key(&id));
                 if !is_known && facts.reply_to.is_none() {
                     return Some(Lookup::ReplyTo);
                 }
                 (facts.key.is_none() && asks_for_key(state, &question)).then_some(Lookup::Key)
             }
-            Write::Read { .. } if state.head().is_some() && state.marks.is_none() => Some(Lookup::Marks),
+            Write::Read { .. } if state.head().is_some() && state.marks.is_none() => {
+                Some(Lookup::Marks)
+            }
             _ => None,
         }
     }
 }
 
-/// Whether SQLite has to be asked for its key. Not while memory has it: it may be applied, and forgotten here, between
-/// the look at the file and the decision.
+/// Whether SQLite has to be asked for its key. Not while memory has it: it may be applied, and
+/// forgotten here, between the look at the file and the decision.
 fn asks_for_key(state: &ConversationState, send: &Send) -> bool {
     let key = send.key.as_ref().filter(|key| !key.stamped);
-    key.is_some_and(|key| !state.keys.contains_key(&(send.source.clone(), Arc::clone(&key.key))))
+    key.is_some_and(|key| {
+        !state
+            .keys
+            .contains_key(&(send.source.clone(), Arc::clone(&key.key)))
+    })
 }
 
-/// Whether the file has a message under one of the keys after which this one may not be written any more.
-async fn any_is_used(store: &Store, name: &ConversationName, send: &Send) -> Result<bool, StoreError> {
+/// Whether the file has a message under one of the keys after which this one may not be written any
+/// more.
+async fn any_is_used(
+    store: &Store,
+    name: &ConversationName,
+    send: &Send,
+) -> Result<bool, StoreError> {
     for key in send.unless.iter().filter(|key| !key.stamped) {
         if store.key(name, &send.source, key).await?.is_some() {
             return Ok(true);
@@ -326,10 +459,15 @@ async fn any_is_used(store: &Store, name: &ConversationName, send: &Send) -> Res
     Ok(false)
 }
 
-/// Waits until the file holds what was committed; without its worker it may be too old to decide on.
+/// Waits until the file holds what was committed; without its worker it may be too old to decide
+/// on.
 async fn applied_to(mut applied: watch::Receiver<Tail>, floor: Offset) -> Result<(), StoreError> {
     let reached = applied.wait_for(|tail| tail.offset >= floor).await.is_ok();
-    if reached { Ok(()) } else { Err(StoreError::Closed) }
+    if reached {
+        Ok(())
+    } else {
+        Err(StoreError::Closed)
+    }
 }
 
 fn refuse(work: Work, problem: &Problem) {

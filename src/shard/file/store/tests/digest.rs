@@ -13,7 +13,13 @@ struct Author {
 impl Author {
     fn new(seed: u64) -> Self {
         let dice = StdRng::seed_from_u64(seed);
-        Self { dice, now: START, seqs: [0; 3], number: 0, outbox: OutboxPosition::default() }
+        Self {
+            dice,
+            now: START,
+            seqs: [0; 3],
+            number: 0,
+            outbox: OutboxPosition::default(),
+        }
     }
 
     fn tick(&mut self) -> u64 {
@@ -41,7 +47,13 @@ impl Author {
         let record = match self.dice.random_range(0..16) {
             _ if seq == 1 => created(name, &[who, "erin"], at),
             0 => joined(name, seq, who, &[other, "frank"]),
-            1 | 2 => left(name, seq, who, other, Some(who).filter(|_| at.is_multiple_of(2))),
+            1 | 2 => left(
+                name,
+                seq,
+                who,
+                other,
+                Some(who).filter(|_| at.is_multiple_of(2)),
+            ),
             3 => {
                 self.seqs[place] -= 1;
                 index(
@@ -56,19 +68,29 @@ impl Author {
             4 => {
                 self.seqs[place] -= 1;
                 let upto = Offset(self.dice.random_range(0..=offset));
-                self.outbox = self.outbox.max(OutboxPosition { offset: upto, index: self.dice.random_range(0..3) });
+                self.outbox = self.outbox.max(OutboxPosition {
+                    offset: upto,
+                    index: self.dice.random_range(0..3),
+                });
                 Record::OutboxProgress { upto: self.outbox }
             }
             5 => {
                 self.seqs[place] -= 1;
-                [unreadable(), message("nowhere", 3, who, 0, at), message(name, 1, who, 0, at)]
-                    [self.dice.random_range(0..3)]
+                [
+                    unreadable(),
+                    message("nowhere", 3, who, 0, at),
+                    message(name, 1, who, 0, at),
+                ][self.dice.random_range(0..3)]
                 .clone()
             }
             // Several of one epoch: the time of the shard runs.
             6 | 8 | 9 => {
                 self.seqs[place] -= 1;
-                Record::EpochStart { epoch: Epoch(self.number / 64 + 1), node: NodeId::from("n"), ts: at }
+                Record::EpochStart {
+                    epoch: Epoch(self.number / 64 + 1),
+                    node: NodeId::from("n"),
+                    ts: at,
+                }
             }
             // A number used before: the id is taken.
             7 => message(name, seq, who, self.number / 2, at),
@@ -76,17 +98,31 @@ impl Author {
         };
         let keyed = matches!(&record, Record::Event(_)) && self.dice.random_range(0..2) == 0;
         let key = ["k1", "k2", "k3"][self.dice.random_range(0..3)];
-        if keyed { with_key(record, key, self.dice.random_range(0..4) == 0) } else { record }
+        if keyed {
+            with_key(record, key, self.dice.random_range(0..4) == 0)
+        } else {
+            record
+        }
     }
 
     fn receipt_record(&mut self) -> Record {
         let at = self.tick();
         let (name, who) = (["c", "d"][self.dice.random_range(0..2)], self.someone());
         self.number += 1;
-        let near = |author: &mut Self| (author.number + author.dice.random_range(0..6)).saturating_sub(3);
+        let near =
+            |author: &mut Self| (author.number + author.dice.random_range(0..6)).saturating_sub(3);
         match self.dice.random_range(0..10) {
-            0 => react(name, self.dice.random_range(0..5), who, Some(self.dice.random_range(1..9))),
-            8 | 9 => Record::EpochStart { epoch: Epoch(self.number / 64 + 1), node: NodeId::from("n"), ts: at },
+            0 => react(
+                name,
+                self.dice.random_range(0..5),
+                who,
+                Some(self.dice.random_range(1..9)),
+            ),
+            8 | 9 => Record::EpochStart {
+                epoch: Epoch(self.number / 64 + 1),
+                node: NodeId::from("n"),
+                ts: at,
+            },
             1 => react(name, self.dice.random_range(0..5), who, None),
             2 => unreadable(),
             3 => advance(name, at, who, near(self), 0),
@@ -101,7 +137,9 @@ impl Author {
         for _ in 0..records {
             let stream = Stream::BOTH[self.dice.random_range(0..2)];
             let record = match stream {
-                Stream::Messages => self.message_record(streams.messages.tail.offset.0 + held.messages.len() as u64),
+                Stream::Messages => {
+                    self.message_record(streams.messages.tail.offset.0 + held.messages.len() as u64)
+                }
                 Stream::Receipts => self.receipt_record(),
             };
             held[stream].push(record);
@@ -143,7 +181,11 @@ async fn digest_of(
 }
 
 /// The same, but the rest is applied to a copy of what a part of it made.
-async fn digest_from_copy(folder: &Path, streams: &PerStream<Written>, dice: &mut StdRng) -> [u8; 32] {
+async fn digest_from_copy(
+    folder: &Path,
+    streams: &PerStream<Written>,
+    dice: &mut StdRng,
+) -> [u8; 32] {
     let first = open(folder, "first.db").await;
     let mut rest = streams.clone().map(|stream| stream.entries);
     for (stream, entries) in rest.iter_mut() {
@@ -151,7 +193,10 @@ async fn digest_from_copy(folder: &Path, streams: &PerStream<Written>, dice: &mu
         let chunk: Vec<_> = entries.drain(..size).collect();
         first.apply(stream, chunk).await.expect("applies");
     }
-    first.copy_to(&folder.join("copy.db")).await.expect("copies");
+    first
+        .copy_to(&folder.join("copy.db"))
+        .await
+        .expect("copies");
     first.close().await;
     let copy = open(folder, "copy.db").await;
     for (stream, entries) in rest {
@@ -187,8 +232,24 @@ proptest! {
 #[tokio::test]
 async fn the_digest_tells_files_apart() {
     let (one_folder, other_folder) = (folder(), folder());
-    let common = [created("c", &["alice", "bob"], START), message("c", 2, "alice", 1, START)];
-    let one = one(one_folder.path(), &common, &[advance("c", START, "bob", 2, 0)]).await;
-    let other = tests::one(other_folder.path(), &common, &[advance("c", START + 1, "bob", 2, 0)]).await;
-    assert_ne!(one.digest().await.expect("reads"), other.digest().await.expect("reads"));
+    let common = [
+        created("c", &["alice", "bob"], START),
+        message("c", 2, "alice", 1, START),
+    ];
+    let one = one(
+        one_folder.path(),
+        &common,
+        &[advance("c", START, "bob", 2, 0)],
+    )
+    .await;
+    let other = tests::one(
+        other_folder.path(),
+        &common,
+        &[advance("c", START + 1, "bob", 2, 0)],
+    )
+    .await;
+    assert_ne!(
+        one.digest().await.expect("reads"),
+        other.digest().await.expect("reads")
+    );
 }

@@ -1,4 +1,5 @@
-//! The whole way from entries to rows and back out through every read: a log to apply and a file to apply it to.
+//! The whole way from entries to rows and back out through every read: a log to apply and a file to
+//! apply it to.
 #![expect(
     clippy::shadow_unrelated,
     clippy::too_many_arguments,
@@ -16,8 +17,12 @@ use rand::{Rng, SeedableRng};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use super::*;
-use crate::ids::{ClusterId, ConversationName, Epoch, IdempotencyKey, MessageId, NodeId, Offset, Seq, UserId};
-use crate::log::record::{Advance, Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, seal};
+use crate::ids::{
+    ClusterId, ConversationName, Epoch, IdempotencyKey, MessageId, NodeId, Offset, Seq, UserId,
+};
+use crate::log::record::{
+    Advance, Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, seal,
+};
 use crate::shard::command::{Around, IndexItem};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -61,52 +66,142 @@ fn id(number: u64) -> MessageId {
 }
 
 fn event(name: &str, seq: u64, created: u64, kind: EventKind) -> Record {
-    Record::Event(Arc::new(Event { conversation: conversation(name), seq: Seq(seq), created, key: None, kind }))
+    Record::Event(Arc::new(Event {
+        conversation: conversation(name),
+        seq: Seq(seq),
+        created,
+        key: None,
+        kind,
+    }))
 }
 
 pub(crate) fn with_key(record: Record, key: &str, stamped: bool) -> Record {
-    let Record::Event(event) = record else { panic!("no event") };
-    let key = Some(KeyUse { key: Arc::from(key), stamped, fingerprint: [7; 16] });
-    Record::Event(Arc::new(Event { key, ..(*event).clone() }))
+    let Record::Event(event) = record else {
+        panic!("no event")
+    };
+    let key = Some(KeyUse {
+        key: Arc::from(key),
+        stamped,
+        fingerprint: [7; 16],
+    });
+    Record::Event(Arc::new(Event {
+        key,
+        ..(*event).clone()
+    }))
 }
 
 pub(crate) fn created(name: &str, users: &[&str], at: u64) -> Record {
     let participants: Vec<_> = users.iter().map(|name| user(name)).collect();
-    event(name, 1, at, EventKind::Created { by: participants[0].clone(), title: Some("T".into()), participants })
+    event(
+        name,
+        1,
+        at,
+        EventKind::Created {
+            by: participants[0].clone(),
+            title: Some("T".into()),
+            participants,
+        },
+    )
 }
 
 pub(crate) fn message(name: &str, seq: u64, source: &str, number: u64, at: u64) -> Record {
     message_to(name, seq, source, number, at, None)
 }
 
-fn message_to(name: &str, seq: u64, source: &str, number: u64, at: u64, to: Option<MessageId>) -> Record {
+fn message_to(
+    name: &str,
+    seq: u64,
+    source: &str,
+    number: u64,
+    at: u64,
+    to: Option<MessageId>,
+) -> Record {
     let text = format!("text {number}").into();
-    event(name, seq, at, EventKind::Message { id: id(number), source: user(source), text, reply_to: to })
+    event(
+        name,
+        seq,
+        at,
+        EventKind::Message {
+            id: id(number),
+            source: user(source),
+            text,
+            reply_to: to,
+        },
+    )
 }
 
 pub(crate) fn left(name: &str, seq: u64, by: &str, who: &str, admin: Option<&str>) -> Record {
-    event(name, seq, START, EventKind::Left { by: user(by), user: user(who), admin: admin.map(user) })
+    event(
+        name,
+        seq,
+        START,
+        EventKind::Left {
+            by: user(by),
+            user: user(who),
+            admin: admin.map(user),
+        },
+    )
 }
 
 pub(crate) fn joined(name: &str, seq: u64, by: &str, users: &[&str]) -> Record {
     let users = users.iter().map(|name| user(name)).collect();
-    event(name, seq, START, EventKind::Joined { by: user(by), users })
+    event(
+        name,
+        seq,
+        START,
+        EventKind::Joined {
+            by: user(by),
+            users,
+        },
+    )
 }
 
 pub(crate) fn advance(name: &str, ts: u64, who: &str, delivered: u64, read: u64) -> Record {
-    let advances = vec![Advance { user: user(who), delivered: Seq(delivered), read: Seq(read) }];
-    Record::Advances { conversation: conversation(name), ts, advances }
+    let advances = vec![Advance {
+        user: user(who),
+        delivered: Seq(delivered),
+        read: Seq(read),
+    }];
+    Record::Advances {
+        conversation: conversation(name),
+        ts,
+        advances,
+    }
 }
 
 pub(crate) fn react(name: &str, number: u64, who: &str, reaction: Option<u32>) -> Record {
     let (conversation, user) = (conversation(name), user(who));
-    Record::Reaction { conversation, message_id: id(number), user, reaction, ts: START }
+    Record::Reaction {
+        conversation,
+        message_id: id(number),
+        user,
+        reaction,
+        ts: START,
+    }
 }
 
-pub(crate) fn index(who: &str, name: &str, seq: u64, joined: bool, key: Option<&str>, at: u64) -> Record {
-    let create_key = key.map(|key| KeyUse { key: key.into(), stamped: false, fingerprint: [9; 16] });
+pub(crate) fn index(
+    who: &str,
+    name: &str,
+    seq: u64,
+    joined: bool,
+    key: Option<&str>,
+    at: u64,
+) -> Record {
+    let create_key = key.map(|key| KeyUse {
+        key: key.into(),
+        stamped: false,
+        fingerprint: [9; 16],
+    });
     let (user, conversation) = (user(who), conversation(name));
-    Record::Index(Arc::new(IndexChange { user, conversation, seq: Seq(seq), joined, at, create_key }))
+    Record::Index(Arc::new(IndexChange {
+        user,
+        conversation,
+        seq: Seq(seq),
+        joined,
+        at,
+        create_key,
+    }))
 }
 
 fn unreadable() -> Record {
@@ -125,21 +220,32 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) fn identity() -> Identity {
-    Identity { cluster: ClusterId(uuid::Uuid::from_u128(7)), shards: 16 }
+    Identity {
+        cluster: ClusterId(uuid::Uuid::from_u128(7)),
+        shards: 16,
+    }
 }
 
 pub(crate) async fn open(folder: &Path, name: &str) -> Store {
-    Store::open(&folder.join(name), identity(), ShardId(3), config()).await.expect("opens")
+    Store::open(&folder.join(name), identity(), ShardId(3), config())
+        .await
+        .expect("opens")
 }
 
 async fn one(folder: &Path, messages: &[Record], receipts: &[Record]) -> Store {
     let store = open(folder, "s3.db").await;
     let mut streams = PerStream::<Written>::default();
     streams.messages.entry(messages);
-    store.apply(Stream::Messages, streams.messages.entries).await.expect("applies");
+    store
+        .apply(Stream::Messages, streams.messages.entries)
+        .await
+        .expect("applies");
     if !receipts.is_empty() {
         streams.receipts.entry(receipts);
-        store.apply(Stream::Receipts, streams.receipts.entries).await.expect("applies");
+        store
+            .apply(Stream::Receipts, streams.receipts.entries)
+            .await
+            .expect("applies");
     }
     store
 }
@@ -147,7 +253,10 @@ async fn one(folder: &Path, messages: &[Record], receipts: &[Record]) -> Store {
 impl Store {
     /// Runs a statement on the writer's connection.
     pub(crate) async fn execute(&self, sql: &'static str) {
-        let done = self.ask(|reply| writer::Ask::Execute(sql, reply)).await.expect("open");
+        let done = self
+            .ask(|reply| writer::Ask::Execute(sql, reply))
+            .await
+            .expect("open");
         done.expect("a good statement");
     }
 }
@@ -162,12 +271,26 @@ async fn a_file_of_another_cluster_or_shard_is_refused_with_one_line() {
     open(folder.path(), "s3.db").await.close().await;
     let path = folder.path().join("s3.db");
     let others = [
-        (Identity { cluster: ClusterId::random(), ..identity() }, ShardId(3)),
-        (Identity { shards: 256, ..identity() }, ShardId(3)),
+        (
+            Identity {
+                cluster: ClusterId::random(),
+                ..identity()
+            },
+            ShardId(3),
+        ),
+        (
+            Identity {
+                shards: 256,
+                ..identity()
+            },
+            ShardId(3),
+        ),
         (identity(), ShardId(4)),
     ];
     for (identity, shard) in others {
-        let refused = Store::open(&path, identity, shard, config()).await.expect_err("foreign");
+        let refused = Store::open(&path, identity, shard, config())
+            .await
+            .expect_err("foreign");
         assert!(matches!(refused, OpenError::Foreign { .. }), "{refused}");
         assert!(!refused.to_string().contains('\n'));
     }
@@ -178,12 +301,24 @@ async fn a_file_of_another_cluster_or_shard_is_refused_with_one_line() {
 async fn a_file_of_another_program_is_refused_and_left_alone() {
     let folder = folder();
     let path = folder.path().join("s3.db");
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut other = sqlx::SqliteConnection::connect_with(&options).await.expect("opens");
-    sqlx::query("CREATE TABLE songs (name TEXT)").execute(&mut other).await.expect("creates");
-    let refused = Store::open(&path, identity(), ShardId(3), config()).await.expect_err("foreign");
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let mut other = sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .expect("opens");
+    sqlx::query("CREATE TABLE songs (name TEXT)")
+        .execute(&mut other)
+        .await
+        .expect("creates");
+    let refused = Store::open(&path, identity(), ShardId(3), config())
+        .await
+        .expect_err("foreign");
     assert!(matches!(refused, OpenError::Foreign { .. }), "{refused}");
-    let tables = sqlx::query("SELECT name FROM sqlite_master").fetch_all(&mut other).await.expect("reads");
+    let tables = sqlx::query("SELECT name FROM sqlite_master")
+        .fetch_all(&mut other)
+        .await
+        .expect("reads");
     assert_eq!(tables.len(), 1);
 }
 
@@ -192,8 +327,13 @@ async fn the_file_is_opened_as_the_notes_on_sqlite_ask() {
     let folder = folder();
     let store = open(folder.path(), "s3.db").await;
     let mut reader = store.readers().acquire().await.expect("a reader");
-    let mode = sqlx::query("PRAGMA journal_mode").fetch_one(&mut *reader).await.expect("reads");
+    let mode = sqlx::query("PRAGMA journal_mode")
+        .fetch_one(&mut *reader)
+        .await
+        .expect("reads");
     assert_eq!(mode.get::<String, _>(0), "wal");
-    let written = sqlx::query("DELETE FROM messages").execute(&mut *reader).await;
+    let written = sqlx::query("DELETE FROM messages")
+        .execute(&mut *reader)
+        .await;
     assert!(written.is_err(), "readers cannot write");
 }
