@@ -46,7 +46,7 @@ fn message_id(random: u64) -> MessageId {
 }
 
 // ---- fixtures
-// -----------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------
 
 /// Every kind of record, with everything and with as little as there can be. A new kind, or a new
 /// field, comes with further samples; a sample that is here never changes.
@@ -266,7 +266,7 @@ fn every_fixture_ever_written_reads_as_it_did_and_encodes_to_itself() {
 }
 
 // ---- place and chain
-// ----------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------
 
 fn starts(count: usize) -> Vec<Bytes> {
     let start = |epoch| Record::EpochStart {
@@ -363,7 +363,7 @@ fn lengths_and_counts_that_do_not_fit_are_malformed() {
 }
 
 // ---- properties
-// ---------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------
 
 fn any_user() -> impl Strategy<Value = UserId> {
     "[a-zA-Z0-9_@:-][a-zA-Z0-9._@:-]{0,20}".prop_map(|name| user(&name))
