@@ -472,10 +472,11 @@ fn help_explains_every_flag_with_its_default_and_its_variable() {
 
 fn document() -> String {
     let mut text = String::from(
-        "# Configuration\n\nGenerated from `src/config`: `UPDATE_DOCS=1 cargo test --lib config`.\n\nEvery flag \
-         is also a variable of the environment, and may stand in a file `.env` in the working folder. A flag wins over the \
-         environment, which wins over `.env`, which wins over the default. An empty variable counts as unset. Durations are \
-         whole numbers with `ms`, `s`, `m`, `h` or `d`; sizes with `KiB`, `MiB`, `GiB` or nothing for bytes.\n\n\
+        "# Configuration\n\nGenerated from `src/config`: `UPDATE_DOCS=1 cargo test --lib config`.\n\n\
+         Every flag is also a variable of the environment, and may stand in a file `.env` in the working\n\
+         folder. A flag wins over the environment, which wins over `.env`, which wins over the default. An\n\
+         empty variable counts as unset. Durations are whole numbers with `ms`, `s`, `m`, `h` or `d`; sizes\n\
+         with `KiB`, `MiB`, `GiB` or nothing for bytes.\n\n\
          ## Secrets\n\nSecrets have no flag, so that no list of processes shows them, and are in no log.\n\n\
          | variable | what it is |\n|---|---|\n\
          | `ROOKERY_JWT_SECRET` | shared secret of HS256 tokens, at least 32 bytes |\n\
@@ -483,9 +484,9 @@ fn document() -> String {
          | `ROOKERY_CLUSTER_KEY` | key by which nodes and routers trust each other's links, at least 32 bytes |\n\
          | `ROOKERY_CLUSTER_KEY_FILE` | a file with that key |\n\
          | `ROOKERY_REDIS_FILE` | a file with the URLs of Redis, which may hold a password; instead of `--redis` |\n\n\
-         Without them `rookery dev` makes random ones at its first start: `jwt-secret` and `cluster-key` in the data folder, \
-         readable by their owner only. All nodes and routers of a cluster must be given the same secret (or `--jwks`) \
-         and the same cluster key.\n",
+         Without them `rookery dev` makes random ones at its first start: `jwt-secret` and `cluster-key` in\n\
+         the data folder, readable by their owner only. All nodes and routers of a cluster must be given the\n\
+         same secret (or `--jwks`) and the same cluster key.\n",
     );
     let subs = [
         ("dev", "`rookery` or `rookery dev`"),

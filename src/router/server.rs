@@ -182,12 +182,13 @@ type Stream = TokioIo<Explained<Paced<Noted<TcpStream>>>>;
 type Upgradeable<S> = http1::UpgradeableConnection<Stream, S>;
 
 /// The socket of a connection that no request follows on, and what was read of it beyond the last
-/// one.
+/// one: a copy, for even nothing of it would keep the buffer of the requests for as long as the
+/// session lasts.
 pub(super) fn stream_of(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     match upgraded.downcast::<Stream>() {
         Ok(parts) => Some((
             parts.io.into_inner().into_inner().into_inner().into_inner(),
-            parts.read_buf,
+            Bytes::copy_from_slice(&parts.read_buf),
         )),
         Err(_) => {
             tracing::error!("a session was opened on something that is no tcp stream");

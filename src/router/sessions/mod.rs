@@ -56,6 +56,8 @@ mod task;
 mod unanswered;
 
 #[cfg(test)]
+mod echo_tests;
+#[cfg(test)]
 mod moving_tests;
 #[cfg(test)]
 mod tests;

@@ -182,7 +182,7 @@ fn event(seq: u64, text: &str) -> Arc<Event> {
 
 /// A node without a REST face.
 #[derive(Debug)]
-struct NoRest;
+pub(super) struct NoRest;
 
 impl Answers for NoRest {
     fn answer(&self, call: Call, _: Instant) -> Answering {
@@ -343,7 +343,7 @@ impl Node {
 }
 
 /// Takes connections as a router does, and asks the node for a session for whatever is requested.
-async fn serve(listener: TcpListener, sockets: Arc<Sockets>, link: NodeLink) {
+pub(super) async fn serve(listener: TcpListener, sockets: Arc<Sockets>, link: NodeLink) {
     let connections = Connections::new("router", 100);
     while let Ok((stream, entrant)) = connections.accept(&listener).await {
         let place = entrant.admitted().await.expect("a place");

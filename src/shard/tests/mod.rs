@@ -88,7 +88,7 @@ fn soon() -> Instant {
 }
 
 fn shortly() -> Instant {
-    Instant::now() + Duration::from_millis(150)
+    Instant::now() + Duration::from_millis(500)
 }
 
 /// What must happen, and does within a time that no slow machine needs.

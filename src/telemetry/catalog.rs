@@ -1,91 +1,12 @@
 //! Every metric's name, unit and help in one place; nothing else names a metric. Labels are of low
-//! cardinality: never a conversation, a user or a session. Also the set-up of the recorder.
+//! cardinality: never a conversation, a user or a session.
 //!
 //! Names are `rookery_<layer>_<noun>_<unit or total>`, in base units. `docs/metrics.md` is
 //! generated from this file.
 
-use std::time::Duration;
+use metrics::Unit;
 
-use metrics::{
-    Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-
-/// Upper bounds of histograms in seconds: from an append to the budget of a request.
-const SECONDS_BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
-
-/// Upper bounds of histograms in bytes: from one small frame to an entry of the greatest size.
-const BYTES_BUCKETS: [f64; 9] = [
-    64.0,
-    256.0,
-    1024.0,
-    4096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-];
-
-/// Upper bounds of histograms that count things: from one to a full table of a large conversation.
-const COUNT_BUCKETS: [f64; 12] = [
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0, 4000.0, 10_000.0,
-];
-
-/// How often the recorder folds what its histograms gathered; without it their memory would grow
-/// until the next scrape.
-pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// A number that only grows.
-#[derive(Debug, Clone, Copy)]
-pub struct Counter(&'static str);
-
-/// A number that goes up and down.
-#[derive(Debug, Clone, Copy)]
-pub struct Gauge(&'static str);
-
-/// A distribution.
-#[derive(Debug, Clone, Copy)]
-pub struct Histogram(&'static str);
-
-fn labels(of: &[(&'static str, &str)]) -> Vec<Label> {
-    of.iter()
-        .map(|(name, value)| Label::new(*name, (*value).to_owned()))
-        .collect()
-}
-
-impl Counter {
-    /// Adds.
-    pub fn add(self, count: u64, with: &[(&'static str, &str)]) {
-        counter!(self.0, labels(with)).increment(count);
-    }
-
-    /// A handle for a hot path, its labels bound once.
-    pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Counter {
-        counter!(self.0, labels(with))
-    }
-}
-
-impl Gauge {
-    /// Sets.
-    pub fn set(self, value: f64, with: &[(&'static str, &str)]) {
-        gauge!(self.0, labels(with)).set(value);
-    }
-
-    /// A handle for a hot path, its labels bound once.
-    pub fn bind(self, with: &[(&'static str, &str)]) -> metrics::Gauge {
-        gauge!(self.0, labels(with))
-    }
-}
-
-impl Histogram {
-    /// Records one observation.
-    pub fn record(self, value: f64, with: &[(&'static str, &str)]) {
-        histogram!(self.0, labels(with)).record(value);
-    }
-}
+use crate::telemetry::handles::{Counter, Gauge, Histogram};
 
 /// What kind of metric a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,49 +55,6 @@ impl Described {
             Unit::Count
         }
     }
-}
-
-/// Why telemetry could not start: one clear line.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct InstallError(String);
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// One readable line each.
-    Text,
-    /// One JSON object each.
-    Json,
-}
-
-/// Installs the recorder of this process and describes every metric. Only the first call of a
-/// process can succeed.
-///
-/// # Errors
-/// When the process has a recorder already.
-pub fn install() -> Result<PrometheusHandle, InstallError> {
-    let recorder = builder()
-        .map_err(|error| InstallError(format!("metrics: {error}")))?
-        .build_recorder();
-    let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|_again| {
-        InstallError("metrics: this process has a recorder already".to_owned())
-    })?;
-    describe_all();
-    Ok(handle)
-}
-
-/// Tells the current recorder the help and unit of every metric, those of the process among them.
-pub fn describe_all() {
-    for metric in ALL {
-        match metric.kind {
-            Kind::Counter => describe_counter!(metric.name, metric.unit(), metric.help),
-            Kind::Gauge => describe_gauge!(metric.name, metric.unit(), metric.help),
-            Kind::Histogram => describe_histogram!(metric.name, metric.unit(), metric.help),
-        }
-    }
-    metrics_process::Collector::default().describe();
 }
 
 /// Names and values of the labels of one series.
@@ -335,13 +213,6 @@ pub fn start_router() {
     }
 }
 
-fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildError> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
-        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
-        .set_buckets(&COUNT_BUCKETS)
-}
-
 macro_rules! metrics_table {
     ($($kind:ident $constant:ident $name:literal $help:literal;)*) => {
         $(#[doc = concat!("`", $name, "`")] pub const $constant: $kind = $kind($name);)*
@@ -457,6 +328,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::telemetry::recorder::{builder, describe_all};
 
     /// Units that a gauge or histogram may end in beside nouns that are counted.
     const FOREIGN_UNITS: [&str; 8] = [
@@ -465,10 +337,10 @@ mod tests {
 
     fn document() -> String {
         let mut text = String::from(
-            "# Metrics\n\nServed as Prometheus text by `/metrics` of the operations port. Generated from `src/telemetry.rs`: \
-             `UPDATE_DOCS=1 cargo test --lib telemetry`.\n\nNo label ever holds a conversation, a user or a session. Beside \
-             these there are the metrics of the process itself (`process_cpu_seconds_total`, `process_resident_memory_bytes`, \
-             `process_open_fds` and the like).\n\n| name | kind | unit | what it tells |\n|---|---|---|---|\n",
+            "# Metrics\n\nServed as Prometheus text by `/metrics` of the operations port. Generated from `src/telemetry`:\n`UPDATE_DOCS=1 cargo test --lib telemetry`.\n\n\
+             No label ever holds a conversation, a user or a session. Beside these there are the metrics of the\n\
+             process itself (`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and\n\
+             the like).\n\n| name | kind | unit | what it tells |\n|---|---|---|---|\n",
         );
         for metric in ALL {
             let unit = match metric.unit() {
@@ -529,9 +401,9 @@ mod tests {
             describe_all();
             for metric in ALL {
                 match metric.kind {
-                    Kind::Counter => counter!(metric.name).increment(1),
-                    Kind::Gauge => gauge!(metric.name).set(1.0),
-                    Kind::Histogram => histogram!(metric.name).record(1.0),
+                    Kind::Counter => metrics::counter!(metric.name).increment(1),
+                    Kind::Gauge => metrics::gauge!(metric.name).set(1.0),
+                    Kind::Histogram => metrics::histogram!(metric.name).record(1.0),
                 }
             }
         });
