@@ -24,6 +24,8 @@ pub enum Code {
     MessageUnknown,
     ReplyToUnknown,
     NameTaken,
+    MessageDeleted,
+    EditWindowOver,
     IdempotencyConflict,
     TextTooLong,
     TooLarge,
@@ -42,7 +44,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Invalid,
         Self::InvalidName,
         Self::Unauthorized,
@@ -52,6 +54,8 @@ impl Code {
         Self::MessageUnknown,
         Self::ReplyToUnknown,
         Self::NameTaken,
+        Self::MessageDeleted,
+        Self::EditWindowOver,
         Self::IdempotencyConflict,
         Self::TextTooLong,
         Self::TooLarge,
@@ -108,12 +112,8 @@ impl Code {
                 403,
                 "The caller is no participant of this conversation",
             ),
-            Self::Forbidden => ("forbidden", 403, "Only the admin may do this"),
-            Self::NotSender => (
-                "not_sender",
-                403,
-                "Only the sender of the message may see this",
-            ),
+            Self::Forbidden => ("forbidden", 403, "The caller may not do this"),
+            Self::NotSender => ("not_sender", 403, "Only the message's sender may do this"),
             Self::MessageUnknown => ("message_unknown", 404, "There is no such message"),
             Self::ReplyToUnknown => (
                 "reply_to_unknown",
@@ -121,6 +121,8 @@ impl Code {
                 "The message replied to is not in this conversation",
             ),
             Self::NameTaken => ("name_taken", 409, "The name is in use"),
+            Self::MessageDeleted => ("message_deleted", 409, "The message was deleted"),
+            Self::EditWindowOver => ("edit_window_over", 409, "It can be edited no more"),
             Self::IdempotencyConflict => (
                 "idempotency_conflict",
                 422,

@@ -284,7 +284,7 @@ mod tests {
             let addresses = NodeAddresses {
                 http: format!("h{number}:1"),
                 peer: format!("h{number}:2"),
-                zone: String::new(),
+                ..NodeAddresses::default()
             };
             (NodeId::from(format!("node-{number}").as_str()), addresses)
         };

@@ -315,7 +315,7 @@ mod tests {
         NodeAddresses {
             http: format!("{of}:1"),
             peer: format!("{of}:2"),
-            zone: String::new(),
+            ..NodeAddresses::default()
         }
     }
 

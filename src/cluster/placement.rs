@@ -213,7 +213,7 @@ mod tests {
         NodeAddresses {
             http: format!("h:{port}"),
             peer: format!("p:{port}"),
-            zone: String::new(),
+            ..NodeAddresses::default()
         }
     }
 

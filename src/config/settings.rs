@@ -7,7 +7,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -397,7 +396,7 @@ impl ShardSettings {
             queue_max: self.shard_queue,
             heads_max: self.heads,
             heads_bytes_max: self.heads_bytes,
-            head_memory: Arc::default(),
+            common: shard::Common::default(),
             stream_bytes_max: self.stream_cap,
             barrier_max: self.read_barrier,
             // One process owns the embedded log.

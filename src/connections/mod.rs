@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::{HTTP_CONNECTIONS_EVICTED, HTTP_CONNECTIONS_REFUSED};
 
-mod refusal;
+pub(crate) mod refusal;
 mod turn;
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ impl Entrant {
 }
 
 /// Whether the client sends its body only when it is asked for it.
-fn waits_to_continue(sent: &HeaderMap) -> bool {
+#[must_use]
+pub(crate) fn waits_to_continue(sent: &HeaderMap) -> bool {
     sent.get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -259,7 +259,7 @@ mod tests {
             let addresses = NodeAddresses {
                 http: format!("h{number}:{port}"),
                 peer: format!("p{number}:{port}"),
-                zone: String::new(),
+                ..NodeAddresses::default()
             };
             (NodeId::from(format!("node-{number}").as_str()), addresses)
         };

@@ -19,7 +19,7 @@ pub mod proof;
 pub mod socket;
 
 /// Newest version of the contracts between processes that this build speaks.
-pub const PEER_VERSION: u16 = 6;
+pub const PEER_VERSION: u16 = 7;
 
 /// Oldest version that this build still understands.
 pub const PEER_VERSION_MIN: u16 = 1;

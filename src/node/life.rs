@@ -32,10 +32,10 @@ use crate::node::link::handing::NodeStanding;
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::listeners::Listeners;
 use crate::node::owners::Owners;
-use crate::node::parts;
 use crate::node::session::Hub;
 use crate::node::standby::seed::Seeding;
 use crate::node::steering::Steering;
+use crate::node::{agreed, parts};
 use crate::shard::replicas::ReplicaDigest;
 use crate::shard::{ShardHandle, ShardStatus};
 use crate::telemetry;
@@ -115,7 +115,7 @@ impl Node {
     /// # Errors
     /// One clear line: there is no table in time.
     pub async fn begin(
-        setup: Setup,
+        mut setup: Setup,
         lock: FolderLock,
         listeners: Listeners,
         table_wait: Option<Duration>,
@@ -135,6 +135,7 @@ impl Node {
         let table = announcer
             .follow(table_wait, life.all.clone(), Arc::clone(&reach))
             .await?;
+        setup.config.shard.common.agreed = agreed::follow(&setup, table.clone(), &life);
         let parts::Faces { owners, hub, front } =
             parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
         let shards = Shards::default();

@@ -37,10 +37,6 @@ impl Listeners {
         if let Some(advertised) = &self.advertised {
             return Ok(advertised.clone());
         }
-        Ok(NodeAddresses {
-            http: String::new(),
-            peer: self.peer.local_addr()?.to_string(),
-            zone: String::new(),
-        })
+        Ok(NodeAddresses::of_peer(self.peer.local_addr()?.to_string()))
     }
 }

@@ -10,11 +10,15 @@ pub use owners::Beside;
 
 mod life;
 
+mod agreed;
+
 mod context;
 
 mod listeners;
 
 mod parts;
+
+mod given;
 
 pub mod folder;
 

@@ -39,7 +39,7 @@ impl Subject for Process {
         let addresses = NodeAddresses {
             http: "127.0.0.1:1".to_owned(),
             peer: "127.0.0.1:2".to_owned(),
-            zone: String::new(),
+            ..NodeAddresses::default()
         };
         let identity = Identity {
             cluster: ClusterId::random(),

@@ -374,12 +374,12 @@ async fn listen(settings: &NodeSettings) -> Result<Listeners, String> {
         .local_addr()
         .map_err(|error| format!("no port: {error}"))?;
     let told = advertised(place.advertise_peer.as_deref(), at, "--advertise-peer")?;
+    let zone = place.zone.clone().unwrap_or_default();
     Ok(Listeners {
         peer,
         advertised: Some(NodeAddresses {
-            http: String::new(),
-            peer: told,
-            zone: place.zone.clone().unwrap_or_default(),
+            zone,
+            ..NodeAddresses::of_peer(told)
         }),
     })
 }

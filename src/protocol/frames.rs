@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ids::{ConversationName, IDEMPOTENCY_KEY_BYTES_MAX, MessageId, Seq, SessionId, UserId};
 use crate::problem::ProblemBody;
-use crate::protocol::whole;
-use crate::protocol::{MessageCore, REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX};
+use crate::protocol::object::object_or_null;
+use crate::protocol::{JsonObject, MENTIONS_MAX, Message, MessageCore};
+use crate::protocol::{REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX};
+use crate::protocol::{not_null, whole};
 
 /// Name of the schema of [`committed_frames`]; the document makes it of the server's frames.
 pub(super) const COMMITTED_FRAME: &str = "CommittedFrame";
@@ -36,6 +39,44 @@ pub enum ClientFrame {
         #[serde(default)]
         #[schemars(length(min = 1, max = IDEMPOTENCY_KEY_BYTES_MAX))]
         client_id: Option<String>,
+        /// What to store with it: a JSON object of at most 4,096 bytes, given back as it is.
+        #[serde(default)]
+        #[schemars(schema_with = "object_or_null")]
+        data: Option<IgnoredAny>,
+        /// Participants who are meant; others are left out of what is stored.
+        #[serde(default)]
+        #[schemars(with = "Option<Vec<UserId>>", length(max = MENTIONS_MAX))]
+        mentions: Option<Vec<String>>,
+    },
+    /// Changes a message of one's own; `ok` has it as its result. What is absent stays, and
+    /// something must be there.
+    Edit {
+        /// The message.
+        #[schemars(with = "MessageId")]
+        message_id: String,
+        /// The new text; its length is counted in bytes of UTF-8.
+        #[serde(default, deserialize_with = "not_null")]
+        #[schemars(with = "String", length(min = 1, max = TEXT_BYTES_MAX))]
+        text: Option<String>,
+        /// What to store with it from now on: a JSON object of at most 4,096 bytes; null: nothing.
+        #[serde(default)]
+        #[schemars(schema_with = "object_or_null")]
+        data: Option<IgnoredAny>,
+        /// All participants who are meant from now on; others are left out of what is stored.
+        #[serde(default, deserialize_with = "not_null")]
+        #[schemars(with = "Vec<UserId>", length(max = MENTIONS_MAX))]
+        mentions: Option<Vec<String>>,
+        /// The idempotency key: the same space as the header `Idempotency-Key`, and as that of a
+        /// `send`.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = IDEMPOTENCY_KEY_BYTES_MAX))]
+        client_id: Option<String>,
+    },
+    /// Deletes a message: one's own, or as admin that of another.
+    Delete {
+        /// The message.
+        #[schemars(with = "MessageId")]
+        message_id: String,
     },
     /// Marks a message and all before it in its conversation as read.
     Read {
@@ -136,6 +177,45 @@ pub enum EventKind {
         #[schemars(with = "UserId")]
         admin: Option<UserId>,
     },
+    /// The sender of a message changed it.
+    Edited {
+        /// The message.
+        message_id: MessageId,
+        /// Its number in the conversation.
+        message_seq: Seq,
+        /// Who did it.
+        by: UserId,
+        /// What it says now; empty when this was superseded.
+        text: String,
+        /// What its sender stored with it.
+        #[schemars(schema_with = "object_or_null")]
+        data: Option<JsonObject>,
+        /// Participants who are meant.
+        mentions: Vec<UserId>,
+        /// The message was edited again or deleted since: what it said then is gone. Absent
+        /// otherwise.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        superseded: bool,
+    },
+    /// A message was deleted, and what it said is gone.
+    Deleted {
+        /// The message.
+        message_id: MessageId,
+        /// Its number in the conversation.
+        message_seq: Seq,
+        /// Who did it.
+        by: UserId,
+    },
+}
+
+/// What an `ok` brings.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum OkResult {
+    /// The message that was sent or edited.
+    Message(Box<Message>),
+    /// Nothing.
+    None(()),
 }
 
 /// Kind of a `receipt` frame, with what goes with it.
@@ -230,8 +310,9 @@ pub enum ServerFrame<'a> {
         /// That of the client's frame; null if it had none.
         #[serde(rename = "ref")]
         reference: &'a Value,
-        /// Of a `send`: the Message; else null.
-        result: Value,
+        /// Of a `send` or `edit`: the Message; else null.
+        #[schemars(with = "Value")]
+        result: OkResult,
     },
     /// A frame of the client's was refused.
     Error {
@@ -306,6 +387,16 @@ mod tests {
         assert!(parse(r#"{"t":"react","message_id":"x","reaction":null}"#).is_ok());
         assert!(parse(r#"{"t":"react","message_id":"x"}"#).is_err());
         assert!(parse(r#"{"t":"typing"}"#).is_err());
+        assert!(parse(r#"{"t":"edit","message_id":"x","data":null}"#).is_ok());
+        for field in ["text", "mentions"] {
+            assert!(
+                parse(&format!(
+                    r#"{{"t":"edit","message_id":"x","{field}":null}}"#
+                ))
+                .is_err(),
+                "{field}"
+            );
+        }
     }
 
     #[test]
@@ -315,8 +406,8 @@ mod tests {
         for (sent, named) in [
             (r#"{"t":"ping","ref":1,"unknown":1}"#, "unknown"),
             (
-                r#"{"t":"send","ref":1,"conversation":"c","text":"x","data":{}}"#,
-                "data",
+                r#"{"t":"send","ref":1,"conversation":"c","text":"x","priority":{}}"#,
+                "priority",
             ),
         ] {
             let (told, refused) = ClientFrame::parse(sent.as_bytes());

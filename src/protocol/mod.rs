@@ -7,15 +7,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 
-pub use frames::{ClientFrame, EventKind, GapReason, ReceiptKind, ServerFrame};
+pub use frames::{ClientFrame, EventKind, GapReason, OkResult, ReceiptKind, ServerFrame};
+pub use object::JsonObject;
+pub use scanner::OBJECT_BYTES_MAX;
 
 pub mod routes;
+
+mod facts;
 
 pub mod operations;
 
@@ -27,10 +32,18 @@ pub mod upgrade;
 
 mod frames;
 
+mod object;
+
+mod scanner;
+
 pub(crate) mod whole;
 
 /// Longest text of a message, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 16_384;
+/// Most mentions of a message.
+pub const MENTIONS_MAX: usize = 50;
+/// Most edits of a message.
+pub const EDITS_MAX: u32 = 1_000;
 /// Longest title of a conversation, in bytes of UTF-8.
 pub const TITLE_BYTES_MAX: usize = 256;
 /// Largest request body and WebSocket message, in bytes.
@@ -116,7 +129,7 @@ pub struct MessageCore {
     pub seq: Seq,
     /// Who sent it.
     pub source: UserId,
-    /// As sent.
+    /// As sent, or as edited last; empty when it was deleted.
     pub text: String,
     /// The message that it answers.
     pub reply_to: Option<MessageId>,
@@ -126,6 +139,16 @@ pub struct MessageCore {
     pub edited: Option<u64>,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// What its sender stored with it.
+    #[serde(default)]
+    #[schemars(schema_with = "object::object_or_null")]
+    pub data: Option<JsonObject>,
+    /// Participants who are meant.
+    #[serde(default)]
+    pub mentions: Vec<UserId>,
+    /// Who deleted it.
+    #[serde(default)]
+    pub deleted_by: Option<UserId>,
 }
 
 /// What became of a message at one participant.
@@ -170,7 +193,7 @@ pub struct ConversationItem {
     /// more.
     #[schemars(range(max = UNREAD_MAX))]
     pub unread: Option<u32>,
-    /// The newest message.
+    /// The newest message that is not deleted.
     pub last_message: Option<Message>,
 }
 
@@ -278,10 +301,11 @@ pub struct HistoryPage {
 /// A page of a conversation's changes: the objects of the `message` and `event` frames, dense by
 /// seq.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct EventsPage {
+#[schemars(rename = "EventsPage")]
+pub struct EventsPage<T = Value> {
     /// The changes, oldest first.
     #[schemars(schema_with = "frames::committed_frames")]
-    pub items: Vec<Value>,
+    pub items: Vec<T>,
     /// What to give as `after` for the next page; null when there is none.
     pub next: Option<Seq>,
 }
@@ -324,6 +348,41 @@ pub struct SendBody {
     #[serde(default)]
     #[schemars(with = "Option<Uuid>")]
     pub reply_to: Option<String>,
+    /// What to store with it: a JSON object of at most 4,096 bytes, given back as it is. Read by
+    /// [`JsonObject::member`].
+    #[serde(default)]
+    #[schemars(schema_with = "object::object_or_null")]
+    pub data: Option<IgnoredAny>,
+    /// Participants who are meant; others are left out of what is stored.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<UserId>>", length(max = MENTIONS_MAX))]
+    pub mentions: Option<Vec<String>>,
+}
+
+/// Body of an edit: what is absent stays, and something must be there.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditBody {
+    /// The new text; its length is counted in bytes of UTF-8.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schemars(with = "String", length(min = 1, max = TEXT_BYTES_MAX))]
+    pub text: Option<String>,
+    /// What to store with it from now on: a JSON object of at most 4,096 bytes; null: nothing. Read
+    /// by [`JsonObject::member`].
+    #[serde(default)]
+    #[schemars(schema_with = "object::object_or_null")]
+    pub data: Option<IgnoredAny>,
+    /// All participants who are meant from now on; others are left out of what is stored.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schemars(with = "Vec<UserId>", length(max = MENTIONS_MAX))]
+    pub mentions: Option<Vec<String>>,
+}
+
+/// A field that may be absent, but not null.
+pub(crate) fn not_null<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Body of a reaction.

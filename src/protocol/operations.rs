@@ -5,123 +5,12 @@
 use schemars::{Schema, SchemaGenerator};
 
 use crate::problem::Code;
+pub use crate::protocol::facts::{Facts, Kind, Parameter, Shape, Success};
 use crate::protocol::routes::{Endpoint, Operation};
 use crate::protocol::{
-    AddBody, Conversation, CreateBody, EventsPage, HistoryPage, ListItem, Message, Page,
+    AddBody, Conversation, CreateBody, EditBody, EventsPage, HistoryPage, ListItem, Message, Page,
     Participant, ReactionBody, Receipt, SendBody, Watermark,
 };
-
-/// Makes the schema of a type.
-pub type Shape = fn(&mut SchemaGenerator) -> Schema;
-
-/// What an operation takes and answers.
-#[derive(Debug)]
-pub struct Facts {
-    /// A few words.
-    pub summary: &'static str,
-    /// What one has to know beside them.
-    pub about: &'static str,
-    /// Every parameter that its query may have, each at most once.
-    pub query: &'static [Parameter],
-    /// The body, if it takes one.
-    pub body: Option<Shape>,
-    /// What it answers when all is well.
-    pub successes: &'static [Success],
-    /// What it can be refused with beside what is common; see [`Operation::refusals`].
-    pub refusals: &'static [Code],
-}
-
-/// A parameter of a query.
-#[derive(Debug, Clone, Copy)]
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// What it may be.
-    pub kind: Kind,
-    /// What it does.
-    pub about: &'static str,
-}
-
-/// What a parameter of a query may be.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// How many items a page has, from 1 on.
-    Limit {
-        /// When the query names none.
-        default: u32,
-        /// At most.
-        max: u32,
-    },
-    /// A whole number, of any length.
-    Seq,
-    /// The name of a user.
-    User,
-    /// Any UUID.
-    Message,
-    /// What a page gave as `next`.
-    Cursor,
-    /// One of these words; the first is what none of them means.
-    Word(&'static [&'static str]),
-}
-
-/// An answer that is no refusal.
-#[derive(Debug)]
-pub struct Success {
-    /// The HTTP status.
-    pub status: u16,
-    /// When it is given.
-    pub about: &'static str,
-    /// Its body, if it has one.
-    pub shape: Option<Shape>,
-    /// It names where the thing made is.
-    pub has_location: bool,
-    /// It may tell that it is not sure to be the newest.
-    pub may_be_stale: bool,
-    /// A member of the body, and the parameter of paths that it can be used for.
-    pub leads: Option<(&'static str, &'static str)>,
-}
-
-impl Success {
-    const fn new(status: u16, about: &'static str, shape: Option<Shape>) -> Self {
-        Self {
-            status,
-            about,
-            shape,
-            has_location: false,
-            may_be_stale: false,
-            leads: None,
-        }
-    }
-
-    const fn read(about: &'static str, shape: Shape) -> Self {
-        Self {
-            may_be_stale: true,
-            ..Self::new(200, about, Some(shape))
-        }
-    }
-
-    const fn created(status: u16, about: &'static str) -> Self {
-        let shape = SchemaGenerator::subschema_for::<Conversation>;
-        let leads = Some(("name", "name"));
-        Self {
-            has_location: true,
-            may_be_stale: status == 200,
-            leads,
-            ..Self::new(status, about, Some(shape))
-        }
-    }
-
-    const fn sent(status: u16, about: &'static str) -> Self {
-        Self {
-            leads: Some(("id", "id")),
-            ..Self::new(
-                status,
-                about,
-                Some(SchemaGenerator::subschema_for::<Message>),
-            )
-        }
-    }
-}
 
 const NO_CONTENT: &[Success] = &[Success::new(
     204,
@@ -129,7 +18,8 @@ const NO_CONTENT: &[Success] = &[Success::new(
     None,
 )];
 
-const REPEATED: &str = "The same request was made before under this key: what it made then.";
+const REPEATED: &str =
+    "The same request was made before under this key: what it made then, as it is now.";
 
 /// Page of messages, events or conversations.
 const LIMIT: Parameter = Parameter {
@@ -247,6 +137,7 @@ const SEND_MESSAGE: Facts = Facts {
     refusals: &[
         Code::NotParticipant,
         Code::ReplyToUnknown,
+        Code::MessageDeleted,
         Code::TextTooLong,
         Code::IdempotencyConflict,
     ],
@@ -341,6 +232,36 @@ const SHOW_MESSAGE: Facts = Facts {
     refusals: &[],
 };
 
+const EDIT_MESSAGE: Facts = Facts {
+    summary: "Edit a message",
+    about: "For its sender. What is absent stays; what changes nothing makes no event. An `Idempotency-Key` makes it safe to \
+            repeat after any error; it is of one space with those of sends.",
+    query: &[],
+    body: Some(SchemaGenerator::subschema_for::<EditBody>),
+    successes: &[Success::new(
+        200,
+        "The message as it is now.",
+        Some(SchemaGenerator::subschema_for::<Message>),
+    )],
+    refusals: &[
+        Code::NotSender,
+        Code::MessageDeleted,
+        Code::EditWindowOver,
+        Code::InvalidName,
+        Code::TextTooLong,
+        Code::IdempotencyConflict,
+    ],
+};
+
+const DELETE_MESSAGE: Facts = Facts {
+    summary: "Delete a message",
+    about: "For its sender, and for the admin. What it said is erased; its place in the history stays.",
+    query: &[],
+    body: None,
+    successes: NO_CONTENT,
+    refusals: &[Code::Forbidden],
+};
+
 const SHOW_RECEIPTS: Facts = Facts {
     summary: "List what became of a message",
     about: "For its sender: one receipt for each participant whose latest join precedes the message.",
@@ -359,7 +280,7 @@ const REACT: Facts = Facts {
     query: &[],
     body: Some(SchemaGenerator::subschema_for::<ReactionBody>),
     successes: NO_CONTENT,
-    refusals: &[],
+    refusals: &[Code::MessageDeleted],
 };
 
 const TAKE_REACTION_BACK: Facts = Facts {
@@ -425,6 +346,8 @@ impl Operation {
             Self::ShowEvents => &SHOW_EVENTS,
             Self::ShowWatermarks => &SHOW_WATERMARKS,
             Self::ShowMessage => &SHOW_MESSAGE,
+            Self::EditMessage => &EDIT_MESSAGE,
+            Self::DeleteMessage => &DELETE_MESSAGE,
             Self::ShowReceipts => &SHOW_RECEIPTS,
             Self::React => &REACT,
             Self::TakeReactionBack => &TAKE_REACTION_BACK,

@@ -52,6 +52,8 @@ pub enum Operation {
     ShowEvents,
     ShowWatermarks,
     ShowMessage,
+    EditMessage,
+    DeleteMessage,
     ShowReceipts,
     React,
     TakeReactionBack,
@@ -149,7 +151,7 @@ impl Endpoint {
 
 impl Operation {
     /// Every one there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::CreateConversation,
         Self::ListConversations,
         Self::ShowConversation,
@@ -161,6 +163,8 @@ impl Operation {
         Self::ShowEvents,
         Self::ShowWatermarks,
         Self::ShowMessage,
+        Self::EditMessage,
+        Self::DeleteMessage,
         Self::ShowReceipts,
         Self::React,
         Self::TakeReactionBack,
@@ -184,6 +188,8 @@ impl Operation {
             Self::ShowEvents => (Endpoint::Events, &Method::GET),
             Self::ShowWatermarks => (Endpoint::Watermarks, &Method::GET),
             Self::ShowMessage => (Endpoint::Message, &Method::GET),
+            Self::EditMessage => (Endpoint::Message, &Method::PATCH),
+            Self::DeleteMessage => (Endpoint::Message, &Method::DELETE),
             Self::ShowReceipts => (Endpoint::Receipts, &Method::GET),
             Self::React => (Endpoint::Reaction, &Method::PUT),
             Self::TakeReactionBack => (Endpoint::Reaction, &Method::DELETE),
@@ -197,6 +203,19 @@ impl Operation {
     #[must_use]
     pub fn takes_body(self) -> bool {
         self.facts().body.is_some()
+    }
+
+    /// Whether a router stamps it with a key when it has none: doing it twice would do more than
+    /// doing it once.
+    #[must_use]
+    pub fn is_stamped(self) -> bool {
+        self.place().1 == Method::POST || self == Self::EditMessage
+    }
+
+    /// Whether it is one that every node of a cluster has to know before it is asked for.
+    #[must_use]
+    pub fn is_of_later_version(self) -> bool {
+        matches!(self, Self::EditMessage | Self::DeleteMessage)
     }
 
     /// Whether it changes anything.
@@ -213,6 +232,7 @@ static ALLOWED: LazyLock<[(Endpoint, String); 13]> = LazyLock::new(|| {
             Method::DELETE,
             Method::GET,
             Method::HEAD,
+            Method::PATCH,
             Method::POST,
             Method::PUT,
         ];
@@ -298,14 +318,15 @@ mod tests {
     #[test]
     fn allow_names_the_methods_that_do_something() {
         for one in Endpoint::ALL {
-            for method in [
+            let methods = [
                 Method::GET,
                 Method::HEAD,
+                Method::PATCH,
                 Method::POST,
                 Method::PUT,
                 Method::DELETE,
-                Method::OPTIONS,
-            ] {
+            ];
+            for method in methods.into_iter().chain([Method::OPTIONS]) {
                 let allowed = one.allow().split(", ").any(|word| word == method.as_str());
                 assert_eq!(
                     allowed,
@@ -322,6 +343,7 @@ mod tests {
         }
         assert_eq!(Endpoint::Reaction.allow(), "DELETE, PUT");
         assert_eq!(Endpoint::Messages.allow(), "GET, HEAD, POST");
+        assert_eq!(Endpoint::Message.allow(), "DELETE, GET, HEAD, PATCH");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth;
 use crate::auth::UserClaim;
 use crate::auth::Verifier;
+use crate::connections::refusal::waits_to_continue;
 use crate::ids::{IdempotencyKey, Slot};
 use crate::link::front::{Call, Key};
 use crate::problem::{Code, Problem};
@@ -52,6 +53,7 @@ mod paced;
 pub mod route;
 mod server;
 mod sessions;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -241,13 +243,8 @@ impl Inner {
                 )
                 .await
         } else {
-            let Some(call) = call(&parts, request_id, &held) else {
-                return Err(Problem::new(
-                    Code::NotFound,
-                    "no such path; the paths are in docs/api.md",
-                )
-                .into());
-            };
+            let call = call(&parts, request_id, &held)?;
+            versions::all_know(&self.directory, call.operation)?;
             self.forwarder
                 .forward(&Outgoing {
                     call,
@@ -329,23 +326,18 @@ impl Inner {
     }
 }
 
-/// The request as a node gets it: a POST without a key of the client's is stamped with one, the
-/// same at every attempt.
-fn call(parts: &Parts, request_id: &str, held: &Held) -> Option<Call> {
-    let matched = match_path(parts.uri.path())?;
-    let operation = matched.endpoint.operation(&parts.method)?;
+/// The request as a node gets it: a POST or an edit without a key of the client's is stamped with
+/// one, the same at every attempt.
+fn call(parts: &Parts, request_id: &str, held: &Held) -> Result<Call, Problem> {
+    let none = || Problem::new(Code::NotFound, "no such path; the paths are in docs/api.md");
+    let matched = match_path(parts.uri.path()).ok_or_else(none)?;
+    let operation = matched.endpoint.operation(&parts.method).ok_or_else(none)?;
     let mut call = Call::of(parts, matched, operation, request_id, held.bytes.clone());
     call.too_large = held.too_large.is_some();
-    if parts.method == Method::POST && call.key == Key::None {
+    if operation.is_stamped() && call.key == Key::None {
         call.key = Key::Stamped(IdempotencyKey::stamp().key.to_string());
     }
-    Some(call)
-}
-
-/// Whether the client sends its body only when it is asked for it.
-fn waits_to_continue(sent: &http::HeaderMap) -> bool {
-    sent.get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    Ok(call)
 }
 
 /// Where a request goes, if anywhere.

@@ -97,7 +97,7 @@ fn digit(hex: u8) -> Option<u8> {
 /// A request's method as the label of metrics: one of few, whatever a client sends.
 #[must_use]
 pub fn verb(method: &Method) -> &'static str {
-    const KNOWN: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "PATCH", "POST", "PUT", "DELETE", "OPTIONS"];
     KNOWN
         .into_iter()
         .find(|known| *known == method.as_str())

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ids::{ConversationName, MessageId, Seq, ShardId, UserId};
+use crate::ids::{MessageId, ShardId, UserId};
 use crate::log::lane::Standing;
 use crate::log::record::OutboxPosition;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
+use crate::shard::file::store::Located;
+use crate::shard::read::find::hidden;
 use crate::shard::state::Inner;
 use crate::shard::write::fate::Fate;
-use crate::shard::write::owner::{Accepted, Asked, Input, Write};
+use crate::shard::write::owner::{Accepted, Asked, Change, Input, Write};
 use crate::telemetry;
 
 /// How long an answer to a changed membership waits for the users' indexes, beyond the caller's
@@ -32,7 +34,7 @@ pub(super) enum Begun {
 /// Whom a write concerns, beside its conversation.
 #[derive(Debug, Default)]
 pub(super) struct Concerned {
-    /// Who sends a message.
+    /// Who sends or edits a message.
     sender: Option<UserId>,
     /// The shards of the users whose indexes change, each once; the creator's first.
     indexes: Vec<ShardId>,
@@ -106,6 +108,15 @@ impl Inner {
                     replayed: true,
                 })
             }
+            Accepted::Edited { conversation, seq } => {
+                let sender = sender
+                    .ok_or_else(|| Problem::unavailable("the message cannot be read now; retry"))?;
+                let message = self
+                    .sent_again(&conversation, seq, &sender, deadline)
+                    .await
+                    .map_err(hidden)?;
+                Ok(Done::Edited(message))
+            }
             Accepted::Created {
                 view,
                 replayed,
@@ -155,7 +166,7 @@ impl Inner {
         &self,
         id: MessageId,
         deadline: Instant,
-        write: impl FnOnce(ConversationName, Seq) -> Write,
+        write: impl FnOnce(Located) -> Write,
     ) -> Result<Done, ShardError> {
         let at = match self.locate(id, deadline).await {
             // Meanwhile it may have been written elsewhere.
@@ -167,7 +178,7 @@ impl Inner {
             }
             located => located?,
         };
-        let accepted = self.write(write(at.conversation, at.seq), deadline).await?;
+        let accepted = self.write(write(at), deadline).await?;
         self.finish(accepted, Concerned::default(), deadline).await
     }
 
@@ -183,23 +194,30 @@ impl Inner {
             }
             Begun::Read(read) => {
                 let (id, user, origin) = (read.message_id, read.user, read.origin);
-                self.receipt(id, deadline, |conversation, seq| Write::Read {
+                let write = |Located {
+                                 conversation, seq, ..
+                             }| Write::Read {
                     conversation,
                     seq,
                     user,
                     origin,
-                })
-                .await
+                };
+                self.receipt(id, deadline, write).await
             }
             Begun::React(react) => {
                 let (id, user, reaction) = (react.message_id, react.user, react.reaction);
-                self.receipt(id, deadline, |conversation, _| Write::React {
+                let write = |Located {
+                                 conversation,
+                                 deleted,
+                                 ..
+                             }| Write::React {
                     conversation,
                     id,
                     user,
                     reaction,
-                })
-                .await
+                    deleted,
+                };
+                self.receipt(id, deadline, write).await
             }
             Begun::Shed => Ok(Done::Marked),
         }
@@ -210,6 +228,14 @@ impl Inner {
         let write = match command {
             Command::Create(create) => Write::Create(create),
             Command::Send(send) => Write::Send(send),
+            Command::Edit(edit) => Write::Change {
+                conversation: None,
+                change: Change::Edit(edit),
+            },
+            Command::Delete(delete) => Write::Change {
+                conversation: None,
+                change: Change::Delete(delete),
+            },
             Command::Add(add) => Write::Add(add),
             Command::Remove(remove) => Write::Remove(remove),
             Command::Index(changes) => Write::Index(changes),
@@ -239,10 +265,10 @@ impl Inner {
             .iter()
             .map(|user| self.outbox.map.shard_of(user.slot()))
             .filter(|shard| known.insert(*shard));
-        let sender = if let Command::Send(send) = command {
-            Some(send.source.clone())
-        } else {
-            None
+        let sender = match command {
+            Command::Send(send) => Some(send.source.clone()),
+            Command::Edit(edit) => Some(edit.by.clone()),
+            _ => None,
         };
         Concerned {
             sender,

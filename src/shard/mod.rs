@@ -6,11 +6,12 @@
 pub use error::{Disposition, OpenError};
 pub use giving::{Given, Still};
 pub use handle::ShardHandle;
-pub use options::{Config, Opening};
+pub use options::{Common, Config, Opening};
 pub use replica::open::{Gift, Taking, open};
 pub use replica::orphans::orphans;
 pub use replica::standby::Standby;
 pub use status::{IndexPage, ShardStatus};
+pub use write::agreed::Agreed;
 pub use write::owner::HeadMemory;
 
 pub mod command;

@@ -14,6 +14,7 @@ use crate::shard::file::worker::Trimming;
 use crate::shard::file::{store, worker};
 use crate::shard::insync::InSync;
 use crate::shard::replicas::Replicas;
+use crate::shard::write::agreed::Agreed;
 use crate::shard::write::owner::HeadMemory;
 
 /// What a shard is opened with.
@@ -54,6 +55,27 @@ impl Opening {
     }
 }
 
+/// What all shards of a process go by.
+#[derive(Debug, Clone, Default)]
+pub struct Common {
+    /// Bytes that their heads take.
+    pub head_memory: Arc<HeadMemory>,
+    /// What all nodes of the cluster have in common.
+    pub agreed: Arc<Agreed>,
+}
+
+#[cfg(test)]
+impl Common {
+    /// In a cluster whose nodes all read that version of records.
+    pub(crate) fn reading(records: u32) -> Self {
+        let agreed = Arc::new(Agreed::new([7; 32], records));
+        Self {
+            agreed,
+            ..Self::default()
+        }
+    }
+}
+
 /// Settings of every shard of a node.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -67,8 +89,8 @@ pub struct Config {
     pub heads_max: usize,
     /// Bytes of heads, estimated, of all shards of the process together.
     pub heads_bytes_max: u64,
-    /// What they take: one for all shards of the process.
-    pub head_memory: Arc<HeadMemory>,
+    /// What all shards of the process go by.
+    pub common: Common,
     /// Bytes of untrimmed stream per shard beyond which sends are refused with `unavailable`.
     pub stream_bytes_max: u64,
     /// How long a read waits for the worker before it answers `lagging`.

@@ -4,10 +4,11 @@
 use std::process::Stdio;
 
 use crate::BACKEND;
-use crate::support::backup::{Backup, Talk, rookery, said, told};
+use crate::support::backup::{Backup, rookery, said, told};
 use crate::support::cluster::Cluster;
 use crate::support::embedded::Process;
 use crate::support::server::Server;
+use crate::support::talk::Talk;
 use crate::support::{Group, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

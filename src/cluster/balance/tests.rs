@@ -28,9 +28,8 @@ fn live(count: usize, zones: &[&str]) -> BTreeMap<NodeId, NodeAddresses> {
         (
             node(number),
             NodeAddresses {
-                http: String::new(),
-                peer: format!("h{number}:1"),
                 zone,
+                ..NodeAddresses::of_peer(format!("h{number}:1"))
             },
         )
     };

@@ -55,7 +55,7 @@ fn addresses(host: &str) -> NodeAddresses {
     NodeAddresses {
         http: format!("{host}:1"),
         peer: format!("{host}:2"),
-        zone: String::new(),
+        ..NodeAddresses::default()
     }
 }
 

@@ -201,7 +201,7 @@ mod tests {
         let addresses = NodeAddresses {
             http: "h:1".to_owned(),
             peer: "h:2".to_owned(),
-            zone: String::new(),
+            ..NodeAddresses::default()
         };
         let (silent, lively) = (NodeId::from("silent"), NodeId::from("lively"));
         tokio::time::pause();

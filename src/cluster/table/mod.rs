@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::table::changes::Changes;
 use crate::ids::{NodeId, ShardId};
+use crate::log::record::{EDITS_SINCE, RECORDS_VERSION};
 use crate::log::{Identity, LogError};
 
 pub mod changes;
@@ -32,7 +33,7 @@ pub mod redis;
 #[cfg(test)]
 pub mod conformance;
 
-/// How a node is reached, and where it stands.
+/// How a node is reached, where it stands, and what it reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeAddresses {
     /// Empty. Nodes of the version before had a port for routers, and read no table without it.
@@ -44,6 +45,27 @@ pub struct NodeAddresses {
     /// none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,
+    /// Version of the records that it reads; 0 of one that does not say, which reads the first.
+    #[serde(default, skip_serializing_if = "is_untold")]
+    pub records: u32,
+}
+
+impl NodeAddresses {
+    /// Of a node of this version, by its peer port.
+    #[must_use]
+    pub fn of_peer(peer: String) -> Self {
+        Self {
+            http: String::new(),
+            peer,
+            zone: String::new(),
+            records: RECORDS_VERSION,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it so")]
+fn is_untold(records: &u32) -> bool {
+    *records == 0
 }
 
 /// One version of the assignment.
@@ -119,6 +141,22 @@ impl Table {
     #[must_use]
     pub fn names(&self, node: &NodeId) -> bool {
         self.rows.iter().any(|row| row.contains(node))
+    }
+
+    /// The version of records that every node reads which the table names.
+    #[must_use]
+    pub fn records(&self) -> u32 {
+        self.nodes
+            .values()
+            .map(|node| node.records.max(1))
+            .min()
+            .unwrap_or(1)
+    }
+
+    /// Whether every node knows how to edit and delete messages.
+    #[must_use]
+    pub fn knows_edits(&self) -> bool {
+        self.records() >= EDITS_SINCE
     }
 
     /// The shards whose first node is this one.
@@ -199,6 +237,38 @@ pub trait TableStore: fmt::Debug + Send + Sync + 'static {
 mod tests {
     use super::*;
     use crate::ids::ClusterId;
+
+    #[test]
+    fn what_all_nodes_read_is_what_the_oldest_reads() {
+        let written = serde_json::json!({"http": "", "peer": "h:1"});
+        let old: NodeAddresses = serde_json::from_value(written.clone()).expect("it is read");
+        assert_eq!(
+            (old.records, serde_json::to_value(&old).expect("JSON")),
+            (0, written),
+            "as an older version wrote it"
+        );
+        let identity = Identity {
+            cluster: ClusterId(uuid::Uuid::nil()),
+            shards: 1,
+        };
+        let new = NodeAddresses::of_peer("h:2".to_owned());
+        let table = |nodes: &[&NodeAddresses]| {
+            let named = (0..).zip(nodes).map(|(number, node)| {
+                (NodeId::from(format!("n{number}").as_str()), (*node).clone())
+            });
+            Table {
+                version: 1,
+                identity,
+                nodes: named.collect(),
+                rows: Vec::new(),
+                claimed: BTreeSet::new(),
+                changes: Changes::default(),
+            }
+        };
+        assert!(table(&[&new, &new]).knows_edits());
+        assert!(!table(&[&new, &old]).knows_edits());
+        assert!(!table(&[]).knows_edits(), "nobody is known");
+    }
 
     #[test]
     fn a_table_of_an_older_version_is_read_and_names_no_claimed_shard() {

@@ -21,11 +21,28 @@ use bytes::Bytes;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, UserId};
+use crate::ids::{ConversationName, Epoch, IdempotencyKey, MessageId, NodeId, Offset, Seq, UserId};
 
-/// First 16 bytes of SHA-256 over the fields of a request: two requests under one idempotency key
+/// Version of the records that this program reads and writes. It is announced with a node's
+/// addresses: what a version brought is written only when every node of the cluster reads it, for
+/// an older one would put it aside.
+///
+/// | version | brought |
+/// |---|---|
+/// | 1 | all that is not named below |
+/// | 2 | [`EventKind::Edited`], [`EventKind::Deleted`], [`Record::KeyUsed`], data and mentions of a message (ADR 22) |
+pub const RECORDS_VERSION: u32 = 2;
+
+/// The version that brought edits, deletions, and data and mentions of messages.
+pub const EDITS_SINCE: u32 = 2;
+
+/// First 16 bytes of a hash over the fields of a request: two requests under one idempotency key
 /// must agree in it.
 pub type Fingerprint = [u8; 16];
+
+/// Stands for any request: what is known of the keys of a restored cluster, whose secret may be
+/// another one (ADR 21). In no record.
+pub const ANY_REQUEST: Fingerprint = [0; 16];
 
 /// The use of an idempotency key, stored with what it made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +53,17 @@ pub struct KeyUse {
     pub stamped: bool,
     /// Of the request's known fields.
     pub fingerprint: Fingerprint,
+}
+
+impl KeyUse {
+    /// As it was given.
+    #[must_use]
+    pub fn as_key(&self) -> IdempotencyKey {
+        IdempotencyKey {
+            key: Arc::clone(&self.key),
+            stamped: self.stamped,
+        }
+    }
 }
 
 /// One durable change of a conversation: one request, one event, one seq.
@@ -60,9 +88,65 @@ impl Event {
         match &self.kind {
             EventKind::Created { by, .. }
             | EventKind::Joined { by, .. }
-            | EventKind::Left { by, .. } => by,
+            | EventKind::Left { by, .. }
+            | EventKind::Edited { by, .. }
+            | EventKind::Deleted { by, .. } => by,
             EventKind::Message { source, .. } => source,
         }
+    }
+}
+
+impl Event {
+    /// The event, if it is a message, with what became of it.
+    #[must_use]
+    pub fn since(mut self, told: Option<Since>) -> Self {
+        if let EventKind::Message { since, .. } = &mut self.kind {
+            *since = told.map(Box::new);
+        }
+        self
+    }
+}
+
+/// What became of a message after it was sent. In no record: whoever reads a message later fills it
+/// in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// Seq of its last edit, or of its deletion.
+    pub seq: Seq,
+    /// When it was last edited, in unix milliseconds; none of a deleted one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<u64>,
+    /// Who deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_by: Option<UserId>,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Text as sent; empty when it is gone.
+    pub text: Arc<str>,
+    /// A JSON object, compact.
+    pub data: Option<Arc<str>>,
+    /// Participants who are meant, without doubles.
+    pub mentions: Vec<UserId>,
+}
+
+impl Content {
+    /// What a deleted message says.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            text: Arc::from(""),
+            data: None,
+            mentions: Vec::new(),
+        }
+    }
+
+    /// Whether it is more than a text.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.data.is_some() || !self.mentions.is_empty()
     }
 }
 
@@ -88,6 +172,16 @@ pub enum EventKind {
         text: Arc<str>,
         /// The message answered, in the same conversation.
         reply_to: Option<MessageId>,
+        /// A JSON object, compact.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<Arc<str>>,
+        /// Participants who are meant, without doubles.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        mentions: Vec<UserId>,
+        /// What became of it since, for those who read it later; the content above is then the one
+        /// it has now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Box<Since>>,
     },
     /// Participants were added.
     Joined {
@@ -105,6 +199,110 @@ pub enum EventKind {
         /// The new admin, when the admin left and someone remains.
         admin: Option<UserId>,
     },
+    /// The sender of a message changed what it says.
+    Edited {
+        /// The message.
+        message_id: MessageId,
+        /// Its seq.
+        message_seq: Seq,
+        /// Its sender.
+        by: UserId,
+        /// The whole new text.
+        text: Arc<str>,
+        /// The whole new data.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<Arc<str>>,
+        /// All mentions now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        mentions: Vec<UserId>,
+        /// The message was edited again or deleted since, and this content is gone. In no record.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        superseded: bool,
+    },
+    /// A message was deleted, and its content with it.
+    Deleted {
+        /// The message.
+        message_id: MessageId,
+        /// Its seq.
+        message_seq: Seq,
+        /// Its sender, or the admin.
+        by: UserId,
+    },
+}
+
+impl EventKind {
+    /// A message as it is sent.
+    #[must_use]
+    pub fn message(
+        id: MessageId,
+        source: UserId,
+        content: Content,
+        reply_to: Option<MessageId>,
+    ) -> Self {
+        let Content {
+            text,
+            data,
+            mentions,
+        } = content;
+        Self::Message {
+            id,
+            source,
+            text,
+            reply_to,
+            data,
+            mentions,
+            since: None,
+        }
+    }
+
+    /// A message of text alone.
+    #[cfg(test)]
+    pub(crate) fn plain(id: MessageId, source: UserId, text: impl Into<Arc<str>>) -> Self {
+        Self::message(
+            id,
+            source,
+            Content {
+                text: text.into(),
+                ..Content::none()
+            },
+            None,
+        )
+    }
+
+    /// Whether it changes who participates; such a change also has rows in the outbox.
+    #[must_use]
+    pub fn changes_members(&self) -> bool {
+        match self {
+            Self::Created { .. } | Self::Joined { .. } | Self::Left { .. } => true,
+            Self::Message { .. } | Self::Edited { .. } | Self::Deleted { .. } => false,
+        }
+    }
+
+    /// The message that it sends or changes.
+    #[must_use]
+    pub fn message_id(&self) -> Option<MessageId> {
+        match self {
+            Self::Message { id, .. } => Some(*id),
+            Self::Edited { message_id, .. } | Self::Deleted { message_id, .. } => Some(*message_id),
+            Self::Created { .. } | Self::Joined { .. } | Self::Left { .. } => None,
+        }
+    }
+}
+
+/// A request that changed nothing used up its idempotency key: an edit to what the message says
+/// already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedUp {
+    /// Where.
+    pub conversation: ConversationName,
+    /// By whom.
+    pub sender: UserId,
+    /// Seq of the message that a repeat is answered with.
+    pub message_seq: Seq,
+    /// The key.
+    pub key: KeyUse,
+    /// Unix milliseconds, of the owner's decision.
+    pub at: u64,
 }
 
 /// A change of a user's index of conversations, in the stream of the *user's* shard.
@@ -154,6 +352,8 @@ pub enum Record {
     Event(Arc<Event>),
     /// Messages stream: a change of a user's index.
     Index(Arc<IndexChange>),
+    /// Messages stream: an idempotency key was used up. Has no seq.
+    KeyUsed(Arc<UsedUp>),
     /// Messages stream: the outbox is delivered up to and including this place.
     OutboxProgress {
         /// Last delivered row.
@@ -220,6 +420,8 @@ impl Record {
 }
 
 mod entry;
+mod from_wire;
+mod to_wire;
 mod wire;
 
 pub(crate) use self::entry::HEADER_BYTES;
@@ -227,5 +429,7 @@ pub use self::entry::{
     Chain, ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Entry, EntryError, Header, Tail, seal,
 };
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

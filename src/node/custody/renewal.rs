@@ -440,7 +440,7 @@ mod tests {
                     queue_max: 64,
                     heads_max: 64,
                     heads_bytes_max: 1 << 20,
-                    head_memory: Arc::default(),
+                    common: crate::shard::Common::default(),
                     stream_bytes_max: 1 << 27,
                     barrier_max: Duration::from_secs(20),
                     adopt_local: false,

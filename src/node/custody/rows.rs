@@ -244,7 +244,7 @@ mod tests {
         NodeAddresses {
             http: "h:1".to_owned(),
             peer: "h:2".to_owned(),
-            zone: String::new(),
+            ..NodeAddresses::default()
         }
     }
 

@@ -1,19 +1,16 @@
 //! Messages: sending, history, receipts, reactions.
 
-use std::sync::Arc;
-
 use crate::ids::UserId;
+use crate::node::given;
 use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
-use crate::node::session::render::event_value;
+use crate::node::session::render::Committed;
 use crate::problem::{Code, Problem};
-use crate::protocol::{
-    EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody, TEXT_BYTES_MAX,
-};
+use crate::protocol::{EditBody, EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody};
 use crate::shard::command::{
-    Around, Command, Delivered, Done, Found, HistoryQuery, MarkRead, Query, React,
-    Send as SendCommand,
+    Around, Command, Delete, Delivered, Done, Edit, Found, HistoryQuery, MarkRead, Patch, Query,
+    React, Send as SendCommand,
 };
 
 impl Rest {
@@ -27,15 +24,16 @@ impl Rest {
             .as_deref()
             .map(request::message_reference)
             .transpose()?;
-        if body.text.is_empty() {
-            return Err(invalid("text has at least one byte").into());
-        }
-        if body.text.len() > TEXT_BYTES_MAX {
-            let detail = format!("a text has at most {TEXT_BYTES_MAX} bytes");
-            return Err(Problem::new(Code::TextTooLong, detail).into());
-        }
+        let mentions = given::mentions(body.mentions)?.unwrap_or_default();
+        // Read only where there is some: most have none.
+        let data = if body.data.is_some() {
+            call.data()?.flatten()
+        } else {
+            None
+        };
+        let text = given::text(body.text)?;
         let slot = conversation.slot();
-        let (source, text, unless) = (call.user.clone(), Arc::from(body.text), Vec::new());
+        let (source, unless) = (call.user.clone(), Vec::new());
         let send = SendCommand {
             conversation,
             source,
@@ -43,6 +41,8 @@ impl Rest {
             reply_to,
             key,
             unless,
+            data,
+            mentions,
         };
         match self.execute(call, slot, Command::Send(send)).await? {
             Done::Sent { message, replayed } => Answer::made(&message, replayed),
@@ -96,7 +96,7 @@ impl Rest {
         };
         match self.query(call, slot, asked).await? {
             (Found::Events { items, next }, freshness) => {
-                let items = items.iter().map(|event| event_value(event)).collect();
+                let items: Vec<_> = items.iter().map(|event| Committed(event)).collect();
                 Answer::ok(&EventsPage { items, next })?.with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("events")),
@@ -115,6 +115,49 @@ impl Rest {
                 Answer::ok(&message)?.with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("message")),
+        }
+    }
+
+    pub(super) async fn edit_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let body: EditBody = call.json()?;
+        call.query()?;
+        let key = call.idempotency_key()?;
+        let mentions = given::mentions(body.mentions)?;
+        let data = call.data()?;
+        if body.text.is_none() && data.is_none() && mentions.is_none() {
+            return Err(invalid("give at least one of text, data and mentions").into());
+        }
+        let text = body.text.map(given::text).transpose()?;
+        let message_id = call.message_id()?;
+        let data = data.map_or(Patch::Keep, Patch::Set);
+        let edit = Edit {
+            message_id,
+            by: call.user.clone(),
+            text,
+            data,
+            mentions,
+            key,
+            unless: Vec::new(),
+        };
+        match self
+            .execute(call, message_id.slot(), Command::Edit(edit))
+            .await?
+        {
+            Done::Edited(message) => Answer::ok(&message),
+            _ => Err(unexpected("edit")),
+        }
+    }
+
+    pub(super) async fn delete_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query()?;
+        let message_id = call.message_id()?;
+        let command = Command::Delete(Delete {
+            message_id,
+            by: call.user.clone(),
+        });
+        match self.execute(call, message_id.slot(), command).await? {
+            Done::Deleted => Ok(Answer::no_content()),
+            _ => Err(unexpected("delete")),
         }
     }
 

@@ -281,14 +281,7 @@ impl Rest {
         deadline: Instant,
     ) -> Result<Answer, Refusal> {
         let operation = sent.operation;
-        if operation.writes() && sent.encoded {
-            let detail = "a body is taken as it is: send it without Content-Encoding";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
-        }
-        if operation.takes_body() && (sent.body.is_empty() || !sent.json) {
-            let detail = "a body with the Content-Type application/json is needed";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
-        }
+        request::has_fitting_body(sent)?;
         let call = Call {
             sent,
             user,
@@ -310,6 +303,8 @@ impl Rest {
             Operation::ShowHistory => self.show_history(&call).await,
             Operation::ShowEvents => self.show_events(&call).await,
             Operation::ShowMessage => self.show_message(&call).await,
+            Operation::EditMessage => self.edit_message(&call).await,
+            Operation::DeleteMessage => self.delete_message(&call).await,
             Operation::ShowReceipts => self.show_receipts(&call).await,
             Operation::React => self.react(&call).await,
             Operation::TakeReactionBack => self.take_reaction_back(&call).await,

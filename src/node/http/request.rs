@@ -1,6 +1,7 @@
 //! What a request asks, taken apart and checked: path parameters, query, headers, body. Nothing
 //! here waits.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
 use crate::link::front::{self, Key};
+use crate::node::given;
 use crate::problem::{Code, Problem};
 use crate::protocol::operations::{Kind, Parameter};
 use crate::protocol::whole;
@@ -95,6 +97,11 @@ impl Call<'_> {
                 "the body must be a JSON object, at line 1 column 1",
             )),
         }
+    }
+
+    /// The member `data` of the body, in compact text: whether it is there, and whether it is null.
+    pub(super) fn data(&self) -> Result<Option<Option<Arc<str>>>, Problem> {
+        given::data(&self.sent.body)
     }
 
     /// The key under which the request may be repeated: the client's, else the one that the router
@@ -304,6 +311,21 @@ fn percent_decoded(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(decoded).ok()
+}
+
+/// Checks that the body comes as one that can be read, if it has to be read.
+///
+/// # Errors
+/// `unsupported_media_type`.
+pub(super) fn has_fitting_body(sent: &front::Call) -> Result<(), Problem> {
+    let refused = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
+    if sent.operation.writes() && sent.encoded {
+        return refused("a body is taken as it is: send it without Content-Encoding");
+    }
+    if sent.operation.takes_body() && (sent.body.is_empty() || !sent.json) {
+        return refused("a body with the Content-Type application/json is needed");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -30,12 +30,11 @@ use crate::node::owners::Summaries;
 use crate::problem::{Code, Problem};
 use crate::protocol::routes::match_path;
 use crate::protocol::{
-    Conversation, ConversationItem, FRAME_BYTES_MAX, HistoryPage, Message, MessageCore, Page,
-    headers,
+    Conversation, ConversationItem, FRAME_BYTES_MAX, HistoryPage, Message, Page, headers,
 };
 use crate::shard::command::{
     Around, Command, CreateKeyUse, Done, Found, Freshness, HistoryQuery, IndexItem, Query,
-    ShardError,
+    ShardError, core_of,
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -88,7 +87,7 @@ impl Shards for Script {
         let addresses = |port| NodeAddresses {
             http: format!("127.0.0.1:{port}"),
             peer: "127.0.0.1:2".into(),
-            zone: String::new(),
+            ..NodeAddresses::default()
         };
         let nodes = BTreeMap::from([
             (NodeId::from("n1"), addresses(1)),
@@ -418,19 +417,15 @@ fn conversation() -> Conversation {
 }
 
 fn message(seq: u64) -> Message {
-    let core = MessageCore {
-        id: MessageId::new(1, Slot(9), seq),
+    let event = Event {
         conversation: name("team"),
         seq: Seq(seq),
-        source: user("bob"),
-        text: "hi".into(),
-        reply_to: None,
         created: 5,
-        edited: None,
-        deleted: false,
+        key: None,
+        kind: EventKind::plain(MessageId::new(1, Slot(9), seq), user("bob"), "hi"),
     };
     Message {
-        core,
+        core: core_of(&event).expect("a message"),
         reactions: BTreeMap::new(),
         my_reaction: None,
     }

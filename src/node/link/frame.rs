@@ -22,6 +22,10 @@ pub const EVENT_BYTES_MAX: usize = 8 << 20;
 
 /// One frame. `B` is the body of a request, owned or borrowed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a frame is passed on once; a box is an allocation for each answer"
+)]
 pub enum Frame<B = Body> {
     /// From the node that opened the link.
     Request(Request<B>),
@@ -144,6 +148,15 @@ impl Body {
     #[must_use]
     pub fn since(&self) -> u16 {
         match self {
+            Self::Execute {
+                command: Command::Edit(_) | Command::Delete(_),
+                ..
+            } => 7,
+            // An older node would leave out what it does not know.
+            Self::Execute {
+                command: Command::Send(send),
+                ..
+            } if send.has_more() => 7,
             Self::Balance { .. } => 6,
             Self::HandOver { .. } | Self::Standing => 5,
             Self::Outboxes { .. } => 3,
@@ -214,9 +227,20 @@ pub fn event_weight(event: &Event) -> usize {
             title,
             ..
         } => names(participants) + title.as_ref().map_or(0, |t| t.len()),
-        EventKind::Message { text, .. } => text.len(),
+        EventKind::Message {
+            text,
+            data,
+            mentions,
+            ..
+        }
+        | EventKind::Edited {
+            text,
+            data,
+            mentions,
+            ..
+        } => text.len() + data.as_ref().map_or(0, |data| data.len()) + names(mentions) + 256,
         EventKind::Joined { users, .. } => names(users),
-        EventKind::Left { .. } => 256,
+        EventKind::Left { .. } | EventKind::Deleted { .. } => 256,
     };
     kind + 512
 }
@@ -292,6 +316,9 @@ mod tests {
             created: 1_700_000_000_000,
             edited: None,
             deleted: false,
+            data: None,
+            mentions: Vec::new(),
+            deleted_by: None,
         };
         Message {
             core,
@@ -342,6 +369,81 @@ mod tests {
             matches!(&request.body, Body::UnsubscribeIndex { shard: ShardId(12), user } if user.as_str() == "bob")
         );
         assert_eq!(encode(&frame).expect("it is written"), bytes(REQUEST_V1));
+    }
+
+    #[test]
+    fn what_an_older_version_would_not_know_or_leave_out_is_asked_of_newer_nodes_only() {
+        use crate::shard::command::{Delete, Edit, Patch, Send};
+
+        let since = |command| {
+            Body::Execute {
+                shard: ShardId(1),
+                command,
+            }
+            .since()
+        };
+        let (message_id, by) = (MessageId::new(1, Slot(77), 5), user("alice"));
+        let plain = Send::plain(name("general"), user("alice"), "hi");
+        let data = Send {
+            data: Some("{}".into()),
+            ..plain.clone()
+        };
+        let mentions = Send {
+            mentions: vec![user("bob")],
+            ..plain.clone()
+        };
+        let edit = Edit {
+            message_id,
+            by: by.clone(),
+            text: None,
+            data: Patch::Set(None),
+            mentions: None,
+            key: None,
+            unless: Vec::new(),
+        };
+        assert_eq!(since(Command::Send(plain)), 1);
+        assert_eq!(
+            [data, mentions].map(|send| since(Command::Send(send))),
+            [7, 7]
+        );
+        let read: Edit = decode(&encode(&edit).expect("it is written")).expect("it is read");
+        assert_eq!(
+            read.data,
+            Patch::Set(None),
+            "to take the data away is not to leave it"
+        );
+        assert_eq!(since(Command::Edit(edit)), 7);
+        assert_eq!(since(Command::Delete(Delete { message_id, by })), 7);
+    }
+
+    #[test]
+    fn events_of_an_older_version_are_read_and_plain_messages_are_written_as_ever() {
+        let id = MessageId::new(1, Slot(77), 5);
+        let event = Event {
+            conversation: name("general"),
+            seq: Seq(2),
+            created: 5,
+            key: None,
+            kind: EventKind::plain(id, user("alice"), "hi"),
+        };
+        let older = json!({"conversation": "general", "seq": 2, "created": 5, "key": null,
+            "kind": {"Message": {"id": serde_json::to_value(id).expect("json"), "source": "alice", "text": "hi",
+                "reply_to": null}}});
+        assert_eq!(serde_json::to_value(&event).expect("json"), older);
+        assert_eq!(
+            decode::<Event>(&encode(&event).expect("it is written")).expect("it is read"),
+            event
+        );
+        let since = crate::log::record::Since {
+            seq: Seq(3),
+            edited: Some(7),
+            deleted_by: None,
+        };
+        let changed = event.since(Some(since));
+        assert_eq!(
+            decode::<Event>(&encode(&changed).expect("it is written")).expect("it is read"),
+            changed
+        );
     }
 
     #[test]
@@ -416,12 +518,7 @@ mod tests {
     fn events_are_cut_from_the_end_so_that_an_answer_fits_and_stays_dense() {
         let event = |seq| {
             let text = Arc::from("x".repeat(16_384));
-            let kind = EventKind::Message {
-                id: MessageId::new(1, Slot(1), seq),
-                source: user("a"),
-                text,
-                reply_to: None,
-            };
+            let kind = EventKind::plain(MessageId::new(1, Slot(1), seq), user("a"), text);
             Arc::new(Event {
                 conversation: name("c"),
                 seq: Seq(seq),

@@ -303,6 +303,10 @@ pub(super) fn repeatable(body: &Body) -> bool {
             command: Command::Create(create),
             ..
         } => create.key.is_some(),
+        Body::Execute {
+            command: Command::Edit(edit),
+            ..
+        } => edit.key.is_some(),
         _ => true,
     }
 }
@@ -346,14 +350,9 @@ mod tests {
     }
 
     fn writes() -> [Body; 2] {
-        let (source, key) = (bob(), IdempotencyKey::from_client("k"));
         let send = Send {
-            conversation: conversation(),
-            source,
-            text: "hello".into(),
-            reply_to: None,
-            key,
-            unless: Vec::new(),
+            key: IdempotencyKey::from_client("k"),
+            ..Send::plain(conversation(), bob(), "hello")
         };
         let leave = Remove {
             conversation: conversation(),
@@ -373,6 +372,8 @@ mod tests {
             Code::Invalid,
             Code::InvalidName,
             Code::NameTaken,
+            Code::MessageDeleted,
+            Code::EditWindowOver,
             Code::IdempotencyConflict,
             Code::TextTooLong,
             Code::TooLarge,

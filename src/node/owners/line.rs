@@ -1,6 +1,6 @@
-//! Requests that must be appended in the order in which they were made: the sends and reactions of
-//! one user in one slot, and so of one conversation. Each such pair has a *line* while any of its
-//! requests is under way.
+//! Requests that must be appended in the order in which they were made: the sends, edits and
+//! reactions of one user in one slot, and so of one conversation. Each such pair has a *line* while
+//! any of its requests is under way.
 //!
 //! As long as all goes well a request is sent at once, behind those before it, over one connection;
 //! nothing waits. When an attempt brings nothing the line closes up: what is missed is sent again
@@ -102,6 +102,8 @@ pub(super) fn line_of(command: &Command) -> Option<Key> {
     match command {
         Command::Send(send) => Some((send.source.clone(), send.conversation.slot())),
         Command::React(react) => Some((react.user.clone(), react.message_id.slot())),
+        Command::Edit(edit) => Some((edit.by.clone(), edit.message_id.slot())),
+        Command::Delete(delete) => Some((delete.by.clone(), delete.message_id.slot())),
         _ => None,
     }
 }

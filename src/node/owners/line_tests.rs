@@ -27,13 +27,11 @@ fn config() -> Config {
 }
 
 fn send_to(conversation: &str, text: &str) -> Command {
+    let conversation = ConversationName::parse(conversation).expect("a name");
+    let source = UserId::parse("alice").expect("a name");
     Command::Send(Send {
-        conversation: ConversationName::parse(conversation).expect("a name"),
-        source: UserId::parse("alice").expect("a name"),
-        text: Arc::from(text),
-        reply_to: None,
         key: Some(IdempotencyKey::stamp()),
-        unless: Vec::new(),
+        ..Send::plain(conversation, source, text)
     })
 }
 

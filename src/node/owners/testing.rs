@@ -142,11 +142,7 @@ pub(in crate::node) fn credentials(node: &str) -> Credentials {
 
 /// A table in which all shards belong to the first node.
 pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Table> {
-    let addresses = |peer: &String| NodeAddresses {
-        http: String::new(),
-        peer: peer.clone(),
-        zone: String::new(),
-    };
+    let addresses = |peer: &String| NodeAddresses::of_peer(peer.clone());
     let named: BTreeMap<_, _> = nodes
         .iter()
         .map(|(node, peer)| (NodeId::from(*node), addresses(peer)))

@@ -71,22 +71,40 @@ impl Again {
     }
 }
 
-/// The messages, each with the keys of those behind it that go to the same conversation.
+/// What a message is for: those for the same must not change places.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum For {
+    /// A send to this conversation.
+    Conversation(String),
+    /// An edit of this message.
+    Message(String),
+}
+
+/// The messages, each with the keys of those behind it that are for the same conversation or
+/// message.
 fn with_later(mut messages: Vec<Message>) -> Vec<Message> {
-    let mut behind: HashMap<String, Vec<IdempotencyKey>> = HashMap::new();
+    let mut behind: HashMap<For, Vec<IdempotencyKey>> = HashMap::new();
     for message in messages.iter_mut().rev() {
-        let (
-            _,
-            Ok(ClientFrame::Send {
-                conversation,
-                client_id,
-                ..
-            }),
-        ) = ClientFrame::parse(&message.text)
-        else {
-            continue;
+        let (of, client_id) = match ClientFrame::parse(&message.text) {
+            (
+                _,
+                Ok(ClientFrame::Send {
+                    conversation,
+                    client_id,
+                    ..
+                }),
+            ) => (For::Conversation(conversation), client_id),
+            (
+                _,
+                Ok(ClientFrame::Edit {
+                    message_id,
+                    client_id,
+                    ..
+                }),
+            ) => (For::Message(message_id), client_id),
+            _ => continue,
         };
-        let keys = behind.entry(conversation).or_default();
+        let keys = behind.entry(of).or_default();
         message.later.clone_from(keys);
         keys.extend(message.key_with(client_id.as_deref()));
     }
@@ -147,6 +165,28 @@ mod tests {
             matches!(again.gather(said(5, "c", None), 10_000), Gathered::Now(_)),
             "nothing more is awaited"
         );
+    }
+
+    #[test]
+    fn edits_of_one_message_are_known_with_those_that_follow() {
+        let again = Again::default();
+        again.expect(3);
+        let edit = |number, id: &str| {
+            let text = json!({"t": "edit", "message_id": id, "text": "x"}).to_string();
+            Message {
+                text: Bytes::from(text),
+                ..said(number, "c", None)
+            }
+        };
+        let mut gathered = Gathered::Later;
+        for message in [edit(1, "one"), said(2, "one", None), edit(3, "one")] {
+            gathered = again.gather(message, 10_000);
+        }
+        let Gathered::All(all) = gathered else {
+            panic!("all are there")
+        };
+        let later: Vec<usize> = all.iter().map(|one| one.later.len()).collect();
+        assert_eq!(later, [1, 0, 0]);
     }
 
     #[test]

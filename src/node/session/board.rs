@@ -206,7 +206,7 @@ impl Board {
                     self.joined(user, &event.conversation, event.seq);
                 }
             }
-            EventKind::Created { .. } | EventKind::Message { .. } => {}
+            _ => {}
         }
     }
 

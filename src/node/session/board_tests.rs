@@ -66,7 +66,9 @@ impl Owners {
                 EventKind::Left { user, .. } => {
                     members.remove(user);
                 }
-                EventKind::Message { .. } => {}
+                EventKind::Message { .. }
+                | EventKind::Edited { .. }
+                | EventKind::Deleted { .. } => {}
             }
         }
         members
@@ -167,7 +169,9 @@ impl Owners {
                 users.iter().map(|user| (user.clone(), true)).collect()
             }
             EventKind::Left { user, .. } => vec![(user.clone(), false)],
-            EventKind::Message { .. } => Vec::new(),
+            EventKind::Message { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => {
+                Vec::new()
+            }
         };
         let event = Arc::new(Event {
             conversation: name.clone(),
@@ -199,12 +203,7 @@ impl Owners {
 
     fn say(&mut self, name: &ConversationName, by: &UserId) {
         let id = MessageId::new(1, Slot(0), self.tail(name).0);
-        let kind = EventKind::Message {
-            id,
-            source: by.clone(),
-            text: Arc::from("x"),
-            reply_to: None,
-        };
+        let kind = EventKind::plain(id, by.clone(), "x");
         self.commit(name, kind);
     }
 

@@ -169,7 +169,10 @@ impl Place {
                 *inside
             }
             EventKind::Left { user: left, .. } if left == user => std::mem::replace(inside, false),
-            EventKind::Left { .. } | EventKind::Message { .. } => *inside,
+            EventKind::Left { .. }
+            | EventKind::Message { .. }
+            | EventKind::Edited { .. }
+            | EventKind::Deleted { .. } => *inside,
         }
     }
 }

@@ -28,7 +28,11 @@ impl<'a> Mark<'a> {
     pub(super) fn of(event: &'a Event) -> Self {
         let source = match &event.kind {
             EventKind::Message { source, .. } => Some(source),
-            EventKind::Created { .. } | EventKind::Joined { .. } | EventKind::Left { .. } => None,
+            EventKind::Created { .. }
+            | EventKind::Joined { .. }
+            | EventKind::Left { .. }
+            | EventKind::Edited { .. }
+            | EventKind::Deleted { .. } => None,
         };
         Self {
             conversation: &event.conversation,

@@ -1,71 +1,78 @@
 //! Committed events as clients see them: one text for the frames of sessions and for the items of
 //! `/events`, so that both can never differ.
 
-use crate::ids::Seq;
+use serde::{Serialize, Serializer};
+
 use crate::log::record::{Event, EventKind};
 use crate::protocol::EventKind as ShownKind;
-use crate::protocol::{MessageCore, PARTICIPANTS_SHOWN_MAX, ServerFrame};
+use crate::protocol::{JsonObject, PARTICIPANTS_SHOWN_MAX, ServerFrame};
+use crate::shard::command::core_of;
 
 /// The event as the JSON text of its `message` or `event` frame.
 #[must_use]
 pub fn event_json(event: &Event) -> Vec<u8> {
-    match shown(event) {
-        Shown::Message(message) => ServerFrame::Message(&message).encode(),
-        Shown::Change(kind) => change(event, &kind).encode(),
-    }
-}
-
-/// The event as a JSON value: the object of its `message` or `event` frame.
-#[must_use]
-pub fn event_value(event: &Event) -> serde_json::Value {
-    let value = match shown(event) {
-        Shown::Message(message) => serde_json::to_value(ServerFrame::Message(&message)),
-        Shown::Change(kind) => serde_json::to_value(change(event, &kind)),
-    };
     // Our own types with string keys have no failing case.
-    value.unwrap_or_default()
+    serde_json::to_vec(&Committed(event)).unwrap_or_default()
 }
 
-enum Shown {
-    Message(MessageCore),
-    Change(ShownKind),
-}
+/// The event as the object of its `message` or `event` frame.
+#[derive(Debug)]
+pub struct Committed<'a>(pub &'a Event);
 
-fn change<'a>(event: &'a Event, kind: &'a ShownKind) -> ServerFrame<'a> {
-    let Event {
-        conversation,
-        seq,
-        created,
-        ..
-    } = event;
-    ServerFrame::Event {
-        conversation,
-        seq: Seq(seq.0),
-        created: *created,
-        kind,
+impl Serialize for Committed<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match (core_of(self.0), change_of(&self.0.kind)) {
+            (Some(message), _) => ServerFrame::Message(&message).serialize(to),
+            (None, Some(kind)) => {
+                let Event {
+                    conversation,
+                    seq,
+                    created,
+                    ..
+                } = self.0;
+                ServerFrame::Event {
+                    conversation,
+                    seq: *seq,
+                    created: *created,
+                    kind: &kind,
+                }
+                .serialize(to)
+            }
+            (None, None) => to.serialize_unit(),
+        }
     }
 }
 
-fn shown(event: &Event) -> Shown {
-    let kind = match &event.kind {
-        EventKind::Message {
-            id,
-            source,
+/// What happened, if it is no message.
+fn change_of(kind: &EventKind) -> Option<ShownKind> {
+    Some(match kind {
+        EventKind::Message { .. } => return None,
+        EventKind::Edited {
+            message_id,
+            message_seq,
+            by,
             text,
-            reply_to,
-        } => {
-            return Shown::Message(MessageCore {
-                id: *id,
-                conversation: event.conversation.clone(),
-                seq: event.seq,
-                source: source.clone(),
-                text: text.as_ref().to_owned(),
-                reply_to: *reply_to,
-                created: event.created,
-                edited: None,
-                deleted: false,
-            });
-        }
+            data,
+            mentions,
+            superseded,
+        } => ShownKind::Edited {
+            message_id: *message_id,
+            message_seq: *message_seq,
+            by: by.clone(),
+            text: text.as_ref().to_owned(),
+            data: data.clone().map(JsonObject::stored),
+            mentions: mentions.clone(),
+            superseded: *superseded,
+        },
+        EventKind::Deleted {
+            message_id,
+            message_seq,
+            by,
+        } => ShownKind::Deleted {
+            message_id: *message_id,
+            message_seq: *message_seq,
+            by: by.clone(),
+        },
         EventKind::Created {
             by,
             title,
@@ -89,16 +96,14 @@ fn shown(event: &Event) -> Shown {
             user: user.clone(),
             admin: admin.clone(),
         },
-    };
-    Shown::Change(kind)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
-    use crate::ids::{ConversationName, MessageId, Slot, UserId};
+    use crate::ids::{ConversationName, MessageId, Seq, Slot, UserId};
 
     fn event(kind: EventKind) -> Event {
         let conversation = ConversationName::parse("c").expect("a name");
@@ -115,17 +120,16 @@ mod tests {
     fn a_message_is_shown_without_reactions_and_alike_in_both_forms() {
         let source = UserId::parse("alice").expect("a name");
         let id = MessageId::new(1, Slot(2), 3);
-        let event = event(EventKind::Message {
-            id,
-            source,
-            text: Arc::from("hi \"you\""),
-            reply_to: None,
-        });
+        let event = event(EventKind::plain(id, source, "hi \"you\""));
         let expected = serde_json::json!({
             "t": "message", "id": id, "conversation": "c", "seq": 2, "source": "alice", "text": "hi \"you\"",
-            "reply_to": null, "created": 7, "edited": null, "deleted": false,
+            "reply_to": null, "created": 7, "edited": null, "deleted": false, "data": null, "mentions": [],
+            "deleted_by": null,
         });
-        assert_eq!(event_value(&event), expected);
+        assert_eq!(
+            serde_json::to_value(Committed(&event)).expect("json"),
+            expected
+        );
         assert_eq!(
             serde_json::from_slice::<serde_json::Value>(&event_json(&event)).expect("json"),
             expected
@@ -143,7 +147,7 @@ mod tests {
             title: None,
             participants,
         });
-        let value = event_value(&event);
+        let value = serde_json::to_value(Committed(&event)).expect("json");
         assert_eq!(value["t"], "event");
         assert_eq!(value["kind"], "created");
         assert_eq!(value["participants_count"], 150);

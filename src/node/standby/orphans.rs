@@ -144,15 +144,7 @@ mod tests {
         let _creating = shard.execute(Command::Create(create), soon());
         let mut ids = Vec::new();
         for text in ["first", "second"] {
-            let (text, conversation) = (text.into(), conversation("c"));
-            let send = Send {
-                conversation,
-                source: user("alice"),
-                text,
-                reply_to: None,
-                key: None,
-                unless: Vec::new(),
-            };
+            let send = Send::plain(conversation("c"), user("alice"), text);
             let Ok(Done::Sent { message, .. }) = shard.execute(Command::Send(send), soon()).await
             else {
                 panic!("not sent")

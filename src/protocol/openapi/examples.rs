@@ -19,6 +19,7 @@ pub(super) const KEY: &str = "example-1";
 const CONVERSATION: &str = "crew";
 const TITLE: &str = "The crew";
 const TEXT: &str = "hello, bob";
+const EDITED: &str = "hello, bob and carol";
 const THUMB_UP: u32 = 0x1f44d;
 /// When all of it happens: 2026-01-01.
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -40,6 +41,7 @@ pub(super) fn body(operation: Operation) -> Value {
         }
         Operation::AddParticipants => json!({"participants": ["bob", "carol"]}),
         Operation::SendMessage => json!({"text": TEXT}),
+        Operation::EditMessage => json!({"text": EDITED}),
         Operation::React => json!({"reaction": THUMB_UP}),
         _ => Value::Null,
     }
@@ -58,6 +60,7 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
         Operation::SendMessage => json!(message(false)),
         Operation::ShowConversation => json!(conversation(&["alice", "bob", "carol"], 3)),
         Operation::ShowMessage => json!(message(true)),
+        Operation::EditMessage => json!(edited()),
         Operation::ListConversations => {
             let conversation = Conversation {
                 participants: None,
@@ -197,7 +200,21 @@ fn core() -> Option<MessageCore> {
         created: NOW_MS,
         edited: None,
         deleted: false,
+        data: None,
+        mentions: Vec::new(),
+        deleted_by: None,
     })
+}
+
+/// The message after alice edited it.
+fn edited() -> Option<Message> {
+    let before = message(false)?;
+    let core = MessageCore {
+        text: EDITED.to_owned(),
+        edited: Some(NOW_MS),
+        ..before.core
+    };
+    Some(Message { core, ..before })
 }
 
 /// The message, before or after bob's reaction.

@@ -99,6 +99,9 @@ impl Upstream for Fake {
                     created: 1,
                     edited: None,
                     deleted: false,
+                    data: None,
+                    mentions: Vec::new(),
+                    deleted_by: None,
                 };
                 let message = ShownMessage {
                     core,
@@ -165,12 +168,7 @@ fn name() -> ConversationName {
 fn event(seq: u64, text: &str) -> Arc<Event> {
     let source = UserId::parse("alice").expect("a name");
     let id = MessageId::new(1, Slot(0), seq);
-    let kind = EventKind::Message {
-        id,
-        source,
-        text: Arc::from(text),
-        reply_to: None,
-    };
+    let kind = EventKind::plain(id, source, text);
     Arc::new(Event {
         conversation: name(),
         seq: Seq(seq),

@@ -42,6 +42,7 @@ mod connections;
 mod heads;
 mod requests;
 mod sockets;
+mod versions;
 
 /// Longest wait for anything in these tests; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -107,9 +108,8 @@ fn node_at(address: &SocketAddr) -> NodeId {
 fn table(version: u64, row: &[SocketAddr]) -> Option<Table> {
     let ids: Vec<NodeId> = row.iter().map(node_at).collect();
     let addresses = row.iter().map(|address| NodeAddresses {
-        http: address.to_string(),
         peer: address.to_string(),
-        zone: String::new(),
+        ..NodeAddresses::default()
     });
     let nodes = ids.iter().cloned().zip(addresses);
     let identity = Identity {

@@ -16,14 +16,13 @@ use crate::log::PerStream;
 use crate::log::record::Event;
 use crate::problem::{Code, Problem};
 use crate::protocol::{HistoryPage, Message, MessageCore, Page};
-use crate::shard::command::{Around, Found, HistoryQuery, Interest, Query, ShardError, Subscribed};
-use crate::shard::file::store::{HistoryRead, Located, StoreError};
+use crate::shard::command::{Around, Found, HistoryQuery, Query, ShardError, core_of};
+use crate::shard::file::store::{HistoryRead, Located, ShownMessage, StoreError};
 use crate::shard::read::barrier::Reading;
 use crate::shard::read::paging::{merge, pick};
+use crate::shard::read::shown::{is_changed_after, over_events, over_messages};
 use crate::shard::state::Inner;
-use crate::shard::status::IndexPage;
-use crate::shard::write::owner::{Admission, Input, Ticket, Want, core_of, message_unknown};
-use crate::shard::write::subscriptions::Subscriber;
+use crate::shard::write::owner::{Input, Ticket, Want, message_unknown};
 
 impl From<StoreError> for ShardError {
     fn from(error: StoreError) -> Self {
@@ -80,6 +79,9 @@ impl Inner {
                     .await?;
                 // Its reader may have been removed since.
                 items.retain(|event| event.seq <= ticket.last_seq);
+                if is_changed_after(&items, ticket.last_seq) {
+                    self.still_in(&name, &reader, reading).await?;
+                }
                 let more = items.len() > limit as usize;
                 items.truncate(limit as usize);
                 let next = items.last().map(|event| event.seq).filter(|_| more);
@@ -208,7 +210,14 @@ impl Inner {
         if let Some(other) = other {
             rows.extend(self.history_rows(query, within(other), 1).await?);
         }
-        rows.retain(|message| message.seq <= last);
+        rows.retain(|message| message.core.seq <= last);
+        over_messages(&mut rows, &ticket.tail);
+        if rows.iter().any(|message| message.changed > last) {
+            // Edited since, and its reader may have been removed before.
+            self.still_in(&query.conversation, &query.reader, reading)
+                .await?;
+        }
+        let rows = rows.into_iter().map(|message| message.core).collect();
         let matching = |message: &MessageCore| {
             query
                 .source
@@ -216,8 +225,9 @@ impl Inner {
                 .is_none_or(|source| message.source == *source)
                 && query.reply_to.is_none_or(|id| message.reply_to == Some(id))
         };
-        let tail = ticket
-            .tail
+        let mut tail = ticket.tail.clone();
+        over_events(&mut tail, &ticket.tail);
+        let tail = tail
             .iter()
             .filter_map(|event| core_of(event))
             .filter(matching)
@@ -252,7 +262,7 @@ impl Inner {
         query: &HistoryQuery,
         around: Around,
         limit: u32,
-    ) -> Result<Vec<MessageCore>, StoreError> {
+    ) -> Result<Vec<ShownMessage>, StoreError> {
         let (conversation, source, reply_to) =
             (&query.conversation, query.source.as_ref(), query.reply_to);
         self.store
@@ -286,7 +296,12 @@ impl Inner {
             reading,
         )
         .await?;
-        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+        // Of a deleted one none are shown.
+        let ids: Vec<MessageId> = messages
+            .iter()
+            .filter(|message| !message.deleted)
+            .map(|message| message.id)
+            .collect();
         let mut counts: BTreeMap<MessageId, (BTreeMap<u32, u64>, Option<u32>)> = BTreeMap::new();
         if !ids.is_empty() {
             let found = self.store.reactions(&ids).await?;
@@ -313,7 +328,7 @@ impl Inner {
     }
 
     /// What was gathered may be given to its reader: they participate still.
-    async fn still_in(
+    pub(in crate::shard) async fn still_in(
         &self,
         name: &ConversationName,
         reader: &UserId,
@@ -324,8 +339,9 @@ impl Inner {
             .map(drop)
     }
 
-    /// Events after `after`, dense: first from SQLite, then from the tail in memory.
-    async fn events(
+    /// Events after `after`, dense: first from SQLite, then from the tail in memory; messages as
+    /// they stand now.
+    pub(in crate::shard) async fn events(
         &self,
         name: &ConversationName,
         after: Seq,
@@ -347,6 +363,7 @@ impl Inner {
                 items.push(Arc::clone(event));
             }
         }
+        over_events(&mut items, &ticket.tail);
         Ok(items)
     }
 
@@ -396,8 +413,16 @@ impl Inner {
         ticket: &Ticket,
         reading: &Reading,
     ) -> Result<Message, ShardError> {
-        let core = match ticket.tail.iter().find(|event| event.seq == seq) {
-            Some(event) => core_of(event),
+        let in_memory = ticket
+            .tail
+            .iter()
+            .find(|event| event.seq == seq)
+            .and_then(|event| core_of(event));
+        let found = match in_memory {
+            Some(core) => Some(ShownMessage {
+                core,
+                changed: Seq(0),
+            }),
             None => {
                 let around = Around::After(Seq(seq.0.saturating_sub(1)));
                 let read = HistoryRead {
@@ -411,17 +436,22 @@ impl Inner {
                     .history(read)
                     .await?
                     .into_iter()
-                    .find(|message| message.seq == seq)
+                    .find(|message| message.core.seq == seq)
             }
         };
-        let core = core.ok_or_else(message_unknown)?;
+        let mut found = [found.ok_or_else(message_unknown)?];
+        over_messages(&mut found, &ticket.tail);
+        let [ShownMessage { core, changed }] = found;
+        if changed > ticket.last_seq {
+            self.still_in(name, reader, reading).await?;
+        }
         let mut messages = self
             .with_reactions(name, vec![core], reader, ticket, reading)
             .await?;
         Ok(messages.pop().ok_or_else(message_unknown)?)
     }
 
-    /// The message that a key made before, for its sender.
+    /// The message that a key made before, for its sender, as it is now.
     pub(in crate::shard) async fn sent_again(
         &self,
         name: &ConversationName,
@@ -443,166 +473,10 @@ impl Inner {
             error => error,
         })
     }
-
-    /// Answers one interest of a subscriber.
-    pub(in crate::shard) async fn admit(
-        &self,
-        subscriber: &Subscriber,
-        interest: Interest,
-        deadline: Instant,
-    ) -> Subscribed {
-        match self
-            .try_admit(subscriber, interest, &Reading::whole(deadline))
-            .await
-        {
-            Ok(subscribed) => subscribed,
-            Err(ShardError::Problem(problem)) => Subscribed::Failed(problem),
-            Err(ShardError::NotOwner) => {
-                Subscribed::Failed(Problem::unavailable("the shard moves; ask again"))
-            }
-        }
-    }
-
-    async fn try_admit(
-        &self,
-        subscriber: &Subscriber,
-        interest: Interest,
-        reading: &Reading,
-    ) -> Result<Subscribed, ShardError> {
-        let Interest {
-            conversation,
-            user,
-            after,
-            limit,
-            since,
-        } = interest;
-        let (name, of, subscriber) = (conversation.clone(), user.clone(), subscriber.clone());
-        let asked = self.ask(reading.deadline, |answer| Input::Subscribe {
-            subscriber,
-            conversation: name,
-            user: of,
-            answer,
-        });
-        let admission = match asked.await?? {
-            Admission::Leaving(ticket) => Admission::Participant(
-                self.with_joined(&conversation, &user, ticket, reading)
-                    .await?,
-            ),
-            admission => admission,
-        };
-        match admission {
-            Admission::Participant(ticket) | Admission::Leaving(ticket) => {
-                let (tail, joined) = (ticket.last_seq, ticket.joined);
-                let mut events = match after {
-                    Some(after) if after < tail => {
-                        self.events(&conversation, after, limit, &ticket).await?
-                    }
-                    _ => Vec::new(),
-                };
-                // SQLite may have gone on meanwhile; what is after the tail comes as a push.
-                events.retain(|event| event.seq <= tail);
-                let departed = match since {
-                    Some(since) => {
-                        // His last `left` may be in memory only.
-                        self.barrier(
-                            PerStream {
-                                receipts: Offset(0),
-                                ..ticket.touched
-                            },
-                            reading,
-                        )
-                        .await?;
-                        let left = self.store.last_left(&conversation, &user).await?;
-                        left.filter(|left| *left > since && *left < joined)
-                    }
-                    None => None,
-                };
-                Ok(Subscribed::Live {
-                    tail,
-                    joined,
-                    events,
-                    departed,
-                })
-            }
-            Admission::Stranger(ticket) => {
-                let Some(after) = after else {
-                    return Ok(Subscribed::NotParticipant);
-                };
-                // His `left` may be in memory only, with the join before it.
-                self.barrier(
-                    PerStream {
-                        receipts: Offset(0),
-                        ..ticket.touched
-                    },
-                    reading,
-                )
-                .await?;
-                let Some((joined, left)) = self.store.departure(&conversation, &user).await? else {
-                    return Ok(Subscribed::NotParticipant);
-                };
-                if after.next() < joined || after >= left {
-                    return Ok(Subscribed::NotParticipant);
-                }
-                let mut events = self.events(&conversation, after, limit, &ticket).await?;
-                events.retain(|event| event.seq <= left);
-                let departed = match since {
-                    Some(since) => {
-                        self.store
-                            .left_within(&conversation, &user, (since, joined))
-                            .await?
-                    }
-                    None => None,
-                };
-                Ok(Subscribed::Ended {
-                    left,
-                    events,
-                    departed,
-                })
-            }
-        }
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "who, whose, what is missing, until when"
-    )]
-    pub(in crate::shard) async fn index_page(
-        &self,
-        subscriber: &Subscriber,
-        user: UserId,
-        after: Offset,
-        limit: u32,
-        deadline: Instant,
-    ) -> Result<IndexPage, ShardError> {
-        let reading = Reading::whole(deadline);
-        let (subscriber, of) = (subscriber.clone(), user.clone());
-        let touched = self
-            .ask(deadline, |answer| Input::SubscribeIndex {
-                subscriber,
-                user: of,
-                answer,
-            })
-            .await?;
-        self.barrier(
-            PerStream {
-                messages: touched,
-                receipts: Offset(0),
-            },
-            &reading,
-        )
-        .await?;
-        let mut items = self
-            .store
-            .index_since(&user, after, limit.saturating_add(1))
-            .await?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        Ok(IndexPage { items, more })
-    }
 }
 
 /// Whoever does not participate is not told whether a message exists.
-fn hidden(error: ShardError) -> ShardError {
+pub(in crate::shard) fn hidden(error: ShardError) -> ShardError {
     match error {
         ShardError::Problem(problem) if problem.code == Code::NotParticipant => {
             message_unknown().into()

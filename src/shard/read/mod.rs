@@ -5,4 +5,8 @@ pub(super) mod barrier;
 
 pub(super) mod find;
 
+mod admit;
+
 pub(super) mod paging;
+
+mod shown;

@@ -73,6 +73,9 @@ mod tests {
             created: seq,
             edited: None,
             deleted: false,
+            data: None,
+            mentions: Vec::new(),
+            deleted_by: None,
         }
     }
 

@@ -24,28 +24,30 @@ pub(in crate::shard) struct Ends {
 }
 
 impl Ends {
-    /// `fault` is set before the shard is told to end.
-    pub(in crate::shard) fn of(
+    /// Begins to watch. What is returned is set before the shard is told to end.
+    pub(in crate::shard) fn begin(
         workers: &Workers,
         (standbys, committed, clock): (
             &watch::Sender<InSync>,
             &PerStream<Arc<watch::Sender<Tail>>>,
             &Clock,
         ),
-        fault: Arc<OnceLock<Following>>,
-    ) -> Self {
-        let (following, standbys) = (workers.following(), standbys.subscribe());
-        Self {
-            following,
-            standbys,
+        inputs: &mpsc::Sender<Input>,
+    ) -> Arc<OnceLock<Following>> {
+        let fault = Arc::new(OnceLock::new());
+        let ends = Self {
+            following: workers.following(),
+            standbys: standbys.subscribe(),
             committed: committed.clone(),
             clock: clock.clone(),
-            fault,
-        }
+            fault: Arc::clone(&fault),
+        };
+        drop(tokio::spawn(ends.watch(inputs.downgrade())));
+        fault
     }
 
     /// Tells the shard to end, once.
-    pub(in crate::shard) async fn watch(mut self, inputs: mpsc::WeakSender<Input>) {
+    async fn watch(mut self, inputs: mpsc::WeakSender<Input>) {
         let Ok(why) = self
             .following
             .wait_for(|following| *following != Following::Live)

@@ -5,7 +5,7 @@
 //! What the log makes no second copy of does not keep a shard closed: it is open for reads and
 //! gives snapshots, and takes no write until its epoch is committed (ADR 17).
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -454,7 +454,8 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         stamped,
         heads_max: opening.config.heads_max,
         heads_bytes_max: opening.config.heads_bytes_max,
-        head_memory: Arc::clone(&opening.config.head_memory),
+        head_memory: Arc::clone(&opening.config.common.head_memory),
+        agreed: Arc::clone(&opening.config.common.agreed),
         queue_max: opening.config.queue_max,
         stream_bytes_max: opening.config.stream_bytes_max,
         inputs: taken,
@@ -465,13 +466,7 @@ async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHand
         outbox_due: Arc::clone(&outbox_due),
         closed: closing,
     });
-    let fault = Arc::new(OnceLock::new());
-    let ends = Ends::of(
-        &workers,
-        (&standbys, &committed, &opening.clock),
-        Arc::clone(&fault),
-    );
-    drop(tokio::spawn(ends.watch(inputs.downgrade())));
+    let fault = Ends::begin(&workers, (&standbys, &committed, &opening.clock), &inputs);
     drop(tokio::spawn(used_keys::read(
         store.clone(),
         opening.shard,

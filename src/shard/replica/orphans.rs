@@ -1,13 +1,14 @@
 //! Orphans: messages that a replica applied and the log lost, after which it went on otherwise. The
 //! log is the truth; but they may have been acknowledged, so they are sent again to the owner, as
-//! [`crate::shard::command::Command::Resubmit`].
+//! [`crate::shard::command::Command::Resubmit`]: each as the file edited it last, and none that the
+//! file deleted. Deletions of messages that the log has are sent again too.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::ids::{Offset, ShardId};
-use crate::log::record::{Chain, Entry, Event, EventKind, Header, Record};
+use crate::log::record::{Chain, Content, Entry, Event, EventKind, Header, Record};
 use crate::log::{ShardLog, Stream};
 use crate::shard::error::OpenError;
 use crate::shard::file::store::aside;
@@ -47,13 +48,64 @@ pub async fn orphans(
         .iter()
         .rposition(|header| of_log.contains(&(header.tail().offset, header.chain)));
     let beyond = kept.iter().skip(common.map_or(0, |place| place + 1));
-    let records = beyond.flat_map(Entry::records_of);
-    Ok(records
-        .filter_map(|record| match record {
-            Record::Event(event) if matches!(event.kind, EventKind::Message { .. }) => Some(event),
-            _ => None,
-        })
-        .collect())
+    Ok(left_of(beyond.flat_map(Entry::records_of)))
+}
+
+/// What is to be sent again of these records.
+fn left_of(records: impl Iterator<Item = Record>) -> Vec<Arc<Event>> {
+    let mut orphans: Vec<Arc<Event>> = Vec::new();
+    for record in records {
+        let Record::Event(event) = record else {
+            continue;
+        };
+        let at = event.kind.message_id().and_then(|id| {
+            orphans
+                .iter()
+                .position(|orphan| orphan.kind.message_id() == Some(id))
+        });
+        match (&event.kind, at.and_then(|at| orphans.get_mut(at))) {
+            (EventKind::Message { .. }, _) => orphans.push(event),
+            (
+                EventKind::Edited {
+                    text,
+                    data,
+                    mentions,
+                    ..
+                },
+                Some(orphan),
+            ) => {
+                if let EventKind::Message {
+                    id,
+                    source,
+                    reply_to,
+                    ..
+                } = &orphan.kind
+                {
+                    let (text, data, mentions) = (Arc::clone(text), data.clone(), mentions.clone());
+                    let kind = EventKind::message(
+                        *id,
+                        source.clone(),
+                        Content {
+                            text,
+                            data,
+                            mentions,
+                        },
+                        *reply_to,
+                    );
+                    *orphan = Arc::new(Event {
+                        kind,
+                        ..Event::clone(orphan)
+                    });
+                }
+            }
+            (EventKind::Deleted { .. }, None) => orphans.push(event),
+            (EventKind::Deleted { .. }, Some(_)) => {
+                orphans.retain(|orphan| orphan.kind.message_id() != event.kind.message_id())
+            }
+            _ => {}
+        }
+    }
+    orphans
 }
 
 /// Where the log's entries of messages end, from `after` to `upto`, and their chains there.

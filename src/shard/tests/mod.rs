@@ -13,12 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::faulty::{Fault, FaultyLog};
-use super::{Config, Opening, ShardHandle};
+use super::{Common, Config, Opening, ShardHandle};
 use crate::clock::Clock;
 use crate::ids::{IdempotencyKey, MessageId, NodeId, Offset, Seq, ShardId, Slot, UserId};
 use crate::log::embedded::EmbeddedLog;
 use crate::log::lane::Lane;
-use crate::log::record::{Event, EventKind, IndexChange, OutboxPosition, Tail};
+use crate::log::record::{Event, EventKind, IndexChange, OutboxPosition, RECORDS_VERSION, Tail};
 use crate::log::{Claim, ClaimOutcome, PerStream, ShardLog, Stream, Token};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, HistoryPage, Message};
@@ -36,6 +36,8 @@ use crate::shard::write::subscriptions::Subscriber;
 mod faulty;
 
 mod writes;
+
+mod edits;
 
 mod doubt;
 
@@ -114,7 +116,7 @@ pub(crate) fn config() -> Config {
         queue_max: 4096,
         heads_max: 1000,
         heads_bytes_max: 256 * 1024 * 1024,
-        head_memory: Arc::default(),
+        common: Common::reading(RECORDS_VERSION),
         stream_bytes_max: 128 * 1024 * 1024,
         barrier_max: Duration::from_secs(20),
         takeover_watch: None,
@@ -549,14 +551,10 @@ fn send_with(
     key: Option<IdempotencyKey>,
     reply_to: Option<MessageId>,
 ) -> Command {
-    let (conversation, source) = (conversation(name), user(source));
     Command::Send(Send {
-        conversation,
-        source,
-        text: text.into(),
         reply_to,
         key,
-        unless: Vec::new(),
+        ..Send::plain(conversation(name), user(source), text)
     })
 }
 

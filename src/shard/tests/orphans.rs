@@ -134,12 +134,7 @@ async fn an_orphan_whose_key_was_used_again_is_not_appended_while_that_use_is_be
         let key = format!("k{round}");
         sent(in_time(bench.execute(send_key("c", "alice", "the second use", &key))).await);
         let id = MessageId::new(message.created, message.conversation.slot(), round);
-        let kind = EventKind::Message {
-            id,
-            source: source.clone(),
-            text: Arc::clone(text),
-            reply_to: None,
-        };
+        let kind = EventKind::plain(id, source.clone(), Arc::clone(text));
         let key = KeyUse {
             key: key.as_str().into(),
             stamped: false,

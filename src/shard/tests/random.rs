@@ -86,6 +86,7 @@ async fn check(bench: &Bench, sendings: &[Sending]) {
                     );
                 }
                 EventKind::Left { user, .. } => assert!(members.remove(user), "left twice"),
+                EventKind::Edited { .. } | EventKind::Deleted { .. } => {}
                 EventKind::Message {
                     id, source, text, ..
                 } => {

@@ -5,15 +5,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
-use crate::log::record::{Event, EventKind, Fingerprint, KeyUse};
+use crate::log::record::{Content, Event, EventKind, Fingerprint, KeyUse};
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, PARTICIPANTS_MAX, PARTICIPANTS_SHOWN_MAX, Participant, Role};
 use crate::shard::command::{Add, Create, Remove, Send};
 use crate::shard::file::store::HeadRow;
+use crate::shard::write::message::mentioned;
 
 /// How many of the newest messages are kept with their authors, to know whom a watermark concerns.
 pub(in crate::shard) const RECENT_MAX: usize = 200;
@@ -50,17 +49,6 @@ pub(in crate::shard) struct Head {
     pub(in crate::shard) participants: BTreeMap<UserId, Standing>,
     /// Seq and author of the newest messages, ascending.
     pub(in crate::shard) recent: VecDeque<(Seq, UserId)>,
-}
-
-/// Over the known fields of a send.
-#[must_use]
-pub(in crate::shard) fn send_fingerprint(text: &str, reply_to: Option<MessageId>) -> Fingerprint {
-    let mut hash = Sha256::new();
-    hash.update(text.as_bytes());
-    hash.update([0]);
-    hash.update(reply_to.map_or([0; 16], |id| *id.as_bytes()));
-    let digest: [u8; 32] = hash.finalize().into();
-    *digest.first_chunk::<16>().unwrap_or(&[0; 16])
 }
 
 fn key_use(key: Option<&IdempotencyKey>, fingerprint: Fingerprint) -> Option<KeyUse> {
@@ -144,7 +132,7 @@ impl Head {
         self.last_seq = event.seq;
         self.last_created = event.created;
         match &event.kind {
-            EventKind::Created { .. } => {}
+            EventKind::Created { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => {}
             EventKind::Message { source, .. } => {
                 self.recent.push_back((event.seq, source.clone()));
                 if self.recent.len() > RECENT_MAX {
@@ -173,7 +161,8 @@ impl Head {
         self.has(user) || planted::is_dropped(Protection::Membership)
     }
 
-    fn event(
+    /// The next event of the conversation.
+    pub(in crate::shard) fn event(
         &self,
         conversation: &ConversationName,
         now_ms: u64,
@@ -197,23 +186,25 @@ impl Head {
     pub(in crate::shard) fn decide_send(
         &self,
         send: &Send,
+        fingerprint: Fingerprint,
         now_ms: u64,
         random: u64,
     ) -> Result<Event, Problem> {
         if !self.may_send(&send.source) {
             return Err(not_participant());
         }
-        let fingerprint = send_fingerprint(&send.text, send.reply_to);
-        let kind = EventKind::Message {
-            id: MessageId::new(
-                now_ms.max(self.last_created),
-                send.conversation.slot(),
-                random,
-            ),
-            source: send.source.clone(),
+        let id = MessageId::new(
+            now_ms.max(self.last_created),
+            send.conversation.slot(),
+            random,
+        );
+        let mentions = mentioned(&send.mentions, |user| self.has(user));
+        let content = Content {
             text: Arc::clone(&send.text),
-            reply_to: send.reply_to,
+            data: send.data.clone(),
+            mentions,
         };
+        let kind = EventKind::message(id, send.source.clone(), content, send.reply_to);
         Ok(self.event(
             &send.conversation,
             now_ms,
@@ -427,17 +418,9 @@ mod tests {
     }
 
     fn send(head: &mut Head, source: &str, now_ms: u64) -> Result<Event, Code> {
-        let (conversation, source) = (conversation("c"), user(source));
-        let send = Send {
-            conversation,
-            source,
-            text: "hello".into(),
-            reply_to: None,
-            key: None,
-            unless: Vec::new(),
-        };
+        let send = Send::plain(conversation("c"), user(source), "hello");
         let event = head
-            .decide_send(&send, now_ms, now_ms)
+            .decide_send(&send, [0; 16], now_ms, now_ms)
             .map_err(|problem| problem.code)?;
         head.advance(&event);
         Ok(event)
@@ -598,17 +581,5 @@ mod tests {
         assert_eq!(again("alice", Some("other"), [1; 16]), Err(Code::NameTaken));
         assert_eq!(again("alice", None, [1; 16]), Err(Code::NameTaken));
         assert_eq!(again("bob", Some("key"), [1; 16]), Err(Code::NameTaken));
-    }
-
-    #[test]
-    fn a_fingerprint_tells_texts_and_replies_apart() {
-        let id = MessageId::new(1, conversation("c").slot(), 2);
-        let all = [
-            send_fingerprint("a", None),
-            send_fingerprint("b", None),
-            send_fingerprint("a", Some(id)),
-        ];
-        assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2]);
-        assert_eq!(send_fingerprint("a", Some(id)), all[2]);
     }
 }

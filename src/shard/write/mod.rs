@@ -3,6 +3,10 @@
 
 pub(super) mod fate;
 
+pub mod agreed;
+
+pub(super) mod message;
+
 pub(super) mod owner;
 
 pub(super) mod head;

@@ -75,19 +75,29 @@ pub(in crate::shard) async fn stamped(store: &Store) -> Result<Vec<StampedKey>, 
 }
 
 fn stamped_key(record: &Record) -> Option<StampedKey> {
-    let Record::Event(event) = record else {
-        return None;
+    let (conversation, sender, key, seq) = match record {
+        Record::Event(event) => {
+            // A creation is recognised by the conversation itself.
+            let seq = match &event.kind {
+                EventKind::Message { .. } => event.seq,
+                EventKind::Edited { message_seq, .. } => *message_seq,
+                _ => return None,
+            };
+            (&event.conversation, event.actor(), event.key.as_ref()?, seq)
+        }
+        Record::KeyUsed(used) => (
+            &used.conversation,
+            &used.sender,
+            &used.key,
+            used.message_seq,
+        ),
+        _ => return None,
     };
-    // A creation is recognised by the conversation itself.
-    let EventKind::Message { source, .. } = &event.kind else {
-        return None;
-    };
-    let key = event.key.as_ref().filter(|key| key.stamped)?;
-    Some(StampedKey {
-        conversation: event.conversation.clone(),
-        sender: source.clone(),
+    key.stamped.then(|| StampedKey {
+        conversation: conversation.clone(),
+        sender: sender.clone(),
         key: Arc::clone(&key.key),
         fingerprint: key.fingerprint,
-        seq: event.seq,
+        seq,
     })
 }

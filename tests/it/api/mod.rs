@@ -3,6 +3,7 @@
 mod auth;
 mod conversations;
 mod edges;
+mod edits;
 mod errors;
 mod events;
 mod history;

@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, shared};
 
 /// Who does what in the story of the examples, in the order in which it happens.
-const STORY: [(&str, &str); 15] = [
+const STORY: [(&str, &str); 17] = [
     ("createConversation", "alice"),
     ("sendMessage", "alice"),
     ("addParticipants", "alice"),
@@ -24,6 +24,8 @@ const STORY: [(&str, &str); 15] = [
     ("showWatermarks", "bob"),
     ("showHistory", "alice"),
     ("takeReactionBack", "bob"),
+    ("editMessage", "alice"),
+    ("deleteMessage", "alice"),
     ("removeParticipant", "bob"),
 ];
 

@@ -6,10 +6,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::backup::{Backup, Talk, said};
+use crate::support::backup::{Backup, said};
 use crate::support::embedded::{Process, command};
 use crate::support::server::Server;
-use crate::support::{Fields, Group, eventually, unique};
+use crate::support::{Fields, Group, eventually, talk::Talk, unique};
 
 /// A process of a backup.
 fn of(backup: &Backup) -> Server {

@@ -3,4 +3,5 @@
 
 mod backup;
 mod disk;
+mod erasure;
 mod process;

@@ -6,8 +6,10 @@ pub(crate) mod cluster;
 pub(crate) mod contract;
 pub(crate) mod direct;
 pub(crate) mod embedded;
+mod heard;
 pub(crate) mod server;
 pub(crate) mod socket;
+pub(crate) mod talk;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,16 +42,28 @@ pub(crate) const UNTHROTTLED: [&str; 4] = [
 pub(crate) const SECRET: &str = "integration-tests-only-0123456789-0123456789-abc";
 
 /// Asks again and again until there is something, or fails after [`DEADLINE`].
-pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let end = Instant::now() + DEADLINE;
+    eventually_within(DEADLINE, what, ask).await
+}
+
+/// The same for what takes longer.
+pub(crate) async fn eventually_within<T, F>(
+    deadline: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let end = Instant::now() + deadline;
     loop {
         if let Some(found) = ask().await {
             return found;
         }
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < end, "not within {deadline:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

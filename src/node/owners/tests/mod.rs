@@ -51,13 +51,10 @@ fn user(text: &str) -> UserId {
 }
 
 fn send(text: &str, key: bool) -> Command {
+    let key = key.then(IdempotencyKey::stamp);
     Command::Send(Send {
-        conversation: conversation(1),
-        source: user("alice"),
-        text: Arc::from(text),
-        reply_to: None,
-        key: key.then(IdempotencyKey::stamp),
-        unless: Vec::new(),
+        key,
+        ..Send::plain(conversation(1), user("alice"), text)
     })
 }
 

@@ -66,12 +66,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     let event = |seq| {
         let (text, source) = (Arc::from("x".repeat(16_000)), user("b"));
         let id = crate::ids::MessageId::new(1, crate::ids::Slot(1), seq);
-        let kind = EventKind::Message {
-            id,
-            source,
-            text,
-            reply_to: None,
-        };
+        let kind = EventKind::plain(id, source, text);
         Arc::new(Event {
             conversation: conversation(0),
             seq: Seq(seq),

@@ -59,12 +59,7 @@ fn event(seq: u64) -> Arc<Event> {
         user("alice"),
         Arc::from(format!("text-{seq}")),
     );
-    let kind = EventKind::Message {
-        id,
-        source,
-        text,
-        reply_to: None,
-    };
+    let kind = EventKind::plain(id, source, text);
     Arc::new(Event {
         conversation: name("healthy"),
         seq: Seq(seq),

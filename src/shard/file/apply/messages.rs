@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
+use crate::ids::{ConversationName, Offset, Seq, UserId};
 use crate::log::record::{
-    Entry, Event, EventKind, Fingerprint, IndexChange, KeyUse, OutboxPosition, Record,
+    Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, UsedUp,
+};
+use crate::shard::file::apply::changes::{
+    Changes, ConversationRow, CreateKeyRow, Joined, MessageKeyRow, event_row,
 };
 use crate::shard::file::apply::{Clockwork, Quarantined, key_horizon};
 
@@ -31,106 +32,14 @@ pub(crate) struct Known {
     pub(crate) clockwork: Clockwork,
 }
 
-/// A new conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConversationRow {
-    pub(crate) name: ConversationName,
-    pub(crate) title: Option<Arc<str>>,
-    pub(crate) created: u64,
-    pub(crate) created_by: UserId,
-    pub(crate) created_offset: Offset,
-    pub(crate) create_key: Option<KeyUse>,
-}
-
-/// A message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MessageRow {
-    pub(crate) id: MessageId,
-    pub(crate) conversation: ConversationName,
-    pub(crate) seq: Seq,
-    pub(crate) source: UserId,
-    pub(crate) text: Arc<str>,
-    pub(crate) reply_to: Option<MessageId>,
-    pub(crate) created: u64,
-}
-
-/// An event that is no message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EventRow {
-    pub(crate) conversation: ConversationName,
-    pub(crate) seq: Seq,
-    pub(crate) kind: &'static str,
-    pub(crate) created: u64,
-    pub(crate) body: Bytes,
-}
-
-/// What a client's key made in a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MessageKeyRow {
-    pub(crate) seq: Seq,
-    pub(crate) fingerprint: Fingerprint,
-    /// The time of the shard at its use.
-    pub(crate) ts: u64,
-}
-
-/// What a client's key created.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CreateKeyRow {
-    pub(crate) name: ConversationName,
-    pub(crate) fingerprint: Fingerprint,
-    /// The time of the shard at its use.
-    pub(crate) ts: u64,
-}
-
-/// A membership: seq of the join, place in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Joined {
-    pub(crate) seq: Seq,
-    pub(crate) position: u32,
-}
-
-/// The rows to write, each table's once.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    /// New conversations.
-    pub(crate) created: Vec<ConversationRow>,
-    /// Last seq and time of every conversation touched, the new ones too.
-    pub(crate) stands: BTreeMap<ConversationName, (Seq, u64)>,
-    /// New admins.
-    pub(crate) admins: BTreeMap<ConversationName, UserId>,
-    /// New messages.
-    pub(crate) messages: Vec<MessageRow>,
-    /// New events.
-    pub(crate) events: Vec<EventRow>,
-    /// Memberships: in, or out.
-    pub(crate) members: BTreeMap<(ConversationName, UserId), Option<Joined>>,
-    /// Memberships that ended: joined, left.
-    pub(crate) departures: BTreeMap<(ConversationName, UserId), (Seq, Seq)>,
-    /// Keys of sends.
-    pub(crate) keys: BTreeMap<(ConversationName, UserId, Arc<str>), MessageKeyRow>,
-    /// Keys of creations.
-    pub(crate) create_keys: BTreeMap<(UserId, Arc<str>), CreateKeyRow>,
-    /// Users' indexes: the newest change of each, with the offset of its record. Written only over
-    /// an older seq.
-    pub(crate) index: BTreeMap<(UserId, ConversationName), (IndexChange, Offset)>,
-    /// The outbox was delivered up to here: to be dropped before the new rows are written.
-    pub(crate) outbox_upto: Option<OutboxPosition>,
-    /// New rows of the outbox.
-    pub(crate) outbox: Vec<(OutboxPosition, IndexChange)>,
-    /// Keys older than this are dropped, after the new ones are written; `None` when the horizon
-    /// did not move.
-    pub(crate) keys_before: Option<u64>,
-    /// Records put aside.
-    pub(crate) quarantined: Vec<Quarantined>,
-    /// Times and epochs after the batch.
-    pub(crate) clockwork: Clockwork,
-}
-
 /// What must be known to fold these entries.
 #[must_use]
 pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
     let mut asked = Asked::default();
     for record in entries.into_iter().flat_map(|entry| &entry.records) {
+        if let Record::KeyUsed(used) = record {
+            asked.conversations.insert(used.conversation.clone());
+        }
         let Record::Event(event) = record else {
             continue;
         };
@@ -174,9 +83,10 @@ pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry
     changes
 }
 
-struct Fold {
+/// A batch on its way to rows.
+pub(super) struct Fold {
     known: Known,
-    changes: Changes,
+    pub(super) changes: Changes,
 }
 
 impl Fold {
@@ -187,6 +97,7 @@ impl Fold {
                 self.index(offset, change);
                 Ok(())
             }
+            Record::KeyUsed(used) => self.key_used(used),
             Record::OutboxProgress { upto } => {
                 self.changes.outbox.retain(|(position, _)| position > upto);
                 self.changes.outbox_upto = self.changes.outbox_upto.max(Some(*upto));
@@ -232,8 +143,42 @@ impl Fold {
             EventKind::Message { .. } => self.message(event),
             EventKind::Joined { users, .. } => self.join(offset, event, users),
             EventKind::Left { user, admin, .. } => self.leave(offset, event, user, admin.as_ref()),
+            EventKind::Edited { .. } => self.edited(event),
+            EventKind::Deleted {
+                message_id,
+                message_seq,
+                by,
+            } => self.deleted(event, (*message_id, *message_seq), by),
         }
         Ok(())
+    }
+
+    fn key_used(&mut self, used: &UsedUp) -> Result<(), String> {
+        let name = &used.conversation;
+        if self.last_seq(name).is_none() {
+            return Err(format!("{name} does not exist"));
+        }
+        self.remember_key(name, &used.sender, Some(&used.key), used.message_seq);
+        Ok(())
+    }
+
+    /// Remembers the key of a client, for the message that a repeat is answered with.
+    pub(super) fn remember_key(
+        &mut self,
+        name: &ConversationName,
+        sender: &UserId,
+        key: Option<&KeyUse>,
+        seq: Seq,
+    ) {
+        let Some(key) = of_client(key) else { return };
+        let row = MessageKeyRow {
+            seq,
+            fingerprint: key.fingerprint,
+            ts: self.changes.clockwork.time,
+        };
+        self.changes
+            .keys
+            .insert((name.clone(), sender.clone(), key.key), row);
     }
 
     fn last_seq(&self, name: &ConversationName) -> Option<Seq> {
@@ -254,38 +199,6 @@ impl Fold {
             .admins
             .insert(event.conversation.clone(), by.clone());
         self.changes.events.push(event_row(event, "created"));
-    }
-
-    fn message(&mut self, event: &Event) {
-        let EventKind::Message {
-            id,
-            source,
-            text,
-            reply_to,
-        } = &event.kind
-        else {
-            return;
-        };
-        self.changes.messages.push(MessageRow {
-            id: *id,
-            conversation: event.conversation.clone(),
-            seq: event.seq,
-            source: source.clone(),
-            text: Arc::clone(text),
-            reply_to: *reply_to,
-            created: event.created,
-        });
-        let Some(key) = of_client(event.key.as_ref()) else {
-            return;
-        };
-        let row = MessageKeyRow {
-            seq: event.seq,
-            fingerprint: key.fingerprint,
-            ts: self.changes.clockwork.time,
-        };
-        self.changes
-            .keys
-            .insert((event.conversation.clone(), source.clone(), key.key), row);
     }
 
     fn join(&mut self, offset: Offset, event: &Event, users: &[UserId]) {
@@ -379,21 +292,6 @@ impl Fold {
 /// A key to remember in the file.
 fn of_client(key: Option<&KeyUse>) -> Option<KeyUse> {
     key.filter(|key| !key.stamped).cloned()
-}
-
-fn event_row(event: &Event, kind: &'static str) -> EventRow {
-    let body = Record::Event(Arc::new(Event {
-        key: None,
-        ..event.clone()
-    }))
-    .encode();
-    EventRow {
-        conversation: event.conversation.clone(),
-        seq: event.seq,
-        kind,
-        created: event.created,
-        body,
-    }
 }
 
 fn index_change(

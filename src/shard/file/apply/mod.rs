@@ -10,6 +10,10 @@ use bytes::Bytes;
 use crate::ids::{Epoch, Offset};
 use crate::log::record::{Entry, Record};
 
+pub(crate) mod changes;
+
+mod edits;
+
 pub(crate) mod messages;
 
 pub(crate) mod receipts;
@@ -80,6 +84,7 @@ pub(crate) fn time_of(record: &Record) -> Option<u64> {
     match record {
         Record::Event(event) => Some(event.created),
         Record::Index(change) => Some(change.at),
+        Record::KeyUsed(used) => Some(used.at),
         Record::Advances { ts, .. }
         | Record::Reaction { ts, .. }
         | Record::EpochStart { ts, .. } => Some(*ts),

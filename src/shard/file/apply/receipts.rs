@@ -151,9 +151,10 @@ fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Res
             Ok(())
         }
         Record::EpochStart { .. } => Ok(()),
-        Record::Event(_) | Record::Index(_) | Record::OutboxProgress { .. } => {
-            Err("belongs to the messages stream".to_owned())
-        }
+        Record::Event(_)
+        | Record::Index(_)
+        | Record::KeyUsed(_)
+        | Record::OutboxProgress { .. } => Err("belongs to the messages stream".to_owned()),
         Record::Unreadable { reason, .. } => Err(reason.clone()),
     }
 }

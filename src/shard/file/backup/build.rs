@@ -56,6 +56,10 @@ const RECEIPTS: [&str; 5] = [
     "UPDATE progress SET mark_ts = 0",
 ];
 
+/// What the requests under keys were is hashed with a secret of the cluster, which may be another
+/// one now: a repeat is known by its key alone.
+const FORGET_REQUESTS: &str = "UPDATE message_keys SET fingerprint = zeroblob(16)";
+
 /// A list has what its user's memberships say, and nothing else. Each version stands once in it,
 /// above all of before.
 const DROP_FROM_LISTS: &str = "DELETE FROM user_index WHERE NOT EXISTS (SELECT 1 FROM gathered.members AS m \
@@ -128,7 +132,7 @@ async fn fill(
 
     execute(file, "BEGIN".to_owned()).await?;
     claim(file, identity, shard).await?;
-    for statement in RECEIPTS {
+    for statement in RECEIPTS.into_iter().chain([FORGET_REQUESTS]) {
         execute(file, statement.to_owned()).await?;
     }
     for statement in [DROP_FROM_LISTS, MEND_LISTS, PAST_LISTS, DROP_KEYS, ADD_KEYS] {

@@ -13,4 +13,6 @@ pub mod gathered;
 pub mod build;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -3,156 +3,45 @@
     reason = "a test reads the same thing again, later: the newest is what counts"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::Connection;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
 
-use super::build::{Built, build};
 use super::check::{self, Checked};
 use super::gathered::Gathered;
 use super::moved::{LEFT, MADE, OF_CONVERSATIONS, OF_USERS};
-use crate::cluster::map::ShardMap;
-use crate::ids::{ClusterId, ShardId};
-use crate::log::record::Record;
-use crate::log::{Identity, Stream};
-use crate::shard::file::snapshot;
-use crate::shard::file::store::Store;
+use super::testing::{START, busy, copied, digest, identity, map, restored, rows};
+use crate::ids::ShardId;
 use crate::shard::file::store::tests::{
-    Written, advance, config, created, index, joined, left, message, react, with_key,
+    advance, created, index, joined, left, message, react, with_key,
 };
 
-const START: u64 = 1_700_000_000_000;
-
-fn identity(shards: u32) -> Identity {
-    Identity {
-        cluster: ClusterId(uuid::Uuid::from_u128(shards.into())),
-        shards,
-    }
-}
-
-fn map(shards: u32) -> ShardMap {
-    ShardMap::new(shards).expect("a power of two")
-}
-
-/// The only shard of a backup, with these records.
-async fn copied(folder: &Path, messages: &[Record], receipts: &[Record]) -> PathBuf {
-    let store = Store::open(&folder.join("owned.db"), identity(1), ShardId(0), config())
-        .await
-        .expect("opens");
-    for (stream, records) in [(Stream::Messages, messages), (Stream::Receipts, receipts)] {
-        let mut written = Written::default();
-        for chunk in records.chunks(100) {
-            written.entry(chunk);
-        }
-        store.apply(stream, written.entries).await.expect("applies");
-    }
-    let path = folder.join("copied.db");
-    snapshot::write(&store, &path).await.expect("writes");
-    store.close().await;
-    path
-}
-
-/// Files of `to` shards, made of those of `sources`, one for each shard of a backup.
-async fn restored(folder: &Path, sources: &[PathBuf], to: u32) -> Vec<(PathBuf, Built)> {
-    let of = u32::try_from(sources.len()).expect("few");
-    let mut gathered = Gathered::begin(&folder.join("gathered.db"), (map(of), map(to)), START)
-        .await
-        .expect("begins");
-    for (shard, source) in (0..).map(ShardId).zip(sources) {
-        gathered.take(shard, source).await.expect("is taken in");
-    }
-    let gathered = gathered.finish().await.expect("is written");
-    let mut made = Vec::new();
-    for shard in map(to).all() {
-        let path = folder.join(format!("{of}-to-{to}-{}.db", shard.0));
-        let number = u32::from(shard.0);
-        let from: Vec<(PathBuf, bool)> = match of.checked_div(to).filter(|each| *each > 0) {
-            Some(each) => (number * each..(number + 1) * each)
-                .map(|at| (sources[at as usize].clone(), true))
-                .collect(),
-            None => vec![(
-                sources[(number / (to / of)) as usize].clone(),
-                number % (to / of) == 0,
-            )],
-        };
-        let built = build((identity(to), shard), &from, &gathered, &path)
-            .await
-            .expect("is built");
-        made.push((path, built));
-    }
-    made
-}
-
-async fn rows(path: &Path, statement: &str) -> Vec<Vec<String>> {
-    let mut file = check::open(path).await.expect("opens");
-    let rows = sqlx::query(AssertSqlSafe(statement.to_owned()))
-        .fetch_all(&mut file)
-        .await
-        .expect("reads");
-    file.close().await.expect("closes");
-    let text = |row: &sqlx::sqlite::SqliteRow, at| {
-        row.try_get::<String, _>(at)
-            .or_else(|_| row.try_get::<i64, _>(at).map(|number| number.to_string()))
-    };
-    rows.iter()
-        .map(|row| {
-            (0..row.len())
-                .map(|at| text(row, at).expect("text or a number"))
-                .collect()
-        })
-        .collect()
-}
-
-async fn digest(path: &Path, identity: Identity, shard: ShardId) -> [u8; 32] {
-    let store = Store::open(path, identity, shard, config())
-        .await
-        .expect("opens");
-    let digest = store.digest().await.expect("reads");
-    store.close().await;
-    digest
-}
-
-/// Conversations of many names with messages, keys, people who came and left, receipts and
-/// reactions; lists are right.
-fn busy() -> (Vec<Record>, Vec<Record>) {
-    let (mut messages, mut receipts) = (Vec::new(), Vec::new());
-    for number in 0..60_u64 {
-        let (name, one, two) = (
-            format!("c{number}"),
-            format!("u{}", number % 7),
-            format!("v{}", number % 11),
-        );
-        messages.push(created(&name, &[&one, &two], START + number));
-        messages.push(with_key(
-            message(&name, 2, &one, number * 3, START + number),
-            &format!("k{number}"),
-            false,
-        ));
-        messages.push(joined(&name, 3, &one, &["w"]));
-        messages.push(message(&name, 4, &two, number * 3 + 1, START + number));
-        for (who, seq, is_in) in [(&*one, 1, true), (&*two, 1, true), ("w", 3, true)] {
-            messages.push(index(who, &name, seq, is_in, None, START + number));
-        }
-        if number % 3 == 0 {
-            messages.push(left(&name, 5, "w", "w", None));
-            messages.push(index("w", &name, 5, false, None, START));
-        }
-        receipts.push(advance(&name, START + 9, &one, 4, 2));
-        receipts.push(react(&name, number * 3, &two, Some(128_077)));
-    }
-    (messages, receipts)
-}
+/// What became of messages, and the events that tell it.
+const CHANGED: [&str; 2] = [
+    "SELECT conversation, seq, text, ifnull(data, ''), ifnull(mentions, ''), ifnull(edited, 0), changed_seq, edits, \
+        ifnull(deleted_by, '') FROM messages ORDER BY conversation, seq",
+    "SELECT conversation, seq, kind, message_seq FROM events WHERE message_seq IS NOT NULL ORDER \
+     BY conversation, seq",
+];
 
 #[tokio::test]
 async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let (messages, receipts) = busy();
     let copy = copied(folder.path(), &messages, &receipts).await;
-    let whole = restored(folder.path(), &[copy], 1).await;
+    let whole = restored(folder.path(), std::slice::from_ref(&copy), 1).await;
     let (path, built) = &whole[0];
     let counts = "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM user_index), \
         (SELECT count(*) FROM message_keys), (SELECT count(*) FROM reactions), (SELECT count(*) FROM entries)";
-    assert_eq!(rows(path, counts).await, [["120", "180", "60", "60", "0"]]);
+    assert_eq!(rows(path, counts).await, [["120", "180", "90", "60", "0"]]);
+    let changed = "SELECT (SELECT count(*) FROM messages WHERE text = 'changed' AND edits = 1 AND data IS NOT NULL), \
+        (SELECT count(*) FROM messages WHERE text = '' AND deleted_by IS NOT NULL)";
+    assert_eq!(rows(path, changed).await, [["30", "30"]]);
+    for statement in CHANGED {
+        assert_eq!(rows(path, statement).await, rows(&copy, statement).await);
+    }
 
     let many = restored(folder.path(), std::slice::from_ref(path), 16).await;
     let mut filled = 0;
@@ -188,6 +77,49 @@ async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
             assert_eq!(joined[0].1, *built);
         }
     }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_version_before_is_restored_and_nothing_in_it_was_edited() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("before.db");
+    let before: Vec<_> = sqlx::migrate!().iter().take(2).cloned().collect();
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let mut old = sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .expect("opens");
+    Migrator::with_migrations(before)
+        .run_direct(None, &mut old, false)
+        .await
+        .expect("migrates");
+    let statements = "INSERT INTO identity VALUES ('00000000-0000-0000-0000-000000000001', 1, 0);
+        INSERT INTO conversations VALUES ('c', NULL, 'alice', 1, 'alice', 1, NULL, NULL, NULL, 2, 1, 1);
+        INSERT INTO participants VALUES ('c', 'alice', 1, 0);
+        INSERT INTO message_keys VALUES ('c', 'alice', 'key', 2, unhex('000102030405060708090a0b0c0d0e0f'), 1);
+        INSERT INTO events VALUES ('c', 1, 'created', 1, x'');
+        INSERT INTO messages VALUES (unhex('0199a3b21c0080008000000000000001'), 'c', 2, 'alice', 'hello', NULL, 1);";
+    sqlx::raw_sql(statements)
+        .execute(&mut old)
+        .await
+        .expect("writes");
+    old.close().await.expect("closes");
+
+    let (path, built) = &restored(folder.path(), &[path], 1).await[0];
+    assert_eq!(
+        rows(path, CHANGED[0]).await,
+        [["c", "2", "hello", "", "", "0", "0", "0", ""]]
+    );
+    assert_eq!(rows(path, CHANGED[1]).await, [[""; 4]; 0]);
+    assert_eq!(
+        rows(path, "SELECT key, seq, hex(fingerprint) FROM message_keys").await,
+        [["key", "2", &"0".repeat(32)]]
+    );
+    let checked = check::check(path, (identity(1), ShardId(0)), built.tails)
+        .await
+        .expect("is well");
+    assert_eq!((checked.conversations, checked.messages), (1, 1));
 }
 
 #[tokio::test]

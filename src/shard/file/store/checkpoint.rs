@@ -76,7 +76,7 @@ impl Writer {
                 .send_modify(|progress| progress.durable = progress.applied);
             self.dirty_since = None;
             CHECKPOINTS.add(1, &[("result", "complete")]);
-            return Ok(());
+            return self.erase().await;
         }
         // A reader holds the WAL back; as much as could be was moved. Tried again after the usual
         // while.

@@ -1,12 +1,14 @@
 //! Between columns and the domain's types. SQLite's integers are signed: numbers of ours that do
 //! not fit are cut at its largest, which no counter reaches.
 
+use std::sync::Arc;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::log::Stream;
-use crate::log::record::{Chain, Fingerprint, Tail};
+use crate::log::record::{Chain, Content, Fingerprint, Since, Tail};
 use crate::shard::file::store::StoreError;
 
 /// A number as SQLite holds it.
@@ -99,6 +101,64 @@ pub(super) fn stream(row: &SqliteRow, column: usize) -> Result<Stream, StoreErro
 /// version may have written it.
 pub(super) fn malformed(what: &str, why: &str) -> StoreError {
     StoreError::Failed(format!("{what} in the file is malformed: {why}"))
+}
+
+/// A text that may be absent.
+pub(super) fn optional_text(
+    row: &SqliteRow,
+    column: usize,
+) -> Result<Option<Arc<str>>, StoreError> {
+    Ok(row.try_get::<Option<&str>, _>(column)?.map(Arc::from))
+}
+
+/// Names as one column holds them; `None` for none.
+pub(super) fn json_of_names(names: &[UserId]) -> Option<String> {
+    // Names in memory have no failing case.
+    if names.is_empty() {
+        None
+    } else {
+        serde_json::to_string(names).ok()
+    }
+}
+
+/// The way back.
+pub(super) fn names(row: &SqliteRow, column: usize) -> Result<Vec<UserId>, StoreError> {
+    let Some(list) = row.try_get::<Option<&str>, _>(column)? else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_str(list).map_err(|error| malformed("a list of names", &error.to_string()))
+}
+
+/// What a message says, from the columns text, data and mentions, which are not side by side.
+pub(super) fn content(
+    row: &SqliteRow,
+    [text, data, mentions]: [usize; 3],
+) -> Result<Content, StoreError> {
+    let text = Arc::from(row.try_get::<&str, _>(text)?);
+    Ok(Content {
+        text,
+        data: optional_text(row, data)?,
+        mentions: names(row, mentions)?,
+    })
+}
+
+/// What became of a message, from the columns edited, `deleted_by` and `changed_seq`, the first of
+/// them at `at`.
+pub(super) fn since(row: &SqliteRow, at: usize) -> Result<Option<Since>, StoreError> {
+    let changed = seq(row, at + 2)?;
+    if changed == Seq(0) {
+        return Ok(None);
+    }
+    let deleted_by = row
+        .try_get::<Option<&str>, _>(at + 1)?
+        .is_some()
+        .then(|| user(row, at + 1))
+        .transpose()?;
+    Ok(Some(Since {
+        seq: changed,
+        edited: optional(row, at)?,
+        deleted_by,
+    }))
 }
 
 /// A list of texts as one JSON parameter.

@@ -14,7 +14,7 @@ use crate::shard::command::IndexItem;
 use crate::shard::file::store::columns::{
     conversation, fingerprint, int, json, number, offset, seq, small, user,
 };
-use crate::shard::file::store::messages::message;
+use crate::shard::file::store::shown::message;
 use crate::shard::file::store::{OutboxRow, Store, StoreError};
 
 const PAGE: &str = "SELECT conversation, seq, joined, version FROM user_index \
@@ -24,20 +24,25 @@ const SINCE: &str = "SELECT conversation, seq, joined, version FROM user_index \
 const OUTBOX: &str = "SELECT \"offset\", idx, user, conversation, seq, joined, at, create_key, create_fingerprint \
     FROM outbox WHERE (\"offset\", idx) > (?, ?) ORDER BY \"offset\", idx LIMIT ?";
 // Unread by arithmetic over dense numbers, not by visiting messages: all events since the
-// watermark, less those that are no messages, less one's own. Each count walks an index only.
+// watermark, less those that are no messages, less one's own, less deleted ones of others. Each
+// count walks an index only.
 const SUMMARIES: &str = "SELECT asked.key, c.name, c.title, c.admin, c.created, c.last_seq, c.participants_count, \
     c.last_seq - max(ifnull(w.read, 0), p.joined_seq) \
     - (SELECT count(*) FROM events AS e WHERE e.conversation = c.name \
         AND e.seq > max(ifnull(w.read, 0), p.joined_seq)) \
     - (SELECT count(*) FROM messages AS o WHERE o.conversation = c.name AND o.source = ?2 \
-        AND o.seq > max(ifnull(w.read, 0), p.joined_seq)), \
-    m.id, m.conversation, m.seq, m.source, m.text, m.reply_to, m.created \
+        AND o.seq > max(ifnull(w.read, 0), p.joined_seq)) \
+    - (SELECT count(*) FROM messages AS g INDEXED BY messages_deleted WHERE g.conversation = c.name \
+        AND g.deleted_by IS NOT NULL AND g.seq > max(ifnull(w.read, 0), p.joined_seq) AND g.source <> ?2), \
+    m.id, m.conversation, m.seq, m.source, m.text, m.reply_to, m.created, m.data, m.mentions, m.edited, m.deleted_by, \
+    m.changed_seq \
     FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p ON p.conversation = asked.value AND p.participant = ?2 \
     CROSS JOIN conversations AS c ON c.name = p.conversation \
     LEFT JOIN watermarks AS w ON w.conversation = p.conversation AND w.participant = p.participant \
     LEFT JOIN messages AS m ON m.rowid = \
-        (SELECT x.rowid FROM messages AS x WHERE x.conversation = c.name ORDER BY x.seq DESC LIMIT 1)";
+        (SELECT x.rowid FROM messages AS x WHERE x.conversation = c.name AND x.deleted_by IS NULL \
+            ORDER BY x.seq DESC LIMIT 1)";
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
@@ -166,7 +171,7 @@ fn summary(row: &SqliteRow) -> Result<protocol::ConversationItem, StoreError> {
     };
     let last_message = match row.try_get::<Option<&[u8]>, _>(8)? {
         Some(_) => Some(protocol::Message {
-            core: message(row, 8)?,
+            core: message(row, 8)?.core,
             reactions: std::collections::BTreeMap::new(),
             my_reaction: None,
         }),

@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, UserId};
-use crate::log::record::{Event, EventKind, KeyUse, Record};
-use crate::protocol;
+use crate::log::record::{Event, EventKind, KeyUse};
 use crate::shard::command::{Around, CreateKeyUse};
 use crate::shard::file::store::columns::{
-    conversation, fingerprint, int, malformed, message_id, number, offset, optional_id, seq, small,
-    user,
+    content, conversation, fingerprint, int, number, offset, seq, small, user,
 };
+use crate::shard::file::store::shown::{event, located, message};
 use crate::shard::file::store::{
-    HeadRow, HistoryRead, KeyRow, Located, Member, Store, StoreError, UsedKey,
+    HeadRow, HeldMessage, HistoryRead, KeyRow, Located, Member, ShownMessage, Store, StoreError,
+    UsedKey,
 };
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
@@ -29,10 +28,17 @@ const KEY: &str =
 const RECENT_KEYS: &str = "SELECT conversation, sender, key FROM message_keys \
     WHERE (conversation, sender, key) > (?, ?, ?) ORDER BY conversation, sender, key LIMIT ?";
 const CREATE_KEY: &str = "SELECT name, fingerprint FROM create_keys WHERE user = ? AND key = ?";
-const LOCATE: &str = "SELECT conversation, seq, source FROM messages WHERE id = ?";
-const EVENTS: &str = "SELECT seq, created, NULL AS body, id, source, text, reply_to FROM messages \
-    WHERE conversation = ?1 AND seq > ?2 \
-    UNION ALL SELECT seq, created, body, NULL, NULL, NULL, NULL FROM events WHERE conversation = ?1 AND seq > ?2 \
+const LOCATE: &str =
+    "SELECT conversation, seq, source, deleted_by IS NOT NULL FROM messages WHERE id = ?";
+const HELD: &str = "SELECT conversation, seq, source, deleted_by IS NOT NULL, text, data, mentions, edits \
+    FROM messages WHERE id = ?";
+// What an `edited` event says stands in the message's row, as long as it is the last one.
+const EVENTS: &str = "SELECT seq, created, NULL AS body, id, source, text, reply_to, data, mentions, edited, deleted_by, \
+        changed_seq FROM messages WHERE conversation = ?1 AND seq > ?2 \
+    UNION ALL SELECT e.seq, e.created, e.body, NULL, NULL, m.text, NULL, m.data, m.mentions, NULL, NULL, NULL \
+        FROM events AS e LEFT JOIN messages AS m ON m.conversation = e.conversation AND m.seq = e.message_seq \
+            AND m.changed_seq = e.seq AND m.deleted_by IS NULL \
+        WHERE e.conversation = ?1 AND e.seq > ?2 \
     ORDER BY seq LIMIT ?3";
 const PARTICIPANTS: &str = "SELECT participant FROM participants WHERE conversation = ? AND participant > ? ORDER BY participant LIMIT ?";
 const DEPARTURE: &str = "SELECT joined_seq, left_seq FROM departures WHERE conversation = ?1 AND participant = ?2 \
@@ -53,14 +59,14 @@ macro_rules! history {
     ($filter:literal) => {
         [
             concat!(
-                "SELECT id, conversation, seq, source, text, reply_to, created FROM messages \
-                 WHERE ",
+                "SELECT id, conversation, seq, source, text, reply_to, created, data, mentions, edited, deleted_by, \
+                    changed_seq FROM messages WHERE ",
                 $filter,
                 " AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
             ),
             concat!(
-                "SELECT id, conversation, seq, source, text, reply_to, created FROM messages \
-                 WHERE ",
+                "SELECT id, conversation, seq, source, text, reply_to, created, data, mentions, edited, deleted_by, \
+                    changed_seq FROM messages WHERE ",
                 $filter,
                 " AND seq > ?2 ORDER BY seq LIMIT ?3"
             ),
@@ -87,6 +93,7 @@ pub(super) const READS: [&[&str]; 5] = [
         RECENT_KEYS,
         CREATE_KEY,
         LOCATE,
+        HELD,
         EVENTS,
         PARTICIPANTS,
         DEPARTURE,
@@ -218,24 +225,34 @@ impl Store {
                     .fetch_optional(self.readers()),
             )
             .await?;
-        row.map(|row| {
-            Ok(Located {
-                conversation: conversation(&row, 0)?,
-                seq: seq(&row, 1)?,
-                source: user(&row, 2)?,
-            })
-        })
-        .transpose()
+        row.map(|row| located(&row)).transpose()
+    }
+
+    /// All that decides what may be done to a message.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn held(&self, id: MessageId) -> Result<Option<HeldMessage>, StoreError> {
+        let row = self
+            .read(
+                sqlx::query(HELD)
+                    .bind(id.as_bytes().as_slice())
+                    .fetch_optional(self.readers()),
+            )
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(HeldMessage {
+            at: located(&row)?,
+            content: content(&row, [4, 5, 6])?,
+            edits: small(&row, 7)?,
+        }))
     }
 
     /// Messages of a page, ascending by seq, without reactions.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn history(
-        &self,
-        read: HistoryRead<'_>,
-    ) -> Result<Vec<protocol::MessageCore>, StoreError> {
+    pub async fn history(&self, read: HistoryRead<'_>) -> Result<Vec<ShownMessage>, StoreError> {
         let (below, above) = match read.around {
             Around::Newest => (Some(Seq(u64::MAX)), None),
             Around::Oldest => (None, Some(Seq(0))),
@@ -268,12 +285,12 @@ impl Store {
                     .collect::<Result<Vec<_>, _>>()?,
             );
         }
-        found.sort_unstable_by_key(|message| message.seq);
+        found.sort_unstable_by_key(|message| message.core.seq);
         Ok(found)
     }
 
-    /// Events after `after`, ascending and dense, messages among them (without their keys). A hole
-    /// is a quarantined record.
+    /// Events after `after`, ascending and dense, messages among them (without their keys), as
+    /// messages stand now. A hole is a quarantined record.
     ///
     /// # Errors
     /// SQLite refused.
@@ -400,44 +417,4 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
         members: Vec::new(),
         recent: Vec::new(),
     })
-}
-
-/// A message from the columns id, conversation, seq, source, text, `reply_to`, created, the first
-/// of them at `at`.
-pub(super) fn message(row: &SqliteRow, at: usize) -> Result<protocol::MessageCore, StoreError> {
-    Ok(protocol::MessageCore {
-        id: message_id(row, at)?,
-        conversation: conversation(row, at + 1)?,
-        seq: seq(row, at + 2)?,
-        source: user(row, at + 3)?,
-        text: row.try_get(at + 4)?,
-        reply_to: optional_id(row, at + 5)?,
-        created: number(row, at + 6)?,
-        edited: None,
-        deleted: false,
-    })
-}
-
-/// An event from the columns seq, created, body, id, source, text, `reply_to`.
-fn event(conversation: &ConversationName, row: &SqliteRow) -> Result<Arc<Event>, StoreError> {
-    if let Some(body) = row.try_get::<Option<&[u8]>, _>(2)? {
-        return match Record::decode(Bytes::copy_from_slice(body)) {
-            Record::Event(event) => Ok(event),
-            _ => Err(malformed("an event", "its body is none")),
-        };
-    }
-    let kind = EventKind::Message {
-        id: message_id(row, 3)?,
-        source: user(row, 4)?,
-        text: Arc::from(row.try_get::<&str, _>(5)?),
-        reply_to: optional_id(row, 6)?,
-    };
-    let (seq, created) = (seq(row, 0)?, number(row, 1)?);
-    Ok(Arc::new(Event {
-        conversation: conversation.clone(),
-        seq,
-        created,
-        key: None,
-        kind,
-    }))
 }

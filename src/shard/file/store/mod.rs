@@ -41,13 +41,19 @@ mod writer;
 
 mod checkpoint;
 
+mod erasing;
+
 mod space;
+
+mod write_content;
 
 mod write_messages;
 
 mod write_receipts;
 
 mod messages;
+
+mod shown;
 
 mod receipts;
 
@@ -62,7 +68,8 @@ pub(crate) mod tests;
 
 pub use history::Past;
 pub use rows::{
-    ApplyEntry, HeadRow, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member, OutboxRow, UsedKey,
+    ApplyEntry, HeadRow, HeldMessage, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member,
+    OutboxRow, ShownMessage, UsedKey,
 };
 pub(crate) use writer::mark;
 

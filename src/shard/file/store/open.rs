@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Row};
 use crate::ids::ShardId;
 use crate::log::Identity;
 use crate::shard::file::store::at_rest::OnDemand;
-use crate::shard::file::store::writer::{shown, sqlite_version};
+use crate::shard::file::store::writer::shown;
 use crate::shard::file::store::{Config, OpenError, StoreError};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -44,6 +44,8 @@ pub(super) async fn open_writer(
         .pragma("journal_size_limit", "16777216")
         .pragma("cache_size", "-512")
         .pragma("temp_store", "MEMORY")
+        // What is deleted is gone, and not only unreachable.
+        .pragma("secure_delete", "ON")
         .thread_name(move |_| format!("sqlite-{shard}"));
     let mut connection = options
         .connect()
@@ -241,6 +243,14 @@ fn is_new_enough(version: &str) -> bool {
         .map(|part| part.parse::<u32>().unwrap_or_default());
     let found = [(); 3].map(|()| numbers.next().unwrap_or_default());
     found >= SQLITE_MIN
+}
+
+/// Version of SQLite, as three numbers and as text.
+async fn sqlite_version(connection: &mut SqliteConnection) -> Result<String, StoreError> {
+    let row = sqlx::query("SELECT sqlite_version()")
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 #[cfg(test)]

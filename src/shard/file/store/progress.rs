@@ -21,7 +21,8 @@ const KEPT_AFTER: &str = "SELECT last_offset, bytes FROM entries WHERE stream = 
 pub(super) const READS: [&str; 1] = [KEPT_AFTER];
 
 /// The logical content of the file: each table in the order of its key. Whoever adds a table adds
-/// it here.
+/// it here; whoever adds a column adds it below, so that files in which nothing of it is used have
+/// the digest that older versions find.
 const CONTENT: [&str; 14] = [
     "SELECT stream, applied, chain, max_epoch, newest_ts, mark_ts FROM progress ORDER BY stream",
     "SELECT stream, \"offset\", reason, bytes FROM quarantine ORDER BY stream, \"offset\"",
@@ -47,6 +48,14 @@ const CONTENT: [&str; 14] = [
         ORDER BY conversation, participant, kind, upto_seq",
     "SELECT message_id, participant, reaction, ts, conversation FROM reactions ORDER BY \
      message_id, participant",
+];
+
+/// What later versions added, each hashed if it has rows.
+const ADDED: [&str; 2] = [
+    "SELECT conversation, seq, data, mentions, edited, changed_seq, edits, deleted_by FROM messages \
+        WHERE changed_seq > 0 OR data IS NOT NULL OR mentions IS NOT NULL ORDER BY conversation, seq",
+    "SELECT conversation, seq, message_seq FROM events WHERE message_seq IS NOT NULL ORDER BY \
+     conversation, seq",
 ];
 
 impl Store {
@@ -108,6 +117,17 @@ impl Store {
             self.read(digest_rows(&mut moment, statement, &mut hash))
                 .await?;
         }
+        for (table, statement) in (0_u8..).zip(ADDED) {
+            let mut rows = Sha256::new();
+            if self
+                .read(digest_rows(&mut moment, statement, &mut rows))
+                .await?
+                > 0
+            {
+                hash.update([b'A', table]);
+                hash.update(rows.finalize());
+            }
+        }
         Ok(ReplicaDigest {
             applied,
             sha256: hash.finalize().into(),
@@ -130,15 +150,16 @@ async fn digest_rows(
     moment: &mut SqliteConnection,
     statement: &'static str,
     hash: &mut Sha256,
-) -> Result<(), StoreError> {
-    let mut rows = sqlx::query(statement).fetch(moment);
+) -> Result<u64, StoreError> {
+    let (mut rows, mut count) = (sqlx::query(statement).fetch(moment), 0);
     while let Some(row) = rows.try_next().await? {
+        count += 1;
         hash.update(b"R");
         for column in 0..row.len() {
             digest_value(&row, column, hash)?;
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Each value with its type and length, so that no two rows look the same.

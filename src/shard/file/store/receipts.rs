@@ -125,7 +125,8 @@ impl Store {
     }
 
     /// Receipts of one message by name after `after`: of each current participant but its sender
-    /// whose latest join precedes it. `*_at`: of the first advance that covers it.
+    /// whose latest join precedes it. `*_at`: of the first advance that covers it. Of a deleted one
+    /// no reactions.
     ///
     /// # Errors
     /// SQLite refused.
@@ -140,7 +141,7 @@ impl Store {
         let query = sqlx::query(RECEIPTS)
             .bind(at.conversation.as_str())
             .bind(int(seq))
-            .bind(id.as_bytes().as_slice())
+            .bind(Some(id.as_bytes().as_slice()).filter(|_| !at.deleted))
             .bind(after.map_or("", UserId::as_str))
             .bind(at.source.as_str())
             .bind(limit);

@@ -79,6 +79,13 @@ impl Retained {
             .sum()
     }
 
+    /// Whether any are left up to an offset.
+    pub(crate) fn has_upto(&self, offset: Offset) -> bool {
+        self.marks
+            .front()
+            .is_some_and(|oldest| oldest.last <= offset)
+    }
+
     /// The lowest offset behind which there are at most so many bytes; zero when there are no more
     /// in all.
     pub(crate) fn bound(&self, bytes_max: u64) -> Offset {
@@ -175,6 +182,7 @@ mod tests {
             retained.releasable(Offset(4), (now, FLOOR), 1_000, 9),
             Some(Offset(2))
         );
+        assert!(retained.has_upto(Offset(1)) && !retained.has_upto(Offset(0)));
         assert_eq!(
             retained.releasable(Offset(1), (now, FLOOR), 1_000, 9),
             Some(Offset(1))

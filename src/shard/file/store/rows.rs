@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
-use crate::log::record::{Entry, Fingerprint, IndexChange, KeyUse, OutboxPosition};
+use crate::log::record::{Content, Entry, Fingerprint, IndexChange, KeyUse, OutboxPosition};
+use crate::protocol::MessageCore;
 use crate::shard::command::Around;
 
 /// A conversation, who used a key there, and the key.
@@ -76,6 +77,28 @@ pub struct Located {
     pub seq: Seq,
     /// Its author.
     pub source: UserId,
+    /// It was deleted.
+    pub deleted: bool,
+}
+
+/// All that decides what may be done to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldMessage {
+    /// Where it is, whose, and whether it was deleted.
+    pub at: Located,
+    /// What it says now.
+    pub content: Content,
+    /// How often it was edited.
+    pub edits: u32,
+}
+
+/// A message as clients see it, without reactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownMessage {
+    /// The message.
+    pub core: MessageCore,
+    /// Seq of its last edit or of its deletion; 0 when it was neither edited nor deleted.
+    pub changed: Seq,
 }
 
 /// A page of messages as the store holds them: up to `limit + 1` matches on each side asked for, so

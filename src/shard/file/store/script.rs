@@ -102,8 +102,9 @@ pub(super) type Which = std::ops::Range<usize>;
 
 impl Changed {
     /// Rows changed by some of the statements.
-    pub(super) fn by(&self, which: Which) -> u64 {
-        self.0.get(which).into_iter().flatten().sum()
+    pub(super) fn by(&self, which: Vec<Which>) -> u64 {
+        let found = which.into_iter().filter_map(|which| self.0.get(which));
+        found.flatten().sum()
     }
 }
 

@@ -4,11 +4,15 @@ use sqlx::SqliteConnection;
 
 use crate::ids::{ConversationName, Offset, Seq};
 use crate::shard::file::apply::Clockwork;
-use crate::shard::file::apply::messages::{Asked, Changes, Known};
+use crate::shard::file::apply::changes::Changes;
+use crate::shard::file::apply::messages::{Asked, Known};
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::columns::{conversation, int, json, seq, user};
 use crate::shard::file::store::remembered::Remembered;
 use crate::shard::file::store::script::{Multi, Script, Which, look_up};
+use crate::shard::file::store::write_content;
+#[cfg(test)]
+use crate::shard::file::store::write_content::{EDIT, ERASE};
 
 pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq FROM json_each(?1) AS asked \
     CROSS JOIN conversations AS c ON c.name = asked.value";
@@ -38,14 +42,9 @@ const COUNT: Multi = Multi {
     row: "?",
     tail: ")",
 };
-const MESSAGE: Multi = Multi {
-    head: "INSERT OR IGNORE INTO messages (id, conversation, seq, source, text, reply_to, created)",
-    row: "(?, ?, ?, ?, ?, ?, ?)",
-    tail: "",
-};
 const EVENT: Multi = Multi {
-    head: "INSERT OR IGNORE INTO events (conversation, seq, kind, created, body)",
-    row: "(?, ?, ?, ?, ?)",
+    head: "INSERT OR IGNORE INTO events (conversation, seq, kind, created, body, message_seq)",
+    row: "(?, ?, ?, ?, ?, ?)",
     tail: "",
 };
 const JOIN: Multi = Multi {
@@ -91,7 +90,7 @@ const FORGET_CREATE_KEYS: &str = "DELETE FROM create_keys WHERE ts < ?";
 
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const FINDING: [Multi; 5] = [STAND, ADMIN, COUNT, LEAVE, INDEX];
+pub(super) const FINDING: [Multi; 7] = [STAND, ADMIN, COUNT, LEAVE, INDEX, EDIT, ERASE];
 #[cfg(test)]
 pub(super) const DELETING: [&str; 3] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS];
 
@@ -132,10 +131,11 @@ pub(super) async fn known(
     Ok(known)
 }
 
-/// Adds the rows of a batch; which statements write messages.
-pub(super) fn write(script: &mut Script, changes: &Changes) -> Which {
+/// Adds the rows of a batch; which statements write new messages.
+pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
     write_conversations(script, changes);
-    let messages = write_events(script, changes);
+    let messages = write_content::write(script, changes);
+    write_events(script, changes);
     write_members(script, changes);
     write_keys(script, changes);
     write_indexes(script, changes);
@@ -182,17 +182,7 @@ fn write_conversations(script: &mut Script, changes: &Changes) {
     });
 }
 
-fn write_events(script: &mut Script, changes: &Changes) -> Which {
-    let messages = script.rows(&MESSAGE, &changes.messages, |query, row| {
-        query
-            .bind(row.id.as_bytes().as_slice())
-            .bind(row.conversation.as_str())
-            .bind(int(row.seq.0))
-            .bind(row.source.as_str())
-            .bind(row.text.as_ref())
-            .bind(row.reply_to.as_ref().map(|id| id.as_bytes().as_slice()))
-            .bind(int(row.created))
-    });
+fn write_events(script: &mut Script, changes: &Changes) {
     script.rows(&EVENT, &changes.events, |query, row| {
         query
             .bind(row.conversation.as_str())
@@ -200,8 +190,8 @@ fn write_events(script: &mut Script, changes: &Changes) -> Which {
             .bind(row.kind)
             .bind(int(row.created))
             .bind(row.body.as_ref())
+            .bind(row.message_seq.map(|seq| int(seq.0)))
     });
-    messages
 }
 
 fn write_members(script: &mut Script, changes: &Changes) {

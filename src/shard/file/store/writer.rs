@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::ids::{Epoch, ShardId};
+use crate::ids::{Epoch, Offset, ShardId};
 use crate::log::record::{Entry, Tail};
 use crate::log::{PerStream, Stream};
 use crate::shard::file::apply::{Clockwork, Quarantined, messages, receipts, time_of_entry};
@@ -77,6 +75,8 @@ pub(super) struct Writer {
     /// When the first apply since the last checkpoint was.
     pub(super) dirty_since: Option<Instant>,
     pub(super) looked: Looked,
+    /// Entries up to here, and the WAL, may hold what was written over.
+    pub(super) erasing: Option<Offset>,
     /// The last write failed for want of space.
     pub(super) full: Arc<AtomicBool>,
     /// The last checkpoint failed, and that was told.
@@ -111,6 +111,7 @@ impl Writer {
             uncertain: false,
             dirty_since: None,
             looked: Looked::default(),
+            erasing: None,
             full,
             checkpoint_fails: false,
         };
@@ -249,10 +250,8 @@ impl Writer {
                 )
                 .await?;
                 let changes = messages::fold(known, decoded());
-                let new = (
-                    write_messages::write(&mut script, &changes),
-                    changes.messages.len(),
-                );
+                let new = (write_messages::write(&mut script, &changes), changes.sent());
+                self.erasing = Self::noted(&mut script, &changes, tail.offset).or(self.erasing);
                 // Forgotten again when the transaction fails.
                 self.last_seqs.learn(&changes.stands, |(seq, _)| *seq);
                 (changes.clockwork, changes.quarantined, Some(new))
@@ -361,6 +360,7 @@ impl Writer {
             }
             self.kept[stream] = kept;
         }
+        self.look_up_erasing().await?;
         let max_epoch = self
             .clockworks
             .messages
@@ -380,16 +380,6 @@ impl Writer {
         sqlx::query(sql).fetch_all(connection).await?;
         Ok(())
     }
-}
-
-/// Version of SQLite, as three numbers and as text.
-pub(super) async fn sqlite_version(
-    connection: &mut SqliteConnection,
-) -> Result<String, StoreError> {
-    let row = sqlx::query("SELECT sqlite_version()")
-        .fetch_one(connection)
-        .await?;
-    Ok(row.try_get(0)?)
 }
 
 /// Adds what every transaction writes: raw entries, quarantined records, where the stream stands.

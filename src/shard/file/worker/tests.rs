@@ -416,9 +416,9 @@ async fn nothing_is_trimmed_that_is_not_durable() {
         opened_at,
         stop,
     };
-    trim.trim(&trimming(), Stream::Messages, Offset(2)).await;
+    assert!(!trim.trim(&trimming(), Stream::Messages, Offset(2)).await);
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(3)));
-    trim.trim(&trimming(), Stream::Messages, Offset(4)).await;
+    assert!(trim.trim(&trimming(), Stream::Messages, Offset(4)).await);
     assert_eq!(
         bench.log.first(Stream::Messages),
         Some(Offset(4)),

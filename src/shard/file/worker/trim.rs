@@ -22,6 +22,9 @@ const TRIM_STEP: usize = 256;
 /// ones at most, so that it never fills the log by itself.
 const FLOOR_PART: u64 = 4;
 
+/// After how long what was too young is looked at again, though nothing else changed.
+const AGED_EVERY: Duration = Duration::from_secs(5);
+
 /// How often it is looked whether a standby fell silent.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -50,7 +53,7 @@ impl Trim {
             .trimming
             .as_ref()
             .map(|trimming| trimming.standbys.subscribe());
-        let mut trimmed_behind = None;
+        let (mut trimmed_behind, mut aged_at) = (None, None);
         loop {
             let at = *progress.borrow_and_update();
             let behind = if planted::is_dropped(Protection::TrimOnApplied) {
@@ -63,10 +66,14 @@ impl Trim {
                 .send_if_modified(|known| std::mem::replace(known, durable) != durable);
             if let Some(trimming) = &self.setup.trimming {
                 let point = self.point(trimming, durable);
-                if trimmed_behind.replace((durable, point)) != Some((durable, point)) {
+                let aged = aged_at.is_some_and(|due| due <= Instant::now());
+                if trimmed_behind.replace((durable, point)) != Some((durable, point)) || aged {
+                    let mut young = false;
                     for (stream, upto) in point {
-                        self.trim(trimming, stream, upto).await;
+                        young |= self.trim(trimming, stream, upto).await;
                     }
+                    // What was deleted leaves the log though nothing is written any more.
+                    aged_at = young.then(|| Instant::now() + AGED_EVERY);
                 }
             }
             tokio::select! {
@@ -121,14 +128,17 @@ impl Trim {
         }
     }
 
-    /// Trims one stream as far as what is durable and the floor allow.
-    pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, point: Offset) {
+    /// Trims one stream as far as what is durable and the floor allow. Whether the floor keeps some
+    /// of what is durable.
+    pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, point: Offset) -> bool {
         let (setup, config, retained) = (&self.setup, &self.setup.config, &self.retained[stream]);
         let floor_bytes = config.trim_floor_bytes.min(trimming.bytes_max / FLOOR_PART);
         loop {
             let floor = (Instant::now(), config.trim_floor);
             let upto = { lock(retained).releasable(point, floor, floor_bytes, TRIM_STEP) };
-            let Some(upto) = upto else { return };
+            let Some(upto) = upto else {
+                return lock(retained).has_upto(point);
+            };
             let done = setup
                 .log
                 .trim(setup.shard, trimming.token, stream, upto)
@@ -138,7 +148,7 @@ impl Trim {
             if let Err(error) = done {
                 // Nothing is lost: the same entries are due again after the next checkpoint.
                 tracing::warn!(shard = %setup.shard, stream = stream.as_str(), %error, "trim failed");
-                return;
+                return false;
             }
             let left = {
                 let mut retained = lock(retained);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::ids::Offset;
-use crate::log::record::{EventKind, Record, Tail};
+use crate::log::record::{Record, Tail};
 use crate::log::{PerStream, Stream};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{IndexItem, Push, ShardError};
@@ -131,9 +131,7 @@ impl Owner {
                     self.subscriptions.push_to(conversation, push, None);
                 }
             }
-            Record::OutboxProgress { .. }
-            | Record::EpochStart { .. }
-            | Record::Unreadable { .. } => {}
+            _ => {}
         }
     }
 
@@ -187,8 +185,7 @@ impl Owner {
             state.weigh(&mut self.heads_taken);
         }
         self.take_back_stamped(committed);
-        self.unapplied_ids
-            .retain(|_, (offset, _)| *offset <= committed);
+        self.messages.take_back(committed);
         self.index_touched.clear();
         self.index_recent.clear();
         for (offset, record) in &self.unapplied {
@@ -213,8 +210,8 @@ impl Owner {
             };
             match record {
                 Record::Event(event) => {
-                    if let EventKind::Message { id, .. } = &event.kind {
-                        self.unapplied_ids.remove(id);
+                    if let Some(id) = event.kind.message_id() {
+                        self.messages.applied(id, offset);
                     }
                     let Some(state) = self.conversations.get_mut(&event.conversation) else {
                         continue;
@@ -226,6 +223,7 @@ impl Owner {
                             .remove(&(event.actor().clone(), Arc::clone(&key.key)));
                     }
                 }
+                Record::KeyUsed(used) => self.used_key_applied(&used),
                 Record::Index(change) => {
                     if self.index_touched.get(&change.user) == Some(&offset) {
                         self.index_touched.remove(&change.user);
@@ -405,5 +403,5 @@ pub(super) fn fail(waiter: Waiter, doubted: bool) {
 
 /// Whether the outbox has rows of a record.
 fn has_rows(record: &Record) -> bool {
-    matches!(record, Record::Event(event) if !matches!(event.kind, EventKind::Message { .. }))
+    matches!(record, Record::Event(event) if event.kind.changes_members())
 }

@@ -133,6 +133,6 @@ fn concerns(event: &Event, user: &UserId) -> bool {
         }
         | EventKind::Joined { users, .. } => users.contains(user),
         EventKind::Left { user: gone, .. } => gone == user,
-        EventKind::Message { .. } => false,
+        EventKind::Message { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => false,
     }
 }

@@ -6,21 +6,19 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::ids::{ConversationName, IdempotencyKey, Offset};
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, UserId};
 use crate::log::Stream;
 use crate::log::record::{Event, EventKind, IndexChange, Record};
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
-use crate::protocol::{Conversation, Message, MessageCore};
-use crate::shard::command::{Create, Done, Push, Send, ShardError};
-use crate::shard::file::store::Located;
+use crate::protocol::{Conversation, Message};
+use crate::shard::command::{Create, Done, Push, Send, ShardError, core_of};
 use crate::shard::write::head::decide_create as begin_conversation;
-use crate::shard::write::head::{
-    Head, decide_create_again, idempotency_conflict, not_participant, send_fingerprint,
-};
-use crate::shard::write::owner::Owner;
+use crate::shard::write::head::{Head, decide_create_again, idempotency_conflict, not_participant};
+use crate::shard::write::message::{message_deleted, overtaken};
 use crate::shard::write::owner::conversation::{ConversationState, Known, UsedKey};
-use crate::shard::write::owner::input::{Accepted, Asked, Facts, Waiter, Write};
+use crate::shard::write::owner::input::{Accepted, Asked, Change, Facts, Waiter, Write};
+use crate::shard::write::owner::{Owner, messages};
 
 type WriteAnswer = oneshot::Sender<Result<Accepted, ShardError>>;
 
@@ -72,12 +70,24 @@ impl Owner {
                 let event = self.on_head(name, |head, now_ms| head.decide_remove(remove, now_ms));
                 self.changed(name, event, |_| Done::Removed)
             }
+            Write::Change {
+                change: Change::Edit(edit),
+                ..
+            } => self.decide_edit(name, edit, facts),
+            Write::Change {
+                change: Change::Delete(delete),
+                ..
+            } => self.decide_delete(name, delete, facts),
             Write::Read {
                 seq, user, origin, ..
             } => self.decide_read(name, *seq, user, *origin),
             Write::React {
-                id, user, reaction, ..
-            } => self.decide_react(name, *id, user, *reaction),
+                id,
+                user,
+                reaction,
+                deleted,
+                ..
+            } => self.decide_react(name, (*id, *deleted), user, *reaction),
             Write::Index(_) => Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Indexed))),
         }
     }
@@ -122,7 +132,7 @@ impl Owner {
     }
 
     /// Offset of the last change of who participates; 0 when that is long applied.
-    fn members_changed(&self, name: &ConversationName) -> Offset {
+    pub(super) fn members_changed(&self, name: &ConversationName) -> Offset {
         self.conversations
             .get(name)
             .map_or(Offset(0), |state| state.members_changed)
@@ -215,19 +225,11 @@ impl Owner {
         let Some(head) = state.head().filter(|head| head.may_send(&send.source)) else {
             return refused(not_participant());
         };
-        if let Some(id) = send.reply_to {
-            let known = self
-                .unapplied_ids
-                .get(&id)
-                .is_some_and(|(_, at)| at.conversation == *name);
-            if !known && facts.reply_to != Some(true) {
-                let detail = "the message of reply_to is not in this conversation";
-                return refused(Problem::new(Code::ReplyToUnknown, detail));
-            }
-        }
-        if let Some(used) = self.used_before(state, send, facts) {
+        let hashed = self.setup.agreed.of_send(send);
+        if let Some(used) = self.used_before(state, name, (&send.source, send.key.as_ref()), facts)
+        {
             let until = used.offset.max(members_changed);
-            if used.fingerprint != send_fingerprint(&send.text, send.reply_to) {
+            if !hashed.is(used.fingerprint) {
                 return Verdict::Rests(until, Err(idempotency_conflict()));
             }
             return Verdict::Rests(
@@ -238,11 +240,19 @@ impl Owner {
                 }),
             );
         }
-        if self.was_overtaken(state, send, facts) {
-            let detail = "a later message of the same socket was written before it, and it was not: send it again";
-            return Verdict::Rests(self.last_touched(name), Err(Problem::unavailable(detail)));
+        if let Some((until, problem)) = send
+            .reply_to
+            .and_then(|id| self.refused_reply(name, id, facts))
+        {
+            return Verdict::Rests(until.max(members_changed), Err(problem));
         }
-        let event = match head.decide_send(send, self.now(), rand::random()) {
+        if let Some(problem) = self.not_all_read().filter(|_| send.has_more()) {
+            return refused(problem);
+        }
+        if self.was_overtaken(state, name, (&send.source, &send.unless), facts) {
+            return Verdict::Rests(self.last_touched(name), Err(overtaken()));
+        }
+        let event = match head.decide_send(send, hashed.to_write(), self.now(), rand::random()) {
             Ok(event) => event,
             Err(problem) => return refused(problem),
         };
@@ -260,34 +270,56 @@ impl Owner {
         )
     }
 
-    /// A message after which this one may not be written any more was written.
-    fn was_overtaken(&self, state: &ConversationState, send: &Send, facts: &Facts) -> bool {
-        let is_in_memory = |key: &IdempotencyKey| {
-            let of = (send.source.clone(), Arc::clone(&key.key));
-            state.keys.contains_key(&of)
-                || self
-                    .stamped
-                    .contains_key(&(send.conversation.clone(), of.0, of.1))
-        };
-        facts.later == Some(true) || send.unless.iter().any(is_in_memory)
-    }
-
-    /// What the key of a send made before, if anything: as memory knows it, else as the file told.
-    fn used_before(
+    /// A message after which this one may not be written any more was written; likewise for edits.
+    pub(super) fn was_overtaken(
         &self,
         state: &ConversationState,
-        send: &Send,
+        name: &ConversationName,
+        (sender, unless): (&UserId, &[IdempotencyKey]),
+        facts: &Facts,
+    ) -> bool {
+        let is_in_memory = |key: &IdempotencyKey| {
+            let of = (sender.clone(), Arc::clone(&key.key));
+            state.keys.contains_key(&of) || self.stamped.contains_key(&(name.clone(), of.0, of.1))
+        };
+        facts.later == Some(true) || unless.iter().any(is_in_memory)
+    }
+
+    /// Why a message cannot be replied to, and up to which offset that has to be committed.
+    fn refused_reply(
+        &self,
+        name: &ConversationName,
+        id: MessageId,
+        facts: &Facts,
+    ) -> Option<(Offset, Problem)> {
+        let in_memory = self
+            .messages
+            .now(id)
+            .map(|(offset, message)| (*offset, &message.at));
+        let at = in_memory.or_else(|| Some((Offset(0), facts.reply_to.as_ref()?.as_ref()?)));
+        match at.filter(|(_, at)| at.conversation == *name) {
+            Some((until, at)) => at.deleted.then(|| (until, message_deleted())),
+            None => {
+                let detail = "the message of reply_to is not in this conversation";
+                Some((Offset(0), Problem::new(Code::ReplyToUnknown, detail)))
+            }
+        }
+    }
+
+    /// What a key made before, if anything: as memory knows it, else as the file told.
+    pub(super) fn used_before(
+        &self,
+        state: &ConversationState,
+        name: &ConversationName,
+        (sender, key): (&UserId, Option<&IdempotencyKey>),
         facts: &Facts,
     ) -> Option<UsedKey> {
-        let key = send
-            .key
-            .as_ref()
-            .filter(|_| !planted::is_dropped(Protection::Dedupe))?;
-        let of = (send.source.clone(), Arc::clone(&key.key));
+        let key = key.filter(|_| !planted::is_dropped(Protection::Dedupe))?;
+        let of = (sender.clone(), Arc::clone(&key.key));
         let in_memory = state
             .keys
             .get(&of)
-            .or_else(|| self.stamped.get(&(send.conversation.clone(), of.0, of.1)));
+            .or_else(|| self.stamped.get(&(name.clone(), of.0, of.1)));
         in_memory.cloned().or_else(|| {
             let row = facts.key.clone().flatten()?;
             Some(UsedKey {
@@ -314,7 +346,6 @@ impl Owner {
             .decide(Record::Event(Arc::clone(&event)), vec![push]);
         self.unapplied
             .push_back((offset, Record::Event(Arc::clone(&event))));
-        let since_boot = self.setup.clock.since_boot();
         let state = self.conversations.entry(name.clone()).or_default();
         match &mut state.known {
             Known::Head(head) => head.advance(&event),
@@ -326,33 +357,24 @@ impl Owner {
             }
         }
         state.tail.push_back((offset, Arc::clone(&event)));
-        match &event.kind {
-            EventKind::Message { id, source, .. } => {
-                let at = Located {
-                    conversation: name.clone(),
-                    seq: event.seq,
-                    source: source.clone(),
-                };
-                self.unapplied_ids.insert(*id, (offset, at));
-            }
-            _ => state.members_changed = offset,
+        if event.kind.changes_members() {
+            state.members_changed = offset;
         }
-        if let (Some(key), EventKind::Message { source, .. }) = (&event.key, &event.kind) {
+        if let Some((id, message)) = messages::sent(&event) {
+            self.messages.push(id, offset, message);
+        }
+        let seq = match &event.kind {
+            EventKind::Message { .. } => Some(event.seq),
+            EventKind::Edited { message_seq, .. } => Some(*message_seq),
+            _ => None,
+        };
+        if let (Some(key), Some(seq)) = (&event.key, seq) {
             let used = UsedKey {
                 fingerprint: key.fingerprint,
-                seq: event.seq,
+                seq,
                 offset,
             };
-            if key.stamped {
-                self.remember_stamped_key((name, source.clone(), Arc::clone(&key.key)), used);
-            } else {
-                state
-                    .keys
-                    .insert((source.clone(), Arc::clone(&key.key)), used);
-                self.setup
-                    .filter
-                    .insert(&name, source, &key.key, since_boot);
-            }
+            self.remember_key(&name, event.actor(), key, used);
         }
         offset
     }
@@ -395,30 +417,6 @@ pub(super) fn message_of(event: &Event) -> Option<Message> {
         core,
         reactions: std::collections::BTreeMap::new(),
         my_reaction: None,
-    })
-}
-
-/// Its fields that are the same for every reader.
-pub(in crate::shard) fn core_of(event: &Event) -> Option<MessageCore> {
-    let EventKind::Message {
-        id,
-        source,
-        text,
-        reply_to,
-    } = &event.kind
-    else {
-        return None;
-    };
-    Some(MessageCore {
-        id: *id,
-        conversation: event.conversation.clone(),
-        seq: event.seq,
-        source: source.clone(),
-        text: text.as_ref().to_owned(),
-        reply_to: *reply_to,
-        created: event.created,
-        edited: None,
-        deleted: false,
     })
 }
 

@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId};
 use crate::log::PerStream;
 use crate::log::record::{Event, IndexChange, OutboxPosition, Tail};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, Page, Participant};
-use crate::shard::command::{Add, Create, Delivered, Done, Remove, Send, ShardError};
-use crate::shard::file::store::{HeadRow, KeyRow, Located, Marks, StoreError, UsedKey};
+use crate::shard::command::{Add, Create, Delete, Delivered, Done, Edit, Remove, Send, ShardError};
+use crate::shard::file::store::{
+    HeadRow, HeldMessage, KeyRow, Located, Marks, StoreError, UsedKey,
+};
 use crate::shard::replicas::Following;
 use crate::shard::write::fate::Fate;
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
@@ -35,10 +37,58 @@ pub(in crate::shard) enum Write {
         id: MessageId,
         user: UserId,
         reaction: Option<u32>,
+        /// The message was deleted before this came.
+        deleted: bool,
+    },
+    /// Of a message that is named by its id alone: in which conversation it is, is found out first.
+    Change {
+        conversation: Option<ConversationName>,
+        change: Change,
     },
     Index(Vec<IndexChange>),
-    /// Always a message.
+    /// Always a message, or a deletion.
     Resubmit(Arc<Event>),
+}
+
+/// What changes a message.
+#[derive(Debug)]
+pub(in crate::shard) enum Change {
+    Edit(Edit),
+    Delete(Delete),
+}
+
+impl Change {
+    /// Which message.
+    pub(super) fn message_id(&self) -> MessageId {
+        match self {
+            Self::Edit(edit) => edit.message_id,
+            Self::Delete(delete) => delete.message_id,
+        }
+    }
+
+    /// Who changes it.
+    pub(super) fn by(&self) -> &UserId {
+        match self {
+            Self::Edit(edit) => &edit.by,
+            Self::Delete(delete) => &delete.by,
+        }
+    }
+
+    /// Keys after which it may not be made any more.
+    pub(super) fn unless(&self) -> &[IdempotencyKey] {
+        match self {
+            Self::Edit(edit) => &edit.unless,
+            Self::Delete(_) => &[],
+        }
+    }
+
+    /// The key of it, if it is one that has a key.
+    pub(super) fn key(&self) -> Option<&IdempotencyKey> {
+        match self {
+            Self::Edit(edit) => edit.key.as_ref(),
+            Self::Delete(_) => None,
+        }
+    }
 }
 
 /// A write with its caller.
@@ -53,7 +103,7 @@ pub(in crate::shard) struct Asked {
 }
 
 impl Write {
-    /// The conversation that it concerns; an index change concerns none.
+    /// The conversation that it concerns, as far as it is known; an index change concerns none.
     pub(super) fn conversation(&self) -> Option<&ConversationName> {
         match self {
             Self::Create(create) => Some(&create.name),
@@ -63,6 +113,7 @@ impl Write {
             Self::Read { conversation, .. } | Self::React { conversation, .. } => {
                 Some(conversation)
             }
+            Self::Change { conversation, .. } => conversation.as_ref(),
             Self::Resubmit(event) => Some(&event.conversation),
             Self::Index(_) => None,
         }
@@ -91,6 +142,11 @@ pub(in crate::shard) enum Accepted {
     Done(Done),
     /// The key was used before: answer this message.
     SentAgain {
+        conversation: ConversationName,
+        seq: Seq,
+    },
+    /// The message was edited, or says what it was to say: answer it.
+    Edited {
         conversation: ConversationName,
         seq: Seq,
     },
@@ -224,13 +280,15 @@ pub(in crate::shard) enum Looked {
     Head(Option<HeadRow>),
     Marks(Vec<Marks>),
     Key(Option<KeyRow>),
-    ReplyTo(Option<Located>),
+    At(Option<Located>),
+    Held(Option<HeldMessage>),
     Later(bool),
 }
 
 #[derive(Debug)]
 pub(in crate::shard) struct Completion {
-    pub(super) conversation: ConversationName,
+    /// Whose look-up it was; `None`: where a message is was asked, for a write that waits for that.
+    pub(super) conversation: Option<ConversationName>,
     /// Number of the look-up.
     pub(super) lookup: u64,
     pub(super) result: Result<Looked, StoreError>,
@@ -250,8 +308,10 @@ pub(in crate::shard) struct Work {
 pub(in crate::shard) struct Facts {
     /// What the key made before, if anything.
     pub(super) key: Option<Option<KeyRow>>,
-    /// Whether the message replied to is in the conversation.
-    pub(super) reply_to: Option<bool>,
+    /// Where the message replied to is, if it exists.
+    pub(super) reply_to: Option<Option<Located>>,
+    /// The message that is to be changed, if it exists.
+    pub(super) held: Option<Option<HeldMessage>>,
     /// Whether a later message of the same socket was written.
     pub(super) later: Option<bool>,
 }

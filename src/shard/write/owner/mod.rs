@@ -12,22 +12,23 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
-use crate::ids::{ConversationName, MessageId, NodeId, Offset, Seq, ShardId, UserId};
+use crate::ids::{ConversationName, NodeId, Offset, Seq, ShardId, UserId};
 use crate::log::lane::{Definite, Lane, Witnessed};
 use crate::log::lease::Lease;
 use crate::log::record::{OutboxPosition, Record, Tail};
 use crate::log::{PerStream, Stream, Token};
-use crate::problem::Problem;
-use crate::shard::command::ShardError;
-use crate::shard::file::store::{Located, Store};
+use crate::shard::file::store::Store;
 use crate::shard::file::worker::Stood;
+use crate::shard::write::agreed::Agreed;
 use crate::shard::write::append::Appender;
 use crate::shard::write::filter::KeyFilter;
 use crate::shard::write::owner::conversation::{ConversationState, UsedKey};
 use crate::shard::write::owner::holding::Holding;
 use crate::shard::write::owner::input::{Completion, Waiter, WorkKind};
 use crate::shard::write::owner::memory::Taken;
+use crate::shard::write::owner::messages::Unapplied;
 use crate::shard::write::owner::parking::Parking;
+use crate::shard::write::owner::seeking::Sought;
 use crate::shard::write::owner::stamped::StampedUse;
 use crate::shard::write::owner::time::Marks;
 use crate::shard::write::subscriptions::Subscriptions;
@@ -36,9 +37,17 @@ mod input;
 
 mod conversation;
 
+mod seeking;
+
 mod work;
 
+mod lookup;
+
+mod messages;
+
 mod decide;
+
+mod edits;
 
 mod resubmit;
 
@@ -58,8 +67,8 @@ mod parking;
 
 mod holding;
 
-pub(in crate::shard) use decide::{core_of, message_unknown};
-pub(in crate::shard) use input::{Accepted, Admission, Asked, Input, Ticket, Want, Write};
+pub(in crate::shard) use decide::message_unknown;
+pub(in crate::shard) use input::{Accepted, Admission, Asked, Change, Input, Ticket, Want, Write};
 pub use memory::HeadMemory;
 pub(in crate::shard) use stamped::StampedKey;
 pub(in crate::shard) use ticket::page_of;
@@ -92,6 +101,7 @@ pub(in crate::shard) struct Setup {
     /// Bytes of heads of the process, which all its shards share.
     pub heads_bytes_max: u64,
     pub head_memory: Arc<HeadMemory>,
+    pub agreed: Arc<Agreed>,
     /// Writes parked at once; more are refused.
     pub queue_max: usize,
     pub stream_bytes_max: u64,
@@ -117,8 +127,10 @@ pub(in crate::shard) struct Owner {
     heads_taken: Taken,
     /// Order of use, roughly, for eviction.
     order: VecDeque<ConversationName>,
-    /// Messages not applied yet, with the offsets of their records.
-    unapplied_ids: HashMap<MessageId, (Offset, Located)>,
+    /// Messages that unapplied records sent or changed.
+    messages: Unapplied,
+    /// Writes whose message is sought.
+    sought: Sought,
     /// Records of the messages stream, decided and not applied yet.
     unapplied: VecDeque<(Offset, Record)>,
     /// Last unapplied index change by user, and by (user, conversation) with its seq.
@@ -158,7 +170,8 @@ pub(in crate::shard) fn spawn(setup: Setup) {
         conversations: HashMap::new(),
         heads_taken: Taken::new(Arc::clone(&setup.head_memory), setup.heads_bytes_max),
         order: VecDeque::new(),
-        unapplied_ids: HashMap::new(),
+        messages: Unapplied::default(),
+        sought: Sought::default(),
         unapplied: VecDeque::new(),
         index_touched: HashMap::new(),
         index_recent: HashMap::new(),
@@ -310,11 +323,13 @@ impl Owner {
             Input::Locate { id, answer } => {
                 // What is not committed does not exist for anyone yet.
                 let committed = self.appenders.messages.committed().offset;
-                let found = self
-                    .unapplied_ids
-                    .get(&id)
-                    .filter(|(offset, _)| *offset <= committed);
-                answer.send(found.map(|(_, at)| at.clone())).ok();
+                answer
+                    .send(
+                        self.messages
+                            .committed(id, committed)
+                            .map(|message| message.at.clone()),
+                    )
+                    .ok();
             }
             Input::Tail {
                 conversation,
@@ -387,71 +402,6 @@ impl Owner {
                 answer.send(self.conversations.len()).ok();
             }
         }
-    }
-
-    /// Keys that clients used before the shard was opened; `last`: there are no more.
-    fn remember_used(&mut self, keys: &[crate::shard::file::store::UsedKey], last: bool) {
-        let since_boot = self.setup.clock.since_boot();
-        for (conversation, sender, key) in keys {
-            self.setup
-                .filter
-                .insert(conversation, sender, key, since_boot);
-        }
-        if last {
-            self.setup.filter.filled();
-        }
-    }
-
-    fn take_write(&mut self, asked: Asked) {
-        if self.closing {
-            asked.answer.send(Err(ShardError::NotOwner)).ok();
-            return;
-        }
-        let Some(asked) = self.park(asked) else {
-            return;
-        };
-        if let Some(problem) = self.no_room() {
-            asked.answer.send(Err(problem.into())).ok();
-            return;
-        }
-        if let Some(conversation) = asked.write.conversation().cloned() {
-            return self.work(&conversation, WorkKind::Write(asked));
-        }
-        if let Asked {
-            write: Write::Index(changes),
-            fate,
-            answer,
-            ..
-        } = asked
-            && fate.decide()
-        {
-            self.decide_index(changes, answer);
-        }
-    }
-
-    /// Why no write is taken now, if so: the stream cap, or too much behind the batch in flight.
-    fn no_room(&self) -> Option<Problem> {
-        if self.untrimmed_bytes() > self.setup.stream_bytes_max {
-            // While the file takes nothing its worker does not catch up soon, and nobody need wait
-            // for it.
-            let detail = "the log of this shard is full until its worker catches up; retry later";
-            let retry_after = self.setup.store.is_full().then_some(parking::SPACE_AFTER);
-            return Some(Problem {
-                retry_after,
-                ..Problem::unavailable(detail)
-            });
-        }
-        (self.appenders.messages.is_full() || self.appenders.receipts.is_full())
-            .then(|| Problem::unavailable("the log does not keep up with this shard; retry later"))
-    }
-
-    /// Bytes of both streams that are not trimmed yet.
-    fn untrimmed_bytes(&self) -> u64 {
-        let stood = self.setup.stood.borrow().bytes;
-        Stream::BOTH
-            .iter()
-            .map(|&stream| stood[stream] + self.appenders[stream].untrimmed_bytes())
-            .sum()
     }
 
     fn pump(&mut self) {

@@ -4,6 +4,7 @@ use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
 use crate::log::record::{Advance, Record};
 use crate::shard::command::{Delivered, Done, Push};
 use crate::shard::write::head::Head;
+use crate::shard::write::message::message_deleted;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::Known;
 use crate::shard::write::owner::decide::{Verdict, message_unknown};
@@ -73,7 +74,7 @@ impl Owner {
     pub(super) fn decide_react(
         &mut self,
         name: &ConversationName,
-        message_id: MessageId,
+        (message_id, deleted): (MessageId, bool),
         user: &UserId,
         reaction: Option<u32>,
     ) -> Verdict {
@@ -84,6 +85,15 @@ impl Owner {
         };
         if !state.head().is_some_and(|head| head.has(user)) {
             return unknown;
+        }
+        // A deletion that is not committed yet is waited for: see `receipt_waits`.
+        let deleted = deleted
+            || self
+                .messages
+                .now(message_id)
+                .is_some_and(|(_, message)| message.at.deleted);
+        if deleted && reaction.is_some() {
+            return Verdict::Rests(Offset(0), Err(message_deleted()));
         }
         let (conversation, user) = (name.clone(), user.clone());
         let push = Push::Reaction {

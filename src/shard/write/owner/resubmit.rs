@@ -1,39 +1,49 @@
-//! Messages that come again: a replica has them, and the log lost them and went on otherwise.
+//! Messages that come again: a replica has them, and the log lost them and went on otherwise. And
+//! their deletions, so that what was erased does not come back.
 
 use std::sync::Arc;
 
-use crate::ids::{ConversationName, IdempotencyKey};
+use crate::ids::ConversationName;
 use crate::log::record::{Event, EventKind};
-use crate::shard::command::{Done, Send};
+use crate::shard::command::Done;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::ConversationState;
 use crate::shard::write::owner::decide::Verdict;
 use crate::shard::write::owner::input::{Accepted, Facts};
-
-/// What is looked up for it, in the words of a send: whether its own id is there, and its key.
-pub(super) fn asked_of(event: &Event) -> Option<Send> {
-    let EventKind::Message {
-        id, source, text, ..
-    } = &event.kind
-    else {
-        return None;
-    };
-    let key = event.key.as_ref().map(|key| IdempotencyKey {
-        key: Arc::clone(&key.key),
-        stamped: key.stamped,
-    });
-    let (conversation, source) = (event.conversation.clone(), source.clone());
-    Some(Send {
-        conversation,
-        source,
-        text: Arc::clone(text),
-        reply_to: Some(*id),
-        key,
-        unless: Vec::new(),
-    })
-}
+use crate::shard::write::owner::lookup::Lookup;
 
 impl Owner {
+    /// What is looked up for it: whether its own id is there, and its key; of a deletion its
+    /// message.
+    pub(super) fn missing_of_orphan(
+        &self,
+        state: &ConversationState,
+        event: &Event,
+        facts: &Facts,
+    ) -> Option<Lookup> {
+        let id = event.kind.message_id()?;
+        let is_known = self.messages.now(id).is_some();
+        if matches!(event.kind, EventKind::Deleted { .. }) {
+            return (!is_known && facts.held.is_none()).then_some(Lookup::Held(id));
+        }
+        let source = event.actor();
+        if !state.head().is_some_and(|head| head.has(source)) {
+            return None;
+        }
+        if !is_known && facts.reply_to.is_none() {
+            return Some(Lookup::At(id));
+        }
+        let key = event
+            .key
+            .as_ref()
+            .filter(|key| facts.key.is_none() && !key.stamped)?
+            .as_key();
+        let in_memory = state
+            .keys
+            .contains_key(&(source.clone(), Arc::clone(&key.key)));
+        (!in_memory).then(|| Lookup::Key(source.clone(), key))
+    }
+
     /// Appends it with its old id, time and key, unless it is there or has no place there any more.
     pub(super) fn decide_resubmit(
         &mut self,
@@ -41,11 +51,14 @@ impl Owner {
         event: &Event,
         facts: &Facts,
     ) -> Verdict {
-        match self.resubmitted(name, event, facts) {
-            Some(event) => Verdict::Written(
-                self.append_event(event),
-                Accepted::Done(Done::Resubmitted(true)),
-            ),
+        let written = match &event.kind {
+            EventKind::Deleted { .. } => self.resubmit_deletion(name, event, facts),
+            _ => self
+                .resubmitted(name, event, facts)
+                .map(|event| self.append_event(event)),
+        };
+        match written {
+            Some(offset) => Verdict::Written(offset, Accepted::Done(Done::Resubmitted(true))),
             // What made it superfluous may not be committed yet.
             None => Verdict::Rests(
                 self.last_touched(name),
@@ -60,10 +73,11 @@ impl Owner {
         };
         let state: &ConversationState = self.conversations.get(name)?;
         let head = state.head().filter(|head| head.has(source))?;
-        if self.unapplied_ids.contains_key(id)
-            || facts.reply_to == Some(true)
-            || id.slot() != name.slot()
-        {
+        let is_there = facts
+            .reply_to
+            .as_ref()
+            .is_some_and(|at| at.as_ref().is_some_and(|at| at.conversation == *name));
+        if self.messages.now(*id).is_some() || is_there || id.slot() != name.slot() {
             return None;
         }
         if let Some(key) = &event.key {
@@ -81,5 +95,37 @@ impl Owner {
             created,
             ..event.clone()
         })
+    }
+
+    /// Who deleted it may have left since: that it was deleted holds all the same.
+    fn resubmit_deletion(
+        &mut self,
+        name: &ConversationName,
+        event: &Event,
+        facts: &Facts,
+    ) -> Option<crate::ids::Offset> {
+        let EventKind::Deleted { message_id, by, .. } = &event.kind else {
+            return None;
+        };
+        let (_, message) = self.held(name, *message_id, facts)?;
+        let head = self.head(name)?;
+        if message.at.deleted || self.not_all_read().is_some() {
+            return None;
+        }
+        let (message_id, message_seq, by) = (*message_id, message.at.seq, by.clone());
+        let kind = EventKind::Deleted {
+            message_id,
+            message_seq,
+            by,
+        };
+        let (seq, created) = (head.last_seq.next(), event.created.max(head.last_created));
+        let again = Event {
+            seq,
+            created,
+            key: None,
+            kind,
+            conversation: name.clone(),
+        };
+        Some(self.append_deletion(again, message_id, message))
     }
 }

@@ -1,11 +1,13 @@
-//! Keys that the router stamped: in memory for a minute, so that a router's own retry has no second
-//! effect. Kept beside the conversations, so that they hold no head in memory.
+//! Keys that were used: those of clients, in the filter; and those that the router stamped: in
+//! memory for a minute, so that a router's own retry has no second effect. Kept beside the
+//! conversations, so that they hold no head in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{ConversationName, Offset, Seq, UserId};
 use crate::log::record::Fingerprint;
+use crate::shard::file::store::UsedKey as ClientKey;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::UsedKey;
 
@@ -69,5 +71,18 @@ impl Owner {
         let stamped = &self.stamped;
         self.stamped_order
             .retain(|(_, of)| stamped.contains_key(of));
+    }
+
+    /// Keys that clients used before the shard was opened; `last`: there are no more.
+    pub(super) fn remember_used(&mut self, keys: &[ClientKey], last: bool) {
+        let since_boot = self.setup.clock.since_boot();
+        for (conversation, sender, key) in keys {
+            self.setup
+                .filter
+                .insert(conversation, sender, key, since_boot);
+        }
+        if last {
+            self.setup.filter.filled();
+        }
     }
 }

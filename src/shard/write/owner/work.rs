@@ -4,21 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch;
-
-use crate::ids::{ConversationName, Offset};
-use crate::log::record::Tail;
+use crate::ids::{ConversationName, IdempotencyKey, Offset, UserId};
 use crate::problem::Problem;
-use crate::shard::command::{Delivered, Send};
-use crate::shard::file::store::Store;
-use crate::shard::file::store::{Located, StoreError};
+use crate::shard::command::Delivered;
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::{ConversationState, Known};
 use crate::shard::write::owner::input::{
     Asked, Completion, Facts, Looked, Waiter, Work, WorkKind, Write,
 };
-use crate::shard::write::owner::resubmit::asked_of;
+use crate::shard::write::owner::lookup::Lookup;
 use crate::telemetry;
 
 /// Work waiting for one conversation's look-up, and for all of them; more is refused.
@@ -35,15 +30,6 @@ pub(super) struct Again {
     /// Its place in the order of arrival.
     pub(super) turn: u64,
     pub(super) kind: WorkKind,
-}
-
-/// What a piece of work waits for.
-enum Lookup {
-    Head,
-    Marks,
-    Key,
-    ReplyTo,
-    Later,
 }
 
 /// Outcome of one step.
@@ -157,7 +143,7 @@ impl Owner {
             if let Step::Needs(lookup, mut work) = self.step(name, work) {
                 self.looked_up += 1;
                 work.lookup = self.looked_up;
-                self.spawn_lookup(name, &lookup, &work);
+                self.spawn_lookup(name, lookup, work.lookup);
                 let Some(blocked) = self.conversations.get_mut(name) else {
                     return;
                 };
@@ -173,82 +159,23 @@ impl Owner {
         self.evict();
     }
 
-    fn spawn_lookup(&self, name: &ConversationName, lookup: &Lookup, work: &Work) {
-        let (store, name) = (self.setup.store.clone(), name.clone());
-        let (completions, permits) = (self.completions.clone(), Arc::clone(&self.lookups));
-        let (applied, floor) = (self.setup.applied.clone(), self.fill_floor);
-        let number = work.lookup;
-        let send = match &work.kind {
-            WorkKind::Write(Asked {
-                write: Write::Send(send),
-                ..
-            }) => Some(send.clone()),
-            WorkKind::Write(Asked {
-                write: Write::Resubmit(event),
-                ..
-            }) => asked_of(event),
-            _ => None,
-        };
-        let wanted = match lookup {
-            Lookup::Head => 0,
-            Lookup::Marks => 1,
-            Lookup::Key => 2,
-            Lookup::ReplyTo => 3,
-            Lookup::Later => 4,
-        };
-        drop(tokio::spawn(async move {
-            let reached = match wanted {
-                0 => applied_to(applied.messages, floor.messages).await,
-                1 => applied_to(applied.receipts, floor.receipts).await,
-                _ => Ok(()),
-            };
-            // Only now: what waits for the worker takes no place of what needs none.
-            let _permit = permits.acquire().await;
-            let result = match (reached, wanted, send) {
-                (Err(error), ..) => Err(error),
-                (Ok(()), 0, _) => store.head(&name).await.map(Looked::Head),
-                (Ok(()), 1, _) => store.marks(&name).await.map(Looked::Marks),
-                (
-                    Ok(()),
-                    2,
-                    Some(Send {
-                        source,
-                        key: Some(key),
-                        ..
-                    }),
-                ) => store.key(&name, &source, &key).await.map(Looked::Key),
-                (
-                    Ok(()),
-                    3,
-                    Some(Send {
-                        reply_to: Some(id), ..
-                    }),
-                ) => store.locate(id).await.map(Looked::ReplyTo),
-                (Ok(()), 4, Some(send)) => {
-                    any_is_used(&store, &name, &send).await.map(Looked::Later)
-                }
-                _ => Err(StoreError::Failed(
-                    "a look-up without its question".to_owned(),
-                )),
-            };
-            completions
-                .send(Completion {
-                    conversation: name,
-                    lookup: number,
-                    result,
-                })
-                .await
-                .ok();
-        }));
-    }
-
     /// Takes in what a look-up brought, and goes on with what waited for it.
     pub(super) fn complete(&mut self, completion: Completion) {
         let Completion {
-            conversation: name,
+            conversation,
             lookup,
             result,
         } = completion;
+        let Some(name) = conversation else {
+            let at = result.map(|looked| {
+                if let Looked::At(at) = looked {
+                    at
+                } else {
+                    None
+                }
+            });
+            return self.found(lookup, at);
+        };
         let Some(state) = self.conversations.get_mut(&name) else {
             return;
         };
@@ -276,10 +203,14 @@ impl Owner {
                     work.facts.key = Some(row);
                 }
             }
-            Ok(Looked::ReplyTo(found)) => {
+            Ok(Looked::At(at)) => {
                 if let Some(work) = asker {
-                    work.facts.reply_to =
-                        Some(found.is_some_and(|at: Located| at.conversation == name));
+                    work.facts.reply_to = Some(at);
+                }
+            }
+            Ok(Looked::Held(message)) => {
+                if let Some(work) = asker {
+                    work.facts.held = Some(message);
                 }
             }
             Ok(Looked::Later(is_used)) => {
@@ -381,50 +312,60 @@ impl Owner {
     }
 
     /// A receipt goes into the other stream, and would stay there when its author's joining is
-    /// taken back: it is decided when that is committed. The offset to wait for.
+    /// taken back: it is decided when that is committed. Likewise a reaction when the deletion of
+    /// its message is. The offset to wait for.
     fn receipt_waits(&self, name: &ConversationName, write: &Write) -> Option<Offset> {
         let (state, user) = (self.conversations.get(name)?, write.receipt_of()?);
-        state.standing_changes(user, self.appenders.messages.committed().offset)
+        let committed = self.appenders.messages.committed().offset;
+        let deletion = match write {
+            Write::React { id, .. } => self
+                .messages
+                .now(*id)
+                .filter(|(_, message)| message.at.deleted),
+            _ => None,
+        };
+        let deletion = deletion
+            .map(|(offset, _)| *offset)
+            .filter(|offset| *offset > committed);
+        state.standing_changes(user, committed).max(deletion)
     }
 
     /// What must be looked up before this write can be decided.
     fn missing(&self, name: &ConversationName, write: &Write, facts: &Facts) -> Option<Lookup> {
         let state = self.conversations.get(name)?;
+        let participates = |user: &UserId| state.head().is_some_and(|head| head.has(user));
+        let key_lookup = |sender: &UserId, key: Option<&IdempotencyKey>| {
+            let asked =
+                key.filter(|key| facts.key.is_none() && asks_for_key(state, sender, key))?;
+            let perhaps = self.setup.filter.perhaps_used(name, sender, &asked.key);
+            perhaps.then(|| Lookup::Key(sender.clone(), asked.clone()))
+        };
+        let later_lookup = |sender: &UserId, unless: &[IdempotencyKey]| {
+            let asks = facts.later.is_none() && unless.iter().any(|later| !later.stamped);
+            asks.then(|| Lookup::Later(sender.clone(), unless.to_vec()))
+        };
         match write {
-            Write::Send(send) if state.head().is_some_and(|head| head.has(&send.source)) => {
+            Write::Send(send) if participates(&send.source) => {
                 if let Some(id) = send.reply_to
                     && facts.reply_to.is_none()
-                    && self
-                        .unapplied_ids
-                        .get(&id)
-                        .is_none_or(|(_, at)| at.conversation != *name)
+                    && self.messages.now(id).is_none()
                     && id.slot() == name.slot()
                 {
-                    return Some(Lookup::ReplyTo);
+                    return Some(Lookup::At(id));
                 }
-                let key = send
-                    .key
-                    .as_ref()
-                    .filter(|_| facts.key.is_none() && asks_for_key(state, send));
-                if key
-                    .is_some_and(|key| self.setup.filter.perhaps_used(name, &send.source, &key.key))
-                {
-                    return Some(Lookup::Key);
+                if let Some(lookup) = key_lookup(&send.source, send.key.as_ref()) {
+                    return Some(lookup);
                 }
-                let asks = facts.later.is_none() && send.unless.iter().any(|later| !later.stamped);
-                asks.then_some(Lookup::Later)
+                later_lookup(&send.source, &send.unless)
             }
-            Write::Resubmit(event) => {
-                let question = asked_of(event)
-                    .filter(|of| state.head().is_some_and(|head| head.has(&of.source)))?;
-                let is_known = question
-                    .reply_to
-                    .is_none_or(|id| self.unapplied_ids.contains_key(&id));
-                if !is_known && facts.reply_to.is_none() {
-                    return Some(Lookup::ReplyTo);
-                }
-                (facts.key.is_none() && asks_for_key(state, &question)).then_some(Lookup::Key)
+            Write::Change { change, .. } if participates(change.by()) => {
+                let id = change.message_id();
+                let asks = facts.held.is_none() && self.messages.now(id).is_none();
+                key_lookup(change.by(), change.key())
+                    .or_else(|| later_lookup(change.by(), change.unless()))
+                    .or_else(|| asks.then_some(Lookup::Held(id)))
             }
+            Write::Resubmit(event) => self.missing_of_orphan(state, event, facts),
             Write::Read { .. } if state.head().is_some() && state.marks.is_none() => {
                 Some(Lookup::Marks)
             }
@@ -433,41 +374,13 @@ impl Owner {
     }
 }
 
-/// Whether SQLite has to be asked for its key. Not while memory has it: it may be applied, and
+/// Whether SQLite has to be asked for a key. Not while memory has it: it may be applied, and
 /// forgotten here, between the look at the file and the decision.
-fn asks_for_key(state: &ConversationState, send: &Send) -> bool {
-    let key = send.key.as_ref().filter(|key| !key.stamped);
-    key.is_some_and(|key| {
-        !state
+fn asks_for_key(state: &ConversationState, sender: &UserId, key: &IdempotencyKey) -> bool {
+    !key.stamped
+        && !state
             .keys
-            .contains_key(&(send.source.clone(), Arc::clone(&key.key)))
-    })
-}
-
-/// Whether the file has a message under one of the keys after which this one may not be written any
-/// more.
-async fn any_is_used(
-    store: &Store,
-    name: &ConversationName,
-    send: &Send,
-) -> Result<bool, StoreError> {
-    for key in send.unless.iter().filter(|key| !key.stamped) {
-        if store.key(name, &send.source, key).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Waits until the file holds what was committed; without its worker it may be too old to decide
-/// on.
-async fn applied_to(mut applied: watch::Receiver<Tail>, floor: Offset) -> Result<(), StoreError> {
-    let reached = applied.wait_for(|tail| tail.offset >= floor).await.is_ok();
-    if reached {
-        Ok(())
-    } else {
-        Err(StoreError::Closed)
-    }
+            .contains_key(&(sender.clone(), Arc::clone(&key.key)))
 }
 
 fn refuse(work: Work, problem: &Problem) {

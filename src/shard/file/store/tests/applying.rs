@@ -184,12 +184,7 @@ async fn a_batch_that_fails_leaves_nothing_and_the_same_batch_works_later() {
     let text: Arc<str> = "x".repeat(16_000).into();
     let mut records = vec![created("c", &["alice"], START)];
     for number in 2..40 {
-        let kind = EventKind::Message {
-            id: id(number),
-            source: user("alice"),
-            text: Arc::clone(&text),
-            reply_to: None,
-        };
+        let kind = EventKind::plain(id(number), user("alice"), Arc::clone(&text));
         records.push(event("c", number, START, kind));
     }
     log.entry(&records);

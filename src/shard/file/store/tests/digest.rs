@@ -32,6 +32,14 @@ impl Author {
         self.now
     }
 
+    /// A message by its number, and what is said to be its seq: mostly one of the last.
+    fn target(&mut self, seq: u64) -> (u64, u64) {
+        (
+            self.number.saturating_sub(self.dice.random_range(0..6)),
+            seq.saturating_sub(1),
+        )
+    }
+
     fn someone(&mut self) -> &'static str {
         ["alice", "bob", "carol", "dave"][self.dice.random_range(0..4)]
     }
@@ -44,7 +52,7 @@ impl Author {
         self.seqs[place] += 1;
         let seq = self.seqs[place];
         self.number += 1;
-        let record = match self.dice.random_range(0..16) {
+        let record = match self.dice.random_range(0..21) {
             _ if seq == 1 => created(name, &[who, "erin"], at),
             0 => joined(name, seq, who, &[other, "frank"]),
             1 | 2 => left(
@@ -91,6 +99,19 @@ impl Author {
                     node: NodeId::from("n"),
                     ts: at,
                 }
+            }
+            // Of any message, be it there, deleted, or of another conversation.
+            16 | 17 => edited(name, seq, who, self.target(seq), &format!("edit {seq}")),
+            18 => deleted(name, seq, who, self.target(seq)),
+            19 => {
+                self.seqs[place] -= 1;
+                key_used(
+                    ["nowhere", name][self.dice.random_range(0..2)],
+                    who,
+                    seq,
+                    "k2",
+                    at.is_multiple_of(3),
+                )
             }
             // A number used before: the id is taken.
             7 => message(name, seq, who, self.number / 2, at),

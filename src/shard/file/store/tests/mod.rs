@@ -21,7 +21,8 @@ use crate::ids::{
     ClusterId, ConversationName, Epoch, IdempotencyKey, MessageId, NodeId, Offset, Seq, UserId,
 };
 use crate::log::record::{
-    Advance, Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, seal,
+    Advance, Content, Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, UsedUp,
+    seal,
 };
 use crate::shard::command::{Around, IndexItem};
 
@@ -31,7 +32,14 @@ const START: u64 = 1_700_000_000_000;
 mod applying;
 mod digest;
 mod durable;
+mod edits;
+mod erased;
 mod reading;
+mod said;
+mod unread;
+
+use said::message_to;
+pub(crate) use said::{deleted, edited, key_used, message};
 
 /// A stream as an owner writes it.
 #[derive(Debug, Clone, Default)]
@@ -100,32 +108,6 @@ pub(crate) fn created(name: &str, users: &[&str], at: u64) -> Record {
             by: participants[0].clone(),
             title: Some("T".into()),
             participants,
-        },
-    )
-}
-
-pub(crate) fn message(name: &str, seq: u64, source: &str, number: u64, at: u64) -> Record {
-    message_to(name, seq, source, number, at, None)
-}
-
-fn message_to(
-    name: &str,
-    seq: u64,
-    source: &str,
-    number: u64,
-    at: u64,
-    to: Option<MessageId>,
-) -> Record {
-    let text = format!("text {number}").into();
-    event(
-        name,
-        seq,
-        at,
-        EventKind::Message {
-            id: id(number),
-            source: user(source),
-            text,
-            reply_to: to,
         },
     )
 }

@@ -147,7 +147,7 @@ async fn history_gives_the_nearest_page_and_one_more_on_each_side_asked() {
                     .await
                     .expect("reads")
                     .iter()
-                    .map(|message| message.seq.0)
+                    .map(|message| message.core.seq.0)
                     .collect();
                 let matching = |seq: &u64| {
                     (source.is_none() || seq.is_multiple_of(3))

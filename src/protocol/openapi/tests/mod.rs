@@ -6,6 +6,8 @@ use http::Method;
 use super::*;
 use crate::protocol::routes::match_path;
 
+mod schemas;
+
 fn value() -> Value {
     serde_json::from_str(&pretty()).expect("json")
 }
@@ -165,6 +167,7 @@ fn limits_are_those_of_validation() {
     };
     assert_eq!(of("/UserId/maxLength"), 128);
     assert_eq!(of("/SendBody/properties/text/maxLength"), 16_384);
+    assert_eq!(of("/EditBody/properties/mentions/maxItems"), 50);
     assert_eq!(of("/CreateBody/properties/title/maxLength"), 256);
     assert_eq!(of("/CreateBody/properties/participants/maxItems"), 1_000);
     assert_eq!(of("/ReactionBody/properties/reaction/maximum"), 1_114_111);
@@ -256,102 +259,4 @@ fn every_schema_and_every_property_is_described() {
             "{place} is not described"
         );
     }
-}
-
-#[test]
-fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
-    let document = value();
-    let schemas = &document["components"]["schemas"];
-    for (union, count) in [
-        ("ClientFrame", 6),
-        ("ServerFrame", 11),
-        ("CommittedFrame", 2),
-    ] {
-        let choice = &schemas[union];
-        assert_eq!(choice["discriminator"]["propertyName"], "t", "{union}");
-        assert_eq!(
-            choice["oneOf"].as_array().map(Vec::len),
-            Some(count),
-            "{union}"
-        );
-        let mapping = choice["discriminator"]["mapping"]
-            .as_object()
-            .expect("a mapping");
-        assert_eq!(mapping.len(), count, "{union}");
-        for (word, place) in mapping {
-            assert!(
-                choice["oneOf"]
-                    .as_array()
-                    .expect("choices")
-                    .contains(&json!({"$ref": place})),
-                "{union} {word}"
-            );
-            let frame = document
-                .pointer(&place.as_str().expect("a place")[1..])
-                .expect("a frame");
-            assert_eq!(frame["properties"]["t"]["enum"], json!([word]), "{union}");
-            assert!(
-                frame["required"]
-                    .as_array()
-                    .expect("required")
-                    .contains(&json!("t")),
-                "{union} {word}"
-            );
-        }
-    }
-    let left = &schemas["EventFrame"];
-    assert_eq!(
-        left["properties"]["kind"]["enum"],
-        json!(["created", "joined", "left"])
-    );
-    assert_eq!(
-        left["required"],
-        json!(["t", "conversation", "seq", "created", "kind", "by"])
-    );
-    assert_eq!(
-        schemas["ReceiptFrame"]["required"],
-        json!(["t", "conversation", "user", "kind", "ts"])
-    );
-}
-
-#[test]
-fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
-    let document = value();
-    let schemas = &document["components"]["schemas"];
-    let allows_null = |pointer: &str| {
-        let schema = schemas
-            .pointer(pointer)
-            .unwrap_or_else(|| panic!("{pointer}"));
-        let null = json!({"type": "null"});
-        schema["type"][1] == "null"
-            || schema["anyOf"]
-                .as_array()
-                .is_some_and(|choices| choices.contains(&null))
-    };
-    for pointer in [
-        "/Conversation/properties/title",
-        "/Message/properties/reply_to",
-        "/CreateBody/properties/title",
-        "/ConversationItem/properties/admin",
-        "/ConversationItem/properties/last_message",
-        "/ConversationItem/properties/created",
-    ] {
-        assert!(allows_null(pointer), "{pointer}");
-    }
-    for pointer in [
-        "/Conversation/properties/participants",
-        "/EventFrame/properties/admin",
-        "/Message/properties/id",
-    ] {
-        assert!(!allows_null(pointer), "{pointer}");
-    }
-    assert_eq!(schemas["CreateBody"]["required"], json!(["participants"]));
-    assert_eq!(
-        schemas["SendFrame"]["required"],
-        json!(["t", "conversation", "text"])
-    );
-    assert_eq!(
-        schemas["ConversationItem"]["properties"].get("participants"),
-        None
-    );
 }

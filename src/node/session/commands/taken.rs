@@ -1,5 +1,4 @@
-//! What clients send: each frame is checked, sent to its owner in the order it came, and answered
-//! with `ok` or `error`.
+//! Each frame is taken, sent to its owner in the order it came, and answered with `ok` or `error`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,28 +7,28 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use uuid::Uuid;
 
-use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, Slot};
+use crate::ids::{ConversationName, Seq};
 use crate::link::front::Down;
 use crate::link::front::attach::Repeat;
 use crate::node::session::Inner;
+use crate::node::session::commands::messages::{self, conversation_name};
 use crate::node::session::said::{Message, Number, Of};
 use crate::node::session::state::Resumed;
 use crate::node::session::sweep;
 use crate::node::session::underway::{PROMPT, Place};
 use crate::node::session::window::{Owed, Session};
 use crate::problem::{Code, Problem, settles_earlier_attempts};
-use crate::protocol::{
-    ClientFrame, REACTION_MAX, RESUME_POSITIONS_MAX, ServerFrame, TEXT_BYTES_MAX,
-};
-use crate::shard::command::{Command, Done, MarkRead, React, Send};
+use crate::protocol::{ClientFrame, OkResult, RESUME_POSITIONS_MAX, ServerFrame};
+use crate::shard::command::Done;
 
 /// What a command may take in all.
 const COMMAND_MAX: Duration = Duration::from_secs(5);
 /// How long after that the answer of an owner is still awaited: it knows better what became of the
 /// command.
 const ANSWER_GRACE: Duration = Duration::from_millis(250);
+/// What an `ok` brings when there is nothing to show.
+const NOTHING: OkResult = OkResult::None(());
 /// Largest position: what every client's numbers can hold.
 const POSITION_MAX: u64 = (1 << 53) - 1;
 
@@ -38,7 +37,11 @@ const POSITION_MAX: u64 = (1 << 53) - 1;
 /// is worked on meanwhile.
 ///
 /// Before it is enqueued nothing is done: dropped while it waits, it may be begun anew.
-pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: &Message) {
+pub(in crate::node::session) async fn handle(
+    inner: &Arc<Inner>,
+    session: &Arc<Session>,
+    message: &Message,
+) {
     let Some(owed) = session.owe(message.text.len()).await else {
         return;
     };
@@ -83,21 +86,7 @@ pub(super) async fn handle(inner: &Arc<Inner>, session: &Arc<Session>, message: 
             }
             return;
         }
-        ClientFrame::Send {
-            conversation,
-            text,
-            reply_to,
-            client_id,
-        } => {
-            // The name of the conversation is judged first.
-            let key = key_of(message, client_id.as_deref()).map(|key| (key, message.later.clone()));
-            send(session, &conversation, text, reply_to.as_deref(), key)
-        }
-        ClientFrame::Read { message_id } => read(session, &message_id),
-        ClientFrame::React {
-            message_id,
-            reaction,
-        } => react(session, &message_id, reaction),
+        frame => messages::command_of(session, message, frame),
     };
     let (slot, command) = match decided {
         Ok(decided) => decided,
@@ -142,15 +131,10 @@ async fn finish(
         answered = tokio::time::timeout_at((deadline + ANSWER_GRACE).into(), done).await;
     }
     let result = match answered {
-        Ok(Ok(Done::Sent { message, .. })) => {
-            serde_json::to_value(message).map_err(|_unencodable| {
-                Problem::new(
-                    Code::OutcomeUnknown,
-                    "the message was written but cannot be shown",
-                )
-            })
+        Ok(Ok(Done::Sent { message, .. } | Done::Edited(message))) => {
+            Ok(OkResult::Message(Box::new(message)))
         }
-        Ok(Ok(_)) => Ok(Value::Null),
+        Ok(Ok(_)) => Ok(NOTHING),
         Ok(Err(problem)) => Err(unsettled(problem, asked.number)),
         Err(_) => Err(Problem::new(
             Code::OutcomeUnknown,
@@ -171,7 +155,7 @@ fn unsettled(problem: Problem, number: Number) -> Problem {
     Problem::new(Code::OutcomeUnknown, detail)
 }
 
-fn answer(session: &Session, asked: Asked, result: Result<Value, Problem>, owed: Owed) {
+fn answer(session: &Session, asked: Asked, result: Result<OkResult, Problem>, owed: Owed) {
     let Asked { reference, number } = asked;
     if number.repeat == Repeat::Silent {
         return session.answered(number);
@@ -204,7 +188,7 @@ fn answer(session: &Session, asked: Asked, result: Result<Value, Problem>, owed:
     }
 }
 
-fn authorize(inner: &Inner, session: &Session, token: String) -> Result<Value, Problem> {
+fn authorize(inner: &Inner, session: &Session, token: String) -> Result<OkResult, Problem> {
     let refuse = |why: String| Err(Problem::new(Code::Unauthorized, why));
     match (inner.verify)(&token) {
         Ok(identity) if identity.user != session.user => {
@@ -225,7 +209,7 @@ fn authorize(inner: &Inner, session: &Session, token: String) -> Result<Value, P
                     token,
                 });
             }
-            Ok(Value::Null)
+            Ok(NOTHING)
         }
         Err(refused) => refuse(refused.0),
     }
@@ -236,14 +220,14 @@ fn resume(
     session: &Session,
     positions: BTreeMap<String, u64>,
     more: bool,
-) -> (Result<Value, Problem>, Of) {
+) -> (Result<OkResult, Problem>, Of) {
     let checked = match positions_of(positions) {
         Ok(checked) => checked,
         Err(problem) => return (Err(problem), Of::Itself),
     };
     match inner.on_board(|board| board.resume(session.id, checked, more)) {
-        Resumed::Placed => (Ok(Value::Null), Of::Itself),
-        Resumed::Later => (Ok(Value::Null), Of::Resume),
+        Resumed::Placed => (Ok(NOTHING), Of::Itself),
+        Resumed::Later => (Ok(NOTHING), Of::Resume),
         Resumed::TooMany => {
             let detail = "too many positions in one resume; all of them are forgotten";
             (Err(Problem::new(Code::Invalid, detail)), Of::GivenUp)
@@ -269,106 +253,4 @@ fn positions_of(named: BTreeMap<String, u64>) -> Result<BTreeMap<ConversationNam
         checked.insert(conversation_name(&name)?, Seq(position));
     }
     Ok(checked)
-}
-
-fn send(
-    session: &Session,
-    conversation: &str,
-    text: String,
-    reply_to: Option<&str>,
-    key: Result<(IdempotencyKey, Vec<IdempotencyKey>), Problem>,
-) -> Result<(Slot, Command), Problem> {
-    let conversation = conversation_name(conversation)?;
-    let (key, unless) = key?;
-    let reply_to = reply_to.map(message_reference).transpose()?;
-    if text.is_empty() {
-        return Err(Problem::new(Code::Invalid, "a text has at least one byte"));
-    }
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(Problem::new(
-            Code::TextTooLong,
-            "a text has at most 16384 bytes of UTF-8",
-        ));
-    }
-    let slot = conversation.slot();
-    let (source, text, key) = (session.user.clone(), Arc::from(text), Some(key));
-    Ok((
-        slot,
-        Command::Send(Send {
-            conversation,
-            source,
-            text,
-            reply_to,
-            key,
-            unless,
-        }),
-    ))
-}
-
-fn key_of(message: &Message, client_id: Option<&str>) -> Result<IdempotencyKey, Problem> {
-    let invalid = || {
-        Problem::new(
-            Code::Invalid,
-            "a client_id has 1 to 128 bytes without control characters",
-        )
-    };
-    let key = message.key_with(client_id);
-    if client_id.is_some() {
-        key.ok_or_else(invalid)
-    } else {
-        Ok(key.unwrap_or_else(IdempotencyKey::stamp))
-    }
-}
-
-fn read(session: &Session, message_id: &str) -> Result<(Slot, Command), Problem> {
-    let message_id = known_id(message_id)?;
-    let mark = MarkRead {
-        message_id,
-        user: session.user.clone(),
-        origin: Some(session.id),
-    };
-    Ok((message_id.slot(), Command::MarkRead(mark)))
-}
-
-fn react(
-    session: &Session,
-    message_id: &str,
-    reaction: Option<u32>,
-) -> Result<(Slot, Command), Problem> {
-    if reaction.is_some_and(|reaction| !(1..=REACTION_MAX).contains(&reaction)) {
-        return Err(Problem::new(
-            Code::Invalid,
-            "a reaction is a number from 1 to 1114111, or null",
-        ));
-    }
-    let message_id = known_id(message_id)?;
-    Ok((
-        message_id.slot(),
-        Command::React(React {
-            message_id,
-            user: session.user.clone(),
-            reaction,
-        }),
-    ))
-}
-
-fn conversation_name(name: &str) -> Result<ConversationName, Problem> {
-    ConversationName::parse(name)
-        .map_err(|invalid| Problem::new(Code::InvalidName, invalid.to_string()))
-}
-
-/// Any UUID; one that is no id of ours goes on to the owner, which checks membership first and then
-/// knows no such message.
-fn message_reference(id: &str) -> Result<MessageId, Problem> {
-    let hyphenated = Some(id)
-        .filter(|id| id.len() == 36)
-        .and_then(|id| Uuid::try_parse(id).ok());
-    hyphenated
-        .map(MessageId)
-        .ok_or_else(|| Problem::new(Code::Invalid, "reply_to is no UUID"))
-}
-
-fn known_id(id: &str) -> Result<MessageId, Problem> {
-    MessageId::parse(id)
-        .ok_or_else(|| Problem::new(Code::MessageUnknown, "there is no message with this id"))
 }

@@ -1,5 +1,4 @@
-//! The domain's words: what can be asked of a shard and what it answers. Everything here can travel
-//! over a link, so fields are only ever added, with a default.
+//! Commands, queries, pushes, and their answers.
 
 use std::sync::Arc;
 
@@ -8,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{
     ConversationName, Epoch, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId,
 };
-use crate::log::record::{Event, Fingerprint, IndexChange};
+use crate::log::record::{Event, EventKind, Fingerprint, IndexChange};
 use crate::problem::Problem;
-use crate::protocol::{Conversation, ConversationItem, Message};
+use crate::protocol::{Conversation, ConversationItem, JsonObject, Message, MessageCore};
 
-pub use crate::log::lease::Freshness;
+use crate::shard::command::writes::{
+    Add, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send,
+};
 
 /// A write. Each is decided by the shard's owner against the head, and answered after its commit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub enum Command {
     Create(Create),
     /// Write a message. Answer: [`Done::Sent`].
     Send(Send),
+    /// Change what a message says. Answer: [`Done::Edited`].
+    Edit(Edit),
+    /// Delete a message. Answer: [`Done::Deleted`].
+    Delete(Delete),
     /// Add participants. Answer: [`Done::Added`].
     Add(Add),
     /// Remove a participant, or leave. Answer: [`Done::Removed`].
@@ -41,81 +46,6 @@ pub enum Command {
     Resubmit(Arc<Event>),
 }
 
-/// Create a conversation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
-pub struct Create {
-    pub name: ConversationName,
-    pub by: UserId,
-    pub title: Option<Arc<str>>,
-    /// Without duplicates, the creator first.
-    pub participants: Vec<UserId>,
-    pub key: Option<IdempotencyKey>,
-    /// Over name (if the client chose it), title and participants as sent.
-    pub fingerprint: Fingerprint,
-}
-
-/// Write a message.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
-pub struct Send {
-    pub conversation: ConversationName,
-    pub source: UserId,
-    pub text: Arc<str>,
-    pub reply_to: Option<MessageId>,
-    pub key: Option<IdempotencyKey>,
-    /// Keys of later messages of the same socket: it is not written any more once one of them was
-    /// (ADR 7).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unless: Vec<IdempotencyKey>,
-}
-
-/// Add participants.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
-pub struct Add {
-    pub conversation: ConversationName,
-    pub by: UserId,
-    pub users: Vec<UserId>,
-}
-
-/// Remove a participant, or leave.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
-pub struct Remove {
-    pub conversation: ConversationName,
-    pub by: UserId,
-    pub user: UserId,
-}
-
-/// Read up to a message.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
-pub struct MarkRead {
-    pub message_id: MessageId,
-    pub user: UserId,
-    /// The session that sent it: it gets no `receipt` frame of its own. None for REST.
-    pub origin: Option<SessionId>,
-}
-
-/// Set (or with `None` take back) the reaction of a user on a message.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
-pub struct React {
-    pub message_id: MessageId,
-    pub user: UserId,
-    pub reaction: Option<u32>,
-}
-
-/// A device of `user` was given everything of `conversation` up to `up_to`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "said above")]
-pub struct Delivered {
-    pub conversation: ConversationName,
-    pub user: UserId,
-    pub up_to: Seq,
-}
-
 /// Answer to a command that was accepted, at the commit level (but for [`Command::Delivered`]).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Done {
@@ -133,6 +63,10 @@ pub enum Done {
         /// True when the key had made it before.
         replayed: bool,
     },
+    /// The message, as it is now.
+    Edited(Message),
+    /// The message is deleted.
+    Deleted,
     /// The conversation with its new participants, whose indexes are committed too (or soon will
     /// be).
     Added(Conversation),
@@ -145,6 +79,38 @@ pub enum Done {
     /// The message is in the history; true when it was put there now. Or it has no place there any
     /// more.
     Resubmitted(bool),
+}
+
+/// The fields of a message that are the same for every reader, of an event that is one.
+#[must_use]
+pub fn core_of(event: &Event) -> Option<MessageCore> {
+    let EventKind::Message {
+        id,
+        source,
+        text,
+        reply_to,
+        data,
+        mentions,
+        since,
+    } = &event.kind
+    else {
+        return None;
+    };
+    let deleted_by = since.as_ref().and_then(|since| since.deleted_by.clone());
+    Some(MessageCore {
+        id: *id,
+        conversation: event.conversation.clone(),
+        seq: event.seq,
+        source: source.clone(),
+        text: text.as_ref().to_owned(),
+        reply_to: *reply_to,
+        created: event.created,
+        edited: since.as_ref().and_then(|since| since.edited),
+        deleted: deleted_by.is_some(),
+        data: data.clone().map(JsonObject::stored),
+        mentions: mentions.clone(),
+        deleted_by,
+    })
 }
 
 /// A read. Strict: it sees everything acknowledged before it began.

@@ -1,0 +1,173 @@
+//! From the protobuf of a record ([`super::wire`]) to the typed [`super::Record`].
+
+use std::sync::Arc;
+
+use super::wire::{Body, Event, Key, Kind, OneAdvance, Record};
+use super::{Advance, Content, IndexChange, KeyUse, OutboxPosition, UsedUp};
+use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, UserId};
+
+type Bad = &'static str;
+
+fn user(text: &str) -> Result<UserId, Bad> {
+    UserId::parse(text).map_err(|_wrong| "a user's name breaks the rules for names")
+}
+
+fn users(texts: &[String]) -> Result<Vec<UserId>, Bad> {
+    texts.iter().map(|text| user(text)).collect()
+}
+
+fn conversation(text: &str) -> Result<ConversationName, Bad> {
+    ConversationName::parse(text)
+        .map_err(|_wrong| "a conversation's name breaks the rules for names")
+}
+
+fn message_id(bytes: &[u8]) -> Result<MessageId, Bad> {
+    let uuid = uuid::Uuid::from_slice(bytes).map_err(|_wrong| "a message id is not 16 bytes")?;
+    MessageId::from_uuid(uuid).ok_or("a message id has another version")
+}
+
+fn typed_key(key: Key) -> Result<KeyUse, Bad> {
+    let fingerprint = key
+        .fingerprint
+        .as_ref()
+        .try_into()
+        .map_err(|_wrong| "a fingerprint is not 16 bytes")?;
+    Ok(KeyUse {
+        key: Arc::from(key.key),
+        stamped: key.stamped,
+        fingerprint,
+    })
+}
+
+impl TryFrom<Record> for super::Record {
+    type Error = Bad;
+
+    fn try_from(record: Record) -> Result<Self, Bad> {
+        Ok(
+            match record
+                .body
+                .ok_or("a kind of record that this version does not know")?
+            {
+                Body::Event(event) => Self::Event(Arc::new(typed_event(event)?)),
+                Body::Index(change) => Self::Index(Arc::new(IndexChange {
+                    user: user(&change.user)?,
+                    conversation: conversation(&change.conversation)?,
+                    seq: Seq(change.seq),
+                    joined: change.joined,
+                    at: change.at,
+                    create_key: change.create_key.map(typed_key).transpose()?,
+                })),
+                Body::OutboxProgress(progress) => Self::OutboxProgress {
+                    upto: OutboxPosition {
+                        offset: Offset(progress.offset),
+                        index: progress.index,
+                    },
+                },
+                Body::Advances(set) => Self::Advances {
+                    conversation: conversation(&set.conversation)?,
+                    ts: set.ts,
+                    advances: set
+                        .advances
+                        .iter()
+                        .map(typed_advance)
+                        .collect::<Result<_, _>>()?,
+                },
+                Body::Reaction(reaction) => Self::Reaction {
+                    conversation: conversation(&reaction.conversation)?,
+                    message_id: message_id(&reaction.message_id)?,
+                    user: user(&reaction.user)?,
+                    reaction: reaction.reaction,
+                    ts: reaction.ts,
+                },
+                Body::KeyUsed(used) => Self::KeyUsed(Arc::new(UsedUp {
+                    conversation: conversation(&used.conversation)?,
+                    sender: user(&used.sender)?,
+                    message_seq: Seq(used.message_seq),
+                    key: typed_key(used.key.ok_or("a used key is missing")?)?,
+                    at: used.at,
+                })),
+                Body::EpochStart(start) => Self::EpochStart {
+                    epoch: Epoch(start.epoch),
+                    node: NodeId::from(start.node.as_str()),
+                    ts: start.ts,
+                },
+            },
+        )
+    }
+}
+
+fn typed_advance(advance: &OneAdvance) -> Result<Advance, Bad> {
+    Ok(Advance {
+        user: user(&advance.user)?,
+        delivered: Seq(advance.delivered),
+        read: Seq(advance.read),
+    })
+}
+
+fn typed_event(event: Event) -> Result<super::Event, Bad> {
+    Ok(super::Event {
+        conversation: conversation(&event.conversation)?,
+        seq: Seq(event.seq),
+        created: event.created,
+        key: event.key.map(typed_key).transpose()?,
+        kind: typed_kind(
+            event
+                .kind
+                .ok_or("a kind of event that this version does not know")?,
+        )?,
+    })
+}
+
+fn typed_content(text: String, data: Option<String>, mentions: &[String]) -> Result<Content, Bad> {
+    Ok(Content {
+        text: Arc::from(text),
+        data: data.map(Arc::from),
+        mentions: users(mentions)?,
+    })
+}
+
+fn typed_kind(kind: Kind) -> Result<super::EventKind, Bad> {
+    Ok(match kind {
+        Kind::Created(created) => super::EventKind::Created {
+            by: user(&created.by)?,
+            title: created.title.map(Arc::from),
+            participants: users(&created.participants)?,
+        },
+        Kind::Message(message) => super::EventKind::message(
+            message_id(&message.id)?,
+            user(&message.source)?,
+            typed_content(message.text, message.data, &message.mentions)?,
+            message.reply_to.as_deref().map(message_id).transpose()?,
+        ),
+        Kind::Joined(joined) => super::EventKind::Joined {
+            by: user(&joined.by)?,
+            users: users(&joined.users)?,
+        },
+        Kind::Left(left) => super::EventKind::Left {
+            by: user(&left.by)?,
+            user: user(&left.user)?,
+            admin: left.admin.as_deref().map(user).transpose()?,
+        },
+        Kind::Edited(edited) => {
+            let Content {
+                text,
+                data,
+                mentions,
+            } = typed_content(edited.text, edited.data, &edited.mentions)?;
+            super::EventKind::Edited {
+                message_id: message_id(&edited.message_id)?,
+                message_seq: Seq(edited.message_seq),
+                by: user(&edited.by)?,
+                text,
+                data,
+                mentions,
+                superseded: false,
+            }
+        }
+        Kind::Deleted(deleted) => super::EventKind::Deleted {
+            message_id: message_id(&deleted.message_id)?,
+            message_seq: Seq(deleted.message_seq),
+            by: user(&deleted.by)?,
+        },
+    })
+}

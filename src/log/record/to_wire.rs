@@ -1,0 +1,164 @@
+//! From the typed [`super::Record`] to the protobuf of a record ([`super::wire`]).
+
+use bytes::Bytes;
+
+use super::wire::{
+    Advances, Body, Created, Deleted, Edited, EpochStart, Event, Index, Joined, Key, KeyUsed, Kind,
+    Left, Message, OneAdvance, OutboxProgress, Reaction, Record,
+};
+use super::{Advance, KeyUse};
+use crate::ids::{MessageId, UserId};
+
+fn id_bytes(id: &MessageId) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}
+
+fn names(users: &[UserId]) -> Vec<String> {
+    users.iter().map(UserId::to_string).collect()
+}
+
+fn wire_key(key: &KeyUse) -> Key {
+    Key {
+        key: key.key.to_string(),
+        stamped: key.stamped,
+        fingerprint: Bytes::copy_from_slice(&key.fingerprint),
+    }
+}
+
+impl From<&super::Record> for Record {
+    fn from(record: &super::Record) -> Self {
+        let body = match record {
+            super::Record::Event(event) => Some(Body::Event(wire_event(event))),
+            super::Record::Index(change) => Some(Body::Index(Index {
+                user: change.user.to_string(),
+                conversation: change.conversation.to_string(),
+                seq: change.seq.0,
+                joined: change.joined,
+                at: change.at,
+                create_key: change.create_key.as_ref().map(wire_key),
+            })),
+            super::Record::KeyUsed(used) => Some(Body::KeyUsed(KeyUsed {
+                conversation: used.conversation.to_string(),
+                sender: used.sender.to_string(),
+                message_seq: used.message_seq.0,
+                key: Some(wire_key(&used.key)),
+                at: used.at,
+            })),
+            super::Record::OutboxProgress { upto } => Some(Body::OutboxProgress(OutboxProgress {
+                offset: upto.offset.0,
+                index: upto.index,
+            })),
+            super::Record::Advances {
+                conversation,
+                ts,
+                advances,
+            } => Some(Body::Advances(Advances {
+                conversation: conversation.to_string(),
+                ts: *ts,
+                advances: advances.iter().map(wire_advance).collect(),
+            })),
+            super::Record::Reaction {
+                conversation,
+                message_id,
+                user,
+                reaction,
+                ts,
+            } => Some(Body::Reaction(Reaction {
+                conversation: conversation.to_string(),
+                message_id: id_bytes(message_id),
+                user: user.to_string(),
+                reaction: *reaction,
+                ts: *ts,
+            })),
+            super::Record::EpochStart { epoch, node, ts } => Some(Body::EpochStart(EpochStart {
+                epoch: epoch.0,
+                node: node.to_string(),
+                ts: *ts,
+            })),
+            super::Record::Unreadable { .. } => None,
+        };
+        Self { body }
+    }
+}
+
+fn wire_advance(advance: &Advance) -> OneAdvance {
+    OneAdvance {
+        user: advance.user.to_string(),
+        delivered: advance.delivered.0,
+        read: advance.read.0,
+    }
+}
+
+fn wire_event(event: &super::Event) -> Event {
+    Event {
+        conversation: event.conversation.to_string(),
+        seq: event.seq.0,
+        created: event.created,
+        key: event.key.as_ref().map(wire_key),
+        kind: Some(wire_kind(&event.kind)),
+    }
+}
+
+fn wire_kind(kind: &super::EventKind) -> Kind {
+    match kind {
+        super::EventKind::Created {
+            by,
+            title,
+            participants,
+        } => Kind::Created(Created {
+            by: by.to_string(),
+            title: title.as_deref().map(str::to_owned),
+            participants: names(participants),
+        }),
+        super::EventKind::Message {
+            id,
+            source,
+            text,
+            reply_to,
+            data,
+            mentions,
+            since: _,
+        } => Kind::Message(Message {
+            id: id_bytes(id),
+            source: source.to_string(),
+            text: text.as_ref().to_owned(),
+            reply_to: reply_to.as_ref().map(id_bytes),
+            data: data.as_deref().map(str::to_owned),
+            mentions: names(mentions),
+        }),
+        super::EventKind::Joined { by, users } => Kind::Joined(Joined {
+            by: by.to_string(),
+            users: names(users),
+        }),
+        super::EventKind::Left { by, user, admin } => Kind::Left(Left {
+            by: by.to_string(),
+            user: user.to_string(),
+            admin: admin.as_ref().map(UserId::to_string),
+        }),
+        super::EventKind::Edited {
+            message_id,
+            message_seq,
+            by,
+            text,
+            data,
+            mentions,
+            superseded: _,
+        } => Kind::Edited(Edited {
+            message_id: id_bytes(message_id),
+            message_seq: message_seq.0,
+            by: by.to_string(),
+            text: text.as_ref().to_owned(),
+            data: data.as_deref().map(str::to_owned),
+            mentions: names(mentions),
+        }),
+        super::EventKind::Deleted {
+            message_id,
+            message_seq,
+            by,
+        } => Kind::Deleted(Deleted {
+            message_id: id_bytes(message_id),
+            message_seq: message_seq.0,
+            by: by.to_string(),
+        }),
+    }
+}

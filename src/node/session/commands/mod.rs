@@ -1,0 +1,8 @@
+//! What clients send: each frame is checked, sent to its owner in the order it came, and answered
+//! with `ok` or `error`.
+
+mod messages;
+
+mod taken;
+
+pub(super) use taken::handle;

@@ -1,0 +1,15 @@
+//! The domain's words: what can be asked of a shard and what it answers. Everything here can travel
+//! over a link, so fields are only ever added, with a default.
+
+mod writes;
+
+mod words;
+
+pub use self::words::{
+    Around, Command, CreateKeyUse, Done, Found, HistoryQuery, IndexItem, Interest, Push, Query,
+    ShardError, Subscribed, core_of,
+};
+pub use self::writes::{
+    Add, Create, Delete, Delivered, Edit, MarkRead, Patch, React, Remove, Send,
+};
+pub use crate::log::lease::Freshness;

@@ -1,0 +1,149 @@
+//! What writes carry.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, SessionId, UserId};
+use crate::log::record::Fingerprint;
+
+/// Create a conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Create {
+    pub name: ConversationName,
+    pub by: UserId,
+    pub title: Option<Arc<str>>,
+    /// Without duplicates, the creator first.
+    pub participants: Vec<UserId>,
+    pub key: Option<IdempotencyKey>,
+    /// Over name (if the client chose it), title and participants as sent.
+    pub fingerprint: Fingerprint,
+}
+
+/// Write a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Send {
+    pub conversation: ConversationName,
+    pub source: UserId,
+    pub text: Arc<str>,
+    pub reply_to: Option<MessageId>,
+    pub key: Option<IdempotencyKey>,
+    /// Keys of later messages of the same socket: it is not written any more once one of them was
+    /// (ADR 7).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unless: Vec<IdempotencyKey>,
+    /// A JSON object, compact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Arc<str>>,
+    /// As sent; those who do not participate are left out of what is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+}
+
+impl Send {
+    /// Of a text alone, without a key.
+    #[must_use]
+    pub fn plain(conversation: ConversationName, source: UserId, text: &str) -> Self {
+        let (text, unless, mentions) = (Arc::from(text), Vec::new(), Vec::new());
+        Self {
+            conversation,
+            source,
+            text,
+            reply_to: None,
+            key: None,
+            unless,
+            data: None,
+            mentions,
+        }
+    }
+
+    /// Whether its record has what not every version of records knows.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.data.is_some() || !self.mentions.is_empty()
+    }
+}
+
+/// Change what a message says; at least one of text, data and mentions is given.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Edit {
+    pub message_id: MessageId,
+    pub by: UserId,
+    pub text: Option<Arc<str>>,
+    /// A JSON object, compact, or nothing any more.
+    pub data: Patch<Option<Arc<str>>>,
+    /// As sent; those who do not participate are left out of what is stored.
+    pub mentions: Option<Vec<UserId>>,
+    pub key: Option<IdempotencyKey>,
+    /// Keys of later edits of the message by the same socket: it is not made any more once one of
+    /// them was (ADR 7).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unless: Vec<IdempotencyKey>,
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Patch<T> {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is this from now on.
+    Set(T),
+}
+
+/// Delete a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Delete {
+    pub message_id: MessageId,
+    pub by: UserId,
+}
+
+/// Add participants.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Add {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub users: Vec<UserId>,
+}
+
+/// Remove a participant, or leave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Remove {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub user: UserId,
+}
+
+/// Read up to a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct MarkRead {
+    pub message_id: MessageId,
+    pub user: UserId,
+    /// The session that sent it: it gets no `receipt` frame of its own. None for REST.
+    pub origin: Option<SessionId>,
+}
+
+/// Set (or with `None` take back) the reaction of a user on a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct React {
+    pub message_id: MessageId,
+    pub user: UserId,
+    pub reaction: Option<u32>,
+}
+
+/// A device of `user` was given everything of `conversation` up to `up_to`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "said above")]
+pub struct Delivered {
+    pub conversation: ConversationName,
+    pub user: UserId,
+    pub up_to: Seq,
+}

@@ -1,0 +1,181 @@
+//! The rows that a folded batch of the messages stream writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
+use crate::log::record::{
+    Content, Event, Fingerprint, IndexChange, KeyUse, OutboxPosition, Record,
+};
+use crate::shard::file::apply::{Clockwork, Quarantined};
+
+/// A new conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConversationRow {
+    pub(crate) name: ConversationName,
+    pub(crate) title: Option<Arc<str>>,
+    pub(crate) created: u64,
+    pub(crate) created_by: UserId,
+    pub(crate) created_offset: Offset,
+    pub(crate) create_key: Option<KeyUse>,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageRow {
+    pub(crate) id: MessageId,
+    pub(crate) conversation: ConversationName,
+    pub(crate) seq: Seq,
+    pub(crate) source: UserId,
+    pub(crate) content: Content,
+    pub(crate) reply_to: Option<MessageId>,
+    pub(crate) created: u64,
+}
+
+/// What a message says now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EditRow {
+    /// Seq of the edit.
+    pub(crate) seq: Seq,
+    pub(crate) content: Content,
+    pub(crate) edited: u64,
+    /// How many edits it takes the place of, itself included.
+    pub(crate) edits: u32,
+}
+
+/// A message says nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeletionRow {
+    /// Seq of the deletion.
+    pub(crate) seq: Seq,
+    pub(crate) by: UserId,
+}
+
+/// Changes of messages, to be written one step after the other: what comes out must not hang on how
+/// many of them came in one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MessageStep {
+    /// New ones.
+    Send(Vec<MessageRow>),
+    /// The last edit of each.
+    Edit(BTreeMap<MessageId, EditRow>),
+    /// The first deletion of each.
+    Delete(BTreeMap<MessageId, DeletionRow>),
+}
+
+/// An event that is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventRow {
+    pub(crate) conversation: ConversationName,
+    pub(crate) seq: Seq,
+    pub(crate) kind: &'static str,
+    pub(crate) created: u64,
+    pub(crate) body: Bytes,
+    /// The message that it is about, if it is about one.
+    pub(crate) message_seq: Option<Seq>,
+}
+
+/// What a client's key made in a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageKeyRow {
+    pub(crate) seq: Seq,
+    pub(crate) fingerprint: Fingerprint,
+    /// The time of the shard at its use.
+    pub(crate) ts: u64,
+}
+
+/// What a client's key created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CreateKeyRow {
+    pub(crate) name: ConversationName,
+    pub(crate) fingerprint: Fingerprint,
+    /// The time of the shard at its use.
+    pub(crate) ts: u64,
+}
+
+/// A membership: seq of the join, place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Joined {
+    pub(crate) seq: Seq,
+    pub(crate) position: u32,
+}
+
+/// The rows to write, each table's once.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// New conversations.
+    pub(crate) created: Vec<ConversationRow>,
+    /// Last seq and time of every conversation touched, the new ones too.
+    pub(crate) stands: BTreeMap<ConversationName, (Seq, u64)>,
+    /// New admins.
+    pub(crate) admins: BTreeMap<ConversationName, UserId>,
+    /// Messages: sent, edited, deleted.
+    pub(crate) messages: Vec<MessageStep>,
+    /// New events.
+    pub(crate) events: Vec<EventRow>,
+    /// Memberships: in, or out.
+    pub(crate) members: BTreeMap<(ConversationName, UserId), Option<Joined>>,
+    /// Memberships that ended: joined, left.
+    pub(crate) departures: BTreeMap<(ConversationName, UserId), (Seq, Seq)>,
+    /// Keys of sends.
+    pub(crate) keys: BTreeMap<(ConversationName, UserId, Arc<str>), MessageKeyRow>,
+    /// Keys of creations.
+    pub(crate) create_keys: BTreeMap<(UserId, Arc<str>), CreateKeyRow>,
+    /// Users' indexes: the newest change of each, with the offset of its record. Written only over
+    /// an older seq.
+    pub(crate) index: BTreeMap<(UserId, ConversationName), (IndexChange, Offset)>,
+    /// The outbox was delivered up to here: to be dropped before the new rows are written.
+    pub(crate) outbox_upto: Option<OutboxPosition>,
+    /// New rows of the outbox.
+    pub(crate) outbox: Vec<(OutboxPosition, IndexChange)>,
+    /// Keys older than this are dropped, after the new ones are written; `None` when the horizon
+    /// did not move.
+    pub(crate) keys_before: Option<u64>,
+    /// Records put aside.
+    pub(crate) quarantined: Vec<Quarantined>,
+    /// Times and epochs after the batch.
+    pub(crate) clockwork: Clockwork,
+}
+
+impl Changes {
+    /// How many messages are new.
+    #[must_use]
+    pub(crate) fn sent(&self) -> usize {
+        let count = |step: &MessageStep| {
+            if let MessageStep::Send(rows) = step {
+                rows.len()
+            } else {
+                0
+            }
+        };
+        self.messages.iter().map(count).sum()
+    }
+
+    /// Whether what messages said before is written over.
+    #[must_use]
+    pub(crate) fn erases(&self) -> bool {
+        self.messages
+            .iter()
+            .any(|step| !matches!(step, MessageStep::Send(_)))
+    }
+}
+
+/// The row of an event, without its key.
+pub(super) fn event_row(event: &Event, kind: &'static str) -> EventRow {
+    let body = Record::Event(Arc::new(Event {
+        key: None,
+        ..event.clone()
+    }))
+    .encode();
+    let conversation = event.conversation.clone();
+    EventRow {
+        conversation,
+        seq: event.seq,
+        kind,
+        created: event.created,
+        body,
+        message_seq: None,
+    }
+}

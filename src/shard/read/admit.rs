@@ -1,0 +1,178 @@
+//! How a subscriber is let in: its interest is registered, and it gets what it missed.
+
+use std::time::Instant;
+
+use crate::ids::{Offset, UserId};
+use crate::log::PerStream;
+use crate::problem::Problem;
+use crate::shard::command::{Interest, ShardError, Subscribed};
+use crate::shard::read::barrier::Reading;
+use crate::shard::read::shown::{is_changed_after, withheld};
+use crate::shard::state::Inner;
+use crate::shard::status::IndexPage;
+use crate::shard::write::owner::{Admission, Input};
+use crate::shard::write::subscriptions::Subscriber;
+
+impl Inner {
+    /// Answers one interest of a subscriber.
+    pub(in crate::shard) async fn admit(
+        &self,
+        subscriber: &Subscriber,
+        interest: Interest,
+        deadline: Instant,
+    ) -> Subscribed {
+        match self
+            .try_admit(subscriber, interest, &Reading::whole(deadline))
+            .await
+        {
+            Ok(subscribed) => subscribed,
+            Err(ShardError::Problem(problem)) => Subscribed::Failed(problem),
+            Err(ShardError::NotOwner) => {
+                Subscribed::Failed(Problem::unavailable("the shard moves; ask again"))
+            }
+        }
+    }
+
+    async fn try_admit(
+        &self,
+        subscriber: &Subscriber,
+        interest: Interest,
+        reading: &Reading,
+    ) -> Result<Subscribed, ShardError> {
+        let Interest {
+            conversation,
+            user,
+            after,
+            limit,
+            since,
+        } = interest;
+        let (name, of, subscriber) = (conversation.clone(), user.clone(), subscriber.clone());
+        let asked = self.ask(reading.deadline, |answer| Input::Subscribe {
+            subscriber,
+            conversation: name,
+            user: of,
+            answer,
+        });
+        let admission = match asked.await?? {
+            Admission::Leaving(ticket) => Admission::Participant(
+                self.with_joined(&conversation, &user, ticket, reading)
+                    .await?,
+            ),
+            admission => admission,
+        };
+        match admission {
+            Admission::Participant(ticket) | Admission::Leaving(ticket) => {
+                let (tail, joined) = (ticket.last_seq, ticket.joined);
+                let mut events = match after {
+                    Some(after) if after < tail => {
+                        self.events(&conversation, after, limit, &ticket).await?
+                    }
+                    _ => Vec::new(),
+                };
+                // SQLite may have gone on meanwhile; what is after the tail comes as a push.
+                events.retain(|event| event.seq <= tail);
+                if is_changed_after(&events, tail)
+                    && self.still_in(&conversation, &user, reading).await.is_err()
+                {
+                    return Err(Problem::unavailable("the participants change; ask again").into());
+                }
+                let departed = match since {
+                    Some(since) => {
+                        // His last `left` may be in memory only.
+                        self.barrier(
+                            PerStream {
+                                receipts: Offset(0),
+                                ..ticket.touched
+                            },
+                            reading,
+                        )
+                        .await?;
+                        let left = self.store.last_left(&conversation, &user).await?;
+                        left.filter(|left| *left > since && *left < joined)
+                    }
+                    None => None,
+                };
+                Ok(Subscribed::Live {
+                    tail,
+                    joined,
+                    events,
+                    departed,
+                })
+            }
+            Admission::Stranger(ticket) => {
+                let Some(after) = after else {
+                    return Ok(Subscribed::NotParticipant);
+                };
+                // His `left` may be in memory only, with the join before it.
+                self.barrier(
+                    PerStream {
+                        receipts: Offset(0),
+                        ..ticket.touched
+                    },
+                    reading,
+                )
+                .await?;
+                let Some((joined, left)) = self.store.departure(&conversation, &user).await? else {
+                    return Ok(Subscribed::NotParticipant);
+                };
+                if after.next() < joined || after >= left {
+                    return Ok(Subscribed::NotParticipant);
+                }
+                let mut events = self.events(&conversation, after, limit, &ticket).await?;
+                events.retain(|event| event.seq <= left);
+                withheld(&mut events, left);
+                let departed = match since {
+                    Some(since) => {
+                        self.store
+                            .left_within(&conversation, &user, (since, joined))
+                            .await?
+                    }
+                    None => None,
+                };
+                Ok(Subscribed::Ended {
+                    left,
+                    events,
+                    departed,
+                })
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "who, whose, what is missing, until when"
+    )]
+    pub(in crate::shard) async fn index_page(
+        &self,
+        subscriber: &Subscriber,
+        user: UserId,
+        after: Offset,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<IndexPage, ShardError> {
+        let reading = Reading::whole(deadline);
+        let (subscriber, of) = (subscriber.clone(), user.clone());
+        let touched = self
+            .ask(deadline, |answer| Input::SubscribeIndex {
+                subscriber,
+                user: of,
+                answer,
+            })
+            .await?;
+        self.barrier(
+            PerStream {
+                messages: touched,
+                receipts: Offset(0),
+            },
+            &reading,
+        )
+        .await?;
+        let mut items = self
+            .store
+            .index_since(&user, after, limit.saturating_add(1))
+            .await?;
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Ok(IndexPage { items, more })
+    }
+}

@@ -1,0 +1,140 @@
+//! The order of the wings.
+
+/// The wings of each folder in their order: each uses only those before it. What the folder's own
+/// `mod.rs` defines, all of them may use.
+pub(super) const ORDER: [(&str, &[&str]); 14] = [
+    (
+        "log",
+        &["record", "stream", "lease", "lane", "embedded", "redis"],
+    ),
+    (
+        "log/lane",
+        &["proof", "job", "witness", "full", "standing", "copies"],
+    ),
+    (
+        "cluster",
+        &[
+            "map",
+            "ring",
+            "table",
+            "assignment",
+            "balance",
+            "draining",
+            "claimed",
+            "directory",
+            "announce",
+            "coordinator",
+            "waiting",
+            "folder",
+            "identify",
+            "placement",
+        ],
+    ),
+    (
+        "shard",
+        &[
+            "command", "replicas", "insync", "status", "error", "file", "write", "options",
+            "delivery", "state", "read", "execute", "handle", "outbox", "giving", "replica",
+        ],
+    ),
+    (
+        "shard/file",
+        &["apply", "store", "refusal", "worker", "snapshot", "backup"],
+    ),
+    (
+        "shard/write",
+        &[
+            "fate",
+            "agreed",
+            "message",
+            "filter",
+            "head",
+            "subscriptions",
+            "append",
+            "owner",
+            "used_keys",
+        ],
+    ),
+    (
+        "shard/read",
+        &["paging", "shown", "barrier", "find", "admit"],
+    ),
+    (
+        "shard/replica",
+        &[
+            "witnesses",
+            "ends",
+            "restore",
+            "open",
+            "standby",
+            "sharing",
+            "orphans",
+        ],
+    ),
+    (
+        "node",
+        &[
+            "folder",
+            "given",
+            "listeners",
+            "link",
+            "owners",
+            "outbox",
+            "session",
+            "http",
+            "standby",
+            "context",
+            "agreed",
+            "custody",
+            "steering",
+            "parts",
+            "life",
+        ],
+    ),
+    (
+        "node/custody",
+        &[
+            "role", "watch", "shards", "observe", "rows", "renewal", "cutoff", "gauges",
+            "balancer", "opening",
+        ],
+    ),
+    (
+        "node/custody/opening",
+        &["files", "surplus", "tries", "keeper", "handing", "standing"],
+    ),
+    ("node/standby", &["seed", "reports", "verify", "orphans"]),
+    (
+        "router",
+        &[
+            "cors",
+            "directory",
+            "explained",
+            "headers",
+            "hold",
+            "paced",
+            "route",
+            "asked",
+            "versions",
+            "attempts",
+            "links",
+            "forward",
+            "server",
+            "sessions",
+            "opening",
+        ],
+    ),
+    (
+        "process",
+        &[
+            "advertise",
+            "files",
+            "front",
+            "node",
+            "router",
+            "cluster",
+            "backup",
+            "restore",
+            "check",
+        ],
+    ),
+];
