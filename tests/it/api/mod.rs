@@ -12,4 +12,5 @@ mod openapi;
 mod participants;
 mod receipts;
 mod resume;
+mod socket_tokens;
 mod websocket;
