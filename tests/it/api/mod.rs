@@ -8,6 +8,7 @@ mod errors;
 mod events;
 mod history;
 mod keys;
+mod message_keys;
 mod messages;
 mod openapi;
 mod participants;
