@@ -3,6 +3,7 @@
 mod auth;
 mod conversation_list;
 mod conversations;
+mod delivered;
 mod edges;
 mod errors;
 mod events;
@@ -12,6 +13,7 @@ mod message_keys;
 mod messages;
 mod openapi;
 mod participants;
+mod reactions;
 mod receipts;
 mod resume;
 mod socket_tokens;
