@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::report::Report;
 use crate::report::figures::{Latency, Load, Quantile, Ramp, Second, float};
 use crate::report::plots::{Curve, Plot, Scale, nines};
-use crate::report::table::{count, errors, ms, name_of, whole};
+use crate::report::wording::{count, errors, ms, name_of, whole};
 
 /// The page; minijinja escapes everything in it that is not said to be safe.
 const PAGE: &str = include_str!("report.html");
