@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::load::rig::{LoadOptions, Rig};
+use crate::load::options::LoadOptions;
+use crate::load::rig::Rig;
 use crate::output::{self, Outcome, OutputOptions};
 use crate::report::figures::float;
 use crate::report::wording::{count, ms};
