@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::report::Second;
-use crate::report::table::{count, ms};
+use crate::report::wording::{count, ms};
 
 /// On no terminal, every so many seconds a line.
 const PLAIN_EVERY: usize = 10;

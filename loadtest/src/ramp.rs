@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::load::rig::{LoadOptions, Rig};
+use crate::load::options::LoadOptions;
+use crate::load::rig::Rig;
 use crate::output::{self, Outcome, OutputOptions};
 use crate::report::figures::float;
-use crate::report::table::{count, ms};
+use crate::report::wording::{count, ms};
 use crate::report::{Load, Ramp, Slo, Step, Verdict, verdict};
 use crate::steady::rate;
 use crate::target::{Target, TargetOptions};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::load::rig::{LoadOptions, Rig};
+use crate::load::options::LoadOptions;
+use crate::load::rig::Rig;
 use crate::output::{self, Outcome, OutputOptions};
 use crate::progress::Progress;
 use crate::report::{Peer, Report, Verdict, verdict};

@@ -11,25 +11,26 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
 
 use crate::bench::row::{Row, each};
+use crate::bench::used::{Memory, Used};
 use crate::client::http::Ask;
 use crate::client::socket::{Frame, Session};
+use crate::load::options::allow_files;
 use crate::load::recorder::{histogram, micros};
-use crate::load::rig::{allow_files, run_name};
+use crate::load::rig::run_name;
 use crate::output::say;
 use crate::report::figures::float;
-use crate::target::metrics::{Page, Scraper, own_cpu_seconds};
+use crate::target::metrics::Scraper;
 use crate::target::peer::PeerOptions;
 use crate::target::redis::Redis;
 use crate::target::{Target, TargetOptions};
 
 mod row;
+mod used;
 
 /// Conversations that the senders are spread over; every recipient is in all of them.
 const CONVERSATIONS_MAX: usize = 16;
 /// How long deliveries and the worker may take after the last send.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the memory of Redis is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -59,36 +60,6 @@ struct Sent {
     accepted: u64,
     refused: u64,
     latency_us: Histogram<u64>,
-}
-
-/// What everything has used at one moment.
-struct Used {
-    routers: f64,
-    nodes: f64,
-    applied: f64,
-    redis: Redis,
-    client: f64,
-}
-
-impl Used {
-    async fn now(target: &Target, scraper: &Scraper) -> Result<Self, String> {
-        let (pages, errors) = scraper.pages().await;
-        errors.into_iter().next().map_or(Ok(()), Err)?;
-        let cpu = |of_router: bool| {
-            let of = |page: &&Page| page.name.starts_with("router") == of_router;
-            pages.iter().filter(of).map(Page::cpu_seconds).sum::<f64>()
-        };
-        Ok(Self {
-            routers: cpu(true),
-            nodes: cpu(false),
-            applied: pages
-                .iter()
-                .map(|page| page.sum(target.metrics.applied))
-                .sum(),
-            redis: Redis::look(&target.redis).await?,
-            client: own_cpu_seconds(),
-        })
-    }
 }
 
 pub(crate) async fn run(options: &Options) -> Result<(), String> {
@@ -310,40 +281,4 @@ async fn send(
             .map_err(|error| error.to_string())?;
     }
     Ok(all)
-}
-
-/// Watches the memory of all servers of Redis.
-struct Memory {
-    highest: Arc<AtomicU64>,
-    over: Arc<AtomicBool>,
-    watching: JoinHandle<()>,
-}
-
-impl Memory {
-    /// Looks until it is asked.
-    fn watch(servers: Vec<String>) -> Self {
-        let (highest, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (found, end) = (Arc::clone(&highest), Arc::clone(&over));
-        let watching = tokio::spawn(async move {
-            while !end.load(Ordering::Relaxed) {
-                // A server that is away for a moment is looked at again soon.
-                if let Ok(all) = Redis::look(&servers).await {
-                    found.fetch_max(all.memory_highest_bytes, Ordering::Relaxed);
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        });
-        Self {
-            highest,
-            over,
-            watching,
-        }
-    }
-
-    /// The most that one server used meanwhile.
-    async fn highest(self) -> u64 {
-        self.over.store(true, Ordering::Relaxed);
-        self.watching.await.ok();
-        self.highest.load(Ordering::Relaxed)
-    }
 }

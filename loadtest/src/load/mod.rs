@@ -1,9 +1,11 @@
 //! Open-loop load: when to send, sending, listening, what was measured, and whether everything
 //! arrived.
 
+mod audit;
 pub(crate) mod history;
 pub(crate) mod ledger;
 pub(crate) mod listener;
+pub(crate) mod options;
 pub(crate) mod order;
 pub(crate) mod recorder;
 pub(crate) mod rig;

@@ -14,6 +14,7 @@ pub(crate) mod plots;
 pub(crate) mod ratios;
 pub(crate) mod table;
 pub(crate) mod verdict;
+pub(crate) mod wording;
 
 pub(crate) use figures::{Audit, Close, Idle, Latency, Load, Ramp, Second, Slo, Step};
 

@@ -10,7 +10,7 @@ use plotters::prelude::{
 use plotters::style::{Color as _, IntoFont as _, ShapeStyle};
 
 use crate::report::figures::float;
-use crate::report::table::{count, ms};
+use crate::report::wording::{count, ms};
 
 /// Size in the units of the drawing; the page scales it.
 const SIZE: (u32, u32) = (760, 260);

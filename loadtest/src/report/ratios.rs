@@ -1,7 +1,7 @@
 //! Figures of two runs side by side, and their ratios. Pure.
 
 use crate::report::figures::{Idle, Load, float};
-use crate::report::table::{count, ms};
+use crate::report::wording::{count, ms};
 use crate::report::{Peer, Report};
 
 /// What is better.

@@ -61,6 +61,8 @@ mod echo_tests;
 mod moving_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod under_way_tests;
 
 /// Longest wait for a client's connection to hand itself over after the 101.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);

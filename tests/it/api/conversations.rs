@@ -1,10 +1,10 @@
-//! Creating, showing and listing conversations.
+//! Creating and showing conversations.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::server::shared;
-use crate::support::{Fields, Group, eventually, percent, unique};
+use crate::support::{Fields, Group, percent, unique};
 
 #[tokio::test]
 async fn creating_answers_with_the_conversation_and_where_it_is() {
@@ -282,140 +282,4 @@ async fn a_stranger_cannot_tell_whether_a_conversation_exists() {
             assert_eq!(hide(&known[field]), hide(&unknown[field]), "{rest} {field}");
         }
     }
-}
-
-// what must not happen: 30 — the list is paged by a cursor and tells unread and the last message.
-#[tokio::test]
-async fn the_list_has_the_newest_joined_first_in_pages_without_overlap() {
-    let server = shared();
-    let (alice, bob) = (
-        server.client(&unique("alice")),
-        server.client(&unique("bob")),
-    );
-    let mut expected = Vec::new();
-    for _ in 0..7 {
-        expected.insert(0, alice.create(&[bob.user()]).await.text("name").to_owned());
-    }
-    // Joined later than made: on top.
-    let carols = server
-        .client(&unique("carol"))
-        .create(&[&unique("dora")])
-        .await;
-    let admin = server.client(carols.text("admin"));
-    for name in &expected {
-        assert!(bob.get(&format!("/v1/conversations/{name}")).await.status == 200);
-    }
-    admin
-        .add(carols.text("name"), &[bob.user()])
-        .await
-        .expect(200);
-    expected.insert(0, carols.text("name").to_owned());
-    let listed = eventually("all of bob's conversations are listed", || async {
-        let mut names = Vec::new();
-        let mut path = "/v1/conversations?limit=3".to_owned();
-        loop {
-            let page = bob.get(&path).await.expect(200);
-            assert!(page.list("items").len() <= 3, "{page}");
-            assert!(
-                names.len() <= expected.len(),
-                "the cursor does not move on: {names:?}"
-            );
-            names.extend(
-                page.list("items")
-                    .iter()
-                    .map(|item| item.text("name").to_owned()),
-            );
-            let Some(next) = page["next"].as_str() else {
-                break;
-            };
-            path = format!("/v1/conversations?limit=3&after={}", percent(next));
-        }
-        (names.len() >= expected.len()).then_some(names)
-    })
-    .await;
-    assert_eq!(listed, expected);
-}
-
-#[tokio::test]
-async fn the_creator_finds_the_conversation_in_the_list_at_once() {
-    let server = shared();
-    let alice = server.client(&unique("alice"));
-    for _ in 0..5 {
-        let made = alice.create(&["bob"]).await;
-        let list = alice.get("/v1/conversations?limit=1").await.expect(200);
-        assert_eq!(list.list("items")[0].text("name"), made.text("name"));
-    }
-}
-
-#[tokio::test]
-async fn the_list_counts_what_others_wrote_after_the_read_watermark() {
-    let server = shared();
-    let group = Group::create(&server, 1).await;
-    let (alice, bob) = (&group.admin, &group.members[0]);
-    let item = |client: &crate::support::client::Client| {
-        let client = client.clone();
-        async move {
-            client
-                .get("/v1/conversations")
-                .await
-                .expect(200)
-                .list("items")
-                .first()
-                .cloned()
-        }
-    };
-    eventually("bob has it in his list", || item(bob)).await;
-    assert!(item(bob).await.unwrap()["last_message"].is_null());
-    let mut last = Value::Null;
-    for text in ["one", "two", "three"] {
-        last = alice.say(&group.name, text).await;
-    }
-    let bobs = item(bob).await.unwrap();
-    assert_eq!((bobs.number("unread"), bobs.number("last_seq")), (3, 4));
-    assert_eq!(bobs["last_message"]["id"], last["id"]);
-    assert_eq!(bobs["last_message"]["text"], "three");
-    let alices = item(alice).await.unwrap();
-    assert_eq!(
-        alices.number("unread"),
-        0,
-        "one's own messages are not unread"
-    );
-    let second = alice.history(&group.name, "order=asc").await.list("items")[1].clone();
-    bob.post_nothing(&format!("/v1/messages/{}/read", second.text("id")))
-        .await
-        .expect(204);
-    assert_eq!(item(bob).await.unwrap().number("unread"), 1);
-    let answer = bob.say(&group.name, "four").await;
-    assert_eq!(item(bob).await.unwrap().number("unread"), 1);
-    bob.post_nothing(&format!("/v1/messages/{}/read", answer.text("id")))
-        .await
-        .expect(204);
-    assert_eq!(item(bob).await.unwrap().number("unread"), 0);
-    assert_eq!(item(alice).await.unwrap().number("unread"), 1);
-}
-
-#[tokio::test]
-async fn the_list_refuses_limits_and_cursors_that_are_none() {
-    let server = shared();
-    let alice = server.client(&unique("alice"));
-    for query in [
-        "limit=0",
-        "limit=201",
-        "limit=-1",
-        "limit=x",
-        "limit=",
-        "after=nonsense",
-        "offset=3",
-        "page=1",
-    ] {
-        alice
-            .get(&format!("/v1/conversations?{query}"))
-            .await
-            .refused(400, "invalid");
-    }
-    let empty = alice.get("/v1/conversations?limit=200").await.expect(200);
-    assert_eq!(
-        (empty.list("items").len(), empty["next"].is_null()),
-        (0, true)
-    );
 }

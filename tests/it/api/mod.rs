@@ -1,16 +1,23 @@
 //! The client contract (`docs/api.md`), as one client sees it.
 
 mod auth;
+mod conversation_list;
 mod conversations;
+mod delivered;
 mod edges;
 mod edits;
 mod errors;
 mod events;
+mod frames;
 mod history;
+mod joining;
 mod keys;
+mod message_keys;
 mod messages;
 mod openapi;
 mod participants;
+mod reactions;
 mod receipts;
 mod resume;
+mod socket_tokens;
 mod websocket;

@@ -1,16 +1,13 @@
-//! Delivered, read, reactions, watermarks.
+//! What is read, and the watermarks that tell of it.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use super::reactions::reaction_path;
 use crate::support::client::Client;
 use crate::support::server::shared;
 use crate::support::socket::Socket;
-use crate::support::{Fields, Group, eventually, unique};
-
-fn reaction_path(message: &Value) -> String {
-    format!("/v1/messages/{}/reaction", message.text("id"))
-}
+use crate::support::{Fields, Group, unique};
 
 async fn read(client: &Client, message: &Value) {
     client
@@ -72,59 +69,6 @@ async fn reading_marks_as_read_and_leaves_the_reaction() {
         (&receipt["read"], &receipt["reaction"]),
         (&json!(true), &json!(null)),
         "reacting leaves the reading"
-    );
-}
-
-#[tokio::test]
-async fn reactions_are_one_per_user_and_counted() {
-    let server = shared();
-    let group = Group::create(&server, 3).await;
-    let sent = group.admin.say(&group.name, "vote").await;
-    let path = reaction_path(&sent);
-    for (client, code) in group.members.iter().zip([1, 1, 1_114_111]) {
-        client
-            .put(&path, &json!({"reaction": code}))
-            .await
-            .expect(204);
-    }
-    group
-        .admin
-        .put(&path, &json!({"reaction": 1}))
-        .await
-        .expect(204);
-    let message_path = format!("/v1/messages/{}", sent.text("id"));
-    let shown = group.members[2].get(&message_path).await.expect(200);
-    assert_eq!(
-        (&shown["reactions"], &shown["my_reaction"]),
-        (&json!({"1": 3, "1114111": 1}), &json!(1_114_111))
-    );
-    group.members[2]
-        .put(&path, &json!({"reaction": 1}))
-        .await
-        .expect(204);
-    group.members[0].delete(&path).await.expect(204);
-    group.members[0].delete(&path).await.expect(204);
-    let shown = group.members[0].get(&message_path).await.expect(200);
-    assert_eq!(
-        (&shown["reactions"], &shown["my_reaction"]),
-        (&json!({"1": 3}), &json!(null))
-    );
-    let bodies = [
-        json!({"reaction": 0}),
-        json!({"reaction": 1_114_112}),
-        json!({"reaction": -1}),
-        json!({}),
-    ];
-    for body in bodies.iter().chain(&[
-        json!({"reaction": "x"}),
-        json!({"reaction": null}),
-        json!({"reaction": 1.5}),
-    ]) {
-        group.admin.put(&path, body).await.refused(400, "invalid");
-    }
-    assert_eq!(
-        group.admin.get(&message_path).await.expect(200)["reactions"],
-        json!({"1": 3})
     );
 }
 
@@ -191,52 +135,6 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
             (answer.text("t"), answer["problem"].text("code")),
             ("error", "message_unknown")
         );
-    }
-}
-
-#[tokio::test]
-async fn receipts_are_for_the_sender_about_those_who_were_there() {
-    let server = shared();
-    let group = Group::create(&server, 3).await;
-    let (alice, bob) = (&group.admin, &group.members[0]);
-    let sent = bob.say(&group.name, "hello").await;
-    let path = format!("/v1/messages/{}/receipts", sent.text("id"));
-    alice.get(&path).await.refused(403, "not_sender");
-    alice.add(&group.name, &[&unique("late")]).await.expect(200);
-    alice
-        .remove(&group.name, group.members[2].user())
-        .await
-        .expect(204);
-    let users = |page: &Value| -> Vec<String> {
-        page.list("items")
-            .iter()
-            .map(|receipt| receipt.text("user_id").to_owned())
-            .collect()
-    };
-    let mut expected = vec![alice.user().to_owned(), group.members[1].user().to_owned()];
-    expected.sort();
-    let page = bob.get(&path).await.expect(200);
-    let mut listed = users(&page);
-    assert!(page["next"].is_null());
-    let first = bob.get(&format!("{path}?limit=1")).await.expect(200);
-    assert_eq!(users(&first), listed[..1]);
-    let second = bob
-        .get(&format!("{path}?limit=1&after={}", listed[0]))
-        .await
-        .expect(200);
-    assert_eq!(
-        (users(&second), second["next"].is_null()),
-        (listed[1..].to_vec(), true)
-    );
-    listed.sort();
-    assert_eq!(
-        listed, expected,
-        "neither the sender, nor who came later, nor who is gone"
-    );
-    for query in ["limit=0", "limit=1001", "limit=-1", "offset=1"] {
-        bob.get(&format!("{path}?{query}"))
-            .await
-            .refused(400, "invalid");
     }
 }
 
@@ -332,77 +230,6 @@ async fn watermarks_page_by_name() {
 }
 
 #[tokio::test]
-async fn a_history_answer_delivers() {
-    let server = shared();
-    let group = Group::create(&server, 2).await;
-    let (alice, bob) = (&group.admin, &group.members[0]);
-    let sent = alice.say(&group.name, "hello").await;
-    bob.history(&group.name, "").await;
-    let receipt = eventually("bob has it delivered", || async {
-        alice
-            .receipt_of(&sent, bob.user())
-            .await
-            .filter(|receipt| receipt["delivered"] == true)
-    })
-    .await;
-    assert!(receipt.number("delivered_at") >= sent.number("created"));
-    assert_eq!(receipt["read"], false);
-    let other = alice
-        .receipt_of(&sent, group.members[1].user())
-        .await
-        .unwrap();
-    assert_eq!(
-        (&other["delivered"], &other["delivered_at"]),
-        (&json!(false), &json!(null))
-    );
-}
-
-// what must not happen: 20 — nothing is called delivered before a device has it.
-#[tokio::test]
-async fn delivered_waits_for_the_pong_of_a_device() {
-    let server = shared();
-    let group = Group::create(&server, 1).await;
-    let (alice, bob) = (&group.admin, &group.members[0]);
-    let mut alices = Socket::ready(&server, alice.user()).await;
-    // This socket is open but nothing reads from it: no pong either.
-    let mut bobs = Socket::ready(&server, bob.user()).await;
-    let mut sent = Value::Null;
-    for i in 0..20 {
-        sent = alice.say(&group.name, &format!("m{i}")).await;
-        alices
-            .until("my own message", |frame| frame["id"] == sent["id"])
-            .await;
-        let receipt = alice.receipt_of(&sent, bob.user()).await.unwrap();
-        assert_eq!(
-            receipt["delivered"],
-            json!(false),
-            "delivered before the device read it: {receipt}"
-        );
-    }
-    let last = sent.number("seq");
-    let name = group.name.clone();
-    let reader = tokio::spawn(async move {
-        bobs.until_seq(&name, last).await;
-        // Read on, so that pings are answered.
-        bobs.until("an end that does not come", |_| false).await;
-    });
-    let receipt = alices
-        .until("the delivered mark", |frame| {
-            frame["t"] == "receipt" && frame["up_to"].as_u64() >= Some(last)
-        })
-        .await;
-    assert_eq!(
-        (receipt.text("kind"), receipt.text("user")),
-        ("delivered", bob.user())
-    );
-    assert_eq!(
-        alice.receipt_of(&sent, bob.user()).await.unwrap()["delivered"],
-        json!(true)
-    );
-    reader.abort();
-}
-
-#[tokio::test]
 async fn a_read_is_shown_to_the_sender_and_to_the_readers_other_devices() {
     let server = shared();
     let group = Group::create(&server, 2).await;
@@ -444,38 +271,4 @@ async fn a_read_is_shown_to_the_sender_and_to_the_readers_other_devices() {
         "{:?}",
         one.frames
     );
-}
-
-#[tokio::test]
-async fn a_reaction_is_shown_to_all_participants() {
-    let server = shared();
-    let group = Group::create(&server, 2).await;
-    let sent = group.admin.say(&group.name, "hello").await;
-    let mut sockets = Vec::new();
-    for client in [&group.admin, &group.members[0], &group.members[1]] {
-        sockets.push(Socket::ready(&server, client.user()).await);
-    }
-    let bob = &group.members[0];
-    bob.put(&reaction_path(&sent), &json!({"reaction": 128_077}))
-        .await
-        .expect(204);
-    for code in [json!(128_077), json!(null)] {
-        if code.is_null() {
-            let frame = json!({"t": "react", "message_id": sent["id"], "reaction": null});
-            assert_eq!(sockets[1].request(frame).await.text("t"), "ok");
-        }
-        for socket in &mut sockets {
-            let fits =
-                |frame: &Value| frame["kind"] == "reaction" && frame.get("reaction") == Some(&code);
-            let receipt = socket.find("the reaction", fits).await;
-            assert_eq!(
-                (receipt.text("t"), receipt.text("user")),
-                ("receipt", bob.user())
-            );
-            assert_eq!(
-                (&receipt["message_id"], receipt.text("conversation")),
-                (&sent["id"], group.name.as_str())
-            );
-        }
-    }
 }

@@ -9,3 +9,4 @@ pub(crate) mod load;
 mod process;
 mod scale;
 mod slow_reader;
+mod stop;

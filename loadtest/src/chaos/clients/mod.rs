@@ -25,6 +25,8 @@ pub(crate) mod person;
 
 mod reader;
 
+mod reads;
+
 mod receipts;
 
 mod rivals;
