@@ -162,10 +162,9 @@ const CIRCLES: [(&str, &[&str], &str); 3] = [
 const MAP_LINES_MAX: usize = 80;
 
 /// Folders whose `mod.rs` is no map yet, but holds logic that belongs into a file with a name.
-const NOT_YET_MAPS: [&str; 26] = [
+const NOT_YET_MAPS: [&str; 25] = [
     "cluster/table",
     "config",
-    "connections",
     "dev",
     "link",
     "link/front",
