@@ -10,7 +10,10 @@ use super::{Source, assert_none, rust_under};
 const ORDER: [(&str, &[&str]); 14] = [
     (
         "log",
-        &["record", "stream", "lease", "lane", "embedded", "redis"],
+        &[
+            "record", "stream", "control", "batch", "contract", "lease", "lane", "embedded",
+            "redis",
+        ],
     ),
     (
         "log/lane",
@@ -162,13 +165,12 @@ const CIRCLES: [(&str, &[&str], &str); 3] = [
 const MAP_LINES_MAX: usize = 80;
 
 /// Folders whose `mod.rs` is no map yet, but holds logic that belongs into a file with a name.
-const NOT_YET_MAPS: [&str; 25] = [
+const NOT_YET_MAPS: [&str; 24] = [
     "cluster/table",
     "config",
     "dev",
     "link",
     "link/front",
-    "log",
     "log/lane",
     "log/record",
     "log/redis",
