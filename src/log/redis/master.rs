@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::log::redis::CommitLevel;
 use crate::log::redis::answer::{Sign, Verdict};
+use crate::log::redis::connection::timed_out;
 use crate::log::redis::denied::Denials;
-use crate::log::redis::links::timed_out;
 use crate::log::redis::observe::Eye;
 use crate::log::redis::servers::Servers;
 use crate::log::redis::slots::Address;

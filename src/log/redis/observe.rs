@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::ids::ShardId;
 use crate::log::redis::answer::{Sign, Verdict};
+use crate::log::redis::connection::timed_out;
 use crate::log::redis::keys::control_of;
-use crate::log::redis::links::timed_out;
 use crate::log::redis::servers::{Servers, log_error, server_error};
 use crate::log::redis::slots::Address;
 use crate::log::{LogError, Observed};
