@@ -140,13 +140,7 @@ const ORDER: [(&str, &[&str]); 14] = [
 ];
 
 /// Files that use each other, and why they may for now.
-const CIRCLES: [(&str, &[&str], &str); 3] = [
-    (
-        "log/redis",
-        &["master", "observe", "servers"],
-        "a call to a master goes on at its server's successor, and each keeps the other; a master also keeps its eye, which \
-         looks by way of the servers",
-    ),
+const CIRCLES: [(&str, &[&str], &str); 2] = [
     (
         "node/session",
         &["again", "commands", "routers", "said", "sweep", "window"],

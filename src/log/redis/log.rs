@@ -10,8 +10,9 @@ use redis::Value;
 
 use crate::ids::{Offset, ShardId};
 use crate::log::redis::cache::Cache;
+use crate::log::redis::failure::log_error;
 use crate::log::redis::keys::{self, Keys, control_of, offset_of, token_text};
-use crate::log::redis::servers::{Lua, Servers, log_error};
+use crate::log::redis::servers::{Lua, Servers};
 use crate::log::redis::{append, claim, observe};
 use crate::log::{
     AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed, RawEntry,

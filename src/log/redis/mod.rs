@@ -14,6 +14,8 @@ mod claim;
 
 mod observe;
 
+mod eye;
+
 mod cache;
 
 mod keys;
@@ -26,9 +28,13 @@ mod slots;
 
 mod master;
 
+mod copies;
+
 mod links;
 
 mod connection;
+
+mod failure;
 
 pub mod denied;
 
