@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::handshake;
-use super::rehousing::{Homeless, Moved, Rehouses};
 use super::tests::{Client, Fake, Node, config};
-use super::{Sockets, Unopened};
+use super::{Homeless, Moved, Rehouses, Sockets, Unopened};
 use crate::ids::{Epoch, NodeId};
 use crate::link::front::client::NodeLink;
 use crate::problem::Code;
