@@ -9,20 +9,26 @@
 //! client, with its session, when no node goes on with it, or at a drain within the window and a
 //! linger time. A client whose session ends without its doing is told when to come back.
 
+pub(super) use asking::Opened;
 pub(super) use followed::Who;
 pub(super) use homeless::{Homeless, Moved, Rehouses};
-pub(super) use opened::Opened;
 pub(super) use sockets::{Consumes, Sockets, Unopened};
 
 pub(super) mod handshake;
 
 mod sockets;
 
+mod asking;
+
 mod opened;
 
 mod streams;
 
 mod gathering;
+
+mod gathered;
+
+mod line;
 
 mod socket;
 

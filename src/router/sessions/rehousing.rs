@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::ids::NodeId;
 use crate::link::front::Open;
 use crate::problem::CloseCode;
+use crate::router::sessions::asking::Asking;
 use crate::router::sessions::homeless::{Homeless, Moved, Rehouses};
-use crate::router::sessions::opened::Asking;
 use crate::router::sessions::outbox::End;
 use crate::router::sessions::socket::Socket;
 use crate::router::sessions::sockets::{Link, Sockets, Unopened};
@@ -111,8 +111,9 @@ mod tests {
     use crate::link::front::{Terms, Up};
     use crate::router::sessions::followed::{Followed, Who};
     use crate::router::sessions::homeless::AT_ONCE;
+    use crate::router::sessions::line::{Line, Sent};
     use crate::router::sessions::socket::On;
-    use crate::router::sessions::streams::{Sent, Streams, Upward};
+    use crate::router::sessions::streams::{Streams, Upward};
 
     /// A link that leads nowhere.
     struct Nowhere;
@@ -148,11 +149,11 @@ mod tests {
             };
             let followed = Followed::new(SessionId::random(), who, Stage::Ready);
             let on = On {
-                streams: Arc::clone(&streams),
+                streams: Arc::clone(&streams) as Arc<dyn Line>,
                 number,
             };
             let socket = Arc::new(Socket::new(on, Arc::new(Terms::default()), Some(followed)));
-            assert!(socket.detach(&streams, number));
+            assert!(socket.detach(&*streams, number));
             socket
         };
         let all: Vec<_> = (0..500).map(homeless).collect();

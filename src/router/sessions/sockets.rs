@@ -18,13 +18,14 @@ use crate::link::front::client::{Consumer, NodeLink};
 use crate::link::front::{Down, Open, Refusal, Up};
 use crate::problem::Problem;
 use crate::router::server;
+use crate::router::sessions::asking::{Asking, Opened};
 use crate::router::sessions::counts::Counts;
 use crate::router::sessions::followed::Who;
 use crate::router::sessions::homeless::{AT_ONCE, Rehouses};
+use crate::router::sessions::line::Sent;
 use crate::router::sessions::names::Names;
-use crate::router::sessions::opened::{Asking, Opened};
 use crate::router::sessions::socket::Socket;
-use crate::router::sessions::streams::{Sent, Streams, Upward};
+use crate::router::sessions::streams::{Streams, Upward};
 use crate::telemetry::{ROUTER_SOCKETS, ROUTER_SOCKETS_CUT};
 
 /// Longest wait for a client's connection to hand itself over after the 101.

@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::link::front::attach::{Stand, Standing, Tells};
 use crate::link::front::{self, Down, Handle, SessionNumber, Terms, Up};
+use crate::router::sessions::asking::{Answered, Asking, Begun};
 use crate::router::sessions::counts::Counts;
 use crate::router::sessions::frames;
-use crate::router::sessions::gathering::Gathered;
+use crate::router::sessions::gathered::Gathered;
+use crate::router::sessions::line::Sent;
 use crate::router::sessions::moving::{Delivery, Says};
 use crate::router::sessions::names::{Name, Names};
-use crate::router::sessions::opened::{Answered, Asking, Begun, Opening};
 use crate::router::sessions::outbox::End;
 use crate::router::sessions::socket::Socket;
 
@@ -27,22 +28,6 @@ use crate::router::sessions::socket::Socket;
 const ENDED_AT_ONCE: usize = 128;
 /// After the end of a connection, the longest delay told to a client.
 const AWAY_MAX: Duration = Duration::from_secs(1);
-/// What goes to the node, in order. That of one connection.
-pub(super) trait Upward: Send + Sync {
-    /// Takes a frame.
-    fn send(&self, up: Up) -> Sent;
-}
-
-/// What became of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::router) enum Sent {
-    /// It is on its way.
-    Yes,
-    /// Too much waits for the connection; it may be tried again.
-    Full,
-    /// The connection has ended.
-    Never,
-}
 
 /// What a batch of frames leaves to do once the table is free again.
 #[derive(Default)]
@@ -57,6 +42,12 @@ struct Later {
     lost: Vec<Arc<Socket>>,
 }
 
+/// What goes to the node, in order. That of one connection.
+pub(super) trait Upward: Send + Sync {
+    /// Takes a frame.
+    fn send(&self, up: Up) -> Sent;
+}
+
 /// See the head of this file.
 pub(super) struct Streams {
     pub(super) up: Box<dyn Upward>,
@@ -66,7 +57,7 @@ pub(super) struct Streams {
     pub(super) gathers: Notify,
     /// The connection has ended.
     pub(super) over: CancellationToken,
-    counts: Arc<Counts>,
+    pub(super) counts: Arc<Counts>,
     /// Of all connections.
     names: Arc<Names>,
 }
@@ -82,7 +73,7 @@ pub(super) struct Table {
     pub(super) handles: HashMap<Name, Handle>,
     /// Those of the session that was opened last: all have the same, mostly.
     pub(super) terms: Option<Arc<Terms>>,
-    has_ended: bool,
+    pub(super) has_ended: bool,
 }
 
 pub(super) enum Entry {
@@ -118,29 +109,6 @@ impl Streams {
 
     pub(super) fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where frames are counted.
-    pub(super) fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
-    }
-
-    /// A session of that number is asked for. To be called before the answer can come.
-    pub(super) fn asked(self: &Arc<Self>, number: SessionNumber, asking: Asking) -> Opening {
-        let (answer, answered) = oneshot::channel();
-        let mut table = self.table();
-        if !table.has_ended {
-            table
-                .sessions
-                .insert(number, Entry::Opening(asking.clone(), answer));
-        }
-        Opening {
-            streams: Arc::clone(self),
-            number,
-            asking,
-            answered,
-            is_answered: false,
-        }
     }
 
     /// What came from the node, in order. The sockets with which another node is to go on.
@@ -279,7 +247,7 @@ impl Streams {
             }
             Down::Move(session) => {
                 if let Some(Entry::Live(socket)) = table.sessions.remove(&session) {
-                    let moves = socket.detach(self, session);
+                    let moves = socket.detach(&**self, session);
                     if moves {
                         &mut later.homeless
                     } else {
@@ -290,30 +258,6 @@ impl Streams {
             }
             // Told to who asked before it comes here.
             Down::Reply(_) => {}
-        }
-    }
-
-    /// The session is over for its client. What they have read is told before.
-    pub(super) fn leave(&self, number: SessionNumber) {
-        if self.table().sessions.remove(&number).is_none() {
-            return;
-        }
-        let unread = self.unread(number);
-        if !unread.is_empty() {
-            self.tell_reads([(number, unread)]);
-        }
-        self.up.send(Up::Gone(number));
-    }
-
-    /// A frame of a session, to the node.
-    pub(super) fn send(&self, up: Up) -> Sent {
-        self.up.send(up)
-    }
-
-    /// Tells the node at once what a socket took, if anything.
-    pub(super) fn tell_taken(&self, number: SessionNumber, taken: u32) {
-        if taken > 0 {
-            self.up.send(Up::Taken(vec![(number, taken)]));
         }
     }
 
@@ -338,7 +282,7 @@ impl Streams {
         let (mut homeless, mut sent_away) = (Vec::new(), 0);
         for (count, (number, entry)) in sessions.into_iter().enumerate() {
             let Entry::Live(socket) = entry else { continue };
-            if socket.detach(self, number) {
+            if socket.detach(&**self, number) {
                 homeless.push(socket);
             } else {
                 send_away(&socket);
