@@ -11,7 +11,8 @@ use crate::router::sessions::counts::Counts;
 use crate::router::sessions::gathered::Gathered;
 use crate::router::sessions::line::{Line, Sent};
 use crate::router::sessions::pulse::{Marks, gather};
-use crate::router::sessions::streams::{Entry, Streams};
+use crate::router::sessions::streams::Streams;
+use crate::router::sessions::table::Entry;
 use crate::telemetry;
 
 /// How often what is gathered goes to the node, unless its sessions' terms say otherwise.

@@ -24,6 +24,8 @@ mod opened;
 
 mod streams;
 
+mod table;
+
 mod gathering;
 
 mod gathered;

@@ -11,7 +11,8 @@ use crate::router::sessions::asking::{Answered, Asking, Begun, Opened};
 use crate::router::sessions::followed::Followed;
 use crate::router::sessions::line::Line;
 use crate::router::sessions::socket::{On, Socket};
-use crate::router::sessions::streams::{Entry, Streams, Table};
+use crate::router::sessions::streams::Streams;
+use crate::router::sessions::table::{Entry, Table};
 
 impl Streams {
     /// A session of that number is asked for. To be called before the answer can come.
