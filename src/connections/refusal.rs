@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::connections::Entrant;
+use crate::connections::admission::Entrant;
 
 /// Longest time that a refusal takes, from the first byte awaited to the last one written.
 const REFUSAL_MAX: Duration = Duration::from_secs(3);

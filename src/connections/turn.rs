@@ -9,14 +9,26 @@ use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connections::Seat;
+use crate::connections::port::Seat;
+
+/// What begins the turns of one connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Turns(pub(super) Arc<Seat>);
+
+impl Turns {
+    /// Begins the turn of a request whose head has come.
+    #[must_use]
+    pub fn begin(&self) -> Turn {
+        Turn::begin(&self.0)
+    }
+}
 
 /// The time of one request on its connection, from its head to the last byte of its answer.
 #[derive(Debug)]
 pub struct Turn(Option<Arc<Seat>>);
 
 impl Turn {
-    pub(super) fn begin(seat: &Arc<Seat>) -> Self {
+    fn begin(seat: &Arc<Seat>) -> Self {
         seat.note(|state| {
             state.turns += 1;
             state.begun = false;

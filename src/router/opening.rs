@@ -20,8 +20,9 @@ use crate::router::directory::Directory;
 use crate::router::forward::{AnswerBody, concluded};
 use crate::router::headers;
 use crate::router::links::Links;
-use crate::router::sessions::rehousing::{Homeless, Moved, Rehouses};
-use crate::router::sessions::{Opened, Sockets, Unopened, Who, handshake};
+use crate::router::sessions::{
+    Homeless, Moved, Opened, Rehouses, Sockets, Unopened, Who, handshake,
+};
 
 /// How much earlier than at our deadline the node is to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);

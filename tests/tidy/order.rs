@@ -5,7 +5,10 @@
 pub(super) const ORDER: [(&str, &[&str]); 14] = [
     (
         "log",
-        &["record", "stream", "lease", "lane", "embedded", "redis"],
+        &[
+            "record", "stream", "control", "batch", "contract", "lease", "lane", "embedded",
+            "redis",
+        ],
     ),
     (
         "log/lane",

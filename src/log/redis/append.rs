@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 use futures_util::future::join_all;
 use redis::Cmd;
 
-use crate::log::redis::CommitLevel;
 use crate::log::redis::answer::{Sign, Verdict};
 use crate::log::redis::keys::{entry_id, tail_text, token_text};
 use crate::log::redis::servers::{Lua, Servers};
@@ -111,7 +110,7 @@ async fn send_group(
             Some(batch) => vec![evaluation(servers, batch, by_text)],
             None => Vec::new(),
         };
-        let answers = master.append(servers, now.len(), command).await;
+        let answers = master.append(now.len(), command).await;
         LOG_REDIS_CYCLE_SECONDS.record(begun.elapsed().as_secs_f64(), &[]);
         LOG_REDIS_CYCLE_BATCHES.record(u32::try_from(now.len()).map_or(f64::MAX, f64::from), &[]);
         LOG_REDIS_COMMANDS.add(
@@ -232,30 +231,5 @@ fn tell(cycle: &[Batch], verdicts: &[Verdict]) {
         .count();
     if short > 0 {
         LOG_REDIS_WAITS_SHORT.add(short.try_into().unwrap_or(u64::MAX), &[]);
-    }
-}
-
-impl Servers {
-    /// Asks a master for its replicas.
-    pub(super) fn replicas(&self) -> Cmd {
-        LOG_REDIS_COMMANDS.add(1, &[("command", "info")]);
-        let mut info = redis::cmd("INFO");
-        info.arg("replication");
-        info
-    }
-
-    /// Waits until so many replicas have what this connection wrote.
-    pub(super) fn wait_for(&self, copies: usize) -> Cmd {
-        let mut wait = redis::cmd("WAIT");
-        // Where no append waits, the time-out of the lane has no room for a long one.
-        let longest = match self.config().commit {
-            CommitLevel::Log => self.config().timeout / 2,
-            CommitLevel::Replicated => self.config().replica_wait,
-        };
-        // Zero would be for ever.
-        let millis = self.config().replica_wait.min(longest).as_millis().max(1);
-        wait.arg(copies).arg(millis.to_string());
-        LOG_REDIS_COMMANDS.add(1, &[("command", "wait")]);
-        wait
     }
 }

@@ -9,9 +9,11 @@ use tokio::time::Instant;
 use crate::log::record::Tail;
 use crate::log::redis::CommitLevel;
 use crate::log::redis::answer::{Sign, Verdict};
+use crate::log::redis::copies;
+use crate::log::redis::failure::{log_error, server_error};
 use crate::log::redis::keys::{Keys, control_of, tail_text, token_text};
-use crate::log::redis::master::{Cycle, Master, replicas};
-use crate::log::redis::servers::{Lua, Servers, log_error, server_error};
+use crate::log::redis::master::{Cycle, Master};
+use crate::log::redis::servers::{Lua, Servers};
 use crate::log::redis::slots::Address;
 use crate::log::{Claim, ClaimOutcome, Control, LogError, PerStream, Stream};
 use crate::telemetry::LOG_REDIS_COMMANDS;
@@ -83,7 +85,7 @@ async fn run<'a>(
     asking: bool,
 ) -> RedisResult<(Value, Cycle<'a>)> {
     LOG_REDIS_COMMANDS.add(1, &[("command", "claim")]);
-    let mut cycle = master.begin_claim(servers).await?;
+    let mut cycle = master.begin_claim().await?;
     let mut by_text = false;
     loop {
         let mut pipeline = Pipeline::new();
@@ -190,8 +192,8 @@ async fn copied(
     loop {
         // What is told after the end of the time is looked at once, too.
         let is_last = Instant::now() >= until;
-        let told = one(cycle, servers.replicas()).await?;
-        let alive = replicas(&told);
+        let told = one(cycle, copies::question()).await?;
+        let alive = copies::replicas(&told);
         let alive = alive.ok_or_else(|| {
             LogError::Failed("claimed, but the server is no master any more".to_owned())
         })?;
@@ -200,7 +202,7 @@ async fn copied(
             return Ok(());
         }
 
-        let copies = one(cycle, servers.wait_for(wanted)).await?;
+        let copies = one(cycle, copies::wait_for(servers.config(), wanted)).await?;
         let enough = matches!(copies, Value::Int(copies) if usize::try_from(copies).is_ok_and(|copies| copies >= wanted));
         if enough {
             return Ok(());

@@ -11,16 +11,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 use sha2::{Digest, Sha256};
-use tokio::task::JoinHandle;
 
 use crate::ids::ShardId;
 use crate::log::redis::answer::{Sign, Verdict};
+use crate::log::redis::connection::timed_out;
+use crate::log::redis::failure::{log_error, server_error};
 use crate::log::redis::keys::control_of;
-use crate::log::redis::links::timed_out;
-use crate::log::redis::servers::{Servers, log_error, server_error};
+use crate::log::redis::servers::Servers;
 use crate::log::redis::slots::Address;
 use crate::log::{LogError, Observed};
 use crate::telemetry::LOG_REDIS_COMMANDS;
@@ -30,35 +29,6 @@ type Way = (Address, bool);
 
 /// What became of one record: seen, or where else it is, or why not.
 type Seen = Result<Observed, (Sign, LogError)>;
-
-/// The connection to one master that looks alone use: there, being made, or neither.
-#[derive(Debug, Default)]
-pub(super) struct Eye {
-    open: Option<MultiplexedConnection>,
-    /// In a task of its own: a look that is given up leaves what it began to the next one, for a
-    /// connection may take longer to give its first answer than one look may last.
-    connecting: Option<JoinHandle<RedisResult<MultiplexedConnection>>>,
-}
-
-impl Eye {
-    /// Takes the connection out, so that a look that fails or is given up ends it. Cancel-safe.
-    async fn take(
-        &mut self,
-        servers: &Servers,
-        address: &Address,
-    ) -> RedisResult<MultiplexedConnection> {
-        if let Some(open) = self.open.take() {
-            return Ok(open);
-        }
-        let connecting = match &mut self.connecting {
-            Some(connecting) => connecting,
-            none => none.insert(tokio::spawn(servers.connect_watch(address)?)),
-        };
-        let connected = connecting.await;
-        self.connecting = None;
-        connected.unwrap_or_else(|_gone| Err(timed_out()))
-    }
-}
 
 /// See the contract. One silent master holds the call up for half of the time-out, and only its own
 /// records fail.
@@ -142,7 +112,7 @@ async fn look_there(
     pipeline.cmd("INFO").arg("server").arg("replication");
     let master = servers.master(address);
     let mut eye = master.eye().await;
-    let mut connection = eye.take(servers, address).await?;
+    let mut connection = eye.take(|| servers.connect_watch(address)).await?;
     let answers = connection
         .send_packed_commands(&pipeline, 0, pipeline.len())
         .await?;

@@ -14,18 +14,20 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
+use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value};
 
 use crate::backoff::Backoff;
 use crate::ids::ShardId;
 use crate::log::LogError;
+use crate::log::redis::Config;
 use crate::log::redis::answer::{Sign, Verdict};
+use crate::log::redis::connection::timed_out;
 use crate::log::redis::denied::Denials;
+use crate::log::redis::failure::log_error;
 use crate::log::redis::keys::{self, Keys};
-use crate::log::redis::links::{Links, timed_out};
+use crate::log::redis::links::Links;
 use crate::log::redis::master::Master;
 use crate::log::redis::slots::{Address, Slots};
-use crate::log::redis::{CommitLevel, Config};
 use crate::telemetry::LOG_REDIS_COMMANDS;
 
 /// How often one call is sent at most: repeated when nothing answered or nobody serves the slot
@@ -43,7 +45,7 @@ pub struct Lua {
 
 /// The servers of one deployment; see the head of this file.
 pub struct Servers {
-    config: Config,
+    config: Arc<Config>,
     links: Arc<Links>,
     slots: Arc<Slots>,
     /// Each read of the slots begins with another server: one that is mistaken is not asked for
@@ -100,7 +102,7 @@ impl Servers {
             masters: Mutex::default(),
             hashes: Mutex::default(),
             keys: RwLock::default(),
-            config,
+            config: Arc::new(config),
         }))
     }
 
@@ -267,15 +269,6 @@ impl Servers {
         self.slots.master(slot)
     }
 
-    /// A connection of its own to a master, for its lane or for claims.
-    pub(super) async fn connect_lane(&self, address: &str) -> RedisResult<MultiplexedConnection> {
-        let response = match self.config.commit {
-            CommitLevel::Log => self.config.timeout,
-            CommitLevel::Replicated => self.config.timeout + self.config.replica_wait,
-        };
-        self.links.own(address, "lane", response)?.await
-    }
-
     /// The keys of a shard.
     pub(super) fn keys(&self, shard: ShardId) -> Arc<Keys> {
         if let Some(keys) = self
@@ -372,7 +365,8 @@ impl Servers {
         let made = || {
             Arc::new(Master::new(
                 Arc::clone(address),
-                Arc::clone(self.links.denials()),
+                Arc::clone(&self.config),
+                Arc::clone(&self.links),
             ))
         };
         Arc::clone(masters.entry(Arc::clone(address)).or_insert_with(made))
@@ -381,33 +375,4 @@ impl Servers {
 
 fn unserved() -> RedisError {
     (redis::ErrorKind::Client, "no server is known for the slot").into()
-}
-
-/// What a call that failed means, by Redis' code or the kind of the failure.
-pub(super) fn log_error(error: RedisError) -> LogError {
-    let words = error.to_string();
-    match error.code() {
-        Some(code) => coded(code, words),
-        None if error.kind() == redis::ErrorKind::AuthenticationFailed => LogError::Denied(words),
-        None if error.is_io_error() || error.kind() == redis::ErrorKind::Client => {
-            LogError::Unanswered(words)
-        }
-        None => LogError::Failed(words),
-    }
-}
-
-/// The same for an error that stands as an answer.
-pub(super) fn server_error(error: &ServerError) -> LogError {
-    coded(error.code(), error.to_string())
-}
-
-fn coded(code: &str, words: String) -> LogError {
-    match code {
-        "OOM" | "MISCONF" => LogError::Full(words),
-        "WRONGPASS" | "NOAUTH" | "NOPERM" => LogError::Denied(words),
-        "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" => {
-            LogError::Unanswered(words)
-        }
-        _ => LogError::Failed(words),
-    }
 }

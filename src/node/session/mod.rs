@@ -29,13 +29,15 @@ use crate::node::session::routers::Router;
 use crate::node::session::upstream::Upstream;
 use crate::node::session::window::Session;
 use crate::problem::CloseCode;
-use crate::protocol::{FRAME_BYTES_MAX, RESUME_EVENTS_MAX, ServerFrame, TEXT_BYTES_MAX};
+use crate::protocol::ServerFrame;
 use crate::shard::command::Push;
 use crate::telemetry;
 
 mod again;
 mod answers;
+mod attaching;
 mod board;
+mod checking;
 mod commands;
 mod deadlines;
 mod drive;
@@ -340,18 +342,6 @@ impl Inner {
             self.live.increment(1.0);
             Ok(())
         })
-    }
-
-    fn greet(&self, session: &Session) {
-        session.offer_frame(&ServerFrame::Hello {
-            session: session.id,
-            user: &session.user,
-            now: self.clock.now_ms(),
-            heartbeat_ms: millis(self.config.heartbeat),
-            max_frame_bytes: FRAME_BYTES_MAX,
-            max_text_bytes: TEXT_BYTES_MAX,
-            resume_max_events: RESUME_EVENTS_MAX,
-        });
     }
 
     /// The session is gone. One that took its place, with the same id, stays.

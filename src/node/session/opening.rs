@@ -9,22 +9,17 @@ use crate::auth::Identity;
 use crate::ids::UserId;
 use crate::link::front::attach::{Attach, Stage};
 use crate::link::front::server::{RouterEnd, Sessions};
-use crate::link::front::{Authorization, Down, Open, Refusal, SessionNumber, Terms, Up};
+use crate::link::front::{Down, Open, Refusal, SessionNumber, Terms, Up};
 use crate::node::session::deadlines::Due;
 use crate::node::session::receipts::Marks;
 use crate::node::session::routers::Router;
 use crate::node::session::said::Message;
 use crate::node::session::window::Session;
-use crate::node::session::{Hub, Inner};
+use crate::node::session::{Hub, Inner, millis};
 use crate::problem::{CloseCode, Code, Problem};
 use crate::protocol::routes::Endpoint;
-use crate::protocol::upgrade as handshake;
+use crate::protocol::{FRAME_BYTES_MAX, RESUME_EVENTS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::telemetry;
-
-/// The subprotocol that we speak.
-const PROTOCOL: &str = "rookery.v1";
-/// The subprotocol that carries a token, for browsers.
-const BEARER_PROTOCOL: &str = "rookery.bearer.";
 
 /// How a session begins here.
 #[derive(Debug)]
@@ -49,16 +44,6 @@ impl Begin {
                 })
         )
     }
-}
-
-/// A session that may be opened.
-struct Checked {
-    /// Who; none when the token of the subprotocol is bad.
-    identity: Option<Identity>,
-    /// The client offered our subprotocol.
-    protocol: bool,
-    /// `resume=wait`.
-    held: bool,
 }
 
 impl Sessions for Hub {
@@ -165,7 +150,7 @@ impl Inner {
         {
             return self.refuse_elsewhere(router, &open);
         }
-        let (window, terms) = (self.config.outbox_bytes_max, self.terms());
+        let terms = self.terms();
         let stage = match &attach {
             _ if !open.follows => None,
             Some(attach) => Some(attach.stage),
@@ -179,11 +164,7 @@ impl Inner {
             terms,
             stage,
         };
-        let Some(Identity {
-            user: name,
-            expires,
-        }) = checked.identity
-        else {
+        let Some(identity) = checked.identity else {
             telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
             router.offer(opened(crate::ids::SessionId::random()));
             router.offer(Down::Close {
@@ -192,21 +173,8 @@ impl Inner {
             });
             return;
         };
-        let on = (Arc::clone(router), open.session);
-        let mut session = Session::new(
-            on,
-            name,
-            Arc::from(open.request_id.as_str()),
-            expires,
-            window,
-        );
-        if open.follows {
-            session = session.followed(attach.as_ref().map(|attach| attach.id));
-        }
-        session
-            .again
-            .expect(attach.as_ref().map_or(0, |attach| attach.again));
-        let session = Arc::new(session);
+
+        let session = self.begun(router, &open, identity, attach.as_ref());
         self.replace(&session);
         router.offer(opened(session.id));
         router.enter(&session);
@@ -215,8 +183,38 @@ impl Inner {
             None if checked.held => Begin::Waits,
             None => Begin::Anew,
         };
+        self.enter(&session, begin);
+    }
+
+    /// The session that a router asks for, as it is before anything of it is told.
+    fn begun(
+        &self,
+        router: &Arc<Router>,
+        open: &Open,
+        Identity { user, expires }: Identity,
+        attach: Option<&Attach>,
+    ) -> Arc<Session> {
+        let on = (Arc::clone(router), open.session);
+        let mut session = Session::new(
+            on,
+            user,
+            Arc::from(open.request_id.as_str()),
+            expires,
+            self.config.outbox_bytes_max,
+        );
+        if open.follows {
+            session = session.followed(attach.map(|attach| attach.id));
+        }
+        session
+            .again
+            .expect(attach.map_or(0, |attach| attach.again));
+        Arc::new(session)
+    }
+
+    /// Lets a session in, or ends it when there is no place for it.
+    fn enter(self: &Arc<Self>, session: &Arc<Session>, begin: Begin) {
         let is_held = begin.is_held();
-        match self.admit(&session, begin) {
+        match self.admit(session, begin) {
             Ok(()) if is_held => {
                 self.deadlines().at(
                     Instant::now() + self.config.resume_wait_max,
@@ -225,8 +223,21 @@ impl Inner {
                 );
             }
             Ok(()) => {}
-            Err(code) => self.end(&session, code),
+            Err(code) => self.end(session, code),
         }
+    }
+
+    /// The first frame of a session that begins.
+    pub(super) fn greet(&self, session: &Session) {
+        session.offer_frame(&ServerFrame::Hello {
+            session: session.id,
+            user: &session.user,
+            now: self.clock.now_ms(),
+            heartbeat_ms: millis(self.config.heartbeat),
+            max_frame_bytes: FRAME_BYTES_MAX,
+            max_text_bytes: TEXT_BYTES_MAX,
+            resume_max_events: RESUME_EVENTS_MAX,
+        });
     }
 
     /// What is allowed to each session.
@@ -295,57 +306,5 @@ impl Inner {
             session: open.session,
             why: Refusal::Problem(problem),
         });
-    }
-
-    /// Puts down who asks as soon as that is known.
-    fn check(&self, open: &Open, asker: &mut Option<UserId>) -> Result<Checked, Problem> {
-        handshake::no_token_in_query(&open.query)?;
-        let (identity, protocol) = self.token(open)?;
-        *asker = identity.as_ref().map(|identity| identity.user.clone());
-        let mut held = false;
-        for part in open.query.split('&').filter(|part| !part.is_empty()) {
-            if part != "resume=wait" {
-                let detail = format!(
-                    "the query parameter {part:?} is not known here; the only one is resume=wait"
-                );
-                return Err(Problem::new(Code::Invalid, detail));
-            }
-            held = true;
-        }
-        open.handshake.clone().map_or(
-            Ok(Checked {
-                identity,
-                protocol,
-                held,
-            }),
-            Err,
-        )
-    }
-
-    /// The token of the header decides; without one, that of the subprotocol.
-    fn token(&self, open: &Open) -> Result<(Option<Identity>, bool), Problem> {
-        let offered = &open.protocols;
-        let protocol = offered.iter().any(|offer| offer == PROTOCOL);
-        match &open.authorization {
-            Authorization::Bearer(token) => match (self.verify)(token) {
-                Ok(identity) => Ok((Some(identity), protocol)),
-                Err(refused) => Err(Problem::new(Code::Unauthorized, refused.0)),
-            },
-            Authorization::Malformed => Err(Problem::new(
-                Code::Unauthorized,
-                "send Authorization: Bearer <JWT>",
-            )),
-            Authorization::None => match offered
-                .iter()
-                .find_map(|offer| offer.strip_prefix(BEARER_PROTOCOL))
-            {
-                Some(token) => Ok(((self.verify)(token).ok(), protocol)),
-                None => Err(Problem::new(
-                    Code::Unauthorized,
-                    "send Authorization: Bearer <JWT>, or the subprotocols rookery.v1, \
-                     rookery.bearer.<JWT>",
-                )),
-            },
-        }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::ids::{ConversationName, IDEMPOTENCY_KEY_BYTES_MAX, MessageId, Seq, UserId};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::protocol::headers::{CONSISTENCY, IDEMPOTENCY_KEY, REQUEST_ID, STALE};
+use crate::protocol::openapi::headers::headers_of;
 use crate::protocol::openapi::plain::PLACE;
 use crate::protocol::openapi::{examples, plain};
 use crate::protocol::operations::{Kind, Shape};
@@ -103,7 +104,7 @@ impl Schemas {
         let headers: Vec<(bool, &str)> = headers.into_iter().map(|name| (true, name)).collect();
         json!({
             "description": lines.join("\n"),
-            "headers": super::headers_of(&headers),
+            "headers": headers_of(&headers),
             // Beside the schema, so that programs made from the document have one type of problem
             // for all operations.
             "x-codes": words,

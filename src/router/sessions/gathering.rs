@@ -1,38 +1,73 @@
 //! What sockets have to tell their node and what is told for all of them together: what they took,
 //! and what clients have read.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::link::front::{SessionNumber, Up};
+use crate::router::sessions::counts::Counts;
+use crate::router::sessions::gathered::Gathered;
+use crate::router::sessions::line::{Line, Sent};
 use crate::router::sessions::pulse::{Marks, gather};
-use crate::router::sessions::streams::{Entry, Sent, Streams};
+use crate::router::sessions::streams::Streams;
+use crate::router::sessions::table::Entry;
 use crate::telemetry;
 
 /// How often what is gathered goes to the node, unless its sessions' terms say otherwise.
 const GATHER_EVERY: Duration = Duration::from_millis(250);
 
-#[derive(Default)]
-pub(super) struct Gathered {
-    /// What clients have read. No more than the pulses of all sockets hold.
-    reads: HashMap<SessionNumber, Marks>,
-    /// Sockets that took something, each once.
-    taken: Vec<SessionNumber>,
-    /// How often it is told.
-    pub(super) every: Option<Duration>,
-}
+impl Line for Streams {
+    fn send(&self, up: Up) -> Sent {
+        self.up.send(up)
+    }
 
-impl Streams {
-    /// What a client has read and the node was not told; it is not told any more.
-    pub(super) fn unread(&self, number: SessionNumber) -> Marks {
+    fn tell_taken(&self, number: SessionNumber, taken: u32) {
+        if taken > 0 {
+            self.up.send(Up::Taken(vec![(number, taken)]));
+        }
+    }
+
+    fn list(&self, number: SessionNumber) {
+        let mut gathered = self.gathered();
+        gathered.taken.push(number);
+        drop(gathered);
+        self.gathers.notify_one();
+    }
+
+    fn read(&self, number: SessionNumber, marks: Marks) {
+        if marks.is_empty() {
+            return;
+        }
+        gather(self.gathered().reads.entry(number).or_default(), marks);
+        self.gathers.notify_one();
+    }
+
+    fn unread(&self, number: SessionNumber) -> Marks {
         self.gathered().reads.remove(&number).unwrap_or_default()
     }
 
+    fn leave(&self, number: SessionNumber) {
+        if self.table().sessions.remove(&number).is_none() {
+            return;
+        }
+        let unread = self.unread(number);
+        if !unread.is_empty() {
+            self.tell_reads([(number, unread)]);
+        }
+        self.up.send(Up::Gone(number));
+    }
+
+    fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+}
+
+impl Streams {
     /// Tells what clients have read. What finds no space is shed, and so is what the node has no
     /// handle for.
-    pub(super) fn tell_reads(&self, reads: impl IntoIterator<Item = (SessionNumber, Marks)>) {
+    fn tell_reads(&self, reads: impl IntoIterator<Item = (SessionNumber, Marks)>) {
         let (mut all, mut shed, mut told) = (Vec::new(), 0, 0);
         {
             let table = self.table();
@@ -55,23 +90,6 @@ impl Streams {
                 &[("result", "shed")],
             );
         }
-    }
-
-    /// A socket took something that is told with the others'.
-    pub(super) fn list(&self, number: SessionNumber) {
-        let mut gathered = self.gathered();
-        gathered.taken.push(number);
-        drop(gathered);
-        self.gathers.notify_one();
-    }
-
-    /// A client has surely read so far.
-    pub(super) fn read(&self, number: SessionNumber, marks: Marks) {
-        if marks.is_empty() {
-            return;
-        }
-        gather(self.gathered().reads.entry(number).or_default(), marks);
-        self.gathers.notify_one();
     }
 
     /// Tells the node what is gathered: the first of it at once, and then at most once in the time

@@ -13,11 +13,11 @@ use crate::link::front::attach::{Attach, Repeat, Stage, Stand};
 use crate::link::front::{SessionNumber, Terms, Up};
 use crate::problem::CloseCode;
 use crate::router::sessions::followed::Who;
+use crate::router::sessions::line::{Line, Sent};
 use crate::router::sessions::names::Name;
 use crate::router::sessions::outbox::End;
 use crate::router::sessions::pulse::gather;
 use crate::router::sessions::socket::{On, Socket, State};
-use crate::router::sessions::streams::{Sent, Streams};
 
 /// A frame of the node, as a session gets it.
 #[derive(Debug, Clone, Copy)]
@@ -173,13 +173,11 @@ impl Socket {
 
     /// The node of this connection holds the session no more. True when another one is to go on
     /// with it; false when it was not there, ends anyway, or cannot go on elsewhere.
-    pub(super) fn detach(&self, streams: &Arc<Streams>, number: SessionNumber) -> bool {
+    pub(super) fn detach(&self, streams: &dyn Line, number: SessionNumber) -> bool {
         let mut state = self.state();
-        if !state
-            .on
-            .as_ref()
-            .is_some_and(|on| on.number == number && Arc::ptr_eq(&on.streams, streams))
-        {
+        if !state.on.as_ref().is_some_and(|on| {
+            on.number == number && std::ptr::addr_eq(Arc::as_ptr(&on.streams), streams)
+        }) {
             return false;
         }
         let can_move = state

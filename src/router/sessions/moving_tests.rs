@@ -9,12 +9,12 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::{Sockets, Unopened, handshake};
+use super::handshake;
+use super::tests::{Client, Fake, Node, config};
+use super::{Homeless, Moved, Rehouses, Sockets, Unopened};
 use crate::ids::{Epoch, NodeId};
 use crate::link::front::client::NodeLink;
 use crate::problem::Code;
-use crate::router::sessions::rehousing::{Homeless, Moved, Rehouses};
-use crate::router::sessions::tests::{Client, Fake, Node, config};
 use crate::shard::command::Push;
 
 /// Takes sessions to one node, as often as it is asked to.

@@ -6,53 +6,33 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::ids::SessionId;
-use crate::link::front::attach::Stage;
-use crate::link::front::{Refusal, SessionNumber, Terms, Up};
-use crate::router::sessions::followed::{Followed, Who};
+use crate::link::front::{SessionNumber, Terms, Up};
+use crate::router::sessions::asking::{Answered, Asking, Begun, Opened};
+use crate::router::sessions::followed::Followed;
+use crate::router::sessions::line::Line;
 use crate::router::sessions::socket::{On, Socket};
-use crate::router::sessions::streams::{Entry, Streams, Table};
-
-/// A session that the node has opened. Dropped, it ends.
-#[derive(Debug)]
-pub(in crate::router) struct Opened {
-    /// To be given the client's connection.
-    pub(super) socket: Arc<Socket>,
-    /// The client offered our subprotocol.
-    pub(in crate::router) protocol: bool,
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.socket.abandon();
-    }
-}
-
-/// For whom a session is opened.
-#[derive(Debug, Clone)]
-pub(super) enum Asking {
-    /// A client that has none yet.
-    New(Who),
-    /// This one goes on.
-    GoesOn(Arc<Socket>),
-}
-
-/// What became of it: a new session, or none where an earlier one goes on.
-pub(super) type Answered = Result<Option<Opened>, Refusal>;
-
-/// A session, as its node opened it.
-pub(super) struct Begun {
-    /// Its name.
-    pub(super) id: SessionId,
-    /// How far it is; none when its node does not tell.
-    pub(super) stage: Option<Stage>,
-    /// The client offered our subprotocol.
-    pub(super) protocol: bool,
-    /// What it may do.
-    pub(super) terms: Arc<Terms>,
-}
+use crate::router::sessions::streams::Streams;
+use crate::router::sessions::table::{Entry, Table};
 
 impl Streams {
+    /// A session of that number is asked for. To be called before the answer can come.
+    pub(super) fn asked(self: &Arc<Self>, number: SessionNumber, asking: Asking) -> Opening {
+        let (answer, answered) = oneshot::channel();
+        let mut table = self.table();
+        if !table.has_ended {
+            table
+                .sessions
+                .insert(number, Entry::Opening(asking.clone(), answer));
+        }
+        Opening {
+            streams: Arc::clone(self),
+            number,
+            asking,
+            answered,
+            is_answered: false,
+        }
+    }
+
     /// A session is open. It is given back when nobody asks for it any more.
     pub(super) fn opened(
         self: &Arc<Self>,
@@ -69,7 +49,7 @@ impl Streams {
             return None;
         };
         let on = On {
-            streams: Arc::clone(self),
+            streams: Arc::clone(self) as Arc<dyn Line>,
             number,
         };
         match asking {
@@ -107,11 +87,11 @@ impl Streams {
 /// A session that was asked for. Dropped before there is an answer, it is given up.
 #[derive(Debug)]
 pub(super) struct Opening {
-    pub(super) streams: Arc<Streams>,
-    pub(super) number: SessionNumber,
-    pub(super) asking: Asking,
-    pub(super) answered: oneshot::Receiver<Answered>,
-    pub(super) is_answered: bool,
+    streams: Arc<Streams>,
+    number: SessionNumber,
+    asking: Asking,
+    answered: oneshot::Receiver<Answered>,
+    is_answered: bool,
 }
 
 impl Opening {
@@ -130,7 +110,7 @@ impl Drop for Opening {
             self.streams.leave(self.number);
             if let Asking::GoesOn(socket) = &self.asking {
                 // It may just have gone on there.
-                socket.detach(&self.streams, self.number);
+                socket.detach(&*self.streams, self.number);
             }
         }
     }

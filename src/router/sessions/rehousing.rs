@@ -7,52 +7,21 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ids::NodeId;
-use crate::link::front::attach::Attach;
-use crate::link::front::{Open, Refusal};
+use crate::link::front::Open;
 use crate::problem::CloseCode;
-use crate::router::sessions::opened::Asking;
+use crate::router::sessions::asking::Asking;
+use crate::router::sessions::homeless::{Homeless, Moved, Rehouses};
 use crate::router::sessions::outbox::End;
 use crate::router::sessions::socket::Socket;
+use crate::router::sessions::sockets::{Link, Sockets, Unopened};
 use crate::router::sessions::streams;
-use crate::router::sessions::{Link, Sockets, Unopened, Who};
 use crate::telemetry::{ROUTER_SESSIONS_MOVED, ROUTER_SOCKETS_CUT};
 
 /// How long a session may be without a node before its client is told to come back.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Sessions that are attached at once.
-pub(super) const AT_ONCE: usize = 64;
-
-/// Finds nodes.
-pub(in crate::router) trait Rehouses: std::fmt::Debug + Send + Sync {
-    /// Has a node go on with the session until `deadline`; the one that was lost is asked last.
-    fn rehouse(&self, homeless: Homeless, lost: NodeId, deadline: Instant) -> BoxFuture<'_, Moved>;
-}
-
-/// What became of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::router) enum Moved {
-    /// Another node goes on with it, or its client has gone.
-    Done,
-    /// Its token is refused.
-    Refused,
-    /// No node took it in time.
-    Nowhere,
-}
-
-/// A session without a node. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(in crate::router) struct Homeless(Arc<Socket>);
-
-impl Homeless {
-    /// What a node is told; none once the session has ended.
-    pub(in crate::router) fn leaves(&self) -> Option<(Who, Attach)> {
-        self.0.leaves()
-    }
-}
 
 impl Sockets {
     /// Sessions of which nobody finds another node are ended with their links, until this was
@@ -129,28 +98,22 @@ fn conclude(socket: &Socket, moved: Moved) {
     ROUTER_SESSIONS_MOVED.add(1, &[("result", result)]);
 }
 
-impl From<Refusal> for Unopened {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Problem(problem) => Self::Refused(problem),
-            Refusal::Elsewhere { owner, version } => Self::Elsewhere(owner, version),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures_util::future::BoxFuture;
     use tokio::time::sleep;
 
     use super::*;
     use crate::ids::{SessionId, Slot};
     use crate::link::front::attach::Stage;
     use crate::link::front::{Terms, Up};
-    use crate::router::sessions::followed::Followed;
+    use crate::router::sessions::followed::{Followed, Who};
+    use crate::router::sessions::homeless::AT_ONCE;
+    use crate::router::sessions::line::{Line, Sent};
     use crate::router::sessions::socket::On;
-    use crate::router::sessions::streams::{Sent, Streams, Upward};
+    use crate::router::sessions::streams::{Streams, Upward};
 
     /// A link that leads nowhere.
     struct Nowhere;
@@ -186,11 +149,11 @@ mod tests {
             };
             let followed = Followed::new(SessionId::random(), who, Stage::Ready);
             let on = On {
-                streams: Arc::clone(&streams),
+                streams: Arc::clone(&streams) as Arc<dyn Line>,
                 number,
             };
             let socket = Arc::new(Socket::new(on, Arc::new(Terms::default()), Some(followed)));
-            assert!(socket.detach(&streams, number));
+            assert!(socket.detach(&*streams, number));
             socket
         };
         let all: Vec<_> = (0..500).map(homeless).collect();

@@ -22,9 +22,9 @@ use crate::protocol::ServerFrame;
 use crate::router::sessions::counts::Counts;
 use crate::router::sessions::followed::Followed;
 use crate::router::sessions::frames::{self, Heard};
+use crate::router::sessions::line::Line;
 use crate::router::sessions::outbox::{End, Outbox, Wrote};
 use crate::router::sessions::pulse::{Due, Marks, Pulse};
-use crate::router::sessions::streams::Streams;
 use crate::router::sessions::unanswered::Unanswered;
 
 /// Until the next look at a client from whom nothing is read.
@@ -49,7 +49,7 @@ pub(super) struct Socket {
 #[derive(Debug, Clone)]
 pub(super) struct On {
     /// The connection to its node.
-    pub(super) streams: Arc<Streams>,
+    pub(super) streams: Arc<dyn Line>,
     /// Its number there.
     pub(super) number: SessionNumber,
 }

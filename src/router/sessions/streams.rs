@@ -5,44 +5,29 @@
 //! any more is dropped. When the connection ends, every session of it goes on at another node or
 //! ends, and what waits to be opened is asked of another node.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::link::front::attach::{Stand, Standing, Tells};
-use crate::link::front::{self, Down, Handle, SessionNumber, Terms, Up};
+use crate::ids::{ConversationName, Seq};
+use crate::link::front::attach::{Stand, Standing};
+use crate::link::front::{self, Down, Handle, SessionNumber, Up};
+use crate::router::sessions::asking::{Answered, Begun};
 use crate::router::sessions::counts::Counts;
 use crate::router::sessions::frames;
-use crate::router::sessions::gathering::Gathered;
-use crate::router::sessions::moving::{Delivery, Says};
+use crate::router::sessions::gathered::Gathered;
+use crate::router::sessions::line::Sent;
+use crate::router::sessions::moving::Delivery;
 use crate::router::sessions::names::{Name, Names};
-use crate::router::sessions::opened::{Answered, Asking, Begun, Opening};
-use crate::router::sessions::outbox::End;
 use crate::router::sessions::socket::Socket;
+use crate::router::sessions::table::{Entry, Table};
 
 /// Sockets that are ended one after the other before other tasks get their turn.
 const ENDED_AT_ONCE: usize = 128;
 /// After the end of a connection, the longest delay told to a client.
 const AWAY_MAX: Duration = Duration::from_secs(1);
-/// What goes to the node, in order. That of one connection.
-pub(super) trait Upward: Send + Sync {
-    /// Takes a frame.
-    fn send(&self, up: Up) -> Sent;
-}
-
-/// What became of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::router) enum Sent {
-    /// It is on its way.
-    Yes,
-    /// Too much waits for the connection; it may be tried again.
-    Full,
-    /// The connection has ended.
-    Never,
-}
 
 /// What a batch of frames leaves to do once the table is free again.
 #[derive(Default)]
@@ -57,6 +42,12 @@ struct Later {
     lost: Vec<Arc<Socket>>,
 }
 
+/// What goes to the node, in order. That of one connection.
+pub(super) trait Upward: Send + Sync {
+    /// Takes a frame.
+    fn send(&self, up: Up) -> Sent;
+}
+
 /// See the head of this file.
 pub(super) struct Streams {
     pub(super) up: Box<dyn Upward>,
@@ -66,30 +57,9 @@ pub(super) struct Streams {
     pub(super) gathers: Notify,
     /// The connection has ended.
     pub(super) over: CancellationToken,
-    counts: Arc<Counts>,
+    pub(super) counts: Arc<Counts>,
     /// Of all connections.
     names: Arc<Names>,
-}
-
-#[derive(Default)]
-pub(super) struct Table {
-    /// Those that are asked for or live.
-    pub(super) sessions: HashMap<SessionNumber, Entry>,
-    /// What handles stand for. No more than the node has conversations that are live on this
-    /// connection.
-    names: HashMap<Handle, Name>,
-    /// The same, the other way.
-    pub(super) handles: HashMap<Name, Handle>,
-    /// Those of the session that was opened last: all have the same, mostly.
-    pub(super) terms: Option<Arc<Terms>>,
-    has_ended: bool,
-}
-
-pub(super) enum Entry {
-    /// The node is asked.
-    Opening(Asking, oneshot::Sender<Answered>),
-    /// The node has opened it.
-    Live(Arc<Socket>),
 }
 
 impl std::fmt::Debug for Streams {
@@ -118,29 +88,6 @@ impl Streams {
 
     pub(super) fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where frames are counted.
-    pub(super) fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
-    }
-
-    /// A session of that number is asked for. To be called before the answer can come.
-    pub(super) fn asked(self: &Arc<Self>, number: SessionNumber, asking: Asking) -> Opening {
-        let (answer, answered) = oneshot::channel();
-        let mut table = self.table();
-        if !table.has_ended {
-            table
-                .sessions
-                .insert(number, Entry::Opening(asking.clone(), answer));
-        }
-        Opening {
-            streams: Arc::clone(self),
-            number,
-            asking,
-            answered,
-            is_answered: false,
-        }
     }
 
     /// What came from the node, in order. The sockets with which another node is to go on.
@@ -176,23 +123,15 @@ impl Streams {
                 stage,
             } => {
                 let terms = self.same_terms(table, terms);
-                later.unclaimed.extend(self.opened(
-                    table,
-                    session,
-                    Begun {
-                        id,
-                        stage,
-                        protocol,
-                        terms,
-                    },
-                ));
+                let begun = Begun {
+                    id,
+                    stage,
+                    protocol,
+                    terms,
+                };
+                later.unclaimed.extend(self.opened(table, session, begun));
             }
-            Down::Refused { session, why } => {
-                if let Some(Entry::Opening(_, answer)) = table.sessions.remove(&session) {
-                    // Whoever asked has given up: there is no session all the same.
-                    answer.send(Err(why)).ok();
-                }
-            }
+            Down::Refused { session, why } => table.refuse(session, why),
             Down::Deliver {
                 to,
                 quiet,
@@ -210,62 +149,24 @@ impl Streams {
                     is_marked: true,
                     says: &says,
                 };
-                for number in to {
-                    deliver(table, number, delivery, &mut later.touched);
-                }
-                for number in quiet {
-                    deliver(
-                        table,
-                        number,
-                        Delivery {
-                            is_marked: false,
-                            ..delivery
-                        },
-                        &mut later.touched,
-                    );
-                }
+                table.deliver(to, quiet, delivery, &mut later.touched);
             }
-            Down::Room(rooms) => {
-                for (number, bytes) in rooms {
-                    if let Some(Entry::Live(socket)) = table.sessions.get(&number) {
-                        socket.room(bytes);
-                    }
-                }
-            }
-            Down::Close { session, code } => {
-                if let Some(Entry::Live(socket)) = table.sessions.remove(&session) {
-                    socket.end(End::Close(code));
-                }
-            }
+            Down::Room(rooms) => table.give_room(rooms),
+            Down::Close { session, code } => table.close(session, code),
             Down::Known {
                 handle,
                 conversation,
-            } => {
-                let name = self.names.of(&conversation);
-                table.names.insert(handle, name.clone());
-                table.handles.insert(name, handle);
-            }
-            Down::Forgotten(handle) => {
-                if let Some(name) = table.names.remove(&handle) {
-                    table.handles.remove(&name);
-                }
-            }
+            } => table.know(handle, self.names.of(&conversation)),
+            Down::Forgotten(handle) => table.forget(handle),
             Down::Stands {
                 session,
                 stage,
                 at,
                 out,
             } => {
-                let Some(Entry::Live(socket)) = table.sessions.get(&session) else {
-                    return;
-                };
-                let known = at
-                    .into_iter()
-                    .filter_map(|(handle, stand)| Some((table.names.get(&handle)?.clone(), stand)));
-                let out = out
-                    .into_iter()
-                    .map(|(name, seq)| (self.names.of(&name), Standing::Out { seq }.into()));
-                socket.stands(stage, &known.chain(out).collect::<Vec<(Name, Stand)>>());
+                if let Some(Entry::Live(socket)) = table.sessions.get(&session) {
+                    socket.stands(stage, &self.named(table, at, out));
+                }
             }
             Down::Answered { session, tells } => {
                 if let Some(Entry::Live(socket)) = table.sessions.get(&session) {
@@ -277,43 +178,38 @@ impl Streams {
                     socket.token(&token);
                 }
             }
-            Down::Move(session) => {
-                if let Some(Entry::Live(socket)) = table.sessions.remove(&session) {
-                    let moves = socket.detach(self, session);
-                    if moves {
-                        &mut later.homeless
-                    } else {
-                        &mut later.lost
-                    }
-                    .push(socket);
-                }
-            }
+            Down::Move(session) => self.moves(table, session, later),
             // Told to who asked before it comes here.
             Down::Reply(_) => {}
         }
     }
 
-    /// The session is over for its client. What they have read is told before.
-    pub(super) fn leave(&self, number: SessionNumber) {
-        if self.table().sessions.remove(&number).is_none() {
-            return;
-        }
-        let unread = self.unread(number);
-        if !unread.is_empty() {
-            self.tell_reads([(number, unread)]);
-        }
-        self.up.send(Up::Gone(number));
+    /// How a session stands, by the names of conversations.
+    fn named(
+        &self,
+        table: &Table,
+        at: Vec<(Handle, Stand)>,
+        out: Vec<(ConversationName, Seq)>,
+    ) -> Vec<(Name, Stand)> {
+        let known = at
+            .into_iter()
+            .filter_map(|(handle, stand)| Some((table.names.get(&handle)?.clone(), stand)));
+        let out = out
+            .into_iter()
+            .map(|(name, seq)| (self.names.of(&name), Standing::Out { seq }.into()));
+        known.chain(out).collect()
     }
 
-    /// A frame of a session, to the node.
-    pub(super) fn send(&self, up: Up) -> Sent {
-        self.up.send(up)
-    }
-
-    /// Tells the node at once what a socket took, if anything.
-    pub(super) fn tell_taken(&self, number: SessionNumber, taken: u32) {
-        if taken > 0 {
-            self.up.send(Up::Taken(vec![(number, taken)]));
+    /// The node gives a session up: another one is to go on with it, or its client is told.
+    fn moves(&self, table: &mut Table, session: SessionNumber, later: &mut Later) {
+        if let Some(Entry::Live(socket)) = table.sessions.remove(&session) {
+            let moves = socket.detach(self, session);
+            if moves {
+                &mut later.homeless
+            } else {
+                &mut later.lost
+            }
+            .push(socket);
         }
     }
 
@@ -338,7 +234,7 @@ impl Streams {
         let (mut homeless, mut sent_away) = (Vec::new(), 0);
         for (count, (number, entry)) in sessions.into_iter().enumerate() {
             let Entry::Live(socket) = entry else { continue };
-            if socket.detach(self, number) {
+            if socket.detach(&**self, number) {
                 homeless.push(socket);
             } else {
                 send_away(&socket);
@@ -349,39 +245,6 @@ impl Streams {
             }
         }
         (homeless, sent_away)
-    }
-}
-
-impl Table {
-    /// What a frame tells, with the names of what it is about.
-    fn says(&self, tells: Tells) -> Says<'_> {
-        match tells {
-            Tells::Nothing => Says::Nothing,
-            Tells::Answer(number) => Says::Answer(number),
-            Tells::Part(number) => Says::Part(number),
-            Tells::GivenUp(number) => Says::GivenUp(number),
-            Tells::Ready => Says::Ready,
-            Tells::Live(handles) => Says::Live(
-                handles
-                    .iter()
-                    .filter_map(|handle| self.names.get(handle))
-                    .collect(),
-            ),
-            Tells::Stand(stand) => Says::Stand(stand),
-        }
-    }
-}
-
-fn deliver(
-    table: &Table,
-    number: SessionNumber,
-    delivery: Delivery<'_>,
-    touched: &mut Vec<(SessionNumber, Arc<Socket>)>,
-) {
-    if let Some(Entry::Live(socket)) = table.sessions.get(&number)
-        && socket.deliver(delivery)
-    {
-        touched.push((number, Arc::clone(socket)));
     }
 }
 

@@ -16,6 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::shard::simulation::world::{Without, World};
 
+mod clients;
+mod faults;
+mod network;
 mod node;
 mod redis;
 mod watch;

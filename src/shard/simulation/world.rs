@@ -4,17 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::log::record::{Entry, Header, Tail};
-use crate::shard::simulation::node::{Node, Role, Told, operations};
-use crate::shard::simulation::redis::{Call, Redis, Reply};
-
-/// Operations that clients have open at once.
-const OPEN_MAX: usize = 6;
+use crate::shard::simulation::clients::Read;
+use crate::shard::simulation::network::Packet;
+use crate::shard::simulation::node::{Node, Role, operations};
+use crate::shard::simulation::redis::Redis;
 
 /// A protection that a run does without, to show that it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,52 +28,26 @@ pub(super) enum Without {
     Fence,
 }
 
-/// A request or an answer on its way.
-#[derive(Debug)]
-enum Packet {
-    Request {
-        node: usize,
-        life: u64,
-        id: u64,
-        call: Call,
-    },
-    Reply {
-        node: usize,
-        life: u64,
-        id: u64,
-        reply: Reply,
-        copied: bool,
-    },
-}
-
-#[derive(Debug)]
-struct Read {
-    node: usize,
-    /// Acknowledged before it began.
-    must: BTreeSet<u64>,
-    shows: Vec<u64>,
-}
-
 #[derive(Debug)]
 pub(super) struct World {
-    rng: StdRng,
-    without: Without,
-    now: Duration,
-    redis: Redis,
-    nodes: Vec<Node>,
-    packets: Vec<Packet>,
+    pub(super) rng: StdRng,
+    pub(super) without: Without,
+    pub(super) now: Duration,
+    pub(super) redis: Redis,
+    pub(super) nodes: Vec<Node>,
+    pub(super) packets: Vec<Packet>,
     /// Which request of which node a WAIT is for.
-    waits: Vec<(u64, usize, u64, u64)>,
-    numbered: u64,
-    next_operation: u64,
-    open: Vec<u64>,
-    reads: Vec<Read>,
+    pub(super) waits: Vec<(u64, usize, u64, u64)>,
+    pub(super) numbered: u64,
+    pub(super) next_operation: u64,
+    pub(super) open: Vec<u64>,
+    pub(super) reads: Vec<Read>,
     /// The log forgot a claim: until the leases under it end, no one can tell who owns the shard.
-    forgot_claim: bool,
+    pub(super) forgot_claim: bool,
     /// A replica of Redis that was cut off took over: two of its processes failed.
-    stale: bool,
+    pub(super) stale: bool,
     /// And a node as well: more than what I3 promises to survive.
-    beyond_promise: bool,
+    pub(super) beyond_promise: bool,
     pub(super) acknowledged: BTreeSet<u64>,
     /// Times that the shard was opened.
     pub(super) opened: u32,
@@ -228,275 +199,6 @@ impl World {
         if node.lives() {
             node.tick(now, rank);
             self.send(which);
-        }
-    }
-
-    fn send(&mut self, which: usize) {
-        let node = &mut self.nodes[which];
-        let life = node.life;
-        for (id, call) in node.out.drain(..) {
-            self.packets.push(Packet::Request {
-                node: which,
-                life,
-                id,
-                call,
-            });
-        }
-    }
-
-    /// One packet arrives, or is lost when its connection is gone. Those of one connection stay in
-    /// order.
-    fn deliver(&mut self) {
-        if self.packets.is_empty() {
-            return;
-        }
-        let picked = self.rng.random_range(0..self.packets.len());
-        let way = |packet: &Packet| match packet {
-            Packet::Request { node, life, .. } => (*node, *life, false),
-            Packet::Reply { node, life, .. } => (*node, *life, true),
-        };
-        let wanted = way(&self.packets[picked]);
-        let first = self
-            .packets
-            .iter()
-            .position(|packet| way(packet) == wanted)
-            .expect("it is there");
-        let is_paused =
-            matches!(&self.packets[first], Packet::Reply { node, .. } if self.nodes[*node].paused);
-        if is_paused {
-            return;
-        }
-        match self.packets.remove(first) {
-            Packet::Request {
-                node,
-                life,
-                id,
-                call,
-            } => {
-                // What lies in the socket of a closed connection may still run, or not.
-                if life != self.nodes[node].life && self.rng.random_bool(0.5) {
-                    return;
-                }
-                self.numbered += 1;
-                match self.redis.run(self.numbered, &call) {
-                    Some(reply) => self.packets.push(Packet::Reply {
-                        node,
-                        life,
-                        id,
-                        reply,
-                        copied: true,
-                    }),
-                    None => self.waits.push((self.numbered, node, life, id)),
-                }
-            }
-            Packet::Reply {
-                node,
-                life,
-                id,
-                reply,
-                copied,
-            } => self.hear(node, (life, id), reply, copied),
-        }
-    }
-
-    fn end_waits(&mut self) {
-        for (number, reply, copied) in self.redis.answered(&mut self.rng) {
-            let Some(place) = self.waits.iter().position(|(of, ..)| *of == number) else {
-                continue;
-            };
-            let (_, node, life, id) = self.waits.remove(place);
-            self.packets.push(Packet::Reply {
-                node,
-                life,
-                id,
-                reply,
-                copied,
-            });
-        }
-    }
-
-    fn hear(&mut self, which: usize, (life, id): (u64, u64), reply: Reply, copied: bool) {
-        if !self.nodes[which].up || self.nodes[which].life != life {
-            return;
-        }
-        let copied = copied || self.without == Without::Wait || self.has_witness(which, &reply);
-        let lives = |node: &&Node| {
-            node.index != which && node.lives() && matches!(node.role, Role::Standby(_))
-        };
-        let others: Vec<Vec<(Tail, Bytes)>> = self
-            .nodes
-            .iter()
-            .filter(lives)
-            .map(|node| node.file.clone())
-            .collect();
-        let told = self.nodes[which].hear(self.now, (id, reply), copied, &others);
-        self.send(which);
-        for told in told {
-            self.told(&told);
-        }
-    }
-
-    /// No replica of Redis is connected: a claim stands without one, a write when every other node
-    /// that follows holds it.
-    fn has_witness(&self, which: usize, reply: &Reply) -> bool {
-        if self.redis.has_replica() {
-            return false;
-        }
-        match reply {
-            // A shard's first claim needs a copy: without its control record nothing can be
-            // restored.
-            Reply::Claimed(control) => control.tail != Tail::EMPTY,
-            Reply::Appended | Reply::AlreadyDone => {
-                let tail = self
-                    .redis
-                    .master()
-                    .control
-                    .as_ref()
-                    .map_or(Tail::EMPTY, |control| control.tail);
-                let mut standbys = self
-                    .nodes
-                    .iter()
-                    .filter(|node| node.index != which && node.lives())
-                    .peekable();
-                standbys.peek().is_some() && standbys.all(|node| node.holds(tail))
-            }
-            _ => false,
-        }
-    }
-
-    fn told(&mut self, told: &Told) {
-        match told {
-            Told::Acknowledged(operation) => {
-                self.acknowledged.insert(*operation);
-                self.open.retain(|open| open != operation);
-            }
-            Told::Opened => self.opened += 1,
-        }
-    }
-
-    /// A client sends, or sends again, to a node that may own the shard.
-    fn submit(&mut self) {
-        if self.open.len() < OPEN_MAX && self.rng.random_bool(0.5) {
-            self.open.push(self.next_operation);
-            self.next_operation += 1;
-        }
-        self.send_again();
-    }
-
-    fn send_again(&mut self) {
-        let which = self.rng.random_range(0..self.nodes.len());
-        let Some(&operation) = self.open.choose(&mut self.rng) else {
-            return;
-        };
-        if self.nodes[which].lives() {
-            self.nodes[which].submit(operation);
-        }
-    }
-
-    /// Begins a read, or ends one: what it shows was gathered when it began, and the lease is
-    /// looked at when it ends.
-    fn read(&mut self) {
-        if self.reads.len() < 3 {
-            let node = self.rng.random_range(0..self.nodes.len());
-            if self.nodes[node].lives()
-                && let Some(owner) = self.nodes[node].owner()
-            {
-                let shows = owner.committed.clone();
-                self.reads.push(Read {
-                    node,
-                    must: self.acknowledged.clone(),
-                    shows,
-                });
-                return;
-            }
-        }
-        if self.reads.is_empty() {
-            return;
-        }
-        let picked = self.rng.random_range(0..self.reads.len());
-        if self.nodes[self.reads[picked].node].paused {
-            return;
-        }
-        let Read { node, must, shows } = self.reads.swap_remove(picked);
-        let now = self.now;
-        let Some(owner) = self.nodes[node].owner() else {
-            return;
-        };
-        if owner.gives() || self.forgot_claim {
-            return;
-        }
-        if self.without == Without::Lease || !owner.lease.has_ended(now) {
-            self.strict_reads += 1;
-            let missing: Vec<_> = must
-                .iter()
-                .filter(|operation| !shows.contains(operation))
-                .collect();
-            assert!(
-                missing.is_empty(),
-                "I5: a read without a mark lacks {missing:?}"
-            );
-        }
-    }
-
-    fn fault(&mut self) {
-        let which = self.rng.random_range(0..self.nodes.len());
-        let others_live = self
-            .nodes
-            .iter()
-            .filter(|node| node.index != which && node.lives())
-            .count()
-            > 0;
-        match self.rng.random_range(0..10) {
-            0 | 1 if others_live => {
-                self.nodes[which].paused = true;
-                self.beyond_promise |= self.stale;
-            }
-            2 | 3 => self.nodes[which].paused = false,
-            4 if others_live => {
-                self.nodes[which].crash();
-                self.beyond_promise |= self.stale;
-            }
-            5 | 6 => self.nodes[which].up = true,
-            7 => self.break_redis(),
-            8 => self.redis.linked = false,
-            9 => {
-                let to = self.rng.random_range(0..self.nodes.len());
-                let now = self.now;
-                if to != which && self.nodes[which].lives() {
-                    self.nodes[which].give(now, to);
-                    self.send(which);
-                } else {
-                    self.redis.link();
-                }
-            }
-            _ => self.now += Duration::from_millis(self.rng.random_range(500..4000)),
-        }
-    }
-
-    fn break_redis(&mut self) {
-        self.waits.clear();
-        // Its connections break; what was on its way to it is lost.
-        self.packets
-            .retain(|packet| matches!(packet, Packet::Reply { .. }));
-        if self.rng.random_bool(0.5) {
-            let claimed = self
-                .redis
-                .master()
-                .control
-                .as_ref()
-                .map(|control| control.token);
-            self.stale |= !self.redis.linked;
-            self.beyond_promise |= self.stale && self.nodes.iter().any(|node| !node.lives());
-            self.redis.fail_over();
-            let left = self
-                .redis
-                .master()
-                .control
-                .as_ref()
-                .map(|control| control.token);
-            self.forgot_claim |= claimed != left;
-        } else {
-            self.redis.restart();
         }
     }
 

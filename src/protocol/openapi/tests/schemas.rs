@@ -1,6 +1,8 @@
+//! The schemas of the document, as generators of clients need them.
+
 use serde_json::json;
 
-use super::value;
+use crate::protocol::openapi::tests::value;
 
 #[test]
 fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {

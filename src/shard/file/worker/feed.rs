@@ -10,7 +10,7 @@ use crate::log::record::{Entry, EntryError, Tail};
 use crate::log::{LogError, PerStream, ShardLog, Stream};
 use crate::shard::error::OpenError;
 use crate::shard::file::store::{ApplyEntry, Store, StoreError};
-use crate::shard::file::worker::Config;
+use crate::shard::file::worker::setup::Config;
 use crate::shard::replicas::Following;
 use crate::telemetry::{APPLY_RECORDS, APPLY_SECONDS};
 

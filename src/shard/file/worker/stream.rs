@@ -12,8 +12,10 @@ use crate::log::record::{ENTRY_RECORDS_MAX, Tail};
 use crate::log::{ShardLog, Stream};
 use crate::planted::{self, Protection};
 use crate::shard::file::store::{ApplyEntry, Store, StoreError, mark};
+use crate::shard::file::worker::ends::{PERSISTS, tell};
 use crate::shard::file::worker::feed::{Feed, RoundError};
-use crate::shard::file::worker::{Config, Kept, PERSISTS, Stood, gauge, lock, tell};
+use crate::shard::file::worker::kept::{Kept, Stood, gauge, lock};
+use crate::shard::file::worker::setup::Config;
 use crate::shard::replicas::Following;
 use crate::telemetry::{
     APPLY_FAILURES, APPLY_STOPPED, SHARD_APPLIED_OFFSET, SHARD_COMMITTED_OFFSET,

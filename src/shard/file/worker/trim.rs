@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::Offset;
 use crate::log::{PerStream, Stream};
 use crate::planted::{self, Protection};
-use crate::shard::file::worker::{Kept, Setup, Stood, Trimming, gauge, lock};
+use crate::shard::file::worker::kept::{Kept, Stood, gauge, lock};
+use crate::shard::file::worker::setup::{Setup, Trimming};
 use crate::shard::insync::{Bounds, InSync};
 use crate::telemetry::{SHARD_DURABLE_OFFSET, TRIMS};
 

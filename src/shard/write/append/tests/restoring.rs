@@ -1,232 +1,18 @@
-//! What an append side makes of records, and of a log that takes, refuses or loses them.
+//! What is appended again when the log loses it, and what is in doubt meanwhile.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Instant;
 
-use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use super::*;
-use crate::ids::{Epoch, NodeId};
-use crate::log::double::Double;
-use crate::log::record::Entry;
-use crate::log::{AppendError, AppendOutcome, ShardLog};
-
-/// Takes what comes, or refuses it.
-#[derive(Debug, Default)]
-struct Sink {
-    taken: Mutex<Vec<Batch>>,
-    refuses: Mutex<bool>,
-}
-
-#[async_trait]
-impl Double for Sink {
-    async fn append(&self, cycle: &[Batch]) -> Vec<Result<AppendOutcome, AppendError>> {
-        let mut taken = self.taken.lock().expect("whole");
-        let found = taken.last().map_or(Tail::EMPTY, |batch| batch.tail);
-        if cycle.iter().any(|batch| batch.expected != found) {
-            return vec![Ok(AppendOutcome::TailMismatch { found }); cycle.len()];
-        }
-        if *self.refuses.lock().expect("whole") {
-            return vec![Err(AppendError::NotWritten("full".to_owned())); cycle.len()];
-        }
-        taken.extend_from_slice(cycle);
-        vec![Ok(AppendOutcome::Appended); cycle.len()]
-    }
-}
-
-struct Bench {
-    log: Arc<Sink>,
-    lane: Lane,
-    appender: Appender<&'static str>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let log = Arc::<Sink>::default();
-        let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
-        let token = Token::new(Epoch(1));
-        Self {
-            log,
-            lane,
-            appender: Appender::new(ShardId(1), Stream::Messages, token, Tail::EMPTY),
-        }
-    }
-
-    fn decide(&mut self, bytes: usize) -> Offset {
-        let node = NodeId::from("n".repeat(bytes).as_str());
-        self.appender.decide(
-            Record::EpochStart {
-                epoch: Epoch(1),
-                node,
-                ts: 1,
-            },
-            Vec::new(),
-        )
-    }
-
-    async fn round(&mut self) -> Ended {
-        self.appender.pump(&self.lane);
-        let end = self.appender.end().await;
-        self.appender.ended(end)
-    }
-
-    /// Seals and commits until nothing is left: records and bytes of each entry.
-    async fn drained(&mut self) -> Vec<(usize, usize)> {
-        while !self.appender.is_idle() {
-            assert!(matches!(self.round().await, Ended::Committed(_)));
-        }
-        let mut before = Tail::EMPTY;
-        let taken = self.log.taken.lock().expect("whole").clone();
-        let entries = taken.iter().map(|batch| {
-            assert_eq!(batch.expected, before);
-            let entry = Entry::decode_after(&before, &batch.bytes).expect("links");
-            before = batch.tail;
-            (entry.records.len(), batch.bytes.len())
-        });
-        entries.collect()
-    }
-}
-
-#[tokio::test]
-async fn records_are_numbered_from_the_tail_on_and_gather_while_a_batch_is_away() {
-    let mut bench = Bench::new();
-    assert_eq!([bench.decide(1), bench.decide(1)], [Offset(1), Offset(2)]);
-    bench.appender.pump(&bench.lane);
-    assert!(bench.appender.is_away());
-    assert_eq!(
-        (bench.decide(1), bench.appender.last()),
-        (Offset(3), Offset(3))
-    );
-    bench.appender.pump(&bench.lane);
-    assert_eq!(bench.appender.committed().offset, Offset(0));
-    let end = bench.appender.end().await;
-    let Ended::Committed(committed) = bench.appender.ended(end) else {
-        panic!("refused")
-    };
-    assert_eq!(
-        committed
-            .iter()
-            .map(|decided| decided.offset.0)
-            .collect::<Vec<_>>(),
-        [1, 2]
-    );
-    assert_eq!(bench.appender.committed().offset, Offset(2));
-    assert_eq!(
-        bench
-            .drained()
-            .await
-            .iter()
-            .map(|(records, _)| *records)
-            .collect::<Vec<_>>(),
-        [2, 1]
-    );
-}
-
-#[tokio::test]
-async fn an_entry_holds_at_most_256_records() {
-    let mut bench = Bench::new();
-    for _ in 0..600 {
-        bench.decide(1);
-    }
-    assert_eq!(
-        bench
-            .drained()
-            .await
-            .iter()
-            .map(|(records, _)| *records)
-            .collect::<Vec<_>>(),
-        [256, 256, 88]
-    );
-}
-
-#[tokio::test]
-async fn an_entry_holds_at_most_one_mebibyte_however_the_records_fall() {
-    let mut bench = Bench::new();
-    for record in 0..40 {
-        bench.decide(60_000 + record * 1_000);
-    }
-    let entries = bench.drained().await;
-    assert_eq!(
-        entries.iter().map(|(records, _)| *records).sum::<usize>(),
-        40
-    );
-    assert!(
-        entries.iter().all(|(_, bytes)| *bytes <= ENTRY_BYTES_MAX),
-        "{entries:?}"
-    );
-    assert!(entries.len() <= 5, "and they are well filled: {entries:?}");
-}
-
-#[tokio::test]
-async fn what_is_surely_not_written_is_taken_back_and_its_offsets_are_used_again() {
-    let mut bench = Bench::new();
-    bench.decide(1);
-    assert!(matches!(bench.round().await, Ended::Committed(_)));
-    *bench.log.refuses.lock().expect("whole") = true;
-    bench.decide(1);
-    bench.appender.pump(&bench.lane);
-    assert_eq!(bench.decide(1), Offset(3));
-    let end = bench.appender.end().await;
-    assert!(matches!(bench.appender.ended(end), Ended::NotWritten(_)));
-    assert!(bench.appender.is_idle());
-    assert_eq!(
-        (bench.appender.last(), bench.appender.committed().offset),
-        (Offset(1), Offset(1))
-    );
-    *bench.log.refuses.lock().expect("whole") = false;
-    assert_eq!(bench.decide(1), Offset(2));
-    assert_eq!(bench.drained().await.len(), 2, "and they link");
-}
-
-#[tokio::test]
-async fn waiters_come_back_in_the_order_of_their_offsets_and_then_of_their_asking() {
-    let mut bench = Bench::new();
-    let (first, second) = (bench.decide(1), bench.decide(1));
-    bench.appender.wait(second, "third");
-    bench.appender.wait(first, "first");
-    bench.appender.wait(second, "fourth");
-    bench.appender.wait(first, "second");
-    bench.appender.wait(second, "gave up");
-    bench.appender.retain_waiting(|waiter| *waiter != "gave up");
-    assert_eq!(bench.appender.ready(), None, "nothing is committed");
-    assert!(matches!(bench.round().await, Ended::Committed(_)));
-    bench.decide(1);
-    bench.appender.wait(Offset(3), "later");
-    let ready: Vec<_> = std::iter::from_fn(|| bench.appender.ready()).collect();
-    assert_eq!(ready, ["first", "second", "third", "fourth"]);
-    assert_eq!(
-        bench.appender.take_waiting().collect::<Vec<_>>(),
-        [(Offset(3), "later")]
-    );
-}
-
-#[tokio::test]
-async fn untrimmed_bytes_grow_with_commits_and_fall_with_trims() {
-    let mut bench = Bench::new();
-    for _ in 0..3 {
-        bench.decide(1_000);
-        bench.round().await;
-    }
-    let all = bench.appender.untrimmed_bytes();
-    assert!(all > 3_000);
-    bench.appender.trimmed(Offset(2));
-    assert_eq!(bench.appender.untrimmed_bytes(), all / 3);
-    bench.appender.trimmed(Offset(3));
-    assert_eq!(bench.appender.untrimmed_bytes(), 0);
-}
-
-#[tokio::test]
-async fn an_appender_says_when_too_much_gathers() {
-    let mut bench = Bench::new();
-    bench.decide(1);
-    bench.appender.pump(&bench.lane);
-    for _ in 0..16 {
-        assert!(!bench.appender.is_full());
-        bench.decide(1024 * 1024);
-    }
-    assert!(bench.appender.is_full());
-    bench.drained().await;
-    assert!(!bench.appender.is_full());
-}
+use crate::ids::{Epoch, NodeId, Offset, ShardId};
+use crate::log::lane::{Definite, Lane, Loose};
+use crate::log::record::{Record, Tail};
+use crate::log::{Batch, ShardLog, Stream, Token};
+use crate::shard::write::append::retained::{RETAINED_BYTES_MAX, RETAINED_FOR, Retained};
+use crate::shard::write::append::tests::{Bench, Sink};
+use crate::shard::write::append::{Appender, Ended};
 
 #[tokio::test]
 async fn what_the_log_lost_is_appended_again_verbatim_before_anything_new() {
@@ -377,7 +163,7 @@ async fn a_lane_that_is_gone_leaves_the_batch_in_doubt() {
 
 /// An appender that has committed one batch, and whose second one, sent before, found that the log
 /// had lost the first.
-async fn fallen_back() -> (Lane, crate::log::lane::Loose, Appender<&'static str>) {
+async fn fallen_back() -> (Lane, Loose, Appender<&'static str>) {
     let log = Arc::<Sink>::default();
     let (lane, mut loose) = Lane::loose(log as Arc<dyn ShardLog>);
     let mut appender = Appender::new(
@@ -410,7 +196,7 @@ async fn fallen_back() -> (Lane, crate::log::lane::Loose, Appender<&'static str>
 async fn told(
     appender: &mut Appender<&'static str>,
     lane: &Lane,
-    loose: &mut crate::log::lane::Loose,
+    loose: &mut Loose,
     answer: Definite,
 ) -> Ended {
     appender.pump(lane);
