@@ -11,6 +11,14 @@
 //! again after any error and is there once; what was seen is remembered, so that a new connection
 //! goes on behind it; and an unknown frame is passed over. Ends with the input, once all is said.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::map_err_ignore,
+    reason = "it shows things in a terminal, and looks into JSON, where a missing field is null"
+)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::time::Duration;

@@ -156,6 +156,7 @@ struct Deployment {
 }
 
 impl Deployment {
+    #[expect(clippy::too_many_lines, reason = "one literal of settings")]
     async fn start() -> Self {
         let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let command = Settings::augment_args(clap::Command::new("allocations"));

@@ -237,6 +237,7 @@ fn config_of(settings: &Settings) -> node::Config {
 }
 
 impl Cluster {
+    #[expect(clippy::too_many_lines, reason = "one literal of settings")]
     async fn start() -> Self {
         let (folder, stop, settings) = (
             tempfile::tempdir().unwrap(),

@@ -75,6 +75,7 @@ fn read_by_all(size: &Size, cluster: &Cluster) -> usize {
     (size.nodes * POLLS_OF_NODE + size.routers) * cluster.bytes()
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn table(text: &mut String, size: &Size, cluster: &Cluster) {
     let (table, bytes) = (&cluster.table, cluster.bytes());
     let living = table.nodes.clone();

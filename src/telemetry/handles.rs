@@ -161,7 +161,9 @@ impl<H: Clone> Handles<H> {
             self.kept.clear();
         }
         let handle = ask();
-        let labels = with.iter().map(|(name, value)| (*name, Box::from(*value)));
+        let labels = with
+            .iter()
+            .map(|(label, value)| (*label, Box::from(*value)));
         let kept = Kept {
             name,
             labels: labels.collect(),

@@ -162,6 +162,10 @@ fn is_unavailable_and_not_gone(client: &str, name: &str) {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 fn a_redis_that_is_emptied_under_running_nodes_makes_nobody_begin_anew() {
     let bench = Bench::new();
     let arguments = [

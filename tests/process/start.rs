@@ -7,6 +7,10 @@ use super::client::{conversation, post, send, texts};
 use super::until;
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
     let mut bench = Bench::without_redis();
     let mut router = bench.router();

@@ -40,6 +40,7 @@ pub(crate) fn example_second(at_s: f64) -> Second {
 }
 
 /// A report as it may be.
+#[expect(clippy::too_many_lines, reason = "one literal")]
 pub(crate) fn example() -> Report {
     let mut histogram = histogram().unwrap();
     (1..=30_000).for_each(|value| histogram.record(value).unwrap());

@@ -5,6 +5,7 @@ use crate::ids::Slot;
 
 /// Every kind of record, with everything and with as little as there can be. A new kind, or a new
 /// field, comes with further samples; a sample that is here never changes.
+#[expect(clippy::too_many_lines, reason = "one list")]
 pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
     let (alice, bob) = (user("alice"), user("bob"));
     let created = |title: Option<&str>, participants| EventKind::Created {

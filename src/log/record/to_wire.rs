@@ -99,6 +99,7 @@ fn wire_event(event: &super::Event) -> Event {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each kind")]
 fn wire_kind(kind: &super::EventKind) -> Kind {
     match kind {
         super::EventKind::Created {

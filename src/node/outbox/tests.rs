@@ -321,6 +321,10 @@ impl ShardLog for Holding {
 
 /// Whoever keeps the shard goes on only when its delivery ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     let folder = tempfile::tempdir().expect("a folder");
     let inner: Arc<dyn ShardLog> = EmbeddedLog::open(&folder.path().join("log.db"))

@@ -548,6 +548,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each step")]
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match *step {
             Step::Say(c, u) if self.owners.members(&conversation(c)).contains_key(&user(u)) => {
@@ -837,6 +838,10 @@ proptest! {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_frames_of_two_hundred()
  {
     let mut board = Board::new(ShardMap::new(16).expect("a power of two"));

@@ -58,6 +58,7 @@ struct KeptSession {
 }
 
 impl Kept {
+    #[expect(clippy::too_many_lines, reason = "one arm for each frame")]
     fn take_in(&mut self, down: &Down) {
         match down {
             Down::Known {

@@ -54,6 +54,10 @@ impl Sessions for Echo {
     fn ended(&self, _: &RouterEnd) {}
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever starts it reads where it listens"
+)]
 #[tokio::test]
 #[ignore = "serves until its input ends; scripts/check-autobahn runs it"]
 async fn each_message_comes_back() {

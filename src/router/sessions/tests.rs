@@ -534,6 +534,10 @@ async fn large_missed_spans_come_at_the_pace_of_the_socket() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn commands_are_answered_and_bad_frames_leave_the_session() {
     let node = Node::start(config(), 1).await;
     let mut bob = node.connect("/v1/ws/", "bob").await.when_ready().await;

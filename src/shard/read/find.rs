@@ -34,7 +34,11 @@ impl From<StoreError> for ShardError {
 }
 
 impl Inner {
-    #[expect(clippy::cognitive_complexity, reason = "one arm for each query")]
+    #[expect(
+        clippy::cognitive_complexity,
+        clippy::too_many_lines,
+        reason = "one arm for each query"
+    )]
     pub(in crate::shard) async fn find(
         &self,
         query: Query,

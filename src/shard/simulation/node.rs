@@ -643,6 +643,7 @@ impl Node {
         vec![Told::Opened]
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each step")]
     fn owned(&mut self, now: Duration, id: u64, reply: Reply, copied: bool) -> Vec<Told> {
         let Some(owner) = self.owner() else {
             return Vec::new();

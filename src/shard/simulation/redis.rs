@@ -134,6 +134,7 @@ impl Redis {
         None
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each call")]
     fn execute(&mut self, call: &Call) -> (Reply, bool) {
         let control = &mut self.master.control;
         match call {

@@ -14,6 +14,10 @@ fn message_ids(events: &[Arc<Event>]) -> Vec<MessageId> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any_more() {
     let mut bench = talkative().await;
     bench.create("d", &["alice"]).await;

@@ -9,6 +9,10 @@ use crate::support::socket::Socket;
 use crate::support::{Fields, Group, unique};
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn malformed_frames_are_answered_and_the_session_stays() {
     let server = shared();
     let group = Group::create(&server, 1).await;

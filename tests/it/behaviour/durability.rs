@@ -116,6 +116,10 @@ async fn settle(client: &Client, name: &str, sent: &mut Sent) {
 // what must not happen: 2 — records that come again after a crash neither block the worker nor
 // appear twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn everything_acknowledged_survives_kill_9_under_load_three_times() {
     let mut server = Server::start();
     let shared = Group::create(&server, 8).await;

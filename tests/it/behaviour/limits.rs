@@ -136,6 +136,10 @@ async fn one_session_too_many_of_a_node_is_closed_with_1013() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is() {
     // What is refused with a 4xx is told at DEBUG.
     let server = Server::start_with(&["--log-level", "info,rookery=debug"]);

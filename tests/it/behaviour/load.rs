@@ -155,6 +155,10 @@ async fn a_burst_is_in_the_history_at_once_and_in_the_database_soon() {
 // what must not happen: 26 — whoever got an answer reads his own write, in every way there is to
 // read it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn every_read_after_the_answer_has_the_write() {
     let server = shared();
     let noise = Group::create(&server, 1).await;

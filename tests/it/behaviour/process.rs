@@ -11,6 +11,10 @@ use crate::support::{Fields, Group, eventually};
 // what must not happen: 8 — the end of the process is an orderly one, and nothing waits only in
 // memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn sigterm_finishes_what_is_begun_tells_the_sockets_and_exits_with_0() {
     let mut server = Server::start();
     let group = Group::create(&server, 4).await;

@@ -157,6 +157,10 @@ async fn resumes(server: &Server, zoe: &str, all: &[(Client, String)], round: &s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn ten_thousand_members_of_one_conversation() {
     let server = Server::start();
     let group = Group::create(&server, 0).await;

@@ -16,6 +16,10 @@ const MESSAGES: u64 = 1_500;
 // what must not happen: 21 — a slow reader is closed and resumes; buffers do not grow without
 // bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
     let server = Server::start_with(&["--write-timeout", "1s"]);
     let group = Group::create(&server, 1).await;

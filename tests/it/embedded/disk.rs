@@ -140,6 +140,10 @@ fn is_refused(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_full_disk_refuses_writes_at_once_in_few_lines_and_takes_them_again_when_there_is_space()
 {
     // Nothing to see where this user may not mount a disk.

@@ -43,6 +43,10 @@ async fn send(client: &Client, conversation: &str, text: &str) -> (u16, String) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn what_lost_a_node_and_a_master_for_good_is_read_at_once_and_written_when_a_third_node_is_seeded()
  {
     let server = Server::Many(Cluster::start_alone(BACKEND, &[]));

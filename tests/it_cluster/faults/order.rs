@@ -127,6 +127,10 @@ impl Device {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn what_a_socket_pipelines_to_a_node_that_is_paused_stays_in_order_and_is_there_once() {
     let deployment = breakable().await;
     let (server, cluster) = (deployment.server(), deployment.cluster());

@@ -172,6 +172,10 @@ async fn an_owner_that_does_not_know_yet_that_its_shard_was_taken_appends_nothin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_unmarked_read() {
     let flags = [
         "--takeover-watch",

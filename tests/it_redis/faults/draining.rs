@@ -153,6 +153,10 @@ async fn a_node_is_taken_away_for_good_under_load_and_its_folder_is_deleted_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_drain_that_leaves_too_few_nodes_is_refused_and_who_is_undrained_gets_a_share_again() {
     let server = deployment(&["--balance", "on"]);
     let deployment = processes(&server);

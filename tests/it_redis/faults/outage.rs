@@ -42,6 +42,10 @@ async fn while_redis_is_gone_sends_are_truly_503_and_afterwards_everything_resum
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn while_redis_is_gone_reads_go_on_and_say_how_old_they_are() {
     let deployment = breakable().await;
     let server = deployment.server();

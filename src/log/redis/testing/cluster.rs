@@ -26,6 +26,7 @@ pub async fn cluster() -> &'static Cluster {
 
 impl Cluster {
     /// Starts one, and waits until every replica follows.
+    #[expect(clippy::too_many_lines, reason = "one start of six processes")]
     pub async fn start() -> Self {
         let arguments = [
             "--cluster-enabled",

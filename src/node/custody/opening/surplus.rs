@@ -189,6 +189,10 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one story, told from its beginning to its end"
+    )]
     async fn a_surplus_file_goes_only_when_the_owner_has_its_tails_and_another_copy_is_in_sync() {
         let folder = tempfile::tempdir().expect("a folder");
         let opening = surplus(folder.path()).await;

@@ -16,6 +16,10 @@ async fn refused_later(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn no_refusal_rests_on_a_change_that_is_never_written() {
     let bench = settled().await;
     let message = bench

@@ -117,6 +117,10 @@ async fn an_edit_is_an_event_and_every_read_has_it_at_once_and_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_deletion_leaves_the_place_and_nothing_of_what_was_said() {
     let (bench, message) = bench().await;
     let reply = send_with("c", "bob", "an answer", None, Some(message.core.id));

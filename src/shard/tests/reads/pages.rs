@@ -35,6 +35,10 @@ async fn pages_of_history_are_the_same_with_and_without_an_unapplied_tail() {
 
 // what must not happen: 26 (a fresh message is not in history, its receipts are 404)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not_come() {
     let bench = bench(Duration::from_millis(50)).await;
     bench.log.stall_reads(true);

@@ -3,6 +3,10 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn whoever_is_no_participant_cannot_tell_what_exists() {
     let bench = bench(Duration::from_secs(20)).await;
     let message = bench.send("c", "alice", "secret").await;
@@ -110,6 +114,10 @@ async fn removed_meanwhile(query: impl FnOnce(&Message) -> Query) -> Result<Foun
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_page_read_while_its_reader_is_removed_has_nothing_after_the_removal() {
     let bench = Bench::new().await;
     bench.create("c", &["alice", "bob"]).await;

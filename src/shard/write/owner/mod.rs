@@ -283,6 +283,7 @@ impl Owner {
         self.setup.closed.send_replace(true);
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each input")]
     fn take(&mut self, input: Input) {
         match input {
             Input::Write(mut asked) => {

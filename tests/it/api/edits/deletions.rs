@@ -3,6 +3,10 @@
 use super::*;
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_deleted_message_keeps_its_place_and_nothing_else() {
     let server = shared();
     let group = Group::create(&server, 1).await;

@@ -3,6 +3,10 @@
 use super::*;
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it_is_now() {
     let server = shared();
     let group = Group::create(&server, 1).await;
@@ -92,6 +96,10 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_socket_edits_and_deletes_in_the_order_of_its_frames() {
     let server = shared();
     let group = Group::create(&server, 1).await;

@@ -28,6 +28,10 @@ fn cores(events: &[Arc<Event>]) -> Vec<MessageCore> {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_row_holds_what_the_message_is_now_and_events_are_read_as_it_stands() {
     let folder = folder();
     let store = one(folder.path(), &changed(), &[react("c", 2, "bob", Some(5))]).await;

@@ -3,6 +3,10 @@
 use super::*;
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn a_head_holds_what_the_log_told() {
     let folder = folder();
     let records = [
@@ -104,6 +108,10 @@ async fn events_are_dense_over_messages_and_others() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn history_gives_the_nearest_page_and_one_more_on_each_side_asked() {
     let folder = folder();
     let mut records = vec![created("c", &["alice", "bob"], START)];
@@ -180,6 +188,10 @@ async fn history_gives_the_nearest_page_and_one_more_on_each_side_asked() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones_never() {
     const HOUR: u64 = 60 * 60 * 1000;
     let folder = folder();
@@ -253,6 +265,10 @@ async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn the_outbox_names_the_creator_first_and_goes_as_it_is_delivered() {
     let folder = folder();
     let store = open(folder.path(), "s3.db").await;

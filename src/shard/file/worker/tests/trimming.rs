@@ -62,6 +62,10 @@ async fn the_log_is_trimmed_behind_what_is_durable_when_there_is_no_floor() {
 // I8: whatever the floor and its bytes say, nothing goes that a loss of power could take from the
 // file
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn nothing_is_trimmed_that_is_not_durable() {
     let mut bench = Bench::new(config()).await;
     let kept = PerStream::from_fn(|_stream| Arc::new(Mutex::new(Retained::default())));
