@@ -32,6 +32,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -45,6 +46,12 @@ const TYPED_MAX: usize = 64;
 
 /// The pause after a lost connection, when the server names none.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait for an answer, and for a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection on which nothing comes for so long is dead: the server pings every 25 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// A chat in a terminal.
 #[derive(Debug, Parser)]
@@ -84,7 +91,7 @@ async fn main() -> Result<(), Failure> {
         .map_err(|_| "set ROOKERY_TOKEN to what `rookery token NAME` prints")?;
     let authorization = format!("Bearer {token}");
     if !options.people.is_empty() {
-        begin_conversation(&options, &authorization).await?;
+        timeout(PATIENCE, begin_conversation(&options, &authorization)).await??;
     }
     let mut chat = Chat {
         options,
@@ -153,7 +160,7 @@ impl Chat {
         &mut self,
         lines: &mut mpsc::Receiver<String>,
     ) -> Result<Option<Duration>, Failure> {
-        let mut socket = self.connect().await?;
+        let mut socket = timeout(PATIENCE, self.connect()).await??;
         loop {
             if self.input_ended && self.unacknowledged.is_empty() {
                 socket.close(None).await?;
@@ -164,7 +171,7 @@ impl Chat {
                     Some(line) => self.say(&mut socket, line).await?,
                     None => self.input_ended = true,
                 },
-                frame = socket.next() => match frame {
+                frame = timeout(SILENCE_MAX, socket.next()) => match frame? {
                     Some(Ok(Message::Text(text))) => {
                         if let Some(pause) = self.hear(&serde_json::from_str(&text)?) {
                             return Ok(Some(pause));
