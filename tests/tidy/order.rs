@@ -12,7 +12,9 @@ pub(super) const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "log/lane",
-        &["proof", "job", "witness", "full", "standing", "copies"],
+        &[
+            "proof", "job", "witness", "full", "standing", "copies", "cycle",
+        ],
     ),
     (
         "cluster",
