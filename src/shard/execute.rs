@@ -148,8 +148,8 @@ impl Inner {
         }
     }
 
-    /// Waits until the lists of the participants have a new conversation, for a while; and until the
-    /// list of its creator has it, which must.
+    /// Waits until the lists of the participants have a new conversation, for a while; and until
+    /// the list of its creator has it, which must.
     async fn wait_for_lists(
         &self,
         indexes: &[ShardId],
