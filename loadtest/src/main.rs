@@ -2,8 +2,8 @@
 //! objective breaks, `idle` only holds sockets open; all three are open loop, judge whether
 //! everything arrived once and in order, and write a report. `bench` is a closed loop: the most
 //! that some senders get through. Both `steady` and `bench` can run a peer beside it, a server of
-//! another kind, and `compare` takes two reports. `chaos` breaks a cluster and checks what clients
-//! saw.
+//! another kind, and `compare` takes two reports. `floor` tells what writing to many sockets costs
+//! at least. `chaos` breaks a cluster and checks what clients saw.
 
 use clap::{Parser, Subcommand};
 
@@ -11,6 +11,7 @@ mod bench;
 mod chaos;
 mod client;
 mod compare;
+mod floor;
 mod idle;
 mod load;
 mod output;
@@ -43,6 +44,8 @@ enum Command {
     /// Closed loop: some senders, each waiting for its answer, and some online recipients of every
     /// message
     Bench(bench::Options),
+    /// What a frame to many sockets costs at least: a loop that writes to each, and nothing else
+    Floor(floor::Options),
     /// Shows a report again: the table, and the page beside the JSON file
     Report(output::ShowOptions),
     /// Two reports side by side: the ratios of their figures
@@ -60,6 +63,7 @@ async fn main() -> std::process::ExitCode {
         Command::Compare(options) => return compare::run(&options),
         Command::Idle(options) => idle::run(&options).await,
         Command::Bench(options) => bench::run(&options).await.map(|()| output::Outcome::Passed),
+        Command::Floor(options) => floor::run(&options).await.map(|()| output::Outcome::Passed),
         Command::Report(options) => output::show(&options),
         Command::Schema => report::schema().map(|schema| {
             output::say(schema.trim_end());

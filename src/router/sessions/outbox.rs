@@ -39,7 +39,11 @@ pub(super) trait Sink {
 
 impl Sink for tokio::net::tcp::OwnedWriteHalf {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.try_write_vectored(slices)
+        match slices {
+            // Most frames go alone, and the system needs less for a plain write.
+            [one] => self.try_write(one),
+            all => self.try_write_vectored(all),
+        }
     }
 }
 
