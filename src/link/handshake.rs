@@ -54,19 +54,7 @@ pub(crate) async fn request_link(
 ) -> Result<(Socket, u16), LinkError> {
     stream.set_nodelay(true)?;
     let requester_nonce: Nonce = rand::random();
-    let request = Request::get(PATH)
-        .header(header::HOST, owner.0.as_ref())
-        .header(header::CONNECTION, "upgrade")
-        .header(header::UPGRADE, "websocket")
-        .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .header(header::SEC_WEBSOCKET_KEY, generate_key())
-        .header(NODE_HEADER, us.id.0.as_ref())
-        .header(ROLE_HEADER, us.role.word())
-        .header(CLUSTER_HEADER, us.cluster.to_string())
-        .header(VERSION_HEADER, us.role.oldest())
-        .header(NEWEST_HEADER, config.newest)
-        .header(NONCE_HEADER, STANDARD.encode(requester_nonce))
-        .body(Empty::<Bytes>::new())?;
+    let request = upgrade_request(us, owner, config, &requester_nonce)?;
     let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
     let asking = async {
         let mut response = sender.send_request(request).await?;
@@ -112,6 +100,29 @@ pub(crate) async fn request_link(
     }
     socket.reader.proven();
     Ok((socket, version))
+}
+
+/// The request that asks for a link: who asks, what for, and the nonce for the owner's proof.
+fn upgrade_request(
+    us: &Credentials,
+    owner: &NodeId,
+    config: &Config,
+    nonce: &Nonce,
+) -> Result<Request<Empty<Bytes>>, LinkError> {
+    let request = Request::get(PATH)
+        .header(header::HOST, owner.0.as_ref())
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key())
+        .header(NODE_HEADER, us.id.0.as_ref())
+        .header(ROLE_HEADER, us.role.word())
+        .header(CLUSTER_HEADER, us.cluster.to_string())
+        .header(VERSION_HEADER, us.role.oldest())
+        .header(NEWEST_HEADER, config.newest)
+        .header(NONCE_HEADER, STANDARD.encode(nonce))
+        .body(Empty::<Bytes>::new())?;
+    Ok(request)
 }
 
 /// The owner's side: the proven node or router and its socket. Whatever is no upgrade is answered

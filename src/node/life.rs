@@ -12,19 +12,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 
-use crate::cluster::announce::Announcer;
-use crate::cluster::coordinator::{Coordinator, CoordinatorDeps};
 use crate::cluster::table::reach::Reach;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{NodeId, ShardId};
 use crate::link::front::server::FrontServer;
 use crate::node::context::{Life, Setup};
-use crate::node::custody::balancer::Balancer;
-use crate::node::custody::cutoff::CutOff;
 use crate::node::custody::gauges;
 use crate::node::custody::observe::Observer;
 use crate::node::custody::opening::{Opener, Ways};
-use crate::node::custody::renewal::Renewals;
 use crate::node::custody::rows::Rows;
 use crate::node::custody::shards::Shards;
 use crate::node::folder::FolderLock;
@@ -64,26 +59,6 @@ pub struct Node {
     ready: AtomicBool,
     // Held until the node is closed.
     lock: FolderLock,
-}
-
-/// Begins to look after the table, and to have shards moved, as long as the node leads. `None`
-/// where whoever starts the nodes looks after the table.
-fn coordinate(setup: &Setup, owners: &Owners, life: &Life) -> Option<Balancer> {
-    let (replicas, evens) = (setup.config.replicas?, setup.config.balance);
-    let (balancer, balanced) = Balancer::new(&setup.id, owners, (replicas, evens));
-    balancer.spawn(life);
-    let deps = CoordinatorDeps {
-        node: setup.id.clone(),
-        identity: setup.identity,
-        replicas,
-        store: Arc::clone(&setup.table),
-        log: Arc::clone(&setup.log),
-        claimed: setup.claimed.clone(),
-        evens,
-        balanced,
-    };
-    life.spawn(Coordinator::new(deps).run());
-    Some(balancer)
 }
 
 impl Node {
@@ -126,46 +101,24 @@ impl Node {
         let life = Life::default();
         telemetry::start_node(&setup.id.0);
         let reach = Arc::<Reach>::default();
-        let announcer = Announcer {
-            store: Arc::clone(&setup.table),
-            node: setup.id.clone(),
-            addresses: addresses.clone(),
-        };
-        life.spawn(announcer.clone().run());
-        let table = announcer
-            .follow(table_wait, life.all.clone(), Arc::clone(&reach))
-            .await?;
+        let table = parts::announce(&setup, &addresses, table_wait, (&life, &reach)).await?;
         setup.config.shard.common.agreed = agreed::follow(&setup, table.clone(), &life);
         let parts::Faces { owners, hub, front } =
             parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
         let shards = Shards::default();
         let observer = Observer::new(&setup, table.clone(), Arc::clone(&reach));
         life.spawn(observer.clone().run());
-        let told = (setup.id.clone(), setup.config.replicas.unwrap_or(1));
-        life.spawn(gauges::of_shards(
-            told,
-            shards.clone(),
-            observer.clone(),
-            table.clone(),
-            Arc::clone(&reach),
-        ));
-        life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
+        parts::measure(&setup, &life, (&shards, &observer), (&table, &reach));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
-        let balancer = coordinate(&setup, &owners, &life);
-        if let Some(renewals) = Renewals::of(&setup, shards.clone(), Arc::clone(&reach)) {
-            renewals.spawn(&setup, &life)?;
-        }
-        if let Some(cut_off) = CutOff::of(&setup, shards.clone(), (&owners, &hub), &reach) {
-            life.spawn(cut_off.run());
-        }
-        let seeding = Seeding::new(
-            owners.clone(),
-            setup.identity,
-            setup.config.seeding.snapshot_rate,
-        );
+        let balancer = parts::coordinate(&setup, &owners, &life);
+        parts::keep_proven(&setup, &life, &shards, (&owners, &hub), &reach)?;
         let ways = Ways {
             owners: owners.clone(),
-            seeding,
+            seeding: Seeding::new(
+                owners.clone(),
+                setup.identity,
+                setup.config.seeding.snapshot_rate,
+            ),
             shards: shards.clone(),
             observer: observer.clone(),
             table: table.clone(),

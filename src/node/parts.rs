@@ -1,15 +1,25 @@
-//! Joins a node's parts: owners and links, hub, HTTP face. Nothing is decided here.
+//! Joins a node's parts: owners and links, hub, HTTP face; and begins what it does beside serving.
+//! Nothing is decided here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::cluster::announce::Announcer;
+use crate::cluster::coordinator::{Coordinator, CoordinatorDeps};
 use crate::cluster::map::ShardMap;
-use crate::cluster::table::Table;
 use crate::cluster::table::reach::Reach;
+use crate::cluster::table::{NodeAddresses, Table};
 use crate::link::front::server::FrontServer;
 use crate::link::{self, Credentials, Role};
 use crate::node::context::{Life, Setup};
+use crate::node::custody::balancer::Balancer;
+use crate::node::custody::cutoff::CutOff;
+use crate::node::custody::gauges;
+use crate::node::custody::observe::Observer;
+use crate::node::custody::renewal::Renewals;
+use crate::node::custody::shards::Shards;
 use crate::node::http::{self, Http};
 use crate::node::listeners::Listeners;
 use crate::node::owners::{self, Owners};
@@ -89,4 +99,79 @@ pub(super) fn serve(
         links.shutdown().await;
     });
     Ok(Faces { owners, hub, front })
+}
+
+/// Begins to look after the table, and to have shards moved, as long as the node leads. `None`
+/// where whoever starts the nodes looks after the table.
+pub(super) fn coordinate(setup: &Setup, owners: &Owners, life: &Life) -> Option<Balancer> {
+    let (replicas, evens) = (setup.config.replicas?, setup.config.balance);
+    let (balancer, balanced) = Balancer::new(&setup.id, owners, (replicas, evens));
+    balancer.spawn(life);
+    let deps = CoordinatorDeps {
+        node: setup.id.clone(),
+        identity: setup.identity,
+        replicas,
+        store: Arc::clone(&setup.table),
+        log: Arc::clone(&setup.log),
+        claimed: setup.claimed.clone(),
+        evens,
+        balanced,
+    };
+    life.spawn(Coordinator::new(deps).run());
+    Some(balancer)
+}
+
+/// Begins to tell where the node is, and waits for a table that names it, at most `table_wait` if
+/// that is given.
+pub(super) async fn announce(
+    setup: &Setup,
+    addresses: &NodeAddresses,
+    table_wait: Option<Duration>,
+    (life, reach): (&Life, &Arc<Reach>),
+) -> Result<watch::Receiver<Arc<Table>>, String> {
+    let announcer = Announcer {
+        store: Arc::clone(&setup.table),
+        node: setup.id.clone(),
+        addresses: addresses.clone(),
+    };
+    life.spawn(announcer.clone().run());
+    announcer
+        .follow(table_wait, life.all.clone(), Arc::clone(reach))
+        .await
+}
+
+/// Begins to measure the shards that are open here, and the disk of the folder.
+pub(super) fn measure(
+    setup: &Setup,
+    life: &Life,
+    (shards, observer): (&Shards, &Observer),
+    (table, reach): (&watch::Receiver<Arc<Table>>, &Arc<Reach>),
+) {
+    let told = (setup.id.clone(), setup.config.replicas.unwrap_or(1));
+    life.spawn(gauges::of_shards(
+        told,
+        shards.clone(),
+        observer.clone(),
+        table.clone(),
+        Arc::clone(reach),
+    ));
+    life.spawn(gauges::of_disk(setup.id.clone(), setup.folder.clone()));
+}
+
+/// Begins to prove that the node owns its shards, and to look whether it is cut off from the log
+/// alone.
+pub(super) fn keep_proven(
+    setup: &Setup,
+    life: &Life,
+    shards: &Shards,
+    (owners, hub): (&Owners, &Arc<Hub>),
+    reach: &Arc<Reach>,
+) -> Result<(), String> {
+    if let Some(renewals) = Renewals::of(setup, shards.clone(), Arc::clone(reach)) {
+        renewals.spawn(setup, life)?;
+    }
+    if let Some(cut_off) = CutOff::of(setup, shards.clone(), (owners, hub), reach) {
+        life.spawn(cut_off.run());
+    }
+    Ok(())
 }

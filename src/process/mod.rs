@@ -41,6 +41,7 @@ pub(crate) mod files;
 pub(crate) mod front;
 
 mod advertise;
+mod subject;
 
 /// A stop takes at most this long, the drain window within it.
 pub const STOP_MAX: Duration = Duration::from_secs(9);

@@ -6,15 +6,11 @@
 //! later; nor is one shard that is refused: the others are served, and log, `/readyz` and
 //! `/cluster` name it.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,18 +25,17 @@ use crate::cluster::table::{NodeAddresses, TableStore};
 use crate::cluster::waiting::{Waiting, Watched};
 use crate::config::cluster::NodeSettings;
 use crate::config::secrets::Secrets;
-use crate::ids::{NodeId, ShardId};
+use crate::ids::NodeId;
 use crate::link::proof::ClusterKey;
+use crate::log::Identity;
 use crate::log::redis::servers::Servers;
 use crate::log::redis::{RedisLog, suits};
 use crate::node::folder::FolderLock;
-use crate::node::link::handing::BalancePlan;
-use crate::node::link::replica::ReplicaAsk;
 use crate::node::{self, Beside, Listeners, Node, Renewing, Setup};
-use crate::operations::control::Change;
-use crate::operations::{self, Backing, Cluster, ClusterNode, Digesting, Operations, Subject};
+use crate::operations::{Operations, Subject};
 use crate::output;
 use crate::process::advertise::{advertised, node_id};
+use crate::process::subject::NodeSubject;
 use crate::process::{
     self, CLOSE_SHARE, Running, STOP_MAX, bind, cluster_key, serve_operations, shared_verifier,
     within, write_ready,
@@ -50,15 +45,6 @@ use crate::watchdog::Watchdog;
 /// A node that stops gives its shards away for so long at most, before everything else that a stop
 /// does.
 pub const HAND_OVER_MAX: Duration = Duration::from_secs(8);
-
-/// Each node tells how it stands within this time, or is not waited for.
-const ASKED_WITHIN: Duration = Duration::from_secs(2);
-
-/// Longest wait for what somebody asks to be changed, such as a shard that is to be moved.
-const CHANGED_WITHIN: Duration = Duration::from_secs(15);
-
-/// What a node says that cannot change anything yet.
-const NOT_BEGUN: &str = "this node has not begun yet";
 
 /// Runs a node until a signal. `files` is how many files the process may open, if known.
 ///
@@ -79,143 +65,6 @@ struct NodeProcess {
     operations: Operations,
     ready_file: Option<PathBuf>,
     stop: CancellationToken,
-}
-
-/// The node as its operations port tells it.
-struct NodeSubject {
-    id: NodeId,
-    addresses: NodeAddresses,
-    store: Arc<Watched>,
-    waiting: Waiting,
-    node: OnceLock<Arc<Node>>,
-    draining: AtomicBool,
-    key: ClusterKey,
-}
-
-impl fmt::Debug for NodeSubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeSubject")
-            .field("id", &self.id)
-            .field("node", &self.node)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Subject for NodeSubject {
-    /// Once it is started it stays ready while Redis is gone: reads go on, and an outage must not
-    /// take every node out. One that is cut off alone is not ready.
-    fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::SeqCst) {
-            return Err("draining".to_owned());
-        }
-        let node = self.node.get();
-        if node.is_some_and(|node| node.ready()) {
-            return Ok(());
-        }
-        if node.is_some_and(|node| node.cut_off()) {
-            return Err(
-                "cut off from Redis while others reach it; its sessions are sent away".to_owned(),
-            );
-        }
-        if let Some(failure) = self.store.failure() {
-            return Err(format!("Redis: {failure}"));
-        }
-        let Some(node) = node else {
-            return Err(self.waiting.sentence());
-        };
-        let (open, given) = (
-            node.statuses().len(),
-            node.table().owned_by(&self.id).count(),
-        );
-        let (following, named) = (node.standbys(), node.table().stood_by_for(&self.id).count());
-        Err(format!(
-            "opening shards: {open} of {given} are open, {following} of {named} standbys follow"
-        ))
-    }
-
-    fn refused(&self) -> Vec<String> {
-        self.node
-            .get()
-            .map(|node| node.refused().into_values().collect())
-            .unwrap_or_default()
-    }
-
-    fn cluster(&self) -> Cluster {
-        let peer = self.addresses.peer.clone();
-        let node = self.node.get();
-        let (sessions, ready) = (node.map_or(0, |node| node.sessions()), self.ready().is_ok());
-        let told = ClusterNode {
-            sessions: Some(sessions),
-            ready: Some(ready),
-            cut_off: node.map(|node| node.cut_off()),
-            ..ClusterNode::at(&peer)
-        };
-        let statuses = node.map(|node| node.statuses()).unwrap_or_default();
-        let table = node.map(|node| node.table());
-        let refused = node.map(|node| node.refused()).unwrap_or_default();
-        Cluster::of(
-            table.as_deref(),
-            BTreeMap::from([(self.id.clone(), told)]),
-            &statuses,
-        )
-        .with_refused(refused)
-    }
-
-    fn whole(&self) -> BoxFuture<'static, Cluster> {
-        let (node, here) = (self.node.get().cloned(), self.cluster());
-        let whole = async move {
-            let Some(node) = node else { return here };
-            Cluster::whole(
-                &node.table(),
-                node.standings(Instant::now() + ASKED_WITHIN).await,
-            )
-        };
-        whole.boxed()
-    }
-
-    fn change(&self, change: Change) -> BoxFuture<'static, Result<String, String>> {
-        let node = self.node.get().cloned();
-        let changed = async move {
-            let here = node.ok_or(NOT_BEGUN)?;
-            let (steering, deadline) = (here.steering(), Instant::now() + CHANGED_WITHIN);
-            match change {
-                Change::Move { shard, to } => {
-                    steering.move_shard(shard, &to, deadline).await?;
-                    Ok(format!("{to} owns shard {shard}"))
-                }
-                Change::Drain { node: of, by } => steering.drain(&of, &by, deadline).await,
-                Change::Undrain { node: of } => steering.undrain(&of, deadline).await,
-            }
-        };
-        changed.boxed()
-    }
-
-    fn balance(&self, by: Option<String>) -> BoxFuture<'static, Result<BalancePlan, String>> {
-        let node = self.node.get().cloned();
-        let told = async move {
-            let node = node.ok_or(NOT_BEGUN)?;
-            node.steering()
-                .balance(by.as_deref(), Instant::now() + CHANGED_WITHIN)
-                .await
-        };
-        told.boxed()
-    }
-
-    fn backup(&self, shard: ShardId, ask: ReplicaAsk) -> Backing {
-        operations::backup::ask_of(self.node.get().cloned(), shard, ask)
-    }
-
-    fn key(&self) -> Option<ClusterKey> {
-        Some(self.key.clone())
-    }
-
-    fn digest(&self, shard: ShardId, of: Option<NodeId>) -> Digesting {
-        let node = self.node.get().cloned();
-        match of {
-            Some(of) => operations::digest_at(node, shard, of),
-            None => operations::digest_of(node, shard),
-        }
-    }
 }
 
 /// What is the same for all nodes of a cluster, given and checked before anything is touched.
@@ -243,6 +92,58 @@ impl Given {
             config: settings.node()?,
         })
     }
+
+    /// What a node is started with.
+    fn setup(
+        self,
+        id: NodeId,
+        identity: Identity,
+        (settings, table, claimed): (&NodeSettings, Arc<dyn TableStore>, Claimed),
+        watchdog: Watchdog,
+    ) -> Setup {
+        Setup {
+            id,
+            identity,
+            folder: settings.node.data.clone(),
+            log: RedisLog::new(self.servers),
+            renewing: Some(self.renewing),
+            table,
+            claimed,
+            verifier: self.verifier,
+            cluster_key: self.cluster_key,
+            clock: Clock::system(),
+            watchdog,
+            config: self.config,
+            first_attempts_max: None,
+            beside: Beside::default(),
+        }
+    }
+}
+
+/// Looks in the background whether the servers of the log are set as takeovers need them, and tells
+/// what is not.
+fn tell_unsuited(given: &Given) {
+    if let Some(watch) = given.config.shard.takeover_watch {
+        let servers = Arc::clone(&given.servers);
+        drop(tokio::spawn(
+            async move { suits::tell(&servers, watch).await },
+        ));
+    }
+}
+
+/// The claims that the last table knew. One that cannot be read says nothing here; where it is
+/// needed, that is told.
+fn claimed_in(folder: &Folder) -> Claimed {
+    let claimed = Claimed::default();
+    claimed.add(
+        folder
+            .last_table()
+            .ok()
+            .flatten()
+            .into_iter()
+            .flat_map(|last| last.claimed),
+    );
+    claimed
 }
 
 impl NodeProcess {
@@ -274,6 +175,7 @@ impl NodeProcess {
         let told: Arc<dyn Subject> = Arc::<NodeSubject>::clone(&subject);
         let operations = serve_operations(operations_listener, metrics, watchdog.clone(), told)?;
         tracing::info!(node = %id, operations = %operations.address(), "serving operations");
+
         let lock = FolderLock::take(&settings.node.data)?;
         let mut folder = Folder::open(&settings.node.data, &id)?;
         let wish = Wish {
@@ -281,28 +183,13 @@ impl NodeProcess {
             adopt_local: settings.node.adopt_local,
         };
         let identity = identify(store.as_ref(), &mut folder, &wish, &subject.waiting).await?;
-        if let Some(watch) = given.config.shard.takeover_watch {
-            let servers = Arc::clone(&given.servers);
-            drop(tokio::spawn(
-                async move { suits::tell(&servers, watch).await },
-            ));
-        }
+        tell_unsuited(&given);
         subject
             .waiting
             .change("a table", "this node tells where it is".to_owned());
-        let table: Arc<dyn TableStore> = store;
-        let claimed = Claimed::default();
-        // One that cannot be read says nothing here; where it is needed, that is told.
-        claimed.add(
-            folder
-                .last_table()
-                .ok()
-                .flatten()
-                .into_iter()
-                .flat_map(|last| last.claimed),
-        );
+        let claimed = claimed_in(&folder);
         let placement = Placement {
-            store: Arc::clone(&table),
+            store: Arc::<Watched>::clone(&store),
             identity,
             node: id.clone(),
             addresses,
@@ -314,22 +201,8 @@ impl NodeProcess {
         };
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(placement.run()).await });
-        let setup = Setup {
-            id,
-            identity,
-            folder: settings.node.data.clone(),
-            log: RedisLog::new(given.servers),
-            renewing: Some(given.renewing),
-            table,
-            claimed,
-            verifier: given.verifier,
-            cluster_key: given.cluster_key,
-            clock: Clock::system(),
-            watchdog,
-            config: given.config,
-            first_attempts_max: None,
-            beside: Beside::default(),
-        };
+
+        let setup = given.setup(id, identity, (settings, store, claimed), watchdog);
         let node = Arc::new(Node::begin(setup, lock, listeners, None).await?);
         // Set once: nobody else sets it.
         drop(subject.node.set(Arc::clone(&node)));

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use crate::connections::refusal::waits_to_continue;
 use crate::protocol::FRAME_BYTES_MAX;
 use crate::telemetry::ROUTER_HELD_BYTES;
 
@@ -66,6 +68,14 @@ impl Hold {
             unverified: Arc::new(Semaphore::new((units / UNVERIFIED_PART).max(1))),
             patience,
         }
+    }
+
+    /// Whether a body is not asked for: its client waits for that, and it is larger than any that
+    /// is taken.
+    pub(super) fn is_unasked(headers: &HeaderMap, body: &impl Body) -> bool {
+        waits_to_continue(headers)
+            && usize::try_from(body.size_hint().lower())
+                .is_ok_and(|declared| declared > FRAME_BYTES_MAX)
     }
 
     /// Reads a body to its end. One that is over the limit, or finds the memory full, is read too,

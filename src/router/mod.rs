@@ -25,7 +25,6 @@ use crate::connections::refusal::waits_to_continue;
 use crate::ids::{IdempotencyKey, Slot};
 use crate::link::front::{Call, Key};
 use crate::problem::{Code, Problem};
-use crate::protocol::FRAME_BYTES_MAX;
 use crate::protocol::openapi;
 use crate::protocol::routes::{Endpoint, match_path};
 use crate::protocol::upgrade;
@@ -199,17 +198,7 @@ impl Inner {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let placed = match self.place(request.method(), request.uri(), request.headers()) {
             Ok(placed) => placed,
-            // It waits to be asked for its body; to ask for it would be a promise.
-            Err(refusal) if waits_to_continue(request.headers()) => {
-                return Err(Refusal {
-                    close: true,
-                    ..refusal
-                });
-            }
-            Err(refusal) => {
-                self.hold.throw_away(request.into_body()).await?;
-                return Err(refusal);
-            }
+            Err(refusal) => return self.refuse(request, refusal).await,
         };
         let (endpoint, slot) = match placed {
             Placed::Here(response) => return Ok(response),
@@ -221,14 +210,13 @@ impl Inner {
         if waits_to_continue(&parts.headers) && !verified && endpoint != Endpoint::WebSocket {
             self.refuse_before_body(&parts)?;
         }
-        let unasked = waits_to_continue(&parts.headers)
-            && usize::try_from(body.size_hint().lower())
-                .is_ok_and(|declared| declared > FRAME_BYTES_MAX);
+        let unasked = Hold::is_unasked(&parts.headers, &body);
         let held = if unasked {
             self.hold.leave(body.size_hint().lower(), verified)?
         } else {
             self.hold.read(body, verified).await?
         };
+
         let deadline = Instant::now() + self.config.budget;
         let answered = if let Some(client) = client {
             self.opener
@@ -254,6 +242,7 @@ impl Inner {
                 .await
         };
         drop(held);
+
         let mut answered = answered.map_err(Refusal::from);
         if unasked && let Ok(response) = &mut answered {
             response
@@ -261,6 +250,19 @@ impl Inner {
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answered
+    }
+
+    /// Refuses a request by its head. Its body is read and thrown away first, unless it waits to be
+    /// asked for it: to ask would be a promise.
+    async fn refuse<T>(&self, request: Request<Incoming>, refusal: Refusal) -> Result<T, Refusal> {
+        if waits_to_continue(request.headers()) {
+            return Err(Refusal {
+                close: true,
+                ..refusal
+            });
+        }
+        self.hold.throw_away(request.into_body()).await?;
+        Err(refusal)
     }
 
     fn place(&self, method: &Method, uri: &Uri, sent: &http::HeaderMap) -> Result<Placed, Refusal> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ids::{MessageId, ShardId, UserId};
+use crate::ids::{MessageId, Offset, ShardId, UserId};
 use crate::log::lane::Standing;
 use crate::log::record::OutboxPosition;
 use crate::problem::{Code, Problem};
@@ -123,21 +123,8 @@ impl Inner {
                 offset,
                 users,
             } => {
-                let all = OutboxPosition {
-                    offset,
-                    index: users.saturating_sub(1),
-                };
-                self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT))
-                    .await;
-                // The creator comes first; his own list must have it.
-                let own = indexes.get(..1).unwrap_or_default();
-                if !self
-                    .outbox_covers(own, OutboxPosition { offset, index: 0 }, deadline)
-                    .await
-                {
-                    let detail = "the conversation exists, but your list may lack it yet; retry with the same key";
-                    return Err(Problem::new(Code::OutcomeUnknown, detail).into());
-                }
+                self.wait_for_lists(&indexes, (offset, users), deadline)
+                    .await?;
                 Ok(Done::Created {
                     conversation: view,
                     replayed,
@@ -159,6 +146,33 @@ impl Inner {
                 Ok(done)
             }
         }
+    }
+
+    /// Waits until the lists of the participants have a new conversation, for a while; and until
+    /// the list of its creator has it, which must.
+    async fn wait_for_lists(
+        &self,
+        indexes: &[ShardId],
+        (offset, users): (Offset, u32),
+        deadline: Instant,
+    ) -> Result<(), ShardError> {
+        let all = OutboxPosition {
+            offset,
+            index: users.saturating_sub(1),
+        };
+        self.outbox_covers(indexes, all, deadline.min(Instant::now() + INDEXES_WAIT))
+            .await;
+        // The creator comes first; his own list must have it.
+        let own = indexes.get(..1).unwrap_or_default();
+        if !self
+            .outbox_covers(own, OutboxPosition { offset, index: 0 }, deadline)
+            .await
+        {
+            let detail =
+                "the conversation exists, but your list may lack it yet; retry with the same key";
+            return Err(Problem::new(Code::OutcomeUnknown, detail).into());
+        }
+        Ok(())
     }
 
     /// Where the message of a receipt is, then the write.

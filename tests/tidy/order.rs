@@ -12,7 +12,9 @@ pub(super) const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "log/lane",
-        &["proof", "job", "witness", "full", "standing", "copies"],
+        &[
+            "proof", "job", "witness", "full", "standing", "copies", "cycle",
+        ],
     ),
     (
         "cluster",
@@ -68,6 +70,7 @@ pub(super) const ORDER: [(&str, &[&str]); 14] = [
             "witnesses",
             "ends",
             "restore",
+            "start",
             "open",
             "standby",
             "sharing",
@@ -132,6 +135,7 @@ pub(super) const ORDER: [(&str, &[&str]); 14] = [
             "advertise",
             "files",
             "front",
+            "subject",
             "node",
             "router",
             "cluster",

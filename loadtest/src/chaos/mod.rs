@@ -30,6 +30,8 @@ mod random;
 
 mod report;
 
+mod row;
+
 mod run;
 
 mod site;

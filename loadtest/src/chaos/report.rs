@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::chaos::checker::{Checker, Violation};
 use crate::chaos::faults::ALL;
 use crate::chaos::history::{Record, store};
-use crate::chaos::trial::{Row, Verdict};
+use crate::chaos::row::Row;
+use crate::chaos::trial::Verdict;
 use crate::chaos::wire::say;
 
 /// Violations that are shown with their span.

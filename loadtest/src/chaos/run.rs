@@ -10,8 +10,9 @@ use crate::chaos::clients::Shape;
 use crate::chaos::faults::schedule::{IN_A_ROW, Schedule};
 use crate::chaos::faults::{ALL, Fault, Need, named};
 use crate::chaos::random::Random;
+use crate::chaos::row::Row;
 use crate::chaos::site::Plan;
-use crate::chaos::trial::{Row, Setup, Trial};
+use crate::chaos::trial::{Setup, Trial};
 use crate::chaos::wire::say;
 use crate::chaos::{Cluster, any_seed, duration, report};
 

@@ -12,6 +12,7 @@ use crate::chaos::faults::schedule::Step;
 use crate::chaos::history::Record;
 use crate::chaos::history::log::Log;
 use crate::chaos::random::Random;
+use crate::chaos::row::Row;
 use crate::chaos::site::memory::Memory;
 use crate::chaos::site::{Plan, Site, digest};
 use crate::chaos::wire::say;
@@ -56,34 +57,6 @@ pub(crate) struct Trial {
     folder: tempfile::TempDir,
     seed: u64,
     kept_anyway: bool,
-}
-
-/// What a fault did.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    /// Its name.
-    pub(crate) fault: &'static str,
-    /// Operations that ended meanwhile.
-    pub(crate) operations: u64,
-    /// Of those, without a sure outcome at the end of all attempts, or sure only after a retry.
-    pub(crate) unknown: u64,
-    /// The longest time without an acknowledged message in a conversation with senders.
-    pub(crate) longest: Duration,
-    /// The longest time that a session waited for a change which others had.
-    pub(crate) deaf: Duration,
-    /// How long it took, once all processes ran, until every shard had all its replicas in sync.
-    pub(crate) in_sync: Duration,
-    /// What is wrong.
-    pub(crate) violations: u64,
-    /// It could not be done, and why.
-    pub(crate) skipped: Option<String>,
-}
-
-impl Row {
-    /// One of a fault that this machine cannot do.
-    pub(crate) fn skipped(fault: &'static str, why: String) -> Self {
-        row(fault, Counts::default(), Counts::default(), Some(why))
-    }
 }
 
 /// How it all ended.
@@ -162,7 +135,7 @@ impl Trial {
         log.longest();
         log.deafest();
         let begun = Instant::now();
-        let row = |skipped: Option<String>| row(step.fault.name, before, log.counts(), skipped);
+        let row = |skipped: Option<String>| Row::of(step.fault.name, before, log.counts(), skipped);
         let broken = match self.field.inject(&step.fault, &mut random).await {
             Ok(broken) => broken,
             Err(error) => {
@@ -179,6 +152,7 @@ impl Trial {
                 return Ok(row(Some(error)));
             }
         };
+
         say(&format!(
             "{:>8.1}s  {}: {}",
             seconds(log),
@@ -189,6 +163,7 @@ impl Trial {
             log.note(&Record::Gone { at: log.now() });
         }
         self.pause(step.stays).await;
+
         let is_served = broken.is_served();
         if is_served {
             self.flows_again(step.fault.name).await;
@@ -200,6 +175,7 @@ impl Trial {
         if let Err(error) = healed {
             log.wrong("what was stopped starts again", None, error);
         }
+
         let in_sync = self.recover(step.fault.name, true).await;
         let row = Row {
             longest: log.longest(),
@@ -207,23 +183,7 @@ impl Trial {
             in_sync,
             ..row(None)
         };
-        say(&format!(
-            "{:>8.1}s    well again after {:.1}s: {} operations, {} in doubt, longest without an \
-             acknowledged message {:.2}s, a session without what others had {:.2}s, replicas in \
-             sync {:.1}s after all ran{}",
-            seconds(log),
-            begun.elapsed().as_secs_f64(),
-            row.operations,
-            row.unknown,
-            row.longest.as_secs_f64(),
-            row.deaf.as_secs_f64(),
-            row.in_sync.as_secs_f64(),
-            if row.violations > 0 {
-                format!("; {} VIOLATIONS", row.violations)
-            } else {
-                String::new()
-            },
-        ));
+        row.tell_well(seconds(log), begun);
         Ok(row)
     }
 
@@ -344,19 +304,6 @@ fn keep(folder: tempfile::TempDir, site: &Site, world: &World) -> PathBuf {
     site.keep_logs(logs);
     site.end();
     path
-}
-
-fn row(fault: &'static str, before: Counts, now: Counts, skipped: Option<String>) -> Row {
-    Row {
-        fault,
-        operations: now.operations - before.operations,
-        unknown: now.unknown + now.retried - before.unknown - before.retried,
-        longest: Duration::ZERO,
-        deaf: Duration::ZERO,
-        in_sync: Duration::ZERO,
-        violations: now.violations - before.violations,
-        skipped,
-    }
 }
 
 fn seconds(log: &Log) -> f64 {

@@ -81,15 +81,27 @@ pub(crate) fn pair(a: &[Figure], b: &[Figure]) -> Vec<Row> {
 /// Returns the figures of a rate. `kind` is that of its target: whether what it could not see of
 /// Redis is nothing or unknown.
 pub(crate) fn of_load(load: &Load, kind: &str) -> Vec<Figure> {
-    let figure = |name, words, better, value| Figure {
+    let mut figures = [rates(load), costs(load, kind), latencies(load)].concat();
+    figures.push(figure(
+        "client-cpu",
+        "us a message: this client",
+        Better::Neither,
+        Some(load.client.cpu_us_per_message),
+    ));
+    figures
+}
+
+fn figure(name: &'static str, words: &'static str, better: Better, value: Option<f64>) -> Figure {
+    Figure {
         name,
         words,
         better,
         value,
-    };
-    let measured = |latency: &crate::report::Latency, of: f64| (latency.count > 0).then_some(of);
-    let server = load.server.as_ref();
-    let redis = load.redis.as_ref();
+    }
+}
+
+/// Returns what was done a second, and what failed.
+fn rates(load: &Load) -> Vec<Figure> {
     vec![
         figure(
             "sends",
@@ -109,6 +121,14 @@ pub(crate) fn of_load(load: &Load, kind: &str) -> Vec<Figure> {
             Better::More,
             (load.deliveries_expected > 0).then_some(load.deliveries_per_second),
         ),
+    ]
+}
+
+/// Returns what a message costs the servers and Redis.
+fn costs(load: &Load, kind: &str) -> Vec<Figure> {
+    let server = load.server.as_ref();
+    let redis = load.redis.as_ref();
+    vec![
         figure(
             "cpu",
             "us a message: servers and Redis",
@@ -139,6 +159,13 @@ pub(crate) fn of_load(load: &Load, kind: &str) -> Vec<Figure> {
             Better::Less,
             server.map(|it| it.resident_highest_bytes / f64::from(1 << 20)),
         ),
+    ]
+}
+
+/// Returns how long it took; none where nothing was measured.
+fn latencies(load: &Load) -> Vec<Figure> {
+    let measured = |latency: &crate::report::Latency, of: f64| (latency.count > 0).then_some(of);
+    vec![
         figure(
             "post-p50",
             "ms post p50",
@@ -162,12 +189,6 @@ pub(crate) fn of_load(load: &Load, kind: &str) -> Vec<Figure> {
             "ms send to delivered p99",
             Better::Less,
             measured(&load.deliver, load.deliver.p99_ms),
-        ),
-        figure(
-            "client-cpu",
-            "us a message: this client",
-            Better::Neither,
-            Some(load.client.cpu_us_per_message),
         ),
     ]
 }

@@ -12,67 +12,8 @@ const HELD_OF_LATE: u64 = 20;
 impl Verdict {
     /// Of a run.
     pub(crate) fn of(audit: &Audit, mut warnings: Vec<String>) -> Self {
-        let mut faults = Vec::new();
-        let mut fault = |count: u64, what: &str| {
-            if count > 0 {
-                faults.push(format!("{count} {what}"));
-            }
-        };
-        fault(
-            audit.history_missing,
-            "acknowledged messages are not in the history (lost)",
-        );
-        fault(
-            audit.history_doubled,
-            "messages are in the history more than once (doubled)",
-        );
-        fault(
-            audit.history_moved,
-            "messages are in the history under another seq than was acknowledged (order)",
-        );
-        fault(
-            audit.history_not_dense,
-            "places in the history where seq does not go on by one (order)",
-        );
-        fault(
-            audit.history_unwritten,
-            "messages are in the history though the answer said that nothing was written",
-        );
-        fault(
-            audit.missing,
-            "deliveries never reached their session (lost)",
-        );
-        fault(
-            audit.doubled,
-            "deliveries reached a session again (doubled)",
-        );
-        fault(
-            audit.out_of_order,
-            "deliveries reached a session after a later one (order)",
-        );
-        fault(
-            audit.taken_back,
-            "times something was taken back that a session had seen",
-        );
-        if audit.acknowledged > 0 && !audit.history_read {
-            faults
-                .push("the history could not be read back: what was acknowledged is not proven to be there".to_owned());
-        }
-        let mut warn = |count: u64, what: &str| {
-            if count > 0 {
-                warnings.push(format!("{count} {what}"));
-            }
-        };
-        let closes = audit.closes.iter().map(|close| close.count).sum();
-        warn(
-            closes,
-            "sockets ended before the run did (they went on where they left off)",
-        );
-        warn(audit.told_gaps, "deliveries were replaced by `gap` frames");
-        warn(
-            audit.history_unknown,
-            "sends without a clear answer are in the history (allowed)",
-        );
+        let faults = faults_of(audit);
+        warn_of(audit, &mut warnings);
         let mut told = std::collections::BTreeSet::new();
         warnings.retain(|warning| told.insert(warning.clone()));
         Self {
@@ -81,6 +22,78 @@ impl Verdict {
             warnings,
         }
     }
+}
+
+/// What broke a promise.
+fn faults_of(audit: &Audit) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut fault = |count: u64, what: &str| {
+        if count > 0 {
+            faults.push(format!("{count} {what}"));
+        }
+    };
+    fault(
+        audit.history_missing,
+        "acknowledged messages are not in the history (lost)",
+    );
+    fault(
+        audit.history_doubled,
+        "messages are in the history more than once (doubled)",
+    );
+    fault(
+        audit.history_moved,
+        "messages are in the history under another seq than was acknowledged (order)",
+    );
+    fault(
+        audit.history_not_dense,
+        "places in the history where seq does not go on by one (order)",
+    );
+    fault(
+        audit.history_unwritten,
+        "messages are in the history though the answer said that nothing was written",
+    );
+    fault(
+        audit.missing,
+        "deliveries never reached their session (lost)",
+    );
+    fault(
+        audit.doubled,
+        "deliveries reached a session again (doubled)",
+    );
+    fault(
+        audit.out_of_order,
+        "deliveries reached a session after a later one (order)",
+    );
+    fault(
+        audit.taken_back,
+        "times something was taken back that a session had seen",
+    );
+    if audit.acknowledged > 0 && !audit.history_read {
+        faults.push(
+            "the history could not be read back: what was acknowledged is not proven to be there"
+                .to_owned(),
+        );
+    }
+    faults
+}
+
+/// Adds what is allowed, and makes the figures doubtful.
+fn warn_of(audit: &Audit, warnings: &mut Vec<String>) {
+    let mut warn = |count: u64, what: &str| {
+        if count > 0 {
+            warnings.push(format!("{count} {what}"));
+        }
+    };
+    let closes = audit.closes.iter().map(|close| close.count).sum();
+    warn(
+        closes,
+        "sockets ended before the run did (they went on where they left off)",
+    );
+    warn(audit.told_gaps, "deliveries were replaced by `gap` frames");
+    warn(
+        audit.history_unknown,
+        "sends without a clear answer are in the history (allowed)",
+    );
 }
 
 /// What makes the figures of a rate doubtful.

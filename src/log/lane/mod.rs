@@ -16,23 +16,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::ids::ShardId;
 use crate::log::lane::copies::Copies;
 use crate::log::lane::witness::{Registry, Unwitnessed};
 use crate::log::lease::Lease;
 use crate::log::record::Tail;
-use crate::log::{AppendError, AppendOutcome, Batch, ShardLog, Token};
-use crate::telemetry;
+use crate::log::{Batch, ShardLog, Token};
 
 mod copies;
+mod cycle;
 mod full;
 mod job;
 mod proof;
@@ -53,9 +50,6 @@ const PLACES_MAX: usize = 64;
 /// Batches waiting for a cycle of one place. A stream has at most one batch here, so this is
 /// reached only with more than half as many shards; then shards wait for room.
 const QUEUE_MAX: usize = 4096;
-/// First wait before an in-doubt batch is sent again; doubles up to [`RETRY_MAX`].
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), RETRY_MAX);
-const RETRY_MAX: Duration = Duration::from_millis(100);
 
 /// The definite end of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +206,7 @@ impl Lane {
                 fullness: fullness.clone(),
                 witnesses: Arc::clone(&self.witnesses),
             };
-            drop(tokio::spawn(run(
+            drop(tokio::spawn(cycle::run(
                 here,
                 jobs,
                 (stands, doubts.clone()),
@@ -282,157 +276,6 @@ impl Here {
         };
         jobs.into_iter().filter_map(stays).collect()
     }
-}
-
-#[expect(
-    clippy::cognitive_complexity,
-    reason = "one loop whose steps share what is in doubt; told in order"
-)]
-async fn run(
-    here: Here,
-    mut jobs: mpsc::Receiver<Job>,
-    (stands, doubts): (watch::Sender<Standing>, Doubts),
-    mut copies: Copies,
-) {
-    let mut doubtful: Vec<Job> = Vec::new();
-    let (mut retries, mut due) = (BACKOFF.pauses(), Instant::now());
-    // Nothing was answered when something was sent last.
-    let mut silent = false;
-    loop {
-        let mut cycle: Vec<Job> = Vec::new();
-        if doubtful.is_empty() {
-            copies.asked = JoinSet::new();
-            if jobs.recv_many(&mut cycle, QUEUE_MAX).await == 0 {
-                return;
-            }
-        } else {
-            // Fresh batches do not wait for the doubtful ones; these go again when their pause is
-            // over.
-            tokio::select! {
-                biased;
-                Some(said) = copies.asked.join_next() => copies.take(said, &stands, doubtful.iter_mut()),
-                () = tokio::time::sleep_until(due) => {}
-                _ = jobs.recv_many(&mut cycle, QUEUE_MAX), if !jobs.is_closed() || !jobs.is_empty() => {}
-            }
-        }
-        doubtful.retain(|job| job.answer.is_some());
-        // What witnesses ended. When that is all, nothing is tried again now that would clear the
-        // place.
-        let before = if doubtful.is_empty() {
-            Standing::Clear
-        } else {
-            *stands.borrow()
-        };
-        tell(&stands, before, doubts.note(&doubtful));
-        let again = doubtful.len();
-        let is_retry = again > 0 && Instant::now() >= due;
-        if is_retry {
-            cycle.append(&mut doubtful);
-            while let Ok(job) = jobs.try_recv() {
-                cycle.push(job);
-            }
-        }
-        let (mut cycle, waits) = here.choose(cycle, silent);
-        doubtful.extend(waits);
-        if cycle.is_empty() {
-            // All that was in doubt here has gone elsewhere, or is held. Then nothing is tried that
-            // would clear the place: whoever is proven by now has to find out.
-            let now = if is_retry || doubtful.is_empty() {
-                Standing::Clear
-            } else {
-                before
-            };
-            tell(&stands, now, doubts.note(&doubtful));
-            if is_retry {
-                due = Instant::now() + RETRY_MAX;
-            }
-            continue;
-        }
-        let batches: Vec<Batch> = cycle.iter().map(|job| job.batch.clone()).collect();
-        let begun = Instant::now();
-        let mut appending = here.log.append(&batches);
-        let results = loop {
-            tokio::select! {
-                results = &mut appending => break results,
-                Some(said) = copies.asked.join_next() => copies.take(said, &stands, cycle.iter_mut().chain(&mut doubtful)),
-            }
-        };
-        drop(appending);
-        let after = stands.borrow().after(&results);
-        silent = matches!(after, Standing::InDoubt { .. });
-        let is_told = copies.missing.is_some();
-        copies.note(&results, begun);
-        here.fullness.note(&batches, &results);
-        doubtful.extend(
-            cycle
-                .into_iter()
-                .zip(results)
-                .filter_map(|(job, result)| settle(job, result, is_told)),
-        );
-        here.fullness.doubted(&doubtful);
-        copies.ask(&mut doubtful);
-        let standing = if doubtful.is_empty() {
-            Standing::Clear
-        } else {
-            after
-        };
-        tell(&stands, standing, doubts.note(&doubtful));
-        // The pause of what is in doubt since now, or that has become less.
-        if again == 0 || is_retry && doubtful.len() < again {
-            retries.reset();
-        }
-        if again == 0 || is_retry {
-            due = Instant::now() + here.fullness.pause(retries.next());
-        }
-    }
-}
-
-/// Tells how the place stands now; and whoever watches it, when a shard of it stands otherwise.
-fn tell(stands: &watch::Sender<Standing>, standing: Standing, otherwise: bool) {
-    stands.send_if_modified(|before| std::mem::replace(before, standing) != standing || otherwise);
-}
-
-/// Answers a job that has its definite end; gives it back when it is in doubt. `is_told`: that its
-/// place makes no second copy is in the log already, and each batch would say it again.
-fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: bool) -> Option<Job> {
-    // Else witnesses were faster.
-    job.answer.as_ref()?;
-    let (word, definite) = match result {
-        Ok(AppendOutcome::Appended) => ("appended", Definite::Committed),
-        Ok(AppendOutcome::AlreadyDone) => ("already_done", Definite::Committed),
-        Ok(AppendOutcome::Fenced { current }) => (
-            "fenced",
-            Definite::Fenced {
-                current,
-                doubted: job.doubted_since.is_some(),
-            },
-        ),
-        Ok(AppendOutcome::TailMismatch { found }) => {
-            ("tail_mismatch", Definite::TailMismatch { found })
-        }
-        // After an attempt in doubt, "not written" speaks of the last attempt alone.
-        Err(
-            AppendError::NotWritten(reason)
-            | AppendError::Full {
-                reason,
-                in_doubt: false,
-            },
-        ) if job.doubted_since.is_none() => ("not_written", Definite::NotWritten(reason)),
-        Err(error) => {
-            let (shard, stream) = (job.batch.shard, job.batch.stream.as_str());
-            job.full = matches!(error, AppendError::Full { .. });
-            let is_known = job.full || is_told && matches!(error, AppendError::NotReplicated(_));
-            if !(job.doubted_since.is_some() || is_known) {
-                tracing::warn!(%shard, stream, %error, "append has no definite answer; sending the batch again");
-            }
-            telemetry::APPEND_OUTCOMES.add(1, &[("outcome", "in_doubt")]);
-            job.doubted_since.get_or_insert_with(Instant::now);
-            job.short = matches!(error, AppendError::NotReplicated(_));
-            return Some(job);
-        }
-    };
-    job.end(word, definite);
-    None
 }
 
 /// The batches of a lane without loops, and where their ends are told.

@@ -144,6 +144,26 @@ impl Body {
         }
     }
 
+    /// The shard that it is for, when it is for one alone and the owner's handle answers it.
+    #[must_use]
+    pub fn one_shard(&self) -> Option<ShardId> {
+        match self {
+            Self::Execute { shard, .. }
+            | Self::Query { shard, .. }
+            | Self::SubscribeIndex { shard, .. }
+            | Self::UnsubscribeIndex { shard, .. } => Some(*shard),
+            Self::Summaries { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Reports(_)
+            | Self::Outboxes { .. }
+            | Self::HandOver { .. }
+            | Self::Standing
+            | Self::Balance { .. }
+            | Self::Replica { .. } => None,
+        }
+    }
+
     /// The lowest version of the contract that knows this request.
     #[must_use]
     pub fn since(&self) -> u16 {

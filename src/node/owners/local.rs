@@ -166,6 +166,20 @@ impl LocalShards {
         .boxed()
     }
 
+    fn serve_standing(&self) -> Serving {
+        let standing = self
+            .custody()
+            .map(|custody| Outcome::Standing(Box::new(custody.standing())));
+        ready(standing.ok_or(ShardError::NotOwner)).boxed()
+    }
+
+    fn serve_balance(&self, asked_by: Option<&str>) -> Serving {
+        let plan = self
+            .custody()
+            .map(|custody| custody.balance(asked_by).map(Box::new));
+        ready(plan.map(Outcome::Balance).ok_or(ShardError::NotOwner)).boxed()
+    }
+
     fn serve_parts(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
         let subscriber = &asker.subscriber;
         match body {
@@ -257,36 +271,12 @@ impl Serve for LocalShards {
             Body::HandOver { shard, ask } => {
                 return self.serve_hand_over((shard, ask), &asker.node);
             }
-            Body::Standing => {
-                let standing = self
-                    .custody()
-                    .map(|custody| Outcome::Standing(Box::new(custody.standing())));
-                return ready(standing.ok_or(ShardError::NotOwner)).boxed();
-            }
-            Body::Balance { asked_by } => {
-                let plan = self
-                    .custody()
-                    .map(|custody| custody.balance(asked_by.as_deref()).map(Box::new));
-                return ready(plan.map(Outcome::Balance).ok_or(ShardError::NotOwner)).boxed();
-            }
+            Body::Standing => return self.serve_standing(),
+            Body::Balance { asked_by } => return self.serve_balance(asked_by.as_deref()),
             other => other,
         };
-        let one = match &body {
-            Body::Execute { shard, .. }
-            | Body::Query { shard, .. }
-            | Body::SubscribeIndex { shard, .. }
-            | Body::UnsubscribeIndex { shard, .. } => *shard,
-            Body::Summaries { .. }
-            | Body::Subscribe { .. }
-            | Body::Unsubscribe { .. }
-            | Body::Reports(_)
-            | Body::Outboxes { .. }
-            | Body::HandOver { .. }
-            | Body::Standing
-            | Body::Balance { .. }
-            | Body::Replica { .. } => {
-                return self.serve_parts(body, deadline, asker);
-            }
+        let Some(one) = body.one_shard() else {
+            return self.serve_parts(body, deadline, asker);
         };
         let Some(handle) = self.here(one) else {
             return ready(Err(ShardError::NotOwner)).boxed();

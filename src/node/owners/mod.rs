@@ -46,6 +46,7 @@ pub(in crate::node) mod custody;
 mod hints;
 mod line;
 mod local;
+mod offer;
 pub(in crate::node) mod offers;
 mod outboxes;
 mod own_replicas;

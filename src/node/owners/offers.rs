@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::ids::{NodeId, ShardId};
 use crate::log::PerStream;
 use crate::log::record::Tail;
 use crate::node::link::replica::{PIECE_BYTES_MAX, ReplicaAnswer};
+use crate::node::owners::offer::{
+    Offer, Owned, Spare, State, answer_begun, offer_spare, take_abandoned,
+};
 use crate::shard::ShardHandle;
 use crate::shard::file::snapshot::Snapshot;
 use crate::shard::file::store::StoreError;
@@ -29,10 +32,6 @@ const OFFERS_MAX: usize = 2;
 
 /// A snapshot that nobody asked for during this time is dropped.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
-
-/// And after this time already when another one has to wait for it: who reads on asks every few
-/// seconds, even when a low rate or a slow link makes it wait.
-const UNREAD_IN_WAY: Duration = Duration::from_secs(15);
 
 /// Spare ones that are kept, and for how long.
 const SPARES_MAX: usize = 2;
@@ -62,43 +61,6 @@ struct Inner {
     /// Shards whose snapshot could not be written, since when, and why.
     failed: Mutex<HashMap<ShardId, (Instant, String)>>,
     permits: Arc<Semaphore>,
-}
-
-/// A snapshot of one shard for one node.
-#[derive(Debug)]
-struct Offer {
-    shard: ShardId,
-    to: NodeId,
-    asked: Instant,
-    state: State,
-    file: Owned,
-    permit: OwnedSemaphorePermit,
-}
-
-/// A snapshot that was read to its end.
-#[derive(Debug)]
-struct Spare {
-    shard: ShardId,
-    since: Instant,
-    said: Snapshot,
-    file: Owned,
-}
-
-#[derive(Debug)]
-enum State {
-    Writing,
-    Written(Snapshot),
-}
-
-/// A file that goes with its owner.
-#[derive(Debug)]
-struct Owned(PathBuf);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        // It is not there when it could not be written.
-        std::fs::remove_file(&self.0).ok();
-    }
 }
 
 impl Offers {
@@ -177,22 +139,8 @@ impl Offers {
         write: impl FnOnce(PathBuf) -> BoxFuture<'static, Result<Snapshot, StoreError>>,
     ) -> ReplicaAnswer {
         let mut offers = self.inner.offers();
-        let begun = offers
-            .iter_mut()
-            .find(|(_, offer)| (offer.shard, &offer.to) == (shard, to));
-        if let Some((&id, offer)) = begun {
-            offer.asked = Instant::now();
-            match &offer.state {
-                State::Writing => return ReplicaAnswer::Preparing,
-                State::Written(said) if is_fresh(said) => {
-                    return ReplicaAnswer::Ready {
-                        id,
-                        said: said.clone(),
-                    };
-                }
-                // The log went on without it.
-                State::Written(_) => drop(offers.remove(&id)),
-            }
+        if let Some(answer) = answer_begun(&mut offers, (shard, to), &is_fresh) {
+            return answer;
         }
         if let Some(why) = self.inner.failed_lately(shard) {
             return ReplicaAnswer::Failed(why);
@@ -201,25 +149,14 @@ impl Offers {
         let Some(permit) = permit.ok().or_else(|| take_abandoned(&mut offers)) else {
             return ReplicaAnswer::Failed(ENOUGH.to_owned());
         };
-        if let Some(Spare { said, file, .. }) = self
+        if let Some(spare) = self
             .inner
             .take_spare(shard)
             .filter(|spare| is_fresh(&spare.said))
         {
-            let (id, state) = (rand::random(), State::Written(said.clone()));
-            offers.insert(
-                id,
-                Offer {
-                    shard,
-                    to: to.clone(),
-                    asked: Instant::now(),
-                    state,
-                    file,
-                    permit,
-                },
-            );
-            return ReplicaAnswer::Ready { id, said };
+            return offer_spare(&mut offers, (shard, to), spare, permit);
         }
+
         if let Err(error) = std::fs::create_dir_all(&self.inner.folder) {
             return ReplicaAnswer::Failed(format!("{}: {error}", self.inner.folder.display()));
         }
@@ -374,24 +311,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// The permit of the one that nobody has asked for for the longest time, if that is long: its
-/// reader may have died.
-fn take_abandoned(offers: &mut HashMap<u64, Offer>) -> Option<OwnedSemaphorePermit> {
-    let unread = offers
-        .iter()
-        .filter(|(_, offer)| !matches!(offer.state, State::Writing));
-    let (&id, offer) = unread.min_by_key(|(_, offer)| offer.asked)?;
-    if offer.asked.elapsed() < UNREAD_IN_WAY {
-        return None;
-    }
-    let Offer {
-        shard, to, permit, ..
-    } = offers.remove(&id)?;
-    tracing::info!(%shard, %to, "a snapshot is not read on, and another one waits; dropped");
-    SNAPSHOTS.add(1, &[("result", "unread")]);
-    Some(permit)
 }
 
 /// Up to [`PIECE_BYTES_MAX`] bytes of a file.

@@ -54,28 +54,7 @@ impl Board {
             let standing = stands
                 .remove(&conversation)
                 .map_or(Standing::Out { seq: Seq(0) }, Stand::standing);
-            let since = membership.seq;
-            match standing {
-                Standing::Out { seq } if since > seq && membership.joined => {
-                    self.start_joined(id, &conversation, since, seq);
-                    self.ask_anew(&user, &conversation);
-                }
-                Standing::Out { seq } if since > seq => self.start_ended(id, &conversation, seq),
-                Standing::Out { .. } => self.note_out(id, &conversation),
-                Standing::Tail if !membership.joined => self.note_out(id, &conversation),
-                Standing::Tail => self.start_due_as(id, &conversation, None, false),
-                // It was in before, left and was added again, and saw nothing of it.
-                Standing::At { seq, named } if membership.joined && since > seq.next() => {
-                    self.start_within(id, &conversation, (seq, true), named);
-                }
-                Standing::At { seq, named } if membership.joined => {
-                    self.start_due_as(id, &conversation, Some(seq), named);
-                }
-                Standing::At { seq, named } => self.start_behind(id, &conversation, seq, named),
-                Standing::Within { seq, inside } => {
-                    self.start_within(id, &conversation, (seq, inside), false)
-                }
-            }
+            self.place_as_stood(id, (&user, &conversation), membership, standing);
             if membership.joined {
                 self.ensure_interest(&user, &conversation);
             }
@@ -96,6 +75,38 @@ impl Board {
             self.become_ready(id);
         }
         self.note_stage(id);
+    }
+
+    /// Sets the cursor of a session in a conversation of its user, where it stood at another node.
+    fn place_as_stood(
+        &mut self,
+        id: SessionId,
+        (user, conversation): (&UserId, &ConversationName),
+        membership: Membership,
+        standing: Standing,
+    ) {
+        let since = membership.seq;
+        match standing {
+            Standing::Out { seq } if since > seq && membership.joined => {
+                self.start_joined(id, conversation, since, seq);
+                self.ask_anew(user, conversation);
+            }
+            Standing::Out { seq } if since > seq => self.start_ended(id, conversation, seq),
+            Standing::Out { .. } => self.note_out(id, conversation),
+            Standing::Tail if !membership.joined => self.note_out(id, conversation),
+            Standing::Tail => self.start_due_as(id, conversation, None, false),
+            // It was in before, left and was added again, and saw nothing of it.
+            Standing::At { seq, named } if membership.joined && since > seq.next() => {
+                self.start_within(id, conversation, (seq, true), named);
+            }
+            Standing::At { seq, named } if membership.joined => {
+                self.start_due_as(id, conversation, Some(seq), named);
+            }
+            Standing::At { seq, named } => self.start_behind(id, conversation, seq, named),
+            Standing::Within { seq, inside } => {
+                self.start_within(id, conversation, (seq, inside), false)
+            }
+        }
     }
 
     /// What the session knows of its user's stays may be newer than their index here: the newer

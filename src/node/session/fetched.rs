@@ -3,28 +3,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::ids::{ConversationName, Seq, SessionId};
 use crate::log::record::Event;
+use crate::node::session::advance::Fetched;
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Membership, Origin, Place};
-use crate::node::session::post::Mark;
-use crate::node::session::render;
 use crate::node::session::state::{Cursor, Cut, Gap};
 use crate::node::session::work::{Ask, Fetch};
 use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
-
-/// What a span did for a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fetched {
-    /// It went on, or there was no room.
-    Progress,
-    /// Nothing came: try later.
-    Nothing,
-}
 
 impl Board {
     /// Spans for a session came.
@@ -73,37 +61,12 @@ impl Board {
                 joined,
                 events,
                 departed,
-            } => {
-                let stale = self.note_member(user, conversation, joined, tail);
-                self.note_tail(ask, tail);
-                if !stale {
-                    self.note_interest(ask);
-                }
-                if self.sets_back(id, ask, departed) {
-                    self.note_place(id, conversation);
-                    self.requeue(id, conversation);
-                    return Fetched::Progress;
-                }
-                self.advance(id, ask, tail, &events)
-            }
+            } => self.span_inside(id, ask, (tail, joined, departed), &events),
             Subscribed::Ended {
                 left,
                 events,
                 departed,
-            } => {
-                self.note_left(user, conversation, Some(left));
-                self.tell_departed(id, ask, departed);
-                let fetched = self.advance(id, ask, left, &events);
-                let feed = self.feeds.get_mut(conversation);
-                let at = feed
-                    .and_then(|feed| feed.place(user, id))
-                    .and_then(|now| now.cursor.seq());
-                if at.is_some_and(|at| at >= left) {
-                    self.end_place(id, ask, left);
-                    return Fetched::Progress;
-                }
-                fetched
-            }
+            } => self.span_ended(id, ask, (left, departed), &events),
             // The refusal is older than what is known of their memberships.
             Subscribed::NotParticipant if self.changed_since(ask).is_some() => {
                 self.requeue(id, conversation);
@@ -122,6 +85,56 @@ impl Board {
                 Fetched::Nothing
             }
         }
+    }
+
+    /// A span for a user who is in, up to the tail: since `joined`, and `departed` is the last
+    /// `left` before that.
+    fn span_inside(
+        &mut self,
+        id: SessionId,
+        ask: &Ask,
+        (tail, joined, departed): (Seq, Seq, Option<Seq>),
+        events: &[Arc<Event>],
+    ) -> Fetched {
+        let Ask {
+            conversation, user, ..
+        } = ask;
+        let stale = self.note_member(user, conversation, joined, tail);
+        self.note_tail(ask, tail);
+        if !stale {
+            self.note_interest(ask);
+        }
+        if self.sets_back(id, ask, departed) {
+            self.note_place(id, conversation);
+            self.requeue(id, conversation);
+            return Fetched::Progress;
+        }
+        self.advance(id, ask, tail, events)
+    }
+
+    /// A span for a user who is out, up to their `left`; `departed` is an earlier one.
+    fn span_ended(
+        &mut self,
+        id: SessionId,
+        ask: &Ask,
+        (left, departed): (Seq, Option<Seq>),
+        events: &[Arc<Event>],
+    ) -> Fetched {
+        let Ask {
+            conversation, user, ..
+        } = ask;
+        self.note_left(user, conversation, Some(left));
+        self.tell_departed(id, ask, departed);
+        let fetched = self.advance(id, ask, left, events);
+        let feed = self.feeds.get_mut(conversation);
+        let at = feed
+            .and_then(|feed| feed.place(user, id))
+            .and_then(|now| now.cursor.seq());
+        if at.is_some_and(|at| at >= left) {
+            self.end_place(id, ask, left);
+            return Fetched::Progress;
+        }
+        fetched
     }
 
     /// A cursor that starts with a `joined` and had to be fetched at once: true when it goes back
@@ -195,81 +208,8 @@ impl Board {
         }
     }
 
-    /// Delivers a span up to `end` as far as there is room.
-    fn advance(&mut self, id: SessionId, ask: &Ask, end: Seq, events: &[Arc<Event>]) -> Fetched {
-        let Ask {
-            conversation, user, ..
-        } = ask;
-        // After the user's own `left` that is known by now, only an answer that has it ends the
-        // catching up.
-        let ended = self
-            .users
-            .get(user)
-            .and_then(|known| known.memberships.get(conversation))
-            .and_then(|membership| (!membership.joined).then_some(membership.seq));
-        let Some(feed) = self.feeds.get_mut(conversation) else {
-            return Fetched::Progress;
-        };
-        let (known, interest) = (
-            feed.known.unwrap_or(end).max(ended.unwrap_or_default()),
-            feed.member(user).interest,
-        );
-        let Some(place) = feed.place(user, id) else {
-            return Fetched::Progress;
-        };
-        let mut progress = false;
-        let stood = place.origin;
-        let gap = place.cursor.measure(end);
-        if gap.is_some() {
-            progress = true;
-            place.origin = Origin::Position;
-        }
-        Self::tell_gap(&place.session, conversation, gap);
-        let mut moved = gap.is_some() || stood != Origin::Position;
-        for event in events {
-            if !place.session.has_room() {
-                progress = true;
-                break;
-            }
-            let before = (place.cursor, place.origin);
-            if place.cursor.fetched(event.seq) {
-                progress = true;
-                if !place.shows(event, user) {
-                    moved = true;
-                    continue;
-                }
-                let (text, mark) = (Bytes::from(render::event_json(event)), Mark::of(event));
-                let stand = (place.origin != Origin::Position).then(|| place.stand(false));
-                if !place.session.offer_event(text, Some(mark), stand) {
-                    // The link has no room after all.
-                    (place.cursor, place.origin) = before;
-                    break;
-                }
-            }
-        }
-        // Without the push of what follows, a live cursor would stand still: the subscription must
-        // hold.
-        let is_live = interest == Interest::Live && place.cursor.catch_up(known);
-        if is_live {
-            place.origin = Origin::Position;
-        }
-        if moved {
-            self.note_place(id, conversation);
-        }
-        if is_live {
-            self.settle(id, conversation, true);
-            return Fetched::Progress;
-        }
-        self.requeue(id, conversation);
-        if progress {
-            Fetched::Progress
-        } else {
-            Fetched::Nothing
-        }
-    }
-
     /// Back into the queue; fetched when the rest of this batch is done.
-    fn requeue(&mut self, id: SessionId, conversation: &ConversationName) {
+    pub(super) fn requeue(&mut self, id: SessionId, conversation: &ConversationName) {
         if let Some(entry) = self.sessions.get_mut(&id) {
             let shard = self.map.shard_of(conversation.slot());
             entry

@@ -33,6 +33,7 @@ use crate::protocol::ServerFrame;
 use crate::shard::command::Push;
 use crate::telemetry;
 
+mod advance;
 mod again;
 mod answers;
 mod attaching;

@@ -4,9 +4,9 @@
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
-use crate::ids::{ConversationName, SessionId, ShardId};
+use crate::ids::{ConversationName, SessionId, ShardId, UserId};
 use crate::node::session::board::{Board, SPAN_LIMIT};
-use crate::node::session::entries::Spans;
+use crate::node::session::entries::{Feed, Spans, User};
 use crate::node::session::state::Cursor;
 use crate::node::session::work::{Ask, Fetch};
 
@@ -79,30 +79,16 @@ impl Board {
             let Some(feed) = self.feeds.get_mut(&conversation) else {
                 continue;
             };
-            let (round, floor) = (feed.round, feed.known);
-            let Some(place) = feed.place(&user, id) else {
+            let Some(ask) = feed.ask_behind(known, (id, &user), conversation) else {
                 continue;
             };
-            let (Cursor::Behind { seq, .. }, since) = (place.cursor, place.since()) else {
-                continue;
-            };
-            if asks.iter().any(|ask| ask.conversation == conversation) {
+            if asks
+                .iter()
+                .any(|other| other.conversation == ask.conversation)
+            {
                 continue;
             }
-            let (generation, told) = (known.generation, known.membership_seq(&conversation));
-            let (after, limit, attempt, user) = (Some(seq), SPAN_LIMIT, 0, user.clone());
-            asks.push(Ask {
-                conversation,
-                user,
-                generation,
-                round,
-                after,
-                limit,
-                since,
-                floor,
-                told,
-                attempt,
-            });
+            asks.push(ask);
         }
         if asks.is_empty() {
             entry
@@ -163,5 +149,35 @@ impl Board {
         if spans.queue.is_empty() {
             entry.spans.remove(&fetch.shard);
         }
+    }
+}
+
+impl Feed {
+    /// What a session asks for next in this conversation, when it is behind there.
+    fn ask_behind(
+        &mut self,
+        known: &User,
+        (id, user): (SessionId, &UserId),
+        conversation: ConversationName,
+    ) -> Option<Ask> {
+        let (round, floor) = (self.round, self.known);
+        let place = self.place(user, id)?;
+        let (Cursor::Behind { seq, .. }, since) = (place.cursor, place.since()) else {
+            return None;
+        };
+        let (generation, told) = (known.generation, known.membership_seq(&conversation));
+        let (after, limit, attempt, user) = (Some(seq), SPAN_LIMIT, 0, user.clone());
+        Some(Ask {
+            conversation,
+            user,
+            generation,
+            round,
+            after,
+            limit,
+            since,
+            floor,
+            told,
+            attempt,
+        })
     }
 }

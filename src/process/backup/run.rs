@@ -178,14 +178,9 @@ async fn all(
         if turn.begun == 0 {
             turn.heard = Instant::now();
         }
-        // Damage of it is for `verify` to find; that it is there at all costs nothing to see.
-        let is_there = |copy: &&ShardCopy| {
-            std::fs::metadata(copying.folder.join(&copy.file))
-                .is_ok_and(|file| file.len() == copy.bytes)
-        };
         let known = former
             .and_then(|former| former.copy_of(shard))
-            .filter(is_there);
+            .filter(|copy| is_there(copying.folder, copy));
         let before = turn.heard;
         let (copy, anew) = match copying.attempt(shard, known, &mut turn.heard).await {
             Ok(Copied::Anew(copy)) => (copy, true),
@@ -194,14 +189,7 @@ async fn all(
             Err(Missed::Again(why) | Missed::Gone(why))
                 if turn.heard.elapsed() > settings.give_up || turn.begun >= BEGUN_MAX =>
             {
-                Line {
-                    shard: shard.0,
-                    state: "missing",
-                    bytes: None,
-                    of: None,
-                    why: Some(&why),
-                }
-                .print(json);
+                tell_missing(shard, &why, json);
                 missing.insert(shard, why);
                 continue;
             }
@@ -217,19 +205,40 @@ async fn all(
                 continue;
             }
         };
-        let state = if anew { "copied" } else { "unchanged" };
-        Line {
-            shard: shard.0,
-            state,
-            bytes: Some(copy.bytes),
-            of: None,
-            why: None,
-        }
-        .print(json);
+        tell_copied(shard, &copy, anew, json);
         copies.push((copy, anew));
     }
     copies.sort_by_key(|(copy, _)| copy.shard);
     Ok((copies, missing))
+}
+
+/// Whether a copy of an earlier backup is still in its folder. Damage of it is for `verify` to
+/// find; that it is there at all costs nothing to see.
+fn is_there(folder: &Path, copy: &ShardCopy) -> bool {
+    std::fs::metadata(folder.join(&copy.file)).is_ok_and(|file| file.len() == copy.bytes)
+}
+
+fn tell_missing(shard: ShardId, why: &str, json: bool) {
+    Line {
+        shard: shard.0,
+        state: "missing",
+        bytes: None,
+        of: None,
+        why: Some(why),
+    }
+    .print(json);
+}
+
+fn tell_copied(shard: ShardId, copy: &ShardCopy, anew: bool, json: bool) {
+    let state = if anew { "copied" } else { "unchanged" };
+    Line {
+        shard: shard.0,
+        state,
+        bytes: Some(copy.bytes),
+        of: None,
+        why: None,
+    }
+    .print(json);
 }
 
 fn tell_end(identity: Identity, copies: &[(ShardCopy, bool)], json: bool) {

@@ -13,13 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::{ConversationName, Seq};
 use crate::link::front::attach::{Stand, Standing};
-use crate::link::front::{self, Down, Handle, SessionNumber, Up};
+use crate::link::front::{Down, Handle, SessionNumber, Up};
 use crate::router::sessions::asking::{Answered, Begun};
 use crate::router::sessions::counts::Counts;
-use crate::router::sessions::frames;
 use crate::router::sessions::gathered::Gathered;
 use crate::router::sessions::line::Sent;
-use crate::router::sessions::moving::Delivery;
 use crate::router::sessions::names::{Name, Names};
 use crate::router::sessions::socket::Socket;
 use crate::router::sessions::table::{Entry, Table};
@@ -138,19 +136,7 @@ impl Streams {
                 text,
                 event,
                 tells,
-            } => {
-                let (frame, cost) = (frames::text(&text), front::cost(text.len()));
-                let event = event.and_then(|(handle, seq)| Some((table.names.get(&handle)?, seq)));
-                let says = table.says(tells);
-                let delivery = Delivery {
-                    frame: &frame,
-                    cost,
-                    event,
-                    is_marked: true,
-                    says: &says,
-                };
-                table.deliver(to, quiet, delivery, &mut later.touched);
-            }
+            } => table.deliver((to, quiet), &text, (event, tells), &mut later.touched),
             Down::Room(rooms) => table.give_room(rooms),
             Down::Close { session, code } => table.close(session, code),
             Down::Known {
@@ -164,17 +150,17 @@ impl Streams {
                 at,
                 out,
             } => {
-                if let Some(Entry::Live(socket)) = table.sessions.get(&session) {
+                if let Some(socket) = table.live(session) {
                     socket.stands(stage, &self.named(table, at, out));
                 }
             }
             Down::Answered { session, tells } => {
-                if let Some(Entry::Live(socket)) = table.sessions.get(&session) {
+                if let Some(socket) = table.live(session) {
                     socket.answered(&table.says(tells));
                 }
             }
             Down::Token { session, token } => {
-                if let Some(Entry::Live(socket)) = table.sessions.get(&session) {
+                if let Some(socket) = table.live(session) {
                     socket.token(&token);
                 }
             }

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::ids::Seq;
 use crate::link::front::attach::Tells;
-use crate::link::front::{Handle, Refusal, SessionNumber, Terms};
+use crate::link::front::{self, Handle, Refusal, SessionNumber, Terms};
 use crate::problem::CloseCode;
 use crate::router::sessions::asking::{Answered, Asking};
+use crate::router::sessions::frames;
 use crate::router::sessions::moving::{Delivery, Says};
 use crate::router::sessions::names::Name;
 use crate::router::sessions::outbox::End;
@@ -75,15 +78,33 @@ impl Table {
         }
     }
 
+    /// The socket of a session that is live.
+    pub(super) fn live(&self, number: SessionNumber) -> Option<&Arc<Socket>> {
+        match self.sessions.get(&number)? {
+            Entry::Live(socket) => Some(socket),
+            Entry::Opening(..) => None,
+        }
+    }
+
     /// Queues a frame for sessions; those of `quiet` are not marked. Tells in `touched` of those in
     /// which nothing was queued before.
     pub(super) fn deliver(
         &self,
-        to: Vec<SessionNumber>,
-        quiet: Vec<SessionNumber>,
-        delivery: Delivery<'_>,
+        (to, quiet): (Vec<SessionNumber>, Vec<SessionNumber>),
+        text: &Bytes,
+        (event, tells): (Option<(Handle, Seq)>, Tells),
         touched: &mut Vec<(SessionNumber, Arc<Socket>)>,
     ) {
+        let (frame, cost) = (frames::text(text), front::cost(text.len()));
+        let event = event.and_then(|(handle, seq)| Some((self.names.get(&handle)?, seq)));
+        let says = self.says(tells);
+        let delivery = Delivery {
+            frame: &frame,
+            cost,
+            event,
+            is_marked: true,
+            says: &says,
+        };
         for number in to {
             self.deliver_one(number, delivery, touched);
         }

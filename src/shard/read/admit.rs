@@ -10,7 +10,7 @@ use crate::shard::read::barrier::Reading;
 use crate::shard::read::shown::{is_changed_after, withheld};
 use crate::shard::state::Inner;
 use crate::shard::status::IndexPage;
-use crate::shard::write::owner::{Admission, Input};
+use crate::shard::write::owner::{Admission, Input, Ticket};
 use crate::shard::write::subscriptions::Subscriber;
 
 impl Inner {
@@ -39,6 +39,33 @@ impl Inner {
         interest: Interest,
         reading: &Reading,
     ) -> Result<Subscribed, ShardError> {
+        let (name, of) = (interest.conversation.clone(), interest.user.clone());
+        let subscriber = subscriber.clone();
+        let asked = self.ask(reading.deadline, |answer| Input::Subscribe {
+            subscriber,
+            conversation: name,
+            user: of,
+            answer,
+        });
+        match asked.await?? {
+            Admission::Leaving(ticket) => {
+                let ticket = self
+                    .with_joined(&interest.conversation, &interest.user, ticket, reading)
+                    .await?;
+                self.live(&interest, ticket, reading).await
+            }
+            Admission::Participant(ticket) => self.live(&interest, ticket, reading).await,
+            Admission::Stranger(ticket) => self.ended(&interest, ticket, reading).await,
+        }
+    }
+
+    /// What a participant missed up to the committed tail. What is after it comes as a push.
+    async fn live(
+        &self,
+        interest: &Interest,
+        ticket: Ticket,
+        reading: &Reading,
+    ) -> Result<Subscribed, ShardError> {
         let Interest {
             conversation,
             user,
@@ -46,96 +73,92 @@ impl Inner {
             limit,
             since,
         } = interest;
-        let (name, of, subscriber) = (conversation.clone(), user.clone(), subscriber.clone());
-        let asked = self.ask(reading.deadline, |answer| Input::Subscribe {
-            subscriber,
-            conversation: name,
-            user: of,
-            answer,
-        });
-        let admission = match asked.await?? {
-            Admission::Leaving(ticket) => Admission::Participant(
-                self.with_joined(&conversation, &user, ticket, reading)
-                    .await?,
-            ),
-            admission => admission,
+        let (tail, joined) = (ticket.last_seq, ticket.joined);
+        let mut events = match *after {
+            Some(after) if after < tail => {
+                self.events(conversation, after, *limit, &ticket).await?
+            }
+            _ => Vec::new(),
         };
-        match admission {
-            Admission::Participant(ticket) | Admission::Leaving(ticket) => {
-                let (tail, joined) = (ticket.last_seq, ticket.joined);
-                let mut events = match after {
-                    Some(after) if after < tail => {
-                        self.events(&conversation, after, limit, &ticket).await?
-                    }
-                    _ => Vec::new(),
-                };
-                // SQLite may have gone on meanwhile; what is after the tail comes as a push.
-                events.retain(|event| event.seq <= tail);
-                if is_changed_after(&events, tail)
-                    && self.still_in(&conversation, &user, reading).await.is_err()
-                {
-                    return Err(Problem::unavailable("the participants change; ask again").into());
-                }
-                let departed = match since {
-                    Some(since) => {
-                        // His last `left` may be in memory only.
-                        self.barrier(
-                            PerStream {
-                                receipts: Offset(0),
-                                ..ticket.touched
-                            },
-                            reading,
-                        )
-                        .await?;
-                        let left = self.store.last_left(&conversation, &user).await?;
-                        left.filter(|left| *left > since && *left < joined)
-                    }
-                    None => None,
-                };
-                Ok(Subscribed::Live {
-                    tail,
-                    joined,
-                    events,
-                    departed,
-                })
-            }
-            Admission::Stranger(ticket) => {
-                let Some(after) = after else {
-                    return Ok(Subscribed::NotParticipant);
-                };
-                // His `left` may be in memory only, with the join before it.
-                self.barrier(
-                    PerStream {
-                        receipts: Offset(0),
-                        ..ticket.touched
-                    },
-                    reading,
-                )
-                .await?;
-                let Some((joined, left)) = self.store.departure(&conversation, &user).await? else {
-                    return Ok(Subscribed::NotParticipant);
-                };
-                if after.next() < joined || after >= left {
-                    return Ok(Subscribed::NotParticipant);
-                }
-                let mut events = self.events(&conversation, after, limit, &ticket).await?;
-                events.retain(|event| event.seq <= left);
-                withheld(&mut events, left);
-                let departed = match since {
-                    Some(since) => {
-                        self.store
-                            .left_within(&conversation, &user, (since, joined))
-                            .await?
-                    }
-                    None => None,
-                };
-                Ok(Subscribed::Ended {
-                    left,
-                    events,
-                    departed,
-                })
-            }
+        // SQLite may have gone on meanwhile; what is after the tail comes as a push.
+        events.retain(|event| event.seq <= tail);
+        if is_changed_after(&events, tail)
+            && self.still_in(conversation, user, reading).await.is_err()
+        {
+            return Err(Problem::unavailable("the participants change; ask again").into());
         }
+
+        let departed = match *since {
+            Some(since) => {
+                self.left_applied(&ticket, reading).await?;
+                let left = self.store.last_left(conversation, user).await?;
+                left.filter(|left| *left > since && *left < joined)
+            }
+            None => None,
+        };
+        Ok(Subscribed::Live {
+            tail,
+            joined,
+            events,
+            departed,
+        })
+    }
+
+    /// What somebody who is out missed up to their own `left`, when they were in after their
+    /// position.
+    async fn ended(
+        &self,
+        interest: &Interest,
+        ticket: Ticket,
+        reading: &Reading,
+    ) -> Result<Subscribed, ShardError> {
+        let Interest {
+            conversation,
+            user,
+            after,
+            limit,
+            since,
+        } = interest;
+        let Some(after) = *after else {
+            return Ok(Subscribed::NotParticipant);
+        };
+        self.left_applied(&ticket, reading).await?;
+        let Some((joined, left)) = self.store.departure(conversation, user).await? else {
+            return Ok(Subscribed::NotParticipant);
+        };
+        if after.next() < joined || after >= left {
+            return Ok(Subscribed::NotParticipant);
+        }
+
+        let mut events = self.events(conversation, after, *limit, &ticket).await?;
+        events.retain(|event| event.seq <= left);
+        withheld(&mut events, left);
+        let departed = match *since {
+            Some(since) => {
+                self.store
+                    .left_within(conversation, user, (since, joined))
+                    .await?
+            }
+            None => None,
+        };
+        Ok(Subscribed::Ended {
+            left,
+            events,
+            departed,
+        })
+    }
+
+    /// Waits until the file has all events of the conversation up to the ticket: the last `left` of
+    /// a user may be in memory only, with the join before it.
+    async fn left_applied(&self, ticket: &Ticket, reading: &Reading) -> Result<(), ShardError> {
+        self.barrier(
+            PerStream {
+                receipts: Offset(0),
+                ..ticket.touched
+            },
+            reading,
+        )
+        .await
     }
 
     #[expect(

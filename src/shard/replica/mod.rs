@@ -3,6 +3,8 @@
 
 pub(super) mod open;
 
+mod start;
+
 pub(super) mod restore;
 
 pub(super) mod standby;

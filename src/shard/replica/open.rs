@@ -5,32 +5,22 @@
 //! What the log makes no second copy of does not keep a shard closed: it is open for reads and
 //! gives snapshots, and takes no write until its epoch is committed (ADR 17).
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
-
 use crate::ids::{Epoch, NodeId, ShardId};
-use crate::log::lane::Witnessed;
 use crate::log::lease::Lease;
 use crate::log::record::Tail;
 use crate::log::{Claim, ClaimOutcome, Control, PerStream, Token};
-use crate::shard::delivery::Waits;
 use crate::shard::error::OpenError;
 use crate::shard::execute::Boxed;
 use crate::shard::file::store::{Progress, Store};
-use crate::shard::file::worker::{Setup as WorkerSetup, Workers, catch_up};
+use crate::shard::file::worker::catch_up;
 use crate::shard::handle::ShardHandle;
-use crate::shard::insync::InSync;
 use crate::shard::options::Opening;
-use crate::shard::replica::ends::Ends;
 use crate::shard::replica::restore;
-use crate::shard::replica::witnesses::StandbysInSync;
+use crate::shard::replica::start::{Owned, start};
 use crate::shard::replicas::{Following, ReplicaStatus};
-use crate::shard::state::Inner;
-use crate::shard::write::filter::KeyFilter;
-use crate::shard::write::owner::Setup;
-use crate::shard::write::{owner, used_keys};
 
 /// How long the other replicas are waited for when they are asked how they stand.
 const STANDING_MAX: Duration = Duration::from_millis(300);
@@ -226,15 +216,6 @@ async fn receive(opening: &Opening, store: &Store, gift: &Gift) -> Result<Owned,
     })
 }
 
-/// What a shard is owned by.
-struct Owned {
-    token: Token,
-    tails: PerStream<Tail>,
-    lease: Arc<Lease>,
-    /// The standbys that said that they follow.
-    answered: Vec<NodeId>,
-}
-
 /// The control record is as it was when the watch ended: its owner shows no sign of life.
 fn stands_still(
     opening: &Opening,
@@ -380,119 +361,4 @@ fn refused(shard: ShardId, found: Option<&Control>) -> OpenError {
     OpenError::Failed(format!(
         "shard {shard}: the claim was refused; its owner is {owner}"
     ))
-}
-
-/// Has the standbys stand in for the second copies that the log does not make, until what is
-/// returned is dropped.
-fn witnessed(
-    opening: &Opening,
-    (standbys, committed): (
-        &Arc<watch::Sender<InSync>>,
-        &PerStream<Arc<watch::Sender<Tail>>>,
-    ),
-    begun: PerStream<Tail>,
-    answered: Vec<NodeId>,
-) -> Witnessed {
-    let witnesses = StandbysInSync {
-        shard: opening.shard,
-        replicas: Arc::clone(&opening.replicas),
-        standbys: Arc::clone(standbys),
-        committed: committed.clone(),
-        begun: begun.map(|tail| tail.offset),
-        answered,
-        clock: opening.clock.clone(),
-    };
-    opening
-        .lane
-        .witnessed_by(opening.shard, Arc::new(witnesses))
-}
-
-/// The standbys, of which none was heard yet.
-fn unheard(opening: &Opening) -> Arc<watch::Sender<InSync>> {
-    let shared = opening.config.takeover_watch.is_some();
-    Arc::new(watch::Sender::new(InSync::new(
-        shared,
-        opening.clock.since_boot(),
-    )))
-}
-
-async fn start(opening: Opening, store: Store, owned: Owned) -> Result<ShardHandle, OpenError> {
-    let Owned {
-        token,
-        tails,
-        lease,
-        answered,
-    } = owned;
-    let outbox = Waits::of(&opening)?;
-    let stamped = used_keys::stamped(&store).await?;
-    let committed = tails.map(|tail| Arc::new(watch::Sender::new(tail)));
-    let standbys = unheard(&opening);
-    let workers = Workers::spawn(WorkerSetup {
-        shard: opening.shard,
-        log: Arc::clone(&opening.log),
-        store: store.clone(),
-        trimming: Some(opening.trimming(token, &standbys)),
-        committed: committed.each_ref().map(|tail| tail.subscribe()),
-        config: opening.config.worker.clone(),
-    });
-    let (inputs, taken) = mpsc::channel(opening.config.queue_max);
-    let (closing, closed) = watch::channel(false);
-    let outbox_due = Arc::new(watch::Sender::new(tails.messages.offset));
-    owner::spawn(Setup {
-        _witnessed: witnessed(&opening, (&standbys, &committed), tails, answered),
-        shard: opening.shard,
-        token,
-        node: opening.node.clone(),
-        tails,
-        store: store.clone(),
-        lane: opening
-            .lane
-            .proven_by(Arc::clone(&lease), opening.clock.clone()),
-        clock: opening.clock.clone(),
-        lease: Arc::clone(&lease),
-        filter: KeyFilter::new(opening.clock.since_boot()),
-        stamped,
-        heads_max: opening.config.heads_max,
-        heads_bytes_max: opening.config.heads_bytes_max,
-        head_memory: Arc::clone(&opening.config.common.head_memory),
-        agreed: Arc::clone(&opening.config.common.agreed),
-        queue_max: opening.config.queue_max,
-        stream_bytes_max: opening.config.stream_bytes_max,
-        inputs: taken,
-        committed: committed.clone(),
-        applied: PerStream::from_fn(|stream| workers.applied(stream)),
-        trimmed: workers.trimmed(),
-        stood: workers.stood(),
-        outbox_due: Arc::clone(&outbox_due),
-        closed: closing,
-    });
-    let fault = Ends::begin(&workers, (&standbys, &committed, &opening.clock), &inputs);
-    drop(tokio::spawn(used_keys::read(
-        store.clone(),
-        opening.shard,
-        inputs.downgrade(),
-    )));
-    Ok(ShardHandle(Arc::new(Inner {
-        shard: opening.shard,
-        node: opening.node,
-        token,
-        begun: tails.map(|tail| tail.offset),
-        applied: PerStream::from_fn(|stream| workers.applied(stream)),
-        durable: workers.durable(),
-        workers: Mutex::new(Some(workers)),
-        store,
-        clock: opening.clock,
-        config: opening.config,
-        inputs,
-        committed,
-        outbox_due,
-        outbox,
-        closed,
-        giving: watch::Sender::new(false),
-        lease,
-        lane: opening.lane,
-        standbys,
-        fault,
-        progressed: Mutex::default(),
-    })))
 }

@@ -45,6 +45,10 @@ fn files_with(folder: &Path, words: &[&str]) -> Vec<String> {
 
 /// Writes messages, changes and deletes them, and waits until nothing of them is left in the data
 /// folder; with a process that is killed right after the deletions, or one that lives.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 async fn words_leave_the_disk(is_killed: bool) {
     let mut process = Process::start(&[
         "--trim-floor",

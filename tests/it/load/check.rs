@@ -52,6 +52,10 @@ impl Report {
 }
 
 /// Checks one conversation, retries what had no certain answer, and checks again.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 pub(super) async fn line(
     group: &Group,
     mut senders: Vec<Sender>,

@@ -2,14 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::*;
 use crate::ids::{Epoch, Offset, ShardId};
-use crate::log::Stream;
 use crate::log::double::Double;
+use crate::log::{AppendError, AppendOutcome, Stream};
 
 mod doubt;
 mod held;

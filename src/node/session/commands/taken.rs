@@ -74,17 +74,8 @@ pub(in crate::node::session) async fn handle(
         }
         ClientFrame::Resume { positions, more } => {
             let (resumed, of) = resume(inner, session, positions, more);
-            let asked = Asked {
-                number: Number { of, ..asked.number },
-                ..asked
-            };
-            // Its answer is `ready`; one that is asked for is given.
-            if asked.reference.is_some() || resumed.is_err() {
-                answer(session, asked, resumed, owed);
-            } else {
-                session.answered(asked.number);
-            }
-            return;
+            let number = Number { of, ..asked.number };
+            return answer_resume(session, Asked { number, ..asked }, resumed, owed);
         }
         frame => messages::command_of(session, message, frame),
     };
@@ -115,6 +106,15 @@ pub(in crate::node::session) async fn handle(
 struct Asked {
     reference: Option<Value>,
     number: Number,
+}
+
+/// The answer to a `resume` is `ready`; one that is asked for is given.
+fn answer_resume(session: &Session, asked: Asked, resumed: Result<OkResult, Problem>, owed: Owed) {
+    if asked.reference.is_some() || resumed.is_err() {
+        answer(session, asked, resumed, owed);
+    } else {
+        session.answered(asked.number);
+    }
 }
 
 async fn finish(

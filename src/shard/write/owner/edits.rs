@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, UserId};
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
 use crate::log::record::{Content, EDITS_SINCE, Event, EventKind, KeyUse, Record, UsedUp};
 use crate::problem::Problem;
 use crate::shard::command::{Delete, Done, Edit};
@@ -98,15 +98,8 @@ impl Owner {
                 Verdict::Written(self.append_change(event, edit.message_id, next), accepted)
             }
             (None, Some(key)) => {
-                let (conversation, sender) = (name.clone(), edit.by.clone());
                 let at = self.now().max(head.last_created);
-                let used = UsedUp {
-                    conversation,
-                    sender,
-                    message_seq: message.at.seq,
-                    key,
-                    at,
-                };
+                let used = used_up(name, edit, message.at.seq, (key, at));
                 Verdict::Written(self.append_used_key(used), accepted)
             }
             (None, None) => Verdict::Rests(changed.max(members_changed), Ok(accepted)),
@@ -232,6 +225,17 @@ fn key_use(key: &IdempotencyKey, fingerprint: crate::log::record::Fingerprint) -
         key: Arc::clone(&key.key),
         stamped: key.stamped,
         fingerprint,
+    }
+}
+
+/// What is written of a key that an edit used up at `at` without changing anything.
+fn used_up(name: &ConversationName, edit: &Edit, seq: Seq, (key, at): (KeyUse, u64)) -> UsedUp {
+    UsedUp {
+        conversation: name.clone(),
+        sender: edit.by.clone(),
+        message_seq: seq,
+        key,
+        at,
     }
 }
 

@@ -285,6 +285,16 @@ pub(in crate::shard) enum Looked {
     Later(bool),
 }
 
+impl Looked {
+    /// Where a message is, when that was asked.
+    pub(super) fn at(self) -> Option<Located> {
+        match self {
+            Self::At(at) => at,
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(in crate::shard) struct Completion {
     /// Whose look-up it was; `None`: where a message is was asked, for a write that waits for that.

@@ -1,12 +1,14 @@
 //! Work of one conversation: in its order, one piece after the other; what needs a look-up in
 //! SQLite stops those behind it until the look-up is back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::ids::{ConversationName, IdempotencyKey, Offset, UserId};
 use crate::problem::Problem;
 use crate::shard::command::Delivered;
+use crate::shard::file::store::StoreError;
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::{ConversationState, Known};
@@ -167,14 +169,7 @@ impl Owner {
             result,
         } = completion;
         let Some(name) = conversation else {
-            let at = result.map(|looked| {
-                if let Looked::At(at) = looked {
-                    at
-                } else {
-                    None
-                }
-            });
-            return self.found(lookup, at);
+            return self.found(lookup, result.map(Looked::at));
         };
         let Some(state) = self.conversations.get_mut(&name) else {
             return;
@@ -219,17 +214,21 @@ impl Owner {
                 }
             }
             Err(error) => {
-                tracing::warn!(shard = %self.setup.shard, %error, "look-up failed; refusing what waits for it");
-                let problem =
-                    Problem::unavailable("the shard's file cannot be read now; retry later");
                 let waiting = std::mem::take(&mut state.waiting);
-                self.waiting -= waiting.len();
-                for work in waiting {
-                    refuse(work, &problem);
-                }
+                self.refuse_waiting(waiting, &error);
             }
         }
         self.drain_waiting(&name);
+    }
+
+    /// Refuses all that waited in a conversation for a look-up that failed.
+    fn refuse_waiting(&mut self, waiting: VecDeque<Work>, error: &StoreError) {
+        tracing::warn!(shard = %self.setup.shard, %error, "look-up failed; refusing what waits for it");
+        let problem = Problem::unavailable("the shard's file cannot be read now; retry later");
+        self.waiting -= waiting.len();
+        for work in waiting {
+            refuse(work, &problem);
+        }
     }
 
     fn step(&mut self, name: &ConversationName, work: Work) -> Step {
