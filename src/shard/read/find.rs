@@ -194,27 +194,7 @@ impl Inner {
             .begin(&query.conversation, &query.reader, Want::Tail, reading)
             .await?;
         let last = ticket.last_seq;
-        // The file may have gone on since, and its reader may have been removed: nothing beyond the
-        // ticket is looked at.
-        let within = |around| match around {
-            Around::Newest => Around::Before(last.next()),
-            Around::Before(seq) => Around::Before(seq.min(last.next())),
-            Around::Around(seq) => Around::Around(seq.min(last.next())),
-            around => around,
-        };
-        let mut rows = self
-            .history_rows(query, within(query.around), query.limit)
-            .await?;
-        // One match on the side that was not asked for tells whether the page goes on there.
-        let other = match query.around {
-            Around::Before(seq) => Some(Around::After(Seq(seq.0.saturating_sub(1)))),
-            Around::After(seq) => Some(Around::Before(seq.next())),
-            Around::Newest | Around::Oldest | Around::Around(_) => None,
-        };
-        if let Some(other) = other {
-            rows.extend(self.history_rows(query, within(other), 1).await?);
-        }
-        rows.retain(|message| message.core.seq <= last);
+        let mut rows = self.rows_up_to(query, last).await?;
         over_messages(&mut rows, &ticket.tail);
         if rows.iter().any(|message| message.changed > last) {
             // Edited since, and its reader may have been removed before.
@@ -259,6 +239,37 @@ impl Inner {
             before,
             after,
         })
+    }
+
+    /// The rows on the side that is asked for, and one on the other side: it tells whether the page
+    /// goes on there. The file may have gone on since `last`, and its reader may have been removed:
+    /// nothing beyond it is looked at.
+    async fn rows_up_to(
+        &self,
+        query: &HistoryQuery,
+        last: Seq,
+    ) -> Result<Vec<ShownMessage>, StoreError> {
+        let within = |around| match around {
+            Around::Newest => Around::Before(last.next()),
+            Around::Before(seq) => Around::Before(seq.min(last.next())),
+            Around::Around(seq) => Around::Around(seq.min(last.next())),
+            around => around,
+        };
+        let mut rows = self
+            .history_rows(query, within(query.around), query.limit)
+            .await?;
+
+        let other = match query.around {
+            Around::Before(seq) => Some(Around::After(Seq(seq.0.saturating_sub(1)))),
+            Around::After(seq) => Some(Around::Before(seq.next())),
+            Around::Newest | Around::Oldest | Around::Around(_) => None,
+        };
+        if let Some(other) = other {
+            rows.extend(self.history_rows(query, within(other), 1).await?);
+        }
+
+        rows.retain(|message| message.core.seq <= last);
+        Ok(rows)
     }
 
     async fn history_rows(

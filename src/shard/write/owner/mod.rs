@@ -205,6 +205,10 @@ enum Stop {
 }
 
 impl Owner {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each thing that may happen"
+    )]
     async fn run(mut self, mut completed: mpsc::Receiver<Completion>) {
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
         let mut tick = tokio::time::interval(TICK);
