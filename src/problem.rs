@@ -26,6 +26,7 @@ pub enum Code {
     NameTaken,
     MessageDeleted,
     EditWindowOver,
+    TooManyParticipants,
     IdempotencyConflict,
     TextTooLong,
     TooLarge,
@@ -44,7 +45,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Invalid,
         Self::InvalidName,
         Self::Unauthorized,
@@ -56,6 +57,7 @@ impl Code {
         Self::NameTaken,
         Self::MessageDeleted,
         Self::EditWindowOver,
+        Self::TooManyParticipants,
         Self::IdempotencyConflict,
         Self::TextTooLong,
         Self::TooLarge,
@@ -123,6 +125,7 @@ impl Code {
             Self::NameTaken => ("name_taken", 409, "The name is in use"),
             Self::MessageDeleted => ("message_deleted", 409, "The message was deleted"),
             Self::EditWindowOver => ("edit_window_over", 409, "It can be edited no more"),
+            Self::TooManyParticipants => ("too_many_participants", 409, "Too many take part in it"),
             Self::IdempotencyConflict => (
                 "idempotency_conflict",
                 422,

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::ids::{ConversationName, IDEMPOTENCY_KEY_BYTES_MAX, MessageId, Seq, SessionId, UserId};
 use crate::problem::ProblemBody;
 use crate::protocol::object::object_or_null;
-use crate::protocol::{JsonObject, MENTIONS_MAX, Message, MessageCore};
-use crate::protocol::{REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX};
+use crate::protocol::{JsonObject, MENTIONS_MAX, Message, MessageCore, Presence};
+use crate::protocol::{REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX, WATCHED_MAX};
 use crate::protocol::{not_null, whole};
 
 /// Name of the schema of [`committed_frames`]; the document makes it of the server's frames.
@@ -108,6 +108,22 @@ pub enum ClientFrame {
     Auth {
         /// The newer JWT.
         token: String,
+    },
+    /// Tells the others of a conversation that its user types, or does not any more. Only one with
+    /// a `ref` is answered.
+    Typing {
+        /// Where.
+        #[schemars(with = "ConversationName")]
+        conversation: String,
+        /// Said again at least every 3 s while they type.
+        on: bool,
+    },
+    /// Asks for the presence of the participants of these conversations, in the place of those
+    /// named before.
+    Watch {
+        /// Which; none ends it.
+        #[schemars(with = "Vec<ConversationName>", length(max = WATCHED_MAX))]
+        conversations: Vec<String>,
     },
     /// Asks for a `pong`.
     Ping {},
@@ -305,6 +321,27 @@ pub enum ServerFrame<'a> {
         #[serde(flatten)]
         kind: &'a ReceiptKind,
     },
+    /// A participant types. For other participants, and no part of the history.
+    Typing {
+        /// Where.
+        conversation: &'a ConversationName,
+        /// Who.
+        user: &'a UserId,
+        /// Until when, in unix milliseconds, unless it is told again or a message of theirs comes;
+        /// now: they stopped.
+        until: u64,
+    },
+    /// Whether a user is there with whom a watched conversation is shared: once after `watch`, and
+    /// when it changes.
+    Presence {
+        /// Who.
+        user: &'a UserId,
+        /// A session of theirs lives, or did in the last 30 s.
+        online: bool,
+        /// When their last session ended, in unix milliseconds, to the minute; null while they are
+        /// online, and for one who was never seen.
+        last_seen: Option<u64>,
+    },
     /// A frame of the client's was carried out.
     Ok {
         /// That of the client's frame; null if it had none.
@@ -355,6 +392,16 @@ pub enum ServerFrame<'a> {
         /// Why, for the log.
         reason: &'a str,
     },
+}
+
+impl<'a> From<&'a Presence> for ServerFrame<'a> {
+    fn from(presence: &'a Presence) -> Self {
+        Self::Presence {
+            user: &presence.user,
+            online: presence.online,
+            last_seen: presence.last_seen,
+        }
+    }
 }
 
 impl ServerFrame<'_> {

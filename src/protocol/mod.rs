@@ -64,6 +64,10 @@ pub const RESUME_EVENTS_MAX: u64 = 1_000;
 pub const RESUME_POSITIONS_MAX: usize = 500;
 /// Positions in one `live` frame.
 pub const LIVE_POSITIONS_MAX: usize = 200;
+/// Nobody is told of typing and presence in a conversation with more participants than this.
+pub const CLOSE_PARTICIPANTS_MAX: usize = 250;
+/// Conversations that a session watches at once.
+pub const WATCHED_MAX: usize = 20;
 
 /// Role of a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -181,6 +185,26 @@ pub struct Watermark {
     pub delivered_up_to: Seq,
     /// What he has read.
     pub read_up_to: Seq,
+}
+
+/// Whether a user is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Presence {
+    /// The user.
+    pub user: UserId,
+    /// A session of theirs lives, or did in the last 30 s.
+    pub online: bool,
+    /// When their last session ended, in unix milliseconds, to the minute; null while they are
+    /// online, and for one who was never seen.
+    pub last_seen: Option<u64>,
+}
+
+/// The presence of the participants of a conversation, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PresencePage {
+    /// Participants who have sent, read or reacted since they joined.
+    #[schemars(length(max = CLOSE_PARTICIPANTS_MAX))]
+    pub items: Vec<Presence>,
 }
 
 /// An item of the caller's list of conversations.

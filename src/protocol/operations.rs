@@ -9,7 +9,7 @@ pub use crate::protocol::facts::{Facts, Kind, Parameter, Shape, Success};
 use crate::protocol::routes::{Endpoint, Operation};
 use crate::protocol::{
     AddBody, Conversation, CreateBody, EditBody, EventsPage, HistoryPage, ListItem, Message, Page,
-    Participant, ReactionBody, Receipt, SendBody, Watermark,
+    Participant, PresencePage, ReactionBody, Receipt, SendBody, Watermark,
 };
 
 const NO_CONTENT: &[Success] = &[Success::new(
@@ -220,6 +220,18 @@ const SHOW_WATERMARKS: Facts = Facts {
     refusals: &[Code::NotParticipant],
 };
 
+const SHOW_PRESENCE: Facts = Facts {
+    summary: "Show who is there",
+    about: "Participants who have sent, read or reacted since they joined, of conversations of at most 250 participants.",
+    query: &[],
+    body: None,
+    successes: &[Success::read(
+        "How they are.",
+        SchemaGenerator::subschema_for::<PresencePage>,
+    )],
+    refusals: &[Code::NotParticipant, Code::TooManyParticipants],
+};
+
 const SHOW_MESSAGE: Facts = Facts {
     summary: "Show a message",
     about: "By its id alone.",
@@ -345,6 +357,7 @@ impl Operation {
             Self::ShowHistory => &SHOW_HISTORY,
             Self::ShowEvents => &SHOW_EVENTS,
             Self::ShowWatermarks => &SHOW_WATERMARKS,
+            Self::ShowPresence => &SHOW_PRESENCE,
             Self::ShowMessage => &SHOW_MESSAGE,
             Self::EditMessage => &EDIT_MESSAGE,
             Self::DeleteMessage => &DELETE_MESSAGE,

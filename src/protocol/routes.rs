@@ -26,6 +26,7 @@ pub enum Endpoint {
     Messages,
     Events,
     Watermarks,
+    Presence,
     Message,
     Receipts,
     Reaction,
@@ -51,6 +52,7 @@ pub enum Operation {
     ShowHistory,
     ShowEvents,
     ShowWatermarks,
+    ShowPresence,
     ShowMessage,
     EditMessage,
     DeleteMessage,
@@ -91,7 +93,7 @@ pub fn match_path(path: &str) -> Option<Matched<'_>> {
 
 impl Endpoint {
     /// Every one there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Conversations,
         Self::Conversation,
         Self::Participants,
@@ -99,6 +101,7 @@ impl Endpoint {
         Self::Messages,
         Self::Events,
         Self::Watermarks,
+        Self::Presence,
         Self::Message,
         Self::Receipts,
         Self::Reaction,
@@ -118,6 +121,7 @@ impl Endpoint {
             Self::Messages => "/conversations/{name}/messages",
             Self::Events => "/conversations/{name}/events",
             Self::Watermarks => "/conversations/{name}/watermarks",
+            Self::Presence => "/conversations/{name}/presence",
             Self::Message => "/messages/{id}",
             Self::Receipts => "/messages/{id}/receipts",
             Self::Reaction => "/messages/{id}/reaction",
@@ -151,7 +155,7 @@ impl Endpoint {
 
 impl Operation {
     /// Every one there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::CreateConversation,
         Self::ListConversations,
         Self::ShowConversation,
@@ -162,6 +166,7 @@ impl Operation {
         Self::ShowHistory,
         Self::ShowEvents,
         Self::ShowWatermarks,
+        Self::ShowPresence,
         Self::ShowMessage,
         Self::EditMessage,
         Self::DeleteMessage,
@@ -187,6 +192,7 @@ impl Operation {
             Self::ShowHistory => (Endpoint::Messages, &Method::GET),
             Self::ShowEvents => (Endpoint::Events, &Method::GET),
             Self::ShowWatermarks => (Endpoint::Watermarks, &Method::GET),
+            Self::ShowPresence => (Endpoint::Presence, &Method::GET),
             Self::ShowMessage => (Endpoint::Message, &Method::GET),
             Self::EditMessage => (Endpoint::Message, &Method::PATCH),
             Self::DeleteMessage => (Endpoint::Message, &Method::DELETE),
@@ -226,7 +232,7 @@ impl Operation {
 }
 
 /// The value of `Allow` of each endpoint.
-static ALLOWED: LazyLock<[(Endpoint, String); 13]> = LazyLock::new(|| {
+static ALLOWED: LazyLock<[(Endpoint, String); 14]> = LazyLock::new(|| {
     Endpoint::ALL.map(|endpoint| {
         let methods = [
             Method::DELETE,

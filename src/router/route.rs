@@ -43,7 +43,8 @@ pub fn find(path: &str) -> Option<Route> {
         | Endpoint::Participant
         | Endpoint::Messages
         | Endpoint::Events
-        | Endpoint::Watermarks => of_name(first),
+        | Endpoint::Watermarks
+        | Endpoint::Presence => of_name(first),
         Endpoint::Message | Endpoint::Receipts | Endpoint::Reaction | Endpoint::Read => {
             of_message(first)
         }
@@ -110,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    const PATHS: [(&str, Endpoint); 12] = [
+    const PATHS: [(&str, Endpoint); 13] = [
         ("/conversations", Endpoint::Conversations),
         ("/conversations/general", Endpoint::Conversation),
         (
@@ -124,6 +125,7 @@ mod tests {
         ("/conversations/general/messages", Endpoint::Messages),
         ("/conversations/general/events", Endpoint::Events),
         ("/conversations/general/watermarks", Endpoint::Watermarks),
+        ("/conversations/general/presence", Endpoint::Presence),
         ("/messages/x", Endpoint::Message),
         ("/messages/x/receipts", Endpoint::Receipts),
         ("/messages/x/reaction", Endpoint::Reaction),

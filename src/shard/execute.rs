@@ -15,6 +15,7 @@ use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
 use crate::shard::file::store::Located;
 use crate::shard::read::find::hidden;
 use crate::shard::state::Inner;
+use crate::shard::typing::May;
 use crate::shard::write::fate::Fate;
 use crate::shard::write::owner::{Accepted, Asked, Change, Input, Write};
 use crate::telemetry;
@@ -28,6 +29,7 @@ pub(super) enum Begun {
     Queued(Boxed<Result<Accepted, ShardError>>, Concerned),
     Read(MarkRead),
     React(React),
+    Typing(Option<May>),
     Shed,
 }
 
@@ -184,7 +186,7 @@ impl Inner {
     ) -> Result<Done, ShardError> {
         let at = match self.locate(id, deadline).await {
             // Meanwhile it may have been written elsewhere.
-            Err(ShardError::Problem(_)) if self.lease.has_ended(self.clock.since_boot()) => {
+            Err(ShardError::Problem(_)) if self.is_unproven() => {
                 return Err(Problem::unavailable(
                     "the log does not answer; nothing was written, retry later",
                 )
@@ -233,6 +235,7 @@ impl Inner {
                 };
                 self.receipt(id, deadline, write).await
             }
+            Begun::Typing(answered) => self.typed(answered, deadline).await,
             Begun::Shed => Ok(Done::Marked),
         }
     }
@@ -256,6 +259,7 @@ impl Inner {
             Command::Resubmit(event) => Write::Resubmit(event),
             Command::MarkRead(read) => return Begun::Read(read),
             Command::React(react) => return Begun::React(react),
+            Command::Typing(typing) => return Begun::Typing(self.begin_typing(typing)),
             Command::Delivered(marks) => {
                 let count = marks.len() as u64;
                 if self.inputs.try_send(Input::Delivered(marks)).is_err() {

@@ -11,7 +11,7 @@ use crate::log::{PerStream, Token};
 use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{
-    Command, Done, Found, Freshness, Interest, Query, ShardError, Subscribed,
+    Command, Done, Found, Freshness, Interest, Present, Query, ShardError, Subscribed, Watched,
 };
 use crate::shard::error::OpenError;
 use crate::shard::read::barrier::Reading;
@@ -224,6 +224,26 @@ impl ShardHandle {
     /// Ends interest in a user's index.
     pub fn unsubscribe_index(&self, subscriber: SubscriberId, user: UserId) {
         self.tell(Input::UnsubscribeIndex(subscriber, user));
+    }
+
+    /// How users of this shard are, in the order asked; with `by` that node watches them from now
+    /// on, and is pushed what changes.
+    ///
+    /// # Errors
+    /// [`ShardError::NotOwner`], or `unavailable` when it cannot be told now, or too many are
+    /// watched.
+    pub async fn presence(
+        &self,
+        by: Option<Subscriber>,
+        users: Vec<Watched>,
+        deadline: Instant,
+    ) -> Result<Present, ShardError> {
+        self.0.presence(by, users, deadline).await
+    }
+
+    /// A node watches these users no more.
+    pub fn unwatch(&self, subscriber: SubscriberId, users: Vec<UserId>) {
+        self.tell(Input::Unwatch(subscriber, users));
     }
 
     /// Forgets a subscriber altogether (its link is gone).

@@ -14,6 +14,8 @@ pub use status::{IndexPage, ShardStatus};
 pub use write::agreed::Agreed;
 pub use write::owner::HeadMemory;
 
+pub mod push;
+
 pub mod command;
 
 mod error;
@@ -25,6 +27,8 @@ mod options;
 mod handle;
 
 mod state;
+
+mod typing;
 
 mod execute;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Epoch, NodeId, ShardId};
+use crate::ids::{Epoch, NodeId, ShardId, UserId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, RawEntry, Stream};
 
@@ -89,6 +89,10 @@ pub trait Replicas: fmt::Debug + Send + Sync + 'static {
         tail: Tail,
         deadline: Instant,
     ) -> bool;
+
+    /// Tells the others when users of the shard were seen last, in unix milliseconds. Who does not
+    /// take it in knows less.
+    async fn seen(&self, _shard: ShardId, _rows: Vec<(UserId, u64)>, _deadline: Instant) {}
 }
 
 /// No other replicas.

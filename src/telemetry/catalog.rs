@@ -275,7 +275,11 @@ metrics_table! {
     Counter ROUTER_SESSIONS_MOVED "rookery_router_sessions_moved_total" "Sessions that lost their node, by result (moved: another one goes on with it; refused: its token has ended; nowhere: no node took it within 15 s).";
     Gauge ROUTER_TABLE_VERSION "rookery_router_table_version" "Version of the table that the router follows.";
     Counter ROUTER_TABLE_ERRORS "rookery_router_table_errors_total" "Polls of the table that failed.";
-    Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped).";
+    Counter PUSHES "rookery_shard_pushes_total" "Pushes to subscribed nodes by result (queued, dropped; spared: what may be missing was not pushed, for half of the queue was taken).";
+    Counter TYPING "rookery_shard_typing_total" "What clients said of their typing by result (announced, dropped, refused).";
+    Gauge USERS_ONLINE "rookery_shard_users_online" "Users that are online, of a shard that is owned here, by shard.";
+    Counter SEEN_WRITTEN "rookery_shard_seen_written_total" "Times at which users were seen last, written to the files of shards, on owners and standbys.";
+    Counter SEEN_SHED "rookery_shard_seen_shed_total" "Times at which users were seen last that are not written down, because too many waited.";
     Counter LOG_TRANSACTIONS "rookery_log_transactions_total" "Records of the embedded log by result (committed, refused, in_doubt).";
     Histogram LOG_TRANSACTION_ENTRIES "rookery_log_transaction_entries" "Entries that one record of the embedded log appends.";
     Histogram LOG_TRANSACTION_SECONDS "rookery_log_transaction_seconds" "Time that one record of the embedded log takes with its sync, in seconds.";
@@ -308,7 +312,9 @@ metrics_table! {
     Counter SESSION_BEHIND "rookery_session_behind_total" "Events that found no room in the window of a session or on its link; the session is served by spans since.";
     Counter SESSION_COMMANDS_REFUSED "rookery_session_commands_refused_total" "Commands of sessions refused at once, because their shard does not answer and has its share of the session.";
     Counter SESSION_RECEIPTS "rookery_session_receipts_total" "Receipts that found no room in the window of a session, by result (shed: too many wait).";
-    Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, index, resubscribe).";
+    Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, index, typing, presence, resubscribe).";
+    Counter SESSION_SPARED "rookery_session_spared_total" "Frames that found no room to spare in the window of a session or on its link, by kind (typing: dropped; presence: told later, in its newest state).";
+    Counter SESSION_PRESENCE "rookery_session_presence_turns_total" "Turns in which sessions were told how users are; a turn has at most 256 sessions and one user, or 64 users and one session.";
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
     Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";
     Counter SESSION_DELIVERED "rookery_session_delivered_total" "Delivered marks gathered from pongs by result (sent, shed).";

@@ -38,8 +38,9 @@ pub(super) const ORDER: [(&str, &[&str]); 14] = [
     (
         "shard",
         &[
-            "command", "replicas", "insync", "status", "error", "file", "write", "options",
-            "delivery", "state", "read", "execute", "handle", "outbox", "giving", "replica",
+            "push", "command", "replicas", "insync", "status", "error", "file", "write", "options",
+            "delivery", "state", "read", "typing", "execute", "handle", "outbox", "giving",
+            "replica",
         ],
     ),
     (
@@ -55,6 +56,8 @@ pub(super) const ORDER: [(&str, &[&str]); 14] = [
             "filter",
             "head",
             "subscriptions",
+            "typing",
+            "presence",
             "append",
             "owner",
             "used_keys",
@@ -62,7 +65,7 @@ pub(super) const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "shard/read",
-        &["paging", "shown", "barrier", "find", "admit"],
+        &["paging", "shown", "barrier", "presence", "find", "admit"],
     ),
     (
         "shard/replica",

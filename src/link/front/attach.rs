@@ -159,6 +159,9 @@ pub enum Tells {
     Ready,
     /// It is `live`, for these.
     Live(Vec<Handle>),
+    /// It answers the message of this number, which is kept until this is told of another one: the
+    /// session watches by it. Since version 7.
+    Watch(u64),
     /// The session stands so in the conversation of the frame's event from here on.
     Stand(Stand),
 }

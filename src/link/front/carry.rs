@@ -13,10 +13,16 @@ use crate::link::socket::{COALESCE_BYTES, Reader, Socket, Writer, ticks};
 use crate::link::{Config, LinkError};
 use crate::telemetry;
 
+/// What not every version of the contract knows.
+pub(super) trait Since {
+    /// The lowest version that knows it.
+    fn since(&self) -> u16;
+}
+
 /// The way of one connection.
 pub(super) enum Carrier<R> {
-    /// To another process.
-    Socket(Box<Socket>),
+    /// To another process, which speaks this version.
+    Socket(Box<Socket>, u16),
     /// Within this one: what the other end has put in.
     Memory(Arc<Queue<R>>),
 }
@@ -30,11 +36,13 @@ pub(super) async fn carry<S, R>(
     take: impl FnMut(Vec<R>),
 ) -> LinkError
 where
-    S: Serialize,
+    S: Serialize + Since,
     R: DeserializeOwned,
 {
     match carrier {
-        Carrier::Socket(socket) => over_socket(*socket, out, config, take).await,
+        Carrier::Socket(socket, version) => {
+            over_socket((*socket, version), out, config, take).await
+        }
         Carrier::Memory(from) => {
             let error = over_memory(&from, out, take).await;
             from.close();
@@ -64,13 +72,13 @@ async fn over_memory<S, R>(
 }
 
 async fn over_socket<S, R>(
-    socket: Socket,
+    (socket, version): (Socket, u16),
     out: &Queue<S>,
     config: &Config,
     take: impl FnMut(Vec<R>),
 ) -> LinkError
 where
-    S: Serialize,
+    S: Serialize + Since,
     R: DeserializeOwned,
 {
     let Socket {
@@ -82,7 +90,7 @@ where
     // was dropped.
     let error = tokio::select! {
         error = read(&mut reader, take) => error,
-        error = write(&mut writer, out, config) => error,
+        error = write((&mut writer, version), out, config) => error,
         error = pulse.watch(config) => error,
     };
     if matches!(error, LinkError::Stopped) {
@@ -123,13 +131,19 @@ async fn read<R: DeserializeOwned>(reader: &mut Reader, mut take: impl FnMut(Vec
     .await
 }
 
-async fn write<S: Serialize>(writer: &mut Writer, out: &Queue<S>, config: &Config) -> LinkError {
+async fn write<S: Serialize + Since>(
+    (writer, version): (&mut Writer, u16),
+    out: &Queue<S>,
+    config: &Config,
+) -> LinkError {
     let mut ticks = ticks(config.heartbeat);
     loop {
         tokio::select! {
             _ = ticks.tick() => writer.beat(),
             frames = out.take(COALESCE_BYTES) => {
-                let Some(frames) = frames else { return LinkError::Stopped };
+                let Some(mut frames) = frames else { return LinkError::Stopped };
+                // What an older process does not know would end the connection.
+                frames.retain(|frame| frame.since() <= version);
                 match encode(&frames) {
                     Ok(bytes) => writer.add(bytes, frames.len()),
                     Err(error) => return LinkError::Protocol(error.to_string()),

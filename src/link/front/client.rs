@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -99,6 +99,8 @@ struct Connection {
     number: u64,
     out: Arc<Queue<Up>>,
     calls: Arc<Calls>,
+    /// What the node speaks, once the connection is open.
+    version: OnceLock<u16>,
 }
 
 impl Connection {
@@ -114,6 +116,7 @@ impl Connection {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             out,
             calls,
+            version: OnceLock::new(),
         })
     }
 }
@@ -163,9 +166,16 @@ impl NodeLink {
         // So that what the node says at its deadline is still heard before ours.
         let told = left.saturating_sub(ANSWER_MARGIN.min(left / 4));
         call.deadline_ms = u64::try_from(told.as_millis()).unwrap_or(u64::MAX);
-        let begun = self
-            .connection(None)
-            .and_then(|connection| connection.calls.begin(call, deadline));
+        let begun = self.connection(None).and_then(|connection| {
+            if connection
+                .version
+                .get()
+                .is_some_and(|version| call.since() > *version)
+            {
+                return Err(Failure::NotSent("the node is too old for this request"));
+            }
+            connection.calls.begin(call, deadline)
+        });
         async move {
             match begun {
                 Ok(waiting) => waiting.await,
@@ -321,6 +331,7 @@ async fn reach(setup: &Setup, connection: &Connection) -> Result<Carrier<Down>, 
             address,
         } => (credentials, address().ok_or(LinkError::NoAddress)?),
     };
-    let (socket, _version) = dial(credentials, &setup.node, &address, &setup.config).await?;
-    Ok(Carrier::Socket(Box::new(socket)))
+    let (socket, version) = dial(credentials, &setup.node, &address, &setup.config).await?;
+    let version = *connection.version.get_or_init(|| version);
+    Ok(Carrier::Socket(Box::new(socket), version))
 }

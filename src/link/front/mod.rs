@@ -10,8 +10,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, NodeId, Seq, SessionId};
+use crate::link::ROUTERS_SINCE;
 use crate::link::codec::raw;
 use crate::link::front::attach::{Attach, Repeat, Stage, Stand, Tells};
+use crate::link::front::carry::Since;
 use crate::problem::{CloseCode, Problem};
 
 pub mod attach;
@@ -283,6 +285,23 @@ pub enum Refusal {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it so")]
 fn is_first(repeat: &Repeat) -> bool {
     *repeat == Repeat::First
+}
+
+impl Since for Up {
+    fn since(&self) -> u16 {
+        if let Self::Call(call) = self {
+            call.since()
+        } else {
+            ROUTERS_SINCE
+        }
+    }
+}
+
+impl Since for Down {
+    fn since(&self) -> u16 {
+        // A node says nothing newer to a router that does not know it.
+        ROUTERS_SINCE
+    }
 }
 
 impl Up {

@@ -157,6 +157,13 @@ impl<T> Queue<T> {
         has
     }
 
+    /// True while fewer bytes than these wait.
+    #[must_use]
+    pub fn has_less_than(&self, bytes: usize) -> bool {
+        let state = self.state();
+        !state.closed && state.bytes < bytes
+    }
+
     /// Waits until half of the bytes are free, or the queue is closed. Cancel-safe.
     pub async fn until_space(&self) {
         loop {
@@ -275,6 +282,10 @@ mod tests {
         assert_eq!(
             (queue.put('b', 1, Bound::All), queue.has_space()),
             (Err(Refused::Full), false)
+        );
+        assert_eq!(
+            (queue.has_less_than(20), queue.has_less_than(21)),
+            (false, true)
         );
         queue.put('c', 10, Bound::Reserve).expect("the reserve");
         assert_eq!(queue.put('d', 1, Bound::Reserve), Err(Refused::Full));

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeId;
+use crate::link::ROUTERS_SINCE;
 use crate::link::codec::raw;
 use crate::link::front::CallNumber;
 use crate::protocol::routes::Operation;
@@ -59,6 +60,18 @@ pub struct Call {
     /// The body was over the limit, and the router threw it away.
     #[serde(default)]
     pub too_large: bool,
+}
+
+impl Call {
+    /// The lowest version of the contract that knows what it asks for.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        if self.operation == Operation::ShowPresence {
+            7
+        } else {
+            ROUTERS_SINCE
+        }
+    }
 }
 
 /// The idempotency key of a request.

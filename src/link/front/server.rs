@@ -23,7 +23,11 @@ use crate::link::front::carry::{Carrier, carry};
 use crate::link::front::queue::{Bound, Queue};
 use crate::link::front::{Call, Down, PART_BYTES_MAX, Part, Reply, Up};
 use crate::link::socket::Socket;
-use crate::link::{Config, LinkError};
+use crate::link::{Config, LinkError, PEER_VERSION};
+
+/// What may be told later is put behind no more than so much that waits for a router: then whatever
+/// comes after it waits for little.
+pub const SPARE_BYTES: usize = 16 * 1024;
 
 /// Longest budget that a router may claim.
 const DEADLINE_MAX: Duration = Duration::from_secs(60);
@@ -67,16 +71,18 @@ pub trait Sessions: fmt::Debug + Send + Sync + 'static {
 pub struct RouterEnd {
     router: NodeId,
     connection: u64,
+    version: u16,
     out: Arc<Queue<Down>>,
 }
 
 impl RouterEnd {
-    fn new(router: NodeId, config: &Config) -> Self {
+    fn new(router: NodeId, version: u16, config: &Config) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let out = Arc::new(Queue::new(config.queued_bytes_max, RESERVE_BYTES));
         Self {
             router,
             connection: NEXT.fetch_add(1, Ordering::Relaxed),
+            version,
             out,
         }
     }
@@ -91,6 +97,12 @@ impl RouterEnd {
     #[must_use]
     pub fn connection(&self) -> u64 {
         self.connection
+    }
+
+    /// The version of the contract that both ends speak.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// Queues a frame. False when there is no space for it, or the connection has ended: then it is
@@ -138,6 +150,12 @@ impl RouterEnd {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.out.has_space()
+    }
+
+    /// True while less than [`SPARE_BYTES`] wait.
+    #[must_use]
+    pub fn takes_spare(&self) -> bool {
+        self.out.has_less_than(SPARE_BYTES)
     }
 
     /// Waits until half of the space is free again, or the connection has ended. Cancel-safe.
@@ -209,7 +227,7 @@ impl FrontServer {
         if self.stop.is_cancelled() {
             return None;
         }
-        let end = RouterEnd::new(router, &self.config);
+        let end = RouterEnd::new(router, PEER_VERSION, &self.config);
         let down = Arc::clone(&end.out);
         let server = Arc::clone(self);
         self.tasks
@@ -218,10 +236,14 @@ impl FrontServer {
     }
 
     /// Serves a link that came over a socket, until it ends.
-    pub(crate) async fn serve(self: &Arc<Self>, router: NodeId, socket: Socket) -> LinkError {
-        let end = RouterEnd::new(router, &self.config);
+    pub(crate) async fn serve(
+        self: &Arc<Self>,
+        (router, version): (NodeId, u16),
+        socket: Socket,
+    ) -> LinkError {
+        let end = RouterEnd::new(router, version, &self.config);
         self.tasks
-            .track_future(self.carry(&end, Carrier::Socket(Box::new(socket))))
+            .track_future(self.carry(&end, Carrier::Socket(Box::new(socket), version)))
             .await
     }
 

@@ -191,7 +191,9 @@ impl Bench {
                             accept_link(&us, &node, stream).await.expect("a router");
                         assert_eq!(proven.role, Role::Router);
                         let server = Arc::clone(&server);
-                        tokio::spawn(async move { server.serve(proven.id, socket).await });
+                        tokio::spawn(async move {
+                            server.serve((proven.id, proven.version), socket).await
+                        });
                     }
                 });
                 let address = Box::new(move || Some(address.clone()));

@@ -274,6 +274,7 @@ impl Rest {
         Err(problem.into())
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "one arm for each operation")]
     async fn answer(
         &self,
         sent: &front::Call,
@@ -299,6 +300,7 @@ impl Rest {
             Operation::AddParticipants => self.add_participants(&call).await,
             Operation::RemoveParticipant => self.remove_participant(&call).await,
             Operation::ShowWatermarks => self.show_watermarks(&call).await,
+            Operation::ShowPresence => self.show_presence(&call).await,
             Operation::SendMessage => self.send_message(&call).await,
             Operation::ShowHistory => self.show_history(&call).await,
             Operation::ShowEvents => self.show_events(&call).await,

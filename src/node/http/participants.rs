@@ -1,9 +1,9 @@
-//! Participants of a conversation and their watermarks.
+//! Participants of a conversation, their watermarks, and whether they are there.
 
 use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call};
-use crate::protocol::AddBody;
+use crate::protocol::{AddBody, PresencePage};
 use crate::shard::command::{Add, Command, Done, Found, Query, Remove};
 
 impl Rest {
@@ -74,6 +74,23 @@ impl Rest {
                 Answer::ok(&page)?.with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("watermarks")),
+        }
+    }
+
+    pub(super) async fn show_presence(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query()?;
+        let name = call.conversation()?;
+        let slot = name.slot();
+        let asked = Query::Acquainted {
+            name,
+            reader: call.user.clone(),
+        };
+        match self.query(call, slot, asked).await? {
+            (Found::Acquainted(users), freshness) => {
+                let items = self.shards.presence(users, call.deadline).await?;
+                Answer::ok(&PresencePage { items })?.with_freshness(freshness, call.strict())
+            }
+            _ => Err(unexpected("presence")),
         }
     }
 }

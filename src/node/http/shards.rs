@@ -12,7 +12,8 @@ use crate::cluster::table::Table;
 use crate::ids::{ConversationName, NodeId, ShardId, UserId};
 use crate::node::owners::{Owners, Summaries};
 use crate::problem::Problem;
-use crate::shard::command::{Command, Done, Found, Freshness, Query, ShardError};
+use crate::protocol::Presence;
+use crate::shard::command::{Command, Done, Found, Freshness, Query, ShardError, Watched};
 
 /// See [`Owners`], which is the one implementation outside tests.
 #[async_trait]
@@ -68,6 +69,13 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
         names: &[ConversationName],
         deadline: Instant,
     ) -> Summaries;
+
+    /// How users are, in the order given.
+    async fn presence(
+        &self,
+        users: Vec<UserId>,
+        deadline: Instant,
+    ) -> Result<Vec<Presence>, Problem>;
 
     /// Whether a users' shard has every change of an index that any shard acknowledged before the
     /// call.
@@ -144,6 +152,22 @@ impl Shards for Owners {
         deadline: Instant,
     ) -> Summaries {
         Self::summaries(self, reader, names, deadline).await
+    }
+
+    async fn presence(
+        &self,
+        users: Vec<UserId>,
+        deadline: Instant,
+    ) -> Result<Vec<Presence>, Problem> {
+        let asked = users
+            .into_iter()
+            .map(|user| Watched { user, online: None })
+            .collect();
+        let answers = Self::presence(self, asked, false, deadline).await;
+        answers
+            .into_iter()
+            .map(|answer| answer.map(|(_, presence)| presence))
+            .collect()
     }
 
     async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool {

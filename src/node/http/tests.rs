@@ -30,7 +30,7 @@ use crate::node::owners::Summaries;
 use crate::problem::{Code, Problem};
 use crate::protocol::routes::match_path;
 use crate::protocol::{
-    Conversation, ConversationItem, FRAME_BYTES_MAX, HistoryPage, Message, Page, headers,
+    Conversation, ConversationItem, FRAME_BYTES_MAX, HistoryPage, Message, Page, Presence, headers,
 };
 use crate::shard::command::{
     Around, Command, CreateKeyUse, Done, Found, Freshness, HistoryQuery, IndexItem, Query,
@@ -178,6 +178,22 @@ impl Shards for Script {
             &mut *self.summaries.lock().expect("a lock"),
             (Vec::new(), Freshness::Strict),
         )
+    }
+
+    async fn presence(
+        &self,
+        users: Vec<UserId>,
+        _deadline: Instant,
+    ) -> Result<Vec<Presence>, Problem> {
+        self.note(format!("presence {users:?}"));
+        Ok(users
+            .into_iter()
+            .map(|user| Presence {
+                user,
+                online: true,
+                last_seen: None,
+            })
+            .collect())
     }
 
     async fn outboxes_clear(&self, to: ShardId, _deadline: Instant) -> bool {

@@ -12,7 +12,8 @@ use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::protocol::ConversationItem;
 use crate::shard::IndexPage;
 use crate::shard::command::{
-    Command, Done, Found, Freshness, Interest, Push, Query, ShardError, Subscribed,
+    Command, Done, Found, Freshness, Interest, Present, Push, Query, ShardError, Subscribed,
+    Watched,
 };
 use crate::shard::replicas::ReplicaStatus;
 
@@ -121,6 +122,14 @@ pub enum Body {
     /// What the node would move as the coordinator; with a name, that one wants it to let nothing
     /// rest and to look now. Since version 6. Answer: [`Outcome::Balance`].
     Balance { asked_by: Option<String> },
+    /// How users of several shards are; with `watch` changes are pushed from now on. Since version
+    /// 7. Answer: [`Outcome::Present`].
+    Presence {
+        parts: Vec<(ShardId, Vec<Watched>)>,
+        watch: bool,
+    },
+    /// Watch users no more. Since version 7. Answer: [`Outcome::Ended`].
+    Unwatch { parts: Vec<(ShardId, Vec<UserId>)> },
 }
 
 impl Body {
@@ -135,7 +144,9 @@ impl Body {
             Self::Summaries { parts, .. } => parts.iter().map(|(shard, _)| *shard).collect(),
             Self::Subscribe { parts } => parts.iter().map(|(shard, _)| *shard).collect(),
             Self::Outboxes { parts } => parts.iter().map(|(shard, _)| *shard).collect(),
+            Self::Presence { parts, .. } => parts.iter().map(|(shard, _)| *shard).collect(),
             Self::Unsubscribe { .. }
+            | Self::Unwatch { .. }
             | Self::Replica { .. }
             | Self::Reports(_)
             | Self::HandOver { .. }
@@ -157,6 +168,8 @@ impl Body {
             | Self::Unsubscribe { .. }
             | Self::Reports(_)
             | Self::Outboxes { .. }
+            | Self::Presence { .. }
+            | Self::Unwatch { .. }
             | Self::HandOver { .. }
             | Self::Standing
             | Self::Balance { .. }
@@ -178,6 +191,16 @@ impl Body {
                 ..
             } if send.has_more() => 7,
             Self::Balance { .. } => 6,
+            Self::Presence { .. }
+            | Self::Unwatch { .. }
+            | Self::Execute {
+                command: Command::Typing(_),
+                ..
+            }
+            | Self::Query {
+                query: Query::Acquainted { .. },
+                ..
+            } => 7,
             Self::HandOver { .. } | Self::Standing => 5,
             Self::Outboxes { .. } => 3,
             Self::Replica { ask, .. } => ask.since(),
@@ -214,7 +237,7 @@ pub enum Outcome {
     Subscribed(Vec<Result<Vec<Subscribed>, ShardError>>),
     /// Of [`Body::SubscribeIndex`].
     IndexPage(IndexPage),
-    /// Of [`Body::Unsubscribe`] and [`Body::UnsubscribeIndex`].
+    /// Of [`Body::Unsubscribe`], [`Body::UnsubscribeIndex`] and [`Body::Unwatch`].
     Ended,
     /// Of [`Body::Replica`].
     Replica(ReplicaAnswer),
@@ -230,6 +253,8 @@ pub enum Outcome {
     Standing(Box<NodeStanding>),
     /// Of [`Body::Balance`]; `None` of a node that does not coordinate.
     Balance(Option<Box<BalancePlan>>),
+    /// Of [`Body::Presence`]: one for each part, in their order.
+    Present(Vec<Result<Present, ShardError>>),
 }
 
 /// About how many bytes an event takes on a link, never much less.
@@ -277,7 +302,17 @@ pub fn push_weight(push: &Push) -> usize {
                 .sum::<usize>()
                 + 512
         }
-        Push::Reaction { .. } | Push::Index { .. } | Push::Resubscribe { .. } => 512,
+        Push::Presence { changes, .. } => {
+            changes
+                .iter()
+                .map(|one| one.user.as_str().len() + 64)
+                .sum::<usize>()
+                + 512
+        }
+        Push::Reaction { .. }
+        | Push::Index { .. }
+        | Push::Typing { .. }
+        | Push::Resubscribe { .. } => 512,
     }
 }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Offset;
+use crate::ids::{Offset, UserId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, RawEntry, Stream};
 use crate::shard::file::snapshot::Snapshot;
@@ -66,6 +66,9 @@ pub enum ReplicaAsk {
         /// From which byte on.
         from: u64,
     },
+    /// Take in when users of the shard were seen last, in unix milliseconds: whoever owns it, or
+    /// has owned it until now, tells the others. Since version 7.
+    Seen(Vec<(UserId, u64)>),
 }
 
 impl ReplicaAsk {
@@ -73,6 +76,7 @@ impl ReplicaAsk {
     #[must_use]
     pub fn since(&self) -> u16 {
         match self {
+            Self::Seen(_) => 7,
             Self::BackupBegin { .. } | Self::BackupRead { .. } => 6,
             _ => 2,
         }
@@ -106,6 +110,8 @@ pub enum ReplicaAnswer {
     /// There is no such snapshot, or not any more; when one was to begin: it gives none, for it
     /// does not own the shard.
     Gone,
+    /// Of [`ReplicaAsk::Seen`].
+    Taken,
     /// It cannot now. One sentence.
     Failed(String),
 }

@@ -188,8 +188,8 @@ async fn serve_link(port: &Arc<Port>, proven: Proven, socket: Socket) {
     }
     tracing::info!(%peer, role = role.word(), version, "link accepted");
     let error = match role {
-        Role::Node => carry(port, peer.clone(), socket, &ours).await,
-        Role::Router => front(port, peer.clone(), socket, &ours).await,
+        Role::Node => carry(port, (peer.clone(), version), socket, &ours).await,
+        Role::Router => front(port, (peer.clone(), version), socket, &ours).await,
     };
     ours.cancel();
     // The entry is a newer link's if that has taken our place.
@@ -205,7 +205,12 @@ async fn serve_link(port: &Arc<Port>, proven: Proven, socket: Socket) {
 }
 
 /// Serves the link of a router.
-async fn front(port: &Port, router: NodeId, socket: Socket, end: &CancellationToken) -> LinkError {
+async fn front(
+    port: &Port,
+    router: (NodeId, u16),
+    socket: Socket,
+    end: &CancellationToken,
+) -> LinkError {
     let Some(front) = &port.setup.front else {
         return LinkError::Stopped;
     };
@@ -238,7 +243,7 @@ impl Drop for Forget<'_> {
 /// Serves a link until it ends.
 async fn carry(
     port: &Arc<Port>,
-    peer: NodeId,
+    (peer, version): (NodeId, u16),
     socket: Socket,
     end: &CancellationToken,
 ) -> LinkError {
@@ -277,7 +282,7 @@ async fn carry(
     // was dropped.
     let error = tokio::select! {
         error = reading => error,
-        error = write(&mut writer, answered, pushes, config) => error,
+        error = write(&mut writer, answered, (pushes, version), config) => error,
         error = pulse.watch(config) => error,
         () = end.cancelled() => LinkError::Stopped,
     };
@@ -397,7 +402,7 @@ impl Serving {
 async fn write(
     writer: &mut Writer,
     mut answers: mpsc::Receiver<Written>,
-    mut pushes: mpsc::Receiver<Push>,
+    (mut pushes, version): (mpsc::Receiver<Push>, u16),
     config: &Config,
 ) -> LinkError {
     let mut ticks = ticks(config.heartbeat);
@@ -416,7 +421,11 @@ async fn write(
             }
             _ = pushes.recv_many(&mut taken, PUSHES_AT_ONCE) => {}
         }
-        let mut left = std::mem::take(&mut taken).into_iter().peekable();
+        // What an older node does not know would end the link; it is told nothing of it.
+        let known = std::mem::take(&mut taken)
+            .into_iter()
+            .filter(|push| push.since() <= version);
+        let mut left = known.peekable();
         while left.peek().is_some() {
             let mut room = PUSHES_BYTES;
             let mut some: Vec<Push> = left.next().into_iter().collect();

@@ -374,6 +374,7 @@ mod tests {
             Code::NameTaken,
             Code::MessageDeleted,
             Code::EditWindowOver,
+            Code::TooManyParticipants,
             Code::IdempotencyConflict,
             Code::TextTooLong,
             Code::TooLarge,

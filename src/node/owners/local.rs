@@ -127,7 +127,7 @@ impl LocalShards {
     }
 
     /// The same work at several shards, side by side; each has a result of its own.
-    fn each<T, R, F>(
+    pub(super) fn each<T, R, F>(
         &self,
         parts: Vec<(ShardId, T)>,
         work: impl Fn(ShardHandle, T) -> F,
@@ -227,6 +227,13 @@ impl LocalShards {
                     try_join_all(asked).await
                 });
                 async move { Ok(Outcome::Outboxes(answers.await)) }.boxed()
+            }
+            Body::Presence { parts, watch } => {
+                self.serve_presence(parts, watch.then(|| subscriber.clone()), deadline)
+            }
+            Body::Unwatch { parts } => {
+                self.serve_unwatch(parts, subscriber.id());
+                ready(Ok(Outcome::Ended)).boxed()
             }
             Body::Reports(statuses) => ready(Ok(Outcome::Reported(
                 self.take_reports(statuses, &asker.node),

@@ -51,6 +51,7 @@ pub(in crate::node) mod offers;
 mod outboxes;
 mod own_replicas;
 mod places;
+mod presence;
 mod replicas;
 mod rounds;
 
@@ -259,7 +260,10 @@ impl Owners {
 
     /// Ends all links. What waits for an answer gets none: `outcome_unknown` or `unavailable`.
     pub async fn shutdown(&self) {
-        self.inner.setup.beside.leave(self.node());
+        self.inner
+            .setup
+            .beside
+            .leave(self.node(), self.inner.asker.subscriber.id());
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;

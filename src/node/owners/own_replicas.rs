@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::ids::{Epoch, NodeId, ShardId};
+use crate::ids::{Epoch, NodeId, ShardId, UserId};
 use crate::log::record::Tail;
 use crate::log::{RawEntry, Stream};
 use crate::node::link::Serving;
@@ -52,6 +52,14 @@ impl Own {
         }
     }
 
+    async fn take_seen(&self, rows: Vec<(UserId, u64)>) {
+        match self {
+            // Of the node that owned it until now.
+            Self::Owner(handle) => handle.take_seen(rows).await,
+            Self::Standby(standby) => standby.take_seen(rows).await,
+        }
+    }
+
     async fn entries(&self, stream: Stream, after: Tail) -> Result<Vec<RawEntry>, StoreError> {
         match self {
             Self::Owner(handle) => handle.entries_after(stream, after, ENTRIES_BYTES_MAX).await,
@@ -92,6 +100,10 @@ impl Own {
                 | ReplicaAsk::BackupRead { .. },
                 _,
             ) => ReplicaAnswer::Gone,
+            (ReplicaAsk::Seen(rows), own) => {
+                own.take_seen(rows).await;
+                ReplicaAnswer::Taken
+            }
         }
     }
 }

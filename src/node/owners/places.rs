@@ -86,6 +86,11 @@ impl Owners {
             Body::Subscribe { parts } => parts
                 .iter()
                 .for_each(|(shard, _)| self.inner.places.note(*shard, route)),
+            Body::Presence { parts, watch: true } => {
+                parts
+                    .iter()
+                    .for_each(|(shard, _)| self.inner.places.note(*shard, route));
+            }
             _ => {}
         }
     }
@@ -93,7 +98,13 @@ impl Owners {
     /// A request was served there for these shards. If it subscribed, and a shard has moved
     /// meanwhile, that is not worth much.
     pub(super) fn note_answered(&self, body: &Body, served: &[ShardId], route: &Route) {
-        if !matches!(body, Body::Subscribe { .. } | Body::SubscribeIndex { .. }) {
+        let subscribes = matches!(
+            body,
+            Body::Subscribe { .. }
+                | Body::SubscribeIndex { .. }
+                | Body::Presence { watch: true, .. }
+        );
+        if !subscribes {
             return;
         }
         for shard in served {

@@ -7,12 +7,15 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use crate::ids::{NodeId, ShardId};
+use crate::ids::{NodeId, ShardId, UserId};
 use crate::log::record::Tail;
 use crate::log::{RawEntry, Stream};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::{Inner, Owners};
 use crate::shard::replicas::{ReplicaStatus, Replicas};
+
+/// Rows of when users were seen last, in one question.
+const SEEN_AT_ONCE: usize = 4_096;
 
 /// Does not keep the links alive: the shards that have this are among what the links serve.
 pub(super) struct LinkedReplicas {
@@ -128,5 +131,15 @@ impl Replicas for LinkedReplicas {
         });
         let held = join_all(asked).await;
         !held.is_empty() && held.into_iter().all(|holds| holds)
+    }
+
+    async fn seen(&self, shard: ShardId, rows: Vec<(UserId, u64)>, deadline: Instant) {
+        for part in rows.chunks(SEEN_AT_ONCE) {
+            let others = self.others(shard);
+            let told = others
+                .iter()
+                .map(|node| self.ask(node, shard, ReplicaAsk::Seen(part.to_vec()), deadline));
+            join_all(told).await;
+        }
     }
 }

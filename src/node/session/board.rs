@@ -18,6 +18,7 @@ use crate::node::session::post::{Mark, Post};
 use crate::node::session::render;
 use crate::node::session::standing::Noted;
 use crate::node::session::state::{Cursor, Gap, Pushed};
+use crate::node::session::watching::Watching;
 use crate::node::session::window::{self, ReceiptKey, ReceiptOf, Session};
 use crate::node::session::work::{Ask, Load, Work};
 use crate::planted::{self, Protection};
@@ -39,6 +40,8 @@ pub(super) struct Board {
     pub(super) generations: u64,
     /// Whose standing has changed, and is to be told.
     pub(super) noted: Vec<Noted>,
+    /// Who is watched.
+    pub(super) watching: Watching,
 }
 
 impl Board {
@@ -53,6 +56,7 @@ impl Board {
             work: Work::default(),
             generations: 0,
             noted: Vec::new(),
+            watching: Watching::new(map),
         }
     }
 
@@ -101,15 +105,12 @@ impl Board {
                 reaction,
                 ts,
             } => {
-                let post = receipt(
-                    &conversation,
-                    &user,
-                    &ReceiptKind::Reaction {
-                        message_id,
-                        reaction,
-                        ts,
-                    },
-                );
+                let kind = ReceiptKind::Reaction {
+                    message_id,
+                    reaction,
+                    ts,
+                };
+                let post = receipt(&conversation, &user, &kind);
                 let key = ReceiptKey {
                     conversation,
                     user,
@@ -117,6 +118,12 @@ impl Board {
                 };
                 self.tell_members(&key, post);
             }
+            Push::Typing {
+                conversation,
+                user,
+                until,
+            } => self.types(&conversation, &user, until),
+            Push::Presence { epoch, changes, .. } => self.watching.all_told(epoch, changes),
             Push::Index { user, item } => self.index_changed(&user, &item),
             Push::Resubscribe { shard } => self.resubscribe(shard),
         }
@@ -200,12 +207,16 @@ impl Board {
             self.enqueue(session, &event.conversation);
         }
         match &event.kind {
-            EventKind::Left { user, .. } => self.left_seen(user, &event.conversation, event.seq),
+            EventKind::Left { user, .. } => {
+                self.unseen(user, &event.conversation);
+                self.left_seen(user, &event.conversation, event.seq);
+            }
             EventKind::Joined { users, .. } => {
                 for user in users {
                     self.joined(user, &event.conversation, event.seq);
                 }
             }
+            EventKind::Message { source, .. } => self.watching.acted(source, &event.conversation),
             _ => {}
         }
     }
@@ -275,6 +286,7 @@ impl Board {
     /// Pushes of a shard were lost or its owner changes: everything of it is asked for again. Of
     /// each conversation the first answer also brings what was missed, for all.
     fn resubscribe(&mut self, shard: ShardId) {
+        self.watching.asked_anew(shard);
         let Self {
             feeds, users, work, ..
         } = self;

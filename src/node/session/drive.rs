@@ -2,7 +2,7 @@
 //! feeds it with pushes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -12,6 +12,7 @@ use crate::ids::{SessionId, ShardId};
 use crate::node::session::Inner;
 use crate::node::session::board::Board;
 use crate::node::session::requests::Kind;
+use crate::node::session::turns::Turns;
 use crate::node::session::work::{Ask, Fetch, Load, Work};
 use crate::problem::Problem;
 use crate::shard::IndexPage;
@@ -27,13 +28,20 @@ const PUSHES_AT_ONCE: usize = 256;
 /// Pauses between two attempts.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
-/// Hands on pushes until the channel closes or the hub ends.
+/// Hands on pushes until the channel closes or the hub ends; while none waits, takes turns in
+/// telling sessions how users are.
 pub(super) async fn follow(inner: Arc<Inner>, mut pushes: mpsc::Receiver<Push>) {
     let mut batch = Vec::with_capacity(PUSHES_AT_ONCE);
+    let mut turns = Turns::new();
     loop {
         let count = tokio::select! {
-            count = pushes.recv_many(&mut batch, PUSHES_AT_ONCE) => count,
+            biased;
             () = inner.stop.cancelled() => 0,
+            count = pushes.recv_many(&mut batch, PUSHES_AT_ONCE) => count,
+            () = turns.next(&inner) => {
+                turns.take(&inner).await;
+                continue;
+            }
         };
         if count == 0 {
             return;
@@ -51,6 +59,8 @@ fn kind(push: &Push) -> &'static str {
         Push::Watermark { .. } => "watermark",
         Push::Reaction { .. } => "reaction",
         Push::Index { .. } => "index",
+        Push::Typing { .. } => "typing",
+        Push::Presence { .. } => "presence",
         Push::Resubscribe { .. } => "resubscribe",
     }
 }
@@ -79,9 +89,10 @@ impl Inner {
     /// Owners are told of ends before the lock is given back: the next beginning of the same
     /// interest follows from a later input, so it is asked for after that.
     pub(super) fn on_board<T>(self: &Arc<Self>, input: impl FnOnce(&mut Board) -> T) -> T {
-        let mut board = self.board();
+        let mut board = self.wanted_board();
         let result = input(&mut board);
         board.tell_stands();
+        self.presence.look(&board);
         let mut work = board.take_work();
         let ended = std::mem::take(&mut work.ended);
         if !ended.is_empty() {
@@ -89,6 +100,10 @@ impl Inner {
         }
         for user in work.ended_indexes.drain(..) {
             self.upstream.unsubscribe_index(user);
+        }
+        let (watched, unwatched) = board.watching.take_asks();
+        if !unwatched.is_empty() {
+            self.upstream.unwatch(unwatched);
         }
         if !work.forgotten.is_empty() {
             for router in self.all_routers() {
@@ -98,6 +113,9 @@ impl Inner {
             }
         }
         drop(board);
+        if !watched.is_empty() {
+            self.spawn(Arc::clone(self).ask_presence(watched));
+        }
         self.run(work);
         result
     }
@@ -237,9 +255,19 @@ impl Inner {
 
     /// One input without running what follows; the caller runs it after its last input.
     fn on_board_later(&self, input: impl FnOnce(&mut Board)) {
-        let mut board = self.board();
+        let mut board = self.wanted_board();
         input(&mut board);
         board.tell_stands();
+    }
+
+    /// The board, which has no turn of presence on it before this input any more than the one that
+    /// is under way.
+    fn wanted_board(&self) -> MutexGuard<'_, Board> {
+        if let Ok(board) = self.board.try_lock() {
+            return board;
+        }
+        let _waits = self.presence.wait();
+        self.board()
     }
 
     /// The answers, in order, and whether there was any.
@@ -294,7 +322,7 @@ fn interest(ask: &Ask) -> Interest {
 }
 
 /// Waits before a repeated attempt.
-async fn wait(attempt: u32) {
+pub(super) async fn wait(attempt: u32) {
     if attempt > 0 {
         tokio::time::sleep(BACKOFF.jittered(attempt)).await;
     }

@@ -100,6 +100,9 @@ pub(super) enum Phase {
 pub(super) struct Entry {
     pub(super) session: Arc<Session>,
     pub(super) phase: Phase,
+    /// It is told nothing that may be missing until it is ready: it was opened with `resume=wait`,
+    /// or was not ready elsewhere.
+    pub(super) is_quiet: bool,
     /// What another node left of it, until its user's index is read.
     pub(super) left: Option<Left>,
     /// Of `resume` frames so far, until the one without `more`.

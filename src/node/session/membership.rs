@@ -173,6 +173,7 @@ impl Board {
             return;
         }
         let was = std::mem::replace(membership, Membership { seq, joined: false });
+        self.unseen(user, conversation);
         if !was.joined {
             self.passed_over(user, conversation, was.seq);
         }

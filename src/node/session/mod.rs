@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,15 +21,15 @@ use crate::auth::{Identity, Refused, Verifier};
 use crate::clock::Clock;
 use crate::node::owners::Owners;
 use crate::node::session::board::Board;
-use crate::node::session::deadlines::{Deadlines, Due};
+use crate::node::session::deadlines::Deadlines;
 use crate::node::session::opening::Begin;
 use crate::node::session::receipts::Gather;
 use crate::node::session::requests::{Gathered, Requests};
 use crate::node::session::routers::Router;
+use crate::node::session::turns::Occasion;
 use crate::node::session::upstream::Upstream;
 use crate::node::session::window::Session;
 use crate::problem::CloseCode;
-use crate::protocol::ServerFrame;
 use crate::shard::command::Push;
 use crate::telemetry;
 
@@ -37,6 +37,7 @@ mod advance;
 mod again;
 mod answers;
 mod attaching;
+mod away;
 mod board;
 mod checking;
 mod commands;
@@ -49,7 +50,10 @@ mod handing;
 mod homing;
 mod membership;
 mod opening;
+mod owed;
+mod pace;
 mod post;
+mod presence;
 mod receipts;
 pub mod render;
 mod requests;
@@ -60,8 +64,11 @@ mod standing;
 mod start;
 mod state;
 mod sweep;
+mod turns;
+mod typing;
 mod underway;
 mod upstream;
+mod watching;
 mod window;
 mod work;
 
@@ -70,7 +77,11 @@ mod board_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod spare_tests;
+#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod turns_tests;
 
 #[cfg(test)]
 pub(crate) use upstream::Upstream as TestUpstream;
@@ -132,6 +143,10 @@ struct Inner {
     draining: AtomicBool,
     /// Sessions are sent away, and none is taken in, until that ends.
     away: AtomicBool,
+    /// What clients say of their typing that owners have not answered.
+    typing: Arc<Semaphore>,
+    /// Whether sessions are to be told how users are, and what goes before that.
+    presence: Occasion,
     /// Counted up and down: the nodes of one process share it.
     live: metrics::Gauge,
 }
@@ -182,6 +197,8 @@ impl Hub {
             stop: CancellationToken::new(),
             draining: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            typing: Arc::new(Semaphore::new(typing::UNDER_WAY_OF_ALL)),
+            presence: Occasion::default(),
             live: telemetry::SESSIONS.bind(&[]),
         });
         inner
@@ -229,56 +246,6 @@ impl Hub {
         }
         self.inner.stop.cancel();
         self.inner.tracker.close();
-    }
-}
-
-impl Hub {
-    /// Sends every session elsewhere as [`Hub::drain`] does, and takes none in until
-    /// [`Hub::welcome`]. Does not wait for them to go.
-    pub fn send_away(&self, window: Duration, reason: &'static str) {
-        self.inner.away.store(true, Ordering::SeqCst);
-        self.spread(window, reason);
-    }
-
-    /// Takes sessions in again.
-    pub fn welcome(&self) {
-        self.inner.away.store(false, Ordering::SeqCst);
-    }
-
-    /// Sessions are sent away now.
-    #[must_use]
-    pub fn is_away(&self) -> bool {
-        self.inner.away.load(Ordering::SeqCst)
-    }
-
-    /// Each session has a delay of its own, at the end of which it is closed.
-    fn spread(&self, window: Duration, reason: &'static str) {
-        let sessions: Vec<_> = self
-            .inner
-            .board()
-            .sessions
-            .values()
-            .map(|entry| Arc::clone(&entry.session))
-            .collect();
-        tracing::info!(
-            sessions = sessions.len(),
-            window_ms = millis(window),
-            reason,
-            "draining sessions"
-        );
-        let now = Instant::now();
-        for session in sessions {
-            let delay = window.mul_f64(rand::random_range(0.0..=1.0));
-            if !session.is_followed {
-                session.offer_frame(&ServerFrame::Reconnect {
-                    after_ms: millis(delay),
-                    reason,
-                });
-            }
-            self.inner
-                .deadlines()
-                .at(now + delay, session.id, Due::Close);
-        }
     }
 }
 

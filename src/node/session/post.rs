@@ -54,6 +54,8 @@ pub(super) struct Post<'a> {
     pub(super) text: Bytes,
     mark: Option<Mark<'a>>,
     groups: Vec<Group>,
+    /// It goes only over links that have next to nothing to carry.
+    is_spare: bool,
 }
 
 /// Those of one connection.
@@ -80,6 +82,16 @@ impl<'a> Post<'a> {
             text: Bytes::from(text),
             mark,
             groups: Vec::new(),
+            is_spare: false,
+        }
+    }
+
+    /// A frame that may be told later, for nobody yet: it goes only over links that have next to
+    /// nothing to carry.
+    pub(super) fn spare(text: Vec<u8>) -> Self {
+        Self {
+            is_spare: true,
+            ..Self::new(text, None)
         }
     }
 
@@ -95,7 +107,12 @@ impl<'a> Post<'a> {
             .iter()
             .position(|group| Arc::ptr_eq(&group.router, &session.router));
         let at = known.unwrap_or_else(|| {
-            let (router, has_room) = (Arc::clone(&session.router), session.router.has_room());
+            let router = Arc::clone(&session.router);
+            let has_room = if self.is_spare {
+                router.takes_spare()
+            } else {
+                router.has_room()
+            };
             self.groups.push(Group {
                 router,
                 has_room,
@@ -118,7 +135,9 @@ impl<'a> Post<'a> {
 
     /// Sends it. Those are given back to whom it could not be sent after all.
     pub(super) fn send(self) -> Vec<Group> {
-        let Self { text, mark, groups } = self;
+        let Self {
+            text, mark, groups, ..
+        } = self;
         let mut unsent = Vec::new();
         for mut group in groups {
             if group.to.is_empty() && group.quiet.is_empty() {

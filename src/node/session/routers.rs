@@ -26,6 +26,12 @@ pub(super) trait Downward: Any + fmt::Debug + Send + Sync {
 
     /// True while deliveries find room.
     fn has_room(&self) -> bool;
+
+    /// True while next to nothing waits for the connection.
+    fn takes_spare(&self) -> bool;
+
+    /// The version of the contract that the router speaks.
+    fn version(&self) -> u16;
 }
 
 impl Downward for RouterEnd {
@@ -35,6 +41,14 @@ impl Downward for RouterEnd {
 
     fn has_room(&self) -> bool {
         Self::has_room(self)
+    }
+
+    fn takes_spare(&self) -> bool {
+        Self::takes_spare(self)
+    }
+
+    fn version(&self) -> u16 {
+        Self::version(self)
     }
 }
 
@@ -119,6 +133,11 @@ impl Router {
             .inspect_err(|_down| self.is_short.store(true, Ordering::SeqCst))
     }
 
+    /// The version of the contract that the router speaks.
+    pub(super) fn version(&self) -> u16 {
+        self.end.version()
+    }
+
     /// True while deliveries find room.
     pub(super) fn has_room(&self) -> bool {
         if self.end.has_room() {
@@ -127,6 +146,12 @@ impl Router {
         self.is_short.store(true, Ordering::SeqCst);
         // It may have become free before that was noted.
         self.end.has_room()
+    }
+
+    /// True while next to nothing waits for the connection, so that what may be told later holds up
+    /// nothing there.
+    pub(super) fn takes_spare(&self) -> bool {
+        self.end.takes_spare()
     }
 
     /// True once when there is room again after there was none.

@@ -76,6 +76,8 @@ pub(super) enum Of {
     Resume,
     /// A resume that is given up with it.
     GivenUp,
+    /// What the session watches, until it watches something else.
+    Watch,
 }
 
 /// Which message is answered.
@@ -109,6 +111,11 @@ impl Number {
                 of: Of::GivenUp,
                 ..
             } => Tells::GivenUp(number),
+            Self {
+                number,
+                of: Of::Watch,
+                ..
+            } => Tells::Watch(number),
         }
     }
 }

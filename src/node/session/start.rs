@@ -30,6 +30,7 @@ impl Board {
         let entry = Entry {
             session: Arc::clone(session),
             phase: if held { Phase::Held } else { Phase::Starting },
+            is_quiet: held || left.as_ref().is_some_and(|left| !left.was_ready),
             left,
             positions: BTreeMap::new(),
             due: HashMap::new(),
@@ -71,6 +72,7 @@ impl Board {
         let Some(entry) = self.sessions.remove(&id) else {
             return;
         };
+        self.watching.end(id);
         let user = &entry.session.user;
         let Some(known) = self.users.get_mut(user) else {
             return;
@@ -495,7 +497,7 @@ impl Board {
             }
         }
         if entry.ready_due && entry.due.is_empty() {
-            entry.ready_due = false;
+            (entry.ready_due, entry.is_quiet) = (false, false);
             entry.due.shrink_to_fit();
             entry.announce.shrink_to_fit();
             session.offer_telling(&ServerFrame::Ready {}, Tells::Ready);

@@ -37,7 +37,10 @@ impl Config {
 pub(super) struct Noting {
     texts: Mutex<HashMap<SessionNumber, Vec<Bytes>>>,
     delivers: AtomicUsize,
+    /// Frames for clients, in their order.
+    sent: Mutex<Vec<Bytes>>,
     is_full: AtomicBool,
+    is_laden: AtomicBool,
     others: Mutex<Vec<Down>>,
     kept: Mutex<Kept>,
 }
@@ -144,9 +147,24 @@ impl Noting {
         self.is_full.store(false, Ordering::SeqCst);
     }
 
+    /// From now on, or no more, so much waits that nothing is put behind it which may be told
+    /// later.
+    pub(super) fn lade(&self, is_laden: bool) {
+        self.is_laden.store(is_laden, Ordering::SeqCst);
+    }
+
     /// How many frames went over the link, for however many sessions.
     pub(super) fn delivers(&self) -> usize {
         self.delivers.load(Ordering::SeqCst)
+    }
+
+    /// Frames for clients that went over the link, in their order; each once, for however many
+    /// sessions.
+    pub(super) fn sent(&self) -> Vec<Value> {
+        let sent = self.sent.lock().expect("lock");
+        sent.iter()
+            .map(|text| serde_json::from_slice(text).expect("json"))
+            .collect()
     }
 
     /// What was given beside frames for clients.
@@ -166,6 +184,7 @@ impl Downward for Noting {
                 to, quiet, text, ..
             } => {
                 self.delivers.fetch_add(1, Ordering::SeqCst);
+                self.sent.lock().expect("lock").push(text.clone());
                 let mut texts = self.texts.lock().expect("lock");
                 for number in to.into_iter().chain(quiet) {
                     texts.entry(number).or_default().push(text.clone());
@@ -178,6 +197,14 @@ impl Downward for Noting {
 
     fn has_room(&self) -> bool {
         !self.is_full.load(Ordering::SeqCst)
+    }
+
+    fn takes_spare(&self) -> bool {
+        self.has_room() && !self.is_laden.load(Ordering::SeqCst)
+    }
+
+    fn version(&self) -> u16 {
+        crate::link::PEER_VERSION
     }
 }
 

@@ -11,11 +11,14 @@ use tokio::sync::watch;
 use crate::cluster::map::ShardMap;
 use crate::cluster::table::Table;
 use crate::cluster::table::reach::Told;
-use crate::ids::{ConversationName, Offset, ShardId, UserId};
+use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
 use crate::node::owners::Owners;
 use crate::problem::Problem;
+use crate::protocol::Presence;
 use crate::shard::IndexPage;
-use crate::shard::command::{Command, Done, Interest, Subscribed};
+use crate::shard::command::{
+    Command, Done, Found, Freshness, Interest, Query, Subscribed, Watched,
+};
 
 /// See the methods of the same names of [`Owners`].
 #[async_trait]
@@ -48,6 +51,32 @@ pub(crate) trait Upstream: Send + Sync + 'static {
 
     /// Ends interest in a user's index.
     fn unsubscribe_index(&self, user: UserId);
+
+    /// Reads at the owner of a shard.
+    fn query(
+        &self,
+        _: ShardId,
+        _: Query,
+        _: Instant,
+    ) -> BoxFuture<'static, Result<(Found, Freshness), Problem>> {
+        Box::pin(async { Err(Problem::unavailable("no owner can be reached")) })
+    }
+
+    /// How users are, in the order asked, each with the epoch of the owner that says so. What
+    /// changes is pushed from now on.
+    fn presence(
+        &self,
+        users: Vec<Watched>,
+        _deadline: Instant,
+    ) -> BoxFuture<'static, Vec<Result<(Epoch, Presence), Problem>>> {
+        let none = users
+            .into_iter()
+            .map(|_| Err(Problem::unavailable("no owner can be reached")));
+        Box::pin(std::future::ready(none.collect()))
+    }
+
+    /// These users are watched no more.
+    fn unwatch(&self, _users: Vec<UserId>) {}
 
     /// Takes in which table a router follows, and how many milliseconds ago it read it.
     fn hear(&self, _version: u64, _age_ms: Option<u64>) {}
@@ -103,6 +132,29 @@ impl Upstream for Owners {
 
     fn unsubscribe_index(&self, user: UserId) {
         Self::unsubscribe_index(self, user);
+    }
+
+    fn query(
+        &self,
+        shard: ShardId,
+        query: Query,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<(Found, Freshness), Problem>> {
+        let owners = self.clone();
+        Box::pin(async move { Self::query(&owners, shard, query, deadline).await })
+    }
+
+    fn presence(
+        &self,
+        users: Vec<Watched>,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Vec<Result<(Epoch, Presence), Problem>>> {
+        let owners = self.clone();
+        Box::pin(async move { Self::presence(&owners, users, true, deadline).await })
+    }
+
+    fn unwatch(&self, users: Vec<UserId>) {
+        Self::unwatch(self, users);
     }
 
     fn hear(&self, version: u64, age_ms: Option<u64>) {

@@ -5,6 +5,7 @@
 //! - an answer takes its room before its question is worked on: while there is none, nothing more
 //!   is worked on;
 //! - of receipts that do not fit the latest of each is kept, and sent when the rest is taken;
+//! - what tells who types or who is there takes no more than the first half;
 //! - the others (`hello`, `gap`, `live`, `ready`) are few for each conversation, and most of them
 //!   come with spans.
 //!
@@ -22,6 +23,7 @@ use crate::ids::{ConversationName, MessageId, SessionId, UserId};
 use crate::link::front::attach::Tells;
 use crate::link::front::{self, Down, SessionNumber};
 use crate::node::session::again::Again;
+use crate::node::session::pace::Asides;
 use crate::node::session::routers::Router;
 use crate::node::session::said::Backlog;
 use crate::node::session::underway::UnderWay;
@@ -156,6 +158,8 @@ pub(super) struct Session {
     pub(super) said: Backlog,
     /// What its client is to say again.
     pub(super) again: Again,
+    /// What it says of its typing, and of whom it watches.
+    pub(super) asides: Asides,
     /// Bytes that answers may take.
     answers: Arc<Semaphore>,
     /// Bytes that answers may take which come late.
@@ -185,6 +189,7 @@ impl Session {
             under_way: UnderWay::new(answer_bytes(bytes_max)),
             said: Backlog::default(),
             again: Again::default(),
+            asides: Asides::default(),
             answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
             late_answers: Arc::new(Semaphore::new(answer_bytes(bytes_max))),
             window: Mutex::default(),
@@ -213,6 +218,20 @@ impl Session {
             return Place::Ended;
         }
         if !window.fits(cost, self.bytes_max) {
+            return Place::Full;
+        }
+        window.add(cost, None);
+        Place::Taken
+    }
+
+    /// Takes a place for what may be missing: only in the first half of the window. The caller
+    /// sends it.
+    pub(super) fn reserve_spare(&self, cost: u32) -> Place {
+        let mut window = self.window();
+        if window.has_ended {
+            return Place::Ended;
+        }
+        if !window.fits(cost, self.bytes_max / 2) {
             return Place::Full;
         }
         window.add(cost, None);

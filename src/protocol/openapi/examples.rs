@@ -8,7 +8,7 @@ use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol::routes::Operation;
 use crate::protocol::{
     Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
-    MessageCore, Page, Participant, Receipt, Role, ServerFrame, Watermark,
+    MessageCore, Page, Participant, Presence, PresencePage, Receipt, Role, ServerFrame, Watermark,
 };
 
 /// A request id.
@@ -131,6 +131,19 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
                 items,
                 next: None,
                 partial: false
+            })
+        }
+        Operation::ShowPresence => {
+            // Nobody has a session; carol has not done anything yet.
+            let of = |name| {
+                Some(Presence {
+                    user: user(name)?,
+                    online: false,
+                    last_seen: None,
+                })
+            };
+            json!(PresencePage {
+                items: vec![of("alice")?, of("bob")?]
             })
         }
         Operation::ShowReceipts => {

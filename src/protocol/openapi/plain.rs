@@ -12,6 +12,9 @@ pub(super) const PLACE: &str = "/components/schemas";
 /// The frames of `/events`, by their `t`.
 const COMMITTED: [&str; 2] = ["message", "event"];
 
+/// The frames that clients and servers send, each with fields of its own, by their `t`.
+const BOTH: [&str; 1] = ["typing"];
+
 /// Rewrites a schema and all within it; what it allows stays the same.
 pub(super) fn simplify(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else {
@@ -126,7 +129,7 @@ pub(super) fn name_frames(all: &mut Map<String, Value>) {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned();
-            all.insert(name_of(&word), frame);
+            all.insert(name_of(union, &word), frame);
             words.push(word);
         }
         let about = all
@@ -134,24 +137,29 @@ pub(super) fn name_frames(all: &mut Map<String, Value>) {
             .and_then(|union| union.get("description"))
             .cloned()
             .unwrap_or_default();
-        all.insert(union.to_owned(), choice_of(&about, &words));
+        all.insert(union.to_owned(), choice_of(&about, union, &words));
     }
     let about = "A durable change of a conversation.".into();
     all.insert(
         COMMITTED_FRAME.to_owned(),
-        choice_of(&about, &COMMITTED.map(str::to_owned)),
+        choice_of(&about, COMMITTED_FRAME, &COMMITTED.map(str::to_owned)),
     );
 }
 
-/// The name of a frame's schema.
-fn name_of(word: &str) -> String {
+/// The name of a frame's schema. A word that both ends say has two.
+fn name_of(union: &str, word: &str) -> String {
     let (first, rest) = word.split_at_checked(1).unwrap_or_default();
-    format!("{}{rest}Frame", first.to_ascii_uppercase())
+    let by = if union == "ClientFrame" && BOTH.contains(&word) {
+        "Client"
+    } else {
+        ""
+    };
+    format!("{by}{}{rest}Frame", first.to_ascii_uppercase())
 }
 
 /// The choice between frames with these values of `t`.
-fn choice_of(about: &Value, words: &[String]) -> Value {
-    let place = |word: &String| format!("#{PLACE}/{}", name_of(word));
+fn choice_of(about: &Value, union: &str, words: &[String]) -> Value {
+    let place = |word: &String| format!("#{PLACE}/{}", name_of(union, word));
     let mapping: Map<String, Value> = words
         .iter()
         .map(|word| (word.clone(), place(word).into()))

@@ -65,7 +65,12 @@ impl Hearing {
                     if is_ending && !is_close {
                         continue;
                     }
-                    if self.allowance.take(Instant::now()) {
+                    let text = if let Heard::Text(text) = &frame {
+                        Some(text.as_ref())
+                    } else {
+                        None
+                    };
+                    if self.allowance.take(text, Instant::now()) {
                         socket.heard(frame);
                     } else {
                         self.give_up(socket, CloseCode::TooMany);

@@ -45,6 +45,8 @@ pub(super) enum Says<'a> {
     Part(u64),
     /// It answers a part of a resume that is given up.
     GivenUp(u64),
+    /// It answers the message of this number, by which the session watches.
+    Watch(u64),
     /// The session is ready.
     Ready,
     /// The session is live for these.
@@ -248,6 +250,7 @@ impl State {
                 self.unanswered.answered(*number);
                 self.unanswered.placed();
             }
+            Says::Watch(number) => self.unanswered.watch_answered(*number),
             Says::Ready => self
                 .followed
                 .iter_mut()

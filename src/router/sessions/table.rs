@@ -137,6 +137,7 @@ impl Table {
             Tells::Answer(number) => Says::Answer(number),
             Tells::Part(number) => Says::Part(number),
             Tells::GivenUp(number) => Says::GivenUp(number),
+            Tells::Watch(number) => Says::Watch(number),
             Tells::Ready => Says::Ready,
             Tells::Live(handles) => Says::Live(
                 handles

@@ -22,6 +22,8 @@ struct Message {
     repeat: Repeat,
     /// It was answered, and is needed again all the same if its node is lost.
     is_answered: bool,
+    /// It is the one by which the session watches.
+    is_watch: bool,
 }
 
 /// A message as it goes to a node.
@@ -62,6 +64,7 @@ impl Unanswered {
             key,
             repeat: Repeat::First,
             is_answered: false,
+            is_watch: false,
         };
         self.messages.push_back(message);
     }
@@ -100,6 +103,23 @@ impl Unanswered {
         }
     }
 
+    /// A message was answered by which the session watches: it is needed again, until another one
+    /// is.
+    pub(super) fn watch_answered(&mut self, number: u64) {
+        if let Some(before) = self
+            .messages
+            .iter()
+            .position(|before| before.is_watch && before.number != number)
+        {
+            self.remove(before);
+        }
+        let place = self.place(number);
+        if let Some(message) = place.and_then(|place| self.messages.get_mut(place)) {
+            message.is_watch = true;
+        }
+        self.part_answered(number);
+    }
+
     /// A part of a resume was answered: it is needed again, until the cursors are set.
     pub(super) fn part_answered(&mut self, number: u64) {
         let place = self.place(number);
@@ -119,7 +139,7 @@ impl Unanswered {
         while self.kept > 0
             && let Some(message) = self.messages.get(place)
         {
-            if message.is_answered {
+            if message.is_answered && !message.is_watch {
                 self.remove(place)
             } else {
                 place += 1
@@ -261,6 +281,26 @@ mod tests {
         unanswered.answered(4);
         unanswered.placed();
         assert_eq!((unanswered.bytes(), unanswered.kept_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn the_last_watch_is_said_again_silently_to_each_node() {
+        let mut unanswered = with(3);
+        said(&mut unanswered);
+        unanswered.watch_answered(1);
+        unanswered.part_answered(2);
+        unanswered.watch_answered(3);
+        unanswered.placed();
+        for _ in 0..2 {
+            unanswered.lost();
+            assert_eq!(
+                said(&mut unanswered),
+                [(3, Repeat::Silent)],
+                "the one before it is of no use"
+            );
+            unanswered.watch_answered(3);
+        }
+        assert_eq!(unanswered.bytes(), 0);
     }
 
     #[test]

@@ -327,7 +327,7 @@ async fn follow(node: NodeId, stream: TcpStream, script: Arc<Script>, all: Arc<M
     });
     let server = FrontServer::new(Arc::<Scripted>::clone(&scripted), scripted, config);
     drop(
-        cut.run_until_cancelled(server.serve(proven.id, socket))
+        cut.run_until_cancelled(server.serve((proven.id, proven.version), socket))
             .await,
     );
 }

@@ -6,10 +6,11 @@ mod writes;
 mod words;
 
 pub use self::words::{
-    Around, Command, CreateKeyUse, Done, Found, HistoryQuery, IndexItem, Interest, Push, Query,
-    ShardError, Subscribed, core_of,
+    Around, Command, CreateKeyUse, Done, Found, HistoryQuery, Interest, Query, ShardError,
+    Subscribed, core_of,
 };
 pub use self::writes::{
-    Add, Create, Delete, Delivered, Edit, MarkRead, Patch, React, Remove, Send,
+    Add, Create, Delete, Delivered, Edit, MarkRead, Patch, React, Remove, Send, Typing,
 };
 pub use crate::log::lease::Freshness;
+pub use crate::shard::push::{IndexItem, Present, Push, Watched};

@@ -1,19 +1,17 @@
-//! Commands, queries, pushes, and their answers.
+//! Commands, queries, and their answers.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{
-    ConversationName, Epoch, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId,
-};
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind, Fingerprint, IndexChange};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, ConversationItem, JsonObject, Message, MessageCore};
-
 use crate::shard::command::writes::{
-    Add, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send,
+    Add, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, Typing,
 };
+use crate::shard::push::IndexItem;
 
 /// A write. Each is decided by the shard's owner against the head, and answered after its commit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +35,10 @@ pub enum Command {
     /// Move delivered watermarks. Automatic, so it may be shed: answered at once, before any
     /// commit; what names no participant or does not advance is ignored. Answer: [`Done::Marked`].
     Delivered(Vec<Delivered>),
+    /// Tell the others of a conversation that a participant types. No write: nothing of it is
+    /// logged, and it may be dropped. Since version 7 of the peer contract. Answer:
+    /// [`Done::Typed`].
+    Typing(Typing),
     /// Change users' indexes. Goes to the users' shard (all of one shard). Answer after the commit
     /// of all: [`Done::Indexed`].
     Index(Vec<IndexChange>),
@@ -79,6 +81,8 @@ pub enum Done {
     /// The message is in the history; true when it was put there now. Or it has no place there any
     /// more.
     Resubmitted(bool),
+    /// It is allowed; whether anybody is told is not said.
+    Typed,
 }
 
 /// The fields of a message that are the same for every reader, of an event that is one.
@@ -169,6 +173,12 @@ pub enum Query {
     },
     /// What a user created under an idempotency key in the last 24 h. Answer: [`Found::CreateKey`].
     CreateKey { user: UserId, key: IdempotencyKey },
+    /// Whose presence the reader may know: participants who have sent, read or reacted since they
+    /// joined, by name. Since version 7 of the peer contract. Answer: [`Found::Acquainted`].
+    Acquainted {
+        name: ConversationName,
+        reader: UserId,
+    },
 }
 
 /// Which page of a history, nearest to a seq.
@@ -220,6 +230,7 @@ pub enum Found {
         next: Option<Offset>,
     },
     CreateKey(Option<CreateKeyUse>),
+    Acquainted(Vec<UserId>),
 }
 
 /// What a key created.
@@ -229,19 +240,6 @@ pub struct CreateKeyUse {
     pub name: ConversationName,
     /// Of the request that created it.
     pub fingerprint: Fingerprint,
-}
-
-/// A row of a user's index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IndexItem {
-    /// Which conversation.
-    pub conversation: ConversationName,
-    /// Seq of the user's latest `created`, `joined` or `left` in it.
-    pub seq: Seq,
-    /// In or out.
-    pub joined: bool,
-    /// Offset of the index record in the user's shard: grows with each change, orders the list.
-    pub version: Offset,
 }
 
 /// Interest of a node in one conversation, on behalf of one of its users.
@@ -292,64 +290,6 @@ pub enum Subscribed {
     NotParticipant,
     /// Not now; ask again.
     Failed(Problem),
-}
-
-/// What a shard pushes to a subscribed node. Pushes of one shard to one subscriber arrive in order
-/// of their commits.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Push {
-    /// A committed event.
-    Event {
-        /// Epoch of the owner that pushes; of a lower one than was heard since the receiver
-        /// subscribed nothing is delivered.
-        epoch: Epoch,
-        /// The event.
-        event: Arc<Event>,
-    },
-    /// Watermarks of `user` moved; for the sessions of `targets` (senders of covered messages) and,
-    /// when `read`, the sessions of the user himself but `origin`.
-    Watermark {
-        #[expect(missing_docs, reason = "said above")]
-        conversation: ConversationName,
-        #[expect(missing_docs, reason = "said above")]
-        user: UserId,
-        /// True for a read advance, false for a delivered one.
-        read: bool,
-        #[expect(missing_docs, reason = "said above")]
-        up_to: Seq,
-        #[expect(missing_docs, reason = "said above")]
-        ts: u64,
-        #[expect(missing_docs, reason = "said above")]
-        targets: Vec<UserId>,
-        #[expect(missing_docs, reason = "said above")]
-        origin: Option<SessionId>,
-    },
-    /// A reaction; for every participant.
-    Reaction {
-        #[expect(missing_docs, reason = "said above")]
-        conversation: ConversationName,
-        #[expect(missing_docs, reason = "said above")]
-        user: UserId,
-        #[expect(missing_docs, reason = "said above")]
-        message_id: MessageId,
-        #[expect(missing_docs, reason = "said above")]
-        reaction: Option<u32>,
-        #[expect(missing_docs, reason = "said above")]
-        ts: u64,
-    },
-    /// A committed change of a subscribed user's index.
-    Index {
-        #[expect(missing_docs, reason = "said above")]
-        user: UserId,
-        #[expect(missing_docs, reason = "said above")]
-        item: IndexItem,
-    },
-    /// Pushes of this shard to this subscriber were dropped, or its owner changes: subscribe again,
-    /// with cursors.
-    Resubscribe {
-        #[expect(missing_docs, reason = "said above")]
-        shard: crate::ids::ShardId,
-    },
 }
 
 /// Why a shard did not do what it was asked.

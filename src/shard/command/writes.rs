@@ -147,3 +147,12 @@ pub struct Delivered {
     pub user: UserId,
     pub up_to: Seq,
 }
+
+/// A participant types, or does not any more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Typing {
+    pub conversation: ConversationName,
+    pub user: UserId,
+    pub on: bool,
+}

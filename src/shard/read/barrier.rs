@@ -113,6 +113,18 @@ impl Inner {
         }
     }
 
+    /// What was gathered may be given to its reader: they participate still.
+    pub(in crate::shard) async fn still_in(
+        &self,
+        name: &ConversationName,
+        reader: &UserId,
+        reading: &Reading,
+    ) -> Result<(), ShardError> {
+        Box::pin(self.begin(name, reader, Want::Tail, reading))
+            .await
+            .map(drop)
+    }
+
     /// Waits until SQLite has these offsets.
     pub(in crate::shard) async fn barrier(
         &self,

@@ -170,6 +170,9 @@ impl Inner {
                 self.index_barrier(&user, reading).await?;
                 Ok(Found::CreateKey(self.store.create_key(&user, &key).await?))
             }
+            Query::Acquainted { name, reader } => Ok(Found::Acquainted(
+                Box::pin(self.acquainted(&name, &reader, reading)).await?,
+            )),
         }
     }
 
@@ -340,18 +343,6 @@ impl Inner {
             }
         };
         Ok(messages.into_iter().map(with).collect())
-    }
-
-    /// What was gathered may be given to its reader: they participate still.
-    pub(in crate::shard) async fn still_in(
-        &self,
-        name: &ConversationName,
-        reader: &UserId,
-        reading: &Reading,
-    ) -> Result<(), ShardError> {
-        Box::pin(self.begin(name, reader, Want::Tail, reading))
-            .await
-            .map(drop)
     }
 
     /// Events after `after`, dense: first from SQLite, then from the tail in memory; messages as

@@ -3,6 +3,8 @@
 
 pub(super) mod barrier;
 
+pub(super) mod presence;
+
 pub(super) mod find;
 
 mod admit;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use crate::ids::{NodeId, Offset};
+use crate::ids::{NodeId, Offset, UserId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, RawEntry, Stream};
 use crate::shard::file::snapshot::{self, Snapshot};
@@ -133,6 +133,11 @@ impl ShardHandle {
     /// SQLite refused.
     pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
         self.0.store.replica_digest().await
+    }
+
+    /// Takes in when users were seen last. What its file does not take is older there.
+    pub async fn take_seen(&self, rows: Vec<(UserId, u64)>) {
+        self.0.store.write_seen_behind(self.0.shard, rows).await;
     }
 
     /// Writes a snapshot of its file for a node to `path`, which must not exist. The log keeps what

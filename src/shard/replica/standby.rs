@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::ShardId;
+use crate::ids::{ShardId, UserId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, RawEntry, Stream};
 use crate::planted::{self, Protection};
@@ -135,6 +135,13 @@ impl Standby {
             durable,
             max_epoch,
             following: self.following(),
+        }
+    }
+
+    /// Takes in when users were seen last. What its file does not take is older there.
+    pub async fn take_seen(&self, rows: Vec<(UserId, u64)>) {
+        if let Some(store) = &self.0.store {
+            store.write_seen_behind(self.0.opening.shard, rows).await;
         }
     }
 

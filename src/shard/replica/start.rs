@@ -205,6 +205,7 @@ impl Shared {
             trimmed: workers.trimmed(),
             stood: workers.stood(),
             outbox_due: Arc::clone(&self.outbox_due),
+            replicas: Arc::clone(&opening.replicas),
             closed: ends.closed,
         }
     }

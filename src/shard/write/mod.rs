@@ -18,3 +18,7 @@ pub(super) mod used_keys;
 pub(super) mod append;
 
 pub mod subscriptions;
+
+pub(super) mod typing;
+
+pub(super) mod presence;

@@ -55,6 +55,12 @@ impl Subscriber {
         self.id
     }
 
+    /// Queues a push that may be missing, if less than half of the queue is taken.
+    fn push_spare(&self, push: Push) -> bool {
+        self.sender.capacity() > self.sender.max_capacity() / 2
+            && self.sender.try_send(push).is_ok()
+    }
+
     /// Queues a push, or drops it when the queue is full.
     pub(crate) fn push(&self, push: Push) -> Pushed {
         match self.sender.try_send(push) {
@@ -82,6 +88,10 @@ pub struct Subscriptions {
     lagged: HashSet<SubscriberId>,
     conversations: HashMap<ConversationName, Vec<Interests>>,
     indexes: HashMap<UserId, Vec<SubscriberId>>,
+    /// Users to whose indexes nobody is subscribed any more.
+    absent: HashSet<UserId>,
+    /// Nodes that are forgotten.
+    forgotten: Vec<SubscriberId>,
 }
 
 impl Subscriptions {
@@ -94,6 +104,8 @@ impl Subscriptions {
             lagged: HashSet::new(),
             conversations: HashMap::new(),
             indexes: HashMap::new(),
+            absent: HashSet::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -146,8 +158,30 @@ impl Subscriptions {
             all.retain(|id| *id != subscriber);
             if all.is_empty() {
                 self.indexes.remove(user);
+                self.absent.insert(user.clone());
             }
         }
+    }
+
+    /// A node is reached by pushes of its own, whatever it is interested in.
+    pub fn know(&mut self, subscriber: &Subscriber) {
+        self.subscribers
+            .entry(subscriber.id)
+            .or_insert_with(|| subscriber.clone());
+    }
+
+    /// Users to whose indexes nobody is subscribed any more since this was asked last.
+    pub fn take_absent(&mut self) -> Vec<UserId> {
+        let absent = std::mem::take(&mut self.absent);
+        absent
+            .into_iter()
+            .filter(|user| !self.indexes.contains_key(user))
+            .collect()
+    }
+
+    /// Nodes that were forgotten since this was asked last.
+    pub fn take_forgotten(&mut self) -> Vec<SubscriberId> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Forgets a subscriber altogether.
@@ -158,10 +192,15 @@ impl Subscriptions {
             all.retain(|interests| interests.subscriber != subscriber);
             !all.is_empty()
         });
-        self.indexes.retain(|_, all| {
+        let absent = &mut self.absent;
+        self.indexes.retain(|user, all| {
             all.retain(|id| *id != subscriber);
+            if all.is_empty() {
+                absent.insert(user.clone());
+            }
             !all.is_empty()
         });
+        self.forgotten.push(subscriber);
     }
 
     /// Whether any node wants this conversation.
@@ -202,6 +241,30 @@ impl Subscriptions {
         self.push_where(conversation, push, |interests| {
             users.is_none_or(|wanted| wanted.iter().any(|user| interests.users.contains(user)))
         });
+    }
+
+    /// Pushes what may be missing to the nodes of a conversation that have others than this user.
+    /// How many missed it.
+    pub fn push_spare(
+        &mut self,
+        conversation: &ConversationName,
+        push: &Push,
+        but: &UserId,
+    ) -> usize {
+        let all = self.conversations.get(conversation).into_iter().flatten();
+        let wanted = all.filter(|of| of.users.iter().any(|user| user != but));
+        wanted
+            .filter(|of| !self.push_spare_to(of.subscriber, push))
+            .count()
+    }
+
+    /// Pushes what may be missing to one node. False when it misses it.
+    pub fn push_spare_to(&self, subscriber: SubscriberId, push: &Push) -> bool {
+        let known = self
+            .subscribers
+            .get(&subscriber)
+            .filter(|_| !self.lagged.contains(&subscriber));
+        known.is_some_and(|known| known.push_spare(push.clone()))
     }
 
     fn push_where(
@@ -369,5 +432,54 @@ mod tests {
         let (event, push) = left("x", 6);
         subscriptions.push_event(&event, &push);
         assert!(matches!(queue.try_recv(), Ok(Push::Event { event, .. }) if event.seq == Seq(6)));
+    }
+
+    #[test]
+    fn what_may_be_missing_takes_half_of_a_queue_at_most_and_nobody_subscribes_again_for_it() {
+        let (sender, mut queue) = mpsc::channel(8);
+        let node = Subscriber::new(sender);
+        let mut subscriptions = Subscriptions::new(ShardId(1));
+        for member in ["a", "b"] {
+            subscriptions.add(&node, &name("c"), &user(member));
+        }
+        let typing = Push::Typing {
+            conversation: name("c"),
+            user: user("a"),
+            until: 1,
+        };
+        let missed: usize = (0..20)
+            .map(|_| subscriptions.push_spare(&name("c"), &typing, &user("a")))
+            .sum();
+        assert_eq!(missed, 16);
+        let (event, push) = left("x", 2);
+        subscriptions.push_event(&event, &push);
+        subscriptions.tell_lagged();
+        let queued: Vec<_> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
+        assert!(
+            matches!(queued[..], [.., Push::Event { .. }]) && queued.len() == 5,
+            "{queued:?}"
+        );
+        subscriptions.remove(node.id(), &name("c"), &user("b"));
+        assert_eq!(subscriptions.push_spare(&name("c"), &typing, &user("a")), 0);
+        assert!(queue.try_recv().is_err(), "nobody but the typist is there");
+    }
+
+    #[test]
+    fn whose_index_nobody_is_subscribed_to_any_more_is_told_once() {
+        let node = Subscriber::new(mpsc::channel(1).0);
+        let mut subscriptions = Subscriptions::new(ShardId(1));
+        for who in ["a", "b", "c"] {
+            subscriptions.add_index(&node, &user(who));
+        }
+        subscriptions.remove_index(node.id(), &user("a"));
+        subscriptions.remove_index(node.id(), &user("b"));
+        subscriptions.add_index(&node, &user("b"));
+        assert_eq!(subscriptions.take_absent(), [user("a")]);
+        subscriptions.forget(node.id());
+        let mut absent = subscriptions.take_absent();
+        absent.sort();
+        assert_eq!(absent, [user("b"), user("c")]);
+        assert_eq!(subscriptions.take_forgotten(), [node.id()]);
+        assert!(subscriptions.take_absent().is_empty());
     }
 }

@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, shared};
 
 /// Who does what in the story of the examples, in the order in which it happens.
-const STORY: [(&str, &str); 17] = [
+const STORY: [(&str, &str); 18] = [
     ("createConversation", "alice"),
     ("sendMessage", "alice"),
     ("addParticipants", "alice"),
@@ -22,6 +22,7 @@ const STORY: [(&str, &str); 17] = [
     ("showReceipts", "alice"),
     ("showEvents", "alice"),
     ("showWatermarks", "bob"),
+    ("showPresence", "alice"),
     ("showHistory", "alice"),
     ("takeReactionBack", "bob"),
     ("editMessage", "alice"),

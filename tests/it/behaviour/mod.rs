@@ -6,6 +6,7 @@ mod durability;
 mod limits;
 mod live_order;
 pub(crate) mod load;
+mod presence;
 mod process;
 mod scale;
 mod slow_reader;

@@ -6,6 +6,8 @@ pub(crate) mod handing;
 
 mod pauses;
 
+mod presence;
+
 mod processes;
 
 mod sessions;

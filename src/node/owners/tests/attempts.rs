@@ -305,7 +305,7 @@ async fn nodes_of_one_process_ask_each_other_without_a_link_until_one_ends() {
     let beside = Beside::default();
     let (owner, _) = node_beside(beside.clone(), ("b", &fake), table.clone(), config());
     let nothing = Fake::new(|_| Err(ShardError::NotOwner));
-    let (asker, _pushed) = node_beside(beside, ("a", &nothing), table, config());
+    let (asker, mut pushed) = node_beside(beside, ("a", &nothing), table, config());
 
     let found = asker
         .query(ShardId(3), participants("alice"), soon())
@@ -316,6 +316,19 @@ async fn nodes_of_one_process_ask_each_other_without_a_link_until_one_ends() {
         *fake.askers.lock().expect("not poisoned"),
         [NodeId::from("a")]
     );
+    let subscriber = fake.subscribers.lock().expect("not poisoned")[0].clone();
+    subscriber.push(Push::Typing {
+        conversation: conversation(1),
+        user: user("bob"),
+        until: 1,
+    });
+    subscriber.push(Push::Presence {
+        shard: ShardId(3),
+        epoch: Epoch(1),
+        changes: Vec::new(),
+    });
+    assert!(matches!(pushed.recv().await, Some(Push::Typing { .. })));
+    assert!(matches!(pushed.recv().await, Some(Push::Presence { .. })));
 
     owner.shutdown().await;
     let late = Instant::now() + Duration::from_millis(200);
@@ -325,4 +338,9 @@ async fn nodes_of_one_process_ask_each_other_without_a_link_until_one_ends() {
         .expect_err("nobody answers");
     assert_eq!(refused.code, Code::Unavailable);
     assert_eq!(fake.bodies().len(), 1, "what has ended is not asked");
+    let forgotten = nothing.forgotten.lock().expect("not poisoned").len();
+    assert_eq!(
+        forgotten, 1,
+        "nor is it told anything any more, as when a link ends"
+    );
 }

@@ -57,9 +57,14 @@ pub(super) fn command_of(
             message_id,
             reaction,
         } => react(session, &message_id, reaction),
-        ClientFrame::Auth { .. } | ClientFrame::Resume { .. } | ClientFrame::Ping {} => Err(
-            Problem::new(Code::Invalid, "a frame that concerns no message"),
-        ),
+        ClientFrame::Auth { .. }
+        | ClientFrame::Resume { .. }
+        | ClientFrame::Typing { .. }
+        | ClientFrame::Watch { .. }
+        | ClientFrame::Ping {} => Err(Problem::new(
+            Code::Invalid,
+            "a frame that concerns no message",
+        )),
     }
 }
 
@@ -210,8 +215,11 @@ fn known_id(id: &str) -> Result<MessageId, Problem> {
         .ok_or_else(|| Problem::new(Code::MessageUnknown, "there is no message with this id"))
 }
 
-/// A name of a conversation.
-pub(super) fn conversation_name(name: &str) -> Result<ConversationName, Problem> {
+/// The name of a conversation, as a client wrote it.
+///
+/// # Errors
+/// `invalid_name`.
+pub(in crate::node::session) fn conversation_name(name: &str) -> Result<ConversationName, Problem> {
     ConversationName::parse(name)
         .map_err(|invalid| Problem::new(Code::InvalidName, invalid.to_string()))
 }

@@ -5,4 +5,5 @@ mod messages;
 
 mod taken;
 
-pub(super) use taken::handle;
+pub(super) use messages::conversation_name;
+pub(super) use taken::{Asked, NOTHING, answer, handle};

@@ -11,13 +11,12 @@ use serde_json::Value;
 use crate::ids::{ConversationName, Seq};
 use crate::link::front::Down;
 use crate::link::front::attach::Repeat;
-use crate::node::session::Inner;
 use crate::node::session::commands::messages::{self, conversation_name};
 use crate::node::session::said::{Message, Number, Of};
 use crate::node::session::state::Resumed;
-use crate::node::session::sweep;
 use crate::node::session::underway::{PROMPT, Place};
 use crate::node::session::window::{Owed, Session};
+use crate::node::session::{Inner, sweep};
 use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::protocol::{ClientFrame, OkResult, RESUME_POSITIONS_MAX, ServerFrame};
 use crate::shard::command::Done;
@@ -28,7 +27,7 @@ const COMMAND_MAX: Duration = Duration::from_secs(5);
 /// command.
 const ANSWER_GRACE: Duration = Duration::from_millis(250);
 /// What an `ok` brings when there is nothing to show.
-const NOTHING: OkResult = OkResult::None(());
+pub(in crate::node::session) const NOTHING: OkResult = OkResult::None(());
 /// Largest position: what every client's numbers can hold.
 const POSITION_MAX: u64 = (1 << 53) - 1;
 
@@ -53,10 +52,8 @@ pub(in crate::node::session) async fn handle(
     let frame = match parsed {
         Ok(frame) => frame,
         Err(error) => {
-            let problem = Problem::new(
-                Code::Invalid,
-                format!("this is no frame that is known here: {error}"),
-            );
+            let detail = format!("this is no frame that is known here: {error}");
+            let problem = Problem::new(Code::Invalid, detail);
             return answer(session, asked, Err(problem), owed);
         }
     };
@@ -77,6 +74,12 @@ pub(in crate::node::session) async fn handle(
             let number = Number { of, ..asked.number };
             return answer_resume(session, Asked { number, ..asked }, resumed, owed);
         }
+        ClientFrame::Typing { conversation, on } => {
+            return inner.says_typing(session, &conversation, on, (asked, owed));
+        }
+        ClientFrame::Watch { conversations } => {
+            return inner.says_watch(session, &conversations, (asked, owed));
+        }
         frame => messages::command_of(session, message, frame),
     };
     let (slot, command) = match decided {
@@ -95,17 +98,16 @@ pub(in crate::node::session) async fn handle(
     // Enqueued here, in the order of the frames; only the answer is awaited aside.
     let done = inner.upstream.execute(shard, command, deadline);
     let waiting = finish(Arc::clone(session), asked, done, deadline, (place, owed));
-    let stop = inner.stop.clone();
-    inner
-        .tracker
-        .spawn(async move { stop.run_until_cancelled(waiting).await });
+    inner.spawn(waiting);
 }
 
 /// What an answer repeats of its message.
 #[derive(Debug, Default)]
-struct Asked {
-    reference: Option<Value>,
-    number: Number,
+pub(in crate::node::session) struct Asked {
+    /// Its `ref`.
+    pub(in crate::node::session) reference: Option<Value>,
+    /// Which it is.
+    pub(in crate::node::session) number: Number,
 }
 
 /// The answer to a `resume` is `ready`; one that is asked for is given.
@@ -155,7 +157,13 @@ fn unsettled(problem: Problem, number: Number) -> Problem {
     Problem::new(Code::OutcomeUnknown, detail)
 }
 
-fn answer(session: &Session, asked: Asked, result: Result<OkResult, Problem>, owed: Owed) {
+/// Answers a message.
+pub(in crate::node::session) fn answer(
+    session: &Session,
+    asked: Asked,
+    result: Result<OkResult, Problem>,
+    owed: Owed,
+) {
     let Asked { reference, number } = asked;
     if number.repeat == Repeat::Silent {
         return session.answered(number);

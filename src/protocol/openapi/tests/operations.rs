@@ -173,6 +173,8 @@ fn limits_are_those_of_validation() {
     assert_eq!(of("/CreateBody/properties/title/maxLength"), 256);
     assert_eq!(of("/CreateBody/properties/participants/maxItems"), 1_000);
     assert_eq!(of("/ReactionBody/properties/reaction/maximum"), 1_114_111);
+    assert_eq!(of("/WatchFrame/properties/conversations/maxItems"), 20);
+    assert_eq!(of("/PresencePage/properties/items/maxItems"), 250);
 }
 
 #[test]

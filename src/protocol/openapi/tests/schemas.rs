@@ -9,8 +9,8 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
     let document = value();
     let schemas = &document["components"]["schemas"];
     for (union, count) in [
-        ("ClientFrame", 8),
-        ("ServerFrame", 11),
+        ("ClientFrame", 10),
+        ("ServerFrame", 13),
         ("CommittedFrame", 2),
     ] {
         let choice = &schemas[union];
@@ -45,6 +45,14 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
             );
         }
     }
+    assert_eq!(
+        schemas["ClientTypingFrame"]["required"],
+        json!(["t", "conversation", "on"])
+    );
+    assert_eq!(
+        schemas["TypingFrame"]["required"],
+        json!(["t", "conversation", "user", "until"])
+    );
     let left = &schemas["EventFrame"];
     assert_eq!(
         left["properties"]["kind"]["enum"],

@@ -165,6 +165,9 @@ async fn copy(
     for (tables, places) in [(&OF_CONVERSATIONS[..], "names"), (&OF_USERS[..], "users")] {
         for (table, by) in tables {
             let columns = columns(file, table).await?;
+            if columns.is_empty() {
+                continue;
+            }
             let statement = format!(
                 "INSERT INTO main.{table} ({columns}) SELECT {columns} FROM source.{table} AS t \
                  WHERE EXISTS (SELECT 1 FROM gathered.{places} AS g WHERE g.name = t.{by} AND g.shard = {})",

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use crate::cluster::map::ShardMap;
 use crate::ids::{ShardId, Slot};
-use crate::shard::file::backup::moved::{attach, detach, execute, number};
+use crate::shard::file::backup::moved::{SEEN, attach, columns, detach, execute, number};
 use crate::shard::file::snapshot::drop_file;
 use crate::shard::file::store::StoreError;
 
@@ -31,6 +31,8 @@ const TABLES: [&str; 4] = [
 const ALL_USERS: &str = "SELECT participant FROM source.participants UNION SELECT participant FROM source.departures \
     UNION SELECT created_by FROM source.conversations UNION SELECT user FROM source.user_index \
     UNION SELECT user FROM source.create_keys";
+
+const SEEN_USERS: &str = "SELECT user FROM source.seen";
 
 const JOINED: &str = "INSERT INTO members SELECT u.shard, p.participant, p.conversation, p.joined_seq, 1, ifnull(e.created, 0) \
     FROM source.participants AS p JOIN users AS u ON u.name = p.participant \
@@ -127,6 +129,14 @@ impl Gathered {
         self.place("names", &names).await?;
         let users = self.texts(ALL_USERS).await?;
         self.place("users", &users).await?;
+        if !columns(&mut self.connection, SEEN)
+            .await
+            .map_err(told)?
+            .is_empty()
+        {
+            let seen = self.texts(SEEN_USERS).await?;
+            self.place("users", &seen).await?;
+        }
 
         for statement in [JOINED, LEFT] {
             execute(&mut self.connection, statement.to_owned())

@@ -19,7 +19,14 @@ pub(super) const OF_CONVERSATIONS: [(&str, &str); 9] = [
 ];
 
 /// Tables of which a row goes with its user.
-pub(super) const OF_USERS: [(&str, &str); 2] = [("user_index", "user"), ("create_keys", "user")];
+pub(super) const OF_USERS: [(&str, &str); 3] = [
+    ("user_index", "user"),
+    ("create_keys", "user"),
+    (SEEN, "user"),
+];
+
+/// The one of them that an older file lacks. It may have users who are in no conversation.
+pub(super) const SEEN: &str = "seen";
 
 /// Tables that are not taken: what is delivered by other means, and what belongs to a log that is
 /// gone.
@@ -79,7 +86,7 @@ pub(super) async fn detach(
 }
 
 /// The columns that a table of an attached file has: an older one lacks some, which then have what
-/// migrations give them.
+/// migrations give them. None when it lacks the table.
 pub(super) async fn columns(
     connection: &mut SqliteConnection,
     table: &str,

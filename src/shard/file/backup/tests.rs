@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::check::{self, Checked};
 use super::gathered::Gathered;
 use super::moved::{LEFT, MADE, OF_CONVERSATIONS, OF_USERS};
-use super::testing::{START, busy, copied, digest, identity, map, restored, rows};
+use super::testing::{START, busy, copied, digest, identity, map, restored, rows, seen};
 use crate::ids::ShardId;
 use crate::shard::file::store::tests::{
     advance, created, index, joined, left, message, react, with_key,
@@ -33,6 +33,12 @@ async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
     let copy = copied(folder.path(), &messages, &receipts).await;
     let whole = restored(folder.path(), std::slice::from_ref(&copy), 1).await;
     let (path, built) = &whole[0];
+    let all_seen = "SELECT user, at FROM seen ORDER BY at";
+    let expected: Vec<Vec<String>> = seen()
+        .iter()
+        .map(|(user, at)| vec![user.to_string(), at.to_string()])
+        .collect();
+    assert_eq!(rows(path, all_seen).await, expected);
     let counts = "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM user_index), \
         (SELECT count(*) FROM message_keys), (SELECT count(*) FROM reactions), (SELECT count(*) FROM entries)";
     assert_eq!(rows(path, counts).await, [["120", "180", "90", "60", "0"]]);
@@ -51,12 +57,8 @@ async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
             .await
             .expect("is well");
         filled += u32::from(checked.conversations > 0);
-        for row in rows(
-            path,
-            "SELECT name FROM conversations UNION SELECT user FROM user_index",
-        )
-        .await
-        {
+        let here = "SELECT name FROM conversations UNION SELECT user FROM user_index UNION SELECT user FROM seen";
+        for row in rows(path, here).await {
             assert_eq!(
                 map(16).shard_of(crate::ids::Slot::of(row[0].as_bytes())),
                 shard,
@@ -75,6 +77,7 @@ async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
             );
             assert_eq!(digests.0, digests.1);
             assert_eq!(joined[0].1, *built);
+            assert_eq!(rows(&joined[0].0, all_seen).await, expected);
         }
     }
 }
@@ -260,6 +263,24 @@ async fn every_table_of_the_schema_is_taken_made_or_left_on_purpose() {
     );
     let found: std::collections::BTreeSet<String> = found.await.into_iter().flatten().collect();
     assert_eq!(found, known);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_version_that_did_not_note_who_was_seen_is_restored_without_that() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = copied(folder.path(), &[created("c", &["alice"], START)], &[]).await;
+    let options = SqliteConnectOptions::new().filename(&copy);
+    let mut file = sqlx::ConnectOptions::connect(&options)
+        .await
+        .expect("opens");
+    sqlx::query("DROP TABLE seen")
+        .execute(&mut file)
+        .await
+        .expect("drops");
+    file.close().await.expect("closes");
+    let (path, _) = &restored(folder.path(), &[copy], 1).await[0];
+    let counts = "SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM seen)";
+    assert_eq!(rows(path, counts).await, [["1", "0"]]);
 }
 
 #[tokio::test]

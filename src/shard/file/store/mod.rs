@@ -63,6 +63,8 @@ pub(in crate::shard) mod progress;
 
 mod history;
 
+mod seen;
+
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -20,9 +20,9 @@ const KEPT_AFTER: &str = "SELECT last_offset, bytes FROM entries WHERE stream = 
 #[cfg(test)]
 pub(super) const READS: [&str; 1] = [KEPT_AFTER];
 
-/// The logical content of the file: each table in the order of its key. Whoever adds a table adds
-/// it here; whoever adds a column adds it below, so that files in which nothing of it is used have
-/// the digest that older versions find.
+/// The logical content of the file: each table in the order of its key, but `seen`, in which
+/// replicas may differ. Whoever adds a table adds it here; whoever adds a column adds it below, so
+/// that files in which nothing of it is used have the digest that older versions find.
 const CONTENT: [&str; 14] = [
     "SELECT stream, applied, chain, max_epoch, newest_ts, mark_ts FROM progress ORDER BY stream",
     "SELECT stream, \"offset\", reason, bytes FROM quarantine ORDER BY stream, \"offset\"",

@@ -27,9 +27,18 @@ const RECEIPTS: &str = "SELECT p.participant, r.reaction, r.ts, \
     WHERE p.conversation = ?1 AND p.participant > ?4 AND p.joined_seq < ?2 AND p.participant <> ?5 \
     ORDER BY p.participant LIMIT ?6";
 
+const ACQUAINTED: &str = "SELECT p.participant FROM participants AS p WHERE p.conversation = ?1 AND ( \
+    EXISTS (SELECT 1 FROM watermarks AS w WHERE w.conversation = p.conversation AND w.participant = p.participant \
+        AND w.read > p.joined_seq) \
+    OR EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation = p.conversation AND m.source = p.participant \
+        AND m.seq > p.joined_seq) \
+    OR EXISTS (SELECT 1 FROM reactions AS r WHERE r.conversation = p.conversation AND r.participant = p.participant \
+        AND r.ts >= (SELECT e.created FROM events AS e WHERE e.conversation = p.conversation AND e.seq = p.joined_seq)) \
+    ) ORDER BY p.participant";
+
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 4] = [MARKS, REACTIONS, PAGE, RECEIPTS];
+pub(super) const READS: [&str; 5] = [MARKS, REACTIONS, PAGE, RECEIPTS, ACQUAINTED];
 
 impl Store {
     /// Every watermark of a conversation.
@@ -52,6 +61,24 @@ impl Store {
             })
         };
         rows.iter().map(marks).collect()
+    }
+
+    /// Participants who have sent, read or reacted since they joined, by name.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn acquainted(
+        &self,
+        conversation: &ConversationName,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let rows = self
+            .read(
+                sqlx::query(ACQUAINTED)
+                    .bind(conversation.as_str())
+                    .fetch_all(self.readers()),
+            )
+            .await?;
+        rows.iter().map(|row| user(row, 0)).collect()
     }
 
     /// Reactions on messages: (message, user, code), of these messages only.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::ids::{Epoch, Offset, ShardId};
+use crate::ids::{Epoch, Offset, ShardId, UserId};
 use crate::log::record::{Entry, Tail};
 use crate::log::{PerStream, Stream};
 use crate::shard::file::apply::{Clockwork, Quarantined, messages, receipts, time_of_entry};
@@ -52,6 +52,8 @@ pub(super) enum Ask {
     Checkpoint(oneshot::Sender<Result<Progress, StoreError>>),
     /// What raw entries are kept.
     Kept(Stream, oneshot::Sender<Retained>),
+    /// Write down when users were seen last.
+    Seen(Vec<(UserId, u64)>, oneshot::Sender<Result<(), StoreError>>),
     /// Checkpoint and end.
     Close(oneshot::Sender<()>),
     /// Run a statement on the writer's connection.
@@ -176,6 +178,10 @@ impl Writer {
             }
             Ask::Kept(stream, reply) => {
                 let _gone = reply.send(self.kept[stream].clone());
+            }
+            Ask::Seen(rows, reply) => {
+                let written = self.write_seen(&rows).await;
+                let _gone = reply.send(written);
             }
             Ask::Close(reply) => {
                 if let Err(error) = self.checkpoint("TRUNCATE").await {
@@ -313,6 +319,11 @@ impl Writer {
             progress.applied[stream] = tail;
             progress.max_epoch = progress.max_epoch.max(clockwork.max_epoch);
         });
+    }
+
+    /// Something beside the streams was written, which a checkpoint is to take into the file.
+    pub(super) fn note_write(&mut self) {
+        self.dirty_since.get_or_insert_with(Instant::now);
     }
 
     /// After a write that failed, looks where the file stands; over a new connection when the old

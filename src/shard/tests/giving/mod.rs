@@ -12,6 +12,7 @@ use crate::shard::tests::standby::Follower;
 use crate::shard::{Gift, Given, OpenError, Still};
 
 mod gifts;
+mod presence;
 mod stand;
 mod unheard;
 

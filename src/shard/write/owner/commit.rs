@@ -10,8 +10,9 @@ use crate::problem::{Code, Problem};
 use crate::shard::command::{IndexItem, Push, ShardError};
 use crate::shard::write::append::{Decided, Ended};
 use crate::shard::write::owner::conversation::Known;
-use crate::shard::write::owner::input::{Waiter, WorkKind};
+use crate::shard::write::owner::input::Waiter;
 use crate::shard::write::owner::parking::no_space;
+use crate::shard::write::owner::piece::WorkKind;
 use crate::shard::write::owner::work::Again;
 use crate::shard::write::owner::{End, Owner};
 use crate::telemetry;
@@ -95,6 +96,7 @@ impl Owner {
                 for push in &decided.pushes {
                     self.subscriptions.push_event(event, push);
                 }
+                self.typing_ends(event);
             }
             Record::Index(change) => {
                 let (conversation, seq, joined) =
@@ -274,6 +276,8 @@ impl Owner {
         self.appenders.messages.expire_retained();
         self.appenders.receipts.expire_retained();
         self.subscriptions.tell_lagged();
+        self.typists.tidy(self.setup.clock.since_boot());
+        self.look_at_presence();
         self.appenders
             .messages
             .retain_waiting(|waiter| !waiter.is_abandoned());
@@ -308,6 +312,8 @@ impl Owner {
         let shard = self.setup.shard.0.to_string();
         let heads = f64::from(u32::try_from(self.conversations.len()).unwrap_or(u32::MAX));
         telemetry::HEADS.set(heads, &[("shard", &shard)]);
+        let online = f64::from(u32::try_from(self.presences.online()).unwrap_or(u32::MAX));
+        telemetry::USERS_ONLINE.set(online, &[("shard", &shard)]);
         telemetry::HEADS_BYTES.set(self.heads_taken.bytes() as f64, &[("shard", &shard)]);
         let fill = self.untrimmed_bytes() as f64 / self.setup.stream_bytes_max.max(1) as f64;
         telemetry::STREAM_FILL.set(fill, &[("shard", &shard)]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind, Fingerprint};
 use crate::shard::write::head::Head;
-use crate::shard::write::owner::input::Work;
+use crate::shard::write::owner::piece::Work;
 
 /// A key used in a conversation, as long as memory must know it: client keys until the worker has
 /// stored them, stamped ones for a minute.

@@ -17,7 +17,8 @@ use crate::shard::write::head::decide_create as begin_conversation;
 use crate::shard::write::head::{Head, decide_create_again, idempotency_conflict, not_participant};
 use crate::shard::write::message::{message_deleted, overtaken};
 use crate::shard::write::owner::conversation::{ConversationState, Known, UsedKey};
-use crate::shard::write::owner::input::{Accepted, Asked, Change, Facts, Waiter, Write};
+use crate::shard::write::owner::input::{Accepted, Asked, Change, Waiter, Write};
+use crate::shard::write::owner::piece::Facts;
 use crate::shard::write::owner::{Owner, messages};
 
 type WriteAnswer = oneshot::Sender<Result<Accepted, ShardError>>;

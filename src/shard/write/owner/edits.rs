@@ -12,8 +12,9 @@ use crate::shard::write::message::{deleted, edited, overtaken};
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::UsedKey;
 use crate::shard::write::owner::decide::{Verdict, message_unknown};
-use crate::shard::write::owner::input::{Accepted, Facts};
+use crate::shard::write::owner::input::Accepted;
 use crate::shard::write::owner::parking::SPACE_AFTER;
+use crate::shard::write::owner::piece::Facts;
 
 impl Owner {
     /// Why nothing is written yet that only this version of records knows.

@@ -27,6 +27,7 @@ impl Owner {
         // delivered.
         self.flush_delivered();
         self.log_progress();
+        self.write_all_seen();
         self.holding = Some(Holding::Ending(told));
         self.parking.stall();
     }

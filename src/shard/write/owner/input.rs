@@ -11,7 +11,9 @@ use crate::log::PerStream;
 use crate::log::record::{Event, IndexChange, OutboxPosition, Tail};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, Page, Participant};
-use crate::shard::command::{Add, Create, Delete, Delivered, Done, Edit, Remove, Send, ShardError};
+use crate::shard::command::{
+    Add, Create, Delete, Delivered, Done, Edit, Present, Remove, Send, ShardError, Typing, Watched,
+};
 use crate::shard::file::store::{
     HeadRow, HeldMessage, KeyRow, Located, Marks, StoreError, UsedKey,
 };
@@ -242,6 +244,15 @@ pub(in crate::shard) enum Input {
         answer: oneshot::Sender<Offset>,
     },
     UnsubscribeIndex(SubscriberId, UserId),
+    Typing(Typing, oneshot::Sender<Result<(), Problem>>),
+    /// How users of this shard are; with `by` that node watches them from now on.
+    Presence {
+        by: Option<Subscriber>,
+        users: Vec<Watched>,
+        /// Also whether somebody may be online of whom nobody has told yet.
+        answer: oneshot::Sender<Result<(Present, bool), Problem>>,
+    },
+    Unwatch(SubscriberId, Vec<UserId>),
     Forget(SubscriberId),
     OutboxDelivered(OutboxPosition),
     /// Keys that clients used before the shard was opened; `last`: there are no more.
@@ -302,57 +313,6 @@ pub(in crate::shard) struct Completion {
     /// Number of the look-up.
     pub(super) lookup: u64,
     pub(super) result: Result<Looked, StoreError>,
-}
-
-/// One thing asked of a conversation, waiting for its turn.
-#[derive(Debug)]
-pub(in crate::shard) struct Work {
-    pub(super) kind: WorkKind,
-    pub(super) facts: Facts,
-    /// Number of the look-up that is under way for it; 0: none.
-    pub(super) lookup: u64,
-}
-
-/// Look-ups already made for a piece of work: `None` where none was made.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct Facts {
-    /// What the key made before, if anything.
-    pub(super) key: Option<Option<KeyRow>>,
-    /// Where the message replied to is, if it exists.
-    pub(super) reply_to: Option<Option<Located>>,
-    /// The message that is to be changed, if it exists.
-    pub(super) held: Option<Option<HeldMessage>>,
-    /// Whether a later message of the same socket was written.
-    pub(super) later: Option<bool>,
-}
-
-/// One piece of work.
-#[derive(Debug)]
-pub(in crate::shard) enum WorkKind {
-    Write(Asked),
-    Delivered(Vec<(UserId, Seq)>),
-    Begin {
-        reader: UserId,
-        want: Want,
-        answer: oneshot::Sender<Result<Ticket, Problem>>,
-    },
-    Subscribe {
-        subscriber: Subscriber,
-        user: UserId,
-        answer: oneshot::Sender<Result<Admission, Problem>>,
-    },
-}
-
-impl WorkKind {
-    /// Someone still waits for it.
-    pub(super) fn has_caller(&self) -> bool {
-        match self {
-            Self::Write(asked) => asked.has_caller(),
-            Self::Delivered(_) => true,
-            Self::Begin { answer, .. } => !answer.is_closed(),
-            Self::Subscribe { answer, .. } => !answer.is_closed(),
-        }
-    }
 }
 
 /// Waits for a commit.

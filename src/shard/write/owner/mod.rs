@@ -19,21 +19,27 @@ use crate::log::record::{OutboxPosition, Record, Tail};
 use crate::log::{PerStream, Stream, Token};
 use crate::shard::file::store::Store;
 use crate::shard::file::worker::Stood;
+use crate::shard::replicas::Replicas;
 use crate::shard::write::agreed::Agreed;
 use crate::shard::write::append::Appender;
 use crate::shard::write::filter::KeyFilter;
 use crate::shard::write::owner::conversation::{ConversationState, UsedKey};
 use crate::shard::write::owner::holding::Holding;
-use crate::shard::write::owner::input::{Completion, Waiter, WorkKind};
+use crate::shard::write::owner::input::{Completion, Waiter};
 use crate::shard::write::owner::memory::Taken;
 use crate::shard::write::owner::messages::Unapplied;
 use crate::shard::write::owner::parking::Parking;
+use crate::shard::write::owner::piece::WorkKind;
 use crate::shard::write::owner::seeking::Sought;
 use crate::shard::write::owner::stamped::StampedUse;
 use crate::shard::write::owner::time::Marks;
+use crate::shard::write::presence::{Moment, Presences};
 use crate::shard::write::subscriptions::Subscriptions;
+use crate::shard::write::typing::Typists;
 
 mod input;
+
+mod piece;
 
 mod conversation;
 
@@ -54,6 +60,10 @@ mod resubmit;
 mod receipts;
 
 mod stamped;
+
+mod typing;
+
+mod presence;
 
 mod ticket;
 
@@ -113,6 +123,8 @@ pub(in crate::shard) struct Setup {
     pub stood: watch::Receiver<Stood>,
     /// Offset of the last record that has rows in the outbox.
     pub outbox_due: Arc<watch::Sender<Offset>>,
+    /// The other replicas.
+    pub replicas: Arc<dyn Replicas>,
     /// Set when the loop ends.
     pub closed: watch::Sender<bool>,
 }
@@ -147,6 +159,8 @@ pub(in crate::shard) struct Owner {
     /// Look-ups so far.
     looked_up: u64,
     subscriptions: Subscriptions,
+    typists: Typists,
+    presences: Presences,
     marks: Marks,
     outbox_progress: Option<OutboxPosition>,
     /// Fills wait until this much is applied: what was committed when heads were dropped.
@@ -182,6 +196,11 @@ pub(in crate::shard) fn spawn(setup: Setup) {
         waiting: 0,
         looked_up: 0,
         subscriptions: Subscriptions::new(setup.shard),
+        typists: Typists::default(),
+        presences: Presences::new(Moment {
+            now: setup.clock.since_boot(),
+            ms: setup.clock.now_ms(),
+        }),
         marks: Marks::new(&setup.clock, setup.tails),
         outbox_progress: None,
         fill_floor: PerStream::both(Offset(0)),
@@ -276,6 +295,7 @@ impl Owner {
 
     fn end(mut self, stop: &Stop) {
         self.subscriptions.tell_all();
+        self.write_all_seen();
         let waiting = self
             .appenders
             .messages
@@ -360,6 +380,7 @@ impl Owner {
                 answer,
             } => {
                 self.subscriptions.add_index(&subscriber, &user);
+                self.user_came(&user);
                 let touched = self.index_touched.get(&user).copied().unwrap_or_default();
                 answer
                     .send(touched.min(self.appenders.messages.committed().offset))
@@ -368,6 +389,11 @@ impl Owner {
             Input::UnsubscribeIndex(subscriber, user) => {
                 self.subscriptions.remove_index(subscriber, &user)
             }
+            Input::Typing(typing, answer) => self.take_typing(typing, answer),
+            Input::Presence { by, users, answer } => {
+                answer.send(self.presence_of(by.as_ref(), &users)).ok();
+            }
+            Input::Unwatch(subscriber, users) => self.presences.unwatch(subscriber, &users),
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => {
                 self.outbox_progress = self.outbox_progress.max(Some(upto))

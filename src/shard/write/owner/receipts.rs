@@ -8,7 +8,8 @@ use crate::shard::write::message::message_deleted;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::Known;
 use crate::shard::write::owner::decide::{Verdict, message_unknown};
-use crate::shard::write::owner::input::{Accepted, WorkKind};
+use crate::shard::write::owner::input::Accepted;
+use crate::shard::write::owner::piece::WorkKind;
 use crate::telemetry;
 
 /// Delivered marks gathered per shard; more are shed.

@@ -9,8 +9,9 @@ use crate::shard::command::Done;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::ConversationState;
 use crate::shard::write::owner::decide::Verdict;
-use crate::shard::write::owner::input::{Accepted, Facts};
+use crate::shard::write::owner::input::Accepted;
 use crate::shard::write::owner::lookup::Lookup;
+use crate::shard::write::owner::piece::Facts;
 
 impl Owner {
     /// What is looked up for it: whether its own id is there, and its key; of a deletion its

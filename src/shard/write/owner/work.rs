@@ -12,10 +12,9 @@ use crate::shard::file::store::StoreError;
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::{ConversationState, Known};
-use crate::shard::write::owner::input::{
-    Asked, Completion, Facts, Looked, Waiter, Work, WorkKind, Write,
-};
+use crate::shard::write::owner::input::{Asked, Completion, Looked, Waiter, Write};
 use crate::shard::write::owner::lookup::Lookup;
+use crate::shard::write::owner::piece::{Facts, Work, WorkKind};
 use crate::telemetry;
 
 /// Work waiting for one conversation's look-up, and for all of them; more is refused.
@@ -116,6 +115,11 @@ impl Owner {
                 self.drain_waiting(&name);
             }
         }
+    }
+
+    /// Whether so much waits for look-ups that nothing more may that can be missing.
+    pub(super) fn too_many_wait(&self) -> bool {
+        self.waiting >= WAITING_OF_ALL_MAX / 4
     }
 
     /// Whether so much waits for commits that nothing more may that has no record of its own.
@@ -269,6 +273,7 @@ impl Owner {
             } => {
                 self.subscribe(name, subscriber, user, answer);
             }
+            WorkKind::Typing { user, on, answer } => self.decide_typing(name, &user, on, answer),
         }
         Step::Finished
     }
@@ -392,6 +397,9 @@ fn refuse(work: Work, problem: &Problem) {
             answer.send(Err(problem.clone())).ok();
         }
         WorkKind::Subscribe { answer, .. } => {
+            answer.send(Err(problem.clone())).ok();
+        }
+        WorkKind::Typing { answer, .. } => {
             answer.send(Err(problem.clone())).ok();
         }
     }

@@ -275,3 +275,32 @@ async fn the_digest_tells_files_apart() {
         other.digest().await.expect("reads")
     );
 }
+
+#[tokio::test]
+async fn when_users_were_seen_is_no_part_of_a_digest_and_of_two_times_the_later_stands() {
+    let folder = folder();
+    let store = open(folder.path(), "s3.db").await;
+    let before = store.digest().await.expect("reads");
+    let rows = |minutes: [u64; 2]| {
+        ["alice", "bob"]
+            .map(user)
+            .into_iter()
+            .zip(minutes.map(|one| START + one))
+            .collect()
+    };
+    store
+        .write_seen(rows([60_000, 120_000]))
+        .await
+        .expect("writes");
+    store.write_seen(rows([180_000, 0])).await.expect("writes");
+    let asked = ["alice", "bob", "carol"].map(user);
+    let mut seen = store.seen(&asked).await.expect("reads");
+    seen.sort();
+    assert_eq!(
+        seen,
+        rows([180_000, 120_000]),
+        "and of one who was never seen nothing is known"
+    );
+    assert_eq!(store.digest().await.expect("reads"), before);
+    store.close().await;
+}

@@ -697,7 +697,12 @@ async fn no_statement_scans_a_table() {
         .flatten()
         .chain(&receipts::READS)
         .chain(&index::READS);
-    statements.extend(reads.chain(&progress::READS).map(|read| (*read).to_owned()));
+    statements.extend(
+        reads
+            .chain(&progress::READS)
+            .chain(&seen::READS)
+            .map(|read| (*read).to_owned()),
+    );
     statements.extend(
         [
             write_messages::LAST_SEQS,

@@ -1,0 +1,137 @@
+//! What a shard tells a node that has subscribed or watches, by itself. Everything here can travel
+//! over a link, so fields are only ever added, with a default, and a new variant is sent only to a
+//! peer that knows it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, SessionId, ShardId, UserId};
+use crate::log::record::Event;
+use crate::protocol::Presence;
+
+/// A row of a user's index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexItem {
+    /// Which conversation.
+    pub conversation: ConversationName,
+    /// Seq of the user's latest `created`, `joined` or `left` in it.
+    pub seq: Seq,
+    /// In or out.
+    pub joined: bool,
+    /// Offset of the index record in the user's shard: grows with each change, orders the list.
+    pub version: Offset,
+}
+
+/// What a shard pushes to a subscribed node. Pushes of one shard to one subscriber arrive in order
+/// of their commits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Push {
+    /// A committed event.
+    Event {
+        /// Epoch of the owner that pushes; of a lower one than was heard since the receiver
+        /// subscribed nothing is delivered.
+        epoch: Epoch,
+        /// The event.
+        event: Arc<Event>,
+    },
+    /// Watermarks of `user` moved; for the sessions of `targets` (senders of covered messages) and,
+    /// when `read`, the sessions of the user himself but `origin`.
+    Watermark {
+        #[expect(missing_docs, reason = "said above")]
+        conversation: ConversationName,
+        #[expect(missing_docs, reason = "said above")]
+        user: UserId,
+        /// True for a read advance, false for a delivered one.
+        read: bool,
+        #[expect(missing_docs, reason = "said above")]
+        up_to: Seq,
+        #[expect(missing_docs, reason = "said above")]
+        ts: u64,
+        #[expect(missing_docs, reason = "said above")]
+        targets: Vec<UserId>,
+        #[expect(missing_docs, reason = "said above")]
+        origin: Option<SessionId>,
+    },
+    /// A reaction; for every participant.
+    Reaction {
+        #[expect(missing_docs, reason = "said above")]
+        conversation: ConversationName,
+        #[expect(missing_docs, reason = "said above")]
+        user: UserId,
+        #[expect(missing_docs, reason = "said above")]
+        message_id: MessageId,
+        #[expect(missing_docs, reason = "said above")]
+        reaction: Option<u32>,
+        #[expect(missing_docs, reason = "said above")]
+        ts: u64,
+    },
+    /// A committed change of a subscribed user's index.
+    Index {
+        #[expect(missing_docs, reason = "said above")]
+        user: UserId,
+        #[expect(missing_docs, reason = "said above")]
+        item: IndexItem,
+    },
+    /// A participant types, or does not any more; for the sessions of the others. May be missing.
+    /// Since version 7 of the peer contract.
+    Typing {
+        #[expect(missing_docs, reason = "said above")]
+        conversation: ConversationName,
+        #[expect(missing_docs, reason = "said above")]
+        user: UserId,
+        /// Until when, in unix milliseconds; in the past: they stopped.
+        until: u64,
+    },
+    /// How users of this shard are now that the subscriber watches, the newest state of each. Since
+    /// version 7 of the peer contract.
+    Presence {
+        #[expect(missing_docs, reason = "said above")]
+        shard: ShardId,
+        /// Epoch of the owner that pushes; nothing is taken of a lower one than was heard since the
+        /// receiver asked.
+        epoch: Epoch,
+        #[expect(missing_docs, reason = "said above")]
+        changes: Vec<Presence>,
+    },
+    /// Pushes of this shard to this subscriber were dropped, or its owner changes: subscribe again,
+    /// with cursors.
+    Resubscribe {
+        #[expect(missing_docs, reason = "said above")]
+        shard: ShardId,
+    },
+}
+
+impl Push {
+    /// The lowest version of the peer contract that knows it.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Typing { .. } | Self::Presence { .. } => 7,
+            Self::Event { .. }
+            | Self::Watermark { .. }
+            | Self::Reaction { .. }
+            | Self::Index { .. }
+            | Self::Resubscribe { .. } => 1,
+        }
+    }
+}
+
+/// A user that another node watches, and what was told there of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    #[expect(missing_docs, reason = "said above")]
+    pub user: UserId,
+    /// Whether they were told of as online; nothing was told when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online: Option<bool>,
+}
+
+/// How users of a shard are, in the order asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// Of the owner that says so.
+    pub epoch: Epoch,
+    #[expect(missing_docs, reason = "said above")]
+    pub users: Vec<Presence>,
+}
