@@ -1,9 +1,10 @@
 //! Load tests over the public API. `steady` sends at one rate, `ramp` at growing ones until an
 //! objective breaks, `idle` only holds sockets open; all three are open loop, judge whether
-//! everything arrived once and in order, and write a report. `bench` is a closed loop: the most
-//! that some senders get through. Both `steady` and `bench` can run a peer beside it, a server of
-//! another kind, and `compare` takes two reports. `floor` tells what writing to many sockets costs
-//! at least. `chaos` breaks a cluster and checks what clients saw.
+//! everything arrived once and in order, and write a report. `presence` ends many sessions at once.
+//! `bench` is a closed loop: the most that some senders get through. Both `steady` and `bench` can
+//! run a peer beside it, a server of another kind, and `compare` takes two reports. `floor` tells
+//! what writing to many sockets costs at least. `chaos` breaks a cluster and checks what clients
+//! saw.
 
 use clap::{Parser, Subcommand};
 
@@ -15,6 +16,7 @@ mod floor;
 mod idle;
 mod load;
 mod output;
+mod presence;
 mod progress;
 mod ramp;
 mod report;
@@ -38,6 +40,9 @@ enum Command {
     Ramp(ramp::Options),
     /// Sockets that do nothing: memory of each, and whether they stay open
     Idle(idle::Options),
+    /// Sessions that end all at once: what it costs to tell those who watch, and whether messages
+    /// are held up
+    Presence(presence::Options),
     /// A cluster that is broken on purpose, under load, and a checker of everything that clients
     /// saw
     Chaos(Box<chaos::Options>),
@@ -62,6 +67,7 @@ async fn main() -> std::process::ExitCode {
         Command::Chaos(options) => return chaos::run(&options).await,
         Command::Compare(options) => return compare::run(&options),
         Command::Idle(options) => idle::run(&options).await,
+        Command::Presence(options) => presence::run(&options).await,
         Command::Bench(options) => bench::run(&options).await.map(|()| output::Outcome::Passed),
         Command::Floor(options) => floor::run(&options).await.map(|()| output::Outcome::Passed),
         Command::Report(options) => output::show(&options),

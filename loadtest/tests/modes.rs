@@ -161,6 +161,29 @@ fn idle_sessions_stay_open_and_their_memory_is_told() {
 }
 
 #[test]
+fn a_storm_of_presence_is_told_to_all_who_watch_and_its_cost_is_told() {
+    assert!(
+        rookery().is_some(),
+        "no rookery beside loadtest: cargo build, or cargo test --workspace"
+    );
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args("presence --sessions 30 --watchers 3 --rate 20 --quiet 1s".split(' '))
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for expected in [
+        "30 sessions ended, 3 watchers were told 90 of 90 states",
+        "server CPU a state and watcher: ",
+        "in the storm: p50 ",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!said.contains("unknown"), "{said}");
+}
+
+#[test]
 fn a_report_can_be_shown_again() {
     let ran = run(
         &"steady --rate 20 --duration 1s --warm-up 0s --users 10 --quiet"

@@ -181,6 +181,12 @@ impl Session {
         }
     }
 
+    /// Says something to the server.
+    pub(crate) async fn say(&mut self, frame: &serde_json::Value) -> Result<(), String> {
+        let said = self.stream.send(Message::text(frame.to_string())).await;
+        said.map_err(|error| format!("saying something over a socket: {error}"))
+    }
+
     /// The text of the next frame, or how the session ended. Pings are answered meanwhile.
     pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, u16> {
         loop {
