@@ -14,11 +14,12 @@ use crate::ids::NodeId;
 #[derive(Debug, Clone, Args)]
 pub struct AskSettings {
     /// Operations port of a node of the cluster, whichever.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7082", value_parser = values::operations)]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7082")]
+    #[arg(global = true, value_parser = values::operations)]
     pub operations: String,
     /// A folder of scripts/cluster instead: its first node that answers is asked, with its cluster
     /// key.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     pub cluster: Option<PathBuf>,
     /// Who asks, for the log of the cluster, where something is changed; unset: the user and the
     /// host.
