@@ -3,7 +3,8 @@
 //! - A key takes one algorithm: the secret takes HS256, a key of the JWKS the one of its type. What
 //!   the token's header says only chooses among them, so a public key never serves as a secret and
 //!   `none` is nothing.
-//! - Times are compared with [`Clock`], never with the system's clock behind its back.
+//! - Times are compared with [`Clock`](crate::clock::Clock), never with the system's clock behind
+//!   its back.
 //! - A remembered token is good no longer than its `exp`, and forgotten when the keys change.
 //! - Nothing here logs or prints a token or a secret.
 

@@ -21,7 +21,8 @@ pub struct Facts {
     pub body: Option<Shape>,
     /// What it answers when all is well.
     pub successes: &'static [Success],
-    /// What it can be refused with beside what is common; see [`Operation::refusals`].
+    /// What it can be refused with beside what is common; see
+    /// [`Operation::refusals`](crate::protocol::routes::Operation::refusals).
     pub refusals: &'static [Code],
 }
 
