@@ -386,6 +386,7 @@ pub struct SendBody {
 /// Body of an edit: what is absent stays, and something must be there.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub struct EditBody {
     /// The new text; its length is counted in bytes of UTF-8.
     #[serde(default, deserialize_with = "not_null")]
