@@ -81,6 +81,8 @@ mod spare_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
+mod testing_talk;
+#[cfg(test)]
 mod turns_tests;
 
 #[cfg(test)]

@@ -7,21 +7,14 @@ use serde_json::Value;
 
 use super::board::Board;
 use super::testing::{self, frames, router_of, session, session_on};
+use super::testing_talk::{self, name, user};
 use super::window::Session;
 use crate::cluster::map::ShardMap;
-use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, Slot, UserId};
+use crate::ids::{Epoch, Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::protocol::Presence;
 use crate::shard::IndexPage;
 use crate::shard::command::{IndexItem, Push, Subscribed};
-
-fn name() -> ConversationName {
-    ConversationName::parse("c").expect("a name")
-}
-
-fn user(text: &str) -> UserId {
-    UserId::parse(text).expect("a name")
-}
 
 /// A board with a session of this user, who is in the conversation; `held`: it waits for its
 /// resume.
@@ -54,26 +47,7 @@ fn board_with(session: &Arc<Session>, held: bool) -> Board {
 }
 
 fn message(seq: u64) -> Push {
-    let id = MessageId::new(1, Slot(0), seq);
-    let kind = EventKind::Message {
-        id,
-        source: user("alice"),
-        text: Arc::from("x".repeat(200)),
-        reply_to: None,
-        data: None,
-        mentions: Vec::new(),
-        since: None,
-    };
-    Push::Event {
-        epoch: Epoch(1),
-        event: Arc::new(Event {
-            conversation: name(),
-            seq: Seq(seq),
-            created: 1,
-            key: None,
-            kind,
-        }),
-    }
+    testing_talk::message(seq, &"x".repeat(200))
 }
 
 fn typing(by: &str) -> Push {

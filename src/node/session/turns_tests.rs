@@ -12,14 +12,14 @@ use tokio::task::yield_now;
 use super::opening::Begin;
 use super::routers::Router;
 use super::testing::{self, frames, router_of, session_on};
+use super::testing_talk::{self, name, user};
 use super::upstream::Upstream;
 use super::window::Session;
 use super::{Config, Hub};
 use crate::auth::Refused;
 use crate::clock::Clock;
 use crate::cluster::map::ShardMap;
-use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, ShardId, Slot, UserId};
-use crate::log::record::{Event, EventKind};
+use crate::ids::{ConversationName, Epoch, Offset, Seq, ShardId, Slot, UserId};
 use crate::problem::Problem;
 use crate::protocol::Presence;
 use crate::shard::IndexPage;
@@ -29,14 +29,6 @@ use crate::shard::command::{Command, Done, IndexItem, Interest, Push, Subscribed
 const CHANGES: usize = 20;
 /// Sessions that watch them on one connection: more than are told in one turn.
 const WATCHERS: usize = 600;
-
-fn name() -> ConversationName {
-    ConversationName::parse("c").expect("a name")
-}
-
-fn user(text: &str) -> UserId {
-    UserId::parse(text).expect("a name")
-}
 
 fn watched() -> Vec<UserId> {
     (0..CHANGES)
@@ -159,26 +151,7 @@ fn all_online(hub: &Hub) -> Push {
 }
 
 fn message(seq: u64) -> Push {
-    let id = MessageId::new(1, Slot(0), seq);
-    let kind = EventKind::Message {
-        id,
-        source: user("alice"),
-        text: Arc::from("hello"),
-        reply_to: None,
-        data: None,
-        mentions: Vec::new(),
-        since: None,
-    };
-    Push::Event {
-        epoch: Epoch(1),
-        event: Arc::new(Event {
-            conversation: name(),
-            seq: Seq(seq),
-            created: 1,
-            key: None,
-            kind,
-        }),
-    }
+    testing_talk::message(seq, "hello")
 }
 
 /// Where in what went over the link the message of this seq is, as soon as it is there.

@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 
 use sqlx::Connection;
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::check::{self, Checked};
@@ -15,7 +14,7 @@ use super::moved::{LEFT, MADE, OF_CONVERSATIONS, OF_USERS};
 use super::testing::{START, busy, copied, digest, identity, map, restored, rows, seen};
 use crate::ids::ShardId;
 use crate::shard::file::store::tests::{
-    advance, created, index, joined, left, message, react, with_key,
+    advance, created, file_of_the_version_before, index, joined, left, message, react, with_key,
 };
 
 /// What became of messages, and the events that tell it.
@@ -86,28 +85,13 @@ async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
 async fn a_copy_of_the_version_before_is_restored_and_nothing_in_it_was_edited() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("before.db");
-    let before: Vec<_> = sqlx::migrate!().iter().take(2).cloned().collect();
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(true);
-    let mut old = sqlx::SqliteConnection::connect_with(&options)
-        .await
-        .expect("opens");
-    Migrator::with_migrations(before)
-        .run_direct(None, &mut old, false)
-        .await
-        .expect("migrates");
     let statements = "INSERT INTO identity VALUES ('00000000-0000-0000-0000-000000000001', 1, 0);
         INSERT INTO conversations VALUES ('c', NULL, 'alice', 1, 'alice', 1, NULL, NULL, NULL, 2, 1, 1);
         INSERT INTO participants VALUES ('c', 'alice', 1, 0);
         INSERT INTO message_keys VALUES ('c', 'alice', 'key', 2, unhex('000102030405060708090a0b0c0d0e0f'), 1);
         INSERT INTO events VALUES ('c', 1, 'created', 1, x'');
         INSERT INTO messages VALUES (unhex('0199a3b21c0080008000000000000001'), 'c', 2, 'alice', 'hello', NULL, 1);";
-    sqlx::raw_sql(statements)
-        .execute(&mut old)
-        .await
-        .expect("writes");
-    old.close().await.expect("closes");
+    file_of_the_version_before(&path, statements).await;
 
     let (path, built) = &restored(folder.path(), &[path], 1).await[0];
     assert_eq!(

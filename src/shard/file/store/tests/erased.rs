@@ -1,7 +1,5 @@
 //! What was erased is in no file, and a file of the version before is what it was.
 
-use sqlx::migrate::Migrator;
-
 use super::edits::WORD;
 use super::*;
 use crate::shard::command::core_of;
@@ -77,23 +75,11 @@ async fn what_was_erased_leaves_the_file_and_its_wal_with_the_raw_entries() {
 async fn a_file_of_the_version_before_is_migrated_and_has_its_digest_until_something_is_changed() {
     let folder = folder();
     let path = folder.path().join("s3.db");
-    let before: Vec<_> = sqlx::migrate!().iter().take(2).cloned().collect();
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(true);
-    let mut old = sqlx::SqliteConnection::connect_with(&options)
-        .await
-        .expect("opens");
-    Migrator::with_migrations(before)
-        .run_direct(None, &mut old, false)
-        .await
-        .expect("migrates");
     let rows = "INSERT INTO identity VALUES ('00000000-0000-0000-0000-000000000007', 16, 3);
         INSERT INTO conversations VALUES ('c', NULL, 'alice', 1, 'alice', 1, NULL, NULL, NULL, 2, 1, 1);
         INSERT INTO participants VALUES ('c', 'alice', 1, 0);
         INSERT INTO messages VALUES (unhex('0199a3b21c0080008000000000000001'), 'c', 2, 'alice', 'hello', NULL, 1);";
-    sqlx::raw_sql(rows).execute(&mut old).await.expect("writes");
-    old.close().await.expect("closes");
+    file_of_the_version_before(&path, rows).await;
 
     let store = open(folder.path(), "s3.db").await;
     let events = store

@@ -34,10 +34,12 @@ mod digest;
 mod durable;
 mod edits;
 mod erased;
+mod former;
 mod reading;
 mod said;
 mod unread;
 
+pub(crate) use former::file_of_the_version_before;
 use said::message_to;
 pub(crate) use said::{deleted, edited, key_used, message};
 
