@@ -10,7 +10,6 @@ pub(crate) mod backoff;
 
 pub mod clock;
 pub mod ids;
-pub mod planted;
 
 pub mod problem;
 pub mod protocol;

@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use crate::ids::{ConversationName, Epoch, Offset, ShardId, UserId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, Token};
-use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{
     Command, Done, Found, Freshness, Interest, Present, Query, ShardError, Subscribed, Watched,
@@ -131,20 +130,15 @@ impl ShardHandle {
         deadline: Instant,
     ) -> Result<(Found, Freshness), ShardError> {
         let reading = Reading::marked(deadline);
-        let unchecked =
-            planted::is_dropped(Protection::LeaseAfterRead).then_some(Freshness::Strict);
         let found = self.0.find(query, &reading).await;
         self.0.settled().await;
         // Checked after reading: a shard that was lost meanwhile may have answered too old.
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
-        match (
-            found,
-            unchecked.unwrap_or_else(|| reading.freshness(&self.0)),
-        ) {
+        match (found, reading.freshness(&self.0)) {
             (Ok(found), freshness) => Ok((found, freshness)),
-            // Meanwhile he may have been let in elsewhere; and a refusal has no mark.
+            // Meanwhile they may have been let in elsewhere; and a refusal has no mark.
             (Err(ShardError::Problem(problem)), Freshness::Stale { .. })
                 if hangs_on_standing(&problem) =>
             {

@@ -6,7 +6,6 @@ use redis::{ServerError, Value};
 use crate::log::redis::denied::{Denied, is_of_script};
 use crate::log::redis::keys::{tail_of, token_of};
 use crate::log::{AppendError, AppendOutcome};
-use crate::planted::{self, Protection};
 
 /// What a reply says, and what the lane has to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,9 +150,7 @@ impl Verdict {
             Ok(AppendOutcome::Appended | AppendOutcome::AlreadyDone)
         );
         let reason = match wait {
-            Some(Value::Int(copies)) if *copies >= 1 || planted::is_dropped(Protection::Wait) => {
-                None
-            }
+            Some(Value::Int(copies)) if *copies >= 1 => None,
             Some(Value::Int(_)) => Some("no replica confirmed it in time".to_owned()),
             Some(Value::ServerError(error)) => Some(error.to_string()),
             Some(other) => Some(format!("a malformed answer to WAIT: {other:?}")),

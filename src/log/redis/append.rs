@@ -2,7 +2,7 @@
 //! goes once more to where it was sent.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use redis::Cmd;
@@ -12,12 +12,13 @@ use crate::log::redis::keys::{entry_id, tail_text, token_text};
 use crate::log::redis::servers::{Lua, Servers};
 use crate::log::redis::slots::Address;
 use crate::log::{AppendError, AppendOutcome, Batch};
-use crate::planted::{self, Protection};
 use crate::telemetry::{
     LOG_REDIS_COMMANDS, LOG_REDIS_CYCLE_BATCHES, LOG_REDIS_CYCLE_SECONDS, LOG_REDIS_WAITS_SHORT,
 };
 
-static APPEND: LazyLock<Lua> = LazyLock::new(|| Lua { text: script() });
+const APPEND: Lua = Lua {
+    text: include_str!("append.lua"),
+};
 
 /// Most bytes of entries in one pipeline.
 const PIPELINE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -129,20 +130,6 @@ async fn send_group(
         }
     }
     verdicts
-}
-
-/// The script; in a planted build perhaps without one of its checks.
-fn script() -> &'static str {
-    let text = include_str!("append.lua");
-    let check = match (
-        planted::is_dropped(Protection::Fence),
-        planted::is_dropped(Protection::TailCheck),
-    ) {
-        (true, _) => "if ctl[1] ~= ARGV[1] then",
-        (_, true) => "if ctl[2] ~= ARGV[2] then",
-        _ => return text,
-    };
-    text.replacen(check, "if false then", 1).leak()
 }
 
 /// How many of the first batches one pipeline takes, at least one.

@@ -1,7 +1,7 @@
 //! The log itself: what it sends to Redis, and what it makes of the answers.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,12 +18,11 @@ use crate::log::{
     AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, Observed, RawEntry,
     ShardLog, Stream, Token,
 };
-use crate::planted::{self, Protection};
 use crate::telemetry::{LOG_CACHE_READS, LOG_REDIS_WAITS_SHORT};
 
-static RENEW: LazyLock<Lua> = LazyLock::new(|| Lua {
-    text: renew_script(),
-});
+const RENEW: Lua = Lua {
+    text: include_str!("renew.lua"),
+};
 const TRIM: Lua = Lua {
     text: include_str!("trim.lua"),
 };
@@ -35,20 +34,6 @@ const PAGE_FIRST: usize = 16;
 const PAGE_MAX: usize = 256;
 /// Entries that one step of a trim looks at: a few nodes of the stream.
 const TRIM_STEP: &[u8] = b"400";
-
-/// The script of renewals; in a planted build perhaps without its check.
-fn renew_script() -> &'static str {
-    let text = include_str!("renew.lua");
-    if !planted::is_dropped(Protection::Fence) {
-        return text;
-    }
-    text.replacen(
-        "if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then",
-        "if false then",
-        1,
-    )
-    .leak()
-}
 
 /// The log on Redis; see the head of its folder.
 pub struct RedisLog {

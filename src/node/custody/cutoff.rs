@@ -19,7 +19,6 @@ use crate::node::context::Setup;
 use crate::node::custody::shards::Shards;
 use crate::node::owners::Owners;
 use crate::node::session::Hub;
-use crate::planted::{self, Protection};
 use crate::shard::ShardHandle;
 
 /// How often it is looked.
@@ -148,9 +147,7 @@ impl CutOff {
 /// Another token of no lower epoch: the shard was claimed after us. A lower one tells of a log that
 /// fell back, and then our own claim is what the next renewal or append restores or loses.
 fn was_taken(ours: Token, control: &Control) -> bool {
-    control.token != ours
-        && control.token.epoch >= ours.epoch
-        && !planted::is_dropped(Protection::Fence)
+    control.token != ours && control.token.epoch >= ours.epoch
 }
 
 /// Shards are open here, none of them has a lease, and one of them is another node's by the table:

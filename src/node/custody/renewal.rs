@@ -24,7 +24,6 @@ use crate::ids::NodeId;
 use crate::log::ShardLog;
 use crate::node::context::{Life, Renewing, Setup};
 use crate::node::custody::shards::Shards;
-use crate::planted::{self, Protection};
 use crate::shard::ShardHandle;
 use crate::telemetry;
 use crate::watchdog::Watchdog;
@@ -123,8 +122,7 @@ impl Renewals {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let gave_up = self.failing && planted::is_dropped(Protection::RenewalsGoOn);
-            if self.moves() && !gave_up {
+            if self.moves() {
                 self.round().await;
             }
         }

@@ -18,7 +18,6 @@ use crate::ids::ShardId;
 use crate::log::record::{IndexChange, OutboxPosition};
 use crate::node::outbox::window::Window;
 use crate::node::owners::Owners;
-use crate::planted::{self, Protection};
 use crate::problem::Problem;
 use crate::shard::ShardHandle;
 use crate::shard::command::Command;
@@ -82,9 +81,6 @@ impl Outbox for ShardHandle {
 pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken) {
     let ended = async {
         shard.closed().await;
-        if planted::is_dropped(Protection::LostShardGoes) {
-            std::future::pending::<()>().await;
-        }
         sleep(LAST_ROWS_MAX).await;
     };
     tokio::select! {

@@ -31,7 +31,6 @@ use crate::node::owners::attempt::Route;
 use crate::node::owners::line::{Lines, line_of};
 use crate::node::owners::local::LocalShards;
 use crate::node::owners::places::Places;
-use crate::planted::{self, Protection};
 use crate::problem::Problem;
 use crate::protocol::ConversationItem;
 use crate::shard::command::{Command, Done, Found, Freshness, Interest, Push, Query, Subscribed};
@@ -322,10 +321,8 @@ impl Owners {
         let line = line_of(&command);
         let body = Body::Execute { shard, command };
         let asked = match line {
-            Some(line) if !planted::is_dropped(Protection::RepeatsInOrder) => {
-                self.ask_in_line(line, shard, body, deadline)
-            }
-            _ => self.ask(shard, body, deadline),
+            Some(line) => self.ask_in_line(line, shard, body, deadline),
+            None => self.ask(shard, body, deadline),
         };
         async move {
             match asked.await? {

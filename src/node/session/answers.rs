@@ -5,7 +5,6 @@ use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Member, Membership, Origin, Place};
 use crate::node::session::state::{Cursor, Cut, Gap};
 use crate::node::session::work::Ask;
-use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
 
@@ -123,7 +122,6 @@ impl Board {
     /// unseen, and left again at `departed`: they get those memberships too, or a gap when there is
     /// too much.
     fn set_back(&mut self, ask: &Ask, joined: Seq, departed: Option<Seq>) {
-        let departed = departed.filter(|_| !planted::is_dropped(Protection::WholeStays));
         let member = self
             .feeds
             .get_mut(&ask.conversation)

@@ -21,7 +21,6 @@ use crate::node::session::state::{Cursor, Gap, Pushed};
 use crate::node::session::watching::Watching;
 use crate::node::session::window::{self, ReceiptKey, ReceiptOf, Session};
 use crate::node::session::work::{Ask, Load, Work};
-use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, ReceiptKind, ServerFrame};
 use crate::shard::command::Push;
 use crate::telemetry;
@@ -294,9 +293,7 @@ impl Board {
             feed.round = feed.round.wrapping_add(1);
             // Whoever answers now is heard, also when the log forgot a higher epoch.
             feed.epoch = Epoch(0);
-            let known_seq = feed
-                .known
-                .filter(|_| !planted::is_dropped(Protection::ResubscribeCursor));
+            let known_seq = feed.known;
             let mut after = known_seq;
             for (user, member) in &mut feed.members {
                 let Some(known) = users.get(user) else {

@@ -10,7 +10,6 @@ use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Membership, Origin, Place};
 use crate::node::session::state::{Cursor, Cut, Gap};
 use crate::node::session::work::{Ask, Fetch};
-use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
 
@@ -187,10 +186,8 @@ impl Board {
             .get_mut(&ask.conversation)?
             .place(&ask.user, id)?;
         match place.origin {
-            Origin::Joined { since } if !planted::is_dropped(Protection::WholeStays) => {
-                Some((place, since))
-            }
-            Origin::Joined { .. } | Origin::Position | Origin::Memberships { .. } => None,
+            Origin::Joined { since } => Some((place, since)),
+            Origin::Position | Origin::Memberships { .. } => None,
         }
     }
 
@@ -258,9 +255,7 @@ impl Board {
                 }
                 self.drop_member_if_idle(user, conversation);
             }
-            Some(Membership { seq, joined: false })
-                if seq > left && !planted::is_dropped(Protection::WholeStays) =>
-            {
+            Some(Membership { seq, joined: false }) if seq > left => {
                 self.start_ended(id, conversation, left);
             }
             _ => self.drop_member_if_idle(user, conversation),

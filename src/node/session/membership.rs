@@ -5,7 +5,6 @@ use crate::ids::{ConversationName, Seq, SessionId, UserId};
 use crate::node::session::board::Board;
 use crate::node::session::entries::{Interest, Membership, Phase};
 use crate::node::session::state::Cursor;
-use crate::planted::{self, Protection};
 use crate::shard::command::IndexItem;
 
 impl Board {
@@ -82,9 +81,6 @@ impl Board {
         conversation: &ConversationName,
         since: Seq,
     ) {
-        if planted::is_dropped(Protection::WholeStays) {
-            return;
-        }
         for id in self.without_place(user, conversation) {
             self.start_ended(id, conversation, since);
         }

@@ -17,7 +17,6 @@ use crate::link::front::{self, Down};
 use crate::node::session::again::Gathered;
 use crate::node::session::window::Session;
 use crate::node::session::{Inner, commands};
-use crate::planted::{self, Protection};
 use crate::problem::CloseCode;
 use crate::protocol::FRAME_BYTES_MAX;
 
@@ -46,10 +45,7 @@ impl Message {
         if let Some(key) = client_id {
             return IdempotencyKey::from_client(key);
         }
-        let key = self
-            .key
-            .as_deref()
-            .filter(|_| !planted::is_dropped(Protection::StampedKey))?;
+        let key = self.key.as_deref()?;
         Some(IdempotencyKey {
             key: Arc::from(key),
             stamped: true,

@@ -7,7 +7,6 @@
 //! of the socket until it has caught up.
 
 use crate::ids::Seq;
-use crate::planted::{self, Protection};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 
 /// A span that is not delivered on this socket.
@@ -136,13 +135,9 @@ impl Cursor {
                 self.measure(tail)
             }
             Self::Live { seq } if seq < tail => {
-                *self = if planted::is_dropped(Protection::ResubscribeCursor) {
-                    Self::Live { seq: tail }
-                } else {
-                    Self::Behind {
-                        seq,
-                        cut: Cut::Never,
-                    }
+                *self = Self::Behind {
+                    seq,
+                    cut: Cut::Never,
                 };
                 None
             }

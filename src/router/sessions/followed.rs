@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::ids::{Seq, SessionId, Slot};
-use crate::link::front::attach::{Attach, STANDS_MAX, Stage, Stand, Standing};
-use crate::planted::{self, Protection};
+use crate::link::front::attach::{Attach, STANDS_MAX, Stage, Stand};
 use crate::router::sessions::names::Name;
 
 /// Who a session is for, as it was opened: the same at every node.
@@ -124,14 +123,10 @@ impl Followed {
 
     /// What the other node is given, beside so many messages that are said again.
     pub(super) fn attach(&self, again: usize) -> Attach {
-        let tail = planted::is_dropped(Protection::AttachCursor);
         let stands = self
             .stands
             .iter()
-            .map(|(name, stand)| match stand.standing() {
-                Standing::At { .. } if tail => (name.text().clone(), Standing::Tail.into()),
-                _ => (name.text().clone(), *stand),
-            });
+            .map(|(name, stand)| (name.text().clone(), *stand));
         Attach {
             id: self.id,
             stage: self.stage,
@@ -145,6 +140,7 @@ impl Followed {
 mod tests {
     use super::*;
     use crate::ids::ConversationName;
+    use crate::link::front::attach::Standing;
     use crate::router::sessions::names::Names;
 
     fn session(stage: Stage) -> Followed {

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::{ShardId, UserId};
 use crate::log::record::Tail;
 use crate::log::{PerStream, RawEntry, Stream};
-use crate::planted::{self, Protection};
 use crate::shard::error::OpenError;
 use crate::shard::execute::Boxed;
 use crate::shard::file::store::{Past, Progress, Store, StoreError};
@@ -122,11 +121,6 @@ impl Standby {
             durable,
             max_epoch,
         } = progress;
-        let durable = if planted::is_dropped(Protection::TrimOnApplied) {
-            applied
-        } else {
-            durable
-        };
         let (shard, node) = (self.0.opening.shard, self.0.opening.node.clone());
         ReplicaStatus {
             shard,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
 use crate::log::record::{Content, Event, EventKind, Fingerprint, KeyUse};
-use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, PARTICIPANTS_MAX, PARTICIPANTS_SHOWN_MAX, Participant, Role};
 use crate::shard::command::{Add, Create, Remove, Send};
@@ -158,7 +157,7 @@ impl Head {
     /// Whether someone may send.
     #[must_use]
     pub(in crate::shard) fn may_send(&self, user: &UserId) -> bool {
-        self.has(user) || planted::is_dropped(Protection::Membership)
+        self.has(user)
     }
 
     /// The next event of the conversation.

@@ -10,7 +10,6 @@ use crate::backoff::Backoff;
 use crate::ids::{Offset, ShardId};
 use crate::log::record::{ENTRY_RECORDS_MAX, Tail};
 use crate::log::{ShardLog, Stream};
-use crate::planted::{self, Protection};
 use crate::shard::file::store::{ApplyEntry, Store, StoreError, mark};
 use crate::shard::file::worker::ends::{PERSISTS, tell};
 use crate::shard::file::worker::feed::{Feed, RoundError};
@@ -150,24 +149,12 @@ impl Worker {
     }
 
     /// Up to where entries are applied.
-    async fn bound(&mut self) -> Tail {
-        let committed = *self.committed.borrow_and_update();
-        if self.is_unbound()
-            && let Ok(Some(control)) = self.log.control(self.shard).await
-            && control.tails[self.stream].offset > committed.offset
-        {
-            return control.tails[self.stream];
-        }
-        committed
-    }
-
-    /// For the tests of the checker: an owner that does not wait for a second copy.
-    fn is_unbound(&self) -> bool {
-        self.is_owner && planted::is_dropped(Protection::OwnerPastCommitted)
+    fn bound(&mut self) -> Tail {
+        *self.committed.borrow_and_update()
     }
 
     async fn round(&mut self) -> Result<(), RoundError> {
-        let upto = self.bound().await;
+        let upto = self.bound();
         let from = *self.applied.borrow();
         if upto.offset <= from.offset {
             // The log fell back meanwhile, behind a standby.
@@ -191,12 +178,10 @@ impl Worker {
         let applied = self.applied.borrow().offset;
         let is_ahead = |tail: &Tail| tail.offset > applied;
         if !is_ahead(&self.committed.borrow()) {
-            let unbound = self.is_unbound();
             let ahead = tokio::select! {
                 biased;
                 ahead = self.committed.wait_for(is_ahead) => ahead.is_ok(),
                 () = self.finishing.cancelled() => false,
-                () = tokio::time::sleep(self.config.tick), if unbound => return true,
             };
             if !ahead {
                 return is_ahead(&self.committed.borrow());

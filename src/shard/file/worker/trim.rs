@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::Offset;
 use crate::log::{PerStream, Stream};
-use crate::planted::{self, Protection};
 use crate::shard::file::worker::kept::{Kept, Stood, gauge, lock};
 use crate::shard::file::worker::setup::{Setup, Trimming};
 use crate::shard::insync::{Bounds, InSync};
@@ -57,12 +56,7 @@ impl Trim {
         let (mut trimmed_behind, mut aged_at) = (None, None);
         loop {
             let at = *progress.borrow_and_update();
-            let behind = if planted::is_dropped(Protection::TrimOnApplied) {
-                at.applied
-            } else {
-                at.durable
-            };
-            let durable = behind.map(|tail| tail.offset);
+            let durable = at.durable.map(|tail| tail.offset);
             self.durable
                 .send_if_modified(|known| std::mem::replace(known, durable) != durable);
             if let Some(trimming) = &self.setup.trimming {

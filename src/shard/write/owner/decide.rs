@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, UserId};
 use crate::log::Stream;
 use crate::log::record::{Event, EventKind, IndexChange, Record};
-use crate::planted::{self, Protection};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, Message};
 use crate::shard::command::{Create, Done, Push, Send, ShardError, core_of};
@@ -101,8 +100,7 @@ impl Owner {
         asked: Asked,
         outcome: Result<Accepted, Problem>,
     ) {
-        let unwaited = outcome.is_err() && planted::is_dropped(Protection::RefusalWaits);
-        if until <= self.appenders[stream].committed().offset || unwaited {
+        if until <= self.appenders[stream].committed().offset {
             asked.answer.send(outcome.map_err(ShardError::from)).ok();
             return;
         }
@@ -315,7 +313,7 @@ impl Owner {
         (sender, key): (&UserId, Option<&IdempotencyKey>),
         facts: &Facts,
     ) -> Option<UsedKey> {
-        let key = key.filter(|_| !planted::is_dropped(Protection::Dedupe))?;
+        let key = key?;
         let of = (sender.clone(), Arc::clone(&key.key));
         let in_memory = state
             .keys
