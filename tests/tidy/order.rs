@@ -2,7 +2,7 @@
 
 /// The wings of each folder in their order: each uses only those before it. What the folder's own
 /// `mod.rs` defines, all of them may use.
-pub(super) const ORDER: [(&str, &[&str]); 14] = [
+pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     (
         "log",
         &[

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{all_rust, assert_none, collect, root};
+use crate::tree::{all_rust, assert_none, collect, root};
 
 /// Longest line of a document or a comment, in characters: what stands side by side with the code
 /// can be read without scrolling.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use super::{assert_none, root, rust_under};
+use crate::tree::{assert_none, root, rust_under};
 
 /// Patches that carry no bug's name, or parts of several.
 const OTHERS: [&str; 2] = ["planted_mod", "append_checks"];
