@@ -4,19 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::ids::{Offset, Seq, UserId};
-use crate::log::record::{Event, EventKind, Fingerprint};
+use crate::log::record::{Event, EventKind};
 use crate::shard::write::head::Head;
+use crate::shard::write::owner::keys::UsedKey;
 use crate::shard::write::owner::piece::Work;
-
-/// A key used in a conversation, as long as memory must know it: client keys until the worker has
-/// stored them, stamped ones for a minute.
-#[derive(Debug, Clone)]
-pub(super) struct UsedKey {
-    pub(super) fingerprint: Fingerprint,
-    pub(super) seq: Seq,
-    /// Offset of its record; 0 when that is long applied.
-    pub(super) offset: Offset,
-}
 
 /// Whether the head is known.
 #[derive(Debug, Default)]

@@ -10,9 +10,9 @@ use crate::shard::file::store::{HeldMessage, Located};
 use crate::shard::write::head::idempotency_conflict;
 use crate::shard::write::message::{deleted, edited, overtaken};
 use crate::shard::write::owner::Owner;
-use crate::shard::write::owner::conversation::UsedKey;
 use crate::shard::write::owner::decide::{Verdict, message_unknown};
 use crate::shard::write::owner::input::Accepted;
+use crate::shard::write::owner::keys::UsedKey;
 use crate::shard::write::owner::parking::SPACE_AFTER;
 use crate::shard::write::owner::piece::Facts;
 

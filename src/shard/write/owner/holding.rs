@@ -9,15 +9,7 @@ use crate::log::record::Tail;
 use crate::shard::command::Delivered;
 use crate::shard::write::append::Appender;
 use crate::shard::write::owner::Owner;
-
-/// Why the loop decides nothing.
-#[derive(Debug)]
-pub(super) enum Holding {
-    /// Something is on its way still; whoever asked waits for the tails.
-    Ending(oneshot::Sender<PerStream<Tail>>),
-    /// Nothing is on its way, and the tails were told.
-    Still,
-}
+use crate::shard::write::owner::state::Holding;
 
 impl Owner {
     /// Decides nothing from now on, until [`Owner::release`]. `told` gets the tails once they are

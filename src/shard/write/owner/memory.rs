@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::{ConversationState, Known};
 
 /// Of a conversation, whatever it has.
@@ -96,13 +95,6 @@ impl ConversationState {
     pub(super) fn weigh(&mut self, taken: &mut Taken) {
         let now = self.estimate();
         taken.change(std::mem::replace(&mut self.bytes, now), now);
-    }
-}
-
-impl Owner {
-    /// More is in memory than may be.
-    pub(super) fn has_too_many_heads(&self) -> bool {
-        self.conversations.len() > self.setup.heads_max || self.heads_taken.is_too_much()
     }
 }
 

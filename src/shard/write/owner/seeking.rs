@@ -5,10 +5,9 @@
 //! **Bound.** [`SOUGHT_MAX`] wait at most; more are refused. The file is asked for all of them side
 //! by side, with the permits of every look-up.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::ids::{ConversationName, MessageId};
+use crate::ids::MessageId;
 use crate::log::Stream;
 use crate::problem::Problem;
 use crate::shard::command::ShardError;
@@ -16,22 +15,11 @@ use crate::shard::file::store::{Located, StoreError};
 use crate::shard::write::owner::decide::message_unknown;
 use crate::shard::write::owner::input::{Asked, Completion, Looked, Write};
 use crate::shard::write::owner::piece::WorkKind;
+use crate::shard::write::owner::sought::Seeking;
 use crate::shard::write::owner::{Owner, parking};
 
 /// Writes that wait for the place of their message.
 const SOUGHT_MAX: usize = 4_096;
-
-/// Writes whose message is sought, in their order.
-#[derive(Debug, Default)]
-pub(super) struct Sought(VecDeque<Seeking>);
-
-#[derive(Debug)]
-struct Seeking {
-    asked: Asked,
-    /// Number of its look-up.
-    lookup: u64,
-    found: Option<Result<Option<ConversationName>, StoreError>>,
-}
 
 impl Owner {
     pub(super) fn take_write(&mut self, asked: Asked) {

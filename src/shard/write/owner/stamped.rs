@@ -2,32 +2,19 @@
 //! memory for a minute, so that a router's own retry has no second effect. Kept beside the
 //! conversations, so that they hold no head in memory.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{ConversationName, Offset, Seq, UserId};
-use crate::log::record::Fingerprint;
+use crate::ids::Offset;
 use crate::shard::file::store::UsedKey as ClientKey;
 use crate::shard::write::owner::Owner;
-use crate::shard::write::owner::conversation::UsedKey;
+use crate::shard::write::owner::keys::StampedUse;
+use crate::shard::write::owner::keys::UsedKey;
 
 /// How long a stamped key is remembered, on a clock that nobody sets, and how many at most; the
 /// oldest are forgotten first.
 const STAMPED_FOR: Duration = Duration::from_secs(60);
+
 const STAMPED_MAX: usize = 65_536;
-
-/// Where, by whom, which.
-pub(super) type StampedUse = (ConversationName, UserId, Arc<str>);
-
-/// A key that the router stamped, as found in a record.
-#[derive(Debug, Clone)]
-pub(in crate::shard) struct StampedKey {
-    pub conversation: ConversationName,
-    pub sender: UserId,
-    pub key: Arc<str>,
-    pub fingerprint: Fingerprint,
-    pub seq: Seq,
-}
 
 impl Owner {
     pub(super) fn remember_stamped_key(&mut self, of: StampedUse, used: UsedKey) {

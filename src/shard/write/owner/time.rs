@@ -3,38 +3,13 @@
 
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::ids::Offset;
-use crate::log::record::{Record, Tail};
-use crate::log::{PerStream, Stream};
+use crate::log::Stream;
+use crate::log::record::Record;
 use crate::shard::write::append::Appender;
 use crate::shard::write::owner::Owner;
 
 /// Between two marks of a stream in which something is written.
 const MARK_EVERY: Duration = Duration::from_secs(60);
-
-/// The marks of an owner.
-#[derive(Debug)]
-pub(super) struct Marks {
-    /// Time of day when it began, which only names a beginning, and the other clock then.
-    began: (u64, Duration),
-    /// When the last ones were due.
-    last: Duration,
-    /// Where each stream ended with its last mark: without anything new in it there is nothing to
-    /// forget either.
-    at: PerStream<Offset>,
-}
-
-impl Marks {
-    pub(super) fn new(clock: &Clock, tails: PerStream<Tail>) -> Self {
-        let now = clock.since_boot();
-        Self {
-            began: (clock.now_ms(), now),
-            last: now,
-            at: tails.map(|tail| tail.offset),
-        }
-    }
-}
 
 impl Owner {
     /// Decides the first record of both streams, that its epoch has begun. No write is decided

@@ -2,17 +2,16 @@
 //! SQLite stops those behind it until the look-up is back.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::ids::{ConversationName, IdempotencyKey, Offset, UserId};
+use crate::ids::ConversationName;
 use crate::problem::Problem;
 use crate::shard::command::Delivered;
 use crate::shard::file::store::StoreError;
-use crate::shard::write::head::Head;
 use crate::shard::write::owner::Owner;
-use crate::shard::write::owner::conversation::{ConversationState, Known};
-use crate::shard::write::owner::input::{Asked, Completion, Looked, Waiter, Write};
+use crate::shard::write::owner::anew::Again;
+use crate::shard::write::owner::conversation::Known;
+use crate::shard::write::owner::input::{Asked, Waiter};
 use crate::shard::write::owner::lookup::Lookup;
 use crate::shard::write::owner::piece::{Facts, Work, WorkKind};
 use crate::telemetry;
@@ -24,14 +23,6 @@ const WAITING_OF_ALL_MAX: usize = 4 * WAITING_MAX;
 /// Answers that wait for the commit of what others wrote, beside the writes themselves; more are
 /// refused.
 const RESTING_MAX: usize = 16_384;
-
-/// Work that was taken once, and is taken again before everything that has come since.
-pub(super) struct Again {
-    pub(super) conversation: ConversationName,
-    /// Its place in the order of arrival.
-    pub(super) turn: u64,
-    pub(super) kind: WorkKind,
-}
 
 /// Outcome of one step.
 enum Step {
@@ -137,7 +128,7 @@ impl Owner {
             })
     }
 
-    fn drain_waiting(&mut self, name: &ConversationName) {
+    pub(super) fn drain_waiting(&mut self, name: &ConversationName) {
         loop {
             let Some(state) = self.conversations.get_mut(name) else {
                 return;
@@ -165,68 +156,8 @@ impl Owner {
         self.evict();
     }
 
-    /// Takes in what a look-up brought, and goes on with what waited for it.
-    pub(super) fn complete(&mut self, completion: Completion) {
-        let Completion {
-            conversation,
-            lookup,
-            result,
-        } = completion;
-        let Some(name) = conversation else {
-            return self.found(lookup, result.map(Looked::at));
-        };
-        let Some(state) = self.conversations.get_mut(&name) else {
-            return;
-        };
-        state.blocked = false;
-        // Not there any more when other work was put before it.
-        let mut asker = state.waiting.iter_mut().find(|work| work.lookup == lookup);
-        if let Some(work) = &mut asker {
-            work.lookup = 0;
-        }
-        match result {
-            Ok(Looked::Head(row)) => {
-                telemetry::HEAD_LOOKUPS.add(1, &[("result", "fill")]);
-                state.known = row.map_or(Known::Absent, |row| {
-                    Known::Head(Box::new(Head::filled(row)))
-                });
-            }
-            Ok(Looked::Marks(rows)) => {
-                let marks = rows
-                    .into_iter()
-                    .map(|row| (row.user, (row.delivered, row.read)));
-                state.marks = Some(marks.collect());
-            }
-            Ok(Looked::Key(row)) => {
-                if let Some(work) = asker {
-                    work.facts.key = Some(row);
-                }
-            }
-            Ok(Looked::At(at)) => {
-                if let Some(work) = asker {
-                    work.facts.reply_to = Some(at);
-                }
-            }
-            Ok(Looked::Held(message)) => {
-                if let Some(work) = asker {
-                    work.facts.held = Some(message);
-                }
-            }
-            Ok(Looked::Later(is_used)) => {
-                if let Some(work) = asker {
-                    work.facts.later = Some(is_used);
-                }
-            }
-            Err(error) => {
-                let waiting = std::mem::take(&mut state.waiting);
-                self.refuse_waiting(waiting, &error);
-            }
-        }
-        self.drain_waiting(&name);
-    }
-
     /// Refuses all that waited in a conversation for a look-up that failed.
-    fn refuse_waiting(&mut self, waiting: VecDeque<Work>, error: &StoreError) {
+    pub(super) fn refuse_waiting(&mut self, waiting: VecDeque<Work>, error: &StoreError) {
         tracing::warn!(shard = %self.setup.shard, %error, "look-up failed; refusing what waits for it");
         let problem = Problem::unavailable("the shard's file cannot be read now; retry later");
         self.waiting -= waiting.len();
@@ -314,77 +245,6 @@ impl Owner {
         }
         Step::Finished
     }
-
-    /// A receipt goes into the other stream, and would stay there when its author's joining is
-    /// taken back: it is decided when that is committed. Likewise a reaction when the deletion of
-    /// its message is. The offset to wait for.
-    fn receipt_waits(&self, name: &ConversationName, write: &Write) -> Option<Offset> {
-        let (state, user) = (self.conversations.get(name)?, write.receipt_of()?);
-        let committed = self.appenders.messages.committed().offset;
-        let deletion = match write {
-            Write::React { id, .. } => self
-                .messages
-                .now(*id)
-                .filter(|(_, message)| message.at.deleted),
-            _ => None,
-        };
-        let deletion = deletion
-            .map(|(offset, _)| *offset)
-            .filter(|offset| *offset > committed);
-        state.standing_changes(user, committed).max(deletion)
-    }
-
-    /// What must be looked up before this write can be decided.
-    fn missing(&self, name: &ConversationName, write: &Write, facts: &Facts) -> Option<Lookup> {
-        let state = self.conversations.get(name)?;
-        let participates = |user: &UserId| state.head().is_some_and(|head| head.has(user));
-        let key_lookup = |sender: &UserId, key: Option<&IdempotencyKey>| {
-            let asked =
-                key.filter(|key| facts.key.is_none() && asks_for_key(state, sender, key))?;
-            let perhaps = self.setup.filter.perhaps_used(name, sender, &asked.key);
-            perhaps.then(|| Lookup::Key(sender.clone(), asked.clone()))
-        };
-        let later_lookup = |sender: &UserId, unless: &[IdempotencyKey]| {
-            let asks = facts.later.is_none() && unless.iter().any(|later| !later.stamped);
-            asks.then(|| Lookup::Later(sender.clone(), unless.to_vec()))
-        };
-        match write {
-            Write::Send(send) if participates(&send.source) => {
-                if let Some(id) = send.reply_to
-                    && facts.reply_to.is_none()
-                    && self.messages.now(id).is_none()
-                    && id.slot() == name.slot()
-                {
-                    return Some(Lookup::At(id));
-                }
-                if let Some(lookup) = key_lookup(&send.source, send.key.as_ref()) {
-                    return Some(lookup);
-                }
-                later_lookup(&send.source, &send.unless)
-            }
-            Write::Change { change, .. } if participates(change.by()) => {
-                let id = change.message_id();
-                let asks = facts.held.is_none() && self.messages.now(id).is_none();
-                key_lookup(change.by(), change.key())
-                    .or_else(|| later_lookup(change.by(), change.unless()))
-                    .or_else(|| asks.then_some(Lookup::Held(id)))
-            }
-            Write::Resubmit(event) => self.missing_of_orphan(state, event, facts),
-            Write::Read { .. } if state.head().is_some() && state.marks.is_none() => {
-                Some(Lookup::Marks)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Whether SQLite has to be asked for a key. Not while memory has it: it may be applied, and
-/// forgotten here, between the look at the file and the decision.
-fn asks_for_key(state: &ConversationState, sender: &UserId, key: &IdempotencyKey) -> bool {
-    !key.stamped
-        && !state
-            .keys
-            .contains_key(&(sender.clone(), Arc::clone(&key.key)))
 }
 
 fn refuse(work: Work, problem: &Problem) {

@@ -1,0 +1,82 @@
+//! Conversations that begin, and who takes part in them.
+
+use crate::ids::ConversationName;
+use crate::log::record::{Event, EventKind};
+use crate::problem::Problem;
+use crate::protocol::Conversation;
+use crate::shard::command::{Create, Done};
+use crate::shard::write::head::{decide_create as begin_conversation, decide_create_again};
+use crate::shard::write::owner::Owner;
+use crate::shard::write::owner::decide::Verdict;
+use crate::shard::write::owner::input::Accepted;
+
+impl Owner {
+    pub(super) fn decide_create(&mut self, name: &ConversationName, create: &Create) -> Verdict {
+        let users = u32::try_from(create.participants.len()).unwrap_or(u32::MAX);
+        if let Some(head) = self.head(name) {
+            let offset = head.created_offset;
+            return match decide_create_again(head, create) {
+                Ok(()) => {
+                    let again = Accepted::Created {
+                        view: head.view(name),
+                        replayed: true,
+                        offset,
+                        users,
+                    };
+                    Verdict::Rests(self.last_touched(name), Ok(again))
+                }
+                Err(problem) => Verdict::Rests(offset, Err(problem)),
+            };
+        }
+        let offset = self.append_event(begin_conversation(create, self.now()));
+        match self.head(name) {
+            Some(head) => Verdict::Written(
+                offset,
+                Accepted::Created {
+                    view: head.view(name),
+                    replayed: false,
+                    offset,
+                    users,
+                },
+            ),
+            None => Verdict::Rests(
+                offset,
+                Err(Problem::unavailable(
+                    "the conversation was not begun; retry",
+                )),
+            ),
+        }
+    }
+
+    pub(super) fn changed(
+        &mut self,
+        name: &ConversationName,
+        event: Result<Option<Event>, Problem>,
+        done: impl FnOnce(Conversation) -> Done,
+    ) -> Verdict {
+        let event = match event {
+            Ok(event) => event,
+            Err(problem) => return Verdict::Rests(self.members_changed(name), Err(problem)),
+        };
+        let users = match event.as_ref().map(|event| &event.kind) {
+            Some(EventKind::Joined { users, .. }) => u32::try_from(users.len()).unwrap_or(u32::MAX),
+            Some(EventKind::Left { .. }) => 1,
+            _ => 0,
+        };
+        let written = event.map(|event| self.append_event(event));
+        let offset = written.unwrap_or_else(|| self.last_touched(name));
+        let done = self
+            .head(name)
+            .map(|head| head.view(name))
+            .map_or(Done::Removed, done);
+        let accepted = Accepted::Changed {
+            done,
+            offset,
+            users,
+        };
+        match written {
+            Some(at) => Verdict::Written(at, accepted),
+            None => Verdict::Rests(offset, Ok(accepted)),
+        }
+    }
+}
