@@ -36,9 +36,6 @@ const NOT_YET_MAPS: &[&str] = &[
     "process",
     "protocol",
     "router",
-    "shard/file/apply",
-    "shard/file/store",
-    "shard/write/owner",
 ];
 
 /// The arrows that do not go down in the order of their folder.

@@ -14,16 +14,19 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use super::*;
 use crate::ids::{
-    ClusterId, ConversationName, Epoch, IdempotencyKey, MessageId, NodeId, Offset, Seq, UserId,
+    ClusterId, ConversationName, Epoch, IdempotencyKey, MessageId, NodeId, Offset, Seq, ShardId,
+    UserId,
 };
 use crate::log::record::{
-    Advance, Content, Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, UsedUp,
-    seal,
+    Advance, Content, Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, Tail,
+    UsedUp, seal,
 };
+use crate::log::{Identity, PerStream, Stream};
 use crate::shard::command::{Around, IndexItem};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;

@@ -692,17 +692,16 @@ async fn no_statement_scans_a_table() {
     let store = open(folder.path(), "s3.db").await;
     let mut reader = store.readers().acquire().await.expect("a reader");
     let mut statements: Vec<String> = Vec::new();
-    let reads = messages::READS
-        .into_iter()
-        .flatten()
-        .chain(&receipts::READS)
-        .chain(&index::READS);
-    statements.extend(
-        reads
-            .chain(&progress::READS)
-            .chain(&seen::READS)
-            .map(|read| (*read).to_owned()),
-    );
+    let more: [&[&str]; 6] = [
+        &conversations::READS,
+        &keys::READS,
+        &receipts::READS,
+        &index::READS,
+        &progress::READS,
+        &seen::READS,
+    ];
+    let reads = messages::READS.iter().chain(&more).copied().flatten();
+    statements.extend(reads.map(|read| (*read).to_owned()));
     statements.extend(
         [
             write_messages::LAST_SEQS,

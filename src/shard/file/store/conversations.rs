@@ -1,0 +1,187 @@
+//! Reads of conversations, and of who takes and took part in them.
+
+use std::sync::Arc;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::ids::{ConversationName, Seq, UserId};
+use crate::log::record::{EventKind, KeyUse};
+use crate::shard::file::store::columns::{fingerprint, int, number, offset, seq, small, user};
+use crate::shard::file::store::shown::event;
+use crate::shard::file::store::{HeadRow, Member, Store, StoreError};
+
+const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
+    create_fingerprint, last_seq, last_created FROM conversations WHERE name = ?";
+
+const MEMBERS: &str =
+    "SELECT participant, joined_seq, position FROM participants WHERE conversation = ?";
+
+const RECENT: &str =
+    "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
+
+const PARTICIPANTS: &str = "SELECT participant FROM participants WHERE conversation = ? AND participant > ? ORDER BY participant LIMIT ?";
+
+const DEPARTURE: &str = "SELECT joined_seq, left_seq FROM departures WHERE conversation = ?1 AND participant = ?2 \
+    AND NOT EXISTS (SELECT 1 FROM participants WHERE conversation = ?1 AND participant = ?2)";
+
+const LAST_LEFT: &str =
+    "SELECT left_seq FROM departures WHERE conversation = ? AND participant = ?";
+
+const LEFT_WITHIN: &str = "SELECT seq, created, body FROM events \
+    WHERE conversation = ? AND kind = 'left' AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?";
+
+/// Departures of anybody that are looked through for those of one user.
+const LEFT_WITHIN_MAX: u32 = 1_000;
+
+/// These reads, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const READS: [&str; 5] = [HEAD, MEMBERS, RECENT, PARTICIPANTS, DEPARTURE];
+
+impl Store {
+    /// What a head is filled from; `None` when there is no such conversation. One moment of the
+    /// file.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn head(
+        &self,
+        conversation: &ConversationName,
+    ) -> Result<Option<HeadRow>, StoreError> {
+        let name = conversation.as_str();
+        let mut moment = self.read(self.readers().begin()).await?;
+        let row = self
+            .read(sqlx::query(HEAD).bind(name).fetch_optional(&mut *moment))
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut head = head_row(&row)?;
+        for member in self
+            .read(sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment))
+            .await?
+        {
+            head.members.push(Member {
+                user: user(&member, 0)?,
+                joined: seq(&member, 1)?,
+                position: small(&member, 2)?,
+            });
+        }
+        for message in self
+            .read(sqlx::query(RECENT).bind(name).fetch_all(&mut *moment))
+            .await?
+        {
+            head.recent.push((seq(&message, 0)?, user(&message, 1)?));
+        }
+        head.recent.reverse();
+        Ok(Some(head))
+    }
+
+    /// Participants by name after `after`.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn participants(
+        &self,
+        conversation: &ConversationName,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let after = after.map_or("", UserId::as_str);
+        let query = sqlx::query(PARTICIPANTS)
+            .bind(conversation.as_str())
+            .bind(after)
+            .bind(limit);
+        self.read(query.fetch_all(self.readers()))
+            .await?
+            .iter()
+            .map(|row| user(row, 0))
+            .collect()
+    }
+
+    /// Seq of the user's last `left` there, whether or not they are in again.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn last_left(
+        &self,
+        name: &ConversationName,
+        user: &UserId,
+    ) -> Result<Option<Seq>, StoreError> {
+        let query = sqlx::query(LAST_LEFT)
+            .bind(name.as_str())
+            .bind(user.as_str());
+        self.read(query.fetch_optional(self.readers()))
+            .await?
+            .map(|row| seq(&row, 0))
+            .transpose()
+    }
+
+    /// Seq of the user's last `left` in between. Where so many others left that it is not found
+    /// among the last thousand, the oldest of those: it may have been theirs.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn left_within(
+        &self,
+        name: &ConversationName,
+        user: &UserId,
+        (after, before): (Seq, Seq),
+    ) -> Result<Option<Seq>, StoreError> {
+        let query = sqlx::query(LEFT_WITHIN)
+            .bind(name.as_str())
+            .bind(int(after.0))
+            .bind(int(before.0));
+        let rows = self
+            .read(query.bind(LEFT_WITHIN_MAX).fetch_all(self.readers()))
+            .await?;
+
+        let mut oldest = None;
+        for row in &rows {
+            let event = event(name, row)?;
+            if matches!(&event.kind, EventKind::Left { user: left, .. } if left == user) {
+                return Ok(Some(event.seq));
+            }
+            oldest = Some(event.seq);
+        }
+        Ok(oldest.filter(|_| rows.len() >= LEFT_WITHIN_MAX as usize))
+    }
+
+    /// The last membership of someone who is no participant any more: (joined, left).
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub async fn departure(
+        &self,
+        conversation: &ConversationName,
+        user: &UserId,
+    ) -> Result<Option<(Seq, Seq)>, StoreError> {
+        let query = sqlx::query(DEPARTURE)
+            .bind(conversation.as_str())
+            .bind(user.as_str());
+        let row = self.read(query.fetch_optional(self.readers())).await?;
+        row.map(|row| Ok((seq(&row, 0)?, seq(&row, 1)?)))
+            .transpose()
+    }
+}
+
+fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
+    let create_key = match row.try_get::<Option<&str>, _>(5)? {
+        Some(key) => Some(KeyUse {
+            key: Arc::from(key),
+            stamped: row.try_get(6)?,
+            fingerprint: fingerprint(row, 7)?,
+        }),
+        None => None,
+    };
+    Ok(HeadRow {
+        title: row.try_get::<Option<&str>, _>(0)?.map(Arc::from),
+        admin: user(row, 1)?,
+        created: number(row, 2)?,
+        created_offset: offset(row, 3)?,
+        created_by: user(row, 4)?,
+        create_key,
+        last_seq: seq(row, 8)?,
+        last_created: number(row, 9)?,
+        members: Vec::new(),
+        recent: Vec::new(),
+    })
+}

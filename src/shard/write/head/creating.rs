@@ -1,0 +1,44 @@
+//! Creating a conversation, or one whose name is in use.
+
+use crate::ids::Seq;
+use crate::log::record::{Event, EventKind};
+use crate::problem::{Code, Problem};
+use crate::shard::command::Create;
+use crate::shard::write::head::deciding::key_use;
+use crate::shard::write::head::fold::Head;
+use crate::shard::write::head::refusal::idempotency_conflict;
+
+/// The `created` event of a conversation that does not exist yet.
+#[must_use]
+pub(in crate::shard) fn decide_create(create: &Create, now_ms: u64) -> Event {
+    Event {
+        conversation: create.name.clone(),
+        seq: Seq(1),
+        created: now_ms,
+        key: key_use(create.key.as_ref(), create.fingerprint),
+        kind: EventKind::Created {
+            by: create.by.clone(),
+            title: create.title.clone(),
+            participants: create.participants.clone(),
+        },
+    }
+}
+
+/// What creating a name that is in use comes to: the same request again, or a refusal.
+///
+/// # Errors
+/// `name_taken`, or `idempotency_conflict` for the same key with another request.
+pub(in crate::shard) fn decide_create_again(head: &Head, create: &Create) -> Result<(), Problem> {
+    let same_key = match (&head.create_key, &create.key) {
+        (Some(used), Some(key)) => head.created_by == create.by && used.key == key.key,
+        _ => false,
+    };
+    match (same_key, &head.create_key) {
+        (true, Some(used)) if used.fingerprint == create.fingerprint => Ok(()),
+        (true, _) => Err(idempotency_conflict()),
+        (false, _) => Err(Problem::new(
+            Code::NameTaken,
+            "a conversation of this name exists; choose another name or leave it out",
+        )),
+    }
+}
