@@ -28,7 +28,6 @@ const NOT_YET_MAPS: &[&str] = &[
     "log/lane",
     "log/record",
     "node/custody/opening",
-    "node/http",
     "node/outbox",
     "node/owners",
     "node/session",
