@@ -33,7 +33,6 @@ const NOT_YET_MAPS: &[&str] = &[
     "node/session",
     "operations",
     "process",
-    "protocol",
     "router",
     "shard/file/apply",
     "shard/file/store",

@@ -77,7 +77,11 @@ pub struct Success {
 }
 
 impl Success {
-    pub(super) const fn new(status: u16, about: &'static str, shape: Option<Shape>) -> Self {
+    pub(in crate::protocol) const fn new(
+        status: u16,
+        about: &'static str,
+        shape: Option<Shape>,
+    ) -> Self {
         Self {
             status,
             about,
@@ -88,14 +92,14 @@ impl Success {
         }
     }
 
-    pub(super) const fn read(about: &'static str, shape: Shape) -> Self {
+    pub(in crate::protocol) const fn read(about: &'static str, shape: Shape) -> Self {
         Self {
             may_be_stale: true,
             ..Self::new(200, about, Some(shape))
         }
     }
 
-    pub(super) const fn created(status: u16, about: &'static str) -> Self {
+    pub(in crate::protocol) const fn created(status: u16, about: &'static str) -> Self {
         let shape = SchemaGenerator::subschema_for::<Conversation>;
         let leads = Some(("name", "name"));
         Self {
@@ -106,7 +110,7 @@ impl Success {
         }
     }
 
-    pub(super) const fn sent(status: u16, about: &'static str) -> Self {
+    pub(in crate::protocol) const fn sent(status: u16, about: &'static str) -> Self {
         Self {
             leads: Some(("id", "id")),
             ..Self::new(
