@@ -65,7 +65,10 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "shard/read",
-        &["paging", "shown", "barrier", "presence", "find", "admit"],
+        &[
+            "paging", "shown", "barrier", "presence", "events", "message", "history", "receipts",
+            "find", "admit",
+        ],
     ),
     (
         "shard/replica",
