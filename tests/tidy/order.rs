@@ -138,6 +138,10 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     (
         "process",
         &[
+            "signals",
+            "life",
+            "ports",
+            "keys",
             "advertise",
             "files",
             "front",

@@ -21,8 +21,6 @@ const MAP_LINES_MAX: usize = 80;
 /// Folders whose `mod.rs` is no map yet, but holds logic that belongs into a file with a name.
 const NOT_YET_MAPS: &[&str] = &[
     "cluster/table",
-    "config",
-    "dev",
     "link",
     "link/front",
     "log/lane",
@@ -31,8 +29,6 @@ const NOT_YET_MAPS: &[&str] = &[
     "node/outbox",
     "node/owners",
     "node/session",
-    "operations",
-    "process",
     "router",
     "shard/file/apply",
     "shard/file/store",
