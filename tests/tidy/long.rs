@@ -26,7 +26,6 @@ pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
     ("src/node/link/client.rs", 381),
     ("src/node/link/server.rs", 384),
     ("src/node/outbox/tests.rs", 393),
-    ("src/node/owners/mod.rs", 361),
     ("src/node/owners/tests/attempts.rs", 326),
     ("src/node/session/board.rs", 434),
     ("src/node/session/board_tests.rs", 1079),

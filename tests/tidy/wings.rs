@@ -27,7 +27,6 @@ const NOT_YET_MAPS: &[&str] = &[
     "log/record",
     "node/custody/opening",
     "node/outbox",
-    "node/owners",
     "node/session",
     "router",
     "shard/file/apply",
