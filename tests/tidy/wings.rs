@@ -28,7 +28,6 @@ const NOT_YET_MAPS: &[&str] = &[
     "node/custody/opening",
     "node/outbox",
     "node/session",
-    "router",
     "shard/file/apply",
     "shard/file/store",
     "shard/write/owner",
