@@ -3,8 +3,8 @@
 
 use crate::ids::{ConversationName, Seq, SessionId, UserId};
 use crate::node::session::board::Board;
-use crate::node::session::entries::{Interest, Membership, Phase};
-use crate::node::session::state::Cursor;
+use crate::node::session::board::entries::{Interest, Membership, Phase};
+use crate::node::session::board::state::Cursor;
 use crate::shard::command::IndexItem;
 
 impl Board {
@@ -31,7 +31,12 @@ impl Board {
     /// The user was added at `seq`: his sessions start right before it, unless they still are in
     /// the conversation (then his `left` in between is on its way, and starts them anew) or
     /// memberships were passed over, which the owner tells.
-    pub(super) fn joined(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
+    pub(in crate::node::session) fn joined(
+        &mut self,
+        user: &UserId,
+        conversation: &ConversationName,
+        seq: Seq,
+    ) {
         let Some(known) = self.users.get_mut(user) else {
             return;
         };

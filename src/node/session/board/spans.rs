@@ -5,17 +5,21 @@ use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
 use crate::ids::{ConversationName, SessionId, ShardId, UserId};
-use crate::node::session::board::{Board, SPAN_LIMIT};
-use crate::node::session::entries::{Feed, Spans, User};
-use crate::node::session::state::Cursor;
-use crate::node::session::work::{Ask, Fetch};
+use crate::node::session::board::entries::{Feed, Spans, User};
+use crate::node::session::board::interests::{Board, SPAN_LIMIT};
+use crate::node::session::board::state::Cursor;
+use crate::node::session::board::work::{Ask, Fetch};
 
 /// Conversations fetched for one session at once.
 const FETCH_CONVERSATIONS: usize = 16;
 
 impl Board {
     /// The session has to fetch in this conversation when its outbox has room.
-    pub(super) fn enqueue(&mut self, id: SessionId, conversation: &ConversationName) {
+    pub(in crate::node::session) fn enqueue(
+        &mut self,
+        id: SessionId,
+        conversation: &ConversationName,
+    ) {
         if let Some(entry) = self.sessions.get_mut(&id) {
             let shard = self.map.shard_of(conversation.slot());
             entry
@@ -31,7 +35,7 @@ impl Board {
     /// Fetches the next spans of a session if its outbox has room; else the writer calls again. One
     /// fetch a shard is under way, and in all of them so many conversations, beside those whose
     /// owner does not answer.
-    pub(super) fn pump(&mut self, id: SessionId) {
+    pub(in crate::node::session) fn pump(&mut self, id: SessionId) {
         while let Some(shard) = self.next_to_fetch(id) {
             self.fetch(id, shard);
         }
@@ -114,7 +118,7 @@ impl Board {
     }
 
     /// The owner does not answer promptly: what is behind elsewhere is fetched meanwhile.
-    pub(super) fn span_is_late(&mut self, fetch: &Fetch) {
+    pub(in crate::node::session) fn span_is_late(&mut self, fetch: &Fetch) {
         let Some(entry) = self.sessions.get_mut(&fetch.session) else {
             return;
         };

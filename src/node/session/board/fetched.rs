@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use crate::ids::{ConversationName, Seq, SessionId};
 use crate::log::record::Event;
-use crate::node::session::advance::Fetched;
 use crate::node::session::board::Board;
-use crate::node::session::entries::{Interest, Membership, Origin, Place};
-use crate::node::session::state::{Cursor, Cut, Gap};
-use crate::node::session::work::{Ask, Fetch};
+use crate::node::session::board::advance::Fetched;
+use crate::node::session::board::entries::{Interest, Membership, Origin, Place};
+use crate::node::session::board::state::{Cursor, Cut, Gap};
+use crate::node::session::board::work::{Ask, Fetch};
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
 
 impl Board {
     /// Spans for a session came.
-    pub(super) fn fetched(&mut self, fetch: &Fetch, answers: Vec<Subscribed>) {
+    pub(in crate::node::session) fn fetched(&mut self, fetch: &Fetch, answers: Vec<Subscribed>) {
         let mut any = false;
         for (ask, answer) in fetch.asks.iter().zip(answers) {
             any |= self.span(fetch.session, ask, answer) == Fetched::Progress;
@@ -73,7 +73,7 @@ impl Board {
             }
             Subscribed::NotParticipant => {
                 let after = ask.after.unwrap_or_default();
-                Self::tell_gap(&session, conversation, Some(not_participant(after)));
+                session.tell_gap(conversation, Some(not_participant(after)));
                 self.note_left(user, conversation, None);
                 // The gap stands for every membership that was known when it was asked.
                 self.end_place(id, ask, after.max(ask.told));
@@ -153,7 +153,7 @@ impl Board {
                 to: position,
                 reason: GapReason::TooFar,
             };
-            Self::tell_gap(&place.session, &ask.conversation, Some(gap));
+            place.session.tell_gap(&ask.conversation, Some(gap));
             return false;
         }
         place.cursor = Cursor::Behind {
@@ -172,11 +172,9 @@ impl Board {
         };
         place.origin = Origin::Position;
         if departed.is_some_and(|left| left > since) {
-            Self::tell_gap(
-                &place.session,
-                &ask.conversation,
-                Some(not_participant(since)),
-            );
+            place
+                .session
+                .tell_gap(&ask.conversation, Some(not_participant(since)));
         }
     }
 

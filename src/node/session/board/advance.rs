@@ -7,14 +7,14 @@ use bytes::Bytes;
 use crate::ids::{Seq, SessionId, UserId};
 use crate::log::record::Event;
 use crate::node::session::board::Board;
-use crate::node::session::entries::{Interest, Origin, Place};
+use crate::node::session::board::entries::{Interest, Origin, Place};
+use crate::node::session::board::work::Ask;
 use crate::node::session::post::Mark;
 use crate::node::session::render;
-use crate::node::session::work::Ask;
 
 /// What a span did for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fetched {
+pub(in crate::node::session) enum Fetched {
     /// It went on, or there was no room.
     Progress,
     /// Nothing came: try later.
@@ -32,7 +32,7 @@ struct Went {
 
 impl Board {
     /// Delivers a span up to `end` as far as there is room.
-    pub(super) fn advance(
+    pub(in crate::node::session) fn advance(
         &mut self,
         id: SessionId,
         ask: &Ask,
@@ -64,7 +64,7 @@ impl Board {
         if gap.is_some() {
             place.origin = Origin::Position;
         }
-        Self::tell_gap(&place.session, conversation, gap);
+        place.session.tell_gap(conversation, gap);
         let mut went = Went {
             progress: gap.is_some(),
             moved: gap.is_some() || stood != Origin::Position,

@@ -5,34 +5,34 @@ use std::sync::Arc;
 
 use crate::ids::{ConversationName, Epoch, Offset, Seq, SessionId, ShardId, UserId};
 use crate::log::record::{Event, EventKind};
-use crate::node::session::standing::Left;
-use crate::node::session::state::Cursor;
+use crate::node::session::board::standing::Left;
+use crate::node::session::board::state::Cursor;
 use crate::node::session::window::Session;
 
 /// What the index (or a newer event) says of a user in a conversation.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Membership {
-    pub(super) seq: Seq,
-    pub(super) joined: bool,
+pub(in crate::node::session) struct Membership {
+    pub(in crate::node::session) seq: Seq,
+    pub(in crate::node::session) joined: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct User {
-    pub(super) shard: ShardId,
-    pub(super) generation: u64,
+pub(in crate::node::session) struct User {
+    pub(in crate::node::session) shard: ShardId,
+    pub(in crate::node::session) generation: u64,
     /// The index was read once to its end.
-    pub(super) loaded: bool,
+    pub(in crate::node::session) loaded: bool,
     /// Every change up to here is known; pushes move it only while no read is under way.
-    pub(super) confirmed: Offset,
-    pub(super) newest: Offset,
-    pub(super) loading: bool,
-    pub(super) sessions: Vec<SessionId>,
-    pub(super) memberships: HashMap<ConversationName, Membership>,
+    pub(in crate::node::session) confirmed: Offset,
+    pub(in crate::node::session) newest: Offset,
+    pub(in crate::node::session) loading: bool,
+    pub(in crate::node::session) sessions: Vec<SessionId>,
+    pub(in crate::node::session) memberships: HashMap<ConversationName, Membership>,
 }
 
 /// How far a user's subscription of a conversation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interest {
+pub(in crate::node::session) enum Interest {
     None,
     Asking,
     Live,
@@ -40,15 +40,15 @@ pub(super) enum Interest {
 
 /// A cursor of one session.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) session: Arc<Session>,
-    pub(super) cursor: Cursor,
-    pub(super) origin: Origin,
+pub(in crate::node::session) struct Place {
+    pub(in crate::node::session) session: Arc<Session>,
+    pub(in crate::node::session) cursor: Cursor,
+    pub(in crate::node::session) origin: Origin,
 }
 
 /// How a cursor came about, until it has caught up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::node::session) enum Origin {
     /// At the tail, or at a position: everything that follows is shown.
     Position,
     /// With the user's latest `joined`. Nothing is known of them from `since` on: whole memberships
@@ -67,27 +67,27 @@ pub(super) enum Origin {
 
 /// One user in a conversation.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) interest: Interest,
-    pub(super) places: Vec<Place>,
+pub(in crate::node::session) struct Member {
+    pub(in crate::node::session) interest: Interest,
+    pub(in crate::node::session) places: Vec<Place>,
 }
 
 /// One conversation with local members.
 #[derive(Debug)]
-pub(super) struct Feed {
-    pub(super) shard: ShardId,
-    pub(super) epoch: Epoch,
+pub(in crate::node::session) struct Feed {
+    pub(in crate::node::session) shard: ShardId,
+    pub(in crate::node::session) epoch: Epoch,
     /// Highest seq told by owner or push.
-    pub(super) known: Option<Seq>,
-    pub(super) round: u32,
+    pub(in crate::node::session) known: Option<Seq>,
+    pub(in crate::node::session) round: u32,
     /// The round in which the tail was seen to go back.
-    pub(super) lost_in: Option<u32>,
-    pub(super) members: HashMap<UserId, Member>,
+    pub(in crate::node::session) lost_in: Option<u32>,
+    pub(in crate::node::session) members: HashMap<UserId, Member>,
 }
 
 /// How far a session is in its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::node::session) enum Phase {
     /// Opened with `resume=wait`: no cursors until the resume.
     Held,
     /// Waits for the user's index.
@@ -97,39 +97,39 @@ pub(super) enum Phase {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) session: Arc<Session>,
-    pub(super) phase: Phase,
+pub(in crate::node::session) struct Entry {
+    pub(in crate::node::session) session: Arc<Session>,
+    pub(in crate::node::session) phase: Phase,
     /// It is told nothing that may be missing until it is ready: it was opened with `resume=wait`,
     /// or was not ready elsewhere.
-    pub(super) is_quiet: bool,
+    pub(in crate::node::session) is_quiet: bool,
     /// What another node left of it, until its user's index is read.
-    pub(super) left: Option<Left>,
+    pub(in crate::node::session) left: Option<Left>,
     /// Of `resume` frames so far, until the one without `more`.
-    pub(super) positions: BTreeMap<ConversationName, Seq>,
+    pub(in crate::node::session) positions: BTreeMap<ConversationName, Seq>,
     /// Conversations that `ready` waits for; true: named in the resume, to be told `live`.
-    pub(super) due: HashMap<ConversationName, bool>,
+    pub(in crate::node::session) due: HashMap<ConversationName, bool>,
     /// Caught up, not yet told.
-    pub(super) announce: Vec<ConversationName>,
-    pub(super) ready_due: bool,
+    pub(in crate::node::session) announce: Vec<ConversationName>,
+    pub(in crate::node::session) ready_due: bool,
     /// What it has to fetch, by shard: one that does not answer holds up no other.
-    pub(super) spans: BTreeMap<ShardId, Spans>,
+    pub(in crate::node::session) spans: BTreeMap<ShardId, Spans>,
     /// The shard asked last; the next one is asked next.
-    pub(super) asked: ShardId,
+    pub(in crate::node::session) asked: ShardId,
     /// Conversations in fetches under way that are not late.
-    pub(super) fetching: usize,
+    pub(in crate::node::session) fetching: usize,
 }
 
 /// What a session has to fetch of one shard.
 #[derive(Debug, Default)]
-pub(super) struct Spans {
+pub(in crate::node::session) struct Spans {
     /// Conversations that are behind and not being fetched.
-    pub(super) queue: VecDeque<ConversationName>,
+    pub(in crate::node::session) queue: VecDeque<ConversationName>,
     /// Conversations of the one fetch under way.
-    pub(super) fetching: usize,
+    pub(in crate::node::session) fetching: usize,
     /// That fetch only waits for the owner, or for its time to be tried again.
-    pub(super) late: bool,
-    pub(super) attempt: u32,
+    pub(in crate::node::session) late: bool,
+    pub(in crate::node::session) attempt: u32,
 }
 
 impl User {
@@ -143,14 +143,14 @@ impl User {
 
 impl Member {
     /// From where on memberships have to be asked for, for all cursors that start with a `joined`.
-    pub(super) fn since(&self) -> Option<Seq> {
+    pub(in crate::node::session) fn since(&self) -> Option<Seq> {
         self.places.iter().filter_map(Place::since).min()
     }
 }
 
 impl Place {
     /// From where on memberships have to be asked for, if the cursor starts with a `joined`.
-    pub(super) fn since(&self) -> Option<Seq> {
+    pub(in crate::node::session) fn since(&self) -> Option<Seq> {
         match self.origin {
             Origin::Joined { since } => Some(since),
             Origin::Position | Origin::Memberships { .. } => None,
@@ -182,7 +182,7 @@ impl Place {
 
 impl Feed {
     /// The member, made if he is new here.
-    pub(super) fn member(&mut self, user: &UserId) -> &mut Member {
+    pub(in crate::node::session) fn member(&mut self, user: &UserId) -> &mut Member {
         let new = || Member {
             interest: Interest::None,
             places: Vec::new(),
@@ -191,7 +191,11 @@ impl Feed {
     }
 
     /// The cursor of one session.
-    pub(super) fn place(&mut self, user: &UserId, session: SessionId) -> Option<&mut Place> {
+    pub(in crate::node::session) fn place(
+        &mut self,
+        user: &UserId,
+        session: SessionId,
+    ) -> Option<&mut Place> {
         self.members
             .get_mut(user)?
             .places

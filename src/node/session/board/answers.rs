@@ -2,9 +2,9 @@
 
 use crate::ids::{ConversationName, Seq, UserId};
 use crate::node::session::board::Board;
-use crate::node::session::entries::{Interest, Member, Membership, Origin, Place};
-use crate::node::session::state::{Cursor, Cut, Gap};
-use crate::node::session::work::Ask;
+use crate::node::session::board::entries::{Interest, Member, Membership, Origin, Place};
+use crate::node::session::board::state::{Cursor, Cut, Gap};
+use crate::node::session::board::work::Ask;
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
 
@@ -14,7 +14,7 @@ const STALE_ATTEMPTS_MAX: u32 = 8;
 
 impl Board {
     /// A subscription was answered.
-    pub(super) fn subscribed(&mut self, ask: &Ask, answer: Subscribed) {
+    pub(in crate::node::session) fn subscribed(&mut self, ask: &Ask, answer: Subscribed) {
         let Ask {
             conversation, user, ..
         } = ask;
@@ -152,7 +152,7 @@ impl Board {
                     to: position,
                     reason: GapReason::TooFar,
                 };
-                Self::tell_gap(&place.session, &ask.conversation, Some(gap));
+                place.session.tell_gap(&ask.conversation, Some(gap));
                 place.cursor = Cursor::Waiting {
                     position: Some(position),
                     cut: Cut::Once,
@@ -239,7 +239,7 @@ impl Board {
             let waited = matches!(place.cursor, Cursor::Waiting { .. });
             let gap = place.cursor.subscribed(tail, known, lost);
             moved.extend((waited || gap.is_some()).then_some(place.session.id));
-            Self::tell_gap(&place.session, conversation, gap);
+            place.session.tell_gap(conversation, gap);
             match place.cursor {
                 Cursor::Live { .. } => live.push(place.session.id),
                 Cursor::Behind { .. } => behind.push(place.session.id),

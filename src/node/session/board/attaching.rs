@@ -7,14 +7,14 @@ use std::sync::Arc;
 use crate::ids::{ConversationName, Seq, SessionId, UserId};
 use crate::link::front::attach::{Attach, Stage, Stand, Standing};
 use crate::node::session::board::Board;
-use crate::node::session::entries::{Membership, Origin};
-use crate::node::session::standing::Left;
-use crate::node::session::state::{Cursor, Cut};
+use crate::node::session::board::entries::{Membership, Origin};
+use crate::node::session::board::standing::Left;
+use crate::node::session::board::state::{Cursor, Cut};
 use crate::node::session::window::Session;
 
 impl Board {
     /// A session that another node held goes on here.
-    pub(super) fn goes_on(&mut self, session: &Arc<Session>, attach: Attach) {
+    pub(in crate::node::session) fn goes_on(&mut self, session: &Arc<Session>, attach: Attach) {
         let Attach { stage, stands, .. } = attach;
         match stage {
             Stage::Waits | Stage::Begun | Stage::TooMany => {

@@ -1,51 +1,26 @@
-//! Pure: who is watched on this node, by which sessions, and how they are. What is kept of a user
-//! is their newest state, and what a session is owed is to be told that of some users: so a storm
-//! of changes needs no more than those two sets.
+//! Pure: how those are who are watched, and which sessions are still to be told. What is kept of a
+//! user is their newest state, and what a session is owed is to be told that of some users: so a
+//! storm of changes needs no more than those two sets.
 //!
 //! **Invariants.** A session is told of a user only while it watches a conversation with them.
-//! Whoever is watched is asked of the owner of their shard once, and ended there once nobody
-//! watches them any more. After the last change each session that takes what it is owed knows the
-//! newest state.
+//! After the last change each session that takes what it is owed knows the newest state.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Epoch, SessionId, ShardId, UserId};
-use crate::node::session::owed::Owed;
-use crate::protocol::{CLOSE_PARTICIPANTS_MAX, Presence};
+use crate::node::session::board::watching::watchers::{TooMuch, Watchers};
+use crate::protocol::Presence;
 use crate::shard::command::Watched;
-
-/// Users that this node watches.
-const USERS_MAX: usize = 100_000;
-
-/// Users of all conversations that are watched, each counted in each.
-const PLACES_MAX: usize = 1_000_000;
 
 /// Sessions that are told of one user in one turn.
 const SESSIONS_AT_ONCE: usize = 256;
 
-#[derive(Debug, Default)]
-struct Conversation {
-    sessions: HashSet<SessionId>,
-    users: HashSet<UserId>,
-}
-
-#[derive(Debug)]
-struct Known {
-    shard: ShardId,
-    conversations: HashSet<ConversationName>,
-    /// As its owner told it.
-    state: Option<Presence>,
-}
-
 /// See the head of this file.
 #[derive(Debug)]
-pub(super) struct Watching {
+pub(in crate::node::session) struct Watching {
     map: ShardMap,
-    conversations: HashMap<ConversationName, Conversation>,
-    users: HashMap<UserId, Known>,
-    sessions: HashMap<SessionId, Vec<ConversationName>>,
+    watchers: Watchers,
     /// The highest epoch of each shard since it was asked last.
     epochs: HashMap<ShardId, Epoch>,
     /// Users whose state has changed, in that order.
@@ -53,322 +28,160 @@ pub(super) struct Watching {
     is_changed: HashSet<UserId>,
     /// Sessions that are still to be told of the first of them.
     to: Vec<SessionId>,
-    /// Not all of those may see that user any more.
-    in_doubt: bool,
-    owed: Owed,
-    /// Users of all conversations.
-    places: usize,
-    /// Users that nobody watches any more.
-    ended: Vec<UserId>,
-    /// Users that are watched for the first time.
-    begun: Vec<UserId>,
 }
-
-/// More is watched than this node can keep.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooMuch;
 
 impl Watching {
     /// Nobody is watched.
-    pub(super) fn new(map: ShardMap) -> Self {
+    pub(in crate::node::session) fn new(map: ShardMap) -> Self {
         Self {
             map,
-            conversations: HashMap::new(),
-            users: HashMap::new(),
-            sessions: HashMap::new(),
+            watchers: Watchers::new(map),
             epochs: HashMap::new(),
             changed: VecDeque::new(),
             is_changed: HashSet::new(),
             to: Vec::new(),
-            in_doubt: false,
-            owed: Owed::default(),
-            places: 0,
-            ended: Vec::new(),
-            begun: Vec::new(),
         }
     }
 
     /// A session watches these conversations from now on, each with the users that it may see
     /// there, and no others. It is owed the state of each.
-    pub(super) fn watch(
+    pub(in crate::node::session) fn watch(
         &mut self,
         session: SessionId,
         of: Vec<(ConversationName, Vec<UserId>)>,
     ) -> Result<(), TooMuch> {
-        let more: usize = of.iter().map(|(_, users)| users.len()).sum();
-        if self.places + more > PLACES_MAX
-            || self.users.len() + more > USERS_MAX + self.known_of(&of)
-        {
-            return Err(TooMuch);
-        }
-        let before = self
-            .sessions
-            .insert(session, of.iter().map(|(name, _)| name.clone()).collect());
-        for (name, users) in of {
-            let watched = self.conversations.entry(name.clone()).or_default();
-            watched.sessions.insert(session);
-            // The owner has just said who they are.
-            let users: HashSet<UserId> = users.into_iter().collect();
-            let gone: Vec<UserId> = watched.users.difference(&users).cloned().collect();
-            gone.iter().for_each(|user| self.leave(&name, user));
-            for user in &users {
-                self.enter(&name, user);
-                self.owe(session, user);
-            }
-        }
-        for name in before.into_iter().flatten() {
-            let is_kept = |names: &Vec<ConversationName>| names.contains(&name);
-            if !self.sessions.get(&session).is_some_and(is_kept) {
-                self.stop(session, &name);
-            }
-        }
-        if self.sessions.get(&session).is_some_and(Vec::is_empty) {
-            self.sessions.remove(&session);
-        }
-        Ok(())
-    }
-
-    fn known_of(&self, of: &[(ConversationName, Vec<UserId>)]) -> usize {
-        of.iter()
-            .flat_map(|(_, users)| users)
-            .filter(|user| self.users.contains_key(*user))
-            .count()
-    }
-
-    /// The user is seen by way of this conversation. Whoever watches it is owed their state.
-    fn enter(&mut self, name: &ConversationName, user: &UserId) {
-        let Some(watched) = self.conversations.get_mut(name) else {
-            return;
-        };
-        if !watched.users.insert(user.clone()) {
-            return;
-        }
-        self.places += 1;
-        let sessions: Vec<SessionId> = watched.sessions.iter().copied().collect();
-        sessions
-            .into_iter()
-            .for_each(|session| self.owe(session, user));
-        match self.users.entry(user.clone()) {
-            Entry::Occupied(known) => drop(known.into_mut().conversations.insert(name.clone())),
-            Entry::Vacant(place) => {
-                let shard = self.map.shard_of(user.slot());
-                place.insert(Known {
-                    shard,
-                    conversations: HashSet::from([name.clone()]),
-                    state: None,
-                });
-                self.begun.push(user.clone());
-            }
-        }
-    }
-
-    fn leave(&mut self, name: &ConversationName, user: &UserId) {
-        let is_there = self
-            .conversations
-            .get_mut(name)
-            .is_some_and(|watched| watched.users.remove(user));
-        if is_there {
-            self.let_go(name, user);
-        }
-        self.in_doubt = true;
-    }
-
-    /// The user is watched by way of this conversation no more.
-    fn let_go(&mut self, name: &ConversationName, user: &UserId) {
-        self.places -= 1;
-        let Entry::Occupied(mut known) = self.users.entry(user.clone()) else {
-            return;
-        };
-        known.get_mut().conversations.remove(name);
-        if known.get().conversations.is_empty() {
-            known.remove();
-            self.ended.push(user.clone());
-        }
-    }
-
-    /// The session watches a conversation no more.
-    fn stop(&mut self, session: SessionId, name: &ConversationName) {
-        let Entry::Occupied(mut watched) = self.conversations.entry(name.clone()) else {
-            return;
-        };
-        watched.get_mut().sessions.remove(&session);
-        if watched.get().sessions.is_empty() {
-            let users = watched.remove().users;
-            users.iter().for_each(|user| self.let_go(name, user));
-        }
-        self.in_doubt = true;
+        self.watchers.watch(session, of)
     }
 
     /// A session has ended.
-    pub(super) fn end(&mut self, session: SessionId) {
-        for name in self.sessions.remove(&session).into_iter().flatten() {
-            self.stop(session, &name);
-        }
-        self.owed.take(session);
+    pub(in crate::node::session) fn end(&mut self, session: SessionId) {
+        self.watchers.end(session);
     }
 
     /// A user has left a conversation: they are not seen by way of it any more, and these sessions
     /// of theirs see nobody there.
-    pub(super) fn left(&mut self, user: &UserId, name: &ConversationName, sessions: &[SessionId]) {
-        self.leave(name, user);
-        for session in sessions {
-            if let Some(names) = self.sessions.get_mut(session) {
-                names.retain(|other| other != name);
-                self.stop(*session, name);
-            }
-        }
+    pub(in crate::node::session) fn left(
+        &mut self,
+        user: &UserId,
+        name: &ConversationName,
+        sessions: &[SessionId],
+    ) {
+        self.watchers.left(user, name, sessions);
     }
 
     /// A user has sent a message: whoever watches the conversation may see them.
-    pub(super) fn acted(&mut self, user: &UserId, name: &ConversationName) {
-        let Some(watched) = self.conversations.get(name) else {
-            return;
-        };
-        let has_place = watched.users.len() < CLOSE_PARTICIPANTS_MAX
-            && self.places < PLACES_MAX
-            && (self.users.len() < USERS_MAX || self.users.contains_key(user));
-        if watched.users.contains(user) || !has_place {
-            return;
-        }
-        self.enter(name, user);
+    pub(in crate::node::session) fn acted(&mut self, user: &UserId, name: &ConversationName) {
+        self.watchers.acted(user, name);
     }
 
     /// The owner of a shard was asked anew: whoever answers is heard.
-    pub(super) fn asked_anew(&mut self, shard: ShardId) {
+    pub(in crate::node::session) fn asked_anew(&mut self, shard: ShardId) {
         self.epochs.remove(&shard);
-        let watched = self.users.iter().filter(|(_, known)| known.shard == shard);
-        self.begun.extend(watched.map(|(user, _)| user.clone()));
+        self.watchers.begin_again(shard);
     }
 
     /// What an owner says of users.
-    pub(super) fn all_told(&mut self, epoch: Epoch, changes: Vec<Presence>) {
+    pub(in crate::node::session) fn all_told(&mut self, epoch: Epoch, changes: Vec<Presence>) {
         for presence in changes {
             self.told(epoch, presence);
         }
     }
 
     /// What an owner says of a user, who may not be watched any more.
-    pub(super) fn told(&mut self, epoch: Epoch, presence: Presence) {
+    pub(in crate::node::session) fn told(&mut self, epoch: Epoch, presence: Presence) {
         let shard = self.map.shard_of(presence.user.slot());
         let heard = self.epochs.entry(shard).or_insert(epoch);
         if epoch < *heard {
             return;
         }
         *heard = epoch;
-        let Some(known) = self.users.get_mut(&presence.user) else {
-            self.ended.push(presence.user);
-            return;
-        };
-        if known.state.as_ref() == Some(&presence) {
-            return;
-        }
+
         let user = presence.user.clone();
-        known.state = Some(presence);
-        if self.is_changed.insert(user.clone()) {
+        if self.watchers.hear(presence) && self.is_changed.insert(user.clone()) {
             self.changed.push_back(user);
         }
     }
 
-    /// The session is to be told of the user by itself, when there is room.
-    pub(super) fn owe(&mut self, session: SessionId, user: &UserId) {
-        self.owed.add(session, user);
-    }
-
     /// Somebody is to be told of changes.
-    pub(super) fn has_changed(&self) -> bool {
+    pub(in crate::node::session) fn has_changed(&self) -> bool {
         !self.changed.is_empty()
     }
 
     /// How a user is, and some of the sessions that are to be told, each once; to be called until
     /// there is none.
-    pub(super) fn next(&mut self) -> Option<(Presence, Vec<SessionId>)> {
+    pub(in crate::node::session) fn next(&mut self) -> Option<(Presence, Vec<SessionId>)> {
         loop {
             let user = self.changed.front()?.clone();
             if self.is_changed.remove(&user) {
-                self.to = self.sessions_of(&user);
-                self.in_doubt = false;
+                self.to = self.watchers.sessions_of(&user);
             }
             let rest = self.to.len().saturating_sub(SESSIONS_AT_ONCE);
             let mut some = self.to.split_off(rest);
-            if self.in_doubt {
-                some.retain(|session| self.sees(*session, &user));
+            if self.watchers.in_doubt {
+                some.retain(|session| self.watchers.sees(*session, &user));
             }
             if self.to.is_empty() {
                 self.changed.pop_front();
             }
-            let state = self.users.get(&user).and_then(|known| known.state.clone());
+
+            let state = self.state_of(&user).cloned();
             if let Some(state) = state.filter(|_| !some.is_empty()) {
-                some.iter()
-                    .for_each(|session| self.owed.settle(*session, &user));
+                let owed = &mut self.watchers.owed;
+                some.iter().for_each(|session| owed.settle(*session, &user));
                 return Some((state, some));
             }
         }
     }
 
-    fn sessions_of(&self, user: &UserId) -> Vec<SessionId> {
-        let conversations = self
-            .users
-            .get(user)
-            .map(|known| &known.conversations)
-            .into_iter()
-            .flatten();
-        let watched = conversations.filter_map(|name| self.conversations.get(name));
-        let sessions: HashSet<SessionId> = watched
-            .flat_map(|watched| watched.sessions.iter().copied())
-            .collect();
-        sessions.into_iter().collect()
+    fn state_of(&self, user: &UserId) -> Option<&Presence> {
+        self.watchers.user(user)?.state.as_ref()
     }
 
-    /// The session watches a conversation by way of which the user is seen.
-    fn sees(&self, session: SessionId, user: &UserId) -> bool {
-        let mut names = self.sessions.get(&session).into_iter().flatten();
-        names.any(|name| {
-            self.conversations
-                .get(name)
-                .is_some_and(|watched| watched.users.contains(user))
-        })
+    /// The session is to be told of the user by itself, when there is room.
+    pub(in crate::node::session) fn owe(&mut self, session: SessionId, user: &UserId) {
+        self.watchers.owed.add(session, user);
+    }
+
+    /// Somebody is owed something.
+    pub(in crate::node::session) fn owes(&self) -> bool {
+        !self.watchers.owed.is_empty()
     }
 
     /// Sessions that are owed something.
-    pub(super) fn debtors(&self) -> Vec<SessionId> {
-        self.owed.sessions()
+    pub(in crate::node::session) fn debtors(&self) -> Vec<SessionId> {
+        self.watchers.owed.sessions()
     }
 
     /// Some of what a session is owed, and which it still may know: at most so many.
-    pub(super) fn take_owed(&mut self, session: SessionId, count: usize) -> Vec<Presence> {
-        let mut owed = self.owed.take(session);
+    pub(in crate::node::session) fn take_owed(
+        &mut self,
+        session: SessionId,
+        count: usize,
+    ) -> Vec<Presence> {
+        let mut owed = self.watchers.owed.take(session);
         let mut taken = Vec::new();
         for user in owed.extract_if(|_| true) {
-            let state = self.users.get(&user).and_then(|known| known.state.as_ref());
             // Where its owner has not told yet, it is told to all when it does.
-            if let Some(state) = state.filter(|_| self.sees(session, &user)) {
+            let state = self.state_of(&user);
+            if let Some(state) = state.filter(|_| self.watchers.sees(session, &user)) {
                 taken.push(state.clone());
             }
             if taken.len() == count {
                 break;
             }
         }
-        self.owed.keep(session, owed);
+        self.watchers.owed.keep(session, owed);
         taken
     }
 
-    /// Somebody is owed something.
-    pub(super) fn owes(&self) -> bool {
-        !self.owed.is_empty()
-    }
-
     /// Whom to ask about from now on, and whom no more.
-    pub(super) fn take_asks(&mut self) -> (Vec<UserId>, Vec<UserId>) {
-        let mut begun = std::mem::take(&mut self.begun);
-        begun.retain(|user| self.users.contains_key(user));
-        let mut ended = std::mem::take(&mut self.ended);
-        ended.retain(|user| !self.users.contains_key(user));
-        (begun, ended)
+    pub(in crate::node::session) fn take_asks(&mut self) -> (Vec<UserId>, Vec<UserId>) {
+        self.watchers.take_asks()
     }
 
     /// A user who is watched, and what was told here of them.
-    pub(super) fn known(&self, user: &UserId) -> Option<Watched> {
-        let known = self.users.get(user)?;
+    pub(in crate::node::session) fn known(&self, user: &UserId) -> Option<Watched> {
+        let known = self.watchers.user(user)?;
         Some(Watched {
             user: user.clone(),
             online: known.state.as_ref().map(|state| state.online),
@@ -383,6 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::node::session::board::watching::watchers::USERS_MAX;
 
     const USERS: usize = 4;
     const CONVERSATIONS: usize = 3;
@@ -530,9 +344,7 @@ mod tests {
         assert!(more.is_empty(), "what was told is not owed");
         sessions.iter().for_each(|session| watching.end(*session));
         assert_eq!(watching.take_asks(), (vec![], vec![user(0)]));
-        assert!(
-            watching.users.is_empty() && watching.conversations.is_empty() && watching.places == 0
-        );
+        assert!(watching.watchers.is_empty());
     }
 
     #[test]
@@ -544,7 +356,7 @@ mod tests {
             watching.watch(session, vec![(conversation(0), many)]),
             Err(TooMuch)
         );
-        assert!(watching.users.is_empty() && watching.sessions.is_empty());
+        assert!(watching.watchers.is_empty());
     }
 
     proptest! {

@@ -11,9 +11,9 @@ use crate::ids::{ConversationName, Seq, SessionId};
 use crate::link::front::attach::{STANDS_MAX, Stage, Stand, Standing};
 use crate::link::front::{Down, Handle};
 use crate::node::session::board::Board;
-use crate::node::session::entries::{Entry, Origin, Phase, Place};
-use crate::node::session::standing::{Noted, What};
-use crate::node::session::state::Cursor;
+use crate::node::session::board::entries::{Entry, Origin, Phase, Place};
+use crate::node::session::board::standing::{Noted, What};
+use crate::node::session::board::state::Cursor;
 use crate::node::session::window::Session;
 
 /// What is told of one session after an input.
@@ -26,7 +26,7 @@ struct Told {
 
 impl Place {
     /// How the session stands here. `named`: `live` is due for it.
-    pub(super) fn stand(&self, named: bool) -> Stand {
+    pub(in crate::node::session) fn stand(&self, named: bool) -> Stand {
         let standing = match (self.cursor, self.origin) {
             (_, Origin::Joined { since }) => Standing::Out { seq: since },
             (Cursor::Waiting { position: None, .. }, _) => Standing::Tail,
@@ -91,7 +91,7 @@ impl Board {
     }
 
     /// Tells routers what was noted; called after each input.
-    pub(super) fn tell_stands(&mut self) {
+    pub(in crate::node::session) fn tell_stands(&mut self) {
         if self.noted.is_empty() {
             return;
         }

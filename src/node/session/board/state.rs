@@ -11,18 +11,18 @@ use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 
 /// A span that is not delivered on this socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(in crate::node::session) struct Gap {
     /// First seq not delivered.
-    pub(super) from: Seq,
+    pub(in crate::node::session) from: Seq,
     /// Last one, inclusive.
-    pub(super) to: Seq,
+    pub(in crate::node::session) to: Seq,
     /// Why.
-    pub(super) reason: GapReason,
+    pub(in crate::node::session) reason: GapReason,
 }
 
 /// What a push means for a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub(in crate::node::session) enum Pushed {
     /// The next one: deliver it.
     Deliver,
     /// Delivered before, or for later: nothing to do.
@@ -33,7 +33,7 @@ pub(super) enum Pushed {
 
 /// When only the newest of what a cursor missed is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(in crate::node::session) enum Cut {
     /// All of it is fetched.
     Never,
     /// At the next answer: the cursor was set from a position that was not yet measured against the
@@ -45,7 +45,7 @@ pub(super) enum Cut {
 
 /// Where a session stands in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cursor {
+pub(in crate::node::session) enum Cursor {
     /// The tail is not known yet; starts at `position`, or at the tail.
     Waiting {
         /// Last seq seen, if the client or a `joined` event named one.
@@ -69,7 +69,7 @@ pub(super) enum Cursor {
 
 /// What became of a `resume` frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resumed {
+pub(in crate::node::session) enum Resumed {
     /// The cursors are set.
     Placed,
     /// They are set later: there is more to come, or the user's index is not read yet.
@@ -83,7 +83,11 @@ impl Cursor {
     /// the newest of what was missed are kept. One that is not at the tail is measured when its
     /// first span comes: only the owner can tell whether a seq past the tail that we know exists,
     /// and the gaps of many conversations come at the pace of the socket.
-    pub(super) fn begin(position: Option<Seq>, tail: Option<Seq>, cut: Cut) -> Self {
+    pub(in crate::node::session) fn begin(
+        position: Option<Seq>,
+        tail: Option<Seq>,
+        cut: Cut,
+    ) -> Self {
         match (position, tail) {
             (position, None) => Self::Waiting { position, cut },
             (None, Some(tail)) => Self::Live { seq: tail },
@@ -93,7 +97,7 @@ impl Cursor {
     }
 
     /// Last seq delivered, or passed by a gap; none while waiting.
-    pub(super) fn seq(&self) -> Option<Seq> {
+    pub(in crate::node::session) fn seq(&self) -> Option<Seq> {
         match self {
             Self::Waiting { .. } => None,
             Self::Live { seq } | Self::Behind { seq, .. } => Some(*seq),
@@ -101,7 +105,7 @@ impl Cursor {
     }
 
     /// A committed event was pushed.
-    pub(super) fn pushed(&mut self, pushed: Seq) -> Pushed {
+    pub(in crate::node::session) fn pushed(&mut self, pushed: Seq) -> Pushed {
         match self {
             Self::Live { seq } if pushed == seq.next() => {
                 *seq = pushed;
@@ -121,7 +125,12 @@ impl Cursor {
     /// The owner answered a subscription: its tail is `tail`; `known` is that or what was pushed
     /// since. With `lost` the tail went back behind what had been known when it was asked: a suffix
     /// of the history was replaced.
-    pub(super) fn subscribed(&mut self, tail: Seq, known: Seq, lost: bool) -> Option<Gap> {
+    pub(in crate::node::session) fn subscribed(
+        &mut self,
+        tail: Seq,
+        known: Seq,
+        lost: bool,
+    ) -> Option<Gap> {
         match *self {
             Self::Waiting { position, cut } => {
                 *self = Self::begin(position, Some(known), cut);
@@ -146,7 +155,7 @@ impl Cursor {
     }
 
     /// The event that was delivered last found no room: it is fetched when there is.
-    pub(super) fn take_back(&mut self) {
+    pub(in crate::node::session) fn take_back(&mut self) {
         if let Self::Live { seq } = *self {
             *self = Self::Behind {
                 seq: Seq(seq.0.saturating_sub(1)),
@@ -206,7 +215,7 @@ impl Cursor {
     }
 
     /// An event of a fetched span: true when it is the next one, to be delivered.
-    pub(super) fn fetched(&mut self, next: Seq) -> bool {
+    pub(in crate::node::session) fn fetched(&mut self, next: Seq) -> bool {
         match self {
             Self::Behind { seq, .. } if next == seq.next() => {
                 *seq = next;

@@ -8,16 +8,16 @@ use crate::link::front::attach::{Stand, Standing};
 
 /// Something of a session that its router is to be told.
 #[derive(Debug)]
-pub(super) struct Noted {
+pub(in crate::node::session) struct Noted {
     /// Whose.
-    pub(super) session: SessionId,
+    pub(in crate::node::session) session: SessionId,
     /// What.
-    pub(super) what: What,
+    pub(in crate::node::session) what: What,
 }
 
 /// What is noted of a session.
 #[derive(Debug)]
-pub(super) enum What {
+pub(in crate::node::session) enum What {
     /// How far it is in its life.
     Stage,
     /// It has a cursor in this conversation, perhaps.
@@ -28,17 +28,20 @@ pub(super) enum What {
 
 /// What another node left of a session whose cursors it had set.
 #[derive(Debug)]
-pub(super) struct Left {
+pub(in crate::node::session) struct Left {
     /// `ready` was told.
-    pub(super) was_ready: bool,
+    pub(in crate::node::session) was_ready: bool,
     /// How it stands where.
-    pub(super) stands: HashMap<ConversationName, Stand>,
+    pub(in crate::node::session) stands: HashMap<ConversationName, Stand>,
 }
 
 impl Left {
     /// A resume that came since sets these anew; the others stay as they are, and `ready` is told
     /// again.
-    pub(super) fn resumed(&mut self, positions: impl IntoIterator<Item = (ConversationName, Seq)>) {
+    pub(in crate::node::session) fn resumed(
+        &mut self,
+        positions: impl IntoIterator<Item = (ConversationName, Seq)>,
+    ) {
         self.was_ready = false;
         let named = |(name, seq)| (name, Standing::At { seq, named: true }.into());
         self.stands.extend(positions.into_iter().map(named));
