@@ -23,8 +23,6 @@ pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
     ("src/log/record/tests.rs", 425),
     ("src/node/custody/opening/handing.rs", 336),
     ("src/node/http/tests.rs", 1312),
-    ("src/node/link/client.rs", 381),
-    ("src/node/link/server.rs", 384),
     ("src/node/outbox/tests.rs", 393),
     ("src/node/owners/tests/attempts.rs", 326),
     ("src/node/session/board_tests.rs", 1079),
