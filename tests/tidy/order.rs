@@ -112,7 +112,10 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "node/custody/opening",
-        &["files", "surplus", "tries", "keeper", "handing", "standing"],
+        &[
+            "files", "gifts", "turns", "common", "surplus", "tries", "keeper", "standing",
+            "handing", "giving", "leaving", "opener",
+        ],
     ),
     ("node/standby", &["seed", "reports", "verify", "orphans"]),
     (

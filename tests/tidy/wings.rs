@@ -20,8 +20,6 @@ const NOT_YET_MAPS: &[&str] = &[
     "link/front",
     "log/lane",
     "log/record",
-    "node/custody/opening",
-    "node/outbox",
     "shard/file/apply",
     "shard/file/store",
     "shard/write/owner",

@@ -1,146 +1,46 @@
-//! Proves, again and again, that this node still owns its shards: one renewal for all open shards
-//! of a place of the log. A proof extends their leases; "not current" ends a shard, for it was
-//! taken; no answer does nothing, and the leases run out by themselves.
-//!
-//! Over Redis this is done by a thread with a runtime and connections of its own, so that a busy
-//! node does not lose its shards; but only while the node's own runtime gives its beat, and only
-//! for shards that make progress: one that is wedged is to be taken over.
-//!
-//! A renewal is carried out whether or not its answer comes back, and then tells the standbys that
-//! the owner lives. So after one without an answer the control record is read first, which tells
-//! nobody anything (ADR 15).
+//! One round: every shard that is open now is renewed, each for itself, and places that are silent
+//! are asked whether they answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::cluster::table::reach::Reach;
 use crate::ids::NodeId;
 use crate::log::ShardLog;
-use crate::node::context::{Life, Renewing, Setup};
 use crate::node::custody::shards::Shards;
 use crate::shard::ShardHandle;
 use crate::telemetry;
-use crate::watchdog::Watchdog;
 
-/// A renewal, or the question before it, that is not answered within this part of the watch time is
-/// given up: the next one is due long before the lease ends.
-const ANSWER_PART: u32 = 4;
+#[cfg(test)]
+pub(in crate::node::custody) use tests::beat;
+#[cfg(test)]
+pub(in crate::node) use tests::{Bench, Places, T};
 
-/// A runtime that gave no beat for this part of the watch time makes no progress.
-const SILENCE_PART: u32 = 2;
-
-/// The renewals of a node.
+/// The rounds of a node.
 #[derive(Debug)]
-pub(in crate::node) struct Renewals {
-    node: NodeId,
+pub(super) struct Rounds {
+    pub(super) node: NodeId,
     /// Knows the places.
-    log: Arc<dyn ShardLog>,
+    pub(super) log: Arc<dyn ShardLog>,
     /// What is renewed by.
-    by: Arc<dyn ShardLog>,
-    clock: Clock,
-    shards: Shards,
+    pub(super) by: Arc<dyn ShardLog>,
+    pub(super) clock: Clock,
+    pub(super) shards: Shards,
     /// Told which places answer.
-    reach: Arc<Reach>,
-    every: Duration,
-    answer_max: Duration,
-    watchdog: Watchdog,
-    /// The runtime may be without a beat for so long.
-    silence_max: Duration,
-    standing_still: bool,
+    pub(super) reach: Arc<Reach>,
+    pub(super) answer_max: Duration,
     /// The last round had a place without an answer.
-    failing: bool,
+    pub(super) failing: bool,
 }
 
-impl Renewals {
-    /// `None` where nobody else can take a shard.
-    pub(in crate::node) fn of(setup: &Setup, shards: Shards, reach: Arc<Reach>) -> Option<Self> {
-        let config = &setup.config.shard;
-        let watch = config.takeover_watch?;
-        Some(Self {
-            node: setup.id.clone(),
-            log: Arc::clone(&setup.log),
-            by: Arc::clone(&setup.log),
-            clock: setup.clock.clone(),
-            shards,
-            reach,
-            every: config.renew_every,
-            answer_max: watch / ANSWER_PART,
-            watchdog: setup.watchdog.clone(),
-            silence_max: watch / SILENCE_PART,
-            standing_still: false,
-            failing: false,
-        })
-    }
-
-    /// Renews until the node ends: on a thread of its own if there is a log for that, else beside
-    /// everything else.
-    ///
-    /// # Errors
-    /// One clear line: there can be no thread.
-    pub(in crate::node) fn spawn(self, setup: &Setup, life: &Life) -> Result<(), String> {
-        match &setup.renewing {
-            Some(renewing) => self.on_a_thread(Arc::clone(renewing), life.all.clone()),
-            None => {
-                life.spawn(self.run());
-                Ok(())
-            }
-        }
-    }
-
-    fn on_a_thread(mut self, renewing: Renewing, stop: CancellationToken) -> Result<(), String> {
-        let node = self.node.clone();
-        let failed =
-            move |error: std::io::Error| format!("{node}: no thread for renewals: {error}");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(&failed)?;
-        let run = move || {
-            runtime.block_on(async move {
-                // Made here: its connections belong to this runtime.
-                self.by = renewing();
-                stop.run_until_cancelled(self.run()).await
-            })
-        };
-        std::thread::Builder::new()
-            .name("renewals".to_owned())
-            .spawn(run)
-            .map(drop)
-            .map_err(failed)
-    }
-
-    /// Renews for ever.
-    async fn run(mut self) {
-        let mut every = tokio::time::interval(self.every.max(Duration::from_millis(1)));
-        // What was missed is of no use.
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            every.tick().await;
-            if self.moves() {
-                self.round().await;
-            }
-        }
-    }
-
-    /// Whether the runtime that serves the shards moves; told when that changes.
-    fn moves(&mut self) -> bool {
-        let silent = self.watchdog.silent();
-        let stands = silent > self.silence_max;
-        if std::mem::replace(&mut self.standing_still, stands) != stands {
-            tracing::warn!(node = %self.node, stands, ?silent, "the loops of this node stand still, or move again");
-        }
-        !stands
-    }
-
+impl Rounds {
     /// Renews once what is open now. A place that does not answer holds up no other, and nothing is
     /// taken over there until it answers again.
-    async fn round(&mut self) {
+    pub(super) async fn go(&mut self) {
         let mut places: BTreeMap<u64, Vec<ShardHandle>> = BTreeMap::new();
         let now = self.clock.since_boot();
         for handle in self
@@ -248,9 +148,6 @@ impl Renewals {
         }
     }
 }
-
-#[cfg(test)]
-pub(in crate::node) use tests::{Bench, Places, T};
 
 #[cfg(test)]
 mod tests {
@@ -364,7 +261,7 @@ mod tests {
         pub(in crate::node) log: Arc<Places>,
         lane: Lane,
         pub(in crate::node) clock: Clock,
-        renewals: Renewals,
+        pub(in crate::node::custody::renewal) rounds: Rounds,
         pub(in crate::node) handles: Vec<ShardHandle>,
     }
 
@@ -385,18 +282,14 @@ mod tests {
                 clock: clock.clone(),
             });
             let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
-            let renewals = Renewals {
+            let rounds = Rounds {
                 node: NodeId::from("node-a"),
                 log: Arc::clone(&log) as Arc<dyn ShardLog>,
                 by: Arc::clone(&log) as Arc<dyn ShardLog>,
                 clock: clock.clone(),
                 shards: Shards::default(),
                 reach: Arc::default(),
-                every: Duration::from_millis(1),
                 answer_max: Duration::from_millis(50),
-                watchdog: Watchdog::spawn(CancellationToken::new()),
-                silence_max: T / SILENCE_PART,
-                standing_still: false,
                 failing: false,
             };
             let mut bench = Self {
@@ -404,12 +297,12 @@ mod tests {
                 log,
                 lane,
                 clock,
-                renewals,
+                rounds,
                 handles: Vec::new(),
             };
             for shard in (0..3).map(ShardId) {
                 let handle = bench.open(shard).await.expect("opens");
-                bench.renewals.shards.insert(shard, handle.clone());
+                bench.rounds.shards.insert(shard, handle.clone());
                 bench.handles.push(handle);
             }
             bench
@@ -450,11 +343,11 @@ mod tests {
         }
 
         pub(in crate::node) fn shards(&self) -> Shards {
-            self.renewals.shards.clone()
+            self.rounds.shards.clone()
         }
 
         pub(in crate::node) async fn renew(&mut self) {
-            self.renewals.round().await;
+            self.rounds.go().await;
         }
 
         /// Another node takes a shard.
@@ -547,11 +440,11 @@ mod tests {
         assert_eq!(bench.marked().await, [true; 3]);
         bench.log.silent.lock().expect("whole").insert(ShardId(0));
         bench.log.failing.lock().expect("whole").insert(ShardId(1));
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         assert_eq!(bench.marked().await, [true, true, false]);
         bench.log.silent.lock().expect("whole").clear();
         bench.log.failing.lock().expect("whole").clear();
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         assert_eq!(bench.marked().await, [false; 3]);
     }
 
@@ -559,7 +452,7 @@ mod tests {
     async fn a_lease_counts_from_before_its_renewal_was_sent() {
         let mut bench = Bench::new().await;
         *bench.log.takes.lock().expect("whole") = T;
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         assert_eq!(
             bench.marked().await,
             [true; 3],
@@ -571,13 +464,13 @@ mod tests {
     async fn a_shard_whose_renewal_is_not_current_ends_and_the_others_go_on() {
         let mut bench = Bench::new().await;
         bench.take(ShardId(1)).await;
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         let ended = bench.handles.remove(1);
         tokio::time::timeout(Duration::from_secs(30), ended.closed())
             .await
             .expect("in time");
         drop(ended);
-        bench.renewals.shards.remove(ShardId(1));
+        bench.rounds.shards.remove(ShardId(1));
         assert_eq!(bench.marked().await, [false; 2]);
         assert!(
             matches!(bench.open(ShardId(1)).await, Err(OpenError::Elsewhere(_))),
@@ -588,21 +481,21 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nothing_is_taken_over_where_renewals_have_no_answer_until_they_have_one() {
         let mut bench = Bench::new().await;
-        let held = |of: &Bench| [0, 1, 2].map(|place| of.renewals.reach.can_hold_at(place));
+        let held = |of: &Bench| [0, 1, 2].map(|place| of.rounds.reach.can_hold_at(place));
         assert_eq!(held(&bench), [true; 3]);
         bench.log.silent.lock().expect("whole").insert(ShardId(1));
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         assert_eq!(held(&bench), [true, false, true], "other places are well");
         bench.log.silent.lock().expect("whole").clear();
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         assert_eq!(held(&bench), [true; 3]);
         // Also where nothing is open any more that could be renewed.
         bench.log.silent.lock().expect("whole").insert(ShardId(1));
-        bench.renewals.round().await;
-        bench.renewals.shards.remove(ShardId(1));
+        bench.rounds.go().await;
+        bench.rounds.shards.remove(ShardId(1));
         assert_eq!(held(&bench), [true, false, true]);
         bench.log.silent.lock().expect("whole").clear();
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         assert_eq!(held(&bench), [true; 3]);
     }
 
@@ -643,7 +536,7 @@ mod tests {
             .await
             .expect("in time");
         drop(ended);
-        bench.renewals.shards.remove(ShardId(0));
+        bench.rounds.shards.remove(ShardId(0));
         assert_eq!(
             bench.marked().await,
             [false; 2],
@@ -654,14 +547,14 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_closed_shard_is_renewed_no_more() {
         let mut bench = Bench::new().await;
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         let before = beat(&bench.log.inner).await;
         bench.handles[0]
             .close(Instant::now() + Duration::from_secs(20))
             .await;
         let closed = beat(&bench.log.inner).await;
         assert!(closed >= before);
-        bench.renewals.round().await;
+        bench.rounds.go().await;
         assert_eq!(
             beat(&bench.log.inner).await,
             closed,
@@ -670,77 +563,11 @@ mod tests {
     }
 
     /// How often a shard's lease was renewed, by its beat.
-    async fn beat(log: &EmbeddedLog) -> u64 {
+    pub(in crate::node::custody) async fn beat(log: &EmbeddedLog) -> u64 {
         log.control(ShardId(0))
             .await
             .expect("reads")
             .expect("claimed")
             .beat
-    }
-
-    async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(30);
-        while !is_so().await {
-            assert!(Instant::now() < end, "not in time: {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_thread_renews_while_the_runtime_is_busy_and_not_while_it_stands_still() {
-        let bench = Bench::new().await;
-        // A runtime of its own, which the test can hold up.
-        let served = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let (wedge, wedged) = std::sync::mpsc::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
-        let serving = std::thread::spawn(move || {
-            served.block_on(async {
-                drop(tell.send(Watchdog::spawn(CancellationToken::new())));
-                // Busy: long stretches without a pause, though none as long as the time-out.
-                while wedged.try_recv().is_err() {
-                    let end = Instant::now() + Duration::from_millis(20);
-                    while Instant::now() < end {
-                        std::hint::spin_loop();
-                    }
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                wedged.recv().ok();
-            });
-        });
-        let watchdog = told.recv().expect("begun");
-        let inner = Arc::clone(&bench.log.inner);
-        let silence_max = Duration::from_secs(2);
-        let renewals = Renewals {
-            watchdog: watchdog.clone(),
-            silence_max,
-            ..bench.renewals
-        };
-        let (by, stop) = (
-            Arc::clone(&bench.log) as Arc<dyn ShardLog>,
-            CancellationToken::new(),
-        );
-        renewals
-            .on_a_thread(Arc::new(move || Arc::clone(&by)), stop.clone())
-            .expect("a thread");
-        let before = beat(&inner).await;
-        until("renewed though busy", async || {
-            beat(&inner).await > before + 20
-        })
-        .await;
-        wedge.send(()).expect("it runs");
-        until("stands still", async || watchdog.silent() > silence_max * 2).await;
-        let after = beat(&inner).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(
-            beat(&inner).await,
-            after,
-            "a node that stands still renews nothing"
-        );
-        stop.cancel();
-        wedge.send(()).expect("it waits");
-        serving.join().expect("ends");
     }
 }
