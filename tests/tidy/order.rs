@@ -13,7 +13,8 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     (
         "log/lane",
         &[
-            "proof", "job", "witness", "full", "standing", "copies", "cycle",
+            "proof", "job", "witness", "full", "standing", "copies", "here", "cycle", "places",
+            "way", "loose",
         ],
     ),
     (
