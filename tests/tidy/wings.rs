@@ -15,7 +15,6 @@ const MAP_LINES_MAX: usize = 80;
 
 /// Folders whose `mod.rs` is no map yet, but holds logic that belongs into a file with a name.
 const NOT_YET_MAPS: &[&str] = &[
-    "cluster/table",
     "shard/file/apply",
     "shard/file/store",
     "shard/write/owner",

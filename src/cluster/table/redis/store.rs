@@ -1,12 +1,4 @@
-//! The table over Redis: four keys under one hash tag, `{P:table}:identity` (JSON, written once),
-//! `{P:table}:table` (a hash of version, mark and JSON), `{P:table}:nodes` (a hash of
-//! registrations), `{P:table}:leader` (who coordinates, for a while). Every change is one script
-//! that may be sent again.
-//!
-//! A poll sends the mark that it knows and gets nothing back when nothing changed. A node is listed
-//! while it announced itself within [`REGISTRATION_LIFE`], by Redis's own clock: a failover may
-//! make that a little longer or shorter, and no safety hangs on it, because a shard that was ever
-//! claimed is not given away by this list.
+//! The table store of a cluster: each call is one command or one script.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::Value;
-use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use crate::cluster::table::embedded::{NODES_MAX, REGISTRATION_LIFE};
+use crate::cluster::table::redis::stored::{Keys, json, malformed, mark, number, parsed};
 use crate::cluster::table::{NodeAddresses, Polled, Table, TableError, TableStore};
 use crate::ids::NodeId;
 use crate::log::Identity;
@@ -43,21 +32,13 @@ const NODES: Lua = Lua {
     text: include_str!("nodes.lua"),
 };
 
-/// The table store of a cluster; see the head of this file. One for each process.
+/// The table store of a cluster; see the head of the folder. One for each process.
 pub struct RedisTable {
     servers: Arc<Servers>,
     keys: Keys,
     /// Tells this process's announcements from those of another that has the same name.
     process: String,
     announced: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Keys {
-    identity: String,
-    table: String,
-    nodes: String,
-    leader: String,
 }
 
 impl fmt::Debug for RedisTable {
@@ -72,13 +53,7 @@ impl RedisTable {
     /// A table store over these servers. Does not connect: calls fail until the servers answer.
     #[must_use]
     pub fn new(servers: Arc<Servers>) -> Self {
-        let key = |name: &str| format!("{{{}:table}}:{name}", servers.config().prefix);
-        let keys = Keys {
-            identity: key("identity"),
-            table: key("table"),
-            nodes: key("nodes"),
-            leader: key("leader"),
-        };
+        let keys = Keys::of(&servers.config().prefix);
         let process = format!("{:016x}", rand::random::<u64>());
         Self {
             servers,
@@ -223,36 +198,6 @@ impl TableStore for RedisTable {
         };
         listed.into_iter().map(read).collect()
     }
-}
-
-/// What a poll compares. With a hash of the body: a master that lost its end gives a version away
-/// again.
-fn mark(table: &Table, body: &[u8]) -> String {
-    format!(
-        "{}:{}:{}",
-        table.identity.cluster,
-        table.version,
-        URL_SAFE_NO_PAD.encode(Sha256::digest(body))
-    )
-}
-
-fn malformed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> TableError {
-    move |error| TableError::Malformed(format!("the stored {what} is malformed: {error}"))
-}
-
-fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, TableError> {
-    serde_json::to_vec(value).map_err(|error| TableError::Malformed(error.to_string()))
-}
-
-fn parsed<T: DeserializeOwned>(what: &'static str, value: Value) -> Result<Option<T>, TableError> {
-    let bytes: Option<Vec<u8>> = redis::from_redis_value(value).map_err(malformed(what))?;
-    bytes
-        .map(|bytes| serde_json::from_slice(&bytes).map_err(malformed(what)))
-        .transpose()
-}
-
-fn number(value: &Value) -> Result<i64, TableError> {
-    redis::from_redis_value_ref(value).map_err(malformed("answer of a script"))
 }
 
 #[cfg(test)]
@@ -408,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_rights_are_documented_as_they_are_told() {
-        let page = include_str!("../../../docs/operations.md");
+        let page = include_str!("../../../../docs/operations.md");
         assert!(
             page.contains(&format!("ACL SETUSER rookery reset on >PASSWORD {RIGHTS}")),
             "{RIGHTS}"

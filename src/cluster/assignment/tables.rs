@@ -1,23 +1,12 @@
-//! The assignment: which table should stand, given the live nodes and the table that stands now.
-//! Pure.
-//!
-//! The ring proposes an order of nodes for each shard; a bounded-load pass evens out the owners,
-//! and standbys go where the fewest are, of nodes in zones that the row has not. Draining nodes get
-//! nothing. A shard that was ever claimed keeps its owner here, dead or alive: it moves by
-//! hand-over or failover only. Its standbys stay while they live, and while its owner does not:
-//! then any of them may be the one that has its messages. What comes out depends on nothing but the
-//! arguments, so a second pass over its own result changes nothing.
+//! Which table should be the first, and which should follow the one that stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::ring::Ring;
-use crate::cluster::table::changes::{Changes, Drain};
+use crate::cluster::assignment::rows::{Live, rows};
+use crate::cluster::table::changes::Changes;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{NodeId, ShardId};
 use crate::log::Identity;
-
-/// With at least this many shards per node, no node owns more than 1.10 times the mean.
-pub const EVEN_SHARDS_PER_NODE: usize = 16;
 
 /// The first table of a cluster, version 1. Each row names `replicas` distinct nodes, or all when
 /// there are fewer.
@@ -103,33 +92,6 @@ pub fn next_table(
     })
 }
 
-/// The nodes that live, and those of all nodes that are to get nothing.
-#[derive(Debug, Clone, Copy)]
-struct Live<'a> {
-    nodes: &'a BTreeMap<NodeId, NodeAddresses>,
-    draining: &'a BTreeMap<NodeId, Drain>,
-}
-
-impl<'a> Live<'a> {
-    /// Those that may get something: where all are draining, all, for somebody has to serve.
-    fn takers(self) -> Vec<&'a NodeId> {
-        let takers: Vec<&NodeId> = self
-            .nodes
-            .keys()
-            .filter(|node| !self.draining.contains_key(*node))
-            .collect();
-        if takers.is_empty() {
-            self.nodes.keys().collect()
-        } else {
-            takers
-        }
-    }
-
-    fn zone(self, node: &NodeId) -> &'a str {
-        self.nodes.get(node).map_or("", |addresses| &addresses.zone)
-    }
-}
-
 /// What stays of the row of a claimed shard. More nodes than it should have stay, too: which of
 /// them has what the others lack its owner knows, and lets the others go when it can.
 fn kept(row: &[NodeId], nodes: &BTreeMap<NodeId, NodeAddresses>) -> Vec<NodeId> {
@@ -143,140 +105,13 @@ fn kept(row: &[NodeId], nodes: &BTreeMap<NodeId, NodeAddresses>) -> Vec<NodeId> 
         .collect()
 }
 
-/// One row a shard. `kept` are the nodes that stay, of shards that were claimed: those keep their
-/// owner, and get further standbys while it lives.
-fn rows(
-    shards: u32,
-    live: Live<'_>,
-    replicas: usize,
-    kept: &BTreeMap<ShardId, Vec<NodeId>>,
-) -> Vec<Vec<NodeId>> {
-    let shards = usize::try_from(shards).unwrap_or(usize::MAX);
-    let takers = live.takers();
-    let ring = Ring::new(takers.iter().copied());
-    let cap = owned_max(shards, takers.len());
-    let mut load = Load::of(kept.values());
-    let mut rows = Vec::with_capacity(shards.min(1 << 16));
-    for shard in (0..=u16::MAX).map(ShardId).take(shards) {
-        let preferred = ring.preference(shard, takers.len());
-        let row = kept.get(&shard).cloned().unwrap_or_else(|| {
-            // There always is such a place: the caps add up to all shards, and those that stay only
-            // fill some of it.
-            let owner = preferred
-                .iter()
-                .find(|node| load.owned(node) < cap)
-                .or_else(|| preferred.first());
-            owner
-                .inspect(|owner| load.add_owner(owner))
-                .cloned()
-                .into_iter()
-                .collect()
-        });
-        rows.push((kept.contains_key(&shard), row, preferred));
-    }
-    // Those that stay first: a second pass then finds the others as this one did.
-    for stays in [true, false] {
-        for (_, row, preferred) in rows
-            .iter_mut()
-            .filter(|(was_there, ..)| *was_there == stays)
-        {
-            add_standbys(row, preferred, live, replicas, &mut load);
-        }
-    }
-    rows.into_iter().map(|(_, row, _)| row).collect()
-}
-
-/// Fills the free places of a row: by nodes of zones that it has not, of several by who stands by
-/// for the fewest shards, of several by who does so for the fewest of this owner's, so that these
-/// are spread when it dies, of several by the first on the ring.
-fn add_standbys(
-    row: &mut Vec<NodeId>,
-    preferred: &[NodeId],
-    live: Live<'_>,
-    replicas: usize,
-    load: &mut Load,
-) {
-    let Some(owner) = row
-        .first()
-        .filter(|owner| live.nodes.contains_key(*owner))
-        .cloned()
-    else {
-        return;
-    };
-    while row.len() < replicas {
-        let zones: BTreeSet<&str> = row.iter().map(|node| live.zone(node)).collect();
-        let free = preferred.iter().filter(|node| !row.contains(node));
-        let best =
-            free.min_by_key(|node| (zones.contains(live.zone(node)), load.standing(&owner, node)));
-        let Some(node) = best.cloned() else { break };
-        load.add_standby(&owner, &node);
-        row.push(node);
-    }
-}
-
-/// How many shards each node owns and stands by for.
-#[derive(Debug, Default)]
-struct Load {
-    owned: BTreeMap<NodeId, usize>,
-    standing: BTreeMap<NodeId, usize>,
-    /// Standing by for shards of an owner.
-    pairs: BTreeMap<(NodeId, NodeId), usize>,
-}
-
-impl Load {
-    fn of<'a>(rows: impl Iterator<Item = &'a Vec<NodeId>>) -> Self {
-        let mut load = Self::default();
-        for row in rows {
-            let Some((owner, standbys)) = row.split_first() else {
-                continue;
-            };
-            load.add_owner(owner);
-            standbys
-                .iter()
-                .for_each(|standby| load.add_standby(owner, standby));
-        }
-        load
-    }
-
-    fn owned(&self, node: &NodeId) -> usize {
-        self.owned.get(node).copied().unwrap_or(0)
-    }
-
-    fn standing(&self, owner: &NodeId, node: &NodeId) -> (usize, usize) {
-        let pair = self.pairs.get(&(owner.clone(), node.clone()));
-        (
-            self.standing.get(node).copied().unwrap_or(0),
-            pair.copied().unwrap_or(0),
-        )
-    }
-
-    fn add_owner(&mut self, node: &NodeId) {
-        *self.owned.entry(node.clone()).or_default() += 1;
-    }
-
-    fn add_standby(&mut self, owner: &NodeId, node: &NodeId) {
-        *self.standing.entry(node.clone()).or_default() += 1;
-        *self.pairs.entry((owner.clone(), node.clone())).or_default() += 1;
-    }
-}
-
-/// How many shards one node may own. Rounded down where that still leaves a place for each shard,
-/// so that the fullest node is within 1.10 of the mean; rounded up where nodes own too few shards
-/// for that.
-fn owned_max(shards: usize, nodes: usize) -> usize {
-    let (share, nodes) = (shards.saturating_mul(11), nodes.max(1).saturating_mul(10));
-    if shards.saturating_mul(10) >= nodes.saturating_mul(EVEN_SHARDS_PER_NODE) {
-        share / nodes
-    } else {
-        share.div_ceil(nodes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cluster::assignment::rows::{EVEN_SHARDS_PER_NODE, owned_max};
+    use crate::cluster::table::changes::Drain;
     use crate::ids::ClusterId;
 
     fn live(numbers: impl IntoIterator<Item = u8>) -> BTreeMap<NodeId, NodeAddresses> {

@@ -1,11 +1,4 @@
-//! Looks after the table as a whole, for as long as this node holds the coordinator's lease: rows
-//! keep their nodes, places that are free are filled, a node that is gone for good loses its
-//! places.
-//!
-//! Any node may do this, several at once too: the compare-and-set on the table's version is what is
-//! safe, the lease only avoids work. Ownership is not moved here: a shard that was ever claimed
-//! changes its owner by failover or by hand-over alone. Here it is decided among which nodes shards
-//! are evened out, and places are given to those that have too few.
+//! The looks of the coordinator: what each of them finds, and which table follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::cluster::assignment::next_table;
 use crate::cluster::balance::{Balance, Placed};
 use crate::cluster::claimed::Claimed;
+use crate::cluster::coordinator::attendance::Attendance;
 use crate::cluster::table::{NodeAddresses, Table, TableError, TableStore};
 use crate::ids::{NodeId, ShardId};
 use crate::log::{Identity, ShardLog};
@@ -26,14 +20,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the lease holds.
 const LEASE: Duration = Duration::from_secs(5);
-
-/// A node loses its places only when it has been seen missing for so long: a Redis that lost the
-/// registrations, or has just failed over, gets them back within seconds.
-const MISSED: Duration = Duration::from_secs(10);
-
-/// A node is given shards and places only when it has been registered for so long: one that comes
-/// and goes gets none.
-const STEADY: Duration = Duration::from_secs(10);
 
 /// Rows that have a further standby at the same time, to be seeded.
 const EXTRA_MAX: usize = 8;
@@ -73,10 +59,8 @@ pub(crate) struct Coordinator {
     log: Arc<dyn ShardLog>,
     /// Shards that were ever claimed, as this node knows: once claimed, always claimed.
     claimed: Claimed,
-    /// Nodes that the table names and that are not registered, since when.
-    missing: BTreeMap<NodeId, Instant>,
-    /// Nodes that are registered, since when that was seen here without a break.
-    there: BTreeMap<NodeId, Instant>,
+    /// Which nodes have been there for a while.
+    attendance: Attendance,
     evens: bool,
     balanced: watch::Sender<Balanced>,
     leads: bool,
@@ -95,7 +79,6 @@ impl Coordinator {
             evens,
             balanced,
         } = deps;
-        let (missing, there) = (BTreeMap::new(), BTreeMap::new());
         Self {
             node,
             identity,
@@ -103,15 +86,14 @@ impl Coordinator {
             store,
             log,
             claimed,
-            missing,
-            there,
+            attendance: Attendance::default(),
             evens,
             balanced,
             leads: false,
         }
     }
 
-    /// Looks after the table for ever. Of an outage of its store others tell.
+    /// Looks after the table for ever. An outage of its store is told by others.
     pub(crate) async fn run(mut self) {
         let mut every = tokio::time::interval(LOOK_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,8 +123,8 @@ impl Coordinator {
         self.claimed.add(table.claimed.iter().copied());
         let registered = self.store.nodes().await?;
         let doubtful = self.doubtful().await;
-        let steady = self.steady(&registered, Instant::now());
-        let nodes = self.counted(&table, registered, Instant::now());
+        let steady = self.attendance.steady(&registered, Instant::now());
+        let nodes = self.attendance.counted(&table, registered, Instant::now());
         let next = self.next(&table, &nodes, &doubtful);
         // One change after the other: what is to be filled or taken out comes first.
         let placed = if next.is_none() {
@@ -183,10 +165,13 @@ impl Coordinator {
 
     fn note_lease(&mut self, leads: bool) {
         if std::mem::replace(&mut self.leads, leads) != leads {
-            tracing::info!(node = %self.node, leads, "the coordinator's lease");
+            if leads {
+                tracing::info!(node = %self.node, "this node coordinates from now on");
+            } else {
+                tracing::info!(node = %self.node, "this node coordinates no more");
+            }
             // What another one saw meanwhile is not known here.
-            self.missing.clear();
-            self.there.clear();
+            self.attendance.forget();
         }
     }
 
@@ -228,23 +213,6 @@ impl Coordinator {
             .send_if_modified(|known| std::mem::replace(known, nodes.clone()) != nodes);
     }
 
-    /// The nodes that have been registered for a while.
-    fn steady(
-        &mut self,
-        registered: &BTreeMap<NodeId, NodeAddresses>,
-        now: Instant,
-    ) -> BTreeSet<NodeId> {
-        self.there.retain(|node, _| registered.contains_key(node));
-        for node in registered.keys() {
-            self.there.entry(node.clone()).or_insert(now);
-        }
-        let steady = self
-            .there
-            .iter()
-            .filter(|(_, since)| now.duration_since(**since) >= STEADY);
-        steady.map(|(node, _)| node.clone()).collect()
-    }
-
     /// Looks at the control records of shards that are not known to be claimed. Those that have one
     /// are from now on; those that do not answer, which are returned, count as claimed this time.
     async fn doubtful(&self) -> BTreeSet<ShardId> {
@@ -269,34 +237,13 @@ impl Coordinator {
         }
         doubtful
     }
-
-    /// The nodes that keep their places: those registered, and those that were until a moment ago.
-    fn counted(
-        &mut self,
-        table: &Table,
-        registered: BTreeMap<NodeId, NodeAddresses>,
-        now: Instant,
-    ) -> BTreeMap<NodeId, NodeAddresses> {
-        self.missing
-            .retain(|node, _| !registered.contains_key(node) && table.nodes.contains_key(node));
-        let mut counted = registered;
-        for (node, addresses) in &table.nodes {
-            if counted.contains_key(node) {
-                continue;
-            }
-            let since = *self.missing.entry(node.clone()).or_insert(now);
-            if now.duration_since(since) < MISSED {
-                counted.insert(node.clone(), addresses.clone());
-            }
-        }
-        counted
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::assignment::first_table;
+    use crate::cluster::coordinator::attendance::{MISSED, STEADY};
     use crate::cluster::table::changes::Drain;
     use crate::cluster::table::embedded::EmbeddedTable;
     use crate::ids::ClusterId;
@@ -346,8 +293,7 @@ mod tests {
                 store: Arc::clone(&self.store),
                 log: Arc::clone(&self.log) as Arc<dyn ShardLog>,
                 claimed: Claimed::default(),
-                missing: BTreeMap::new(),
-                there: BTreeMap::new(),
+                attendance: Attendance::default(),
                 evens: false,
                 balanced: watch::channel(None).0,
                 leads: false,
@@ -508,6 +454,7 @@ mod tests {
             .checked_sub(STEADY)
             .expect("this machine runs for longer");
         second
+            .attendance
             .there
             .values_mut()
             .for_each(|since| *since = long_ago);
@@ -539,26 +486,35 @@ mod tests {
         let gone = NodeId::from("gone");
         assert!(
             coordinator
+                .attendance
                 .counted(&table, registered.clone(), begun)
                 .contains_key(&gone)
         );
         let late = begun + MISSED;
         assert!(
             coordinator
+                .attendance
                 .counted(&table, registered.clone(), late - Duration::from_millis(1))
                 .contains_key(&gone)
         );
         assert!(
             !coordinator
+                .attendance
                 .counted(&table, registered.clone(), late)
                 .contains_key(&gone)
         );
         // It came back, and is missed again.
         let mut back = registered.clone();
         back.insert(gone.clone(), addresses("gone"));
-        assert!(coordinator.counted(&table, back, late).contains_key(&gone));
         assert!(
             coordinator
+                .attendance
+                .counted(&table, back, late)
+                .contains_key(&gone)
+        );
+        assert!(
+            coordinator
+                .attendance
                 .counted(&table, registered, late)
                 .contains_key(&gone)
         );
