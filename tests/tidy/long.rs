@@ -31,8 +31,6 @@ pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
     ("src/shard/file/store/messages.rs", 334),
     ("src/shard/file/store/tests/reading.rs", 715),
     ("src/shard/file/store/writer.rs", 402),
-    ("src/shard/replica/open.rs", 303),
-    ("src/shard/replica/standby.rs", 321),
     ("src/shard/tests/mod.rs", 543),
     ("src/shard/write/head.rs", 308),
     ("src/shard/write/owner/commit.rs", 370),

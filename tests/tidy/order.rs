@@ -76,9 +76,13 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
         &[
             "witnesses",
             "ends",
+            "way",
+            "check",
+            "claims",
             "restore",
             "start",
             "open",
+            "watcher",
             "standby",
             "sharing",
             "orphans",

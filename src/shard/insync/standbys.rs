@@ -1,74 +1,32 @@
-//! Which standbys of an owned shard keep up, and what that means for the trim of the log. Pure;
-//! times are since boot.
-//!
-//! Two questions, two clocks. A standby is *in sync* (what is told, and who stands in for a second
-//! copy) while it reported within [`REPORT_MAX`], says that it follows, and lacks little. The log
-//! is *held back* for it for longer, up to [`SILENCE_MAX`] after its last report; and for one that
-//! was not heard of yet for as long, with nothing durable: so a new owner trims nothing that a
-//! standby may need of which it has not heard, and a dead one holds the log back for that long.
-//!
-//! For nobody is the log held back beyond a share of its cap in bytes ([`Bounds`]), however well
-//! they report: a disk that makes nothing durable must not fill the log until no write is taken.
+//! What is known of the standbys of a shard, and what follows from it for the trim.
 
 use std::time::Duration;
 
 use crate::ids::{NodeId, Offset};
 use crate::log::PerStream;
+use crate::shard::insync::bounds::{Bounds, lacks, reaches};
+use crate::shard::insync::seeds::Seeds;
 use crate::shard::replicas::{Following, ReplicaStatus};
 
 /// A standby that was not heard of for so long is not in sync; one that lives reports every second.
 const REPORT_MAX: Duration = Duration::from_secs(3);
 /// The log is held back no more for a standby that was not heard of for so long.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(in crate::shard) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A standby is out when so many committed records are not in its file …
 const LACKING_MAX: u64 = 50_000;
 /// … or so many not on its disk, or more than its share of the log's bytes.
 const UNSAFE_MAX: u64 = 500_000;
-/// How long after the last sign of a copy under way (it is written, or a piece of it was read) its
-/// receiver may need until it reports from it: it checks the whole file first.
-const SEEDING_MAX: Duration = Duration::from_secs(600);
-/// Of the cap of the log's bytes, in each of the two streams: what may be held back for standbys …
-const STANDBYS_PART: u64 = 4;
-/// … and for copies under way, in eighths.
-const SEEDS_EIGHTHS: u64 = 3;
-
-/// What the owner's trim finds in the log, by stream. Offsets below these are no reason to hold it
-/// back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Bounds {
-    /// Up to there it was trimmed: who has less cannot read on.
-    pub(super) gone: PerStream<Offset>,
-    /// What follows takes the share of the cap that standbys may hold …
-    pub(super) standbys: PerStream<Offset>,
-    /// … and the share that copies under way may hold.
-    pub(super) seeds: PerStream<Offset>,
-}
-
-impl Bounds {
-    /// The bytes of a stream that may be held back for standbys, and for copies under way.
-    pub(super) fn shares(cap: u64) -> [u64; 2] {
-        [cap / STANDBYS_PART, cap / 8 * SEEDS_EIGHTHS]
-    }
-}
 
 /// What is known of the standbys of a shard.
 #[derive(Debug, Clone)]
-pub(super) struct InSync {
+pub(in crate::shard) struct InSync {
     /// `None` until the row is known.
     standbys: Option<Vec<Standby>>,
     /// Until when the log is held back for a row that is not known.
     unknown_until: Duration,
     /// Snapshots on their way.
-    seeds: Vec<Seed>,
+    seeds: Seeds,
     bounds: Bounds,
-}
-
-/// A snapshot on its way: until when what follows it is kept, and where it stands.
-#[derive(Debug, Clone)]
-struct Seed {
-    to: NodeId,
-    until: Duration,
-    applied: PerStream<Offset>,
 }
 
 #[derive(Debug, Clone)]
@@ -88,9 +46,9 @@ struct Said {
 }
 
 impl InSync {
-    /// Of a shard opened now. `shared`: other nodes may have replicas of it, so the log is held
-    /// back until its row is told.
-    pub(super) fn new(shared: bool, now: Duration) -> Self {
+    /// What is known of a shard that is opened now. `shared`: other nodes may have replicas of it,
+    /// so the log is held back until its row is told.
+    pub(in crate::shard) fn new(shared: bool, now: Duration) -> Self {
         let unknown_until = if shared {
             now + SILENCE_MAX
         } else {
@@ -99,27 +57,18 @@ impl InSync {
         Self {
             standbys: None,
             unknown_until,
-            seeds: Vec::new(),
+            seeds: Seeds::default(),
             bounds: Bounds::default(),
         }
     }
 
     /// How the log stands now. Nothing in it goes back.
-    pub(super) fn bound(&mut self, found: Bounds) {
-        let later = |known: PerStream<Offset>, new| {
-            known
-                .zip(new)
-                .map(|(known, new): (Offset, _)| known.max(new))
-        };
-        self.bounds = Bounds {
-            gone: later(self.bounds.gone, found.gone),
-            standbys: later(self.bounds.standbys, found.standbys),
-            seeds: later(self.bounds.seeds, found.seeds),
-        };
+    pub(in crate::shard) fn bound(&mut self, found: Bounds) {
+        self.bounds = self.bounds.later(found);
     }
 
     /// The row, now. Those that stay keep what is known of them.
-    pub(super) fn set(&mut self, nodes: Vec<NodeId>, now: Duration) {
+    pub(in crate::shard) fn set(&mut self, nodes: Vec<NodeId>, now: Duration) {
         let mut known = self.standbys.take().unwrap_or_default();
         let standby = |node: NodeId| {
             let place = known.iter().position(|standby| standby.node == node);
@@ -136,7 +85,7 @@ impl InSync {
     }
 
     /// A standby told how it stands; of one that is not in the row nothing is kept.
-    pub(super) fn reported(&mut self, status: &ReplicaStatus, now: Duration) {
+    pub(in crate::shard) fn reported(&mut self, status: &ReplicaStatus, now: Duration) {
         let standbys = self.standbys.iter_mut().flatten();
         if let Some(standby) = standbys
             .into_iter()
@@ -149,48 +98,39 @@ impl InSync {
                 follows: status.following == Following::Live,
             });
         }
-        // It reports from the copy: from now on it counts by what it says itself.
-        let durable = status.durable.map(|tail| tail.offset);
-        let has = |seed: &Seed| {
-            seed.to == status.node
-                && status.following == Following::Live
-                && reaches(durable, seed.applied)
-        };
-        self.seeds.retain(|seed| !has(seed));
+        self.seeds.reported(status);
     }
 
     /// A snapshot that stands there is written for a node: what follows it is kept for a while.
-    pub(super) fn seeding(&mut self, to: &NodeId, applied: PerStream<Offset>, now: Duration) {
-        self.seeds.retain(|seed| seed.until > now && seed.to != *to);
-        self.seeds.push(Seed {
-            to: to.clone(),
-            until: now + SEEDING_MAX,
-            applied,
-        });
+    pub(in crate::shard) fn seeding(
+        &mut self,
+        to: &NodeId,
+        applied: PerStream<Offset>,
+        now: Duration,
+    ) {
+        self.seeds.begin(to, applied, now);
     }
 
     /// The copy for that node goes on.
-    pub(super) fn seeding_goes_on(&mut self, to: &NodeId, now: Duration) {
-        for seed in self.seeds.iter_mut().filter(|seed| seed.to == *to) {
-            seed.until = seed.until.max(now + SEEDING_MAX);
-        }
+    pub(in crate::shard) fn seeding_goes_on(&mut self, to: &NodeId, now: Duration) {
+        self.seeds.go_on(to, now);
     }
 
     /// Whether a snapshot that stands there can still be followed on from, with room left for the
     /// time that it takes.
-    pub(super) fn can_seed(&self, applied: PerStream<Offset>) -> bool {
+    pub(in crate::shard) fn can_seed(&self, applied: PerStream<Offset>) -> bool {
         reaches(applied, self.bounds.gone) && reaches(applied, self.bounds.standbys)
     }
 
     /// Whether there are any.
-    pub(super) fn has_standbys(&self) -> bool {
+    pub(in crate::shard) fn has_standbys(&self) -> bool {
         self.standbys
             .as_ref()
             .is_some_and(|standbys| !standbys.is_empty())
     }
 
     /// The standbys in the order of the row, and whether each is in sync.
-    pub(super) fn standbys(
+    pub(in crate::shard) fn standbys(
         &self,
         committed: PerStream<Offset>,
         now: Duration,
@@ -208,7 +148,11 @@ impl InSync {
 
     /// Those that have to confirm an entry of which the log has no second copy: in sync. A dead one
     /// would hold up all writes for as long as it counts for the trim.
-    pub(super) fn witnesses(&self, committed: PerStream<Offset>, now: Duration) -> Vec<NodeId> {
+    pub(in crate::shard) fn witnesses(
+        &self,
+        committed: PerStream<Offset>,
+        now: Duration,
+    ) -> Vec<NodeId> {
         let asked = self
             .standbys
             .iter()
@@ -218,7 +162,7 @@ impl InSync {
     }
 
     /// Whether a standby in sync has more on its disk than this, and nothing less.
-    pub(super) fn is_outdone(
+    pub(in crate::shard) fn is_outdone(
         &self,
         durable: PerStream<Offset>,
         committed: PerStream<Offset>,
@@ -256,7 +200,7 @@ impl InSync {
     }
 
     /// How far the log may be trimmed: what is durable here and at every standby in sync.
-    pub(super) fn trim_point(
+    pub(in crate::shard) fn trim_point(
         &self,
         own: PerStream<Offset>,
         committed: PerStream<Offset>,
@@ -272,29 +216,11 @@ impl InSync {
             .filter(|standby| self.is_waited_for(standby, committed, now));
         let durable =
             standbys.map(|standby| standby.said.map(|said| said.durable).unwrap_or_default());
-        let is_kept = |seed: &&Seed| {
-            now < seed.until
-                && lacks(seed.applied, committed) <= UNSAFE_MAX
-                && reaches(seed.applied, self.bounds.gone)
-                && reaches(seed.applied, self.bounds.seeds)
-        };
-        let seeds = self.seeds.iter().filter(is_kept).map(|seed| seed.applied);
+        let seeds = self.seeds.kept(self.bounds, (committed, UNSAFE_MAX), now);
         durable.chain(seeds).fold(own, |lowest, other| {
             lowest.zip(other).map(|(lowest, other)| lowest.min(other))
         })
     }
-}
-
-fn lacks(at: PerStream<Offset>, committed: PerStream<Offset>) -> u64 {
-    let lacking = committed
-        .zip(at)
-        .map(|(committed, at)| committed.0.saturating_sub(at.0));
-    lacking.messages + lacking.receipts
-}
-
-/// Not below in either stream.
-fn reaches(at: PerStream<Offset>, other: PerStream<Offset>) -> bool {
-    at.zip(other).all(|(at, other)| at >= other)
 }
 
 #[cfg(test)]
