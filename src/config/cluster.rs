@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::config::clients::{AuthSettings, FrontSettings, RateSettings};
+use crate::config::run::RunSettings;
 use crate::config::secrets::{REDIS, Secret, Secrets};
-use crate::config::settings::{
-    AuthSettings, FrontSettings, RateSettings, RunSettings, SessionSettings, ShardSettings,
-};
+use crate::config::serving::{SessionSettings, ShardSettings};
 use crate::config::values;
 use crate::ids::NodeId;
 use crate::log;

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 
-use crate::config::Refused;
+use crate::config::refusal::Refused;
 
 /// Variable of the shared secret of HS256 tokens.
 pub const JWT_SECRET: &str = "ROOKERY_JWT_SECRET";

@@ -1,10 +1,15 @@
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::cluster::CommitLevel;
-use super::secrets::{CLUSTER_KEY, JWT_SECRET, Secret};
-use super::*;
+use clap::CommandFactory;
+
+use super::cluster::{CommitLevel, NodeSettings, RouterSettings};
+use super::command_line::{Cli, variable, with_variables};
+use super::secrets::{self, CLUSTER_KEY, Environment, JWT_SECRET, Secret, Secrets};
+use super::settings::Settings;
+use super::{Invocation, Refused};
 
 const SECRET: &str = "a-secret-that-must-never-be-shown-anywhere";
 

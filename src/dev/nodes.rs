@@ -15,7 +15,7 @@ use crate::cluster::assignment::first_table;
 use crate::cluster::claimed::Claimed;
 use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::config::settings::Settings;
-use crate::dev::Shared;
+use crate::dev::shared::Shared;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::log::Identity;

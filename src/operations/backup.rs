@@ -19,8 +19,10 @@ use crate::log::record::Tail;
 use crate::log::{Identity, PerStream};
 use crate::node::Node;
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
-use crate::operations::digest::AppliedTail;
-use crate::operations::{Backing, Subject, TEXT, control, json, refused, response};
+use crate::operations::control;
+use crate::operations::responses::{TEXT, json, refused, response};
+use crate::operations::shard_digest::AppliedTail;
+use crate::operations::subject::{Backing, Subject};
 use crate::shard::file::snapshot::Snapshot;
 
 /// Longest wait for an answer of the owner.

@@ -18,7 +18,10 @@ use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::node::link::handing::BalancePlan;
-use crate::operations::{Subject, TEXT, hex, json, refused, response};
+use crate::operations::change::Change;
+use crate::operations::hex::hex;
+use crate::operations::responses::{TEXT, json, refused, response};
+use crate::operations::subject::Subject;
 
 /// The header of the proof: milliseconds since 1970, a colon, the HMAC in hexadecimal digits.
 pub const PROOF_HEADER: &str = "rookery-proof";
@@ -93,30 +96,6 @@ fn is_proven(
 
 fn told(method: &Method, path_and_query: &str, at_ms: u64) -> Vec<u8> {
     format!("{method}\n{path_and_query}\n{at_ms}").into_bytes()
-}
-
-/// Something that is to become different.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// A shard is handed over.
-    Move {
-        /// Which.
-        shard: ShardId,
-        /// To whom.
-        to: NodeId,
-    },
-    /// A node gives everything to others, and gets nothing from now on.
-    Drain {
-        /// Which.
-        node: NodeId,
-        /// Who asked for it.
-        by: String,
-    },
-    /// A node is draining no more.
-    Undrain {
-        /// Which.
-        node: NodeId,
-    },
 }
 
 /// What a path of this file is about.

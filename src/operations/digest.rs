@@ -1,27 +1,20 @@
 //! `/shards/{shard}/digest`: what a replica of this process holds, in one number that others can be
 //! compared with. Reads a whole file, so one is made at a time.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::ids::{NodeId, Offset, ShardId};
-use crate::log::PerStream;
-use crate::log::record::{Chain, Tail};
+use crate::ids::{NodeId, ShardId};
 use crate::node::Node;
-use crate::operations::{Setup, TEXT, json, refused, response};
-use crate::shard::replicas::ReplicaDigest;
-
-/// A digest on its way, or one sentence why there is none.
-pub type Digesting = BoxFuture<'static, Result<Option<ShardDigest>, String>>;
+use crate::operations::responses::{TEXT, json, refused, response};
+use crate::operations::setup::Setup;
+use crate::operations::shard_digest::{Digesting, ShardDigest};
 
 /// The digest of a node's replica. SQLite reads on threads of its own: the thread of the port only
 /// waits.
@@ -53,69 +46,6 @@ pub fn digest_at(node: Option<Arc<Node>>, shard: ShardId, of: NodeId) -> Digesti
         Ok(made.map(|(role, digest)| ShardDigest::of(shard, of, role, &digest)))
     };
     digesting.boxed()
-}
-
-/// Body of `/shards/{shard}/digest`: equal tails, equal digests, or one of the replicas is damaged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardDigest {
-    /// Number of the shard.
-    pub shard: u16,
-    /// On which node.
-    pub node: NodeId,
-    /// `owner` or `standby`.
-    pub role: Cow<'static, str>,
-    /// Applied tails, of messages and of receipts.
-    pub applied: PerStream<AppliedTail>,
-    /// SHA-256 in hexadecimal digits.
-    pub digest: String,
-}
-
-/// Where a stream of a replica stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppliedTail {
-    /// Offset of its last record.
-    pub offset: u64,
-    /// Chain after it, in hexadecimal digits.
-    pub chain: String,
-}
-
-impl AppliedTail {
-    /// Tells a tail.
-    #[must_use]
-    pub fn of(tail: &Tail) -> Self {
-        Self {
-            offset: tail.offset.0,
-            chain: format!("{:?}", tail.chain),
-        }
-    }
-
-    /// The tail that is told; `None` when that is none.
-    #[must_use]
-    pub fn tail(&self) -> Option<Tail> {
-        let chain = u128::from_str_radix(&self.chain, 16)
-            .ok()
-            .filter(|_| self.chain.len() == 32)?;
-        Some(Tail {
-            offset: Offset(self.offset),
-            chain: Chain(chain.to_be_bytes()),
-        })
-    }
-}
-
-impl ShardDigest {
-    /// Of a replica.
-    #[must_use]
-    pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
-        let sha256 = super::hex(&digest.sha256);
-        let role = Cow::Borrowed(role);
-        Self {
-            shard: shard.0,
-            node,
-            role,
-            applied: digest.applied.each_ref().map(AppliedTail::of),
-            digest: sha256,
-        }
-    }
 }
 
 /// Of which shard, and on which node if that is said, a digest is asked for.

@@ -100,7 +100,10 @@ mod tests {
     use super::*;
     use crate::cluster::table::changes::Drain;
     use crate::ids::NodeId;
-    use crate::operations::{ClusterNode, ClusterShard, ClusterStandby};
+
+    use crate::operations::ClusterNode;
+    use crate::operations::ClusterShard;
+    use crate::operations::ClusterStandby;
 
     fn cluster() -> Cluster {
         let node = || ClusterNode {

@@ -1,20 +1,32 @@
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
-use std::collections::BTreeMap;
-
-use super::*;
 use crate::cluster::table::changes::{Changes, Drain};
 use crate::cluster::table::{NodeAddresses, Table};
-use crate::ids::{ClusterId, Epoch, Offset, ShardId};
+use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::log::record::Tail;
 use crate::log::{Identity, PerStream};
+use crate::operations::port::Operations;
+use crate::operations::setup::Setup;
+use crate::operations::shard_digest::{Digesting, ShardDigest};
+use crate::operations::subject::{NO_NODE, Subject};
+use crate::operations::told::Cluster;
 use crate::shard::ShardStatus;
 use crate::shard::replicas::ReplicaDigest;
+use crate::watchdog::Watchdog;
 
 #[derive(Debug, Default)]
 struct Process {

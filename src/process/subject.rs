@@ -16,7 +16,7 @@ use crate::link::proof::ClusterKey;
 use crate::node::Node;
 use crate::node::link::handing::BalancePlan;
 use crate::node::link::replica::ReplicaAsk;
-use crate::operations::control::Change;
+use crate::operations::change::Change;
 use crate::operations::{self, Backing, Cluster, ClusterNode, Digesting, Subject};
 
 /// Each node tells how it stands within this time, or is not waited for.

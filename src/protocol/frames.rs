@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 
 use crate::ids::{ConversationName, IDEMPOTENCY_KEY_BYTES_MAX, MessageId, Seq, SessionId, UserId};
 use crate::problem::ProblemBody;
+use crate::protocol::null::not_null;
 use crate::protocol::object::object_or_null;
+use crate::protocol::whole;
 use crate::protocol::{JsonObject, MENTIONS_MAX, Message, MessageCore, Presence};
 use crate::protocol::{REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX, WATCHED_MAX};
-use crate::protocol::{not_null, whole};
 
 /// Name of the schema of [`committed_frames`]; the document makes it of the server's frames.
 pub(super) const COMMITTED_FRAME: &str = "CommittedFrame";

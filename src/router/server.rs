@@ -11,12 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -24,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::connections::{Answer, Connections, Entrant, Noted, Place};
-use crate::router::Inner;
+use crate::connections::{Answer, Connections, Entrant, Place};
 use crate::router::explained::Explained;
 use crate::router::forward::AnswerBody;
 use crate::router::paced::{HeadAwaited, Paced};
+use crate::router::requests::Inner;
+use crate::router::stream::Stream;
 use crate::telemetry::ROUTER_CONNECTIONS;
 
 /// Largest head of a request; a larger one is answered 431.
@@ -177,25 +176,7 @@ impl Connection {
     }
 }
 
-type Stream = TokioIo<Explained<Paced<Noted<TcpStream>>>>;
-
 type Upgradeable<S> = http1::UpgradeableConnection<Stream, S>;
-
-/// The socket of a connection that no request follows on, and what was read of it beyond the last
-/// one: a copy, for even nothing of it would keep the buffer of the requests for as long as the
-/// session lasts.
-pub(super) fn stream_of(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    match upgraded.downcast::<Stream>() {
-        Ok(parts) => Some((
-            parts.io.into_inner().into_inner().into_inner().into_inner(),
-            Bytes::copy_from_slice(&parts.read_buf),
-        )),
-        Err(_) => {
-            tracing::error!("a session was opened on something that is no tcp stream");
-            None
-        }
-    }
-}
 
 async fn answer(
     router: Arc<Inner>,

@@ -13,7 +13,7 @@ use crate::log::record::OutboxPosition;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
 use crate::shard::file::store::Located;
-use crate::shard::read::find::hidden;
+use crate::shard::read::message::hidden;
 use crate::shard::state::Inner;
 use crate::shard::typing::May;
 use crate::shard::write::fate::Fate;

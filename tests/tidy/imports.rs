@@ -23,7 +23,7 @@ const LEAVES: [&str; 12] = [
 
 /// Where each outside crate with a danger of its own lives.
 const HOMES: [(&str, &[&str]); 7] = [
-    ("redis", &["src/log/redis/", "src/cluster/table/redis.rs"]),
+    ("redis", &["src/log/redis/", "src/cluster/table/redis/"]),
     (
         "sqlx",
         &[

@@ -13,7 +13,8 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     (
         "log/lane",
         &[
-            "proof", "job", "witness", "full", "standing", "copies", "cycle",
+            "proof", "job", "witness", "full", "standing", "copies", "here", "cycle", "places",
+            "way", "loose",
         ],
     ),
     (
@@ -65,16 +66,23 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "shard/read",
-        &["paging", "shown", "barrier", "presence", "find", "admit"],
+        &[
+            "paging", "shown", "barrier", "presence", "events", "message", "history", "receipts",
+            "find", "admit",
+        ],
     ),
     (
         "shard/replica",
         &[
             "witnesses",
             "ends",
+            "way",
+            "check",
+            "claims",
             "restore",
             "start",
             "open",
+            "watcher",
             "standby",
             "sharing",
             "orphans",
@@ -109,32 +117,44 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     ),
     (
         "node/custody/opening",
-        &["files", "surplus", "tries", "keeper", "handing", "standing"],
+        &[
+            "files", "gifts", "turns", "common", "surplus", "tries", "keeper", "standing",
+            "handing", "giving", "leaving", "opener",
+        ],
     ),
     ("node/standby", &["seed", "reports", "verify", "orphans"]),
     (
         "router",
         &[
             "cors",
+            "config",
             "directory",
             "explained",
             "headers",
             "hold",
             "paced",
+            "stream",
             "route",
             "asked",
             "versions",
             "attempts",
             "links",
             "forward",
-            "server",
+            "placing",
             "sessions",
             "opening",
+            "requests",
+            "server",
+            "life",
         ],
     ),
     (
         "process",
         &[
+            "signals",
+            "life",
+            "ports",
+            "keys",
             "advertise",
             "files",
             "front",

@@ -4,18 +4,22 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::*;
-use crate::ids::ClusterId;
+use crate::ids::{ClusterId, NodeId};
 use crate::link::front::attach::{Repeat, Tells};
 use crate::link::front::calls::{Answer, Told};
 use crate::link::front::client::{Consumer, NodeLink, Setup, Way};
+use crate::link::front::down::Down;
+use crate::link::front::rest::Call;
 use crate::link::front::server::{Answering, Answers, FrontServer, RouterEnd, Sessions};
+use crate::link::front::up::Up;
+use crate::link::front::weight::PART_BYTES_MAX;
 use crate::link::handshake::accept_link;
 use crate::link::proof::ClusterKey;
 use crate::link::{Config, Credentials, Failure, Role};

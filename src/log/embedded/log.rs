@@ -18,9 +18,10 @@ use super::faults::Faults;
 use super::index::Located;
 use super::load;
 use super::moving::SWEEP_EVERY;
+use super::request::{Request, Trim};
 use super::segments::Segments;
 use super::view::{Held, View};
-use super::writer::{Request, Trim, Writer};
+use super::writer::Writer;
 use crate::files::{beside, folder_of, sync_folder};
 use crate::ids::{Offset, ShardId};
 use crate::log::{

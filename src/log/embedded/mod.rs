@@ -27,6 +27,10 @@ mod index;
 
 mod segments;
 
+mod tip;
+
+mod failure;
+
 mod view;
 
 mod load;
@@ -34,6 +38,10 @@ mod load;
 mod moving;
 
 mod writer;
+
+mod request;
+
+mod answers;
 
 mod log;
 

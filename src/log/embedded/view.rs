@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::cycle::{Effects, State};
 use super::index::{Index, Located};
-use super::segments::Written;
+use super::tip::Written;
 
 /// What the log holds.
 #[derive(Debug, Default)]

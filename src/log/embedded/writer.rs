@@ -10,18 +10,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::{debug, error, info};
 
-use super::cycle::{Cycle, Effects, State};
+use super::answers::{End, Settle, decide, refuse};
+use super::cycle::{Cycle, Effects};
+use super::failure::Failure;
 use super::layout::Draft;
 use super::moving::Moving;
-use super::segments::{Failure, Segments};
+use super::request::Request;
+use super::segments::Segments;
 use super::view::View;
 use crate::files::room_in;
-use crate::ids::{Offset, ShardId};
-use crate::log::{AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, LogError, Stream, Token};
 use crate::telemetry::{
     LOG_FILE_BYTES, LOG_TRANSACTION_ENTRIES, LOG_TRANSACTION_SECONDS, LOG_TRANSACTIONS,
 };
@@ -37,90 +37,6 @@ const MEND_PAUSE: Duration = Duration::from_millis(100);
 /// A disk with less than this is full: nothing is acknowledged that the files of the shards could
 /// not take. It is also how want of space is told where a refusal has no code for it.
 const SPACE_MIN: u64 = 2 * 1024 * 1024;
-
-/// Answer to an append: one for each batch.
-pub(super) type AppendAnswers = Vec<Result<AppendOutcome, AppendError>>;
-
-/// A wish with the way back.
-#[derive(Debug)]
-pub(super) enum Request {
-    Append {
-        batches: Vec<Batch>,
-        answer: oneshot::Sender<AppendAnswers>,
-    },
-    Claim {
-        claim: Claim,
-        answer: oneshot::Sender<Result<ClaimOutcome, LogError>>,
-    },
-    Renew {
-        holds: Vec<(ShardId, Token)>,
-        answer: oneshot::Sender<Result<Vec<bool>, LogError>>,
-    },
-    Trim {
-        target: Trim,
-        answer: oneshot::Sender<Result<(), LogError>>,
-    },
-    Swap {
-        name: String,
-        expected: u64,
-        body: Bytes,
-        answer: oneshot::Sender<Result<bool, LogError>>,
-    },
-    /// Empty the segments that have to go, if there are any.
-    Sweep,
-    /// Finish what is queued, then end.
-    Close,
-}
-
-/// What to trim.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Trim {
-    pub(super) shard: ShardId,
-    pub(super) token: Token,
-    pub(super) stream: Stream,
-    pub(super) upto: Offset,
-}
-
-impl Request {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Append { batches, .. } => batches.iter().map(|batch| batch.bytes.len()).sum(),
-            Self::Swap { body, .. } => body.len(),
-            Self::Claim { .. }
-            | Self::Renew { .. }
-            | Self::Trim { .. }
-            | Self::Sweep
-            | Self::Close => 0,
-        }
-    }
-}
-
-impl Failure {
-    fn of_append(&self) -> AppendError {
-        let (reason, in_doubt) = (self.reason.clone(), self.in_doubt);
-        if self.full {
-            AppendError::Full { reason, in_doubt }
-        } else if in_doubt {
-            AppendError::Unanswered(reason)
-        } else {
-            AppendError::NotWritten(reason)
-        }
-    }
-
-    fn of_other(&self) -> LogError {
-        if self.full {
-            LogError::Full(self.reason.clone())
-        } else {
-            LogError::Failed(self.reason.clone())
-        }
-    }
-}
-
-/// How a cycle ended.
-type End = Result<(), Failure>;
-
-/// Answers one request, once it is known how the cycle ended.
-type Settle = Box<dyn FnOnce(&End) + Send>;
 
 /// The thread.
 #[derive(Debug)]
@@ -350,62 +266,4 @@ fn tell(failure: &Failure) {
             "log record not written"
         );
     }
-}
-
-/// Answers requests of which nothing is known.
-fn refuse(requests: Vec<Request>, end: &End) {
-    let nothing = State::default();
-    let mut cycle = Cycle::new(&nothing);
-    let settles = requests
-        .into_iter()
-        .filter_map(|request| decide(&mut cycle, request));
-    settles.for_each(|settle| settle(end));
-}
-
-/// Decides one request. What comes back answers it, if anybody asked.
-fn decide(cycle: &mut Cycle<'_>, request: Request) -> Option<Settle> {
-    Some(match request {
-        Request::Append { batches, answer } => {
-            let outcomes: Vec<AppendOutcome> =
-                batches.iter().map(|batch| cycle.append(batch)).collect();
-            Box::new(move |end| {
-                let one = |outcome| end.as_ref().map(|()| outcome).map_err(Failure::of_append);
-                drop(answer.send(outcomes.into_iter().map(one).collect()));
-            })
-        }
-        Request::Claim { claim, answer } => settle(answer, cycle.claim(&claim)),
-        Request::Renew { holds, answer } => settle(
-            answer,
-            holds
-                .into_iter()
-                .map(|(shard, token)| cycle.renew(shard, token))
-                .collect(),
-        ),
-        Request::Swap {
-            name,
-            expected,
-            body,
-            answer,
-        } => settle(answer, cycle.swap(&name, expected, &body)),
-        Request::Trim {
-            target:
-                Trim {
-                    shard,
-                    token,
-                    stream,
-                    upto,
-                },
-            answer,
-        } => {
-            cycle.trim(shard, token, stream, upto);
-            settle(answer, ())
-        }
-        Request::Sweep | Request::Close => return None,
-    })
-}
-
-fn settle<T: Send + 'static>(answer: oneshot::Sender<Result<T, LogError>>, outcome: T) -> Settle {
-    Box::new(move |end| {
-        drop(answer.send(end.as_ref().map(|()| outcome).map_err(Failure::of_other)))
-    })
 }

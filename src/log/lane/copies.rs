@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use crate::log::lane::job::{Definite, Job};
+use crate::log::lane::standing::Standing;
 use crate::log::lane::witness::{Registry, Unwitnessed, witnesses_of};
-use crate::log::lane::{Definite, Job, Standing};
 use crate::log::{AppendError, AppendOutcome, Batch};
 
 /// How long a place makes no second copy before witnesses are asked.

@@ -9,11 +9,15 @@ use tokio::time::Instant;
 
 use crate::backoff::{Backoff, Pauses};
 use crate::log::lane::copies::Copies;
-use crate::log::lane::job::Job;
+use crate::log::lane::here::Here;
+use crate::log::lane::job::{Definite, Job};
 use crate::log::lane::standing::{Doubts, Standing};
-use crate::log::lane::{Definite, Here, QUEUE_MAX};
 use crate::log::{AppendError, AppendOutcome, Batch};
 use crate::telemetry;
+
+/// Batches waiting for a cycle of one place. A stream has at most one batch here, so this is
+/// reached only with more than half as many shards; then shards wait for room.
+pub(super) const QUEUE_MAX: usize = 4096;
 
 /// First wait before an in-doubt batch is sent again; doubles up to [`RETRY_MAX`].
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), RETRY_MAX);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::log::lane::Job;
+use crate::log::lane::job::Job;
 use crate::log::{AppendError, AppendOutcome, Batch};
 
 /// How often a log without space is tried.

@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::log::Batch;
-use crate::log::lane::Definite;
 use crate::log::lane::proof::Proof;
+use crate::log::record::Tail;
+use crate::log::{Batch, Token};
 use crate::telemetry;
 
 /// See the head of this file.
@@ -66,4 +66,26 @@ impl Job {
         // The shard may be gone; then no one needs the answer.
         answer.send(definite).ok();
     }
+}
+
+/// The definite end of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Definite {
+    /// In the log, at the commit level.
+    Committed,
+    /// Another token is current. `doubted`: an earlier attempt was in doubt, so the batch may stand
+    /// in the log, written before the token changed; else it is surely not there.
+    Fenced {
+        /// The current token.
+        current: Token,
+        /// See above.
+        doubted: bool,
+    },
+    /// The stream has another tail, under our own token.
+    TailMismatch {
+        /// The stream's tail.
+        found: Tail,
+    },
+    /// Surely not in the log.
+    NotWritten(String),
 }

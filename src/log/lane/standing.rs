@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ids::ShardId;
-use crate::log::lane::Job;
 use crate::log::lane::full::Fullness;
+use crate::log::lane::job::Job;
 use crate::log::lane::witness::{Registry, Unwitnessed, witnesses_of};
 use crate::log::{AppendError, AppendOutcome};
 

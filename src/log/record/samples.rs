@@ -1,7 +1,14 @@
 //! Records of every kind, for the tests of this folder.
 
-use super::*;
-use crate::ids::Slot;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, Slot, UserId};
+use crate::log::record::change::{Advance, Record};
+use crate::log::record::event::{Content, Event, EventKind};
+use crate::log::record::index::{IndexChange, OutboxPosition};
+use crate::log::record::key::{KeyUse, UsedUp};
 
 /// Every kind of record, with everything and with as little as there can be. A new kind, or a new
 /// field, comes with further samples; a sample that is here never changes.

@@ -2,16 +2,22 @@
 //! format for ever.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
 use super::entry::{CHAIN_AT, ENTRY_VERSION, HEADER_BYTES, chain_of};
 use super::samples::{all_samples, conversation, user};
-use super::*;
-use crate::ids::Slot;
+use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, Slot, UserId};
+use crate::log::record::Record;
+use crate::log::record::change::Advance;
+use crate::log::record::entry::{Chain, ENTRY_RECORDS_MAX, Entry, EntryError, Header, Tail, seal};
+use crate::log::record::event::{Content, Event, EventKind};
+use crate::log::record::index::{IndexChange, OutboxPosition};
+use crate::log::record::key::{KeyUse, UsedUp};
 
 const WRITE_FIXTURES_VARIABLE: &str = "ROOKERY_WRITE_MISSING_FIXTURES";
 

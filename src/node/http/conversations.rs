@@ -1,5 +1,5 @@
 //! Conversations: creating, listing, showing. Creating and listing go by the caller: this node must
-//! own his shard.
+//! own their shard.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use tokio::sync::MutexGuard;
 
 use crate::ids::{ConversationName, IdempotencyKey, UserId};
 use crate::log::record::Fingerprint;
-use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
+use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
 use crate::protocol::{Conversation, CreateBody, ListItem, Page, PartialItem, TITLE_BYTES_MAX};
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};

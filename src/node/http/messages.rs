@@ -2,9 +2,9 @@
 
 use crate::ids::UserId;
 use crate::node::given;
-use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
+use crate::node::http::rest::Rest;
 use crate::node::session::render::Committed;
 use crate::problem::{Code, Problem};
 use crate::protocol::{EditBody, EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody};

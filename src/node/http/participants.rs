@@ -1,8 +1,8 @@
 //! Participants of a conversation, their watermarks, and whether they are there.
 
-use crate::node::http::Rest;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call};
+use crate::node::http::rest::Rest;
 use crate::protocol::{AddBody, PresencePage};
 use crate::shard::command::{Add, Command, Done, Found, Query, Remove};
 

@@ -1,26 +1,21 @@
-//! The requesting end of a link: opens it on demand, keeps requests in the order in which they were
-//! made, matches answers to requests, and hands pushes on.
+//! The requesting end of a link: keeps requests in the order in which they were made, and waits for
+//! their answers.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout_at;
 
-use crate::cluster::table::Table;
-use crate::cluster::table::reach::{Reach, Told};
-use crate::ids::NodeId;
-use crate::link::codec::{decode, encode};
-use crate::link::dial::{Failures, dial};
-use crate::link::socket::{COALESCE_BYTES, Pulse, Reader, Socket, Writer, ticks};
-use crate::link::{Config, Credentials, Failure, LinkError};
+use crate::link::Failure;
+use crate::link::codec::encode;
 use crate::node::link::frame::{Answer, Body, Frame, Request};
-use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting, next_connection};
-use crate::shard::command::Push;
-use crate::telemetry;
+use crate::node::link::opened::run;
+use crate::node::link::outgoing::Shared;
+use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting};
+
+pub use crate::node::link::outgoing::Setup;
 
 /// How much earlier than at our deadline the owner is to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
@@ -29,42 +24,6 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct Link {
     shared: Arc<Shared>,
-}
-
-/// What a link is made of.
-pub struct Setup {
-    /// Who we are.
-    pub credentials: Credentials,
-    /// The node at the other end.
-    pub peer: NodeId,
-    /// Tells how it is reached.
-    pub table: watch::Receiver<Arc<Table>>,
-    /// Takes its pushes; while it is full nothing more is read from the link.
-    pub pushes: mpsc::Sender<Push>,
-    /// Called each time an open link has ended, after the last of its pushes and before it is
-    /// opened again.
-    pub broken: Box<dyn Fn(&NodeId) + Send + Sync>,
-    /// Told with each request, and tells of each answer.
-    pub reach: Arc<Reach>,
-    /// Settings.
-    pub config: Config,
-    /// Ends the link.
-    pub stop: CancellationToken,
-}
-
-struct Shared {
-    setup: Setup,
-    next: AtomicU64,
-    state: Mutex<State>,
-    wake: Notify,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("peer", &self.setup.peer)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Link {
@@ -216,103 +175,6 @@ impl Link {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until a request is queued. Cancel-safe.
-    async fn until_queued(&self) {
-        while !self.has_queued() {
-            self.wake.notified().await;
-        }
-    }
-
-    fn has_queued(&self) -> bool {
-        let mut state = self.state();
-        state.purge(Instant::now());
-        !state.queue.is_empty()
-    }
-
-    /// Moves requests from the queue to the writer, up to one write, and remembers that they are
-    /// out.
-    fn take(&self, writer: &mut Writer, version: u16) {
-        let now = Instant::now();
-        let mut state = self.state();
-        while writer.gathered() < COALESCE_BYTES {
-            let Some(queued) = state.queue.pop_front() else {
-                break;
-            };
-            state.queued_bytes -= queued.frame.len();
-            if queued.deadline <= now {
-                continue;
-            }
-            if queued.since > version {
-                if let Some(waiting) = state.waiting.remove(&queued.id) {
-                    waiting
-                        .answer
-                        .send(Err(Failure::NotSent(
-                            "the node is too old for this request",
-                        )))
-                        .ok();
-                }
-                continue;
-            }
-            if let Some(waiting) = state.waiting.get_mut(&queued.id) {
-                waiting.sent = true;
-            }
-            writer.add(queued.frame, 1);
-        }
-    }
-
-    fn answered(&self, answer: Answer) {
-        if let Some(waiting) = self.state().waiting.remove(&answer.id) {
-            // Fails when the asker has given up.
-            waiting.answer.send(Ok(answer)).ok();
-        }
-    }
-
-    /// The socket is gone: what was handed to it is lost; what was not waits for the next, unless
-    /// it was bound to this one.
-    fn disconnected(&self) {
-        let mut state = self.state();
-        state.connected = false;
-        state.connection = next_connection();
-        let lost: Vec<_> = state
-            .waiting
-            .extract_if(|_, waiting| waiting.sent)
-            .collect();
-        let unbound = state.unbind();
-        drop(state);
-        for (_, waiting) in lost {
-            waiting.answer.send(Err(Failure::Lost)).ok();
-        }
-        for waiting in unbound {
-            waiting
-                .answer
-                .send(Err(Failure::NotSent("the connection has ended")))
-                .ok();
-        }
-    }
-
-    fn stopped(&self) {
-        let mut state = self.state();
-        state.stopped = true;
-        let all = std::mem::take(&mut state.waiting);
-        state.queue.clear();
-        state.queued_bytes = 0;
-        drop(state);
-        for waiting in all.into_values() {
-            let failure = if waiting.sent {
-                Failure::Lost
-            } else {
-                Failure::NotSent("this node ends")
-            };
-            waiting.answer.send(Err(failure)).ok();
-        }
-    }
-}
-
 /// Forgets a request that nobody waits for any more.
 struct Abandon {
     shared: Arc<Shared>,
@@ -340,119 +202,4 @@ impl Drop for Abandon {
             self.shared.state().waiting.remove(&self.id);
         }
     }
-}
-
-/// Keeps the link until it is stopped.
-async fn run(shared: Arc<Shared>) {
-    let setup = &shared.setup;
-    setup
-        .stop
-        .run_until_cancelled(open_on_demand(&shared))
-        .await;
-    shared.stopped();
-    (setup.broken)(&setup.peer);
-}
-
-/// Opens the link whenever something waits for it.
-async fn open_on_demand(shared: &Shared) {
-    let setup = &shared.setup;
-    let mut failures = Failures::default();
-    loop {
-        shared.until_queued().await;
-        let begun = Instant::now();
-        let error = match dial_peer(setup).await {
-            Ok((socket, version)) => use_link(shared, socket, version).await,
-            Err(error) => error,
-        };
-        failures.add(&setup.peer, begun, &error);
-        sleep(failures.pause(&setup.config)).await;
-    }
-}
-
-async fn use_link(shared: &Shared, socket: Socket, version: u16) -> LinkError {
-    tracing::info!(peer = %shared.setup.peer, version, "link opened");
-    shared.state().connected = true;
-    let error = carry(shared, socket, version).await;
-    shared.disconnected();
-    (shared.setup.broken)(&shared.setup.peer);
-    telemetry::LINK_ENDS.add(1, &[]);
-    error
-}
-
-/// Carries requests, answers and pushes until the socket ends.
-async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
-    let Socket {
-        mut reader,
-        mut writer,
-        pulse,
-    } = socket;
-    let config = &shared.setup.config;
-    let reading = async {
-        loop {
-            if let Err(error) = take_frame(shared, &mut reader, &pulse).await {
-                return error;
-            }
-        }
-    };
-    let writing = async {
-        let mut ticks = ticks(config.heartbeat);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => writer.beat(),
-                () = shared.until_queued() => shared.take(&mut writer, version),
-            }
-            if let Err(error) = writer.flush().await {
-                return error;
-            }
-        }
-    };
-    // Whichever ends first ends the link, so that no read or write is ever taken up again after it
-    // was dropped.
-    tokio::select! {
-        error = reading => error,
-        error = writing => error,
-        error = pulse.watch(config) => error,
-    }
-}
-
-async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Result<(), LinkError> {
-    let bytes = reader.read().await?;
-    match decode::<Frame>(&bytes).map_err(|error| LinkError::Protocol(error.to_string()))? {
-        Frame::Answer(answer) => {
-            let told = Told {
-                version: answer.table_version,
-                age_ms: answer.table_age_ms,
-            };
-            shared.setup.reach.hear(told, Instant::now());
-            shared.answered(answer);
-        }
-        Frame::Pushes(pushes) => {
-            for push in pushes {
-                let sent = pulse.while_busy(shared.setup.pushes.send(push)).await;
-                sent.map_err(|_closed| LinkError::Stopped)?;
-            }
-        }
-        Frame::Request(_) => {
-            return Err(LinkError::Protocol(
-                "a request came from the owner's end".to_owned(),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Opens a connection to where the table says that the node is.
-async fn dial_peer(setup: &Setup) -> Result<(Socket, u16), LinkError> {
-    let address = setup
-        .table
-        .borrow()
-        .addresses(&setup.peer)
-        .map(|node| node.peer.clone());
-    dial(
-        &setup.credentials,
-        &setup.peer,
-        &address.ok_or(LinkError::NoAddress)?,
-        &setup.config,
-    )
-    .await
 }

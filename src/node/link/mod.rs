@@ -18,12 +18,25 @@ use crate::node::link::frame::{Body, Outcome};
 use crate::shard::command::ShardError;
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 
-pub mod client;
 pub mod frame;
+
 pub mod handing;
-mod queue;
+
 pub mod replica;
+
+pub mod client;
+
+mod outgoing;
+
+mod queue;
+
+mod opened;
+
 pub mod server;
+
+mod port;
+
+mod accepted;
 
 /// Who asks: a node that has proven itself.
 #[derive(Debug, Clone)]

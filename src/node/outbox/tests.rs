@@ -1,30 +1,35 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::*;
 use crate::clock::Clock;
 use crate::cluster::map::ShardMap;
-use crate::ids::{ConversationName, NodeId, Offset, Seq, UserId};
+use crate::ids::{ConversationName, NodeId, Offset, Seq, ShardId, UserId};
 use crate::link::Config;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::lane::Lane;
-use crate::log::record::{Fingerprint, Tail};
+use crate::log::record::{Fingerprint, IndexChange, OutboxPosition, Tail};
 use crate::log::{
     AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry,
     ShardLog, Stream, Token,
 };
 use crate::node::link::frame::{Body, Outcome};
+use crate::node::outbox::deliver::{Outbox, deliver, run};
 use crate::node::owners::testing::{Fake, SHARDS, credentials, eventually, lone_node, soon, table};
-use crate::node::owners::{Beside, Setup};
-use crate::problem::Code;
+use crate::node::owners::{Beside, Owners, Setup};
+use crate::problem::{Code, Problem};
 use crate::shard::Opening;
-use crate::shard::command::{Create, Done, ShardError};
+use crate::shard::command::{Command, Create, Done, ShardError};
+use crate::shard::delivery::Reached;
 use crate::shard::file::store::OutboxRow;
 use crate::shard::file::store::tests::{identity, user};
+use crate::shard::outbox::OutboxPage;
 use crate::shard::replicas::Alone;
 use crate::shard::tests::config;
 

@@ -14,6 +14,7 @@ use crate::node::link::Serve;
 use crate::node::link::client::{self, Link};
 use crate::node::link::frame::{Answer, Body, Outcome};
 use crate::node::owners::Owners;
+use crate::node::owners::route::{Missed, Route};
 use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::shard::command::{Command, ShardError};
 use crate::telemetry;
@@ -27,53 +28,6 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// The end of an interest is told to the owner within this time, or not at all.
 const TELL_WITHIN: Duration = Duration::from_secs(5);
-
-/// Where a shard is served, as far as we know.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Route {
-    /// By this node.
-    Here,
-    /// By another node.
-    Node(NodeId),
-    /// The table names nobody, or us while we do not own the shard yet.
-    Nowhere,
-}
-
-/// Why an attempt brought nothing.
-#[derive(Debug)]
-pub(super) enum Missed {
-    /// For the caller.
-    Refused(Problem),
-    /// Surely not served; the owner is elsewhere, or cannot be reached now.
-    NotServed,
-    /// May have been served.
-    Lost,
-}
-
-impl From<ShardError> for Missed {
-    fn from(error: ShardError) -> Self {
-        match error {
-            ShardError::Problem(problem) => Self::Refused(problem),
-            ShardError::NotOwner => Self::NotServed,
-        }
-    }
-}
-
-impl From<Failure> for Missed {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NotSent(_) => Self::NotServed,
-            Failure::Lost => Self::Lost,
-            Failure::Full => Self::Refused(Problem::unavailable(
-                "too much waits for the owner; try again",
-            )),
-            Failure::TooLarge => Self::Refused(Problem::new(
-                Code::TooLarge,
-                "the request is too large for the link to the owner",
-            )),
-        }
-    }
-}
 
 impl Owners {
     /// Where a shard is served.

@@ -1,18 +1,11 @@
-//! Whoever keeps this node's replicas, as other nodes ask it; and what this node asks others of
-//! that kind: to take a shard, to give one away, how they stand.
+//! Whoever keeps the replicas of this node, as other nodes ask it.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Weak;
-use std::time::Instant;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 
 use crate::ids::{NodeId, ShardId};
-use crate::node::link::frame::{Body, Outcome};
 use crate::node::link::handing::{BalancePlan, HandOverAsk, NodeStanding};
-use crate::node::owners::Owners;
 
 /// Whoever keeps a node's replicas, as other nodes ask it.
 #[async_trait]
@@ -32,80 +25,4 @@ pub(in crate::node) trait Custody: fmt::Debug + Send + Sync + 'static {
     /// What it would move now, if it coordinates. Looks at once, and lets nothing rest, if somebody
     /// of that name asks it to.
     fn balance(&self, asked_by: Option<&str>) -> Option<BalancePlan>;
-}
-
-impl Owners {
-    /// From now on other nodes can ask about this node, and its shards change hands. To be called
-    /// once.
-    pub(in crate::node) fn kept_by(&self, custody: Weak<dyn Custody>) {
-        // Whoever was told first stays.
-        drop(self.inner.local.custody.set(custody));
-    }
-
-    /// Asks a node something of a shard that is to change hands. One sentence why it is not done,
-    /// or not known to be.
-    pub(in crate::node) async fn ask_hand_over(
-        &self,
-        node: &NodeId,
-        shard: ShardId,
-        ask: HandOverAsk,
-        deadline: Instant,
-    ) -> Result<(), String> {
-        match self
-            .ask_node(node, Body::HandOver { shard, ask }, deadline)
-            .await
-        {
-            Some(Outcome::HandOver(done)) => done,
-            Some(_) => Err(format!("{node} answered something else")),
-            None => Err(format!(
-                "{node} did not answer, or is of a version that hands nothing over"
-            )),
-        }
-    }
-
-    /// What the coordinator would move now, if one answers in time. See [`Custody::balance`].
-    pub(in crate::node) async fn ask_balance(
-        &self,
-        by: Option<&str>,
-        deadline: Instant,
-    ) -> Option<BalancePlan> {
-        let table = self.table();
-        let asked = table.nodes.keys().map(|node| async move {
-            match self
-                .ask_node(
-                    node,
-                    Body::Balance {
-                        asked_by: by.map(str::to_owned),
-                    },
-                    deadline,
-                )
-                .await
-            {
-                Some(Outcome::Balance(plan)) => plan,
-                _ => None,
-            }
-        });
-        join_all(asked)
-            .await
-            .into_iter()
-            .flatten()
-            .next()
-            .map(|plan| *plan)
-    }
-
-    /// How each node that the table names stands; `None` for one that does not answer in time.
-    pub(in crate::node) async fn standings(
-        &self,
-        deadline: Instant,
-    ) -> BTreeMap<NodeId, Option<NodeStanding>> {
-        let table = self.table();
-        let asked = table.nodes.keys().map(|node| async move {
-            let standing = match self.ask_node(node, Body::Standing, deadline).await {
-                Some(Outcome::Standing(standing)) => Some(*standing),
-                _ => None,
-            };
-            (node.clone(), standing)
-        });
-        join_all(asked).await.into_iter().collect()
-    }
 }

@@ -12,6 +12,7 @@ use crate::log::{RawEntry, Stream};
 use crate::node::link::Serving;
 use crate::node::link::frame::Outcome;
 use crate::node::link::replica::{ENTRIES_BYTES_MAX, ReplicaAnswer, ReplicaAsk};
+use crate::node::owners::Owners;
 use crate::node::owners::backups;
 use crate::node::owners::local::LocalShards;
 use crate::shard::command::ShardError;
@@ -172,4 +173,11 @@ impl LocalShards {
 
 fn is_open(handle: &ShardHandle) -> bool {
     !handle.is_closed()
+}
+
+impl Owners {
+    /// This node's replica of a shard, owned or standing by.
+    pub(in crate::node) fn own(&self, shard: ShardId) -> Option<Own> {
+        self.inner.local.own(shard)
+    }
 }

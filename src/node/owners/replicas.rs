@@ -11,7 +11,7 @@ use crate::ids::{NodeId, ShardId, UserId};
 use crate::log::record::Tail;
 use crate::log::{RawEntry, Stream};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
-use crate::node::owners::{Inner, Owners};
+use crate::node::owners::handle::{Inner, Owners};
 use crate::shard::replicas::{ReplicaStatus, Replicas};
 
 /// Rows of when users were seen last, in one question.
@@ -141,5 +141,13 @@ impl Replicas for LinkedReplicas {
                 .map(|node| self.ask(node, shard, ReplicaAsk::Seen(part.to_vec()), deadline));
             join_all(told).await;
         }
+    }
+}
+
+impl Owners {
+    /// The way from a shard of this node to its other replicas.
+    #[must_use]
+    pub fn replicas(&self) -> Arc<dyn Replicas> {
+        Arc::new(LinkedReplicas::of(self))
     }
 }

@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use crate::ids::ShardId;
 use crate::node::link::frame::{Body, Outcome};
 use crate::node::owners::Owners;
-use crate::node::owners::attempt::{BACKOFF, Missed, Route, unavailable};
+use crate::node::owners::attempt::{BACKOFF, unavailable};
+use crate::node::owners::route::{Missed, Route};
 use crate::problem::Problem;
 use crate::shard::command::ShardError;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::node::session::deadlines::Due;
-use crate::node::session::{Hub, millis};
+use crate::node::session::hub::{Hub, millis};
 use crate::protocol::ServerFrame;
 
 impl Hub {

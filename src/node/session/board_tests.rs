@@ -9,11 +9,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::board::Board;
-use super::routers::Router;
-use super::state::Resumed;
+use super::board::state::Resumed;
+use super::board::work::{Ask, Fetch, Load, Work};
 use super::testing::{self, frames, session_on};
-use super::window::Session;
-use super::work::{Ask, Fetch, Load, Work};
+use super::window::{Router, Session};
 use crate::cluster::map::ShardMap;
 use crate::ids::{ConversationName, Epoch, MessageId, Offset, Seq, SessionId, Slot, UserId};
 use crate::link::front::attach::Stage;
@@ -754,7 +753,7 @@ impl World {
                 );
                 if let Some(place) = place {
                     let tail = self.owners.tail(&name);
-                    prop_assert_eq!(place.cursor, super::state::Cursor::Live { seq: tail });
+                    prop_assert_eq!(place.cursor, super::board::state::Cursor::Live { seq: tail });
                     if let Some(seen) = client.seen.get(&name) {
                         prop_assert_eq!(*seen, tail, "{} saw all of {}", client.user, name);
                     }

@@ -3,7 +3,7 @@
 use crate::auth::Identity;
 use crate::ids::UserId;
 use crate::link::front::{Authorization, Open};
-use crate::node::session::Inner;
+use crate::node::session::hub::Inner;
 use crate::problem::{Code, Problem};
 use crate::protocol::upgrade as handshake;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::auth::LEEWAY;
 use crate::ids::SessionId;
 
 /// What is due for a session.
@@ -67,6 +68,11 @@ impl Deadlines {
         }
         all
     }
+}
+
+/// The unix second in which a token's session ends.
+pub(super) fn ends(expires: u64) -> u64 {
+    expires.saturating_add(LEEWAY.as_secs())
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
 use crate::ids::{SessionId, ShardId};
-use crate::node::session::Inner;
 use crate::node::session::board::Board;
+use crate::node::session::board::work::{Ask, Fetch, Load, Work};
+use crate::node::session::hub::Inner;
 use crate::node::session::requests::Kind;
 use crate::node::session::turns::Turns;
-use crate::node::session::work::{Ask, Fetch, Load, Work};
 use crate::problem::Problem;
 use crate::shard::IndexPage;
 use crate::shard::command::{Interest, Push, Subscribed};

@@ -6,10 +6,13 @@ use bytes::Bytes;
 use crate::ids::{ConversationName, Seq};
 use crate::link::front::attach::{Stand, Tells};
 use crate::link::front::{self, Down};
+use crate::node::session::board::state::Gap;
 use crate::node::session::post::Mark;
 use crate::node::session::said::Number;
 use crate::node::session::window::{Owed, Session};
+use crate::protocol::GapReason;
 use crate::protocol::ServerFrame;
+use crate::telemetry;
 
 impl Session {
     /// Sends the answer to a message, in the room that it has.
@@ -144,6 +147,33 @@ impl Session {
     fn give_surely(&self, text: Bytes, tells: Tells) {
         if !self.give(text, None, tells) {
             self.router.lost(self.id);
+        }
+    }
+
+    /// Tells of a gap, if there is one.
+    pub(super) fn tell_gap(&self, conversation: &ConversationName, gap: Option<Gap>) {
+        let Some(Gap { from, to, reason }) = gap else {
+            return;
+        };
+        let label = match reason {
+            GapReason::TooFar => "too_far",
+            GapReason::Replaced => "replaced",
+            GapReason::NotParticipant => "not_participant",
+        };
+        telemetry::SESSION_GAPS.add(1, &[("reason", label)]);
+        let frame = ServerFrame::Gap {
+            conversation,
+            from,
+            to,
+            reason,
+        };
+        match reason {
+            GapReason::TooFar => self.offer_gap(&frame, conversation, to),
+            GapReason::Replaced => {
+                self.offer_gap(&frame, conversation, Seq(from.0.saturating_sub(1)))
+            }
+            // It says what is not given, and the cursor ends.
+            GapReason::NotParticipant => self.offer_frame(&frame),
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use crate::cluster::table::Table;
 use crate::ids::{NodeId, ShardId};
-use crate::node::session::Inner;
 use crate::node::session::deadlines::Due;
+use crate::node::session::hub::Inner;
 use crate::node::session::window::Session;
 
 /// The sessions of a shard that moved go within this time, each at a moment of its own.
@@ -113,7 +113,7 @@ mod tests {
     use crate::ids::{ClusterId, ConversationName, Offset, UserId};
     use crate::link::front::{Down, Refusal, Up};
     use crate::log;
-    use crate::node::session::opening::Begin;
+    use crate::node::session::admission::Begin;
     use crate::node::session::testing::{self, router_of, session};
     use crate::node::session::upstream::Upstream;
     use crate::node::session::{Config, Hub};

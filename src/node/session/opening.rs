@@ -10,41 +10,16 @@ use crate::ids::UserId;
 use crate::link::front::attach::{Attach, Stage};
 use crate::link::front::server::{RouterEnd, Sessions};
 use crate::link::front::{Down, Open, Refusal, SessionNumber, Terms, Up};
+use crate::node::session::admission::Begin;
 use crate::node::session::deadlines::Due;
+use crate::node::session::hub::{Hub, Inner, millis};
 use crate::node::session::receipts::Marks;
-use crate::node::session::routers::Router;
 use crate::node::session::said::Message;
-use crate::node::session::window::Session;
-use crate::node::session::{Hub, Inner, millis};
+use crate::node::session::window::{Router, Session};
 use crate::problem::{CloseCode, Code, Problem};
 use crate::protocol::routes::Endpoint;
 use crate::protocol::{FRAME_BYTES_MAX, RESUME_EVENTS_MAX, ServerFrame, TEXT_BYTES_MAX};
 use crate::telemetry;
-
-/// How a session begins here.
-#[derive(Debug)]
-pub(super) enum Begin {
-    /// With a `hello`, at the tail.
-    Anew,
-    /// With a `hello`, and then it waits for its resume.
-    Waits,
-    /// As another node left it.
-    GoesOn(Attach),
-}
-
-impl Begin {
-    /// It waits for its resume.
-    fn is_held(&self) -> bool {
-        matches!(
-            self,
-            Self::Waits
-                | Self::GoesOn(Attach {
-                    stage: Stage::Waits,
-                    ..
-                })
-        )
-    }
-}
 
 impl Sessions for Hub {
     fn take(&self, router: &RouterEnd, frame: Up) {
@@ -177,7 +152,7 @@ impl Inner {
         let session = self.begun(router, &open, identity, attach.as_ref());
         self.replace(&session);
         router.offer(opened(session.id));
-        router.enter(&session);
+        router.enter(session.number, &session);
         let begin = match attach {
             Some(attach) => Begin::GoesOn(attach),
             None if checked.held => Begin::Waits,

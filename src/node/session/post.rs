@@ -9,8 +9,7 @@ use crate::ids::{ConversationName, Seq, UserId};
 use crate::link::front::attach::Tells;
 use crate::link::front::{self, Down, SessionNumber};
 use crate::log::record::{Event, EventKind};
-use crate::node::session::routers::Router;
-use crate::node::session::window::Session;
+use crate::node::session::window::{Router, Session};
 
 /// Which event a frame is.
 #[derive(Debug, Clone, Copy)]

@@ -9,14 +9,14 @@ use futures_util::future::join_all;
 
 use crate::ids::{ConversationName, SessionId, UserId};
 use crate::link::front::attach::Repeat;
-use crate::node::session::Inner;
 use crate::node::session::board::Board;
+use crate::node::session::board::watching::TooMuch;
 use crate::node::session::commands::{Asked, NOTHING, answer, conversation_name};
 use crate::node::session::drive::wait;
+use crate::node::session::hub::Inner;
 use crate::node::session::post::Post;
 use crate::node::session::said::{Number, Of};
 use crate::node::session::typing::add_spare;
-use crate::node::session::watching::TooMuch;
 use crate::node::session::window::{Owed, Session};
 use crate::problem::{Code, Problem};
 use crate::protocol::{Presence, ServerFrame, WATCHED_MAX};

@@ -19,7 +19,7 @@ use crate::shard::command::{Command, Delivered};
 use crate::telemetry;
 
 #[cfg(doc)]
-use crate::node::session::Config;
+use crate::node::session::config::Config;
 
 /// Marks gathered on a node between two rounds; more are shed.
 const GATHERED_MAX: usize = 65_536;

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::ids::ShardId;
-use crate::node::session::work::Ask;
+use crate::node::session::board::work::Ask;
 
 /// Questions of one kind to one shard under way at once.
 pub(super) const PER_SHARD: usize = 4;

@@ -1,5 +1,5 @@
 //! The connections from routers, as sessions see them: who is on which, what conversations are
-//! called there, and whether there is room.
+//! called there, and whether there is room. What a session is does not matter here.
 //!
 //! **Invariants.** A handle stands for one conversation and is never used again on its connection.
 //! There are no more handles than conversations that are live on this node.
@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::ids::{ConversationName, SessionId};
 use crate::link::front::server::RouterEnd;
 use crate::link::front::{Down, Handle, SessionNumber};
-use crate::node::session::window::Session;
 
 /// What goes to a router, in order.
 pub(super) trait Downward: Any + fmt::Debug + Send + Sync {
@@ -52,11 +51,11 @@ impl Downward for RouterEnd {
     }
 }
 
-/// One connection.
+/// One connection, and the sessions `S` on it.
 #[derive(Debug)]
-pub(super) struct Router {
+pub(super) struct Router<S> {
     end: Box<dyn Downward>,
-    sessions: Mutex<HashMap<SessionNumber, Arc<Session>>>,
+    sessions: Mutex<HashMap<SessionNumber, Arc<S>>>,
     handles: Mutex<Handles>,
     /// Sessions that miss a frame, and are to be ended.
     lost: Mutex<Vec<SessionId>>,
@@ -71,7 +70,7 @@ struct Handles {
     last: Handle,
 }
 
-impl Router {
+impl<S> Router<S> {
     /// A connection without sessions.
     pub(super) fn new(end: Box<dyn Downward>) -> Arc<Self> {
         Arc::new(Self {
@@ -83,7 +82,7 @@ impl Router {
         })
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionNumber, Arc<Session>>> {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionNumber, Arc<S>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,13 +97,13 @@ impl Router {
     }
 
     /// The session of this number.
-    pub(super) fn session(&self, number: SessionNumber) -> Option<Arc<Session>> {
+    pub(super) fn session(&self, number: SessionNumber) -> Option<Arc<S>> {
         self.sessions().get(&number).map(Arc::clone)
     }
 
     /// A session is on this connection.
-    pub(super) fn enter(&self, session: &Arc<Session>) {
-        self.sessions().insert(session.number, Arc::clone(session));
+    pub(super) fn enter(&self, number: SessionNumber, session: &Arc<S>) {
+        self.sessions().insert(number, Arc::clone(session));
     }
 
     /// A session is no more.
@@ -113,7 +112,7 @@ impl Router {
     }
 
     /// All sessions on it.
-    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+    pub(super) fn all(&self) -> Vec<Arc<S>> {
         self.sessions().values().map(Arc::clone).collect()
     }
 

@@ -1,23 +1,16 @@
-//! What clients say: worked on in the order in which it comes, at once as long as nothing has to
-//! wait, and else by a task of the session, so that nobody waits for another.
+//! What clients say: each message, which one it is, and those of a session that wait.
 //!
-//! **Invariants.** The messages of a session are worked on one after the other, in their order.
-//! What waits is bounded by what the router may send before it is told of room; a router that sends
-//! more is broken, and costs the session.
+//! **Invariant.** What waits is bounded by what the router may send before it is told of room; a
+//! router that sends more is broken, and costs the session.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 
 use crate::ids::IdempotencyKey;
+use crate::link::front;
 use crate::link::front::attach::{Repeat, Tells};
-use crate::link::front::{self, Down};
-use crate::node::session::again::Gathered;
-use crate::node::session::window::Session;
-use crate::node::session::{Inner, commands};
-use crate::problem::CloseCode;
 use crate::protocol::FRAME_BYTES_MAX;
 
 /// Bytes worked off that are told at once; fewer are told with the next.
@@ -137,7 +130,7 @@ impl Backlog {
     }
 
     /// Puts a message behind those that wait, if any do.
-    fn queue(&self, message: Message, bytes_max: usize) -> Queued {
+    pub(super) fn queue(&self, message: Message, bytes_max: usize) -> Queued {
         let mut state = self.state();
         if !state.is_worked_on {
             return Queued::Now(message);
@@ -161,7 +154,7 @@ impl Backlog {
     }
 
     /// A message has to wait, and a task is to work on it.
-    fn begin(&self, message: Message) {
+    pub(super) fn begin(&self, message: Message) {
         let mut state = self.state();
         state.bytes += cost(&message);
         state.waiting.push_back(message);
@@ -169,7 +162,7 @@ impl Backlog {
     }
 
     /// The message that is worked on next. None when there is none, and the task ends.
-    fn next(&self) -> Option<Message> {
+    pub(super) fn next(&self) -> Option<Message> {
         let mut state = self.state();
         let next = state.waiting.pop_front();
         match &next {
@@ -185,7 +178,7 @@ impl Backlog {
     }
 
     /// So much is worked off; what is to be told now.
-    fn done(&self, bytes: usize, bytes_max: usize) -> usize {
+    pub(super) fn done(&self, bytes: usize, bytes_max: usize) -> usize {
         let mut state = self.state();
         state.untold += bytes;
         // What is never told must not be what the router waits for.
@@ -198,64 +191,17 @@ impl Backlog {
     }
 }
 
-enum Queued {
+/// What becomes of a message.
+pub(super) enum Queued {
+    /// It is worked on at once.
     Now(Message),
+    /// It waits behind others.
     Later,
+    /// The router sends more than it may.
     TooMuch,
 }
 
-fn cost(message: &Message) -> usize {
+/// What a message counts for.
+pub(super) fn cost(message: &Message) -> usize {
     usize::try_from(front::cost(message.text.len())).unwrap_or(usize::MAX)
-}
-
-impl Inner {
-    /// The client said something. To be called for one message of a session after the other.
-    pub(super) fn said(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
-        match session.again.gather(message, session.said_max()) {
-            Gathered::Now(message) => self.work_on(session, message),
-            Gathered::All(messages) => messages
-                .into_iter()
-                .for_each(|each| self.work_on(session, each)),
-            Gathered::Later => {}
-            Gathered::TooMuch => self.broken_by_router(session),
-        }
-    }
-
-    fn broken_by_router(self: &Arc<Self>, session: &Session) {
-        tracing::warn!(router = ?session.router, "a router sends more than it may");
-        self.end(session, CloseCode::TooMany);
-    }
-
-    fn work_on(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
-        let message = match session.said.queue(message, session.said_max()) {
-            Queued::Now(message) => message,
-            Queued::Later => return,
-            Queued::TooMuch => return self.broken_by_router(session),
-        };
-        // What has to wait has done nothing yet, and begins anew.
-        if commands::handle(self, session, &message)
-            .now_or_never()
-            .is_some()
-        {
-            return self.worked_off(session, &message);
-        }
-        session.said.begin(message);
-        self.spawn(Arc::clone(self).work_off(Arc::clone(session)));
-    }
-
-    async fn work_off(self: Arc<Self>, session: Arc<Session>) {
-        while let Some(message) = session.said.next() {
-            commands::handle(&self, &session, &message).await;
-            self.worked_off(&session, &message);
-        }
-    }
-
-    fn worked_off(&self, session: &Session, message: &Message) {
-        let room = session.said.done(cost(message), session.said_max());
-        if let Some(room) = u32::try_from(room).ok().filter(|room| *room > 0) {
-            session
-                .router
-                .offer(Down::Room(vec![(session.number, room)]));
-        }
-    }
 }

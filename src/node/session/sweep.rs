@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::auth::LEEWAY;
 use crate::ids::SessionId;
-use crate::node::session::Inner;
 use crate::node::session::deadlines::Due;
-use crate::node::session::routers::Router;
-use crate::node::session::window::Session;
+use crate::node::session::hub::Inner;
+use crate::node::session::window::{Router, Session};
 use crate::problem::CloseCode;
 
 /// How late something may be.
@@ -26,11 +24,6 @@ pub(super) async fn run(inner: Arc<Inner>) {
             () = inner.stop.cancelled() => return,
         }
     }
-}
-
-/// The unix second in which a token's session ends.
-pub(super) fn ends(expires: u64) -> u64 {
-    expires.saturating_add(LEEWAY.as_secs())
 }
 
 impl Inner {

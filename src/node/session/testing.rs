@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::Config;
-use super::routers::{Downward, Router};
-use super::window::Session;
+use super::routers::Downward;
+use super::window::{Router, Session};
 use crate::ids::{ConversationName, SessionId, UserId};
 use crate::link::front::attach::{Attach, Stage, Stand, Standing, Tells};
 use crate::link::front::{self, Down, Handle, SessionNumber};
@@ -247,7 +247,7 @@ fn session_of(
     let on = (Arc::clone(router), NUMBERS.fetch_add(1, Ordering::SeqCst));
     let session =
         Arc::new(Session::new(on, user, Arc::from("r"), u64::MAX, bytes_max).followed(id));
-    router.enter(&session);
+    router.enter(session.number, &session);
     session
 }
 

@@ -9,15 +9,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::ids::SessionId;
-use crate::node::session::Inner;
 use crate::node::session::board::Board;
+use crate::node::session::hub::Inner;
 
 /// How often sessions are looked through that are owed something.
 const OWED_EVERY: Duration = Duration::from_secs(1);
@@ -28,47 +27,6 @@ const LINK_WITHIN: Duration = Duration::from_millis(20);
 
 /// How often links are looked at meanwhile.
 const LINK_EVERY: Duration = Duration::from_millis(1);
-
-/// What calls for a turn, and what it gives way to.
-#[derive(Debug, Default)]
-pub(super) struct Occasion {
-    /// Sessions are to be told something, or are owed it. Changed under the lock of the board
-    /// alone.
-    is_due: AtomicBool,
-    changed: Notify,
-    /// Inputs that wait for the board.
-    waiting: AtomicUsize,
-}
-
-impl Occasion {
-    /// To be called with the board after each input.
-    pub(super) fn look(&self, board: &Board) {
-        let has_changed = board.watching.has_changed();
-        if has_changed || board.watching.owes() && !self.is_due.load(Ordering::SeqCst) {
-            self.is_due.store(true, Ordering::SeqCst);
-            self.changed.notify_one();
-        }
-    }
-
-    /// An input waits for the board until what is returned is dropped.
-    pub(super) fn wait(&self) -> Waits<'_> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        Waits(self)
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
-    }
-}
-
-/// See [`Occasion::wait`].
-pub(super) struct Waits<'a>(&'a Occasion);
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// See the head of this file.
 #[derive(Debug)]

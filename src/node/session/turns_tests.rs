@@ -9,12 +9,11 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
-use super::opening::Begin;
-use super::routers::Router;
+use super::admission::Begin;
 use super::testing::{self, frames, router_of, session_on};
 use super::testing_talk::{self, name, user};
 use super::upstream::Upstream;
-use super::window::Session;
+use super::window::{Router, Session};
 use super::{Config, Hub};
 use crate::auth::Refused;
 use crate::clock::Clock;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::ids::{ConversationName, UserId};
-use crate::node::session::Inner;
 use crate::node::session::board::Board;
+use crate::node::session::board::state::Cursor;
 use crate::node::session::commands::{Asked, NOTHING, answer, conversation_name};
+use crate::node::session::hub::Inner;
 use crate::node::session::post::Post;
-use crate::node::session::state::Cursor;
 use crate::node::session::window::{self, Owed, Session};
 use crate::protocol::ServerFrame;
 use crate::shard::command::{Command, Typing};

@@ -24,7 +24,7 @@ use crate::link::front::attach::Tells;
 use crate::link::front::{self, Down, SessionNumber};
 use crate::node::session::again::Again;
 use crate::node::session::pace::Asides;
-use crate::node::session::routers::Router;
+use crate::node::session::routers;
 use crate::node::session::said::Backlog;
 use crate::node::session::underway::UnderWay;
 use crate::problem::CloseCode;
@@ -39,6 +39,9 @@ const RECEIPTS_MAX: usize = 1_000;
 fn answer_bytes(bytes_max: usize) -> usize {
     (bytes_max / 2).clamp(1, Semaphore::MAX_PERMITS)
 }
+
+/// A connection from a router, with the sessions on it.
+pub(super) type Router = routers::Router<Session>;
 
 /// Room for one answer, until it is taken.
 pub(super) type Owed = OwnedSemaphorePermit;

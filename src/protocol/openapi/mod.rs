@@ -7,8 +7,6 @@
 
 pub use document::{json, pretty};
 
-pub(super) use plain::or_null;
-
 mod document;
 
 mod operation;

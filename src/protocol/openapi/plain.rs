@@ -94,22 +94,6 @@ fn maps_to_additional_properties(members: &mut Map<String, Value>) {
     }
 }
 
-/// Lets a schema allow null too.
-pub(in crate::protocol) fn or_null(schema: &mut Value) {
-    let Some(members) = schema.as_object_mut() else {
-        return;
-    };
-    if let Some(reference) = members.remove("$ref") {
-        members.insert(
-            "anyOf".to_owned(),
-            json!([{"$ref": reference}, {"type": "null"}]),
-        );
-    } else if let Some(only) = members.get("type").filter(|only| only.is_string()) {
-        let either = json!([only, "null"]);
-        members.insert("type".to_owned(), either);
-    }
-}
-
 /// Gives each frame a schema with a name, so that it becomes a type of its own, and leaves the
 /// choice between them to `t`.
 pub(super) fn name_frames(all: &mut Map<String, Value>) {

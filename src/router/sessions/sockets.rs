@@ -17,7 +17,7 @@ use crate::ids::NodeId;
 use crate::link::front::client::{Consumer, NodeLink};
 use crate::link::front::{Down, Open, Refusal, Up};
 use crate::problem::Problem;
-use crate::router::server;
+use crate::router::stream::stream_of;
 use crate::router::sessions::asking::{Asking, Opened};
 use crate::router::sessions::counts::Counts;
 use crate::router::sessions::followed::Who;
@@ -308,7 +308,7 @@ impl Drop for Counted {
 /// The client's connection, and what was read of it beyond the request.
 async fn handed_over(client: OnUpgrade) -> Option<(TcpStream, Bytes)> {
     match timeout(HANDOVER_TIMEOUT, client).await {
-        Ok(Ok(upgraded)) => server::stream_of(upgraded),
+        Ok(Ok(upgraded)) => stream_of(upgraded),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a websocket ended before it began");
             None

@@ -3,9 +3,17 @@
 
 pub(super) mod barrier;
 
-pub(super) mod presence;
-
 pub(super) mod find;
+
+pub(super) mod message;
+
+mod history;
+
+pub(super) mod events;
+
+mod receipts;
+
+pub(super) mod presence;
 
 mod admit;
 

@@ -55,6 +55,19 @@ pub(in crate::shard) fn pick(matches: Vec<MessageCore>, around: Around, limit: u
     }
 }
 
+/// Cuts a list that was read one too long. Returns it with where the next page begins, if there is
+/// one.
+pub(in crate::shard) fn cut<T, C>(
+    mut items: Vec<T>,
+    limit: u32,
+    cursor: impl Fn(&T) -> C,
+) -> (Vec<T>, Option<C>) {
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next = items.last().map(cursor).filter(|_| more);
+    (items, next)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

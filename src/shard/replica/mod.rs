@@ -3,11 +3,19 @@
 
 pub(super) mod open;
 
+pub(super) mod way;
+
+mod check;
+
+mod claims;
+
 mod start;
 
 pub(super) mod restore;
 
 pub(super) mod standby;
+
+mod watcher;
 
 pub(super) mod sharing;
 

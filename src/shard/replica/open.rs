@@ -8,53 +8,28 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ids::{Epoch, NodeId, ShardId};
+use crate::ids::NodeId;
 use crate::log::lease::Lease;
 use crate::log::record::Tail;
-use crate::log::{Claim, ClaimOutcome, Control, PerStream, Token};
+use crate::log::{Control, PerStream};
 use crate::shard::error::OpenError;
 use crate::shard::execute::Boxed;
-use crate::shard::file::store::{Progress, Store};
+use crate::shard::file::store::Store;
 use crate::shard::file::worker::catch_up;
 use crate::shard::handle::ShardHandle;
 use crate::shard::options::Opening;
+use crate::shard::replica::check::check;
+use crate::shard::replica::claims::{claim, next_epoch, stands_still};
 use crate::shard::replica::restore;
 use crate::shard::replica::start::{Owned, start};
-use crate::shard::replicas::{Following, ReplicaStatus};
+use crate::shard::replica::way::{Gift, Taking, Way};
+use crate::shard::replicas::Following;
 
 /// How long the other replicas are waited for when they are asked how they stand.
 const STANDING_MAX: Duration = Duration::from_millis(300);
 /// How long an opening waits for the commit of its epoch: mostly milliseconds. It is open without,
 /// for reads.
 const ANNOUNCED_MAX: Duration = Duration::from_millis(500);
-/// Claims in a row while only the beat moves.
-const CLAIMS_MAX: u32 = 8;
-
-/// What a takeover goes by.
-#[derive(Debug, Clone)]
-pub struct Taking {
-    /// Token and beat that were watched; the claim is refused when they moved.
-    pub expected: (Token, u64),
-}
-
-/// What the owner of a shard gave to this node (ADR 19).
-#[derive(Debug, Clone)]
-pub struct Gift {
-    /// Who gave it.
-    pub from: NodeId,
-    /// The token under which it is to be owned.
-    pub token: Token,
-    /// Where its streams ended, which nobody could change since.
-    pub tails: PerStream<Tail>,
-}
-
-/// How a standby comes to own the shard.
-pub(in crate::shard) enum Way {
-    /// Its owner is silent.
-    Silence(Taking),
-    /// Its owner gave it.
-    Gift(Gift),
-}
 
 /// Claims the shard, brings its file up to the log's tail, and starts it.
 ///
@@ -214,151 +189,4 @@ async fn receive(opening: &Opening, store: &Store, gift: &Gift) -> Result<Owned,
         lease,
         answered: vec![gift.from.clone()],
     })
-}
-
-/// The control record is as it was when the watch ended: its owner shows no sign of life.
-fn stands_still(
-    opening: &Opening,
-    control: Option<&Control>,
-    taking: &Taking,
-) -> Result<(), OpenError> {
-    let (shard, node) = (opening.shard, &opening.node);
-    match control {
-        Some(control) if (control.token, control.beat) == taking.expected => Ok(()),
-        Some(control) => Err(moved(shard, control, node)),
-        None => Err(OpenError::Failed(format!(
-            "shard {shard}: its control record is gone; {node} does not take it over"
-        ))),
-    }
-}
-
-fn moved(shard: ShardId, control: &Control, node: &NodeId) -> OpenError {
-    OpenError::Elsewhere(format!(
-        "shard {shard}: {} shows signs of life; {node} does not take it over",
-        control.owner
-    ))
-}
-
-/// Never an empty history served as if it were the truth, and never a shard that another node owns.
-fn check(
-    opening: &Opening,
-    control: Option<&Control>,
-    (progress, others): (&Progress, &[ReplicaStatus]),
-    taking: Option<&Taking>,
-) -> Result<(), OpenError> {
-    let shard = opening.shard;
-    let path = opening.path.display();
-    match control {
-        None if progress.applied != PerStream::both(Tail::EMPTY) && !opening.config.adopt_local => {
-            Err(OpenError::Refused(format!(
-                "shard {shard}: the log knows nothing of this shard, but {path} has records up to {}: \
-             the log was lost or is another's; restore it, or make it anew from the file with `rookery node --adopt-local`",
-                progress.applied.messages.offset,
-            )))
-        }
-        // With records of its own it is adopted, and gets what another one has beyond them.
-        None if progress.applied == PerStream::both(Tail::EMPTY)
-            && let Some(other) = others
-                .iter()
-                .find(|other| other.applied != PerStream::both(Tail::EMPTY)) =>
-        {
-            Err(OpenError::Refused(format!(
-                "shard {shard}: the log and {path} know nothing of this shard, but {} has records up to {}: the log was \
-                 lost or is another's; restore it, or make it anew from that node's file with `rookery node --adopt-local`",
-                other.node, other.applied.messages.offset,
-            )))
-        }
-        None if opening.claimed && progress.applied == PerStream::both(Tail::EMPTY) => {
-            Err(OpenError::Refused(format!(
-                "shard {shard}: it was claimed before, but the log knows nothing of it and {path} is empty: the log was lost; \
-             restore it, or make the shard anew from the file of a node that has it, with `rookery node --adopt-local` there",
-            )))
-        }
-        Some(control) if control.identity != opening.identity => Err(OpenError::Foreign(format!(
-            "shard {shard}: the log belongs to cluster {} with {} shards, this node to {} with {}",
-            control.identity.cluster,
-            control.identity.shards,
-            opening.identity.cluster,
-            opening.identity.shards,
-        ))),
-        // Our own earlier claim, also one whose answer was lost, is ours: our folder's lock says
-        // that nobody else uses it.
-        Some(control) if control.owner != opening.node && taking.is_none() => {
-            Err(OpenError::Elsewhere(format!(
-                "shard {shard}: owned by {}, and this is {}; it is served there, or nowhere until \
-                 that node is back",
-                control.owner, opening.node,
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Above every epoch that the log or the file knows: a log that fell back may have forgotten some.
-fn next_epoch(
-    shard: ShardId,
-    control: Option<&Control>,
-    of_file: Epoch,
-    others: &[ReplicaStatus],
-) -> Epoch {
-    let of_others = others
-        .iter()
-        .map(|other| other.max_epoch)
-        .max()
-        .unwrap_or_default();
-    let of_file = of_file.max(of_others);
-    let of_log = control.map_or(Epoch(0), |control| control.token.epoch);
-    if control.is_some() && of_log < of_file {
-        tracing::warn!(%shard, %of_log, %of_file, "the log fell back: its epoch is lower than one that a replica applied");
-    }
-    of_log.max(of_file).next()
-}
-
-async fn claim(
-    opening: &Opening,
-    (control, begin_at): (Option<Control>, PerStream<Tail>),
-    epoch: Epoch,
-    takes_over: bool,
-) -> Result<Control, OpenError> {
-    let shard = opening.shard;
-    let mut claim = Claim {
-        shard,
-        expected: control.map(|control| (control.token, control.beat)),
-        token: Token::new(epoch),
-        owner: opening.node.clone(),
-        identity: opening.identity,
-        begin_at,
-        ends_at: None,
-    };
-    for _ in 1..CLAIMS_MAX {
-        match opening.log.claim(claim.clone()).await? {
-            ClaimOutcome::Claimed(claimed) => return Ok(claimed),
-            // Only the beat moved: a batch of our own former self, still on its way.
-            ClaimOutcome::Refused(Some(found))
-                if !takes_over
-                    && found.owner == opening.node
-                    && claim
-                        .expected
-                        .is_some_and(|(token, _)| token == found.token) =>
-            {
-                claim.expected = Some((found.token, found.beat));
-            }
-            // Its owner lives, or another standby was faster.
-            ClaimOutcome::Refused(Some(found)) if takes_over => {
-                return Err(moved(shard, &found, &opening.node));
-            }
-            ClaimOutcome::Refused(found) => return Err(refused(shard, found.as_ref())),
-        }
-    }
-    Err(refused(shard, None))
-}
-
-fn refused(shard: ShardId, found: Option<&Control>) -> OpenError {
-    let owner = found.map_or_else(
-        || "no one, or it changes".to_owned(),
-        |found| found.owner.to_string(),
-    );
-    OpenError::Failed(format!(
-        "shard {shard}: the claim was refused; its owner is {owner}"
-    ))
 }

@@ -20,8 +20,8 @@ use crate::shard::replica::ends::Ends;
 use crate::shard::replica::witnesses::StandbysInSync;
 use crate::shard::state::Inner;
 use crate::shard::write::filter::KeyFilter;
-use crate::shard::write::owner::{Input, Setup, StampedKey};
-use crate::shard::write::{owner, used_keys};
+use crate::shard::write::owner::{self, Input, Setup, StampedKey};
+use crate::shard::write::used_keys;
 
 /// What a shard is owned by.
 pub(super) struct Owned {

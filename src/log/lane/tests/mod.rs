@@ -1,17 +1,24 @@
 //! What a lane makes of a log that answers by a script.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::*;
+use crate::clock::Clock;
 use crate::ids::{Epoch, Offset, ShardId};
 use crate::log::double::Double;
-use crate::log::{AppendError, AppendOutcome, Stream};
+use crate::log::lane::job::Definite;
+use crate::log::lane::places::PLACES_MAX;
+use crate::log::lane::standing::{Standing, Standings};
+use crate::log::lane::way::Lane;
+use crate::log::lane::witness::Witnesses;
+use crate::log::lease::Lease;
+use crate::log::record::Tail;
+use crate::log::{AppendError, AppendOutcome, Batch, ShardLog, Stream, Token};
 
 mod doubt;
 mod held;

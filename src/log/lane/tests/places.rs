@@ -64,7 +64,7 @@ async fn a_place_beyond_the_bound_goes_with_the_first() {
     for shard in (0..9).chain(10..200) {
         assert_eq!(lane.append(batch(shard)).await, Ok(Definite::Committed));
     }
-    assert_eq!(lane.places.lock().expect("whole").len(), PLACES_MAX);
+    assert_eq!(lane.places.count(), PLACES_MAX);
     assert_eq!(log.cycles.lock().expect("whole").len(), 199);
     drop(lane);
     while Arc::strong_count(&log) > 1 {

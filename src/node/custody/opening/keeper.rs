@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use crate::cluster::table::Table;
 use crate::ids::ShardId;
+use crate::node::custody::opening::common::{Inner, Told};
 use crate::node::custody::opening::surplus::{self, Surplus};
 use crate::node::custody::opening::tries::{Tries, first_outcome};
-use crate::node::custody::opening::{Inner, Told};
 use crate::node::custody::role::{Role, role};
 use crate::node::custody::rows;
 use crate::node::outbox;

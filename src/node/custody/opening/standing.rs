@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::ids::{NodeId, ShardId};
 use crate::log::Token;
 use crate::node::custody::observe::Sign;
-use crate::node::custody::opening::Inner;
-use crate::node::custody::opening::handing::{Arriving, Gifts};
+use crate::node::custody::opening::common::Inner;
+use crate::node::custody::opening::gifts::{Arriving, Gifts};
 use crate::node::custody::opening::keeper::{CLOSE_UNUSED_MAX, Keeper, fault_of};
 use crate::shard::file::snapshot;
 use crate::shard::file::snapshot::Orphans;
@@ -75,7 +75,7 @@ impl Keeper {
     async fn follow(&self, standby: &Standby) -> Left {
         let Inner { ways, life, .. } = &*self.inner;
         let mut observation = ways.observer.follow(self.shard, standby.clone());
-        let mut gifts = Gifts::awaited(&self.inner, self.shard);
+        let mut gifts = Gifts::of(&self.inner.awaited, self.shard);
         let due = async {
             loop {
                 match observation.sign().await {

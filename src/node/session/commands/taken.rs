@@ -11,12 +11,13 @@ use serde_json::Value;
 use crate::ids::{ConversationName, Seq};
 use crate::link::front::Down;
 use crate::link::front::attach::Repeat;
+use crate::node::session::board::state::Resumed;
 use crate::node::session::commands::messages::{self, conversation_name};
+use crate::node::session::deadlines::ends;
+use crate::node::session::hub::Inner;
 use crate::node::session::said::{Message, Number, Of};
-use crate::node::session::state::Resumed;
 use crate::node::session::underway::{PROMPT, Place};
 use crate::node::session::window::{Owed, Session};
-use crate::node::session::{Inner, sweep};
 use crate::problem::{Code, Problem, settles_earlier_attempts};
 use crate::protocol::{ClientFrame, OkResult, RESUME_POSITIONS_MAX, ServerFrame};
 use crate::shard::command::Done;
@@ -208,8 +209,8 @@ fn authorize(inner: &Inner, session: &Session, token: String) -> Result<OkResult
         Ok(identity) => {
             let before = session.expires.swap(identity.expires, Ordering::Relaxed);
             let mut deadlines = inner.deadlines();
-            deadlines.forget_token(session.id, sweep::ends(before));
-            deadlines.token(session.id, sweep::ends(identity.expires));
+            deadlines.forget_token(session.id, ends(before));
+            deadlines.token(session.id, ends(identity.expires));
             drop(deadlines);
             if session.is_followed {
                 session.router.offer(Down::Token {

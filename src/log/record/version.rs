@@ -1,0 +1,14 @@
+//! Which versions of records there are, and what each one brought.
+
+/// Version of the records that this program reads and writes. It is announced with a node's
+/// addresses: what a version brought is written only when every node of the cluster reads it, for
+/// an older one would put it aside.
+///
+/// | version | brought |
+/// |---|---|
+/// | 1 | all that is not named below |
+/// | 2 | edits, deletions, keys that are used up, data and mentions of a message (ADR 22) |
+pub const RECORDS_VERSION: u32 = 2;
+
+/// The version that brought edits, deletions, and data and mentions of messages.
+pub const EDITS_SINCE: u32 = 2;

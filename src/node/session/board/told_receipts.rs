@@ -1,0 +1,96 @@
+//! Receipts on their way to the sessions that they are for.
+
+use crate::ids::{ConversationName, SessionId, UserId};
+use crate::node::session::board::Board;
+use crate::node::session::board::entries::Phase;
+use crate::node::session::board::state::Cursor;
+use crate::node::session::post::Post;
+use crate::node::session::window::{self, ReceiptKey, Session};
+use crate::protocol::{ReceiptKind, ServerFrame};
+
+impl Board {
+    /// A receipt for the sessions of all participants; one that is behind gets it too, while its
+    /// user is known to be in.
+    pub(super) fn tell_members(&self, key: &ReceiptKey, mut post: Post<'_>) {
+        let Some(feed) = self.feeds.get(&key.conversation) else {
+            return;
+        };
+        for (user, member) in &feed.members {
+            let membership = self
+                .users
+                .get(user)
+                .and_then(|known| known.memberships.get(&key.conversation));
+            let is_in = membership.is_some_and(|known| known.joined);
+            for place in &member.places {
+                match place.cursor {
+                    Cursor::Live { .. } => add_receipt(&place.session, key, &mut post),
+                    Cursor::Behind { .. } if is_in => add_receipt(&place.session, key, &mut post),
+                    Cursor::Behind { .. } | Cursor::Waiting { .. } => {}
+                }
+            }
+        }
+        self.send_receipt(key, post);
+    }
+
+    /// A receipt for the sessions of a user, if they are still a participant.
+    pub(super) fn tell_user(
+        &self,
+        user: &UserId,
+        key: &ReceiptKey,
+        post: &mut Post<'_>,
+        but: Option<SessionId>,
+    ) {
+        let Some(known) = self.users.get(user) else {
+            return;
+        };
+        if !known
+            .memberships
+            .get(&key.conversation)
+            .is_some_and(|membership| membership.joined)
+        {
+            return;
+        }
+        for id in known.sessions.iter().filter(|id| Some(**id) != but) {
+            if let Some(entry) = self
+                .sessions
+                .get(id)
+                .filter(|entry| entry.phase == Phase::Attached)
+            {
+                add_receipt(&entry.session, key, post);
+            }
+        }
+    }
+
+    /// Sends a receipt; it is kept for those to whom it could not be sent after all.
+    pub(super) fn send_receipt(&self, key: &ReceiptKey, post: Post<'_>) {
+        let text = post.text.clone();
+        for unsent in post.send() {
+            let all = self.sessions.values().map(|entry| &entry.session);
+            all.filter(|session| unsent.has(session))
+                .for_each(|session| session.keep_receipt(key, &text));
+        }
+    }
+}
+
+pub(super) fn receipt(
+    conversation: &ConversationName,
+    user: &UserId,
+    kind: &ReceiptKind,
+) -> Post<'static> {
+    Post::new(
+        ServerFrame::Receipt {
+            conversation,
+            user,
+            kind,
+        }
+        .encode(),
+        None,
+    )
+}
+
+/// The session gets the receipt with the others, or keeps it.
+fn add_receipt(session: &Session, key: &ReceiptKey, post: &mut Post<'_>) {
+    if session.reserve_receipt(key, &post.text) == window::Place::Taken && !post.add(session) {
+        session.keep_receipt(key, &post.text);
+    }
+}

@@ -1,0 +1,56 @@
+//! What the operations of a conversation itself take and answer.
+
+use schemars::SchemaGenerator;
+
+use crate::problem::Code;
+use crate::protocol::facts::common::{LIMIT, REPEATED};
+use crate::protocol::facts::form::{Facts, Kind, Parameter, Success};
+use crate::protocol::{Conversation, CreateBody, ListItem, Page};
+
+pub(in crate::protocol) const CREATE_CONVERSATION: Facts = Facts {
+    summary: "Create a conversation",
+    about: "The caller takes part and becomes its admin.",
+    query: &[],
+    body: Some(SchemaGenerator::subschema_for::<CreateBody>),
+    successes: &[
+        Success::created(201, "Created."),
+        Success::created(200, REPEATED),
+    ],
+    refusals: &[
+        Code::InvalidName,
+        Code::NotParticipant,
+        Code::NameTaken,
+        Code::IdempotencyConflict,
+    ],
+};
+
+pub(in crate::protocol) const LIST_CONVERSATIONS: Facts = Facts {
+    summary: "List the caller's conversations",
+    about: "The newest joined first.",
+    query: &[
+        LIMIT,
+        Parameter {
+            name: "after",
+            kind: Kind::Cursor,
+            about: "The page after this cursor.",
+        },
+    ],
+    body: None,
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<Page<ListItem>>,
+    )],
+    refusals: &[],
+};
+
+pub(in crate::protocol) const SHOW_CONVERSATION: Facts = Facts {
+    summary: "Show a conversation",
+    about: "With the first of its participants.",
+    query: &[],
+    body: None,
+    successes: &[Success::read(
+        "The conversation.",
+        SchemaGenerator::subschema_for::<Conversation>,
+    )],
+    refusals: &[Code::NotParticipant],
+};

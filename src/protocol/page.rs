@@ -1,0 +1,45 @@
+//! Pages: of lists, of the history of a conversation, and of its changes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::Seq;
+use crate::protocol::frames;
+use crate::protocol::message::Message;
+
+/// A page with an opaque cursor to the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// What to give as `after` for the next page; null when there is none.
+    pub next: Option<String>,
+    /// Some items are not whole; absent when all are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+}
+
+/// A page of a conversation's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryPage {
+    /// The messages, in the order asked for.
+    pub items: Vec<Message>,
+    /// The lowest seq given if there are older matches, else null.
+    pub before: Option<Seq>,
+    /// The highest seq given if there are newer matches, else null.
+    pub after: Option<Seq>,
+}
+
+/// A page of a conversation's changes: the objects of the `message` and `event` frames, dense by
+/// seq.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "EventsPage")]
+pub struct EventsPage<T = Value> {
+    /// The changes, oldest first.
+    #[schemars(schema_with = "frames::committed_frames")]
+    pub items: Vec<T>,
+    /// What to give as `after` for the next page; null when there is none.
+    pub next: Option<Seq>,
+}

@@ -1,0 +1,67 @@
+//! Every change of a conversation, in order and without a hole.
+
+use std::sync::Arc;
+
+use crate::ids::UserId;
+use crate::ids::{ConversationName, Seq};
+use crate::log::record::Event;
+use crate::shard::command::ShardError;
+use crate::shard::read::barrier::Reading;
+use crate::shard::read::paging::cut;
+use crate::shard::read::shown::is_changed_after;
+use crate::shard::read::shown::over_events;
+use crate::shard::state::Inner;
+use crate::shard::write::owner::Ticket;
+use crate::shard::write::owner::Want;
+
+impl Inner {
+    /// The page of at most so many changes after this seq, and where the next one begins.
+    pub(super) async fn events_page(
+        &self,
+        name: &ConversationName,
+        reader: &UserId,
+        (after, limit): (Seq, u32),
+        reading: &Reading,
+    ) -> Result<(Vec<Arc<Event>>, Option<Seq>), ShardError> {
+        let ticket = self.begin(name, reader, Want::Tail, reading).await?;
+        let mut items = self
+            .events(name, after, limit.saturating_add(1), &ticket)
+            .await?;
+
+        // Its reader may have been removed since.
+        items.retain(|event| event.seq <= ticket.last_seq);
+        if is_changed_after(&items, ticket.last_seq) {
+            self.still_in(name, reader, reading).await?;
+        }
+
+        Ok(cut(items, limit, |event| event.seq))
+    }
+
+    /// Events after `after`, dense: first from SQLite, then from the tail in memory; messages as
+    /// they stand now.
+    pub(in crate::shard) async fn events(
+        &self,
+        name: &ConversationName,
+        after: Seq,
+        limit: u32,
+        ticket: &Ticket,
+    ) -> Result<Vec<Arc<Event>>, ShardError> {
+        let in_memory = ticket.tail.first().map_or(Seq(u64::MAX), |event| event.seq);
+        let mut items = Vec::new();
+        if after.next() < in_memory {
+            items = self.store.events(name, after, limit).await?;
+        }
+        let mut last = items.last().map_or(after, |event| event.seq);
+        for event in &ticket.tail {
+            if items.len() >= limit as usize {
+                break;
+            }
+            if event.seq == last.next() {
+                last = event.seq;
+                items.push(Arc::clone(event));
+            }
+        }
+        over_events(&mut items, &ticket.tail);
+        Ok(items)
+    }
+}
