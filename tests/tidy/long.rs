@@ -19,7 +19,6 @@ pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
     ("src/link/front/tests.rs", 601),
     ("src/log/embedded/tests/mod.rs", 361),
     ("src/log/record/tests.rs", 432),
-    ("src/node/http/tests.rs", 1312),
     ("src/node/outbox/tests.rs", 398),
     ("src/node/owners/tests/attempts.rs", 326),
     ("src/node/session/board_tests.rs", 1079),
