@@ -2,8 +2,6 @@
 
 use super::*;
 
-const GET: &str = "GET /v1/conversations/general/messages";
-
 fn few(connections_max: usize) -> Config {
     Config {
         connections_max,
