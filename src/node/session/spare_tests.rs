@@ -7,42 +7,21 @@ use serde_json::Value;
 
 use super::board::Board;
 use super::testing::{self, frames, router_of, session, session_on};
-use super::testing_talk::{self, name, user};
+use super::testing_talk::{self, index_read, name, owner_answers, row, user};
 use super::window::Session;
 use crate::cluster::map::ShardMap;
-use crate::ids::{Epoch, Offset, Seq, UserId};
+use crate::ids::{Epoch, Seq, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::protocol::Presence;
-use crate::shard::IndexPage;
-use crate::shard::command::{IndexItem, Push, Subscribed};
+use crate::shard::command::Push;
 
 /// A board with a session of this user, who is in the conversation; `held`: it waits for its
 /// resume.
 fn board_with(session: &Arc<Session>, held: bool) -> Board {
     let mut board = Board::new(ShardMap::new(16).expect("a power of two"));
     board.open(session, held);
-    let load = board.take_work().loads.remove(0);
-    let item = IndexItem {
-        conversation: name(),
-        seq: Seq(1),
-        joined: true,
-        version: Offset(1),
-    };
-    board.loaded(
-        &load,
-        &IndexPage {
-            items: vec![item],
-            more: false,
-        },
-    );
-    let ask = board.take_work().asks.remove(0);
-    let live = Subscribed::Live {
-        tail: Seq(1),
-        joined: Seq(1),
-        events: Vec::new(),
-        departed: None,
-    };
-    board.subscribed(&ask, live);
+    index_read(&mut board, vec![row(name(), 1)]);
+    owner_answers(&mut board, Seq(1));
     board
 }
 
@@ -164,31 +143,11 @@ fn nobody_is_told_that_they_type_themselves_nor_before_the_ready_they_wait_for()
     let (waits, held) = (session("carol", 100_000), true);
     let mut other = Board::new(ShardMap::new(16).expect("a power of two"));
     other.open(&waits, held);
-    let load = other.take_work().loads.remove(0);
-    let item = IndexItem {
-        conversation: name(),
-        seq: Seq(1),
-        joined: true,
-        version: Offset(1),
-    };
-    other.loaded(
-        &load,
-        &IndexPage {
-            items: vec![item],
-            more: false,
-        },
-    );
+    index_read(&mut other, vec![row(name(), 1)]);
     other.resume(waits.id, [(name(), Seq(1))].into(), false);
     other.push(typing("bob"));
     assert!(frames(&waits).is_empty(), "its resume is not done");
-    let ask = other.take_work().asks.remove(0);
-    let live = Subscribed::Live {
-        tail: Seq(1),
-        joined: Seq(1),
-        events: Vec::new(),
-        departed: None,
-    };
-    other.subscribed(&ask, live);
+    owner_answers(&mut other, Seq(1));
     other.push(typing("bob"));
     assert_eq!(kinds(&frames(&waits)), ["live", "ready", "typing"]);
 }

@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 
 use super::admission::Begin;
 use super::testing::{self, frames, router_of, session_on};
-use super::testing_talk::{self, name, user};
+use super::testing_talk::{self, caught_up, name, row, user, whole};
 use super::upstream::Upstream;
 use super::window::{Router, Session};
 use super::{Config, Hub};
@@ -22,7 +22,7 @@ use crate::ids::{ConversationName, Epoch, Offset, Seq, ShardId, Slot, UserId};
 use crate::problem::Problem;
 use crate::protocol::Presence;
 use crate::shard::IndexPage;
-use crate::shard::command::{Command, Done, IndexItem, Interest, Push, Subscribed};
+use crate::shard::command::{Command, Done, Interest, Push, Subscribed};
 
 /// Users whose state changes at once.
 const CHANGES: usize = 20;
@@ -54,12 +54,7 @@ impl Upstream for Quiet {
     }
 
     async fn subscribe(&self, interests: Vec<Interest>, _: Instant) -> Vec<Subscribed> {
-        let live = |_| Subscribed::Live {
-            tail: Seq(1),
-            joined: Seq(1),
-            events: Vec::new(),
-            departed: None,
-        };
+        let live = |_| caught_up(Seq(1));
         interests.into_iter().map(live).collect()
     }
 
@@ -72,16 +67,7 @@ impl Upstream for Quiet {
         _: u32,
         _: Instant,
     ) -> Result<IndexPage, Problem> {
-        let item = IndexItem {
-            conversation: name(),
-            seq: Seq(1),
-            joined: true,
-            version: Offset(1),
-        };
-        Ok(IndexPage {
-            items: vec![item],
-            more: false,
-        })
+        Ok(whole(vec![row(name(), 1)]))
     }
 
     fn unsubscribe_index(&self, _: UserId) {}
