@@ -1,5 +1,6 @@
 //! A log that lost its shards, and a file from which they are made anew.
 
+use super::faulty::begin;
 use super::*;
 use crate::ids::Epoch;
 use crate::log::PerStream;
@@ -155,31 +156,11 @@ async fn an_adoption_that_was_broken_off_is_taken_up_again() {
     let (mut bench, had) = filled(config()).await;
     bench.lose_log("half.db").await;
     // The claim, and one entry: then the process died.
-    let token = Token::new(Epoch(7));
-    let claim = Claim {
-        shard: SHARD,
-        expected: None,
-        token,
-        owner: NodeId::from("node-a"),
-        identity: identity(),
-        begin_at: PerStream::both(Tail::EMPTY),
-        ends_at: None,
+    let entries = PerStream {
+        messages: had.messages[..1].to_vec(),
+        receipts: Vec::new(),
     };
-    assert!(matches!(
-        bench.log.inner.claim(claim).await,
-        Ok(ClaimOutcome::Claimed(_))
-    ));
-    let bytes = had.messages[0].clone();
-    let tail = Header::read(&bytes).expect("an entry").tail();
-    let batch = crate::log::Batch {
-        shard: SHARD,
-        stream: M,
-        token,
-        expected: Tail::EMPTY,
-        tail,
-        bytes,
-    };
-    assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
+    begin(&*bench.log.inner, 7, entries).await;
     // From then on it is like any log that fell back.
     bench.reopen().await;
     assert_eq!(bench.entries(M).await[..had.messages.len()], had.messages);
@@ -195,35 +176,11 @@ async fn a_log_with_another_history_is_not_written_over() {
     let others = &others.messages[..others.messages.len() - 1];
     assert_ne!(others.last(), had.messages.get(others.len() - 1));
     bench.lose_log("other.db").await;
-    let token = Token::new(Epoch(7));
-    let claim = Claim {
-        shard: SHARD,
-        expected: None,
-        token,
-        owner: NodeId::from("node-a"),
-        identity: identity(),
-        begin_at: PerStream::both(Tail::EMPTY),
-        ends_at: None,
+    let entries = PerStream {
+        messages: others.to_vec(),
+        receipts: Vec::new(),
     };
-    assert!(matches!(
-        bench.log.inner.claim(claim).await,
-        Ok(ClaimOutcome::Claimed(_))
-    ));
-    let mut expected = Tail::EMPTY;
-    for bytes in others {
-        let tail = Header::read(bytes).expect("an entry").tail();
-        let bytes = bytes.clone();
-        let batch = crate::log::Batch {
-            shard: SHARD,
-            stream: M,
-            token,
-            expected,
-            tail,
-            bytes,
-        };
-        assert!(bench.log.inner.append(&[batch]).await[0].is_ok());
-        expected = tail;
-    }
+    begin(&*bench.log.inner, 7, entries).await;
     bench.config.adopt_local = true;
     let error = in_time(crate::shard::open(bench.opening()))
         .await

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::*;
-use crate::ids::Offset;
+use crate::ids::{Epoch, Offset};
+use crate::log::record::Header;
 use crate::log::{
     AppendError, AppendOutcome, Batch, Claim, ClaimOutcome, Control, LogError, PerStream, RawEntry,
 };
@@ -31,7 +33,7 @@ pub(super) enum Fault {
 
 /// The log with the script.
 #[derive(Debug)]
-pub(super) struct FaultyLog {
+pub(crate) struct FaultyLog {
     pub(super) inner: Arc<dyn ShardLog>,
     /// Faults of the next attempts, by stream.
     script: Mutex<PerStream<VecDeque<Fault>>>,
@@ -50,7 +52,7 @@ pub(super) struct FaultyLog {
 }
 
 impl FaultyLog {
-    pub(super) fn over(inner: Arc<dyn ShardLog>) -> Arc<Self> {
+    pub(crate) fn over(inner: Arc<dyn ShardLog>) -> Arc<Self> {
         Arc::new(Self {
             inner,
             script: Mutex::default(),
@@ -79,11 +81,11 @@ impl FaultyLog {
         *self.script.lock().expect("whole") = Default::default();
     }
 
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.held.send_replace(true);
     }
 
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.held.send_replace(false);
     }
 
@@ -95,6 +97,30 @@ impl FaultyLog {
         self.silent.send_replace(silent);
     }
 
+    /// A node takes the shard, past every fault.
+    pub(crate) async fn taken_by(&self, shard: ShardId, node: &str) {
+        // The beat goes on while a batch is sent again and again.
+        in_time(async {
+            loop {
+                let control = self.inner.control(shard).await.expect("reads");
+                let control = control.expect("claimed");
+                let claim = Claim {
+                    shard,
+                    expected: Some((control.token, control.beat)),
+                    token: Token::new(control.token.epoch.next()),
+                    owner: NodeId::from(node),
+                    identity: identity(),
+                    begin_at: PerStream::both(Tail::EMPTY),
+                    ends_at: None,
+                };
+                if let ClaimOutcome::Claimed(_) = self.inner.claim(claim).await.expect("answers") {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
     fn hears(&self) -> Result<(), LogError> {
         if *self.silent.borrow() {
             Err(LogError::Unanswered("no answer".to_owned()))
@@ -104,14 +130,14 @@ impl FaultyLog {
     }
 
     /// Waits until so many batches of the stream came here.
-    pub(super) async fn attempted(&self, stream: Stream, count: u64) {
+    pub(crate) async fn attempted(&self, stream: Stream, count: u64) {
         let mut attempts = self.attempts.subscribe();
         in_time(attempts.wait_for(|attempts| attempts[stream] >= count))
             .await
             .expect("the log lives");
     }
 
-    pub(super) fn attempts_of(&self, stream: Stream) -> u64 {
+    pub(crate) fn attempts_of(&self, stream: Stream) -> u64 {
         self.attempts.borrow()[stream]
     }
 
@@ -212,5 +238,40 @@ impl ShardLog for FaultyLog {
     ) -> Result<(), LogError> {
         self.hears()?;
         self.inner.trim(shard, token, stream, upto).await
+    }
+}
+
+/// The shard is claimed for the first time, by node-a under this epoch, and has these entries.
+pub(super) async fn begin(log: &dyn ShardLog, epoch: u64, entries: PerStream<Vec<Bytes>>) {
+    let token = Token::new(Epoch(epoch));
+    let claim = Claim {
+        shard: SHARD,
+        expected: None,
+        token,
+        owner: NodeId::from("node-a"),
+        identity: identity(),
+        begin_at: PerStream::both(Tail::EMPTY),
+        ends_at: None,
+    };
+    assert!(matches!(
+        log.claim(claim).await,
+        Ok(ClaimOutcome::Claimed(_))
+    ));
+
+    for (stream, entries) in entries {
+        let mut expected = Tail::EMPTY;
+        for bytes in entries {
+            let tail = Header::read(&bytes).expect("an entry").tail();
+            let batch = Batch {
+                shard: SHARD,
+                stream,
+                token,
+                expected,
+                tail,
+                bytes,
+            };
+            assert!(log.append(&[batch]).await[0].is_ok());
+            expected = tail;
+        }
     }
 }

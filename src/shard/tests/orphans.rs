@@ -22,10 +22,7 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
     let mut bench = talkative().await;
     bench.create("d", &["alice"]).await;
     bench.at_rest().await;
-    let common = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let common = bench.raws().await;
     let first = bench.send("c", "alice", "first").await;
     let of_bob = bench.send("c", "bob", "of one who is removed").await;
     let keyed = sent(in_time(bench.execute(send_key("c", "alice", "keyed", "k"))).await);

@@ -2,18 +2,24 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_peer_that_falls_silent_is_dropped() {
-    let fake = Fake::new(marked);
+/// A pair whose link is open, and whose peers give each other a sign of life every 100 ms.
+async fn quick_pair(fake: &Arc<Fake>) -> (Pair, Arc<Between>) {
     let quick = Config {
         heartbeat: Duration::from_millis(100),
         ..config()
     };
-    let (pair, between) = pair_through(&fake, quick).await;
+    let (pair, between) = pair_through(fake, quick).await;
     pair.owners
         .execute(ShardId(1), send("x", false), soon())
         .await
         .expect("an answer");
+    (pair, between)
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_dropped() {
+    let fake = Fake::new(marked);
+    let (pair, between) = quick_pair(&fake).await;
     between.frozen.store(true, Ordering::SeqCst);
     let lost = pair
         .owners
@@ -32,15 +38,7 @@ async fn a_peer_that_falls_silent_is_dropped() {
 #[tokio::test]
 async fn a_quiet_link_stays_open() {
     let fake = Fake::new(marked);
-    let quick = Config {
-        heartbeat: Duration::from_millis(100),
-        ..config()
-    };
-    let (pair, between) = pair_through(&fake, quick).await;
-    pair.owners
-        .execute(ShardId(1), send("x", false), soon())
-        .await
-        .expect("an answer");
+    let (pair, between) = quick_pair(&fake).await;
     let before = between.taken.lock().expect("not poisoned").len();
     // Twenty signs of life of 6 bytes.
     eventually(|| between.taken.lock().expect("not poisoned").len() > before + 120).await;

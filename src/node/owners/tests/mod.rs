@@ -28,6 +28,7 @@ use crate::shard::command::{
     Command, Done, Found, Freshness, Interest, Push, Query, Send, ShardError, Subscribed,
 };
 
+mod answers;
 mod attempts;
 mod links;
 mod subscribing;

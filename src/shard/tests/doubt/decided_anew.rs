@@ -143,13 +143,7 @@ async fn who_cannot_wait_for_what_a_refusal_rests_on_is_told_that_nothing_was_wr
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_decided_anew_stays_before_what_came_later() {
     let bench = settled().await;
-    let reply_to = bench
-        .history("c", "bob", Around::Newest, 1)
-        .await
-        .expect("reads")
-        .items[0]
-        .core
-        .id;
+    let reply_to = bench.newest("c", "bob").await;
     let removal = refused_later(&bench, remove("c", "alice", "bob")).await;
     let early: Vec<_> = (0..20)
         .map(|number| bench.execute(send("c", "bob", &format!("{number:02}"))))

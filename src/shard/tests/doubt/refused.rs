@@ -77,13 +77,7 @@ async fn what_was_committed_before_a_refusal_stays_though_the_file_lags() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_up_under_way_during_a_refusal_decides_nothing_wrong() {
     let bench = settled().await;
-    let reply_to = bench
-        .history("c", "bob", Around::Newest, 1)
-        .await
-        .expect("reads")
-        .items[0]
-        .core
-        .id;
+    let reply_to = bench.newest("c", "bob").await;
     for round in 0..20_u64 {
         bench.log.fault(M, &[Fault::NotWritten]);
         let void = bench.execute(send("c", "alice", "void"));

@@ -1,9 +1,10 @@
 //! A standby follows the log with a file of its own, and says when it cannot.
 
+use super::faulty::begin;
 use super::*;
 use crate::ids::Epoch;
 use crate::log::record::{Header, Record, seal};
-use crate::log::{Batch, PerStream, RawEntry};
+use crate::log::{PerStream, RawEntry};
 use crate::shard::Standby;
 use crate::shard::replicas::Following;
 
@@ -100,38 +101,18 @@ impl Bench {
         let fallen = EmbeddedLog::open(&self.folder.path().join(name))
             .await
             .expect("opens");
-        let token = Token::new(Epoch(epoch));
-        let claim = Claim {
-            shard: SHARD,
-            expected: None,
-            token,
-            owner: NodeId::from("node-a"),
-            identity: identity(),
-            begin_at: PerStream::both(Tail::EMPTY),
-            ends_at: None,
-        };
-        assert!(matches!(
-            fallen.claim(claim).await,
-            Ok(ClaimOutcome::Claimed(_))
-        ));
-        for (stream, entries) in entries {
-            let mut expected = Tail::EMPTY;
-            for RawEntry { bytes, .. } in entries {
-                let tail = Header::read(bytes).expect("an entry").tail();
-                let batch = Batch {
-                    shard: SHARD,
-                    stream,
-                    token,
-                    expected,
-                    tail,
-                    bytes: bytes.clone(),
-                };
-                assert!(fallen.append(&[batch]).await[0].is_ok());
-                expected = tail;
-            }
-        }
+        let bytes = |entries: &[RawEntry]| entries.iter().map(|of| of.bytes.clone()).collect();
+        begin(&*fallen, epoch, entries.map(bytes)).await;
         self.log = FaultyLog::over(fallen);
         self.lane = Lane::spawn(Arc::clone(&self.log) as Arc<dyn ShardLog>);
+    }
+
+    /// Entries of both streams that the log has.
+    pub(super) async fn raws(&self) -> PerStream<Vec<RawEntry>> {
+        PerStream {
+            messages: self.raw(M).await,
+            receipts: self.raw(R).await,
+        }
     }
 
     pub(super) async fn raw(&self, stream: Stream) -> Vec<RawEntry> {

@@ -7,13 +7,7 @@ use crate::shard::{OpenError, Taking};
 async fn a_log_that_falls_back_leaves_a_standby_ahead_and_following() {
     let mut bench = talkative().await;
     let follower = bench.follower("node-b").await;
-    let (tails, had) = (
-        bench.tails(),
-        PerStream {
-            messages: bench.raw(M).await,
-            receipts: bench.raw(R).await,
-        },
-    );
+    let (tails, had) = (bench.tails(), bench.raws().await);
     follower.reaches(tails).await;
     let store = in_time(follower.standby.digest()).await.expect("reads");
     drop(follower);
@@ -45,10 +39,7 @@ async fn a_log_that_went_on_otherwise_makes_a_standby_diverged() {
     for (shorter, records) in [(1, 1), (3, 1), (3, 50)] {
         let mut bench = talkative().await;
         let follower = bench.follower("node-b").await;
-        let had = PerStream {
-            messages: bench.raw(M).await,
-            receipts: bench.raw(R).await,
-        };
+        let had = bench.raws().await;
         follower.reaches(bench.tails()).await;
         drop(follower);
         bench.handle().close(soon()).await;

@@ -14,10 +14,7 @@ async fn a_log_that_lost_a_suffix_gets_it_back_from_the_standbys_file_byte_for_b
     follower.reaches(bench.tails()).await;
     follower.standby.close(soon()).await;
     drop(follower);
-    let had = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let had = bench.raws().await;
     bench.handle().close(soon()).await;
     bench
         .put_log(
@@ -53,10 +50,7 @@ async fn a_log_that_lost_a_suffix_gets_it_back_from_the_standbys_file_byte_for_b
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_starts_again_gives_the_log_back_what_it_lost() {
     let mut bench = talkative().await;
-    let had = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let had = bench.raws().await;
     bench.handle().close(soon()).await;
     bench.pump.abort();
     bench
@@ -84,10 +78,7 @@ async fn a_claim_that_the_log_forgot_is_made_again_and_its_suffix_comes_back() {
     let mut bench = talkative().await;
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
-    let before = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let before = bench.raws().await;
     let taken = in_time(follower.standby.clone().take_over(bench.watched().await))
         .await
         .expect("takes over");

@@ -83,10 +83,7 @@ fn standing(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     let mut bench = talkative().await;
-    let had = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let had = bench.raws().await;
     bench.handle().close(soon()).await;
     let kept = PerStream {
         messages: &had.messages[..had.messages.len() - 5],
@@ -146,10 +143,7 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
     let mut bench = talkative().await;
-    let had = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let had = bench.raws().await;
     bench.handle().close(soon()).await;
     bench.pump.abort();
     bench
@@ -201,10 +195,7 @@ async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_empty_history_is_served_while_another_replica_has_one() {
     let mut bench = talkative().await;
-    let had = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let had = bench.raws().await;
     bench.handle().close(soon()).await;
     let empty = EmbeddedLog::open(&bench.folder.path().join("empty.db"))
         .await

@@ -73,10 +73,7 @@ async fn a_beat_that_moved_refuses_the_takeover() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_another_history_is_not_opened_and_nothing_is_served() {
     let mut bench = talkative().await;
-    let had = PerStream {
-        messages: bench.raw(M).await,
-        receipts: bench.raw(R).await,
-    };
+    let had = bench.raws().await;
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
     follower.standby.close(soon()).await;

@@ -38,9 +38,13 @@ mod durable;
 mod edits;
 mod erased;
 mod former;
-mod reading;
+mod heads;
+mod histories;
+mod indexes;
+mod plans;
 mod said;
 mod unread;
+mod watermarks;
 
 pub(crate) use former::file_of_the_version_before;
 use said::message_to;

@@ -1,0 +1,56 @@
+//! How statements find their rows.
+
+use super::*;
+
+#[tokio::test]
+async fn no_statement_scans_a_table() {
+    let folder = folder();
+    let store = open(folder.path(), "s3.db").await;
+    let mut reader = store.readers().acquire().await.expect("a reader");
+    let mut statements: Vec<String> = Vec::new();
+    let more: [&[&str]; 6] = [
+        &conversations::READS,
+        &keys::READS,
+        &receipts::READS,
+        &index::READS,
+        &progress::READS,
+        &seen::READS,
+    ];
+    let reads = messages::READS.iter().chain(&more).copied().flatten();
+    statements.extend(reads.map(|read| (*read).to_owned()));
+    statements.extend(
+        [
+            write_messages::LAST_SEQS,
+            write_messages::JOINED,
+            write_receipts::WATERMARKS,
+            writer::KEPT,
+        ]
+        .map(str::to_owned),
+    );
+    statements.extend(write_messages::DELETING.map(str::to_owned));
+    statements.extend(
+        write_messages::FINDING
+            .iter()
+            .chain(&write_receipts::FINDING)
+            .map(|multi| multi.text(4)),
+    );
+    statements.push("SELECT * FROM receipts WHERE message_id = ?".to_owned());
+    for statement in statements {
+        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
+            .fetch_all(&mut *reader)
+            .await;
+        for step in plan.unwrap_or_else(|error| panic!("{statement}: {error}")) {
+            let detail: String = step.get("detail");
+            // What is scanned on purpose: the rows given with the statement itself.
+            let given = detail.contains("VIRTUAL TABLE")
+                || detail.starts_with("SCAN v")
+                || detail.contains("CONSTANT ROW")
+                || detail.contains("VALUES CLAUSE");
+            let scans = detail.starts_with("SCAN") && !given;
+            assert!(
+                !scans && !detail.contains("AUTOMATIC") && !detail.contains("TEMP B-TREE"),
+                "{detail}: {statement}"
+            );
+        }
+    }
+}
