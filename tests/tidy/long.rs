@@ -13,12 +13,6 @@ pub(crate) const LONGER: [(&str, usize, &str); 1] = [(
 /// Files that are still to be parted. None may grow, and none may come.
 pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
     ("loadtest/src/chaos/clients/device.rs", 462),
-    ("src/cluster/balance/tests.rs", 543),
-    ("src/cluster/table/conformance.rs", 320),
-    ("src/config/tests.rs", 528),
-    ("src/link/front/tests.rs", 601),
-    ("src/log/embedded/tests/mod.rs", 361),
-    ("src/log/record/tests.rs", 432),
     ("tests/allocations.rs", 317),
     ("tests/it/api/errors.rs", 525),
     ("tests/it/embedded/backup.rs", 333),

@@ -1,5 +1,7 @@
 //! Answers that come late or never, and what is written once all the same.
 
+use std::sync::Arc;
+
 use nix::sys::signal::Signal;
 
 use super::{SHORT, config_of};
@@ -9,7 +11,7 @@ use crate::log::redis::testing::{Server, log, until, words};
 use crate::log::redis::tests::Pair;
 use crate::log::redis::tests::owned::{M, Owned, assert_doubt, assert_not_replicated};
 use crate::log::redis::tests::proxy::{Mode, Proxy};
-use crate::log::redis::{CommitLevel, Config};
+use crate::log::redis::{CommitLevel, Config, RedisLog};
 use crate::log::{AppendOutcome, ShardLog};
 
 #[tokio::test]
@@ -122,22 +124,56 @@ async fn a_connection_cut_between_the_reply_and_the_wait_commits_nothing() {
     owned.assert_whole().await;
 }
 
+/// A stream with an entry, whose owner reaches the server through a proxy that holds what comes
+/// from now on, and another way to it that waits for a short time only.
+struct HeldUp {
+    server: Server,
+    proxy: Proxy,
+    owned: Owned,
+    held: Arc<RedisLog>,
+}
+
+impl HeldUp {
+    async fn start() -> Self {
+        let server = Server::start(&[]);
+        let proxy = Proxy::before(server.port).await;
+        let config = Config {
+            urls: vec![proxy.url()],
+            ..config_of(&server)
+        };
+        let mut owned = Owned::new(config.clone(), 1).await;
+        owned.append().await;
+        proxy.set(Mode::Hold);
+        let held = log(&Config {
+            timeout: SHORT,
+            ..config
+        });
+        Self {
+            server,
+            proxy,
+            owned,
+            held,
+        }
+    }
+}
+
+/// Lets go what the proxy holds, and waits until it has run.
+async fn let_through(server: &Server, proxy: &Proxy) {
+    let calls = async || server.field("commandstats", "cmdstat_evalsha").await;
+    let before = calls().await;
+    proxy.release();
+    until("what was late has run", async || calls().await != before).await;
+}
+
 // Interleaving 4: a copy of a batch that was sent again runs after the next one was committed.
 #[tokio::test]
 async fn a_late_copy_of_a_committed_batch_has_no_effect() {
-    let server = Server::start(&[]);
-    let proxy = Proxy::before(server.port).await;
-    let config = Config {
-        urls: vec![proxy.url()],
-        ..config_of(&server)
-    };
-    let mut owned = Owned::new(config.clone(), 1).await;
-    owned.append().await;
-    proxy.set(Mode::Hold);
-    let held = log(&Config {
-        timeout: SHORT,
-        ..config.clone()
-    });
+    let HeldUp {
+        server,
+        proxy,
+        mut owned,
+        held,
+    } = HeldUp::start().await;
     let next = owned.next();
     for _ in 0..3 {
         assert_doubt(
@@ -148,10 +184,7 @@ async fn a_late_copy_of_a_committed_batch_has_no_effect() {
     proxy.set(Mode::Pass);
     owned.settle(&next).await;
     owned.append().await;
-    let calls = async || server.field("commandstats", "cmdstat_evalsha").await;
-    let before = calls().await;
-    proxy.release();
-    until("the late copies have run", async || calls().await != before).await;
+    let_through(&server, &proxy).await;
     owned.append().await;
     owned.assert_whole().await;
 }
@@ -159,26 +192,16 @@ async fn a_late_copy_of_a_committed_batch_has_no_effect() {
 // Interleaving 3: the late copy is of an owner that was replaced.
 #[tokio::test]
 async fn a_late_copy_of_a_former_owner_has_no_effect() {
-    let server = Server::start(&[]);
-    let proxy = Proxy::before(server.port).await;
-    let config = Config {
-        urls: vec![proxy.url()],
-        ..config_of(&server)
-    };
-    let mut owned = Owned::new(config.clone(), 1).await;
-    owned.append().await;
-    proxy.set(Mode::Hold);
-    let held = log(&Config {
-        timeout: SHORT,
-        ..config.clone()
-    });
+    let HeldUp {
+        server,
+        proxy,
+        mut owned,
+        held,
+    } = HeldUp::start().await;
     assert_doubt(&held.append(&[owned.next()]).await.remove(0), "");
     proxy.set(Mode::Pass);
     owned.token = claimed(&*owned.log, owned.shard).await;
-    let calls = async || server.field("commandstats", "cmdstat_evalsha").await;
-    let before = calls().await;
-    proxy.release();
-    until("the late copy has run", async || calls().await != before).await;
+    let_through(&server, &proxy).await;
     owned.assert_whole().await;
     owned.append().await;
     owned.assert_whole().await;
