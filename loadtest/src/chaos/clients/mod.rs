@@ -17,6 +17,8 @@ pub(crate) mod finale;
 
 pub(crate) mod flood;
 
+mod goals;
+
 pub(crate) mod http;
 
 mod keeper;
@@ -31,7 +33,11 @@ mod receipts;
 
 mod rivals;
 
+mod seen;
+
 mod sender;
+
+mod unanswered;
 
 /// Users with devices who stay where they are.
 const USERS: u32 = 48;
