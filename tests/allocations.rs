@@ -28,46 +28,28 @@ mod limits;
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure};
-use clap::{Args as _, FromArgMatches as _};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
-use rookery::auth::{self, Verifier};
-use rookery::clock::Clock;
-use rookery::cluster::assignment::first_table;
-use rookery::cluster::claimed::Claimed;
-use rookery::cluster::table::TableStore;
 use rookery::cluster::table::embedded::EmbeddedTable;
-use rookery::config::settings::Settings;
-use rookery::ids::{ClusterId, NodeId};
-use rookery::link;
-use rookery::link::proof::ClusterKey;
-use rookery::log::Identity;
-use rookery::log::embedded::EmbeddedLog;
-use rookery::node::{self, Listeners, Node, Setup};
-use rookery::router::Router;
-use rookery::router::directory::Directory;
-use rookery::router::links::{Links, Ways};
-use rookery::watchdog::Watchdog;
+use rookery::ids::NodeId;
+use rookery::node::Node;
 
 use crate::limits::{ALLOCATED, ALLOCATIONS, Figure, THREAD_SINGLY};
 use crate::support::client::Client;
 use crate::support::socket::Socket;
+use crate::support::within::{Within, bound};
 use crate::support::{Fields, SECRET, eventually};
 
 /// No deployment of several processes is started here.
 const BACKEND: support::server::Backend = support::server::Backend::Embedded;
 
-const SHARDS: u32 = 16;
-const KEY: [u8; 32] = [7; 32];
 const CONVERSATION: &str = "counted";
 const MEMBERS: usize = 10;
 const WARM_UP: usize = 50;
@@ -81,8 +63,7 @@ const TEXT: &str = "A hundred and twenty bytes of text, which is what people wri
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Whatever is gathered for a while is not due while something is counted.
-const FLAGS: [&str; 15] = [
-    "allocations",
+const FLAGS: [&str; 14] = [
     "--delivered-every",
     "1h",
     "--heartbeat",
@@ -152,101 +133,26 @@ impl Counted {
 struct Deployment {
     address: SocketAddr,
     _node: Node,
-    _folder: tempfile::TempDir,
+    _within: Within,
 }
 
 impl Deployment {
-    #[expect(clippy::too_many_lines, reason = "one literal of settings")]
     async fn start() -> Self {
-        let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
-        let command = Settings::augment_args(clap::Command::new("allocations"));
-        let settings = Settings::from_arg_matches(&command.get_matches_from(FLAGS)).unwrap();
-        let log = EmbeddedLog::open(&folder.path().join("log.sqlite"))
-            .await
-            .unwrap();
-        let table = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
-        let identity = table
-            .create(Identity {
-                cluster: ClusterId::random(),
-                shards: SHARDS,
-            })
-            .await
-            .unwrap();
-        let (id, listeners) = (
-            NodeId::from("node-1"),
-            Listeners::bind(IpAddr::V4(Ipv4Addr::LOCALHOST))
-                .await
-                .unwrap(),
-        );
+        let within = Within::new(&FLAGS, SECRET).await;
+        let (id, listeners) = (NodeId::from("node-1"), bound().await);
         let addresses = BTreeMap::from([(id.clone(), listeners.addresses().unwrap())]);
-        assert!(
-            table
-                .swap(0, first_table(identity, &addresses, 1))
-                .await
-                .unwrap()
-        );
-        let auth = auth::Config {
-            hs256_secret: Some(SECRET.to_owned()),
-            jwks: None,
-            issuer: None,
-            audience: None,
-            user_claim: auth::UserClaim::default(),
-            cache_max: 100,
-        };
-        let verifier = Verifier::new(auth, Clock::system()).unwrap();
-        let setup = Setup {
-            folder: folder.path().join(&*id.0),
-            id,
-            identity,
-            log,
-            renewing: None,
-            table: Arc::<EmbeddedTable>::clone(&table),
-            claimed: Claimed::default(),
-            verifier: verifier.clone(),
-            cluster_key: ClusterKey::new(&KEY).unwrap(),
-            clock: Clock::system(),
-            watchdog: Watchdog::spawn(stop.clone()),
-            first_attempts_max: Some(3),
-            beside: node::Beside::default(),
-            config: node::Config {
-                balance: false,
-                session: settings.session(),
-                shard: settings.shard(),
-                requests_per_second: 1_000_000,
-                request_burst: 1_000_000,
-                replicas: None,
-                seeding: node::standby::Config::default(),
-            },
-        };
-        let node = Node::start(setup, listeners).await.unwrap();
-        let address = serve(&settings, table, verifier, stop).await;
+        within.begin(&addresses).await;
+
+        let table = Arc::<EmbeddedTable>::clone(&within.table);
+        let node = Node::start(within.node(id, table), listeners)
+            .await
+            .unwrap();
         Self {
-            address,
+            address: within.route(Duration::from_millis(250)).await,
             _node: node,
-            _folder: folder,
+            _within: within,
         }
     }
-}
-
-/// Starts the router; where it takes clients.
-async fn serve(
-    settings: &Settings,
-    table: Arc<EmbeddedTable>,
-    verifier: Verifier,
-    stop: CancellationToken,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let directory = Directory::follow(table, Duration::from_millis(250), stop.clone());
-    // As between processes: what goes over a link is encoded and decoded.
-    let ways = Ways::Sockets(ClusterKey::new(&KEY).unwrap());
-    let links = Links::new(ways, directory.clone(), link::Config::front(), stop.clone());
-    let router = Router::new(settings.router().unwrap(), directory, links, Some(verifier));
-    while router.readiness().is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    tokio::spawn(async move { router.serve(listener, stop).await });
-    address
 }
 
 /// A conversation with ten sockets.

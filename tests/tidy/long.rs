@@ -12,11 +12,8 @@ pub(crate) const LONGER: [(&str, usize, &str); 1] = [(
 
 /// Files that are still to be parted. None may grow, and none may come.
 pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
-    ("tests/allocations.rs", 317),
     ("tests/it/api/errors.rs", 525),
     ("tests/it/embedded/backup.rs", 333),
     ("tests/it/support/cluster.rs", 445),
-    ("tests/it/support/socket.rs", 306),
     ("tests/it_redis/faults/draining.rs", 361),
-    ("tests/links.rs", 698),
 ];

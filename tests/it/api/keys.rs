@@ -7,8 +7,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::opening::Opening;
 use crate::support::server::Server;
-use crate::support::socket::{Opening, Socket};
+use crate::support::socket::Socket;
 use crate::support::{Fields, eventually, now_s, signed, unique};
 
 /// A key pair of the fixtures.

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::auth::bad_tokens;
-use crate::support::server::shared;
-use crate::support::socket::{Opening, Socket};
+use crate::support::opening::Opening;
+use crate::support::server::{Server, shared};
+use crate::support::socket::Socket;
 use crate::support::{Group, now_s, token, token_until, unique};
 
 #[tokio::test]
@@ -83,18 +84,23 @@ async fn a_token_in_the_query_string_is_refused() {
     }
 }
 
+/// A socket whose token is over, but for the leeway of 30 s that it has.
+async fn in_leeway(server: &Server, user: &str, exp: u64) -> Socket {
+    let opening = Opening {
+        header_token: Some(token_until(user, exp)),
+        ..Opening::default()
+    };
+    Socket::try_open(server, opening)
+        .await
+        .expect("still within the leeway")
+}
+
 #[tokio::test]
 async fn a_session_ends_with_its_token() {
     let server = shared();
     let user = unique("alice");
     // Good for three more seconds of its leeway.
-    let opening = Opening {
-        header_token: Some(token_until(&user, now_s() - 27)),
-        ..Opening::default()
-    };
-    let mut socket = Socket::try_open(&server, opening)
-        .await
-        .expect("still within the leeway");
+    let mut socket = in_leeway(&server, &user, now_s() - 27).await;
     socket.until_t("ready").await;
     assert_eq!(socket.closed().await, Some(4401));
 }
@@ -104,13 +110,7 @@ async fn a_newer_token_keeps_the_session() {
     let server = shared();
     let user = unique("alice");
     let ends = now_s() + 4;
-    let opening = Opening {
-        header_token: Some(token_until(&user, ends - 30)),
-        ..Opening::default()
-    };
-    let mut socket = Socket::try_open(&server, opening)
-        .await
-        .expect("still within the leeway");
+    let mut socket = in_leeway(&server, &user, ends - 30).await;
     socket.until_t("ready").await;
     for refused in [
         token("someone-else"),
@@ -143,13 +143,7 @@ async fn a_newer_token_keeps_the_session() {
 async fn a_refused_token_does_not_prolong_the_session() {
     let server = shared();
     let user = unique("alice");
-    let opening = Opening {
-        header_token: Some(token_until(&user, now_s() - 27)),
-        ..Opening::default()
-    };
-    let mut socket = Socket::try_open(&server, opening)
-        .await
-        .expect("still within the leeway");
+    let mut socket = in_leeway(&server, &user, now_s() - 27).await;
     let answer = socket
         .request(json!({"t": "auth", "token": token("someone-else")}))
         .await;

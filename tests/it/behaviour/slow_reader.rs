@@ -4,8 +4,9 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::support::opening::Opening;
 use crate::support::server::Server;
-use crate::support::socket::{Opening, Socket, reading};
+use crate::support::socket::{Socket, reading};
 use crate::support::{Fields, Group, eventually, resident_kib, token};
 
 /// Sockets that never read.

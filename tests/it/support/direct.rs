@@ -21,10 +21,10 @@ use rookery::log::redis::{CommitLevel, Config as RedisConfig};
 use rookery::router::directory::Directory;
 use rookery::router::links::{Links, Ways};
 use rookery::router::{Config, Router};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::cluster::Cluster;
+use crate::support::within::served;
 
 /// A table that never changes.
 #[derive(Debug)]
@@ -116,12 +116,6 @@ pub(crate) async fn direct(
         links,
         None,
     );
-    while router.readiness().is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     // Until the test ends.
-    tokio::spawn(async move { router.serve(listener, stop).await });
-    address
+    served(router, stop).await
 }

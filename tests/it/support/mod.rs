@@ -7,9 +7,11 @@ pub(crate) mod contract;
 pub(crate) mod direct;
 pub(crate) mod embedded;
 mod heard;
+pub(crate) mod opening;
 pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod talk;
+pub(crate) mod within;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
