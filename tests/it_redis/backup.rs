@@ -67,9 +67,7 @@ async fn one_process_grows_into_a_cluster_with_sixteen_times_the_shards_and_lose
 async fn a_shard_whose_owner_is_killed_is_copied_from_the_next_one_or_named() {
     let cluster = Cluster::start(BACKEND, &[]);
     let server = Server::Many(cluster);
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let talk = Talk::start(&server).await;
     let (backup, heard) = (Backup::new(), talk.heard());
     // Slow enough that the owner dies in the middle of it.
@@ -101,9 +99,7 @@ async fn a_shard_whose_owner_is_killed_is_copied_from_the_next_one_or_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_that_nobody_serves_are_named_and_the_backup_of_before_stands() {
     let server = Server::Many(Cluster::start(BACKEND, &["--replicas", "1"]));
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let (backup, talk) = (Backup::new(), Talk::start(&server).await);
     let heard = talk.heard();
     backup.whole(&server).await;
@@ -136,9 +132,7 @@ async fn shards_that_nobody_serves_are_named_and_the_backup_of_before_stands() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_compares_all_replicas_of_a_cluster_that_is_at_rest() {
     let server = Server::start();
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let mut talk = Talk::start(&server).await;
     talk.end().await;
     // A standby that was seeded late, or has yet to apply the last records, is compared when it

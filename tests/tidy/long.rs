@@ -12,8 +12,4 @@ pub(crate) const LONGER: [(&str, usize, &str); 1] = [(
 
 /// Files that are still to be parted. None may grow, and none may come.
 pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
-    ("tests/it/api/errors.rs", 525),
-    ("tests/it/embedded/backup.rs", 333),
-    ("tests/it/support/cluster.rs", 445),
-    ("tests/it_redis/faults/draining.rs", 361),
 ];

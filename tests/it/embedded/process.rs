@@ -5,7 +5,7 @@
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::embedded::{Process, command};
+use crate::support::embedded::command;
 use crate::support::server::{Server, shared};
 use crate::support::{DEADLINE, Fields, Group};
 
@@ -26,14 +26,6 @@ fn refusal(output: &Output, why: &str) {
         .rfind(|line| !line.trim().is_empty())
         .unwrap_or_default();
     assert!(last.contains(why), "the last line names {why:?}: {said}");
-}
-
-/// The one process of a server.
-fn process(server: &Server) -> &Process {
-    match server {
-        Server::One(process) => process,
-        Server::Many(_) => panic!("this target is embedded"),
-    }
 }
 
 /// Runs a process that is expected to end by itself, and returns what it said.
@@ -62,7 +54,7 @@ async fn run_to_end(arguments: &[&str]) -> Output {
 #[tokio::test]
 async fn a_second_process_on_the_same_folder_is_refused() {
     let server = shared();
-    let data = process(&server).data();
+    let data = server.process().data();
     let folder = data.to_str().unwrap();
     let output = run_to_end(&[
         "dev",
@@ -94,7 +86,7 @@ async fn a_port_in_use_is_refused() {
     ])
     .await;
     refusal(&output, &address);
-    let operations = process(&server).operations().to_string();
+    let operations = server.process().operations().to_string();
     let output = run_to_end(&[
         "dev",
         "--listen",
@@ -128,7 +120,7 @@ async fn another_number_of_shards_on_the_same_data_is_refused() {
     let mut server = Server::start_with(&["--shards", "4"]);
     Group::create(&server, 1).await;
     assert!(server.terminate().await.success());
-    let data = process(&server).data();
+    let data = server.process().data();
     let output = run_to_end(&[
         "dev",
         "--listen",
@@ -207,7 +199,7 @@ async fn what_is_stored_is_for_its_owners_eyes_only() {
     let server = Server::start_with(&[]);
     Group::create(&server, 1).await;
     let mut found = Vec::new();
-    modes(&process(&server).data(), &mut found);
+    modes(&server.process().data(), &mut found);
     assert!(
         found
             .iter()

@@ -166,9 +166,7 @@ pub(crate) async fn evened_out(deployment: &Cluster, nodes: &[&str]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_comes_back_owns_its_share_again_and_nobody_notices() {
     let server = Server::Many(Cluster::start_alone(BACKEND, &["--balance", "on"]));
-    let Server::Many(deployment) = &server else {
-        unreachable!("made above")
-    };
+    let deployment = server.cluster();
     in_sync(deployment, &NODES).await;
     deployment.command(&["stop", "node-3"]).await;
     deployment.command(&["start", "node-3"]).await;
@@ -192,9 +190,7 @@ async fn a_fourth_node_joins_and_gets_its_share_and_nobody_notices() {
         BACKEND,
         &["--nodes", "4", "--expect-nodes", "3", "--balance", "on"],
     ));
-    let Server::Many(deployment) = &server else {
-        unreachable!("made above")
-    };
+    let deployment = server.cluster();
     deployment
         .command(&["start", "redis", "node-1", "node-2", "node-3", "routers"])
         .await;

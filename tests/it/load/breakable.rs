@@ -35,10 +35,7 @@ impl Breakable {
 
     /// Its processes.
     pub(crate) fn cluster(&self) -> &Cluster {
-        match self.server() {
-            Server::Many(cluster) => cluster,
-            Server::One(_) => panic!("one process has no parts to break"),
-        }
+        self.server().cluster()
     }
 }
 

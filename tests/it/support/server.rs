@@ -86,6 +86,24 @@ impl Server {
         }
     }
 
+    /// The deployment that this is. Fails where this is one process, which has no parts.
+    #[allow(dead_code, reason = "of tests in which parts break only")]
+    pub(crate) fn cluster(&self) -> &Cluster {
+        match self {
+            Self::Many(cluster) => cluster,
+            Self::One(_) => panic!("one process has no parts"),
+        }
+    }
+
+    /// The one process that this is. Fails where there are several.
+    #[allow(dead_code, reason = "of the embedded target only")]
+    pub(crate) fn process(&self) -> &Process {
+        match self {
+            Self::One(process) => process,
+            Self::Many(_) => panic!("these are several processes"),
+        }
+    }
+
     /// A client of this user, with a good token. Of several routers each client gets the next one,
     /// so that users talk to each other through different ones.
     pub(crate) fn client(&self, user: &str) -> Client {

@@ -50,9 +50,7 @@ async fn send(client: &Client, conversation: &str, text: &str) -> (u16, String) 
 async fn what_lost_a_node_and_a_master_for_good_is_read_at_once_and_written_when_a_third_node_is_seeded()
  {
     let server = Server::Many(Cluster::start_alone(BACKEND, &[]));
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let client = server.client("alice");
     let mut conversations = Vec::new();
     for _ in 0..CONVERSATIONS {

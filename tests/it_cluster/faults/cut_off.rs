@@ -46,9 +46,7 @@ async fn connected(server: &Server, user: &str) -> Socket {
 async fn a_node_without_redis_that_others_reach_hands_its_sessions_on_gets_none_and_takes_some_when_it_is_back()
  {
     let server = Server::Many(Cluster::prepared(BACKEND, &[]));
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let wires = Wires::of(cluster, NODE).await;
     cluster
         .command(&["start", "redis", "nodes", "routers"])
@@ -112,9 +110,7 @@ async fn a_node_without_redis_that_others_reach_hands_its_sessions_on_gets_none_
 async fn all_shards_of_a_node_that_redis_hears_and_that_hears_nothing_are_taken_over_while_that_lasts()
  {
     let server = Server::Many(Cluster::prepared(BACKEND, &[]));
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let wires = Wires::of(cluster, NODE).await;
     cluster
         .command(&["start", "redis", "nodes", "routers"])

@@ -33,9 +33,7 @@ fn chosen(rows: &[Vec<String>]) -> (String, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn creating_among_healthy_users_goes_on_after_one_create_named_a_user_of_a_dead_shard() {
     let server = single();
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let rows = rows(&server).await;
     let (victim, healthy) = chosen(&rows);
     let users = names_at(&rows, "healthy", &healthy, 3);
@@ -79,9 +77,7 @@ async fn creating_among_healthy_users_goes_on_after_one_create_named_a_user_of_a
 async fn sessions_without_anything_in_dead_shards_are_live_though_very_many_others_wait_for_those()
 {
     let server = single();
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let rows = rows(&server).await;
     let (victim, healthy) = chosen(&rows);
     let crowd = names_at(&rows, "crowd", &healthy, CROWD);

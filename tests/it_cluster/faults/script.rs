@@ -10,9 +10,7 @@ use crate::support::{Fields, Group};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_starts_what_is_missing_on_its_data_and_down_leaves_no_process_behind() {
     let server = Server::Many(Cluster::prepared(BACKEND, &[]));
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     cluster.command(&["up"]).await;
     cluster.command(&["status"]).await;
     let group = Group::create(&server, 1).await;

@@ -40,9 +40,7 @@ async fn streams_are_trimmed_under_load_and_the_memory_of_redis_stays_bounded() 
         "500ms",
     ];
     let server = Server::Many(Cluster::start_alone(BACKEND, &flags));
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     let redis = cluster.port("redis-1");
     let used = || number(&told::<String>(redis, &["INFO", "memory"]), "used_memory:");
     let group = Group::create(&server, 15).await;

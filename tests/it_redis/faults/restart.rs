@@ -42,9 +42,7 @@ async fn nodes_and_routers_that_start_before_redis_wait_for_it_and_serve() {
         .command(&["--wait", "no", "start", "routers", "nodes"])
         .await;
     let server = Server::Many(cluster);
-    let Server::Many(cluster) = &server else {
-        panic!("several processes")
-    };
+    let cluster = server.cluster();
     for operator in server.operators() {
         eventually("it lives and is not ready", || async {
             let live = operator.try_call(http::Method::GET, "/livez", &[], bytes::Bytes::new()).await;

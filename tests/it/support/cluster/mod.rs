@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -15,172 +15,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
+use self::flags::{Sorted, kind, shards_of, sorted};
+use self::folder::{Folder, SCRIPT_WITHIN};
 use crate::BACKEND;
 use crate::support::backup::Backup;
-use crate::support::server::{Backend, Ended, show_end};
-use crate::support::{SECRET, UNTHROTTLED, unique};
+use crate::support::server::{Backend, Ended};
+use crate::support::{UNTHROTTLED, unique};
 
-/// Shards of a deployment; as many as `rookery dev` has.
-const SHARDS: &str = "16";
-
-/// Flags of `rookery dev` that only a router knows, and those that both know; all others belong to
-/// nodes.
-const OF_ROUTERS: [&str; 5] = [
-    "--cors-origins",
-    "--connections-max",
-    "--hold-bytes",
-    "--request-budget",
-    "--sockets-max",
-];
-const OF_BOTH: [&str; 9] = [
-    "--threads",
-    "--jwks",
-    "--jwt-issuer",
-    "--jwt-audience",
-    "--token-cache",
-    "--drain-window",
-    "--log-level",
-    "--log-format",
-    "--redis-timeout",
-];
-
-/// What `scripts/cluster` is asked for at most this long; its own deadlines are shorter.
-const SCRIPT_WITHIN: Duration = Duration::from_secs(240);
-
-/// A folder of `scripts/cluster`. Dropping it, or the end of the test process however it comes,
-/// ends everything in it.
-struct Folder {
-    path: TempDir,
-    watchdog: Child,
-}
-
-impl Folder {
-    fn new() -> Self {
-        let path = tempfile::Builder::new()
-            .prefix("rookery-it-")
-            .tempdir()
-            .unwrap();
-        let mut command = Command::new("sh");
-        command
-            .args([
-                "-c",
-                r#"cat >/dev/null; exec "$1" --folder "$2" wipe"#,
-                "watchdog",
-            ])
-            .arg(script());
-        command
-            .arg(path.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        // A group of its own: what ends the test process from the terminal must not end its
-        // watchdog.
-        let watchdog = command.process_group(0).spawn().unwrap();
-        Self { path, watchdog }
-    }
-
-    fn path(&self) -> &Path {
-        self.path.path()
-    }
-
-    /// A call of the script, away from the environment of whoever runs the tests.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(script());
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("ROOKERY_JWT_SECRET", SECRET);
-        command
-            .arg("--folder")
-            .arg(self.path())
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
-    }
-
-    /// Calls the script, which must succeed.
-    fn call(&self, arguments: &[&str]) -> Output {
-        let output = self.command(arguments).output().unwrap();
-        if !output.status.success() {
-            self.show_logs();
-            panic!(
-                "scripts/cluster {arguments:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        output
-    }
-
-    /// The same without holding up the other tasks of a test.
-    async fn call_async(&self, arguments: &[&str]) {
-        let mut command = tokio::process::Command::from(self.command(arguments));
-        let output = tokio::time::timeout(SCRIPT_WITHIN, command.kill_on_drop(true).output()).await;
-        let output = output
-            .unwrap_or_else(|_| panic!("scripts/cluster {arguments:?} hangs"))
-            .unwrap();
-        if !output.status.success() {
-            self.show_logs();
-            panic!(
-                "scripts/cluster {arguments:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-    }
-
-    /// What listens where, by `node-1.peer` and so on.
-    fn ports(&self) -> BTreeMap<String, SocketAddr> {
-        let text = fs::read_to_string(self.path().join("ports")).unwrap();
-        let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        pairs
-            .map(|(name, port)| {
-                (
-                    name.to_owned(),
-                    (Ipv4Addr::LOCALHOST, port.parse().unwrap()).into(),
-                )
-            })
-            .collect()
-    }
-
-    /// A file of a process.
-    fn file(&self, name: &str, file: &str) -> PathBuf {
-        self.path().join(name).join(file)
-    }
-
-    fn show_logs(&self) {
-        let Ok(entries) = fs::read_dir(self.path()) else {
-            return;
-        };
-        let mut names: Vec<String> = entries
-            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        for name in names {
-            if let Ok(code) = fs::read_to_string(self.file(&name, "exit")) {
-                eprintln!("{name} had ended with {}", code.trim());
-            }
-            if let Ok(log) = fs::read(self.file(&name, "log")) {
-                show_end(&name, &String::from_utf8_lossy(&log), 30);
-            }
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.show_logs();
-        }
-        drop(self.command(&["wipe"]).output());
-        drop(self.watchdog.kill());
-        drop(self.watchdog.wait());
-    }
-}
-
-fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster")
-}
+mod flags;
+mod folder;
 
 /// The Redis that all deployments of this test process share, each with a key prefix of its own.
 /// Tests that break Redis have one for themselves.
@@ -204,13 +47,6 @@ fn shared_redis() -> &'static str {
         (folder, urls.join(","))
     });
     urls
-}
-
-fn kind(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Redis => "single",
-        Backend::Embedded | Backend::RedisCluster => "cluster",
-    }
 }
 
 /// A deployment of several processes.
@@ -501,48 +337,4 @@ impl Cluster {
     pub(crate) fn show_log(&self) {
         self.folder.show_logs();
     }
-}
-
-/// The number of shards, which is the deployment's.
-fn shards_of<'a>(flags: &[&'a str]) -> &'a str {
-    flags
-        .chunks(2)
-        .find(|pair| pair[0] == "--shards")
-        .map_or(SHARDS, |pair| pair[1])
-}
-
-/// Flags by whom they are for.
-struct Sorted<'a> {
-    nodes: usize,
-    routers: usize,
-    of_nodes: Vec<&'a str>,
-    of_routers: Vec<&'a str>,
-}
-
-fn sorted<'a>(flags: &[&'a str]) -> Sorted<'a> {
-    let mut sorted = Sorted {
-        nodes: 3,
-        routers: 2,
-        of_nodes: Vec::new(),
-        of_routers: Vec::new(),
-    };
-    for pair in flags.chunks(2) {
-        let &[flag, value] = pair else {
-            panic!("a flag without a value: {pair:?}")
-        };
-        match flag {
-            "--nodes" => sorted.nodes = value.parse().unwrap(),
-            "--routers" => sorted.routers = value.parse().unwrap(),
-            "--shards" => {}
-            _ => {
-                if OF_ROUTERS.contains(&flag) || OF_BOTH.contains(&flag) {
-                    sorted.of_routers.extend([flag, value]);
-                }
-                if !OF_ROUTERS.contains(&flag) {
-                    sorted.of_nodes.extend([flag, value]);
-                }
-            }
-        }
-    }
-    sorted
 }
