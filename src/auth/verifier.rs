@@ -71,7 +71,7 @@ struct Inner {
 #[derive(Clone)]
 struct Verified {
     identity: Identity,
-    /// Of the keys by which it was verified.
+    /// The generation of the keys by which it was verified.
     generation: u64,
 }
 

@@ -52,7 +52,7 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
-    /// Of started nodes and the router before them.
+    /// The process of started nodes and the router before them.
     pub(super) fn new(nodes: Vec<Arc<Node>>, router: Router, key: ClusterKey) -> Self {
         Self {
             nodes,

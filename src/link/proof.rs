@@ -82,7 +82,7 @@ pub(super) enum End {
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) version: u16,
-    /// Of the requester; the owner is a node.
+    /// The role of the requester; the owner is a node.
     pub(super) role: Role,
     pub(super) cluster: ClusterId,
     pub(super) requester: NodeId,

@@ -13,7 +13,7 @@ use crate::telemetry;
 /// A stop takes at most this long, the drain window within it.
 pub const STOP_MAX: Duration = Duration::from_secs(9);
 
-/// Of that, kept for closing the shards.
+/// What is kept of that for closing the shards.
 pub(crate) const CLOSE_SHARE: Duration = Duration::from_secs(3);
 
 /// Exit code of a process that a second signal ends at once.

@@ -40,7 +40,7 @@ pub struct EmbeddedLog {
     closed: AtomicBool,
     /// The writer has ended, and the lock is free.
     ended: CancellationToken,
-    /// Of this opening of the log.
+    /// The lineage of this opening of the log.
     lineage: u64,
     /// Ends the thread that has the log swept.
     _open: std::sync::mpsc::Sender<()>,

@@ -151,8 +151,8 @@ fn seen_of(record: Value, lineage: u64) -> Seen {
     Ok(Observed { control, lineage })
 }
 
-/// Of a master: its run and its history. Another run has forgotten what it did not write to disk;
-/// another history is that of a replica that was promoted.
+/// The lineage of a master: its run and its history. Another run has forgotten what it did not
+/// write to disk; another history is that of a replica that was promoted.
 fn lineage_of(told: &Value) -> Option<u64> {
     let Value::BulkString(text) = told else {
         return None;

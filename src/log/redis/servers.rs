@@ -55,7 +55,7 @@ pub struct Servers {
     /// are read.
     masters: Mutex<HashMap<Address, Arc<Master>>>,
     hashes: Mutex<HashMap<&'static str, Arc<str>>>,
-    /// Of every shard asked for so far.
+    /// The keys of every shard asked for so far.
     keys: RwLock<HashMap<ShardId, Arc<Keys>>>,
 }
 

@@ -88,7 +88,8 @@ impl Pace {
 }
 
 impl Balancer {
-    /// Of a node; with it the sender that is to be told among which nodes shards are moved.
+    /// The balancer of a node; with it the sender that is to be told among which nodes shards are
+    /// moved.
     pub(in crate::node) fn new(
         node: &NodeId,
         owners: &Owners,

@@ -29,7 +29,7 @@ pub struct Sight {
     pub token: Token,
     /// The beat.
     pub beat: u64,
-    /// Of the server process that answered.
+    /// The lineage of the server process that answered.
     pub lineage: u64,
     /// When it was asked for.
     pub asked: Duration,

@@ -21,8 +21,8 @@ impl Owners {
     /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns,
     /// so two calls in a row for one conversation are decided in that order; the returned future
     /// waits for the answer. Sends (and reactions) of one user to one conversation keep that order
-    /// also when they have to be repeated, or the shard moves between them: see
-    /// [`line`](crate::node::owners::line). Therefore their futures are to be polled, all of them.
+    /// also when they have to be repeated, or the shard moves between them: see `line.rs`.
+    /// Therefore their futures are to be polled, all of them.
     ///
     /// Dropping the future does not undo the command.
     ///

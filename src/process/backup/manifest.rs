@@ -29,7 +29,7 @@ pub(in crate::process) struct Manifest {
     pub(in crate::process) format: u32,
     /// Version of the program that wrote it.
     pub(in crate::process) program: String,
-    /// Of which cluster.
+    /// The cluster that was copied.
     pub(in crate::process) cluster: ClusterId,
     /// Its number of shards.
     pub(in crate::process) shards: u32,
@@ -72,7 +72,7 @@ impl ShardCopy {
 }
 
 impl Manifest {
-    /// Of a finished backup.
+    /// The manifest of a finished backup.
     pub(super) fn new(
         identity: Identity,
         (begun_ms, ended_ms): (u64, u64),

@@ -56,7 +56,7 @@ pub(super) struct Streams {
     /// The connection has ended.
     pub(super) over: CancellationToken,
     pub(super) counts: Arc<Counts>,
-    /// Of all connections.
+    /// The names of conversations on all connections.
     names: Arc<Names>,
 }
 

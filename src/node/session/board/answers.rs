@@ -34,7 +34,7 @@ impl Board {
                     return;
                 }
                 if stale && ask.attempt < STALE_ATTEMPTS_MAX {
-                    // Answered before a change of his membership that we know of, which may have
+                    // Answered before a change of their membership that we know of, which may have
                     // ended the interest.
                     self.ask_again(ask, ask.attempt.saturating_add(1));
                     return;

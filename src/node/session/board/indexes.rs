@@ -50,7 +50,7 @@ impl Board {
         self.index_complete(&load.user, first);
     }
 
-    /// A user's index could not be read: asked again while he has sessions.
+    /// A user's index could not be read: asked again while they have sessions.
     pub(in crate::node::session) fn load_failed(&mut self, load: Load) {
         if self.wants_index(&load) {
             let attempt = load.attempt.saturating_add(1);

@@ -28,8 +28,8 @@ impl Board {
         }
     }
 
-    /// The user was added at `seq`: his sessions start right before it, unless they still are in
-    /// the conversation (then his `left` in between is on its way, and starts them anew) or
+    /// The user was added at `seq`: their sessions start right before it, unless they still are in
+    /// the conversation (then their `left` in between is on its way, and starts them anew) or
     /// memberships were passed over, which the owner tells.
     pub(in crate::node::session) fn joined(
         &mut self,
@@ -116,7 +116,7 @@ impl Board {
             .collect()
     }
 
-    /// The `left` of a user was pushed and delivered to his live cursors: they end.
+    /// The `left` of a user was pushed and delivered to their live cursors: they end.
     pub(super) fn left_seen(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
         let Some(known) = self.users.get_mut(user) else {
             return;
@@ -163,8 +163,8 @@ impl Board {
         }
     }
 
-    /// The index says that the user left at `seq`: what he still has to get, up to his `left`, is
-    /// fetched.
+    /// The index says that the user left at `seq`: what they still have to get, up to their `left`,
+    /// is fetched.
     fn left_told(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
         let Some(known) = self.users.get_mut(user) else {
             return;

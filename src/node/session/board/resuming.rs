@@ -152,7 +152,7 @@ impl Board {
 }
 
 impl User {
-    /// The conversations he is in, as far as known.
+    /// The conversations they are in, as far as known.
     fn joined(&self) -> Vec<ConversationName> {
         self.memberships
             .iter()

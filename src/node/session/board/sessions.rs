@@ -63,7 +63,7 @@ impl Board {
         self.attach_if_possible(session.id);
     }
 
-    /// A session is gone; with the last one of a user go his subscriptions.
+    /// A session is gone; with the last one of a user go their subscriptions.
     pub(in crate::node::session) fn close(&mut self, id: SessionId) {
         let Some(entry) = self.sessions.remove(&id) else {
             return;

@@ -16,7 +16,7 @@ pub(in crate::node::session) struct Gap {
     pub(in crate::node::session) from: Seq,
     /// Last one, inclusive.
     pub(in crate::node::session) to: Seq,
-    /// Why.
+    /// Why it is not given.
     pub(in crate::node::session) reason: GapReason,
 }
 

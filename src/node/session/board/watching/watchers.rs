@@ -28,7 +28,7 @@ pub(super) struct Watchers {
     conversations: HashMap<ConversationName, Conversation>,
     users: HashMap<UserId, Known>,
     sessions: HashMap<SessionId, Vec<ConversationName>>,
-    /// Of whom sessions are to be told by themselves.
+    /// The users of whom sessions are to be told by themselves.
     pub(super) owed: Owed,
     /// Somebody may see less than before, since [`Watchers::sessions_of`] was asked last.
     pub(super) in_doubt: bool,
