@@ -110,6 +110,7 @@ impl Terms {
             End::Requester => b"rookery link requester",
             End::Owner => b"rookery link owner....",
         });
+
         mac.update(&self.version.to_be_bytes());
         mac.update(self.cluster.0.as_bytes());
         for node in [&self.requester, &self.owner] {
@@ -120,6 +121,7 @@ impl Terms {
             );
             mac.update(node.0.as_bytes());
         }
+
         if self.version >= ROUTERS_SINCE {
             mac.update(self.role.word().as_bytes());
         }

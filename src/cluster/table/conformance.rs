@@ -112,10 +112,12 @@ pub async fn a_swap_from_another_version_has_no_effect(setup: impl Setup) {
             "from {stale}"
         );
     }
+
     assert_eq!(
         table.load().await.unwrap(),
         Some(table_of(identity, 2, "b"))
     );
+
     assert!(
         table.swap(2, table_of(identity, 9, "c")).await.is_err(),
         "a version that does not follow"
@@ -157,10 +159,12 @@ pub async fn a_swap_that_is_sent_again_stands(setup: impl Setup) {
             "its answer may have been lost"
         );
     }
+
     assert!(
         !table.swap(0, table_of(identity, 1, "b")).await.unwrap(),
         "another one of that version"
     );
+
     assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
     assert!(
         !table.swap(0, table_of(identity, 1, "a")).await.unwrap(),
@@ -177,22 +181,26 @@ pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
         table.load_unless(None).await.unwrap(),
         Polled::Changed(first.clone())
     );
+
     assert_eq!(
         table.load_unless(Some(&first)).await.unwrap(),
         Polled::Unchanged
     );
+
     let again = table_of(identity, 1, "b");
     assert_eq!(
         table.load_unless(Some(&again)).await.unwrap(),
         Polled::Changed(first.clone()),
         "its version was given twice"
     );
+
     let elsewhere = table_of(fresh_identity(), 1, "a");
     assert_eq!(
         table.load_unless(Some(&elsewhere)).await.unwrap(),
         Polled::Changed(first.clone()),
         "of another cluster"
     );
+
     assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
     assert_eq!(
         table.load_unless(Some(&first)).await.unwrap(),
@@ -228,6 +236,7 @@ pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setu
         ..first.clone()
     };
     assert!(table.swap(1, claimed.clone()).await.unwrap());
+
     let twice = Table {
         version: 2,
         ..first
@@ -237,6 +246,7 @@ pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setu
         Polled::Changed(claimed.clone()),
         "it makes another table"
     );
+
     assert!(!table.swap(1, twice).await.unwrap());
     setup.reopen().await;
     assert_eq!(setup.table().load().await.unwrap(), Some(claimed));
@@ -254,12 +264,14 @@ pub async fn which_nodes_drain_and_are_replaced_stands_with_the_table(mut setup:
         draining: BTreeMap::from([(node.clone(), drain)]),
         replaced: BTreeMap::from([(ShardId(3), node)]),
     };
+
     let marked = Table {
         version: 2,
         changes,
         ..first.clone()
     };
     assert!(table.swap(1, marked.clone()).await.unwrap());
+
     let twice = Table {
         version: 2,
         ..first
@@ -270,6 +282,7 @@ pub async fn which_nodes_drain_and_are_replaced_stands_with_the_table(mut setup:
         Polled::Changed(marked.clone()),
         "it makes another table"
     );
+
     assert!(!table.swap(1, twice).await.unwrap());
     setup.reopen().await;
     assert_eq!(setup.table().load().await.unwrap(), Some(marked.clone()));
@@ -304,6 +317,7 @@ pub async fn one_node_leads_until_its_time_is_over(setup: impl Setup) {
         table.lead(&one, Duration::from_millis(50)).await.unwrap(),
         "as long as it says now"
     );
+
     let over = async {
         while !table.lead(&two, long).await.unwrap() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -325,12 +339,14 @@ pub async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {
             .await
             .unwrap()
     );
+
     setup.reopen().await;
     assert_eq!(setup.table().identity().await.unwrap(), Some(identity));
     assert_eq!(
         setup.table().load().await.unwrap(),
         Some(table_of(identity, 1, "a"))
     );
+
     assert!(
         !setup
             .table()
@@ -338,6 +354,7 @@ pub async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {
             .await
             .unwrap()
     );
+
     assert!(
         setup
             .table()

@@ -203,6 +203,7 @@ fn open_blocking(folder: &Path) -> Result<(File, Segments, View), String> {
             .map_err(|error| failed(&error))?;
         sync_folder(folder_of(folder)).map_err(|error| failed(&error))?;
     }
+
     let loaded = load::load(folder).map_err(|reason| failed(&reason))?;
     let held = Held {
         state: loaded.state,

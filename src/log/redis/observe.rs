@@ -49,17 +49,20 @@ pub(super) async fn observe(
             ways.entry((address, false)).or_default().push(place);
         }
     }
+
     look(servers, shards, ways, &mut seen).await;
     let redirected = redirections(servers, shards, &seen);
     if !redirected.is_empty() {
         look(servers, shards, redirected, &mut seen).await;
     }
+
     let unserved = |one: &Seen| matches!(one, Err((sign, _)) if *sign != Sign::Nothing);
     if seen.iter().any(unserved) {
         // Beside: who is silent now may be asked for the slots, too.
         let servers = Arc::clone(servers);
         drop(tokio::spawn(async move { servers.refresh_slots().await }));
     }
+
     seen.into_iter()
         .map(|one| one.map_err(|(_, error)| error))
         .collect()
@@ -188,6 +191,7 @@ fn redirections(servers: &Servers, shards: &[ShardId], seen: &[Seen]) -> HashMap
         }
         ways.entry((address, asking)).or_default().push(place);
     }
+
     ways
 }
 

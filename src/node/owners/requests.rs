@@ -85,6 +85,7 @@ impl Owners {
             reader: reader.clone(),
             parts,
         };
+
         let unpack = |outcome| match outcome {
             Outcome::Summaries(parts) => Some(parts),
             Outcome::StaleSummaries { parts, ms } => {
@@ -94,6 +95,7 @@ impl Owners {
             _ => None,
         };
         let items = self.in_rounds(items, deadline, build, unpack).await;
+
         let freshness = match stale_ms.into_inner() {
             0 => Freshness::Strict,
             ms => Freshness::Stale { ms },

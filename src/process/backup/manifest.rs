@@ -117,6 +117,7 @@ impl Manifest {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&error.to_string())),
         };
+
         let sealed: Value = serde_json::from_slice(&text)
             .map_err(|error| failed(&format!("is damaged: {error}")))?;
         let manifest = sealed
@@ -134,6 +135,7 @@ impl Manifest {
         if sealed.get("sha256").and_then(Value::as_str) != Some(hash_of(manifest).as_str()) {
             return Err(failed("is damaged: it has not the hash that stands in it"));
         }
+
         let read: Self =
             serde_json::from_value(manifest.clone()).map_err(|error| failed(&error.to_string()))?;
         read.check().map_err(|why| failed(&why))?;
@@ -170,6 +172,7 @@ impl Manifest {
                 self.shards
             ));
         }
+
         for copy in &self.files {
             let mut parts = Path::new(&copy.file).components();
             if !matches!(
@@ -185,6 +188,7 @@ impl Manifest {
                 ));
             }
         }
+
         Ok(())
     }
 }

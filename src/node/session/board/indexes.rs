@@ -16,6 +16,7 @@ impl Board {
         if known.generation != load.generation {
             return;
         }
+
         let last = page.items.last().map_or(load.after, |item| item.version);
         known.newest = known.newest.max(last);
         let first = !known.loaded;
@@ -39,6 +40,7 @@ impl Board {
                 self.index_item(&load.user, item);
             }
         }
+
         if page.more {
             self.work.loads.push(Load {
                 after: last,
@@ -47,6 +49,7 @@ impl Board {
             });
             return;
         }
+
         self.index_complete(&load.user, first);
     }
 
@@ -68,6 +71,7 @@ impl Board {
         if !first {
             return;
         }
+
         let joined: Vec<_> = known
             .memberships
             .iter()

@@ -103,11 +103,13 @@ impl Board {
         let is_here = |id: &SessionId| {
             member.is_some_and(|member| member.places.iter().any(|place| place.session.id == *id))
         };
+
         let started = |id: &SessionId| {
             self.sessions
                 .get(id)
                 .is_some_and(|entry| entry.phase == Phase::Attached)
         };
+
         known
             .sessions
             .iter()
@@ -124,15 +126,18 @@ impl Board {
         let Some(membership) = known.memberships.get_mut(conversation) else {
             return;
         };
+
         let mut unseen = None;
         if membership.seq < seq {
             unseen = (!membership.joined).then_some(membership.seq);
             *membership = Membership { seq, joined: false };
         }
+
         let again = (membership.joined && membership.seq > seq).then_some(membership.seq);
         if let Some(since) = unseen {
             self.passed_over(user, conversation, since);
         }
+
         let Some(member) = self
             .feeds
             .get_mut(conversation)
@@ -140,6 +145,7 @@ impl Board {
         else {
             return;
         };
+
         if member.interest == Interest::Live {
             member.interest = Interest::None;
         }
@@ -153,10 +159,12 @@ impl Board {
             gone.extend(ends.then_some(place.session.id));
             !ends
         });
+
         for id in gone {
             self.note_out(id, conversation);
             self.settle(id, conversation, false);
         }
+
         match again {
             Some(joined) => self.start_user(user, conversation, joined, seq),
             None => self.drop_member_if_idle(user, conversation),
@@ -173,11 +181,13 @@ impl Board {
         if membership.seq >= seq {
             return;
         }
+
         let was = std::mem::replace(membership, Membership { seq, joined: false });
         self.unseen(user, conversation);
         if !was.joined {
             self.passed_over(user, conversation, was.seq);
         }
+
         let Some(member) = self
             .feeds
             .get_mut(conversation)
@@ -185,10 +195,12 @@ impl Board {
         else {
             return;
         };
+
         if member.interest == Interest::Live {
             // Ended at the owner with the `left`.
             member.interest = Interest::None;
         }
+
         let (mut behind, mut gone) = (Vec::new(), Vec::new());
         member.places.retain_mut(|place| {
             // Started at a later tail, before this was known.
@@ -201,6 +213,7 @@ impl Board {
             }
             !ends
         });
+
         for id in gone {
             self.note_out(id, conversation);
             self.settle(id, conversation, false);
@@ -208,6 +221,7 @@ impl Board {
         for id in behind {
             self.enqueue(id, conversation);
         }
+
         self.drop_member_if_idle(user, conversation);
     }
 }
