@@ -170,8 +170,8 @@ impl Code {
 
 /// True when the answer to a repeated write also tells what became of the attempts before it. False
 /// where it tells no more than that this attempt was not executed (429, 503), and where it depends
-/// on what may have changed since an earlier one was: the caller's token (401), his membership or
-/// role (403), what he may see (404).
+/// on what may have changed since an earlier one was: the caller's token (401), their membership or
+/// role (403), what they may see (404).
 #[must_use]
 pub fn settles_earlier_attempts(status: u16) -> bool {
     !matches!(status, 401 | 403 | 404 | 429) && status < 500

@@ -134,6 +134,7 @@ impl PublicKey {
             // A secret in a file of public keys is a mistake, and must not make HS256 accepted.
             _ => return None,
         };
+
         let for_signatures = !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
         let fits = jwk
             .common
@@ -141,6 +142,7 @@ impl PublicKey {
             .as_ref()
             .is_none_or(|given| *given == named);
         let key = (for_signatures && fits).then(|| DecodingKey::from_jwk(jwk).ok())??;
+
         Some(Self {
             kid: jwk.common.key_id.clone(),
             algorithm,
@@ -183,6 +185,7 @@ fn keys_in(bytes: &[u8]) -> Result<Vec<PublicKey>, String> {
     struct File {
         keys: Vec<serde_json::Value>,
     }
+
     // Some editors put a byte order mark before the text.
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
@@ -192,6 +195,7 @@ fn keys_in(bytes: &[u8]) -> Result<Vec<PublicKey>, String> {
         .into_iter()
         .filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
     let keys: Vec<_> = known.filter_map(|jwk| PublicKey::from_jwk(&jwk)).collect();
+
     if keys.is_empty() {
         Err("holds no public key for RS256, ES256 or EdDSA".to_owned())
     } else {

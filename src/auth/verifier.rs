@@ -71,7 +71,7 @@ struct Inner {
 #[derive(Clone)]
 struct Verified {
     identity: Identity,
-    /// Of the keys by which it was verified.
+    /// The generation of the keys by which it was verified.
     generation: u64,
 }
 
@@ -96,6 +96,7 @@ impl Verifier {
                     .to_owned(),
             );
         }
+
         let secret = config
             .hs256_secret
             .as_deref()
@@ -114,6 +115,7 @@ impl Verifier {
             clock,
             verified: Cache::new(config.cache_max.max(1)),
         };
+
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -138,6 +140,7 @@ impl Verifier {
             check_expiry(known.identity.expires, now_ms)?;
             return Ok(known.identity);
         }
+
         let claims = self.inner.verify_signature(token, keys.as_deref())?;
         let identity = self.inner.check_claims(&claims, now_ms)?;
         self.inner.verified.insert(
@@ -147,6 +150,7 @@ impl Verifier {
                 generation,
             },
         );
+
         Ok(identity)
     }
 
@@ -163,11 +167,13 @@ impl Inner {
         let malformed =
             |_| Refused::because("the token is malformed or its algorithm is not accepted");
         let header = jsonwebtoken::decode_header(token).map_err(malformed)?;
+
         if header.crit.is_some() {
             return Err(Refused::because(
                 "the token needs extensions that are not supported",
             ));
         }
+
         if header.alg == Algorithm::HS256 {
             let secret = self
                 .secret
@@ -175,6 +181,7 @@ impl Inner {
                 .ok_or_else(|| Refused::because("HS256 is not accepted"))?;
             return decode(token, secret, Algorithm::HS256).ok_or_else(bad_signature);
         }
+
         let mut fitting = keys
             .iter()
             .flat_map(|keys| keys.fitting(header.alg, header.kid.as_deref()))
@@ -201,6 +208,7 @@ impl Inner {
                 return Err(Refused::because("the token is not valid yet"));
             }
         }
+
         if self.issuer.is_some() && claims.iss != self.issuer {
             return Err(Refused::because("the token is from another issuer"));
         }
@@ -209,6 +217,7 @@ impl Inner {
         {
             return Err(Refused::because("the token is for another audience"));
         }
+
         let user = self.user_claim.user(&claims.others)?;
         Ok(Identity { user, expires })
     }

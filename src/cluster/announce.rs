@@ -70,6 +70,7 @@ impl Announcer {
             node: id,
             addresses,
         } = self;
+
         let mut every = tokio::time::interval(ANNOUNCE_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;

@@ -56,6 +56,7 @@ pub async fn follow(
             }
         }
     });
+
     Some(receiver)
 }
 

@@ -85,12 +85,14 @@ fn too_few(
         true => format!("{other} is draining"),
         false => format!("{other} does not answer, or is about to stop"),
     });
+
     let excluded: Vec<String> = excluded.collect();
     let but = if excluded.is_empty() {
         String::new()
     } else {
         format!(" ({})", excluded.join("; "))
     };
+
     let (copies, be) = if replicas == 1 {
         ("copy", "is")
     } else {

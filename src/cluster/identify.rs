@@ -45,6 +45,7 @@ pub(crate) async fn identify(
             }
         }
     };
+
     if failing {
         tracing::info!("redis answers");
     }
@@ -56,6 +57,7 @@ pub(crate) async fn identify(
             found.cluster
         ));
     }
+
     folder.mark(found)?;
     Ok(found)
 }

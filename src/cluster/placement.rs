@@ -119,6 +119,7 @@ impl Placement {
         if let Some(table) = last {
             return self.again(table).await;
         }
+
         let registered = self.store.nodes().await?;
         if registered.len() < self.expected {
             let names: Vec<String> = registered.keys().map(ToString::to_string).collect();
@@ -130,6 +131,7 @@ impl Placement {
             self.waiting.change("nodes", details);
             return Ok(());
         }
+
         let mut table = first_table(self.identity, &registered, self.replicas);
         table.claimed.extend(self.claimed.all());
         if self.store.swap(0, table).await? {
@@ -139,6 +141,7 @@ impl Placement {
                 "the first table is written"
             );
         }
+
         Ok(())
     }
 
@@ -153,6 +156,7 @@ impl Placement {
             );
             return Ok(());
         }
+
         // A restore writes one that never stood (ADR 21).
         let restored = lost.version == 0;
         let mut next = Table {
@@ -164,6 +168,7 @@ impl Placement {
         if !self.store.swap(0, next).await? {
             return Ok(());
         }
+
         if restored {
             tracing::info!(version, "the table of a restored folder is written");
         } else {
@@ -172,6 +177,7 @@ impl Placement {
                 "redis has lost the table; the last one seen is written again"
             );
         }
+
         Ok(())
     }
 }

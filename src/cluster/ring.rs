@@ -65,6 +65,7 @@ impl Ring {
         // The crate orders points of equal hash as they were added: add them in an order that
         // depends on the set alone.
         points.sort();
+
         let mut ring = HashRing::new();
         ring.batch_add(points);
         let order: Vec<Point> = ring.clone().into_iter().collect();
@@ -93,6 +94,7 @@ impl Ring {
             .copied()
             .unwrap_or(0);
         let count = count.min(self.nodes.len());
+
         let mut seen = vec![false; self.nodes.len()];
         let mut found = Vec::with_capacity(count);
         for &node in self.walk.iter().cycle().skip(start).take(self.walk.len()) {
@@ -105,6 +107,7 @@ impl Ring {
                 found.push(id.clone());
             }
         }
+
         found
     }
 }

@@ -46,6 +46,7 @@ impl Waiting {
         if due {
             tracing::info!(what, details, "waiting");
         }
+
         *told = Told {
             what,
             details,

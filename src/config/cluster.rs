@@ -295,7 +295,7 @@ impl NodeSettings {
         })
     }
 
-    /// Of the node.
+    /// Returns the configuration of the node.
     ///
     /// # Errors
     /// One clear line: an owner that shows too seldom that it lives.
@@ -341,7 +341,7 @@ impl RouterSettings {
         self.redis.config(secrets)
     }
 
-    /// Of the router.
+    /// Returns the configuration of the router.
     ///
     /// # Errors
     /// One clear line: an origin that is none.

@@ -46,6 +46,7 @@ impl Entrant {
             }
             Ok::<_, Infallible>(respond(&head))
         });
+
         let refusing = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(REFUSAL_MAX)

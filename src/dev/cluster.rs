@@ -74,6 +74,7 @@ impl DevCluster {
             shared.watchdog.clone(),
             subject,
         )?;
+
         let (settings, log) = (settings.clone(), shared.log);
         Ok(Self {
             process: running,
@@ -133,6 +134,7 @@ impl Running for DevCluster {
             .each(move |node| async move { node.close(deadline).await })
             .await;
         self.stop.cancel();
+
         within(deadline, self.log.close(), "the log").await;
         drop(self.operations);
         self.folder.release();
@@ -151,6 +153,7 @@ async fn start_router(
         directory::POLL_EVERY,
         stop.clone(),
     );
+
     let ways = Ways::Memory(
         nodes
             .iter()
@@ -158,6 +161,7 @@ async fn start_router(
             .collect(),
     );
     let links = Links::new(ways, followed.clone(), link::Config::front(), stop.clone());
+
     let router = Router::new(
         settings.router()?,
         followed,
@@ -167,5 +171,6 @@ async fn start_router(
     while router.readiness().is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+
     Ok(router)
 }

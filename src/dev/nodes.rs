@@ -52,7 +52,7 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
-    /// Of started nodes and the router before them.
+    /// The process of started nodes and the router before them.
     pub(super) fn new(nodes: Vec<Arc<Node>>, router: Router, key: ClusterKey) -> Self {
         Self {
             nodes,
@@ -104,6 +104,7 @@ impl Subject for Process {
             };
             (node.id().clone(), told)
         };
+
         let table = self
             .nodes
             .iter()
@@ -150,6 +151,7 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         balance: false,
         seeding: node::standby::Config::default(),
     };
+
     let beside = Beside::default();
     let mut expected = BTreeMap::new();
     let mut starting = JoinSet::new();
@@ -178,10 +180,12 @@ pub(super) async fn start(settings: &Settings, shared: &Shared) -> Result<Vec<Ar
         expected.insert(setup.id.clone(), addresses);
         starting.spawn(Node::start(setup, listeners));
     }
+
     // Nodes wait for the table; the table waits for the nodes to register. A node that cannot start
     // ends both.
     let placed = place(shared.table.as_ref(), shared.identity, &expected);
     let mut nodes = Vec::new();
+
     let started = async {
         while let Some(started) = starting.join_next().await {
             nodes.push(Arc::new(
@@ -214,6 +218,7 @@ async fn place(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
+
     let seconds = REGISTER_WAIT_MAX.as_secs();
     let waited = tokio::time::timeout(REGISTER_WAIT_MAX, registered).await;
     waited.map_err(|_late| format!("not all nodes registered within {seconds} s"))??;
@@ -222,6 +227,7 @@ async fn place(
         None => first_table(identity, expected, REPLICAS),
         Some(current) => next_table(current, expected)?,
     };
+
     let version = current.map_or(0, |table| table.version);
     match store.swap(version, next).await {
         Ok(true) => Ok(()),

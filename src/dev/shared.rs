@@ -47,6 +47,7 @@ pub(super) async fn open_shared(
     if embedded::former::take_over(&data.join(files::FORMER_LOG), &folder).await? {
         tracing::info!(folder = %folder.display(), "took over the log of a former version");
     }
+
     let log = EmbeddedLog::open(&folder).await?;
     let table: Arc<dyn TableStore> = Arc::new(EmbeddedTable::new(Arc::clone(&log)));
     let identity = identify(table.as_ref(), settings.dev.shards, data).await?;
@@ -80,6 +81,7 @@ async fn identify(table: &dyn TableStore, shards: u32, data: &Path) -> Result<Id
              another --data"
         ));
     }
+
     Ok(found)
 }
 

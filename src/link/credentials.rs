@@ -11,7 +11,7 @@ pub struct Credentials {
     pub id: NodeId,
     /// Which of both it is.
     pub role: Role,
-    /// Of this cluster.
+    /// The id of this cluster.
     pub cluster: ClusterId,
     /// The secret of the cluster.
     pub key: ClusterKey,

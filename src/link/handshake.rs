@@ -67,6 +67,7 @@ pub(crate) async fn request_link(
         let version = number(response.headers(), VERSION_HEADER).unwrap_or(1);
         Ok((hyper::upgrade::on(&mut response).await?, version))
     };
+
     let driving = async { connection.with_upgrades().await.map_err(LinkError::Http) };
     let ((upgraded, version), ()) = tokio::try_join!(asking, driving)?;
     if !(us.role.oldest()..=config.newest).contains(&version) {
@@ -74,6 +75,7 @@ pub(crate) async fn request_link(
             "the owner speaks version {version} of the peer contract"
         )));
     }
+
     let mut socket = open(upgraded, SocketRole::Client, config)?;
     let challenge = socket.reader.read().await?;
     let terms = Terms {
@@ -93,6 +95,7 @@ pub(crate) async fn request_link(
             .to_vec(),
         0,
     );
+
     socket.writer.flush().await?;
     let proof = socket.reader.read().await?;
     if !terms.holds(&us.key, End::Owner, &proof) {
@@ -142,6 +145,7 @@ pub(crate) async fn accept_link(
         SocketRole::Server,
         config,
     )?;
+
     let terms = Terms {
         version: hello.version,
         role: hello.role,
@@ -157,6 +161,7 @@ pub(crate) async fn accept_link(
     if hello.cluster != us.cluster || !terms.holds(&us.key, End::Requester, &proof) {
         return Err(LinkError::NotProven);
     }
+
     socket.writer.add(
         terms
             .prove(&us.key, End::Owner)
@@ -164,6 +169,7 @@ pub(crate) async fn accept_link(
             .to_vec(),
         0,
     );
+
     socket.writer.flush().await?;
     socket.reader.proven();
     Ok((
@@ -200,6 +206,7 @@ async fn take_upgrade(
         }
         async move { Ok::<_, Infallible>(response) }
     });
+
     server::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.handshake_timeout)
@@ -210,6 +217,7 @@ async fn take_upgrade(
         .with_upgrades()
         .await?;
     let accepted = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+
     accepted.ok_or_else(|| LinkError::Protocol("not an upgrade to a link".to_owned()))
 }
 

@@ -82,7 +82,7 @@ pub(super) enum End {
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) version: u16,
-    /// Of the requester; the owner is a node.
+    /// The role of the requester; the owner is a node.
     pub(super) role: Role,
     pub(super) cluster: ClusterId,
     pub(super) requester: NodeId,
@@ -110,6 +110,7 @@ impl Terms {
             End::Requester => b"rookery link requester",
             End::Owner => b"rookery link owner....",
         });
+
         mac.update(&self.version.to_be_bytes());
         mac.update(self.cluster.0.as_bytes());
         for node in [&self.requester, &self.owner] {
@@ -120,6 +121,7 @@ impl Terms {
             );
             mac.update(node.0.as_bytes());
         }
+
         if self.version >= ROUTERS_SINCE {
             mac.update(self.role.word().as_bytes());
         }

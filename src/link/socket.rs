@@ -114,6 +114,7 @@ impl Reader {
         let mut refuse = |_: Frame<'_>| async {
             Err::<(), _>(io::Error::other("nothing is sent by the reader"))
         };
+
         loop {
             let frame = self
                 .socket
@@ -247,11 +248,13 @@ pub(crate) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<So
             LinkError::Protocol("the upgraded connection is no TCP stream".to_owned())
         })?;
     let (read, write) = parts.io.into_inner().into_split();
+
     let pulse = Arc::new(Pulse::default());
     let heard = Heard {
         inner: Cursor::new(parts.read_buf).chain(read),
         pulse: Arc::clone(&pulse),
     };
+
     let masked = role == Role::Client;
     let (mut socket, _) = after_handshake_split(heard, tokio::io::sink(), role);
     socket.set_auto_close(false);
@@ -268,6 +271,7 @@ pub(crate) fn open(upgraded: Upgraded, role: Role, config: &Config) -> Result<So
         frames_written: telemetry::LINK_FRAMES.bind(&[]),
         writes: telemetry::LINK_WRITES.bind(&[]),
     };
+
     Ok(Socket {
         reader: Reader { socket },
         writer,

@@ -45,7 +45,7 @@ pub struct Identity {
 /// A shard's control record (`ctl`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
-    /// Of which cluster, with how many shards.
+    /// The cluster of the log, with how many shards.
     pub identity: Identity,
     /// The current token.
     pub token: Token,

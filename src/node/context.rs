@@ -22,9 +22,9 @@ use crate::watchdog::Watchdog;
 /// Settings of a node.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Of its sessions.
+    /// Settings of its sessions.
     pub session: session::Config,
-    /// Of its shards.
+    /// Settings of its shards.
     pub shard: shard::Config,
     /// Requests per second of one user, sustained; more get 429.
     pub requests_per_second: u32,
@@ -47,7 +47,7 @@ pub type Renewing = Arc<dyn Fn() -> Arc<dyn ShardLog> + Send + Sync>;
 pub struct Setup {
     /// Its name.
     pub id: NodeId,
-    /// Of which cluster.
+    /// The cluster that it belongs to.
     pub identity: Identity,
     /// Its own folder: `shards/0012.sqlite` and the like. Made if absent; locked.
     pub folder: PathBuf,

@@ -99,6 +99,7 @@ impl Node {
             .addresses()
             .map_err(|error| format!("{}: no listener: {error}", setup.id))?;
         let life = Life::default();
+
         telemetry::start_node(&setup.id.0);
         let reach = Arc::<Reach>::default();
         let table = parts::announce(&setup, &addresses, table_wait, (&life, &reach)).await?;
@@ -106,12 +107,14 @@ impl Node {
         let parts::Faces { owners, hub, front } =
             parts::serve(&setup, listeners, table.clone(), &life, Arc::clone(&reach))?;
         let shards = Shards::default();
+
         let observer = Observer::new(&setup, table.clone(), Arc::clone(&reach));
         life.spawn(observer.clone().run());
         parts::measure(&setup, &life, (&shards, &observer), (&table, &reach));
         life.spawn(Rows::new(&setup, addresses.clone(), shards.clone(), table.clone()).run());
         let balancer = parts::coordinate(&setup, &owners, &life);
         parts::keep_proven(&setup, &life, &shards, (&owners, &hub), &reach)?;
+
         let ways = Ways {
             owners: owners.clone(),
             seeding: Seeding::new(
@@ -130,6 +133,7 @@ impl Node {
             setup.id.clone(),
             opener.counts_refused(),
         ));
+
         Ok(Self {
             steering: Steering::new(&setup, &owners),
             id: setup.id,
@@ -258,6 +262,7 @@ impl Node {
         } else {
             "standby"
         };
+
         match self
             .owners
             .ask_replica(node, shard, ReplicaAsk::Digest, deadline)

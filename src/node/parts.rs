@@ -59,6 +59,7 @@ pub(super) fn serve(
         cluster: setup.identity.cluster,
         key: setup.cluster_key.clone(),
     };
+
     let snapshots = setup.folder.join("snapshots");
     let beside = setup.beside.clone();
     let owners = Owners::new(owners::Setup {
@@ -71,6 +72,7 @@ pub(super) fn serve(
         snapshots,
         beside,
     });
+
     let (verifier, clock) = (setup.verifier.clone(), setup.clock.clone());
     let hub = Hub::spawn(
         owners.clone(),
@@ -79,6 +81,7 @@ pub(super) fn serve(
         setup.config.session.clone(),
         pushed,
     );
+
     let config = http::Config {
         requests_per_second: setup.config.requests_per_second,
         burst: setup.config.request_burst,
@@ -91,6 +94,7 @@ pub(super) fn serve(
     if let Some(every) = setup.config.seeding.verify_every {
         life.spawn(verify::run(owners.clone(), every));
     }
+
     let (all, links, routers) = (life.all.clone(), owners.clone(), Arc::clone(&front));
     life.tasks.spawn(async move {
         all.cancelled().await;
@@ -98,6 +102,7 @@ pub(super) fn serve(
         peers.shutdown().await;
         links.shutdown().await;
     });
+
     Ok(Faces { owners, hub, front })
 }
 

@@ -63,11 +63,13 @@ impl Steering {
         if owner == *to {
             return Err(format!("{to} owns shard {shard} already"));
         }
+
         if self.owners.table().is_draining(to) {
             return Err(format!(
                 "{to} is draining and gets nothing; `rookery cluster undrain {to}` ends that"
             ));
         }
+
         let ask = HandOverAsk::Give { to: to.clone() };
         self.owners
             .ask_hand_over(&owner, shard, ask, deadline)
@@ -191,12 +193,14 @@ impl Steering {
             }
             Err("others change the table all the time; ask again".to_owned())
         };
+
         let late = |_elapsed| {
             Err(
                 "the table's store does not answer in time; whether it was done is not known"
                     .to_owned(),
             )
         };
+
         timeout_at(deadline.into(), swapping)
             .await
             .unwrap_or_else(late)

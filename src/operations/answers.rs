@@ -29,12 +29,14 @@ pub(super) async fn answer_request(
     if let Some(asked) = control::asked(path) {
         return control::answer(&setup.subject, request, asked).await;
     }
+
     if let Some(shard) = backup::shard_asked(path) {
         return backup::serve(&setup.subject, request, shard).await;
     }
     if path == "/cluster" && query == Some("whole") && method == Method::GET {
         return json(&setup.subject.whole().await);
     }
+
     answer(setup, method, path)
 }
 
@@ -46,6 +48,7 @@ fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
             "there is nothing at this path\n".to_owned(),
         );
     }
+
     if method != Method::GET && method != Method::HEAD {
         return refused("GET, HEAD");
     }

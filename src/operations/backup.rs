@@ -111,6 +111,7 @@ fn asked(method: &Method, query: &str) -> Option<ReplicaAsk> {
             from: number("from")?,
         });
     }
+
     let known = match text("known") {
         Some(known) => {
             let (messages, receipts) = known.split_once(',')?;
@@ -151,6 +152,7 @@ pub(super) async fn serve<B>(
                    both machines must agree to a minute\n";
         return response(StatusCode::UNAUTHORIZED, TEXT, why.to_owned());
     }
+
     let Some(ask) = asked(request.method(), request.uri().query().unwrap_or_default()) else {
         return response(
             StatusCode::BAD_REQUEST,
@@ -158,6 +160,7 @@ pub(super) async fn serve<B>(
             "this is not how a copy is asked for\n".to_owned(),
         );
     };
+
     if matches!(ask, ReplicaAsk::BackupBegin { .. }) {
         tracing::debug!(%shard, ?ask, "somebody with the cluster key asked for a copy of a shard");
     }

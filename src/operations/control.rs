@@ -78,11 +78,13 @@ fn is_proven(
     let Ok(at) = at.parse::<u64>() else {
         return false;
     };
+
     let bytes = |place: usize| {
         digits
             .get(place..place + 2)
             .and_then(|pair| u8::from_str_radix(pair, 16).ok())
     };
+
     let Some(tag) = (0..digits.len())
         .step_by(2)
         .map(bytes)

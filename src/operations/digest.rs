@@ -75,6 +75,7 @@ pub(super) async fn with_digest(
             "another digest is being made; ask again\n".to_owned(),
         );
     };
+
     match setup.subject.digest(shard, node).await {
         Ok(Some(digest)) => json(&digest),
         Ok(None) => response(

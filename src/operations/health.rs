@@ -37,11 +37,13 @@ pub fn troubles(cluster: &Cluster) -> Vec<String> {
         "is served by nobody",
         "are served by nobody",
     );
+
     add(
         shards(&|shard| shard.refused.is_some()),
         "is refused",
         "are refused",
     );
+
     let is_alone = |shard: &crate::operations::ClusterShard| {
         shard.standby.is_empty() && cluster.nodes.len() > 1
     };
@@ -56,6 +58,7 @@ pub fn troubles(cluster: &Cluster) -> Vec<String> {
             ),
         });
     }
+
     for (id, node) in &cluster.nodes {
         // It may be stopped, and soon leaves the table.
         if cluster.draining.contains_key(id) && cluster.left(id).is_nothing() {
@@ -68,6 +71,7 @@ pub fn troubles(cluster: &Cluster) -> Vec<String> {
             (_, Some(true)) => {}
         }
     }
+
     troubles
 }
 

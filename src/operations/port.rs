@@ -77,6 +77,7 @@ async fn accept(listener: TcpListener, setup: Setup, stop: CancellationToken) {
             return;
         }
     };
+
     let connections = Connections::new("operations", CONNECTIONS_MAX);
     let digests = Arc::new(Semaphore::new(1));
     let mut upkeep = tokio::time::interval(telemetry::UPKEEP_EVERY);
@@ -133,6 +134,7 @@ async fn serve_socket(socket: TcpStream, place: &Place, setup: Setup, digests: A
             Ok::<_, Infallible>(turn.over(response))
         }
     });
+
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())

@@ -139,6 +139,7 @@ impl Cluster {
                 draining: BTreeMap::new(),
             };
         };
+
         for (id, addresses) in &table.nodes {
             let node = nodes
                 .entry(id.clone())
@@ -146,10 +147,12 @@ impl Cluster {
             node.zone.clone_from(&addresses.zone);
             node.draining = table.changes.draining.get(id).cloned();
         }
+
         let shards = (0..=u16::MAX).zip(&table.rows).map(|(shard, row)| {
             let status = statuses.iter().find(|status| status.shard.0 == shard);
             ClusterShard::of(shard, row, status)
         });
+
         let draining = table.changes.draining.clone();
         Self {
             table_version: table.version,
@@ -182,6 +185,7 @@ impl Cluster {
             nodes.insert(id, told);
             statuses.extend(standing.shards);
         }
+
         // One that does not know yet that it has lost a shard tells of it as well.
         statuses.sort_by_key(|status: &ShardStatus| std::cmp::Reverse(status.epoch));
         Self::of(Some(table), nodes, &statuses)
@@ -249,6 +253,7 @@ impl ClusterShard {
                 receipts: receipts.0,
             })
         };
+
         Self {
             shard,
             owner: row.first().cloned(),

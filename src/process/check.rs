@@ -65,6 +65,7 @@ async fn check(settings: &CheckSettings) -> Result<bool, String> {
         }
         tokio::time::sleep(settings.pause).await;
     }
+
     output::print(&format!(
         "{equal} shards have replicas that hold the same, {differ} have not, {unknown} were not \
          compared.\n"
@@ -91,10 +92,12 @@ fn compared(digests: &[ShardDigest]) -> Verdict {
         let at = |tail: &AppliedTail| (tail.offset, tail.chain.clone());
         (at(&digest.applied.messages), at(&digest.applied.receipts))
     };
+
     let mut by_place: BTreeMap<_, Vec<&ShardDigest>> = BTreeMap::new();
     for digest in digests {
         by_place.entry(places(digest)).or_default().push(digest);
     }
+
     for same_place in by_place.values() {
         let [first, others @ ..] = &same_place[..] else {
             continue;
@@ -112,6 +115,7 @@ fn compared(digests: &[ShardDigest]) -> Verdict {
             ));
         }
     }
+
     if by_place.len() > 1 {
         return Verdict::Unknown(
             "its replicas do not stand at the same place; somebody writes, or one lags".to_owned(),

@@ -13,7 +13,7 @@ use crate::telemetry;
 /// A stop takes at most this long, the drain window within it.
 pub const STOP_MAX: Duration = Duration::from_secs(9);
 
-/// Of that, kept for closing the shards.
+/// What is kept of that for closing the shards.
 pub(crate) const CLOSE_SHARE: Duration = Duration::from_secs(3);
 
 /// Exit code of a process that a second signal ends at once.
@@ -47,6 +47,7 @@ pub(crate) fn run<L: Future<Output = Result<(), String>>>(
     if let Some(threads) = settings.threads {
         runtime.worker_threads(threads.into());
     }
+
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let outcome = runtime.block_on(async {
@@ -77,6 +78,7 @@ pub(crate) async fn live<P: Running>(
         tracing::info!("stopped before it served");
         return Ok(());
     };
+
     let outcome = tokio::select! {
         why = running.carry_on() => Err(why),
         () = signals.next() => Ok(()),

@@ -103,10 +103,12 @@ impl RouterProcess {
         let operations_listener =
             bind(settings.router.operations_listen, "--operations-listen").await?;
         let stop = CancellationToken::new();
+
         let watchdog = Watchdog::spawn(stop.clone());
         let store = Watched::new(Arc::new(RedisTable::new(servers)));
         let followed: Arc<dyn TableStore> = Arc::<Watched>::clone(&store);
         let directory = Directory::follow(followed, directory::POLL_EVERY, stop.clone());
+
         let links = Links::new(
             Ways::Sockets(key),
             directory.clone(),
@@ -115,6 +117,7 @@ impl RouterProcess {
         );
         let router = Router::new(config, directory.clone(), links, Some(verifier));
         let front = Front::serve(router.clone(), client, watchdog.clone())?;
+
         let subject = Arc::new(RouterSubject {
             router,
             directory,
@@ -143,6 +146,7 @@ impl RouterProcess {
             waiting.change("a table", failure);
             tokio::time::sleep(LOOK_EVERY).await;
         }
+
         let (client, operations) = (self.front.address(), self.operations.address());
         tracing::info!(%client, %operations, "serving");
         self.print();

@@ -64,16 +64,19 @@ impl Subject for NodeSubject {
                 "cut off from Redis while others reach it; its sessions are sent away".to_owned(),
             );
         }
+
         if let Some(failure) = self.store.failure() {
             return Err(format!("Redis: {failure}"));
         }
         let Some(node) = node else {
             return Err(self.waiting.sentence());
         };
+
         let (open, given) = (
             node.statuses().len(),
             node.table().owned_by(&self.id).count(),
         );
+
         let (following, named) = (node.standbys(), node.table().stood_by_for(&self.id).count());
         Err(format!(
             "opening shards: {open} of {given} are open, {following} of {named} standbys follow"
@@ -97,6 +100,7 @@ impl Subject for NodeSubject {
             cut_off: node.map(|node| node.cut_off()),
             ..ClusterNode::at(&peer)
         };
+
         let statuses = node.map(|node| node.statuses()).unwrap_or_default();
         let table = node.map(|node| node.table());
         let refused = node.map(|node| node.refused()).unwrap_or_default();

@@ -7,9 +7,9 @@ use uuid::Uuid;
 pub const REQUEST_ID: &str = "x-request-id";
 /// The key under which a write may be repeated without a second effect.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Of a request: `strict` refuses a stale answer.
+/// Header of a request: `strict` refuses a stale answer.
 pub const CONSISTENCY: &str = "rookery-consistency";
-/// Of an answer: milliseconds by which it may be stale.
+/// Header of an answer: milliseconds by which it may be stale.
 pub const STALE: &str = "rookery-stale";
 
 /// Longest request id taken from a client, in bytes.

@@ -76,6 +76,7 @@ pub(super) async fn within<R: Repeatable>(
         hints_followed: 0,
         in_doubt: false,
     };
+
     let mut declined = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -120,6 +121,7 @@ pub(super) async fn within<R: Repeatable>(
             course.place = 0;
         }
     }
+
     Ended {
         answer: declined,
         in_doubt: course.in_doubt,
@@ -146,6 +148,7 @@ async fn send<T>(
             drop(timeout(LOOK_EVERY, directory.changed()).await);
         }
     };
+
     tokio::select! {
         attempt = sending => attempt,
         () = moved => Attempt::Broken,
@@ -200,6 +203,7 @@ impl Course {
                 return None;
             }
         }
+
         let candidates = directory.candidates(slot);
         let place = self.place.checked_rem(candidates.len())?;
         candidates.into_iter().nth(place)
@@ -239,6 +243,7 @@ impl Course {
                 }
             }
         }
+
         Some(self.pauses.next_jittered())
     }
 }

@@ -54,12 +54,14 @@ impl Directory {
             hints: Arc::clone(&hints),
             reach: Arc::clone(&reach),
         };
+
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = poll.run() => {}
             }
         });
+
         Self {
             table,
             hints,

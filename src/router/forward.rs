@@ -149,6 +149,7 @@ impl Forwarder {
                 response.headers_mut().append(name, value);
             }
         }
+
         Ok(response)
     }
 }
@@ -189,6 +190,7 @@ fn is_declined(told: &Told) -> bool {
     struct Coded {
         code: String,
     }
+
     if told.status != StatusCode::SERVICE_UNAVAILABLE.as_u16() {
         return false;
     }
@@ -200,6 +202,7 @@ fn is_declined(told: &Told) -> bool {
         .and_then(|(_, value)| value.parse::<u64>().ok())
         .is_none_or(|seconds| seconds <= 1);
     let problem = told.body.concat();
+
     let is_unavailable = || {
         serde_json::from_slice::<Coded>(&problem)
             .is_ok_and(|problem| problem.code == Code::Unavailable.as_str())

@@ -112,6 +112,7 @@ impl Hold {
             }
             bytes.extend_from_slice(&chunk);
         }
+
         share.shrink_to(bytes.len());
         Ok(Held {
             bytes: bytes.freeze(),
@@ -155,6 +156,7 @@ impl Hold {
                     .ok()?,
             )
         };
+
         let of_all = Arc::clone(&self.all).try_acquire_many_owned(units).ok()?;
         let gauge = ROUTER_HELD_BYTES.bind(&[]);
         let share = Share {

@@ -90,6 +90,7 @@ impl Links {
         if let Some(kept) = links.get(node) {
             return Some(kept.link.clone());
         }
+
         let way = self.0.way(node, &table)?;
         // Those of nodes that are gone for good.
         links.retain(|known, kept| {
@@ -99,6 +100,7 @@ impl Links {
             }
             stays
         });
+
         let stop = self.0.stop.child_token();
         let setup = Setup {
             node: node.clone(),
@@ -115,6 +117,7 @@ impl Links {
                 stop,
             },
         );
+
         Some(link)
     }
 

@@ -72,6 +72,7 @@ impl Opener {
             opening,
         };
         let ended = within(&self.directory, opening.slot, opening.deadline, &asking).await;
+
         let status = |answer: &Result<Opened, Problem>| match answer {
             Ok(_) => StatusCode::SWITCHING_PROTOCOLS,
             Err(problem) => StatusCode::from_u16(problem.code.status())
@@ -82,6 +83,7 @@ impl Opener {
             // The node has logged it.
             Err(problem) => return Ok(problem.response(opening.request_id).map(Either::Left)),
         };
+
         let Some(switching) = handshake::switching(&opening.head.headers, opened.protocol) else {
             // What a node let through is a handshake.
             return Err(Problem::new(Code::UpgradeRequired, "open a WebSocket here"));
@@ -106,6 +108,7 @@ impl Repeatable for Asking<'_> {
             deadline,
             ..
         } = self.opening;
+
         let Some(link) = self.opener.links.to(node) else {
             return Attempt::Unreachable;
         };
@@ -118,6 +121,7 @@ impl Repeatable for Asking<'_> {
         let token =
             headers::bearer(&head.headers).or_else(|| headers::offered_bearer(&head.headers));
         let (request_id, token) = (Arc::from(*request_id), Arc::from(token.unwrap_or_default()));
+
         let who = Who {
             slot: self.opening.slot,
             request_id,
@@ -201,6 +205,7 @@ impl Repeatable for Moving<'_> {
         let Some((who, attach)) = self.homeless.leaves() else {
             return Attempt::Answered(Ok(()));
         };
+
         let passed_over = self
             .lost
             .lock()
@@ -209,6 +214,7 @@ impl Repeatable for Moving<'_> {
         if passed_over.is_some() {
             return Attempt::Unreachable;
         }
+
         let Some(link) = self.opener.links.to(node) else {
             return Attempt::Unreachable;
         };

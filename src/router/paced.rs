@@ -107,6 +107,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             self.turn = turn;
             self.reading = None;
         }
+
         if turn % 2 == 1 {
             return result;
         }
@@ -116,6 +117,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             }
             return result;
         }
+
         if let Some(patience) = self.reading.as_mut() {
             ready!(patience.as_mut().poll(cx));
             return Poll::Ready(Err(io::Error::new(
@@ -123,6 +125,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
                 "the head of a request took too long",
             )));
         }
+
         Poll::Pending
     }
 }

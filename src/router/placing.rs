@@ -41,6 +41,7 @@ pub(super) fn place(
             response.map(|()| AnswerBody::Left(Full::default())),
         ));
     }
+
     if route.endpoint.operation(method).is_none() {
         let problem = Problem::new(
             Code::MethodNotAllowed,
@@ -51,6 +52,7 @@ pub(super) fn place(
             ..Refusal::from(problem)
         });
     }
+
     let slot = match route.target {
         Target::Slot(slot) => slot,
         Target::Subject => {
@@ -81,6 +83,7 @@ fn subject_slot(endpoint: Endpoint, sent: &HeaderMap, claim: &UserClaim) -> Resu
             .map(|user| user.slot())
             .map_err(|refused| Problem::new(Code::Unauthorized, refused.0));
     }
+
     let token = headers::offered_bearer(sent).ok_or_else(missing)?;
     Ok(auth::claimed_user(token, claim)
         .map_or_else(|_| Slot::of(token.as_bytes()), |user| user.slot()))
@@ -94,6 +97,7 @@ fn document(method: &Method, uri: &Uri) -> Result<Response<AnswerBody>, Problem>
             "a query parameter is not known here",
         ));
     }
+
     let text = openapi::json();
     let length = HeaderValue::from(text.len());
     let body = if method == Method::HEAD {
@@ -106,6 +110,7 @@ fn document(method: &Method, uri: &Uri) -> Result<Response<AnswerBody>, Problem>
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
+
     response
         .headers_mut()
         .insert(header::CONTENT_LENGTH, length);

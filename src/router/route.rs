@@ -50,6 +50,7 @@ pub fn find(path: &str) -> Option<Route> {
         }
         Endpoint::Document => Target::Router,
     };
+
     Some(Route {
         endpoint: matched.endpoint,
         target,
@@ -86,6 +87,7 @@ fn decoded(segment: &str) -> Cow<'_, [u8]> {
             rest = tail;
         }
     }
+
     Cow::Owned(bytes)
 }
 

@@ -51,6 +51,7 @@ pub(super) async fn run(router: &Arc<Inner>, listener: TcpListener, drain: Cance
     router.draining.store(true, Ordering::Release);
     info!(connections = tasks.len(), "the router drains");
     tasks.close();
+
     let finish = async {
         if timeout(router.config.finish_timeout, tasks.wait())
             .await
@@ -160,6 +161,7 @@ impl Connection {
             }
         };
         let (mut leave, mut leaving) = (std::pin::pin!(leave), false);
+
         let ended = loop {
             tokio::select! {
                 ended = connection.as_mut() => break ended,

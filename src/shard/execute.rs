@@ -164,7 +164,7 @@ impl Inner {
         };
         self.outbox_covers(indexes, all, deadline.min(Instant::now() + INDEXES_WAIT))
             .await;
-        // The creator comes first; his own list must have it.
+        // The creator comes first; their own list must have it.
         let own = indexes.get(..1).unwrap_or_default();
         if !self
             .outbox_covers(own, OutboxPosition { offset, index: 0 }, deadline)

@@ -69,6 +69,7 @@ pub(super) fn rows(
         });
         rows.push((kept.contains_key(&shard), row, preferred));
     }
+
     // Those that stay first: a second pass then finds the others as this one did.
     for stays in [true, false] {
         for (_, row, preferred) in rows
@@ -78,6 +79,7 @@ pub(super) fn rows(
             add_standbys(row, preferred, live, replicas, &mut load);
         }
     }
+
     rows.into_iter().map(|(_, row, _)| row).collect()
 }
 
@@ -98,6 +100,7 @@ fn add_standbys(
     else {
         return;
     };
+
     while row.len() < replicas {
         let zones: BTreeSet<&str> = row.iter().map(|node| live.zone(node)).collect();
         let free = preferred.iter().filter(|node| !row.contains(node));

@@ -58,17 +58,20 @@ pub fn next_table(
             .filter(|row| !row.is_empty())?;
         Some((*shard, kept(row, nodes)))
     };
+
     let keep = claimed.union(&current.claimed);
     let live = Live {
         nodes,
         draining: &current.changes.draining,
     };
+
     let rows = rows(
         current.identity.shards,
         live,
         replicas,
         &keep.filter_map(kept_row).collect(),
     );
+
     let mut named = nodes.clone();
     for node in rows.iter().flatten() {
         if let Some(addresses) = current.addresses(node) {
@@ -77,11 +80,13 @@ pub fn next_table(
                 .or_insert_with(|| addresses.clone());
         }
     }
+
     let mut changes = current.changes.clone();
     changes.replaced.retain(|shard, node| {
         rows.get(usize::from(shard.0))
             .is_some_and(|row| row.len() > replicas && row.contains(node))
     });
+
     let changed = rows != current.rows || named != current.nodes || changes != current.changes;
     changed.then(|| Table {
         version: current.version + 1,

@@ -88,6 +88,7 @@ impl Balance<'_> {
         let Some(owned) = self.owned(&takers) else {
             return Vec::new();
         };
+
         let (low, high) = bounds(self.table.rows.len(), takers.len());
         let count = |node: &NodeId| owned.get(node).copied().unwrap_or(0);
         let mut fullest: Vec<&NodeId> = takers.into_iter().collect();
@@ -118,6 +119,7 @@ impl Balance<'_> {
                 }
             }
         }
+
         Vec::new()
     }
 
@@ -159,6 +161,7 @@ impl Balance<'_> {
                 }
             }
         }
+
         let mut path = Vec::new();
         let mut at = to.clone();
         while at != *from {
@@ -166,6 +169,7 @@ impl Balance<'_> {
             path.push((shard, before.clone(), at));
             at = before;
         }
+
         // The last first: whoever is in between never has more than at the beginning.
         Some(path)
     }

@@ -53,6 +53,7 @@ impl Balance<'_> {
             place.put(&mut next);
             placed.push(place);
         }
+
         (!placed.is_empty()).then_some((next, placed))
     }
 

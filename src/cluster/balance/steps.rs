@@ -69,6 +69,7 @@ impl Balance<'_> {
                 steps.push(Step::from(done));
             }
         }
+
         steps.truncate(steps_max);
         steps
     }

@@ -38,6 +38,7 @@ pub fn without_surplus(
         .get(usize::from(shard.0))
         .filter(|row| row.len() > replicas.max(1))?;
     let owner = row.first()?;
+
     let stays = staying(table, shard, replicas);
     let are_there = stays
         .iter()

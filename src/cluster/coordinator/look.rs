@@ -79,6 +79,7 @@ impl Coordinator {
             evens,
             balanced,
         } = deps;
+
         Self {
             node,
             identity,
@@ -120,6 +121,7 @@ impl Coordinator {
         if table.identity != self.identity {
             return Ok(());
         }
+
         self.claimed.add(table.claimed.iter().copied());
         let registered = self.store.nodes().await?;
         let doubtful = self.doubtful().await;
@@ -132,6 +134,7 @@ impl Coordinator {
         } else {
             None
         };
+
         self.balance_among(next.is_none().then(|| Arc::new(steady)));
         match next.map(|next| (next, Vec::new())).or(placed) {
             Some((next, placed)) => self.swap(table.version, next, placed).await,
@@ -228,6 +231,7 @@ impl Coordinator {
         if unknown.is_empty() {
             return doubtful;
         }
+
         for (shard, seen) in unknown.iter().zip(self.log.observe(&unknown).await) {
             match seen {
                 Ok(seen) if seen.control.is_none() => {}
@@ -235,6 +239,7 @@ impl Coordinator {
                 Err(_) => drop(doubtful.insert(*shard)),
             }
         }
+
         doubtful
     }
 }

@@ -77,6 +77,7 @@ impl Follower {
             (self.foreign, self.fallen) = (false, None);
             return None;
         };
+
         if let Some(known) = &self.known {
             if known.identity != table.identity {
                 // Once, not at every poll.
@@ -100,6 +101,7 @@ impl Follower {
                 tracing::warn!(from, to, "the table fell back, following what stands now");
             }
         }
+
         self.fallen = None;
         let table = Arc::new(table);
         self.known = Some(Arc::clone(&table));

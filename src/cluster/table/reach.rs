@@ -114,10 +114,12 @@ impl Reach {
         else {
             return;
         };
+
         let read = self.ms(now).saturating_sub(age_ms);
         if read < self.failing_ms.load(Ordering::SeqCst) {
             return;
         }
+
         let mut newer = self.newer();
         let known = newer.unwrap_or(Newer {
             version: told.version,

@@ -117,6 +117,7 @@ impl Calls {
         if state.waiting.len() >= self.most {
             return Err(Failure::Full);
         }
+
         let id = state.next;
         state.next += 1;
         call.id = id;
@@ -130,6 +131,7 @@ impl Calls {
                 Refused::Closed => Failure::NotSent("the connection has ended"),
             })?;
         let (sender, answer) = oneshot::channel();
+
         state.waiting.insert(
             id,
             Waiting {
@@ -144,6 +146,7 @@ impl Calls {
             calls: Arc::clone(self),
             id,
         };
+
         Ok(async move {
             match timeout_at(deadline.into(), answer).await {
                 Ok(answered) => answered.unwrap_or(Err(Failure::Lost)),
@@ -159,6 +162,7 @@ impl Calls {
         let Some(waiting) = state.waiting.get_mut(&reply.id) else {
             return;
         };
+
         let (bytes, more) = match reply.part {
             Part::Elsewhere { owner } => {
                 let answer = Answer::Elsewhere {
@@ -202,6 +206,7 @@ impl Calls {
             };
             return state.settle(reply.id, Ok(Answer::Told(told)));
         }
+
         waiting.bytes += bytes;
         state.bytes += bytes;
         if state.bytes > self.bytes_max {

@@ -86,6 +86,7 @@ where
         mut writer,
         pulse,
     } = socket;
+
     // Whichever ends first ends the link, so that no read or write is ever taken up again after it
     // was dropped.
     let error = tokio::select! {
@@ -96,6 +97,7 @@ where
     if matches!(error, LinkError::Stopped) {
         writer.say_goodbye().await;
     }
+
     error
 }
 

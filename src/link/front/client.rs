@@ -166,6 +166,7 @@ impl NodeLink {
         // So that what the node says at its deadline is still heard before ours.
         let told = left.saturating_sub(ANSWER_MARGIN.min(left / 4));
         call.deadline_ms = u64::try_from(told.as_millis()).unwrap_or(u64::MAX);
+
         let begun = self.connection(None).and_then(|connection| {
             if connection
                 .version
@@ -197,10 +198,12 @@ impl NodeLink {
         if weight >= FRAME_BYTES_MAX {
             return Err(Failure::TooLarge);
         }
+
         let bound = match frame {
             Up::Taken(_) | Up::Gone(_) => Bound::Reserve,
             Up::Call(_) | Up::Open(_) | Up::Said { .. } | Up::Read(_) => Bound::All,
         };
+
         connection
             .out
             .put(frame, weight, bound)
@@ -298,6 +301,7 @@ async fn serve(shared: &Arc<Shared>, connection: &Connection, carrier: Carrier<D
         config,
         ..
     } = &shared.setup;
+
     tracing::info!(%node, "link opened");
     let error = carry(carrier, &connection.out, config, |frames| {
         let mut others = Vec::with_capacity(frames.len());

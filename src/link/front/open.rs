@@ -104,7 +104,7 @@ pub enum Refusal {
     Elsewhere {
         /// Who owns it by the table of `version`, if that is not this node.
         owner: Option<NodeId>,
-        /// Of the node's table.
+        /// The version of the node's table.
         version: u64,
     },
 }

@@ -104,6 +104,7 @@ impl<T> Queue<T> {
             Bound::All => self.bytes_max,
             Bound::Reserve => self.bytes_max.saturating_add(self.reserve),
         };
+
         let mut state = self.state();
         if state.closed {
             return Err((Refused::Closed, frame));
@@ -112,6 +113,7 @@ impl<T> Queue<T> {
             state.short = true;
             return Err((Refused::Full, frame));
         }
+
         state.bytes += weight;
         state.frames.push_back(Some((frame, weight)));
         let place = state
@@ -123,6 +125,7 @@ impl<T> Queue<T> {
         if first {
             self.filled.notify_one();
         }
+
         Ok(place)
     }
 

@@ -91,7 +91,7 @@ pub enum Key {
 /// The answer to a [`Call`], or a part of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reply {
-    /// Of which.
+    /// The request that it answers.
     pub id: CallNumber,
     /// Version of the table that the node follows.
     #[serde(default)]

@@ -134,6 +134,7 @@ impl RouterEnd {
             | Down::Token { .. }
             | Down::Move(_) => Bound::Reserve,
         };
+
         let weight = frame.weight();
         let queued = self
             .out
@@ -263,6 +264,7 @@ impl FrontServer {
             error = &mut carrying => return error,
             () = self.stop.cancelled() => end.end(),
         }
+
         timeout(GOODBYE_PATIENCE, carrying)
             .await
             .unwrap_or(LinkError::Stopped)
@@ -276,6 +278,7 @@ impl FrontServer {
             end.offer(self.reply(id, 0, Part::Elsewhere { owner: None }));
             return;
         }
+
         let Ok(permit) = Arc::clone(in_flight).try_acquire_owned() else {
             // Beyond the bound nothing waits: what finds no space is dropped, and its router gives
             // it up.
@@ -287,6 +290,7 @@ impl FrontServer {
             }
             return;
         };
+
         let answering = self.answers.answer(call, deadline);
         self.calls.spawn(async move {
             let until = (deadline + GRACE).into();
@@ -352,6 +356,7 @@ fn parts(answer: Answer) -> Vec<Part> {
         Answer::Elsewhere { owner, .. } => return vec![Part::Elsewhere { owner }],
         Answer::Told(told) => told,
     };
+
     let mut pieces: Vec<Bytes> = Vec::with_capacity(body.len());
     for mut whole in body {
         while whole.len() > PART_BYTES_MAX {
@@ -361,6 +366,7 @@ fn parts(answer: Answer) -> Vec<Part> {
             pieces.push(whole);
         }
     }
+
     let mut pieces = pieces.into_iter();
     let first = pieces.next().unwrap_or_default();
     let mut parts = vec![Part::Head {
@@ -375,5 +381,6 @@ fn parts(answer: Answer) -> Vec<Part> {
             more: pieces.len() > 0,
         });
     }
+
     parts
 }

@@ -134,16 +134,19 @@ fn run_and_kill(path: &Path, said: &mut AllSaid) {
         }
         true
     };
+
     while acknowledged < kill_after {
         let line = lines.next().expect("the child ended by itself").unwrap();
         acknowledged += usize::from(note(&line));
     }
+
     std::thread::sleep(Duration::from_micros(rand::rng().random_range(0..20_000)));
     running.kill().expect("is killed");
     // What it said before the kill and no one has read yet; the last line may be cut.
     for line in lines.map_while(Result::ok) {
         note(&line);
     }
+
     running.wait().expect("is gone");
 }
 
@@ -170,11 +173,13 @@ fn check_stream(entries: &[RawEntry], tail: &Tail, said: &Said, which: (u16, usi
         chains.insert(header.tail().offset, format!("{:?}", header.tail().chain));
         before = Some(header.tail());
     }
+
     assert_eq!(
         before.unwrap_or(Tail::EMPTY),
         *tail,
         "{which:?}: the control record has another tail"
     );
+
     if let Some((offset, chain)) = &said.acknowledged {
         assert!(
             *offset <= tail.offset,

@@ -121,10 +121,12 @@ impl<'s> Cycle<'s> {
         } else {
             return AppendOutcome::TailMismatch { found };
         };
+
         if let Ok(control) = self.held(batch.shard, batch.token) {
             control.beat += 1;
             control.tails[batch.stream] = batch.tail;
         }
+
         if outcome == AppendOutcome::Appended {
             let stream = stream_key(batch.shard, batch.stream);
             self.effects.entries.push(NewEntry {
@@ -133,6 +135,7 @@ impl<'s> Cycle<'s> {
                 bytes: batch.bytes.clone(),
             });
         }
+
         outcome
     }
 
@@ -142,12 +145,14 @@ impl<'s> Cycle<'s> {
         let rises =
             claim.token.epoch > current.map_or(NO_TOKEN.epoch, |control| control.token.epoch);
         let same_cluster = current.is_none_or(|control| control.identity == claim.identity);
+
         let ends_there = claim
             .ends_at
             .is_none_or(|tails| current.is_some_and(|control| control.tails == tails));
         if !(as_expected && rises && same_cluster && ends_there) {
             return ClaimOutcome::Refused(current.cloned());
         }
+
         let control = Control {
             identity: claim.identity,
             token: claim.token,
@@ -187,6 +192,7 @@ impl<'s> Cycle<'s> {
         if current.map_or(0, |cell| cell.version) != expected {
             return false;
         }
+
         self.effects.cells.insert(
             name.to_owned(),
             Cell {
@@ -194,6 +200,7 @@ impl<'s> Cycle<'s> {
                 body: body.clone(),
             },
         );
+
         true
     }
 }

@@ -63,6 +63,7 @@ pub(crate) async fn take_over(file: &Path, folder: &Path) -> Result<bool, String
         let named = fs::rename(&new, folder).and_then(|()| sync_folder(folder_of(folder)));
         named.map_err(|error| failed(error.to_string()))?;
     }
+
     // The name of the folder is on disk: all of the former log is in it.
     for ending in BESIDE {
         let path = beside(file, ending);
@@ -70,6 +71,7 @@ pub(crate) async fn take_over(file: &Path, folder: &Path) -> Result<bool, String
             fs::remove_file(&path).map_err(|error| failed(error.to_string()))?;
         }
     }
+
     Ok(true)
 }
 
@@ -167,6 +169,7 @@ fn control_of(row: ControlRow) -> Option<(ShardId, Control)> {
             chain: Chain(chain.try_into().ok()?),
         })
     };
+
     let control = Control {
         identity: Identity {
             cluster: ClusterId(uuid::Uuid::from_slice(&cluster).ok()?),

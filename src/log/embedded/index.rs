@@ -14,7 +14,7 @@ use super::cycle::TrimStep;
 use crate::ids::Offset;
 use crate::log::RawEntry;
 
-/// Of the newest entries so many bytes are kept in memory: those who apply them, or follow, read
+/// So many bytes of the newest entries are kept in memory: those who apply them, or follow, read
 /// them there.
 const RECENT_BYTES: usize = 16 * 1024 * 1024;
 
@@ -70,7 +70,7 @@ struct Needed {
 /// The entries of all streams.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Of each stream that has entries, in the order of their offsets.
+    /// The entries of each stream that has some, in the order of their offsets.
     streams: HashMap<u32, VecDeque<Located>>,
     /// By the number of the segment; those of which nothing is needed are absent.
     needed: BTreeMap<u64, Needed>,

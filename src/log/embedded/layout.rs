@@ -107,6 +107,7 @@ impl Draft {
             self.bytes.put_u32(step.stream);
             self.bytes.put_u64(step.upto.0);
         }
+
         effects
             .controls
             .iter()
@@ -306,15 +307,18 @@ fn control(rest: &mut &[u8]) -> Option<Control> {
         cluster,
         shards: u32_of(rest)?,
     };
+
     let token = Token {
         epoch: Epoch(u64_of(rest)?),
         nonce: u64_of(rest)?,
     };
+
     let beat = u64_of(rest)?;
     let tails = PerStream {
         messages: tail(rest)?,
         receipts: tail(rest)?,
     };
+
     let owner = NodeId::from(text(rest)?.as_str());
     Some(Control {
         identity,

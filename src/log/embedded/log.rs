@@ -40,7 +40,7 @@ pub struct EmbeddedLog {
     closed: AtomicBool,
     /// The writer has ended, and the lock is free.
     ended: CancellationToken,
-    /// Of this opening of the log.
+    /// The lineage of this opening of the log.
     lineage: u64,
     /// Ends the thread that has the log swept.
     _open: std::sync::mpsc::Sender<()>,
@@ -203,6 +203,7 @@ fn open_blocking(folder: &Path) -> Result<(File, Segments, View), String> {
             .map_err(|error| failed(&error))?;
         sync_folder(folder_of(folder)).map_err(|error| failed(&error))?;
     }
+
     let loaded = load::load(folder).map_err(|reason| failed(&reason))?;
     let held = Held {
         state: loaded.state,

@@ -91,6 +91,7 @@ impl Moving {
                 }
             }
         }
+
         entries
     }
 }

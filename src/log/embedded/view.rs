@@ -59,6 +59,7 @@ impl View {
             };
             held.index.insert(placed.stream, located);
         }
+
         effects.trims.iter().for_each(|step| held.index.trim(step));
         held.state.controls.extend(effects.controls);
         held.state.cells.extend(effects.cells);

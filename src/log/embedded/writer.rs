@@ -153,12 +153,14 @@ impl Writer {
             bytes += next.bytes();
             requests.push(next);
         }
+
         if requests
             .iter()
             .any(|request| matches!(request, Request::Close))
         {
             self.requests.close();
         }
+
         requests
     }
 
@@ -184,6 +186,7 @@ impl Writer {
         if let Err(failure) = &end {
             tell(failure);
         }
+
         end
     }
 

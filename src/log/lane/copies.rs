@@ -46,6 +46,7 @@ impl Copies {
                 Err(AppendError::NotReplicated(_) | AppendError::Unanswered(_))
             )
         };
+
         if results.iter().any(made) {
             if let Some(since) = self.missing.take() {
                 tracing::info!(
@@ -111,6 +112,7 @@ impl Copies {
         else {
             return;
         };
+
         job.asked = false;
         let mut unwitnessed = self
             .unwitnessed
@@ -125,6 +127,7 @@ impl Copies {
         if held {
             job.end("witnessed", Definite::Committed);
         }
+
         // For that shard.
         stands.send_if_modified(|_| changed);
     }

@@ -41,6 +41,7 @@ impl Lane {
             fullness: Fullness::default(),
             unwitnessed: Unwitnessed::default(),
         };
+
         (
             Self {
                 places: Arc::new(Places::one(log, place)),

@@ -96,6 +96,7 @@ impl Doubts {
             let shard = now.entry(job.batch.shard).or_insert(Standing::Clear);
             *shard = shard.and(its);
         }
+
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = *known != now;
         *known = now;

@@ -18,7 +18,7 @@ use crate::log::{Batch, ShardLog};
 #[derive(Debug, Clone)]
 pub struct Lane {
     pub(super) places: Arc<Places>,
-    /// Of the shard whose lane this is.
+    /// The proof of the shard whose lane this is.
     pub(super) proof: Option<Proof>,
 }
 

@@ -21,7 +21,7 @@ pub struct KeyUse {
     pub key: Arc<str>,
     /// True for a key that the router stamped: remembered for 60 s, never stored beyond the record.
     pub stamped: bool,
-    /// Of the request's known fields.
+    /// The fingerprint of the request's known fields.
     pub fingerprint: Fingerprint,
 }
 

@@ -64,6 +64,7 @@ impl Verdict {
             Value::Array(parts) => parts.as_slice(),
             _ => return malformed(),
         };
+
         let texts: Option<Vec<&[u8]>> = parts.iter().map(text).collect();
         match texts.as_deref() {
             Some([b"OK"]) => Self::new(Ok(AppendOutcome::Appended), Sign::Nothing),
@@ -97,6 +98,7 @@ impl Verdict {
                 .unwrap_or_default()
                 .to_owned()
         };
+
         match error.code() {
             // Told once for all commands, with what to do.
             _ if Denied::of(error).is_some() => Self::doubt(words, Sign::Nothing),

@@ -36,11 +36,13 @@ pub(super) async fn append(
     if servers.slots().masters().is_empty() {
         servers.refresh_slots().await;
     }
+
     for (place, batch) in cycle.iter().enumerate() {
         if let Some(master) = servers.slots().master(servers.keys(batch.shard).slot()) {
             ways.entry((master, false)).or_default().push(place);
         }
     }
+
     send(servers, cycle, ways, &mut verdicts).await;
     let redirected = redirections(servers, cycle, &verdicts);
     if !redirected.is_empty() {
@@ -52,6 +54,7 @@ pub(super) async fn append(
             }
         }
     }
+
     let unserved = |verdict: &Verdict| {
         matches!(
             verdict.sign,
@@ -63,6 +66,7 @@ pub(super) async fn append(
         let servers = Arc::clone(servers);
         drop(tokio::spawn(async move { servers.refresh_slots().await }));
     }
+
     tell(cycle, &verdicts);
     verdicts.into_iter().map(|verdict| verdict.result).collect()
 }
@@ -129,6 +133,7 @@ async fn send_group(
             );
         }
     }
+
     verdicts
 }
 
@@ -181,6 +186,7 @@ fn redirections(
         }
         ways.entry((address, asking)).or_default().push(place);
     }
+
     ways
 }
 
@@ -192,6 +198,7 @@ fn tell(cycle: &[Batch], verdicts: &[Verdict]) {
             .zip(verdicts)
             .find(|(_, verdict)| verdict.sign == sign)
     };
+
     if let Some((
         batch,
         Verdict {
@@ -202,6 +209,7 @@ fn tell(cycle: &[Batch], verdicts: &[Verdict]) {
         let (shard, stream) = (batch.shard, batch.stream.as_str());
         tracing::error!(%shard, stream, %error, "redis lost a stream: restore it, or adopt the local files");
     }
+
     if let Some((
         batch,
         Verdict {
@@ -212,6 +220,7 @@ fn tell(cycle: &[Batch], verdicts: &[Verdict]) {
         let (shard, stream) = (batch.shard, batch.stream.as_str());
         tracing::warn!(%shard, stream, %error, "redis refuses an append");
     }
+
     let short = verdicts
         .iter()
         .filter(|verdict| matches!(verdict.result, Err(AppendError::NotReplicated(_))))

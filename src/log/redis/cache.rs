@@ -70,6 +70,7 @@ impl Cache {
             // A late answer to a former owner in this process.
             return;
         }
+
         let last = run.map(|run| {
             run.entries
                 .back()
@@ -82,6 +83,7 @@ impl Cache {
         if last != Some(batch.expected.offset) {
             kept.begin(key, batch.token, batch.expected.offset);
         }
+
         kept.push(
             key,
             RawEntry {
@@ -89,6 +91,7 @@ impl Cache {
                 bytes: batch.bytes.clone(),
             },
         );
+
         while kept.bytes > self.bytes_max {
             let Some(&oldest) = kept.turns.values().next() else {
                 return;
@@ -144,6 +147,7 @@ impl Cache {
         if after < run.after {
             return None;
         }
+
         let from = run
             .entries
             .partition_point(|(_, entry)| entry.last <= after);
@@ -155,6 +159,7 @@ impl Cache {
                 break;
             }
         }
+
         // What lies behind the last one is for Redis to say.
         (!found.is_empty()).then_some(found)
     }

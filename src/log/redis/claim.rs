@@ -35,6 +35,7 @@ pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutco
     let mut master = first.ok_or_else(|| {
         LogError::Unanswered("no server is known for the shard's slot".to_owned())
     })?;
+
     let mut asking = false;
     for _ in 0..WAYS_MAX {
         let address = match run(servers, &master, &keys, claim, asking).await {
@@ -54,6 +55,7 @@ pub(super) async fn claim(servers: &Servers, claim: &Claim) -> Result<ClaimOutco
         };
         master = servers.master(&address);
     }
+
     Err(LogError::Unanswered(
         "the shard's slot is sent from server to server".to_owned(),
     ))
@@ -128,6 +130,7 @@ fn evaluation(servers: &Servers, keys: &Keys, claim: &Claim, by_text: bool) -> r
             .map(|tails| tail_text(&tails.receipts))
             .unwrap_or_default(),
     ];
+
     let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
     servers.evaluation(
         &CLAIM,
@@ -151,11 +154,13 @@ async fn settle(
     let Value::Array(parts) = answer else {
         return Err(malformed());
     };
+
     let mut parts = parts.into_iter();
     let (word, control) = (parts.next(), parts.next());
     let Some(Value::BulkString(word)) = word else {
         return Err(malformed());
     };
+
     match (word.as_slice(), control) {
         (b"CLAIMED", Some(control)) => {
             let control = control_of(control)?.ok_or_else(malformed)?;

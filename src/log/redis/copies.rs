@@ -46,6 +46,7 @@ pub(super) fn replicas(info: &Value) -> Option<usize> {
         Value::VerbatimString { text, .. } => text.clone(),
         _ => return None,
     };
+
     let told = |line: &str| line.starts_with("connected_slaves:");
     let is_online = |line: &&str| {
         let fields = line
@@ -60,6 +61,7 @@ pub(super) fn replicas(info: &Value) -> Option<usize> {
         let lag = field("lag").and_then(|lag| lag.parse::<i64>().ok());
         field("state") == Some("online") && lag.is_none_or(|lag| (0..=LAG_MAX).contains(&lag))
     };
+
     let of_master = !text
         .lines()
         .any(|line| line.starts_with("role:") && line != "role:master");

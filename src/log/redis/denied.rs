@@ -117,10 +117,12 @@ impl Denials {
         } else {
             String::new()
         };
+
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= TOLD_MAX || !told.insert((denied, which)) {
             return;
         }
+
         match denied {
             Denied::Right => {
                 tracing::warn!(redis, code, words, rights = RIGHTS, "{}", denied.advice())

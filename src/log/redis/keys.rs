@@ -122,6 +122,7 @@ pub(super) fn control_of(value: Value) -> Result<Option<Control>, LogError> {
     if fields.is_empty() {
         return Ok(None);
     }
+
     let field = |name: &str| {
         fields
             .get(name)
@@ -136,6 +137,7 @@ pub(super) fn control_of(value: Value) -> Result<Option<Control>, LogError> {
         field(stream.as_str())
             .and_then(|bytes| tail_of(bytes).ok_or_else(|| malformed(stream.as_str())))
     };
+
     let cluster = text("cluster")?
         .parse()
         .map_err(|_malformed| malformed("cluster"))?;
@@ -145,6 +147,7 @@ pub(super) fn control_of(value: Value) -> Result<Option<Control>, LogError> {
             .parse()
             .map_err(|_malformed| malformed("shards"))?,
     };
+
     Ok(Some(Control {
         identity,
         token: token_of(field("token")?).ok_or_else(|| malformed("token"))?,

@@ -80,6 +80,7 @@ impl Link {
         if let Some(made) = now.as_ref() {
             return Ok(made.clone());
         }
+
         LOG_REDIS_CONNECTIONS.add(1, &[("use", "shared")]);
         let number = rand::random();
         let (connect, link) = (connect()?, Arc::clone(self));
@@ -123,6 +124,7 @@ impl Links {
             let seed = seed.set_tcp_settings(tcp_settings(config));
             seeds.push((Address::from(seed.addr().to_string()), seed));
         }
+
         if seeds.is_empty() {
             return Err("no Redis URL".to_owned());
         }
@@ -132,6 +134,7 @@ impl Links {
                 seeds.len()
             ));
         }
+
         Ok(Self {
             longest: config.timeout / 2,
             seeds,

@@ -105,6 +105,7 @@ impl RedisLog {
                 "a malformed answer to XRANGE: {answer:?}"
             )));
         };
+
         let entries: Option<Vec<RawEntry>> = entries.into_iter().map(entry_of).collect();
         entries.ok_or_else(|| {
             LogError::Malformed(format!("{stream} holds something that is no entry"))
@@ -203,6 +204,7 @@ impl ShardLog for RedisLog {
             LOG_CACHE_READS.add(1, &[("from", "memory")]);
             return Ok(entries);
         }
+
         LOG_CACHE_READS.add(1, &[("from", "redis")]);
         let keys = self.keys(shard);
         let key = keys.stream(stream);
@@ -239,6 +241,7 @@ impl ShardLog for RedisLog {
             token_text(token),
             keys::entry_id(Offset(upto.0.saturating_add(1))),
         );
+
         let mut limit = TRIM_STEP;
         // What lies below the lowest id grows no more, so the bounded steps come to an end; then
         // one exact step.

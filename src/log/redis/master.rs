@@ -146,6 +146,7 @@ impl Master {
                 .as_ref()
                 .is_some_and(|known| known.sign == Sign::NoScript)
         };
+
         let again: Vec<usize> = all
             .into_iter()
             .filter(|&at| verdicts.get(at).is_some_and(unknown))
@@ -218,6 +219,7 @@ impl Cycle<'_> {
             }
             at.push((place, pipeline.len() - 1));
         }
+
         let at_once = self.master.copies.load(Ordering::Relaxed);
         let replicated = self.master.config.commit == CommitLevel::Replicated;
         match replicated {
@@ -225,6 +227,7 @@ impl Cycle<'_> {
             true => drop(pipeline.add_command(copies::question())),
             false => {}
         }
+
         let mut answers = self.send(&pipeline).await?;
         let copies = match replicated {
             false => None,
@@ -242,6 +245,7 @@ impl Cycle<'_> {
                 .copies
                 .store(matches!(copies, Value::Int(1..)), Ordering::Relaxed);
         }
+
         for (place, answer) in at {
             if let (Some(verdict), Some(answer)) = (verdicts.get_mut(place), answers.get(answer)) {
                 *verdict = Some(Verdict::of(answer).after_wait(copies.as_ref()));

@@ -49,17 +49,20 @@ pub(super) async fn observe(
             ways.entry((address, false)).or_default().push(place);
         }
     }
+
     look(servers, shards, ways, &mut seen).await;
     let redirected = redirections(servers, shards, &seen);
     if !redirected.is_empty() {
         look(servers, shards, redirected, &mut seen).await;
     }
+
     let unserved = |one: &Seen| matches!(one, Err((sign, _)) if *sign != Sign::Nothing);
     if seen.iter().any(unserved) {
         // Beside: who is silent now may be asked for the slots, too.
         let servers = Arc::clone(servers);
         drop(tokio::spawn(async move { servers.refresh_slots().await }));
     }
+
     seen.into_iter()
         .map(|one| one.map_err(|(_, error)| error))
         .collect()
@@ -151,8 +154,8 @@ fn seen_of(record: Value, lineage: u64) -> Seen {
     Ok(Observed { control, lineage })
 }
 
-/// Of a master: its run and its history. Another run has forgotten what it did not write to disk;
-/// another history is that of a replica that was promoted.
+/// The lineage of a master: its run and its history. Another run has forgotten what it did not
+/// write to disk; another history is that of a replica that was promoted.
 fn lineage_of(told: &Value) -> Option<u64> {
     let Value::BulkString(text) = told else {
         return None;
@@ -188,6 +191,7 @@ fn redirections(servers: &Servers, shards: &[ShardId], seen: &[Seen]) -> HashMap
         }
         ways.entry((address, asking)).or_default().push(place);
     }
+
     ways
 }
 

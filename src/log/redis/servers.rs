@@ -55,7 +55,7 @@ pub struct Servers {
     /// are read.
     masters: Mutex<HashMap<Address, Arc<Master>>>,
     hashes: Mutex<HashMap<&'static str, Arc<str>>>,
-    /// Of every shard asked for so far.
+    /// The keys of every shard asked for so far.
     keys: RwLock<HashMap<ShardId, Arc<Keys>>>,
 }
 
@@ -95,6 +95,7 @@ impl Servers {
         } else {
             Slots::of_one(links.seeds().next().ok_or("no Redis URL")?)
         };
+
         Ok(Arc::new(Self {
             links: Arc::new(links),
             slots: Arc::new(slots),
@@ -222,6 +223,7 @@ impl Servers {
                 Next::Never => break,
             }
         }
+
         Err(failed.unwrap_or_else(timed_out))
     }
 
@@ -330,6 +332,7 @@ impl Servers {
                 .cloned()
                 .collect::<Vec<_>>(),
         );
+
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
         servers.rotate_left(turn);
         let (links, slots) = (Arc::clone(&self.links), Arc::clone(&self.slots));

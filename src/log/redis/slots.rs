@@ -142,6 +142,7 @@ impl Slots {
         if read.is_some_and(|read| read.elapsed() < REFRESH_EVERY) {
             return;
         }
+
         let map = ask()
             .await
             .map_err(|error| error.to_string())
@@ -171,6 +172,7 @@ impl Slots {
             ranges: Vec::new(),
             servers: Vec::new(),
         };
+
         for item in items {
             let Value::Array(item) = item else {
                 return None;
@@ -197,6 +199,7 @@ impl Slots {
                 }
             }
         }
+
         (!read.ranges.is_empty()).then_some(read)
     }
 
@@ -255,6 +258,7 @@ impl Map {
             slots: vec![NO_ONE; usize::from(SLOTS)],
             servers: servers.clone(),
         };
+
         for (first, last, address) in ranges {
             let number = map.number_of(address);
             let range = usize::from(*first)..=usize::from(*last);
@@ -262,6 +266,7 @@ impl Map {
                 *slot = number;
             }
         }
+
         map
     }
 }

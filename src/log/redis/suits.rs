@@ -75,6 +75,7 @@ async fn node_timeout(servers: &Servers) -> Result<Option<Duration>, String> {
             millis.map(Duration::from_millis).ok_or("no such setting")?,
         ));
     }
+
     found
         .map(Some)
         .ok_or_else(|| "no master is known".to_owned())

@@ -88,7 +88,8 @@ impl Pace {
 }
 
 impl Balancer {
-    /// Of a node; with it the sender that is to be told among which nodes shards are moved.
+    /// The balancer of a node; with it the sender that is to be told among which nodes shards are
+    /// moved.
     pub(in crate::node) fn new(
         node: &NodeId,
         owners: &Owners,
@@ -122,6 +123,7 @@ impl Balancer {
             evens,
             ..
         } = &*self.inner;
+
         let nodes = self.nodes()?;
         let table = self.table();
         let (_, resting) = self.pace().resting();
@@ -187,6 +189,7 @@ impl Balancer {
             self.carry_out(next, "a shard was moved from a node that gives it up")
                 .await;
         }
+
         while left > 0 && self.inner.evens {
             let moves = self.even_moves();
             if moves.is_empty() {
@@ -210,6 +213,7 @@ impl Balancer {
         let Some(nodes) = self.nodes() else {
             return Vec::new();
         };
+
         let table = self.table();
         let (kept, _) = self.pace().resting();
         let balance = Balance {
@@ -221,6 +225,7 @@ impl Balancer {
         if !balance.has_due_moves() {
             return Vec::new();
         }
+
         let told = owners
             .standings((Instant::now() + TOLD_WITHIN).into_std())
             .await;
@@ -283,12 +288,14 @@ impl Balancer {
             to,
             why,
         } = &next;
+
         let shard = *shard;
         let ask = HandOverAsk::Give { to: to.clone() };
         let given = owners
             .ask_hand_over(from, shard, ask, (Instant::now() + MOVED_WITHIN).into_std())
             .await;
         let result = if given.is_ok() { "moved" } else { "kept" };
+
         telemetry::BALANCE_MOVES.add(1, &[("node", &node.0), ("result", result)]);
         let (mut pace, now) = (self.pace(), Instant::now());
         match given {

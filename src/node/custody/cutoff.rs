@@ -103,6 +103,7 @@ impl CutOff {
                 .or_default()
                 .push(handle);
         }
+
         let looks = places.values().map(|handles| async move {
             let shards: Vec<ShardId> = handles.iter().map(|handle| handle.id()).collect();
             // Without an answer nothing is known, and the next look asks again.
@@ -132,6 +133,7 @@ impl CutOff {
         if !self.reach.set_cut_off(cut_off) {
             return;
         }
+
         let node = &self.node;
         if cut_off {
             let sessions = self.hub.sessions();

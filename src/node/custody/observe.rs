@@ -198,6 +198,7 @@ impl Inner {
         else {
             return None;
         };
+
         if control.identity != self.identity {
             return None;
         }
@@ -209,10 +210,12 @@ impl Inner {
             watch,
             signs,
         } = followed.get_mut(&shard)?;
+
         standby.saw(control.tails);
         let Control {
             token, beat, owner, ..
         } = control;
+
         let sight = Sight {
             token,
             beat,
@@ -220,6 +223,7 @@ impl Inner {
             asked,
             received,
         };
+
         let mut due = None;
         let sign = if owner == self.node {
             Some(Sign::Ours)
@@ -248,6 +252,7 @@ impl Inner {
             *known = sign.map(|sign| (sign, received));
             !unchanged
         });
+
         due
     }
 }

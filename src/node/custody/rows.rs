@@ -194,6 +194,7 @@ fn with_owner_first(
         version: table.version.saturating_add(1),
         ..table.clone()
     };
+
     let mut shortened = false;
     for (shard, shorter) in owned {
         // Only the row that was looked at: somebody may have changed it since.
@@ -205,6 +206,7 @@ fn with_owner_first(
             shortened = true;
         }
     }
+
     if behind.is_empty() && !shortened && owned.keys().all(|shard| table.claimed.contains(shard)) {
         return None;
     }
@@ -222,6 +224,7 @@ fn with_owner_first(
             .cloned()
             .collect();
     }
+
     next.claimed.extend(owned.keys());
     next.nodes
         .entry(node.clone())

@@ -29,7 +29,7 @@ pub struct Sight {
     pub token: Token,
     /// The beat.
     pub beat: u64,
-    /// Of the server process that answered.
+    /// The lineage of the server process that answered.
     pub lineage: u64,
     /// When it was asked for.
     pub asked: Duration,
@@ -77,12 +77,14 @@ impl Watch {
             .filter(|_| !self.is_late(&sight))
             .map_or(sight.received, |last| last.since);
         let behind_before = self.last.as_ref().and_then(|last| last.behind_since);
+
         let behind_since = fell_back.then(|| behind_before.unwrap_or(sight.received));
         self.last = Some(Last {
             sight,
             since,
             behind_since,
         });
+
         let stagger = STAGGER.saturating_mul(rank);
         let silent = sight.received.saturating_sub(since) >= self.wait(rank);
         silent

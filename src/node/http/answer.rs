@@ -183,8 +183,8 @@ pub(super) fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Byt
     Response::from_parts(head, Full::new(Bytes::new()))
 }
 
-/// Of an answer that the contract of the shard does not allow: a bug, told as far as a client may
-/// know.
+/// The refusal for an answer that the contract of the shard does not allow: a bug, told as far as a
+/// client may know.
 pub(super) fn unexpected(what: &'static str) -> Refusal {
     tracing::error!(what, "shard answered something else than was asked");
     Problem::unavailable("the answer cannot be given now").into()

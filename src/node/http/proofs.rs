@@ -31,8 +31,8 @@ impl Proofs {
         Freshness::Strict
     }
 
-    /// Of a list that is not proven now: as old as the last proof, or as this node where there was
-    /// none.
+    /// How fresh a list is that is not proven now: as old as the last proof, or as this node where
+    /// there was none.
     pub(super) fn unproven(&self, shard: ShardId, now: Instant) -> Freshness {
         let last = self
             .last

@@ -45,23 +45,27 @@ pub(super) async fn carry(
         mut writer,
         pulse,
     } = socket;
+
     let config = &port.setup.config;
     let (push_sender, pushes) = mpsc::channel(config.pushes_max.max(1));
     let (answers, answered) = mpsc::channel(config.in_flight_max.max(1));
     let bytes = Arc::new(Semaphore::new(
         config.queued_bytes_max.min(Semaphore::MAX_PERMITS),
     ));
+
     let subscriber = Subscriber::new(push_sender);
     let _forget = Forget(&*port.setup.service, subscriber.id());
     let asker = Asker {
         node: peer,
         subscriber,
     };
+
     let serving = Serving {
         port: Arc::clone(port),
         answers,
         bytes,
     };
+
     let in_flight = Arc::new(Semaphore::new(config.in_flight_max));
     let reading = async {
         loop {
@@ -71,6 +75,7 @@ pub(super) async fn carry(
             }
         }
     };
+
     // Whichever ends first ends the link, so that no read or write is ever taken up again after it
     // was dropped.
     let error = tokio::select! {
@@ -79,6 +84,7 @@ pub(super) async fn carry(
         error = pulse.watch(config) => error,
         () = end.cancelled() => LinkError::Stopped,
     };
+
     if port.stop.is_cancelled() {
         writer.say_goodbye().await;
     }
@@ -104,6 +110,7 @@ async fn serve_next(
         }
         Err(error) => return Err(LinkError::Protocol(error.to_string())),
     };
+
     let Request {
         id,
         deadline_ms,
@@ -111,6 +118,7 @@ async fn serve_next(
         table_age_ms,
         body,
     } = request;
+
     let told = Told {
         version: table_version,
         age_ms: table_age_ms,
@@ -124,6 +132,7 @@ async fn serve_next(
             .await;
         return Ok(());
     };
+
     let deadline = Instant::now() + Duration::from_millis(deadline_ms).min(DEADLINE_MAX);
     let service = &serving.port.setup.service;
     // Mostly nothing has moved, and then nobody need know what is asked.
@@ -132,12 +141,14 @@ async fn serve_next(
     } else {
         Vec::new()
     };
+
     let mut served = service.serve(body, deadline, asker);
     // The first poll enqueues whatever `serve` did not, before the next request is looked at.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx))).await {
         pulse.while_busy(serving.answer((id, shards), result)).await;
         return Ok(());
     }
+
     let serving = serving.clone();
     tokio::spawn(async move {
         if let Ok(result) = timeout_at((deadline + GRACE).into(), served).await {
@@ -145,6 +156,7 @@ async fn serve_next(
         }
         drop(permit);
     });
+
     Ok(())
 }
 
@@ -170,6 +182,7 @@ impl Serving {
         } else {
             Vec::new()
         };
+
         let frame_of = |told| {
             Frame::<()>::Answer(Answer {
                 id,
@@ -195,6 +208,7 @@ impl Serving {
             .queued_bytes_max
             .min(Semaphore::MAX_PERMITS);
         let share = u32::try_from(frame.len().min(most)).unwrap_or(u32::MAX);
+
         if let Ok(permit) = Arc::clone(&self.bytes).acquire_many_owned(share).await {
             // Fails when the link is gone: then nobody waits for the answer.
             self.answers.send((frame, permit)).await.ok();

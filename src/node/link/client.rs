@@ -135,21 +135,25 @@ impl Link {
             body,
         }))
         .map_err(|_error| Failure::TooLarge)?;
+
         let (sender, answer) = oneshot::channel();
         let mut state = shared.state();
         if state.stopped {
             return Err(Failure::NotSent("this node ends"));
         }
+
         let connection = state.connection;
         if matches!(by, By::This(Some(of)) if of != connection) {
             return Err(Failure::NotSent("the connection has ended"));
         }
+
         if state.is_full(frame.len(), &shared.setup.config) {
             state.purge(now);
             if state.is_full(frame.len(), &shared.setup.config) {
                 return Err(Failure::Full);
             }
         }
+
         state.queued_bytes += frame.len();
         state.queue.push_back(Queued {
             id,
@@ -158,6 +162,7 @@ impl Link {
             since: body.since(),
             bound: by != By::Any,
         });
+
         state.waiting.insert(
             id,
             Waiting {

@@ -266,6 +266,7 @@ pub fn event_weight(event: &Event) -> usize {
             .map(|user| user.as_str().len() + 4)
             .sum::<usize>()
     };
+
     let kind = match &event.kind {
         EventKind::Created {
             participants,

@@ -16,7 +16,7 @@ pub enum HandOverAsk {
     Ready,
     /// To a standby, from the owner: it is yours. Answered when it is served there.
     Take {
-        /// Of the token that the log holds now.
+        /// The epoch of the token that the log holds now.
         epoch: Epoch,
         /// Likewise.
         nonce: u64,
@@ -34,7 +34,7 @@ pub enum HandOverAsk {
 /// How a node stands, and what it owns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStanding {
-    /// Of its program.
+    /// The version of its program.
     pub version: String,
     /// It takes shards and sessions.
     pub ready: bool,

@@ -59,6 +59,7 @@ async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
         mut writer,
         pulse,
     } = socket;
+
     let config = &shared.setup.config;
     let reading = async {
         loop {
@@ -67,6 +68,7 @@ async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
             }
         }
     };
+
     let writing = async {
         let mut ticks = ticks(config.heartbeat);
         loop {
@@ -79,6 +81,7 @@ async fn carry(shared: &Shared, socket: Socket, version: u16) -> LinkError {
             }
         }
     };
+
     // Whichever ends first ends the link, so that no read or write is ever taken up again after it
     // was dropped.
     tokio::select! {
@@ -111,6 +114,7 @@ async fn take_frame(shared: &Shared, reader: &mut Reader, pulse: &Pulse) -> Resu
             ));
         }
     }
+
     Ok(())
 }
 

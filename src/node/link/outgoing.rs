@@ -126,6 +126,7 @@ impl Shared {
         for (_, waiting) in lost {
             waiting.answer.send(Err(Failure::Lost)).ok();
         }
+
         for waiting in unbound {
             waiting
                 .answer

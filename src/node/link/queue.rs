@@ -33,7 +33,7 @@ pub(super) struct Queued {
 /// By which connection a request may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
-    /// Any.
+    /// Any connection.
     Any,
     /// The one that is open or opened next, if it is this one where one is named.
     This(Option<u64>),

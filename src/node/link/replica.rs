@@ -86,15 +86,16 @@ impl ReplicaAsk {
 /// What a replica answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplicaAnswer {
-    /// Of [`ReplicaAsk::Standing`].
+    /// The answer to [`ReplicaAsk::Standing`].
     Standing(ReplicaStatus),
-    /// Of [`ReplicaAsk::EntriesAfter`], in order.
+    /// The answer to [`ReplicaAsk::EntriesAfter`], in order.
     Entries(Vec<PackedEntry>),
-    /// Of [`ReplicaAsk::Holds`].
+    /// The answer to [`ReplicaAsk::Holds`].
     Holds(bool),
-    /// Of [`ReplicaAsk::Digest`].
+    /// The answer to [`ReplicaAsk::Digest`].
     Digest(ReplicaDigest),
-    /// Of [`ReplicaAsk::SnapshotBegin`] and [`ReplicaAsk::BackupBegin`]: it is being written.
+    /// The answer to [`ReplicaAsk::SnapshotBegin`] and [`ReplicaAsk::BackupBegin`]: it is being
+    /// written.
     Preparing,
     /// Likewise: it is written.
     Ready {
@@ -103,14 +104,15 @@ pub enum ReplicaAnswer {
         /// What it is.
         said: Snapshot,
     },
-    /// Of [`ReplicaAsk::BackupBegin`]: the copy that is there has all of it. Since version 6.
+    /// The answer to [`ReplicaAsk::BackupBegin`]: the copy that is there has all of it. Since
+    /// version 6.
     Unchanged,
-    /// Of [`ReplicaAsk::SnapshotRead`] and [`ReplicaAsk::BackupRead`]; none at its end.
+    /// The answer to [`ReplicaAsk::SnapshotRead`] and [`ReplicaAsk::BackupRead`]; none at its end.
     Piece(#[serde(with = "serde_bytes")] Vec<u8>),
     /// There is no such snapshot, or not any more; when one was to begin: it gives none, for it
     /// does not own the shard.
     Gone,
-    /// Of [`ReplicaAsk::Seen`].
+    /// The answer to [`ReplicaAsk::Seen`].
     Taken,
     /// It cannot now. One sentence.
     Failed(String),

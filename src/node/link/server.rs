@@ -105,6 +105,7 @@ async fn connection(
         config,
         ..
     } = &port.setup;
+
     let proving = timeout(
         config.handshake_timeout,
         accept_link(credentials, config, stream),
@@ -129,16 +130,19 @@ async fn serve_link(port: &Arc<Port>, proven: Proven, socket: Socket) {
         role,
         version,
     } = proven;
+
     let ours = port.stop.child_token();
     let older = port.links().insert(peer.clone(), ours.clone());
     if let Some(older) = older {
         older.cancel();
     }
+
     tracing::info!(%peer, role = role.word(), version, "link accepted");
     let error = match role {
         Role::Node => carry(port, (peer.clone(), version), socket, &ours).await,
         Role::Router => front(port, (peer.clone(), version), socket, &ours).await,
     };
+
     ours.cancel();
     // The entry is a newer link's if that has taken our place.
     let mut links = port.links();

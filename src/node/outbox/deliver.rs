@@ -35,7 +35,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Further pauses, unless someone waits for a delivery.
 const BACKOFF: Backoff = Backoff::new(PAUSE_MIN, Duration::from_secs(2));
 
-/// Of failed deliveries to one shard in a row, the first and then one in so many is logged.
+/// One in so many failed deliveries to one shard in a row is logged, the first of them too.
 const LOG_EVERY: u32 = 16;
 
 /// An outbox, as its delivery sees it.

@@ -93,6 +93,7 @@ impl Window {
                 target.left = Some(row.position);
             }
         }
+
         self.from = page.upto;
         self.seen = self.seen.max(page.upto);
     }

@@ -65,6 +65,7 @@ impl Owners {
         if let Some(service) = self.in_process(route) {
             return drop(service.serve(body, deadline, &self.inner.asker));
         }
+
         match route {
             Route::Node(node) => {
                 let links = self
@@ -134,6 +135,7 @@ impl Owners {
                 })
                 .boxed();
         }
+
         match route {
             Route::Node(node) => {
                 let owners = self.clone();
@@ -183,6 +185,7 @@ impl Owners {
         let mut route = self.route(shard);
         let mut answer = self.send(&route, &body, deadline);
         let owners = self.clone();
+
         let asked = async move {
             let mut pauses = BACKOFF.pauses();
             let mut in_doubt = false;

@@ -34,6 +34,7 @@ impl Owners {
         let mut version = self.table().version;
         let mut turn = self.take_turn(&place, (shard, &body), deadline);
         let owners = self.clone();
+
         let asked = async move {
             let (mut pauses, mut in_doubt) = (BACKOFF.pauses(), false);
             loop {
@@ -76,6 +77,7 @@ impl Owners {
         if !state.is_turn_of(number) {
             return Turn::Later;
         }
+
         let route = self.route(shard);
         let behind = if state.out.is_empty() {
             None
@@ -88,10 +90,12 @@ impl Owners {
             Some((_, connection)) => Some(connection),
             None => None,
         };
+
         // Under the lock: the order of the line is that of the queue.
         let Some((connection, attempt)) = self.send_over(&route, connection, body, deadline) else {
             return Turn::Later;
         };
+
         state.way = Some((route, connection));
         state.waiting.remove(&number);
         state.out.insert(number);

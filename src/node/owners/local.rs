@@ -285,6 +285,7 @@ impl Serve for LocalShards {
         let Some(one) = body.one_shard() else {
             return self.serve_parts(body, deadline, asker);
         };
+
         let Some(handle) = self.here(one) else {
             return ready(Err(ShardError::NotOwner)).boxed();
         };

@@ -64,6 +64,7 @@ pub(super) fn answer_begun(
         .iter_mut()
         .find(|(_, offer)| (offer.shard, &offer.to) == (shard, to))?;
     offer.asked = Instant::now();
+
     match &offer.state {
         State::Writing => Some(ReplicaAnswer::Preparing),
         State::Written(said) if is_fresh(said) => Some(ReplicaAnswer::Ready {

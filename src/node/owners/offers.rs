@@ -72,6 +72,7 @@ impl Offers {
             }
             _ => {}
         }
+
         let permits = Arc::new(Semaphore::new(OFFERS_MAX));
         let (offers, spares, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
@@ -292,6 +293,7 @@ impl Inner {
         let Some(offer) = offers.get_mut(&id) else {
             return;
         };
+
         // From now on it has to be asked for.
         offer.asked = Instant::now();
         match result {

@@ -31,6 +31,7 @@ impl Owners {
             .map(|watched| (self.map().shard_of(watched.user.slot()), watched))
             .collect();
         let build = |parts| Body::Presence { parts, watch };
+
         let unpack = |outcome| match outcome {
             Outcome::Present(parts) => {
                 let each = parts.into_iter().map(|part| {
@@ -62,6 +63,7 @@ impl Owners {
                 .or_default()
                 .push(user);
         }
+
         for (route, parts) in by_route {
             self.tell(
                 &route,

@@ -21,8 +21,8 @@ impl Owners {
     /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns,
     /// so two calls in a row for one conversation are decided in that order; the returned future
     /// waits for the answer. Sends (and reactions) of one user to one conversation keep that order
-    /// also when they have to be repeated, or the shard moves between them: see
-    /// [`line`](crate::node::owners::line). Therefore their futures are to be polled, all of them.
+    /// also when they have to be repeated, or the shard moves between them: see `line.rs`.
+    /// Therefore their futures are to be polled, all of them.
     ///
     /// Dropping the future does not undo the command.
     ///
@@ -85,6 +85,7 @@ impl Owners {
             reader: reader.clone(),
             parts,
         };
+
         let unpack = |outcome| match outcome {
             Outcome::Summaries(parts) => Some(parts),
             Outcome::StaleSummaries { parts, ms } => {
@@ -94,6 +95,7 @@ impl Owners {
             _ => None,
         };
         let items = self.in_rounds(items, deadline, build, unpack).await;
+
         let freshness = match stale_ms.into_inner() {
             0 => Freshness::Strict,
             ms => Freshness::Stale { ms },

@@ -73,6 +73,7 @@ impl Owners {
                 break;
             }
         }
+
         results
             .into_iter()
             .map(|result| result.unwrap_or_else(|| Err(unavailable())))
@@ -85,6 +86,7 @@ impl Owners {
         for (shard, place) in items {
             by_shard.entry(shard).or_default().push(place);
         }
+
         let mut filling: HashMap<Route, (usize, Places)> = HashMap::new();
         let mut requests = Vec::new();
         for (shard, places) in by_shard {
@@ -99,6 +101,7 @@ impl Owners {
                 parts.push((shard, some.to_vec()));
             }
         }
+
         requests.extend(
             filling
                 .into_iter()
@@ -130,6 +133,7 @@ fn fill<R>(
             Err(ShardError::NotOwner) => {}
         }
     }
+
     served
 }
 

@@ -33,6 +33,7 @@ impl Owners {
             subscriber,
         };
         setup.beside.enter(&asker.node, &service);
+
         let inner = Inner {
             setup,
             local,

@@ -46,6 +46,7 @@ impl Owners {
                 .or_default()
                 .push(interest);
         }
+
         for (route, parts) in by_route {
             self.tell(
                 &route,

@@ -213,8 +213,8 @@ mod tests {
         let following = tokio::spawn(follow(Arc::clone(inner), followed, Duration::ZERO));
         tokio::task::yield_now().await;
 
-        // His shard was owned elsewhere when he came: he stays. Hers moves away, and back before it
-        // is her turn, and away.
+        // Bob's shard was owned elsewhere when he came: he stays. Hers moves away, and back before
+        // it is her turn, and away.
         for (version, others) in [(2, vec![(his, "b"), (hers, "b")]), (3, vec![(his, "b")])] {
             tables.send_replace(table(version, &others));
             tokio::task::yield_now().await;

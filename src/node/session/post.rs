@@ -14,7 +14,7 @@ use crate::node::session::window::{Router, Session};
 /// Which event a frame is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark<'a> {
-    /// Where.
+    /// The conversation that it is of.
     pub(super) conversation: &'a ConversationName,
     /// Its number there.
     pub(super) seq: Seq,

@@ -141,9 +141,9 @@ impl Window {
 pub(super) struct Session {
     /// Its id.
     pub(super) id: SessionId,
-    /// Whose.
+    /// Whose session it is.
     pub(super) user: UserId,
-    /// Of the upgrade; named in every problem.
+    /// The id of the upgrade; named in every problem.
     pub(super) request_id: Arc<str>,
     /// Unix seconds at which the token ends, without leeway.
     pub(super) expires: AtomicU64,

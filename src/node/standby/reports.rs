@@ -83,6 +83,7 @@ async fn report(owners: &Owners, statuses: Vec<ReplicaStatus>) {
             by_owner.entry(owner.clone()).or_default().push(status);
         }
     }
+
     let deadline = Instant::now() + ANSWER_MAX;
     let told = by_owner
         .iter()

@@ -239,6 +239,7 @@ impl Seeding {
                 None => tokio::time::sleep(PAUSE).await,
             }
         }
+
         file.flush().await.map_err(disk)
     }
 

@@ -73,6 +73,7 @@ async fn verify(owners: &Owners, standby: &Standby) {
         }
         tokio::time::sleep(PAUSE).await;
     }
+
     let result = match last {
         Verdict::Equal => "equal",
         Verdict::Apart => "apart",

@@ -56,6 +56,7 @@ impl Ports {
                 }
             }
         }
+
         Err(Missed::Again(format!(
             "no operations port answers; {}",
             unreached.join("; ")

@@ -186,6 +186,7 @@ impl Copying<'_> {
                 (self.progress)(shard, incoming.length(), said.length);
             }
         }
+
         Ok(incoming)
     }
 }

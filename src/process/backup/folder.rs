@@ -74,14 +74,17 @@ impl Incoming {
             hash,
             length,
         } = self;
+
         let sha256: [u8; 32] = hash.finalize().into();
         if (length, sha256) != (said.length, said.sha256) {
             return Ok(None);
         }
+
         let (messages, receipts) = (
             said.applied.messages.offset.0,
             said.applied.receipts.offset.0,
         );
+
         let digits = hex(sha256.get(..8).unwrap_or(&sha256));
         let name = format!("{:04}-{messages}-{receipts}-{digits}{COPY}", shard.0);
         let put = || {

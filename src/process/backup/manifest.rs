@@ -29,7 +29,7 @@ pub(in crate::process) struct Manifest {
     pub(in crate::process) format: u32,
     /// Version of the program that wrote it.
     pub(in crate::process) program: String,
-    /// Of which cluster.
+    /// The cluster that was copied.
     pub(in crate::process) cluster: ClusterId,
     /// Its number of shards.
     pub(in crate::process) shards: u32,
@@ -72,7 +72,7 @@ impl ShardCopy {
 }
 
 impl Manifest {
-    /// Of a finished backup.
+    /// The manifest of a finished backup.
     pub(super) fn new(
         identity: Identity,
         (begun_ms, ended_ms): (u64, u64),
@@ -117,6 +117,7 @@ impl Manifest {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&error.to_string())),
         };
+
         let sealed: Value = serde_json::from_slice(&text)
             .map_err(|error| failed(&format!("is damaged: {error}")))?;
         let manifest = sealed
@@ -134,6 +135,7 @@ impl Manifest {
         if sealed.get("sha256").and_then(Value::as_str) != Some(hash_of(manifest).as_str()) {
             return Err(failed("is damaged: it has not the hash that stands in it"));
         }
+
         let read: Self =
             serde_json::from_value(manifest.clone()).map_err(|error| failed(&error.to_string()))?;
         read.check().map_err(|why| failed(&why))?;
@@ -170,6 +172,7 @@ impl Manifest {
                 self.shards
             ));
         }
+
         for copy in &self.files {
             let mut parts = Path::new(&copy.file).components();
             if !matches!(
@@ -185,6 +188,7 @@ impl Manifest {
                 ));
             }
         }
+
         Ok(())
     }
 }

@@ -249,6 +249,7 @@ fn tell_end(identity: Identity, copies: &[(ShardCopy, bool)], json: bool) {
             .map(|(copy, _)| copy.bytes)
             .sum::<u64>()
     };
+
     let copied = copies.iter().filter(|(_, anew)| *anew).count();
     let unchanged = copies.len() - copied;
     let (new, old, cluster) = (bytes(true), bytes(false), identity.cluster);

@@ -85,11 +85,13 @@ pub(in crate::process) async fn file(
             copy.bytes
         ));
     }
+
     if sha256 != copy.sha256 {
         return Err(
             "has not the hash of the manifest: it was damaged or is another file".to_owned(),
         );
     }
+
     let tails = copy
         .tails()
         .ok_or("the manifest does not tell where it stands")?;

@@ -99,6 +99,7 @@ pub(in crate::process) async fn first(
             Err(why) => unreached.push(format!("{place}: {why}")),
         }
     }
+
     Err(format!(
         "no operations port answers; {}",
         unreached.join("; ")

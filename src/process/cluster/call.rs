@@ -115,6 +115,7 @@ async fn asked(
         .map_err(words)?;
     // Ends with the answer, for nothing else is asked over it.
     drop(tokio::spawn(connection));
+
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -126,6 +127,7 @@ async fn asked(
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
     let answer = sender.send_request(request).await.map_err(words)?;
+
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
         .collect()

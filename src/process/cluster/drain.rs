@@ -64,6 +64,7 @@ pub(super) async fn drain(
             &serde_json::json!({"node": node, "said": said.trim_end()}),
         )?);
     }
+
     if !wait {
         return Ok(true);
     }
@@ -76,6 +77,7 @@ pub(super) async fn drain(
         silent: 0,
         still: 0,
     };
+
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if watching.look(asker.whole().await)? {
@@ -148,11 +150,13 @@ impl Watching<'_> {
             output::print(&line(&Progress { node, left, done })?);
             return Ok(());
         }
+
         let ClusterLeft {
             owned,
             standbys,
             files,
         } = left;
+
         let files = match files {
             None => ", does not answer".to_owned(),
             Some(0) => String::new(),
@@ -177,6 +181,7 @@ impl Watching<'_> {
                 UNPROVEN
             });
         }
+
         Ok(())
     }
 }

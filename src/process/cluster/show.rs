@@ -52,6 +52,7 @@ pub(super) fn status(cluster: &Cluster, now_ms: u64) -> String {
     for trouble in &troubles {
         text.extend(["  - ", trouble, "\n"]);
     }
+
     let (shards, count, version) = (
         cluster.shards.len(),
         cluster.nodes.len(),
@@ -61,6 +62,7 @@ pub(super) fn status(cluster: &Cluster, now_ms: u64) -> String {
     for (node, mark) in &cluster.draining {
         text += &format!("{}\n", drained(cluster, node, mark, now_ms));
     }
+
     text + &format!("\n{}", nodes(cluster))
 }
 
@@ -75,12 +77,14 @@ fn drained(cluster: &Cluster, node: &NodeId, mark: &Drain, now_ms: u64) -> Strin
              it {ago} ago)."
         );
     }
+
     if cluster.nodes.contains_key(node) {
         return format!(
             "{node} is drained and may be stopped, and its folder deleted ({by} asked for it {ago} \
              ago)."
         );
     }
+
     format!(
         "{node} is drained and gone ({by} asked for it {ago} ago). Before a node of this name is started again: `rookery \
          cluster undrain {node}`."
@@ -105,6 +109,7 @@ pub(super) fn plan(plan: &BalancePlan, dry: bool) -> String {
         resting,
         steps,
     } = plan;
+
     let mut text = if dry {
         format!("{leader} coordinates.\n")
     } else {
@@ -113,12 +118,14 @@ pub(super) fn plan(plan: &BalancePlan, dry: bool) -> String {
     if !evens {
         text += "Nothing is evened out: --balance is off there. Only what draining nodes have is moved.\n";
     }
+
     if *resting > 0 && dry {
         text += &format!(
             "{resting} shards rest, which were moved, or could not be, a moment ago; they are left \
              out.\n"
         );
     }
+
     if steps.is_empty() {
         return text + "Nothing is to be moved.\n";
     }
@@ -150,6 +157,7 @@ pub(super) fn nodes(cluster: &Cluster) -> String {
         "peer port",
         "zone",
     ];
+
     let number =
         |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let rows = cluster.nodes.iter().map(|(id, node)| {
@@ -239,6 +247,7 @@ fn columns<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = [String;
             .max()
             .unwrap_or(0)
     });
+
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> = row
@@ -249,6 +258,7 @@ fn columns<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = [String;
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
+
     text
 }
 

@@ -101,6 +101,7 @@ async fn make(
         std::fs::create_dir_all(folder)
             .map_err(|error| format!("{}: {error}", folder.display()))?;
     }
+
     let mut sources = Vec::new();
     for (source, is_first) in target.sources(manifest.shards, shard) {
         let copy = manifest
@@ -108,6 +109,7 @@ async fn make(
             .ok_or_else(|| format!("the backup lacks shard {}", source.0))?;
         sources.push((from.join(&copy.file), is_first));
     }
+
     let built = build((target.identity, shard), &sources, gathered, &path).await?;
     // The folder of the shards too has a name that must be there.
     let shards = target.shards_of(owner);
@@ -160,6 +162,7 @@ async fn write_log(target: &Target, built: &[(ShardId, NodeId, Built)]) -> Resul
             }
         }
     }
+
     log.close().await;
     Ok(())
 }

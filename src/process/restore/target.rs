@@ -52,6 +52,7 @@ impl Target {
                 shard.0
             ));
         }
+
         if let Some(node) = settings
             .node_id
             .as_ref()
@@ -59,6 +60,7 @@ impl Target {
         {
             return Err(format!("{node} is not among the nodes of --node-ids"));
         }
+
         let unreached = || NodeAddresses::default();
         let nodes: BTreeMap<_, _> = settings
             .node_ids
@@ -75,6 +77,7 @@ impl Target {
             || map.all().collect::<BTreeSet<_>>(),
             |only| BTreeSet::from([only]),
         );
+
         Ok(Self {
             folder: settings.data.clone(),
             node: settings.node_id.clone(),

@@ -17,9 +17,9 @@ use crate::protocol::{ClientFrame, ServerFrame};
 /// Gathers the schemas of types as they are asked for.
 #[derive(Debug)]
 pub(super) struct Schemas {
-    /// Of what the server writes.
+    /// Schemas of what the server writes.
     answers: SchemaGenerator,
-    /// Of what the server reads.
+    /// Schemas of what the server reads.
     bodies: SchemaGenerator,
 }
 
@@ -53,7 +53,7 @@ impl Schemas {
         self.of_answer(SchemaGenerator::subschema_for::<ServerFrame<'static>>)
     }
 
-    /// Of a parameter in a path.
+    /// The schema of a parameter in a path.
     pub(super) fn of_path(&mut self, parameter: &str) -> Value {
         self.of_body(match parameter {
             "user" => SchemaGenerator::subschema_for::<UserId>,
@@ -62,7 +62,7 @@ impl Schemas {
         })
     }
 
-    /// Of a parameter in a query.
+    /// The schema of a parameter in a query.
     pub(super) fn of_query(&mut self, kind: Kind) -> Value {
         match kind {
             Kind::Limit { default, max } => {

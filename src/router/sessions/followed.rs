@@ -9,9 +9,9 @@ use crate::router::sessions::names::Name;
 /// Who a session is for, as it was opened: the same at every node.
 #[derive(Debug, Clone)]
 pub(in crate::router) struct Who {
-    /// Of the user, whose shard's nodes hold it.
+    /// The slot of the user, whose shard's nodes hold it.
     pub(in crate::router) slot: Slot,
-    /// Of the upgrade; named in every problem.
+    /// The id of the upgrade; named in every problem.
     pub(in crate::router) request_id: Arc<str>,
     /// The newest one.
     pub(in crate::router) token: Arc<str>,

@@ -125,6 +125,7 @@ impl Reader {
                     .map(Some);
             }
         }
+
         loop {
             let head = self.head(&self.frame)?;
             let wanted =
@@ -157,10 +158,12 @@ impl Reader {
         if first & 0x70 != 0 || !is_known || is_bad_control {
             return Err(CloseCode::ProtocolError);
         }
+
         let at = head_bytes(bytes);
         let Some(head) = bytes.get(..at) else {
             return Ok(None);
         };
+
         let length = head
             .get(2..at.saturating_sub(if second & 0x80 == 0 { 0 } else { KEY_BYTES }))
             .unwrap_or_default();
@@ -170,6 +173,7 @@ impl Reader {
                 .iter()
                 .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
         };
+
         let begun = self
             .message
             .as_ref()
@@ -181,12 +185,14 @@ impl Reader {
         let Some(payload) = payload else {
             return Err(CloseCode::TooBig);
         };
+
         let Some(key) = (second & 0x80 != 0)
             .then(|| head.last_chunk().copied())
             .flatten()
         else {
             return Err(CloseCode::ProtocolError);
         };
+
         match (opcode, &self.message) {
             (BINARY, _) => Err(CloseCode::UnsupportedData),
             (TEXT, Some(_)) | (CONTINUATION, None) => Err(CloseCode::ProtocolError),
@@ -208,6 +214,7 @@ impl Reader {
             CLOSE => return closed_by(&payload).map(Heard::Close),
             _ => {}
         }
+
         let whole = match self.message.take() {
             None => payload,
             Some(mut begun) => {
@@ -219,6 +226,7 @@ impl Reader {
             self.message = Some(whole);
             return Ok(Heard::Part);
         }
+
         match std::str::from_utf8(&whole) {
             Ok(_) => Ok(Heard::Text(Bytes::from(whole))),
             Err(_) => Err(CloseCode::ProtocolError),

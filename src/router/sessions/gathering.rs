@@ -81,6 +81,7 @@ impl Streams {
                 all.extend((!known.is_empty()).then_some((number, known)));
             }
         }
+
         if !all.is_empty() && self.up.send(Up::Read(all)) != Sent::Yes {
             shed += told;
         }
@@ -123,6 +124,7 @@ impl Streams {
                 },
             )
         };
+
         let taken: Vec<_> = {
             let table = self.table();
             let sockets =
@@ -137,6 +139,7 @@ impl Streams {
         if !taken.is_empty() {
             self.up.send(Up::Taken(taken));
         }
+
         self.tell_reads(reads);
     }
 }

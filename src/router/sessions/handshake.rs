@@ -28,6 +28,7 @@ pub(in crate::router) fn open(query: &str, sent: &HeaderMap, request_id: &str) -
         (true, Some(token)) => Authorization::Bearer(token.to_owned()),
         (true, None) => Authorization::Malformed,
     };
+
     Open {
         session: 0,
         deadline_ms: 0,
@@ -73,6 +74,7 @@ pub(in crate::router) fn switching(
         let value = sent.get(&name)?.clone();
         request.headers_mut().insert(name, value);
     }
+
     // The connection is the original request's: this one only has what the answer is made of.
     let (answer, _nothing) = fastwebsockets::upgrade::upgrade(&mut request).ok()?;
     let mut answer = answer.map(|_empty| Full::default());
@@ -83,6 +85,7 @@ pub(in crate::router) fn switching(
             HeaderValue::from_static(PROTOCOL),
         );
     }
+
     Some(answer)
 }
 

@@ -65,6 +65,7 @@ impl Socket {
             is_marked,
             says,
         } = delivery;
+
         let mut state = self.state();
         state.out.deliver(frame.clone(), cost);
         if let Some((name, seq)) = event {
@@ -78,6 +79,7 @@ impl Socket {
                 }
             }
         }
+
         state.take_in(says);
         !std::mem::replace(&mut state.is_touched, true)
     }
@@ -91,6 +93,7 @@ impl Socket {
         if stage.is_some() {
             followed.reserve(stands.len());
         }
+
         stands
             .iter()
             .for_each(|(name, stand)| followed.stands(name, *stand));
@@ -100,6 +103,7 @@ impl Socket {
                 state.unanswered.placed();
             }
         }
+
         // Only now the node has told what conversations are called there.
         let (read, on) = (std::mem::take(&mut state.read), state.on.clone());
         drop(state);
@@ -137,6 +141,7 @@ impl Socket {
         else {
             return;
         };
+
         while let Some((said, cost)) = state.unanswered.next() {
             // What is said again comes at once: the node works on none of it before it has all.
             if state.unroomed >= state.terms.half() && said.repeat == Repeat::First {
@@ -182,6 +187,7 @@ impl Socket {
         }) {
             return false;
         }
+
         let can_move = state
             .followed
             .as_ref()
@@ -189,6 +195,7 @@ impl Socket {
         if state.out.ends().is_some() || !can_move {
             return false;
         }
+
         state.on = None;
         (state.unroomed, state.untold, state.is_listed) = (0, 0, false);
         state.out.forget_costs();
@@ -203,6 +210,7 @@ impl Socket {
         if state.out.ends().is_some() || state.on.is_some() {
             return false;
         }
+
         let window = usize::try_from(terms.window).unwrap_or(usize::MAX);
         if state.out.bytes() > window {
             // It would have to wait for the new node's frames behind those of two others.
@@ -211,6 +219,7 @@ impl Socket {
             self.wake();
             return false;
         }
+
         (state.on, state.terms) = (Some(on), terms);
         Self::speak(&mut state);
         drop(state);

@@ -154,6 +154,7 @@ impl Outbox {
             }
             End::Close(_) | End::Answer(_) => {}
         }
+
         match end {
             End::Close(code) => self.own(frames::close(code)),
             End::Answer(code) => self.own(frames::close_answer(code)),
@@ -185,6 +186,7 @@ impl Outbox {
             frames: 0,
             writes: 0,
         };
+
         while !self.frames.is_empty() {
             match self.write_once(to) {
                 Ok(0) => {
@@ -205,6 +207,7 @@ impl Outbox {
                 }
             }
         }
+
         if self.frames.capacity() > KEPT_FRAMES {
             // An idle session keeps no room for the burst it once had.
             self.frames = VecDeque::new();

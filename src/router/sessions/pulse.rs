@@ -76,11 +76,13 @@ impl Pulse {
         if now >= beat && self.in_flight.len() >= UNANSWERED_MAX {
             return Due::Dead;
         }
+
         // While a ping is out, marks wait for its pong: a client that reads slowly is not pinged
         // more for it.
         let marks = (!self.written.is_empty() && self.in_flight.is_empty())
             .then(|| self.last + self.marks_every);
         let next = marks.map_or(beat, |marks| marks.min(beat));
+
         if now < next {
             return Due::Nothing(next);
         }

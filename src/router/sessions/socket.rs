@@ -94,6 +94,7 @@ impl Socket {
             milliseconds(terms.heartbeat_ms),
             milliseconds(terms.marks_ms),
         );
+
         let state = State {
             to: None,
             out: Outbox::default(),
@@ -150,6 +151,7 @@ impl Socket {
         if state.blocked.is_none() && state.out.ends().is_none() {
             next = next.min(self.beat(&mut state.pulse, &mut state.out, now));
         }
+
         let done = state.out.write(to);
         self.counts.count_out(done.frames, done.writes);
         let mut waited = false;
@@ -159,6 +161,7 @@ impl Socket {
             Wrote::Part => {}
             Wrote::Gone => state.out.end(End::Drop),
         }
+
         state.untold = state.untold.saturating_add(done.taken);
         let Some(on) = state.on.as_ref().filter(|_| state.untold > 0) else {
             return (next, 0);
@@ -169,6 +172,7 @@ impl Socket {
         if !std::mem::replace(&mut state.is_listed, true) {
             on.streams.list(on.number);
         }
+
         (next, 0)
     }
 

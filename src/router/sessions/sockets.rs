@@ -17,7 +17,6 @@ use crate::ids::NodeId;
 use crate::link::front::client::{Consumer, NodeLink};
 use crate::link::front::{Down, Open, Refusal, Up};
 use crate::problem::Problem;
-use crate::router::stream::stream_of;
 use crate::router::sessions::asking::{Asking, Opened};
 use crate::router::sessions::counts::Counts;
 use crate::router::sessions::followed::Who;
@@ -26,6 +25,7 @@ use crate::router::sessions::line::Sent;
 use crate::router::sessions::names::Names;
 use crate::router::sessions::socket::Socket;
 use crate::router::sessions::streams::{Streams, Upward};
+use crate::router::stream::stream_of;
 use crate::telemetry::{ROUTER_SOCKETS, ROUTER_SOCKETS_CUT};
 
 /// Longest wait for a client's connection to hand itself over after the 101.

@@ -56,7 +56,7 @@ pub(super) struct Streams {
     /// The connection has ended.
     pub(super) over: CancellationToken,
     pub(super) counts: Arc<Counts>,
-    /// Of all connections.
+    /// The names of conversations on all connections.
     names: Arc<Names>,
 }
 
@@ -217,6 +217,7 @@ impl Streams {
             table.has_ended = true;
             std::mem::take(&mut table.sessions)
         };
+
         let (mut homeless, mut sent_away) = (Vec::new(), 0);
         for (count, (number, entry)) in sessions.into_iter().enumerate() {
             let Entry::Live(socket) = entry else { continue };
@@ -230,6 +231,7 @@ impl Streams {
                 tokio::task::yield_now().await;
             }
         }
+
         (homeless, sent_away)
     }
 }

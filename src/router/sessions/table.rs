@@ -108,6 +108,7 @@ impl Table {
         for number in to {
             self.deliver_one(number, delivery, touched);
         }
+
         let unmarked = Delivery {
             is_marked: false,
             ..delivery

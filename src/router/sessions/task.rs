@@ -66,6 +66,7 @@ impl Socket {
                 () = std::future::poll_fn(|cx| self.poll(cx, &mut from, &mut hearing, look)) => {}
             }
         }
+
         // What is left cannot be written. To drop it shuts the write side.
         self.state().to = None;
         if !hearing.is_closed {
@@ -151,6 +152,7 @@ impl Socket {
         if !look.reads {
             return Poll::Pending;
         }
+
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer =
                 ReadBuf::new(scratch.get_or_insert_with(|| vec![0; READ_BYTES].into_boxed_slice()));

@@ -72,7 +72,7 @@ pub enum Done {
     /// The conversation with its new participants, whose indexes are committed too (or soon will
     /// be).
     Added(Conversation),
-    /// The user is no participant any more; his index is committed too (or soon will be).
+    /// The user is no participant any more; their index is committed too (or soon will be).
     Removed,
     /// The mark holds.
     Marked,
@@ -274,10 +274,10 @@ pub enum Subscribed {
         #[serde(default)]
         departed: Option<Seq>,
     },
-    /// The user left or was removed at `left`; nothing is pushed for him. Only given when `after`
-    /// lies within his last membership, so that he can be told up to his own `left`.
+    /// The user left or was removed at `left`; nothing is pushed for them. Only given when `after`
+    /// lies within their last membership, so that they can be told up to their own `left`.
     Ended {
-        /// Seq of his `left`.
+        /// Seq of their `left`.
         left: Seq,
         /// Events from `after + 1`, dense, up to `left` unless the limit cut them.
         events: Vec<Arc<Event>>,

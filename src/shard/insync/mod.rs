@@ -3,7 +3,7 @@
 //!
 //! Two questions, two clocks. A standby is *in sync* (what is told, and who stands in for a second
 //! copy) while it reported within `REPORT_MAX`, says that it follows, and lacks little. The log
-//! is *held back* for it for longer, up to [`SILENCE_MAX`] after its last report; and for one that
+//! is *held back* for it for longer, up to `SILENCE_MAX` after its last report; and for one that
 //! was not heard of yet for as long, with nothing durable: so a new owner trims nothing that a
 //! standby may need of which it has not heard, and a dead one holds the log back for that long.
 //!

@@ -47,6 +47,7 @@ pub(super) async fn claim(
         begin_at,
         ends_at: None,
     };
+
     for _ in 1..CLAIMS_MAX {
         match opening.log.claim(claim.clone()).await? {
             ClaimOutcome::Claimed(claimed) => return Ok(claimed),
@@ -67,6 +68,7 @@ pub(super) async fn claim(
             ClaimOutcome::Refused(found) => return Err(refused(shard, found.as_ref())),
         }
     }
+
     Err(refused(shard, None))
 }
 

@@ -56,6 +56,7 @@ impl Ends {
         else {
             return;
         };
+
         if !self.can_be_left(&why).await {
             return;
         }

@@ -81,6 +81,7 @@ async fn with(opening: Opening, store: Store, way: Option<Way>) -> Result<ShardH
         // Whoever moves the file away must find it closed.
         store.close().await;
     }
+
     owned
 }
 
@@ -96,6 +97,7 @@ async fn own(
     if let Some(taking) = taking {
         stands_still(opening, control.as_ref(), taking)?;
     }
+
     let others = opening
         .replicas
         .standing(shard, Instant::now() + STANDING_MAX)
@@ -106,6 +108,7 @@ async fn own(
         (&store.progress(), &others),
         taking,
     )?;
+
     if let (Some(control), Some(_)) = (&control, taking) {
         restore::look(opening, store, control).await?;
     }
@@ -115,6 +118,7 @@ async fn own(
     } else {
         PerStream::both(Tail::EMPTY)
     };
+
     // Appends and renewals prove the ownership as well as the claim does, and later.
     let sent = opening.clock.since_boot();
     let control = claim(opening, (control, begin_at), epoch, taking.is_some()).await?;
@@ -122,6 +126,7 @@ async fn own(
         .iter()
         .filter(|other| other.following == Following::Live);
     let answered: Vec<NodeId> = following.map(|other| other.node.clone()).collect();
+
     // Every other token is fenced: the log is final now.
     let control = restore::from_file(opening, store, control).await?;
     let control = restore::from_others(opening, &others, control).await?;
@@ -133,6 +138,7 @@ async fn own(
         &opening.config.worker,
     )
     .await?;
+
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
     Ok(Owned {
         token: control.token,
@@ -153,6 +159,7 @@ async fn receive(opening: &Opening, store: &Store, gift: &Gift) -> Result<Owned,
         );
         return Err(OpenError::Failed(line));
     }
+
     // A renewal, and not a mere look: what moves nothing could be old when others have watched the
     // beat for long.
     let sent = opening.clock.since_boot();
@@ -165,6 +172,7 @@ async fn receive(opening: &Opening, store: &Store, gift: &Gift) -> Result<Owned,
         );
         return Err(OpenError::Elsewhere(line));
     }
+
     let (identity, token, owner) = (opening.identity, gift.token, opening.node.clone());
     let control = Control {
         identity,
@@ -182,6 +190,7 @@ async fn receive(opening: &Opening, store: &Store, gift: &Gift) -> Result<Owned,
         &opening.config.worker,
     )
     .await?;
+
     let lease = Arc::new(Lease::new(opening.config.takeover_watch, sent));
     Ok(Owned {
         token,

@@ -35,6 +35,7 @@ pub async fn orphans(
     let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
         return Ok(Vec::new());
     };
+
     let of_log = places(
         shard,
         log,
@@ -42,6 +43,7 @@ pub async fn orphans(
         last.tail().offset,
     )
     .await?;
+
     // The chain holds all that stands before: the last place in common is the end of the common
     // history.
     let common = headers
@@ -105,6 +107,7 @@ fn left_of(records: impl Iterator<Item = Record>) -> Vec<Arc<Event>> {
             _ => {}
         }
     }
+
     orphans
 }
 

@@ -55,6 +55,7 @@ pub(in crate::shard) async fn begin_at(store: &Store) -> Result<PerStream<Tail>,
             header.tail()
         };
     }
+
     Ok(tails)
 }
 
@@ -112,6 +113,7 @@ pub(in crate::shard) async fn from_file(
             tracing::warn!(%shard, stream = name, from = %begun.offset, upto = %upto.offset, "the log was written again from the file");
         }
     }
+
     Ok(control)
 }
 
@@ -190,6 +192,7 @@ async fn again(
         *tail = entry.tail;
         telemetry::APPEND_RESTORED.add(1, &[("stream", stream.as_str())]);
     }
+
     Ok(true)
 }
 
@@ -216,6 +219,7 @@ async fn written(opening: &Opening, batch: Batch, patience: Duration) -> Result<
             return Ok(false);
         }
     }
+
     Err(failed(
         "the log does not say whether an entry was accepted again".to_owned(),
     ))

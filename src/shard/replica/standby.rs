@@ -62,10 +62,12 @@ impl Standby {
             Err(OpenError::Damaged(line)) => (None, Following::Damaged(line)),
             Err(error) => return Err(error),
         };
+
         let (following, over) = (
             Arc::new(watch::Sender::new(following)),
             CancellationToken::new(),
         );
+
         let (seen, sees) = watch::channel(None);
         let workers = store.clone().map(|store| {
             let targets = store.progress().applied.map(watch::Sender::new);
@@ -93,6 +95,7 @@ impl Standby {
             drop(tokio::spawn(watcher.run()));
             workers
         });
+
         Ok(Self(Arc::new(Inner {
             opening,
             store,
@@ -171,6 +174,7 @@ impl Standby {
             *seen = Some(tails);
             true
         });
+
         if let Some(workers) = &*self.workers() {
             workers.hurry(stream);
         }
@@ -243,6 +247,7 @@ impl Standby {
                 self.0.opening.shard
             )
         };
+
         let refused = match (self.following(), store) {
             (Following::Live, Some(store)) => {
                 let opened: Boxed<Result<ShardHandle, OpenError>> =
@@ -256,6 +261,7 @@ impl Standby {
             (Following::Diverged(why), _) => OpenError::Diverged(line(&why)),
             (Following::Damaged(why), _) => OpenError::Damaged(line(&why)),
         };
+
         if let Some(open) = &self.0.store {
             open.close().await;
         }

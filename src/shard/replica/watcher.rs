@@ -91,6 +91,7 @@ impl Watcher {
                 tracing::warn!(shard = %self.shard, %error, "the file of a standby cannot be read")
             }
         }
+
         Ok(())
     }
 }

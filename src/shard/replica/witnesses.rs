@@ -47,6 +47,7 @@ impl StandbysInSync {
         if !in_sync.is_empty() || self.is_announced() {
             return in_sync;
         }
+
         let row = self.replicas.others(self.shard);
         let answered: Vec<NodeId> = self
             .answered

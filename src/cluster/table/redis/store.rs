@@ -127,11 +127,13 @@ impl TableStore for RedisTable {
                 table.version
             )));
         }
+
         let stands = if expected == 0 {
             String::new()
         } else {
             expected.to_string()
         };
+
         let (version, body) = (table.version.to_string(), json(&table)?);
         let mark = mark(&table, &body);
         let arguments = [
@@ -148,6 +150,7 @@ impl TableStore for RedisTable {
             REGISTRATION_LIFE.as_secs().to_string(),
             NODES_MAX.to_string(),
         );
+
         let addresses = json(addresses)?;
         let arguments = [
             node.0.as_bytes(),

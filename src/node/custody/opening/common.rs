@@ -35,7 +35,7 @@ pub(super) const TAKING_MAX: usize = 32;
 /// What is told once of the first attempts at a shard.
 pub(super) type Told = oneshot::Sender<Result<(), String>>;
 
-/// What an [`Opener`] reaches others by.
+/// What an [`Opener`](crate::node::custody::opening::Opener) reaches others by.
 #[derive(Debug)]
 pub(in crate::node) struct Ways {
     /// Requests come by them.

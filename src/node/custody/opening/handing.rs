@@ -52,6 +52,7 @@ impl Custody for Inner {
             hub,
             ..
         } = &self.ways;
+
         let cut_off = owners.reach().is_cut_off();
         NodeStanding {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -88,6 +89,7 @@ impl Inner {
         if !self.ways.owners.reach().can_hold_at(self.log.place(shard)) {
             return Err(format!("{node} does not reach the log of shard {shard}"));
         }
+
         match self
             .ways
             .owners

@@ -87,6 +87,7 @@ impl Keeper {
         if control.is_some() {
             self.inner.claimed.add([self.shard]);
         }
+
         let owner = control.map(|control| control.owner);
         let role = role(&self.inner.node, &row, owner.as_ref());
         let unfit = self.unfit;
@@ -159,12 +160,14 @@ impl Keeper {
             claimed,
             ..
         } = &*self.inner;
+
         let shard = self.shard;
         claimed.add([shard]);
         // Whoever looks after the rows tells the table; whoever renews keeps the ownership
         // meanwhile.
         ways.shards.insert(shard, handle.clone());
         let mut table = ways.table.clone();
+
         let recorded = tokio::select! {
             () = life.opening.cancelled() => false,
             () = handle.closed() => false,
@@ -173,6 +176,7 @@ impl Keeper {
         if !recorded {
             ways.shards.remove(shard);
         }
+
         recorded
     }
 
@@ -187,6 +191,7 @@ impl Keeper {
             handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;
             return None;
         }
+
         self.tries = Tries::default();
         self.inner.refused().remove(&shard);
         tracing::info!(%node, %shard, epoch = %handle.status().epoch, "shard opened");
@@ -196,10 +201,12 @@ impl Keeper {
         for waiting in [self.first.take(), self.given.take()].into_iter().flatten() {
             drop(waiting.send(Ok(())));
         }
+
         outbox::deliver(handle.clone(), ways.owners.clone(), life.all.clone()).await;
         if life.opening.is_cancelled() {
             return None;
         }
+
         ways.shards.remove(shard);
         drop(ways.owners.remove_local(shard));
         // Why, the shard has said.
@@ -305,6 +312,7 @@ impl Keeper {
             Disposition::Wait => None,
             Disposition::Elsewhere => self.inner.refused().remove(&self.shard),
         };
+
         if let Some(told) = first_outcome(
             why,
             self.tries.failed,
@@ -314,6 +322,7 @@ impl Keeper {
         {
             drop(first.send(told));
         }
+
         self.tries.pause(others)
     }
 }

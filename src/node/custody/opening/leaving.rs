@@ -24,6 +24,7 @@ impl Inner {
         let begun = Instant::now();
         let mut owned = self.ways.shards.open();
         let all = owned.len();
+
         let rounds = async {
             for round in 0..ROUNDS_MAX {
                 if round > 0 {
@@ -65,6 +66,7 @@ impl Inner {
                 owned.get(standby).copied().unwrap_or(0),
             )
         });
+
         for to in candidates {
             match self.give_in_turn(handle.id(), &to).await {
                 Ok(()) => return,

@@ -76,6 +76,7 @@ impl Opener {
                 .into_iter()
                 .filter(|shard| u32::from(shard.0) < self.inner.identity.shards),
         );
+
         let opening: Vec<_> = shards
             .into_iter()
             .filter_map(|shard| self.hold(shard))

@@ -95,6 +95,7 @@ impl Keeper {
                 }
             }
         };
+
         tokio::select! {
             biased;
             () = life.opening.cancelled() => Left::Dropped,
@@ -195,17 +196,20 @@ impl Keeper {
             Following::Diverged(told) => ("diverged", Some(told)),
             Following::Damaged(told) => ("damaged", Some(told)),
         };
+
         telemetry::REPLICAS_FAILED.add(1, &[("node", &node.0), ("why", why)]);
         let Some(because) = because else {
             tracing::warn!(%node, %shard, "a replica is too far behind the log; it has to be seeded anew");
             return Ok(());
         };
+
         let diverged = matches!(failed, Following::Diverged(_));
         let orphans = if diverged {
             Orphans::Perhaps
         } else {
             Orphans::None
         };
+
         let to = quarantined(
             shard,
             &path,
@@ -218,6 +222,7 @@ impl Keeper {
         } else {
             tell_damaged(node, shard, because, &to);
         }
+
         Ok(())
     }
 }

@@ -58,6 +58,7 @@ pub(super) async fn compare(
             copied: false,
         });
     };
+
     let deadline = Instant::now() + ASK_MAX;
     let others = opening.replicas.standing(opening.shard, deadline).await;
     let has = |other: &ReplicaStatus| {
@@ -67,6 +68,7 @@ pub(super) async fn compare(
             .all(|(theirs, ours)| theirs.offset >= ours.offset);
         enough && other.following == Following::Live
     };
+
     let owns = others
         .iter()
         .find(|other| other.node == *owner)
@@ -78,6 +80,7 @@ pub(super) async fn compare(
         Some(owns) => links(opening, owns, applied, deadline).await,
         None => false,
     };
+
     Ok(Surplus {
         links,
         covered: owns.is_some(),

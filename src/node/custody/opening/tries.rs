@@ -67,6 +67,7 @@ impl Tries {
             self.failed = self.failed.saturating_add(1);
             telemetry::SHARD_OPEN_FAILURES.add(1, &[("node", &node.0)]);
         }
+
         if self.last.as_ref() != Some(why) || self.failed == PERSISTENT {
             let may_pass = match disposition {
                 Disposition::Elsewhere => true,

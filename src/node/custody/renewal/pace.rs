@@ -83,6 +83,7 @@ impl Renewals {
                 stop.run_until_cancelled(self.run()).await
             })
         };
+
         std::thread::Builder::new()
             .name("renewals".to_owned())
             .spawn(run)

@@ -54,6 +54,7 @@ impl Rounds {
                 .or_default()
                 .push(handle);
         }
+
         let renewing = places.iter().map(|(place, handles)| async {
             let renewed = self.renew(handles).await;
             if let Some(handle) = handles.first() {
@@ -68,6 +69,7 @@ impl Rounds {
                 .filter_map(Result::err)
                 .collect::<Vec<_>>(),
         );
+
         for handle in places.values().flatten() {
             handle.note_lease();
         }

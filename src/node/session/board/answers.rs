@@ -21,6 +21,7 @@ impl Board {
         if !self.is_current(ask, &answer) {
             return;
         }
+
         match answer {
             Subscribed::Live {
                 tail,
@@ -34,7 +35,7 @@ impl Board {
                     return;
                 }
                 if stale && ask.attempt < STALE_ATTEMPTS_MAX {
-                    // Answered before a change of his membership that we know of, which may have
+                    // Answered before a change of their membership that we know of, which may have
                     // ended the interest.
                     self.ask_again(ask, ask.attempt.saturating_add(1));
                     return;
@@ -98,6 +99,7 @@ impl Board {
             .get(&ask.conversation)
             .and_then(|feed| feed.members.get(&ask.user));
         let since = member.and_then(Member::since);
+
         self.work.asks.push(Ask {
             attempt,
             since,
@@ -127,6 +129,7 @@ impl Board {
             .get_mut(&ask.conversation)
             .and_then(|feed| feed.members.get_mut(&ask.user));
         let waits = |place: &&mut Place| matches!(place.cursor, Cursor::Waiting { .. });
+
         for place in member
             .into_iter()
             .flat_map(|member| &mut member.places)
@@ -194,11 +197,13 @@ impl Board {
         if membership.seq > tail {
             return true;
         }
+
         let was = *membership;
         *membership = Membership {
             seq: was.seq.max(joined),
             joined: true,
         };
+
         if !was.joined || joined > was.seq {
             self.start_user(user, conversation, was.seq.max(joined), was.seq);
         }
@@ -233,6 +238,7 @@ impl Board {
         let Some(member) = feed.members.get_mut(user) else {
             return;
         };
+
         member.interest = Interest::Live;
         let (mut live, mut behind, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for place in &mut member.places {
@@ -246,6 +252,7 @@ impl Board {
                 Cursor::Waiting { .. } => {}
             }
         }
+
         for id in live {
             self.settle(id, conversation, true);
         }
@@ -271,6 +278,7 @@ impl Board {
         else {
             return;
         };
+
         member.interest = Interest::None;
         let (mut gone, mut behind) = (Vec::new(), Vec::new());
         member.places.retain_mut(|place| {
@@ -283,6 +291,7 @@ impl Board {
             }
             stays
         });
+
         let since = ask.told.max(left.unwrap_or_default());
         let passed_over = self
             .changed_since(ask)
@@ -294,6 +303,7 @@ impl Board {
                 self.start_ended(id, conversation, since);
             }
         }
+
         for id in behind {
             self.enqueue(id, conversation);
         }

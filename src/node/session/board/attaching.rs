@@ -37,6 +37,7 @@ impl Board {
             was_ready,
             mut stands,
         } = left;
+
         let Some(entry) = self.sessions.get(&id) else {
             return;
         };
@@ -45,6 +46,7 @@ impl Board {
         let Some(known) = self.users.get(&user) else {
             return;
         };
+
         let memberships: Vec<_> = known
             .memberships
             .iter()
@@ -59,6 +61,7 @@ impl Board {
                 self.ensure_interest(&user, &conversation);
             }
         }
+
         for (conversation, stand) in stands {
             // The index does not have it: the owner decides.
             match stand.standing() {
@@ -69,6 +72,7 @@ impl Board {
                 Standing::Out { .. } | Standing::Tail => {}
             }
         }
+
         if was_ready {
             self.awaits_nothing(id);
         } else {
@@ -166,6 +170,7 @@ impl Board {
         if let Some(known) = user.and_then(|user| self.users.get_mut(&user)) {
             known.memberships.entry(conversation.clone()).or_default();
         }
+
         self.await_live(id, conversation, named);
         self.set_place(
             id,
@@ -176,6 +181,7 @@ impl Board {
             },
             Origin::Position,
         );
+
         self.enqueue(id, conversation);
     }
 

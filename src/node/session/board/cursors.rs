@@ -34,6 +34,7 @@ impl Board {
         else {
             return;
         };
+
         let feed = self.feed(conversation);
         let subscribed = feed.member(&user).interest == Interest::Live;
         let tail = feed.known.filter(|_| subscribed);
@@ -99,6 +100,7 @@ impl Board {
         else {
             return;
         };
+
         self.note_place(id, conversation);
         let feed = self.feed(conversation);
         if let Some(place) = feed.place(&session.user, id) {

@@ -45,6 +45,7 @@ impl Board {
                 behind.push(session.id);
             }
         }
+
         for session in behind {
             self.enqueue(session, &event.conversation);
         }
@@ -87,10 +88,12 @@ impl Board {
                 Pushed::Passed => {}
             }
         }
+
         behind.extend(post.map_or_else(Vec::new, |post| send_event(post, feed)));
         for session in behind {
             self.enqueue(session, &event.conversation);
         }
+
         match &event.kind {
             EventKind::Left { user, .. } => {
                 self.unseen(user, &event.conversation);
@@ -138,5 +141,6 @@ fn send_event(post: Post<'_>, feed: &mut Feed) -> Vec<SessionId> {
             behind.push(session.id);
         }
     }
+
     behind
 }

@@ -105,7 +105,7 @@ pub(in crate::node::session) struct Entry {
     pub(in crate::node::session) is_quiet: bool,
     /// What another node left of it, until its user's index is read.
     pub(in crate::node::session) left: Option<Left>,
-    /// Of `resume` frames so far, until the one without `more`.
+    /// The positions of `resume` frames so far, until the one without `more`.
     pub(in crate::node::session) positions: BTreeMap<ConversationName, Seq>,
     /// Conversations that `ready` waits for; true: named in the resume, to be told `live`.
     pub(in crate::node::session) due: HashMap<ConversationName, bool>,
@@ -133,7 +133,7 @@ pub(in crate::node::session) struct Spans {
 }
 
 impl User {
-    /// Seq of the latest change of his membership that is known.
+    /// Seq of the latest change of their membership that is known.
     pub(super) fn membership_seq(&self, conversation: &ConversationName) -> Seq {
         self.memberships
             .get(conversation)
@@ -181,7 +181,7 @@ impl Place {
 }
 
 impl Feed {
-    /// The member, made if he is new here.
+    /// The member, made if they are new here.
     pub(in crate::node::session) fn member(&mut self, user: &UserId) -> &mut Member {
         let new = || Member {
             interest: Interest::None,

@@ -39,6 +39,7 @@ impl Board {
             }
             return Fetched::Progress;
         }
+
         let Some(place) = self
             .feeds
             .get_mut(conversation)
@@ -46,6 +47,7 @@ impl Board {
         else {
             return Fetched::Progress;
         };
+
         let (Cursor::Behind { .. }, true) = (place.cursor, place.cursor.seq() == ask.after) else {
             // Set anew meanwhile: not the answer to where it stands now.
             if matches!(place.cursor, Cursor::Behind { .. }) {
@@ -53,6 +55,7 @@ impl Board {
             }
             return Fetched::Progress;
         };
+
         let session = Arc::clone(&place.session);
         match answer {
             Subscribed::Live {
@@ -146,6 +149,7 @@ impl Board {
         let Some(_) = departed.filter(|left| *left > since) else {
             return false;
         };
+
         let position = ask.after.unwrap_or_default();
         if position.0.saturating_sub(since.0) > RESUME_EVENTS_MAX {
             let gap = Gap {
@@ -156,6 +160,7 @@ impl Board {
             place.session.tell_gap(&ask.conversation, Some(gap));
             return false;
         }
+
         place.cursor = Cursor::Behind {
             seq: since,
             cut: Cut::Never,
@@ -230,6 +235,7 @@ impl Board {
         {
             member.places.retain(|place| place.session.id != id);
         }
+
         self.note_out(id, conversation);
         self.settle(id, conversation, false);
         let membership = self

@@ -123,6 +123,7 @@ impl Board {
                 }
             }
         }
+
         for (id, told) in all {
             self.tell(id, told);
         }
@@ -143,6 +144,7 @@ impl Board {
             });
             return;
         }
+
         let stage = stage.then(|| entry.stage());
         if stage.is_some() || !at.is_empty() || !out.is_empty() {
             session.router.offer(Down::Stands {

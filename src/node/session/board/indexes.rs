@@ -16,6 +16,7 @@ impl Board {
         if known.generation != load.generation {
             return;
         }
+
         let last = page.items.last().map_or(load.after, |item| item.version);
         known.newest = known.newest.max(last);
         let first = !known.loaded;
@@ -39,6 +40,7 @@ impl Board {
                 self.index_item(&load.user, item);
             }
         }
+
         if page.more {
             self.work.loads.push(Load {
                 after: last,
@@ -47,10 +49,11 @@ impl Board {
             });
             return;
         }
+
         self.index_complete(&load.user, first);
     }
 
-    /// A user's index could not be read: asked again while he has sessions.
+    /// A user's index could not be read: asked again while they have sessions.
     pub(in crate::node::session) fn load_failed(&mut self, load: Load) {
         if self.wants_index(&load) {
             let attempt = load.attempt.saturating_add(1);
@@ -68,6 +71,7 @@ impl Board {
         if !first {
             return;
         }
+
         let joined: Vec<_> = known
             .memberships
             .iter()

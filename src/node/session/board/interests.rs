@@ -58,6 +58,7 @@ impl Board {
         let Self {
             feeds, users, work, ..
         } = self;
+
         for (conversation, feed) in feeds.iter_mut().filter(|(_, feed)| feed.shard == shard) {
             feed.round = feed.round.wrapping_add(1);
             // Whoever answers now is heard, also when the log forgot a higher epoch.
@@ -84,6 +85,7 @@ impl Board {
                 work.asks.push(ask);
             }
         }
+
         for (user, known) in users.iter_mut().filter(|(_, known)| known.shard == shard) {
             if known.loaded {
                 known.loading = true;

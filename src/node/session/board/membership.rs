@@ -28,8 +28,8 @@ impl Board {
         }
     }
 
-    /// The user was added at `seq`: his sessions start right before it, unless they still are in
-    /// the conversation (then his `left` in between is on its way, and starts them anew) or
+    /// The user was added at `seq`: their sessions start right before it, unless they still are in
+    /// the conversation (then their `left` in between is on its way, and starts them anew) or
     /// memberships were passed over, which the owner tells.
     pub(in crate::node::session) fn joined(
         &mut self,
@@ -103,11 +103,13 @@ impl Board {
         let is_here = |id: &SessionId| {
             member.is_some_and(|member| member.places.iter().any(|place| place.session.id == *id))
         };
+
         let started = |id: &SessionId| {
             self.sessions
                 .get(id)
                 .is_some_and(|entry| entry.phase == Phase::Attached)
         };
+
         known
             .sessions
             .iter()
@@ -116,7 +118,7 @@ impl Board {
             .collect()
     }
 
-    /// The `left` of a user was pushed and delivered to his live cursors: they end.
+    /// The `left` of a user was pushed and delivered to their live cursors: they end.
     pub(super) fn left_seen(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
         let Some(known) = self.users.get_mut(user) else {
             return;
@@ -124,15 +126,18 @@ impl Board {
         let Some(membership) = known.memberships.get_mut(conversation) else {
             return;
         };
+
         let mut unseen = None;
         if membership.seq < seq {
             unseen = (!membership.joined).then_some(membership.seq);
             *membership = Membership { seq, joined: false };
         }
+
         let again = (membership.joined && membership.seq > seq).then_some(membership.seq);
         if let Some(since) = unseen {
             self.passed_over(user, conversation, since);
         }
+
         let Some(member) = self
             .feeds
             .get_mut(conversation)
@@ -140,6 +145,7 @@ impl Board {
         else {
             return;
         };
+
         if member.interest == Interest::Live {
             member.interest = Interest::None;
         }
@@ -153,18 +159,20 @@ impl Board {
             gone.extend(ends.then_some(place.session.id));
             !ends
         });
+
         for id in gone {
             self.note_out(id, conversation);
             self.settle(id, conversation, false);
         }
+
         match again {
             Some(joined) => self.start_user(user, conversation, joined, seq),
             None => self.drop_member_if_idle(user, conversation),
         }
     }
 
-    /// The index says that the user left at `seq`: what he still has to get, up to his `left`, is
-    /// fetched.
+    /// The index says that the user left at `seq`: what they still have to get, up to their `left`,
+    /// is fetched.
     fn left_told(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {
         let Some(known) = self.users.get_mut(user) else {
             return;
@@ -173,11 +181,13 @@ impl Board {
         if membership.seq >= seq {
             return;
         }
+
         let was = std::mem::replace(membership, Membership { seq, joined: false });
         self.unseen(user, conversation);
         if !was.joined {
             self.passed_over(user, conversation, was.seq);
         }
+
         let Some(member) = self
             .feeds
             .get_mut(conversation)
@@ -185,10 +195,12 @@ impl Board {
         else {
             return;
         };
+
         if member.interest == Interest::Live {
             // Ended at the owner with the `left`.
             member.interest = Interest::None;
         }
+
         let (mut behind, mut gone) = (Vec::new(), Vec::new());
         member.places.retain_mut(|place| {
             // Started at a later tail, before this was known.
@@ -201,6 +213,7 @@ impl Board {
             }
             !ends
         });
+
         for id in gone {
             self.note_out(id, conversation);
             self.settle(id, conversation, false);
@@ -208,6 +221,7 @@ impl Board {
         for id in behind {
             self.enqueue(id, conversation);
         }
+
         self.drop_member_if_idle(user, conversation);
     }
 }

@@ -92,6 +92,7 @@ impl Board {
                 session.offer_telling(&ServerFrame::Live { positions }, Tells::Live(handles));
             }
         }
+
         if entry.ready_due && entry.due.is_empty() {
             (entry.ready_due, entry.is_quiet) = (false, false);
             entry.due.shrink_to_fit();

@@ -29,12 +29,14 @@ impl Board {
         if more {
             return Resumed::Later;
         }
+
         if entry.phase == Phase::Attached {
             self.set_anew(id);
         } else {
             entry.phase = Phase::Starting;
             self.attach_if_possible(id);
         }
+
         let phase = self.sessions.get(&id).map(|resumed| resumed.phase);
         if phase.is_none_or(|phase| phase == Phase::Attached) {
             Resumed::Placed
@@ -65,6 +67,7 @@ impl Board {
         if entry.phase != Phase::Starting || !known.loaded {
             return;
         }
+
         entry.phase = Phase::Attached;
         let mut positions = std::mem::take(&mut entry.positions);
         if let Some(mut left) = entry.left.take() {
@@ -73,12 +76,14 @@ impl Board {
             }
             return self.place_as_left(id, left);
         }
+
         let (user, joined, out) = (entry.session.user.clone(), known.joined(), known.out());
         for conversation in joined {
             let position = positions.remove(&conversation);
             self.start_due(id, &conversation, position);
             self.ensure_interest(&user, &conversation);
         }
+
         for conversation in out {
             self.note_out(id, &conversation);
         }
@@ -100,6 +105,7 @@ impl Board {
         let Some(joined) = self.users.get(&user).map(User::joined) else {
             return;
         };
+
         for conversation in joined {
             if let Some(position) = positions.remove(&conversation) {
                 self.start_due(id, &conversation, Some(position));
@@ -118,6 +124,7 @@ impl Board {
             }
             self.ensure_interest(&user, &conversation);
         }
+
         self.start_foreign(id, positions);
         self.become_ready(id);
         self.note_stage(id);
@@ -132,6 +139,7 @@ impl Board {
         else {
             return;
         };
+
         for (conversation, seq) in positions {
             if let Some(known) = self.users.get_mut(&user) {
                 known.memberships.entry(conversation.clone()).or_default();
@@ -152,7 +160,7 @@ impl Board {
 }
 
 impl User {
-    /// The conversations he is in, as far as known.
+    /// The conversations they are in, as far as known.
     fn joined(&self) -> Vec<ConversationName> {
         self.memberships
             .iter()

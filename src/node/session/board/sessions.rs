@@ -60,10 +60,11 @@ impl Board {
                 attempt: 0,
             });
         }
+
         self.attach_if_possible(session.id);
     }
 
-    /// A session is gone; with the last one of a user go his subscriptions.
+    /// A session is gone; with the last one of a user go their subscriptions.
     pub(in crate::node::session) fn close(&mut self, id: SessionId) {
         let Some(entry) = self.sessions.remove(&id) else {
             return;
@@ -73,6 +74,7 @@ impl Board {
         let Some(known) = self.users.get_mut(user) else {
             return;
         };
+
         known.sessions.retain(|other| *other != id);
         let last = known.sessions.is_empty();
         for conversation in known.memberships.keys() {
@@ -95,6 +97,7 @@ impl Board {
                 self.work.forgotten.push(conversation.clone());
             }
         }
+
         if last {
             self.users.remove(user);
             self.work.ended_indexes.push(user.clone());

@@ -54,6 +54,7 @@ impl Board {
             return None;
         }
         let (shard, _) = in_turn.find(idle)?;
+
         // Set before looking, so that a writer that makes room meanwhile is not missed.
         entry.session.hungry.store(true, Ordering::SeqCst);
         if !entry.session.has_room() {
@@ -72,6 +73,7 @@ impl Board {
         let Some(spans) = entry.spans.get_mut(&shard) else {
             return;
         };
+
         let mut asks: Vec<Ask> = Vec::new();
         while entry.fetching + asks.len() < FETCH_CONVERSATIONS {
             let Some(conversation) = spans.queue.pop_front() else {
@@ -94,20 +96,24 @@ impl Board {
             }
             asks.push(ask);
         }
+
         if asks.is_empty() {
             entry
                 .spans
                 .retain(|_, of| of.fetching > 0 || !of.queue.is_empty());
             return;
         }
+
         let in_all = u32::try_from(entry.fetching + asks.len()).unwrap_or(SPAN_LIMIT);
         asks.iter_mut()
             .for_each(|ask| ask.limit = (SPAN_LIMIT / in_all).max(1));
         spans.fetching = asks.len();
+
         spans.late = spans.attempt > 0;
         if !spans.late {
             entry.fetching += asks.len();
         }
+
         let attempt = spans.attempt;
         self.work.fetches.push(Fetch {
             session: id,
@@ -143,6 +149,7 @@ impl Board {
         if !spans.late {
             entry.fetching = entry.fetching.saturating_sub(spans.fetching);
         }
+
         spans.fetching = 0;
         spans.late = false;
         spans.attempt = if any {
@@ -150,6 +157,7 @@ impl Board {
         } else {
             fetch.attempt.saturating_add(1)
         };
+
         if spans.queue.is_empty() {
             entry.spans.remove(&fetch.shard);
         }
@@ -169,6 +177,7 @@ impl Feed {
         let (Cursor::Behind { seq, .. }, since) = (place.cursor, place.since()) else {
             return None;
         };
+
         let (generation, told) = (known.generation, known.membership_seq(&conversation));
         let (after, limit, attempt, user) = (Some(seq), SPAN_LIMIT, 0, user.clone());
         Some(Ask {

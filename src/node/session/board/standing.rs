@@ -9,9 +9,9 @@ use crate::link::front::attach::{Stand, Standing};
 /// Something of a session that its router is to be told.
 #[derive(Debug)]
 pub(in crate::node::session) struct Noted {
-    /// Whose.
+    /// Whose standing it is.
     pub(in crate::node::session) session: SessionId,
-    /// What.
+    /// What has changed.
     pub(in crate::node::session) what: What,
 }
 

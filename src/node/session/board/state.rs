@@ -16,7 +16,7 @@ pub(in crate::node::session) struct Gap {
     pub(in crate::node::session) from: Seq,
     /// Last one, inclusive.
     pub(in crate::node::session) to: Seq,
-    /// Why.
+    /// Why it is not given.
     pub(in crate::node::session) reason: GapReason,
 }
 
@@ -192,6 +192,7 @@ impl Cursor {
         if *cut == Cut::Once {
             *cut = Cut::Never;
         }
+
         if *seq > end {
             let gap = Gap {
                 from: end.next(),
@@ -201,6 +202,7 @@ impl Cursor {
             *seq = end;
             return Some(gap);
         }
+
         if cuts && end.0 - seq.0 > RESUME_EVENTS_MAX {
             let to = Seq(end.0 - RESUME_EVENTS_MAX);
             let gap = Gap {
@@ -211,6 +213,7 @@ impl Cursor {
             *seq = to;
             return Some(gap);
         }
+
         None
     }
 

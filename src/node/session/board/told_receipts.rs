@@ -29,6 +29,7 @@ impl Board {
                 }
             }
         }
+
         self.send_receipt(key, post);
     }
 
@@ -50,6 +51,7 @@ impl Board {
         {
             return;
         }
+
         for id in known.sessions.iter().filter(|id| Some(**id) != but) {
             if let Some(entry) = self
                 .sessions

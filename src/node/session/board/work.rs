@@ -9,7 +9,7 @@ pub(in crate::node::session) struct Ask {
     pub(in crate::node::session) conversation: ConversationName,
     /// For whom.
     pub(in crate::node::session) user: UserId,
-    /// Which life of that user's entry here asked; older answers are not his.
+    /// Which life of that user's entry here asked; older answers are not theirs.
     pub(in crate::node::session) generation: u64,
     /// Which subscription of the conversation asked; a lost link starts another.
     pub(in crate::node::session) round: u32,
@@ -30,9 +30,9 @@ pub(in crate::node::session) struct Ask {
 /// A user's index to be read.
 #[derive(Debug, Clone)]
 pub(in crate::node::session) struct Load {
-    /// Whose.
+    /// Whose index is read.
     pub(in crate::node::session) user: UserId,
-    /// Which life of his entry.
+    /// Which life of their entry.
     pub(in crate::node::session) generation: u64,
     /// Rows changed after this version.
     pub(in crate::node::session) after: Offset,
@@ -56,11 +56,11 @@ pub(in crate::node::session) struct Fetch {
 /// What has to be asked of owners. The caller does it and brings the answers.
 #[derive(Debug, Default)]
 pub(in crate::node::session) struct Work {
-    /// Subscriptions.
+    /// The subscriptions to ask for.
     pub(in crate::node::session) asks: Vec<Ask>,
-    /// Spans.
+    /// The spans to fetch.
     pub(in crate::node::session) fetches: Vec<Fetch>,
-    /// Indexes.
+    /// The indexes to read.
     pub(in crate::node::session) loads: Vec<Load>,
     /// Interests that ended.
     pub(in crate::node::session) ended: Vec<(ConversationName, UserId)>,

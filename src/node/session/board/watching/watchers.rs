@@ -28,7 +28,7 @@ pub(super) struct Watchers {
     conversations: HashMap<ConversationName, Conversation>,
     users: HashMap<UserId, Known>,
     sessions: HashMap<SessionId, Vec<ConversationName>>,
-    /// Of whom sessions are to be told by themselves.
+    /// The users of whom sessions are to be told by themselves.
     pub(super) owed: Owed,
     /// Somebody may see less than before, since [`Watchers::sessions_of`] was asked last.
     pub(super) in_doubt: bool,
@@ -103,6 +103,7 @@ impl Watchers {
         {
             return Err(TooMuch);
         }
+
         let before = self
             .sessions
             .insert(session, of.iter().map(|(name, _)| name.clone()).collect());
@@ -124,6 +125,7 @@ impl Watchers {
                 self.stop(session, &name);
             }
         }
+
         if self.sessions.get(&session).is_some_and(Vec::is_empty) {
             self.sessions.remove(&session);
         }
@@ -145,6 +147,7 @@ impl Watchers {
         if !watched.users.insert(user.clone()) {
             return;
         }
+
         self.places += 1;
         let sessions: Vec<SessionId> = watched.sessions.iter().copied().collect();
         sessions
