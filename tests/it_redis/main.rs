@@ -20,6 +20,7 @@ mod api;
 mod backup;
 #[path = "../it/behaviour/mod.rs"]
 mod behaviour;
+mod erasure;
 mod faults;
 #[path = "../it/load/mod.rs"]
 mod load;

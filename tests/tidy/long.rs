@@ -9,7 +9,3 @@ pub(crate) const LONGER: [(&str, usize, &str); 1] = [(
     700,
     "a test: all that a simulated node does, in one place",
 )];
-
-/// Files that are still to be parted. None may grow, and none may come.
-pub(crate) const NOT_YET_PARTED: &[(&str, usize)] = &[
-];

@@ -7,15 +7,8 @@ use crate::arrows::{Arrow, arrows, module_of, tests_only};
 use crate::order::ORDER;
 use crate::tree::{Source, assert_none, rust_under};
 
-/// Files that use each other, and why they may for now.
-const CIRCLES: &[(&str, &[&str], &str)] = &[];
-
 /// Longest `mod.rs`, in lines: it is the map of its folder.
 const MAP_LINES_MAX: usize = 80;
-
-/// Folders whose `mod.rs` is no map yet, but holds logic that belongs into a file with a name.
-const NOT_YET_MAPS: &[&str] = &[
-];
 
 /// The arrows that do not go down in the order of their folder.
 fn upward(arrows: &[Arrow], order: &[(&str, &[&str])]) -> Vec<String> {
@@ -89,16 +82,7 @@ fn imports_between_wings_go_one_way() {
 
 #[test]
 fn no_wings_use_each_other_in_a_circle() {
-    let mut found = circles(&arrows(&rust_under("src")));
-    for &(folder, files, reason) in CIRCLES {
-        assert!(!reason.is_empty());
-        let known: BTreeSet<String> = files.iter().map(|&file| file.to_owned()).collect();
-        assert_eq!(
-            found.remove(folder),
-            Some(known),
-            "take it out of CIRCLES, or mend what is new"
-        );
-    }
+    let found = circles(&arrows(&rust_under("src")));
     assert!(
         found.is_empty(),
         "wings that use each other in a circle: {found:?}"
@@ -142,20 +126,12 @@ fn a_mod_rs_is_a_map() {
         if (1..=module.len()).any(|count| tests_only.contains(&module[..count].join("::"))) {
             continue;
         }
-        let (lines, excused) = (
-            source.production().count(),
-            NOT_YET_MAPS.contains(&module.join("/").as_str()),
-        );
-        match (lines > MAP_LINES_MAX, excused) {
-            (true, false) => breaches.push(format!(
+        let lines = source.production().count();
+        if lines > MAP_LINES_MAX {
+            breaches.push(format!(
                 "{}: {lines} lines of at most {MAP_LINES_MAX}",
                 source.path
-            )),
-            (false, true) => breaches.push(format!(
-                "{}: is a map now; take it out of NOT_YET_MAPS",
-                source.path
-            )),
-            _ => {}
+            ));
         }
     }
     assert_none(

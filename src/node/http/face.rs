@@ -87,7 +87,11 @@ impl Answers for Http {
 }
 
 impl Rest {
-    pub(super) async fn answer_call(&self, sent: front::Call, deadline: Instant) -> front::calls::Answer {
+    pub(super) async fn answer_call(
+        &self,
+        sent: front::Call,
+        deadline: Instant,
+    ) -> front::calls::Answer {
         let started = Instant::now();
         let route = sent.operation.place().0.template();
         let span = tracing::info_span!("request", id = sent.request_id);

@@ -1,14 +1,13 @@
 //! What was deleted leaves the disk: the shards' files, the log, and what SQLite keeps beside them.
 //! Embedded only: the files of a whole cluster are those of this one process.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
 
 use crate::support::client::Client;
+use crate::support::disk::files_with;
 use crate::support::embedded::Process;
 use crate::support::{Fields, eventually_within, unique};
 
@@ -16,32 +15,6 @@ use crate::support::{Fields, eventually_within, unique};
 /// through every 20 s; two such rounds, for what was not trimmed yet at the first, and a disk that
 /// is slow.
 const ERASED_WITHIN: Duration = Duration::from_secs(240);
-
-/// The files under a folder that have one of these words.
-fn files_with(folder: &Path, words: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_with(&path, words));
-            continue;
-        }
-        // One that is gone meanwhile has nothing.
-        let bytes = fs::read(&path).unwrap_or_default();
-        let has = |word: &&&str| {
-            bytes
-                .windows(word.len())
-                .any(|window| window == word.as_bytes())
-        };
-        found.extend(
-            words
-                .iter()
-                .filter(has)
-                .map(|word| format!("{word} in {}", path.display())),
-        );
-    }
-    found
-}
 
 /// Writes messages, changes and deletes them, and waits until nothing of them is left in the data
 /// folder; with a process that is killed right after the deletions, or one that lives.

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod contract;
 pub(crate) mod direct;
+pub(crate) mod disk;
 pub(crate) mod embedded;
 mod heard;
 pub(crate) mod opening;
