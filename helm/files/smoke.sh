@@ -84,7 +84,7 @@ else
     exit 0
 fi
 
-# A name of his own: another user cannot have taken it.
+# A name of its own: another user cannot have taken it.
 claims=$(printf '%s===' "$(printf %s "$token" | cut -d. -f2 | tr '_-' '/+')" | base64 -d 2>/dev/null || true)
 name=smoke-test.$(printf %s "$claims" | sed -n 's/.*"sub" *: *"\([^"]*\)".*/\1/p')
 insist "200 201 409" /v1/conversations "{\"name\":\"$name\",\"participants\":[\"smoke-test\"]}"

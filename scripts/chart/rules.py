@@ -13,7 +13,7 @@ import yaml
 
 STOP_SECONDS = 10  # what a stop of the program takes at most (docs/operations.md)
 HEARTBEAT_SECONDS = 25  # of a session (docs/configuration.md)
-# What an operator is asked to make himself in the variants that name it.
+# What an operator is asked to make in the variants that name it.
 GIVEN = {"identity-keys", "rookery-cluster-key", "messaging-redis", "given-keys", "given-token", "given-password", "registry"}
 COMPONENT = "app.kubernetes.io/component"
 RULES = []

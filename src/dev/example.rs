@@ -38,7 +38,7 @@ To try it, paste this into a second terminal; bob listens (with npx here, but an
   TOKEN_BOB={bob}
   npx --yes wscat -H "Authorization: Bearer $TOKEN_BOB" -c ws://{at}/v1/ws
 
-And this into a third; alice creates a conversation with bob, and writes to him:
+And this into a third; alice creates a conversation with bob, and writes to it:
 
   TOKEN_ALICE={alice}
   curl -sS -w '\n' http://{at}/v1/conversations -H "Authorization: Bearer $TOKEN_ALICE" \

@@ -36,7 +36,7 @@ pub enum Push {
         event: Arc<Event>,
     },
     /// Watermarks of `user` moved; for the sessions of `targets` (senders of covered messages) and,
-    /// when `read`, the sessions of the user himself but `origin`.
+    /// when `read`, the sessions of the user but `origin`.
     Watermark {
         #[expect(missing_docs, reason = "said above")]
         conversation: ConversationName,

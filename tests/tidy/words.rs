@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::tree::{assert_none, root, rust_under};
+use crate::tree::{assert_none, collect, root, rust_under};
 
 /// Words that say nothing, or that mean something else here.
 const FORBIDDEN: [&str; 9] = [
@@ -140,4 +140,55 @@ fn every_code_is_in_the_contract() {
         })
         .collect();
     assert_none("these codes are not in docs/api.md", &missing);
+}
+
+/// The words that a sentence has for one person of one kind, which a user is not.
+const PRONOUNS: [&str; 8] = [
+    "he", "his", "him", "himself", "she", "her", "hers", "herself",
+];
+
+/// Numbers of the lines that speak of a user so.
+fn pronouns_in(text: &str) -> Vec<usize> {
+    let speaks = |line: &str| {
+        line.split(|c: char| !c.is_alphanumeric() && c != '\'')
+            .any(|word| PRONOUNS.contains(&word.to_lowercase().as_str()))
+    };
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| speaks(line))
+        .map(|(at, _)| at + 1)
+        .collect()
+}
+
+#[test]
+fn a_user_is_they() {
+    let code = [
+        "src",
+        "loadtest/src",
+        "tests/it",
+        "tests/it_redis",
+        "tests/it_cluster",
+        "examples",
+    ];
+    let mut breaches = Vec::new();
+    for source in code.into_iter().flat_map(rust_under) {
+        for line in pronouns_in(&source.text) {
+            breaches.push(format!("{}:{line}", source.path));
+        }
+    }
+    let mut documents = Vec::new();
+    collect(&root().join("docs"), ".md", &mut documents);
+    documents
+        .extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|page| root().join(page)));
+    for path in documents {
+        let text = fs::read_to_string(&path).unwrap();
+        for line in pronouns_in(&text) {
+            breaches.push(format!("{}:{line}", path.display()));
+        }
+    }
+    assert_none("a user is *they* (docs/style.md)", &breaches);
+    assert_eq!(
+        pronouns_in("What the user has,\nand His own.\nThe theory.\n"),
+        [2]
+    );
 }

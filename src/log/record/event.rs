@@ -88,7 +88,7 @@ pub enum EventKind {
     },
     /// A participant left or was removed.
     Left {
-        /// The admin, or the user himself.
+        /// The admin, or the user themselves.
         by: UserId,
         /// Who is gone.
         user: UserId,

@@ -158,7 +158,7 @@ impl Rest {
         for name in names {
             match summaries.next() {
                 Some(Ok(Some(item))) => page.items.push(ListItem::Whole(Box::new(item))),
-                // He is no participant any more; the index is about to learn it.
+                // They are no participant any more; the index is about to learn it.
                 Some(Ok(None)) => {}
                 Some(Err(_)) | None => {
                     page.partial = true;

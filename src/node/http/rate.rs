@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_taken_and_no_more_and_each_user_has_his_own() {
+    fn a_burst_is_taken_and_no_more_and_each_user_has_their_own() {
         // At one per second a bucket of three gives fifty only to a test that runs for most of a
         // minute.
         let limit = PerUser::new(1, 3);

@@ -194,9 +194,9 @@ mod tests {
     #[tokio::test]
     async fn sessions_go_with_the_shard_of_their_user_and_others_stay() {
         let [alice, bob] = ["alice", "bob"].map(|user| session(user, 1 << 20));
-        let [hers, his] = [&alice, &bob].map(|session| map().shard_of(session.user.slot()));
-        assert_ne!(hers, his, "or the test shows nothing");
-        let (tables, followed) = watch::channel(table(1, &[(his, "b")]));
+        let [alices, bobs] = [&alice, &bob].map(|session| map().shard_of(session.user.slot()));
+        assert_ne!(alices, bobs, "or the test shows nothing");
+        let (tables, followed) = watch::channel(table(1, &[(bobs, "b")]));
         let (_pushes, pushed) = mpsc::channel(8);
         let verify = Box::new(|_: &str| Err(Refused("nobody".to_owned())));
         let hub = Hub::start(
@@ -213,15 +213,18 @@ mod tests {
         let following = tokio::spawn(follow(Arc::clone(inner), followed, Duration::ZERO));
         tokio::task::yield_now().await;
 
-        // Bob's shard was owned elsewhere when he came: he stays. Hers moves away, and back before
-        // it is her turn, and away.
-        for (version, others) in [(2, vec![(his, "b"), (hers, "b")]), (3, vec![(his, "b")])] {
+        // Bob's shard was owned elsewhere when bob came: bob stays. The one of alice moves away,
+        // and back before it is the turn of alice, and away.
+        for (version, others) in [
+            (2, vec![(bobs, "b"), (alices, "b")]),
+            (3, vec![(bobs, "b")]),
+        ] {
             tables.send_replace(table(version, &others));
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(hub.sessions(), 2, "nobody left");
-        tables.send_replace(table(4, &[(his, "b"), (hers, "b")]));
+        tables.send_replace(table(4, &[(bobs, "b"), (alices, "b")]));
         let gone = async {
             while hub.sessions() > 1 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -229,7 +232,7 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(20), gone)
             .await
-            .expect("she goes");
+            .expect("alice goes");
         let is_move = |down: &Down| matches!(down, Down::Move(_));
         assert!(router_of(&alice).others().iter().any(is_move));
         assert!(!router_of(&bob).others().iter().any(is_move));
@@ -238,10 +241,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_drains_sends_new_sessions_to_whoever_has_the_shard_of_their_user() {
-        let [hers, his] = ["alice", "bob"]
+        let [alices, bobs] = ["alice", "bob"]
             .map(|user| map().shard_of(UserId::parse(user).expect("a name").slot()));
-        assert_ne!(hers, his, "or the test shows nothing");
-        let (_tables, followed) = watch::channel(table(1, &[(hers, "b")]));
+        assert_ne!(alices, bobs, "or the test shows nothing");
+        let (_tables, followed) = watch::channel(table(1, &[(alices, "b")]));
         let (_pushes, pushed) = mpsc::channel(8);
         let verify = Box::new(|token: &str| {
             let user = UserId::parse(token).map_err(|_no_name| Refused("nobody".to_owned()))?;

@@ -157,14 +157,14 @@ async fn reading_starts_at_the_own_join() {
     assert_eq!(
         marks(&bench, "carol").await.1,
         3,
-        "no change behind where she starts"
+        "no change behind where the reader starts"
     );
     let list = Query::Summaries {
         names: vec![conversation("c")],
         reader: user("carol"),
     };
     let unread = |found| match found {
-        Ok(Found::Summaries(items)) => items[0].as_ref().expect("hers").unread,
+        Ok(Found::Summaries(items)) => items[0].as_ref().expect("a summary").unread,
         other => panic!("{other:?}"),
     };
     assert_eq!(unread(bench.query(list.clone()).await), Some(0));
@@ -205,7 +205,7 @@ async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_re
         .await
         .expect("added");
     bench.send("c", "carol", "old").await;
-    let old = bench.send("c", "bob", "his own").await;
+    let old = bench.send("c", "bob", "one's own").await;
     done(&bench, mark_read(&old, "bob")).await;
     let (alices, mut to_alice) = subscriber(64);
     let (bobs, mut to_bob) = subscriber(64);
@@ -231,9 +231,9 @@ async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_re
     assert_eq!(
         watermark(pushed(&mut to_bob).await),
         expected,
-        "his other devices"
+        "the other devices"
     );
-    // Reactions go to everyone; before hers came nothing.
+    // Reactions go to everyone; before this one came nothing.
     done(&bench, react(&last, "carol", Some(5))).await;
     for queue in [&mut to_alice, &mut to_bob, &mut to_dave] {
         assert!(matches!(

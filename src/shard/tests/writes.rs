@@ -21,7 +21,7 @@ async fn a_name_that_was_asked_for_before_it_existed_can_be_created_and_used() {
 
 // what must not happen: 16 (a conversation is made without some of its members)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_conversation_has_all_its_participants_and_each_has_it_in_his_index() {
+async fn a_conversation_has_all_its_participants_and_each_has_it_in_their_index() {
     let bench = Bench::new().await;
     let names: Vec<String> = (0..250).map(|number| format!("user-{number:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -81,7 +81,7 @@ async fn a_removal_holds_for_the_next_request_of_the_same_batch() {
     bench.log.attempted(M, attempts + 1).await;
     let removal = bench.execute(remove("c", "alice", "bob"));
     let refused = bench.execute(send("c", "bob", "too late"));
-    let after = bench.execute(send("c", "alice", "without him"));
+    let after = bench.execute(send("c", "alice", "without bob"));
     bench.waiting(4).await;
     bench.log.release();
     assert_eq!(code(in_time(refused).await), Code::NotParticipant);
@@ -90,7 +90,7 @@ async fn a_removal_holds_for_the_next_request_of_the_same_batch() {
     assert_eq!(sent(in_time(after).await).core.seq, Seq(4));
     assert_eq!(
         bench.texts("c", "alice").await,
-        ["keeps the lane busy", "without him"]
+        ["keeps the lane busy", "without bob"]
     );
     assert_eq!(code(bench.view("c", "bob").await), Code::NotParticipant);
 }

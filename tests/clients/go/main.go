@@ -1,4 +1,4 @@
-// Alice and bob talk: she over REST with the client of openapi-generator, he over a WebSocket.
+// Alice and bob talk: alice over REST with the client of openapi-generator, bob over a WebSocket.
 //
 // Needs ROOKERY_URL, TOKEN_ALICE and TOKEN_BOB. docs/api.md, under Clients, says how the package rookery is made.
 package main
@@ -115,13 +115,13 @@ func talk() error {
 		return fmt.Errorf("the history is %+v", items)
 	}
 
-	_, response, err := alice.ShowConversation(asAlice, "not-hers").Execute()
+	_, response, err := alice.ShowConversation(asAlice, "not-theirs").Execute()
 	var refused *rookery.GenericOpenAPIError
 	if response == nil || response.StatusCode != http.StatusForbidden || !errors.As(err, &refused) {
-		return fmt.Errorf("a conversation that is not hers: %v", err)
+		return fmt.Errorf("a conversation of others: %v", err)
 	}
 	if problem, ok := refused.Model().(rookery.Problem); !ok || problem.Code != rookery.NOT_PARTICIPANT {
-		return fmt.Errorf("a conversation that is not hers: %s", refused.Body())
+		return fmt.Errorf("a conversation of others: %s", refused.Body())
 	}
 	fmt.Printf("seq %d: %s\n", items[0].Seq, items[0].Text)
 	return nil

@@ -16,7 +16,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Alice and bob talk: she over REST, he over a WebSocket, both with what Java has of its own (and Gson), from docs/api.md alone.
+ * Alice and bob talk: alice over REST, bob over a WebSocket, both with what Java has of its own (and Gson), from docs/api.md alone.
  *
  * <p>Needs ROOKERY_URL, TOKEN_ALICE and TOKEN_BOB.
  */
@@ -131,7 +131,7 @@ final class Client {
         JsonObject newest = items.get(0).getAsJsonObject();
         check(items.size() == 2 && newest.get("reply_to").equals(sent.get("id")), items);
 
-        JsonObject refused = expect(403, ask("/v1/conversations/not-hers", null));
+        JsonObject refused = expect(403, ask("/v1/conversations/not-theirs", null));
         check(refused.get("code").getAsString().equals("not_participant"), refused);
         System.out.println("seq " + newest.get("seq") + ": " + newest.get("text").getAsString());
     }

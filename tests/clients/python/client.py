@@ -1,4 +1,4 @@
-"""Alice and bob talk: she over REST with the client of openapi-python-client, he over a WebSocket.
+"""Alice and bob talk: alice over REST with the client of openapi-python-client, bob over a WebSocket.
 
 Needs ROOKERY_URL, TOKEN_ALICE and TOKEN_BOB. docs/api.md, under Clients, says how `rookery_client` is made.
 """
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def talk(alice: AuthenticatedClient) -> None:
-    """Alice asks, bob answers, and she reads both."""
+    """Alice asks, bob answers, and alice reads both."""
     with session_of(os.environ["TOKEN_BOB"]) as bob:
         assert bob.subprotocol == "rookery.v1"
         # From here on whatever is committed arrives.
@@ -68,7 +68,7 @@ def talk(alice: AuthenticatedClient) -> None:
     assert [message.text for message in history.items] == ["noon.", "noon?"]
     assert history.items[0].reply_to == sent.id
 
-    refused = show_conversation.sync_detailed("not-hers", client=alice)
+    refused = show_conversation.sync_detailed("not-theirs", client=alice)
     assert refused.status_code == 403
     assert isinstance(refused.parsed, Problem) and refused.parsed.code is Code.NOT_PARTICIPANT
     print(f"seq {history.items[0].seq}: {history.items[0].text}")

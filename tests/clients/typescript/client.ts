@@ -1,4 +1,4 @@
-// Alice and bob talk: she over REST with the types of openapi-typescript and fetch, he over a WebSocket.
+// Alice and bob talk: alice over REST with the types of openapi-typescript and fetch, bob over a WebSocket.
 //
 // Needs ROOKERY_URL, TOKEN_ALICE and TOKEN_BOB. docs/api.md, under Clients, says how `rookery.ts` is made.
 import assert from "node:assert/strict";
@@ -98,7 +98,7 @@ const history = expect(await alice.GET("/v1/conversations/{name}/messages", { pa
 const [newest, oldest] = history.items;
 assert.deepEqual([newest?.text, oldest?.text, newest?.reply_to], ["noon.", "noon?", sent.id]);
 
-const refused = await alice.GET("/v1/conversations/{name}", { params: { path: { name: "not-hers" } } });
+const refused = await alice.GET("/v1/conversations/{name}", { params: { path: { name: "not-theirs" } } });
 assert.equal(refused.response.status, 403);
 assert.equal(refused.error?.code, "not_participant");
 console.log(`seq ${newest?.seq}: ${newest?.text}`);

@@ -85,7 +85,7 @@ async fn the_list_counts_what_others_wrote_after_the_read_watermark() {
                 .cloned()
         }
     };
-    eventually("bob has it in his list", || item(bob)).await;
+    eventually("bob has it in the list", || item(bob)).await;
     assert!(item(bob).await.unwrap()["last_message"].is_null());
     let mut last = Value::Null;
     for text in ["one", "two", "three"] {

@@ -54,10 +54,10 @@ async fn who_joins_while_connected_sees_it_from_the_own_joined_on() {
     );
 }
 
-/// Invariant: nothing after the removal of a participant reaches him, and nothing of his enters
+/// Invariant: nothing after the removal of a participant reaches them, and nothing of theirs enters
 /// after it.
 #[tokio::test]
-async fn the_last_frame_of_who_is_removed_is_his_own_left() {
+async fn the_last_frame_of_who_is_removed_is_their_own_left() {
     let server = shared();
     let group = Group::create(&server, 2).await;
     let (alice, bob) = (&group.admin, &group.members[0]);

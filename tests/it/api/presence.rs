@@ -254,7 +254,7 @@ async fn who_leaves_sees_nobody_and_who_was_never_in_neither() {
         .delete(&group.path(&format!("/participants/{bob}")))
         .await
         .expect(204);
-    bobs.until("his own left", |frame| frame["kind"] == "left")
+    bobs.until("one's own left", |frame| frame["kind"] == "left")
         .await;
     let carols = Socket::ready(&server, &carol).await;
     until_online(&mut alice, &carol, true).await;
@@ -262,7 +262,7 @@ async fn who_leaves_sees_nobody_and_who_was_never_in_neither() {
     assert_eq!(
         known(&bobs, &carol).unwrap()["online"],
         false,
-        "he is told nothing more"
+        "bob is told nothing more"
     );
     let path = group.path("/presence");
     group.members[0]

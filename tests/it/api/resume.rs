@@ -31,7 +31,7 @@ fn live_position(socket: &Socket, conversation: &str) -> Option<u64> {
         .next_back()
 }
 
-// what must not happen: 20 — whoever was away gets exactly what he missed.
+// what must not happen: 20 — whoever was away gets exactly what they missed.
 #[tokio::test]
 async fn a_resume_brings_exactly_what_was_missed_and_then_live() {
     let server = shared();

@@ -152,7 +152,7 @@ async fn a_burst_is_in_the_history_at_once_and_in_the_database_soon() {
     }
 }
 
-// what must not happen: 26 — whoever got an answer reads his own write, in every way there is to
+// what must not happen: 26 — whoever got an answer reads their own write, in every way there is to
 // read it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(

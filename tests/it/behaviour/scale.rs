@@ -215,7 +215,7 @@ async fn ten_thousand_members_of_one_conversation() {
     for (i, (socket, user)) in sockets.iter().zip(&online).enumerate() {
         let seqs = socket.seqs(&name);
         let from = *seqs.first().unwrap();
-        // Who was connected before he was added starts with his own `joined`.
+        // Who was connected before they were added starts with their own `joined`.
         if i < ONLINE / 2 {
             let joined = socket.changes(&name)[0];
             assert!(
@@ -247,10 +247,7 @@ async fn ten_thousand_members_of_one_conversation() {
         assert!(Instant::now() < end, "no mark in the small conversation");
         sockets[1].request(json!({"t": "ping"})).await;
     }
-    let receipt = admin
-        .receipt_of(&sent, online[1])
-        .await
-        .expect("his receipt");
+    let receipt = admin.receipt_of(&sent, online[1]).await.expect("a receipt");
     assert_eq!(receipt["delivered"], false, "marks over 1,000 members");
 }
 
@@ -265,19 +262,19 @@ async fn removing(
     admin.remove(name, online[0]).await.expect(204);
     admin.say(name, "after").await;
     let left = sockets[0]
-        .until("his own left", |frame| frame["kind"] == "left")
+        .until("one's own left", |frame| frame["kind"] == "left")
         .await;
     assert_eq!(
         (left.text("user"), left.number("seq")),
         (online[0].as_str(), last + 1)
     );
     sockets[1].until_seq(name, last + 2).await;
-    // Whatever came to him would have come before this answer.
+    // Whatever came would have come before this answer.
     sockets[0].request(json!({"t": "ping"})).await;
     assert_eq!(
         sockets[0].seqs(name).last(),
         Some(&(last + 1)),
-        "nothing after his own left"
+        "nothing after one's own left"
     );
     let answer = sockets[0]
         .request(json!({"t": "send", "conversation": name, "text": "still here?"}))

@@ -1,6 +1,6 @@
 //! Load that goes on while something breaks: senders over REST and over sockets, each through both
-//! routers in turn, and readers that come back by resume. Everybody remembers what he was told, and
-//! it is all compared at the end.
+//! routers in turn, and readers that come back by resume. Everybody remembers what they were told,
+//! and it is all compared at the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

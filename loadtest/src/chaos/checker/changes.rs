@@ -42,7 +42,7 @@ impl Checker {
     fn is_new(&mut self, at: Micros, conversation: u32, item: &Item) {
         for (source, seq) in self.line(conversation).fold() {
             let said =
-                format!("u{source} was out of c{conversation}, and seq {seq} is his message");
+                format!("u{source} was out of c{conversation}, and seq {seq} is their message");
             self.wrong(
                 at,
                 "nothing from a removed participant",

@@ -51,7 +51,7 @@ impl Checker {
             .copied()
             .unwrap_or_default();
         let wrong = match reason {
-            "not_participant" if sure.in_before(opened) => Some("he participates".to_owned()),
+            "not_participant" if sure.in_before(opened) => Some("the user participates".to_owned()),
             // The part that is not sent may be short; what is missed together is not.
             "too_far"
                 if self.line(conversation).last().saturating_sub(from) + 1 < RESUME_EVENTS =>

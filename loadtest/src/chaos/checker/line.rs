@@ -10,7 +10,7 @@ use crate::chaos::checker::session::{Jump, Session};
 use crate::chaos::checker::sure::Sure;
 use crate::chaos::history::{Item, Micros, What};
 
-/// A stay of a user: from his `joined` to his `left`.
+/// A stay of a user: from their `joined` to their `left`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stay {
     from: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Line {
     stays: BTreeMap<u32, Vec<Stay>>,
     /// Frames that came before it was known whether they should: user, seq, when.
     early: Vec<(u32, u64, Micros)>,
-    /// Sent to one who was out at that seq; right only if he came in again before.
+    /// Sent to one who was out at that seq; right only if they came in again before.
     doubtful: Vec<(u32, u64, Micros)>,
     /// The highest change that was known, and the highest message.
     pub(crate) floor: Floor,
@@ -182,7 +182,7 @@ impl Line {
         }
     }
 
-    /// Whether a user was in at a seq; his own `left` is still his.
+    /// Whether a user was in at a seq; their own `left` is still theirs.
     pub(crate) fn is_in(&self, user: u32, seq: u64) -> bool {
         self.stay_at(user, seq).is_some()
     }
@@ -194,7 +194,7 @@ impl Line {
             .find(|stay| stay.from <= seq && stay.to.is_none_or(|to| seq <= to))
     }
 
-    /// A stay of a user that begins where nothing of his should: from where to where.
+    /// A stay of a user that begins where nothing of theirs should: from where to where.
     pub(crate) fn stay_within(&self, user: u32, jump: Jump) -> Option<(u64, Option<u64>)> {
         let fits = |stay: &&Stay| {
             stay.from > jump.after

@@ -170,7 +170,7 @@ impl Checker {
         };
         if of == seq && since < read.begun && !read.stale && value != expected {
             let said = format!(
-                "u{} sees his reaction to seq {seq} of c{} as {value:?}; {expected:?} was \
+                "u{} sees their reaction to seq {seq} of c{} as {value:?}; {expected:?} was \
                  acknowledged before",
                 read.user, read.conversation
             );

@@ -80,7 +80,7 @@ impl Refusals {
         self.doubts.remove(&user);
     }
 
-    /// His `left` was seen for the first time.
+    /// Their `left` was seen for the first time.
     pub(crate) fn left(&mut self, user: u32, at: Micros) {
         self.held
             .retain(|held| held.user != user || held.since >= at);
@@ -139,7 +139,7 @@ impl Checker {
         }
     }
 
-    /// A user was told that he does not participate.
+    /// A user was told that they do not participate.
     pub(super) fn refused_as_stranger(
         &mut self,
         at: Micros,
@@ -175,7 +175,7 @@ impl Checker {
             let when = *refused as f64 / 1e6;
             let said = format!(
                 "u{user} was in c{conversation}, and was refused as no participant at {when:.3} s: \
-                 he was not put out"
+                 nobody put them out"
             );
             self.wrong(at, IN_THE_HISTORY, said, Span::of(conversation));
         }

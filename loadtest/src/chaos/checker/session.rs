@@ -18,7 +18,7 @@ pub(crate) struct Session {
     /// What it gets late is its own doing, or was told already.
     pub(crate) excused: bool,
     positions: HashMap<u32, Position>,
-    /// When it was last told that a conversation is not his.
+    /// When it was last told that a conversation is not theirs.
     refused: HashMap<u32, Micros>,
     /// Where its sends of each conversation were appended, in the order sent.
     appended: HashMap<u32, BTreeMap<u64, u64>>,
@@ -27,7 +27,7 @@ pub(crate) struct Session {
 #[derive(Debug, Clone, Copy)]
 struct Position {
     seq: u64,
-    /// He was told that he is out.
+    /// The user was told that they are out.
     left: bool,
 }
 
@@ -79,7 +79,7 @@ impl Session {
         };
         match item.seq {
             seq if seq == before.seq + 1 => (None, Ok(())),
-            // What happened while he was out is not his; live starts with his own joined.
+            // What happened while they were out is not theirs; live starts with their own joined.
             seq if enters && before.left && seq > before.seq => {
                 (self.jump(conversation, Some(before.seq), seq), Ok(()))
             }
@@ -168,7 +168,7 @@ impl Session {
         if position.seq == seq {
             return (None, Ok(()));
         }
-        // He is out, or in again: he is told where it goes on.
+        // The user is out, or in again: they are told where it goes on.
         if position.left && seq > position.seq {
             self.positions
                 .insert(conversation, Position { seq, left: false });
@@ -183,14 +183,14 @@ impl Session {
         )
     }
 
-    /// Where it stands in a conversation, and whether it was told that he is out.
+    /// Where it stands in a conversation, and whether it was told that they are out.
     pub(crate) fn position(&self, conversation: u32) -> Option<(u64, bool)> {
         self.positions
             .get(&conversation)
             .map(|position| (position.seq, position.left))
     }
 
-    /// When it was last told that a conversation is not his.
+    /// When it was last told that a conversation is not theirs.
     pub(crate) fn refused(&self, conversation: u32) -> Option<Micros> {
         self.refused.get(&conversation).copied()
     }

@@ -18,7 +18,8 @@ pub(crate) enum Sure {
 }
 
 impl Sure {
-    /// An operation on him is about to be asked for: unless it changes nothing, nobody can be sure.
+    /// An operation on a user is about to be asked for: unless it changes nothing, nobody can be
+    /// sure.
     pub(crate) fn begin(&mut self, adds: bool) {
         if !matches!(
             (*self, adds),

@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 100;
 const FIRST_SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// In a hundred visits, so many ask for their lists right after they came, and after they went.
 const LIST_PERCENT: u64 = 40;
-/// Sends of a guest that meet his removal, and the pause between two.
+/// Sends of a guest that meet their removal, and the pause between two.
 const RACES_MAX: u64 = 40;
 const BETWEEN_RACES: Duration = Duration::from_millis(20);
 /// Guests without devices, for when the others are used up.
@@ -101,8 +101,8 @@ pub(crate) async fn make_more(world: Arc<World>, most: u32) {
     }
 }
 
-/// Lets guests in and puts them out until the load is over; each tries what he may, and then what
-/// he may not.
+/// Lets guests in and puts them out until the load is over; each tries what they may, and then what
+/// they may not.
 pub(crate) async fn run(world: Arc<World>, group: Group) {
     let conversation = group.conversation;
     let mut random = world.random.split("keeper", u64::from(conversation));
@@ -115,15 +115,15 @@ pub(crate) async fn run(world: Arc<World>, group: Group) {
         let guest = random.pick(&guests).copied().unwrap_or(fresh);
         fresh += 1;
         if !visit(&world, conversation, (&mut admin, guest), &mut random).await {
-            // An attempt of unknown outcome may be done later: nothing is sure of him here any
+            // An attempt of unknown outcome may be done later: nothing is sure of them here any
             // more.
             guests.retain(|other| *other != guest);
         }
     }
 }
 
-/// Lets one and the same guest in and puts him out until the load is over, whatever becomes of each
-/// attempt.
+/// Lets one and the same guest in and puts them out until the load is over, whatever becomes of
+/// each attempt.
 pub(crate) async fn run_regular(world: Arc<World>, group: Group) {
     let conversation = group.conversation;
     let mut random = world.random.split("regular", u64::from(conversation));
@@ -235,6 +235,6 @@ async fn visit(
             finale::list_noted(world, &mut visitor, false).await;
         }
     }
-    // One that was not put out stays: what he does later is no visit.
+    // One that was not put out stays: what they do later is no visit.
     clean(&added) && matches!(removed, Outcome::Ok { clean: true, .. })
 }

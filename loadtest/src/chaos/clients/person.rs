@@ -27,7 +27,7 @@ enum Told {
 /// A user with a connection to each router.
 #[derive(Debug)]
 pub(crate) struct Person {
-    /// His number.
+    /// Their number.
     pub(crate) user: u32,
     clients: Vec<Client>,
     turn: usize,

@@ -49,7 +49,7 @@ pub(crate) enum Act {
     Create { users: Vec<u32> },
     /// Lets one in.
     Add { user: u32 },
-    /// Puts one out, or he leaves.
+    /// Puts one out, or they leave.
     Remove { user: u32 },
     /// Marks as read up to there.
     Read { seq: u64 },
@@ -120,9 +120,9 @@ pub(crate) enum Record {
         seq: u64,
         value: Option<u32>,
     },
-    /// A read was refused: he does not participate.
+    /// A read was refused: the user does not participate.
     Refused { read: Read },
-    /// All conversations of a user, as he was told.
+    /// All conversations of a user, as they were told.
     Listed {
         begun: Micros,
         at: Micros,

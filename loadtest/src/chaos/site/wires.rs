@@ -1,6 +1,6 @@
 //! The links: a proxy before each port, which knows who connects and obeys a rule for each pair.
-//! The one who connects is found by his end of the connection, as the kernel tells it: all of this
-//! is one machine.
+//! The one who connects is found by their end of the connection, as the kernel tells it: all of
+//! this is one machine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) enum Rule {
     Hold,
     /// What the one who connected sends does not come through.
     HoldRequests,
-    /// What he is answered does not come through.
+    /// What they are answered does not come through.
     HoldReplies,
     /// A byte a second, either way.
     Trickle,

@@ -82,7 +82,7 @@ fn participants(reader: &str) -> Query {
     }
 }
 
-/// Tells who asked, so that each can check that the answer is his.
+/// Tells who asked, so that each can check that the answer is theirs.
 fn echo(body: &Body) -> Result<Outcome, ShardError> {
     let Body::Query {
         query: Query::Participants { reader, .. },

@@ -90,7 +90,7 @@ pub(super) fn seqs(session: &Session) -> Vec<(String, u64)> {
     .collect()
 }
 
-/// Bob resumes at seq 2 of a conversation that his index, which is being read, does not have.
+/// Bob resumes at seq 2 of a conversation that bob's index, which is being read, does not have.
 pub(super) fn resumed(board: &mut Board, bob: &Session) -> (Load, Fetch) {
     board.resume(bob.id, [(name("healthy"), Seq(2))].into(), false);
     let mut work = board.take_work();

@@ -40,7 +40,7 @@ async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
         bob.expect("pong").await;
     }
     assert_eq!(delivered(&node), [("bob".to_owned(), Seq(2))]);
-    assert_eq!(alice.pings, 0, "her own message needs no mark");
+    assert_eq!(alice.pings, 0, "a message of one's own needs no mark");
 }
 
 #[tokio::test]

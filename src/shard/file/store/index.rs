@@ -94,7 +94,7 @@ impl Store {
         Ok(items)
     }
 
-    /// A page of a user's list: conversations he is in, newest version first, below `after`.
+    /// A page of a user's list: their conversations, newest version first, below `after`.
     ///
     /// # Errors
     /// SQLite refused.

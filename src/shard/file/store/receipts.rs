@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// Watermarks of current participants by name after `after`; who never moved one has both at
-    /// the seq of his own join.
+    /// the seq of their own join.
     ///
     /// # Errors
     /// SQLite refused.

@@ -42,9 +42,9 @@ pub struct HeadRow {
 pub struct Member {
     /// Who.
     pub user: UserId,
-    /// Seq of his latest `created` or `joined`.
+    /// Seq of their latest `created` or `joined`.
     pub joined: Seq,
-    /// His place among the users of that event: with `joined` the order of standing.
+    /// Their place among the users of that event: with `joined` the order of standing.
     pub position: u32,
 }
 

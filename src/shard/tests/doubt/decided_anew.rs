@@ -30,7 +30,7 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
         .remove(0);
     let (node, _queue) = subscriber(64);
     let removal = refused_later(&bench, remove("c", "alice", "bob")).await;
-    let his = bench.execute(send("c", "bob", "still in"));
+    let bobs = bench.execute(send("c", "bob", "still in"));
     // A receipt is looked up before it comes to the loop.
     let reaction = tokio::spawn(bench.execute(react(&message, "bob", Some(7))));
     let read = tokio::spawn({
@@ -69,7 +69,7 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
     ] {
         assert_eq!(code(void), Code::Unavailable);
     }
-    sent(in_time(his).await);
+    sent(in_time(bobs).await);
     assert!(matches!(
         in_time(reaction).await.expect("runs"),
         Ok(Done::Marked)
@@ -100,16 +100,16 @@ async fn a_refusal_is_answered_with_the_commit_of_what_it_rests_on() {
     let bench = settled().await;
     bench.log.hold();
     let removal = bench.execute(remove("c", "alice", "bob"));
-    let mut his = Box::pin(bench.execute(send("c", "bob", "out")));
+    let mut bobs = Box::pin(bench.execute(send("c", "bob", "out")));
     assert!(
-        tokio::time::timeout(Duration::from_millis(50), &mut his)
+        tokio::time::timeout(Duration::from_millis(50), &mut bobs)
             .await
             .is_err(),
         "nothing was answered"
     );
     bench.log.release();
     assert!(in_time(removal).await.is_ok());
-    assert_eq!(code(in_time(his).await), Code::NotParticipant);
+    assert_eq!(code(in_time(bobs).await), Code::NotParticipant);
     // What rests on nothing is refused at once, whatever is under way.
     bench.log.hold();
     let under_way = bench.execute(send("c", "alice", "under way"));
@@ -126,8 +126,8 @@ async fn who_cannot_wait_for_what_a_refusal_rests_on_is_told_that_nothing_was_wr
     let bench = settled().await;
     bench.log.hold();
     let removal = bench.execute(remove("c", "alice", "bob"));
-    let his = bench.handle().execute(send("c", "bob", "out"), shortly());
-    assert_eq!(code(in_time(his).await), Code::Unavailable);
+    let bobs = bench.handle().execute(send("c", "bob", "out"), shortly());
+    assert_eq!(code(in_time(bobs).await), Code::Unavailable);
     // But what an earlier request may have written may appear.
     let first = bench.execute(send_key("c", "alice", "once", "key"));
     let again = bench

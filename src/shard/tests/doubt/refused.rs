@@ -16,7 +16,7 @@ async fn a_refused_append_takes_everything_back_and_the_shard_goes_on() {
     let adding = bench.execute(add("c", "alice", &["carol"]));
     let removal = bench.execute(remove("c", "alice", "bob"));
     let other = bench.execute(create("d", &["dave"]));
-    let hers = bench.execute(send("c", "carol", "void too"));
+    let carols = bench.execute(send("c", "carol", "void too"));
     bench.waiting(5).await;
     bench.log.release();
     for refused in [
@@ -27,7 +27,7 @@ async fn a_refused_append_takes_everything_back_and_the_shard_goes_on() {
     ] {
         assert_eq!(code(refused), Code::Unavailable);
     }
-    assert_eq!(code(in_time(hers).await), Code::Unavailable);
+    assert_eq!(code(in_time(carols).await), Code::Unavailable);
     assert!(queue.try_recv().is_err(), "nothing of it was pushed");
     assert_eq!(code(bench.view("c", "carol").await), Code::NotParticipant);
     assert_eq!(

@@ -47,7 +47,7 @@ async fn the_conversation_itself_is_shown_only_as_it_is_committed() {
     assert_eq!(
         code(in_time(early).await.map(|(found, _)| found)),
         Code::Unavailable,
-        "she is not in yet"
+        "the user is not in yet"
     );
     bench.log.release();
     assert!(in_time(adding).await.is_ok());

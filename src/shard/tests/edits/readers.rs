@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Bob is removed, and then a message of before is edited, while a read of his is under way.
+/// Bob is removed, and then a message of before is edited, while bob reads.
 async fn edited_meanwhile(query: impl FnOnce(&Message) -> Query) -> Result<Found, ShardError> {
     let (bench, message) = bench().await;
     let held = bench.handle().0.store.hold_readers().await;

@@ -130,8 +130,8 @@ async fn creating_again_under_the_same_key_gives_the_same_and_under_another_is_r
             code(in_time(bench.execute(with(None, 1))).await),
             Code::NameTaken
         );
-        let hers = create_with("made", &["bob", "alice"], Some("key"), 1);
-        assert_eq!(code(in_time(bench.execute(hers)).await), Code::NameTaken);
+        let theirs = create_with("made", &["bob", "alice"], Some("key"), 1);
+        assert_eq!(code(in_time(bench.execute(theirs)).await), Code::NameTaken);
         bench.crash().await;
     }
     let query = Query::CreateKey {

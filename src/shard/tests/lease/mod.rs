@@ -50,7 +50,7 @@ fn summaries() -> Query {
 fn last_message(found: Found) -> String {
     match found {
         Found::Summaries(mut items) => {
-            let item = items.remove(0).expect("his");
+            let item = items.remove(0).expect("an item");
             item.last_message.expect("one").core.text
         }
         other => panic!("{other:?}"),

@@ -65,13 +65,13 @@ async fn whoever_is_no_participant_cannot_tell_what_exists() {
             assert_eq!(items, [None]);
         }
     }
-    let not_hers = Query::Receipts {
+    let not_theirs = Query::Receipts {
         id: message.core.id,
         reader: user("bob"),
         after: None,
         limit: 1,
     };
-    assert_eq!(code(bench.query(not_hers).await), Code::NotSender);
+    assert_eq!(code(bench.query(not_theirs).await), Code::NotSender);
 }
 
 /// A read of bob's whose gathering waits: every reader of the file is busy, as with a slow disk or
@@ -90,7 +90,7 @@ async fn reading_of_bob(
     read
 }
 
-/// Bob is removed, and a message follows, while a read of his is under way.
+/// Bob is removed, and a message follows, while bob reads.
 async fn removed_meanwhile(query: impl FnOnce(&Message) -> Query) -> Result<Found, ShardError> {
     let bench = Bench::new().await;
     bench.create("c", &["alice", "bob"]).await;
@@ -179,7 +179,7 @@ async fn a_page_read_while_its_reader_is_removed_has_nothing_after_the_removal()
         panic!("{seen:?}")
     };
     let seqs: Vec<_> = items.iter().map(|event| event.seq.0).collect();
-    assert_eq!((seqs, next), (vec![1, 2], None), "he left at 3");
+    assert_eq!((seqs, next), (vec![1, 2], None), "bob left at 3");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,7 +217,7 @@ async fn what_has_no_seq_is_not_given_to_a_reader_who_is_removed_while_it_is_gat
         Code::MessageUnknown,
         "it has reactions of others"
     );
-    // In a list he is out as soon as the file says so.
+    // In a list bob is out as soon as the file says so.
     let list = removed_meanwhile(|_| Query::Summaries {
         names: vec![name],
         reader,

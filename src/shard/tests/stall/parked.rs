@@ -137,7 +137,7 @@ async fn writes_wait_for_a_proof_once_the_lease_has_ended() {
     .await;
     bench.clock.pass(watch);
     let waits = bench.execute(send("c", "alice", "waits"));
-    // Whether he is in is not sure either.
+    // Whether the user is in is not sure either.
     let stranger = bench.execute(send("c", "mallory", "x"));
     bench.parked(2).await;
     assert_eq!(

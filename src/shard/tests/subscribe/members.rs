@@ -4,7 +4,7 @@ use super::*;
 
 // Invariant I10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_removed_gets_up_to_his_own_left_and_nothing_after_it() {
+async fn who_was_removed_gets_up_to_their_own_left_and_nothing_after_it() {
     let bench = bench().await;
     bench.send("c", "alice", "before carol").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
@@ -19,7 +19,7 @@ async fn who_was_removed_gets_up_to_his_own_left_and_nothing_after_it() {
         if applied {
             bench.applied().await;
         }
-        // From the seq before her join on, up to the one before her `left`.
+        // From the seq before the join on, up to the one before the `left`.
         for after in 2..5 {
             let Subscribed::Ended { left, events, .. } =
                 bench.interest(&node, "c", "carol", Some(after)).await
@@ -116,7 +116,7 @@ async fn who_is_out_again_is_told_of_the_membership_before_the_last_if_that_was_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_removed_cannot_reach_behind_his_join_while_his_left_is_unapplied() {
+async fn who_was_removed_cannot_reach_behind_their_join_while_their_left_is_unapplied() {
     let bench = Bench::with(Config {
         barrier_max: Duration::from_millis(50),
         ..config()
@@ -129,7 +129,7 @@ async fn who_was_removed_cannot_reach_behind_his_join_while_his_left_is_unapplie
     bench.log.stall_reads(true);
     bench.remove("c", "alice", "carol").await.expect("removed");
     let (node, _queue) = subscriber(8);
-    // It is not known yet where her membership began: asked again later.
+    // It is not known yet where the membership began: asked again later.
     assert!(matches!(
         bench.interest(&node, "c", "carol", Some(0)).await,
         Subscribed::Failed(_)
@@ -174,7 +174,7 @@ async fn who_is_being_added_is_subscribed_when_that_is_committed_or_not_at_all()
             );
             bench.send("c", "alice", "secret").await;
             bench.send("c", "alice", "more").await;
-            assert!(queue.try_recv().is_err(), "she never came in");
+            assert!(queue.try_recv().is_err(), "the user never came in");
         } else {
             assert!(outcome.is_ok());
             let (tail, joined, events) = live(subscribed);

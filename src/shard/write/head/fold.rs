@@ -14,9 +14,9 @@ pub(in crate::shard) const RECENT_MAX: usize = 200;
 /// Since when, and in which order, someone participates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::shard) struct Standing {
-    /// Seq of his latest `created` or `joined`.
+    /// Seq of their latest `created` or `joined`.
     pub(in crate::shard) joined: Seq,
-    /// His place among the users of that event.
+    /// Their place among the users of that event.
     pub(in crate::shard) position: u32,
 }
 

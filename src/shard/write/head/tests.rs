@@ -91,7 +91,7 @@ fn only_the_admin_adds_and_removes_others_and_anyone_leaves() {
     assert_eq!(
         remove(&mut head, "stranger", "stranger"),
         Ok(false),
-        "he is out already"
+        "the user is out already"
     );
     assert_eq!(remove(&mut head, "alice", "dave"), Ok(false));
     assert_eq!(remove(&mut head, "bob", "bob"), Ok(true));
@@ -131,7 +131,7 @@ fn the_longest_standing_participant_follows_an_admin_who_leaves() {
     assert_eq!(
         add(&mut head, "zoe", &["zoe"]),
         Err(Code::NotParticipant),
-        "no one lets her in again"
+        "no one lets the user in again"
     );
 }
 

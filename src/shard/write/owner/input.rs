@@ -167,7 +167,7 @@ pub(in crate::shard) enum Accepted {
     },
 }
 
-/// What a reader wants beside the proof that he may read.
+/// What a reader wants beside the proof that they may read.
 #[derive(Debug, Clone)]
 pub(in crate::shard) enum Want {
     /// The conversation itself.
@@ -202,7 +202,7 @@ pub(in crate::shard) enum Admission {
     /// A participant whose removal is not committed yet; since when they are in, the head has
     /// forgotten.
     Leaving(Ticket),
-    /// No participant; his own `left` may be in the tail, else in SQLite.
+    /// No participant; their own `left` may be in the tail, else in SQLite.
     Stranger(Ticket),
 }
 

@@ -222,7 +222,7 @@ impl Owner {
 }
 
 /// Authors among the newest messages that an advance from `from` (exclusive) to `to` covers, but
-/// `user` himself.
+/// `user` themselves.
 fn senders_between(head: &Head, from: Seq, to: Seq, user: &UserId) -> Vec<UserId> {
     let mut senders: Vec<UserId> = Vec::new();
     for (seq, source) in head.recent.iter().rev() {

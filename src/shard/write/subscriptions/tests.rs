@@ -53,7 +53,7 @@ fn one_push_goes_to_a_node_however_many_users_it_has() {
 }
 
 #[test]
-fn who_left_gets_his_own_left_and_nothing_after_it() {
+fn who_left_gets_their_own_left_and_nothing_after_it() {
     let (sender, mut queue) = mpsc::channel(8);
     let node = Subscriber::new(sender);
     let mut subscriptions = Subscriptions::new(ShardId(1));

@@ -203,11 +203,14 @@ fn a_list_that_lacks_what_was_acknowledged_is_found_unless_it_carries_a_mark() {
         stale: false,
         conversations: vec![C],
     });
-    assert!(rules(&model.finish()).contains(&rule), "he was put out");
+    assert!(
+        rules(&model.finish()).contains(&rule),
+        "the user was put out"
+    );
 }
 
 #[test]
-fn after_a_removal_that_was_surely_not_done_he_is_in_as_before() {
+fn after_a_removal_that_was_surely_not_done_they_are_in_as_before() {
     let mut model = Model::new(12);
     model.visit();
     let removal = model.begin(0, Act::Remove { user: GUEST });

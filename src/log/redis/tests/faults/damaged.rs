@@ -66,7 +66,7 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
             .await,
         1
     );
-    // Deleted by somebody who knows what he does, they are no obstacle.
+    // Deleted by somebody who knows what they do, the files are no obstacle.
     server
         .ask::<()>(&format!("DEL {{{}:s1}}:messages", owned.config.prefix))
         .await;
