@@ -107,6 +107,7 @@ pub fn announce(text: String) {
         print(&text);
         drop(telling);
     };
+
     if std::thread::Builder::new()
         .name("announce".to_owned())
         .spawn(tell)
@@ -114,6 +115,7 @@ pub fn announce(text: String) {
     {
         return count("stdout", 1);
     }
+
     if taken.recv_timeout(ANNOUNCE_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
         count("stdout", 1);
     }

@@ -97,6 +97,7 @@ impl FrontSettings {
                 Origins::parse(&listed.join(",")).map_err(|why| format!("--cors-origins: {why}"))?
             }
         };
+
         Ok(router::Config {
             connections_max: self.connections_max,
             sockets_max,

@@ -305,18 +305,21 @@ impl NodeSettings {
             renew_every,
             ..
         } = self.cluster;
+
         if renew_every.saturating_mul(RENEWALS_MIN) > takeover_watch {
             return Err(format!(
                 "--renew-every {renew_every:?} is too long for --takeover-watch {takeover_watch:?}: at most a \
                  {RENEWALS_MIN}rd of it"
             ));
         }
+
         let shard = crate::shard::Config {
             takeover_watch: Some(takeover_watch),
             renew_every,
             adopt_local: self.node.adopt_local,
             ..self.shard.config()
         };
+
         Ok(node::Config {
             session: self.session.config(),
             shard,
@@ -357,6 +360,7 @@ impl RedisSettings {
         let urls = urls.ok_or_else(|| {
             format!("no Redis: give --redis redis://host:port, or set {REDIS} or {REDIS}_FILE")
         })?;
+
         let urls = urls
             .expose()
             .split(',')

@@ -111,6 +111,7 @@ pub(super) fn with_environment(
     if args.iter().any(asks_only) {
         return args;
     }
+
     let sub = args.get(1).and_then(|word| command.find_subcommand(word));
     let place = if sub.is_some() { 2 } else { 1 }.min(args.len());
     let flags = sub
@@ -126,6 +127,7 @@ pub(super) fn with_environment(
             Some(arg)
         });
     let given: Vec<_> = given.collect();
+
     let mut args = args;
     args.splice(place..place, given);
     args

@@ -160,6 +160,7 @@ pub fn start_node(node: &str) {
     for (counter, series) in FAULTS {
         series.iter().for_each(|labels| counter.add(0, labels));
     }
+
     NODE_REFUSED_SHARDS.set(0.0, &[("node", node)]);
     SHARD_OPEN_FAILURES.add(0, &[("node", node)]);
     TABLE_ERRORS.add(0, &[("node", node)]);

@@ -57,6 +57,7 @@ impl Again {
         if state.expected == 0 {
             return Gathered::Now(message);
         }
+
         state.expected -= 1;
         state.bytes += usize::try_from(front::cost(message.text.len())).unwrap_or(usize::MAX);
         state.messages.push(message);
@@ -66,6 +67,7 @@ impl Again {
         if state.expected > 0 {
             return Gathered::Later;
         }
+
         state.bytes = 0;
         Gathered::All(with_later(std::mem::take(&mut state.messages)))
     }
@@ -108,6 +110,7 @@ fn with_later(mut messages: Vec<Message>) -> Vec<Message> {
         message.later.clone_from(keys);
         keys.extend(message.key_with(client_id.as_deref()));
     }
+
     messages
 }
 

@@ -42,6 +42,7 @@ impl Hub {
             reason,
             "draining sessions"
         );
+
         let now = Instant::now();
         for session in sessions {
             let delay = window.mul_f64(rand::random_range(0.0..=1.0));

@@ -105,6 +105,7 @@ impl Inner {
         if !unwatched.is_empty() {
             self.upstream.unwatch(unwatched);
         }
+
         if !work.forgotten.is_empty() {
             for router in self.all_routers() {
                 work.forgotten
@@ -116,6 +117,7 @@ impl Inner {
         if !watched.is_empty() {
             self.spawn(Arc::clone(self).ask_presence(watched));
         }
+
         self.run(work);
         result
     }
@@ -132,6 +134,7 @@ impl Inner {
             loads,
             ..
         } = work;
+
         let map = self.upstream.map();
         let mut first: HashMap<ShardId, Vec<Ask>> = HashMap::new();
         // Retries apart, so that they hold up no first attempt.
@@ -143,6 +146,7 @@ impl Inner {
                 attempt => again.entry((shard, attempt)).or_default().push(ask),
             }
         }
+
         for (shard, of_shard) in first {
             self.subscribe((shard, Kind::Subscribe), of_shard);
         }
@@ -153,6 +157,7 @@ impl Inner {
                 inner.subscribe((shard, Kind::Again), of_shard);
             });
         }
+
         for fetch in fetches {
             self.spawn(Arc::clone(self).fetch(fetch));
         }
@@ -226,6 +231,7 @@ impl Inner {
                 .wants_index(&load)
                 .then(|| self.ask_index(&load))
         };
+
         // Without an answer the user has no session any more.
         match self
             .requests
@@ -289,6 +295,7 @@ impl Inner {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             telemetry::SESSION_ASKS.add(count, &[("kind", kind), ("result", result)]);
         }
+
         let missing = std::iter::repeat_with(|| {
             Subscribed::Failed(Problem::unavailable("the owner did not answer"))
         });

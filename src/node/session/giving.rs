@@ -76,12 +76,14 @@ impl Session {
         if !self.takes_place(front::cost(text.len())) {
             return;
         }
+
         let event = self.router.handle(conversation).map(|handle| (handle, seq));
         let tells = if self.is_followed {
             Tells::Stand(Stand::at(seq))
         } else {
             Tells::Nothing
         };
+
         let (to, quiet) = (Vec::new(), vec![self.number]);
         if !self.router.offer(Down::Deliver {
             to,
@@ -128,11 +130,13 @@ impl Session {
         } else {
             (vec![self.number], Vec::new())
         };
+
         let tells = if self.is_followed {
             tells
         } else {
             Tells::Nothing
         };
+
         self.router.offer(Down::Deliver {
             to,
             quiet,
@@ -161,6 +165,7 @@ impl Session {
             GapReason::NotParticipant => "not_participant",
         };
         telemetry::SESSION_GAPS.add(1, &[("reason", label)]);
+
         let frame = ServerFrame::Gap {
             conversation,
             from,

@@ -71,6 +71,7 @@ impl Inner {
             shards = shards.len(),
             "sessions go with the shards of their users"
         );
+
         let (now, mut deadlines) = (Instant::now(), self.deadlines());
         for session in leaving {
             deadlines.at(

@@ -68,6 +68,7 @@ impl Hub {
             presence: Occasion::default(),
             live: telemetry::SESSIONS.bind(&[]),
         });
+
         inner
             .tracker
             .spawn(drive::follow(Arc::clone(&inner), pushes));
@@ -78,6 +79,7 @@ impl Hub {
                 .tracker
                 .spawn(homing::follow(Arc::clone(&inner), table, homing::WINDOW));
         }
+
         Arc::new(Self { inner })
     }
 
@@ -105,6 +107,7 @@ impl Hub {
                 "sessions did not end in time and are dropped"
             );
         }
+
         self.inner.stop.cancel();
         self.inner.tracker.close();
     }

@@ -120,6 +120,7 @@ impl<'a> Post<'a> {
             });
             self.groups.len() - 1
         });
+
         let Some(group) = self.groups.get_mut(at).filter(|group| group.has_room) else {
             return false;
         };
@@ -129,6 +130,7 @@ impl<'a> Post<'a> {
         } else {
             group.quiet.push(session.number)
         }
+
         true
     }
 
@@ -155,6 +157,7 @@ impl<'a> Post<'a> {
                 unsent.push(Group { to, quiet, ..group });
             }
         }
+
         unsent
     }
 }

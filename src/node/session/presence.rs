@@ -46,6 +46,7 @@ fn checked(
             format!("a session watches at most {WATCHED_MAX} conversations"),
         ));
     }
+
     let names: BTreeSet<ConversationName> = conversations
         .iter()
         .map(|name| conversation_name(name))
@@ -93,6 +94,7 @@ impl Inner {
                 .collect();
             all.and_then(|all| self.watch_found(&session, all, turn))
         };
+
         // Its router has the next node told of what is watched, if it can, and unless another one
         // has taken its place.
         let is_watched = (result.is_ok() || is_silent) && session.asides.watches().is_at(turn);
@@ -236,6 +238,7 @@ impl Board {
             let known = memberships.and_then(|memberships| memberships.get(name));
             known.is_some_and(|at| !at.joined && at.seq.0 > 0)
         };
+
         let mut of: Vec<_> = named
             .into_iter()
             .filter(|(name, _)| !has_left(name))
@@ -301,6 +304,7 @@ impl Board {
         if entry.is_quiet || !session.has_room() || !session.router.takes_spare() {
             return false;
         }
+
         let owed = self.watching.take_owed(id, OWED_AT_ONCE);
         let mut has_room = true;
         for presence in &owed {
@@ -312,6 +316,7 @@ impl Board {
                 self.watching.owe(id, &presence.user);
             }
         }
+
         telemetry::SESSION_PRESENCE.add(1, &[]);
         has_room && owed.len() == OWED_AT_ONCE
     }

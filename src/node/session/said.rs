@@ -135,12 +135,14 @@ impl Backlog {
         if !state.is_worked_on {
             return Queued::Now(message);
         }
+
         // What is said again after a node was lost comes at once, and takes as much again.
         let more = if message.repeat == Repeat::First {
             0
         } else {
             bytes_max
         };
+
         if state.bytes
             >= bytes_max
                 .saturating_add(FRAME_BYTES_MAX)
@@ -148,6 +150,7 @@ impl Backlog {
         {
             return Queued::TooMuch;
         }
+
         state.bytes += cost(&message);
         state.waiting.push_back(message);
         Queued::Later

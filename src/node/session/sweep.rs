@@ -39,6 +39,7 @@ impl Inner {
         for session in ended.into_iter().filter_map(|id| self.session(id)) {
             self.end(&session, CloseCode::Unauthorized);
         }
+
         for (id, what) in due {
             match what {
                 Due::Begin => self.on_board(|board| board.stop_waiting(id)),
@@ -58,6 +59,7 @@ impl Inner {
                 }
             }
         }
+
         for router in self.all_routers() {
             self.look_after(&router);
         }

@@ -94,10 +94,12 @@ impl Turns {
             inner.presence.is_due.store(false, Ordering::SeqCst);
             return false;
         }
+
         let now = Instant::now();
         if now < self.round {
             return false;
         }
+
         self.round = now + OWED_EVERY;
         self.debtors.extend(board.watching.debtors());
         true

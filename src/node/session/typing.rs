@@ -45,6 +45,7 @@ impl Inner {
             telemetry::TYPING.add(1, &[("result", "dropped")]);
             return told(session, Ok(()), (asked, owed));
         };
+
         let shard = self.upstream.map().shard_of(conversation.slot());
         let user = session.user.clone();
         let typing = Typing {
@@ -52,6 +53,7 @@ impl Inner {
             user,
             on,
         };
+
         let done = self
             .upstream
             .execute(shard, Command::Typing(typing), Instant::now() + WITHIN);
@@ -100,6 +102,7 @@ impl Board {
             .encode(),
             None,
         );
+
         let others = || feed.members.iter().filter(|(member, _)| *member != user);
         let places = || others().flat_map(|(_, member)| &member.places);
         for place in places().filter(|place| matches!(place.cursor, Cursor::Live { .. })) {
@@ -111,6 +114,7 @@ impl Board {
                 add_spare(&place.session, &mut post, "typing");
             }
         }
+
         let cost = post.cost();
         for unsent in post.send() {
             places()

@@ -99,6 +99,7 @@ impl UnderWay {
                 }
             }
         }
+
         let mut place = Place {
             under_way: Arc::clone(self),
             shard,
@@ -110,6 +111,7 @@ impl UnderWay {
             Ok(permit) => Some(permit),
             Err(_none) => Arc::clone(&self.prompt).acquire_owned().await.ok(),
         };
+
         Ok(place)
     }
 

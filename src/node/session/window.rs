@@ -358,6 +358,7 @@ impl Session {
                 ..Window::default()
             };
         }
+
         self.answers.close();
         self.late_answers.close();
         self.router.offer(Down::Close {

@@ -1,11 +1,5 @@
-//! Reads: the message list merges the committed tail in memory with SQLite; everything else waits
-//! until the worker has reached what touched it (the read barrier). Either way a read sees every
-//! write acknowledged before it began.
-//!
-//! And none sees what came after the removal of its reader. The ticket says that they participate,
-//! and how far the conversation reached at that moment: whatever the file has gained since is cut
-//! off there. What has no seq to cut at (watermarks, receipts, reactions) is given only when they
-//! still participate after it was gathered.
+//! Which read a query is, and those that are short: what a conversation shows, who takes part, what
+//! a user is in.
 
 use crate::ids::UserId;
 use crate::problem::Problem;
