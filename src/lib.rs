@@ -11,12 +11,12 @@ pub(crate) mod backoff;
 pub mod clock;
 pub mod ids;
 
-pub mod problem;
+pub(crate) mod problem;
 pub mod protocol;
 
-pub mod connections;
+pub(crate) mod connections;
 pub mod output;
-pub mod telemetry;
+pub(crate) mod telemetry;
 
 pub(crate) mod files;
 pub(crate) mod sqlite;
@@ -34,7 +34,7 @@ pub mod cluster;
 
 pub mod log;
 
-pub mod operations;
+pub(crate) mod operations;
 
 pub mod process;
 

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 /// Why a request was refused or could not be served. The list is closed; it only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each code is documented by its title below")]
 pub enum Code {
     Invalid,
     InvalidName,
@@ -173,7 +172,7 @@ impl Code {
 /// on what may have changed since an earlier one was: the caller's token (401), their membership or
 /// role (403), what they may see (404).
 #[must_use]
-pub fn settles_earlier_attempts(status: u16) -> bool {
+pub(crate) fn settles_earlier_attempts(status: u16) -> bool {
     !matches!(status, 401 | 403 | 404 | 429) && status < 500
 }
 

@@ -15,18 +15,18 @@ use crate::telemetry::{HTTP_CONNECTIONS_EVICTED, HTTP_CONNECTIONS_REFUSED};
 
 /// How long a connection must have been idle before it may give way: whoever has just connected, or
 /// been answered, may be about to ask.
-pub const IDLE_AT_LEAST: Duration = Duration::from_secs(1);
+pub(crate) const IDLE_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// How long a newcomer waits for the place of a connection that gives way; closing an idle one
 /// takes no time.
-pub const GIVES_WAY_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const GIVES_WAY_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often the log says that newcomers are refused.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// The connections of one port. Cheap to clone.
 #[derive(Clone)]
-pub struct Connections(pub(super) Arc<Port>);
+pub(crate) struct Connections(pub(super) Arc<Port>);
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,7 +41,7 @@ impl Connections {
     /// At most `max` connections of a port, at least one. `role` says whose port it is, in metrics
     /// and the log.
     #[must_use]
-    pub fn new(role: &'static str, max: usize) -> Self {
+    pub(crate) fn new(role: &'static str, max: usize) -> Self {
         Self::giving_way_after(role, max, IDLE_AT_LEAST)
     }
 
@@ -58,7 +58,7 @@ impl Connections {
     ///
     /// # Errors
     /// The system's, mostly that the process has no file descriptor left.
-    pub async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Entrant)> {
+    pub(crate) async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Entrant)> {
         let permit = Arc::clone(&self.0.entrants)
             .acquire_owned()
             .await
@@ -116,7 +116,7 @@ impl Connections {
 
 /// A newcomer that is neither served nor refused yet.
 #[derive(Debug)]
-pub struct Entrant {
+pub(crate) struct Entrant {
     connections: Connections,
     _permit: OwnedSemaphorePermit,
 }
@@ -126,7 +126,7 @@ impl Entrant {
     ///
     /// # Errors
     /// The newcomer itself, which is to be [refused](Entrant::refuse): no connection is idle.
-    pub async fn admitted(self) -> Result<Place, Self> {
+    pub(crate) async fn admitted(self) -> Result<Place, Self> {
         let port = &self.connections.0;
         if let Ok(permit) = Arc::clone(&port.places).try_acquire_owned() {
             return Ok(Place::new(port, permit));
@@ -144,7 +144,7 @@ impl Entrant {
 
 /// The place of a connection that is served; free again when it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     seat: Arc<Seat>,
     _permit: OwnedSemaphorePermit,
 }
@@ -159,18 +159,18 @@ impl Place {
 
     /// Wraps the connection's socket, so that the first byte of a request is noticed.
     #[must_use]
-    pub fn noted<S>(&self, stream: S) -> Noted<S> {
+    pub(crate) fn noted<S>(&self, stream: S) -> Noted<S> {
         Noted::new(stream, Arc::clone(&self.seat))
     }
 
     /// What begins the turns of this connection.
     #[must_use]
-    pub fn turns(&self) -> Turns {
+    pub(crate) fn turns(&self) -> Turns {
         Turns(Arc::clone(&self.seat))
     }
 
     /// Waits until this connection has to give way: it is idle, and is to be shut down gracefully.
-    pub async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.seat.evicted.cancelled().await;
     }
 }

@@ -12,9 +12,8 @@
 //! - A newcomer knows within [`GIVES_WAY_WITHIN`] whether it is served, and is answered in either
 //!   case.
 
-pub use admission::{Connections, Entrant, GIVES_WAY_WITHIN, IDLE_AT_LEAST, Place};
-pub use port::ENTRANTS_MAX;
-pub use turn::{Answer, Noted, Turn, Turns};
+pub(crate) use admission::{Connections, Entrant, Place};
+pub(crate) use turn::{Answer, Noted};
 
 mod admission;
 

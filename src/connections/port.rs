@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Newcomers that are being let in or refused at once.
-pub const ENTRANTS_MAX: usize = 256;
+pub(crate) const ENTRANTS_MAX: usize = 256;
 
 /// A listening port: what its connections share.
 pub(super) struct Port {

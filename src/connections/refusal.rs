@@ -34,7 +34,7 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 impl Entrant {
     /// Answers the first request of the newcomer with what `respond` says of it, and closes the
     /// connection.
-    pub async fn refuse<R>(self, stream: TcpStream, respond: R)
+    pub(crate) async fn refuse<R>(self, stream: TcpStream, respond: R)
     where
         R: Fn(&Parts) -> Response<Full<Bytes>>,
     {

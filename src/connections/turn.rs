@@ -13,19 +13,19 @@ use crate::connections::port::Seat;
 
 /// What begins the turns of one connection. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Turns(pub(super) Arc<Seat>);
+pub(crate) struct Turns(pub(super) Arc<Seat>);
 
 impl Turns {
     /// Begins the turn of a request whose head has come.
     #[must_use]
-    pub fn begin(&self) -> Turn {
+    pub(crate) fn begin(&self) -> Turn {
         Turn::begin(&self.0)
     }
 }
 
 /// The time of one request on its connection, from its head to the last byte of its answer.
 #[derive(Debug)]
-pub struct Turn(Option<Arc<Seat>>);
+pub(crate) struct Turn(Option<Arc<Seat>>);
 
 impl Turn {
     fn begin(seat: &Arc<Seat>) -> Self {
@@ -40,7 +40,7 @@ impl Turn {
     /// Keeps the turn until the answer is whole. That of an upgrade never ends: no request follows
     /// it.
     #[must_use]
-    pub fn over<B>(mut self, response: Response<B>) -> Response<Answer<B>> {
+    pub(crate) fn over<B>(mut self, response: Response<B>) -> Response<Answer<B>> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.0 = None;
         }
@@ -58,7 +58,7 @@ impl Drop for Turn {
 
 /// The body of an answer, which keeps the turn of its request.
 #[derive(Debug)]
-pub struct Answer<B> {
+pub(crate) struct Answer<B> {
     body: B,
     _turn: Turn,
 }
@@ -85,7 +85,7 @@ impl<B: Body + Unpin> Body for Answer<B> {
 
 /// A connection's socket that notices the first byte of a request.
 #[derive(Debug)]
-pub struct Noted<S> {
+pub(crate) struct Noted<S> {
     inner: S,
     seat: Arc<Seat>,
 }
@@ -96,7 +96,7 @@ impl<S> Noted<S> {
     }
 
     /// The socket itself, when no request can come any more.
-    pub fn into_inner(self) -> S {
+    pub(crate) fn into_inner(self) -> S {
         self.inner
     }
 }

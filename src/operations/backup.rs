@@ -30,7 +30,7 @@ const OWNER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is answered where a copy is to begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
+pub(crate) struct Begun {
     /// The cluster whose shard it is.
     pub identity: Identity,
     /// How the copy stands.
@@ -40,7 +40,7 @@ pub struct Begun {
 /// How a copy stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub(crate) enum Stage {
     /// It is being written.
     Preparing,
     /// It is written.
@@ -57,7 +57,7 @@ pub enum Stage {
 /// Asks the owner of a shard, by way of this node. An owner is given as long as a piece of a large
 /// file, or the wait for its own file, may take.
 #[must_use]
-pub fn ask_of(node: Option<Arc<Node>>, shard: ShardId, ask: ReplicaAsk) -> Backing {
+pub(crate) fn ask_of(node: Option<Arc<Node>>, shard: ShardId, ask: ReplicaAsk) -> Backing {
     let asked = async move {
         let node = node.ok_or("this node has not begun yet")?;
         let answer = node
@@ -70,7 +70,7 @@ pub fn ask_of(node: Option<Arc<Node>>, shard: ShardId, ask: ReplicaAsk) -> Backi
 
 /// The path and query by which a copy begins.
 #[must_use]
-pub fn begin_path(shard: ShardId, run: u64, known: Option<PerStream<Tail>>) -> String {
+pub(crate) fn begin_path(shard: ShardId, run: u64, known: Option<PerStream<Tail>>) -> String {
     let path = format!("/shards/{}/backup?run={run}", shard.0);
     let Some(known) = known else { return path };
     let [messages, receipts] = [known.messages, known.receipts].map(|tail| AppliedTail::of(&tail));
@@ -82,7 +82,7 @@ pub fn begin_path(shard: ShardId, run: u64, known: Option<PerStream<Tail>>) -> S
 
 /// The path and query by which a copy is read.
 #[must_use]
-pub fn read_path(shard: ShardId, (run, id): (u64, u64), from: u64) -> String {
+pub(crate) fn read_path(shard: ShardId, (run, id): (u64, u64), from: u64) -> String {
     format!("/shards/{}/backup?run={run}&id={id}&from={from}", shard.0)
 }
 

@@ -4,7 +4,7 @@ use crate::ids::{NodeId, ShardId};
 
 /// Something that is to become different.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// A shard is handed over.
     Move {
         /// Which.

@@ -24,7 +24,7 @@ use crate::operations::responses::{TEXT, json, refused, response};
 use crate::operations::subject::Subject;
 
 /// The header of the proof: milliseconds since 1970, a colon, the HMAC in hexadecimal digits.
-pub const PROOF_HEADER: &str = "rookery-proof";
+pub(crate) const PROOF_HEADER: &str = "rookery-proof";
 
 /// How far apart the clocks of both ends may be.
 const FRESH: Duration = Duration::from_secs(60);
@@ -37,7 +37,12 @@ const PURPOSE: &[u8] = b"rookery operations...";
 
 /// The value of [`PROOF_HEADER`] for a request that is made at `now_ms`.
 #[must_use]
-pub fn proof_of(key: &ClusterKey, method: &Method, path_and_query: &str, now_ms: u64) -> String {
+pub(crate) fn proof_of(
+    key: &ClusterKey,
+    method: &Method,
+    path_and_query: &str,
+    now_ms: u64,
+) -> String {
     let tag = key.tag(PURPOSE, &told(method, path_and_query, now_ms));
     format!("{now_ms}:{}", hex(&tag))
 }
@@ -218,7 +223,7 @@ fn is_name(text: &str) -> Option<String> {
 
 /// What a person calls themselves, in the form that the port takes.
 #[must_use]
-pub fn as_name(text: &str) -> String {
+pub(crate) fn as_name(text: &str) -> String {
     let good = |letter: char| {
         letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '@' | ':' | '-')
     };

@@ -19,7 +19,7 @@ use crate::operations::shard_digest::{Digesting, ShardDigest};
 /// The digest of a node's replica. SQLite reads on threads of its own: the thread of the port only
 /// waits.
 #[must_use]
-pub fn digest_of(node: Option<Arc<Node>>, shard: ShardId) -> Digesting {
+pub(crate) fn digest_of(node: Option<Arc<Node>>, shard: ShardId) -> Digesting {
     let Some(node) = node else {
         return std::future::ready(Ok(None)).boxed();
     };
@@ -35,7 +35,7 @@ const ANOTHER_WITHIN: Duration = Duration::from_secs(50);
 
 /// The same of the replica of any node of the cluster, by way of this one.
 #[must_use]
-pub fn digest_at(node: Option<Arc<Node>>, shard: ShardId, of: NodeId) -> Digesting {
+pub(crate) fn digest_at(node: Option<Arc<Node>>, shard: ShardId, of: NodeId) -> Digesting {
     let Some(node) = node else {
         return std::future::ready(Ok(None)).boxed();
     };

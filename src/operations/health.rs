@@ -10,7 +10,7 @@ const NAMED_MAX: usize = 8;
 /// One sentence for each thing that is not well, the worst first; none when all is. Of the whole
 /// cluster, as its nodes tell it.
 #[must_use]
-pub fn troubles(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn troubles(cluster: &Cluster) -> Vec<String> {
     if cluster.shards.is_empty() {
         return vec!["there is no table yet: not enough nodes have registered".to_owned()];
     }
@@ -107,7 +107,7 @@ mod tests {
 
     use crate::operations::ClusterNode;
     use crate::operations::ClusterShard;
-    use crate::operations::ClusterStandby;
+    use crate::operations::told::ClusterStandby;
 
     fn cluster() -> Cluster {
         let node = || ClusterNode {

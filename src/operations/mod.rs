@@ -10,12 +10,12 @@
 
 pub(crate) use hex::hex;
 
-pub use digest::{digest_at, digest_of};
-pub use port::{CONNECTION_MAX, CONNECTIONS_MAX, Operations};
-pub use setup::Setup;
-pub use shard_digest::{AppliedTail, Digesting, ShardDigest};
-pub use subject::{Backing, Subject};
-pub use told::{Cluster, ClusterLeft, ClusterNode, ClusterShard, ClusterStandby, Offsets};
+pub(crate) use digest::{digest_at, digest_of};
+pub(crate) use port::Operations;
+pub(crate) use setup::Setup;
+pub(crate) use shard_digest::{AppliedTail, Digesting, ShardDigest};
+pub(crate) use subject::{Backing, Subject};
+pub(crate) use told::{Cluster, ClusterLeft, ClusterNode, ClusterShard};
 
 mod port;
 
@@ -29,7 +29,7 @@ mod responses;
 
 mod hex;
 
-pub mod health;
+pub(crate) mod health;
 
 mod told;
 
@@ -37,11 +37,11 @@ mod digest;
 
 mod shard_digest;
 
-pub mod control;
+pub(crate) mod control;
 
-pub mod change;
+pub(crate) mod change;
 
-pub mod backup;
+pub(crate) mod backup;
 
 #[cfg(test)]
 mod tests;

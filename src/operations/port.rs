@@ -21,14 +21,14 @@ use crate::operations::setup::Setup;
 use crate::telemetry;
 
 /// Sockets served at once.
-pub const CONNECTIONS_MAX: usize = 64;
+pub(crate) const CONNECTIONS_MAX: usize = 64;
 
 /// Longest life of one socket.
-pub const CONNECTION_MAX: Duration = Duration::from_secs(60);
+pub(crate) const CONNECTION_MAX: Duration = Duration::from_secs(60);
 
 /// The running port. Dropping it ends it.
 #[derive(Debug)]
-pub struct Operations {
+pub(crate) struct Operations {
     address: SocketAddr,
     stop: CancellationToken,
 }
@@ -38,7 +38,7 @@ impl Operations {
     ///
     /// # Errors
     /// One clear line, when the thread or its loop cannot be started.
-    pub fn serve(listener: TcpListener, setup: Setup) -> Result<Self, String> {
+    pub(crate) fn serve(listener: TcpListener, setup: Setup) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("operations port: {error}");
         let address = listener.local_addr().map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -58,7 +58,7 @@ impl Operations {
 
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -10,7 +10,7 @@ use crate::watchdog::Watchdog;
 
 /// What the port serves from.
 #[derive(Clone)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// Knows whether the loops move.

@@ -12,11 +12,11 @@ use crate::operations::hex::hex;
 use crate::shard::replicas::ReplicaDigest;
 
 /// A digest on its way, or one sentence why there is none.
-pub type Digesting = BoxFuture<'static, Result<Option<ShardDigest>, String>>;
+pub(crate) type Digesting = BoxFuture<'static, Result<Option<ShardDigest>, String>>;
 
 /// Body of `/shards/{shard}/digest`: equal tails, equal digests, or one of the replicas is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardDigest {
+pub(crate) struct ShardDigest {
     /// Number of the shard.
     pub shard: u16,
     /// On which node.
@@ -32,7 +32,12 @@ pub struct ShardDigest {
 impl ShardDigest {
     /// Of a replica.
     #[must_use]
-    pub fn of(shard: ShardId, node: NodeId, role: &'static str, digest: &ReplicaDigest) -> Self {
+    pub(crate) fn of(
+        shard: ShardId,
+        node: NodeId,
+        role: &'static str,
+        digest: &ReplicaDigest,
+    ) -> Self {
         let sha256 = hex(&digest.sha256);
         let role = Cow::Borrowed(role);
         Self {
@@ -47,7 +52,7 @@ impl ShardDigest {
 
 /// Where a stream of a replica stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppliedTail {
+pub(crate) struct AppliedTail {
     /// Offset of its last record.
     pub offset: u64,
     /// Chain after it, in hexadecimal digits.
@@ -57,7 +62,7 @@ pub struct AppliedTail {
 impl AppliedTail {
     /// Tells a tail.
     #[must_use]
-    pub fn of(tail: &Tail) -> Self {
+    pub(crate) fn of(tail: &Tail) -> Self {
         Self {
             offset: tail.offset.0,
             chain: format!("{:?}", tail.chain),
@@ -66,7 +71,7 @@ impl AppliedTail {
 
     /// The tail that is told; `None` when that is none.
     #[must_use]
-    pub fn tail(&self) -> Option<Tail> {
+    pub(crate) fn tail(&self) -> Option<Tail> {
         let chain = u128::from_str_radix(&self.chain, 16)
             .ok()
             .filter(|_| self.chain.len() == 32)?;

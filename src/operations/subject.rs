@@ -19,10 +19,10 @@ pub(super) const NO_NODE: &str =
     "this process changes no cluster: ask the operations port of a node of a cluster";
 
 /// An answer to a backup on its way, or one sentence why there is none.
-pub type Backing = BoxFuture<'static, Result<(Identity, ReplicaAnswer), String>>;
+pub(crate) type Backing = BoxFuture<'static, Result<(Identity, ReplicaAnswer), String>>;
 
 /// The process as its operations port tells it. Called on the thread of the port: must not wait.
-pub trait Subject: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Subject: fmt::Debug + Send + Sync + 'static {
     /// Ready for traffic, or one sentence why not.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::shard::ShardStatus;
 
 /// Body of `/cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// Version of the table, 0 before the first.
     pub table_version: u64,
     /// Every node that the table names.
@@ -28,7 +28,7 @@ pub struct Cluster {
 
 /// A node in `/cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterNode {
+pub(crate) struct ClusterNode {
     /// Its peer port.
     pub peer: String,
     /// Live sessions, if it is a node of this process.
@@ -59,7 +59,7 @@ pub struct ClusterNode {
 impl ClusterNode {
     /// One of which nothing is known but where its peer port is.
     #[must_use]
-    pub fn at(peer: &str) -> Self {
+    pub(crate) fn at(peer: &str) -> Self {
         let (sessions, ready, cut_off, version, standbys, files) =
             (None, None, None, None, None, None);
         let (zone, draining) = (String::new(), None);
@@ -79,7 +79,7 @@ impl ClusterNode {
 
 /// A shard in `/cluster`. What is told by its owner is null unless the owner is in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterShard {
+pub(crate) struct ClusterShard {
     /// Number of the shard.
     pub shard: u16,
     /// Who should own it by the table.
@@ -107,7 +107,7 @@ pub struct ClusterShard {
 
 /// A standby in `/cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterStandby {
+pub(crate) struct ClusterStandby {
     /// Which node.
     pub node: NodeId,
     /// It was heard of lately, follows, and lacks little.
@@ -116,7 +116,7 @@ pub struct ClusterStandby {
 
 /// One offset for each stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offsets {
+pub(crate) struct Offsets {
     /// Of messages.
     pub messages: u64,
     /// Of receipts.
@@ -126,7 +126,7 @@ pub struct Offsets {
 impl Cluster {
     /// Joins the table with what the owners in this process tell.
     #[must_use]
-    pub fn of(
+    pub(crate) fn of(
         table: Option<&Table>,
         mut nodes: BTreeMap<NodeId, ClusterNode>,
         statuses: &[ShardStatus],
@@ -164,7 +164,7 @@ impl Cluster {
 
     /// Joins the table with what each of its nodes tells of itself, if it answered.
     #[must_use]
-    pub fn whole(table: &Table, standings: BTreeMap<NodeId, Option<NodeStanding>>) -> Self {
+    pub(crate) fn whole(table: &Table, standings: BTreeMap<NodeId, Option<NodeStanding>>) -> Self {
         let (mut nodes, mut statuses) = (BTreeMap::new(), Vec::new());
         for (id, standing) in standings {
             let Some(standing) = standing else { continue };
@@ -193,7 +193,7 @@ impl Cluster {
 
     /// The same, with the shards that are refused in this process.
     #[must_use]
-    pub fn with_refused(mut self, mut refused: BTreeMap<ShardId, String>) -> Self {
+    pub(crate) fn with_refused(mut self, mut refused: BTreeMap<ShardId, String>) -> Self {
         for of in &mut self.shards {
             of.refused = refused.remove(&ShardId(of.shard));
         }
@@ -204,7 +204,7 @@ impl Cluster {
 impl Cluster {
     /// What the cluster still has of a node.
     #[must_use]
-    pub fn left(&self, node: &NodeId) -> ClusterLeft {
+    pub(crate) fn left(&self, node: &NodeId) -> ClusterLeft {
         let owned = self
             .shards
             .iter()
@@ -226,7 +226,7 @@ impl Cluster {
 
 /// What a node still has that others do not have instead of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterLeft {
+pub(crate) struct ClusterLeft {
     /// Shards that it owns.
     pub owned: usize,
     /// Shards that it stands by for.
@@ -239,7 +239,7 @@ impl ClusterLeft {
     /// Whether it has nothing, as far as can be known: of one that does not answer, what the table
     /// says.
     #[must_use]
-    pub fn is_nothing(self) -> bool {
+    pub(crate) fn is_nothing(self) -> bool {
         self.owned == 0 && self.standbys == 0 && self.files.unwrap_or(0) == 0
     }
 }

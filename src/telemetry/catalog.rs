@@ -10,7 +10,7 @@ use crate::telemetry::handles::{Counter, Gauge, Histogram};
 
 /// What kind of metric a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Only grows.
     Counter,
     /// Goes up and down.
@@ -19,10 +19,11 @@ pub enum Kind {
     Histogram,
 }
 
+#[cfg(test)]
 impl Kind {
     /// The word for it in Prometheus text.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
@@ -33,7 +34,7 @@ impl Kind {
 
 /// A metric as it is told to the recorder and to the reader of the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Described {
+pub(crate) struct Described {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -45,7 +46,7 @@ pub struct Described {
 impl Described {
     /// The unit that its name ends in; everything else is a count.
     #[must_use]
-    pub fn unit(&self) -> Unit {
+    pub(crate) fn unit(&self) -> Unit {
         let stem = self.name.strip_suffix("_total").unwrap_or(self.name);
         if stem.ends_with("_seconds") {
             Unit::Seconds
@@ -154,7 +155,7 @@ const FAULTS: &[(Counter, &[Labels])] = &[
 
 /// Puts what can go wrong on a node at 0, before it does. A counter that appears at 1 looks to
 /// Prometheus like one that was always 1: no alert would see its first fault.
-pub fn start_node(node: &str) {
+pub(crate) fn start_node(node: &str) {
     start_outputs();
     start_connections("node");
     for (counter, series) in FAULTS {
@@ -199,7 +200,7 @@ fn start_connections(of_process: &str) {
 }
 
 /// Likewise for a router.
-pub fn start_router() {
+pub(crate) fn start_router() {
     start_outputs();
     start_connections("router");
     ROUTER_TABLE_ERRORS.add(0, &[]);
@@ -216,10 +217,10 @@ pub fn start_router() {
 
 macro_rules! metrics_table {
     ($($kind:ident $constant:ident $name:literal $help:literal;)*) => {
-        $(#[doc = concat!("`", $name, "`")] pub const $constant: $kind = $kind($name);)*
+        $(#[doc = concat!("`", $name, "`")] pub(crate) const $constant: $kind = $kind($name);)*
 
         /// Every metric of the process but those of the operating system.
-        pub const ALL: &[Described] = &[$(Described { kind: Kind::$kind, name: $name, help: $help },)*];
+        pub(crate) const ALL: &[Described] = &[$(Described { kind: Kind::$kind, name: $name, help: $help },)*];
     };
 }
 

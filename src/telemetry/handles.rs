@@ -22,7 +22,7 @@ const HANDLES_MAX: usize = 8_192;
 static HAS_RECORDER: AtomicBool = AtomicBool::new(false);
 
 /// Labels as a caller gives them: a name and a value each.
-pub type Labels<'a> = &'a [(&'static str, &'a str)];
+pub(crate) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// From now on handles are kept: the recorder of this process is installed.
 pub(super) fn keep() {
@@ -37,43 +37,43 @@ thread_local! {
 
 /// A number that only grows.
 #[derive(Debug, Clone, Copy)]
-pub struct Counter(pub(super) &'static str);
+pub(crate) struct Counter(pub(super) &'static str);
 
 /// A number that goes up and down.
 #[derive(Debug, Clone, Copy)]
-pub struct Gauge(pub(super) &'static str);
+pub(crate) struct Gauge(pub(super) &'static str);
 
 /// A distribution.
 #[derive(Debug, Clone, Copy)]
-pub struct Histogram(pub(super) &'static str);
+pub(crate) struct Histogram(pub(super) &'static str);
 
 impl Counter {
     /// Adds.
-    pub fn add(self, count: u64, with: Labels<'_>) {
+    pub(crate) fn add(self, count: u64, with: Labels<'_>) {
         of_counter(self.0, with).increment(count);
     }
 
     /// A handle for a hot path, its labels bound once.
-    pub fn bind(self, with: Labels<'_>) -> metrics::Counter {
+    pub(crate) fn bind(self, with: Labels<'_>) -> metrics::Counter {
         of_counter(self.0, with)
     }
 }
 
 impl Gauge {
     /// Sets.
-    pub fn set(self, value: f64, with: Labels<'_>) {
+    pub(crate) fn set(self, value: f64, with: Labels<'_>) {
         of_gauge(self.0, with).set(value);
     }
 
     /// A handle for a hot path, its labels bound once.
-    pub fn bind(self, with: Labels<'_>) -> metrics::Gauge {
+    pub(crate) fn bind(self, with: Labels<'_>) -> metrics::Gauge {
         of_gauge(self.0, with)
     }
 }
 
 impl Histogram {
     /// Records one observation.
-    pub fn record(self, value: f64, with: Labels<'_>) {
+    pub(crate) fn record(self, value: f64, with: Labels<'_>) {
         of_histogram(self.0, with).record(value);
     }
 }

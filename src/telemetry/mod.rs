@@ -4,6 +4,6 @@ mod catalog;
 mod handles;
 mod recorder;
 
-pub use catalog::*;
-pub use handles::{Counter, Gauge, Histogram, Labels};
-pub use recorder::{InstallError, LogFormat, UPKEEP_EVERY, describe_all, install};
+pub(crate) use catalog::*;
+pub(crate) use handles::Gauge;
+pub(crate) use recorder::{LogFormat, UPKEEP_EVERY, install};

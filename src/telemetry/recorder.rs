@@ -33,12 +33,12 @@ const COUNT_BUCKETS: [f64; 12] = [
 
 /// How often the recorder folds what its histograms gathered; without it their memory would grow
 /// until the next scrape.
-pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Why telemetry could not start: one clear line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct InstallError(String);
+pub(crate) struct InstallError(String);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,7 +54,7 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// When the process has a recorder already.
-pub fn install() -> Result<PrometheusHandle, InstallError> {
+pub(crate) fn install() -> Result<PrometheusHandle, InstallError> {
     let recorder = builder()
         .map_err(|error| InstallError(format!("metrics: {error}")))?
         .build_recorder();
@@ -68,7 +68,7 @@ pub fn install() -> Result<PrometheusHandle, InstallError> {
 }
 
 /// Tells the current recorder the help and unit of every metric, those of the process among them.
-pub fn describe_all() {
+pub(crate) fn describe_all() {
     for metric in ALL {
         match metric.kind {
             Kind::Counter => describe_counter!(metric.name, metric.unit(), metric.help),

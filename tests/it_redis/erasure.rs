@@ -56,6 +56,10 @@ async fn pages_with(cluster: &Cluster) -> Vec<String> {
     found
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_words_of_a_deleted_message_leave_every_copy_and_the_files_of_redis() {
     let flags = [
